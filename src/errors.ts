@@ -1,0 +1,77 @@
+// Errors are sorted by what the user can do about them. Only `name` and `message` survive the way from a worker
+// to the page, so the name is the discriminator that the page switches on, and the message is the whole sentence:
+// what failed, where, how much, and what next.
+
+/** Base of every failure that is told to the user in its own words; anything else is a defect of ours. */
+export class LayerpressError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.errorName;
+  }
+  static readonly errorName: string = "LayerpressError";
+}
+
+/** The host cannot be reached, answers badly, or ignores ranges. Trying again, or another host, may help. */
+export class NetworkError extends LayerpressError {
+  static override readonly errorName = "NetworkError";
+}
+
+/** The model is gated, private or absent: a token, an accepted licence or another name is needed. */
+export class AccessError extends LayerpressError {
+  static override readonly errorName = "AccessError";
+}
+
+/** A file breaks its format. Trying again is useless unless the download itself was damaged. */
+export class MalformedModelError extends LayerpressError {
+  static override readonly errorName = "MalformedModelError";
+}
+
+/** The files are fine, but this program does not know what to do with them. */
+export class UnsupportedModelError extends LayerpressError {
+  static override readonly errorName = "UnsupportedModelError";
+}
+
+/** The recipe is wrong, or does not fit this model. */
+export class RecipeError extends LayerpressError {
+  static override readonly errorName = "RecipeError";
+}
+
+/** The calibration text or its tokenization cannot be used. */
+export class CalibrationError extends LayerpressError {
+  static override readonly errorName = "CalibrationError";
+}
+
+/** There is no usable GPU, or the job needs more of it than its limits or the budget allow. */
+export class DeviceLimitError extends LayerpressError {
+  static override readonly errorName = "DeviceLimitError";
+}
+
+/** The GPU went away in the middle: finished layers are kept, and the job can go on. */
+export class DeviceLostError extends LayerpressError {
+  static override readonly errorName = "DeviceLostError";
+}
+
+/** The disk or the browser's quota is full. */
+export class StorageError extends LayerpressError {
+  static override readonly errorName = "StorageError";
+}
+
+/** Another tab of this origin holds the job lock. */
+export class BusyError extends LayerpressError {
+  static override readonly errorName = "BusyError";
+}
+
+/** What was written does not agree with the plan or the source: the result must not be trusted. */
+export class VerificationError extends LayerpressError {
+  static override readonly errorName = "VerificationError";
+}
+
+/** Guards our own assumptions; a failure here is a defect, never a user's mistake. */
+export function invariant(condition: unknown, message: string): asserts condition {
+  if (!condition) throw new Error(`Defect: ${message}`);
+}
+
+/** True for the `AbortError` that a cancelled job ends with; cancellation is an ordinary outcome. */
+export function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === "AbortError";
+}

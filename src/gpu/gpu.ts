@@ -1,0 +1,89 @@
+// One GPU device with its ledger and its paced queue. An adapter gives one device only: recovery asks for a new adapter.
+
+import { DeviceLimitError } from "../errors.ts";
+import { GpuMemory } from "./memory.ts";
+import { PacedQueue } from "./paced-queue.ts";
+
+/** Limits that are asked for at what the adapter has; the default device has only the specification's minimum. */
+const WANTED_LIMITS = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupSizeY",
+  "maxStorageBuffersPerShaderStage",
+] as const;
+const WANTED_FEATURES = ["timestamp-query", "subgroups", "shader-f16"] as const;
+
+export interface AdapterSummary {
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly description: string;
+  /** True for a software adapter: correct, but a thousand times slower than a GPU. */
+  readonly software: boolean;
+  readonly maxBufferBytes: number;
+  readonly maxBindingBytes: number;
+  readonly features: readonly string[];
+}
+
+export interface Gpu extends Disposable {
+  readonly device: GPUDevice;
+  readonly adapter: AdapterSummary;
+  readonly memory: GpuMemory;
+  readonly queue: PacedQueue;
+}
+
+/**
+ * Asks the browser for its fastest adapter.
+ * @throws DeviceLimitError if the browser has no WebGPU, or the machine no adapter for it.
+ */
+export async function requestAdapter(): Promise<GPUAdapter> {
+  // TypeScript's library takes WebGPU for granted; browsers do not.
+  const gpu = (navigator as { readonly gpu?: GPU }).gpu;
+  if (!gpu) {
+    throw new DeviceLimitError(
+      "This browser has no WebGPU. Use Chrome or Edge 121 or newer, Firefox 141 or newer on Windows or Apple silicon, or Safari 26; the page must come from https or localhost.",
+    );
+  }
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) {
+    throw new DeviceLimitError(
+      "The browser has WebGPU but offers no graphics adapter: the GPU may be blocklisted, its driver too old, or hardware acceleration switched off in the browser's settings.",
+    );
+  }
+  return adapter;
+}
+
+export function summarizeAdapter(adapter: GPUAdapter): AdapterSummary {
+  const { info, limits, features } = adapter;
+  return {
+    vendor: info.vendor,
+    architecture: info.architecture,
+    description: info.description,
+    software: info.isFallbackAdapter || info.architecture === "swiftshader",
+    maxBufferBytes: limits.maxBufferSize,
+    maxBindingBytes: limits.maxStorageBufferBindingSize,
+    features: [...features],
+  };
+}
+
+/** Opens a device with the adapter's limits and a ledger of `budgetBytes`. */
+export async function openGpu(budgetBytes: number): Promise<Gpu> {
+  const adapter = await requestAdapter();
+  const requiredLimits = Object.fromEntries(WANTED_LIMITS.map((name) => [name, adapter.limits[name]]));
+  const requiredFeatures = WANTED_FEATURES.filter((name) => adapter.features.has(name));
+  const device = await adapter.requestDevice({ label: "layerpress", requiredLimits, requiredFeatures });
+  const memory = new GpuMemory(device, budgetBytes);
+  const queue = await PacedQueue.create(device, memory);
+  return {
+    device,
+    adapter: summarizeAdapter(adapter),
+    memory,
+    queue,
+    [Symbol.dispose]() {
+      queue[Symbol.dispose]();
+      device.destroy();
+    },
+  };
+}

@@ -1,0 +1,271 @@
+// Dispatches are recorded here and submitted in pieces of a few milliseconds: an operating system resets a GPU that is
+// busy for about two seconds with one submit, and a desktop stutters long before. How much work makes a millisecond is
+// learned for each kernel from the submits themselves.
+
+import { DeviceLostError, invariant } from "../errors.ts";
+import type { BufferPart, CompiledKernel, Dispatch, Kernel } from "./kernel.ts";
+import { PipelineCache } from "./kernel.ts";
+import { type GpuMemory, LedgerBuffer } from "./memory.ts";
+import { MAX_TIMED_PASSES, SubmitTimer, type TimedSubmit } from "./submit-timer.ts";
+import { writeStruct } from "./struct.ts";
+
+/** Milliseconds that one submit should take. */
+const TARGET_MS = 20;
+/** Submits that may wait on the GPU: enough to keep it busy, few enough to keep a desktop alive. */
+const MAX_IN_FLIGHT = 3;
+/** Work units per millisecond that are assumed of an unmeasured kernel: a slow integrated GPU's. */
+const INITIAL_RATE = 1_000_000;
+const PARAMS_SLOT_BYTES = 256;
+const PARAMS_SLOTS = 256;
+
+interface Recording {
+  readonly encoder: GPUCommandEncoder;
+  readonly timed: TimedSubmit;
+  readonly work: Map<string, number>;
+  pass: GPUComputePassEncoder | null;
+  passes: number;
+  paramsUsed: number;
+  predictedMs: number;
+}
+
+interface Rate {
+  unitsPerMs: number;
+  /** Work behind the estimate; a larger measurement outweighs smaller ones, whose fixed costs mislead. */
+  weight: number;
+}
+
+export class PacedQueue implements Disposable {
+  readonly #device: GPUDevice;
+  readonly #pipelines: PipelineCache;
+  readonly #timer: SubmitTimer;
+  readonly #params: LedgerBuffer;
+  readonly #paramsBytes = new Uint8Array(PARAMS_SLOT_BYTES * PARAMS_SLOTS);
+  readonly #paramsView = new DataView(this.#paramsBytes.buffer);
+  readonly #rates = new Map<string, Rate>();
+  readonly #inFlight = new Set<Promise<void>>();
+  #recording: Recording | null = null;
+  #failure: Error | null = null;
+  #worstSubmitMs = 0;
+  #submits = 0;
+  #busyMs = 0;
+
+  private constructor(device: GPUDevice, timer: SubmitTimer, params: LedgerBuffer) {
+    this.#device = device;
+    this.#pipelines = new PipelineCache(device);
+    this.#timer = timer;
+    this.#params = params;
+    void device.lost.then((info) => {
+      this.#failure ??= new DeviceLostError(
+        `The GPU was lost${info.message ? ` (${info.message})` : ""}: another program, the driver or the system took it away.`,
+      );
+    });
+    device.onuncapturederror = ({ error }) => {
+      this.#failure ??= new Error(`Defect: ${error.message}`);
+    };
+  }
+
+  static async create(device: GPUDevice, memory: GpuMemory): Promise<PacedQueue> {
+    const timer = await SubmitTimer.create(device, memory, MAX_IN_FLIGHT + 1);
+    const params = await memory.allocate({
+      label: "kernel params",
+      bytes: PARAMS_SLOT_BYTES * PARAMS_SLOTS,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    });
+    return new PacedQueue(device, timer, params);
+  }
+
+  /** The longest time that one submit held the GPU, in milliseconds. */
+  get worstSubmitMs(): number {
+    return this.#worstSubmitMs;
+  }
+
+  get submits(): number {
+    return this.#submits;
+  }
+
+  /** Milliseconds that submits held the GPU, summed. */
+  get busyMs(): number {
+    return this.#busyMs;
+  }
+
+  /** Work units that one dispatch of `kernel` may have without holding the GPU longer than a submit should. */
+  workLimit(kernel: Kernel): number {
+    return Math.max(this.#rate(kernel.name) * TARGET_MS, 1);
+  }
+
+  /**
+   * Cuts `count` items of `workEach` units into runs that each fit one submit; `multiple` keeps the cuts aligned. The
+   * limit is read anew for each run, since it is learned on the way.
+   */
+  *split(
+    kernel: Kernel,
+    count: number,
+    workEach: number,
+    multiple = 1,
+  ): Generator<{ first: number; end: number }> {
+    let first = 0;
+    while (first < count) {
+      const items = Math.floor(this.workLimit(kernel) / workEach / multiple) * multiple;
+      const end = Math.min(first + Math.max(items, multiple), count);
+      yield { first, end };
+      first = end;
+    }
+  }
+
+  /** Records one dispatch; submits when enough work has gathered, and waits when the GPU is behind. */
+  async run<K extends Kernel>(kernel: K, dispatch: Dispatch<K>): Promise<void> {
+    const compiled = await this.#pipelines.get(kernel, dispatch.constants as Record<string, number>);
+    const predicted = dispatch.work / this.#rate(kernel.name);
+    const pending = this.#recording;
+    if (pending && (pending.predictedMs + predicted > TARGET_MS || pending.paramsUsed === PARAMS_SLOTS)) {
+      await this.flush();
+    }
+    const recording = this.#record();
+    this.#encode(recording, kernel, compiled, dispatch);
+    recording.predictedMs += predicted;
+    recording.work.set(kernel.name, (recording.work.get(kernel.name) ?? 0) + dispatch.work);
+    // A kernel without a measurement goes alone, so that the first guess is soon replaced.
+    if (recording.predictedMs >= TARGET_MS || !this.#rates.has(kernel.name)) await this.flush();
+  }
+
+  /** Records a copy between buffers, in order with the dispatches. Offsets and bytes are multiples of 4. */
+  async copy(
+    from: { readonly of: LedgerBuffer; readonly offset: number },
+    to: { readonly of: LedgerBuffer; readonly offset: number },
+    bytes: number,
+  ): Promise<void> {
+    if (this.#recording && this.#recording.passes >= MAX_TIMED_PASSES) await this.flush();
+    const recording = this.#record();
+    this.#endPass(recording);
+    recording.encoder.copyBufferToBuffer(from.of.buffer, from.offset, to.of.buffer, to.offset, bytes);
+  }
+
+  /** Sets a part of a buffer to zero, in order with the dispatches. */
+  async clear(of: LedgerBuffer, offset = 0, bytes = of.bytes - offset): Promise<void> {
+    if (this.#recording && this.#recording.passes >= MAX_TIMED_PASSES) await this.flush();
+    const recording = this.#record();
+    this.#endPass(recording);
+    recording.encoder.clearBuffer(of.buffer, offset, bytes);
+  }
+
+  /** Submits what is recorded; waits only while too many submits are in flight. */
+  async flush(): Promise<void> {
+    this.#throwIfFailed();
+    const recording = this.#recording;
+    if (!recording) return;
+    this.#recording = null;
+    this.#endPass(recording);
+    recording.timed.resolve(recording.encoder, recording.passes);
+    if (recording.paramsUsed > 0) {
+      const used = this.#paramsBytes.subarray(0, recording.paramsUsed * PARAMS_SLOT_BYTES);
+      this.#device.queue.writeBuffer(this.#params.buffer, 0, used);
+    }
+    this.#device.queue.submit([recording.encoder.finish()]);
+    this.#submits++;
+    const done = this.#measure(recording);
+    this.#inFlight.add(done);
+    void done.finally(() => this.#inFlight.delete(done));
+    while (this.#inFlight.size >= MAX_IN_FLIGHT) await Promise.race(this.#inFlight);
+    this.#throwIfFailed();
+  }
+
+  /** Submits what is recorded and waits until the GPU has done all of it. */
+  async idle(): Promise<void> {
+    await this.flush();
+    await Promise.all(this.#inFlight);
+    this.#throwIfFailed();
+  }
+
+  /** Throws what the device reported since the last call, or that it was lost. */
+  #throwIfFailed(): void {
+    if (this.#failure) throw this.#failure;
+  }
+
+  [Symbol.dispose](): void {
+    this.#recording = null;
+    this.#timer[Symbol.dispose]();
+    this.#params[Symbol.dispose]();
+  }
+
+  #record(): Recording {
+    this.#recording ??= {
+      encoder: this.#device.createCommandEncoder(),
+      timed: this.#timer.begin(),
+      work: new Map(),
+      pass: null,
+      passes: 0,
+      paramsUsed: 0,
+      predictedMs: 0,
+    };
+    return this.#recording;
+  }
+
+  #encode<K extends Kernel>(
+    recording: Recording,
+    kernel: K,
+    compiled: CompiledKernel,
+    dispatch: Dispatch<K>,
+  ): void {
+    const timestampWrites = recording.timed.timestampWrites(recording.passes);
+    if (!recording.pass) {
+      recording.pass = recording.encoder.beginComputePass(timestampWrites ? { timestampWrites } : {});
+      recording.passes++;
+    }
+    const slot = recording.paramsUsed++ * PARAMS_SLOT_BYTES;
+    invariant(kernel.params.bytes <= PARAMS_SLOT_BYTES, `${kernel.name} has too many params`);
+    writeStruct(kernel.params, dispatch.params, this.#paramsView, slot);
+    const entries: GPUBindGroupEntry[] = [
+      { binding: 0, resource: { buffer: this.#params.buffer, size: PARAMS_SLOT_BYTES } },
+      ...Object.keys(kernel.bindings).map((name, index) => ({
+        binding: index + 1,
+        resource: bindingOf(kernel.name, name, dispatch.buffers[name]),
+      })),
+    ];
+    const group = this.#device.createBindGroup({ label: kernel.name, layout: compiled.layout, entries });
+    recording.pass.setPipeline(compiled.pipeline);
+    recording.pass.setBindGroup(0, group, [slot]);
+    recording.pass.dispatchWorkgroups(...dispatch.workgroups);
+  }
+
+  #endPass(recording: Recording): void {
+    recording.pass?.end();
+    recording.pass = null;
+  }
+
+  async #measure(recording: Recording): Promise<void> {
+    try {
+      const milliseconds = await recording.timed.milliseconds();
+      this.#worstSubmitMs = Math.max(this.#worstSubmitMs, milliseconds);
+      this.#busyMs += milliseconds;
+      if (milliseconds > 0) this.#learn(recording, milliseconds);
+    } catch (cause) {
+      this.#failure ??= new DeviceLostError("The GPU was lost while it was computing.", { cause });
+    }
+  }
+
+  /** Splits a submit's time over its kernels by what was predicted, and moves each estimate towards it. */
+  #learn(recording: Recording, milliseconds: number): void {
+    for (const [name, work] of recording.work) {
+      const share = work / this.#rate(name) / (recording.predictedMs || 1);
+      const measured = work / Math.max(milliseconds * share, 0.001);
+      const known = this.#rates.get(name);
+      if (!known) {
+        this.#rates.set(name, { unitsPerMs: measured, weight: work });
+        continue;
+      }
+      const weight = Math.min(known.weight, work * 2);
+      known.unitsPerMs += ((measured - known.unitsPerMs) * work) / (work + weight);
+      known.weight = Math.max(work, weight);
+    }
+  }
+
+  #rate(name: string): number {
+    return this.#rates.get(name)?.unitsPerMs ?? INITIAL_RATE;
+  }
+}
+
+function bindingOf(kernel: string, name: string, part: BufferPart | undefined): GPUBufferBinding {
+  invariant(part, `${kernel} lacks its buffer "${name}"`);
+  if (part instanceof LedgerBuffer) return { buffer: part.buffer };
+  return { buffer: part.of.buffer, offset: part.offset, size: Math.ceil(part.bytes / 4) * 4 };
+}

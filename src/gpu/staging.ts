@@ -1,0 +1,138 @@
+// Reused mapped buffers between the host and the GPU. The first use of a buffer costs several times a later one (shared
+// memory is made and touched), so a job makes its rings once.
+
+import { DeviceLostError } from "../errors.ts";
+import type { Gpu } from "./gpu.ts";
+import type { LedgerBuffer } from "./memory.ts";
+import { Pool } from "./pool.ts";
+
+export interface RingSize {
+  readonly pieceBytes: number;
+  readonly pieces: number;
+}
+
+/** GPU bytes that a ring holds; the planner's figure. */
+export function ringBytes(size: RingSize): number {
+  return size.pieceBytes * size.pieces;
+}
+
+async function makePieces(gpu: Gpu, label: string, size: RingSize, usage: number): Promise<LedgerBuffer[]> {
+  const request = { label, bytes: size.pieceBytes, usage };
+  return await gpu.memory.allocateAll(Array.from({ length: size.pieces }, () => request));
+}
+
+async function map(piece: LedgerBuffer, mode: GPUMapModeFlags): Promise<void> {
+  try {
+    await piece.buffer.mapAsync(mode);
+  } catch (cause) {
+    throw new DeviceLostError(`The GPU was lost while ${piece.label} was being mapped.`, { cause });
+  }
+}
+
+/** Host to GPU. */
+export class UploadRing implements Disposable {
+  readonly #gpu: Gpu;
+  readonly #pieces: readonly LedgerBuffer[];
+  readonly #pool: Pool<LedgerBuffer>;
+  readonly #pieceBytes: number;
+
+  private constructor(gpu: Gpu, pieces: readonly LedgerBuffer[], pieceBytes: number) {
+    this.#gpu = gpu;
+    this.#pieces = pieces;
+    this.#pool = new Pool(pieces);
+    this.#pieceBytes = pieceBytes;
+  }
+
+  static async create(gpu: Gpu, size: RingSize): Promise<UploadRing> {
+    const usage = GPUBufferUsage.MAP_WRITE | GPUBufferUsage.COPY_SRC;
+    return new UploadRing(gpu, await makePieces(gpu, "upload ring", size, usage), size.pieceBytes);
+  }
+
+  /**
+   * Copies `bytes` into `to` at `offset` (a multiple of 4), in order with the dispatches that are recorded. Resolves
+   * when the bytes have left the host's array; the tail is padded with zeros to a multiple of 4.
+   */
+  async write(bytes: Uint8Array, to: LedgerBuffer, offset = 0): Promise<void> {
+    for (let done = 0; done < bytes.byteLength; done += this.#pieceBytes) {
+      const part = bytes.subarray(done, done + this.#pieceBytes);
+      const padded = Math.ceil(part.byteLength / 4) * 4;
+      const piece = await this.#pool.acquire();
+      try {
+        if (piece.buffer.mapState !== "mapped") await map(piece, GPUMapMode.WRITE);
+        const view = new Uint8Array(piece.buffer.getMappedRange(0, padded));
+        view.set(part);
+        view.fill(0, part.byteLength);
+        piece.buffer.unmap();
+        await this.#gpu.queue.copy({ of: piece, offset: 0 }, { of: to, offset: offset + done }, padded);
+        await this.#gpu.queue.flush();
+      } finally {
+        this.#pool.release(piece);
+      }
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const piece of this.#pieces) piece[Symbol.dispose]();
+  }
+}
+
+/** GPU to host. */
+export class ReadbackRing implements Disposable {
+  readonly #gpu: Gpu;
+  readonly #pieces: readonly LedgerBuffer[];
+  readonly #pool: Pool<LedgerBuffer>;
+  readonly #pieceBytes: number;
+
+  private constructor(gpu: Gpu, pieces: readonly LedgerBuffer[], pieceBytes: number) {
+    this.#gpu = gpu;
+    this.#pieces = pieces;
+    this.#pool = new Pool(pieces);
+    this.#pieceBytes = pieceBytes;
+  }
+
+  static async create(gpu: Gpu, size: RingSize): Promise<ReadbackRing> {
+    const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+    return new ReadbackRing(gpu, await makePieces(gpu, "readback ring", size, usage), size.pieceBytes);
+  }
+
+  /**
+   * Reads `bytes` of `from` at `offset` (a multiple of 4) once everything recorded before is done. `consume` gets the
+   * mapped memory piece by piece, valid only during the call, with its position in the range.
+   */
+  async read(
+    from: LedgerBuffer,
+    offset: number,
+    bytes: number,
+    consume: (view: Uint8Array<ArrayBuffer>, position: number) => void,
+  ): Promise<void> {
+    for (let done = 0; done < bytes; done += this.#pieceBytes) {
+      const length = Math.min(this.#pieceBytes, bytes - done);
+      const padded = Math.ceil(length / 4) * 4;
+      const piece = await this.#pool.acquire();
+      try {
+        await this.#gpu.queue.copy({ of: from, offset: offset + done }, { of: piece, offset: 0 }, padded);
+        await this.#gpu.queue.flush();
+        await map(piece, GPUMapMode.READ);
+        consume(new Uint8Array(piece.buffer.getMappedRange(0, padded)).subarray(0, length), done);
+        piece.buffer.unmap();
+      } finally {
+        this.#pool.release(piece);
+      }
+    }
+  }
+
+  /** Reads a whole range into one new array. */
+  async readBytes(
+    from: LedgerBuffer,
+    offset = 0,
+    bytes = from.bytes - offset,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    const result = new Uint8Array(bytes);
+    await this.read(from, offset, bytes, (view, position) => result.set(view, position));
+    return result;
+  }
+
+  [Symbol.dispose](): void {
+    for (const piece of this.#pieces) piece[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,124 @@
+// Milliseconds that each submit held the GPU: by timestamp queries where the adapter has them, else by the clock
+// between submit and completion, which also counts waiting and is therefore an upper bound.
+
+import type { GpuMemory, LedgerBuffer } from "./memory.ts";
+
+/** Passes of one submit that can be timed; the queue submits before it opens more. */
+export const MAX_TIMED_PASSES = 16;
+const QUERIES = MAX_TIMED_PASSES * 2;
+const BYTES = QUERIES * 8;
+const NANOSECONDS_PER_MS = 1_000_000n;
+
+export interface TimedSubmit {
+  /** Where pass number `pass` writes its times; undefined without timestamp queries. */
+  timestampWrites(pass: number): GPUComputePassTimestampWrites | undefined;
+  /** To be called before the encoder is finished. */
+  resolve(encoder: GPUCommandEncoder, passes: number): void;
+  /** To be called right after the submit; settles when the GPU is done. */
+  milliseconds(): Promise<number>;
+}
+
+interface QuerySlot {
+  readonly queries: GPUQuerySet;
+  readonly resolved: LedgerBuffer;
+  readonly readable: LedgerBuffer;
+}
+
+export class SubmitTimer implements Disposable {
+  readonly #device: GPUDevice;
+  readonly #free: QuerySlot[] = [];
+  readonly #all: QuerySlot[] = [];
+  #lastDone = 0;
+
+  private constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  /** Makes query slots for `inFlight` submits if the device has the `timestamp-query` feature. */
+  static async create(device: GPUDevice, memory: GpuMemory, inFlight: number): Promise<SubmitTimer> {
+    const timer = new SubmitTimer(device);
+    if (!device.features.has("timestamp-query")) return timer;
+    const { QUERY_RESOLVE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
+    for (let index = 0; index < inFlight; index++) {
+      const [resolved, readable] = await memory.allocateAll([
+        { label: "timestamps", bytes: BYTES, usage: QUERY_RESOLVE | COPY_SRC },
+        { label: "timestamps readback", bytes: BYTES, usage: COPY_DST | MAP_READ },
+      ]);
+      const slot = {
+        queries: device.createQuerySet({ type: "timestamp", count: QUERIES }),
+        resolved,
+        readable,
+      };
+      timer.#free.push(slot);
+      timer.#all.push(slot);
+    }
+    return timer;
+  }
+
+  begin(): TimedSubmit {
+    const slot = this.#free.pop();
+    return slot ? this.#byQueries(slot) : this.#byClock();
+  }
+
+  [Symbol.dispose](): void {
+    for (const { queries, resolved, readable } of this.#all.splice(0)) {
+      queries.destroy();
+      resolved[Symbol.dispose]();
+      readable[Symbol.dispose]();
+    }
+  }
+
+  #byQueries(slot: QuerySlot): TimedSubmit {
+    const { queries, resolved, readable } = slot;
+    let passes = 0;
+    return {
+      timestampWrites: (pass) => ({
+        querySet: queries,
+        beginningOfPassWriteIndex: pass * 2,
+        endOfPassWriteIndex: pass * 2 + 1,
+      }),
+      resolve: (encoder, count) => {
+        passes = count;
+        if (count === 0) return;
+        encoder.resolveQuerySet(queries, 0, count * 2, resolved.buffer, 0);
+        encoder.copyBufferToBuffer(resolved.buffer, 0, readable.buffer, 0, count * 16);
+      },
+      milliseconds: async () => {
+        try {
+          if (passes === 0) {
+            await this.#device.queue.onSubmittedWorkDone();
+            return 0;
+          }
+          await readable.buffer.mapAsync(GPUMapMode.READ, 0, passes * 16);
+          const times = new BigInt64Array(readable.buffer.getMappedRange(0, passes * 16).slice());
+          readable.buffer.unmap();
+          return elapsed(times);
+        } finally {
+          this.#free.push(slot);
+        }
+      },
+    };
+  }
+
+  #byClock(): TimedSubmit {
+    return {
+      timestampWrites: () => undefined,
+      resolve: () => undefined,
+      milliseconds: async () => {
+        const submitted = performance.now();
+        await this.#device.queue.onSubmittedWorkDone();
+        const done = performance.now();
+        const started = Math.max(submitted, this.#lastDone);
+        this.#lastDone = done;
+        return done - started;
+      },
+    };
+  }
+}
+
+/** From the first pass's begin to the last pass's end; drivers may reset the counter, so never negative. */
+function elapsed(times: BigInt64Array): number {
+  const first = times[0] ?? 0n;
+  const last = times[times.length - 1] ?? 0n;
+  return last > first ? Number(last - first) / Number(NANOSECONDS_PER_MS) : 0;
+}

@@ -1,0 +1,168 @@
+// Weights, scales and zero points to the packed bytes that the file holds.
+
+import type { CellGrid, CodeStorage } from "../../formats/compression-format.ts";
+import { quantizedRange, type QuantizationArgs } from "../../formats/quantization-args.ts";
+import { DTYPE_CODE } from "../../gpu/dtype-code.ts";
+import type { Gpu } from "../../gpu/gpu.ts";
+import { type BufferPart, kernel, spreadWorkgroups } from "../../gpu/kernel.ts";
+import numberFormats from "../../gpu/number-formats.wgsl?raw";
+import { struct } from "../../gpu/struct.ts";
+import type { GpuWeight } from "../observe/observe-weight.ts";
+import encodeCode from "./encode.wgsl?raw";
+import packCode from "./pack.wgsl?raw";
+
+const WORKGROUP = 64;
+const KIND_CODE = { int: 0, e4m3: 1 } as const satisfies Record<CodeStorage["kind"], number>;
+
+export const encodeKernel = kernel({
+  name: "encode.encode",
+  code: [numberFormats, encodeCode],
+  params: struct({
+    rows: "u32",
+    columns: "u32",
+    dtype: "u32",
+    cell_rows: "u32",
+    cell_columns: "u32",
+    cells_per_row: "u32",
+    kind: "u32",
+    symmetric: "u32",
+    q_min: "f32",
+    q_max: "f32",
+    stored_bits: "u32",
+    stored_offset: "i32",
+    stream_codes: "u32",
+    words_per_stream: "u32",
+    first_word: "u32",
+    end_word: "u32",
+  }),
+  bindings: { weights: "read", scales: "read", zero_points: "read", codes: "read_write" },
+});
+
+export const packKernel = kernel({
+  name: "encode.pack",
+  code: [packCode],
+  params: struct({
+    stored_bits: "u32",
+    stored_offset: "i32",
+    stream_codes: "u32",
+    words_per_stream: "u32",
+    code_stride: "u32",
+    stream_stride: "u32",
+    word_stride: "u32",
+    word_stream_stride: "u32",
+    first_word: "u32",
+    end_word: "u32",
+  }),
+  bindings: { codes: "read", words: "read_write" },
+});
+
+/** Quantizes a weight with the given scales and zero points and packs the codes as `storage` says. */
+export async function encodeWeight(
+  gpu: Gpu,
+  weight: GpuWeight,
+  args: QuantizationArgs,
+  layout: { readonly grid: CellGrid; readonly storage: CodeStorage },
+  buffers: { readonly scales: BufferPart; readonly zero_points: BufferPart; readonly codes: BufferPart },
+): Promise<void> {
+  const { grid, storage } = layout;
+  const [q_min, q_max] = quantizedRange(args);
+  const streamCodes = storage.rowsPadded ? weight.columns : weight.rows * weight.columns;
+  const streams = storage.rowsPadded ? weight.rows : 1;
+  const wordsPerStream = Math.ceil((streamCodes * storage.storedBits) / 32);
+  const codesPerWord = 32 / storage.storedBits;
+  for (const { first, end } of gpu.queue.split(encodeKernel, streams * wordsPerStream, codesPerWord)) {
+    await gpu.queue.run(encodeKernel, {
+      params: {
+        rows: weight.rows,
+        columns: weight.columns,
+        dtype: DTYPE_CODE[weight.dtype],
+        cell_rows: grid.cellRows,
+        cell_columns: grid.cellColumns,
+        cells_per_row: grid.cellsPerRow,
+        kind: KIND_CODE[storage.kind],
+        symmetric: Number(args.symmetric),
+        q_min,
+        q_max,
+        stored_bits: storage.storedBits,
+        stored_offset: storage.storedOffset,
+        stream_codes: streamCodes,
+        words_per_stream: wordsPerStream,
+        first_word: first,
+        end_word: end,
+      },
+      buffers: { weights: weight.weights, ...buffers },
+      workgroups: spreadWorkgroups(Math.ceil((end - first) / WORKGROUP)),
+      work: (end - first) * codesPerWord,
+    });
+  }
+}
+
+export interface PackLayout {
+  readonly storedBits: number;
+  readonly storedOffset: number;
+  readonly streams: number;
+  readonly streamCodes: number;
+  readonly codeStride: number;
+  readonly streamStride: number;
+  readonly wordStride: number;
+  readonly wordStreamStride: number;
+}
+
+/** Codes (rows, columns) packed row by row, each row padded to whole words. */
+export function packRows(rows: number, columns: number, storage: CodeStorage): PackLayout {
+  const wordsPerStream = Math.ceil((columns * storage.storedBits) / 32);
+  return {
+    storedBits: storage.storedBits,
+    storedOffset: storage.storedOffset,
+    streams: rows,
+    streamCodes: columns,
+    codeStride: 1,
+    streamStride: columns,
+    wordStride: 1,
+    wordStreamStride: wordsPerStream,
+  };
+}
+
+/** Codes (rows, columns) packed down each column: how pack-quantized stores zero points. */
+export function packColumns(rows: number, columns: number, storage: CodeStorage): PackLayout {
+  return {
+    storedBits: storage.storedBits,
+    storedOffset: storage.storedOffset,
+    streams: columns,
+    streamCodes: rows,
+    codeStride: columns,
+    streamStride: 1,
+    wordStride: columns,
+    wordStreamStride: 1,
+  };
+}
+
+/** Packs int32 `codes` into `words`. */
+export async function packCodes(
+  gpu: Gpu,
+  codes: BufferPart,
+  words: BufferPart,
+  layout: PackLayout,
+): Promise<void> {
+  const wordsPerStream = Math.ceil((layout.streamCodes * layout.storedBits) / 32);
+  const codesPerWord = 32 / layout.storedBits;
+  for (const { first, end } of gpu.queue.split(packKernel, layout.streams * wordsPerStream, codesPerWord)) {
+    await gpu.queue.run(packKernel, {
+      params: {
+        stored_bits: layout.storedBits,
+        stored_offset: layout.storedOffset,
+        stream_codes: layout.streamCodes,
+        words_per_stream: wordsPerStream,
+        code_stride: layout.codeStride,
+        stream_stride: layout.streamStride,
+        word_stride: layout.wordStride,
+        word_stream_stride: layout.wordStreamStride,
+        first_word: first,
+        end_word: end,
+      },
+      buffers: { codes, words },
+      workgroups: spreadWorkgroups(Math.ceil((end - first) / WORKGROUP)),
+      work: (end - first) * codesPerWord,
+    });
+  }
+}

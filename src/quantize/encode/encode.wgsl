@@ -1,0 +1,72 @@
+// Quantizes weights and packs their codes, one invocation per 32-bit word of the output. A stream is a little-endian
+// sequence of codes of `stored_bits` each: one row for packed formats, the whole tile for formats of one byte a code.
+// compressed-tensors `_quantize`: round(clamp(w / scale + zero_point)), every step rounded to the weight's dtype.
+override WORKGROUP: u32 = 64;
+
+const KIND_INT: u32 = 0u;
+const KIND_E4M3: u32 = 1u;
+
+struct Params {
+  rows: u32,
+  columns: u32,
+  dtype: u32,
+  cell_rows: u32,
+  cell_columns: u32,
+  cells_per_row: u32,
+  kind: u32,
+  symmetric: u32,
+  q_min: f32,
+  q_max: f32,
+  stored_bits: u32,
+  stored_offset: i32,
+  stream_codes: u32,
+  words_per_stream: u32,
+  first_word: u32,
+  end_word: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> weights: array<u32>;
+@group(0) @binding(2) var<storage, read> scales: array<f32>;
+@group(0) @binding(3) var<storage, read> zero_points: array<i32>;
+@group(0) @binding(4) var<storage, read_write> codes: array<u32>;
+
+fn weight_at(index: u32) -> f32 {
+  if (params.dtype == DTYPE_F32) { return bitcast<f32>(weights[index]); }
+  return widen_bits((weights[index >> 1u] >> ((index & 1u) * 16u)) & 0xffffu, params.dtype);
+}
+
+fn code_at(index: u32) -> u32 {
+  let row = index / params.columns;
+  let column = index % params.columns;
+  let cell = row / params.cell_rows * params.cells_per_row + column / params.cell_columns;
+  var scaled = round_to_dtype(divide(weight_at(index), scales[cell]), params.dtype);
+  if (params.symmetric == 0u) { scaled = round_to_dtype(scaled + f32(zero_points[cell]), params.dtype); }
+  let clamped = clamp(scaled, params.q_min, params.q_max);
+  if (params.kind == KIND_E4M3) { return to_e4m3(clamped); }
+  return bitcast<u32>(i32(round(clamped)) + params.stored_offset);
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let word = params.first_word + (group.y * groups.x + group.x) * WORKGROUP + lane;
+  if (word >= params.end_word) { return; }
+  let stream = word / params.words_per_stream;
+  let bits = params.stored_bits;
+  let mask = (1u << bits) - 1u;
+  let first_bit = word % params.words_per_stream * 32u;
+  let first_code = first_bit / bits;
+  let end_code = min((first_bit + 31u) / bits + 1u, params.stream_codes);
+  var packed = 0u;
+  for (var i = first_code; i < end_code; i++) {
+    let code = code_at(stream * params.stream_codes + i) & mask;
+    let position = i * bits;
+    if (position < first_bit) { packed |= code >> (first_bit - position); }
+    else { packed |= code << (position - first_bit); }
+  }
+  codes[word] = packed;
+}

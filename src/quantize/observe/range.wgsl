@@ -1,0 +1,67 @@
+// Smallest and largest weight of each cell: the rectangle that shares one scale. One workgroup per cell.
+// weights is (rows, columns) row-major in its own dtype; ranges is (cells of a column, cells_per_row).
+override WORKGROUP: u32 = 64;
+
+struct Params {
+  rows: u32,
+  columns: u32,
+  dtype: u32,
+  cell_rows: u32,
+  cell_columns: u32,
+  cells_per_row: u32,
+  first_cell: u32,
+  end_cell: u32,
+}
+
+struct Nonfinite { count: atomic<u32>, first: atomic<u32> }
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> weights: array<u32>;
+@group(0) @binding(2) var<storage, read_write> ranges: array<vec2<f32>>;
+// How many NaN or Inf were met, and 2^32 - 1 minus the index of the first one (0: none).
+@group(0) @binding(3) var<storage, read_write> nonfinite: Nonfinite;
+
+var<workgroup> low: array<f32, WORKGROUP>;
+var<workgroup> high: array<f32, WORKGROUP>;
+
+fn weight_at(index: u32) -> f32 {
+  if (params.dtype == DTYPE_F32) { return bitcast<f32>(weights[index]); }
+  return widen_bits((weights[index >> 1u] >> ((index & 1u) * 16u)) & 0xffffu, params.dtype);
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let cell = params.first_cell + group.y * groups.x + group.x;
+  let first_row = cell / params.cells_per_row * params.cell_rows;
+  let first_column = cell % params.cells_per_row * params.cell_columns;
+  let cell_rows = min(params.cell_rows, params.rows - min(first_row, params.rows));
+  let cell_columns = min(params.cell_columns, params.columns - first_column);
+  var smallest = 0.0;
+  var largest = 0.0;
+  if (cell < params.end_cell) {
+    for (var i = lane; i < cell_rows * cell_columns; i += WORKGROUP) {
+      let index = (first_row + i / cell_columns) * params.columns + first_column + i % cell_columns;
+      let weight = weight_at(index);
+      if (is_nonfinite(weight)) {
+        atomicAdd(&nonfinite.count, 1u);
+        atomicMax(&nonfinite.first, 0xffffffffu - index);
+      }
+      smallest = min(smallest, weight);
+      largest = max(largest, weight);
+    }
+  }
+  low[lane] = smallest;
+  high[lane] = largest;
+  for (var stride = WORKGROUP / 2u; stride > 0u; stride /= 2u) {
+    workgroupBarrier();
+    if (lane < stride) {
+      low[lane] = min(low[lane], low[lane + stride]);
+      high[lane] = max(high[lane], high[lane + stride]);
+    }
+  }
+  if (lane == 0u && cell < params.end_cell) { ranges[cell] = vec2(low[0], high[0]); }
+}

@@ -1,0 +1,39 @@
+import { playwright } from "@vitest/browser-playwright";
+import { defineConfig } from "vitest/config";
+import { chromiumFlags, findChromium } from "./scripts/chromium.mjs";
+
+const executablePath = (await findChromium()) ?? undefined;
+const launchOptions = {
+  args: chromiumFlags({ software: true }),
+  ...(executablePath ? { executablePath } : {}),
+};
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "node",
+          environment: "node",
+          include: ["src/**/*.test.ts", "e2e/**/*.test.ts"],
+          exclude: ["src/**/*.gpu.test.ts"],
+        },
+      },
+      {
+        test: {
+          name: "gpu",
+          include: ["src/**/*.gpu.test.ts"],
+          testTimeout: 120_000,
+          fileParallelism: false,
+          browser: {
+            enabled: true,
+            headless: true,
+            screenshotFailures: false,
+            provider: playwright({ launchOptions }),
+            instances: [{ browser: "chromium" }],
+          },
+        },
+      },
+    ],
+  },
+});

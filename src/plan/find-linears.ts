@@ -1,0 +1,40 @@
+// Which tensors are weights of Linear modules. A checkpoint holds names and shapes, not classes, so this goes by the
+// names that model code uses; what is doubtful stays as it is, because a wrongly quantized embedding or router gate is
+// silent damage (LLM Compressor's model_free_ptq quantizes both unless told otherwise).
+
+import { type Dtype, isFloatDtype } from "../formats/dtype.ts";
+import type { TensorSpec } from "../formats/safetensors.ts";
+
+/** Last parts of module names that hold a table or a norm, not a Linear. */
+const NOT_LINEAR =
+  /(^|[._])(embed\w*|embeddings?|wte|wpe|word_embeddings?|position_embeddings?|tok_embeddings|relative_attention_bias|\w*norm\d*|ln_\w+|ln\d*|layernorm|conv\d*d?|conv\w*|patch_embed\w*|rotary_emb)$/i;
+/** Routers choose experts; their logits must not move. */
+const ROUTER = /(^|\.)(router|gate|shared_expert_gate|routers?\.\w+|switch)$/i;
+const TABLE_INSIDE = /(^|\.)(patch_embed\w*|embeddings?|embed_tokens|conv\w*)\./i;
+
+export interface LinearModule {
+  /** Module name, without ".weight". */
+  readonly name: string;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** The Linear whose weight this tensor is, or null for everything else. */
+export function linearOf(tensor: TensorSpec): LinearModule | null {
+  const { name, shape, dtype } = tensor;
+  const [rows = 0, columns = 0] = shape;
+  if (!name.endsWith(".weight") || shape.length !== 2 || rows === 0 || columns === 0) return null;
+  if (!isQuantizableDtype(dtype)) return null;
+  const module = name.slice(0, -".weight".length);
+  if (NOT_LINEAR.test(module) || TABLE_INSIDE.test(module)) return null;
+  return { name: module, rows, columns };
+}
+
+function isQuantizableDtype(dtype: Dtype): boolean {
+  return isFloatDtype(dtype);
+}
+
+/** True for the small Linear that routes tokens to experts: listed in ignore, never quantized. */
+export function isRouter(module: string): boolean {
+  return ROUTER.test(module);
+}

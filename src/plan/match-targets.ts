@@ -1,0 +1,47 @@
+// Targets and ignore as compressed-tensors matches them (`utils/match.py`): "re:" is a regular expression that must match
+// from the start of the module's name; otherwise the exact name or the class name. Checkpoints have no classes, so the
+// only class known here is Linear, by its names in transformers and vLLM.
+
+import { RecipeError } from "../errors.ts";
+import type { ConfigGroup, Recipe } from "../formats/recipe.ts";
+
+const LINEAR_CLASSES = new Set(["Linear", "LinearBase"]);
+
+type Strength = 0 | 1 | 2 | 3;
+
+/** How strongly a target matches a Linear: 3 by exact name, 2 by regular expression, 1 by class, 0 not at all. */
+function strength(target: string, module: string): Strength {
+  if (target === module) return 3;
+  if (target.startsWith("re:")) return matchesFromStart(target.slice(3), module) ? 2 : 0;
+  return LINEAR_CLASSES.has(target) ? 1 : 0;
+}
+
+/** Python's `re.match`: anchored at the start, not at the end. */
+function matchesFromStart(pattern: string, name: string): boolean {
+  let expression: RegExp;
+  try {
+    expression = new RegExp(`^(?:${pattern})`);
+  } catch (cause) {
+    throw new RecipeError(`"re:${pattern}" is not a regular expression.`, { cause });
+  }
+  return expression.test(name);
+}
+
+export function isIgnored(module: string, ignore: readonly string[]): boolean {
+  return ignore.some((entry) => strength(entry, module) > 0);
+}
+
+/**
+ * The group that a Linear belongs to: by exact name before regular expression before class; within equals, by the
+ * alphabetical order of the targets. Null if nothing targets it or it is ignored.
+ */
+export function matchGroup(module: string, recipe: Recipe): ConfigGroup | null {
+  if (isIgnored(module, recipe.ignore)) return null;
+  const matches = recipe.groups
+    .flatMap((group) =>
+      group.targets.map((target) => ({ group, target, strength: strength(target, module) })),
+    )
+    .filter((match) => match.strength > 0)
+    .toSorted((a, b) => b.strength - a.strength || (a.target < b.target ? -1 : Number(a.target > b.target)));
+  return matches[0]?.group ?? null;
+}

@@ -1,0 +1,150 @@
+// Headers and recipe to steps: the units of onloading, of the journal and of progress. A step is one decoder layer, or
+// the tensors before all layers, or those after.
+
+import { RecipeError } from "../errors.ts";
+import { cellGrid, compressionFormat, storedTensors } from "../formats/compression-format.ts";
+import { type FloatDtype, isFloatDtype } from "../formats/dtype.ts";
+import type {
+  CompressionFormat,
+  QuantizationArgs,
+  QuantizationScheme,
+} from "../formats/quantization-args.ts";
+import type { Recipe } from "../formats/recipe.ts";
+import type { TensorSpec } from "../formats/safetensors.ts";
+import { isRouter, linearOf } from "./find-linears.ts";
+import { matchGroup } from "./match-targets.ts";
+import type { SourceTensor } from "./read-headers.ts";
+
+export interface QuantizeTask {
+  readonly module: string;
+  readonly tensor: SourceTensor;
+  readonly dtype: FloatDtype;
+  readonly rows: number;
+  readonly columns: number;
+  readonly scheme: QuantizationScheme;
+  readonly weights: QuantizationArgs;
+  readonly format: CompressionFormat;
+  readonly outputs: readonly TensorSpec[];
+}
+
+export interface PlanStep {
+  readonly index: number;
+  /** "model.layers.3", or "before the layers", "after the layers". */
+  readonly name: string;
+  readonly quantize: readonly QuantizeTask[];
+  /** Tensors that are carried through with name and dtype. */
+  readonly copy: readonly SourceTensor[];
+}
+
+export interface StepPlan {
+  readonly steps: readonly PlanStep[];
+  /** Every Linear that stays unquantized: what config.json must list in ignore. */
+  readonly ignored: readonly string[];
+}
+
+const BEFORE = "before the layers";
+const AFTER = "after the layers";
+
+/**
+ * Sorts tensors into steps and decides for each Linear what it becomes.
+ * @throws RecipeError naming all modules whose columns the group size does not divide, or if nothing is quantized.
+ */
+export function planSteps(tensors: readonly SourceTensor[], recipe: Recipe): StepPlan {
+  const units = new Map<string, SourceTensor[]>();
+  for (const tensor of tensors) {
+    const unit = unitOf(tensor.name);
+    const members = units.get(unit);
+    if (members) members.push(tensor);
+    else units.set(unit, [tensor]);
+  }
+  const ignored: string[] = [];
+  const indivisible: QuantizeTask[] = [];
+  const steps = [...units]
+    .toSorted(([a], [b]) => compareUnits(a, b))
+    .map(([name, members], index): PlanStep => {
+      const quantize: QuantizeTask[] = [];
+      const copy: SourceTensor[] = [];
+      for (const tensor of members.toSorted(byPlace)) {
+        const task = quantizeTask(tensor, recipe, ignored, indivisible);
+        if (task) quantize.push(task);
+        else copy.push(tensor);
+      }
+      return { index, name, quantize, copy };
+    });
+  if (indivisible.length > 0) throw indivisibleError(indivisible);
+  if (steps.every((step) => step.quantize.length === 0)) {
+    throw new RecipeError(
+      "The recipe quantizes nothing in this model: no Linear weight matches its targets. Check targets and ignore.",
+    );
+  }
+  return { steps, ignored };
+}
+
+function quantizeTask(
+  tensor: SourceTensor,
+  recipe: Recipe,
+  ignored: string[],
+  indivisible: QuantizeTask[],
+): QuantizeTask | null {
+  const linear = linearOf(tensor);
+  if (!linear || !isFloatDtype(tensor.dtype)) return null;
+  const group = isRouter(linear.name) ? null : matchGroup(linear.name, recipe);
+  const weights = group?.scheme.weights ?? null;
+  if (!group || !weights) {
+    ignored.push(linear.name);
+    return null;
+  }
+  const { rows, columns } = linear;
+  const task = {
+    module: linear.name,
+    tensor,
+    dtype: tensor.dtype,
+    rows,
+    columns,
+    scheme: group.scheme,
+    weights,
+    format: compressionFormat(group.scheme),
+  };
+  if (weights.strategy === "group" && columns % (weights.group_size ?? columns) !== 0) {
+    indivisible.push({ ...task, outputs: [] });
+    return { ...task, outputs: [] };
+  }
+  cellGrid(weights, rows, columns);
+  return { ...task, outputs: storedTensors(linear.name, group.scheme, tensor.dtype, [rows, columns]) };
+}
+
+function indivisibleError(tasks: readonly QuantizeTask[]): RecipeError {
+  const [first] = tasks;
+  const size = first?.weights.group_size ?? 0;
+  const shown = tasks.slice(0, 8).map(({ module, columns }) => `${module} (${columns})`);
+  const more = tasks.length > shown.length ? ` and ${tasks.length - shown.length} more` : "";
+  const common = tasks.reduce((divisor, { columns }) => gcd(divisor, columns), 0);
+  const fitting = [128, 64, 32, 16].find((candidate) => common % candidate === 0);
+  const advice = fitting
+    ? `A group size of ${fitting} divides all of them`
+    : "No usual group size divides all of them";
+  return new RecipeError(
+    `The group size ${size} does not divide the input columns of ${tasks.length} modules: ${shown.join(", ")}${more}. ${advice}; or add them to ignore, or choose a scheme with one scale per channel (W8A8, FP8_DYNAMIC).`,
+  );
+}
+
+function gcd(a: number, b: number): number {
+  return b === 0 ? a : gcd(b, a % b);
+}
+
+/** "model.layers.3" for "model.layers.3.mlp.up_proj.weight": the name up to its first number. */
+function unitOf(name: string): string {
+  const match = /^(?:[^.]+\.)*?\d+(?=\.|$)/.exec(name);
+  if (match) return match[0];
+  return /embed|wte|wpe/i.test(name) ? BEFORE : AFTER;
+}
+
+function compareUnits(a: string, b: string): number {
+  const rank = (unit: string) => (unit === BEFORE ? 0 : unit === AFTER ? 2 : 1);
+  return rank(a) - rank(b) || a.localeCompare(b, "en", { numeric: true });
+}
+
+/** In the order of the bytes, so that a long range serves several tensors. */
+function byPlace(a: SourceTensor, b: SourceTensor): number {
+  return a.file === b.file ? a.start - b.start : a.file < b.file ? -1 : 1;
+}

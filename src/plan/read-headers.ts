@@ -1,0 +1,133 @@
+// The safetensors headers of a model, without its tensors.
+
+import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
+import { formatBytes } from "../formats/format-bytes.ts";
+import {
+  HEADER_PREFIX_BYTES,
+  parseHeader,
+  parseHeaderLength,
+  type TensorEntry,
+} from "../formats/safetensors.ts";
+
+/** A tensor and the file that holds it. */
+export interface SourceTensor extends TensorEntry {
+  readonly file: string;
+}
+
+export interface FileReader {
+  readonly files: readonly { readonly path: string; readonly bytes: number }[];
+  /** Reads a small range directly from the source. */
+  readRange(range: { path: string; start: number; end: number }): Promise<Uint8Array>;
+  readFile(path: string, maxBytes: number): Promise<Uint8Array>;
+}
+
+/** Most headers are far smaller: one request fetches length and header together. */
+const FIRST_READ_BYTES = 256 * 1024;
+/** Largest real index is about 60 MB. */
+const MAX_INDEX_BYTES = 250_000_000;
+const INDEX_FILE = "model.safetensors.index.json";
+const PARALLEL_READS = 4;
+
+/**
+ * Reads the header of each weight file: those that the index names, else model.safetensors, else every .safetensors file.
+ * @throws MalformedModelError if a header breaks the format, or the index disagrees with the files.
+ * @throws UnsupportedModelError if there are no safetensors.
+ */
+export async function readHeaders(reader: FileReader): Promise<SourceTensor[]> {
+  const index = await readIndex(reader);
+  const shards = index ? [...new Set(index.values())] : weightFiles(reader);
+  const perShard: SourceTensor[][] = [];
+  for (let first = 0; first < shards.length; first += PARALLEL_READS) {
+    const batch = shards.slice(first, first + PARALLEL_READS);
+    perShard.push(...(await Promise.all(batch.map(async (path) => await readShardHeader(reader, path)))));
+  }
+  const tensors = perShard.flat();
+  checkUnique(tensors);
+  if (index) checkIndex(index, tensors);
+  return tensors;
+}
+
+async function readShardHeader(reader: FileReader, path: string): Promise<SourceTensor[]> {
+  const file = reader.files.find((candidate) => candidate.path === path);
+  if (!file) {
+    throw new MalformedModelError(`${INDEX_FILE} names ${path}, which is not among the model's files.`);
+  }
+  const first = await reader.readRange({ path, start: 0, end: Math.min(FIRST_READ_BYTES, file.bytes) });
+  const length = parseHeaderLength(path, first, file.bytes);
+  const end = HEADER_PREFIX_BYTES + length;
+  const bytes = new Uint8Array(end);
+  bytes.set(first.subarray(0, end));
+  if (end > first.byteLength) {
+    bytes.set(await reader.readRange({ path, start: first.byteLength, end }), first.byteLength);
+  }
+  const header = bytes.subarray(HEADER_PREFIX_BYTES);
+  return parseHeader(path, header, file.bytes).map((entry) => ({ ...entry, file: path }));
+}
+
+async function readIndex(reader: FileReader): Promise<Map<string, string> | null> {
+  if (!reader.files.some(({ path }) => path === INDEX_FILE)) return null;
+  const text = new TextDecoder().decode(await reader.readFile(INDEX_FILE, MAX_INDEX_BYTES));
+  let weightMap: unknown;
+  try {
+    const parsed: unknown = JSON.parse(text);
+    weightMap =
+      typeof parsed === "object" && parsed !== null && "weight_map" in parsed ? parsed.weight_map : null;
+  } catch (cause) {
+    throw new MalformedModelError(`${INDEX_FILE} is not JSON.`, { cause });
+  }
+  if (typeof weightMap !== "object" || weightMap === null) {
+    throw new MalformedModelError(`${INDEX_FILE} has no weight_map.`);
+  }
+  const entries = Object.entries(weightMap).map(([tensor, file]): [string, string] => {
+    if (typeof file !== "string" || !isShardName(file)) {
+      throw new MalformedModelError(
+        `${INDEX_FILE} places the tensor "${tensor.slice(0, 80)}" in ${JSON.stringify(file).slice(0, 80)}, which is not the name of a file in this folder.`,
+      );
+    }
+    return [tensor, file];
+  });
+  return new Map(entries);
+}
+
+/** A file beside the index: no folders, no way out. */
+function isShardName(name: string): boolean {
+  return (
+    name.length <= 255 && /^[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors$/.test(name) && !name.includes("..")
+  );
+}
+
+function weightFiles(reader: FileReader): string[] {
+  const all = reader.files.map(({ path }) => path).filter((path) => path.endsWith(".safetensors"));
+  const top = all.filter((path) => !path.includes("/"));
+  if (top.includes("model.safetensors")) return ["model.safetensors"];
+  if (top.length > 0) return top;
+  const weights = reader.files.filter(({ path }) => /\.(bin|pth?|gguf|onnx)$/.test(path));
+  const total = weights.reduce((sum, { bytes }) => sum + bytes, 0);
+  throw new UnsupportedModelError(
+    weights.length > 0
+      ? `There are no .safetensors files here, only ${weights[0]?.path} and the like (${formatBytes(total)}). Convert the model to safetensors first, or look for a revision that has them.`
+      : "There are no .safetensors files here. Point at a model folder that has them.",
+  );
+}
+
+function checkUnique(tensors: readonly SourceTensor[]): void {
+  const places = new Map<string, string>();
+  for (const { name, file } of tensors) {
+    const other = places.get(name);
+    if (other !== undefined) {
+      throw new MalformedModelError(`The tensor "${name}" is in both ${other} and ${file}.`);
+    }
+    places.set(name, file);
+  }
+}
+
+function checkIndex(index: ReadonlyMap<string, string>, tensors: readonly SourceTensor[]): void {
+  const places = new Map(tensors.map(({ name, file }) => [name, file]));
+  for (const [name, file] of index) {
+    if (places.get(name) !== file) {
+      throw new MalformedModelError(
+        `${INDEX_FILE} places the tensor "${name.slice(0, 80)}" in ${file}, but that file does not have it.`,
+      );
+    }
+  }
+}

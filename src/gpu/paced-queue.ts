@@ -6,7 +6,7 @@ import { DeviceLostError, invariant } from "../errors.ts";
 import type { BufferPart, CompiledKernel, Dispatch, Kernel } from "./kernel.ts";
 import { PipelineCache } from "./kernel.ts";
 import { type GpuMemory, LedgerBuffer } from "./memory.ts";
-import { MAX_TIMED_PASSES, SubmitTimer, type TimedSubmit } from "./submit-timer.ts";
+import { MAX_TIMED_PASSES, SubmitTimer, timerBytes, type TimedSubmit } from "./submit-timer.ts";
 import { writeStruct } from "./struct.ts";
 
 /** Milliseconds that one submit should take. */
@@ -17,6 +17,9 @@ const MAX_IN_FLIGHT = 3;
 const INITIAL_RATE = 1_000_000;
 const PARAMS_SLOT_BYTES = 256;
 const PARAMS_SLOTS = 256;
+
+/** GPU bytes that the queue itself takes at most: params, and timestamps where there are any. */
+export const QUEUE_BYTES = PARAMS_SLOT_BYTES * PARAMS_SLOTS + timerBytes(MAX_IN_FLIGHT + 1);
 
 interface Recording {
   readonly encoder: GPUCommandEncoder;

@@ -9,6 +9,11 @@ const QUERIES = MAX_TIMED_PASSES * 2;
 const BYTES = QUERIES * 8;
 const NANOSECONDS_PER_MS = 1_000_000n;
 
+/** GPU bytes of the timer's buffers for so many submits in flight. */
+export function timerBytes(inFlight: number): number {
+  return inFlight * 2 * BYTES;
+}
+
 export interface TimedSubmit {
   /** Where pass number `pass` writes its times; undefined without timestamp queries. */
   timestampWrites(pass: number): GPUComputePassTimestampWrites | undefined;

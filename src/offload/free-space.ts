@@ -1,0 +1,45 @@
+// How much this origin may still store. `navigator.storage.estimate()` told 10 GiB where 150 GiB could be written, so
+// the question is put by truncating a scratch file: sparse, instant, and refused exactly when the quota would refuse.
+
+const SCRATCH = "layerpress-space-probe";
+const GRANULARITY = 64 * 1024 ** 2;
+/** Nothing larger is asked for: 4 TiB holds every model. */
+const CEILING = 4 * 1024 ** 4;
+
+/**
+ * The largest size that the browser grants, to 64 MiB; null where OPFS cannot be used. It is the quota that is asked: a
+ * disk that is fuller than the quota assumes shows only when bytes are written.
+ */
+export async function freeStorageBytes(): Promise<number | null> {
+  const root = await navigator.storage.getDirectory();
+  let handle: FileSystemSyncAccessHandle;
+  try {
+    handle = await (await root.getFileHandle(SCRATCH, { create: true })).createSyncAccessHandle();
+  } catch {
+    return null; // another tab is probing
+  }
+  try {
+    let granted = 0;
+    let refused = CEILING;
+    if (canTake(handle, CEILING)) return CEILING;
+    while (refused - granted > GRANULARITY) {
+      const middle = Math.floor((granted + refused) / 2);
+      if (canTake(handle, middle)) granted = middle;
+      else refused = middle;
+    }
+    return granted;
+  } finally {
+    handle.truncate(0);
+    handle.close();
+    await root.removeEntry(SCRATCH);
+  }
+}
+
+function canTake(handle: FileSystemSyncAccessHandle, bytes: number): boolean {
+  try {
+    handle.truncate(bytes);
+    return true;
+  } catch {
+    return false;
+  }
+}

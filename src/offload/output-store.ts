@@ -1,0 +1,120 @@
+// The result's shards in OPFS, written in place: the layout is known from the plan, so a tensor goes to its final bytes
+// as soon as it is finished, and no second pass assembles anything.
+
+import { invariant } from "../errors.ts";
+import type { TensorEntry } from "../formats/safetensors.ts";
+import { storageFailure } from "./storage-failure.ts";
+
+export interface ShardLayout {
+  readonly path: string;
+  readonly header: Uint8Array;
+  readonly fileBytes: number;
+  readonly entries: readonly TensorEntry[];
+}
+
+interface OpenShard {
+  readonly path: string;
+  readonly handle: FileSystemSyncAccessHandle;
+}
+
+export class OutputStore implements Disposable {
+  readonly #shards: readonly OpenShard[];
+  readonly #places: ReadonlyMap<string, { shard: OpenShard; entry: TensorEntry }>;
+
+  private constructor(
+    shards: readonly OpenShard[],
+    places: ReadonlyMap<string, { shard: OpenShard; entry: TensorEntry }>,
+  ) {
+    this.#shards = shards;
+    this.#places = places;
+  }
+
+  /**
+   * Opens every shard and takes its full size at once: space that is not there is missed before the work, not after.
+   * @throws StorageError if the browser refuses the space or the files are locked.
+   */
+  static async open(
+    output: FileSystemDirectoryHandle,
+    layouts: readonly ShardLayout[],
+  ): Promise<OutputStore> {
+    const shards: OpenShard[] = [];
+    const places = new Map<string, { shard: OpenShard; entry: TensorEntry }>();
+    try {
+      for (const layout of layouts) {
+        const shard = { path: layout.path, handle: await openShard(output, layout) };
+        shards.push(shard);
+        for (const entry of layout.entries) places.set(entry.name, { shard, entry });
+      }
+    } catch (error) {
+      for (const { handle } of shards) handle.close();
+      throw error;
+    }
+    return new OutputStore(shards, places);
+  }
+
+  /** Writes a part of a tensor at `offset` of its bytes. */
+  write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void {
+    const place = this.#places.get(tensor);
+    invariant(place, `the plan has no output tensor ${tensor}`);
+    const { shard, entry } = place;
+    const at = entry.start + offset;
+    invariant(at + bytes.byteLength <= entry.end, `${tensor} is written past its end`);
+    try {
+      const written = shard.handle.write(bytes, { at });
+      if (written !== bytes.byteLength) throw new Error(`only ${written} bytes were written`);
+    } catch (cause) {
+      throw storageFailure(`The result file ${shard.path}`, bytes.byteLength, cause);
+    }
+  }
+
+  /** Puts what was written on the disk; before the journal says that it is there. */
+  flush(): void {
+    for (const { path, handle } of this.#shards) {
+      try {
+        handle.flush();
+      } catch (cause) {
+        throw storageFailure(`The result file ${path}`, 0, cause);
+      }
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const { handle } of this.#shards) handle.close();
+  }
+}
+
+async function openShard(
+  output: FileSystemDirectoryHandle,
+  layout: ShardLayout,
+): Promise<FileSystemSyncAccessHandle> {
+  let handle: FileSystemSyncAccessHandle | null = null;
+  try {
+    handle = await (await output.getFileHandle(layout.path, { create: true })).createSyncAccessHandle();
+    if (handle.getSize() !== layout.fileBytes) handle.truncate(layout.fileBytes);
+    handle.write(new Uint8Array(layout.header), { at: 0 });
+    return handle;
+  } catch (cause) {
+    handle?.close();
+    throw storageFailure(`The result file ${layout.path}`, layout.fileBytes, cause);
+  }
+}
+
+/** Writes a small file of the result whole. */
+export async function writeOutputFile(
+  output: FileSystemDirectoryHandle,
+  path: string,
+  bytes: Uint8Array<ArrayBuffer>,
+): Promise<void> {
+  try {
+    const handle = await (await output.getFileHandle(path, { create: true })).createSyncAccessHandle();
+    try {
+      handle.truncate(0);
+      handle.write(bytes, { at: 0 });
+      handle.flush();
+    } finally {
+      handle.close();
+    }
+  } catch (cause) {
+    throw storageFailure(`The result file ${path}`, bytes.byteLength, cause);
+  }
+}

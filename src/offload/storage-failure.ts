@@ -1,0 +1,24 @@
+import { StorageError } from "../errors.ts";
+import { formatBytes } from "../formats/format-bytes.ts";
+
+/**
+ * What a failed OPFS write means: browsers say QuotaExceededError for their own limit, and less clean things
+ * (UnknownError, AbortError, NoSpaceError texts) for a disk that is really full.
+ */
+export function storageFailure(what: string, bytes: number, cause: unknown): StorageError {
+  const name = cause instanceof Error ? cause.name : "";
+  if (name === "NoModificationAllowedError") {
+    return new StorageError(
+      `${what} is locked: another tab or an unfinished download holds it. Close it and try again.`,
+      {
+        cause,
+      },
+    );
+  }
+  const full =
+    name === "QuotaExceededError" ? "the browser's storage quota or the disk is full" : String(cause);
+  return new StorageError(
+    `${what} could not take ${formatBytes(bytes)}: ${full}. Free space on the disk, or delete stored models and finished jobs on this page, then go on; what is finished is kept.`,
+    { cause },
+  );
+}

@@ -1,0 +1,106 @@
+// The result's README.md: front matter that the Hub reads, what was done, and how to load it. Names and licences come
+// from strangers: the YAML library quotes them, and the text shows them as code.
+
+import { parseDocument, stringify } from "yaml";
+import { formatBytes } from "../formats/format-bytes.ts";
+
+/** Model cards are short; what is longer is not read for front matter. */
+export const MAX_CARD_BYTES = 1_000_000;
+
+/** Front-matter fields that stay true for the quantized model. */
+const CARRIED_FIELDS = [
+  "license",
+  "license_name",
+  "license_link",
+  "language",
+  "pipeline_tag",
+  "library_name",
+] as const;
+
+export interface CardFacts {
+  readonly name: string;
+  readonly repository: string | null;
+  readonly revision: string | null;
+  readonly schemes: readonly string[];
+  readonly recipeYaml: string;
+  readonly sourceBytes: number;
+  readonly resultBytes: number;
+  readonly bitsPerWeight: number;
+  readonly quantizedModules: number;
+  readonly ignored: readonly string[];
+}
+
+export function modelCard(facts: CardFacts, sourceCard: string | null): string {
+  const carried = sourceCard === null ? {} : frontMatter(sourceCard);
+  const fields = {
+    ...carried,
+    ...(facts.repository ? { base_model: [facts.repository], base_model_relation: "quantized" } : {}),
+    tags: ["compressed-tensors", "layerpress", ...facts.schemes.map((scheme) => scheme.toLowerCase())],
+  };
+  return `---\n${stringify(fields)}---\n\n${body(facts)}`;
+}
+
+/** The licence that a model card's front matter names, for the page. */
+export function licenseOf(card: string): string | null {
+  const { license } = frontMatter(card);
+  return typeof license === "string" ? license : null;
+}
+
+function frontMatter(card: string): Record<string, unknown> {
+  const match = /^---\r?\n([\s\S]*?)\r?\n---/.exec(card);
+  if (!match?.[1]) return {};
+  const parsed: unknown = parseDocument(match[1], { logLevel: "silent" }).toJS({ maxAliasCount: 10 });
+  if (typeof parsed !== "object" || parsed === null) return {};
+  const fields = new Map(Object.entries(parsed));
+  return Object.fromEntries(
+    CARRIED_FIELDS.filter((name) => fields.has(name)).map((name) => [name, fields.get(name)]),
+  );
+}
+
+function body(facts: CardFacts): string {
+  const of = code(facts.repository ?? facts.name);
+  const at = facts.revision ? ` at revision \`${facts.revision}\`` : "";
+  const percent = ((100 * facts.resultBytes) / facts.sourceBytes).toFixed(0);
+  const shownIgnored = facts.ignored.slice(0, 10).map(code);
+  const more = facts.ignored.length > 10 ? ` and ${facts.ignored.length - 10} more` : "";
+  return `# ${code(facts.name)}, ${facts.schemes.join(" and ")}
+
+Quantized from ${of}${at} with Layerpress, in a browser, one layer at a time.
+
+| | |
+| --- | --- |
+| scheme | ${facts.schemes.join(", ")} |
+| quantized modules | ${facts.quantizedModules} |
+| not quantized | ${shownIgnored.join(", ")}${more} |
+| size | ${formatBytes(facts.resultBytes)}, ${percent} % of ${formatBytes(facts.sourceBytes)} |
+| bits per quantized weight | ${facts.bitsPerWeight.toFixed(2)} |
+
+## Use
+
+With vLLM, in the folder that holds this one:
+
+\`\`\`sh
+vllm serve ./<this folder>
+\`\`\`
+
+With transformers (\`pip install transformers compressed-tensors\`):
+
+\`\`\`python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("./<this folder>", device_map="auto")
+tokenizer = AutoTokenizer.from_pretrained("./<this folder>")
+\`\`\`
+
+## Recipe
+
+\`\`\`yaml
+${facts.recipeYaml.trimEnd()}
+\`\`\`
+`;
+}
+
+/** Inline code; a name cannot break out of it. */
+function code(text: string): string {
+  return `\`${text.replaceAll("`", "'")}\``;
+}

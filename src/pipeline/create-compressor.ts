@@ -1,0 +1,127 @@
+// The GPU thread's side of the contract: one inspected model, one running job.
+
+import { BusyError, invariant } from "../errors.ts";
+import { requestAdapter, summarizeAdapter } from "../gpu/gpu.ts";
+import { deleteJobFolder, folderBytes, listJobFolders, openJobFolder } from "../offload/job-folder.ts";
+import { readJournal } from "../offload/journal.ts";
+import type { CompressorApi, JobOptions, Progress, ResultSummary, StoredJob } from "./api.ts";
+import { compress } from "./compress.ts";
+import { checkFit } from "./fit.ts";
+import { createJobControl, type JobControl } from "./job-control.ts";
+import { finishedResult, storedJob } from "./job-journal.ts";
+import { type OpenModel, openModel } from "./open-model.ts";
+import { planJob } from "./plan-job.ts";
+import { type ProgressLog, startProgress } from "./progress.ts";
+import { connectSource, type RemoteSource } from "./remote-source.ts";
+
+/** Held by the job's worker: it dies with it, so no stale lock remains; it also keeps Chrome from freezing the tab. */
+const JOB_LOCK = "layerpress-job";
+
+export function createCompressor(): CompressorApi {
+  let source: RemoteSource | null = null;
+  let model: OpenModel | null = null;
+  const connected = () => {
+    invariant(source, "the network thread is not connected");
+    return source;
+  };
+  const inspected = () => {
+    invariant(model, "no model was inspected");
+    return model;
+  };
+  const runner = createRunner(connected);
+  return {
+    connect(port) {
+      source = connectSource(port);
+    },
+    probe: async () => summarizeAdapter(await requestAdapter()),
+    async inspect(reference, token) {
+      model = await openModel(connected(), reference, token);
+      return model.summary;
+    },
+    async plan(options) {
+      const opened = inspected();
+      return await checkFit(opened, await planJob(opened, options), options, connected());
+    },
+    start: async (options, onProgress) =>
+      await withJobLock(async () => await runner.run(inspected(), options, onProgress)),
+    pause: () => runner.pause(),
+    resume: () => runner.resume(),
+    cancel: () => runner.cancel(),
+    jobs: listJobs,
+    result: readResult,
+    deleteJob: deleteJobFolder,
+  };
+}
+
+interface RunningJob {
+  readonly control: JobControl;
+  readonly progress: ProgressLog;
+}
+
+function createRunner(connected: () => RemoteSource) {
+  let running: RunningJob | null = null;
+  return {
+    async run(model: OpenModel, options: JobOptions, onProgress: (progress: Progress) => void) {
+      const source = connected();
+      const plan = await planJob(model, options);
+      const totals = {
+        steps: plan.steps.length,
+        bytes: plan.sourceBytes,
+        budgetBytes: options.gpuBudgetBytes,
+      };
+      const progress = startProgress(totals, async () => await source.progress(), onProgress);
+      const control = createJobControl();
+      running = { control, progress };
+      try {
+        return await compress({ model, plan, options, source, control, progress });
+      } finally {
+        progress.stop();
+        running = null;
+        await source.prefetch([]);
+      }
+    },
+    pause() {
+      running?.control.pause();
+      running?.progress.paused(true);
+      void connected().pause();
+    },
+    resume() {
+      running?.control.resume();
+      running?.progress.paused(false);
+      void connected().resume();
+    },
+    cancel() {
+      running?.control.cancel();
+      void connected().resume();
+    },
+  };
+}
+
+async function withJobLock<Result>(run: () => Promise<Result>): Promise<Result> {
+  return await navigator.locks.request(JOB_LOCK, { ifAvailable: true }, async (lock) => {
+    if (!lock) {
+      throw new BusyError(
+        "Another tab of this page is running a job. Wait for it, or cancel it there; two at once would share one GPU and one disk.",
+      );
+    }
+    return await run();
+  });
+}
+
+async function listJobs(): Promise<StoredJob[]> {
+  const jobs = await Promise.all(
+    (await listJobFolders()).map(async (jobId) => {
+      const folder = await openJobFolder(jobId);
+      const records = await readJournal(folder);
+      return records ? storedJob(jobId, records, await folderBytes(folder)) : null;
+    }),
+  );
+  return jobs.filter((job) => job !== null);
+}
+
+async function readResult(jobId: string): Promise<ResultSummary> {
+  const records = await readJournal(await openJobFolder(jobId));
+  const result = records ? finishedResult({ records }) : null;
+  invariant(result, `job ${jobId} has no result`);
+  return result;
+}

@@ -1,0 +1,114 @@
+// The fit report: what a job takes of network, disk and GPU, against what there is, before any big byte.
+
+import { LayerpressError } from "../errors.ts";
+import { formatBytes } from "../formats/format-bytes.ts";
+import { PRESETS } from "../formats/presets.ts";
+import { DEFAULT_IGNORE } from "../formats/recipe.ts";
+import { freeStorageBytes } from "../offload/free-space.ts";
+import { recipeFromControls } from "../plan/choose-recipe.ts";
+import { planOutput } from "../plan/plan-output.ts";
+import { planSteps } from "../plan/plan-steps.ts";
+import type { FitReport, JobOptions, PresetSize, SourceProgress, Verdict } from "./api.ts";
+import type { OpenModel } from "./open-model.ts";
+import type { JobPlan } from "./plan-job.ts";
+import type { RemoteSource } from "./remote-source.ts";
+
+/** Bytes per second that are assumed before anything was measured: a common home connection. */
+const ASSUMED_NETWORK_RATE = 30e6;
+/** What IndexedDB takes on a common disk; nothing in the path is slower once the network is fast. */
+const ASSUMED_STORAGE_RATE = 300e6;
+/** Free space beyond the need below which the verdict is "tight". */
+const COMFORTABLE_SPARE = 0.1;
+
+/** Compares a plan with what the machine has. */
+export async function checkFit(
+  model: OpenModel,
+  plan: JobPlan,
+  options: JobOptions,
+  source: RemoteSource,
+): Promise<FitReport> {
+  const local = model.source.host === null;
+  const downloadBytes = local ? 0 : await source.missingBytes(plan.ranges.flat());
+  const resultBytes = plan.output.shards.reduce((sum, shard) => sum + shard.fileBytes, 0);
+  const indexedDbBytes = local ? 0 : options.keepSource ? plan.sourceBytes : windowBytes(plan);
+  const freeBytes = await freeStorageBytes();
+  const needed = { indexedDbBytes, opfsBytes: resultBytes };
+  const measured = await source.progress();
+  const { verdict, sentences } = judge(needed, freeBytes, plan, options);
+  return {
+    recipeYaml: plan.recipeYaml,
+    downloadBytes,
+    ...needed,
+    freeBytes,
+    peakGpuBytes: plan.tiling.peakBytes,
+    gpuBudgetBytes: options.gpuBudgetBytes,
+    resultBytes,
+    bitsPerWeight: plan.bitsPerWeight,
+    presets: presetSizes(model),
+    quantizedModules: plan.quantizedModules,
+    copiedTensors: plan.steps.reduce((sum, step) => sum + step.copy.length, 0),
+    estimatedSeconds: estimateSeconds(plan, downloadBytes, measured),
+    verdict,
+    sentences,
+  };
+}
+
+/** Chunks of finished steps are evicted: the three largest neighbouring steps lie in IndexedDB at once. */
+function windowBytes(plan: JobPlan): number {
+  const sizes = plan.ranges.map((ranges) => ranges.reduce((sum, { start, end }) => sum + end - start, 0));
+  const windows = sizes.map((size, index) => size + (sizes[index + 1] ?? 0) + (sizes[index + 2] ?? 0));
+  return Math.max(...windows);
+}
+
+function estimateSeconds(plan: JobPlan, downloadBytes: number, measured: SourceProgress): number {
+  const networkRate = measured.bytesPerSecond || ASSUMED_NETWORK_RATE;
+  return Math.max(downloadBytes / networkRate, plan.sourceBytes / ASSUMED_STORAGE_RATE);
+}
+
+function judge(
+  needed: { indexedDbBytes: number; opfsBytes: number },
+  freeBytes: number | null,
+  plan: JobPlan,
+  options: JobOptions,
+): { verdict: Verdict; sentences: string[] } {
+  const total = needed.indexedDbBytes + needed.opfsBytes;
+  const gpu = `The GPU holds at most ${formatBytes(plan.tiling.peakBytes)} of its budget of ${formatBytes(options.gpuBudgetBytes)} at a time.`;
+  if (freeBytes === null) {
+    return {
+      verdict: "tight",
+      sentences: ["It could not be found out how much this browser may store.", gpu],
+    };
+  }
+  if (total > freeBytes) {
+    const advice = options.keepSource
+      ? "Do not keep the source, free disk space, or delete stored models below."
+      : "Free disk space, delete stored models below, or choose a smaller scheme.";
+    return {
+      verdict: "does-not-fit",
+      sentences: [
+        `This needs ${formatBytes(total)} of browser storage; ${formatBytes(freeBytes)} can be had, ${formatBytes(total - freeBytes)} too little.`,
+        advice,
+      ],
+    };
+  }
+  if (total > freeBytes * (1 - COMFORTABLE_SPARE)) {
+    return {
+      verdict: "tight",
+      sentences: [`It fits, with ${formatBytes(freeBytes - total)} of browser storage to spare.`, gpu],
+    };
+  }
+  return { verdict: "fits", sentences: ["It fits.", gpu] };
+}
+
+/** What each preset would make of this model; a preset that cannot be applied says why. */
+function presetSizes(model: OpenModel): PresetSize[] {
+  return Object.keys(PRESETS).map((scheme) => {
+    try {
+      const output = planOutput(planSteps(model.tensors, recipeFromControls(scheme, null, DEFAULT_IGNORE)));
+      return { scheme, resultBytes: output.totalBytes, problem: null };
+    } catch (error) {
+      if (!(error instanceof LayerpressError)) throw error;
+      return { scheme, resultBytes: null, problem: error.message };
+    }
+  });
+}

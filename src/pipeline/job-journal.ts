@@ -1,0 +1,67 @@
+// What a compression job writes into its journal, and reads back to go on or to be listed.
+
+import type { Journal, JournalRecord } from "../offload/journal.ts";
+import type { PlanStep } from "../plan/plan-steps.ts";
+import type { JobOptions, ResultSummary, StoredJob } from "./api.ts";
+import type { Job } from "./compress.ts";
+
+interface JobRecord extends JournalRecord {
+  readonly type: "job";
+  readonly label: string;
+  readonly scheme: string;
+  readonly steps: number;
+  readonly address: string | null;
+  readonly options: JobOptions;
+}
+
+/** Writes the first record, unless an earlier run did. The folder's name is the plan's digest, so the plan is the same. */
+export function beginJournal(journal: Journal, job: Job): void {
+  if (journal.records.length > 0) return;
+  const { model, plan, options } = job;
+  const record: JobRecord = {
+    type: "job",
+    label: model.source.label,
+    scheme: plan.schemes.join(" + "),
+    steps: plan.steps.length,
+    address: model.reference.kind === "address" ? model.reference.address : null,
+    options,
+  };
+  journal.append(record);
+}
+
+export function recordStep(journal: Journal, step: PlanStep): void {
+  journal.append({ type: "step", index: step.index, name: step.name });
+}
+
+export function isFinished(journal: Journal, step: PlanStep): boolean {
+  return journal.records.some((record) => record.type === "step" && record["index"] === step.index);
+}
+
+export function recordResult(journal: Journal, result: ResultSummary): void {
+  journal.append({ type: "result", result });
+}
+
+/** The summary of a job that is already done, or null. */
+export function finishedResult(journal: {
+  readonly records: readonly JournalRecord[];
+}): ResultSummary | null {
+  const record = journal.records.find(({ type }) => type === "result");
+  return record ? (record["result"] as ResultSummary) : null;
+}
+
+/** A line for the page's list of jobs; null for a journal without its first record. */
+export function storedJob(jobId: string, records: readonly JournalRecord[], bytes: number): StoredJob | null {
+  const first = records.find((record): record is JobRecord => record.type === "job");
+  if (!first) return null;
+  return {
+    jobId,
+    label: first.label,
+    scheme: first.scheme,
+    finishedSteps: records.filter(({ type }) => type === "step").length,
+    steps: first.steps,
+    done: finishedResult({ records }) !== null,
+    bytes,
+    address: first.address,
+    options: first.options,
+  };
+}

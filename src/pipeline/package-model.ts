@@ -1,0 +1,74 @@
+// Finished shards to a model folder: index, config.json, tokenizer and other small files, recipe, model card.
+
+import { writeOutputFile } from "../offload/output-store.ts";
+import { modelCard } from "../package/model-card.ts";
+import { quantizationConfig, resultConfig } from "../package/quantization-config.ts";
+import { isCarried, MAX_SMALL_FILE_BYTES } from "../package/small-files.ts";
+import type { OutputFile, ResultSummary } from "./api.ts";
+import type { GpuFigures, Job } from "./compress.ts";
+
+/** Writes the folder's small files beside its shards and sums up the job. */
+export async function packageModel(
+  job: Job,
+  output: FileSystemDirectoryHandle,
+  figures: GpuFigures,
+): Promise<ResultSummary> {
+  const { plan, model, source } = job;
+  const written: OutputFile[] = plan.output.shards.map(({ path, fileBytes }) => ({ path, bytes: fileBytes }));
+  const put = async (path: string, content: string | Uint8Array<ArrayBuffer>) => {
+    const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+    await writeOutputFile(output, path, bytes);
+    written.push({ path, bytes: bytes.byteLength });
+  };
+  if (plan.output.shards.length > 1) await put("model.safetensors.index.json", indexJson(job));
+  await put("config.json", resultConfig(model.config.raw, quantizationConfig(plan.recipe, plan.ignored)));
+  for (const { path, bytes } of model.source.files) {
+    if (isCarried(path, bytes)) await put(path, await source.readFile(path, MAX_SMALL_FILE_BYTES));
+  }
+  await put("recipe.yaml", plan.recipeYaml);
+  const resultBytes = written.reduce((sum, { bytes }) => sum + bytes, 0);
+  await put("README.md", card(job, resultBytes));
+  return {
+    jobId: plan.jobId,
+    name: resultName(job),
+    files: written.toSorted((a, b) => (a.path < b.path ? -1 : 1)),
+    sourceBytes: plan.sourceBytes,
+    resultBytes,
+    bitsPerWeight: plan.bitsPerWeight,
+    ...figures,
+    seconds: job.progress.seconds(),
+    recipeYaml: plan.recipeYaml,
+    notes: [],
+  };
+}
+
+function indexJson(job: Job): string {
+  const { shards, totalBytes, totalParameters } = job.plan.output;
+  const places = shards.flatMap((shard) => shard.entries.map(({ name }) => [name, shard.path] as const));
+  const index = {
+    metadata: { total_parameters: totalParameters, total_size: totalBytes },
+    weight_map: Object.fromEntries(places.toSorted(([a], [b]) => (a < b ? -1 : 1))),
+  };
+  return `${JSON.stringify(index, null, 2)}\n`;
+}
+
+function resultName(job: Job): string {
+  return `${job.model.source.name}-${job.plan.schemes.join("-")}`;
+}
+
+function card(job: Job, resultBytes: number): string {
+  const { plan, model } = job;
+  const facts = {
+    name: resultName(job),
+    repository: model.source.repository,
+    revision: model.source.revision,
+    schemes: plan.schemes,
+    recipeYaml: plan.recipeYaml,
+    sourceBytes: plan.sourceBytes,
+    resultBytes,
+    bitsPerWeight: plan.bitsPerWeight,
+    quantizedModules: plan.quantizedModules,
+    ignored: plan.ignored,
+  };
+  return modelCard(facts, model.card);
+}

@@ -1,0 +1,100 @@
+// An inspected model and the user's options to everything that a job does and needs, before it begins.
+
+import { RecipeError } from "../errors.ts";
+import type { Recipe } from "../formats/recipe.ts";
+import { tensorBytes } from "../formats/safetensors.ts";
+import { recipeYaml } from "../package/recipe-yaml.ts";
+import { recipeFromControls } from "../plan/choose-recipe.ts";
+import { type OutputPlan, planOutput } from "../plan/plan-output.ts";
+import { type PlanStep, planSteps } from "../plan/plan-steps.ts";
+import { elements } from "../plan/summarize-model.ts";
+import type { FileRange, JobOptions, RecipeChoice } from "./api.ts";
+import type { OpenModel } from "./open-model.ts";
+import { planTiling, type Tiling } from "./plan-tiling.ts";
+
+export interface JobPlan {
+  /** Digest of source and recipe: the same job is found again after a reload, whatever the GPU budget. */
+  readonly jobId: string;
+  readonly recipe: Recipe;
+  readonly recipeYaml: string;
+  /** "W4A16", or "custom". */
+  readonly schemes: readonly string[];
+  readonly steps: readonly PlanStep[];
+  readonly ignored: readonly string[];
+  readonly output: OutputPlan;
+  readonly tiling: Tiling;
+  /** Byte ranges of each step, merged, in file order. */
+  readonly ranges: readonly (readonly FileRange[])[];
+  readonly sourceBytes: number;
+  readonly bitsPerWeight: number;
+  readonly quantizedModules: number;
+}
+
+/**
+ * Plans a job.
+ * @throws RecipeError, or DeviceLimitError if the budget is too small for the smallest tiles.
+ */
+export async function planJob(model: OpenModel, options: JobOptions): Promise<JobPlan> {
+  const recipe = readRecipe(options.recipe);
+  const { steps, ignored } = planSteps(model.tensors, recipe);
+  const tasks = steps.flatMap((step) => step.quantize);
+  const output = planOutput({ steps, ignored });
+  const stored = tasks.flatMap((task) => task.outputs).reduce((sum, spec) => sum + tensorBytes(spec), 0);
+  const weights = tasks.reduce((sum, task) => sum + elements(task.tensor), 0);
+  return {
+    jobId: await digest([model.source.key, recipe, output.shards.map((shard) => shard.fileBytes)]),
+    recipe,
+    recipeYaml: recipeYaml(recipe),
+    schemes: recipe.groups.map((group) => group.preset ?? "custom"),
+    steps,
+    ignored: listIgnored(model, ignored, recipe),
+    output,
+    tiling: planTiling(tasks, options.gpuBudgetBytes),
+    ranges: steps.map(stepRanges),
+    sourceBytes: model.tensors.reduce((sum, { start, end }) => sum + end - start, 0),
+    bitsPerWeight: (stored * 8) / weights,
+    quantizedModules: tasks.length,
+  };
+}
+
+function readRecipe(choice: RecipeChoice): Recipe {
+  if (choice.kind === "controls") return recipeFromControls(choice.scheme, choice.group_size, choice.ignore);
+  throw new RecipeError("Recipes as YAML are not read yet: choose a preset.");
+}
+
+/**
+ * The `ignore` of config.json: every Linear that stays as it is. A tied output head is a Linear of the model although
+ * the file does not hold it, and has to be listed too, else it is loaded as if it were quantized.
+ */
+function listIgnored(model: OpenModel, ignored: readonly string[], recipe: Recipe): string[] {
+  const names = new Set(ignored);
+  const hasHead = model.tensors.some(({ name }) => name === "lm_head.weight");
+  if (!hasHead && recipe.groups.some(({ targets }) => targets.includes("Linear"))) names.add("lm_head");
+  return [...names].toSorted();
+}
+
+function stepRanges(step: PlanStep): FileRange[] {
+  const tensors = [...step.copy, ...step.quantize.map((task) => task.tensor)];
+  return mergeRanges(tensors.map(({ file, start, end }) => ({ path: file, start, end })));
+}
+
+/** Sorts ranges by file and place and joins those that touch. */
+export function mergeRanges(ranges: readonly FileRange[]): FileRange[] {
+  const merged: FileRange[] = [];
+  const sorted = ranges.toSorted(
+    (a, b) => (a.path < b.path ? -1 : Number(a.path > b.path)) || a.start - b.start,
+  );
+  for (const range of sorted) {
+    const last = merged.at(-1);
+    if (last && last.path === range.path && range.start <= last.end) {
+      merged[merged.length - 1] = { ...last, end: Math.max(last.end, range.end) };
+    } else merged.push(range);
+  }
+  return merged;
+}
+
+async function digest(value: unknown): Promise<string> {
+  const bytes = new TextEncoder().encode(JSON.stringify(value));
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(hash.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

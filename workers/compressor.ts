@@ -1,0 +1,4 @@
+import { expose } from "comlink";
+import { createCompressor } from "../src/pipeline/create-compressor.ts";
+
+expose(createCompressor());

@@ -12,6 +12,7 @@ import { openJobFolder, openOutputFolder } from "../offload/job-folder.ts";
 import { OutputStore } from "../offload/output-store.ts";
 import type { PlanStep } from "../plan/plan-steps.ts";
 import type { JobOptions, ResultSummary } from "./api.ts";
+import { copyTensors, writeShape } from "./copy-tensors.ts";
 import type { JobControl } from "./job-control.ts";
 import { beginJournal, finishedResult, isFinished, recordResult, recordStep } from "./job-journal.ts";
 import type { OpenModel } from "./open-model.ts";
@@ -100,7 +101,7 @@ async function runSteps(job: Job, store: OutputStore, journal: Journal, figures:
       const written = runStep(step, tiles, traffic);
       begun.push(written.catch(() => undefined));
       await finishing; // of the step before: at most two are under way, one computing while the other drains
-      finishing = finishStep(step, written, job, { store, journal, traffic });
+      finishing = finishStep(step, written, { store, journal, traffic });
       begun.push(finishing.catch(() => undefined));
     }
     await finishing;
@@ -118,16 +119,15 @@ type StepTraffic = ReturnType<typeof createStepTraffic>;
 /** Onloads, quantizes and offloads one step; resolves when all of its bytes are written. */
 async function runStep(step: PlanStep, tiles: TilePipeline, traffic: StepTraffic): Promise<void> {
   const quantized = step.quantize.map(async (task) => {
-    traffic.writeShape(task);
+    writeShape(task, traffic);
     await tiles.run(task, traffic);
   });
-  await Promise.all([...quantized, traffic.copyTensors(step)]);
+  await Promise.all([...quantized, copyTensors(step.copy, traffic)]);
 }
 
 async function finishStep(
   step: PlanStep,
   written: Promise<void>,
-  job: Job,
   to: { store: OutputStore; journal: Journal; traffic: StepTraffic },
 ): Promise<void> {
   await written;

@@ -16,7 +16,7 @@ import type { FileRange } from "./api.ts";
 /** What a tile needs of the world around it. */
 export interface TileTraffic {
   /** Bytes of the source; the array is ours. */
-  read(range: FileRange): Promise<Uint8Array>;
+  read(range: FileRange): Promise<Uint8Array<ArrayBuffer>>;
   /** Puts a part of an output tensor into the result. */
   write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
   /** Waits while the job is paused; throws an AbortError when it is cancelled. */

@@ -54,7 +54,7 @@ export async function compress(job: Job): Promise<ResultSummary> {
     using store = await OutputStore.open(output, job.plan.output.shards);
     await runStepsSurvivingLoss(job, store, journal, figures);
   }
-  job.progress.phase("packaging");
+  job.progress.tell({ phase: "packaging" });
   const result = await packageModel(job, output, figures);
   recordResult(journal, result);
   return result;
@@ -76,7 +76,9 @@ async function runStepsSurvivingLoss(
       fruitless = journal.records.length > before ? 0 : fruitless + 1;
       if (!(error instanceof DeviceLostError) || fruitless >= MAX_FRUITLESS_ATTEMPTS) throw error;
       const next = job.plan.steps.find((step) => !isFinished(journal, step));
-      job.progress.notice(`${error.message} Going on from ${next?.name ?? "the end"} with a new device.`);
+      job.progress.tell({
+        notice: `${error.message} Going on from ${next?.name ?? "the end"} with a new device.`,
+      });
     }
   }
 }
@@ -86,7 +88,7 @@ async function runSteps(job: Job, store: OutputStore, journal: Journal, figures:
   using tiles = await TilePipeline.create(gpu, job.plan.tiling);
   const traffic = createStepTraffic(job, store, journal);
   job.progress.watch(gpu.memory);
-  job.progress.phase("quantizing");
+  job.progress.tell({ phase: "quantizing" });
   const begun: Promise<void>[] = [];
   let finishing = Promise.resolve();
   try {
@@ -96,7 +98,7 @@ async function runSteps(job: Job, store: OutputStore, journal: Journal, figures:
         continue;
       }
       await job.control.checkpoint();
-      job.progress.step(step.index, step.name);
+      job.progress.tell({ step: step.index + 1, stepName: step.name });
       await traffic.begin(step);
       const written = runStep(step, tiles, traffic);
       begun.push(written.catch(() => undefined));

@@ -82,12 +82,12 @@ function createRunner(connected: () => RemoteSource) {
     },
     pause() {
       running?.control.pause();
-      running?.progress.paused(true);
+      running?.progress.tell({ paused: true });
       void connected().pause();
     },
     resume() {
       running?.control.resume();
-      running?.progress.paused(false);
+      running?.progress.tell({ paused: false });
       void connected().resume();
     },
     cancel() {

@@ -23,7 +23,7 @@ export function createJobControl(): JobControl {
       return gate !== null;
     },
     async checkpoint() {
-      while (gate) await gate.promise;
+      await gate?.promise;
       controller.signal.throwIfAborted();
     },
     pause() {

@@ -8,97 +8,100 @@ const REPORT_MS = 200;
 /** The rate follows the last half minute more than what was before. */
 const RATE_HALF_LIFE_SECONDS = 30;
 
+/** What the conductor says of itself; everything else in a report is measured. */
+type Told = Pick<Progress, "phase" | "step" | "stepName" | "paused" | "notice">;
+
 export interface ProgressLog {
-  phase(phase: Phase): void;
-  step(index: number, name: string): void;
+  tell(change: Partial<Told>): void;
   /** Source bytes that are done with, since the last call. */
   finished(bytes: number): void;
-  notice(text: string | null): void;
   watch(memory: GpuMemory): void;
-  paused(paused: boolean): void;
   /** Seconds spent in each phase so far. */
   seconds(): Record<string, number>;
   stop(): void;
 }
 
+export interface ProgressTotals {
+  readonly steps: number;
+  readonly bytes: number;
+  readonly budgetBytes: number;
+}
+
 /** Starts reporting; `readSource` is asked before each report. */
 export function startProgress(
-  totals: { readonly steps: number; readonly bytes: number; readonly budgetBytes: number },
+  totals: ProgressTotals,
   readSource: () => Promise<SourceProgress>,
   report: (progress: Progress) => void,
 ): ProgressLog {
-  const started = performance.now();
-  const spent = new Map<string, number>();
-  const rate = createRate(started);
-  let state: Omit<Progress, "source" | "gpuBytes" | "gpuPeakBytes" | "secondsElapsed" | "secondsLeft"> = {
-    phase: "starting",
-    step: 0,
-    steps: totals.steps,
-    stepName: "",
-    bytesDone: 0,
-    bytesTotal: totals.bytes,
-    gpuBudgetBytes: totals.budgetBytes,
-    paused: false,
-    notice: null,
-  };
-  let phaseStarted = started;
+  const clock = createPhaseClock();
+  const rate = createRate();
+  let told: Told = { phase: "starting", step: 0, stepName: "", paused: false, notice: null };
+  let bytesDone = 0;
   let memory: GpuMemory | null = null;
-  const endPhase = (now: number) => {
-    spent.set(state.phase, (spent.get(state.phase) ?? 0) + (now - phaseStarted) / 1000);
-    phaseStarted = now;
-  };
   const send = async () => {
-    const source = await readSource();
-    const left = Math.max(state.bytesTotal - state.bytesDone, 0);
-    const bytesPerSecond = rate.perSecond();
+    const perSecond = rate.perSecond();
     report({
-      ...state,
-      source,
+      ...told,
+      steps: totals.steps,
+      bytesDone,
+      bytesTotal: totals.bytes,
+      source: await readSource(),
       gpuBytes: memory?.bytes ?? 0,
       gpuPeakBytes: memory?.peakBytes ?? 0,
-      secondsElapsed: (performance.now() - started) / 1000,
-      secondsLeft: bytesPerSecond > 0 ? left / bytesPerSecond : null,
+      gpuBudgetBytes: totals.budgetBytes,
+      secondsElapsed: clock.elapsed(),
+      secondsLeft: perSecond > 0 ? Math.max(totals.bytes - bytesDone, 0) / perSecond : null,
     });
   };
-  const timer = setInterval(() => {
-    // A report that fails is no reason to end the job: the source worker's own failure will.
-    send().catch(() => undefined);
-  }, REPORT_MS);
+  // A report that fails is no reason to end the job: the source worker's own failure will.
+  const timer = setInterval(() => void send().catch(() => undefined), REPORT_MS);
   return {
-    phase(phase) {
-      endPhase(performance.now());
-      state = { ...state, phase };
-    },
-    step(index, name) {
-      state = { ...state, step: index + 1, stepName: name };
+    tell(change) {
+      if (change.phase) clock.enter(change.phase);
+      told = { ...told, ...change };
     },
     finished(bytes) {
-      state = { ...state, bytesDone: state.bytesDone + bytes };
+      bytesDone += bytes;
       rate.add(bytes);
-    },
-    notice(notice) {
-      state = { ...state, notice };
     },
     watch(watched) {
       memory = watched;
     },
-    paused(paused) {
-      state = { ...state, paused };
-    },
-    seconds() {
-      endPhase(performance.now());
-      const total = (performance.now() - started) / 1000;
-      return { ...Object.fromEntries(spent), total };
-    },
+    seconds: () => clock.seconds(),
     stop: () => clearInterval(timer),
   };
 }
 
+/** Adds up the seconds spent in each phase. */
+function createPhaseClock() {
+  const started = performance.now();
+  const spent = new Map<string, number>();
+  let phase: Phase = "starting";
+  let since = started;
+  const close = () => {
+    const now = performance.now();
+    spent.set(phase, (spent.get(phase) ?? 0) + (now - since) / 1000);
+    since = now;
+  };
+  const elapsed = () => (performance.now() - started) / 1000;
+  return {
+    elapsed,
+    enter(next: Phase) {
+      close();
+      phase = next;
+    },
+    seconds(): Record<string, number> {
+      close();
+      return { ...Object.fromEntries(spent), total: elapsed() };
+    },
+  };
+}
+
 /** Bytes per second with exponential forgetting, so that the time left corrects itself. */
-function createRate(started: number): { add(bytes: number): void; perSecond(): number } {
+function createRate(): { add(bytes: number): void; perSecond(): number } {
   let bytes = 0;
   let seconds = 0;
-  let last = started;
+  let last = performance.now();
   const decay = () => {
     const now = performance.now();
     const elapsed = (now - last) / 1000;

@@ -1,0 +1,125 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/dtype.ts";
+import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
+import { randomNormal, seededRandom } from "../../testing/random.ts";
+import { matmul, type MatmulTile } from "./matmul.ts";
+
+let test: TestGpu;
+beforeAll(async () => {
+  test = await openTestGpu();
+});
+afterAll(() => test[Symbol.dispose]());
+
+interface Case {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly aTransposed?: boolean;
+  readonly bTransposed?: boolean;
+  readonly bDtype?: FloatDtype;
+  readonly accumulate?: boolean;
+  readonly alpha?: number;
+  readonly tile?: MatmulTile;
+  readonly lower?: boolean;
+}
+
+const padded = (size: number, multiple: number) => Math.ceil(size / multiple) * multiple;
+
+/** Float64 product of the same operands. */
+function reference(
+  c: Case,
+  a: Float32Array,
+  b: Float32Array,
+  aStride: number,
+  bStride: number,
+): Float64Array {
+  const result = new Float64Array(c.m * c.n);
+  for (let i = 0; i < c.m; i++) {
+    for (let j = 0; j < c.n; j++) {
+      let sum = 0;
+      for (let p = 0; p < c.k; p++) {
+        const left = c.aTransposed ? a[p * aStride + i] : a[i * aStride + p];
+        const right = c.bTransposed === false ? b[p * bStride + j] : b[j * bStride + p];
+        sum += (left ?? 0) * (right ?? 0);
+      }
+      result[i * c.n + j] = sum * (c.alpha ?? 1);
+    }
+  }
+  return result;
+}
+
+async function largestError(c: Case): Promise<number> {
+  const random = seededRandom(c.m * 1000 + c.n * 10 + c.k);
+  const bDtype = c.bDtype ?? "F32";
+  const [aRows, aColumns] = c.aTransposed ? [c.k, c.m] : [c.m, c.k];
+  const [bRows, bColumns] = c.bTransposed === false ? [c.k, c.n] : [c.n, c.k];
+  const aStride = padded(aColumns, 4);
+  const bStride = padded(bColumns, 8);
+  const cStride = padded(c.n, 4);
+  const a = randomNormal(aRows * aStride, random);
+  const bBytes = narrowFromFloat32(bDtype, randomNormal(bRows * bStride, random));
+  const before = randomNormal(c.m * cStride, random);
+  using aBuffer = await test.upload("a", a);
+  using bBuffer = await test.upload("b", bBytes);
+  using cBuffer = await test.upload("c", before);
+  const lowerAt = c.lower ? { row: 0, column: 0 } : undefined;
+  await matmul(
+    test.gpu,
+    {
+      ...c,
+      a: { buffer: aBuffer, stride: aStride },
+      b: { buffer: bBuffer, stride: bStride },
+      c: { buffer: cBuffer, stride: cStride },
+      ...(lowerAt ? { lowerAt } : {}),
+    },
+    ...(c.tile ? [c.tile] : []),
+  );
+  const result = await test.readFloats(cBuffer);
+  const expected = reference(c, a, widenToFloat32(bDtype, bBytes), aStride, bStride);
+  let largest = 0;
+  for (let i = 0; i < c.m; i++) {
+    for (let j = 0; j < (c.lower ? Math.min(i + 1, c.n) : c.n); j++) {
+      const old = c.accumulate ? (before[i * cStride + j] ?? 0) : 0;
+      largest = Math.max(
+        largest,
+        Math.abs((result[i * cStride + j] ?? 0) - old - (expected[i * c.n + j] ?? 0)),
+      );
+    }
+  }
+  return largest;
+}
+
+const CASES: readonly Case[] = [
+  { m: 64, n: 64, k: 64 },
+  { m: 1, n: 1, k: 1 },
+  { m: 3, n: 7, k: 5 },
+  { m: 65, n: 130, k: 33 },
+  { m: 100, n: 96, k: 72, bDtype: "BF16" },
+  { m: 33, n: 70, k: 50, bDtype: "F16" },
+  { m: 64, n: 36, k: 80, bDtype: "BF16", accumulate: true },
+  { m: 40, n: 72, k: 30, bTransposed: false },
+  { m: 70, n: 70, k: 41, aTransposed: true, bTransposed: false, accumulate: true, lower: true },
+  { m: 30, n: 50, k: 20, alpha: -0.5, accumulate: true },
+  { m: 130, n: 140, k: 40, tile: { m: 128, n: 128, k: 16 } },
+  { m: 70, n: 300, k: 20, tile: { m: 64, n: 128, k: 16 }, bDtype: "BF16" },
+];
+
+describe("matmul", () => {
+  it.each(CASES)("agrees with float64 for $m x $n x $k", async (c) => {
+    // Rounding of a float32 sum of k products of unit normals: a few sqrt(k) units in the last place.
+    expect(await largestError(c)).toBeLessThan(4e-7 * c.k + 2e-6);
+  });
+
+  it("leaves tiles above the diagonal alone", async () => {
+    const before = randomNormal(256 * 256, seededRandom(9));
+    using x = await test.upload("x", randomNormal(32 * 256, seededRandom(8)));
+    using c = await test.upload("c", before);
+    const matrix = { buffer: x, stride: 256 };
+    const shape = { m: 256, n: 256, k: 32, aTransposed: true, bTransposed: false };
+    const lowerAt = { row: 0, column: 0 };
+    await matmul(test.gpu, { ...shape, a: matrix, b: matrix, c: { buffer: c, stride: 256 }, lowerAt });
+    const result = await test.readFloats(c);
+    expect(result.subarray(192, 256)).toEqual(before.subarray(192, 256));
+    expect(result[255 * 256]).not.toBe(before[255 * 256]);
+  });
+});

@@ -1,0 +1,49 @@
+// What can go wrong between a page and a model server, as rules that a test gives to the model server.
+
+import type { Origin } from "./model-server.ts";
+
+export type Fault =
+  | { readonly kind: "status"; readonly status: number; readonly headers?: Readonly<Record<string, string>> }
+  /** 200 and the whole file, whatever range was asked for. */
+  | { readonly kind: "ignore-range" }
+  /** A well-formed answer whose body ends after so many bytes. */
+  | { readonly kind: "short"; readonly bytes: number }
+  /** Content-Range names other bytes than those asked for. */
+  | { readonly kind: "wrong-range" }
+  | { readonly kind: "etag"; readonly etag: string }
+  | { readonly kind: "no-etag" }
+  | { readonly kind: "no-cors" }
+  /** CORS lets the page read the body, but not Content-Range and ETag: what most simple servers do. */
+  | { readonly kind: "unexposed" }
+  /** The connection breaks after so many bytes of the body. */
+  | { readonly kind: "reset"; readonly afterBytes: number }
+  /** Nothing more comes after so many bytes of the body, and the connection stays open. */
+  | { readonly kind: "stall"; readonly afterBytes: number };
+
+export interface FaultRule {
+  readonly fault: Fault;
+  /** Applies to paths that contain this text; to all without it. */
+  readonly path?: string;
+  readonly origin?: Origin;
+  /** Requests that match and still pass before the fault begins. */
+  skip?: number;
+  /** How often the fault happens; for ever without it. */
+  times?: number;
+}
+
+/** The fault of this request, counted off its rule. */
+export function takeFault(rules: readonly FaultRule[], origin: Origin, path: string): Fault | null {
+  for (const rule of rules) {
+    if (rule.origin !== undefined && rule.origin !== origin) continue;
+    if (rule.path !== undefined && !path.includes(rule.path)) continue;
+    if (rule.skip) {
+      rule.skip--;
+      continue;
+    }
+    if (rule.times === undefined) return rule.fault;
+    if (rule.times <= 0) continue;
+    rule.times--;
+    return rule.fault;
+  }
+  return null;
+}

@@ -1,0 +1,66 @@
+// Model folders as the test server serves them: from disk, from memory, or made up byte by byte.
+
+import { createReadStream } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+
+export interface ServedFile {
+  readonly bytes: number;
+  /** Strong ETag with its quotes; a new version of a file has a new one. */
+  readonly etag: string;
+  /** The bytes from `start` to `end` (exclusive), in pieces. */
+  read(start: number, end: number): Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+}
+
+/** Files of one model by their path in its folder. */
+export type ServedModel = ReadonlyMap<string, ServedFile>;
+
+/** Piece size for files on disk: large enough that the loop costs nothing. */
+const PIECE_BYTES = 1024 ** 2;
+
+/** Serves the files of a folder, sub-folders included, as they lie on disk. */
+export async function folderModel(folder: string): Promise<ServedModel> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries
+    .filter((entry) => entry.isFile())
+    .map(async (entry): Promise<[string, ServedFile]> => {
+      const path = join(entry.parentPath, entry.name);
+      const { size, mtimeMs } = await stat(path);
+      const file: ServedFile = {
+        bytes: size,
+        etag: `"${Math.round(mtimeMs).toString(16)}-${size.toString(16)}"`,
+        read: (start, end) =>
+          createReadStream(path, { start, end: Math.max(end - 1, start), highWaterMark: PIECE_BYTES }),
+      };
+      return [
+        path
+          .slice(folder.length)
+          .replace(/^[\\/]+/, "")
+          .replaceAll("\\", "/"),
+        file,
+      ];
+    });
+  return new Map(await Promise.all(files));
+}
+
+/** Serves contents from memory. */
+export function memoryModel(contents: Readonly<Record<string, string | Uint8Array>>): ServedModel {
+  return new Map(
+    Object.entries(contents).map(([path, content]) => {
+      const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+      const file: ServedFile = {
+        bytes: bytes.byteLength,
+        etag: `"${checksum(bytes).toString(16)}-${bytes.byteLength.toString(16)}"`,
+        read: (start, end) => [bytes.subarray(start, end)],
+      };
+      return [path, file];
+    }),
+  );
+}
+
+/** FNV-1a: tells versions of a test file apart. */
+function checksum(bytes: Uint8Array): number {
+  let hash = 0x811c9dc5;
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash;
+}

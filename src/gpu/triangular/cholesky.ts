@@ -1,0 +1,209 @@
+// H = L Lᵀ in place, blocked and right-looking: factor a diagonal block, multiply the rows below by its inverse, subtract
+// their outer product from what is left (Golub & Van Loan, Matrix Computations, algorithm 4.2.2 in blocks). All flops that
+// count are in the subtraction, a product of the matmul kernel.
+
+import { invariant } from "../../errors.ts";
+import type { Gpu } from "../gpu.ts";
+import { kernel } from "../kernel.ts";
+import { matmul } from "../matmul/matmul.ts";
+import type { LedgerBuffer } from "../memory.ts";
+import type { ReadbackRing } from "../staging.ts";
+import { struct } from "../struct.ts";
+import columnCode from "./cholesky-column.wgsl?raw";
+import diagonalCode from "./cholesky-diagonal.wgsl?raw";
+import type { Panel, TriangularMatrix } from "./triangular-matrix.ts";
+import zeroAboveCode from "./zero-above.wgsl?raw";
+
+/** Columns of one step; fixed in the kernels by what fits 16 KiB of workgroup memory. */
+export const BLOCK = 64;
+const COLUMN_ROWS = 16;
+const WORKGROUP = 64;
+
+export const choleskyDiagonalKernel = kernel({
+  name: "triangular.cholesky-diagonal",
+  code: [diagonalCode],
+  params: struct({ first_row: "u32", local_row: "u32", stride: "u32", size: "u32" }),
+  bindings: { panel: "read_write", inverse_t: "read_write", failed_row: "read_write" },
+});
+
+export const choleskyColumnKernel = kernel({
+  name: "triangular.cholesky-column",
+  code: [columnCode],
+  params: struct({
+    first_column: "u32",
+    size: "u32",
+    stride: "u32",
+    first_local_row: "u32",
+    end_local_row: "u32",
+    panel_first_row: "u32",
+  }),
+  bindings: { panel: "read_write", inverse_t: "read", strip: "read_write" },
+});
+
+export const zeroAboveKernel = kernel({
+  name: "triangular.zero-above",
+  code: [zeroAboveCode],
+  params: struct({ first_row: "u32", rows: "u32", stride: "u32" }),
+  bindings: { panel: "read_write" },
+});
+
+/** Scratch of a factorisation of order n. */
+export interface CholeskyScratch extends Disposable {
+  readonly inverse: LedgerBuffer;
+  /** (n, BLOCK): the current column of L. */
+  readonly strip: LedgerBuffer;
+  readonly failedRow: LedgerBuffer;
+}
+
+/** GPU bytes of the scratch for order n. */
+export function choleskyScratchBytes(n: number): number {
+  return BLOCK * BLOCK * 4 + n * BLOCK * 4 + 16;
+}
+
+export async function allocateCholeskyScratch(gpu: Gpu, n: number): Promise<CholeskyScratch> {
+  const [inverse, strip, failedRow] = await gpu.memory.allocateAll([
+    { label: "Cholesky block inverse", bytes: BLOCK * BLOCK * 4 },
+    { label: "Cholesky column", bytes: n * BLOCK * 4 },
+    { label: "Cholesky status", bytes: 16 },
+  ]);
+  return {
+    inverse,
+    strip,
+    failedRow,
+    [Symbol.dispose]() {
+      inverse[Symbol.dispose]();
+      strip[Symbol.dispose]();
+      failedRow[Symbol.dispose]();
+    },
+  };
+}
+
+/**
+ * Replaces the lower triangle of a symmetric matrix by its Cholesky factor, and what is stored above the diagonal by zero.
+ * Returns the first row whose pivot was not positive (the matrix is then ruined), or null if all went well.
+ */
+export async function cholesky(
+  gpu: Gpu,
+  matrix: TriangularMatrix,
+  scratch: CholeskyScratch,
+  readbacks: ReadbackRing,
+): Promise<number | null> {
+  await gpu.queue.clear(scratch.failedRow);
+  const { n, panels } = matrix.layout;
+  for (let first = 0; first < n; first += BLOCK) {
+    const size = Math.min(BLOCK, n - first);
+    const own = panels.findIndex((panel) => first < panel.firstRow + panel.rows);
+    await factorDiagonal(gpu, matrix, scratch, { own, first, size });
+    for (let index = own; index < panels.length; index++) {
+      await factorColumn(gpu, matrix, scratch, index, { first, size });
+    }
+    for (let index = own; index < panels.length; index++) {
+      await updateTrailing(gpu, matrix, scratch, index, first + size);
+    }
+  }
+  for (const [index, panel] of panels.entries()) await zeroAbove(gpu, panel, bufferOf(matrix, index));
+  const status = new Uint32Array((await readbacks.readBytes(scratch.failedRow, 0, 4)).buffer);
+  return status[0] ? status[0] - 1 : null;
+}
+
+async function factorDiagonal(
+  gpu: Gpu,
+  matrix: TriangularMatrix,
+  scratch: CholeskyScratch,
+  at: { own: number; first: number; size: number },
+): Promise<void> {
+  const panel = panelOf(matrix, at.own);
+  await gpu.queue.run(choleskyDiagonalKernel, {
+    params: {
+      first_row: at.first,
+      local_row: at.first - panel.firstRow,
+      stride: panel.stride,
+      size: at.size,
+    },
+    buffers: {
+      panel: bufferOf(matrix, at.own),
+      inverse_t: scratch.inverse,
+      failed_row: scratch.failedRow,
+    },
+    workgroups: [1],
+    work: BLOCK ** 3,
+  });
+}
+
+async function factorColumn(
+  gpu: Gpu,
+  matrix: TriangularMatrix,
+  scratch: CholeskyScratch,
+  index: number,
+  { first, size }: { first: number; size: number },
+): Promise<void> {
+  const panel = panelOf(matrix, index);
+  const start = Math.max(first + size - panel.firstRow, 0);
+  const workEach = COLUMN_ROWS * BLOCK * BLOCK * 2;
+  const groups = Math.ceil((panel.rows - start) / COLUMN_ROWS);
+  for (const piece of gpu.queue.split(choleskyColumnKernel, groups, workEach)) {
+    await gpu.queue.run(choleskyColumnKernel, {
+      params: {
+        first_column: first,
+        size,
+        stride: panel.stride,
+        first_local_row: start + piece.first * COLUMN_ROWS,
+        end_local_row: Math.min(start + piece.end * COLUMN_ROWS, panel.rows),
+        panel_first_row: panel.firstRow,
+      },
+      buffers: { panel: bufferOf(matrix, index), inverse_t: scratch.inverse, strip: scratch.strip },
+      workgroups: [piece.end - piece.first],
+      work: (piece.end - piece.first) * workEach,
+    });
+  }
+}
+
+/** A[i][j] −= Σ_t L[i][t] L[j][t] for the panel's rows i and all columns j from `from` up to the diagonal. */
+async function updateTrailing(
+  gpu: Gpu,
+  matrix: TriangularMatrix,
+  scratch: CholeskyScratch,
+  index: number,
+  from: number,
+): Promise<void> {
+  const panel = panelOf(matrix, index);
+  const firstRow = Math.max(from, panel.firstRow);
+  const end = panel.firstRow + panel.rows;
+  if (firstRow >= end) return;
+  await matmul(gpu, {
+    m: end - firstRow,
+    n: end - from,
+    k: BLOCK,
+    a: { buffer: scratch.strip, stride: BLOCK, offset: firstRow * BLOCK },
+    b: { buffer: scratch.strip, stride: BLOCK, offset: from * BLOCK },
+    c: {
+      buffer: bufferOf(matrix, index),
+      stride: panel.stride,
+      offset: (firstRow - panel.firstRow) * panel.stride + from,
+    },
+    alpha: -1,
+    accumulate: true,
+    lowerAt: { row: firstRow, column: from },
+  });
+}
+
+async function zeroAbove(gpu: Gpu, panel: Panel, buffer: LedgerBuffer): Promise<void> {
+  await gpu.queue.run(zeroAboveKernel, {
+    params: { first_row: panel.firstRow, rows: panel.rows, stride: panel.stride },
+    buffers: { panel: buffer },
+    workgroups: [panel.rows, Math.ceil((panel.stride - panel.firstRow) / WORKGROUP)],
+    work: panel.rows * panel.rows,
+  });
+}
+
+function panelOf(matrix: TriangularMatrix, index: number): Panel {
+  const panel = matrix.layout.panels[index];
+  invariant(panel, "the panel exists");
+  return panel;
+}
+
+function bufferOf(matrix: TriangularMatrix, index: number): LedgerBuffer {
+  const buffer = matrix.buffers[index];
+  invariant(buffer, "a buffer for each panel");
+  return buffer;
+}

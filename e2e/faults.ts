@@ -11,7 +11,8 @@ export type Fault =
   /** Content-Range names other bytes than those asked for. */
   | { readonly kind: "wrong-range" }
   | { readonly kind: "etag"; readonly etag: string }
-  | { readonly kind: "no-etag" }
+  /** Neither ETag nor Content-Range. */
+  | { readonly kind: "bare" }
   | { readonly kind: "no-cors" }
   /** CORS lets the page read the body, but not Content-Range and ETag: what most simple servers do. */
   | { readonly kind: "unexposed" }

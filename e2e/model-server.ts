@@ -236,8 +236,8 @@ async function sendFile(exchange: Exchange, file: ServedFile, fault: Fault | nul
   const ranged = fault?.kind === "ignore-range" ? null : parseRange(request.headers.range, file.bytes);
   response.setHeader("accept-ranges", "bytes");
   response.setHeader("content-type", "application/octet-stream");
-  if (!(fault?.kind === "no-etag"))
-    response.setHeader("etag", fault?.kind === "etag" ? fault.etag : file.etag);
+  const bare = fault?.kind === "bare";
+  if (!bare) response.setHeader("etag", fault?.kind === "etag" ? fault.etag : file.etag);
   if (ranged === "unsatisfiable") {
     response.writeHead(416, { "content-range": `bytes */${file.bytes}` }).end();
     return;
@@ -245,7 +245,8 @@ async function sendFile(exchange: Exchange, file: ServedFile, fault: Fault | nul
   const { start, end } = ranged ?? { start: 0, end: file.bytes };
   const sent = fault?.kind === "short" ? Math.min(fault.bytes, end - start) : end - start;
   const shift = fault?.kind === "wrong-range" ? 1 : 0;
-  if (ranged) response.setHeader("content-range", `bytes ${start + shift}-${end - 1 + shift}/${file.bytes}`);
+  const contentRange = `bytes ${start + shift}-${end - 1 + shift}/${file.bytes}`;
+  if (ranged && !bare) response.setHeader("content-range", contentRange);
   response.writeHead(ranged ? 206 : 200, { "content-length": sent });
   if (request.method === "HEAD") response.end();
   else await sendBody(response, file.read(start, start + sent), fault, entry);

@@ -29,8 +29,17 @@ const HUB_ID = new RegExp(`^(${NAME}/${NAME})(?:@([^@\\s]+))?/?$`);
 const MODEL_FILE = /^[^/]+\.(safetensors|json|txt|jinja|model|md|yaml)$/;
 const FOREIGN_WEIGHTS = /\.(gguf|bin|pth?|ckpt|onnx|h5|npz|zip|tar|gz)$/i;
 /** First path segments of the Hub that are not owners of models. */
-const HUB_SECTIONS = ["datasets", "spaces", "models", "docs", "papers", "collections", "api", "blog"];
-const HUB_VIEWS = ["tree", "blob", "resolve", "raw"];
+const HUB_SECTIONS = new Set([
+  "datasets",
+  "spaces",
+  "models",
+  "docs",
+  "papers",
+  "collections",
+  "api",
+  "blog",
+]);
+const HUB_VIEWS = new Set(["tree", "blob", "resolve", "raw"]);
 
 /**
  * Reads `owner/name`, `owner/name@revision`, a page of the Hub, or the URL of a model folder or of one of its files, absolute or
@@ -83,12 +92,12 @@ function parseUrl(text: string, base: string | undefined): URL | null {
 function parseHubPage(url: URL): ParsedAddress {
   const [owner = "", name = "", view, ...rest] = segmentsOf(url);
   const [, repository] = HUB_ID.exec(`${owner}/${name}`) ?? [];
-  if (repository === undefined || HUB_SECTIONS.includes(owner)) {
+  if (repository === undefined || HUB_SECTIONS.has(owner)) {
     throw new AccessError(
       `${shorten(url.host + url.pathname)} is not the page of a model. Its address looks like https://huggingface.co/owner/name.`,
     );
   }
-  if (view === undefined || !HUB_VIEWS.includes(view)) {
+  if (view === undefined || !HUB_VIEWS.has(view)) {
     return { kind: "hub", repository, revision: null, folder: "" };
   }
   // "refs/pr/1" is the one kind of revision that pages write with slashes.

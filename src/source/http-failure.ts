@@ -1,0 +1,91 @@
+// HTTP's and the browser's ways of failing, sorted into those that may pass and those that will not.
+
+import { NetworkError } from "../errors.ts";
+import type { Host } from "./host.ts";
+import { parseRetryAfter, TransientFailure, type Transport } from "./retry.ts";
+
+/** A server that has never answered is tried this often again: its address is likely wrong. */
+const UNREACHED_RETRIES = 2;
+/** A signed URL that was refused is signed anew so often. */
+const SIGNED_URL_RETRIES = 1;
+
+const STATUS_NAMES: Readonly<Record<number, string>> = {
+  408: "request timeout",
+  425: "too early",
+  429: "too many requests",
+  500: "internal error",
+  502: "bad gateway",
+  503: "unavailable",
+  504: "gateway timeout",
+};
+
+/** What an answer outside the 2xx range means for `what`, the file or list that was asked for. */
+export function statusFailure(
+  transport: Transport,
+  host: Host,
+  asked: { readonly url: string; readonly what: string },
+  response: Response,
+): Error {
+  const { status } = response;
+  if (status === 403 && response.redirected && new URL(response.url).origin !== new URL(asked.url).origin) {
+    const cdn = new URL(response.url).host;
+    return new TransientFailure(
+      `the signed address of ${asked.what} has expired`,
+      host.refusal(403, null, `${asked.what} (by way of ${cdn})`),
+      { retryLimit: SIGNED_URL_RETRIES },
+    );
+  }
+  if ([401, 403, 404, 410, 451].includes(status)) {
+    return host.refusal(status, response.headers.get("x-error-code"), asked.what);
+  }
+  const named = STATUS_NAMES[status] ? `${status} (${STATUS_NAMES[status]})` : String(status);
+  if (![408, 425, 429].includes(status) && status < 500) {
+    return new NetworkError(`${host.name} answers ${named} for ${asked.what}, which was not expected.`);
+  }
+  const final = new NetworkError(
+    `${host.name} answers ${named} for ${asked.what}, and went on doing so. What has been downloaded is kept; try again later.`,
+  );
+  const retryAfter = parseRetryAfter(response.headers.get("retry-after"), Date.now());
+  return new TransientFailure(`${host.name} answers ${named}`, final, {
+    delayMs: (failures) =>
+      retryAfter ?? (status === 429 ? transport.timing.rateLimitDelayMs * 2 ** (failures - 1) : 0),
+  });
+}
+
+/**
+ * `fetch` rejects with the same TypeError for a dead host, a wrong name, no network, and an answer without CORS headers: the
+ * sentence names them all.
+ */
+export function unreachable(transport: Transport, host: Host, cause: unknown): TransientFailure {
+  const final = new NetworkError(
+    `${host.name} cannot be reached from this page. The address may be wrong, the server or this computer may be offline, or the server does not let other pages fetch from it (no CORS headers).`,
+    { cause },
+  );
+  const known = transport.reached.has(host.name);
+  return new TransientFailure(
+    `${host.name} cannot be reached`,
+    final,
+    known ? {} : { retryLimit: UNREACHED_RETRIES },
+  );
+}
+
+/** The connection broke while `what` was coming in. */
+export function broken(host: Host, what: string, cause: unknown): TransientFailure {
+  return new TransientFailure(
+    `the connection to ${host.name} broke`,
+    new NetworkError(
+      `The connection to ${host.name} keeps breaking while ${what} is downloaded. What has been downloaded is kept; try again on a better connection.`,
+      { cause },
+    ),
+  );
+}
+
+/** Nothing came for `stallMs`. */
+export function stalled(host: Host, what: string, stallMs: number): TransientFailure {
+  return new TransientFailure(
+    `${host.name} sends nothing`,
+    new NetworkError(
+      `${host.name} stopped sending ${what} for ${Math.round(stallMs / 1000)} s, again and again. What has been downloaded is kept; try again later.`,
+    ),
+  );
+}

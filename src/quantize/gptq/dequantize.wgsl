@@ -1,0 +1,44 @@
+// Codes back to weights in their own dtype, as loaders compute them: (code − zero_point) · scale, rounded once. One
+// invocation per 32-bit word of the result; `group_of` gives the scale's column for each weight column.
+override WORKGROUP: u32 = 64;
+
+struct Params {
+  rows: u32,
+  columns: u32,
+  dtype: u32,
+  cells_per_row: u32,
+  result_stride: u32,
+  first_word: u32,
+  end_word: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> codes: array<i32>;
+@group(0) @binding(2) var<storage, read> scales: array<f32>;
+@group(0) @binding(3) var<storage, read> zero_points: array<i32>;
+@group(0) @binding(4) var<storage, read> group_of: array<u32>;
+@group(0) @binding(5) var<storage, read_write> words: array<u32>;
+
+fn bits_at(row: u32, column: u32) -> u32 {
+  if (column >= params.columns) { return 0u; }
+  let cell = row * params.cells_per_row + group_of[column];
+  let value = f32(codes[row * params.columns + column] - zero_points[cell]) * scales[cell];
+  return narrow_bits(value, params.dtype);
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let word = params.first_word + (group.y * groups.x + group.x) * WORKGROUP + lane;
+  if (word >= params.end_word) { return; }
+  if (params.dtype == DTYPE_F32) {
+    words[word] = bits_at(word / params.result_stride, word % params.result_stride);
+    return;
+  }
+  let row = word / (params.result_stride / 2u);
+  let column = word % (params.result_stride / 2u) * 2u;
+  words[word] = bits_at(row, column) | (bits_at(row, column + 1u) << 16u);
+}

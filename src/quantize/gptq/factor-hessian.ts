@@ -1,0 +1,142 @@
+// From the accumulated Hessian to the factor that GPTQ walks along: dead columns, damping, act-order, Cholesky. A failed
+// factorisation is tried again with ten times the damping, and what was used is reported; nothing falls back in silence.
+
+import { CalibrationError, invariant } from "../../errors.ts";
+import type { Gpu } from "../../gpu/gpu.ts";
+import type { LedgerBuffer } from "../../gpu/memory.ts";
+import type { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
+import { cholesky, type CholeskyScratch } from "../../gpu/triangular/cholesky.ts";
+import { addToDiagonal, readDiagonal } from "../../gpu/triangular/diagonal.ts";
+import { permuteSymmetric } from "../../gpu/triangular/permute-symmetric.ts";
+import { panelBytes, type TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
+
+const DAMPING_GROWTH = 10;
+/** The anchor's default: where a smaller one failed, the next try starts here. */
+const USUAL_DAMPING = 0.01;
+/** With ten times the mean diagonal added nothing of the Hessian is left that could tell columns apart. */
+const MAX_DAMPING = 10;
+
+export interface FactorScratch {
+  readonly cholesky: CholeskyScratch;
+  /** n float32, for the diagonal and for permutations. */
+  readonly vector: LedgerBuffer;
+  readonly uploads: UploadRing;
+  readonly readbacks: ReadbackRing;
+}
+
+export interface FactoredHessian {
+  /** L, over the Hessian's own buffers. */
+  readonly factor: TriangularMatrix;
+  /** order[a]: the column of the weight that has place a; the last place is quantized first. */
+  readonly order: Uint32Array<ArrayBuffer>;
+  /** 1 for columns whose input was always zero. */
+  readonly dead: Uint8Array;
+  /** Fraction of the mean diagonal that was added at last. */
+  readonly dampeningFrac: number;
+  readonly attempts: number;
+}
+
+/**
+ * Factors a Hessian in place.
+ * @throws CalibrationError if the Hessian is not finite, or not even the largest damping makes it positive definite.
+ */
+export async function factorHessian(
+  gpu: Gpu,
+  hessian: TriangularMatrix,
+  options: { readonly byActivation: boolean; readonly dampeningFrac: number; readonly name: string },
+  scratch: FactorScratch,
+): Promise<FactoredHessian> {
+  const diagonal = await diagonalOf(gpu, hessian, scratch);
+  if (!diagonal.every(Number.isFinite)) {
+    throw new CalibrationError(
+      `The Hessian of ${options.name} has NaN or infinite entries: the activations of this layer overflowed. Check the calibration text and the model's weights; finished layers are kept.`,
+    );
+  }
+  const dead = Uint8Array.from(diagonal, (value) => Number(value === 0));
+  const order = eliminationOrder(diagonal, options.byActivation);
+  const revived = diagonal.map((value) => value || 1);
+  const mean = revived.reduce((sum, value) => sum + value, 0) / revived.length;
+  using backup = await backUp(gpu, hessian, scratch);
+  let dampeningFrac = options.dampeningFrac;
+  for (let attempt = 1; dampeningFrac <= MAX_DAMPING; attempt++) {
+    if (attempt > 1) await backup.restore();
+    const added = Float32Array.from(dead, (flag) => flag + dampeningFrac * mean);
+    await scratch.uploads.write(new Uint8Array(added.buffer), scratch.vector);
+    await addToDiagonal(gpu, hessian, scratch.vector);
+    await permuteSymmetric(gpu, hessian, order, scratch.vector, async (bytes) => {
+      await scratch.uploads.write(bytes, scratch.vector);
+    });
+    const failedRow = await cholesky(gpu, hessian, scratch.cholesky, scratch.readbacks);
+    if (failedRow === null) return { factor: hessian, order, dead, dampeningFrac, attempts: attempt };
+    dampeningFrac = Math.max(dampeningFrac * DAMPING_GROWTH, USUAL_DAMPING);
+  }
+  throw new CalibrationError(
+    `The Hessian of ${options.name} could not be factored, not even with ${dampeningFrac / DAMPING_GROWTH} of its mean diagonal added to it. Use more or more varied calibration text, or a larger dampening_frac.`,
+  );
+}
+
+async function diagonalOf(
+  gpu: Gpu,
+  hessian: TriangularMatrix,
+  scratch: FactorScratch,
+): Promise<Float32Array> {
+  await readDiagonal(gpu, hessian, scratch.vector);
+  const bytes = await scratch.readbacks.readBytes(scratch.vector, 0, hessian.layout.n * 4);
+  return new Float32Array(bytes.buffer);
+}
+
+/**
+ * Columns from the last to be quantized to the first: by falling diagonal (LLM Compressor's actorder "static" and
+ * "group"; equal ones in their own order), or from left to right.
+ */
+export function eliminationOrder(diagonal: Float32Array, byActivation: boolean): Uint32Array<ArrayBuffer> {
+  const order = Uint32Array.from(diagonal, (_, column) => column);
+  if (byActivation) order.sort((a, b) => (diagonal[b] ?? 0) - (diagonal[a] ?? 0) || a - b);
+  return order.toReversed();
+}
+
+interface Backup extends Disposable {
+  restore(): Promise<void>;
+}
+
+/** Keeps the Hessian for a second attempt: on the GPU if the budget has room for it, else in host memory. */
+async function backUp(gpu: Gpu, hessian: TriangularMatrix, scratch: FactorScratch): Promise<Backup> {
+  const { layout, buffers } = hessian;
+  if (gpu.memory.freeBytes >= layout.bytes) {
+    const requests = layout.panels.map((panel) => ({
+      label: "Hessian kept for a retry",
+      bytes: panelBytes(panel),
+    }));
+    const copies: readonly LedgerBuffer[] = await gpu.memory.allocateAll(requests);
+    await copyAll(gpu, buffers, copies);
+    return {
+      restore: async () => await copyAll(gpu, copies, buffers),
+      [Symbol.dispose]() {
+        for (const copy of copies) copy[Symbol.dispose]();
+      },
+    };
+  }
+  const kept: Uint8Array[] = [];
+  for (const buffer of buffers) kept.push(await scratch.readbacks.readBytes(buffer));
+  return {
+    async restore() {
+      for (const [index, bytes] of kept.entries()) {
+        const buffer = buffers[index];
+        invariant(buffer, "a buffer for each panel");
+        await scratch.uploads.write(bytes, buffer);
+      }
+    },
+    [Symbol.dispose]() {
+      kept.length = 0;
+    },
+  };
+}
+
+async function copyAll(gpu: Gpu, from: readonly LedgerBuffer[], to: readonly LedgerBuffer[]): Promise<void> {
+  for (const [index, source] of from.entries()) {
+    const target = to[index];
+    invariant(target, "a buffer for each panel");
+    await gpu.queue.copy({ of: source, offset: 0 }, { of: target, offset: 0 }, source.bytes);
+  }
+  await gpu.queue.flush();
+}

@@ -1,0 +1,255 @@
+import { DTYPE_CODE } from "../../gpu/dtype-code.ts";
+import type { FloatDtype } from "../../formats/dtype.ts";
+import { quantizedRange, type QuantizationArgs } from "../../formats/quantization-args.ts";
+import type { Gpu } from "../../gpu/gpu.ts";
+import { type BufferPart, kernel, spreadWorkgroups } from "../../gpu/kernel.ts";
+import numberFormats from "../../gpu/number-formats.wgsl?raw";
+import { struct } from "../../gpu/struct.ts";
+import dequantizeCode from "./dequantize.wgsl?raw";
+import gatherCode from "./gather-columns.wgsl?raw";
+import rowSquaresCode from "./row-squares.wgsl?raw";
+import rtnErrorsCode from "./rtn-errors.wgsl?raw";
+import walkCode from "./walk-block.wgsl?raw";
+
+/** Columns that one walk quantizes before the rest is updated. */
+export const WALK_BLOCK = 128;
+/** Floats of a row in the error buffer: a block's errors, then the row's loss and padding. */
+export const ERROR_STRIDE = WALK_BLOCK + 4;
+const WALK_ROWS = 16;
+const WORKGROUP = 64;
+
+export const walkKernel = kernel({
+  name: "gptq.walk-block",
+  code: [numberFormats, walkCode],
+  params: struct({
+    rows: "u32",
+    columns: "u32",
+    dtype: "u32",
+    cells_per_row: "u32",
+    q_min: "f32",
+    q_max: "f32",
+    first: "u32",
+    end: "u32",
+    panel_first_row: "u32",
+    panel_stride: "u32",
+    pushed_stride: "u32",
+    first_group: "u32",
+  }),
+  bindings: {
+    weights: "read",
+    order: "read",
+    scales: "read",
+    zero_points: "read",
+    factor: "read",
+    pushed: "read",
+    codes: "read_write",
+    errors: "read_write",
+  },
+});
+
+export const rtnErrorsKernel = kernel({
+  name: "gptq.rtn-errors",
+  code: [numberFormats, rtnErrorsCode],
+  params: struct({
+    rows: "u32",
+    columns: "u32",
+    dtype: "u32",
+    cells_per_row: "u32",
+    q_min: "f32",
+    q_max: "f32",
+    error_stride: "u32",
+    first_row: "u32",
+    end_row: "u32",
+  }),
+  bindings: { weights: "read", order: "read", scales: "read", zero_points: "read", errors: "read_write" },
+});
+
+export const rowSquaresKernel = kernel({
+  name: "gptq.row-squares",
+  code: [rowSquaresCode],
+  params: struct({ columns: "u32", stride: "u32", first_row: "u32" }),
+  bindings: { values: "read", sums: "read_write" },
+});
+
+export const gatherColumnsKernel = kernel({
+  name: "gptq.gather-columns",
+  code: [numberFormats, gatherCode],
+  params: struct({ columns: "u32", dtype: "u32", stride: "u32", first_row: "u32", end_row: "u32" }),
+  bindings: { weights: "read", order: "read", gathered: "read_write" },
+});
+
+export const dequantizeKernel = kernel({
+  name: "gptq.dequantize",
+  code: [numberFormats, dequantizeCode],
+  params: struct({
+    rows: "u32",
+    columns: "u32",
+    dtype: "u32",
+    cells_per_row: "u32",
+    result_stride: "u32",
+    first_word: "u32",
+    end_word: "u32",
+  }),
+  bindings: { codes: "read", scales: "read", zero_points: "read", group_of: "read", words: "read_write" },
+});
+
+/** Rows of a weight on the GPU with what quantizes them. */
+export interface GptqTile {
+  readonly rows: number;
+  readonly columns: number;
+  readonly dtype: FloatDtype;
+  readonly args: QuantizationArgs;
+  /** Scales of a row; 0 if one scale serves all rows. */
+  readonly cellsPerRow: number;
+  readonly weights: BufferPart;
+  /** Four u32 a place: original column, group, dead, unused. */
+  readonly order: BufferPart;
+  readonly scales: BufferPart;
+  readonly zero_points: BufferPart;
+}
+
+/** Rows of the factor that a block of columns needs: they lie in one panel. */
+export interface FactorBlock {
+  readonly first: number;
+  readonly end: number;
+  readonly panel: BufferPart;
+  readonly panelFirstRow: number;
+  readonly panelStride: number;
+}
+
+/** Quantizes the block's columns for all rows of the tile; see walk-block.wgsl. */
+export async function walkBlock(
+  gpu: Gpu,
+  tile: GptqTile,
+  block: FactorBlock,
+  buffers: { readonly pushed: BufferPart; readonly codes: BufferPart; readonly errors: BufferPart },
+  pushedStride: number,
+): Promise<void> {
+  const [q_min, q_max] = quantizedRange(tile.args);
+  const width = block.end - block.first;
+  const workEach = WALK_ROWS * width * (WALK_BLOCK + 20);
+  for (const { first, end } of gpu.queue.split(walkKernel, Math.ceil(tile.rows / WALK_ROWS), workEach)) {
+    await gpu.queue.run(walkKernel, {
+      params: {
+        rows: tile.rows,
+        columns: tile.columns,
+        dtype: DTYPE_CODE[tile.dtype],
+        cells_per_row: tile.cellsPerRow,
+        q_min,
+        q_max,
+        first: block.first,
+        end: block.end,
+        panel_first_row: block.panelFirstRow,
+        panel_stride: block.panelStride,
+        pushed_stride: pushedStride,
+        first_group: first,
+      },
+      buffers: {
+        weights: tile.weights,
+        order: tile.order,
+        scales: tile.scales,
+        zero_points: tile.zero_points,
+        factor: block.panel,
+        ...buffers,
+      },
+      workgroups: [end - first],
+      work: (end - first) * workEach,
+    });
+  }
+}
+
+/** Errors of rounding to nearest, in the order of elimination, (rows, stride) float32. */
+export async function rtnErrors(gpu: Gpu, tile: GptqTile, errors: BufferPart, stride: number): Promise<void> {
+  const [q_min, q_max] = quantizedRange(tile.args);
+  for (const { first, end } of gpu.queue.split(rtnErrorsKernel, tile.rows, tile.columns)) {
+    await gpu.queue.run(rtnErrorsKernel, {
+      params: {
+        rows: tile.rows,
+        columns: tile.columns,
+        dtype: DTYPE_CODE[tile.dtype],
+        cells_per_row: tile.cellsPerRow,
+        q_min,
+        q_max,
+        error_stride: stride,
+        first_row: first,
+        end_row: end,
+      },
+      buffers: {
+        weights: tile.weights,
+        order: tile.order,
+        scales: tile.scales,
+        zero_points: tile.zero_points,
+        errors,
+      },
+      workgroups: [Math.ceil(tile.columns / WORKGROUP), end - first],
+      work: (end - first) * tile.columns,
+    });
+  }
+}
+
+/** sums[row] = Σ values[row]². */
+export async function rowSquares(
+  gpu: Gpu,
+  values: BufferPart,
+  sums: BufferPart,
+  shape: { readonly rows: number; readonly columns: number; readonly stride: number },
+): Promise<void> {
+  for (const { first, end } of gpu.queue.split(rowSquaresKernel, shape.rows, shape.columns)) {
+    await gpu.queue.run(rowSquaresKernel, {
+      params: { columns: shape.columns, stride: shape.stride, first_row: first },
+      buffers: { values, sums },
+      workgroups: [end - first],
+      work: (end - first) * shape.columns,
+    });
+  }
+}
+
+/** The tile's weights as float32 in the order of quantization, (rows, stride). */
+export async function gatherColumns(
+  gpu: Gpu,
+  tile: GptqTile,
+  gathered: BufferPart,
+  stride: number,
+): Promise<void> {
+  for (const { first, end } of gpu.queue.split(gatherColumnsKernel, tile.rows, tile.columns)) {
+    await gpu.queue.run(gatherColumnsKernel, {
+      params: {
+        columns: tile.columns,
+        dtype: DTYPE_CODE[tile.dtype],
+        stride,
+        first_row: first,
+        end_row: end,
+      },
+      buffers: { weights: tile.weights, order: tile.order, gathered },
+      workgroups: [Math.ceil(tile.columns / WORKGROUP), end - first],
+      work: (end - first) * tile.columns,
+    });
+  }
+}
+
+/** Codes to weights of the tile's dtype, rows of `resultStride` elements with zeros behind the columns. */
+export async function dequantizeCodes(
+  gpu: Gpu,
+  tile: GptqTile,
+  buffers: { readonly codes: BufferPart; readonly group_of: BufferPart; readonly words: BufferPart },
+  resultStride: number,
+): Promise<void> {
+  const perWord = tile.dtype === "F32" ? 1 : 2;
+  const words = (tile.rows * resultStride) / perWord;
+  for (const { first, end } of gpu.queue.split(dequantizeKernel, words, perWord)) {
+    await gpu.queue.run(dequantizeKernel, {
+      params: {
+        rows: tile.rows,
+        columns: tile.columns,
+        dtype: DTYPE_CODE[tile.dtype],
+        cells_per_row: tile.cellsPerRow,
+        result_stride: resultStride,
+        first_word: first,
+        end_word: end,
+      },
+      buffers: { scales: tile.scales, zero_points: tile.zero_points, ...buffers },
+      workgroups: spreadWorkgroups(Math.ceil((end - first) / WORKGROUP)),
+      work: (end - first) * perWord,
+    });
+  }
+}

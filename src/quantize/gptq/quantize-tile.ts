@@ -1,0 +1,258 @@
+// GPTQ of a tile: some whole rows of one Linear, which share their input's Hessian but no error. Scales first, from the
+// original weights; then block after block from the column of largest activation to the smallest.
+
+import { cellGrid, codeStorage, packedRowBytes } from "../../formats/compression-format.ts";
+import { DTYPE_BITS, type FloatDtype } from "../../formats/dtype.ts";
+import type { CompressionFormat, QuantizationArgs } from "../../formats/quantization-args.ts";
+import type { Gpu } from "../../gpu/gpu.ts";
+import { matmul } from "../../gpu/matmul/matmul.ts";
+import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
+import { narrow } from "../../gpu/narrow.ts";
+import type { TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
+import { packCodes, packColumns, packRows } from "../encode/encode-weight.ts";
+import { computeQparams, observeRange } from "../observe/observe-weight.ts";
+import type { FactoredHessian } from "./factor-hessian.ts";
+import {
+  dequantizeCodes,
+  ERROR_STRIDE,
+  gatherColumns,
+  type GptqTile,
+  rowSquares,
+  rtnErrors,
+  WALK_BLOCK,
+  walkBlock,
+} from "./gptq-kernels.ts";
+
+export interface GptqTask {
+  readonly module: string;
+  readonly dtype: FloatDtype;
+  readonly rows: number;
+  readonly columns: number;
+  readonly weights: QuantizationArgs;
+  readonly format: CompressionFormat;
+}
+
+/** GPU buffers of one tile. `order` and `groupOf` serve all tiles of a module. */
+export const GPTQ_BUFFER_NAMES = [
+  "source",
+  "ranges",
+  "scales",
+  "zeroPoints",
+  "pushed",
+  "rtnErrors",
+  "codes",
+  "errors",
+  "packed",
+  "storedScales",
+  "storedZeroPoints",
+  "dequantized",
+  "sums",
+  "nonfinite",
+  "order",
+  "groupOf",
+] as const;
+
+export type GptqBuffers = Readonly<Record<(typeof GPTQ_BUFFER_NAMES)[number], LedgerBuffer>>;
+
+/** Elements from row to row of weights that are to be multiplied with. */
+export function weightStride(columns: number): number {
+  return Math.ceil(columns / 8) * 8;
+}
+
+function pushedStrideOf(columns: number): number {
+  return Math.ceil(columns / 4) * 4;
+}
+
+/** Bytes of each buffer for a tile of `rows` rows. */
+export function gptqBufferBytes(task: GptqTask, rows: number): Record<keyof GptqBuffers, number> {
+  const { columns, weights, dtype } = task;
+  const grid = cellGrid(weights, rows, columns);
+  const cells = grid.cellsPerColumn * grid.cellsPerRow;
+  const storage = codeStorage(weights, task.format);
+  const elementBytes = DTYPE_BITS[dtype] / 8;
+  const floats = rows * pushedStrideOf(columns) * 4;
+  return {
+    source: rows * columns * elementBytes,
+    ranges: cells * 8,
+    scales: cells * 4,
+    zeroPoints: cells * 4,
+    pushed: floats,
+    rtnErrors: floats,
+    codes: rows * columns * 4,
+    errors: rows * ERROR_STRIDE * 4,
+    packed: storage.rowsPadded ? rows * packedRowBytes(columns, storage.storedBits) : rows * columns,
+    storedScales: cells * elementBytes,
+    storedZeroPoints: weights.symmetric
+      ? 0
+      : packedRowBytes(grid.cellsPerColumn, storage.storedBits) * grid.cellsPerRow,
+    dequantized: rows * weightStride(columns) * elementBytes,
+    sums: rows * 4,
+    nonfinite: 8,
+    order: columns * 16,
+    groupOf: columns * 4,
+  };
+}
+
+export function gptqTileBytes(task: GptqTask, rows: number): number {
+  const sizes = gptqBufferBytes(task, rows);
+  return GPTQ_BUFFER_NAMES.reduce((sum, name) => sum + bufferBytes(sizes[name]), 0);
+}
+
+export interface ColumnTables {
+  /** For the buffer `order`: four u32 a place. */
+  readonly order: Uint32Array<ArrayBuffer>;
+  /** For `groupOf`, and for `weight_g_idx`: the group of each column of the weight. */
+  readonly groupOf: Uint32Array<ArrayBuffer>;
+}
+
+/**
+ * Which group each column belongs to. actorder "group" forms groups in the order of quantization (and needs
+ * `weight_g_idx`); otherwise a column keeps the group of its place in the weight.
+ */
+export function columnTables(
+  { order, dead }: Pick<FactoredHessian, "order" | "dead">,
+  args: QuantizationArgs,
+): ColumnTables {
+  const n = order.length;
+  const size = args.strategy === "group" ? (args.group_size ?? n) : n;
+  const table = new Uint32Array(n * 4);
+  const groupOf = new Uint32Array(n);
+  order.forEach((original, place) => {
+    const position = args.actorder === "group" ? n - 1 - place : original;
+    const group = Math.floor(position / size);
+    table.set([original, group, dead[original] ?? 0, 0], place * 4);
+    groupOf[original] = group;
+  });
+  return { order: table, groupOf };
+}
+
+/** Records all kernels for a tile whose source bytes and column tables are uploaded. */
+export async function quantizeTileGptq(
+  gpu: Gpu,
+  task: GptqTask,
+  factor: TriangularMatrix,
+  rows: number,
+  buffers: GptqBuffers,
+): Promise<void> {
+  const tile = tileOf(task, rows, buffers);
+  await observeTile(gpu, task, tile, buffers);
+  await gpu.queue.clear(buffers.pushed);
+  await gpu.queue.clear(buffers.errors);
+  await walkAll(gpu, tile, factor, buffers);
+  await measureRtn(gpu, tile, factor, buffers);
+  await storeTile(gpu, task, tile, buffers);
+}
+
+function tileOf(task: GptqTask, rows: number, buffers: GptqBuffers): GptqTile {
+  const grid = cellGrid(task.weights, rows, task.columns);
+  return {
+    rows,
+    columns: task.columns,
+    dtype: task.dtype,
+    args: task.weights,
+    cellsPerRow: task.weights.strategy === "tensor" ? 0 : grid.cellsPerRow,
+    weights: buffers.source,
+    order: buffers.order,
+    scales: buffers.scales,
+    zero_points: buffers.zeroPoints,
+  };
+}
+
+async function observeTile(gpu: Gpu, task: GptqTask, tile: GptqTile, buffers: GptqBuffers): Promise<void> {
+  const grid = cellGrid(task.weights, tile.rows, task.columns);
+  const { rows, columns, dtype } = tile;
+  await gpu.queue.clear(buffers.nonfinite);
+  let observed = { weights: tile.weights, dtype, rows, columns };
+  if (task.weights.actorder === "group") {
+    await gatherColumns(gpu, tile, buffers.pushed, columns);
+    observed = { weights: buffers.pushed, dtype: "F32", rows, columns };
+  }
+  await observeRange(gpu, observed, grid, buffers.ranges, buffers.nonfinite);
+  const qparams = { ranges: buffers.ranges, scales: buffers.scales, zero_points: buffers.zeroPoints };
+  await computeQparams(gpu, task.weights, dtype, grid.cellsPerColumn * grid.cellsPerRow, qparams);
+}
+
+async function walkAll(
+  gpu: Gpu,
+  tile: GptqTile,
+  factor: TriangularMatrix,
+  buffers: GptqBuffers,
+): Promise<void> {
+  const stride = pushedStrideOf(tile.columns);
+  const { pushed, codes, errors } = buffers;
+  for (let end = tile.columns; end > 0;) {
+    const first = Math.floor((end - 1) / WALK_BLOCK) * WALK_BLOCK;
+    const { panel, buffer } = panelAt(factor, first);
+    const block = { first, end, panel: buffer, panelFirstRow: panel.firstRow, panelStride: panel.stride };
+    await walkBlock(gpu, tile, block, { pushed, codes, errors }, stride);
+    if (first > 0) {
+      await matmul(gpu, {
+        m: tile.rows,
+        n: first,
+        k: end - first,
+        a: { buffer: errors, stride: ERROR_STRIDE },
+        b: { buffer, stride: panel.stride, offset: (first - panel.firstRow) * panel.stride },
+        bTransposed: false,
+        c: { buffer: pushed, stride },
+        accumulate: true,
+      });
+    }
+    end = first;
+  }
+}
+
+/** ‖(W − RTN(W)) L‖² by rows, into `sums`: what rounding to nearest would have cost under the same Hessian. */
+async function measureRtn(
+  gpu: Gpu,
+  tile: GptqTile,
+  factor: TriangularMatrix,
+  buffers: GptqBuffers,
+): Promise<void> {
+  const stride = pushedStrideOf(tile.columns);
+  await rtnErrors(gpu, tile, buffers.rtnErrors, stride);
+  await gpu.queue.clear(buffers.pushed);
+  for (const panel of factor.layout.panels) {
+    const { buffer } = panelAt(factor, panel.firstRow);
+    await matmul(gpu, {
+      m: tile.rows,
+      n: panel.firstRow + panel.rows,
+      k: panel.rows,
+      a: { buffer: buffers.rtnErrors, stride, offset: panel.firstRow },
+      b: { buffer, stride: panel.stride },
+      bTransposed: false,
+      c: { buffer: buffers.pushed, stride },
+      accumulate: true,
+    });
+  }
+  await rowSquares(gpu, buffers.pushed, buffers.sums, { rows: tile.rows, columns: tile.columns, stride });
+}
+
+async function storeTile(gpu: Gpu, task: GptqTask, tile: GptqTile, buffers: GptqBuffers): Promise<void> {
+  const grid = cellGrid(task.weights, tile.rows, task.columns);
+  const storage = codeStorage(task.weights, task.format);
+  const layout = storage.rowsPadded
+    ? packRows(tile.rows, tile.columns, storage)
+    : packRows(1, tile.rows * tile.columns, storage);
+  await packCodes(gpu, buffers.codes, buffers.packed, layout);
+  const cells = grid.cellsPerColumn * grid.cellsPerRow;
+  await narrow(gpu, buffers.scales, buffers.storedScales, cells, task.dtype);
+  if (!task.weights.symmetric) {
+    const columns = packColumns(grid.cellsPerColumn, grid.cellsPerRow, storage);
+    await packCodes(gpu, buffers.zeroPoints, buffers.storedZeroPoints, columns);
+  }
+  const { codes, groupOf, dequantized } = buffers;
+  await dequantizeCodes(
+    gpu,
+    tile,
+    { codes, group_of: groupOf, words: dequantized },
+    weightStride(tile.columns),
+  );
+}
+
+function panelAt(factor: TriangularMatrix, row: number) {
+  const index = factor.layout.panels.findIndex((panel) => row < panel.firstRow + panel.rows);
+  const panel = factor.layout.panels[index];
+  const buffer = factor.buffers[index];
+  if (!panel || !buffer) throw new Error(`Defect: the factor has no row ${row}`);
+  return { panel, buffer };
+}

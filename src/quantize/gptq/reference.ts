@@ -1,0 +1,91 @@
+// GPTQ in plain TypeScript and float64, one column at a time: the form with one factorisation and no inverse (GPTQ is
+// Babai's nearest plane, arXiv 2507.18553), which gives the codes of the form with chol(inv(H)) (arXiv 2210.17323).
+//
+// W is (rows, n) row-major, H is (n, n). `order` lists columns as they are quantized. With H reordered and its rows and
+// columns reversed = L Lᵀ, column a (counted from the end) is quantized to Q(w_a + Σ_{i>a} (w_i − q_i) L_ia / L_aa).
+
+import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import { quantizedRange } from "../../formats/quantization-args.ts";
+import { type FloatDtype, roundHalfToEven, roundTo } from "../../formats/dtype.ts";
+
+export interface ReferenceInput {
+  readonly weights: Float64Array;
+  readonly dtype: FloatDtype;
+  readonly rows: number;
+  readonly n: number;
+  /** Damped Hessian. */
+  readonly hessian: Float64Array;
+  readonly order: Uint32Array;
+  readonly args: QuantizationArgs;
+  /** Scale and zero point of a column in a row. */
+  readonly qparams: (row: number, column: number) => { readonly scale: number; readonly zeroPoint: number };
+}
+
+export interface ReferenceResult {
+  /** One code per weight, in the original column order. */
+  readonly codes: Int32Array;
+  /** ½ Σ ((x − q) L_aa)²: half the Hessian-weighted squared error. */
+  readonly loss: number;
+}
+
+export function referenceGptq(input: ReferenceInput): ReferenceResult {
+  const { rows, n, order, args, dtype } = input;
+  const factor = choleskyOfReversed(input.hessian, order, n);
+  const codes = new Int32Array(rows * n);
+  let loss = 0;
+  for (let row = 0; row < rows; row++) {
+    const errors = new Float64Array(n);
+    for (let a = n - 1; a >= 0; a--) {
+      const column = order[n - 1 - a] ?? 0;
+      const diagonal = factor[a * n + a] ?? 1;
+      let shift = 0;
+      for (let i = a + 1; i < n; i++) shift += (errors[i] ?? 0) * (factor[i * n + a] ?? 0);
+      const weight = input.weights[row * n + column] ?? 0;
+      const target = weight + shift / diagonal;
+      const { scale, zeroPoint } = input.qparams(row, column);
+      const code = quantize(target, scale, zeroPoint, args);
+      const value = roundTo(dtype, (code - zeroPoint) * scale);
+      codes[row * n + column] = code;
+      errors[a] = weight - value;
+      loss += 0.5 * ((target - value) * diagonal) ** 2;
+    }
+  }
+  return { codes, loss };
+}
+
+function quantize(value: number, scale: number, zeroPoint: number, args: QuantizationArgs): number {
+  const [min, max] = quantizedRange(args);
+  return roundHalfToEven(Math.min(Math.max(value / scale + zeroPoint, min), max));
+}
+
+/** L of the reordered and reversed Hessian: row and column a are those of column order[n − 1 − a]. */
+export function choleskyOfReversed(hessian: Float64Array, order: Uint32Array, n: number): Float64Array {
+  const at = (a: number) => order[n - 1 - a] ?? 0;
+  const l = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j <= i; j++) {
+      let sum = hessian[at(i) * n + at(j)] ?? 0;
+      for (let k = 0; k < j; k++) sum -= (l[i * n + k] ?? 0) * (l[j * n + k] ?? 0);
+      l[i * n + j] = i === j ? Math.sqrt(sum) : sum / (l[j * n + j] ?? 1);
+    }
+  }
+  return l;
+}
+
+/** ½ tr(ΔW H ΔWᵀ). */
+export function hessianWeightedError(
+  delta: Float64Array,
+  hessian: Float64Array,
+  rows: number,
+  n: number,
+): number {
+  let total = 0;
+  for (let row = 0; row < rows; row++) {
+    for (let i = 0; i < n; i++) {
+      let product = 0;
+      for (let j = 0; j < n; j++) product += (hessian[i * n + j] ?? 0) * (delta[row * n + j] ?? 0);
+      total += 0.5 * product * (delta[row * n + i] ?? 0);
+    }
+  }
+  return total;
+}

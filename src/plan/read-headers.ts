@@ -8,6 +8,7 @@ import {
   parseHeaderLength,
   type TensorEntry,
 } from "../formats/safetensors.ts";
+import { INDEX_FILE, MAX_INDEX_BYTES, parseIndex } from "../formats/safetensors-index.ts";
 
 /** A tensor and the file that holds it. */
 export interface SourceTensor extends TensorEntry {
@@ -23,9 +24,6 @@ export interface FileReader {
 
 /** Most headers are far smaller: one request fetches length and header together. */
 const FIRST_READ_BYTES = 256 * 1024;
-/** Largest real index is about 60 MB. */
-const MAX_INDEX_BYTES = 250_000_000;
-const INDEX_FILE = "model.safetensors.index.json";
 const PARALLEL_READS = 4;
 
 /**
@@ -66,34 +64,7 @@ async function readShardHeader(reader: FileReader, path: string): Promise<Source
 
 async function readIndex(reader: FileReader): Promise<Map<string, string> | null> {
   if (!reader.files.some(({ path }) => path === INDEX_FILE)) return null;
-  const text = new TextDecoder().decode(await reader.readFile(INDEX_FILE, MAX_INDEX_BYTES));
-  let weightMap: unknown;
-  try {
-    const parsed: unknown = JSON.parse(text);
-    weightMap =
-      typeof parsed === "object" && parsed !== null && "weight_map" in parsed ? parsed.weight_map : null;
-  } catch (cause) {
-    throw new MalformedModelError(`${INDEX_FILE} is not JSON.`, { cause });
-  }
-  if (typeof weightMap !== "object" || weightMap === null) {
-    throw new MalformedModelError(`${INDEX_FILE} has no weight_map.`);
-  }
-  const entries = Object.entries(weightMap).map(([tensor, file]): [string, string] => {
-    if (typeof file !== "string" || !isShardName(file)) {
-      throw new MalformedModelError(
-        `${INDEX_FILE} places the tensor "${tensor.slice(0, 80)}" in ${JSON.stringify(file).slice(0, 80)}, which is not the name of a file in this folder.`,
-      );
-    }
-    return [tensor, file];
-  });
-  return new Map(entries);
-}
-
-/** A file beside the index: no folders, no way out. */
-function isShardName(name: string): boolean {
-  return (
-    name.length <= 255 && /^[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors$/.test(name) && !name.includes("..")
-  );
+  return parseIndex(await reader.readFile(INDEX_FILE, MAX_INDEX_BYTES));
 }
 
 function weightFiles(reader: FileReader): string[] {

@@ -1,0 +1,42 @@
+// model.safetensors.index.json: which shard holds which tensor. Comes from strangers, like the headers.
+// Written by transformers' `save_pretrained`.
+
+import { MalformedModelError } from "../errors.ts";
+
+export const INDEX_FILE = "model.safetensors.index.json";
+/** Largest real index is about 60 MB. */
+export const MAX_INDEX_BYTES = 250_000_000;
+
+/**
+ * Parses an index into tensor name -> shard name.
+ * @throws MalformedModelError if it is not JSON, has no weight_map, or names anything but a .safetensors file beside it.
+ */
+export function parseIndex(bytes: Uint8Array): Map<string, string> {
+  let weightMap: unknown;
+  try {
+    const parsed: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    weightMap =
+      typeof parsed === "object" && parsed !== null && "weight_map" in parsed ? parsed.weight_map : null;
+  } catch (cause) {
+    throw new MalformedModelError(`${INDEX_FILE} is not JSON.`, { cause });
+  }
+  if (typeof weightMap !== "object" || weightMap === null) {
+    throw new MalformedModelError(`${INDEX_FILE} has no weight_map.`);
+  }
+  const entries = Object.entries(weightMap).map(([tensor, file]): [string, string] => {
+    if (typeof file !== "string" || !isShardName(file)) {
+      throw new MalformedModelError(
+        `${INDEX_FILE} places the tensor "${tensor.slice(0, 80)}" in ${JSON.stringify(file).slice(0, 80)}, which is not the name of a file in this folder.`,
+      );
+    }
+    return [tensor, file];
+  });
+  return new Map(entries);
+}
+
+/** A file beside the index: no folders, no way out. */
+function isShardName(name: string): boolean {
+  return (
+    name.length <= 255 && /^[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors$/.test(name) && !name.includes("..")
+  );
+}

@@ -16,7 +16,7 @@ export type Fault =
   | { readonly kind: "no-cors" }
   /** CORS lets the page read the body, but not Content-Range and ETag: what most simple servers do. */
   | { readonly kind: "unexposed" }
-  /** The connection breaks after so many bytes of the body. */
+  /** The connection breaks after so many bytes of the body; with 0, before the headers. */
   | { readonly kind: "reset"; readonly afterBytes: number }
   /** Nothing more comes after so many bytes of the body, and the connection stays open. */
   | { readonly kind: "stall"; readonly afterBytes: number };

@@ -140,6 +140,8 @@ async function handle(context: Context, exchange: Exchange): Promise<void> {
     response.writeHead(origin === "cdn" ? 403 : 204).end();
   } else if (fault?.kind === "status") {
     response.writeHead(fault.status, fault.headers ?? {}).end(`Injected ${fault.status}`);
+  } else if (fault?.kind === "reset" && fault.afterBytes === 0) {
+    response.destroy();
   } else if (origin === "hub") {
     await handleHub(context, exchange, fault);
   } else {

@@ -1,11 +1,11 @@
 // HTTP's and the browser's ways of failing, sorted into those that may pass and those that will not.
 
-import { NetworkError } from "../errors.ts";
+import { AccessError, NetworkError } from "../errors.ts";
 import type { Host } from "./host.ts";
 import { parseRetryAfter, TransientFailure, type Transport } from "./retry.ts";
 
 /** A server that has never answered is tried this often again: its address is likely wrong. */
-const UNREACHED_RETRIES = 2;
+const UNREACHED_RETRIES = 1;
 /** A signed URL that was refused is signed anew so often. */
 const SIGNED_URL_RETRIES = 1;
 
@@ -37,6 +37,11 @@ export function statusFailure(
   }
   if ([401, 403, 404, 410, 451].includes(status)) {
     return host.refusal(status, response.headers.get("x-error-code"), asked.what);
+  }
+  if (status === 416) {
+    return new AccessError(
+      `${host.name} has no such bytes of ${asked.what} (416): the file is empty, or was replaced by a shorter one.`,
+    );
   }
   const named = STATUS_NAMES[status] ? `${status} (${STATUS_NAMES[status]})` : String(status);
   if (![408, 425, 429].includes(status) && status < 500) {

@@ -1,0 +1,149 @@
+// A plain folder of any server. Nothing lists it, so the names that model folders are made of are tried.
+
+import pLimit from "p-limit";
+import { AccessError, MalformedModelError, NetworkError } from "../errors.ts";
+import { INDEX_FILE, MAX_INDEX_BYTES, parseIndex } from "../formats/safetensors-index.ts";
+import { fetchRange, type RemoteFile } from "./fetch-range.ts";
+import { type Host, webHost } from "./host.ts";
+import { digestKey, MAX_FILES, type ModelFolder, plainName } from "./model-folder.ts";
+import { probeFile } from "./probe-file.ts";
+import type { Transport } from "./retry.ts";
+
+const CONFIG_FILE = "config.json";
+const WEIGHT_FILES = [INDEX_FILE, "model.safetensors"];
+const OTHER_FILES = [
+  "generation_config.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "tokenizer.model",
+  "vocab.json",
+  "merges.txt",
+  "chat_template.jinja",
+  "chat_template.json",
+  "preprocessor_config.json",
+  "processor_config.json",
+  "LICENSE",
+  "LICENSE.txt",
+  "LICENSE.md",
+  "NOTICE",
+  "README.md",
+  "recipe.yaml",
+  "calibration.txt",
+  "evaluation.txt",
+];
+/** Probes are tiny; six is what a browser opens to one HTTP/1.1 server. */
+const PARALLEL_PROBES = 6;
+
+/**
+ * Finds the files of a folder and pins their versions by ETag.
+ * @param address URL of the folder, ending in "/" before its query, and a file of it that is known by name
+ * @throws AccessError if there is no model, MalformedModelError if the index names missing files, NetworkError
+ */
+export async function openFolder(
+  transport: Transport,
+  address: { readonly url: string; readonly file: string | null },
+  signal: AbortSignal,
+): Promise<ModelFolder> {
+  const folder = new URL(address.url);
+  const host = webHost(folder.href);
+  const probes = { transport, folder, host, signal };
+  const config = await probe(probes, CONFIG_FILE);
+  const named = new Set([...WEIGHT_FILES, ...(address.file ? [address.file] : []), ...OTHER_FILES]);
+  named.delete(CONFIG_FILE);
+  const found = await probeAll(probes, [...named]);
+  const files = new Map([config, ...found].filter(isFile).map((file) => [file.path, file]));
+  if (config instanceof AccessError && ![...files.keys()].some((path) => path.endsWith(".safetensors"))) {
+    throw config;
+  }
+  for (const shard of await probeShards(probes, files)) files.set(shard.path, shard);
+  const pinned = [...files.values()].map(({ path, bytes, validator }) => ({
+    path,
+    bytes,
+    version: validator,
+  }));
+  return {
+    kind: "remote",
+    files,
+    opened: {
+      // Without the query: signatures in it change from visit to visit.
+      key: `url:${await digestKey(folder.origin + folder.pathname, pinned)}`,
+      label: `${host.name}${decodeURI(folder.pathname).replace(/\/$/, "")}`,
+      name: plainName(decodeURI(folder.pathname).split("/").at(-2) ?? ""),
+      repository: null,
+      revision: null,
+      host: host.name,
+      files: [...files.values()].map(({ path, bytes }) => ({ path, bytes })),
+    },
+  };
+}
+
+interface Probes {
+  readonly transport: Transport;
+  readonly folder: URL;
+  readonly host: Host;
+  readonly signal: AbortSignal;
+}
+
+/** A file, or why the server does not give it. */
+type Found = RemoteFile | AccessError;
+
+function isFile(found: Found): found is RemoteFile {
+  return !(found instanceof AccessError);
+}
+
+async function probe({ transport, folder, host, signal }: Probes, path: string): Promise<Found> {
+  const url = new URL(folder);
+  url.pathname += path;
+  // A silence is soon believed: a folder has some ten of the files that are tried.
+  const impatient = { ...transport, reached: new Set<string>() };
+  return await probeFile(impatient, { path, url: url.href, host }, signal);
+}
+
+/**
+ * Many servers answer 404 without CORS headers, which looks like a dead connection: such a file is taken for absent if config.json
+ * can be had right after.
+ */
+async function probeOptional(probes: Probes, path: string): Promise<Found> {
+  try {
+    return await probe(probes, path);
+  } catch (error) {
+    if (!(error instanceof NetworkError && error.cause instanceof TypeError)) throw error;
+    const config = await probe(probes, CONFIG_FILE);
+    if (!isFile(config)) throw error;
+    return probes.host.refusal(404, null, path);
+  }
+}
+
+async function probeAll(probes: Probes, paths: readonly string[]): Promise<Found[]> {
+  const limit = pLimit(PARALLEL_PROBES);
+  return await Promise.all(paths.map(async (path) => await limit(() => probeOptional(probes, path))));
+}
+
+/** The shards that the folder's index names. */
+async function probeShards(probes: Probes, files: ReadonlyMap<string, RemoteFile>): Promise<RemoteFile[]> {
+  const index = files.get(INDEX_FILE);
+  if (!index) return [];
+  if (index.bytes > MAX_INDEX_BYTES) {
+    throw new MalformedModelError(
+      `${INDEX_FILE} has ${index.bytes} bytes; no model needs more than ${MAX_INDEX_BYTES}.`,
+    );
+  }
+  const span = { start: 0, end: index.bytes };
+  const bytes = await fetchRange(probes.transport, index, span, probes.signal);
+  const names = [...new Set(parseIndex(bytes).values())];
+  if (names.length > MAX_FILES) {
+    throw new MalformedModelError(`${INDEX_FILE} names ${names.length} files; no model has that many.`);
+  }
+  const shards = await probeAll(probes, names);
+  const missing = names.filter((_, position) => shards[position] instanceof AccessError);
+  if (missing.length > 0) {
+    const shown = missing.slice(0, 3).join(", ");
+    const more = missing.length > 3 ? ` and ${missing.length - 3} more` : "";
+    throw new MalformedModelError(
+      `${INDEX_FILE} names files that ${probes.host.name} does not have, or does not give: ${shown}${more}. The upload is not complete.`,
+    );
+  }
+  return shards.filter(isFile);
+}

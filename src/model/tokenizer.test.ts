@@ -1,0 +1,63 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { loadTokenizer } from "./tokenizer.ts";
+
+const file = (name: string) => new Uint8Array(readFileSync(`public/sample/${name}`));
+const bytes = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+const sample = {
+  tokenizerJson: file("tokenizer.json"),
+  tokenizerConfig: file("tokenizer_config.json"),
+  chatTemplate: null,
+};
+
+describe("loadTokenizer", () => {
+  it("gives the ids that transformers gives", () => {
+    const tokenizer = loadTokenizer(sample);
+    expect([...tokenizer.encode("Once upon a time, there was a shy hedgehog named Ada.")]).toEqual([
+      0, 518, 517, 260, 346, 13, 328, 278, 260, 741, 947, 516, 635, 15,
+    ]);
+    expect([...tokenizer.encode("A stubborn 42nd\n  shepherd — naïve café")]).toEqual([
+      0, 34, 803, 1066, 265, 200, 222, 940, 222, 160, 224, 244, 359, 129, 109, 408, 341, 71, 129, 104,
+    ]);
+  });
+
+  it("decodes what it encoded", () => {
+    const tokenizer = loadTokenizer(sample);
+    const text = "A stubborn 42nd\n  shepherd — naïve café";
+    expect(tokenizer.decode(tokenizer.encode(text), true)).toBe(text);
+  });
+
+  it("writes conversations through the chat template, without a second begin token", () => {
+    const template = "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}";
+    const tokenizer = loadTokenizer({ ...sample, chatTemplate: new TextEncoder().encode(template) });
+    const ids = tokenizer.encodeChat([{ role: "user", content: "Hello" }], false);
+    expect(tokenizer.decode(ids)).toBe("<|bos|>user: Hello\n");
+    expect(ids.filter((id) => id === 0)).toHaveLength(1);
+  });
+
+  it("takes the default of several named templates in tokenizer_config.json", () => {
+    const chat_template = [
+      { name: "tool_use", template: "no" },
+      { name: "default", template: "{{ messages[0].content }}" },
+    ];
+    const tokenizer = loadTokenizer({ ...sample, tokenizerConfig: bytes({ chat_template }) });
+    expect(tokenizer.decode(tokenizer.encodeChat([{ role: "user", content: "yes" }], false))).toBe("yes");
+  });
+
+  it("says that a model without chat template cannot take conversations", () => {
+    const tokenizer = loadTokenizer(sample);
+    expect(() => tokenizer.encodeChat([{ role: "user", content: "x" }], false)).toThrow(/no chat template/);
+  });
+
+  it("refuses files that are not what they should be", () => {
+    expect(() => loadTokenizer({ ...sample, tokenizerJson: new TextEncoder().encode("{") })).toThrow(
+      /not JSON/,
+    );
+    expect(() => loadTokenizer({ ...sample, tokenizerJson: bytes([1]) })).toThrow(/tokenizer\.json/);
+    expect(() => loadTokenizer({ ...sample, tokenizerConfig: bytes({ bos_token: 3 }) })).toThrow(
+      /tokenizer_config/,
+    );
+    const long = new TextEncoder().encode("x".repeat(300_000));
+    expect(() => loadTokenizer({ ...sample, chatTemplate: long })).toThrow(/300000 characters/);
+  });
+});

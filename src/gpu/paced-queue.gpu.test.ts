@@ -1,0 +1,94 @@
+import { describe, expect, it } from "vitest";
+import { DeviceLostError } from "../errors.ts";
+import { openTestGpu } from "../testing/open-test-gpu.ts";
+import { kernel } from "./kernel.ts";
+import { struct } from "./struct.ts";
+
+const addKernel = kernel({
+  name: "test.add",
+  code: [
+    `struct Params { count: u32, amount: u32 }
+    @group(0) @binding(0) var<uniform> params: Params;
+    @group(0) @binding(1) var<storage, read_write> values: array<u32>;
+    @compute @workgroup_size(64)
+    fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+      if (id.x < params.count) { values[id.x] += params.amount; }
+    }`,
+  ],
+  params: struct({ count: "u32", amount: "u32" }),
+  bindings: { values: "read_write" },
+});
+
+const spinKernel = kernel({
+  name: "test.spin",
+  code: [
+    `struct Params { turns: u32, first: u32 }
+    @group(0) @binding(0) var<uniform> params: Params;
+    @group(0) @binding(1) var<storage, read_write> values: array<u32>;
+    @compute @workgroup_size(64)
+    fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+      var x = id.x + params.first;
+      for (var i = 0u; i < params.turns; i++) { x = x * 1664525u + 1013904223u; }
+      values[id.x] = x;
+    }`,
+  ],
+  params: struct({ turns: "u32", first: "u32" }),
+  bindings: { values: "read_write" },
+});
+
+describe("PacedQueue", () => {
+  it("keeps dispatches, copies and clears in order, over more dispatches than one params ring holds", async () => {
+    using test = await openTestGpu();
+    const { queue } = test.gpu;
+    using values = await test.upload("values", new Uint32Array(64).fill(1));
+    using copy = await test.empty("copy", 256);
+    for (let turn = 0; turn < 700; turn++) {
+      await queue.run(addKernel, {
+        params: { count: 64, amount: turn },
+        buffers: { values },
+        workgroups: [1],
+        work: 64,
+      });
+    }
+    await queue.copy({ of: values, offset: 0 }, { of: copy, offset: 0 }, 256);
+    await queue.clear(values);
+    expect(await test.readWords(copy, 64)).toEqual(new Uint32Array(64).fill(1 + (699 * 700) / 2));
+    expect(await test.readWords(values, 64)).toEqual(new Uint32Array(64));
+  });
+
+  it("cuts work into submits of bounded time as it learns the adapter's speed", async () => {
+    using test = await openTestGpu();
+    const { queue } = test.gpu;
+    using values = await test.empty("values", 4096);
+    const turns = 60_000;
+    for (const { first, end } of queue.split(spinKernel, 64, turns)) {
+      await queue.run(spinKernel, {
+        params: { turns: turns * (end - first), first },
+        buffers: { values },
+        workgroups: [1],
+        work: turns * (end - first),
+      });
+    }
+    await queue.idle();
+    expect(queue.submits).toBeGreaterThan(1);
+    expect(queue.busyMs).toBeGreaterThan(0);
+    expect(queue.worstSubmitMs).toBeLessThanOrEqual(queue.busyMs);
+  });
+
+  it("gives every item to one run of a split, at least one at a time", async () => {
+    using test = await openTestGpu();
+    const runs = Array.from(test.gpu.queue.split(spinKernel, 1000, 1e12, 8));
+    expect(runs[0]).toEqual({ first: 0, end: 8 });
+    expect(runs.reduce((next, run) => (run.first === next ? run.end : Number.NaN), 0)).toBe(1000);
+  });
+
+  it("says so when the GPU is lost, then and afterwards", async () => {
+    const test = await openTestGpu();
+    const { gpu } = test;
+    using values = await test.upload("values", new Uint32Array(64));
+    gpu.device.destroy();
+    await gpu.device.lost;
+    await expect(gpu.queue.idle()).rejects.toThrow(DeviceLostError);
+    await expect(test.readWords(values, 64)).rejects.toThrow(DeviceLostError);
+  });
+});

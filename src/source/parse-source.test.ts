@@ -75,6 +75,7 @@ describe("parseSource", () => {
     ["javascript:alert(1)//", /is not an address/],
     ["models.example.org:8080/tiny/", /is not an address/],
     ["https://me:secret@example.org/tiny/", /user name or password/],
+    ["http://example.org/tiny/", /Browsers do not let a page from https/],
     ["https://huggingface.co/", /not the page of a model/],
     ["https://huggingface.co/gpt2", /not the page of a model/],
     ["https://huggingface.co/datasets/org/name", /not the page of a model/],

@@ -59,7 +59,18 @@ export function parseSource(address: string, context: AddressContext): ParsedAdd
   }
   const url = toUrl(text, context.base);
   const hubHosts = [...HUB_HOSTS, new URL(context.hubUrl).host];
-  return hubHosts.includes(url.host) ? parseHubPage(url) : parseFolder(url);
+  if (hubHosts.includes(url.host)) return parseHubPage(url);
+  checkMixedContent(url, context.base);
+  return parseFolder(url);
+}
+
+/** What the browser would refuse without saying why. */
+function checkMixedContent(url: URL, base: string): void {
+  const local = /^(localhost|127(\.\d+){3}|\[::1\]|.*\.localhost)$/.test(url.hostname);
+  if (url.protocol === "https:" || local || new URL(base).protocol !== "https:") return;
+  throw new AccessError(
+    `Browsers do not let a page from https fetch from http://${url.host}. Use an https address, or download the files and drop the folder here.`,
+  );
 }
 
 function toUrl(text: string, base: string): URL {

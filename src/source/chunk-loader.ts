@@ -1,0 +1,323 @@
+// The download scheduler: brings chunks of one remote model into memory and IndexedDB, what is read first, what was announced next.
+
+import { invariant } from "../errors.ts";
+import type { FileRange, OpenedSource } from "../pipeline/api.ts";
+import type { ChunkStore } from "./chunk-store.ts";
+import { type Chunk, CHUNK_BYTES, chunkAt, chunkId, chunksOf, coveredChunks } from "./chunks.ts";
+import { type RemoteFile, streamSpans } from "./fetch-range.ts";
+import { createHotChunks, type HotChunks } from "./hot-chunks.ts";
+import type { Transport } from "./retry.ts";
+
+export interface LoaderLimits {
+  readonly chunkBytes: number;
+  /** Requests at a time; a read that nobody announced may add one. More do not help, and HTTP/1.1 servers allow six. */
+  readonly requests: number;
+  /** Chunks of one request: few requests, because the Hub counts them (3,000 in five minutes). */
+  readonly requestChunks: number;
+  /** Chunks in memory. */
+  readonly hotBytes: number;
+  /** Downloaded and not yet stored: above this, downloads wait for IndexedDB. */
+  readonly unwrittenBytes: number;
+}
+
+export const LOADER_LIMITS: LoaderLimits = {
+  chunkBytes: CHUNK_BYTES,
+  requests: 3,
+  requestChunks: 8,
+  hotBytes: 256 * 1024 ** 2,
+  unwrittenBytes: 96 * 1024 ** 2,
+};
+
+export interface RemoteModel {
+  readonly opened: OpenedSource;
+  readonly files: ReadonlyMap<string, RemoteFile>;
+}
+
+interface Waiter {
+  readonly promise: Promise<Uint8Array<ArrayBuffer>>;
+  readonly resolve: (bytes: Uint8Array<ArrayBuffer>) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+export class ChunkLoader implements Disposable {
+  readonly #transport: Transport;
+  readonly #store: ChunkStore;
+  readonly #model: RemoteModel;
+  readonly #limits: LoaderLimits;
+  readonly #stored: Map<string, Chunk>;
+  readonly #hot: HotChunks;
+  /** Announced chunks, in order, and chunks that a read waits for. */
+  #queue: readonly Chunk[] = [];
+  readonly #urgent = new Map<string, Chunk>();
+  readonly #waiters = new Map<string, Waiter>();
+  /** Chunks that a running request will bring. */
+  readonly #loading = new Set<string>();
+  readonly #writes = new Map<string, Promise<void>>();
+  readonly #end = new AbortController();
+  #requests = 0;
+  #paused = false;
+  /** Why nothing is fetched ahead: the next read will try, and tell. */
+  #halted = false;
+  #storageFailure: unknown = null;
+
+  private constructor(
+    transport: Transport,
+    store: ChunkStore,
+    model: RemoteModel,
+    limits: LoaderLimits,
+    stored: readonly Chunk[],
+  ) {
+    this.#transport = transport;
+    this.#store = store;
+    this.#model = model;
+    this.#limits = limits;
+    this.#stored = new Map(stored.map((chunk) => [chunkId(chunk), chunk]));
+    this.#hot = createHotChunks(limits.hotBytes);
+  }
+
+  /** Finds what is stored of the model already. */
+  static async open(
+    transport: Transport,
+    store: ChunkStore,
+    model: RemoteModel,
+    limits: LoaderLimits = LOADER_LIMITS,
+  ): Promise<ChunkLoader> {
+    const names = await store.list(model.opened.key);
+    const stored = names.flatMap(({ path, index }) => {
+      const file = model.files.get(path);
+      return file ? [chunkAt(path, index, file.bytes, limits.chunkBytes)] : [];
+    });
+    return new ChunkLoader(transport, store, model, limits, stored);
+  }
+
+  get storedBytes(): number {
+    return sumBytes(this.#stored.values());
+  }
+
+  /** Chunks in memory, for tests of the bound. */
+  get hotBytes(): number {
+    return this.#hot.bytes;
+  }
+
+  /**
+   * The bytes of a range: from memory, else from IndexedDB, else from the network, ahead of all that was announced.
+   * @throws NetworkError, AccessError, StorageError; an AbortError when the loader ends
+   */
+  async read(range: FileRange): Promise<Uint8Array<ArrayBuffer>> {
+    const chunks = this.#chunksOf(range);
+    const bytes = new Uint8Array(range.end - range.start);
+    for (const chunk of chunks) if (this.#isMissing(chunk)) this.#urgent.set(chunkId(chunk), chunk);
+    try {
+      for (const chunk of chunks) {
+        const from = Math.max(range.start, chunk.start);
+        const part = (await this.#load(chunk)).subarray(from - chunk.start, range.end - chunk.start);
+        bytes.set(part, from - range.start);
+      }
+    } finally {
+      for (const chunk of chunks) {
+        if (!this.#waiters.has(chunkId(chunk))) this.#urgent.delete(chunkId(chunk));
+      }
+    }
+    return bytes;
+  }
+
+  /** Downloads these ranges in the background, in this order, instead of what was asked before. */
+  prefetch(ranges: readonly FileRange[]): void {
+    const chunks = ranges.flatMap((range) => this.#chunksOf(range));
+    this.#queue = [...new Map(chunks.map((chunk) => [chunkId(chunk), chunk])).values()];
+    if (ranges.length === 0) this.#hot.clear();
+    this.#goOn();
+  }
+
+  /** Deletes the chunks that lie wholly in the union of the ranges. */
+  async evict(ranges: readonly FileRange[]): Promise<void> {
+    const held = [...this.#stored.values(), ...this.#hot.chunks(), ...this.#queue];
+    const done = new Map(coveredChunks(held, ranges).map((chunk) => [chunkId(chunk), chunk]));
+    this.#queue = this.#queue.filter((chunk) => !done.has(chunkId(chunk)));
+    for (const chunk of done.values()) this.#hot.delete(chunk);
+    await Promise.all([...this.#writes].filter(([id]) => done.has(id)).map(([, write]) => write));
+    const stored = [...done].filter(([id]) => this.#stored.delete(id)).map(([, chunk]) => chunk);
+    if (stored.length > 0) await this.#store.delete(this.#model.opened.key, stored);
+  }
+
+  missingBytes(ranges: readonly FileRange[]): number {
+    const chunks = ranges.flatMap((range) => this.#chunksOf(range));
+    const missing = chunks.filter((chunk) => !this.#stored.has(chunkId(chunk)) && !this.#hot.has(chunk));
+    return sumBytes(new Map(missing.map((chunk) => [chunkId(chunk), chunk])).values());
+  }
+
+  /** Ends running requests at their next whole chunk. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#goOn();
+  }
+
+  /** Deletes all that is stored of the model; what a running job still needs is downloaded again. */
+  async deleteStored(): Promise<void> {
+    await Promise.all(this.#writes.values());
+    this.#stored.clear();
+    await this.#store.deleteSource(this.#model.opened.key);
+  }
+
+  [Symbol.dispose](): void {
+    this.#queue = [];
+    this.#urgent.clear();
+    this.#end.abort();
+    for (const [id, waiter] of this.#waiters) {
+      this.#waiters.delete(id);
+      waiter.reject(this.#end.signal.reason);
+    }
+  }
+
+  #chunksOf(range: FileRange): Chunk[] {
+    const file = this.#model.files.get(range.path);
+    invariant(file && range.start >= 0 && range.end <= file.bytes, `no such range of ${range.path}`);
+    return chunksOf(range, file.bytes, this.#limits.chunkBytes);
+  }
+
+  async #load(chunk: Chunk): Promise<Uint8Array<ArrayBuffer>> {
+    const hot = this.#hot.read(chunk);
+    if (hot) return hot;
+    if (this.#stored.has(chunkId(chunk))) {
+      const bytes = await this.#store.get(this.#model.opened.key, chunk);
+      if (bytes) {
+        this.#hot.add(chunk, bytes, true);
+        return this.#hot.read(chunk) ?? bytes;
+      }
+      // Another tab deleted it, or the browser lost it.
+      this.#stored.delete(chunkId(chunk));
+    }
+    return await this.#download(chunk);
+  }
+
+  async #download(chunk: Chunk): Promise<Uint8Array<ArrayBuffer>> {
+    if (this.#storageFailure) throw this.#storageFailure;
+    this.#end.signal.throwIfAborted();
+    const id = chunkId(chunk);
+    const waiter = this.#waiters.get(id) ?? createWaiter();
+    this.#waiters.set(id, waiter);
+    this.#urgent.set(id, chunk);
+    this.#halted = false;
+    this.#startRequests();
+    return await waiter.promise;
+  }
+
+  #isMissing(chunk: Chunk): boolean {
+    const id = chunkId(chunk);
+    return !this.#stored.has(id) && !this.#loading.has(id) && !this.#hot.has(chunk);
+  }
+
+  #goOn(): void {
+    this.#halted = false;
+    this.#storageFailure = null;
+    this.#startRequests();
+  }
+
+  #startRequests(): void {
+    while (!this.#paused && !this.#storageFailure && !this.#end.signal.aborted) {
+      const urgent = [...this.#urgent.values()].find((chunk) => this.#isMissing(chunk));
+      const next = urgent ?? (this.#halted ? undefined : this.#queue.find((chunk) => this.#isMissing(chunk)));
+      if (!next || this.#requests >= this.#limits.requests + (urgent ? 1 : 0)) return;
+      void this.#request(this.#adjoining(next));
+    }
+  }
+
+  /** The chunk and those that follow it in the file and in the order of need: one request. */
+  #adjoining(first: Chunk): Chunk[] {
+    const list = [this.#queue, [...this.#urgent.values()]].find((chunks) => chunks.some(isSame(first))) ?? [];
+    const run: Chunk[] = [];
+    for (const chunk of list.slice(list.findIndex(isSame(first)))) {
+      const follows = chunk.path === first.path && chunk.index === first.index + run.length;
+      if (!follows || !this.#isMissing(chunk) || run.length === this.#limits.requestChunks) break;
+      run.push(chunk);
+    }
+    return run;
+  }
+
+  async #request(chunks: readonly Chunk[]): Promise<void> {
+    const [{ path }] = chunks as readonly [Chunk, ...Chunk[]];
+    const file = this.#model.files.get(path);
+    invariant(file, `${path} is a file of the model`);
+    this.#requests++;
+    for (const chunk of chunks) this.#loading.add(chunkId(chunk));
+    try {
+      await streamSpans(this.#transport, file, chunks, {
+        signal: this.#end.signal,
+        stop: () => this.#paused || this.#storageFailure !== null || !this.#isWanted(chunks),
+        take: async (chunk, bytes) => {
+          await this.#arrive(chunk, bytes);
+        },
+      });
+    } catch (error) {
+      this.#fail(chunks, error);
+    } finally {
+      this.#requests--;
+      for (const chunk of chunks) this.#loading.delete(chunkId(chunk));
+    }
+    this.#startRequests();
+  }
+
+  #isWanted(chunks: readonly Chunk[]): boolean {
+    const coming = chunks.filter((chunk) => this.#loading.has(chunkId(chunk)));
+    return coming.some((chunk) => this.#urgent.has(chunkId(chunk)) || this.#queue.some(isSame(chunk)));
+  }
+
+  async #arrive(chunk: Chunk, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    const id = chunkId(chunk);
+    this.#hot.add(chunk, bytes, false);
+    this.#loading.delete(id);
+    this.#urgent.delete(id);
+    const write = this.#write(chunk, bytes);
+    this.#writes.set(id, write);
+    void write.finally(() => this.#writes.delete(id));
+    this.#waiters.get(id)?.resolve(bytes);
+    this.#waiters.delete(id);
+    while (this.#hot.unwrittenBytes > this.#limits.unwrittenBytes && this.#writes.size > 0) {
+      await Promise.race(this.#writes.values());
+    }
+  }
+
+  async #write(chunk: Chunk, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    try {
+      await this.#store.put(this.#model.opened, chunk, bytes);
+      this.#stored.set(chunkId(chunk), chunk);
+    } catch (error) {
+      this.#storageFailure = error;
+      for (const [id, waiter] of this.#waiters) {
+        this.#waiters.delete(id);
+        waiter.reject(error);
+      }
+    }
+    this.#hot.settle(chunk);
+  }
+
+  #fail(chunks: readonly Chunk[], error: unknown): void {
+    this.#halted = true;
+    for (const id of chunks.map(chunkId).filter((name) => this.#loading.has(name))) {
+      this.#urgent.delete(id);
+      this.#waiters.get(id)?.reject(error);
+      this.#waiters.delete(id);
+    }
+  }
+}
+
+function isSame(wanted: Chunk): (chunk: Chunk) => boolean {
+  return ({ path, index }) => path === wanted.path && index === wanted.index;
+}
+
+function sumBytes(chunks: Iterable<Chunk>): number {
+  return [...chunks].reduce((sum, { start, end }) => sum + end - start, 0);
+}
+
+function createWaiter(): Waiter {
+  let settle: Omit<Waiter, "promise"> | undefined;
+  const promise = new Promise<Uint8Array<ArrayBuffer>>((resolve, reject) => {
+    settle = { resolve, reject };
+  });
+  invariant(settle, "a promise runs its executor at once");
+  return { promise, ...settle };
+}

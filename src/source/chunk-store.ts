@@ -1,0 +1,120 @@
+// Downloaded chunks in IndexedDB: a reload goes on where it stopped. One record a chunk, keyed [source key, file, index], and one
+// record [source key] that says whose chunks they are.
+
+import { createStore, get, promisifyRequest, setMany, type UseStore } from "idb-keyval";
+import { StorageError } from "../errors.ts";
+import { formatBytes } from "../formats/format-bytes.ts";
+import type { OpenedSource, StoredSource } from "../pipeline/api.ts";
+import { type Chunk, chunkAt } from "./chunks.ts";
+
+export type ChunkName = Pick<Chunk, "path" | "index">;
+
+export interface ChunkStore {
+  /** The chunks of a source that are stored. */
+  list(key: string): Promise<ChunkName[]>;
+  /** A chunk's bytes; undefined if it is not there, or cannot be read. */
+  get(key: string, chunk: Chunk): Promise<Uint8Array<ArrayBuffer> | undefined>;
+  /** Stores a copy. @throws StorageError if the disk or the quota is full, or the browser fails to write. */
+  put(source: OpenedSource, chunk: Chunk, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  delete(key: string, chunks: readonly ChunkName[]): Promise<void>;
+  /** Deletes all chunks of one source, or, with null, of all. */
+  deleteSource(key: string | null): Promise<void>;
+  sources(): Promise<StoredSource[]>;
+}
+
+/** What is stored once for each source. Sizes of chunks follow from the sizes of files. */
+interface Manifest {
+  readonly label: string;
+  readonly files: OpenedSource["files"];
+}
+
+/** Opens the store; names are prefixed because an origin may be shared with other sites. */
+export function openChunkStore(name = "layerpress-source"): ChunkStore {
+  const store = createStore(name, "chunks");
+  return {
+    async list(key) {
+      try {
+        const keys = await allKeys(store, chunkRange(key));
+        return keys.map(([, path, index]) => ({ path, index }));
+      } catch (cause) {
+        throw new StorageError(
+          "The browser does not let this page store anything (IndexedDB cannot be opened). Leave the private window, or allow this site to store data.",
+          { cause },
+        );
+      }
+    },
+    async get(key, chunk) {
+      // An ArrayBuffer, not a Blob: Chromium has lost Blobs for good (jakearchibald/idb-keyval#76).
+      const bytes = await get<ArrayBuffer>([key, chunk.path, chunk.index], store).catch(() => undefined);
+      return bytes?.byteLength === chunk.end - chunk.start ? new Uint8Array(bytes) : undefined;
+    },
+    async put(source, chunk, bytes) {
+      const manifest: Manifest = { label: source.label, files: source.files };
+      try {
+        await setMany(
+          [
+            [[source.key], manifest],
+            [[source.key, chunk.path, chunk.index], bytes.buffer],
+          ],
+          store,
+        );
+      } catch (cause) {
+        throw storageError(chunk, cause);
+      }
+    },
+    async delete(key, chunks) {
+      await store("readwrite", async (objects) => {
+        for (const { path, index } of chunks) objects.delete([key, path, index]);
+        await promisifyRequest(objects.transaction);
+      });
+    },
+    async deleteSource(key) {
+      await store("readwrite", async (objects) => {
+        if (key === null) objects.clear();
+        else objects.delete(IDBKeyRange.bound([key], [key, []]));
+        await promisifyRequest(objects.transaction);
+      });
+    },
+    sources: async () => await storedSources(store),
+  };
+}
+
+type StoredKey = [key: string, path: string, index: number];
+
+/** All keys [key, path, index]; arrays sort after strings, so [key, []] lies behind them all. */
+function chunkRange(key: string): IDBKeyRange {
+  return IDBKeyRange.bound([key, ""], [key, []]);
+}
+
+async function allKeys(store: UseStore, range: IDBKeyRange | null): Promise<StoredKey[]> {
+  const keys = await store("readonly", async (objects) => await promisifyRequest(objects.getAllKeys(range)));
+  return keys as StoredKey[];
+}
+
+async function storedSources(store: UseStore): Promise<StoredSource[]> {
+  const chunks = Map.groupBy(
+    (await allKeys(store, null)).filter((key) => key.length === 3),
+    ([key]) => key,
+  );
+  const sources = [...chunks].map(async ([key, names]) => {
+    const manifest = await get<Manifest>([key], store);
+    const sizes = new Map(manifest?.files.map(({ path, bytes }) => [path, bytes]));
+    const bytes = names.reduce((sum, [, path, index]) => {
+      const { start, end } = chunkAt(path, index, sizes.get(path) ?? 0);
+      return sum + Math.max(end - start, 0);
+    }, 0);
+    return { key, label: manifest?.label ?? key, bytes };
+  });
+  return await Promise.all(sources);
+}
+
+function storageError(chunk: Chunk, cause: unknown): StorageError {
+  const what = `${formatBytes(chunk.end - chunk.start)} of ${chunk.path}`;
+  const name = cause instanceof Error ? cause.name : "";
+  return new StorageError(
+    name === "QuotaExceededError"
+      ? `The browser's storage is full: ${what} could not be stored. What is stored is kept. Delete stored models or free disk space, then go on.`
+      : `The browser could not store ${what} (${name || String(cause)}). What is stored is kept. If it happens again, delete the stored models and restart the browser.`,
+    { cause },
+  );
+}

@@ -1,0 +1,55 @@
+// Files in chunks: the unit of storing, and of going on after a break.
+
+import type { FileRange } from "../pipeline/api.ts";
+import type { Span } from "./fetch-range.ts";
+
+/**
+ * 8 to 16 MiB is what IndexedDB takes fastest, and is far from the 127 MiB that a value may have in a private window
+ * (measured in Chromium 156).
+ */
+export const CHUNK_BYTES = 16 * 1024 ** 2;
+
+/** One chunk of one file: all are of equal size, but the last may be shorter. */
+export interface Chunk extends Span {
+  readonly path: string;
+  readonly index: number;
+}
+
+export function chunkId({ path, index }: { readonly path: string; readonly index: number }): string {
+  return `${index}:${path}`;
+}
+
+export function chunkAt(path: string, index: number, fileBytes: number, chunkBytes = CHUNK_BYTES): Chunk {
+  const start = index * chunkBytes;
+  return { path, index, start, end: Math.min(start + chunkBytes, fileBytes) };
+}
+
+/** The chunks that a range touches, in order. */
+export function chunksOf(range: FileRange, fileBytes: number, chunkBytes = CHUNK_BYTES): Chunk[] {
+  if (range.end <= range.start) return [];
+  const first = Math.floor(range.start / chunkBytes);
+  const last = Math.ceil(range.end / chunkBytes);
+  return Array.from({ length: last - first }, (_, offset) =>
+    chunkAt(range.path, first + offset, fileBytes, chunkBytes),
+  );
+}
+
+/** The chunks of `chunks` that lie wholly in the union of `ranges`. */
+export function coveredChunks(chunks: Iterable<Chunk>, ranges: readonly FileRange[]): Chunk[] {
+  const byFile = mergeByFile(ranges);
+  return [...chunks].filter(({ path, start, end }) =>
+    byFile.get(path)?.some((span) => span.start <= start && end <= span.end),
+  );
+}
+
+function mergeByFile(ranges: readonly FileRange[]): Map<string, Span[]> {
+  const byFile = new Map<string, { start: number; end: number }[]>();
+  for (const { path, start, end } of ranges.toSorted((a, b) => a.start - b.start)) {
+    const spans = byFile.get(path) ?? [];
+    const last = spans.at(-1);
+    if (last && start <= last.end) last.end = Math.max(last.end, end);
+    else spans.push({ start, end });
+    byFile.set(path, spans);
+  }
+  return byFile;
+}

@@ -1,0 +1,139 @@
+// The network thread's side of the contract in pipeline/api.ts: one open model, its downloads, and what is stored.
+
+import { AccessError, invariant, MalformedModelError } from "../errors.ts";
+import { formatBytes } from "../formats/format-bytes.ts";
+import type { FileRange, OpenedSource, SourceApi, SourceReference } from "../pipeline/api.ts";
+import { ChunkLoader } from "./chunk-loader.ts";
+import { type ChunkStore, openChunkStore } from "./chunk-store.ts";
+import { exposeSource } from "./expose-source.ts";
+import { fetchRange } from "./fetch-range.ts";
+import type { ModelFolder } from "./model-folder.ts";
+import { openFiles, readDropped } from "./open-files.ts";
+import { openFolder } from "./open-folder.ts";
+import { openHub } from "./open-hub.ts";
+import { parseSource } from "./parse-source.ts";
+import { RETRY_TIMING, type RetryTiming, type Transport } from "./retry.ts";
+import { createTraffic } from "./traffic.ts";
+
+export const HUB_URL = "https://huggingface.co";
+
+export interface SourceOptions {
+  /** The page's own folder: relative addresses resolve against it. */
+  readonly base: string;
+  /** Another Hub, for tests; an origin without a path. */
+  readonly hubUrl?: string;
+  readonly timing?: RetryTiming;
+  readonly store?: ChunkStore;
+}
+
+/** A model that is open: `loader` is null for dropped files, which need no downloads. */
+interface Session {
+  readonly folder: ModelFolder;
+  readonly loader: ChunkLoader | null;
+  /** Aborted when another model is opened. */
+  readonly end: AbortController;
+}
+
+/** Makes the source of one page. Its token lives in the open session and nowhere else. */
+export function createSource(options: SourceOptions): SourceApi {
+  const timing = options.timing ?? RETRY_TIMING;
+  const transport: Transport = { timing, traffic: createTraffic(), reached: new Set() };
+  const store = options.store ?? openChunkStore();
+  let session: Session | null = null;
+  let opening = new AbortController();
+  const current = (): Session => {
+    invariant(session, "a model is opened before it is read");
+    return session;
+  };
+  const source: SourceApi = {
+    async open(reference, token) {
+      opening.abort();
+      opening = new AbortController();
+      const { signal } = opening;
+      const folder = await find(options, transport, { reference, token: checkToken(token) }, signal);
+      const loader = folder.kind === "remote" ? await ChunkLoader.open(transport, store, folder) : null;
+      signal.throwIfAborted();
+      session?.end.abort();
+      session?.loader?.[Symbol.dispose]();
+      session = { folder, loader, end: new AbortController() };
+      return folder.opened;
+    },
+    readFile: async (path, maxBytes) => await readFile(transport, current(), path, maxBytes),
+    readRange: async (range) => await readDirectly(transport, current(), range),
+    read: async (range) => await (current().loader?.read(range) ?? readDirectly(transport, current(), range)),
+    prefetch: (ranges) => session?.loader?.prefetch(ranges),
+    evict: async (ranges) => await session?.loader?.evict(ranges),
+    missingBytes: async (ranges) => session?.loader?.missingBytes(ranges) ?? 0,
+    progress: () => ({
+      downloadedBytes: transport.traffic.downloadedBytes,
+      bytesPerSecond: transport.traffic.bytesPerSecond(),
+      storedBytes: session?.loader?.storedBytes ?? 0,
+      waiting: transport.traffic.wait,
+    }),
+    pause: () => session?.loader?.pause(),
+    resume: () => session?.loader?.resume(),
+    stored: async () => await store.sources(),
+    async deleteStored(key) {
+      const opened = session?.folder.opened.key;
+      if (key === null || key === opened) await session?.loader?.deleteStored();
+      await store.deleteSource(key);
+    },
+    connect: (port) => exposeSource(source, port),
+  };
+  return source;
+}
+
+interface Wanted {
+  readonly reference: SourceReference;
+  readonly token: string | null;
+}
+
+async function find(
+  { base, hubUrl = HUB_URL }: SourceOptions,
+  transport: Transport,
+  { reference, token }: Wanted,
+  signal: AbortSignal,
+): Promise<ModelFolder> {
+  if (reference.kind === "files") return await openFiles(reference.files);
+  const address = parseSource(reference.address, { base, hubUrl });
+  if (address.kind === "folder") return await openFolder(transport, address, signal);
+  return await openHub(transport, { ...address, hubUrl, token }, signal);
+}
+
+function checkToken(token: string | null): string | null {
+  const trimmed = token?.trim() ?? "";
+  if (/^[\x21-\x7e]{0,1000}$/.test(trimmed)) return trimmed || null;
+  throw new AccessError(
+    "The token holds characters that no token has. Copy it again from the Hub's settings.",
+  );
+}
+
+async function readFile(transport: Transport, session: Session, path: string, maxBytes: number) {
+  const bytes = fileBytes(session.folder.opened, path);
+  if (bytes > maxBytes) {
+    throw new MalformedModelError(
+      `${path} has ${formatBytes(bytes)}; more than ${formatBytes(maxBytes)} is not expected of it. It is damaged, or not what its name says.`,
+    );
+  }
+  return await readDirectly(transport, session, { path, start: 0, end: bytes });
+}
+
+async function readDirectly(transport: Transport, session: Session, range: FileRange) {
+  const { folder, end } = session;
+  const bytes = fileBytes(folder.opened, range.path);
+  invariant(range.start >= 0 && range.end <= bytes, `no such range of ${range.path}`);
+  if (folder.kind === "remote") {
+    const file = folder.files.get(range.path);
+    invariant(file, `${range.path} is a file of the model`);
+    return await fetchRange(transport, file, range, end.signal);
+  }
+  const file = folder.files.get(range.path);
+  invariant(file, `${range.path} is a file of the model`);
+  return await readDropped(range.path, file, range);
+}
+
+function fileBytes(opened: OpenedSource, path: string): number {
+  const file = opened.files.find((candidate) => candidate.path === path);
+  if (!file) throw new MalformedModelError(`${opened.label} has no file ${path}.`);
+  return file.bytes;
+}

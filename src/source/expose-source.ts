@@ -1,0 +1,14 @@
+import { expose, transfer, type Endpoint } from "comlink";
+import type { SourceApi } from "../pipeline/api.ts";
+
+/** Serves a source to another thread; bytes are handed over, not copied. */
+export function exposeSource(source: SourceApi, endpoint?: Endpoint): void {
+  const move = (bytes: Uint8Array<ArrayBuffer>) => transfer(bytes, [bytes.buffer]);
+  const moving: SourceApi = {
+    ...source,
+    readFile: async (path, maxBytes) => move(await source.readFile(path, maxBytes)),
+    readRange: async (range) => move(await source.readRange(range)),
+    read: async (range) => move(await source.read(range)),
+  };
+  expose(moving, endpoint);
+}

@@ -1,0 +1,48 @@
+// What every command needs on a fresh clone: installed packages, and a build that is newer than its sources. Plain
+// JavaScript without dependencies, because it runs before anything is installed.
+
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+
+const root = join(import.meta.dirname, "..");
+
+/** @param {string} path */
+function modified(path) {
+  return existsSync(path) ? statSync(path).mtimeMs : 0;
+}
+
+/**
+ * @param {string} path
+ * @returns {number}
+ */
+function newestIn(path) {
+  if (!existsSync(path)) return 0;
+  if (!statSync(path).isDirectory()) return modified(path);
+  return Math.max(0, ...readdirSync(path).map((name) => newestIn(join(path, name))));
+}
+
+/**
+ * @param {string} command
+ * @param {string[]} args
+ */
+export function run(command, args) {
+  execFileSync(command, args, { cwd: root, stdio: "inherit" });
+}
+
+/** Installs what package-lock.json says, unless that was done. */
+export function ensureDependencies() {
+  const installed = modified(join(root, "node_modules/.package-lock.json"));
+  if (installed >= modified(join(root, "package-lock.json"))) return;
+  console.log("Installing packages …");
+  run("npm", ["ci", "--no-audit", "--no-fund"]);
+}
+
+/** Builds dist/ unless it is newer than every source. */
+export function ensureBuild() {
+  const sources = ["src", "workers", "public", "index.html", "vite.config.ts", "package-lock.json"];
+  const newest = Math.max(...sources.map((source) => newestIn(join(root, source))));
+  if (modified(join(root, "dist/index.html")) >= newest) return;
+  console.log("Building the page …");
+  run("npx", ["vite", "build", "--logLevel", "warn"]);
+}

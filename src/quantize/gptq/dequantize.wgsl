@@ -1,5 +1,6 @@
 // Codes back to weights in their own dtype, as loaders compute them: (code − zero_point) · scale, rounded once. One
-// invocation per 32-bit word of the result; `group_of` gives the scale's column for each weight column.
+// invocation per 32-bit word of the result, whose rows follow each other without padding; `group_of` gives the scale's
+// column for each weight column.
 override WORKGROUP: u32 = 64;
 
 struct Params {
@@ -7,7 +8,6 @@ struct Params {
   columns: u32,
   dtype: u32,
   cells_per_row: u32,
-  result_stride: u32,
   first_word: u32,
   end_word: u32,
 }
@@ -19,11 +19,10 @@ struct Params {
 @group(0) @binding(4) var<storage, read> group_of: array<u32>;
 @group(0) @binding(5) var<storage, read_write> words: array<u32>;
 
-fn bits_at(row: u32, column: u32) -> u32 {
-  if (column >= params.columns) { return 0u; }
-  let cell = row * params.cells_per_row + group_of[column];
-  let value = f32(codes[row * params.columns + column] - zero_points[cell]) * scales[cell];
-  return narrow_bits(value, params.dtype);
+fn bits_at(index: u32) -> u32 {
+  if (index >= params.rows * params.columns) { return 0u; }
+  let cell = index / params.columns * params.cells_per_row + group_of[index % params.columns];
+  return narrow_bits(f32(codes[index] - zero_points[cell]) * scales[cell], params.dtype);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -34,11 +33,6 @@ fn main(
 ) {
   let word = params.first_word + (group.y * groups.x + group.x) * WORKGROUP + lane;
   if (word >= params.end_word) { return; }
-  if (params.dtype == DTYPE_F32) {
-    words[word] = bits_at(word / params.result_stride, word % params.result_stride);
-    return;
-  }
-  let row = word / (params.result_stride / 2u);
-  let column = word % (params.result_stride / 2u) * 2u;
-  words[word] = bits_at(row, column) | (bits_at(row, column + 1u) << 16u);
+  if (params.dtype == DTYPE_F32) { words[word] = bits_at(word); }
+  else { words[word] = bits_at(word * 2u) | (bits_at(word * 2u + 1u) << 16u); }
 }

@@ -86,7 +86,6 @@ export const dequantizeKernel = kernel({
     columns: "u32",
     dtype: "u32",
     cells_per_row: "u32",
-    result_stride: "u32",
     first_word: "u32",
     end_word: "u32",
   }),
@@ -227,15 +226,14 @@ export async function gatherColumns(
   }
 }
 
-/** Codes to weights of the tile's dtype, rows of `resultStride` elements with zeros behind the columns. */
+/** Codes to weights of the tile's dtype, (rows, columns) without padding. */
 export async function dequantizeCodes(
   gpu: Gpu,
   tile: GptqTile,
   buffers: { readonly codes: BufferPart; readonly group_of: BufferPart; readonly words: BufferPart },
-  resultStride: number,
 ): Promise<void> {
   const perWord = tile.dtype === "F32" ? 1 : 2;
-  const words = (tile.rows * resultStride) / perWord;
+  const words = Math.ceil((tile.rows * tile.columns) / perWord);
   for (const { first, end } of gpu.queue.split(dequantizeKernel, words, perWord)) {
     await gpu.queue.run(dequantizeKernel, {
       params: {
@@ -243,7 +241,6 @@ export async function dequantizeCodes(
         columns: tile.columns,
         dtype: DTYPE_CODE[tile.dtype],
         cells_per_row: tile.cellsPerRow,
-        result_stride: resultStride,
         first_word: first,
         end_word: end,
       },

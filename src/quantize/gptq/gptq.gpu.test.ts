@@ -198,10 +198,7 @@ describe.each(CASES)("GPTQ $label", (chosen) => {
         return { scale: result.scales[cell] ?? 1, zeroPoint: result.zeroPoints[cell] ?? 0 };
       },
     });
-    const delta = Float64Array.from(weights, (weight, index) => {
-      const stride = Math.ceil(n / 8) * 8;
-      return weight - (result.dequantized[Math.floor(index / n) * stride + (index % n)] ?? 0);
-    });
+    const delta = Float64Array.from(weights, (weight, index) => weight - (result.dequantized[index] ?? 0));
     const error = hessianWeightedError(delta, damped(h, n, 0.01), rows, n);
     const agreement = result.codes.filter((code, i) => code === reference.codes[i]).length / (rows * n);
     // Float32 sums in another order move a target across a rounding boundary now and then, 8-bit ones more often.

@@ -54,11 +54,6 @@ export const GPTQ_BUFFER_NAMES = [
 
 export type GptqBuffers = Readonly<Record<(typeof GPTQ_BUFFER_NAMES)[number], LedgerBuffer>>;
 
-/** Elements from row to row of weights that are to be multiplied with. */
-export function weightStride(columns: number): number {
-  return Math.ceil(columns / 8) * 8;
-}
-
 function pushedStrideOf(columns: number): number {
   return Math.ceil(columns / 4) * 4;
 }
@@ -85,7 +80,7 @@ export function gptqBufferBytes(task: GptqTask, rows: number): Record<keyof Gptq
     storedZeroPoints: weights.symmetric
       ? 0
       : packedRowBytes(grid.cellsPerColumn, storage.storedBits) * grid.cellsPerRow,
-    dequantized: rows * weightStride(columns) * elementBytes,
+    dequantized: rows * columns * elementBytes,
     sums: rows * 4,
     nonfinite: 8,
     order: columns * 16,
@@ -241,12 +236,7 @@ async function storeTile(gpu: Gpu, task: GptqTask, tile: GptqTile, buffers: Gptq
     await packCodes(gpu, buffers.zeroPoints, buffers.storedZeroPoints, columns);
   }
   const { codes, groupOf, dequantized } = buffers;
-  await dequantizeCodes(
-    gpu,
-    tile,
-    { codes, group_of: groupOf, words: dequantized },
-    weightStride(tile.columns),
-  );
+  await dequantizeCodes(gpu, tile, { codes, group_of: groupOf, words: dequantized });
 }
 
 function panelAt(factor: TriangularMatrix, row: number) {

@@ -16,13 +16,14 @@ export default defineConfig({
           name: "node",
           environment: "node",
           include: ["src/**/*.test.ts", "e2e/**/*.test.ts"],
-          exclude: ["src/**/*.gpu.test.ts"],
+          exclude: ["src/**/*.gpu.test.ts", "src/**/*.browser.test.ts"],
         },
       },
       {
         test: {
           name: "gpu",
-          include: ["src/**/*.gpu.test.ts"],
+          include: ["src/**/*.gpu.test.ts", "src/**/*.browser.test.ts"],
+          globalSetup: "./e2e/model-server-setup.ts",
           testTimeout: 120_000,
           fileParallelism: false,
           browser: {

@@ -51,7 +51,7 @@ export interface ModelServer {
   readonly log: LoggedRequest[];
   /** Pinned commit that the Hub names for a model. */
   commit(repository: string): string;
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 const HUB_EXPOSED =
@@ -264,9 +264,7 @@ async function sendBody(
   for await (const whole of pieces) {
     const piece = whole.subarray(0, limit - entry.bytes);
     entry.bytes += piece.byteLength;
-    if (!response.write(piece) && !response.destroyed) {
-      await Promise.race([once(response, "drain"), once(response, "close")]);
-    }
+    if (!response.write(piece) && !response.destroyed) await drained(response);
     if (response.destroyed) return;
     if (entry.bytes >= limit) {
       if (fault?.kind === "reset") response.destroy();
@@ -274,4 +272,12 @@ async function sendBody(
     }
   }
   response.end();
+}
+
+/** Waits until the socket takes more, or is gone. */
+async function drained(response: ServerResponse): Promise<void> {
+  const done = new AbortController();
+  const events = ["drain", "close"].map(async (event) => await once(response, event, done));
+  await Promise.race(events);
+  done.abort();
 }

@@ -1,0 +1,57 @@
+// Hidden states in OPFS, verbatim: what a later layer sees after a reload is bit for bit what it would have seen.
+
+import { invariant } from "../errors.ts";
+import { storageFailure } from "./storage-failure.ts";
+
+export class HiddenFile implements Disposable {
+  readonly #handle: FileSystemSyncAccessHandle;
+  readonly #name: string;
+
+  private constructor(handle: FileSystemSyncAccessHandle, name: string) {
+    this.#handle = handle;
+    this.#name = name;
+  }
+
+  /** Opens `name` in the job's folder at its full size. */
+  static async open(job: FileSystemDirectoryHandle, name: string, bytes: number): Promise<HiddenFile> {
+    let handle: FileSystemSyncAccessHandle | null = null;
+    try {
+      handle = await (await job.getFileHandle(name, { create: true })).createSyncAccessHandle();
+      if (handle.getSize() !== bytes) handle.truncate(bytes);
+      return new HiddenFile(handle, name);
+    } catch (cause) {
+      handle?.close();
+      throw storageFailure(`The file of hidden states ${name}`, bytes, cause);
+    }
+  }
+
+  read(at: number, bytes: number): Uint8Array<ArrayBuffer> {
+    const result = new Uint8Array(bytes);
+    const read = this.#handle.read(result, { at });
+    invariant(read === bytes, `${this.#name} is shorter than its layer`);
+    return result;
+  }
+
+  write(at: number, bytes: Uint8Array<ArrayBuffer>): void {
+    try {
+      this.#handle.write(bytes, { at });
+    } catch (cause) {
+      throw storageFailure(`The file of hidden states ${this.#name}`, bytes.byteLength, cause);
+    }
+  }
+
+  flush(): void {
+    this.#handle.flush();
+  }
+
+  [Symbol.dispose](): void {
+    this.#handle.close();
+  }
+}
+
+/** Removes the files of hidden states of a job that is done. */
+export async function removeHiddenFiles(job: FileSystemDirectoryHandle): Promise<void> {
+  for await (const name of job.keys()) {
+    if (name.startsWith("hidden-")) await job.removeEntry(name);
+  }
+}

@@ -1,0 +1,230 @@
+// One decoder layer from host memory to GPU buffers. Either all of its Linears are resident for a pass over the samples,
+// or, when the budget does not hold them, each is streamed through one tile whenever the forward pass asks for it.
+
+import { invariant, UnsupportedModelError } from "../errors.ts";
+import { DTYPE_BITS, type FloatDtype, isFloatDtype, type Dtype, widenToFloat32 } from "../formats/dtype.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import { bufferBytes, type LedgerBuffer } from "../gpu/memory.ts";
+import type { UploadRing } from "../gpu/staging.ts";
+import type { Linear } from "../model/decoder-description.ts";
+
+/** The bytes of one layer's tensors in host memory; quantized Linears are replaced by what their codes mean. */
+export interface HostLayer {
+  readonly tensors: ReadonlyMap<string, HostTensor>;
+}
+
+export interface HostTensor {
+  readonly dtype: Dtype;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+export type Residency =
+  | { readonly kind: "resident" }
+  /** Rows of at most so many bytes at a time. */
+  | { readonly kind: "streamed"; readonly tileBytes: number };
+
+/** Rows of a weight start at multiples of this many elements: what one 16-byte load of the matrix product takes. */
+function strideOf(columns: number, dtype: FloatDtype): number {
+  const alignment = 128 / DTYPE_BITS[dtype];
+  return Math.ceil(columns / alignment) * alignment;
+}
+
+interface RowTile {
+  readonly weight: LedgerBuffer;
+  readonly dtype: FloatDtype;
+  readonly stride: number;
+  readonly firstRow: number;
+  readonly rows: number;
+}
+
+export interface OnloadedLayer extends Disposable {
+  rowTiles(module: string): AsyncIterable<RowTile>;
+  vector(tensor: string): Promise<LedgerBuffer>;
+}
+
+interface TileShape {
+  readonly dtype: FloatDtype;
+  readonly stride: number;
+  readonly rowBytes: number;
+  readonly tileRows: number;
+}
+
+/** Smallest number of rows that tiles start at multiples of: outputs are written four at a time. */
+const ROW_MULTIPLE = 4;
+
+function tileShape(linear: Linear, dtype: FloatDtype, tileBytes: number): TileShape {
+  const stride = strideOf(linear.columns, dtype);
+  const rowBytes = (stride * DTYPE_BITS[dtype]) / 8;
+  const rows = Math.max(Math.floor(tileBytes / rowBytes / ROW_MULTIPLE), 1) * ROW_MULTIPLE;
+  return { dtype, stride, rowBytes, tileRows: Math.min(rows, linear.rows) };
+}
+
+/** GPU bytes that the Linears take under a residency; the planner's figure. */
+export function onloadedBytes(
+  linears: readonly Linear[],
+  dtypeOf: (tensor: string) => FloatDtype,
+  residency: Residency,
+  maxBufferBytes: number,
+): number {
+  const sizes = linears.map((linear) => {
+    const limit = residency.kind === "streamed" ? residency.tileBytes : maxBufferBytes;
+    const { rowBytes, tileRows } = tileShape(linear, dtypeOf(linear.source.tensor), limit);
+    if (residency.kind === "streamed") return bufferBytes(tileRows * rowBytes);
+    const whole = Math.floor(linear.rows / tileRows);
+    const rest = linear.rows % tileRows;
+    return whole * bufferBytes(tileRows * rowBytes) + (rest > 0 ? bufferBytes(rest * rowBytes) : 0);
+  });
+  return residency.kind === "streamed" ? Math.max(0, ...sizes) : sizes.reduce((sum, size) => sum + size, 0);
+}
+
+/** GPU bytes of the layer's vectors as float32. */
+export function vectorBytes(elements: readonly number[]): number {
+  return elements.reduce((sum, count) => sum + bufferBytes(count * 4), 0);
+}
+
+/**
+ * Onloads a layer for one pass.
+ * @param vectors names of the tensors that are not weights of Linears: norms and biases
+ */
+export async function onloadLayer(
+  gpu: Gpu,
+  uploads: UploadRing,
+  host: HostLayer,
+  parts: { readonly linears: readonly Linear[]; readonly vectors: readonly string[] },
+  residency: Residency,
+): Promise<OnloadedLayer> {
+  const vectors = await onloadVectors(gpu, uploads, host, parts.vectors);
+  const limit = Math.min(gpu.device.limits.maxStorageBufferBindingSize, gpu.device.limits.maxBufferSize);
+  const linears = new Map(parts.linears.map((linear) => [linear.module, linear]));
+  const resident = new Map<string, readonly RowTile[]>();
+  let stream: LedgerBuffer | null = null;
+  if (residency.kind === "resident") {
+    for (const linear of parts.linears) {
+      resident.set(linear.module, await onloadWhole(gpu, uploads, host, linear, limit));
+    }
+  } else {
+    const dtypeOf = (tensor: string) => floatTensor(host, tensor).dtype;
+    const bytes = onloadedBytes(parts.linears, dtypeOf, residency, limit);
+    stream = await gpu.memory.allocate({ label: "streamed weights", bytes });
+  }
+  return {
+    async *rowTiles(module) {
+      const tiles = resident.get(module);
+      if (tiles) return yield* tiles;
+      const linear = linears.get(module);
+      invariant(linear && stream && residency.kind === "streamed", `${module} is onloaded`);
+      yield* streamTiles(uploads, host, linear, stream, residency.tileBytes);
+    },
+    async vector(tensor) {
+      const vector = vectors.get(tensor);
+      invariant(vector, `${tensor} is onloaded`);
+      return await Promise.resolve(vector);
+    },
+    [Symbol.dispose]() {
+      for (const vector of vectors.values()) vector[Symbol.dispose]();
+      for (const tile of [...resident.values()].flat()) tile.weight[Symbol.dispose]();
+      stream?.[Symbol.dispose]();
+    },
+  };
+}
+
+async function onloadVectors(
+  gpu: Gpu,
+  uploads: UploadRing,
+  host: HostLayer,
+  names: readonly string[],
+): Promise<Map<string, LedgerBuffer>> {
+  const values = names.map((name) => {
+    const { dtype, bytes } = floatTensor(host, name);
+    return { name, floats: widenToFloat32(dtype, bytes) };
+  });
+  const requests = values.map(({ name, floats }) => ({ label: name, bytes: floats.byteLength }));
+  const buffers: readonly LedgerBuffer[] = await gpu.memory.allocateAll(requests);
+  const vectors = new Map<string, LedgerBuffer>();
+  for (const [index, { name, floats }] of values.entries()) {
+    const buffer = buffers[index];
+    invariant(buffer, "a buffer for each vector");
+    await uploads.write(new Uint8Array(floats.buffer), buffer);
+    vectors.set(name, buffer);
+  }
+  return vectors;
+}
+
+async function onloadWhole(
+  gpu: Gpu,
+  uploads: UploadRing,
+  host: HostLayer,
+  linear: Linear,
+  limit: number,
+): Promise<RowTile[]> {
+  const { dtype } = floatTensor(host, linear.source.tensor);
+  const shape = tileShape(linear, dtype, limit);
+  const tiles: RowTile[] = [];
+  for (let firstRow = 0; firstRow < linear.rows; firstRow += shape.tileRows) {
+    const rows = Math.min(shape.tileRows, linear.rows - firstRow);
+    const weight = await gpu.memory.allocate({ label: linear.module, bytes: rows * shape.rowBytes });
+    tiles.push({ weight, dtype, stride: shape.stride, firstRow, rows });
+    await writeRows(uploads, host, linear, { shape, firstRow, rows, weight });
+  }
+  return tiles;
+}
+
+async function* streamTiles(
+  uploads: UploadRing,
+  host: HostLayer,
+  linear: Linear,
+  weight: LedgerBuffer,
+  tileBytes: number,
+): AsyncGenerator<RowTile> {
+  const { dtype } = floatTensor(host, linear.source.tensor);
+  const shape = tileShape(linear, dtype, tileBytes);
+  for (let firstRow = 0; firstRow < linear.rows; firstRow += shape.tileRows) {
+    const rows = Math.min(shape.tileRows, linear.rows - firstRow);
+    await writeRows(uploads, host, linear, { shape, firstRow, rows, weight });
+    yield { weight, dtype, stride: shape.stride, firstRow, rows };
+  }
+}
+
+async function writeRows(
+  uploads: UploadRing,
+  host: HostLayer,
+  linear: Linear,
+  to: { shape: TileShape; firstRow: number; rows: number; weight: LedgerBuffer },
+): Promise<void> {
+  const bytes = linearRows(host, linear, to.firstRow, to.rows);
+  const tight = bytes.byteLength / to.rows;
+  if (tight === to.shape.rowBytes) {
+    await uploads.write(bytes, to.weight);
+    return;
+  }
+  const padded = new Uint8Array(to.rows * to.shape.rowBytes);
+  for (let row = 0; row < to.rows; row++) {
+    padded.set(bytes.subarray(row * tight, (row + 1) * tight), row * to.shape.rowBytes);
+  }
+  await uploads.write(padded, to.weight);
+}
+
+/** Host bytes of some rows of a Linear's weight: a view, so that writing to it changes the layer. */
+export function linearRows(
+  host: HostLayer,
+  linear: Linear,
+  firstRow: number,
+  rows: number,
+): Uint8Array<ArrayBuffer> {
+  const { dtype, bytes } = floatTensor(host, linear.source.tensor);
+  const rowBytes = (linear.columns * DTYPE_BITS[dtype]) / 8;
+  const start = (linear.source.firstRow + firstRow) * rowBytes;
+  return bytes.subarray(start, start + rows * rowBytes);
+}
+
+function floatTensor(host: HostLayer, name: string): { dtype: FloatDtype; bytes: Uint8Array<ArrayBuffer> } {
+  const tensor = host.tensors.get(name);
+  invariant(tensor, `${name} is in host memory`);
+  const { dtype, bytes } = tensor;
+  if (!isFloatDtype(dtype)) {
+    throw new UnsupportedModelError(
+      `${name} is ${dtype}; calibration needs bfloat16, float16 or float32 weights. The data-free recipes work.`,
+    );
+  }
+  return { dtype, bytes };
+}

@@ -1,0 +1,69 @@
+// The Hessians of one pass: one for each input that modules share, grown while the samples run through the layer.
+
+import { invariant } from "../errors.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import type { Matrix } from "../gpu/matmul/matmul.ts";
+import { symmetricRankKUpdate } from "../gpu/triangular/symmetric-rank-k-update.ts";
+import {
+  allocateTriangle,
+  layOutTriangle,
+  type TriangularMatrix,
+} from "../gpu/triangular/triangular-matrix.ts";
+import type { Capture } from "../model/layer-linears.ts";
+
+export interface Hessians extends Disposable {
+  /** Adds 2 / samples · XᵀX to the Hessian of the modules' input, if it belongs to this pass. */
+  accumulate(modules: readonly string[], input: Matrix & { readonly rows: number }): Promise<void>;
+  of(capture: Capture): TriangularMatrix;
+  /** Tokens that each capture's modules saw. */
+  tokens(capture: Capture): number;
+  /** Gives a Hessian's memory back as soon as its modules are quantized. */
+  release(capture: Capture): void;
+}
+
+/** GPU bytes of the Hessians of these captures. */
+export function hessianBytes(captures: readonly Capture[], maxPanelBytes: number): number {
+  return captures.reduce((sum, { columns }) => sum + layOutTriangle(columns, maxPanelBytes).bytes, 0);
+}
+
+/** Allocates zero Hessians for the captures of a pass; `samples` is the number of calibration sequences. */
+export async function openHessians(
+  gpu: Gpu,
+  captures: readonly Capture[],
+  samples: number,
+  maxPanelBytes: number,
+): Promise<Hessians> {
+  const matrices = new Map<Capture, TriangularMatrix>();
+  const seen = new Map<Capture, number>();
+  const captureOf = new Map(
+    captures.flatMap((capture) => capture.modules.map((module) => [module, capture])),
+  );
+  for (const capture of captures) {
+    const label = `Hessian of ${capture.modules[0]}'s input`;
+    const layout = layOutTriangle(capture.columns, maxPanelBytes);
+    matrices.set(capture, await allocateTriangle(gpu.memory, label, layout));
+  }
+  return {
+    async accumulate(modules, input) {
+      const capture = captureOf.get(modules[0] ?? "");
+      const matrix = capture && matrices.get(capture);
+      if (!capture || !matrix || input.rows === 0) return;
+      seen.set(capture, (seen.get(capture) ?? 0) + input.rows);
+      await symmetricRankKUpdate(gpu, matrix, input, input.rows, 2 / samples);
+    },
+    of(capture) {
+      const matrix = matrices.get(capture);
+      invariant(matrix, "the capture belongs to this pass");
+      return matrix;
+    },
+    tokens: (capture) => seen.get(capture) ?? 0,
+    release(capture) {
+      matrices.get(capture)?.[Symbol.dispose]();
+      matrices.delete(capture);
+    },
+    [Symbol.dispose]() {
+      for (const matrix of matrices.values()) matrix[Symbol.dispose]();
+      matrices.clear();
+    },
+  };
+}

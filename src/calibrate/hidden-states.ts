@@ -1,0 +1,159 @@
+// Where the hidden states of all samples wait between two layers: on the GPU while the budget holds them, else in host
+// memory, else in a file. Stored as float32, or as bfloat16, which halves the space and rounds what layers see to 8 bits.
+
+import { invariant } from "../errors.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import type { LedgerBuffer } from "../gpu/memory.ts";
+import { narrow } from "../gpu/narrow.ts";
+import type { ReadbackRing, UploadRing } from "../gpu/staging.ts";
+import { widenBf16 } from "../gpu/widen.ts";
+import type { SequenceBatch } from "./batches.ts";
+
+export type HiddenPlace = "gpu" | "host" | "file";
+export type HiddenDtype = "F32" | "BF16";
+
+/** Verbatim storage that outlives the tab. */
+export interface HiddenBytes {
+  read(at: number, bytes: number): Uint8Array<ArrayBuffer>;
+  write(at: number, bytes: Uint8Array<ArrayBuffer>): void;
+}
+
+export interface HiddenLayout {
+  readonly batches: readonly SequenceBatch[];
+  readonly hiddenSize: number;
+  readonly dtype: HiddenDtype;
+  readonly place: HiddenPlace;
+}
+
+/** Bytes of one token's stored hidden state. */
+export function hiddenBytesPerToken({
+  hiddenSize,
+  dtype,
+}: Pick<HiddenLayout, "hiddenSize" | "dtype">): number {
+  return hiddenSize * (dtype === "F32" ? 4 : 2);
+}
+
+export interface HiddenStates extends Disposable {
+  /** Copies a batch's states to (tokens, hidden) float32. */
+  load(batch: SequenceBatch, to: LedgerBuffer): Promise<void>;
+  /** Keeps a batch's states for the next layer, and writes them to its file: this layer may be tried again. */
+  save(batch: SequenceBatch, from: LedgerBuffer): Promise<void>;
+  /** Keeps states that were made on the host (embeddings), (tokens, hidden) float32. */
+  put(batch: SequenceBatch, values: Float32Array<ArrayBuffer>): Promise<void>;
+  /** After a layer, when the next one's file is flushed: from now on its states are the current ones. */
+  turn(): void;
+}
+
+export interface HiddenServices {
+  readonly gpu: Gpu;
+  readonly uploads: UploadRing;
+  readonly readbacks: ReadbackRing;
+  /** (max tokens, hidden) packed, for bfloat16; else unused. */
+  readonly packed: LedgerBuffer;
+  /** The file that holds the states that feed layer `generation`: two files take turns. */
+  file(generation: number): HiddenBytes;
+}
+
+/**
+ * Opens the states that feed layer `generation`: empty if `fresh`, else as the file of that generation has them.
+ */
+export async function openHiddenStates(
+  layout: HiddenLayout,
+  services: HiddenServices,
+  generation: number,
+  fresh: boolean,
+): Promise<HiddenStates> {
+  let current = generation;
+  const perToken = hiddenBytesPerToken(layout);
+  const rangeOf = (batch: SequenceBatch) => [batch.firstToken * perToken, batch.tokens * perToken] as const;
+  const readFile = (batch: SequenceBatch) => services.file(current).read(...rangeOf(batch));
+  const store = await openStore(layout, services, readFile);
+  if (!fresh) for (const batch of layout.batches) await store.keep(batch, readFile(batch), null);
+  const narrowed = layout.dtype === "BF16";
+  return {
+    async load(batch, to) {
+      await store.load(batch, narrowed ? services.packed : to, batch.tokens * perToken);
+      if (narrowed) await widenBf16(services.gpu, services.packed, to, batch.tokens * layout.hiddenSize);
+    },
+    async save(batch, from) {
+      const count = batch.tokens * layout.hiddenSize;
+      if (narrowed) await narrow(services.gpu, from, services.packed, count, "BF16");
+      const source = narrowed ? services.packed : from;
+      const [at, length] = rangeOf(batch);
+      const bytes = await services.readbacks.readBytes(source, 0, length);
+      services.file(current + 1).write(at, bytes);
+      await store.keep(batch, bytes, source);
+    },
+    async put(batch, values) {
+      const bytes = new Uint8Array(narrowed ? toBf16(values).buffer : values.buffer);
+      services.file(current).write(rangeOf(batch)[0], bytes);
+      await store.keep(batch, bytes, null);
+    },
+    turn() {
+      current += 1;
+    },
+    [Symbol.dispose]() {
+      store[Symbol.dispose]();
+    },
+  };
+}
+
+interface BatchStore extends Disposable {
+  load(batch: SequenceBatch, to: LedgerBuffer, bytes: number): Promise<void>;
+  /** `bytes` are in host memory already; `source` holds the same on the GPU, if it does. */
+  keep(batch: SequenceBatch, bytes: Uint8Array<ArrayBuffer>, source: LedgerBuffer | null): Promise<void>;
+}
+
+async function openStore(
+  layout: HiddenLayout,
+  services: HiddenServices,
+  readFile: (batch: SequenceBatch) => Uint8Array<ArrayBuffer>,
+): Promise<BatchStore> {
+  if (layout.place === "gpu") return await gpuStore(layout, services);
+  const kept = new Map<SequenceBatch, Uint8Array<ArrayBuffer>>();
+  return {
+    async load(batch, to) {
+      await services.uploads.write(kept.get(batch) ?? readFile(batch), to);
+    },
+    async keep(batch, bytes) {
+      if (layout.place === "host") kept.set(batch, bytes);
+      await Promise.resolve();
+    },
+    [Symbol.dispose]() {
+      kept.clear();
+    },
+  };
+}
+
+async function gpuStore(layout: HiddenLayout, { gpu, uploads }: HiddenServices): Promise<BatchStore> {
+  const perToken = hiddenBytesPerToken(layout);
+  const requests = layout.batches.map(({ tokens }, index) => ({
+    label: `hidden states of batch ${index + 1}`,
+    bytes: tokens * perToken,
+  }));
+  const buffers: readonly LedgerBuffer[] = await gpu.memory.allocateAll(requests);
+  const bufferOf = (batch: SequenceBatch) => {
+    const buffer = buffers[layout.batches.indexOf(batch)];
+    invariant(buffer, "a buffer for each batch");
+    return buffer;
+  };
+  return {
+    async load(batch, to, bytes) {
+      await gpu.queue.copy({ of: bufferOf(batch), offset: 0 }, { of: to, offset: 0 }, bytes);
+    },
+    async keep(batch, bytes, source) {
+      if (!source) await uploads.write(bytes, bufferOf(batch));
+      else
+        await gpu.queue.copy({ of: source, offset: 0 }, { of: bufferOf(batch), offset: 0 }, bytes.byteLength);
+    },
+    [Symbol.dispose]() {
+      for (const buffer of buffers) buffer[Symbol.dispose]();
+    },
+  };
+}
+
+/** Rounds to nearest, ties to even; hidden states are finite. */
+function toBf16(values: Float32Array): Uint16Array<ArrayBuffer> {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  return Uint16Array.from(bits, (word) => (word + 0x7fff + ((word >>> 16) & 1)) >>> 16);
+}

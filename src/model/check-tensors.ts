@@ -1,0 +1,92 @@
+// Holds a description against the checkpoint: a tensor that is not expected is a computation that is not described.
+
+import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
+import type { TensorSpec } from "../formats/safetensors.ts";
+import { DATA_FREE_HINT } from "./config-fields.ts";
+import type { DecoderDescription, LayerDescription, Norm } from "./decoder-description.ts";
+import { layerLinears } from "./layer-linears.ts";
+
+/** Tables that old checkpoints carry and that are computed anew. */
+const COMPUTED = /\.rotary_emb\.inv_freq$|\.masked_bias$|\.attn\.bias$/;
+
+/** Tensors that the description reads, with the shapes that they must have. */
+export function describedTensors(description: DecoderDescription): Map<string, readonly number[]> {
+  const { embedding, vocabSize, hiddenSize, head, finalNorm, layers } = description;
+  const shapes = new Map<string, readonly number[]>([[embedding.tensor, [vocabSize, hiddenSize]]]);
+  shapes.set(head.linear.source.tensor, head.linear.source.shape);
+  for (const [name, shape] of [...normTensors(finalNorm), ...layers.flatMap(layerTensors)]) {
+    shapes.set(name, shape);
+  }
+  return shapes;
+}
+
+function layerTensors(layer: LayerDescription): [string, readonly number[]][] {
+  const { norms, attention } = layer;
+  const linears = layerLinears(layer).flatMap(({ source, bias, rows }): [string, readonly number[]][] => [
+    [source.tensor, source.shape],
+    ...(bias ? [[bias, [rows]] satisfies [string, number[]]] : []),
+  ]);
+  const all = [...Object.values(norms), attention.queryNorm, attention.keyNorm];
+  return [...linears, ...all.flatMap((norm) => (norm ? normTensors(norm) : []))];
+}
+
+function normTensors({ weight, weightSize, bias, size }: Norm): [string, readonly number[]][] {
+  return bias
+    ? [
+        [weight, [weightSize]],
+        [bias, [size]],
+      ]
+    : [[weight, [weightSize]]];
+}
+
+/**
+ * Checks that the checkpoint has every tensor that the description reads, and none in its layers that it does not.
+ * @throws UnsupportedModelError naming the tensor.
+ */
+export function checkNames(description: DecoderDescription, names: ReadonlySet<string>): void {
+  const described = describedTensors(description);
+  for (const name of described.keys()) {
+    if (!names.has(name)) {
+      throw new UnsupportedModelError(
+        `The checkpoint lacks the tensor "${name}", which a model of type ${description.family} with this config.json has. ${DATA_FREE_HINT}`,
+      );
+    }
+  }
+  const layers = new Set(description.layers.map(({ name }) => name));
+  for (const name of names) {
+    if (described.has(name) || COMPUTED.test(name)) continue;
+    const layer = /^(.*?layers\.\d+)\./.exec(name)?.[1];
+    if (layer !== undefined && layers.has(layer)) {
+      throw new UnsupportedModelError(
+        `The tensor "${name}" does not belong to a model of type ${description.family} as calibration knows it; leaving it out would give wrong statistics. ${DATA_FREE_HINT}`,
+      );
+    }
+  }
+}
+
+/**
+ * Checks the shapes of the tensors that the description reads.
+ * @throws MalformedModelError if a shape disagrees with config.json.
+ * @throws UnsupportedModelError for stacked experts that lie transposed.
+ */
+export function checkShapes(description: DecoderDescription, tensors: Iterable<TensorSpec>): void {
+  const described = describedTensors(description);
+  for (const { name, shape } of tensors) {
+    const expected = described.get(name);
+    if (!expected || sameShape(shape, expected)) continue;
+    if (sameShape(shape, expected.toSpliced(1, 2, expected[2] ?? 0, expected[1] ?? 0))) {
+      throw new UnsupportedModelError(
+        `The tensor "${name}" holds its experts transposed, as [${shape.join(", ")}] instead of [${expected.join(", ")}], which calibration cannot read. ${DATA_FREE_HINT}`,
+      );
+    }
+    throw new MalformedModelError(
+      `The tensor "${name}" has the shape [${shape.join(", ")}], but config.json makes it [${expected.join(", ")}]. Are both files of one model?`,
+    );
+  }
+}
+
+/** Equal, leading dimensions of norms per head flattened. */
+function sameShape(shape: readonly number[], expected: readonly number[]): boolean {
+  if (expected.length === 1) return shape.reduce((product, size) => product * size, 1) === expected[0];
+  return shape.length === expected.length && shape.every((size, index) => size === expected[index]);
+}

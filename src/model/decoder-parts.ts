@@ -1,0 +1,189 @@
+// Pieces that family descriptions are put together from: the shapes and names that most of transformers' models share.
+
+import { MalformedModelError } from "../errors.ts";
+import type { Config, Sizes } from "./config-fields.ts";
+import type {
+  Activation,
+  Attention,
+  AttentionInputs,
+  DecoderDescription,
+  LayerDescription,
+  LayerNorms,
+  Linear,
+  Mlp,
+  MlpInputs,
+  Norm,
+  Rotary,
+} from "./decoder-description.ts";
+
+/** The tensors of a checkpoint, as far as a family must look at them. */
+export interface DecoderTensors {
+  /** What stands before "layers.0": "model.", or "model.language_model." inside a multimodal model. */
+  readonly prefix: string;
+  has(name: string): boolean;
+}
+
+/** What a family says of itself; names outside the layers are added by `describeDecoder`. */
+export type DecoderBody = Pick<DecoderDescription, "layers" | "finalNorm"> & {
+  readonly sizes: Sizes;
+  readonly tied: boolean;
+  readonly embeddingMultiplier?: number;
+  readonly logitScale?: number;
+  readonly logitSoftCap?: number | null;
+};
+
+export type DescribeFamily = (config: Config, tensors: DecoderTensors) => DecoderBody;
+
+export function linear(module: string, rows: number, columns: number, bias = false): Linear {
+  return {
+    module,
+    rows,
+    columns,
+    bias: bias ? `${module}.bias` : null,
+    source: { tensor: `${module}.weight`, shape: [rows, columns], firstRow: 0 },
+  };
+}
+
+export function rmsNorm(module: string, size: number, eps: number, weightOffset: 0 | 1 = 0): Norm {
+  const weight = `${module}.weight`;
+  return { kind: "rms", size, eps, weight, weightSize: size, weightOffset, bias: null };
+}
+
+export function layerNorm(module: string, size: number, eps: number, bias: boolean): Norm {
+  return {
+    kind: "layer",
+    size,
+    eps,
+    weight: `${module}.weight`,
+    weightSize: size,
+    weightOffset: 0,
+    bias: bias ? `${module}.bias` : null,
+  };
+}
+
+export interface HeadShape {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+}
+
+/** Heads, with transformers' defaults. @throws MalformedModelError if they do not divide what they must. */
+export function headShape(sizes: Sizes): HeadShape {
+  const { hidden_size, num_attention_heads: heads } = sizes;
+  const kvHeads = sizes.num_key_value_heads ?? heads;
+  const headDim = sizes.head_dim ?? hidden_size / heads;
+  if (heads % kvHeads !== 0) {
+    throw new MalformedModelError(
+      `config.json: num_attention_heads ${heads} is not a multiple of num_key_value_heads ${kvHeads}.`,
+    );
+  }
+  if (!Number.isInteger(headDim) || headDim % 4 !== 0) {
+    throw new MalformedModelError(
+      `config.json: hidden_size ${hidden_size} over num_attention_heads ${heads} gives heads of ${headDim} values; that must be a multiple of 4.`,
+    );
+  }
+  return { heads, kvHeads, headDim };
+}
+
+export type AttentionOptions = HeadShape & {
+  readonly hiddenSize: number;
+  readonly rotary: Rotary | null;
+  /** Biases of q, k and v. */
+  readonly bias?: boolean;
+  readonly outputBias?: boolean;
+  readonly queryNorm?: Norm | null;
+  readonly keyNorm?: Norm | null;
+  /** Default 1 / √headDim. */
+  readonly scale?: number;
+  readonly softCap?: number | null;
+  readonly slidingWindow?: number | null;
+};
+
+/** Attention with the Linears q_proj, k_proj, v_proj and o_proj. */
+export function attention(module: string, options: AttentionOptions): Attention {
+  const { heads, kvHeads, headDim, hiddenSize, bias = false } = options;
+  const inputs: AttentionInputs = {
+    kind: "separate",
+    query: linear(`${module}.q_proj`, heads * headDim, hiddenSize, bias),
+    key: linear(`${module}.k_proj`, kvHeads * headDim, hiddenSize, bias),
+    value: linear(`${module}.v_proj`, kvHeads * headDim, hiddenSize, bias),
+  };
+  return attentionWith(module, inputs, options);
+}
+
+/** Attention with given input Linears and o_proj. */
+export function attentionWith(module: string, inputs: AttentionInputs, options: AttentionOptions): Attention {
+  const { heads, kvHeads, headDim, hiddenSize } = options;
+  return {
+    module,
+    heads,
+    kvHeads,
+    headDim,
+    inputs,
+    output: linear(`${module}.o_proj`, hiddenSize, heads * headDim, options.outputBias ?? false),
+    queryNorm: options.queryNorm ?? null,
+    keyNorm: options.keyNorm ?? null,
+    rotary: options.rotary,
+    scale: options.scale ?? headDim ** -0.5,
+    softCap: options.softCap ?? null,
+    slidingWindow: options.slidingWindow ?? null,
+  };
+}
+
+export interface MlpShape {
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly activation: Activation;
+  readonly bias?: boolean;
+}
+
+/** activation(gate_proj x) · up_proj x, then down_proj. */
+export function gatedMlp(module: string, shape: MlpShape): Mlp {
+  const { hiddenSize, intermediateSize, bias = false } = shape;
+  const inputs: MlpInputs = {
+    kind: "gated",
+    gate: linear(`${module}.gate_proj`, intermediateSize, hiddenSize, bias),
+    up: linear(`${module}.up_proj`, intermediateSize, hiddenSize, bias),
+  };
+  return mlpWith(inputs, linear(`${module}.down_proj`, hiddenSize, intermediateSize, bias), shape);
+}
+
+export function mlpWith(inputs: MlpInputs, down: Linear, shape: MlpShape): Mlp {
+  const { intermediateSize, activation } = shape;
+  return { kind: "mlp", activation, intermediateSize, inputs, down };
+}
+
+/** input_layernorm before attention and post_attention_layernorm before the MLP, as Llama names them. */
+export function preNorms(layer: string, norm: (module: string) => Norm): LayerNorms {
+  return {
+    attentionInput: norm(`${layer}.input_layernorm`),
+    attentionOutput: null,
+    feedForwardInput: norm(`${layer}.post_attention_layernorm`),
+    feedForwardOutput: null,
+  };
+}
+
+/** One norm at each block's input and one at its output, as Gemma 2 has them. */
+export function sandwichNorms(layer: string, norm: (module: string) => Norm): LayerNorms {
+  return {
+    attentionInput: norm(`${layer}.input_layernorm`),
+    attentionOutput: norm(`${layer}.post_attention_layernorm`),
+    feedForwardInput: norm(`${layer}.pre_feedforward_layernorm`),
+    feedForwardOutput: norm(`${layer}.post_feedforward_layernorm`),
+  };
+}
+
+export type LayerParts = Pick<LayerDescription, "norms" | "attention" | "feedForward"> &
+  Partial<Pick<LayerDescription, "parallel" | "residualMultiplier">>;
+
+/** Calls `describe` with each layer's name ("model.layers.0") and number. */
+export function layers(
+  tensors: DecoderTensors,
+  count: number,
+  describe: (layer: string, index: number) => LayerParts,
+): LayerDescription[] {
+  return Array.from({ length: count }, (_, index) => {
+    const name = `${tensors.prefix}layers.${index}`;
+    return { name, parallel: false, residualMultiplier: 1, ...describe(name, index) };
+  });
+}

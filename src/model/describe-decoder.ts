@@ -1,0 +1,109 @@
+// config.json and the names of a checkpoint's tensors -> what its decoder computes. Data only: nothing is downloaded,
+// nothing is computed. How to add a family: docs/adding-a-family.md.
+
+import { UnsupportedModelError } from "../errors.ts";
+import { checkNames } from "./check-tensors.ts";
+import { type Config, DATA_FREE_HINT } from "./config-fields.ts";
+import type { DecoderDescription, Linear } from "./decoder-description.ts";
+import { type DecoderTensors, type DescribeFamily, linear } from "./decoder-parts.ts";
+import { describeLlama } from "./families/llama.ts";
+import { describeMistral } from "./families/mistral.ts";
+import { describeQwen2 } from "./families/qwen2.ts";
+import { describeQwen3 } from "./families/qwen3.ts";
+
+/** By `model_type`; multimodal models by that of their `text_config`. */
+const FAMILIES: Readonly<Record<string, DescribeFamily>> = {
+  llama: describeLlama,
+  mistral: describeMistral,
+  qwen2: describeQwen2,
+  qwen2_vl: describeQwen2,
+  qwen2_vl_text: describeQwen2,
+  qwen2_5_vl: describeQwen2,
+  qwen2_5_vl_text: describeQwen2,
+  qwen3: describeQwen3,
+  qwen3_vl_text: describeQwen3,
+};
+
+/** What the text decoder's tensors may start with: inside a multimodal model, in newer and older files, and alone. */
+const PREFIXES = ["model.language_model.", "language_model.model.", "model.", "language_model.", ""] as const;
+
+/** Types of models that can be calibrated, for messages and documentation. */
+export const FAMILY_NAMES: readonly string[] = Object.keys(FAMILIES);
+
+/**
+ * Describes the text decoder of a checkpoint from its config.json, in the forms of transformers 4 and 5.
+ * @throws MalformedModelError if a field is absent, has the wrong type or is out of bounds.
+ * @throws UnsupportedModelError naming the model type, the field or the tensor that is not understood.
+ */
+export function describeDecoder(config: Config, tensorNames: Iterable<string>): DecoderDescription {
+  const names = new Set(tensorNames);
+  const { family, text } = textDecoder(config);
+  const describe = Object.hasOwn(FAMILIES, family) ? FAMILIES[family] : undefined;
+  if (!describe) {
+    throw new UnsupportedModelError(
+      `Calibration does not know models of type "${family}" (config.json, "model_type"). It knows ${FAMILY_NAMES.join(", ")}. ${DATA_FREE_HINT}`,
+    );
+  }
+  const prefix = findPrefix(names, family);
+  const tensors: DecoderTensors = { prefix, has: (name) => names.has(name) };
+  const body = describe(text, tensors);
+  const { vocab_size: vocabSize, hidden_size: hiddenSize } = body.sizes;
+  const embedding = `${prefix}embed_tokens.weight`;
+  // Multimodal configs say it outside of text_config.
+  const tied = typeof config["tie_word_embeddings"] === "boolean" ? config["tie_word_embeddings"] : body.tied;
+  const description: DecoderDescription = {
+    family,
+    hiddenSize,
+    vocabSize,
+    maxPositions: body.sizes.max_position_embeddings,
+    embedding: { tensor: embedding, multiplier: body.embeddingMultiplier ?? 1 },
+    layers: body.layers,
+    finalNorm: body.finalNorm,
+    head: {
+      linear: tied
+        ? tiedHead(headModule(prefix), embedding, vocabSize, hiddenSize)
+        : linear(headModule(prefix), vocabSize, hiddenSize),
+      tied,
+      scale: body.logitScale ?? 1,
+      softCap: body.logitSoftCap ?? null,
+    },
+  };
+  checkNames(description, names);
+  return description;
+}
+
+/** The part of config.json that describes the text decoder, and its type. */
+function textDecoder(config: Config): { family: string; text: Config } {
+  const nested = config["text_config"];
+  const text = isRecord(nested) ? nested : config;
+  const type = text["model_type"] ?? config["model_type"];
+  if (typeof type !== "string") {
+    throw new UnsupportedModelError(
+      `config.json has no "model_type", so that calibration cannot tell what the model computes. ${DATA_FREE_HINT}`,
+    );
+  }
+  return { family: type.slice(0, 100), text };
+}
+
+function isRecord(value: unknown): value is Config {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function findPrefix(names: ReadonlySet<string>, family: string): string {
+  const prefix = PREFIXES.find((candidate) => names.has(`${candidate}embed_tokens.weight`));
+  if (prefix === undefined) {
+    throw new UnsupportedModelError(
+      `The checkpoint has no tensor "model.embed_tokens.weight", under this name or inside a multimodal model, though config.json calls it "${family}". ${DATA_FREE_HINT}`,
+    );
+  }
+  return prefix;
+}
+
+/** "language_model.model." belongs to a head beside it, all others to one at the top. */
+function headModule(prefix: string): string {
+  return prefix === "language_model.model." ? "language_model.lm_head" : "lm_head";
+}
+
+function tiedHead(module: string, tensor: string, rows: number, columns: number): Linear {
+  return { module, rows, columns, bias: null, source: { tensor, shape: [rows, columns], firstRow: 0 } };
+}

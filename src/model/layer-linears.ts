@@ -1,0 +1,81 @@
+// The Linears of a layer, in the order in which a forward pass needs them, and which of them share an input.
+
+import type {
+  AttentionInputs,
+  Experts,
+  LayerDescription,
+  Linear,
+  Mlp,
+  MlpInputs,
+} from "./decoder-description.ts";
+
+export function attentionLinears(inputs: AttentionInputs): readonly Linear[] {
+  return inputs.kind === "fused" ? [inputs.queryKeyValue] : [inputs.query, inputs.key, inputs.value];
+}
+
+export function mlpInputLinears(inputs: MlpInputs): readonly Linear[] {
+  if (inputs.kind === "gated") return [inputs.gate, inputs.up];
+  return [inputs.kind === "fused" ? inputs.gateUp : inputs.up];
+}
+
+function mlpLinears(mlp: Mlp): readonly Linear[] {
+  return [...mlpInputLinears(mlp.inputs), mlp.down];
+}
+
+/** Every Linear of the layer, routers and gates of shared experts included. */
+export function layerLinears({ attention, feedForward }: LayerDescription): readonly Linear[] {
+  const block =
+    feedForward.kind === "mlp"
+      ? mlpLinears(feedForward)
+      : [feedForward.router, ...mlpsOf(feedForward).flatMap(mlpLinears), ...sharedGate(feedForward)];
+  return [...attentionLinears(attention.inputs), attention.output, ...block];
+}
+
+/** The experts and, last, the shared expert. */
+export function mlpsOf({ experts, shared }: Experts): readonly Mlp[] {
+  return shared ? [...experts, shared.mlp] : experts;
+}
+
+function sharedGate({ shared }: Experts): readonly Linear[] {
+  return shared ? [shared.gate] : [];
+}
+
+/** How a mixture of experts is calibrated: every expert on all tokens, or each on those that are routed to it. */
+export type ExpertCalibration = "all" | "routed";
+
+/** Modules that see one and the same input, so that one set of statistics serves them all. */
+export interface Capture {
+  readonly modules: readonly string[];
+  /** Inputs of each of the modules. */
+  readonly columns: number;
+}
+
+/**
+ * What calibration collects in a layer, in the order in which the forward pass comes by: q, k and v see one input, gate
+ * and up another. Experts that are calibrated on all tokens share the block's input; otherwise each has its own. Routers
+ * and gates of shared experts are never quantized and therefore not listed.
+ */
+export function captures(layer: LayerDescription, calibration: ExpertCalibration = "all"): Capture[] {
+  const { attention, feedForward, parallel } = layer;
+  const attentionInput = attentionLinears(attention.inputs);
+  const output = capture([attention.output]);
+  if (feedForward.kind === "experts") {
+    return [capture(attentionInput), output, ...expertCaptures(feedForward, calibration)];
+  }
+  const mlpInput = mlpInputLinears(feedForward.inputs);
+  const down = capture([feedForward.down]);
+  return parallel
+    ? [capture([...attentionInput, ...mlpInput]), output, down]
+    : [capture(attentionInput), output, capture(mlpInput), down];
+}
+
+function expertCaptures(block: Experts, calibration: ExpertCalibration): Capture[] {
+  const mlps = mlpsOf(block);
+  const inputs = mlps.map(({ inputs: linears }) => mlpInputLinears(linears));
+  if (calibration === "all") return [capture(inputs.flat()), ...mlps.map(({ down }) => capture([down]))];
+  return mlps.flatMap(({ down }, index) => [capture(inputs[index] ?? []), capture([down])]);
+}
+
+function capture(linears: readonly Linear[]): Capture {
+  return { modules: linears.map(({ module }) => module), columns: linears[0]?.columns ?? 0 };
+}

@@ -1,0 +1,41 @@
+import type { Gpu } from "../../../gpu/gpu.ts";
+import { kernel, spreadWorkgroups } from "../../../gpu/kernel.ts";
+import { struct } from "../../../gpu/struct.ts";
+import type { Activation } from "../../../model/decoder-description.ts";
+import type { Activations } from "../layer-weights.ts";
+import code from "./activate.wgsl?raw";
+
+const WORKGROUP = 64;
+const LANES = 4;
+/** As activate.wgsl names them. */
+const ACTIVATION_CODE: Readonly<Record<Activation, number>> = { silu: 0, gelu: 1, gelu_tanh: 2, relu: 3 };
+
+export const activateKernel = kernel({
+  name: "forward.activate",
+  code: [code],
+  params: struct({ stride: "u32", columns: "u32", up: "u32", first: "u32", end: "u32" }),
+  bindings: { x: "read_write" },
+  constants: ["ACTIVATION", "GATED"],
+});
+
+/**
+ * x = activation(x), or activation(x) · up with the values that lie `up` columns to the right. x starts at its buffer's
+ * start; columns, stride and `up` are multiples of 4.
+ */
+export async function activate(
+  gpu: Gpu,
+  activation: Activation,
+  x: Activations,
+  up: number | null,
+): Promise<void> {
+  const columns = x.columns / LANES;
+  for (const { first, end } of gpu.queue.split(activateKernel, x.rows * columns, LANES, WORKGROUP)) {
+    await gpu.queue.run(activateKernel, {
+      params: { stride: x.stride / LANES, columns, up: (up ?? 0) / LANES, first, end },
+      buffers: { x: x.buffer },
+      constants: { ACTIVATION: ACTIVATION_CODE[activation], GATED: Number(up !== null) },
+      workgroups: spreadWorkgroups(Math.ceil((end - first) / WORKGROUP)),
+      work: (end - first) * LANES,
+    });
+  }
+}

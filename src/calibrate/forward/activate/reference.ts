@@ -1,0 +1,27 @@
+import type { Activation } from "../../../model/decoder-description.ts";
+
+/** Activations in float64: the plain version that the kernel is held against. */
+export function referenceActivation(activation: Activation, x: number): number {
+  switch (activation) {
+    case "silu":
+      return x / (1 + Math.exp(-x));
+    case "gelu":
+      return 0.5 * x * (1 + erf(x * Math.SQRT1_2));
+    case "gelu_tanh":
+      return 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+    case "relu":
+      return Math.max(x, 0);
+  }
+}
+
+/** Taylor series: exact to 1e-12 for |x| < 4, beyond which erf is ±1 to 2e-8. */
+function erf(x: number): number {
+  if (Math.abs(x) > 4) return Math.sign(x);
+  let term = x;
+  let sum = x;
+  for (let n = 1; n < 100; n++) {
+    term *= (-x * x) / n;
+    sum += term / (2 * n + 1);
+  }
+  return (2 / Math.sqrt(Math.PI)) * sum;
+}

@@ -1,0 +1,30 @@
+// One decoder layer in float32 on the GPU, over a batch of sequences.
+
+import { invariant } from "../../errors.ts";
+import type { BufferPart } from "../../gpu/kernel.ts";
+import type { LayerDescription } from "../../model/decoder-description.ts";
+import { attentionBlock } from "./attention-block.ts";
+import type { ForwardPass, HiddenRows } from "./forward-pass.ts";
+import { mlpBlock } from "./mlp-block.ts";
+
+/**
+ * Computes a layer. `hidden`, (tokens, hidden) float32 without gaps, is replaced by the layer's output, or left in an
+ * undefined state with `stopAtLastInput`.
+ */
+export async function forwardLayer(
+  pass: ForwardPass,
+  layer: LayerDescription,
+  hidden: BufferPart,
+): Promise<void> {
+  const { batch, workspace } = pass;
+  invariant(batch.tokens <= workspace.plan.size.tokens, "the batch fits the workspace");
+  invariant(batch.longest <= workspace.plan.size.longest, "the sequences fit the rotary tables");
+  const states: HiddenRows = {
+    hidden,
+    hiddenSize: layer.attention.output.rows,
+    firstRow: 0,
+    rows: batch.tokens,
+  };
+  await attentionBlock(pass, layer, states);
+  if (layer.feedForward.kind === "mlp") await mlpBlock(pass, layer, layer.feedForward, states);
+}

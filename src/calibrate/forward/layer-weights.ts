@@ -1,0 +1,53 @@
+// What the forward pass asks of whoever holds the weights, and what it tells whoever collects statistics. Residency is
+// the other side's business: a whole layer on the GPU, one Linear at a time, or tiles of one.
+
+import type { FloatDtype } from "../../formats/dtype.ts";
+import type { BufferPart } from "../../gpu/kernel.ts";
+import type { Matrix } from "../../gpu/matmul/matmul.ts";
+
+/**
+ * Rows of a Linear's weight on the GPU, (rows, columns) as they lie in the checkpoint. Rows start `stride` elements
+ * apart: at least the columns, a multiple of `weightAlignment(dtype)`; what pads them must be finite (zeros).
+ */
+export interface GpuLinear {
+  readonly weight: BufferPart;
+  readonly dtype: FloatDtype;
+  readonly stride: number;
+  /** Place of the first of these rows in the Linear: a multiple of 4. */
+  readonly firstRow: number;
+  readonly rows: number;
+}
+
+/** Elements that rows of a weight start at multiples of: one load of the matrix product. */
+export function weightAlignment(dtype: FloatDtype): number {
+  return dtype === "F32" ? 4 : 8;
+}
+
+/** The smallest stride for rows of `columns` elements. */
+export function weightStride(columns: number, dtype: FloatDtype): number {
+  const alignment = weightAlignment(dtype);
+  return Math.ceil(columns / alignment) * alignment;
+}
+
+export interface LayerWeights {
+  /** Row tiles of a Linear's weight, one after the other; a resident weight is one tile. Each is valid until the next is asked for. */
+  rowTiles(module: string): AsyncIterable<GpuLinear>;
+  /** A norm's weight or a bias by its tensor name, as float32; valid until the layer is done. */
+  vector(tensor: string): Promise<BufferPart>;
+}
+
+/** (rows, columns) float32 activations, one token a row. */
+export interface Activations extends Matrix {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+export interface ForwardHooks {
+  /**
+   * The input that `modules` share (see `captures`), called before they run; it must be read by work recorded in this
+   * call. Wide MLPs come in several calls with some of the batch's tokens each; routed experts with their tokens only.
+   */
+  onInput?(modules: readonly string[], input: Activations): Promise<void>;
+  /** Keys (after norm and rotation, as a cache would store them) and values of an attention module. */
+  onKeyValue?(module: string, keys: Activations, values: Activations): Promise<void>;
+}

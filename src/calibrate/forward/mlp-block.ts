@@ -1,0 +1,66 @@
+import type { LayerDescription, Mlp } from "../../model/decoder-description.ts";
+import { mlpInputLinears } from "../../model/layer-linears.ts";
+import { activate } from "./activate/activate.ts";
+import {
+  applyLinear,
+  blockInput,
+  type ForwardPass,
+  type HiddenRows,
+  joinResidual,
+  normedMatrix,
+} from "./forward-pass.ts";
+import type { Activations } from "./layer-weights.ts";
+import { mlpColumns } from "./workspace.ts";
+
+/** hidden += mlp(norm(hidden)), in runs of as many tokens as the workspace has room for. */
+export async function mlpBlock(
+  pass: ForwardPass,
+  layer: LayerDescription,
+  mlp: Mlp,
+  states: HiddenRows,
+): Promise<void> {
+  for (const run of tokenRuns(pass, states)) {
+    const input = layer.parallel
+      ? normedMatrix(pass, run)
+      : await blockInput(pass, layer.norms.feedForwardInput, run);
+    if (!layer.parallel) await pass.hooks?.onInput?.(mlpInputModules(mlp), input);
+    const inner = await innerValues(pass, mlp, input);
+    await pass.hooks?.onInput?.([mlp.down.module], inner);
+    if (pass.stopAtLastInput) continue;
+    const end = { linear: mlp.down, norm: layer.norms.feedForwardOutput };
+    await joinResidual(pass, layer, end, inner, run);
+  }
+}
+
+/** Runs of rows that the workspace's scratch buffer holds the inner values of. */
+export function* tokenRuns({ workspace }: ForwardPass, states: HiddenRows): Generator<HiddenRows> {
+  const { mlpTokens } = workspace.plan;
+  const end = states.firstRow + states.rows;
+  for (let firstRow = states.firstRow; firstRow < end; firstRow += mlpTokens) {
+    yield { ...states, firstRow, rows: Math.min(mlpTokens, end - firstRow) };
+  }
+}
+
+export function mlpInputModules(mlp: Mlp): string[] {
+  return mlpInputLinears(mlp.inputs).map(({ module }) => module);
+}
+
+/** activation(gate x) · up x, or activation(up x), in the scratch buffer: the input of the down projection. */
+export async function innerValues(pass: ForwardPass, mlp: Mlp, input: Activations): Promise<Activations> {
+  const { inputs, intermediateSize, activation } = mlp;
+  const inner: Activations = {
+    buffer: pass.workspace.scratch,
+    rows: input.rows,
+    columns: intermediateSize,
+    stride: mlpColumns(mlp),
+  };
+  const up = inputs.kind === "plain" ? null : intermediateSize;
+  if (inputs.kind === "gated") {
+    await applyLinear(pass, inputs.gate, input, inner);
+    await applyLinear(pass, inputs.up, input, { ...inner, offset: intermediateSize });
+  } else {
+    await applyLinear(pass, inputs.kind === "fused" ? inputs.gateUp : inputs.up, input, inner);
+  }
+  await activate(pass.gpu, activation, inner, up);
+  return inner;
+}

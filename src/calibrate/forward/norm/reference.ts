@@ -1,0 +1,25 @@
+import type { Norm } from "../../../model/decoder-description.ts";
+
+/** norm(x) of rows of values in float64: the plain version that the kernel is held against. */
+export function referenceNorm(
+  norm: Norm,
+  x: ArrayLike<number>,
+  weight: ArrayLike<number>,
+  bias: ArrayLike<number> | null,
+): Float64Array<ArrayBuffer> {
+  const result = new Float64Array(x.length);
+  for (let start = 0; start < x.length; start += norm.size) {
+    const group = Float64Array.from({ length: norm.size }, (_, index) => x[start + index] ?? 0);
+    const mean = norm.kind === "layer" ? average(group) : 0;
+    const deviation = Math.sqrt(average(group.map((value) => (value - mean) ** 2)) + norm.eps);
+    for (const [index, value] of group.entries()) {
+      const factor = (weight[(start + index) % norm.weightSize] ?? 0) + norm.weightOffset;
+      result[start + index] = ((value - mean) / deviation) * factor + (bias?.[index] ?? 0);
+    }
+  }
+  return result;
+}
+
+function average(values: Float64Array): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}

@@ -1,0 +1,62 @@
+// Several sequences of different lengths laid end to end: a row is a token, there is no padding anywhere. Positions
+// restart with each sequence, and no token sees another sequence.
+
+import { CalibrationError } from "../../errors.ts";
+import type { Gpu } from "../../gpu/gpu.ts";
+import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
+import type { UploadRing } from "../../gpu/staging.ts";
+import { type AttentionTile, attentionTiles } from "./attention/attention-tile.ts";
+
+export interface TokenBatch extends Disposable {
+  /** Tokens of each sequence, in order. */
+  readonly lengths: readonly number[];
+  /** Rows of the batch. */
+  readonly tokens: number;
+  readonly longest: number;
+  readonly tiles: readonly AttentionTile[];
+  /** Two u32 a token: its position, and the length of its sequence. */
+  readonly positions: LedgerBuffer;
+  /** Four u32 a tile: its fields, and a zero. */
+  readonly attentionTiles: LedgerBuffer;
+}
+
+/** GPU bytes that a batch of these sequences keeps. */
+export function batchBytes(lengths: readonly number[]): number {
+  const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  return bufferBytes(tokens * 8) + bufferBytes(attentionTiles(lengths).length * 16);
+}
+
+/** @throws CalibrationError if a sequence is empty, or there is none. */
+export async function createBatch(
+  gpu: Gpu,
+  uploads: UploadRing,
+  lengths: readonly number[],
+): Promise<TokenBatch> {
+  if (lengths.length === 0 || lengths.some((length) => !Number.isInteger(length) || length < 1)) {
+    throw new CalibrationError("A calibration batch needs sequences of at least one token.");
+  }
+  const tiles = attentionTiles(lengths);
+  const rows = lengths.flatMap((length) => Array.from({ length }, (_, position) => [position, length]));
+  const positionBytes = new Uint32Array(rows.flat());
+  const tileBytes = new Uint32Array(
+    tiles.flatMap(({ firstRow, endRow, sequenceStart }) => [firstRow, endRow, sequenceStart, 0]),
+  );
+  const [positions, tileBuffer] = await gpu.memory.allocateAll([
+    { label: "token positions", bytes: positionBytes.byteLength },
+    { label: "attention tiles", bytes: tileBytes.byteLength },
+  ]);
+  await uploads.write(new Uint8Array(positionBytes.buffer), positions);
+  await uploads.write(new Uint8Array(tileBytes.buffer), tileBuffer);
+  return {
+    lengths,
+    tokens: rows.length,
+    longest: Math.max(...lengths),
+    tiles,
+    positions,
+    attentionTiles: tileBuffer,
+    [Symbol.dispose]() {
+      positions[Symbol.dispose]();
+      tileBuffer[Symbol.dispose]();
+    },
+  };
+}

@@ -111,7 +111,7 @@ async function readTile(
   buffers: GptqBuffers,
   services: ModuleServices,
 ): Promise<{ loss: number; rtnLoss: number }> {
-  const { readbacks, write } = services;
+  const { readbacks } = services;
   const sizes = gptqBufferBytes(task, rows);
   const before = gptqBufferBytes(task, firstRow);
   checkFinite(task, firstRow, await readbacks.readBytes(buffers.nonfinite, 0, 8));
@@ -122,7 +122,7 @@ async function readTile(
   ] as const;
   for (const [suffix, name] of stored) {
     await readbacks.read(buffers[name], 0, sizes[name], (view, position) => {
-      write(`${task.module}.${suffix}`, before[name] + position, view);
+      services.write(`${task.module}.${suffix}`, before[name] + position, view);
     });
   }
   const meaning = services.weightRows(firstRow, rows);

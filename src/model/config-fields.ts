@@ -3,6 +3,7 @@
 
 import * as v from "valibot";
 import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
+import { type FloatDtype, roundTo } from "../formats/dtype.ts";
 
 /** What an unsupported model's message ends with. */
 export const DATA_FREE_HINT =
@@ -136,6 +137,19 @@ export function unsupportedField(field: string, value: unknown): UnsupportedMode
   return new UnsupportedModelError(
     `config.json: "${field}" is ${show(value)}, which calibration does not know how to compute. ${DATA_FREE_HINT}`,
   );
+}
+
+/**
+ * √hidden_size in the weights' dtype: what Gemma multiplies embeddings by, rounded as it was in training.
+ */
+export function embeddingScale(config: Config, hiddenSize: number): number {
+  const dtype = config["dtype"] ?? config["torch_dtype"];
+  const rounded: FloatDtype = dtype === "bfloat16" ? "BF16" : dtype === "float16" ? "F16" : "F32";
+  return roundTo(rounded, Math.sqrt(hiddenSize));
+}
+
+export function isRecord(value: unknown): value is Config {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function show(value: unknown): string {

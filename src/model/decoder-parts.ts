@@ -173,6 +173,16 @@ export function sandwichNorms(layer: string, norm: (module: string) => Norm): La
   };
 }
 
+/** Norms at the blocks' outputs alone, as OLMo 2 has them. */
+export function postNorms(layer: string, norm: (module: string) => Norm): LayerNorms {
+  return { ...sandwichNorms(layer, norm), attentionInput: null, feedForwardInput: null };
+}
+
+/** input_layernorm before both blocks of a parallel layer. */
+export function sharedNorm(layer: string, norm: (module: string) => Norm): LayerNorms {
+  return { ...preNorms(layer, norm), feedForwardInput: null };
+}
+
 export type LayerParts = Pick<LayerDescription, "norms" | "attention" | "feedForward"> &
   Partial<Pick<LayerDescription, "parallel" | "residualMultiplier">>;
 

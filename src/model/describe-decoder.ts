@@ -3,18 +3,33 @@
 
 import { UnsupportedModelError } from "../errors.ts";
 import { checkNames } from "./check-tensors.ts";
-import { type Config, DATA_FREE_HINT } from "./config-fields.ts";
+import { type Config, DATA_FREE_HINT, isRecord } from "./config-fields.ts";
 import type { DecoderDescription, Linear } from "./decoder-description.ts";
 import { type DecoderTensors, type DescribeFamily, linear } from "./decoder-parts.ts";
+import { describeCohere } from "./families/cohere.ts";
+import { describeGemma2 } from "./families/gemma2.ts";
+import { describeGemma3 } from "./families/gemma3.ts";
+import { describeGranite } from "./families/granite.ts";
 import { describeLlama } from "./families/llama.ts";
 import { describeMistral } from "./families/mistral.ts";
+import { describeOlmo2 } from "./families/olmo2.ts";
+import { describePhi3 } from "./families/phi3.ts";
 import { describeQwen2 } from "./families/qwen2.ts";
 import { describeQwen3 } from "./families/qwen3.ts";
+import { describeSmollm3 } from "./families/smollm3.ts";
+import { describeStablelm } from "./families/stablelm.ts";
+import { describeStarcoder2 } from "./families/starcoder2.ts";
 
 /** By `model_type`; multimodal models by that of their `text_config`. */
 const FAMILIES: Readonly<Record<string, DescribeFamily>> = {
+  cohere: describeCohere,
+  gemma2: describeGemma2,
+  gemma3_text: describeGemma3,
+  granite: describeGranite,
   llama: describeLlama,
   mistral: describeMistral,
+  olmo2: describeOlmo2,
+  phi3: describePhi3,
   qwen2: describeQwen2,
   qwen2_vl: describeQwen2,
   qwen2_vl_text: describeQwen2,
@@ -22,6 +37,9 @@ const FAMILIES: Readonly<Record<string, DescribeFamily>> = {
   qwen2_5_vl_text: describeQwen2,
   qwen3: describeQwen3,
   qwen3_vl_text: describeQwen3,
+  smollm3: describeSmollm3,
+  stablelm: describeStablelm,
+  starcoder2: describeStarcoder2,
 };
 
 /** What the text decoder's tensors may start with: inside a multimodal model, in newer and older files, and alone. */
@@ -83,10 +101,6 @@ function textDecoder(config: Config): { family: string; text: Config } {
     );
   }
   return { family: type.slice(0, 100), text };
-}
-
-function isRecord(value: unknown): value is Config {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function findPrefix(names: ReadonlySet<string>, family: string): string {

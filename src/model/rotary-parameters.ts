@@ -26,6 +26,10 @@ export interface RotaryRequest {
   /** `partial_rotary_factor` where config.json has none; default 1. */
   readonly defaultPartial?: number;
   readonly interleaved?: boolean;
+  /** Names of `rope_type` that mean another one in this family. */
+  readonly typeAliases?: Readonly<Record<string, RotaryScaling["type"]>>;
+  /** `original_max_position_embeddings` where config.json has none outside of its rotary part. */
+  readonly defaultOriginalMaxPositions?: number;
   /** Which of `rope_parameters`' parts applies where it has parts. */
   readonly layerType?: LayerType;
 }
@@ -69,7 +73,8 @@ export function readRotary(config: Config, request: RotaryRequest): Rotary {
   const outer = readFields(configSchema, config);
   const rope = readFields(partSchema, selectPart(outer, request.layerType ?? "full_attention"));
   const partial = rope.partial_rotary_factor ?? outer.partial_rotary_factor ?? request.defaultPartial ?? 1;
-  const type = rope.rope_type ?? rope.type ?? "default";
+  const named = rope.rope_type ?? rope.type ?? "default";
+  const type = request.typeAliases?.[named] ?? named;
   if (partial !== 1 && !request.partial && type !== "proportional") {
     throw unsupportedField("partial_rotary_factor", partial);
   }
@@ -79,8 +84,12 @@ export function readRotary(config: Config, request: RotaryRequest): Rotary {
       `config.json: partial_rotary_factor ${partial} of head_dim ${request.headDim} rotates ${dims} values of each head; it must be an even number.`,
     );
   }
-  const original = outer.original_max_position_embeddings ?? rope.original_max_position_embeddings;
-  const context = { rope, dims, partial, originalMaxPositions: original ?? request.maxPositions };
+  const originalMaxPositions =
+    outer.original_max_position_embeddings ??
+    request.defaultOriginalMaxPositions ??
+    rope.original_max_position_embeddings ??
+    request.maxPositions;
+  const context = { rope, dims, partial, originalMaxPositions };
   return {
     theta: rope.rope_theta ?? outer.rope_theta ?? request.defaultTheta,
     dims,

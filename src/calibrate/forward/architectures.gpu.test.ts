@@ -79,8 +79,26 @@ async function errors({ config, tensors, reference }: ArchitectureFixture): Prom
   return found;
 }
 
+const ARCHITECTURES = [
+  "cohere",
+  "gemma2",
+  "gemma3",
+  "granite",
+  "llama",
+  "llama-bias",
+  "llama3-rope",
+  "mistral-sliding",
+  "olmo2",
+  "phi3",
+  "qwen2",
+  "qwen3",
+  "smollm3",
+  "stablelm",
+  "starcoder2",
+];
+
 describe("the forward pass agrees with PyTorch in float32", () => {
-  it.each(["llama", "llama3-rope", "llama-bias", "mistral-sliding", "qwen2", "qwen3"])("%s", async (name) => {
+  it.each(ARCHITECTURES)("%s", async (name) => {
     const found = await errors(await loadArchitecture(name));
     for (const error of found) expect(error).toBeLessThan(TOLERANCE);
   });

@@ -22,8 +22,10 @@ export interface ModuleServices {
   readonly gpu: Gpu;
   readonly uploads: UploadRing;
   readonly readbacks: ReadbackRing;
-  /** The rows' bytes as they lie in the source: a view that is overwritten with what the codes mean. */
+  /** The rows' bytes as they lie in the source. */
   weightRows(firstRow: number, rows: number): Uint8Array<ArrayBuffer>;
+  /** Where the weights that the codes mean are wanted, in the source's dtype: a view to write to. */
+  meaningRows(firstRow: number, rows: number): Uint8Array<ArrayBuffer>;
   /** Puts a part of an output tensor into the result. */
   write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
   /** Waits while paused; throws once cancelled. */
@@ -125,7 +127,7 @@ async function readTile(
       services.write(`${task.module}.${suffix}`, before[name] + position, view);
     });
   }
-  const meaning = services.weightRows(firstRow, rows);
+  const meaning = services.meaningRows(firstRow, rows);
   await readbacks.read(buffers.dequantized, 0, meaning.byteLength, (view, position) => {
     meaning.set(view, position);
   });

@@ -1,0 +1,124 @@
+// The GPU bytes of a calibrated job's phases, from the same functions that allocate them.
+
+import { hessianBytes } from "../calibrate/hessians.ts";
+import { hiddenBytesPerToken, type HiddenDtype } from "../calibrate/hidden-states.ts";
+import { batchBytes } from "../calibrate/forward/token-batch.ts";
+import { planWorkspace, type WorkspacePlan } from "../calibrate/forward/workspace.ts";
+import type { SequenceBatch } from "../calibrate/batches.ts";
+import type { FloatDtype } from "../formats/dtype.ts";
+import { bufferBytes } from "../gpu/memory.ts";
+import { QUEUE_BYTES } from "../gpu/paced-queue.ts";
+import { type RingSize, ringBytes } from "../gpu/staging.ts";
+import { choleskyScratchBytes } from "../gpu/triangular/cholesky.ts";
+import type { LayerDescription, Linear } from "../model/decoder-description.ts";
+import type { Capture } from "../model/layer-linears.ts";
+import { onloadedBytes, type Residency, vectorBytes } from "../onload/layer-weights.ts";
+import { gptqTileRows } from "../quantize/gptq/quantize-module.ts";
+import { type GptqTask, gptqTileBytes } from "../quantize/gptq/quantize-tile.ts";
+
+/** A decoder layer as the planner sees it. */
+export interface CalibratedLayer {
+  readonly description: LayerDescription;
+  readonly captures: readonly Capture[];
+  readonly linears: readonly Linear[];
+  /** Names and elements of norms and biases. */
+  readonly vectors: readonly { readonly name: string; readonly elements: number }[];
+  readonly tasks: readonly GptqTask[];
+  readonly dtypeOf: (tensor: string) => FloatDtype;
+}
+
+/** What a calibrated job has to do. */
+export interface CalibrationDemand {
+  readonly layers: readonly CalibratedLayer[];
+  /** Tokens of each sequence. */
+  readonly lengths: readonly number[];
+  readonly hidden: { readonly size: number; readonly dtype: HiddenDtype };
+  /** Largest batch that a journal asks for, so that a resumed job adds its sums in the same order; null if none. */
+  readonly maxTokens: number | null;
+}
+
+/** What is chosen so that the job fits. */
+export interface CalibrationShape {
+  readonly maxTokens: number;
+  readonly mlpTokens: number;
+  readonly residency: Residency;
+  readonly ring: RingSize;
+}
+
+export interface GpuLimits {
+  readonly budgetBytes: number;
+  readonly maxBufferBytes: number;
+}
+
+/** Tiles that take more GPU memory than this are no faster. */
+const MAX_GPTQ_TILE_BYTES = 512 * 1024 ** 2;
+
+/** Bytes that live through the whole job: queue, rings, workspace, the batch at work, all batches' positions. */
+export function jobBytes(
+  { layers, lengths, hidden }: CalibrationDemand,
+  batches: readonly SequenceBatch[],
+  shape: CalibrationShape,
+  limits: GpuLimits,
+): { bytes: number; workspace: WorkspacePlan } {
+  const tokens = Math.max(...batches.map((batch) => batch.tokens));
+  const workspace = planWorkspace(
+    layers.map(({ description }) => description),
+    {
+      tokens,
+      longest: Math.max(...lengths),
+      maxBufferBytes: limits.maxBufferBytes,
+      mlpTokens: shape.mlpTokens,
+    },
+  );
+  const positions = batches.map(({ first, starts }) =>
+    batchBytes(lengths.slice(first, first + starts.length - 1)),
+  );
+  const bytes =
+    QUEUE_BYTES +
+    2 * ringBytes(shape.ring) +
+    workspace.bytes +
+    bufferBytes(tokens * hidden.size * 4) +
+    (hidden.dtype === "BF16"
+      ? bufferBytes(tokens * hiddenBytesPerToken({ hiddenSize: hidden.size, dtype: "BF16" }))
+      : 0) +
+    positions.reduce((sum, each) => sum + each, 0);
+  return { bytes, workspace };
+}
+
+/** Bytes of a layer's weights while samples run through it. */
+export function weightsBytes(layer: CalibratedLayer, residency: Residency, limits: GpuLimits): number {
+  const linears = onloadedBytes(layer.linears, layer.dtypeOf, residency, limits.maxBufferBytes);
+  return linears + vectorBytes(layer.vectors.map(({ elements }) => elements));
+}
+
+/** Scratch that factoring a Hessian of order n takes beside it. */
+export function factorBytes(n: number): number {
+  return bufferBytes(64 * 64 * 4) + choleskyScratchBytes(n) + bufferBytes(n * 4) + 32;
+}
+
+/**
+ * Bytes of the quantizing phase of a pass, and the rows of each module's tiles; null if not even the smallest tiles fit
+ * in `freeBytes`.
+ */
+export function quantizeBytes(
+  layer: CalibratedLayer,
+  pass: readonly Capture[],
+  freeBytes: number,
+  limits: GpuLimits,
+): { bytes: number; tileRows: Map<string, number> } | null {
+  const hessians = hessianBytes(pass, limits.maxBufferBytes);
+  const tileRows = new Map<string, number>();
+  let bytes = hessians;
+  for (const capture of pass) {
+    const fixed = hessians + factorBytes(capture.columns);
+    for (const task of layer.tasks.filter(({ module }) => capture.modules.includes(module))) {
+      const room = Math.min(freeBytes - fixed, MAX_GPTQ_TILE_BYTES);
+      const rows = gptqTileRows(task, room, limits.maxBufferBytes);
+      const needed = fixed + gptqTileBytes(task, rows);
+      if (needed > freeBytes) return null;
+      tileRows.set(task.module, rows);
+      bytes = Math.max(bytes, needed);
+    }
+  }
+  return { bytes, tileRows };
+}

@@ -1,0 +1,104 @@
+// A failure as the page shows it: a heading by the error's name, the error's own sentence, and what can be done next.
+// Only name and message cross from a worker, so the name is all that there is to go by.
+
+export type FailedWhile =
+  | "starting"
+  | "inspecting"
+  | "planning"
+  | "running"
+  | "saving"
+  | "reading what is stored";
+
+/** A button beside a failure. */
+export type FailureAction = "retry" | "go-on" | "token" | "storage" | "choose-another" | "reload";
+
+export interface Failure {
+  readonly while: FailedWhile;
+  readonly name: string;
+  readonly heading: string;
+  readonly message: string;
+  /** What the user can do, in words; null where the message says it already. */
+  readonly advice: string | null;
+  readonly actions: readonly FailureAction[];
+}
+
+type Description = Pick<Failure, "heading" | "advice" | "actions">;
+
+const KEPT = "Finished layers are kept.";
+
+const DESCRIPTIONS: Readonly<Record<string, (running: boolean) => Description>> = {
+  NetworkError: (running) => ({
+    heading: "The model’s host did not deliver",
+    advice: running ? `${KEPT} Going on downloads only what is missing.` : null,
+    actions: ["retry"],
+  }),
+  AccessError: () => ({
+    heading: "The model cannot be opened",
+    advice: "If it is gated or private, accept its licence on its own page and enter a token here.",
+    actions: ["token", "choose-another"],
+  }),
+  MalformedModelError: () => ({
+    heading: "A file of this model is broken",
+    advice: "If only the download was damaged, deleting what is stored and starting again helps.",
+    actions: ["storage", "choose-another"],
+  }),
+  UnsupportedModelError: () => ({
+    heading: "This model is not supported",
+    advice: null,
+    actions: ["choose-another"],
+  }),
+  RecipeError: () => ({ heading: "The recipe does not fit", advice: null, actions: [] }),
+  CalibrationError: () => ({
+    heading: "The calibration text cannot be used",
+    advice: null,
+    actions: [],
+  }),
+  DeviceLimitError: (running) => ({
+    heading: "The GPU does not offer what is needed",
+    advice: running ? KEPT : null,
+    actions: running ? ["retry"] : [],
+  }),
+  DeviceLostError: () => ({
+    heading: "The GPU went away",
+    advice: `${KEPT} Other programs may be using the GPU; a smaller GPU budget can help.`,
+    actions: ["retry"],
+  }),
+  StorageError: (running) => ({
+    heading: "There is not enough storage",
+    advice: running ? `${KEPT} Delete what you no longer need, then go on.` : null,
+    actions: running ? ["storage", "retry"] : ["storage"],
+  }),
+  BusyError: () => ({
+    heading: "Another tab is already compressing",
+    advice: null,
+    actions: ["retry"],
+  }),
+  VerificationError: () => ({
+    heading: "The result did not pass its check",
+    advice: "Do not use what was written. Delete the job under “Kept in this browser” and start again.",
+    actions: ["storage"],
+  }),
+};
+
+const DEFECT: Description = {
+  heading: "Something went wrong in Layerpress itself",
+  advice: "This is a defect of the page, not of your model. Reloading often helps; finished layers are kept.",
+  actions: ["retry", "reload"],
+};
+
+/** Describes whatever was thrown. While running, trying again means going on from the last finished layer. */
+export function describeFailure(error: unknown, failedWhile: FailedWhile): Failure {
+  const name = error instanceof Error ? error.name : "Error";
+  const message = error instanceof Error ? error.message : String(error);
+  const running = failedWhile === "running";
+  const describe = Object.hasOwn(DESCRIPTIONS, name) ? DESCRIPTIONS[name] : undefined;
+  const { heading, advice, actions } = describe?.(running) ?? DEFECT;
+  return {
+    while: failedWhile,
+    name,
+    heading,
+    message,
+    advice,
+    actions: actions.map((action) => (running && action === "retry" ? "go-on" : action)),
+  };
+}

@@ -1,0 +1,89 @@
+import { batch } from "@preact/signals";
+import type { SourceReference, StoredJob } from "../pipeline/api.ts";
+import type { App } from "./app-state.ts";
+import { describeFailure } from "./describe-failure.ts";
+import { restoreOptions } from "./restore-options.ts";
+import { startJob } from "./start-job.ts";
+
+/**
+ * Reads config and headers of what the user pointed at; the page is then in its plan state. False if that failed, or if
+ * the user pointed at something else meanwhile.
+ */
+export async function inspectModel(app: App, reference: SourceReference): Promise<boolean> {
+  const { state, services } = app;
+  const inspection = { name: nameOfReference(reference) };
+  const current = () => state.inspecting.peek() === inspection;
+  batch(() => {
+    state.inspecting.value = inspection;
+    state.failure.value = null;
+    state.notice.value = null;
+  });
+  try {
+    const model = await services.compressor.inspect(reference, state.token.peek().trim() || null);
+    if (!current()) return false;
+    batch(() => {
+      state.model.value = model;
+      state.fit.value = null;
+      state.planFailure.value = null;
+      state.result.value = null;
+    });
+    return true;
+  } catch (error) {
+    if (!current()) return false;
+    const retry = async () => {
+      await inspectModel(app, reference);
+    };
+    state.failure.value = { ...describeFailure(error, "inspecting"), retry };
+    return false;
+  } finally {
+    if (current()) state.inspecting.value = null;
+  }
+}
+
+/** Inspects what stands in the address field. */
+export async function inspectAddress(app: App): Promise<void> {
+  const address = app.state.address.peek().trim();
+  if (address !== "") await inspectModel(app, { kind: "address", address });
+}
+
+/** Inspects dropped files, and goes on with the job that waited for them, if there is one. */
+export async function inspectFiles(app: App, reference: SourceReference): Promise<void> {
+  const waiting = app.state.awaitingFiles.peek();
+  app.state.awaitingFiles.value = null;
+  if (await inspectModel(app, reference)) {
+    if (waiting) restoreOptions(app.state, waiting.options);
+  }
+}
+
+/** Goes on with an unfinished job: finds its model again and starts with the same options. */
+export async function goOn(app: App, job: StoredJob): Promise<void> {
+  const { state } = app;
+  if (job.address === null) {
+    state.awaitingFiles.value = job;
+    return;
+  }
+  state.address.value = job.address;
+  if (!(await inspectModel(app, { kind: "address", address: job.address }))) return;
+  restoreOptions(state, job.options);
+  await startJob(app);
+}
+
+/** Back to the first state; what is stored stays. */
+export function chooseAnother({ state }: App): void {
+  batch(() => {
+    state.model.value = null;
+    state.result.value = null;
+    state.fit.value = null;
+    state.planFailure.value = null;
+    state.failure.value = null;
+    state.notice.value = null;
+    state.saved.value = null;
+    state.progress.value = null;
+  });
+}
+
+function nameOfReference(reference: SourceReference): string {
+  if (reference.kind === "address") return reference.address;
+  const [first] = reference.files;
+  return reference.files.length === 1 && first ? first.path : `${reference.files.length} files`;
+}

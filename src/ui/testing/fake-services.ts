@@ -1,0 +1,187 @@
+// Stand-ins for everything outside of the interface. Nothing here imitates the workers' work: tests set what each call
+// answers, and hold open the ones whose waiting they look at.
+
+import type {
+  FitReport,
+  JobOptions,
+  ModelSummary,
+  Progress,
+  ResultSummary,
+  StoredJob,
+} from "../../pipeline/api.ts";
+import type { Compressor, Download, Platform, Services, SourceStore } from "../services.ts";
+
+const MIB = 1024 ** 2;
+const GIB = 1024 ** 3;
+
+export const ADAPTER = {
+  vendor: "nvidia",
+  architecture: "lovelace",
+  description: "",
+  software: false,
+  maxBufferBytes: 4 * GIB - 4,
+  maxBindingBytes: 2 * GIB - 4,
+  features: [],
+} as const;
+
+export const MODEL: ModelSummary = {
+  source: {
+    key: "hub:meta-llama/Llama-3.1-8B-Instruct@0e9e39f",
+    label: "meta-llama/Llama-3.1-8B-Instruct @ 0e9e39f",
+    name: "Llama-3.1-8B-Instruct",
+    repository: "meta-llama/Llama-3.1-8B-Instruct",
+    revision: "0e9e39f249a16976918f6564b8830bc894c89659",
+    host: "huggingface.co",
+    files: [{ path: "config.json", bytes: 855 }],
+  },
+  architecture: "LlamaForCausalLM",
+  modelType: "llama",
+  parameters: 8_030_261_248,
+  dtypes: [{ dtype: "BF16", parameters: 8_030_261_248 }],
+  layers: 32,
+  weightBytes: 16_060_522_496,
+  shards: 4,
+  license: "llama3.1",
+  notes: [],
+};
+
+export const OPTIONS: JobOptions = {
+  recipe: { kind: "controls", scheme: "W4A16", group_size: null, ignore: ["lm_head"] },
+  gpuBudgetBytes: 2 * GIB,
+  keepSource: false,
+};
+
+export const FIT: FitReport = {
+  recipeYaml: `default_stage:
+  default_modifiers:
+    QuantizationModifier:
+      targets: [Linear]
+      ignore: [lm_head]
+      scheme: W4A16
+`,
+  downloadBytes: 16_060_522_496,
+  indexedDbBytes: 1_308_622_848,
+  opfsBytes: 5_735_718_912,
+  freeBytes: 96 * GIB,
+  peakGpuBytes: 512 * MIB,
+  gpuBudgetBytes: 4 * GIB,
+  resultBytes: 5_735_718_912,
+  bitsPerWeight: 4.16,
+  presets: [
+    { scheme: "W4A16", resultBytes: 5_735_718_912, problem: null },
+    { scheme: "W8A16", resultBytes: 9_187_000_320, problem: null },
+    { scheme: "W8A8", resultBytes: 9_081_462_784, problem: null },
+    { scheme: "FP8_DYNAMIC", resultBytes: 9_081_462_784, problem: null },
+  ],
+  quantizedModules: 224,
+  copiedTensors: 67,
+  estimatedSeconds: 540,
+  verdict: "fits",
+  sentences: ["It fits.", "The GPU holds at most 512 MiB of its budget of 4 GiB at a time."],
+};
+
+export const PROGRESS: Progress = {
+  phase: "quantizing",
+  step: 12,
+  steps: 34,
+  stepName: "model.layers.10",
+  bytesDone: 5_900_000_000,
+  bytesTotal: 16_060_522_496,
+  source: {
+    downloadedBytes: 6_700_000_000,
+    bytesPerSecond: 41_000_000,
+    storedBytes: 812_000_000,
+    waiting: null,
+  },
+  gpuBytes: 381 * MIB,
+  gpuPeakBytes: 498 * MIB,
+  gpuBudgetBytes: 4 * GIB,
+  secondsElapsed: 163,
+  secondsLeft: 252,
+  paused: false,
+  notice: null,
+};
+
+export const RESULT: ResultSummary = {
+  jobId: "3f6c1a2b",
+  name: "Llama-3.1-8B-Instruct-W4A16",
+  files: [
+    { path: "model-00001-of-00002.safetensors", bytes: 4_998_103_040 },
+    { path: "model-00002-of-00002.safetensors", bytes: 737_615_872 },
+    { path: "model.safetensors.index.json", bytes: 76_204 },
+    { path: "config.json", bytes: 2_113 },
+    { path: "generation_config.json", bytes: 184 },
+    { path: "recipe.yaml", bytes: 214 },
+    { path: "tokenizer.json", bytes: 9_085_657 },
+    { path: "tokenizer_config.json", bytes: 55_351 },
+    { path: "README.md", bytes: 1_204 },
+  ],
+  sourceBytes: 16_060_522_496,
+  resultBytes: 5_735_718_912,
+  bitsPerWeight: 4.16,
+  peakGpuBytes: 498 * MIB,
+  worstSubmitMs: 31,
+  seconds: { starting: 1.2, onloading: 251, quantizing: 154, packaging: 4.1, verifying: 9, total: 419 },
+  recipeYaml: FIT.recipeYaml,
+  notes: [],
+};
+
+export const JOB: StoredJob = {
+  jobId: "9d41c07e",
+  label: "Qwen/Qwen3-14B @ 40c0698",
+  scheme: "W4A16",
+  finishedSteps: 17,
+  steps: 42,
+  done: false,
+  bytes: 4_212_000_000,
+  address: "Qwen/Qwen3-14B@40c0698",
+  options: OPTIONS,
+};
+
+export interface FakeServices {
+  readonly compressor?: Partial<Compressor>;
+  readonly source?: Partial<SourceStore>;
+  readonly download?: Partial<Download>;
+  readonly platform?: Partial<Platform>;
+}
+
+/** Services that answer at once with the values above, but for those that a test gives. */
+export function fakeServices(own: FakeServices = {}): Services {
+  return {
+    compressor: { ...compressor, ...own.compressor },
+    source: { stored: async () => [], deleteStored: nothing, ...own.source },
+    download: { ...download, ...own.download },
+    platform: { ...platform, ...own.platform },
+  };
+}
+
+const nothing = async () => undefined;
+
+const compressor: Compressor = {
+  probe: async () => ADAPTER,
+  inspect: async () => MODEL,
+  plan: async () => FIT,
+  start: async () => RESULT,
+  pause: nothing,
+  resume: nothing,
+  cancel: nothing,
+  jobs: async () => [],
+  result: async () => RESULT,
+  deleteJob: nothing,
+};
+
+const download: Download = {
+  canSaveFolder: true,
+  saveFolder: async ({ name }) => `Saved as ${name} in the folder models.`,
+  saveFiles: async () => "Handed to the browser’s downloads.",
+  saveZip: async ({ name }) => `Saved as ${name}.zip.`,
+};
+
+const platform: Platform = {
+  holdForJob: () => ({ [Symbol.dispose]: () => undefined }),
+  persisted: async () => false,
+  persist: async () => true,
+  copyText: nothing,
+  reload: () => undefined,
+  newestPerFrame: (apply) => apply,
+};

@@ -1,0 +1,66 @@
+import { useEffect, useRef } from "preact/hooks";
+import { AdapterBadge } from "./adapter-badge.tsx";
+import { AppContext, useApp } from "./app-context.ts";
+import type { App as AppModel } from "./app-state.ts";
+import { ChooseView } from "./choose-view.tsx";
+import { DropOverlay } from "./drop-overlay.tsx";
+import { FailurePanel } from "./failure.tsx";
+import { Mark } from "./icons.tsx";
+import { PlanView } from "./plan-view.tsx";
+import { ResultView } from "./result-view.tsx";
+import { RunView } from "./run-view.tsx";
+import { StorageDialog, StorageButton } from "./storage-panel.tsx";
+import type { Screen } from "./title-text.ts";
+
+const VIEWS = { choose: ChooseView, plan: PlanView, run: RunView, done: ResultView } as const;
+
+export function App({ app }: { app: AppModel }) {
+  return (
+    <AppContext.Provider value={app}>
+      <header class="top">
+        <div class="top-inside">
+          <span class="wordmark">
+            <Mark />
+            Layerpress
+          </span>
+          <AdapterBadge />
+          <StorageButton />
+        </div>
+      </header>
+      <main class="page">
+        <FailurePanel />
+        <Notice />
+        <CurrentView />
+      </main>
+      <footer class="bottom">
+        <p>Runs in this tab alone. No account, no cookies, no analytics.</p>
+      </footer>
+      <DropOverlay />
+      <StorageDialog />
+    </AppContext.Provider>
+  );
+}
+
+function CurrentView() {
+  const { state } = useApp();
+  const screen = state.screen.value;
+  useFocusOnChange(screen);
+  const View = VIEWS[screen];
+  return <View key={screen} />;
+}
+
+/** Moves the focus to the new state's heading, so that keyboards and screen readers arrive where the eye does. */
+function useFocusOnChange(screen: Screen): void {
+  const shown = useRef(screen);
+  useEffect(() => {
+    if (shown.current === screen) return;
+    shown.current = screen;
+    window.scrollTo(0, 0);
+    document.querySelector<HTMLElement>("#state-heading")?.focus({ preventScroll: true });
+  }, [screen]);
+}
+
+function Notice() {
+  const { state } = useApp();
+  return <output class="notice">{state.notice.value}</output>;
+}

@@ -1,0 +1,86 @@
+import { useEffect, useRef } from "preact/hooks";
+import { useApp } from "./app-context.ts";
+import type { App, ShownFailure } from "./app-state.ts";
+import type { FailureAction } from "./describe-failure.ts";
+import { CrossIcon } from "./icons.tsx";
+import { chooseAnother } from "./inspect-model.ts";
+
+const LABELS: Readonly<Record<FailureAction, string>> = {
+  retry: "Try again",
+  "go-on": "Go on from the last finished layer",
+  token: "Enter a token",
+  storage: "See what is stored",
+  "choose-another": "Choose another model",
+  reload: "Reload the page",
+};
+
+/** What went wrong, in the error's own words, with what can be done about it. */
+export function FailurePanel() {
+  const { state } = useApp();
+  const failure = state.failure.value;
+  const panel = useRef<HTMLElement>(null);
+  useEffect(() => panel.current?.scrollIntoView({ block: "nearest" }), [failure]);
+  return (
+    <div role="alert">
+      {failure && (
+        <section class="failure" ref={panel}>
+          <CrossIcon />
+          <div>
+            <h2>{failure.heading}</h2>
+            <p>{failure.message}</p>
+            {failure.advice && <p>{failure.advice}</p>}
+            <FailureButtons failure={failure} />
+          </div>
+        </section>
+      )}
+    </div>
+  );
+}
+
+function FailureButtons({ failure }: { failure: ShownFailure }) {
+  const app = useApp();
+  const possible = failure.actions.filter(
+    (action) => failure.retry !== null || (action !== "retry" && action !== "go-on"),
+  );
+  return (
+    <p class="buttons">
+      {possible.map((action) => (
+        <button key={action} type="button" onClick={() => act(app, failure, action)}>
+          {LABELS[action]}
+        </button>
+      ))}
+      <button type="button" class="plain" onClick={() => (app.state.failure.value = null)}>
+        Dismiss
+      </button>
+    </p>
+  );
+}
+
+function act(app: App, failure: ShownFailure, action: FailureAction): void {
+  switch (action) {
+    case "retry":
+    case "go-on":
+      void failure.retry?.();
+      break;
+    case "token":
+      enterToken(app);
+      break;
+    case "storage":
+      app.state.storageShown.value = true;
+      break;
+    case "choose-another":
+      chooseAnother(app);
+      break;
+    case "reload":
+      app.services.platform.reload();
+      break;
+  }
+}
+
+/** Back to the form with its token field open; what was said stays to be read. */
+function enterToken(app: App): void {
+  const failure = app.state.failure.peek();
+  chooseAnother(app);
+  app.state.failure.value = failure;
+  app.state.tokenShown.value = true;
+}

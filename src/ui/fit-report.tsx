@@ -1,0 +1,140 @@
+import type { ComponentChildren } from "preact";
+import { formatBytes } from "../formats/format-bytes.ts";
+import type { FitReport as Report, Verdict } from "../pipeline/api.ts";
+import { useApp } from "./app-context.ts";
+import { formatPercent } from "./format-count.ts";
+import { formatDuration } from "./format-duration.ts";
+import { Gauge } from "./gauge.tsx";
+import { CheckIcon, CrossIcon, WarningIcon } from "./icons.tsx";
+import { startJob } from "./start-job.ts";
+
+/** What the job will need against what there is, in numbers and words, and the button that starts it. */
+export function FitReport() {
+  const { state } = useApp();
+  const fit = state.fit.value;
+  const failure = state.planFailure.value;
+  return (
+    <section class="fit panel" aria-labelledby="fit-heading" aria-busy={state.planning.value}>
+      <h2 id="fit-heading">Fit report</h2>
+      <div role="alert">
+        {failure && (
+          <div class="plan-problem">
+            <h3>{failure.heading}</h3>
+            <p>{failure.message}</p>
+          </div>
+        )}
+      </div>
+      {fit && !failure && <VerdictText fit={fit} />}
+      {!fit && !failure && <p class="quiet">Reading the tensor headers…</p>}
+      {fit && <Figures fit={fit} />}
+      <StartButton />
+    </section>
+  );
+}
+
+const VERDICT_ICONS: Readonly<Record<Verdict, ComponentChildren>> = {
+  fits: <CheckIcon />,
+  tight: <WarningIcon />,
+  "does-not-fit": <CrossIcon />,
+};
+
+function VerdictText({ fit }: { fit: Report }) {
+  const [verdict, ...more] = fit.sentences;
+  return (
+    <output class={`verdict ${fit.verdict}`}>
+      {VERDICT_ICONS[fit.verdict]}
+      <strong>{verdict}</strong>
+      {more.map((sentence) => (
+        <span key={sentence}>{sentence}</span>
+      ))}
+    </output>
+  );
+}
+
+function Figures({ fit }: { fit: Report }) {
+  const { state } = useApp();
+  const sourceBytes = state.model.value?.weightBytes ?? 0;
+  const needed = fit.indexedDbBytes + fit.opfsBytes;
+  return (
+    <table class="figures">
+      <tbody>
+        <Row name="Result">
+          {sourceBytes > 0 && <Quiet>{formatPercent(fit.resultBytes / sourceBytes)}</Quiet>}
+          {formatBytes(fit.resultBytes)}
+        </Row>
+        <Row name="Bits per weight">{fit.bitsPerWeight.toFixed(2)}</Row>
+        <Row name="To download">{formatBytes(fit.downloadBytes)}</Row>
+        <Row name="Peak GPU memory">
+          {formatBytes(fit.peakGpuBytes)} <span class="quiet">of {formatBytes(fit.gpuBudgetBytes)}</span>
+          <Gauge label="Peak GPU memory of the budget" value={fit.peakGpuBytes} max={fit.gpuBudgetBytes} />
+        </Row>
+        <Row name="Space for downloads">
+          <Quiet>IndexedDB</Quiet>
+          {formatBytes(fit.indexedDbBytes)}
+        </Row>
+        <Row name="Space for the result">
+          <Quiet>OPFS</Quiet>
+          {formatBytes(fit.opfsBytes)}
+        </Row>
+        <Row name="Space free">
+          {fit.freeBytes === null ? "not told by this browser" : formatBytes(fit.freeBytes)}
+          {fit.freeBytes !== null && (
+            <Gauge label="Space needed of what is free" value={needed} max={fit.freeBytes} />
+          )}
+        </Row>
+        <Row name="Time">
+          {fit.estimatedSeconds === null
+            ? "known once it runs"
+            : `about ${formatDuration(fit.estimatedSeconds)}`}
+        </Row>
+        <Row name="Quantized">{fit.quantizedModules} modules</Row>
+        <Row name="Copied as they are">{fit.copiedTensors} tensors</Row>
+      </tbody>
+    </table>
+  );
+}
+
+function Quiet({ children }: { children: ComponentChildren }) {
+  return <span class="quiet">{children} </span>;
+}
+
+function Row({ name, children }: { name: string; children: ComponentChildren }) {
+  return (
+    <tr>
+      <th scope="row">{name}</th>
+      <td>{children}</td>
+    </tr>
+  );
+}
+
+function StartButton() {
+  const app = useApp();
+  const { state } = app;
+  const obstacle = startObstacle(app.state);
+  const unfit = state.fit.value?.verdict === "does-not-fit";
+  return (
+    <div class="start">
+      <button
+        type="button"
+        class={unfit ? "wide" : "primary wide"}
+        disabled={obstacle !== null}
+        aria-describedby="start-hint"
+        onClick={() => void startJob(app)}
+      >
+        {unfit ? "Start anyway" : "Start"}
+      </button>
+      <p id="start-hint" class="hint">
+        {obstacle ??
+          "Keep this tab open; it may be in the background. You can pause, and close it and go on later."}
+      </p>
+    </div>
+  );
+}
+
+/** Why the job cannot start now, as a sentence, or null. */
+function startObstacle({ adapterProblem, options, planFailure, fit }: ReturnType<typeof useApp>["state"]) {
+  if (adapterProblem.value !== null) return "This needs a GPU, which this browser does not offer.";
+  if (options.value === null) return "The GPU budget under “Advanced” is not an amount.";
+  if (planFailure.value !== null) return "The recipe has to fit first.";
+  return fit.value === null ? "The plan is being made." : null;
+}

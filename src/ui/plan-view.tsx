@@ -1,0 +1,67 @@
+import type { ModelSummary } from "../pipeline/api.ts";
+import { formatBytes } from "../formats/format-bytes.ts";
+import { useApp } from "./app-context.ts";
+import { FitReport } from "./fit-report.tsx";
+import { formatCount, formatPercent } from "./format-count.ts";
+import { chooseAnother } from "./inspect-model.ts";
+import { RecipeForm } from "./recipe-form.tsx";
+
+export function PlanView() {
+  const app = useApp();
+  const model = app.state.model.value;
+  if (!model) return null;
+  return (
+    <div class="plan">
+      <section class="model-head">
+        <div class="head-line">
+          <h1 id="state-heading" tabIndex={-1}>
+            {model.source.name}
+          </h1>
+          <button type="button" class="link" onClick={() => chooseAnother(app)}>
+            Choose another model
+          </button>
+        </div>
+        <p class="quiet">{model.source.label}</p>
+        <ModelFacts model={model} />
+        {model.notes.length > 0 && (
+          <ul class="notes">
+            {model.notes.map((note) => (
+              <li key={note}>{note}</li>
+            ))}
+          </ul>
+        )}
+      </section>
+      <div class="plan-columns">
+        <RecipeForm />
+        <FitReport />
+      </div>
+    </div>
+  );
+}
+
+function ModelFacts({ model }: { model: ModelSummary }) {
+  const facts = [
+    ["Architecture", model.architecture],
+    ["Parameters", formatCount(model.parameters)],
+    ["Dtype", dtypeText(model)],
+    ["Layers", model.layers > 0 ? String(model.layers) : "unknown"],
+    ["Size", formatBytes(model.weightBytes)],
+    ["Licence", model.license ?? "not stated"],
+  ] as const;
+  return (
+    <dl class="facts">
+      {facts.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+/** "BF16", or "BF16 98 %, F32 2 %" where dtypes are mixed. */
+function dtypeText({ dtypes, parameters }: ModelSummary): string {
+  if (dtypes.length === 1) return dtypes[0]?.dtype ?? "";
+  return dtypes.map((entry) => `${entry.dtype} ${formatPercent(entry.parameters / parameters)}`).join(", ");
+}

@@ -1,0 +1,69 @@
+import { formatBytes } from "../formats/format-bytes.ts";
+import { AdvancedRecipe } from "./advanced-recipe.tsx";
+import { useApp } from "./app-context.ts";
+import { formatPercent } from "./format-count.ts";
+import { PRESET_CARDS, type PresetCard } from "./presets.ts";
+
+/** Presets as cards, with the size that each gives for this model; everything else is folded away below. */
+export function RecipeForm() {
+  const { state } = useApp();
+  const byYaml = state.recipe.yaml.value !== null;
+  return (
+    <form class="recipe" onSubmit={(event) => event.preventDefault()} aria-label="Recipe">
+      <fieldset disabled={byYaml}>
+        <legend>Recipe</legend>
+        {byYaml && <p class="hint">The YAML below decides. Return to the presets to choose one here.</p>}
+        <div class="cards">
+          {PRESET_CARDS.map((card) => (
+            <Card
+              key={card.scheme}
+              card={card}
+              chosen={!byYaml && state.recipe.scheme.value === card.scheme}
+            />
+          ))}
+        </div>
+      </fieldset>
+      <AdvancedRecipe />
+    </form>
+  );
+}
+
+function Card({ card, chosen }: { card: PresetCard; chosen: boolean }) {
+  const { state } = useApp();
+  return (
+    <label class="card">
+      <input
+        type="radio"
+        name="preset"
+        value={card.scheme}
+        checked={chosen}
+        onChange={() => (state.recipe.scheme.value = card.scheme)}
+      />
+      <span class="card-name">
+        {card.name} <code>{card.scheme}</code>
+      </span>
+      <CardSize scheme={card.scheme} />
+      <span class="card-sentence">{card.sentence}</span>
+      <span class="card-detail">{card.detail}</span>
+    </label>
+  );
+}
+
+/** What the model would weigh with this preset, against what it weighs now. */
+function CardSize({ scheme }: { scheme: string }) {
+  const { state } = useApp();
+  const size = state.fit.value?.presets.find((preset) => preset.scheme === scheme);
+  const sourceBytes = state.model.value?.weightBytes ?? 0;
+  if (!size) return <span class="card-size quiet">{state.planFailure.value ? "" : "…"}</span>;
+  if (size.resultBytes === null)
+    return <span class="card-size warn-text">{size.problem ?? "Not for this model"}</span>;
+  const share = sourceBytes > 0 ? size.resultBytes / sourceBytes : 1;
+  return (
+    <span class="card-size">
+      {formatBytes(size.resultBytes)} <span class="quiet">{formatPercent(share)}</span>
+      <span class="share" aria-hidden="true">
+        <span style={{ inlineSize: `${Math.min(100, share * 100)}%` }} />
+      </span>
+    </span>
+  );
+}

@@ -1,0 +1,147 @@
+import { computed } from "@preact/signals";
+import { useMemo } from "preact/hooks";
+import { formatBytes } from "../formats/format-bytes.ts";
+import type { Phase, Progress } from "../pipeline/api.ts";
+import { useApp } from "./app-context.ts";
+import type { App } from "./app-state.ts";
+import { formatPercent } from "./format-count.ts";
+import { formatDuration } from "./format-duration.ts";
+import { Gauge } from "./gauge.tsx";
+import { LayerStrip } from "./layer-strip.tsx";
+import { doneShare } from "./title-text.ts";
+
+const PHASES: Readonly<Record<Phase, string>> = {
+  starting: "Starting",
+  onloading: "Onloading",
+  quantizing: "Quantizing",
+  packaging: "Packaging",
+  verifying: "Verifying",
+};
+
+export function RunView() {
+  const { state } = useApp();
+  const progress = state.progress.value;
+  const name = state.model.value?.source.name ?? "the model";
+  return (
+    <div class="run">
+      <div class="head-line">
+        <h1 id="state-heading" tabIndex={-1}>
+          {progress?.paused ? "Paused" : "Compressing"} <span class="quiet">{name}</span>
+        </h1>
+        <RunButtons paused={progress?.paused ?? false} />
+      </div>
+      <Spoken />
+      {progress ? <RunningFigures progress={progress} /> : <progress class="overall" aria-label="Job" />}
+    </div>
+  );
+}
+
+/** Said to screen readers once a step, not at every tick. */
+function Spoken() {
+  const app = useApp();
+  const sentence = useMemo(() => computed(() => stepSentence(app)), [app]);
+  return <output class="unseen">{sentence.value}</output>;
+}
+
+function stepSentence({ state }: App): string {
+  const progress = state.progress.value;
+  if (!progress) return "Starting.";
+  if (progress.paused) return "Paused.";
+  const { phase, step, steps, stepName } = progress;
+  return phase === "onloading" || phase === "quantizing"
+    ? `Step ${step} of ${steps}, ${stepName}.`
+    : `${PHASES[phase]}.`;
+}
+
+function RunButtons({ paused }: { paused: boolean }) {
+  const { services } = useApp();
+  const { compressor } = services;
+  return (
+    <div class="buttons">
+      <button type="button" onClick={() => void (paused ? compressor.resume() : compressor.pause())}>
+        {paused ? "Resume" : "Pause"}
+      </button>
+      <button type="button" onClick={() => void compressor.cancel()}>
+        Cancel
+      </button>
+    </div>
+  );
+}
+
+function RunningFigures({ progress }: { progress: Progress }) {
+  const share = doneShare(progress);
+  const { source, secondsLeft } = progress;
+  const notices = [progress.notice, source.waiting && sentenceCase(source.waiting)].filter((text) => text);
+  return (
+    <>
+      <section class="panel overall-panel" aria-label="Progress">
+        <p class="big-line">
+          <span class="big">{formatPercent(share)}</span>
+          <span class="left">
+            {secondsLeft === null ? "Measuring the time left…" : `${formatDuration(secondsLeft)} left`}
+          </span>
+        </p>
+        <progress class="overall" aria-label="Job" max={1} value={share} />
+        <LayerStrip step={progress.step} steps={progress.steps} finished={share === 1} />
+        <p class="now">
+          <span class="phase">{PHASES[progress.phase]}</span>
+          <code>{progress.stepName}</code>
+          <span class="quiet">
+            step {progress.step} of {progress.steps}
+          </span>
+        </p>
+      </section>
+      <output class="notes">
+        {notices.map((notice) => (
+          <span key={notice}>{notice}</span>
+        ))}
+      </output>
+      <Instruments progress={progress} />
+    </>
+  );
+}
+
+/** The smaller figures: bytes, network, time, and the GPU's memory against its budget. */
+function Instruments({ progress }: { progress: Progress }) {
+  const { source, gpuBytes, gpuPeakBytes, gpuBudgetBytes } = progress;
+  const rate = source.bytesPerSecond > 0 ? `${formatBytes(source.bytesPerSecond)}/s` : "idle";
+  return (
+    <section class="instruments" aria-label="Instruments">
+      <dl class="facts">
+        <Fact name="Compressed">
+          {formatBytes(progress.bytesDone)} <span class="quiet">of {formatBytes(progress.bytesTotal)}</span>
+        </Fact>
+        <Fact name="Downloaded">{formatBytes(source.downloadedBytes)}</Fact>
+        <Fact name="Network">{rate}</Fact>
+        <Fact name="Waiting in storage">{formatBytes(source.storedBytes)}</Fact>
+        <Fact name="Running for">{formatDuration(progress.secondsElapsed)}</Fact>
+      </dl>
+      <div class="gpu panel">
+        <p class="gpu-line">
+          <span>GPU memory</span>
+          <span>
+            <strong>{formatBytes(gpuBytes)}</strong>
+            <span class="quiet">
+              {" "}
+              now · {formatBytes(gpuPeakBytes)} peak · {formatBytes(gpuBudgetBytes)} budget
+            </span>
+          </span>
+        </p>
+        <Gauge label="GPU memory in use" value={gpuBytes} max={gpuBudgetBytes} mark={gpuPeakBytes} />
+      </div>
+    </section>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: preact.ComponentChildren }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
+function sentenceCase(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}

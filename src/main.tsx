@@ -1,0 +1,94 @@
+// The page: starts the two workers, gives them a line to each other, and shows the interface over them.
+
+import { proxy, transfer, wrap } from "comlink";
+import { render } from "preact";
+// oxlint-disable import/default -- Vite makes the default export.
+import compressorUrl from "../workers/compressor.ts?worker&url";
+import sourceUrl from "../workers/source.ts?worker&url";
+// oxlint-enable import/default
+import { createDownload, type Pickers } from "./download/create-download.ts";
+import type { CompressorApi, SourceApi } from "./pipeline/api.ts";
+import { App } from "./ui/app.tsx";
+import { browserPlatform } from "./ui/browser-platform.ts";
+import { createApp, followTitle, wakeApp } from "./ui/create-app.ts";
+import { describeFailure } from "./ui/describe-failure.ts";
+import type { Services } from "./ui/services.ts";
+
+/** Trusted Types as far as they are used here: TypeScript's library does not have them, nor do all browsers. */
+interface TrustedTypesFactory {
+  createPolicy(
+    name: string,
+    rules: { createScriptURL: (url: string) => string },
+  ): { createScriptURL(url: string): string };
+}
+
+/** The one place that turns text into a script; the page's policy refuses every other. */
+const scriptPolicy = (
+  globalThis as { readonly trustedTypes?: TrustedTypesFactory }
+).trustedTypes?.createPolicy("layerpress-worker", { createScriptURL: (url) => url });
+
+/**
+ * Starts a worker that obeys this page's Content-Security-Policy. A worker loaded from its URL takes its policy from that
+ * response's headers, which a static host does not send, so it could ask any host for anything; a worker from a blob takes
+ * the page's policy. So the blob is one import of the script. Tried in Chromium 156 with the built page under a sub-path and
+ * connect-src narrowed to one host: the worker's fetch to another host is refused, where a worker started by URL gets an
+ * answer. The script keeps its own address in `import.meta.url`, so its dynamic imports, assets and WebAssembly load; only
+ * `self.location` is the blob's. Chromium checks the import against worker-src, which therefore names 'self' beside blob:.
+ */
+function startWorker(scriptUrl: string, name: string): Worker {
+  const absolute = new URL(scriptUrl, document.baseURI).href;
+  const blob = new Blob([`import ${JSON.stringify(absolute)};`], { type: "text/javascript" });
+  const url = URL.createObjectURL(blob);
+  return new Worker(scriptPolicy?.createScriptURL(url) ?? url, { type: "module", name });
+}
+
+function startWorkers() {
+  const compressorWorker = startWorker(compressorUrl, "compressor");
+  const sourceWorker = startWorker(sourceUrl, "source");
+  const compressor = wrap<CompressorApi>(compressorWorker);
+  const source = wrap<SourceApi>(sourceWorker);
+  const line = new MessageChannel();
+  void source.connect(transfer(line.port1, [line.port1]));
+  void compressor.connect(transfer(line.port2, [line.port2]));
+  return { compressor, source, workers: [compressorWorker, sourceWorker] };
+}
+
+const { compressor, source, workers } = startWorkers();
+const download = createDownload(window as Pickers);
+const services: Services = {
+  compressor: {
+    probe: () => compressor.probe(),
+    inspect: (reference, token) => compressor.inspect(reference, token),
+    plan: (options) => compressor.plan(options),
+    start: (options, onProgress) => compressor.start(options, proxy(onProgress)),
+    pause: () => compressor.pause(),
+    resume: () => compressor.resume(),
+    cancel: () => compressor.cancel(),
+    jobs: () => compressor.jobs(),
+    result: (jobId) => compressor.result(jobId),
+    deleteJob: (jobId) => compressor.deleteJob(jobId),
+  },
+  source: {
+    stored: () => source.stored(),
+    deleteStored: (key) => source.deleteStored(key),
+  },
+  download,
+  platform: browserPlatform(),
+};
+
+const app = createApp(services, document.URL);
+followTitle(app, (title) => (document.title = title));
+for (const worker of workers) {
+  // Errors inside calls come back through those calls; this one says that the script itself could not be run.
+  worker.addEventListener("error", ({ message }) => {
+    const error = new Error(message || "A part of this page could not be loaded. Reload it while online.");
+    app.state.failure.value = { ...describeFailure(error, "starting"), retry: null };
+  });
+}
+const root = document.querySelector("#app");
+if (root) {
+  root.replaceChildren();
+  render(<App app={app} />, root);
+}
+void wakeApp(app);
+void download.tidyUp();

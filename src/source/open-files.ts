@@ -3,7 +3,7 @@
 import { AccessError } from "../errors.ts";
 import type { DroppedFile } from "../pipeline/api.ts";
 import { digestKey, MAX_FILES, type ModelFolder, plainName } from "./model-folder.ts";
-import { isSafePath } from "./safe-path.ts";
+import { isSafePath } from "../formats/safe-path.ts";
 
 /**
  * Takes dropped files for a model folder; a folder that they all lie in is taken off their paths. Names that cannot be

@@ -7,7 +7,7 @@ import { type Host, hubHost } from "./host.ts";
 import { MAX_FILES, type ModelFolder, plainName } from "./model-folder.ts";
 import { ask } from "./request.ts";
 import { type Transport, withRetry } from "./retry.ts";
-import { isSafePath } from "./safe-path.ts";
+import { isSafePath } from "../formats/safe-path.ts";
 
 export interface HubAddress {
   readonly hubUrl: string;

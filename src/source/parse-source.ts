@@ -1,7 +1,7 @@
 // One text field takes every way of naming a model; this is where it becomes one of two things.
 
 import { AccessError } from "../errors.ts";
-import { isSafePath } from "./safe-path.ts";
+import { isSafePath } from "../formats/safe-path.ts";
 
 export type ParsedAddress =
   /** A repository of the Hub; a null revision is its main branch, and `folder` is "" or a path inside. */

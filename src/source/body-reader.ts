@@ -1,8 +1,14 @@
 // A response's body in pieces of chosen lengths.
 
-import type { Answer } from "./request.ts";
-
 type Body = ReadableStream<Uint8Array<ArrayBuffer>>;
+
+export interface Answer {
+  readonly response: Response;
+  /** Waits for a part of the body; a silence or a broken connection becomes a TransientFailure. */
+  receive<T>(part: Promise<T>): Promise<T>;
+  /** Drops the connection, unless the body was read to its end. */
+  readonly cancel: () => void;
+}
 
 export interface BodyReader {
   /** The next `length` bytes, or fewer if the body ends before. */

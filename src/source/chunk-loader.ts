@@ -160,6 +160,7 @@ export class ChunkLoader implements Disposable {
   async deleteStored(): Promise<void> {
     await Promise.all(this.#writes.values());
     this.#stored.clear();
+    this.#hot.clear();
     await this.#store.deleteSource(this.#model.opened.key);
   }
 

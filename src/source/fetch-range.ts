@@ -3,9 +3,9 @@
 
 import { invariant, NetworkError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
-import { type BodyReader, readBody } from "./body-reader.ts";
+import { type Answer, type BodyReader, readBody } from "./body-reader.ts";
 import type { Host } from "./host.ts";
-import { type Answer, ask } from "./request.ts";
+import { ask } from "./request.ts";
 import { TransientFailure, type Transport, withRetry } from "./retry.ts";
 
 export interface RemoteFile {

@@ -40,8 +40,8 @@ async function probeOnce(
     // Servers of single-page applications answer any path with a page.
     if (response.headers.get("content-type")?.includes("text/html")) throw host.refusal(404, null, path);
     checkPartial(first, host, path);
-    // Read, not dropped: the connection can be used again.
-    await readBody(first, transport.traffic.received).take(1);
+    // Read to its end, which is after one byte, and not dropped: the connection can be used again.
+    await readBody(first, transport.traffic.received).take(2);
   } finally {
     first.cancel();
   }

@@ -1,22 +1,18 @@
 // One try of one request: the only call of `fetch` in the project's network thread.
 
+import { type Answer, readBody } from "./body-reader.ts";
 import { broken, stalled, statusFailure, unreachable } from "./http-failure.ts";
 import type { Host } from "./host.ts";
 import { TransientFailure, type Transport } from "./retry.ts";
+
+/** So much of a refusal is read, which is more than most have: then the connection can be used again. */
+const DRAINED_BYTES = 64 * 1024;
 
 export interface Asked {
   readonly url: string;
   /** The file or list, for sentences. */
   readonly what: string;
   readonly headers?: Readonly<Record<string, string>>;
-}
-
-export interface Answer {
-  readonly response: Response;
-  /** Waits for a part of the body; a silence or a broken connection becomes a TransientFailure. */
-  receive<T>(part: Promise<T>): Promise<T>;
-  /** Drops the connection, unless the body was read to its end. */
-  readonly cancel: () => void;
 }
 
 /**
@@ -53,16 +49,15 @@ export async function ask(
     (cause) => unreachable(transport, host, cause),
   );
   transport.reached.add(host.name);
-  const cancel = () => {
-    connection.abort();
-  };
-  if (!response.ok) {
-    cancel();
-    throw statusFailure(transport, host, asked, response);
-  }
-  return {
+  const answer: Answer = {
     response,
     receive: async (part) => await guard(part, (cause) => broken(host, asked.what, cause)),
-    cancel,
+    cancel: () => {
+      connection.abort();
+    },
   };
+  if (response.ok) return answer;
+  await readBody(answer, () => {}).take(DRAINED_BYTES);
+  answer.cancel();
+  throw statusFailure(transport, host, asked, response);
 }

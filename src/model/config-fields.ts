@@ -49,7 +49,7 @@ export const flag = v.pipe(
   v.nullable(v.boolean()),
   v.transform((value) => value ?? false),
 );
-export const expertCount = integer(MOST.experts);
+export const expertCount = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MOST.experts));
 export const layerNumbers = v.pipe(v.array(count()), v.maxLength(MOST.layers));
 export const intermediateSize = alignedInteger(MOST.intermediate);
 

@@ -12,9 +12,12 @@ import { describeGemma3 } from "./families/gemma3.ts";
 import { describeGranite } from "./families/granite.ts";
 import { describeLlama } from "./families/llama.ts";
 import { describeMistral } from "./families/mistral.ts";
+import { describeMixtral } from "./families/mixtral.ts";
 import { describeOlmo2 } from "./families/olmo2.ts";
 import { describePhi3 } from "./families/phi3.ts";
+import { describeQwen2Moe } from "./families/qwen2-moe.ts";
 import { describeQwen2 } from "./families/qwen2.ts";
+import { describeQwen3Moe } from "./families/qwen3-moe.ts";
 import { describeQwen3 } from "./families/qwen3.ts";
 import { describeSmollm3 } from "./families/smollm3.ts";
 import { describeStablelm } from "./families/stablelm.ts";
@@ -28,6 +31,7 @@ const FAMILIES: Readonly<Record<string, DescribeFamily>> = {
   granite: describeGranite,
   llama: describeLlama,
   mistral: describeMistral,
+  mixtral: describeMixtral,
   olmo2: describeOlmo2,
   phi3: describePhi3,
   qwen2: describeQwen2,
@@ -35,7 +39,9 @@ const FAMILIES: Readonly<Record<string, DescribeFamily>> = {
   qwen2_vl_text: describeQwen2,
   qwen2_5_vl: describeQwen2,
   qwen2_5_vl_text: describeQwen2,
+  qwen2_moe: describeQwen2Moe,
   qwen3: describeQwen3,
+  qwen3_moe: describeQwen3Moe,
   qwen3_vl_text: describeQwen3,
   smollm3: describeSmollm3,
   stablelm: describeStablelm,

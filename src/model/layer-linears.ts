@@ -18,26 +18,24 @@ export function mlpInputLinears(inputs: MlpInputs): readonly Linear[] {
   return [inputs.kind === "fused" ? inputs.gateUp : inputs.up];
 }
 
-function mlpLinears(mlp: Mlp): readonly Linear[] {
+export function mlpLinears(mlp: Mlp): readonly Linear[] {
   return [...mlpInputLinears(mlp.inputs), mlp.down];
 }
 
-/** Every Linear of the layer, routers and gates of shared experts included. */
+/** Linears of the block after attention, routers and gates of shared experts included. */
+export function feedForwardLinears(block: Mlp | Experts): readonly Linear[] {
+  if (block.kind === "mlp") return mlpLinears(block);
+  return [block.router, ...mlpsOf(block).flatMap(mlpLinears), ...(block.shared ? [block.shared.gate] : [])];
+}
+
+/** Every Linear of the layer. */
 export function layerLinears({ attention, feedForward }: LayerDescription): readonly Linear[] {
-  const block =
-    feedForward.kind === "mlp"
-      ? mlpLinears(feedForward)
-      : [feedForward.router, ...mlpsOf(feedForward).flatMap(mlpLinears), ...sharedGate(feedForward)];
-  return [...attentionLinears(attention.inputs), attention.output, ...block];
+  return [...attentionLinears(attention.inputs), attention.output, ...feedForwardLinears(feedForward)];
 }
 
 /** The experts and, last, the shared expert. */
 export function mlpsOf({ experts, shared }: Experts): readonly Mlp[] {
   return shared ? [...experts, shared.mlp] : experts;
-}
-
-function sharedGate({ shared }: Experts): readonly Linear[] {
-  return shared ? [shared.gate] : [];
 }
 
 /** How a mixture of experts is calibrated: every expert on all tokens, or each on those that are routed to it. */

@@ -6,7 +6,7 @@ import type {
   Norm,
   Rotary,
 } from "../../model/decoder-description.ts";
-import { attentionLinears, mlpInputLinears } from "../../model/layer-linears.ts";
+import { attentionLinears, feedForwardLinears, mlpInputLinears } from "../../model/layer-linears.ts";
 import { attend, qkvColumns } from "./attention/attend.ts";
 import {
   applyLinear,
@@ -14,21 +14,24 @@ import {
   blockInput,
   type ForwardPass,
   type HiddenRows,
+  isWanted,
   joinResidual,
 } from "./forward-pass.ts";
 import type { Activations } from "./layer-weights.ts";
 import { rotate } from "./rotary/rotate.ts";
 
-/** hidden += attention(norm(hidden)) for the whole batch. */
+/** hidden += attention(norm(hidden)) for the whole batch. Returns false if nothing after it is wanted. */
 export async function attentionBlock(
   pass: ForwardPass,
   layer: LayerDescription,
   states: HiddenRows,
-): Promise<void> {
+): Promise<boolean> {
   const { gpu, batch, workspace, hooks } = pass;
   const { attention, norms } = layer;
   const input = await blockInput(pass, norms.attentionInput, states);
   await hooks?.onInput?.(inputModules(layer), input);
+  const later = feedForwardLinears(layer.feedForward);
+  if (!isWanted(pass, [attention.output, ...later])) return false;
   await project(pass, attention, input);
   await normHeads(pass, attention);
   if (hasRotary(attention)) {
@@ -39,9 +42,12 @@ export async function attentionBlock(
   await hooks?.onKeyValue?.(attention.module, keys, values);
   await attend(gpu, attention, workspace.scratch, batch);
   await hooks?.onInput?.([attention.output.module], queries);
-  if (layer.parallel && pass.stopAtLastInput) return;
+  if (!isWanted(pass, later)) return false;
+  // The MLP of a parallel layer does not see attention's output.
+  if (layer.parallel && pass.stopAtLastInput) return true;
   const end = { linear: attention.output, norm: norms.attentionOutput };
   await joinResidual(pass, layer, end, queries, states);
+  return true;
 }
 
 /** In parallel layers the MLP sees the same input. */

@@ -4,6 +4,7 @@ import { invariant } from "../../errors.ts";
 import type { BufferPart } from "../../gpu/kernel.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { attentionBlock } from "./attention-block.ts";
+import { expertsBlock } from "./experts-block.ts";
 import type { ForwardPass, HiddenRows } from "./forward-pass.ts";
 import { mlpBlock } from "./mlp-block.ts";
 
@@ -25,6 +26,8 @@ export async function forwardLayer(
     firstRow: 0,
     rows: batch.tokens,
   };
-  await attentionBlock(pass, layer, states);
-  if (layer.feedForward.kind === "mlp") await mlpBlock(pass, layer, layer.feedForward, states);
+  if (!(await attentionBlock(pass, layer, states))) return;
+  const { feedForward } = layer;
+  if (feedForward.kind === "mlp") await mlpBlock(pass, layer, feedForward, states);
+  else await expertsBlock(pass, layer, feedForward, states);
 }

@@ -23,8 +23,15 @@ export interface ForwardPass {
    * of no use afterwards.
    */
   readonly stopAtLastInput?: boolean;
+  /** With `stopAtLastInput`: the modules whose inputs are wanted; what none of them needs is left out. Default all. */
+  readonly wanted?: ReadonlySet<string>;
   /** What experts compute: all tokens, so that hooks see them, or (default) only those that are routed to them. */
   readonly experts?: ExpertCalibration;
+}
+
+/** True if the pass has still to come to the input of one of these. */
+export function isWanted({ stopAtLastInput, wanted }: ForwardPass, linears: readonly Linear[]): boolean {
+  return !stopAtLastInput || !wanted || linears.some(({ module }) => wanted.has(module));
 }
 
 /** A layer's block of work on rows of the hidden states. */

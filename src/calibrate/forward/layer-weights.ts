@@ -48,6 +48,8 @@ export interface ForwardHooks {
    * call. Wide MLPs come in several calls with some of the batch's tokens each; routed experts with their tokens only.
    */
   onInput?(modules: readonly string[], input: Activations): Promise<void>;
+  /** How many of the tokens at hand were routed to each expert; called where experts see only those. */
+  onRoutes?(router: string, counts: readonly number[]): Promise<void>;
   /** Keys (after norm and rotation, as a cache would store them) and values of an attention module. */
   onKeyValue?(module: string, keys: Activations, values: Activations): Promise<void>;
 }

@@ -6,6 +6,7 @@ import {
   blockInput,
   type ForwardPass,
   type HiddenRows,
+  isWanted,
   joinResidual,
   normedMatrix,
 } from "./forward-pass.ts";
@@ -24,6 +25,7 @@ export async function mlpBlock(
       ? normedMatrix(pass, run)
       : await blockInput(pass, layer.norms.feedForwardInput, run);
     if (!layer.parallel) await pass.hooks?.onInput?.(mlpInputModules(mlp), input);
+    if (!isWanted(pass, [mlp.down])) continue;
     const inner = await innerValues(pass, mlp, input);
     await pass.hooks?.onInput?.([mlp.down.module], inner);
     if (pass.stopAtLastInput) continue;

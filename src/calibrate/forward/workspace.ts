@@ -1,11 +1,12 @@
 // The buffers that a forward pass writes, made once a job. What they take is said before anything is allocated, so that
 // the plan knows the job's peak. Attention and feed-forward take turns in the same scratch buffer.
 
+import { createLifetime, type Lifetime } from "../../disposal.ts";
 import { DeviceLimitError, invariant } from "../../errors.ts";
 import { formatBytes } from "../../formats/format-bytes.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
-import type { UploadRing } from "../../gpu/staging.ts";
+import { ReadbackRing, ringBytes, type RingSize, type UploadRing } from "../../gpu/staging.ts";
 import type { LayerDescription, Mlp, Rotary } from "../../model/decoder-description.ts";
 import { mlpsOf } from "../../model/layer-linears.ts";
 import { checkHeadDim, qkvColumns } from "./attention/attend.ts";
@@ -36,9 +37,29 @@ export interface WorkspacePlan {
   readonly normedBytes: number;
   /** Bytes of queries, keys and values, or of an MLP's inner values. */
   readonly scratchBytes: number;
+  /** Bytes of what mixtures of experts need, or null. */
+  readonly experts: ExpertBytes | null;
   readonly rotaries: readonly Rotary[];
   /** GPU bytes of the whole workspace. */
   readonly bytes: number;
+}
+
+type ExpertBytes = Readonly<Record<keyof ExpertBuffers, number>>;
+
+/** For as many tokens as `mlpTokens`. */
+export interface ExpertBuffers {
+  /** (tokens, experts) of the router, rows padded to 4. */
+  readonly logits: LedgerBuffer;
+  /** (tokens, topK) pairs of an expert and the bits of its weight. */
+  readonly routes: LedgerBuffer;
+  /** Routes sorted by expert. */
+  readonly order: LedgerBuffer;
+  /** (tokens, hidden): the rows of one expert's tokens. */
+  readonly input: LedgerBuffer;
+  /** (tokens, hidden) */
+  readonly output: LedgerBuffer;
+  /** (tokens, 4) of a shared expert's gate. */
+  readonly gate: LedgerBuffer;
 }
 
 export interface Workspace extends Disposable {
@@ -46,7 +67,12 @@ export interface Workspace extends Disposable {
   /** (tokens, hidden): a block's input, and its output where that is normed before it joins the residual. */
   readonly normed: LedgerBuffer;
   readonly scratch: LedgerBuffer;
+  readonly experts: ExpertBuffers | null;
   rotaryTable(rotary: Rotary): RotaryTable;
+  /** Copies host bytes into one of the buffers, in order with the queue. */
+  upload(bytes: Uint8Array, to: LedgerBuffer): Promise<void>;
+  /** Reads the start of one of the experts' buffers once the GPU has written it. */
+  readBytes(from: LedgerBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /**
@@ -66,9 +92,43 @@ export function planWorkspace(layers: readonly LayerDescription[], size: Workspa
   const mlpTokens = Math.min(tokens, size.mlpTokens ?? tokensOf(size.maxBufferBytes, inner));
   const innerBytes = checkedBytes("Inner values of the MLP", mlpTokens, inner, size);
   const scratchBytes = Math.max(qkvBytes, innerBytes);
+  const experts = expertBytes(layers, mlpTokens, hidden);
   const tables = rotaries.map((rotary) => rotaryTableBytes(rotary, longest));
-  const bytes = [normedBytes, scratchBytes, ...tables].reduce((sum, each) => sum + bufferBytes(each), 0);
-  return { size, mlpTokens, normedBytes, scratchBytes, rotaries, bytes };
+  const parts = [normedBytes, scratchBytes, ...Object.values(experts ?? {}), ...tables];
+  const bytes = parts.reduce((sum, each) => sum + bufferBytes(each), 0);
+  return {
+    size,
+    mlpTokens,
+    normedBytes,
+    scratchBytes,
+    experts,
+    rotaries,
+    bytes: bytes + (experts ? ringBytes(readbackSize(experts)) : 0),
+  };
+}
+
+function expertBytes(
+  layers: readonly LayerDescription[],
+  tokens: number,
+  hidden: number,
+): ExpertBytes | null {
+  const blocks = layers.flatMap(({ feedForward }) => (feedForward.kind === "experts" ? [feedForward] : []));
+  if (blocks.length === 0) return null;
+  const router = Math.max(...blocks.map(({ experts }) => Math.ceil(experts.length / 4) * 4));
+  const topK = Math.max(...blocks.map((block) => block.topK));
+  return {
+    logits: tokens * router * FLOAT_BYTES,
+    routes: tokens * topK * 8,
+    order: tokens * topK * 4,
+    input: tokens * hidden * FLOAT_BYTES,
+    output: tokens * hidden * FLOAT_BYTES,
+    gate: tokens * 4 * FLOAT_BYTES,
+  };
+}
+
+/** Routes come to the host to be sorted. */
+function readbackSize({ routes }: ExpertBytes): RingSize {
+  return { pieceBytes: routes, pieces: 1 };
 }
 
 /** Columns that gate and up projections of a layer's MLPs fill. */
@@ -99,33 +159,57 @@ export async function createWorkspace(
   uploads: UploadRing,
   plan: WorkspacePlan,
 ): Promise<Workspace> {
+  const lifetime = createLifetime();
+  try {
+    const buffers = await createBuffers(gpu, uploads, plan, lifetime);
+    const { readbacks, tables, ...named } = buffers;
+    return {
+      plan,
+      ...named,
+      rotaryTable(rotary) {
+        const table = tables.get(rotary);
+        invariant(table, "the workspace was planned for this layer");
+        return table;
+      },
+      upload: (bytes, to) => uploads.write(bytes, to),
+      async readBytes(from, bytes) {
+        invariant(readbacks, "the workspace was planned for experts");
+        return await readbacks.readBytes(from, 0, bytes);
+      },
+      [Symbol.dispose]: () => lifetime[Symbol.dispose](),
+    };
+  } catch (error) {
+    lifetime[Symbol.dispose]();
+    throw error;
+  }
+}
+
+async function createBuffers(gpu: Gpu, uploads: UploadRing, plan: WorkspacePlan, lifetime: Lifetime) {
   const [normed, scratch] = await gpu.memory.allocateAll([
     { label: "normed hidden states", bytes: plan.normedBytes },
     { label: "forward scratch", bytes: plan.scratchBytes },
   ]);
+  lifetime.use(normed);
+  lifetime.use(scratch);
+  const experts = plan.experts && (await createExpertBuffers(gpu, plan.experts, lifetime));
+  const readbacks = plan.experts && lifetime.use(await ReadbackRing.create(gpu, readbackSize(plan.experts)));
   const tables = new Map<Rotary, RotaryTable>();
-  const workspace: Workspace = {
-    plan,
-    normed,
-    scratch,
-    rotaryTable(rotary) {
-      const table = tables.get(rotary);
-      invariant(table, "the workspace was planned for this layer");
-      return table;
-    },
-    [Symbol.dispose]() {
-      normed[Symbol.dispose]();
-      scratch[Symbol.dispose]();
-      for (const table of tables.values()) table[Symbol.dispose]();
-    },
-  };
-  try {
-    for (const rotary of plan.rotaries) {
-      tables.set(rotary, await createRotaryTable(gpu, uploads, rotary, plan.size.longest));
-    }
-  } catch (error) {
-    workspace[Symbol.dispose]();
-    throw error;
+  for (const rotary of plan.rotaries) {
+    tables.set(rotary, lifetime.use(await createRotaryTable(gpu, uploads, rotary, plan.size.longest)));
   }
-  return workspace;
+  return { normed, scratch, experts, readbacks, tables };
+}
+
+async function createExpertBuffers(gpu: Gpu, bytes: ExpertBytes, lifetime: Lifetime): Promise<ExpertBuffers> {
+  const [logits, routes, order, input, output, gate] = await gpu.memory.allocateAll([
+    { label: "router logits", bytes: bytes.logits },
+    { label: "routes", bytes: bytes.routes },
+    { label: "routes by expert", bytes: bytes.order },
+    { label: "an expert's input", bytes: bytes.input },
+    { label: "an expert's output", bytes: bytes.output },
+    { label: "shared expert's gate", bytes: bytes.gate },
+  ]);
+  const buffers = { logits, routes, order, input, output, gate };
+  for (const buffer of Object.values(buffers)) lifetime.use(buffer);
+  return buffers;
 }

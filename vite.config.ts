@@ -15,6 +15,8 @@ function relaxPolicyWhileDeveloping(): Plugin {
 export default defineConfig({
   // Relative addresses: the build works from any static host under any path.
   base: "./",
+  // A missing file is a 404 while previewing too, not the page.
+  appType: "mpa",
   plugins: [relaxPolicyWhileDeveloping()],
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   worker: { format: "es" },

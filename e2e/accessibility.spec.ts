@@ -1,0 +1,77 @@
+import { AxeBuilder } from "@axe-core/playwright";
+import type { Page } from "@playwright/test";
+import { expect, test } from "./fixtures.ts";
+
+async function expectNoViolations(page: Page): Promise<void> {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  expect(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
+}
+
+for (const scheme of ["light", "dark"] as const) {
+  test.describe(scheme, () => {
+    test.use({ browserOptions: { scheme } });
+
+    test("axe finds nothing in the four states", async ({ page }) => {
+      await page.goto("./");
+      await expect(page.getByRole("heading", { name: "No GPU, only software" })).toBeVisible();
+      await page.getByText("Gated or private model").click();
+      await expectNoViolations(page);
+
+      await page.getByRole("button", { name: "Try the sample model" }).click();
+      await expect(page.getByRole("button", { name: "Start" })).toBeEnabled();
+      await page.getByText("Advanced").click();
+      await page.getByLabel("GPU budget", { exact: true }).fill("nothing");
+      await expect(page.getByRole("alert")).toContainText(["Write an amount"]);
+      await expectNoViolations(page);
+      await page.getByLabel("GPU budget", { exact: true }).fill("256 MiB");
+
+      await page.getByRole("button", { name: "Start" }).click();
+      await page.getByRole("button", { name: "Pause" }).click();
+      await expect(page.getByRole("heading", { name: /^Paused/ })).toBeVisible();
+      await expectNoViolations(page);
+      await page.getByRole("button", { name: "Resume" }).click();
+
+      await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible();
+      await expectNoViolations(page);
+      await page.getByRole("button", { name: "Storage" }).click();
+      await expect(page.getByRole("dialog")).toContainText("finished");
+      await expectNoViolations(page);
+    });
+  });
+}
+
+test("axe finds nothing in a failure", async ({ page }) => {
+  await page.goto("./");
+  await page.getByLabel("Model", { exact: true }).fill("not an address");
+  await page.getByRole("button", { name: "Inspect" }).click();
+  await expect(page.getByRole("alert")).toContainText("not an address");
+  await expectNoViolations(page);
+});
+
+test("the way from address to plan needs no mouse, and the focus goes with it", async ({ page }) => {
+  await page.goto("./");
+  await page.getByLabel("Model", { exact: true }).focus();
+  await page.keyboard.type("sample/");
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("heading", { level: 1 })).toBeFocused();
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("sample");
+  await page.getByRole("radio", { name: /W4A16/ }).focus();
+  await page.keyboard.press("ArrowDown");
+  await expect(page.getByRole("radio", { name: /W8A16/ })).toBeChecked();
+});
+
+test("nothing is cut off on a narrow screen, nor at twice the text size", async ({ page }) => {
+  const widthLeft = async () =>
+    await page.evaluate(() => document.documentElement.clientWidth - document.documentElement.scrollWidth);
+  await page.setViewportSize({ width: 320, height: 640 });
+  await page.goto("./");
+  await expect(page.getByRole("heading", { level: 1 })).toBeVisible();
+  expect(await widthLeft()).toBeGreaterThanOrEqual(0);
+  await page.getByRole("button", { name: "Try the sample model" }).click();
+  await expect(page.getByRole("button", { name: "Start" })).toBeEnabled();
+  await page.getByText("Advanced").click();
+  expect(await widthLeft()).toBeGreaterThanOrEqual(0);
+  await page.setViewportSize({ width: 1280, height: 860 });
+  await page.evaluate(() => (document.documentElement.style.fontSize = "200%"));
+  expect(await widthLeft()).toBeGreaterThanOrEqual(0);
+});

@@ -1,0 +1,21 @@
+import { defineConfig } from "@playwright/test";
+
+const PORT = 4183;
+const baseURL = `http://127.0.0.1:${PORT}/`;
+
+export default defineConfig({
+  testDir: "e2e",
+  testMatch: "*.spec.ts",
+  // One browser at a time: jobs take the origin's lock, and a software GPU takes every core.
+  workers: 1,
+  retries: 0,
+  forbidOnly: true,
+  timeout: 60_000,
+  reporter: "list",
+  use: { baseURL },
+  webServer: {
+    command: `npx vite preview --host 127.0.0.1 --port ${PORT} --strictPort`,
+    url: baseURL,
+    reuseExistingServer: false,
+  },
+});

@@ -137,7 +137,15 @@ function shardFile(tensors: readonly TensorSpec[], block: Uint8Array, shard: num
   };
 }
 
+const blocks = new Map<SyntheticOptions["dtype"], Uint8Array>();
+
 function noiseBlock(dtype: SyntheticOptions["dtype"]): Uint8Array {
+  const block = blocks.get(dtype) ?? makeNoise(dtype);
+  blocks.set(dtype, block);
+  return block;
+}
+
+function makeNoise(dtype: SyntheticOptions["dtype"]): Uint8Array {
   const values = randomNormal(BLOCK_VALUES, seededRandom(1), DEVIATION);
   if (dtype === "F32") return new Uint8Array(values.buffer);
   if (dtype === "F16") return new Uint8Array(new Float16Array(values).buffer);

@@ -240,31 +240,31 @@ export class ChunkLoader implements Disposable {
   }
 
   async #request(chunks: readonly Chunk[]): Promise<void> {
-    const [{ path }] = chunks as readonly [Chunk, ...Chunk[]];
-    const file = this.#model.files.get(path);
-    invariant(file, `${path} is a file of the model`);
+    const file = this.#model.files.get(chunks[0]?.path ?? "");
+    invariant(file, "a request is for chunks of a file");
+    let coming = chunks;
     this.#requests++;
     for (const chunk of chunks) this.#loading.add(chunkId(chunk));
     try {
       await streamSpans(this.#transport, file, chunks, {
         signal: this.#end.signal,
-        stop: () => this.#paused || this.#storageFailure !== null || !this.#isWanted(chunks),
+        stop: () => this.#paused || this.#storageFailure !== null || !this.#isWanted(coming),
         take: async (chunk, bytes) => {
+          coming = coming.slice(1);
           await this.#arrive(chunk, bytes);
         },
       });
     } catch (error) {
-      this.#fail(chunks, error);
+      this.#fail(coming, error);
     } finally {
       this.#requests--;
-      for (const chunk of chunks) this.#loading.delete(chunkId(chunk));
+      for (const chunk of coming) this.#loading.delete(chunkId(chunk));
     }
     this.#startRequests();
   }
 
   #isWanted(chunks: readonly Chunk[]): boolean {
-    const coming = chunks.filter((chunk) => this.#loading.has(chunkId(chunk)));
-    return coming.some((chunk) => this.#urgent.has(chunkId(chunk)) || this.#queue.some(isSame(chunk)));
+    return chunks.some((chunk) => this.#urgent.has(chunkId(chunk)) || this.#queue.some(isSame(chunk)));
   }
 
   async #arrive(chunk: Chunk, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
@@ -298,7 +298,7 @@ export class ChunkLoader implements Disposable {
 
   #fail(chunks: readonly Chunk[], error: unknown): void {
     this.#halted = true;
-    for (const id of chunks.map(chunkId).filter((name) => this.#loading.has(name))) {
+    for (const id of chunks.map(chunkId)) {
       this.#urgent.delete(id);
       this.#waiters.get(id)?.reject(error);
       this.#waiters.delete(id);

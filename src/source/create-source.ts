@@ -5,6 +5,7 @@ import { formatBytes } from "../formats/format-bytes.ts";
 import type { FileRange, OpenedSource, SourceApi, SourceReference } from "../pipeline/api.ts";
 import { ChunkLoader } from "./chunk-loader.ts";
 import { type ChunkStore, openChunkStore } from "./chunk-store.ts";
+import { datasetRows, ROWS_URL } from "./dataset-rows.ts";
 import { exposeSource } from "./expose-source.ts";
 import { fetchRange } from "./fetch-range.ts";
 import type { ModelFolder } from "./model-folder.ts";
@@ -22,6 +23,8 @@ export interface SourceOptions {
   readonly base: string;
   /** Another Hub, for tests; an origin without a path. */
   readonly hubUrl?: string;
+  /** Another rows service, for tests. */
+  readonly rowsUrl?: string;
   readonly timing?: RetryTiming;
   readonly store?: ChunkStore;
 }
@@ -63,6 +66,8 @@ export function createSource(options: SourceOptions): SourceApi {
     read: async (range) => await (current().loader?.read(range) ?? readDirectly(transport, current(), range)),
     prefetch: (ranges) => session?.loader?.prefetch(ranges),
     evict: async (ranges) => await session?.loader?.evict(ranges),
+    datasetRows: async (request) =>
+      await datasetRows(transport, options.rowsUrl ?? ROWS_URL, request, opening.signal),
     missingBytes: async (ranges) => session?.loader?.missingBytes(ranges) ?? 0,
     progress: () => ({
       downloadedBytes: transport.traffic.downloadedBytes,

@@ -30,7 +30,7 @@ export async function attentionBlock(
   const { attention, norms } = layer;
   const input = await blockInput(pass, norms.attentionInput, states);
   await hooks?.onInput?.(inputModules(layer), input);
-  const later = feedForwardLinears(layer.feedForward);
+  const later = laterLinears(layer);
   if (!isWanted(pass, [attention.output, ...later])) return false;
   await project(pass, attention, input);
   await normHeads(pass, attention);
@@ -48,6 +48,11 @@ export async function attentionBlock(
   const end = { linear: attention.output, norm: norms.attentionOutput };
   await joinResidual(pass, layer, end, queries, states);
   return true;
+}
+
+/** Linears whose inputs come after attention. */
+function laterLinears({ feedForward, parallel }: LayerDescription): readonly Linear[] {
+  return parallel && feedForward.kind === "mlp" ? [feedForward.down] : feedForwardLinears(feedForward);
 }
 
 /** In parallel layers the MLP sees the same input. */

@@ -1,0 +1,253 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { UploadRing } from "../../gpu/staging.ts";
+import type { LayerDescription } from "../../model/decoder-description.ts";
+import { describeDecoder } from "../../model/describe-decoder.ts";
+import { captures } from "../../model/layer-linears.ts";
+import { loadArchitecture, relativeError } from "../../testing/architecture-fixture.ts";
+import { type OpenDecoder, openDecoder, type OpenDecoderOptions } from "../../testing/open-decoder.ts";
+import { referenceLayer } from "../../testing/reference-layer.ts";
+import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
+import { forwardLayer } from "./forward-layer.ts";
+import type { ForwardPass } from "./forward-pass.ts";
+import type { Activations, ForwardHooks } from "./layer-weights.ts";
+import { batchBytes, createBatch } from "./token-batch.ts";
+import { createWorkspace, planWorkspace } from "./workspace.ts";
+
+let test: TestGpu;
+beforeAll(async () => {
+  test = await openTestGpu();
+});
+afterAll(() => test[Symbol.dispose]());
+
+type PassOptions = Pick<ForwardPass, "experts" | "stopAtLastInput" | "wanted">;
+
+/** Hidden states after all layers. */
+async function output(name: string, options: OpenDecoderOptions, pass: PassOptions = {}) {
+  using decoder = await openDecoder(test, await loadArchitecture(name), options);
+  for (const layer of decoder.description.layers) {
+    await forwardLayer({ ...decoder.pass, ...pass }, layer, decoder.hidden);
+  }
+  return await test.readFloats(decoder.hidden);
+}
+
+interface Captured {
+  readonly modules: readonly string[];
+  readonly rows: number;
+  readonly values: Float32Array;
+}
+
+/** Reads a matrix with its stride, right when the hook is called. */
+async function readMatrix({ buffer, rows, columns, stride, offset = 0 }: Activations): Promise<Float32Array> {
+  const whole = await test.readFloats("of" in buffer ? buffer.of : buffer);
+  const values = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++) {
+    const start = offset + row * stride;
+    values.set(whole.subarray(start, start + columns), row * columns);
+  }
+  return values;
+}
+
+function collect(into: Captured[]): ForwardHooks {
+  return {
+    async onInput(modules, input) {
+      into.push({ modules, rows: input.rows, values: await readMatrix(input) });
+    },
+  };
+}
+
+async function capturedInputs(
+  decoder: OpenDecoder,
+  layer: LayerDescription,
+  pass: PassOptions = {},
+): Promise<Captured[]> {
+  const found: Captured[] = [];
+  await forwardLayer({ ...decoder.pass, ...pass, hooks: collect(found) }, layer, decoder.hidden);
+  // Buffers must not be destroyed under recorded work.
+  await test.gpu.queue.flush();
+  return found;
+}
+
+function firstLayer({ description }: OpenDecoder): LayerDescription {
+  const [layer] = description.layers;
+  if (!layer) throw new Error("The fixture has no layer");
+  return layer;
+}
+
+const FAMILIES = ["llama", "mistral-sliding", "gemma3", "olmo2", "cohere", "starcoder2", "qwen2-moe"];
+
+describe("a batch of several sequences", () => {
+  it.each(["mistral-sliding", "gemma2", "mixtral"])("gives each what it gets alone (%s)", async (name) => {
+    const lengths = [5, 48, 1, 30];
+    const together = await output(name, { lengths });
+    const hiddenSize = together.length / 84;
+    let firstId = 0;
+    for (const length of lengths) {
+      const alone = await output(name, { lengths: [length], firstId });
+      const part = together.subarray(firstId * hiddenSize, (firstId + length) * hiddenSize);
+      expect(relativeError(part, alone)).toBeLessThan(1e-6);
+      firstId += length;
+    }
+  });
+});
+
+describe("weights in row tiles and MLPs in runs of tokens", () => {
+  it.each(["gemma3", "cohere", "qwen2-moe"])("give the same hidden states bit for bit (%s)", async (name) => {
+    const lengths = [20, 13];
+    const whole = await output(name, { lengths });
+    expect(await output(name, { lengths, tileRows: 16 })).toEqual(whole);
+    expect(await output(name, { lengths, mlpTokens: 10 })).toEqual(whole);
+  });
+});
+
+describe("captured inputs", () => {
+  it.each(FAMILIES)("come in the order and with the columns that captures() says (%s)", async (name) => {
+    for (const experts of ["all", "routed"] as const) {
+      using decoder = await openDecoder(test, await loadArchitecture(name), { lengths: [17, 9] });
+      const layer = firstLayer(decoder);
+      const found = await capturedInputs(decoder, layer, { experts });
+      const expected = captures(layer, experts).map(({ modules, columns }) => ({ modules, columns }));
+      const said = found.map(({ modules, rows, values }) => ({ modules, columns: values.length / rows }));
+      expect(said).toEqual(expected);
+    }
+  });
+
+  it.each(["gemma3", "cohere", "starcoder2", "qwen2-moe"])(
+    "are the same when the pass stops at the last of them (%s)",
+    async (name) => {
+      const fixture = await loadArchitecture(name);
+      using decoder = await openDecoder(test, fixture, { lengths: [17, 9] });
+      const whole = await capturedInputs(decoder, firstLayer(decoder), { experts: "all" });
+      using again = await openDecoder(test, fixture, { lengths: [17, 9] });
+      const pass = { experts: "all", stopAtLastInput: true } as const;
+      expect(await capturedInputs(again, firstLayer(again), pass)).toEqual(whole);
+    },
+  );
+
+  it.each(FAMILIES.filter((name) => name !== "qwen2-moe"))(
+    "agree with a plain float64 layer (%s)",
+    async (name) => {
+      const fixture = await loadArchitecture(name);
+      const lengths = [17, 9];
+      using decoder = await openDecoder(test, fixture, { lengths });
+      const layer = firstLayer(decoder);
+      const expected = referenceLayer(layer, fixture.tensors, decoder.states, lengths);
+      for (const { modules, values } of await capturedInputs(decoder, layer)) {
+        for (const module of modules) {
+          expect(relativeError(values, expected.inputs.get(module) ?? [])).toBeLessThan(2e-5);
+        }
+      }
+      expect(relativeError(await test.readFloats(decoder.hidden), expected.output)).toBeLessThan(2e-5);
+    },
+  );
+
+  it.each(["llama", "cohere", "qwen3-moe"])("end with the last that is wanted (%s)", async (name) => {
+    const fixture = await loadArchitecture(name);
+    using decoder = await openDecoder(test, fixture, { lengths: [17, 9] });
+    const layer = firstLayer(decoder);
+    const whole = await capturedInputs(decoder, layer, { experts: "all" });
+    for (const [index, { modules }] of whole.entries()) {
+      using again = await openDecoder(test, fixture, { lengths: [17, 9] });
+      const wanted = new Set(modules);
+      const found = await capturedInputs(again, firstLayer(again), {
+        experts: "all",
+        stopAtLastInput: true,
+        wanted,
+      });
+      expect(found.length).toBeLessThanOrEqual(index + 1);
+      expect(found.at(-1)).toEqual(whole[index]);
+    }
+  });
+});
+
+describe("mixtures of experts", () => {
+  it.each(["mixtral", "qwen2-moe", "qwen3-moe"])(
+    "give the same hidden states whether experts see all tokens or theirs (%s)",
+    async (name) => {
+      const lengths = [40, 11];
+      const all = await output(name, { lengths }, { experts: "all" });
+      const routed = await output(name, { lengths }, { experts: "routed" });
+      expect(relativeError(routed, all)).toBeLessThan(1e-6);
+    },
+  );
+
+  it("show each expert the rows of its tokens, and say how many", async () => {
+    using decoder = await openDecoder(test, await loadArchitecture("qwen3-moe"), { lengths: [40, 11] });
+    const layer = firstLayer(decoder);
+    const inputs: Captured[] = [];
+    const counts: (readonly number[])[] = [];
+    const hooks: ForwardHooks = {
+      ...collect(inputs),
+      async onRoutes(_router, counted) {
+        counts.push(counted);
+      },
+    };
+    await forwardLayer({ ...decoder.pass, hooks, experts: "routed" }, layer, decoder.hidden);
+    await test.gpu.queue.flush();
+    const seen = inputs.filter(({ modules }) => modules[0]?.endsWith("gate_proj")).map(({ rows }) => rows);
+    expect(counts).toEqual([seen]);
+    expect(seen.reduce((sum, rows) => sum + rows, 0)).toBe(2 * 51);
+    const every = new Set<string>();
+    for (const { values, rows } of inputs.slice(2)) {
+      if (values.length / rows !== 64) continue;
+      for (let row = 0; row < rows; row++) every.add(values.subarray(row * 64, row * 64 + 64).join());
+    }
+    expect(every.size).toBe(51);
+  });
+});
+
+describe("keys and values", () => {
+  it("are handed over as a cache would store them", async () => {
+    const fixture = await loadArchitecture("qwen3");
+    const lengths = [12, 5];
+    using decoder = await openDecoder(test, fixture, { lengths });
+    const layer = firstLayer(decoder);
+    const found: { keys: Float32Array; values: Float32Array }[] = [];
+    const hooks: ForwardHooks = {
+      async onKeyValue(module, keys, values) {
+        expect(module).toBe("model.layers.0.self_attn");
+        found.push({ keys: await readMatrix(keys), values: await readMatrix(values) });
+      },
+    };
+    await forwardLayer({ ...decoder.pass, hooks }, layer, decoder.hidden);
+    await test.gpu.queue.flush();
+    const expected = referenceLayer(layer, fixture.tensors, decoder.states, lengths);
+    expect(relativeError(found[0]?.keys ?? [], expected.keys)).toBeLessThan(2e-5);
+    expect(relativeError(found[0]?.values ?? [], expected.values)).toBeLessThan(2e-5);
+  });
+});
+
+describe("the workspace", () => {
+  it.each(["llama", "gemma3", "qwen2-moe"])(
+    "takes the bytes that were planned, and gives them back (%s)",
+    async (name) => {
+      const { memory } = test.gpu;
+      const { config, tensors } = await loadArchitecture(name);
+      const { layers } = describeDecoder(config, tensors.keys());
+      const size = { tokens: 51, longest: 40, maxBufferBytes: 2 ** 27, mlpTokens: 16 };
+      const plan = planWorkspace(layers, size);
+      using uploads = await UploadRing.create(test.gpu, { pieceBytes: 65_536, pieces: 1 });
+      const before = memory.bytes;
+      const workspace = await createWorkspace(test.gpu, uploads, plan);
+      await test.gpu.queue.flush();
+      expect(memory.bytes - before).toBe(plan.bytes);
+      workspace[Symbol.dispose]();
+      const lengths = [40, 11];
+      const batch = await createBatch(test.gpu, uploads, lengths);
+      await test.gpu.queue.flush();
+      expect(memory.bytes - before).toBe(batchBytes(lengths));
+      batch[Symbol.dispose]();
+      expect(memory.bytes).toBe(before);
+    },
+  );
+
+  it("runs MLPs over fewer tokens, and refuses batches, where buffers are small", async () => {
+    const { config, tensors } = await loadArchitecture("llama");
+    const { layers } = describeDecoder(config, tensors.keys());
+    const plan = planWorkspace(layers, { tokens: 512, longest: 512, maxBufferBytes: 300_000 });
+    expect(plan.mlpTokens).toBe(256);
+    expect(plan.scratchBytes).toBeLessThanOrEqual(300_000);
+    expect(() => planWorkspace(layers, { tokens: 1024, longest: 512, maxBufferBytes: 300_000 })).toThrow(
+      "Queries, keys and values of 1024 tokens with 128 values each need a buffer of",
+    );
+  });
+});

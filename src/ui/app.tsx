@@ -28,7 +28,6 @@ export function App({ app }: { app: AppModel }) {
         </div>
       </header>
       <main class="page">
-        <FailurePanel />
         <Notice />
         <CurrentView />
       </main>
@@ -46,7 +45,13 @@ function CurrentView() {
   const screen = state.screen.value;
   useFocusOnChange(screen);
   const View = VIEWS[screen];
-  return <View key={screen} />;
+  // In the first state a failure stands beside the field that caused it.
+  return (
+    <>
+      {screen !== "choose" && <FailurePanel />}
+      <View key={screen} />
+    </>
+  );
 }
 
 /** Moves the focus to the new state's heading, so that keyboards and screen readers arrive where the eye does. */

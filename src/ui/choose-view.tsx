@@ -1,6 +1,7 @@
 import type { StoredJob } from "../pipeline/api.ts";
 import { useApp } from "./app-context.ts";
 import { DropZone } from "./drop-zone.tsx";
+import { FailurePanel } from "./failure.tsx";
 import { LockIcon, WarningIcon } from "./icons.tsx";
 import { goOn } from "./inspect-model.ts";
 import { SourceForm } from "./source-form.tsx";
@@ -23,6 +24,7 @@ export function ChooseView() {
         </p>
       </section>
       <GpuProblem />
+      <FailurePanel />
       <section class="source panel" aria-label="Choose a model">
         <SourceForm />
         <DropZone />
@@ -36,15 +38,16 @@ export function ChooseView() {
 /** What is wrong with WebGPU here, if anything. */
 function GpuProblem() {
   const { state } = useApp();
-  const problem = state.adapterProblem.value ?? softwareProblem(state.adapter.value?.software ?? false);
+  const missing = state.adapterProblem.value;
+  const problem = missing ?? softwareProblem(state.adapter.value?.software ?? false);
   if (problem === null) return null;
   return (
     <section class="caution">
       <WarningIcon />
       <div>
-        <h2>{state.adapterProblem.value ? "No GPU to work with" : "No GPU, only software"}</h2>
+        <h2>{missing === null ? "No GPU, only software" : "No GPU to work with"}</h2>
         <p>{problem}</p>
-        <p>You can still inspect a model here, and see what compressing it would take.</p>
+        {missing !== null && <p>You can still inspect a model, and see what compressing it would take.</p>}
       </div>
     </section>
   );
@@ -52,7 +55,7 @@ function GpuProblem() {
 
 function softwareProblem(software: boolean): string | null {
   return software
-    ? "The browser offers a software adapter instead of a GPU. Results are the same, but it is a thousand times slower: good for trying the sample model, not for a real one."
+    ? "The browser offers a software adapter instead of a GPU: the same results, a thousand times slower. Good for the sample model, not for a real one."
     : null;
 }
 

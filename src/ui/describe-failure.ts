@@ -34,7 +34,7 @@ const DESCRIPTIONS: Readonly<Record<string, (running: boolean) => Description>> 
   }),
   AccessError: () => ({
     heading: "The model cannot be opened",
-    advice: "If it is gated or private, accept its licence on its own page and enter a token here.",
+    advice: null,
     actions: ["token", "choose-another"],
   }),
   MalformedModelError: () => ({

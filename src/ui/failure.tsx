@@ -39,9 +39,7 @@ export function FailurePanel() {
 
 function FailureButtons({ failure }: { failure: ShownFailure }) {
   const app = useApp();
-  const possible = failure.actions.filter(
-    (action) => failure.retry !== null || (action !== "retry" && action !== "go-on"),
-  );
+  const possible = failure.actions.filter((action) => isPossible(app, failure, action));
   return (
     <p class="buttons">
       {possible.map((action) => (
@@ -54,6 +52,11 @@ function FailureButtons({ failure }: { failure: ShownFailure }) {
       </button>
     </p>
   );
+}
+
+function isPossible({ state }: App, { retry }: ShownFailure, action: FailureAction): boolean {
+  if (action === "choose-another") return state.screen.value !== "choose";
+  return retry !== null || (action !== "retry" && action !== "go-on");
 }
 
 function act(app: App, failure: ShownFailure, action: FailureAction): void {

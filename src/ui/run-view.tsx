@@ -10,13 +10,8 @@ import { Gauge } from "./gauge.tsx";
 import { LayerStrip } from "./layer-strip.tsx";
 import { doneShare } from "./title-text.ts";
 
-const PHASES: Readonly<Record<Phase, string>> = {
-  starting: "Starting",
-  onloading: "Onloading",
-  quantizing: "Quantizing",
-  packaging: "Packaging",
-  verifying: "Verifying",
-};
+/** Phases that belong to the whole job; every other works on one step at a time. */
+const WHOLE_JOB: ReadonlySet<Phase> = new Set(["starting", "packaging", "verifying"]);
 
 export function RunView() {
   const { state } = useApp();
@@ -48,9 +43,7 @@ function stepSentence({ state }: App): string {
   if (!progress) return "Starting.";
   if (progress.paused) return "Paused.";
   const { phase, step, steps, stepName } = progress;
-  return phase === "onloading" || phase === "quantizing"
-    ? `Step ${step} of ${steps}, ${stepName}.`
-    : `${PHASES[phase]}.`;
+  return WHOLE_JOB.has(phase) ? `${capitalize(phase)}.` : `Step ${step} of ${steps}, ${stepName}.`;
 }
 
 function RunButtons({ paused }: { paused: boolean }) {
@@ -71,7 +64,9 @@ function RunButtons({ paused }: { paused: boolean }) {
 function RunningFigures({ progress }: { progress: Progress }) {
   const share = doneShare(progress);
   const { source, secondsLeft } = progress;
-  const notices = [progress.notice, source.waiting && sentenceCase(source.waiting)].filter((text) => text);
+  const notices = [progress.notice, source.waiting && `${capitalize(source.waiting)}.`].filter(
+    (text) => text,
+  );
   return (
     <>
       <section class="panel overall-panel" aria-label="Progress">
@@ -84,7 +79,7 @@ function RunningFigures({ progress }: { progress: Progress }) {
         <progress class="overall" aria-label="Job" max={1} value={share} />
         <LayerStrip step={progress.step} steps={progress.steps} finished={share === 1} />
         <p class="now">
-          <span class="phase">{PHASES[progress.phase]}</span>
+          <span class="phase">{capitalize(progress.phase)}</span>
           <code>{progress.stepName}</code>
           <span class="quiet">
             step {progress.step} of {progress.steps}
@@ -142,6 +137,6 @@ function Fact({ name, children }: { name: string; children: preact.ComponentChil
   );
 }
 
-function sentenceCase(text: string): string {
-  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+function capitalize(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -10,7 +10,12 @@ type AcrossThreads<T> = {
     : never;
 };
 
-export type Compressor = AcrossThreads<Omit<CompressorApi, "connect">>;
+export type Compressor = AcrossThreads<
+  Pick<
+    CompressorApi,
+    "probe" | "inspect" | "plan" | "start" | "pause" | "resume" | "cancel" | "jobs" | "result" | "deleteJob"
+  >
+>;
 
 export type SourceStore = AcrossThreads<Pick<SourceApi, "stored" | "deleteStored">>;
 

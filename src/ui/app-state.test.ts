@@ -141,7 +141,7 @@ describe("choosing", () => {
   it("goes on with an unfinished job with the options it had", async () => {
     const start = vi.fn<Compressor["start"]>(async () => RESULT);
     const app = open({ compressor: { start } });
-    const options = { ...JOB.options, keepSource: true, gpuBudgetBytes: 3 * 1024 ** 3 };
+    const options = { ...JOB.options, keepSource: true, gpuBudgetBytes: 1_234_567_891 };
     await goOn(app, { ...JOB, options });
     expect(start).toHaveBeenCalledWith(options, expect.anything());
     expect(app.state.screen.value).toBe("done");

@@ -123,6 +123,11 @@ function StartButton() {
       >
         {unfit ? "Start anyway" : "Start"}
       </button>
+      {unfit && (
+        <button type="button" class="link" onClick={() => (state.storageShown.value = true)}>
+          See what this browser keeps
+        </button>
+      )}
       <p id="start-hint" class="hint">
         {obstacle ??
           "Keep this tab open; it may be in the background. You can pause, and close it and go on later."}

@@ -1,5 +1,5 @@
 import { batch } from "@preact/signals";
-import { formatBytes } from "../formats/format-bytes.ts";
+import { formatBytes, parseBytes } from "../formats/format-bytes.ts";
 import type { JobOptions } from "../pipeline/api.ts";
 import type { AppState } from "./app-state.ts";
 import { restoreRecipe } from "./recipe-fields.ts";
@@ -8,7 +8,13 @@ import { restoreRecipe } from "./recipe-fields.ts";
 export function restoreOptions(state: AppState, options: JobOptions): void {
   batch(() => {
     restoreRecipe(state.recipe, options.recipe);
-    state.budget.value = formatBytes(options.gpuBudgetBytes);
+    state.budget.value = exactBytes(options.gpuBudgetBytes);
     state.keepSource.value = options.keepSource;
   });
+}
+
+/** "2 GiB" where that reads back as the same amount, else plain bytes: rounding would make another job of it. */
+function exactBytes(bytes: number): string {
+  const text = formatBytes(bytes);
+  return parseBytes(text) === bytes ? text : String(bytes);
 }

@@ -1,0 +1,68 @@
+import type { Page } from "@playwright/test";
+import { expect, test } from "./fixtures.ts";
+
+/** Drops on the page what a script can put into a transfer: text by type, and small files by name. */
+async function drop(page: Page, data: Record<string, string>, files: Record<string, string> = {}) {
+  const transfer = await page.evaluateHandle(
+    ([texts, contents]) => {
+      const made = new DataTransfer();
+      for (const [type, text] of Object.entries(texts)) made.setData(type, text);
+      for (const [name, content] of Object.entries(contents)) made.items.add(new File([content], name));
+      return made;
+    },
+    [data, files] as const,
+  );
+  await page.dispatchEvent("main", "dragover", { dataTransfer: transfer });
+  await page.dispatchEvent("main", "drop", { dataTransfer: transfer });
+}
+
+test("a chosen folder is read where it is", async ({ page }) => {
+  await page.goto("./");
+  await page.getByLabel("Model folder").setInputFiles("public/sample");
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("sample");
+  await expect(page.getByText("dropped folder sample")).toBeVisible();
+  await expect(page.getByRole("row", { name: "To download" })).toContainText("0 bytes");
+});
+
+test("a link that is dropped is inspected", async ({ page, baseURL }) => {
+  await page.goto("./");
+  await drop(page, { "text/uri-list": `# dragged\r\n${baseURL}sample/config.json`, "text/plain": "a title" });
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("sample");
+});
+
+test("files that are dropped are taken for a model, or refused in words", async ({ page }) => {
+  await page.goto("./");
+  await drop(page, {}, { "config.json": "{", "model.safetensors": "" });
+  await expect(page.getByRole("alert")).toContainText(/config\.json|model\.safetensors/);
+});
+
+test("a pasted name fills in the field and waits for the click", async ({ page }) => {
+  await page.goto("./");
+  const requests: string[] = [];
+  page.on("request", (request) => requests.push(request.url()));
+  await page.evaluate(() => {
+    const clipboardData = new DataTransfer();
+    clipboardData.setData("text/plain", " org/name\n");
+    document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+  });
+  await expect(page.getByLabel("Model", { exact: true })).toHaveValue("org/name");
+  await expect(page.getByText("Inspecting asks huggingface.co")).toBeVisible();
+  expect(requests.filter((url) => url.includes("huggingface"))).toEqual([]);
+});
+
+test("a recipe's YAML can be copied, edited and given up again", async ({ page }) => {
+  await page.goto("./");
+  await page.getByRole("button", { name: "Try the sample model" }).click();
+  await page.getByText("Advanced").click();
+  const yaml = page.getByLabel("Recipe in YAML");
+  await expect(yaml).toHaveValue(/QuantizationModifier/);
+  await page.getByRole("radio", { name: /W8A8/ }).check();
+  await expect(yaml).toHaveValue(/W8A8/);
+  await page.getByRole("button", { name: "Edit or paste" }).click();
+  await expect(page.getByRole("radio", { name: /W8A8/ })).toBeDisabled();
+  await yaml.fill("not: a recipe");
+  await expect(page.getByRole("alert")).toContainText(["The recipe does not fit"]);
+  await expect(page.getByRole("button", { name: "Start" })).toBeDisabled();
+  await page.getByRole("button", { name: "Return to the presets" }).click();
+  await expect(page.getByRole("button", { name: "Start" })).toBeEnabled();
+});

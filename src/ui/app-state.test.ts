@@ -4,7 +4,8 @@ import { createApp, followTitle, wakeApp } from "./create-app.ts";
 import { chooseAnother, goOn, inspectAddress, inspectFiles } from "./inspect-model.ts";
 import { saveResult } from "./save-result.ts";
 import type { Compressor } from "./services.ts";
-import { openResult, startJob } from "./start-job.ts";
+import { openResult } from "./open-result.ts";
+import { startJob } from "./start-job.ts";
 import { deleteStored } from "./stored-things.ts";
 import {
   type FakeServices,

@@ -3,7 +3,7 @@ import { formatBytes } from "../formats/format-bytes.ts";
 import type { StoredJob, StoredSource } from "../pipeline/api.ts";
 import { useApp } from "./app-context.ts";
 import type { App, StoredThings } from "./app-state.ts";
-import { openResult } from "./start-job.ts";
+import { openResult } from "./open-result.ts";
 import { deleteStored, persistStored, refreshStored } from "./stored-things.ts";
 
 /** Opens the panel, and says how much is kept without opening it. */

@@ -126,7 +126,8 @@ fn main(
   var result: array<vec4<f32>, 32>;
 
   for (var key0 = first_key; key0 < end_row; key0 += TILE_KEYS) {
-    var scores: array<vec4<f32>, 8>;
+    // Written out: without it Chromium 156 zeroes the array once, not in each round of the loop.
+    var scores = array<vec4<f32>, 8>();
     for (var dim0 = 0u; dim0 < HEAD_DIM; dim0 += DIMS) {
       workgroupBarrier();
       stage(lane, 0u, ROWS_PITCH, TILE_ROWS, first_row, end_row, queries, dim0);

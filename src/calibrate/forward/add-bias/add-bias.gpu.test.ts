@@ -1,0 +1,31 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { relativeError } from "../../../testing/architecture-fixture.ts";
+import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
+import { randomNormal, seededRandom } from "../../../testing/random.ts";
+import { addBias } from "./add-bias.ts";
+import { referenceAddBias } from "./reference.ts";
+
+let test: TestGpu;
+beforeAll(async () => {
+  test = await openTestGpu();
+});
+afterAll(() => test[Symbol.dispose]());
+
+describe("adding a bias", () => {
+  it.each([1, -0.25])("changes the columns it is for and no other, scale %d", async (scale) => {
+    const [rows, columns, stride, offset] = [11, 24, 40, 8];
+    const random = seededRandom(4);
+    const before = randomNormal(rows * stride, random);
+    const values = randomNormal(columns, random);
+    using y = await test.upload("y", before);
+    using bias = await test.upload("bias", values);
+    await addBias(test.gpu, { buffer: y, rows, columns, stride, offset }, bias, scale);
+    const result = await test.readFloats(y);
+    const inside = (_: number, index: number) =>
+      index % stride >= offset && index % stride < offset + columns;
+    const expected = referenceAddBias(before.filter(inside), values, scale);
+    expect(relativeError(result.filter(inside), expected)).toBeLessThan(1e-6);
+    const outside = (value: number, index: number) => !inside(value, index);
+    expect(result.filter(outside)).toEqual(before.filter(outside));
+  });
+});

@@ -1,0 +1,117 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { UploadRing } from "../../../gpu/staging.ts";
+import type { Attention } from "../../../model/decoder-description.ts";
+import { attention as describeAttention } from "../../../model/decoder-parts.ts";
+import { relativeError } from "../../../testing/architecture-fixture.ts";
+import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
+import { randomNormal, seededRandom } from "../../../testing/random.ts";
+import { createBatch } from "../token-batch.ts";
+import { attend, checkHeadDim, qkvColumns } from "./attend.ts";
+import { referenceAttention } from "./reference.ts";
+
+let test: TestGpu;
+let uploads: UploadRing;
+beforeAll(async () => {
+  test = await openTestGpu();
+  uploads = await UploadRing.create(test.gpu, { pieceBytes: 65_536, pieces: 1 });
+});
+afterAll(() => {
+  uploads[Symbol.dispose]();
+  test[Symbol.dispose]();
+});
+
+type Options = Partial<Parameters<typeof describeAttention>[1]>;
+
+function describeHeads(options: Options = {}): Attention {
+  const shape = { heads: 4, kvHeads: 2, headDim: 16, hiddenSize: 64, rotary: null };
+  return describeAttention("self_attn", { ...shape, ...options });
+}
+
+function tokensOf(lengths: readonly number[]): number {
+  return lengths.reduce((sum, length) => sum + length, 0);
+}
+
+function randomInput(
+  attention: Attention,
+  lengths: readonly number[],
+  deviation = 1,
+): Float32Array<ArrayBuffer> {
+  return randomNormal(tokensOf(lengths) * qkvColumns(attention), seededRandom(7), deviation);
+}
+
+/** (tokens, heads · headDim) */
+async function compute(
+  attention: Attention,
+  qkv: Float32Array,
+  lengths: readonly number[],
+): Promise<Float32Array> {
+  using batch = await createBatch(test.gpu, uploads, lengths);
+  using buffer = await test.upload("qkv", qkv);
+  await attend(test.gpu, attention, buffer, batch);
+  const whole = await test.readFloats(buffer);
+  const width = attention.heads * attention.headDim;
+  return whole.filter((_, index) => index % qkvColumns(attention) < width);
+}
+
+const CASES: readonly [string, readonly number[], Options][] = [
+  ["a sequence longer than a tile", [150], {}],
+  ["several sequences, some of one token", [3, 64, 1, 65, 30], {}],
+  ["a head for each query", [70], { kvHeads: 4 }],
+  ["one key head for all", [70], { kvHeads: 1 }],
+  ["heads of 4", [66], { headDim: 4 }],
+  ["heads of 20", [66], { headDim: 20 }],
+  ["heads of 80", [90], { headDim: 80, heads: 2, kvHeads: 1 }],
+  ["heads of 128", [130], { headDim: 128, heads: 2, kvHeads: 1 }],
+  ["heads of 256", [70], { headDim: 256, heads: 2, kvHeads: 1 }],
+  ["a sliding window", [150, 20], { slidingWindow: 16 }],
+  ["a window of one token", [70], { slidingWindow: 1 }],
+  ["a window longer than the sequence", [70], { slidingWindow: 4096 }],
+  ["capped scores", [100], { softCap: 2, scale: 1 }],
+];
+
+describe("attention", () => {
+  it.each(CASES)("agrees with float64: %s", async (_name, lengths, options) => {
+    const attention = describeHeads(options);
+    const qkv = randomInput(attention, lengths);
+    const expected = referenceAttention(attention, qkv, lengths);
+    expect(relativeError(await compute(attention, qkv, lengths), expected)).toBeLessThan(5e-6);
+  });
+
+  it("keeps its precision where scores are in the hundreds", async () => {
+    const attention = describeHeads({ scale: 1 });
+    const qkv = randomInput(attention, [100], 8);
+    const expected = referenceAttention(attention, qkv, [100]);
+    // Scores of a few hundred have a unit in the last place of 3e-5.
+    expect(relativeError(await compute(attention, qkv, [100]), expected)).toBeLessThan(5e-4);
+  });
+
+  it("gives weights that sum to one: equal values come back", async () => {
+    const attention = describeHeads({ slidingWindow: 20 });
+    const columns = qkvColumns(attention);
+    const valuesFrom = (attention.heads + attention.kvHeads) * attention.headDim;
+    const qkv = randomInput(attention, [90]).map((value, index) =>
+      index % columns < valuesFrom ? value : 3,
+    );
+    for (const value of await compute(attention, qkv, [90])) expect(value).toBeCloseTo(3, 5);
+  });
+
+  it("lets no token see a later one or another sequence", async () => {
+    const attention = describeHeads();
+    const before = randomInput(attention, [80, 40]);
+    const changed = before.slice();
+    const from = 50 * qkvColumns(attention);
+    changed.set(randomNormal(before.length - from, seededRandom(8)), from);
+    const width = attention.heads * attention.headDim;
+    const first = await compute(attention, before, [80, 40]);
+    const second = await compute(attention, changed, [80, 40]);
+    expect(second.subarray(0, 50 * width)).toEqual(first.subarray(0, 50 * width));
+    const other = before.slice();
+    other.set(randomNormal(from, seededRandom(9)), 0);
+    const third = await compute(attention, other, [80, 40]);
+    expect(third.subarray(80 * width)).toEqual(first.subarray(80 * width));
+  });
+
+  it("refuses heads that do not fit the registers", () => {
+    expect(() => checkHeadDim(describeHeads({ headDim: 512 }))).toThrow("heads of up to 256");
+  });
+});

@@ -1,0 +1,50 @@
+import { describe, expect, it } from "vitest";
+import { narrowFromFloat32 } from "../../formats/dtype.ts";
+import { embedTokens, type EmbeddingTable } from "./embed-tokens.ts";
+
+const ROWS = 6000;
+const COLUMNS = 8;
+
+function table(multiplier = 1): EmbeddingTable & { readonly ranges: [number, number][] } {
+  const values = Float32Array.from(
+    { length: ROWS * COLUMNS },
+    (_, index) => Math.floor(index / COLUMNS) % 128,
+  );
+  const bytes = narrowFromFloat32("BF16", values);
+  const ranges: [number, number][] = [];
+  return {
+    dtype: "BF16",
+    rows: ROWS,
+    columns: COLUMNS,
+    multiplier,
+    ranges,
+    read(start, end) {
+      ranges.push([start, end]);
+      return Promise.resolve(bytes.subarray(start, end));
+    },
+  };
+}
+
+describe("embedTokens", () => {
+  it("gathers rows in the order of the ids, however often they come", async () => {
+    const states = await embedTokens(table(), [7, 127, 7, 0]);
+    expect([...states]).toEqual([7, 127, 7, 0].flatMap((id) => Array.from({ length: COLUMNS }, () => id)));
+  });
+
+  it("multiplies the rows where the model does", async () => {
+    expect((await embedTokens(table(2.5), [3]))[0]).toBe(7.5);
+  });
+
+  it("reads rows that lie close together as one range, and each once", async () => {
+    const source = table();
+    await embedTokens(source, [5990, 2, 1, 2, 10]);
+    expect(source.ranges).toEqual([
+      [16, 176],
+      [5990 * 16, 5991 * 16],
+    ]);
+  });
+
+  it("refuses ids outside the vocabulary", async () => {
+    await expect(embedTokens(table(), [1, ROWS])).rejects.toThrow("Token id 6000 is outside");
+  });
+});

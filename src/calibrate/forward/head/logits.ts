@@ -53,11 +53,12 @@ export async function logits(
     await capLogits(pass.gpu, output, normed.rows * stride, head);
 }
 
-async function capLogits(
+/** y = softCap(scale · y) for the first `count` values. */
+export async function capLogits(
   gpu: Gpu,
   y: BufferPart,
   count: number,
-  { scale, softCap }: DecoderDescription["head"],
+  { scale, softCap }: Pick<DecoderDescription["head"], "scale" | "softCap">,
 ): Promise<void> {
   for (const { first, end } of gpu.queue.split(capLogitsKernel, count, 1, WORKGROUP)) {
     await gpu.queue.run(capLogitsKernel, {

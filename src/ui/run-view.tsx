@@ -23,7 +23,7 @@ export function RunView() {
         <h1 id="state-heading" tabIndex={-1}>
           {progress?.paused ? "Paused" : "Compressing"} <span class="quiet">{name}</span>
         </h1>
-        <RunButtons paused={progress?.paused ?? false} />
+        <RunButtons progress={progress} />
       </div>
       <Spoken />
       {progress ? <RunningFigures progress={progress} /> : <progress class="overall" aria-label="Job" />}
@@ -46,15 +46,21 @@ function stepSentence({ state }: App): string {
   return WHOLE_JOB.has(phase) ? `${capitalize(phase)}.` : `Step ${step} of ${steps}, ${stepName}.`;
 }
 
-function RunButtons({ paused }: { paused: boolean }) {
+/** Usable once the job reports: before that there is nothing that could be paused. */
+function RunButtons({ progress }: { progress: Progress | null }) {
   const { services } = useApp();
   const { compressor } = services;
+  const paused = progress?.paused ?? false;
   return (
     <div class="buttons">
-      <button type="button" onClick={() => void (paused ? compressor.resume() : compressor.pause())}>
+      <button
+        type="button"
+        disabled={progress === null}
+        onClick={() => void (paused ? compressor.resume() : compressor.pause())}
+      >
         {paused ? "Resume" : "Pause"}
       </button>
-      <button type="button" onClick={() => void compressor.cancel()}>
+      <button type="button" disabled={progress === null} onClick={() => void compressor.cancel()}>
         Cancel
       </button>
     </div>

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { f16ToNumber, numberToBf16, numberToF16 } from "../formats/dtype.ts";
+import { e2m1ToNumber, numberToE2m1 } from "../formats/fp4.ts";
 import { e4m3ToNumber, numberToE4m3 } from "../formats/fp8.ts";
 import { openTestGpu, type TestGpu } from "../testing/open-test-gpu.ts";
 import { seededRandom } from "../testing/random.ts";
@@ -23,7 +24,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     case 2u: { result[i] = to_f16_bits(a[i]); }
     case 3u: { result[i] = bitcast<u32>(from_f16_bits(a[i])); }
     case 4u: { result[i] = to_e4m3(bitcast<f32>(a[i])); }
-    default: { result[i] = bitcast<u32>(from_e4m3(a[i])); }
+    case 5u: { result[i] = bitcast<u32>(from_e4m3(a[i])); }
+    case 6u: { result[i] = to_e2m1(bitcast<f32>(a[i])); }
+    default: { result[i] = bitcast<u32>(from_e2m1(a[i])); }
   }
 }`;
 
@@ -123,5 +126,16 @@ describe("number formats on the GPU", () => {
     const values = Float32Array.from([...exact, ...ties, ...ties.map((value) => -value), -0, 1e-9]);
     expect(await compute(4, bits(values))).toEqual(Uint32Array.from(values, numberToE4m3));
     expect(floats(await compute(5, Uint32Array.from(codes)))).toEqual(Float32Array.from(exact));
+  });
+
+  it("rounds to e2m1 like the CPU, at every value and tie and beside them, and back", async () => {
+    const codes = Array.from({ length: 16 }, (_, index) => index);
+    const exact = codes.map(e2m1ToNumber);
+    const bounds = [0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5, 7];
+    const beside = bounds.flatMap((bound) => [bound, bound - 2 ** -20, bound + 2 ** -20]);
+    const values = Float32Array.from([...exact, ...beside, ...beside.map((value) => -value), 1e-30, -1e-30]);
+    const expected = Uint32Array.from(values, (value) => (Object.is(value, -0) ? 8 : numberToE2m1(value)));
+    expect(await compute(6, bits(values))).toEqual(expected);
+    expect(floats(await compute(7, Uint32Array.from(codes)))).toEqual(Float32Array.from(exact));
   });
 });

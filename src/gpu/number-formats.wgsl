@@ -133,6 +133,22 @@ fn to_e4m3(x: f32) -> u32 {
   return sign | (shift_right_rounded(magnitude, 20u, false) - 0x3c0u);
 }
 
+// Code of the nearest e2m1 value, ties to the even code: the index of 0, 0.5, 1, 1.5, 2, 3, 4 or 6, and the sign as bit 3.
+fn to_e2m1(x: f32) -> u32 {
+  let sign = (bitcast<u32>(x) >> 28u) & 8u;
+  let magnitude = abs(x);
+  var index = u32(magnitude > 0.25) + u32(magnitude >= 0.75) + u32(magnitude > 1.25) + u32(magnitude >= 1.75);
+  index += u32(magnitude > 2.5) + u32(magnitude >= 3.5) + u32(magnitude > 5.0);
+  return sign | index;
+}
+
+fn from_e2m1(code: u32) -> f32 {
+  let index = code & 7u;
+  var magnitude = f32(index) * 0.5;
+  if (index > 4u) { magnitude = f32(index) - 2.0 + f32(index / 7u); }
+  return bitcast<f32>(bitcast<u32>(magnitude) | ((code & 8u) << 28u));
+}
+
 fn from_e4m3(code: u32) -> f32 {
   let sign = (code & 0x80u) << 24u;
   let exponent = (code >> 3u) & 0xfu;

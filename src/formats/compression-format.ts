@@ -1,19 +1,22 @@
-// Which tensors a quantized Linear becomes, and in which of compressed-tensors' formats
-// (compressed-tensors `compressors/format.py` and the compressors' `compression_param_names`).
+// In which of compressed-tensors' formats a Linear is stored (compressed-tensors `compressors/format.py`), how each code
+// lies in it, and which weights share a scale.
 
 import { RecipeError } from "../errors.ts";
-import type { FloatDtype } from "./dtype.ts";
-import type { CompressionFormat, QuantizationArgs, QuantizationScheme } from "./quantization-args.ts";
-import type { TensorSpec } from "./safetensors.ts";
+import {
+  type CompressionFormat,
+  hasMxScales,
+  type QuantizationArgs,
+  type QuantizationScheme,
+} from "./quantization-args.ts";
 
 /** How the code of one weight is stored. */
 export interface CodeStorage {
-  readonly kind: "int" | "e4m3";
+  readonly kind: "int" | "e4m3" | "e2m1";
   /** Bits that a code takes in the file. */
   readonly storedBits: number;
   /** Added to a code before it is stored: pack-quantized stores unsigned values. */
   readonly storedOffset: number;
-  /** True if each row is padded to whole 32-bit words; false if codes are one byte each without padding. */
+  /** True if each row is padded to whole 32-bit words; false if codes follow each other without padding. */
   readonly rowsPadded: boolean;
 }
 
@@ -26,13 +29,18 @@ export interface CellGrid {
 }
 
 /**
- * The format of a scheme, by the library's order of preference.
+ * The format of a scheme: what the recipe says, or what the library chooses, with one exception. Integer weights with
+ * float activations (W4AFP8) are packed, because vLLM's kernel loads nothing else; the library writes a byte for each.
  * @throws RecipeError for a scheme that quantizes no weights.
  */
 export function compressionFormat(scheme: QuantizationScheme): CompressionFormat {
-  const { weights, input_activations: activations } = scheme;
+  const { weights, input_activations: activations, format } = scheme;
   if (!weights) throw new RecipeError("This scheme quantizes no weights; there is nothing to compress.");
-  if (weights.type === "int") return activations ? "int-quantized" : "pack-quantized";
+  if (format) return format;
+  if (weights.type === "int") return activations?.type === "int" ? "int-quantized" : "pack-quantized";
+  if (weights.num_bits === 4)
+    return weights.group_size === 32 ? "mxfp4-pack-quantized" : "nvfp4-pack-quantized";
+  if (hasMxScales(weights)) return "mxfp8-quantized";
   return activations ? "float-quantized" : "naive-quantized";
 }
 
@@ -41,8 +49,25 @@ export function codeStorage(args: QuantizationArgs, format: CompressionFormat): 
     const storedOffset = 2 ** (args.num_bits - 1);
     return { kind: "int", storedBits: args.num_bits, storedOffset, rowsPadded: true };
   }
-  const kind = args.type === "int" ? "int" : "e4m3";
-  return { kind, storedBits: 8, storedOffset: 0, rowsPadded: false };
+  if (args.type === "int") return { kind: "int", storedBits: 8, storedOffset: 0, rowsPadded: false };
+  const kind = args.num_bits === 4 ? "e2m1" : "e4m3";
+  return { kind, storedBits: args.num_bits, storedOffset: 0, rowsPadded: false };
+}
+
+/** How scales lie in the file: in the weight's dtype, as e4m3 (NVFP4), or as powers of two in E8M0 bytes (MX). */
+export function scaleStorage(args: QuantizationArgs): "dtype" | "e4m3" | "e8m0" {
+  if (args.scale_dtype === "torch.float8_e4m3fn") return "e4m3";
+  return hasMxScales(args) ? "e8m0" : "dtype";
+}
+
+/** True if a scale of the whole tensor stands beside those of its groups (NVFP4). */
+export function hasGlobalScale(args: QuantizationArgs): boolean {
+  return args.strategy === "tensor_group";
+}
+
+/** True if pack-quantized packs the zero points too; with the other strategies they stay one byte each. */
+export function packsZeroPoints(args: QuantizationArgs, format: CompressionFormat): boolean {
+  return format === "pack-quantized" && (args.strategy === "group" || args.strategy === "channel");
 }
 
 /**
@@ -51,7 +76,7 @@ export function codeStorage(args: QuantizationArgs, format: CompressionFormat): 
  */
 export function cellGrid(args: QuantizationArgs, rows: number, columns: number): CellGrid {
   const [cellRows, cellColumns] = cellSize(args, rows, columns);
-  if (args.strategy === "group" && columns % cellColumns !== 0) {
+  if (isGrouped(args) && columns % cellColumns !== 0) {
     throw new RecipeError(
       `${columns} input columns are not a multiple of the group size ${cellColumns}. Choose a group size that divides them, or add the module to ignore.`,
     );
@@ -62,6 +87,11 @@ export function cellGrid(args: QuantizationArgs, rows: number, columns: number):
     cellsPerColumn: Math.ceil(rows / cellRows),
     cellsPerRow: Math.ceil(columns / cellColumns),
   };
+}
+
+/** True for strategies whose groups must divide the columns. */
+export function isGrouped(args: QuantizationArgs): boolean {
+  return args.strategy === "group" || args.strategy === "tensor_group";
 }
 
 function cellSize(args: QuantizationArgs, rows: number, columns: number): [number, number] {
@@ -76,8 +106,9 @@ function cellSize(args: QuantizationArgs, rows: number, columns: number): [numbe
     case "block":
       return [args.block_structure?.[0] ?? rows, args.block_structure?.[1] ?? columns];
     case "token":
+    case "attn_head":
       throw new RecipeError(
-        'The strategy "token" is for activations; weights take channel, group or tensor.',
+        `The strategy "${args.strategy}" is for activations; weights take tensor, channel, group, tensor_group or block.`,
       );
   }
 }
@@ -85,43 +116,4 @@ function cellSize(args: QuantizationArgs, rows: number, columns: number): [numbe
 /** Bytes of one packed row, padded to whole words. */
 export function packedRowBytes(columns: number, bits: number): number {
   return Math.ceil((columns * bits) / 32) * 4;
-}
-
-/** The tensors that replace `<module>.weight` of shape (rows, columns), in no particular order. */
-export function storedTensors(
-  module: string,
-  scheme: QuantizationScheme,
-  dtype: FloatDtype,
-  shape: readonly [number, number],
-): TensorSpec[] {
-  const { weights } = scheme;
-  if (!weights) return [];
-  const [rows, columns] = shape;
-  const grid = cellGrid(weights, rows, columns);
-  const scaleShape = weights.strategy === "tensor" ? [1] : [grid.cellsPerColumn, grid.cellsPerRow];
-  const scale: TensorSpec = { name: `${module}.weight_scale`, dtype, shape: scaleShape };
-  if (compressionFormat(scheme) !== "pack-quantized") {
-    const codes: TensorSpec = {
-      name: `${module}.weight`,
-      dtype: weights.type === "int" ? "I8" : "F8_E4M3",
-      shape: [rows, columns],
-    };
-    const zeroPoint: TensorSpec = { name: `${module}.weight_zero_point`, dtype: "I8", shape: scaleShape };
-    return weights.symmetric ? [codes, scale] : [codes, scale, zeroPoint];
-  }
-  const packed: TensorSpec[] = [
-    {
-      name: `${module}.weight_packed`,
-      dtype: "I32",
-      shape: [rows, packedRowBytes(columns, weights.num_bits) / 4],
-    },
-    scale,
-    { name: `${module}.weight_shape`, dtype: "I64", shape: [2] },
-  ];
-  if (weights.symmetric) return packed;
-  const zeroPointRows = packedRowBytes(grid.cellsPerColumn, weights.num_bits) / 4;
-  return [
-    ...packed,
-    { name: `${module}.weight_zero_point`, dtype: "I32", shape: [zeroPointRows, grid.cellsPerRow] },
-  ];
 }

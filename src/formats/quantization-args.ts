@@ -2,15 +2,27 @@
 // exactly: what is said here is what config.json and recipe.yaml say.
 
 export type QuantizationType = "int" | "float";
-export type QuantizationStrategy = "tensor" | "channel" | "group" | "block" | "token" | "tensor_group";
+export const STRATEGIES = [
+  "tensor",
+  "channel",
+  "group",
+  "block",
+  "token",
+  "tensor_group",
+  "attn_head",
+] as const;
+export type QuantizationStrategy = (typeof STRATEGIES)[number];
 export type ActorderSetting = "static" | "group" | null;
-export type ObserverName =
-  | "memoryless_minmax"
-  | "memoryless_mse"
-  | "static_minmax"
-  | "minmax"
-  | "mse"
-  | "imatrix_mse";
+export const OBSERVERS = [
+  "memoryless_minmax",
+  "static_minmax",
+  "minmax",
+  "memoryless_mse",
+  "mse",
+  "nvfp4_expanded_mse",
+  "imatrix_mse",
+] as const;
+export type ObserverName = (typeof OBSERVERS)[number];
 
 export interface QuantizationArgs {
   readonly num_bits: number;
@@ -28,21 +40,25 @@ export interface QuantizationArgs {
   readonly observer_kwargs: Readonly<Record<string, unknown>>;
 }
 
-export type CompressionFormat =
-  | "dense"
-  | "pack-quantized"
-  | "int-quantized"
-  | "float-quantized"
-  | "naive-quantized"
-  | "nvfp4-pack-quantized"
-  | "mxfp4-pack-quantized"
-  | "mxfp8-quantized"
-  | "mixed-precision";
+/** Formats that a group of modules can have; a model of several has the format "mixed-precision". */
+export const COMPRESSION_FORMATS = [
+  "dense",
+  "pack-quantized",
+  "int-quantized",
+  "float-quantized",
+  "naive-quantized",
+  "nvfp4-pack-quantized",
+  "mxfp4-pack-quantized",
+  "mxfp8-quantized",
+] as const;
+export type CompressionFormat = (typeof COMPRESSION_FORMATS)[number];
 
 /** What one group of modules is quantized to. `weights: null` leaves the weights as they are. */
 export interface QuantizationScheme {
   readonly weights: QuantizationArgs | null;
   readonly input_activations: QuantizationArgs | null;
+  /** Format that the recipe asks for; absent, it follows from the arguments. */
+  readonly format?: CompressionFormat;
 }
 
 const DEFAULTS: QuantizationArgs = {
@@ -62,14 +78,29 @@ const DEFAULTS: QuantizationArgs = {
 
 /** Weight arguments with the library's defaults for what is not given. */
 export function weightArgs(args: Partial<QuantizationArgs>): QuantizationArgs {
-  const zp_dtype = args.symmetric === false ? "torch.int8" : null;
-  return { ...DEFAULTS, zp_dtype, ...args };
+  return { ...DEFAULTS, zp_dtype: zeroPointDtype(args), ...args };
 }
 
 /** Activation arguments with the library's defaults; a dynamic activation has no observer. */
 export function activationArgs(args: Partial<QuantizationArgs>): QuantizationArgs {
-  const observer = args.dynamic === true ? null : "memoryless_minmax";
-  return { ...DEFAULTS, observer, ...args };
+  const staticObserver = args.dynamic === "local" ? "minmax" : "memoryless_minmax";
+  const observer = args.dynamic === true ? null : staticObserver;
+  return { ...DEFAULTS, zp_dtype: zeroPointDtype(args), observer, ...args };
+}
+
+/** Symmetric schemes have no zero points, and vLLM cannot load them. */
+function zeroPointDtype(args: Partial<QuantizationArgs>): "torch.int8" | null {
+  return args.symmetric === false ? "torch.int8" : null;
+}
+
+/** True for the microscaling formats: groups of 32 floats that share a power of two (`should_generate_mx_scales`). */
+export function hasMxScales(args: QuantizationArgs): boolean {
+  return args.type === "float" && args.group_size === 32 && args.scale_dtype === "torch.uint8";
+}
+
+/** True if scales are measured while a text is calibrated: static activations, or NVFP4's static global scale. */
+export function isStaticActivation(args: QuantizationArgs | null): args is QuantizationArgs {
+  return args !== null && args.dynamic !== true;
 }
 
 /** Smallest and largest code, or value for floats (compressed-tensors `calculate_range`). */

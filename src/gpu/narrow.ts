@@ -1,4 +1,4 @@
-import type { FloatDtype } from "../formats/dtype.ts";
+import { DTYPE_BITS, type FloatDtype } from "../formats/dtype.ts";
 import { DTYPE_CODE } from "./dtype-code.ts";
 import type { Gpu } from "./gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "./kernel.ts";
@@ -8,6 +8,11 @@ import { struct } from "./struct.ts";
 
 const WORKGROUP = 64;
 
+/** Formats that scales are stored in. */
+export type NarrowDtype = FloatDtype | "F8_E4M3" | "F8_E8M0";
+
+const NARROW_CODE: Readonly<Record<NarrowDtype, number>> = { ...DTYPE_CODE, F8_E4M3: 3, F8_E8M0: 4 };
+
 export const narrowKernel = kernel({
   name: "gpu.narrow",
   code: [numberFormats, code],
@@ -15,17 +20,20 @@ export const narrowKernel = kernel({
   bindings: { values: "read", words: "read_write" },
 });
 
-/** Writes `count` float32 `values` as `dtype` into `words`, rounding to nearest, ties to even. */
+/**
+ * Writes `count` float32 `values` as `dtype` into `words`, rounding to nearest, ties to even. As F8_E8M0 they must be powers
+ * of two, as F8_E4M3 at most 448.
+ */
 export async function narrow(
   gpu: Gpu,
   values: BufferPart,
   words: BufferPart,
   count: number,
-  dtype: FloatDtype,
+  dtype: NarrowDtype,
 ): Promise<void> {
-  const perWord = dtype === "F32" ? 1 : 2;
+  const perWord = 32 / DTYPE_BITS[dtype];
   await gpu.queue.run(narrowKernel, {
-    params: { count, dtype: DTYPE_CODE[dtype] },
+    params: { count, dtype: NARROW_CODE[dtype] },
     buffers: { values, words },
     workgroups: spreadWorkgroups(Math.ceil(count / perWord / WORKGROUP)),
     work: count,

@@ -12,7 +12,7 @@ import encodeCode from "./encode.wgsl?raw";
 import packCode from "./pack.wgsl?raw";
 
 const WORKGROUP = 64;
-const KIND_CODE = { int: 0, e4m3: 1 } as const satisfies Record<CodeStorage["kind"], number>;
+const KIND_CODE = { int: 0, e4m3: 1, e2m1: 2 } as const satisfies Record<CodeStorage["kind"], number>;
 
 export const encodeKernel = kernel({
   name: "encode.encode",
@@ -28,6 +28,7 @@ export const encodeKernel = kernel({
     symmetric: "u32",
     q_min: "f32",
     q_max: "f32",
+    global_scale: "f32",
     stored_bits: "u32",
     stored_offset: "i32",
     stream_codes: "u32",
@@ -56,12 +57,19 @@ export const packKernel = kernel({
   bindings: { codes: "read", words: "read_write" },
 });
 
+export interface EncodeLayout {
+  readonly grid: CellGrid;
+  readonly storage: CodeStorage;
+  /** NVFP4's scale of the whole tensor; 0 where there is none. */
+  readonly globalScale: number;
+}
+
 /** Quantizes a weight with the given scales and zero points and packs the codes as `storage` says. */
 export async function encodeWeight(
   gpu: Gpu,
   weight: GpuWeight,
   args: QuantizationArgs,
-  layout: { readonly grid: CellGrid; readonly storage: CodeStorage },
+  layout: EncodeLayout,
   buffers: { readonly scales: BufferPart; readonly zero_points: BufferPart; readonly codes: BufferPart },
 ): Promise<void> {
   const { grid, storage } = layout;
@@ -83,6 +91,7 @@ export async function encodeWeight(
         symmetric: Number(args.symmetric),
         q_min,
         q_max,
+        global_scale: layout.globalScale,
         stored_bits: storage.storedBits,
         stored_offset: storage.storedOffset,
         stream_codes: streamCodes,

@@ -1,10 +1,12 @@
 // Quantizes weights and packs their codes, one invocation per 32-bit word of the output. A stream is a little-endian
 // sequence of codes of `stored_bits` each: one row for packed formats, the whole tile for formats of one byte a code.
-// compressed-tensors `_quantize`: round(clamp(w / scale + zero_point)), every step rounded to the weight's dtype.
+// compressed-tensors `_quantize`: round(clamp(w / scale + zero_point)), every step rounded to the weight's dtype. With a
+// global scale (NVFP4) the scale is scale / global_scale in float32, and so is everything that is divided by it.
 override WORKGROUP: u32 = 64;
 
 const KIND_INT: u32 = 0u;
 const KIND_E4M3: u32 = 1u;
+const KIND_E2M1: u32 = 2u;
 
 struct Params {
   rows: u32,
@@ -17,6 +19,7 @@ struct Params {
   symmetric: u32,
   q_min: f32,
   q_max: f32,
+  global_scale: f32,
   stored_bits: u32,
   stored_offset: i32,
   stream_codes: u32,
@@ -36,15 +39,28 @@ fn weight_at(index: u32) -> f32 {
   return widen_bits((weights[index >> 1u] >> ((index & 1u) * 16u)) & 0xffffu, params.dtype);
 }
 
-fn code_at(index: u32) -> u32 {
+fn cell_of(index: u32) -> u32 {
   let row = index / params.columns;
   let column = index % params.columns;
-  let cell = row / params.cell_rows * params.cells_per_row + column / params.cell_columns;
-  var scaled = round_to_dtype(divide(weight_at(index), scales[cell]), params.dtype);
+  return row / params.cell_rows * params.cells_per_row + column / params.cell_columns;
+}
+
+fn scale_of(cell: u32) -> f32 {
+  if (params.global_scale == 0.0) { return scales[cell]; }
+  return divide(scales[cell], params.global_scale);
+}
+
+fn encode(weight: f32, scale: f32, cell: u32) -> u32 {
+  let quotient = divide(weight, scale);
+  var scaled = quotient;
+  if (params.global_scale == 0.0) { scaled = round_to_dtype(quotient, params.dtype); }
   if (params.symmetric == 0u) { scaled = round_to_dtype(scaled + f32(zero_points[cell]), params.dtype); }
   let clamped = clamp(scaled, params.q_min, params.q_max);
+  if (params.kind == KIND_INT) { return bitcast<u32>(i32(round(clamped)) + params.stored_offset); }
+  // The library adds a zero point of 0 to floats too, which takes the sign off a zero.
+  if (clamped == 0.0) { return 0u; }
   if (params.kind == KIND_E4M3) { return to_e4m3(clamped); }
-  return bitcast<u32>(i32(round(clamped)) + params.stored_offset);
+  return to_e2m1(clamped);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -62,8 +78,16 @@ fn main(
   let first_code = first_bit / bits;
   let end_code = min((first_bit + 31u) / bits + 1u, params.stream_codes);
   var packed = 0u;
+  var cell = 0xffffffffu;
+  var scale = 1.0;
   for (var i = first_code; i < end_code; i++) {
-    let code = code_at(stream * params.stream_codes + i) & mask;
+    let index = stream * params.stream_codes + i;
+    let own_cell = cell_of(index);
+    if (own_cell != cell) {
+      cell = own_cell;
+      scale = scale_of(cell);
+    }
+    let code = encode(weight_at(index), scale, cell) & mask;
     let position = i * bits;
     if (position < first_bit) { packed |= code >> (first_bit - position); }
     else { packed |= code << (position - first_bit); }

@@ -1,6 +1,6 @@
 // Range, scale and zero point of every cell of a weight on the GPU: the observer `memoryless_minmax`.
 
-import type { CellGrid } from "../../formats/compression-format.ts";
+import { type CellGrid, scaleStorage } from "../../formats/compression-format.ts";
 import type { FloatDtype } from "../../formats/dtype.ts";
 import { quantizedRange, type QuantizationArgs } from "../../formats/quantization-args.ts";
 import { DTYPE_CODE, DTYPE_EPSILON } from "../../gpu/dtype-code.ts";
@@ -8,10 +8,13 @@ import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../gpu/kernel.ts";
 import numberFormats from "../../gpu/number-formats.wgsl?raw";
 import { struct } from "../../gpu/struct.ts";
+import cellQparamsCode from "./cell-qparams.wgsl?raw";
+import extremesCode from "./extremes.wgsl?raw";
 import qparamsCode from "./qparams.wgsl?raw";
 import rangeCode from "./range.wgsl?raw";
 
 const WORKGROUP = 64;
+const EXTREMES_CELLS_EACH = 16;
 
 export const rangeKernel = kernel({
   name: "observe.range",
@@ -29,16 +32,28 @@ export const rangeKernel = kernel({
   bindings: { weights: "read", ranges: "read_write", nonfinite: "read_write" },
 });
 
+export const extremesKernel = kernel({
+  name: "observe.extremes",
+  code: [extremesCode],
+  params: struct({ cells: "u32" }),
+  bindings: { ranges: "read", statistics: "read_write" },
+});
+
 export const qparamsKernel = kernel({
   name: "observe.qparams",
-  code: [numberFormats, qparamsCode],
+  code: [numberFormats, cellQparamsCode, qparamsCode],
   params: struct({
     cells: "u32",
     dtype: "u32",
     symmetric: "u32",
+    scale_kind: "u32",
     q_min: "f32",
     q_max: "f32",
     epsilon: "f32",
+    global_scale: "f32",
+    range_given: "u32",
+    low: "f32",
+    high: "f32",
   }),
   bindings: { ranges: "read", scales: "read_write", zero_points: "read_write" },
 });
@@ -50,6 +65,16 @@ export interface GpuWeight {
   readonly rows: number;
   readonly columns: number;
 }
+
+/** What is known of the whole weight before a tile of it is quantized. */
+export interface TensorStatistics {
+  /** The range that the whole tensor shares (strategy "tensor"), or null. */
+  readonly range: readonly [number, number] | null;
+  /** NVFP4's global scale, or null. */
+  readonly globalScale: number | null;
+}
+
+export const NO_STATISTICS: TensorStatistics = { range: null, globalScale: null };
 
 /**
  * Writes the smallest and largest weight of each cell as two float32 into `ranges`, and counts NaN and Inf into
@@ -83,26 +108,65 @@ export async function observeRange(
   }
 }
 
-/** Turns `ranges` into float32 `scales` (values of `dtype`) and int32 `zeroPoints`, one per cell. */
+/** Raises the magnitudes in words 2 and 3 of `statistics` to those of the smallest and largest weight of all cells. */
+export async function observeExtremes(
+  gpu: Gpu,
+  ranges: BufferPart,
+  cells: number,
+  statistics: BufferPart,
+): Promise<void> {
+  await gpu.queue.run(extremesKernel, {
+    params: { cells },
+    buffers: { ranges, statistics },
+    workgroups: spreadWorkgroups(Math.ceil(cells / EXTREMES_CELLS_EACH / WORKGROUP)),
+    work: cells,
+  });
+}
+
+/** Turns `ranges` into float32 `scales` (values of their stored dtype) and int32 `zeroPoints`, one per cell. */
 export async function computeQparams(
   gpu: Gpu,
   args: QuantizationArgs,
   dtype: FloatDtype,
   cells: number,
-  buffers: { readonly ranges: BufferPart; readonly scales: BufferPart; readonly zero_points: BufferPart },
+  buffers: {
+    readonly ranges: BufferPart;
+    readonly scales: BufferPart;
+    readonly zero_points: BufferPart;
+    readonly known?: TensorStatistics;
+  },
 ): Promise<void> {
-  const [q_min, q_max] = quantizedRange(args);
+  const { known = NO_STATISTICS, ...bound } = buffers;
+  const [low, high] = known.range ?? [0, 0];
   await gpu.queue.run(qparamsKernel, {
     params: {
       cells,
-      dtype: DTYPE_CODE[dtype],
-      symmetric: Number(args.symmetric),
-      q_min,
-      q_max,
-      epsilon: DTYPE_EPSILON[dtype],
+      ...qparamsRule(args, dtype),
+      global_scale: known.globalScale ?? 0,
+      range_given: Number(known.range !== null),
+      low,
+      high,
     },
-    buffers,
+    buffers: bound,
     workgroups: spreadWorkgroups(Math.ceil(cells / WORKGROUP)),
     work: cells,
   });
+}
+
+const SCALE_KIND = { dtype: 0, e4m3: 1, e8m0: 2 } as const;
+/** What compressed-tensors puts for a zero scale of float8 (`_get_dtype_eps`). */
+const E4M3_EPSILON = 0.125;
+
+/** The arguments as cell-qparams.wgsl takes them. */
+export function qparamsRule(args: QuantizationArgs, dtype: FloatDtype) {
+  const [q_min, q_max] = quantizedRange(args);
+  const scales = scaleStorage(args);
+  return {
+    dtype: DTYPE_CODE[dtype],
+    symmetric: Number(args.symmetric),
+    scale_kind: SCALE_KIND[scales],
+    q_min,
+    q_max,
+    epsilon: scales === "e4m3" ? E4M3_EPSILON : DTYPE_EPSILON[dtype],
+  };
 }

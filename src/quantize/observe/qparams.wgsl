@@ -1,15 +1,18 @@
-// Scale and zero point of each cell from its range, in the arithmetic of the weight's dtype.
-// compressed-tensors `calculate_qparams`: symmetric scale = max(|min|, |max|) / ((q_max - q_min) / 2); asymmetric
-// scale = (max - min) / (q_max - q_min), zero point = clamp(q_min - min / scale); a zero scale becomes the dtype's eps.
+// Scale and zero point of each cell from its range, or of the one cell of a tensor whose range is given.
 override WORKGROUP: u32 = 64;
 
 struct Params {
   cells: u32,
   dtype: u32,
   symmetric: u32,
+  scale_kind: u32,
   q_min: f32,
   q_max: f32,
   epsilon: f32,
+  global_scale: f32,
+  range_given: u32,
+  low: f32,
+  high: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -25,22 +28,12 @@ fn main(
 ) {
   let cell = (group.y * groups.x + group.x) * WORKGROUP + lane;
   if (cell >= params.cells) { return; }
-  let smallest = ranges[cell].x;
-  let largest = ranges[cell].y;
-  let steps = params.q_max - params.q_min;
-  var scale: f32;
-  var zero_point = 0.0;
-  if (params.symmetric == 1u) {
-    scale = round_to_dtype(divide(max(abs(smallest), abs(largest)), steps / 2.0), params.dtype);
-  } else {
-    let span = round_to_dtype(largest - smallest, params.dtype);
-    scale = round_to_dtype(divide(span, steps), params.dtype);
-    if (scale != 0.0) {
-      let shift = round_to_dtype(divide(smallest, scale), params.dtype);
-      zero_point = round(clamp(round_to_dtype(params.q_min - shift, params.dtype), params.q_min, params.q_max));
-    }
-  }
-  if (scale == 0.0) { scale = params.epsilon; }
-  scales[cell] = scale;
-  zero_points[cell] = i32(zero_point);
+  var range = vec2(params.low, params.high);
+  if (params.range_given == 0u) { range = ranges[cell]; }
+  let rule = QparamsRule(
+    params.dtype, params.symmetric, params.scale_kind, params.q_min, params.q_max, params.epsilon, params.global_scale,
+  );
+  let qparams = cell_qparams(range.x, range.y, rule);
+  scales[cell] = qparams.scale;
+  zero_points[cell] = i32(qparams.zero_point);
 }

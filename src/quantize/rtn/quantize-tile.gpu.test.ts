@@ -1,20 +1,27 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type CellGrid, cellGrid, codeStorage, compressionFormat } from "../../formats/compression-format.ts";
+import {
+  type CellGrid,
+  cellGrid,
+  codeStorage,
+  compressionFormat,
+  packsZeroPoints,
+  scaleStorage,
+} from "../../formats/compression-format.ts";
 import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/dtype.ts";
 import { numberToE4m3 } from "../../formats/fp8.ts";
+import { globalScale } from "../../formats/global-scale.ts";
+import { numberToE8m0 } from "../../formats/mx-scale.ts";
 import { packStream } from "../../formats/packing.ts";
 import { activationArgs, type QuantizationArgs, weightArgs } from "../../formats/quantization-args.ts";
-import type { LedgerBuffer } from "../../gpu/memory.ts";
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
-import {
-  quantizeTile,
-  type RtnTask,
-  TILE_BUFFER_NAMES,
-  tileBufferBytes,
-  type TileBuffers,
-} from "./quantize-tile.ts";
-import { cellOf, referenceCodes, referenceQparams, scaledValue } from "./reference.ts";
+import { runTile, uploadPowers } from "../../testing/tile-buffers.ts";
+import { referenceMseRanges } from "../observe/mse-reference.ts";
+import { mseSettings } from "../observe/mse-settings.ts";
+import { NO_STATISTICS, type TensorStatistics } from "../observe/observe-weight.ts";
+import { PLAIN_CONTEXT } from "./quantize-tile.ts";
+import { qparamsOfRanges, referenceCodes, referenceRanges, type ReferenceWeight } from "./reference.ts";
+import type { RtnTask } from "./tile-buffers.ts";
 
 let test: TestGpu;
 beforeAll(async () => {
@@ -23,6 +30,16 @@ beforeAll(async () => {
 afterAll(() => test[Symbol.dispose]());
 
 const dynamicToken = activationArgs({ strategy: "token", dynamic: true });
+const group = { strategy: "group", group_size: 32 } as const;
+const fp8 = { num_bits: 8, type: "float" } as const;
+const nvfp4 = {
+  num_bits: 4,
+  type: "float",
+  strategy: "tensor_group",
+  group_size: 16,
+  scale_dtype: "torch.float8_e4m3fn",
+} as const;
+const mx = { type: "float", ...group, scale_dtype: "torch.uint8" } as const;
 
 interface Case {
   readonly label: string;
@@ -31,97 +48,121 @@ interface Case {
 }
 
 const CASES: readonly Case[] = [
-  { label: "W4A16", weights: weightArgs({ num_bits: 4, strategy: "group", group_size: 32 }) },
+  ...[1, 2, 3, 4, 5, 6, 7, 8].map((num_bits) => ({
+    label: `W${num_bits}A16`,
+    weights: weightArgs({ num_bits, ...group }),
+  })),
+  { label: "W4A16_ASYM", weights: weightArgs({ num_bits: 4, ...group, symmetric: false }) },
   {
-    label: "W4A16_ASYM",
-    weights: weightArgs({ num_bits: 4, strategy: "group", group_size: 32, symmetric: false }),
+    label: "3 bits, asymmetric, groups of 96",
+    weights: weightArgs({ num_bits: 3, ...group, group_size: 96, symmetric: false }),
   },
-  { label: "W3A16", weights: weightArgs({ num_bits: 3, strategy: "group", group_size: 64 }) },
-  { label: "W8A16", weights: weightArgs({ num_bits: 8, strategy: "group", group_size: 32 }) },
-  { label: "W8A8", weights: weightArgs({ num_bits: 8, strategy: "channel" }), activations: dynamicToken },
   {
-    label: "FP8_DYNAMIC",
-    weights: weightArgs({ num_bits: 8, type: "float", strategy: "channel" }),
+    label: "4 bits, asymmetric channels",
+    weights: weightArgs({ num_bits: 4, strategy: "channel", symmetric: false }),
+  },
+  { label: "W8A8", weights: weightArgs({ strategy: "channel" }), activations: dynamicToken },
+  { label: "W4A8", weights: weightArgs({ num_bits: 4, ...group }), activations: dynamicToken },
+  {
+    label: "asymmetric W8A8 in groups",
+    weights: weightArgs({ ...group, symmetric: false }),
     activations: dynamicToken,
+  },
+  {
+    label: "8 bits in blocks of 16 × 48",
+    weights: weightArgs({ strategy: "block", block_structure: [16, 48] }),
+  },
+  { label: "FP8_DYNAMIC", weights: weightArgs({ ...fp8, strategy: "channel" }), activations: dynamicToken },
+  {
+    label: "FP8_BLOCK",
+    weights: weightArgs({ ...fp8, strategy: "block", block_structure: [128, 128] }),
+    activations: dynamicToken,
+  },
+  { label: "FP8 weights of one scale", weights: weightArgs({ ...fp8, strategy: "tensor" }) },
+  {
+    label: "8 bits, one scale and zero point",
+    weights: weightArgs({ strategy: "tensor", symmetric: false }),
+  },
+  { label: "NVFP4A16", weights: weightArgs(nvfp4) },
+  { label: "MXFP4A16", weights: weightArgs({ num_bits: 4, ...mx }) },
+  { label: "MXFP8A16", weights: weightArgs({ num_bits: 8, ...mx }) },
+  {
+    label: "W4A16 by memoryless_mse",
+    weights: weightArgs({ num_bits: 4, ...group, observer: "memoryless_mse" }),
+  },
+  {
+    label: "NVFP4A16 by nvfp4_expanded_mse",
+    weights: weightArgs({ ...nvfp4, observer: "nvfp4_expanded_mse", observer_kwargs: { grid: 30 } }),
+  },
+  {
+    label: "MXFP8A16 by memoryless_mse",
+    weights: weightArgs({ num_bits: 8, ...mx, observer: "memoryless_mse" }),
   },
 ];
 
 const DTYPES: readonly FloatDtype[] = ["BF16", "F16", "F32"];
+const ROWS = 38;
+const COLUMNS = 192;
 
-/** Weights of very different rows: plain, tiny, zero, constant, with one large value. */
-function hardWeights(rows: number, columns: number, dtype: FloatDtype): Float32Array {
-  const values = randomNormal(rows * columns, seededRandom(7), 0.02);
-  values.fill(0, columns, 2 * columns);
-  values.fill(0.0117, 2 * columns, 3 * columns);
-  values[3 * columns] = 5;
-  for (let column = 0; column < columns; column++) {
-    values[4 * columns + column] = (values[4 * columns + column] ?? 0) * 1e-3;
-  }
+/** Weights of very different rows: plain, tiny, zero, constant, with one large value, with signed zeros. */
+function hardWeights(dtype: FloatDtype): Float32Array {
+  const values = randomNormal(ROWS * COLUMNS, seededRandom(7), 0.02);
+  const row = (index: number) => values.subarray(index * COLUMNS, (index + 1) * COLUMNS);
+  row(1).fill(0);
+  row(2).fill(0.0117);
+  row(3)[0] = 5;
+  row(4).forEach((value, index, all) => (all[index] = value * 1e-3));
+  row(5).forEach((value, index, all) => (all[index] = value * 1e-7));
+  row(6).fill(-0, 0, 50);
   return widenToFloat32(dtype, narrowFromFloat32(dtype, values));
 }
 
-async function makeBuffers(task: RtnTask): Promise<TileBuffers & Disposable> {
-  const sizes = tileBufferBytes(task, task.rows);
-  const made = await test.gpu.memory.allocateAll(
-    TILE_BUFFER_NAMES.map((name) => ({ label: name, bytes: sizes[name] })),
-  );
-  const named = Object.fromEntries(TILE_BUFFER_NAMES.map((name, index) => [name, made[index]]));
-  return {
-    ...(named as Record<keyof TileBuffers, LedgerBuffer>),
-    [Symbol.dispose]() {
-      for (const buffer of made) buffer[Symbol.dispose]();
-    },
-  };
-}
-
-function taskOf({ weights, activations }: Case, dtype: FloatDtype, rows: number, columns: number): RtnTask {
+function taskOf({ weights, activations }: Case, dtype: FloatDtype, rows = ROWS, columns = COLUMNS): RtnTask {
   const format = compressionFormat({ weights, input_activations: activations ?? null });
   return { module: "m", dtype, rows, columns, weights, format };
 }
 
-async function upload(task: RtnTask, values: Float32Array, buffers: TileBuffers): Promise<void> {
-  const bytes = narrowFromFloat32(task.dtype, values);
-  using staged = await test.upload("weight bytes", bytes);
-  await test.gpu.queue.copy({ of: staged, offset: 0 }, { of: buffers.source, offset: 0 }, staged.bytes);
-  await test.gpu.queue.idle();
+function weightOf(task: RtnTask, values: Float32Array): ReferenceWeight {
+  return { values, dtype: task.dtype, rows: task.rows, columns: task.columns };
 }
 
-async function run(task: RtnTask, values: Float32Array): Promise<Map<string, Uint8Array>> {
-  using buffers = await makeBuffers(task);
-  await upload(task, values, buffers);
-  const parts = await quantizeTile(test.gpu, task, 0, task.rows, buffers);
-  const result = new Map<string, Uint8Array>();
-  for (const part of parts) result.set(part.tensor, await test.readBytes(part.buffer, part.bytes));
-  result.set("nonfinite", await test.readBytes(buffers.nonfinite, 8));
-  return result;
+/** Ranges as the task's observer finds them. */
+function observedRanges(task: RtnTask, values: Float32Array, grid: CellGrid) {
+  const settings = mseSettings(task.weights);
+  const weight = weightOf(task, values);
+  return settings ? referenceMseRanges(weight, task.weights, grid, settings) : referenceRanges(weight, grid);
 }
 
-function expectedCodes(task: RtnTask, values: Float32Array): Uint8Array {
-  const weight = { values, dtype: task.dtype, rows: task.rows, columns: task.columns };
-  const grid = cellGrid(task.weights, task.rows, task.columns);
-  const qparams = referenceQparams(weight, task.weights, grid);
-  if (task.weights.type === "float") {
-    return Uint8Array.from(values, (value, index) => {
-      const scale = qparams.scales[cellOf(weight, grid, index)] ?? 1;
-      return numberToE4m3(scaledValue(value, scale, 0, task.weights, task.dtype));
-    });
+function statisticsOf(task: RtnTask, values: Float32Array, grid: CellGrid): TensorStatistics {
+  const { low, high } = observedRanges(task, values, grid);
+  const extremes = [Math.min(...low), Math.max(...high)] as const;
+  if (task.weights.strategy === "tensor") return { range: extremes, globalScale: null };
+  if (task.weights.strategy !== "tensor_group") return NO_STATISTICS;
+  return { range: null, globalScale: globalScale(Math.max(-extremes[0], extremes[1]), task.dtype) };
+}
+
+function packedRows(task: RtnTask, codes: Int32Array): Uint8Array {
+  const { storedBits, storedOffset, rowsPadded } = codeStorage(task.weights, task.format);
+  if (!rowsPadded) {
+    const bytes = new Uint8Array(packStream(codes, storedBits, storedOffset).buffer);
+    return bytes.subarray(0, (codes.length * storedBits) / 8);
   }
-  const codes = referenceCodes(weight, task.weights, grid, qparams);
-  const storage = codeStorage(task.weights, task.format);
-  if (!storage.rowsPadded) return new Uint8Array(Int8Array.from(codes).buffer);
   const rows = Array.from({ length: task.rows }, (_, row) =>
-    packStream(
-      codes.subarray(row * task.columns, (row + 1) * task.columns),
-      storage.storedBits,
-      storage.storedOffset,
-    ),
+    packStream(codes.subarray(row * task.columns, (row + 1) * task.columns), storedBits, storedOffset),
   );
   return new Uint8Array(Uint32Array.from(rows.flatMap((row) => [...row])).buffer);
 }
 
+function storedScales(task: RtnTask, scales: Float32Array): Uint8Array {
+  const storage = scaleStorage(task.weights);
+  if (storage === "dtype") return narrowFromFloat32(task.dtype, scales);
+  return Uint8Array.from(scales, storage === "e4m3" ? numberToE4m3 : numberToE8m0);
+}
+
 /** Packed along the rows: word r of column c holds the zero points of group c. Undefined for symmetric schemes. */
-function expectedZeroPoints(task: RtnTask, grid: CellGrid, zeroPoints: Int32Array): Uint8Array | undefined {
+function storedZeroPoints(task: RtnTask, grid: CellGrid, zeroPoints: Int32Array): Uint8Array | undefined {
   if (task.weights.symmetric) return undefined;
+  if (!packsZeroPoints(task.weights, task.format)) return new Uint8Array(Int8Array.from(zeroPoints).buffer);
   const bits = task.weights.num_bits;
   const columns = Array.from({ length: grid.cellsPerRow }, (_, column) =>
     packStream(
@@ -136,45 +177,45 @@ function expectedZeroPoints(task: RtnTask, grid: CellGrid, zeroPoints: Int32Arra
   return new Uint8Array(Uint32Array.from(words.flat()).buffer);
 }
 
+async function run(task: RtnTask, values: Float32Array, statistics: TensorStatistics) {
+  using powers = await uploadPowers(test, task);
+  return await runTile(test, task, values, { statistics, steps: null, powers });
+}
+
 describe.each(CASES)("$label round to nearest", (chosen) => {
   it.each(DTYPES)("gives the reference's bits for %s weights", async (dtype) => {
-    const task = taskOf(chosen, dtype, 38, 192);
-    const values = hardWeights(task.rows, task.columns, dtype);
-    const result = await run(task, values);
-    const weight = { values, dtype, rows: task.rows, columns: task.columns };
+    const task = taskOf(chosen, dtype);
+    const values = hardWeights(dtype);
     const grid = cellGrid(task.weights, task.rows, task.columns);
-    const { scales, zeroPoints } = referenceQparams(weight, task.weights, grid);
-    expect(result.get("m.weight_scale")).toEqual(narrowFromFloat32(dtype, scales));
-    expect(result.get("m.weight_packed") ?? result.get("m.weight")).toEqual(expectedCodes(task, values));
-    expect(result.get("m.weight_zero_point")).toEqual(expectedZeroPoints(task, grid, zeroPoints));
-    expect([...(result.get("nonfinite") ?? [])]).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
+    const known = statisticsOf(task, values, grid);
+    const qparams = qparamsOfRanges(observedRanges(task, values, grid), task.weights, dtype, known);
+    const codes = referenceCodes(weightOf(task, values), task.weights, grid, qparams, known.globalScale ?? 0);
+    const { parts, statistics } = await run(task, values, known);
+    expect(parts.get("m.weight_scale")).toEqual(storedScales(task, qparams.scales));
+    expect(parts.get("m.weight_packed") ?? parts.get("m.weight")).toEqual(packedRows(task, codes));
+    expect(parts.get("m.weight_zero_point")).toEqual(storedZeroPoints(task, grid, qparams.zeroPoints));
+    expect(statistics[0]).toBe(0);
   });
 });
 
 describe("round to nearest", () => {
   it("counts NaN and Inf and finds the first", async () => {
-    const task = taskOf(
-      { label: "", weights: weightArgs({ num_bits: 4, strategy: "group", group_size: 32 }) },
-      "BF16",
-      4,
-      64,
-    );
+    const task = taskOf({ label: "", weights: weightArgs({ num_bits: 4, ...group }) }, "BF16", 4, 64);
     const values = randomNormal(256, seededRandom(1));
     values[130] = Number.NaN;
     values[200] = Number.POSITIVE_INFINITY;
-    const result = await run(task, values);
-    const [count, first] = new Uint32Array(result.get("nonfinite")?.slice().buffer ?? []);
-    expect(count).toBe(2);
-    expect(0xffffffff - (first ?? 0)).toBe(130);
+    const { statistics } = await runTile(test, task, values, PLAIN_CONTEXT);
+    expect(statistics[0]).toBe(2);
+    expect(0xffffffff - (statistics[1] ?? 0)).toBe(130);
   });
 
   it("keeps every dequantized weight within half a step", async () => {
-    const weights = weightArgs({ num_bits: 8, strategy: "group", group_size: 32 });
+    const weights = weightArgs({ num_bits: 8, ...group });
     const task = taskOf({ label: "", weights }, "F32", 16, 64);
     const values = randomNormal(16 * 64, seededRandom(2));
-    const result = await run(task, values);
-    const scales = new Float32Array(result.get("m.weight_scale")?.slice().buffer ?? []);
-    const codes = result.get("m.weight_packed") ?? new Uint8Array();
+    const { parts } = await runTile(test, task, values, PLAIN_CONTEXT);
+    const scales = new Float32Array(parts.get("m.weight_scale")?.slice().buffer ?? []);
+    const codes = parts.get("m.weight_packed") ?? new Uint8Array();
     const errors = values.map((value, index) => {
       const scale = scales[Math.floor(index / 32)] ?? 0;
       return Math.abs(value - ((codes[index] ?? 0) - 128) * scale) / scale;

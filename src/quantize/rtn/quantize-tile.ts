@@ -1,75 +1,39 @@
-// Round to nearest of a tile: some whole rows of one weight, which share no scale with other rows. Range, scale, codes,
-// packed bytes; nothing leaves the GPU in between.
+// Round to nearest of a tile: some whole rows of one weight. Range, scale, codes, packed bytes; nothing leaves the GPU in
+// between. Where all rows share a scale (strategy "tensor", NVFP4's global scale), all tiles are observed first.
 
-import {
-  cellGrid,
-  codeStorage,
-  packedRowBytes,
-  type CodeStorage,
-  type CellGrid,
-} from "../../formats/compression-format.ts";
-import { DTYPE_BITS, type FloatDtype } from "../../formats/dtype.ts";
-import type { CompressionFormat, QuantizationArgs } from "../../formats/quantization-args.ts";
+import { packsZeroPoints } from "../../formats/compression-format.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
-import { type LedgerBuffer, bufferBytes } from "../../gpu/memory.ts";
+import type { BufferPart } from "../../gpu/kernel.ts";
+import type { LedgerBuffer } from "../../gpu/memory.ts";
 import { narrow } from "../../gpu/narrow.ts";
-import { encodeWeight, packCodes, packColumns } from "../encode/encode-weight.ts";
-import { computeQparams, observeRange } from "../observe/observe-weight.ts";
+import { encodeWeight, packCodes, packColumns, packRows } from "../encode/encode-weight.ts";
+import { mseSettings } from "../observe/mse-settings.ts";
+import {
+  computeQparams,
+  NO_STATISTICS,
+  observeExtremes,
+  observeRange,
+  type TensorStatistics,
+} from "../observe/observe-weight.ts";
+import { measureMse, type MseSearch, searchMse } from "../observe/search-mse.ts";
+import { cellCount, type RtnTask, tileBufferBytes, type TileBuffers, tileLayout } from "./tile-buffers.ts";
 
-/** What is quantized to what: one Linear of a plan. */
-export interface RtnTask {
-  readonly module: string;
-  readonly dtype: FloatDtype;
+/** Which rows of a weight a tile is. */
+export interface TileRows {
+  readonly firstRow: number;
   readonly rows: number;
-  readonly columns: number;
-  readonly weights: QuantizationArgs;
-  readonly format: CompressionFormat;
 }
 
-/** Rows that tiles are cut at: whole words of packed zero points, whole blocks, whole words of one-byte codes. */
-export function tileRowMultiple(task: RtnTask): number {
-  return task.weights.strategy === "block" ? (task.weights.block_structure?.[0] ?? 32) : 32;
+/** What a tile is quantized with beside its own weights. */
+export interface TileContext {
+  readonly statistics: TensorStatistics;
+  /** Steps that a searching observer takes, or null for all of them. */
+  readonly steps: number | null;
+  /** Table of powers for a searching observer of 16-bit weights. */
+  readonly powers: BufferPart | null;
 }
 
-/** Bytes of each GPU buffer that a tile of `rows` rows needs. */
-export function tileBufferBytes(task: RtnTask, rows: number): Record<keyof TileBuffers, number> {
-  const { grid, storage } = tileLayout(task, rows);
-  const cells = grid.cellsPerColumn * grid.cellsPerRow;
-  return {
-    source: (rows * task.columns * DTYPE_BITS[task.dtype]) / 8,
-    ranges: cells * 8,
-    scales: cells * 4,
-    zeroPoints: cells * 4,
-    codes: codeBytes(task, storage, rows),
-    storedScales: (cells * DTYPE_BITS[task.dtype]) / 8,
-    storedZeroPoints: task.weights.symmetric ? 0 : zeroPointBytes(task, grid),
-    nonfinite: 8,
-  };
-}
-
-export interface TileBuffers {
-  /** The tile's bytes as they lie in the source. */
-  readonly source: LedgerBuffer;
-  readonly ranges: LedgerBuffer;
-  readonly scales: LedgerBuffer;
-  readonly zeroPoints: LedgerBuffer;
-  readonly codes: LedgerBuffer;
-  readonly storedScales: LedgerBuffer;
-  readonly storedZeroPoints: LedgerBuffer;
-  /** Two u32: how many NaN or Inf, and 2^32 − 1 minus the index of the first. */
-  readonly nonfinite: LedgerBuffer;
-}
-
-export const TILE_BUFFER_NAMES = [
-  "source",
-  "ranges",
-  "scales",
-  "zeroPoints",
-  "codes",
-  "storedScales",
-  "storedZeroPoints",
-  "nonfinite",
-] as const satisfies readonly (keyof TileBuffers)[];
+export const PLAIN_CONTEXT: TileContext = { statistics: NO_STATISTICS, steps: null, powers: null };
 
 /** A part of an output tensor that a tile gives: `bytes` of `buffer` go to `offset` of the tensor. */
 export interface TilePart {
@@ -79,70 +43,123 @@ export interface TilePart {
   readonly offset: number;
 }
 
-/** Records the kernels for the rows from `firstRow`, whose bytes are in `buffers.source`; returns what to read back. */
+/**
+ * Records the kernels that find the range of each cell of the rows in `buffers.source`, and the tile's extremes in
+ * `buffers.statistics`.
+ */
+export async function observeTile(
+  gpu: Gpu,
+  task: RtnTask,
+  rows: number,
+  buffers: TileBuffers,
+  context: TileContext,
+): Promise<void> {
+  await observeCells(gpu, task, rows, buffers, context);
+  await observeExtremes(gpu, buffers.ranges, cellCount(tileLayout(task, rows).observed), buffers.statistics);
+}
+
+/** Records the kernels that measure what error each step's share of the tensor's range would have in this tile. */
+export async function measureTile(
+  gpu: Gpu,
+  task: RtnTask,
+  rows: number,
+  buffers: TileBuffers,
+  context: TileContext,
+): Promise<void> {
+  const search = mseSearch(task, rows, buffers, context);
+  await gpu.queue.clear(buffers.statistics);
+  if (search && context.statistics.range) await measureMse(gpu, search, context.statistics.range);
+}
+
+/** Records the kernels for the rows whose weights are in `buffers.source`; returns what to read back. */
 export async function quantizeTile(
   gpu: Gpu,
   task: RtnTask,
-  firstRow: number,
+  tile: TileRows,
+  buffers: TileBuffers,
+  context: TileContext,
+): Promise<TilePart[]> {
+  const { rows } = tile;
+  const { grid, storage, scaleDtype } = tileLayout(task, rows);
+  const { statistics } = context;
+  if (statistics.range) await gpu.queue.clear(buffers.statistics);
+  else await observeCells(gpu, task, rows, buffers, context);
+  const qparams = { scales: buffers.scales, zero_points: buffers.zeroPoints };
+  const cells = cellCount(grid);
+  await computeQparams(gpu, task.weights, task.dtype, cells, {
+    ranges: buffers.ranges,
+    ...qparams,
+    known: statistics,
+  });
+  const layout = { grid, storage, globalScale: statistics.globalScale ?? 0 };
+  await encodeWeight(gpu, gpuWeight(task, rows, buffers), task.weights, layout, {
+    ...qparams,
+    codes: buffers.codes,
+  });
+  await narrow(gpu, buffers.scales, buffers.storedScales, cells, scaleDtype);
+  if (!task.weights.symmetric) await storeZeroPoints(gpu, task, rows, buffers);
+  return tileParts(task, tile, buffers);
+}
+
+function gpuWeight(task: RtnTask, rows: number, buffers: TileBuffers) {
+  return { weights: buffers.source, dtype: task.dtype, rows, columns: task.columns };
+}
+
+async function observeCells(
+  gpu: Gpu,
+  task: RtnTask,
   rows: number,
   buffers: TileBuffers,
-): Promise<TilePart[]> {
-  const { grid, storage } = tileLayout(task, rows);
-  const cells = grid.cellsPerColumn * grid.cellsPerRow;
-  const weight = { weights: buffers.source, dtype: task.dtype, rows, columns: task.columns };
-  await gpu.queue.clear(buffers.nonfinite);
-  await observeRange(gpu, weight, grid, buffers.ranges, buffers.nonfinite);
-  const qparams = { scales: buffers.scales, zero_points: buffers.zeroPoints };
-  await computeQparams(gpu, task.weights, task.dtype, cells, { ranges: buffers.ranges, ...qparams });
-  await encodeWeight(gpu, weight, task.weights, { grid, storage }, { ...qparams, codes: buffers.codes });
-  await narrow(gpu, buffers.scales, buffers.storedScales, cells, task.dtype);
-  if (!task.weights.symmetric) {
-    const layout = packColumns(grid.cellsPerColumn, grid.cellsPerRow, storage);
-    await packCodes(gpu, buffers.zeroPoints, buffers.storedZeroPoints, layout);
-  }
-  return tileParts(task, firstRow, rows, buffers);
+  context: TileContext,
+): Promise<void> {
+  const { observed } = tileLayout(task, rows);
+  await gpu.queue.clear(buffers.statistics);
+  await observeRange(gpu, gpuWeight(task, rows, buffers), observed, buffers.ranges, buffers.statistics);
+  const search = task.weights.strategy === "tensor" ? null : mseSearch(task, rows, buffers, context);
+  if (search) await searchMse(gpu, search, context.steps ?? search.settings.steps);
 }
 
-function tileParts(task: RtnTask, firstRow: number, rows: number, buffers: TileBuffers): TilePart[] {
-  const sizes = tileBufferBytes(task, rows);
-  const before = tileBufferBytes(task, firstRow);
-  const codes = task.format === "pack-quantized" ? "weight_packed" : "weight";
-  const parts: TilePart[] = [
-    { tensor: codes, buffer: buffers.codes, bytes: sizes.codes, offset: before.codes },
-    {
-      tensor: "weight_scale",
-      buffer: buffers.storedScales,
-      bytes: sizes.storedScales,
-      offset: before.storedScales,
-    },
-  ];
-  if (!task.weights.symmetric) {
-    const offset = before.storedZeroPoints;
-    const bytes = sizes.storedZeroPoints;
-    parts.push({ tensor: "weight_zero_point", buffer: buffers.storedZeroPoints, bytes, offset });
-  }
-  return parts.map((part) => ({ ...part, tensor: `${task.module}.${part.tensor}` }));
-}
-
-function tileLayout(task: RtnTask, rows: number): { grid: CellGrid; storage: CodeStorage } {
+function mseSearch(
+  task: RtnTask,
+  rows: number,
+  buffers: TileBuffers,
+  context: TileContext,
+): MseSearch | null {
+  const settings = mseSettings(task.weights);
+  if (!settings) return null;
   return {
-    grid: cellGrid(task.weights, rows, task.columns),
-    storage: codeStorage(task.weights, task.format),
+    weight: gpuWeight(task, rows, buffers),
+    args: task.weights,
+    grid: tileLayout(task, rows).observed,
+    settings,
+    ranges: buffers.ranges,
+    best: buffers.best,
+    statistics: buffers.statistics,
+    powers: context.powers,
   };
 }
 
-function codeBytes(task: RtnTask, storage: CodeStorage, rows: number): number {
-  if (storage.rowsPadded) return rows * packedRowBytes(task.columns, storage.storedBits);
-  return rows * task.columns;
+async function storeZeroPoints(gpu: Gpu, task: RtnTask, rows: number, buffers: TileBuffers): Promise<void> {
+  const { grid, storage } = tileLayout(task, rows);
+  const layout = packsZeroPoints(task.weights, task.format)
+    ? packColumns(grid.cellsPerColumn, grid.cellsPerRow, storage)
+    : packRows(1, cellCount(grid), { ...storage, storedBits: 8, storedOffset: 0 });
+  await packCodes(gpu, buffers.zeroPoints, buffers.storedZeroPoints, layout);
 }
 
-function zeroPointBytes(task: RtnTask, grid: CellGrid): number {
-  const bits = task.format === "pack-quantized" ? task.weights.num_bits : 8;
-  return packedRowBytes(grid.cellsPerColumn, bits) * grid.cellsPerRow;
-}
-
-/** GPU bytes of all buffers of one tile. */
-export function tileBytes(task: RtnTask, rows: number): number {
+function tileParts(task: RtnTask, { firstRow, rows }: TileRows, buffers: TileBuffers): TilePart[] {
   const sizes = tileBufferBytes(task, rows);
-  return TILE_BUFFER_NAMES.reduce((sum, name) => sum + bufferBytes(sizes[name]), 0);
+  const before = tileBufferBytes(task, firstRow);
+  // One scale serves the whole tensor: every tile gives the same, to the same place.
+  const once = task.weights.strategy === "tensor";
+  const { storage } = tileLayout(task, rows);
+  const codes = storage.rowsPadded || storage.kind === "e2m1" ? "weight_packed" : "weight";
+  const part = (
+    tensor: string,
+    name: "codes" | "storedScales" | "storedZeroPoints",
+    offset = before[name],
+  ): TilePart => ({ tensor: `${task.module}.${tensor}`, buffer: buffers[name], bytes: sizes[name], offset });
+  const parts = [part(codes, "codes"), part("weight_scale", "storedScales", once ? 0 : before.storedScales)];
+  if (task.weights.symmetric) return parts;
+  return [...parts, part("weight_zero_point", "storedZeroPoints", once ? 0 : before.storedZeroPoints)];
 }

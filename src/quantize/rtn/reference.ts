@@ -3,10 +3,14 @@
 //
 // w is (rows, columns) row-major; scales and zeroPoints are one per cell, row-major over the grid of cells.
 
-import type { CellGrid } from "../../formats/compression-format.ts";
+import { type CellGrid, scaleStorage } from "../../formats/compression-format.ts";
 import { type FloatDtype, roundHalfToEven, roundTo } from "../../formats/dtype.ts";
+import { e2m1ToNumber, numberToE2m1 } from "../../formats/fp4.ts";
+import { e4m3ToNumber, numberToE4m3 } from "../../formats/fp8.ts";
+import { mxScale } from "../../formats/mx-scale.ts";
 import { quantizedRange, type QuantizationArgs } from "../../formats/quantization-args.ts";
 import { DTYPE_EPSILON } from "../../gpu/dtype-code.ts";
+import { NO_STATISTICS, type TensorStatistics } from "../observe/observe-weight.ts";
 
 export interface ReferenceWeight {
   readonly values: Float32Array;
@@ -20,8 +24,14 @@ export interface Qparams {
   readonly zeroPoints: Int32Array;
 }
 
-/** Range, scale and zero point of each cell (compressed-tensors `calculate_qparams`, observer memoryless_minmax). */
-export function referenceQparams(weight: ReferenceWeight, args: QuantizationArgs, grid: CellGrid): Qparams {
+/** Smallest and largest weight of each cell, reaching to 0. */
+export interface Ranges {
+  readonly low: Float32Array;
+  readonly high: Float32Array;
+}
+
+/** Range of each cell (the observer memoryless_minmax). */
+export function referenceRanges(weight: ReferenceWeight, grid: CellGrid): Ranges {
   const cells = grid.cellsPerColumn * grid.cellsPerRow;
   const low = new Float32Array(cells);
   const high = new Float32Array(cells);
@@ -30,41 +40,101 @@ export function referenceQparams(weight: ReferenceWeight, args: QuantizationArgs
     low[cell] = Math.min(low[cell] ?? 0, value);
     high[cell] = Math.max(high[cell] ?? 0, value);
   });
-  const scales = new Float32Array(cells);
-  const zeroPoints = new Int32Array(cells);
-  for (let cell = 0; cell < cells; cell++) {
-    const { scale, zeroPoint } = qparams(low[cell] ?? 0, high[cell] ?? 0, args, weight.dtype);
+  return { low, high };
+}
+
+/** Range, scale and zero point of each cell (compressed-tensors `calculate_qparams`, observer memoryless_minmax). */
+export function referenceQparams(
+  weight: ReferenceWeight,
+  args: QuantizationArgs,
+  grid: CellGrid,
+  known: TensorStatistics = NO_STATISTICS,
+): Qparams {
+  return qparamsOfRanges(referenceRanges(weight, grid), args, weight.dtype, known);
+}
+
+/** Scale and zero point of each cell from its range. */
+export function qparamsOfRanges(
+  { low, high }: Ranges,
+  args: QuantizationArgs,
+  dtype: FloatDtype,
+  known: TensorStatistics = NO_STATISTICS,
+): Qparams {
+  const scales = new Float32Array(low.length);
+  const zeroPoints = new Int32Array(low.length);
+  for (let cell = 0; cell < low.length; cell++) {
+    const range = known.range ?? ([low[cell] ?? 0, high[cell] ?? 0] as const);
+    const { scale, zeroPoint } = args.symmetric
+      ? { scale: symmetricScale(range, args, dtype, known.globalScale ?? 0), zeroPoint: 0 }
+      : asymmetricQparams(range, args, dtype);
     scales[cell] = scale;
     zeroPoints[cell] = zeroPoint;
   }
   return { scales, zeroPoints };
 }
 
-function qparams(low: number, high: number, args: QuantizationArgs, dtype: FloatDtype) {
+function symmetricScale(
+  [low, high]: readonly [number, number],
+  args: QuantizationArgs,
+  dtype: FloatDtype,
+  globalScale: number,
+): number {
+  const amax = Math.max(Math.abs(low), Math.abs(high));
+  const storage = scaleStorage(args);
+  if (storage === "e8m0") return mxScale(amax, args.num_bits, dtype);
+  const [min, max] = quantizedRange(args);
+  const scale = roundTo(dtype, amax / ((max - min) / 2));
+  if (storage === "dtype") return scale || DTYPE_EPSILON[dtype];
+  const local = Math.min(Math.fround(globalScale * scale), 448);
+  return e4m3ToNumber(numberToE4m3(local)) || 0.125;
+}
+
+function asymmetricQparams(
+  [low, high]: readonly [number, number],
+  args: QuantizationArgs,
+  dtype: FloatDtype,
+) {
   const [min, max] = quantizedRange(args);
   const round = (value: number) => roundTo(dtype, value);
-  if (args.symmetric) {
-    const scale = round(Math.max(Math.abs(low), Math.abs(high)) / ((max - min) / 2));
-    return { scale: scale || DTYPE_EPSILON[dtype], zeroPoint: 0 };
-  }
   const scale = round(round(high - low) / (max - min));
   if (scale === 0) return { scale: DTYPE_EPSILON[dtype], zeroPoint: 0 };
   const shifted = round(min - round(low / scale));
   return { scale, zeroPoint: roundHalfToEven(Math.min(Math.max(shifted, min), max)) };
 }
 
-/** Codes of an integer scheme, one per weight (compressed-tensors `_quantize`). */
+/** Codes, one per weight: integers, or the bits of e4m3 or e2m1 values (compressed-tensors `_quantize`). */
 export function referenceCodes(
   weight: ReferenceWeight,
   args: QuantizationArgs,
   grid: CellGrid,
   { scales, zeroPoints }: Qparams,
+  globalScale = 0,
 ): Int32Array {
   return Int32Array.from(weight.values, (value, index) => {
     const cell = cellOf(weight, grid, index);
-    const scaled = scaledValue(value, scales[cell] ?? 1, zeroPoints[cell] ?? 0, args, weight.dtype);
-    return roundHalfToEven(scaled);
+    const local = scales[cell] ?? 1;
+    if (globalScale === 0) return codeOf(value, local, zeroPoints[cell] ?? 0, args, weight.dtype);
+    return codeOf(value, Math.fround(local / globalScale), 0, args, "F32");
   });
+}
+
+function codeOf(
+  value: number,
+  scale: number,
+  zeroPoint: number,
+  args: QuantizationArgs,
+  dtype: FloatDtype,
+): number {
+  const scaled = scaledValue(value, scale, zeroPoint, args, dtype);
+  if (args.type === "int") return roundHalfToEven(scaled);
+  if (scaled === 0) return 0;
+  return args.num_bits === 4 ? numberToE2m1(scaled) : numberToE4m3(scaled);
+}
+
+/** What a code means, without its scale. */
+export function codeValue(code: number, zeroPoint: number, args: QuantizationArgs): number {
+  if (args.type === "int") return code - zeroPoint;
+  return args.num_bits === 4 ? e2m1ToNumber(code) : e4m3ToNumber(code);
 }
 
 /** Clamped w / scale + zero_point, not yet rounded to a code. */

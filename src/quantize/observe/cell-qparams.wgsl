@@ -1,0 +1,60 @@
+// Scale and zero point of one cell from its range, in the arithmetic of the weight's dtype (compressed-tensors
+// `calculate_qparams`). Symmetric: scale = max(|min|, |max|) / ((q_max - q_min) / 2). Asymmetric: scale = (max - min) /
+// (q_max - q_min), zero point = clamp(q_min - min / scale). A zero scale becomes the eps of its dtype.
+const SCALE_DTYPE: u32 = 0u;
+const SCALE_E4M3: u32 = 1u;
+const SCALE_E8M0: u32 = 2u;
+
+const LEAST_E8M0: u32 = 0x00400000u; // 2^-127
+const LEAST_NORMAL_F16: u32 = 0x38800000u; // 2^-14
+const LEAST_NORMAL: u32 = 0x00800000u; // 2^-126, of bfloat16 and float32
+
+struct QparamsRule {
+  dtype: u32,
+  symmetric: u32,
+  scale_kind: u32,
+  q_min: f32,
+  q_max: f32,
+  epsilon: f32,
+  global_scale: f32,
+}
+
+struct CellQparams { scale: f32, zero_point: f32 }
+
+// The power of two that 7/4 of the largest magnitude reaches, less the element's own largest exponent. The library drops
+// mantissas, so a group without a normal number counts as zero; float16 cannot hold 2^-127 and gets 1.
+fn mx_scale(amax: f32, rule: QparamsRule) -> f32 {
+  let bits = bitcast<u32>(amax);
+  if (rule.dtype == DTYPE_F16 && bits < LEAST_NORMAL_F16) { return 1.0; }
+  if (bits < LEAST_NORMAL) { return bitcast<f32>(LEAST_E8M0); }
+  let up = u32((bits & 0x7fffffu) >= 0x600000u);
+  let element_exponent = select(8u, 2u, rule.q_max == 6.0);
+  let exponent = (bits >> 23u) + up;
+  if (exponent <= element_exponent) { return bitcast<f32>(LEAST_E8M0); }
+  return bitcast<f32>((exponent - element_exponent) << 23u);
+}
+
+fn symmetric_scale(amax: f32, rule: QparamsRule) -> f32 {
+  if (rule.scale_kind == SCALE_E8M0) { return mx_scale(amax, rule); }
+  let scale = round_to_dtype(divide(amax, (rule.q_max - rule.q_min) / 2.0), rule.dtype);
+  if (rule.scale_kind == SCALE_DTYPE) { return scale; }
+  return from_e4m3(to_e4m3(min(rule.global_scale * scale, 448.0)));
+}
+
+fn cell_qparams(smallest: f32, largest: f32, rule: QparamsRule) -> CellQparams {
+  var result = CellQparams(0.0, 0.0);
+  if (rule.symmetric == 1u) {
+    result.scale = symmetric_scale(max(abs(smallest), abs(largest)), rule);
+  } else {
+    let span = round_to_dtype(largest - smallest, rule.dtype);
+    result.scale = round_to_dtype(divide(span, rule.q_max - rule.q_min), rule.dtype);
+    if (result.scale != 0.0) {
+      let shift = round_to_dtype(divide(smallest, result.scale), rule.dtype);
+      let shifted = round_to_dtype(rule.q_min - shift, rule.dtype);
+      result.zero_point = round(clamp(shifted, rule.q_min, rule.q_max));
+    }
+  }
+  // By its bits: a GPU may take 2^-127 for zero.
+  if (bitcast<u32>(result.scale) == 0u) { result.scale = rule.epsilon; }
+  return result;
+}

@@ -1,0 +1,118 @@
+// One step of the search for the range of least error (LLM Compressor `_grid_search_mse`): each cell's range is shrunk by
+// `shrink`, the cell quantized and dequantized with it, and Σ|q - w|^norm compared with the best so far. Every operation is
+// rounded to the weight's dtype, the sum once at its end. One workgroup per cell.
+//
+// Powers of 16-bit values come from a table of all of them; float32 takes pow(), which differs from torch's in its last
+// bits. For a tensor that shares one range (`range_given`), cells are pieces of it and only their errors are kept.
+override WORKGROUP: u32 = 64;
+
+const KIND_INT: u32 = 0u;
+const KIND_E4M3: u32 = 1u;
+const FIRST_STEP_WORD: u32 = 4u;
+
+struct Params {
+  rows: u32,
+  columns: u32,
+  dtype: u32,
+  cell_rows: u32,
+  cell_columns: u32,
+  cells_per_row: u32,
+  first_cell: u32,
+  end_cell: u32,
+  kind: u32,
+  symmetric: u32,
+  scale_kind: u32,
+  q_min: f32,
+  q_max: f32,
+  epsilon: f32,
+  step: u32,
+  shrink: f32,
+  norm: f32,
+  largest: f32,
+  range_given: u32,
+  low: f32,
+  high: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> weights: array<u32>;
+@group(0) @binding(2) var<storage, read> ranges: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read> powers: array<u32>;
+// Least error of each cell and the shrink that gave it.
+@group(0) @binding(4) var<storage, read_write> best: array<vec2<f32>>;
+@group(0) @binding(5) var<storage, read_write> statistics: array<atomic<u32>>;
+
+var<workgroup> sums: array<f32, WORKGROUP>;
+
+fn weight_at(index: u32) -> f32 {
+  if (params.dtype == DTYPE_F32) { return bitcast<f32>(weights[index]); }
+  return widen_bits((weights[index >> 1u] >> ((index & 1u) * 16u)) & 0xffffu, params.dtype);
+}
+
+fn quantized(weight: f32, qparams: CellQparams) -> f32 {
+  var scaled = round_to_dtype(divide(weight, qparams.scale), params.dtype);
+  if (params.symmetric == 0u) { scaled = round_to_dtype(scaled + qparams.zero_point, params.dtype); }
+  let clamped = clamp(scaled, params.q_min, params.q_max);
+  var value: f32;
+  if (params.kind == KIND_INT) { value = round(clamped) - qparams.zero_point; }
+  else if (params.kind == KIND_E4M3) { value = from_e4m3(to_e4m3(clamped)); }
+  else { value = from_e2m1(to_e2m1(clamped)); }
+  return round_to_dtype(value * qparams.scale, params.dtype);
+}
+
+fn power(difference: f32) -> f32 {
+  if (difference == 0.0) { return 0.0; }
+  if (params.dtype == DTYPE_F32) { return pow(difference, params.norm); }
+  let bits = narrow_bits(difference, params.dtype);
+  return widen_bits((powers[bits >> 1u] >> ((bits & 1u) * 16u)) & 0xffffu, params.dtype);
+}
+
+fn shrunk_range(cell: u32) -> vec2<f32> {
+  var range = vec2(params.low, params.high);
+  if (params.range_given == 0u) { range = ranges[cell]; }
+  let shrunk = range * params.shrink;
+  return vec2(round_to_dtype(shrunk.x, params.dtype), round_to_dtype(shrunk.y, params.dtype));
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let cell = params.first_cell + group.y * groups.x + group.x;
+  var sum = 0.0;
+  if (cell < params.end_cell) {
+    let first_row = cell / params.cells_per_row * params.cell_rows;
+    let first_column = cell % params.cells_per_row * params.cell_columns;
+    let cell_rows = min(params.cell_rows, params.rows - first_row);
+    let cell_columns = min(params.cell_columns, params.columns - first_column);
+    let rule = QparamsRule(
+      params.dtype, params.symmetric, params.scale_kind, params.q_min, params.q_max, params.epsilon, 0.0,
+    );
+    let range = shrunk_range(cell);
+    let qparams = cell_qparams(range.x, range.y, rule);
+    for (var i = lane; i < cell_rows * cell_columns; i += WORKGROUP) {
+      let weight = weight_at((first_row + i / cell_columns) * params.columns + first_column + i % cell_columns);
+      sum += power(abs(round_to_dtype(quantized(weight, qparams) - weight, params.dtype)));
+    }
+  }
+  sums[lane] = sum;
+  for (var stride = WORKGROUP / 2u; stride > 0u; stride /= 2u) {
+    workgroupBarrier();
+    if (lane < stride) { sums[lane] += sums[lane + stride]; }
+  }
+  if (lane != 0u || cell >= params.end_cell) { return; }
+  if (params.range_given == 1u) {
+    best[cell] = vec2(sums[0], params.shrink);
+    return;
+  }
+  let error = round_to_dtype(sums[0], params.dtype);
+  var least = vec2(params.largest, 1.0);
+  if (params.step > 0u) { least = best[cell]; }
+  if (error < least.x) {
+    least = vec2(error, params.shrink);
+    atomicMax(&statistics[FIRST_STEP_WORD + params.step], 1u);
+  }
+  best[cell] = least;
+}

@@ -1,6 +1,6 @@
 // A recipe: what LLM Compressor's `QuantizationModifier` and `GPTQModifier` say, as plain data.
 
-import type { QuantizationArgs, QuantizationScheme } from "./quantization-args.ts";
+import { isStaticActivation, type QuantizationArgs, type QuantizationScheme } from "./quantization-args.ts";
 
 export interface ConfigGroup {
   /** Key in `config_groups`: "group_0", or the name that the recipe gives. */
@@ -11,13 +11,46 @@ export interface ConfigGroup {
   readonly targets: readonly string[];
 }
 
-export interface Recipe {
-  readonly modifier: "QuantizationModifier";
+/** What `GPTQModifier` has beyond rounding to nearest, with its defaults (`modifiers/gptq/base.py`). */
+export interface GptqSettings {
+  readonly block_size: number;
+  readonly dampening_frac: number;
+}
+
+/** One modifier of a recipe. Its `actorder` stands in the weight arguments of its groups, as in config.json. */
+export interface QuantizingModifier {
+  readonly name: "QuantizationModifier" | "GPTQModifier";
   readonly groups: readonly ConfigGroup[];
   readonly ignore: readonly string[];
   readonly kv_cache_scheme: QuantizationArgs | null;
+  /** Null for rounding to nearest. */
+  readonly gptq: GptqSettings | null;
+}
+
+export interface Recipe {
+  /** In the recipe's order; where two target a module, the later one has it. */
+  readonly modifiers: readonly QuantizingModifier[];
 }
 
 /** What is ignored when nobody says otherwise: the output head, which costs quality and saves little. */
 export const DEFAULT_IGNORE: readonly string[] = ["lm_head"];
 export const DEFAULT_TARGETS: readonly string[] = ["Linear"];
+export const GPTQ_SETTINGS: GptqSettings = { block_size: 128, dampening_frac: 0.01 };
+
+/** The groups of all modifiers. */
+export function groupsOf(recipe: Recipe): readonly ConfigGroup[] {
+  return recipe.modifiers.flatMap((modifier) => modifier.groups);
+}
+
+/** The key-value cache's arguments; the last modifier that has some says them. */
+export function kvCacheScheme(recipe: Recipe): QuantizationArgs | null {
+  return recipe.modifiers.findLast((modifier) => modifier.kv_cache_scheme)?.kv_cache_scheme ?? null;
+}
+
+/** True if the recipe needs a text: for Hessians, for activation scales, or for the cache's scales. */
+export function needsCalibration(recipe: Recipe): boolean {
+  return (
+    recipe.modifiers.some((modifier) => modifier.gptq !== null || modifier.kv_cache_scheme !== null) ||
+    groupsOf(recipe).some(({ scheme }) => isStaticActivation(scheme.input_activations))
+  );
+}

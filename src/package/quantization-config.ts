@@ -2,16 +2,24 @@
 // library writes, in its order (sorted), so that our files and its own cannot be told apart.
 
 import { compressionFormat } from "../formats/compression-format.ts";
-import type { CompressionFormat } from "../formats/quantization-args.ts";
-import type { Recipe } from "../formats/recipe.ts";
+import type { CompressionFormat, QuantizationArgs } from "../formats/quantization-args.ts";
+import type { ConfigGroup } from "../formats/recipe.ts";
 
 /** The release whose file format is written. */
 const COMPRESSED_TENSORS_VERSION = "0.18.0";
 
-/** The value of `quantization_config`; `ignored` are all Linear modules that stay as they are. */
-export function quantizationConfig(recipe: Recipe, ignored: readonly string[]): Record<string, unknown> {
+export interface QuantizationFacts {
+  /** Groups that quantize at least one module, in the recipe's order; they are numbered anew, as the library does. */
+  readonly groups: readonly ConfigGroup[];
+  readonly kv_cache_scheme: QuantizationArgs | null;
+  /** All Linear modules that stay as they are. */
+  readonly ignored: readonly string[];
+}
+
+/** The value of `quantization_config`. */
+export function quantizationConfig(facts: QuantizationFacts): Record<string, unknown> {
   const formats = new Set<CompressionFormat>();
-  const groups = recipe.groups.map((group) => {
+  const groups = facts.groups.map((group, index) => {
     const format = compressionFormat(group.scheme);
     formats.add(format);
     const value = {
@@ -21,21 +29,26 @@ export function quantizationConfig(recipe: Recipe, ignored: readonly string[]): 
       targets: group.targets,
       weights: sortKeys(group.scheme.weights),
     };
-    return [group.name, value] as const;
+    return [`group_${index}`, value] as const;
   });
-  const [onlyFormat] = formats;
   return {
     config_groups: Object.fromEntries(groups),
-    format: formats.size === 1 ? onlyFormat : "mixed-precision",
+    format: modelFormat([...formats]),
     global_compression_ratio: null,
-    ignore: ignored,
-    kv_cache_scheme: sortKeys(recipe.kv_cache_scheme),
+    ignore: facts.ignored,
+    kv_cache_scheme: sortKeys(facts.kv_cache_scheme),
     quant_method: "compressed-tensors",
     quantization_status: "compressed",
     sparsity_config: {},
     transform_config: {},
     version: COMPRESSED_TENSORS_VERSION,
   };
+}
+
+/** "dense" if only the key-value cache is quantized. */
+function modelFormat(formats: readonly CompressionFormat[]): CompressionFormat | "mixed-precision" {
+  const [only = "dense"] = formats;
+  return formats.length > 1 ? "mixed-precision" : only;
 }
 
 function sortKeys(value: object | null): Record<string, unknown> | null {

@@ -1,23 +1,45 @@
-// A recipe in LLM Compressor's YAML: stage, modifier group, modifier, arguments. Nulls are dropped, as its own are.
+// A recipe in LLM Compressor's YAML: stage, modifier group, modifier, arguments. Nulls are dropped, as its own are, except
+// GPTQ's actorder, whose absence means "static".
 
 import { stringify } from "yaml";
 import type { QuantizationArgs } from "../formats/quantization-args.ts";
-import type { ConfigGroup, Recipe } from "../formats/recipe.ts";
+import type { ConfigGroup, QuantizingModifier, Recipe } from "../formats/recipe.ts";
 
+/**
+ * The recipe as a document. LLM Compressor's groups hold each kind of modifier once, so of two equal ones the second opens
+ * another group.
+ */
 export function recipeYaml(recipe: Recipe): string {
-  const modifier = {
-    ...schemeArguments(recipe),
-    ignore: recipe.ignore,
-    ...(recipe.kv_cache_scheme ? { kv_cache_scheme: compactArgs(recipe.kv_cache_scheme) } : {}),
+  const groups: Record<string, Record<string, unknown>> = {};
+  for (const modifier of recipe.modifiers) {
+    const name = groupFor(groups, modifier.name);
+    groups[name] = { ...groups[name], [modifier.name]: modifierArguments(modifier) };
+  }
+  return stringify({ default_stage: groups }, { lineWidth: 110 });
+}
+
+function groupFor(groups: Readonly<Record<string, Record<string, unknown>>>, modifier: string): string {
+  for (let count = 0; ; count++) {
+    const name = count === 0 ? "default_modifiers" : `default_${count}_modifiers`;
+    if (!groups[name] || !Object.hasOwn(groups[name], modifier)) return name;
+  }
+}
+
+function modifierArguments(modifier: QuantizingModifier): Record<string, unknown> {
+  const { gptq, ignore, kv_cache_scheme } = modifier;
+  return {
+    ...schemeArguments(modifier),
+    ignore,
+    ...(kv_cache_scheme ? { kv_cache_scheme: compactArgs(kv_cache_scheme) } : {}),
+    ...(gptq ? { ...gptq, actorder: modifier.groups[0]?.scheme.weights?.actorder ?? null } : {}),
   };
-  const document = { default_stage: { default_modifiers: { [recipe.modifier]: modifier } } };
-  return stringify(document, { lineWidth: 110 });
 }
 
 /** One unchanged preset is named; anything else is spelled out as config_groups. */
-function schemeArguments({ groups }: Recipe): Record<string, unknown> {
+function schemeArguments({ groups }: QuantizingModifier): Record<string, unknown> {
   const [only] = groups;
-  if (groups.length === 1 && only?.preset) return { targets: only.targets, scheme: only.preset };
+  if (!only) return {};
+  if (groups.length === 1 && only.preset) return { targets: only.targets, scheme: only.preset };
   return { config_groups: Object.fromEntries(groups.map((group) => [group.name, groupArguments(group)])) };
 }
 
@@ -26,6 +48,7 @@ function groupArguments({ scheme, targets }: ConfigGroup): Record<string, unknow
     targets,
     ...(scheme.weights ? { weights: compactArgs(scheme.weights) } : {}),
     ...(scheme.input_activations ? { input_activations: compactArgs(scheme.input_activations) } : {}),
+    ...(scheme.format ? { format: scheme.format } : {}),
   };
 }
 

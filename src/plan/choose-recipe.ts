@@ -1,42 +1,71 @@
 // The page's recipe controls to a recipe.
 
 import { RecipeError } from "../errors.ts";
-import { isPresetName, PRESETS } from "../formats/presets.ts";
-import type { QuantizationArgs } from "../formats/quantization-args.ts";
-import { DEFAULT_TARGETS, type Recipe } from "../formats/recipe.ts";
+import { findScheme, PRESET_NAMES } from "../formats/presets.ts";
+import type { ActorderSetting, QuantizationArgs } from "../formats/quantization-args.ts";
+import { DEFAULT_IGNORE, DEFAULT_TARGETS, GPTQ_SETTINGS, type Recipe } from "../formats/recipe.ts";
 
 /** No model has wider rows; keeps a typed number from becoming an allocation. */
 const MAX_GROUP_SIZE = 65_536;
 
+/** What the controls say; see `RecipeControls` in pipeline/api.ts. */
+export interface Controls {
+  readonly scheme: string;
+  readonly group_size: number | null;
+  readonly ignore: readonly string[];
+  readonly gptq: { readonly dampening_frac: number; readonly actorder: ActorderSetting } | null;
+  readonly observer: "memoryless_minmax" | "memoryless_mse";
+}
+
+/** The controls as they stand before anybody touches them. */
+export function defaultControls(scheme: string): Controls {
+  return { scheme, group_size: null, ignore: DEFAULT_IGNORE, gptq: null, observer: "memoryless_minmax" };
+}
+
 /**
  * A recipe with one group of the named preset.
- * @throws RecipeError for an unknown preset, or a group size that the preset cannot have.
+ * @throws RecipeError for an unknown preset, or for settings that the preset cannot have.
  */
-export function recipeFromControls(
-  scheme: string,
-  groupSize: number | null,
-  ignore: readonly string[],
-): Recipe {
-  const name = scheme.toUpperCase();
-  if (!isPresetName(name)) {
-    throw new RecipeError(
-      `There is no preset "${scheme}". The presets are ${Object.keys(PRESETS).join(", ")}.`,
-    );
+export function recipeFromControls(controls: Controls): Recipe {
+  const { scheme, group_size, ignore, gptq, observer } = controls;
+  const preset = findScheme(scheme);
+  if (!preset?.scheme.weights) {
+    throw new RecipeError(`There is no preset "${scheme}". The presets are ${PRESET_NAMES.join(", ")}.`);
   }
-  const { weights, input_activations } = PRESETS[name];
-  const changed = groupSize !== null && groupSize !== weights.group_size;
+  const { weights, input_activations } = preset.scheme;
+  const regrouped = group_size !== null && group_size !== weights.group_size;
+  const changed = regrouped || observer !== weights.observer;
+  const sized = regrouped ? withGroupSize(preset.name, weights, group_size) : weights;
+  const observed = observer === weights.observer ? sized : { ...sized, observer };
   const group = {
     name: "group_0",
-    preset: changed ? null : name,
-    scheme: { weights: changed ? withGroupSize(name, weights, groupSize) : weights, input_activations },
+    preset: changed ? null : preset.name,
+    scheme: { weights: gptq ? { ...observed, actorder: gptq.actorder } : observed, input_activations },
     targets: DEFAULT_TARGETS,
   };
-  return { modifier: "QuantizationModifier", groups: [group], ignore, kv_cache_scheme: null };
+  const modifier = {
+    name: gptq ? "GPTQModifier" : "QuantizationModifier",
+    groups: [group],
+    ignore,
+    kv_cache_scheme: null,
+    gptq: gptq ? { ...GPTQ_SETTINGS, dampening_frac: checkDamping(gptq.dampening_frac) } : null,
+  } as const;
+  return { modifiers: [modifier] };
+}
+
+function checkDamping(fraction: number): number {
+  if (Number.isFinite(fraction) && fraction >= 0 && fraction <= 1) return fraction;
+  throw new RecipeError(`dampening_frac is ${fraction}; it is a number from 0 to 1, usually 0.01.`);
 }
 
 function withGroupSize(name: string, weights: QuantizationArgs, groupSize: number): QuantizationArgs {
   if (weights.strategy !== "group") {
     throw new RecipeError(`${name} has one scale per ${weights.strategy}; it takes no group size.`);
+  }
+  if (weights.scale_dtype !== null) {
+    throw new RecipeError(
+      `${name} is a format with groups of ${weights.group_size}; they cannot be changed.`,
+    );
   }
   if (!Number.isSafeInteger(groupSize) || groupSize < 1 || groupSize > MAX_GROUP_SIZE) {
     throw new RecipeError(`The group size ${groupSize} is not a whole number from 1 to ${MAX_GROUP_SIZE}.`);

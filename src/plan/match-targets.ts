@@ -3,7 +3,7 @@
 // only class known here is Linear, by its names in transformers and vLLM.
 
 import { RecipeError } from "../errors.ts";
-import type { ConfigGroup, Recipe } from "../formats/recipe.ts";
+import type { ConfigGroup, QuantizingModifier, Recipe } from "../formats/recipe.ts";
 
 const LINEAR_CLASSES = new Set(["Linear", "LinearBase"]);
 
@@ -31,13 +31,29 @@ export function isIgnored(module: string, ignore: readonly string[]): boolean {
   return ignore.some((entry) => strength(entry, module) > 0);
 }
 
+/** A Linear's group and the modifier that it is of. */
+export interface GroupMatch {
+  readonly modifier: QuantizingModifier;
+  readonly group: ConfigGroup;
+}
+
 /**
- * The group that a Linear belongs to: by exact name before regular expression before class; within equals, by the
- * alphabetical order of the targets. Null if nothing targets it or it is ignored.
+ * The group that a Linear belongs to: the last modifier's that targets it; in a modifier by exact name before regular
+ * expression before class, within equals by the alphabetical order of the targets, and of two groups with the same target
+ * the later one. Null if nothing targets it or it is ignored.
  */
-export function matchGroup(module: string, recipe: Recipe): ConfigGroup | null {
-  if (isIgnored(module, recipe.ignore)) return null;
-  const matches = recipe.groups
+export function matchGroup(module: string, recipe: Recipe): GroupMatch | null {
+  for (const modifier of recipe.modifiers.toReversed()) {
+    const group = matchInModifier(module, modifier);
+    if (group) return { modifier, group };
+  }
+  return null;
+}
+
+function matchInModifier(module: string, modifier: QuantizingModifier): ConfigGroup | null {
+  if (isIgnored(module, modifier.ignore)) return null;
+  const matches = modifier.groups
+    .toReversed()
     .flatMap((group) =>
       group.targets.map((target) => ({ group, target, strength: strength(target, module) })),
     )

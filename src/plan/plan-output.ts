@@ -46,7 +46,8 @@ export function planOutput(plan: StepPlan, maxShardBytes = MAX_SHARD_BYTES): Out
   return { shards, totalBytes, totalParameters };
 }
 
-function outputSpecs(plan: StepPlan): TensorSpec[] {
+/** All tensors of the result, in the order of the steps. */
+export function outputSpecs(plan: StepPlan): TensorSpec[] {
   return plan.steps.flatMap((step) => [
     ...step.copy.map(({ name, dtype, shape }) => ({ name, dtype, shape })),
     ...step.quantize.flatMap((task) => task.outputs),

@@ -2,16 +2,18 @@
 // the tensors before all layers, or those after.
 
 import { RecipeError } from "../errors.ts";
-import { cellGrid, compressionFormat, storedTensors } from "../formats/compression-format.ts";
+import { compressionFormat, isGrouped } from "../formats/compression-format.ts";
 import { type FloatDtype, isFloatDtype } from "../formats/dtype.ts";
 import type {
   CompressionFormat,
   QuantizationArgs,
   QuantizationScheme,
 } from "../formats/quantization-args.ts";
-import type { Recipe } from "../formats/recipe.ts";
+import type { ConfigGroup, GptqSettings, Recipe } from "../formats/recipe.ts";
 import type { TensorSpec } from "../formats/safetensors.ts";
+import { storedTensors } from "../formats/stored-tensors.ts";
 import { isRouter, linearOf } from "./find-linears.ts";
+import { fusedSets } from "./fuse-modules.ts";
 import { matchGroup } from "./match-targets.ts";
 import type { SourceTensor } from "./read-headers.ts";
 
@@ -21,9 +23,15 @@ export interface QuantizeTask {
   readonly dtype: FloatDtype;
   readonly rows: number;
   readonly columns: number;
+  /** The recipe's group that targets the module. */
+  readonly group: ConfigGroup;
   readonly scheme: QuantizationScheme;
   readonly weights: QuantizationArgs;
   readonly format: CompressionFormat;
+  /** Null if the weight is rounded to nearest. */
+  readonly gptq: GptqSettings | null;
+  /** Names the set of modules that share this one's global scale; null if it shares none. */
+  readonly fusedWith: string | null;
   readonly outputs: readonly TensorSpec[];
 }
 
@@ -77,7 +85,19 @@ export function planSteps(tensors: readonly SourceTensor[], recipe: Recipe): Ste
       "The recipe quantizes nothing in this model: no Linear weight matches its targets. Check targets and ignore.",
     );
   }
-  return { steps, ignored };
+  return { steps: fuse(steps, ignored), ignored };
+}
+
+/** Tells each task which modules share its global scale. */
+function fuse(steps: readonly PlanStep[], ignored: readonly string[]): PlanStep[] {
+  const leaders = fusedSets([
+    ...steps.flatMap((step) => step.quantize),
+    ...ignored.map((module) => ({ module, weights: null })),
+  ]);
+  return steps.map((step) => ({
+    ...step,
+    quantize: step.quantize.map((task) => ({ ...task, fusedWith: leaders.get(task.module) ?? null })),
+  }));
 }
 
 function quantizeTask(
@@ -88,29 +108,32 @@ function quantizeTask(
 ): QuantizeTask | null {
   const linear = linearOf(tensor);
   if (!linear || !isFloatDtype(tensor.dtype)) return null;
-  const group = isRouter(linear.name) ? null : matchGroup(linear.name, recipe);
-  const weights = group?.scheme.weights ?? null;
-  if (!group || !weights) {
+  const match = isRouter(linear.name) ? null : matchGroup(linear.name, recipe);
+  const weights = match?.group.scheme.weights ?? null;
+  if (!match || !weights) {
     ignored.push(linear.name);
     return null;
   }
   const { rows, columns } = linear;
+  const { scheme } = match.group;
   const task = {
     module: linear.name,
     tensor,
     dtype: tensor.dtype,
     rows,
     columns,
-    scheme: group.scheme,
+    group: match.group,
+    scheme,
     weights,
-    format: compressionFormat(group.scheme),
+    format: compressionFormat(scheme),
+    gptq: match.modifier.gptq,
+    fusedWith: null,
   };
-  if (weights.strategy === "group" && columns % (weights.group_size ?? columns) !== 0) {
+  if (isGrouped(weights) && columns % (weights.group_size ?? columns) !== 0) {
     indivisible.push({ ...task, outputs: [] });
     return { ...task, outputs: [] };
   }
-  cellGrid(weights, rows, columns);
-  return { ...task, outputs: storedTensors(linear.name, group.scheme, tensor.dtype, [rows, columns]) };
+  return { ...task, outputs: storedTensors(linear.name, scheme, tensor.dtype, [rows, columns]) };
 }
 
 function indivisibleError(tasks: readonly QuantizeTask[]): RecipeError {

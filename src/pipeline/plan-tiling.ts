@@ -8,12 +8,14 @@ import { bufferBytes } from "../gpu/memory.ts";
 import { QUEUE_BYTES } from "../gpu/paced-queue.ts";
 import { type RingSize, ringBytes } from "../gpu/staging.ts";
 import type { QuantizeTask } from "../plan/plan-steps.ts";
+import { mseSettings } from "../quantize/observe/mse-settings.ts";
+import { POWER_TABLE_BYTES, powerTableKey } from "../quantize/observe/power-table.ts";
 import {
   TILE_BUFFER_NAMES,
   tileBufferBytes,
   type TileBuffers,
   tileRowMultiple,
-} from "../quantize/rtn/quantize-tile.ts";
+} from "../quantize/rtn/tile-buffers.ts";
 
 /** Source bytes of the largest tile: larger ones made nothing faster. */
 const MAX_TILE_BYTES = 16 * 1024 ** 2;
@@ -28,10 +30,17 @@ export interface Tiling {
   readonly tileBytes: number;
   /** Bytes of each buffer of a slot: the most that any tile of the job needs. */
   readonly buffers: Readonly<Record<keyof TileBuffers, number>>;
+  /** Tables of powers for searching observers: dtype and exponent. */
+  readonly powerTables: readonly PowerTableSpec[];
   readonly upload: RingSize;
   readonly readback: RingSize;
   /** All of it, and what the queue itself takes. */
   readonly peakBytes: number;
+}
+
+export interface PowerTableSpec {
+  readonly dtype: "BF16" | "F16";
+  readonly norm: number;
 }
 
 /** Rows of `task` that one tile takes. */
@@ -72,6 +81,17 @@ function tilingOf(tasks: readonly QuantizeTask[], tileBytes: number): Tiling {
   const upload = pieceOf(largest.source);
   const readback = pieceOf(largest.codes);
   const slotBytes = TILE_BUFFER_NAMES.reduce((sum, name) => sum + largest[name], 0);
-  const peakBytes = QUEUE_BYTES + ringBytes(upload) + ringBytes(readback) + SLOTS * slotBytes;
-  return { slots: SLOTS, tileBytes, buffers: largest, upload, readback, peakBytes };
+  const powerTables = powerTablesOf(tasks);
+  const tableBytes = powerTables.length * POWER_TABLE_BYTES;
+  const peakBytes = QUEUE_BYTES + ringBytes(upload) + ringBytes(readback) + tableBytes + SLOTS * slotBytes;
+  return { slots: SLOTS, tileBytes, buffers: largest, powerTables, upload, readback, peakBytes };
+}
+
+function powerTablesOf(tasks: readonly QuantizeTask[]): PowerTableSpec[] {
+  const tables = new Map<string, PowerTableSpec>();
+  for (const { dtype, weights } of tasks) {
+    const norm = mseSettings(weights)?.norm;
+    if (norm !== undefined && dtype !== "F32") tables.set(powerTableKey(dtype, norm), { dtype, norm });
+  }
+  return [...tables.values()];
 }

@@ -2,16 +2,25 @@
 // under way at once, so that network, GPU and disk overlap while memory stays what the plan said.
 
 import pLimit, { type LimitFunction } from "p-limit";
-import { MalformedModelError } from "../errors.ts";
 import { DTYPE_BITS } from "../formats/dtype.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import type { LedgerBuffer } from "../gpu/memory.ts";
 import { Pool } from "../gpu/pool.ts";
 import { ReadbackRing, UploadRing } from "../gpu/staging.ts";
 import type { QuantizeTask } from "../plan/plan-steps.ts";
-import { quantizeTile, TILE_BUFFER_NAMES, type TileBuffers } from "../quantize/rtn/quantize-tile.ts";
-import { type Tiling, tileRows } from "./plan-tiling.ts";
-import type { LedgerBuffer } from "../gpu/memory.ts";
+import { mseSettings } from "../quantize/observe/mse-settings.ts";
+import { POWER_TABLE_BYTES, powerTable, powerTableKey } from "../quantize/observe/power-table.ts";
+import {
+  quantizeTile,
+  type TileContext,
+  type TilePart,
+  type TileRows,
+} from "../quantize/rtn/quantize-tile.ts";
+import { TILE_BUFFER_NAMES, tileBufferBytes, type TileBuffers } from "../quantize/rtn/tile-buffers.ts";
 import type { FileRange } from "./api.ts";
+import { type Tiling, tileRows } from "./plan-tiling.ts";
+import { quantizeSet } from "./quantize-set.ts";
+import { checkFinite, readStatistics, type TileStatistics } from "./tile-statistics.ts";
 
 /** What a tile needs of the world around it. */
 export interface TileTraffic {
@@ -25,14 +34,18 @@ export interface TileTraffic {
   finished(bytes: number): void;
 }
 
+/** Records kernels for a tile whose source is uploaded, and says which of its buffers are wanted back. */
+export type RecordTile = (tile: TileRows, buffers: TileBuffers) => Promise<readonly TilePart[]>;
+
 export class TilePipeline implements Disposable {
-  readonly #gpu: Gpu;
+  readonly gpu: Gpu;
   readonly #tiling: Tiling;
   readonly #uploads: UploadRing;
   readonly #readbacks: ReadbackRing;
   readonly #slots: readonly TileBuffers[];
   readonly #pool: Pool<TileBuffers>;
   readonly #limit: LimitFunction;
+  readonly #powers = new Map<string, LedgerBuffer>();
 
   private constructor(
     gpu: Gpu,
@@ -40,7 +53,7 @@ export class TilePipeline implements Disposable {
     rings: { uploads: UploadRing; readbacks: ReadbackRing },
     slots: readonly TileBuffers[],
   ) {
-    this.#gpu = gpu;
+    this.gpu = gpu;
     this.#tiling = tiling;
     this.#uploads = rings.uploads;
     this.#readbacks = rings.readbacks;
@@ -54,18 +67,46 @@ export class TilePipeline implements Disposable {
     const readbacks = await ReadbackRing.create(gpu, tiling.readback);
     const slots: TileBuffers[] = [];
     for (let slot = 0; slot < tiling.slots; slot++) slots.push(await makeSlot(gpu, tiling, slot));
-    return new TilePipeline(gpu, tiling, { uploads, readbacks }, slots);
+    const pipeline = new TilePipeline(gpu, tiling, { uploads, readbacks }, slots);
+    for (const { dtype, norm } of tiling.powerTables) {
+      const buffer = await gpu.memory.allocate({ label: "table of powers", bytes: POWER_TABLE_BYTES });
+      pipeline.#powers.set(powerTableKey(dtype, norm), buffer);
+      await uploads.write(new Uint8Array(powerTable(dtype, norm).buffer), buffer);
+    }
+    return pipeline;
   }
 
-  /** Quantizes one weight; resolves when all of its bytes were handed to `traffic.write`. */
-  async run(task: QuantizeTask, traffic: TileTraffic): Promise<void> {
+  /** Quantizes the weights of a step; resolves when all of their bytes were handed to `traffic.write`. */
+  async run(tasks: readonly QuantizeTask[], traffic: TileTraffic): Promise<void> {
+    const sets = Map.groupBy(tasks, (task) => task.fusedWith ?? task.module);
+    await Promise.all(Array.from(sets.values(), async (set) => await quantizeSet(this, set, traffic)));
+  }
+
+  /** Runs `record` for every tile of a weight, writes the parts that it names, and returns what the tiles counted. */
+  async forEachTile(task: QuantizeTask, traffic: TileTraffic, record: RecordTile): Promise<TileStatistics[]> {
     const rows = tileRows(task, this.#tiling.tileBytes);
-    const tiles: Promise<void>[] = [];
-    for (let first = 0; first < task.rows; first += rows) {
-      const count = Math.min(rows, task.rows - first);
-      tiles.push(this.#limit(async () => await this.#runTile(task, first, count, traffic)));
+    const tiles: Promise<TileStatistics>[] = [];
+    for (let firstRow = 0; firstRow < task.rows; firstRow += rows) {
+      const tile = { firstRow, rows: Math.min(rows, task.rows - firstRow) };
+      tiles.push(this.#limit(async () => await this.#runTile(task, tile, traffic, record)));
     }
-    await Promise.all(tiles);
+    return await Promise.all(tiles);
+  }
+
+  /** Quantizes all tiles of a weight and writes them. */
+  async encode(task: QuantizeTask, traffic: TileTraffic, context: TileContext): Promise<TileStatistics[]> {
+    return await this.forEachTile(
+      task,
+      traffic,
+      async (tile, buffers) => await quantizeTile(this.gpu, task, tile, buffers, context),
+    );
+  }
+
+  /** The table of powers that a task's observer looks up, or null. */
+  powersFor({ dtype, weights }: QuantizeTask): LedgerBuffer | null {
+    const norm = mseSettings(weights)?.norm;
+    if (norm === undefined || dtype === "F32") return null;
+    return this.#powers.get(powerTableKey(dtype, norm)) ?? null;
   }
 
   /** Forgets tiles that have not begun: after a failure or a cancel. */
@@ -76,29 +117,37 @@ export class TilePipeline implements Disposable {
   [Symbol.dispose](): void {
     this.#uploads[Symbol.dispose]();
     this.#readbacks[Symbol.dispose]();
+    for (const table of this.#powers.values()) table[Symbol.dispose]();
     for (const slot of this.#slots) for (const name of TILE_BUFFER_NAMES) slot[name][Symbol.dispose]();
   }
 
-  async #runTile(task: QuantizeTask, firstRow: number, rows: number, traffic: TileTraffic): Promise<void> {
+  async #runTile(
+    task: QuantizeTask,
+    tile: TileRows,
+    traffic: TileTraffic,
+    record: RecordTile,
+  ): Promise<TileStatistics> {
     await traffic.checkpoint();
     const rowBytes = (task.columns * DTYPE_BITS[task.dtype]) / 8;
-    const start = task.tensor.start + firstRow * rowBytes;
-    const bytes = await traffic.read({ path: task.tensor.file, start, end: start + rows * rowBytes });
+    const start = task.tensor.start + tile.firstRow * rowBytes;
+    const bytes = await traffic.read({ path: task.tensor.file, start, end: start + tile.rows * rowBytes });
     const slot = await this.#pool.acquire();
     try {
       await this.#uploads.write(bytes, slot.source);
-      const parts = await quantizeTile(this.#gpu, task, firstRow, rows, slot);
-      const flags = await this.#readbacks.readBytes(slot.nonfinite, 0, 8);
-      checkFinite(task, firstRow, new Uint32Array(flags.buffer));
+      const parts = await record(tile, slot);
+      const counted = tileBufferBytes(task, tile.rows).statistics;
+      const statistics = readStatistics(await this.#readbacks.readBytes(slot.statistics, 0, counted));
+      checkFinite(task, tile.firstRow, statistics);
       for (const part of parts) {
         await this.#readbacks.read(part.buffer, 0, part.bytes, (view, position) => {
           traffic.write(part.tensor, part.offset + position, view);
         });
       }
+      if (parts.length > 0) traffic.finished(bytes.byteLength);
+      return statistics;
     } finally {
       this.#pool.release(slot);
     }
-    traffic.finished(bytes.byteLength);
   }
 }
 
@@ -111,13 +160,4 @@ async function makeSlot(gpu: Gpu, tiling: Tiling, slot: number): Promise<TileBuf
   return Object.fromEntries(
     TILE_BUFFER_NAMES.map((name, index) => [name, buffers[index]]),
   ) as unknown as TileBuffers;
-}
-
-function checkFinite(task: QuantizeTask, firstRow: number, [count = 0, first = 0]: Uint32Array): void {
-  if (count === 0) return;
-  const index = 0xffffffff - first;
-  const row = firstRow + Math.floor(index / task.columns);
-  throw new MalformedModelError(
-    `${task.tensor.name} has ${count} NaN or infinite weights in its rows from ${firstRow}, the first at row ${row}, column ${index % task.columns}. They cannot be quantized: the file ${task.tensor.file} is damaged (delete the stored source and try again), or the model itself is broken (add ${task.module} to ignore).`,
-  );
 }

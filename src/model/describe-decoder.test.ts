@@ -127,6 +127,8 @@ describe("multimodal models", () => {
       rope_scaling: { type: "mrope", mrope_section: [2, 3, 3] },
     };
     const { layers } = describeDecoder(config, names);
+    const { rope_theta: _, ...unsaid } = flat as Record<string, unknown>;
+    expect(describeDecoder(unsaid, names).layers[0]?.attention.rotary?.theta).toBe(1_000_000);
     expect(describeDecoder(flat, [...names, "visual.blocks.0.attn.qkv.weight"]).layers).toEqual(layers);
   });
 });

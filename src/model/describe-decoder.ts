@@ -35,18 +35,23 @@ const FAMILIES: Readonly<Record<string, DescribeFamily>> = {
   olmo2: describeOlmo2,
   phi3: describePhi3,
   qwen2: describeQwen2,
-  qwen2_vl: describeQwen2,
-  qwen2_vl_text: describeQwen2,
-  qwen2_5_vl: describeQwen2,
-  qwen2_5_vl_text: describeQwen2,
+  qwen2_vl: withTheta(1_000_000, describeQwen2),
+  qwen2_vl_text: withTheta(1_000_000, describeQwen2),
+  qwen2_5_vl: withTheta(1_000_000, describeQwen2),
+  qwen2_5_vl_text: withTheta(1_000_000, describeQwen2),
   qwen2_moe: describeQwen2Moe,
   qwen3: describeQwen3,
   qwen3_moe: describeQwen3Moe,
-  qwen3_vl_text: describeQwen3,
+  qwen3_vl_text: withTheta(500_000, describeQwen3),
   smollm3: describeSmollm3,
   stablelm: describeStablelm,
   starcoder2: describeStarcoder2,
 };
+
+/** A family whose `rope_theta` is another one where config.json has none. */
+function withTheta(rope_theta: number, describe: DescribeFamily): DescribeFamily {
+  return (config, tensors) => describe({ rope_theta, ...config }, tensors);
+}
 
 /** What the text decoder's tensors may start with: inside a multimodal model, in newer and older files, and alone. */
 const PREFIXES = ["model.language_model.", "language_model.model.", "model.", "language_model.", ""] as const;

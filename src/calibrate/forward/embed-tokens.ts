@@ -35,7 +35,12 @@ export async function embedTokens(
     );
   }
   const places = new Map<number, number[]>();
-  for (const [place, id] of Array.from(ids).entries()) places.set(id, [...(places.get(id) ?? []), place]);
+  for (let place = 0; place < ids.length; place++) {
+    const id = ids[place] ?? 0;
+    const known = places.get(id);
+    if (known) known.push(place);
+    else places.set(id, [place]);
+  }
   const rowBytes = (columns * DTYPE_BITS[dtype]) / 8;
   const states = new Float32Array(ids.length * columns);
   for (const run of runsOf(

@@ -3,7 +3,7 @@ import { UploadRing } from "../../gpu/staging.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import { captures } from "../../model/layer-linears.ts";
-import { loadArchitecture, relativeError } from "../../testing/architecture-fixture.ts";
+import { type FixtureTensors, loadArchitecture, relativeError } from "../../testing/architecture-fixture.ts";
 import { type OpenDecoder, openDecoder, type OpenDecoderOptions } from "../../testing/open-decoder.ts";
 import { referenceLayer } from "../../testing/reference-layer.ts";
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
@@ -159,6 +159,26 @@ describe("captured inputs", () => {
   });
 });
 
+/** The checkpoint with each layer's experts in gate_up_proj and down_proj, as transformers 5 holds them. */
+function stackExperts(tensors: FixtureTensors, count: number): FixtureTensors {
+  const result = new Map([...tensors].filter(([name]) => !name.includes(".experts.")));
+  for (const layer of [0, 1]) {
+    const block = `model.layers.${layer}.mlp.experts`;
+    for (const [stack, parts] of [
+      ["gate_up_proj", ["gate_proj", "up_proj"]],
+      ["down_proj", ["down_proj"]],
+    ] as const) {
+      const members = Array.from({ length: count }, (_, expert) =>
+        parts.map((part) => tensors.get(`${block}.${expert}.${part}.weight`)),
+      ).flat();
+      const bytes = new Uint8Array(members.flatMap((member) => [...(member?.bytes ?? [])]));
+      const [rows = 0, columns = 0] = members[0]?.shape ?? [];
+      result.set(`${block}.${stack}`, { dtype: "BF16", shape: [count, rows * parts.length, columns], bytes });
+    }
+  }
+  return result;
+}
+
 describe("mixtures of experts", () => {
   it.each(["mixtral", "qwen2-moe", "qwen3-moe"])(
     "give the same hidden states whether experts see all tokens or theirs (%s)",
@@ -169,6 +189,18 @@ describe("mixtures of experts", () => {
       expect(relativeError(routed, all)).toBeLessThan(1e-6);
     },
   );
+
+  it("may lie stacked in two tensors", async () => {
+    const fixture = await loadArchitecture("qwen3-moe");
+    const stacked = { ...fixture, tensors: stackExperts(fixture.tensors, 4) };
+    using separate = await openDecoder(test, fixture, { lengths: [9] });
+    using together = await openDecoder(test, stacked, { lengths: [9] });
+    expect(firstLayer(together)).not.toEqual(firstLayer(separate));
+    for (const { pass, description, hidden } of [separate, together]) {
+      for (const layer of description.layers) await forwardLayer(pass, layer, hidden);
+    }
+    expect(await test.readFloats(together.hidden)).toEqual(await test.readFloats(separate.hidden));
+  });
 
   it("show each expert the rows of its tokens, and say how many", async () => {
     using decoder = await openDecoder(test, await loadArchitecture("qwen3-moe"), { lengths: [40, 11] });

@@ -10,7 +10,8 @@ import { mlpBlock } from "./mlp-block.ts";
 
 /**
  * Computes a layer. `hidden`, (tokens, hidden) float32 without gaps, is replaced by the layer's output, or left in an
- * undefined state with `stopAtLastInput`.
+ * undefined state with `stopAtLastInput`. It lies in a GPU buffer that holds none of the weights: WebGPU lets no
+ * dispatch read and write one buffer by two bindings.
  */
 export async function forwardLayer(
   pass: ForwardPass,

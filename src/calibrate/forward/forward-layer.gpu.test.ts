@@ -73,7 +73,8 @@ function firstLayer({ description }: OpenDecoder): LayerDescription {
   return layer;
 }
 
-const FAMILIES = ["llama", "mistral-sliding", "gemma3", "olmo2", "cohere", "starcoder2", "qwen2-moe"];
+/** Dense families that differ most. */
+const FAMILIES = ["gemma3", "olmo2", "phi3", "cohere", "starcoder2", "stablelm"];
 
 describe("a batch of several sequences", () => {
   it.each(["mistral-sliding", "gemma2", "mixtral"])("gives each what it gets alone (%s)", async (name) => {
@@ -100,18 +101,24 @@ describe("weights in row tiles and MLPs in runs of tokens", () => {
 });
 
 describe("captured inputs", () => {
-  it.each(FAMILIES)("come in the order and with the columns that captures() says (%s)", async (name) => {
-    for (const experts of ["all", "routed"] as const) {
+  it.each([
+    ["olmo2", "all"],
+    ["cohere", "all"],
+    ["starcoder2", "all"],
+    ["qwen2-moe", "all"],
+    ["qwen2-moe", "routed"],
+  ] as const)(
+    "come in the order and with the columns that captures() says (%s, %s)",
+    async (name, experts) => {
       using decoder = await openDecoder(test, await loadArchitecture(name), { lengths: [17, 9] });
       const layer = firstLayer(decoder);
       const found = await capturedInputs(decoder, layer, { experts });
-      const expected = captures(layer, experts).map(({ modules, columns }) => ({ modules, columns }));
       const said = found.map(({ modules, rows, values }) => ({ modules, columns: values.length / rows }));
-      expect(said).toEqual(expected);
-    }
-  });
+      expect(said).toEqual(captures(layer, experts));
+    },
+  );
 
-  it.each(["gemma3", "cohere", "starcoder2", "qwen2-moe"])(
+  it.each(["gemma3", "cohere", "qwen2-moe"])(
     "are the same when the pass stops at the last of them (%s)",
     async (name) => {
       const fixture = await loadArchitecture(name);
@@ -123,22 +130,19 @@ describe("captured inputs", () => {
     },
   );
 
-  it.each(FAMILIES.filter((name) => name !== "qwen2-moe"))(
-    "agree with a plain float64 layer (%s)",
-    async (name) => {
-      const fixture = await loadArchitecture(name);
-      const lengths = [17, 9];
-      using decoder = await openDecoder(test, fixture, { lengths });
-      const layer = firstLayer(decoder);
-      const expected = referenceLayer(layer, fixture.tensors, decoder.states, lengths);
-      for (const { modules, values } of await capturedInputs(decoder, layer)) {
-        for (const module of modules) {
-          expect(relativeError(values, expected.inputs.get(module) ?? [])).toBeLessThan(2e-5);
-        }
+  it.each(FAMILIES)("agree with a plain float64 layer (%s)", async (name) => {
+    const fixture = await loadArchitecture(name);
+    const lengths = [17, 9];
+    using decoder = await openDecoder(test, fixture, { lengths });
+    const layer = firstLayer(decoder);
+    const expected = referenceLayer(layer, fixture.tensors, decoder.states, lengths);
+    for (const { modules, values } of await capturedInputs(decoder, layer)) {
+      for (const module of modules) {
+        expect(relativeError(values, expected.inputs.get(module) ?? [])).toBeLessThan(2e-5);
       }
-      expect(relativeError(await test.readFloats(decoder.hidden), expected.output)).toBeLessThan(2e-5);
-    },
-  );
+    }
+    expect(relativeError(await test.readFloats(decoder.hidden), expected.output)).toBeLessThan(2e-5);
+  });
 
   it.each(["llama", "cohere", "qwen3-moe"])("end with the last that is wanted (%s)", async (name) => {
     const fixture = await loadArchitecture(name);

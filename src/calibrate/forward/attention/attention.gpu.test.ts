@@ -58,7 +58,6 @@ const CASES: readonly [string, readonly number[], Options][] = [
   ["several sequences, some of one token", [3, 64, 1, 65, 30], {}],
   ["a head for each query", [70], { kvHeads: 4 }],
   ["one key head for all", [70], { kvHeads: 1 }],
-  ["heads of 4", [66], { headDim: 4 }],
   ["heads of 20", [66], { headDim: 20 }],
   ["heads of 80", [90], { headDim: 80, heads: 2, kvHeads: 1 }],
   ["heads of 128", [130], { headDim: 128, heads: 2, kvHeads: 1 }],

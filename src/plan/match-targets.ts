@@ -2,8 +2,8 @@
 // from the start of the module's name; otherwise the exact name or the class name. Checkpoints have no classes, so the
 // only class known here is Linear, by its names in transformers and vLLM.
 
-import { RecipeError } from "../errors.ts";
 import type { ConfigGroup, QuantizingModifier, Recipe } from "../formats/recipe.ts";
+import { matchesFromStart } from "./target-pattern.ts";
 
 const LINEAR_CLASSES = new Set(["Linear", "LinearBase"]);
 
@@ -14,17 +14,6 @@ function strength(target: string, module: string): Strength {
   if (target === module) return 3;
   if (target.startsWith("re:")) return matchesFromStart(target.slice(3), module) ? 2 : 0;
   return LINEAR_CLASSES.has(target) ? 1 : 0;
-}
-
-/** Python's `re.match`: anchored at the start, not at the end. */
-function matchesFromStart(pattern: string, name: string): boolean {
-  let expression: RegExp;
-  try {
-    expression = new RegExp(`^(?:${pattern})`);
-  } catch (cause) {
-    throw new RecipeError(`"re:${pattern}" is not a regular expression.`, { cause });
-  }
-  return expression.test(name);
 }
 
 export function isIgnored(module: string, ignore: readonly string[]): boolean {

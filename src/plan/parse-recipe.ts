@@ -1,0 +1,267 @@
+// LLM Compressor's YAML to a recipe: `<name>_stage: <name>_modifiers: <Modifier>: arguments` (`Recipe.from_dict`), schemes
+// resolved as `QuantizationMixin.resolve_quantization_config` does.
+
+import type { RecipeError } from "../errors.ts";
+import { nearestWord } from "../formats/nearest-word.ts";
+import { findScheme } from "../formats/presets.ts";
+import type { ActorderSetting, QuantizationArgs, QuantizationScheme } from "../formats/quantization-args.ts";
+import { type ConfigGroup, GPTQ_SETTINGS, type QuantizingModifier, type Recipe } from "../formats/recipe.ts";
+import { type Checked, checkActivations, checkWeights } from "./check-args.ts";
+import { type RecipeDocument, readRecipeDocument } from "./recipe-document.ts";
+import {
+  gptqModifierSchema,
+  type ParsedArgs,
+  type ParsedGroup,
+  type ParsedModifier,
+  quantizationModifierSchema,
+} from "./recipe-schema.ts";
+import { compilePattern } from "./target-pattern.ts";
+
+const SUPPORTED = ["QuantizationModifier", "GPTQModifier"] as const;
+/** Modifiers that LLM Compressor has and this program has not. */
+const ELSEWHERE = [
+  "AWQModifier",
+  "SmoothQuantModifier",
+  "AutoRoundModifier",
+  "SpinQuantModifier",
+  "QuIPModifier",
+  "SparseGPTModifier",
+  "WandaPruningModifier",
+  "MagnitudePruningModifier",
+  "ConstantPruningModifier",
+  "REAPPruningModifier",
+  "LogarithmicEqualizationModifier",
+];
+
+type Path = readonly string[];
+
+/**
+ * Parses a recipe.
+ * @throws RecipeError that names line, column and reason.
+ */
+export function parseRecipe(text: string): Recipe {
+  const document = readRecipeDocument(text);
+  const modifiers = modifierPaths(document).map((path) => parseModifier(document, path));
+  if (modifiers.length === 0) {
+    throw document.errorAt([], `The recipe has no modifiers. Write ${example("QuantizationModifier")}`);
+  }
+  return { modifiers };
+}
+
+function example(modifier: string): string {
+  return `default_stage, in it default_modifiers, in it ${modifier} with its arguments.`;
+}
+
+/** Paths of all modifiers, in the recipe's order. */
+function modifierPaths(document: RecipeDocument): Path[] {
+  const stages = document.keysAt([]);
+  if (!stages)
+    throw document.errorAt([], `The recipe is not a mapping. Write ${example("QuantizationModifier")}`);
+  return stages.flatMap((stage) => {
+    if (stage === "args") return [];
+    if (!stage.endsWith("_stage")) throw misplaced(document, [stage], "_stage");
+    return keysOf(document, [stage]).flatMap((group) => {
+      if (!group.endsWith("_modifiers")) throw misplaced(document, [stage, group], "_modifiers");
+      return keysOf(document, [stage, group]).map((modifier) => [stage, group, modifier]);
+    });
+  });
+}
+
+function keysOf(document: RecipeDocument, path: Path): string[] {
+  const keys = document.keysAt(path);
+  if (!keys) throw document.errorAt(path, `${path.at(-1)} is not a mapping`);
+  return keys;
+}
+
+function misplaced(document: RecipeDocument, path: Path, ending: "_stage" | "_modifiers"): RecipeError {
+  const name = path.at(-1) ?? "";
+  if ([...SUPPORTED, ...ELSEWHERE].includes(name)) {
+    return document.errorAt(path, `${name} stands outside of a stage. Write ${example(name)}`);
+  }
+  return document.errorAt(
+    path,
+    `"${name}" should end in "${ending}". Write ${example("QuantizationModifier")}`,
+  );
+}
+
+function parseModifier(document: RecipeDocument, path: Path): QuantizingModifier {
+  const name = path.at(-1) ?? "";
+  if (name !== "QuantizationModifier" && name !== "GPTQModifier") throw unknownModifier(document, path, name);
+  if (document.valueAt(path) === null) {
+    throw document.errorAt(path, `${name} has no arguments: give it a scheme or config_groups`);
+  }
+  const parsed: ParsedModifier = document.parseAt(
+    path,
+    name === "GPTQModifier" ? gptqModifierSchema : quantizationModifierSchema,
+  );
+  checkPatterns(document, path, parsed);
+  const isGptq = name === "GPTQModifier";
+  const groups = resolveGroups(document, path, parsed).map((group) => withObservers(group, parsed));
+  return {
+    name,
+    groups: isGptq ? groups.map((group) => withActorder(document, path, group, parsed)) : groups,
+    ignore: parsed.ignore,
+    kv_cache_scheme: resolveCache(document, path, parsed),
+    gptq: isGptq
+      ? {
+          block_size: parsed.block_size ?? GPTQ_SETTINGS.block_size,
+          dampening_frac: parsed.dampening_frac ?? GPTQ_SETTINGS.dampening_frac,
+        }
+      : null,
+  };
+}
+
+function unknownModifier(document: RecipeDocument, path: Path, name: string): RecipeError {
+  const supported = SUPPORTED.join(" and ");
+  if (ELSEWHERE.includes(name)) {
+    return document.errorAt(path, `${name} is LLM Compressor's, but is not supported here; ${supported} are`);
+  }
+  const near = nearestWord(name, [...SUPPORTED, ...ELSEWHERE]);
+  return document.errorAt(
+    path,
+    `There is no modifier "${name}". ${near ? `Did you mean ${near}?` : `Supported are ${supported}.`}`,
+  );
+}
+
+/** Every pattern is tried once, so that a bad one is reported at its line and not in the middle of planning. */
+function checkPatterns(document: RecipeDocument, path: Path, parsed: ParsedModifier): void {
+  const places: [Path, readonly string[]][] = [
+    [[...path, "ignore"], parsed.ignore],
+    [[...path, "targets"], parsed.targets],
+    ...Object.entries(parsed.config_groups ?? {}).map(([name, { targets }]): [Path, readonly string[]] => [
+      [...path, "config_groups", name, "targets"],
+      targets,
+    ]),
+    ...(typeof parsed.scheme === "object" && parsed.scheme
+      ? Object.entries(parsed.scheme).map(([name, targets]): [Path, readonly string[]] => [
+          [...path, "scheme", name],
+          targets,
+        ])
+      : []),
+  ];
+  for (const [place, targets] of places) {
+    for (const target of targets) {
+      if (!target.startsWith("re:")) continue;
+      try {
+        compilePattern(target.slice(3));
+      } catch (error) {
+        throw document.errorAt(place, error instanceof Error ? error.message : String(error));
+      }
+    }
+  }
+}
+
+function resolveGroups(document: RecipeDocument, path: Path, parsed: ParsedModifier): ConfigGroup[] {
+  const { scheme, config_groups, targets } = parsed;
+  if (scheme && config_groups) {
+    throw document.errorAt([...path, "scheme"], "Give either scheme or config_groups, not both");
+  }
+  if (scheme) {
+    const presets = typeof scheme === "string" ? { [scheme]: targets } : scheme;
+    return Object.entries(presets).map(([name, of], index) => presetGroup(name, of, index));
+  }
+  const groups = Object.entries(config_groups ?? {});
+  if (groups.length > 0) {
+    return groups.map(([name, group]) => ({
+      name,
+      preset: null,
+      scheme: resolveScheme(document, [...path, "config_groups", name], group),
+      targets: group.targets,
+    }));
+  }
+  if (parsed.kv_cache_scheme) return [];
+  throw document.errorAt(
+    path,
+    `${path.at(-1)} says nothing to quantize to: give it a scheme or config_groups`,
+  );
+}
+
+function presetGroup(name: string, targets: readonly string[], index: number): ConfigGroup {
+  const found = findScheme(name);
+  if (!found) throw new Error(`Defect: the preset ${name} was checked`);
+  return { name: `group_${index}`, preset: found.name, scheme: found.scheme, targets };
+}
+
+function resolveScheme(document: RecipeDocument, path: Path, group: ParsedGroup): QuantizationScheme {
+  const resolve = (field: "weights" | "input_activations", check: (args: ParsedArgs) => Checked) => {
+    const parsed = group[field];
+    return parsed ? argsAt(document, [...path, field], check(parsed)) : null;
+  };
+  const scheme = {
+    weights: resolve("weights", checkWeights),
+    input_activations: resolve("input_activations", (args) => checkActivations(args, "inputs")),
+  };
+  const problem = group.format && formatProblem(scheme.weights, group.format);
+  if (problem) throw document.errorAt([...path, "format"], problem);
+  return group.format ? { ...scheme, format: group.format } : scheme;
+}
+
+function argsAt(document: RecipeDocument, path: Path, checked: Checked): QuantizationArgs {
+  if ("problem" in checked) throw document.errorAt(path, checked.problem);
+  return checked.args;
+}
+
+/** A format that the weights' codes cannot be stored in. */
+function formatProblem(
+  weights: QuantizationArgs | null,
+  format: NonNullable<ParsedGroup["format"]>,
+): string | null {
+  if (!weights) return `The format ${format} needs weights`;
+  const fitting =
+    weights.type === "int"
+      ? ["pack-quantized", "int-quantized", "naive-quantized"]
+      : weights.num_bits === 4
+        ? [weights.group_size === 32 ? "mxfp4-pack-quantized" : "nvfp4-pack-quantized"]
+        : weights.scale_dtype
+          ? ["mxfp8-quantized"]
+          : ["float-quantized", "naive-quantized"];
+  return fitting.includes(format)
+    ? null
+    : `These weights cannot have the format ${format}; ${fitting.join(" or ")} would do`;
+}
+
+/** Observers that the modifier names for all of its groups. The preset is then no longer itself. */
+function withObservers(group: ConfigGroup, parsed: ParsedModifier): ConfigGroup {
+  const weights = parsed.observer?.weights ?? parsed.weight_observer ?? null;
+  const inputs = parsed.observer?.input ?? parsed.input_observer ?? null;
+  if (!weights && !inputs) return group;
+  const { scheme } = group;
+  const watch = (args: QuantizationArgs | null, observer: QuantizationArgs["observer"]) =>
+    args && observer && args.dynamic !== true ? { ...args, observer } : args;
+  return {
+    ...group,
+    preset: null,
+    scheme: {
+      ...scheme,
+      weights: watch(scheme.weights, weights),
+      input_activations: watch(scheme.input_activations, inputs),
+    },
+  };
+}
+
+/** GPTQ's own actorder, unless the group has one: "static" if neither says anything (`resolve_actorder`). */
+function withActorder(
+  document: RecipeDocument,
+  path: Path,
+  group: ConfigGroup,
+  parsed: ParsedModifier,
+): ConfigGroup {
+  const { weights } = group.scheme;
+  if (!weights) return group;
+  const given: ActorderSetting | undefined = parsed.actorder;
+  const own = weights.actorder;
+  if (given !== undefined && own !== null && own !== given) {
+    throw document.errorAt(
+      [...path, "actorder"],
+      `The modifier's actorder ${given ?? "null"} and that of ${group.name}, ${own}, differ: give only one`,
+    );
+  }
+  const actorder = given === undefined ? (own ?? "static") : given;
+  return { ...group, scheme: { ...group.scheme, weights: { ...weights, actorder } } };
+}
+
+function resolveCache(document: RecipeDocument, path: Path, parsed: ParsedModifier): QuantizationArgs | null {
+  const { kv_cache_scheme } = parsed;
+  if (!kv_cache_scheme) return null;
+  return argsAt(document, [...path, "kv_cache_scheme"], checkActivations(kv_cache_scheme, "cache"));
+}

@@ -1,5 +1,6 @@
 // The page: starts the two workers, gives them a line to each other, and shows the interface over them.
 
+import "./disposal.ts";
 import { proxy, transfer, wrap } from "comlink";
 import { render } from "preact";
 // oxlint-disable import/default -- Vite makes the default export.
@@ -61,6 +62,7 @@ const services: Services = {
     inspect: (reference, token) => compressor.inspect(reference, token),
     plan: (options) => compressor.plan(options),
     start: (options, onProgress) => compressor.start(options, proxy(onProgress)),
+    moduleReports: (since) => compressor.moduleReports(since),
     pause: () => compressor.pause(),
     resume: () => compressor.resume(),
     cancel: () => compressor.cancel(),

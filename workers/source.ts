@@ -1,3 +1,4 @@
+import "../src/disposal.ts";
 import { createSource } from "../src/source/create-source.ts";
 import { exposeSource } from "../src/source/expose-source.ts";
 

@@ -68,6 +68,8 @@ export interface SourceApi {
   prefetch(ranges: readonly FileRange[]): void;
   /** Forgets stored chunks that lie wholly in ranges that are done with. */
   evict(ranges: readonly FileRange[]): Promise<void>;
+  /** Rows of a Hub data set, in order from the first, through the Hub's rows service. */
+  datasetRows(request: DatasetRequest): Promise<unknown[]>;
   /** Bytes of the ranges' chunks that are not stored yet: what a job has still to download. */
   missingBytes(ranges: readonly FileRange[]): Promise<number>;
   progress(): SourceProgress;
@@ -82,6 +84,15 @@ export interface SourceApi {
   connect(port: MessagePort): void;
 }
 
+export interface DatasetRequest {
+  /** "HuggingFaceH4/ultrachat_200k" */
+  readonly name: string;
+  /** Null takes the data set's default. */
+  readonly config: string | null;
+  readonly split: string;
+  readonly rows: number;
+}
+
 export interface StoredSource {
   readonly key: string;
   readonly label: string;
@@ -89,19 +100,62 @@ export interface StoredSource {
 }
 
 /** Recipe as the page's controls say it, or as LLM Compressor's YAML. */
-export type RecipeChoice =
+export type RecipeChoice = RecipeControls | { readonly kind: "yaml"; readonly text: string };
+
+export interface RecipeControls {
+  readonly kind: "controls";
+  /** Preset scheme, any case: "W4A16". */
+  readonly scheme: string;
+  /** Replaces the preset's group size; null keeps it. */
+  readonly group_size: number | null;
+  readonly ignore: readonly string[];
+  /** Null rounds to nearest. */
+  readonly gptq: GptqControls | null;
+  /** Range of weights: plain, or the one with the smallest error. */
+  readonly observer: "memoryless_minmax" | "memoryless_mse";
+}
+
+/** LLM Compressor's GPTQModifier, its names and defaults. */
+export interface GptqControls {
+  /** 0.01 */
+  readonly dampening_frac: number;
+  /** "static" */
+  readonly actorder: "static" | "group" | null;
+}
+
+/** Where calibration text comes from. */
+export type CalibrationSource =
+  /** Plain text, JSONL with "text" or "messages", or token ids as JSON. */
+  | { readonly kind: "file"; readonly file: File }
+  /** The model folder's own calibration.txt. */
+  | { readonly kind: "model" }
+  /** Rows of a Hub data set; `column` null looks for messages, input_ids and text. */
   | {
-      readonly kind: "controls";
-      /** Preset scheme, any case: "W4A16". */
-      readonly scheme: string;
-      /** Replaces the preset's group size; null keeps it. */
-      readonly group_size: number | null;
-      readonly ignore: readonly string[];
+      readonly kind: "dataset";
+      readonly name: string;
+      readonly config: string | null;
+      readonly split: string;
+      readonly column: string | null;
     }
-  | { readonly kind: "yaml"; readonly text: string };
+  /** What the job of this id used: its token ids lie in its folder. */
+  | { readonly kind: "stored"; readonly jobId: string };
+
+export interface CalibrationOptions {
+  readonly source: CalibrationSource;
+  readonly num_calibration_samples: number;
+  readonly max_seq_length: number;
+  readonly shuffle_calibration_samples: boolean;
+  readonly seed: number;
+  /** How hidden states wait between layers: BF16 halves the space and rounds what layers see to 8 bits. */
+  readonly hidden_states_dtype: "F32" | "BF16";
+  /** Later layers see what earlier ones became; false propagates the original weights. */
+  readonly propagate_error: boolean;
+}
 
 export interface JobOptions {
   readonly recipe: RecipeChoice;
+  /** Null for data-free recipes. */
+  readonly calibration: CalibrationOptions | null;
   readonly gpuBudgetBytes: number;
   /** Keeps the source's chunks in IndexedDB after their layer is finished. */
   readonly keepSource: boolean;
@@ -142,19 +196,45 @@ export interface FitReport {
   readonly copiedTensors: number;
   /** Seconds, from measured rates where there are some; corrected while running. */
   readonly estimatedSeconds: number | null;
+  /** For calibrated recipes: what the samples come to. */
+  readonly calibration: CalibrationSummary | null;
   readonly verdict: Verdict;
   /** The verdict in words, then what would make it fit, if anything. */
   readonly sentences: readonly string[];
 }
 
+export interface CalibrationSummary {
+  readonly samples: number;
+  readonly tokens: number;
+  /** Passes over the samples that the layer with the most needs, propagation included. */
+  readonly passes: number;
+  readonly weightsResident: boolean;
+  /** Where hidden states wait between layers: "gpu", "host" or "file". */
+  readonly hiddenStates: string;
+  readonly hiddenBytes: number;
+}
+
 export interface PresetSize {
   readonly scheme: string;
+  /** A few words: "4-bit weights". */
+  readonly title: string;
+  /** What it is for and what hardware runs it. */
+  readonly sentence: string;
+  /** True if activations have to be measured on a text. */
+  readonly needsCalibration: boolean;
   /** Null if the preset cannot be applied to this model. */
   readonly resultBytes: number | null;
   readonly problem: string | null;
 }
 
-export type Phase = "starting" | "onloading" | "quantizing" | "packaging" | "verifying";
+export type Phase =
+  | "starting"
+  | "embedding"
+  | "calibrating"
+  | "quantizing"
+  | "propagating"
+  | "packaging"
+  | "verifying";
 
 export interface Progress {
   readonly phase: Phase;
@@ -162,6 +242,10 @@ export interface Progress {
   readonly step: number;
   readonly steps: number;
   readonly stepName: string;
+  /** What of the step is at work: "batch 3 of 16", "model.layers.3.mlp.up_proj", or null. */
+  readonly detail: string | null;
+  /** Module reports so far; `moduleReports` gives them. */
+  readonly reportedModules: number;
   readonly bytesDone: number;
   readonly bytesTotal: number;
   readonly source: SourceProgress;
@@ -173,6 +257,21 @@ export interface Progress {
   readonly paused: boolean;
   /** What just happened, for people: "The GPU was lost; going on from model.layers.3." */
   readonly notice: string | null;
+}
+
+/** What GPTQ did to one Linear. */
+export interface ModuleReport {
+  readonly module: string;
+  /** ½ tr(ΔW H ΔWᵀ) of the chosen codes, H damped: what LLM Compressor prints as error. */
+  readonly loss: number;
+  /** The same for rounding to nearest with the same scales. */
+  readonly rtnLoss: number;
+  /** Damping that the factorisation needed, as a fraction of the Hessian's mean diagonal. */
+  readonly dampeningFrac: number;
+  readonly attempts: number;
+  /** Input columns that were zero for every token. */
+  readonly deadColumns: number;
+  readonly seconds: number;
 }
 
 export interface OutputFile {
@@ -192,6 +291,7 @@ export interface ResultSummary {
   /** Seconds by phase; "total" is the whole job. */
   readonly seconds: Readonly<Record<string, number>>;
   readonly recipeYaml: string;
+  readonly modules: readonly ModuleReport[];
   readonly notes: readonly string[];
 }
 
@@ -220,6 +320,8 @@ export interface CompressorApi {
   plan(options: JobOptions): Promise<FitReport>;
   /** Runs, or goes on with, the job for the inspected model; resolves when the result lies in OPFS. */
   start(options: JobOptions, onProgress: (progress: Progress) => void): Promise<ResultSummary>;
+  /** Reports of the running job's modules from index `since` on. */
+  moduleReports(since: number): ModuleReport[];
   pause(): void;
   resume(): void;
   /** Ends the running job with an AbortError; finished layers stay for a later start. */

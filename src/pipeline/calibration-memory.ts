@@ -11,10 +11,11 @@ import { QUEUE_BYTES } from "../gpu/paced-queue.ts";
 import { type RingSize, ringBytes } from "../gpu/staging.ts";
 import { choleskyScratchBytes } from "../gpu/triangular/cholesky.ts";
 import type { LayerDescription, Linear } from "../model/decoder-description.ts";
+import type { QuantizeTask } from "../plan/plan-steps.ts";
 import type { Capture } from "../model/layer-linears.ts";
 import { onloadedBytes, type Residency, vectorBytes } from "../onload/layer-weights.ts";
 import { gptqTileRows } from "../quantize/gptq/quantize-module.ts";
-import { type GptqTask, gptqTileBytes } from "../quantize/gptq/quantize-tile.ts";
+import { gptqTileBytes } from "../quantize/gptq/quantize-tile.ts";
 
 /** A decoder layer as the planner sees it. */
 export interface CalibratedLayer {
@@ -23,7 +24,8 @@ export interface CalibratedLayer {
   readonly linears: readonly Linear[];
   /** Names and elements of norms and biases. */
   readonly vectors: readonly { readonly name: string; readonly elements: number }[];
-  readonly tasks: readonly GptqTask[];
+  /** Linears that GPTQ quantizes. */
+  readonly tasks: readonly QuantizeTask[];
   readonly dtypeOf: (tensor: string) => FloatDtype;
 }
 
@@ -50,6 +52,8 @@ export interface GpuLimits {
   readonly maxBufferBytes: number;
 }
 
+/** What stands for a second panel while a Hessian is reordered. */
+const PERMUTATION_BYTES = 16;
 /** Tiles that take more GPU memory than this are no faster. */
 const MAX_GPTQ_TILE_BYTES = 512 * 1024 ** 2;
 
@@ -91,26 +95,33 @@ export function weightsBytes(layer: CalibratedLayer, residency: Residency, limit
   return linears + vectorBytes(layer.vectors.map(({ elements }) => elements));
 }
 
-/** Scratch that factoring a Hessian of order n takes beside it. */
-export function factorBytes(n: number): number {
-  return bufferBytes(64 * 64 * 4) + choleskyScratchBytes(n) + bufferBytes(n * 4) + 32;
+/** Scratch that factoring a Hessian of order n takes beside it, and that stays while its modules are quantized. */
+function factorBytes(n: number): number {
+  return choleskyScratchBytes(n) + bufferBytes(n * 4) + PERMUTATION_BYTES;
 }
 
-/**
- * Bytes of the quantizing phase of a pass, and the rows of each module's tiles; null if not even the smallest tiles fit
- * in `freeBytes`.
- */
-export function quantizeBytes(
+export interface QuantizePhase {
+  readonly bytes: number;
+  /** Rows of each module's tiles. */
+  readonly tileRows: ReadonlyMap<string, number>;
+  /** True if a copy of each Hessian, for a retry with more damping, fits on the GPU. */
+  readonly backupOnGpu: boolean;
+}
+
+/** The quantizing phase of a pass; null if not even the smallest tiles fit in `freeBytes`. */
+export function quantizePhase(
   layer: CalibratedLayer,
   pass: readonly Capture[],
   freeBytes: number,
   limits: GpuLimits,
-): { bytes: number; tileRows: Map<string, number> } | null {
+): QuantizePhase | null {
   const hessians = hessianBytes(pass, limits.maxBufferBytes);
   const tileRows = new Map<string, number>();
   let bytes = hessians;
+  let backup = hessians;
   for (const capture of pass) {
     const fixed = hessians + factorBytes(capture.columns);
+    backup = Math.max(backup, fixed + hessianBytes([capture], limits.maxBufferBytes));
     for (const task of layer.tasks.filter(({ module }) => capture.modules.includes(module))) {
       const room = Math.min(freeBytes - fixed, MAX_GPTQ_TILE_BYTES);
       const rows = gptqTileRows(task, room, limits.maxBufferBytes);
@@ -120,5 +131,6 @@ export function quantizeBytes(
       bytes = Math.max(bytes, needed);
     }
   }
-  return { bytes, tileRows };
+  const backupOnGpu = backup <= freeBytes;
+  return { bytes: backupOnGpu ? Math.max(bytes, backup) : bytes, tileRows, backupOnGpu };
 }

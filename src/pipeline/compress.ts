@@ -1,41 +1,50 @@
 // READ FIRST. The whole path on one page: a planned model goes through the GPU a layer at a time and becomes a folder.
 //
-//   source ranges -> onload -> quantize -> offload (OPFS, journal) -> next layer … -> package
+//   source ranges -> onload -> (calibrate) -> quantize -> (propagate) -> offload (OPFS, journal) -> next layer … -> package
 //
 // A step that the journal knows is not done again, so the loop is also the resume. If the GPU is lost, a new device
 // goes on from the last finished layer.
 
 import { DeviceLostError } from "../errors.ts";
-import { openGpu } from "../gpu/gpu.ts";
-import { Journal } from "../offload/journal.ts";
+import type { Gpu } from "../gpu/gpu.ts";
 import { openJobFolder, openOutputFolder } from "../offload/job-folder.ts";
+import { Journal } from "../offload/journal.ts";
 import { OutputStore } from "../offload/output-store.ts";
 import type { PlanStep } from "../plan/plan-steps.ts";
 import type { JobOptions, ResultSummary } from "./api.ts";
-import { copyTensors, writeShape } from "./copy-tensors.ts";
 import type { JobControl } from "./job-control.ts";
-import { beginJournal, finishedResult, isFinished, recordResult, recordStep } from "./job-journal.ts";
+import { beginJournal, finishedResult, isFinished, recordedModules, recordResult } from "./job-journal.ts";
 import type { OpenModel } from "./open-model.ts";
 import { packageModel } from "./package-model.ts";
-import type { JobPlan } from "./plan-job.ts";
+import type { CompressionPlan } from "./plan-compression.ts";
 import type { ProgressLog } from "./progress.ts";
 import type { RemoteSource } from "./remote-source.ts";
-import { createStepTraffic } from "./step-traffic.ts";
-import { TilePipeline } from "./tile-pipeline.ts";
+import { runDataFree } from "./run-data-free.ts";
+import { writeSequences } from "./stored-sequences.ts";
+import { runSequential } from "./run-sequential.ts";
 
 export interface Job {
   readonly model: OpenModel;
-  readonly plan: JobPlan;
+  readonly plan: CompressionPlan;
   readonly options: JobOptions;
   readonly source: RemoteSource;
   readonly control: JobControl;
   readonly progress: ProgressLog;
 }
 
+/** Where a job's results go. */
+export interface JobOutput {
+  readonly folder: FileSystemDirectoryHandle;
+  readonly store: OutputStore;
+  readonly journal: Journal;
+  readonly figures: GpuFigures;
+}
+
 /** What the GPU did, over all devices that a job went through. */
 export interface GpuFigures {
   peakGpuBytes: number;
   worstSubmitMs: number;
+  add(gpu: Gpu): void;
 }
 
 /** Attempts that a lost GPU gets without finishing a step in between; then the user is asked. */
@@ -47,12 +56,22 @@ export async function compress(job: Job): Promise<ResultSummary> {
   using journal = await Journal.open(folder);
   const finished = finishedResult(journal);
   if (finished) return finished;
+  if (job.plan.calibration && journal.records.length === 0)
+    await writeSequences(folder, job.plan.calibration.set);
   beginJournal(journal, job);
+  skipFinished(job, journal);
   const output = await openOutputFolder(folder);
-  const figures: GpuFigures = { peakGpuBytes: 0, worstSubmitMs: 0 };
+  const figures = createFigures();
   {
     using store = await OutputStore.open(output, job.plan.output.shards);
-    await runStepsSurvivingLoss(job, store, journal, figures);
+    for (const { calibrated, steps } of runsOf(job.plan)) {
+      const run = calibrated ? runSequential : runDataFree;
+      await survivingLoss(
+        job,
+        journal,
+        async () => await run(job, steps, { folder, store, journal, figures }),
+      );
+    }
   }
   job.progress.tell({ phase: "packaging" });
   const result = await packageModel(job, output, figures);
@@ -60,80 +79,52 @@ export async function compress(job: Job): Promise<ResultSummary> {
   return result;
 }
 
-async function runStepsSurvivingLoss(
-  job: Job,
-  store: OutputStore,
-  journal: Journal,
-  figures: GpuFigures,
-): Promise<void> {
+/** Counts what earlier runs finished. */
+function skipFinished({ plan, progress }: Job, journal: Journal): void {
+  for (const step of plan.steps.filter((candidate) => isFinished(journal, candidate))) {
+    const ranges = plan.ranges[step.index] ?? [];
+    progress.skipped(ranges.reduce((sum, { start, end }) => sum + end - start, 0));
+  }
+  progress.addReports(recordedModules(journal));
+}
+
+/** Neighbouring steps of one kind: decoder layers that are calibrated, and everything else. */
+function runsOf(plan: CompressionPlan): { calibrated: boolean; steps: PlanStep[] }[] {
+  const runs: { calibrated: boolean; steps: PlanStep[] }[] = [];
+  for (const step of plan.steps) {
+    const calibrated = plan.calibration?.layerOf.has(step.index) ?? false;
+    const last = runs.at(-1);
+    if (last && last.calibrated === calibrated) last.steps.push(step);
+    else runs.push({ calibrated, steps: [step] });
+  }
+  return runs;
+}
+
+/** Tries again with a new device when the GPU was lost, as long as steps get finished in between. */
+async function survivingLoss(job: Job, journal: Journal, run: () => Promise<void>): Promise<void> {
   let fruitless = 0;
   for (;;) {
     const before = journal.records.length;
     try {
-      await runSteps(job, store, journal, figures);
+      await run();
       return;
     } catch (error) {
       fruitless = journal.records.length > before ? 0 : fruitless + 1;
       if (!(error instanceof DeviceLostError) || fruitless >= MAX_FRUITLESS_ATTEMPTS) throw error;
       const next = job.plan.steps.find((step) => !isFinished(journal, step));
-      job.progress.tell({
-        notice: `${error.message} Going on from ${next?.name ?? "the end"} with a new device.`,
-      });
+      const from = next?.name ?? "the end";
+      job.progress.tell({ notice: `${error.message} Going on from ${from} with a new device.` });
     }
   }
 }
 
-async function runSteps(job: Job, store: OutputStore, journal: Journal, figures: GpuFigures): Promise<void> {
-  using gpu = await openGpu(job.options.gpuBudgetBytes);
-  using tiles = await TilePipeline.create(gpu, job.plan.tiling);
-  const traffic = createStepTraffic(job, store, journal);
-  job.progress.watch(gpu.memory);
-  job.progress.tell({ phase: "quantizing" });
-  const begun: Promise<void>[] = [];
-  let finishing = Promise.resolve();
-  try {
-    for (const step of job.plan.steps) {
-      if (isFinished(journal, step)) {
-        traffic.skip(step);
-        continue;
-      }
-      await job.control.checkpoint();
-      job.progress.tell({ step: step.index + 1, stepName: step.name });
-      await traffic.begin(step);
-      const written = runStep(step, tiles, traffic);
-      begun.push(written.catch(() => undefined));
-      await finishing; // of the step before: at most two are under way, one computing while the other drains
-      finishing = finishStep(step, written, { store, journal, traffic });
-      begun.push(finishing.catch(() => undefined));
-    }
-    await finishing;
-  } finally {
-    tiles.clear();
-    traffic.abort();
-    await Promise.all(begun);
-    figures.peakGpuBytes = Math.max(figures.peakGpuBytes, gpu.memory.peakBytes);
-    figures.worstSubmitMs = Math.max(figures.worstSubmitMs, gpu.queue.worstSubmitMs);
-  }
-}
-
-type StepTraffic = ReturnType<typeof createStepTraffic>;
-
-/** Onloads, quantizes and offloads one step; resolves when all of its bytes are written. */
-async function runStep(step: PlanStep, tiles: TilePipeline, traffic: StepTraffic): Promise<void> {
-  const quantized = step.quantize.map(async (task) => {
-    writeShape(task, traffic);
-    await tiles.run(task, traffic);
-  });
-  await Promise.all([...quantized, copyTensors(step.copy, traffic)]);
-}
-
-async function finishStep(
-  step: PlanStep,
-  written: Promise<void>,
-  to: { store: OutputStore; journal: Journal; traffic: StepTraffic },
-): Promise<void> {
-  await written;
-  to.store.flush();
-  recordStep(to.journal, step);
-  await to.traffic.end(step);
+function createFigures(): GpuFigures {
+  return {
+    peakGpuBytes: 0,
+    worstSubmitMs: 0,
+    add({ memory, queue }) {
+      this.peakGpuBytes = Math.max(this.peakGpuBytes, memory.peakBytes);
+      this.worstSubmitMs = Math.max(this.worstSubmitMs, queue.worstSubmitMs);
+    },
+  };
 }

@@ -1,5 +1,6 @@
 // The GPU thread's side of the contract: one inspected model, one running job.
 
+import type { CalibrationSet } from "../calibrate/select-sequences.ts";
 import { BusyError, invariant } from "../errors.ts";
 import { requestAdapter, summarizeAdapter } from "../gpu/gpu.ts";
 import { deleteJobFolder, folderBytes, listJobFolders, openJobFolder } from "../offload/job-folder.ts";
@@ -10,7 +11,7 @@ import { checkFit } from "./fit.ts";
 import { createJobControl, type JobControl } from "./job-control.ts";
 import { finishedResult, storedJob } from "./job-journal.ts";
 import { type OpenModel, openModel } from "./open-model.ts";
-import { planJob } from "./plan-job.ts";
+import { type CompressionPlan, planCompression } from "./plan-compression.ts";
 import { type ProgressLog, startProgress } from "./progress.ts";
 import { connectSource, type RemoteSource } from "./remote-source.ts";
 
@@ -28,6 +29,11 @@ export function createCompressor(): CompressorApi {
     invariant(model, "no model was inspected");
     return model;
   };
+  const sets = new Map<string, Promise<CalibrationSet>>();
+  const planned = async (options: JobOptions) => {
+    const services = { source: connected(), adapter: summarizeAdapter(await requestAdapter()), sets };
+    return await planCompression(inspected(), options, services);
+  };
   const runner = createRunner(connected);
   return {
     connect(port) {
@@ -40,10 +46,13 @@ export function createCompressor(): CompressorApi {
     },
     async plan(options) {
       const opened = inspected();
-      return await checkFit(opened, await planJob(opened, options), options, connected());
+      return await checkFit(opened, await planned(options), options, connected());
     },
     start: async (options, onProgress) =>
-      await withJobLock(async () => await runner.run(inspected(), options, onProgress)),
+      await withJobLock(
+        async () => await runner.run(inspected(), await planned(options), options, onProgress),
+      ),
+    moduleReports: (since) => runner.reports().slice(since),
     pause: () => runner.pause(),
     resume: () => runner.resume(),
     cancel: () => runner.cancel(),
@@ -61,9 +70,13 @@ interface RunningJob {
 function createRunner(connected: () => RemoteSource) {
   let running: RunningJob | null = null;
   return {
-    async run(model: OpenModel, options: JobOptions, onProgress: (progress: Progress) => void) {
+    async run(
+      model: OpenModel,
+      plan: CompressionPlan,
+      options: JobOptions,
+      onProgress: (progress: Progress) => void,
+    ) {
       const source = connected();
-      const plan = await planJob(model, options);
       const totals = {
         steps: plan.steps.length,
         bytes: plan.sourceBytes,
@@ -80,6 +93,7 @@ function createRunner(connected: () => RemoteSource) {
         await source.prefetch([]);
       }
     },
+    reports: () => running?.progress.reports ?? [],
     pause() {
       running?.control.pause();
       running?.progress.tell({ paused: true });

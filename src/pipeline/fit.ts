@@ -2,15 +2,24 @@
 
 import { LayerpressError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
-import { PRESETS } from "../formats/presets.ts";
-import { DEFAULT_IGNORE } from "../formats/recipe.ts";
+import { PRESET_NAMES, type PresetName, PRESETS } from "../formats/presets.ts";
+import { isStaticActivation } from "../formats/quantization-args.ts";
+import { tensorBytes } from "../formats/safetensors.ts";
 import { freeStorageBytes } from "../offload/free-space.ts";
-import { recipeFromControls } from "../plan/choose-recipe.ts";
-import { planOutput } from "../plan/plan-output.ts";
+import { defaultControls, recipeFromControls } from "../plan/choose-recipe.ts";
+import { outputSpecs } from "../plan/plan-output.ts";
 import { planSteps } from "../plan/plan-steps.ts";
-import type { FitReport, JobOptions, PresetSize, SourceProgress, Verdict } from "./api.ts";
+import type {
+  CalibrationSummary,
+  FitReport,
+  JobOptions,
+  PresetSize,
+  SourceProgress,
+  Verdict,
+} from "./api.ts";
+import type { CalibrationJob } from "./calibration-job.ts";
 import type { OpenModel } from "./open-model.ts";
-import type { JobPlan } from "./plan-job.ts";
+import type { CompressionPlan } from "./plan-compression.ts";
 import type { RemoteSource } from "./remote-source.ts";
 
 /** Bytes per second that are assumed before anything was measured: a common home connection. */
@@ -23,7 +32,7 @@ const COMFORTABLE_SPARE = 0.1;
 /** Compares a plan with what the machine has. */
 export async function checkFit(
   model: OpenModel,
-  plan: JobPlan,
+  plan: CompressionPlan,
   options: JobOptions,
   source: RemoteSource,
 ): Promise<FitReport> {
@@ -40,7 +49,7 @@ export async function checkFit(
     downloadBytes,
     ...needed,
     freeBytes,
-    peakGpuBytes: plan.tiling.peakBytes,
+    peakGpuBytes: plan.peakGpuBytes,
     gpuBudgetBytes: options.gpuBudgetBytes,
     resultBytes,
     bitsPerWeight: plan.bitsPerWeight,
@@ -49,18 +58,30 @@ export async function checkFit(
     copiedTensors: plan.steps.reduce((sum, step) => sum + step.copy.length, 0),
     estimatedSeconds: estimateSeconds(plan, downloadBytes, measured),
     verdict,
+    calibration: plan.calibration && summarizeCalibration(plan.calibration),
     sentences,
   };
 }
 
 /** Chunks of finished steps are evicted: the three largest neighbouring steps lie in IndexedDB at once. */
-function windowBytes(plan: JobPlan): number {
+function windowBytes(plan: CompressionPlan): number {
   const sizes = plan.ranges.map((ranges) => ranges.reduce((sum, { start, end }) => sum + end - start, 0));
   const windows = sizes.map((size, index) => size + (sizes[index + 1] ?? 0) + (sizes[index + 2] ?? 0));
   return Math.max(...windows);
 }
 
-function estimateSeconds(plan: JobPlan, downloadBytes: number, measured: SourceProgress): number {
+function summarizeCalibration({ set, plan }: CalibrationJob): CalibrationSummary {
+  return {
+    samples: set.sequences.length,
+    tokens: set.tokens,
+    passes: 1 + Math.max(...plan.layers.map(({ passes }) => passes.length)),
+    weightsResident: plan.shape.residency.kind === "resident",
+    hiddenStates: plan.hidden.place,
+    hiddenBytes: plan.hiddenBytes,
+  };
+}
+
+function estimateSeconds(plan: CompressionPlan, downloadBytes: number, measured: SourceProgress): number {
   const networkRate = measured.bytesPerSecond || ASSUMED_NETWORK_RATE;
   return Math.max(downloadBytes / networkRate, plan.sourceBytes / ASSUMED_STORAGE_RATE);
 }
@@ -68,11 +89,11 @@ function estimateSeconds(plan: JobPlan, downloadBytes: number, measured: SourceP
 function judge(
   needed: { indexedDbBytes: number; opfsBytes: number },
   freeBytes: number | null,
-  plan: JobPlan,
+  plan: CompressionPlan,
   options: JobOptions,
 ): { verdict: Verdict; sentences: string[] } {
   const total = needed.indexedDbBytes + needed.opfsBytes;
-  const gpu = `The GPU holds at most ${formatBytes(plan.tiling.peakBytes)} of its budget of ${formatBytes(options.gpuBudgetBytes)} at a time.`;
+  const gpu = `The GPU holds at most ${formatBytes(plan.peakGpuBytes)} of its budget of ${formatBytes(options.gpuBudgetBytes)} at a time.`;
   if (freeBytes === null) {
     return {
       verdict: "tight",
@@ -100,15 +121,33 @@ function judge(
   return { verdict: "fits", sentences: ["It fits.", gpu] };
 }
 
-/** What each preset would make of this model; a preset that cannot be applied says why. */
-function presetSizes(model: OpenModel): PresetSize[] {
-  return Object.keys(PRESETS).map((scheme) => {
-    try {
-      const output = planOutput(planSteps(model.tensors, recipeFromControls(scheme, null, DEFAULT_IGNORE)));
-      return { scheme, resultBytes: output.totalBytes, problem: null };
-    } catch (error) {
-      if (!(error instanceof LayerpressError)) throw error;
-      return { scheme, resultBytes: null, problem: error.message };
-    }
-  });
+const presetSizesOf = new WeakMap<OpenModel, readonly PresetSize[]>();
+
+/** What each preset would make of this model; a preset that cannot be applied says why. Found once a model. */
+function presetSizes(model: OpenModel): readonly PresetSize[] {
+  const known = presetSizesOf.get(model);
+  if (known) return known;
+  const sizes = PRESET_NAMES.map((scheme) => ({
+    scheme,
+    ...describePreset(scheme),
+    ...presetBytes(model, scheme),
+  }));
+  presetSizesOf.set(model, sizes);
+  return sizes;
+}
+
+function describePreset(name: PresetName): Pick<PresetSize, "title" | "sentence" | "needsCalibration"> {
+  const { title, sentence, scheme } = PRESETS[name];
+  return { title, sentence, needsCalibration: isStaticActivation(scheme.input_activations) };
+}
+
+function presetBytes(model: OpenModel, scheme: PresetName): Pick<PresetSize, "resultBytes" | "problem"> {
+  try {
+    const plan = planSteps(model.tensors, recipeFromControls(defaultControls(scheme)));
+    const resultBytes = outputSpecs(plan).reduce((sum, spec) => sum + tensorBytes(spec), 0);
+    return { resultBytes, problem: null };
+  } catch (error) {
+    if (!(error instanceof LayerpressError)) throw error;
+    return { resultBytes: null, problem: error.message };
+  }
 }

@@ -2,7 +2,7 @@
 
 import type { Journal, JournalRecord } from "../offload/journal.ts";
 import type { PlanStep } from "../plan/plan-steps.ts";
-import type { JobOptions, ResultSummary, StoredJob } from "./api.ts";
+import type { JobOptions, ModuleReport, ResultSummary, StoredJob } from "./api.ts";
 import type { Job } from "./compress.ts";
 
 interface JobRecord extends JournalRecord {
@@ -24,13 +24,44 @@ export function beginJournal(journal: Journal, job: Job): void {
     scheme: plan.schemes.join(" + "),
     steps: plan.steps.length,
     address: model.reference.kind === "address" ? model.reference.address : null,
-    options,
+    options: storable(options, plan.jobId),
   };
   journal.append(record);
 }
 
-export function recordStep(journal: Journal, step: PlanStep): void {
-  journal.append({ type: "step", index: step.index, name: step.name });
+/** A file cannot be written down; its token ids lie in the job's folder. */
+function storable(options: JobOptions, jobId: string): JobOptions {
+  if (!options.calibration) return options;
+  return { ...options, calibration: { ...options.calibration, source: { kind: "stored", jobId } } };
+}
+
+/** What is remembered of a finished step beside its being finished. */
+export interface StepRecord {
+  readonly modules?: readonly ModuleReport[];
+  readonly seconds?: number;
+}
+
+export function recordStep(journal: Journal, step: PlanStep, record: StepRecord): void {
+  journal.append({ type: "step", index: step.index, name: step.name, ...record });
+}
+
+/** The first hidden states lie in their file. */
+export function recordEmbedding(journal: Journal): void {
+  journal.append({ type: "embedded" });
+}
+
+/** Finished decoder layers, which is the generation of the hidden states on disk; null if there are none yet. */
+export function finishedGenerations(journal: Journal, layerOf: ReadonlyMap<number, number>): number | null {
+  if (!journal.records.some(({ type }) => type === "embedded")) return null;
+  return journal.records.filter((record) => record.type === "step" && layerOf.has(Number(record["index"])))
+    .length;
+}
+
+/** Reports of all modules that earlier runs and this one quantized with calibration. */
+export function recordedModules(journal: Journal): ModuleReport[] {
+  return journal.records.flatMap((record) =>
+    record.type === "step" ? ((record as StepRecord).modules ?? []) : [],
+  );
 }
 
 export function isFinished(journal: Journal, step: PlanStep): boolean {

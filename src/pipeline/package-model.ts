@@ -1,5 +1,6 @@
 // Finished shards to a model folder: index, config.json, tokenizer and other small files, recipe, model card.
 
+import { kvCacheScheme } from "../formats/recipe.ts";
 import { writeOutputFile } from "../offload/output-store.ts";
 import { modelCard } from "../package/model-card.ts";
 import { quantizationConfig, resultConfig } from "../package/quantization-config.ts";
@@ -21,7 +22,12 @@ export async function packageModel(
     written.push({ path, bytes: bytes.byteLength });
   };
   if (plan.output.shards.length > 1) await put("model.safetensors.index.json", indexJson(job));
-  await put("config.json", resultConfig(model.config.raw, quantizationConfig(plan.recipe, plan.ignored)));
+  const quantization = quantizationConfig({
+    groups: plan.groups,
+    kv_cache_scheme: kvCacheScheme(plan.recipe),
+    ignored: plan.ignored,
+  });
+  await put("config.json", resultConfig(model.config.raw, quantization));
   for (const { path, bytes } of model.source.files) {
     if (isCarried(path, bytes)) await put(path, await source.readFile(path, MAX_SMALL_FILE_BYTES));
   }
@@ -35,10 +41,12 @@ export async function packageModel(
     sourceBytes: plan.sourceBytes,
     resultBytes,
     bitsPerWeight: plan.bitsPerWeight,
-    ...figures,
+    peakGpuBytes: figures.peakGpuBytes,
+    worstSubmitMs: figures.worstSubmitMs,
     seconds: job.progress.seconds(),
     recipeYaml: plan.recipeYaml,
-    notes: [],
+    modules: job.progress.reports,
+    notes: plan.calibration?.set.notes ?? [],
   };
 }
 

@@ -15,7 +15,7 @@ import {
   type CalibrationShape,
   type GpuLimits,
   jobBytes,
-  quantizeBytes,
+  quantizePhase,
   weightsBytes,
 } from "./calibration-memory.ts";
 
@@ -36,6 +36,8 @@ export interface LayerPasses {
   /** Captures whose Hessians are collected together; a pass runs all samples through the layer. */
   readonly passes: readonly (readonly Capture[])[];
   readonly tileRows: ReadonlyMap<string, number>;
+  /** True if Hessians are kept on the GPU for a retry with more damping, else in host memory. */
+  readonly backupOnGpu: boolean;
 }
 
 export interface CalibrationPlan {
@@ -164,21 +166,23 @@ function fitLayer(
     const fits =
       passes.length > 0 &&
       weights + hessianBytes(grown, free.maxBufferBytes) <= free.budgetBytes &&
-      quantizeBytes(layer, grown, free.budgetBytes, free) !== null;
+      quantizePhase(layer, grown, free.budgetBytes, free) !== null;
     if (fits) passes[passes.length - 1] = grown;
     else passes.push([capture]);
   }
   const tileRows = new Map<string, number>();
   let peak = weights;
+  let backupOnGpu = true;
   for (const pass of passes) {
     const forward = weights + hessianBytes(pass, free.maxBufferBytes);
-    const quantize = quantizeBytes(layer, pass, free.budgetBytes, free);
+    const quantize = quantizePhase(layer, pass, free.budgetBytes, free);
     if (!quantize || forward > free.budgetBytes) return null;
     peak = Math.max(peak, forward, quantize.bytes);
     for (const [module, rows] of quantize.tileRows) tileRows.set(module, rows);
+    backupOnGpu &&= quantize.backupOnGpu;
   }
   const seconds = layerSeconds(layer, lengths, batches, shape, passes.length);
-  return { passes: { passes, tileRows }, peak, seconds };
+  return { passes: { passes, tileRows, backupOnGpu }, peak, seconds };
 }
 
 function layerSeconds(
@@ -218,7 +222,7 @@ function layerKey({ captures, linears, tasks }: CalibratedLayer): string {
 }
 
 /** The same passes for another layer: captures and tasks come in the same order. */
-function renamed({ passes, tileRows }: LayerPasses, layer: CalibratedLayer): LayerPasses {
+function renamed({ passes, tileRows, backupOnGpu }: LayerPasses, layer: CalibratedLayer): LayerPasses {
   let next = 0;
   const own = passes.map((pass) =>
     pass.map(() => layer.captures[next++]).filter((capture) => capture !== undefined),
@@ -227,5 +231,6 @@ function renamed({ passes, tileRows }: LayerPasses, layer: CalibratedLayer): Lay
   const modules = own
     .flat()
     .flatMap((capture) => layer.tasks.filter(({ module }) => capture.modules.includes(module)));
-  return { passes: own, tileRows: new Map(modules.map(({ module }, index) => [module, rows[index] ?? 0])) };
+  const ownRows = new Map(modules.map(({ module }, index) => [module, rows[index] ?? 0]));
+  return { passes: own, tileRows: ownRows, backupOnGpu };
 }

@@ -1,10 +1,10 @@
 // An inspected model and the user's options to everything that a job does and needs, before it begins.
 
-import { RecipeError } from "../errors.ts";
-import type { Recipe } from "../formats/recipe.ts";
+import { type ConfigGroup, groupsOf, type Recipe } from "../formats/recipe.ts";
 import { tensorBytes } from "../formats/safetensors.ts";
 import { recipeYaml } from "../package/recipe-yaml.ts";
 import { recipeFromControls } from "../plan/choose-recipe.ts";
+import { parseRecipe } from "../plan/parse-recipe.ts";
 import { type OutputPlan, planOutput } from "../plan/plan-output.ts";
 import { type PlanStep, planSteps } from "../plan/plan-steps.ts";
 import { elements } from "../plan/summarize-model.ts";
@@ -16,6 +16,8 @@ export interface JobPlan {
   /** Digest of source and recipe: the same job is found again after a reload, whatever the GPU budget. */
   readonly jobId: string;
   readonly recipe: Recipe;
+  /** The recipe's groups that quantize something. */
+  readonly groups: readonly ConfigGroup[];
   readonly recipeYaml: string;
   /** "W4A16", or "custom". */
   readonly schemes: readonly string[];
@@ -38,14 +40,17 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
   const recipe = readRecipe(options.recipe);
   const { steps, ignored } = planSteps(model.tensors, recipe);
   const tasks = steps.flatMap((step) => step.quantize);
+  const used = new Set(tasks.map((task) => task.group));
+  const groups = groupsOf(recipe).filter((group) => used.has(group));
   const output = planOutput({ steps, ignored });
   const stored = tasks.flatMap((task) => task.outputs).reduce((sum, spec) => sum + tensorBytes(spec), 0);
   const weights = tasks.reduce((sum, task) => sum + elements(task.tensor), 0);
   return {
     jobId: await digest([model.source.key, recipe, output.shards.map((shard) => shard.fileBytes)]),
     recipe,
+    groups,
     recipeYaml: recipeYaml(recipe),
-    schemes: recipe.groups.map((group) => group.preset ?? "custom"),
+    schemes: groups.map((group) => group.preset ?? "custom"),
     steps,
     ignored: listIgnored(model, ignored, recipe),
     output,
@@ -58,8 +63,7 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
 }
 
 function readRecipe(choice: RecipeChoice): Recipe {
-  if (choice.kind === "controls") return recipeFromControls(choice.scheme, choice.group_size, choice.ignore);
-  throw new RecipeError("Recipes as YAML are not read yet: choose a preset.");
+  return choice.kind === "controls" ? recipeFromControls(choice) : parseRecipe(choice.text);
 }
 
 /**
@@ -69,7 +73,7 @@ function readRecipe(choice: RecipeChoice): Recipe {
 function listIgnored(model: OpenModel, ignored: readonly string[], recipe: Recipe): string[] {
   const names = new Set(ignored);
   const hasHead = model.tensors.some(({ name }) => name === "lm_head.weight");
-  if (!hasHead && recipe.groups.some(({ targets }) => targets.includes("Linear"))) names.add("lm_head");
+  if (!hasHead && groupsOf(recipe).some(({ targets }) => targets.includes("Linear"))) names.add("lm_head");
   return [...names].toSorted();
 }
 
@@ -93,7 +97,8 @@ export function mergeRanges(ranges: readonly FileRange[]): FileRange[] {
   return merged;
 }
 
-async function digest(value: unknown): Promise<string> {
+/** A short name for a value: the first 16 hex digits of its SHA-256. */
+export async function digest(value: unknown): Promise<string> {
   const bytes = new TextEncoder().encode(JSON.stringify(value));
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return Array.from(hash.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join("");

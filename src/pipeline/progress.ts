@@ -1,7 +1,7 @@
 // What a running job tells the page, a few times a second.
 
 import type { GpuMemory } from "../gpu/memory.ts";
-import type { Phase, Progress, SourceProgress } from "./api.ts";
+import type { ModuleReport, Phase, Progress, SourceProgress } from "./api.ts";
 
 /** Milliseconds between two reports: quick enough to look alive, slow enough to cost nothing. */
 const REPORT_MS = 200;
@@ -9,15 +9,19 @@ const REPORT_MS = 200;
 const RATE_HALF_LIFE_SECONDS = 30;
 
 /** What the conductor says of itself; everything else in a report is measured. */
-type Told = Pick<Progress, "phase" | "step" | "stepName" | "paused" | "notice">;
+type Told = Pick<Progress, "phase" | "step" | "stepName" | "detail" | "paused" | "notice">;
 
 export interface ProgressLog {
   tell(change: Partial<Told>): void;
   /** Source bytes that are done with, since the last call. */
   finished(bytes: number): void;
+  /** Source bytes that an earlier run finished: they say nothing of this run's rate. */
+  skipped(bytes: number): void;
   watch(memory: GpuMemory): void;
   /** Seconds spent in each phase so far. */
   seconds(): Record<string, number>;
+  addReports(reports: readonly ModuleReport[]): void;
+  readonly reports: readonly ModuleReport[];
   stop(): void;
 }
 
@@ -35,14 +39,16 @@ export function startProgress(
 ): ProgressLog {
   const clock = createPhaseClock();
   const rate = createRate();
-  let told: Told = { phase: "starting", step: 0, stepName: "", paused: false, notice: null };
+  let told: Told = { phase: "starting", step: 0, stepName: "", detail: null, paused: false, notice: null };
   let bytesDone = 0;
   let memory: GpuMemory | null = null;
+  const reports: ModuleReport[] = [];
   const send = async () => {
     const perSecond = rate.perSecond();
     report({
       ...told,
       steps: totals.steps,
+      reportedModules: reports.length,
       bytesDone,
       bytesTotal: totals.bytes,
       source: await readSource(),
@@ -64,10 +70,15 @@ export function startProgress(
       bytesDone += bytes;
       rate.add(bytes);
     },
+    skipped(bytes) {
+      bytesDone += bytes;
+    },
     watch(watched) {
       memory = watched;
     },
     seconds: () => clock.seconds(),
+    addReports: (added) => void reports.push(...added),
+    reports,
     stop: () => clearInterval(timer),
   };
 }

@@ -1,10 +1,9 @@
 // Bytes in and out of a running job: which ranges to fetch ahead, and which chunks to forget.
 
 import type { Journal } from "../offload/journal.ts";
-import type { OutputStore } from "../offload/output-store.ts";
 import type { PlanStep } from "../plan/plan-steps.ts";
 import type { FileRange } from "./api.ts";
-import type { Job } from "./compress.ts";
+import type { Job, JobOutput } from "./compress.ts";
 import { isFinished } from "./job-journal.ts";
 import { mergeRanges } from "./plan-job.ts";
 import type { TileTraffic } from "./tile-pipeline.ts";
@@ -13,9 +12,15 @@ import type { TileTraffic } from "./tile-pipeline.ts";
 const LOOKAHEAD_STEPS = 2;
 const LOOKAHEAD_BYTES = 1024 ** 3;
 
-export function createStepTraffic(job: Job, store: OutputStore, journal: Journal) {
+export type StepTraffic = ReturnType<typeof createStepTraffic>;
+
+export function createStepTraffic(job: Job, { store, journal }: JobOutput) {
   const { plan, source, control, progress, options } = job;
-  const done: FileRange[] = headerRanges(job);
+  const finished = plan.steps.filter((step) => isFinished(journal, step));
+  const done: FileRange[] = [
+    ...headerRanges(job),
+    ...finished.flatMap(({ index }) => plan.ranges[index] ?? []),
+  ];
   let aborted = false;
   const checkpoint = async () => {
     await control.checkpoint();
@@ -29,11 +34,6 @@ export function createStepTraffic(job: Job, store: OutputStore, journal: Journal
   };
   return {
     ...traffic,
-    /** Counts a step that an earlier run finished. */
-    skip(step: PlanStep) {
-      done.push(...(plan.ranges[step.index] ?? []));
-      progress.finished(stepBytes(plan.ranges[step.index] ?? []));
-    },
     /** Tells the network thread what comes next. */
     async begin(step: PlanStep) {
       const ahead: FileRange[] = [];
@@ -50,12 +50,17 @@ export function createStepTraffic(job: Job, store: OutputStore, journal: Journal
     /** Forgets the chunks that only finished steps have needed. */
     async end(step: PlanStep) {
       done.push(...(plan.ranges[step.index] ?? []));
-      if (!options.keepSource) await source.evict(mergeRanges(done));
+      if (!options.keepSource && !embeddingIsWanted(job, journal)) await source.evict(mergeRanges(done));
     },
     abort() {
       aborted = true;
     },
   };
+}
+
+/** The embedding is copied before the first layer asks for its rows: its chunks must not be fetched twice. */
+function embeddingIsWanted(job: Job, journal: Journal): boolean {
+  return job.plan.calibration !== null && !journal.records.some(({ type }) => type === "embedded");
 }
 
 function stepBytes(ranges: readonly FileRange[]): number {

@@ -133,7 +133,17 @@ function quantizeTask(
     indivisible.push({ ...task, outputs: [] });
     return { ...task, outputs: [] };
   }
-  return { ...task, outputs: storedTensors(linear.name, scheme, tensor.dtype, [rows, columns]) };
+  const outputs = storedTensors(linear.name, scheme, tensor.dtype, [rows, columns]);
+  return {
+    ...task,
+    outputs: task.gptq ? [...outputs, ...groupIndex(linear.name, weights, columns)] : outputs,
+  };
+}
+
+/** actorder "group" forms groups in the order of quantization: loaders need the group of each column. */
+function groupIndex(module: string, weights: QuantizationArgs, columns: number): TensorSpec[] {
+  if (weights.actorder !== "group" || weights.strategy !== "group") return [];
+  return [{ name: `${module}.weight_g_idx`, dtype: "I32", shape: [columns] }];
 }
 
 function indivisibleError(tasks: readonly QuantizeTask[]): RecipeError {

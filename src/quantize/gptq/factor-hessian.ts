@@ -24,6 +24,16 @@ export interface FactorScratch {
   readonly readbacks: ReadbackRing;
 }
 
+export interface FactorOptions {
+  /** Columns of large activation first (actorder "static" and "group"), else from left to right. */
+  readonly byActivation: boolean;
+  readonly dampeningFrac: number;
+  /** What the Hessian belongs to, for messages. */
+  readonly name: string;
+  /** Where the Hessian is kept for a second attempt. */
+  readonly backup: "gpu" | "host";
+}
+
 export interface FactoredHessian {
   /** L, over the Hessian's own buffers. */
   readonly factor: TriangularMatrix;
@@ -43,7 +53,7 @@ export interface FactoredHessian {
 export async function factorHessian(
   gpu: Gpu,
   hessian: TriangularMatrix,
-  options: { readonly byActivation: boolean; readonly dampeningFrac: number; readonly name: string },
+  options: FactorOptions,
   scratch: FactorScratch,
 ): Promise<FactoredHessian> {
   const diagonal = await diagonalOf(gpu, hessian, scratch);
@@ -56,7 +66,7 @@ export async function factorHessian(
   const order = eliminationOrder(diagonal, options.byActivation);
   const revived = diagonal.map((value) => value || 1);
   const mean = revived.reduce((sum, value) => sum + value, 0) / revived.length;
-  using backup = await backUp(gpu, hessian, scratch);
+  using backup = await backUp(gpu, hessian, scratch, options.backup);
   let dampeningFrac = options.dampeningFrac;
   for (let attempt = 1; dampeningFrac <= MAX_DAMPING; attempt++) {
     if (attempt > 1) await backup.restore();
@@ -99,10 +109,14 @@ interface Backup extends Disposable {
   restore(): Promise<void>;
 }
 
-/** Keeps the Hessian for a second attempt: on the GPU if the budget has room for it, else in host memory. */
-async function backUp(gpu: Gpu, hessian: TriangularMatrix, scratch: FactorScratch): Promise<Backup> {
+async function backUp(
+  gpu: Gpu,
+  hessian: TriangularMatrix,
+  scratch: FactorScratch,
+  place: FactorOptions["backup"],
+): Promise<Backup> {
   const { layout, buffers } = hessian;
-  if (gpu.memory.freeBytes >= layout.bytes) {
+  if (place === "gpu") {
     const requests = layout.panels.map((panel) => ({
       label: "Hessian kept for a retry",
       bytes: panelBytes(panel),

@@ -100,7 +100,8 @@ async function runGptq(
   using scratch = await scratchOf(columns);
   using buffers = await buffersOf(task);
   const byActivation = task.weights.actorder !== null;
-  const options = { byActivation, dampeningFrac: frac, name: "test" };
+  const backup = columns > 100 ? "gpu" : "host";
+  const options = { byActivation, dampeningFrac: frac, name: "test", backup } as const;
   const factored = await factorHessian(test.gpu, hessian, options, scratch);
   const tables = columnTables(factored, task.weights);
   await uploads.write(narrowFromFloat32(dtype, weights), buffers.source);

@@ -80,7 +80,7 @@ export async function quantizeModule(
     loss += losses.loss;
     rtnLoss += losses.rtnLoss;
   }
-  if (task.weights.actorder === "group") {
+  if (task.weights.actorder === "group" && task.weights.strategy === "group") {
     services.write(`${task.module}.weight_g_idx`, 0, new Uint8Array(tables.groupOf.buffer));
   }
   return {

@@ -1,0 +1,236 @@
+// The decoder layers of a calibrated job: onload, calibrate, quantize, propagate, offload, one after the other. The
+// samples' hidden states go from layer to layer, and to a file after each, so that a crash costs one layer.
+
+import { createBatch } from "../calibrate/forward/token-batch.ts";
+import { embedTokens } from "../calibrate/forward/embed-tokens.ts";
+import { createWorkspace } from "../calibrate/forward/workspace.ts";
+import { type HiddenStates, openHiddenStates } from "../calibrate/hidden-states.ts";
+import { createLifetime, type Lifetime } from "../disposal.ts";
+import { invariant } from "../errors.ts";
+import { isFloatDtype } from "../formats/dtype.ts";
+import { type Gpu, openGpu } from "../gpu/gpu.ts";
+import type { LedgerBuffer } from "../gpu/memory.ts";
+import { ReadbackRing, UploadRing } from "../gpu/staging.ts";
+import { HiddenFile, removeHiddenFiles } from "../offload/hidden-file.ts";
+import type { HostLayer, HostTensor } from "../onload/layer-weights.ts";
+import type { PlanStep } from "../plan/plan-steps.ts";
+import type { SourceTensor } from "../plan/read-headers.ts";
+import type { CalibrationJob } from "./calibration-job.ts";
+import type { Job, JobOutput } from "./compress.ts";
+import { copyTensors, writeShape } from "./copy-tensors.ts";
+import { finishedGenerations, isFinished, recordEmbedding, recordStep } from "./job-journal.ts";
+import { propagate, quantizeLayer, type SequentialServices, type TimedReport } from "./sequential-layer.ts";
+import { createStepTraffic, type StepTraffic } from "./step-traffic.ts";
+
+/** Shares of a layer's progress; the two passes over the samples take nearly all of the time. */
+const SHARES = { calibrating: 0.45, quantizing: 0.1, propagating: 0.45 } as const;
+
+/** Runs those decoder layers that the journal does not know. */
+export async function runSequential(job: Job, steps: readonly PlanStep[], output: JobOutput): Promise<void> {
+  const calibration = job.plan.calibration;
+  invariant(calibration, "a calibrated step belongs to a calibrated job");
+  if (steps.every((step) => isFinished(output.journal, step))) return;
+  using gpu = await openGpu(job.options.gpuBudgetBytes);
+  job.progress.watch(gpu.memory);
+  const traffic = createStepTraffic(job, output);
+  try {
+    await runLayers(job, calibration, steps, output, { gpu, traffic });
+  } finally {
+    traffic.abort();
+    output.figures.add(gpu);
+  }
+}
+
+async function runLayers(
+  job: Job,
+  calibration: CalibrationJob,
+  steps: readonly PlanStep[],
+  output: JobOutput,
+  { gpu, traffic }: { gpu: Gpu; traffic: StepTraffic },
+): Promise<void> {
+  using lifetime = createLifetime();
+  const { services, flush } = await openServices(job, calibration, output, gpu, lifetime);
+  for (const step of steps) {
+    if (isFinished(output.journal, step)) continue;
+    await job.control.checkpoint();
+    job.progress.tell({ step: step.index + 1, stepName: step.name });
+    await traffic.begin(step);
+    const started = performance.now();
+    const reporting = { ...services, report: layerProgress(job, step, traffic) };
+    const modules = await compressLayer(calibration, step, reporting, traffic);
+    flush();
+    output.store.flush();
+    recordStep(output.journal, step, { modules, seconds: (performance.now() - started) / 1000 });
+    job.progress.addReports(modules);
+    services.states.turn();
+    await traffic.end(step);
+  }
+  await gpu.queue.idle();
+  lifetime[Symbol.dispose]();
+  await removeHiddenFiles(output.folder);
+}
+
+/** Onload, calibrate, quantize, propagate, offload. */
+async function compressLayer(
+  calibration: CalibrationJob,
+  step: PlanStep,
+  services: SequentialServices,
+  traffic: StepTraffic,
+): Promise<TimedReport[]> {
+  const index = calibration.layerOf.get(step.index) ?? -1;
+  const layer = calibration.layers[index];
+  const passes = calibration.plan.layers[index];
+  invariant(layer && passes, `${step.name} is a layer of the plan`);
+  const host = await readHostLayer(step, traffic);
+  for (const task of step.quantize) writeShape(task, traffic);
+  const modules = await quantizeLayer(services, layer, passes, host);
+  await propagate(services, layer, host);
+  // the layer's own progress counts these bytes
+  await copyTensors(step.copy, { ...traffic, finished: () => undefined });
+  return modules;
+}
+
+/** Makes what lives through all layers, and the first hidden states if no earlier run did. */
+async function openServices(
+  job: Job,
+  calibration: CalibrationJob,
+  output: JobOutput,
+  gpu: Gpu,
+  lifetime: Lifetime,
+): Promise<{ services: Omit<SequentialServices, "report">; flush: () => void }> {
+  const { plan, set } = calibration;
+  const uploads = lifetime.use(await UploadRing.create(gpu, plan.shape.ring));
+  const readbacks = lifetime.use(await ReadbackRing.create(gpu, plan.shape.ring));
+  const workspace = lifetime.use(await createWorkspace(gpu, uploads, plan.workspace));
+  const tokens = Math.max(...plan.batches.map((batch) => batch.tokens));
+  const hiddenBytes = tokens * plan.hidden.size * 4;
+  const hidden = lifetime.use(
+    await gpu.memory.allocate({ label: "hidden states at work", bytes: hiddenBytes }),
+  );
+  const rings = { gpu, uploads, readbacks };
+  const batches = await openBatches(calibration, rings, lifetime);
+  const { states, flush } = await openStates(job, calibration, output, { ...rings, hidden }, lifetime);
+  const services = {
+    ...rings,
+    plan,
+    workspace,
+    batches,
+    hidden,
+    states,
+    samples: set.sequences.length,
+    propagateError: calibration.options.propagate_error,
+    write: (tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>) =>
+      output.store.write(tensor, offset, bytes),
+    checkpoint: async () => await job.control.checkpoint(),
+  };
+  return { services, flush };
+}
+
+interface Rings {
+  readonly gpu: Gpu;
+  readonly uploads: UploadRing;
+  readonly readbacks: ReadbackRing;
+}
+
+async function openBatches(
+  { plan, set }: CalibrationJob,
+  { gpu, uploads }: Rings,
+  lifetime: Lifetime,
+): Promise<SequentialServices["batches"]> {
+  const batches = [];
+  for (const rows of plan.batches) {
+    const sequences = set.sequences.slice(rows.first, rows.first + rows.starts.length - 1);
+    const lengths = sequences.map(({ length }) => length);
+    batches.push({ rows, tokens: lifetime.use(await createBatch(gpu, uploads, lengths)) });
+  }
+  return batches;
+}
+
+/** The hidden states that feed the first unfinished layer. */
+async function openStates(
+  job: Job,
+  calibration: CalibrationJob,
+  { folder, journal }: JobOutput,
+  services: Rings & { readonly hidden: LedgerBuffer },
+  lifetime: Lifetime,
+): Promise<{ states: HiddenStates; flush: () => void }> {
+  const { batches, hidden, hiddenBytes } = calibration.plan;
+  const even = lifetime.use(await HiddenFile.open(folder, "hidden-0.bin", hiddenBytes));
+  const odd = lifetime.use(await HiddenFile.open(folder, "hidden-1.bin", hiddenBytes));
+  const flush = () => {
+    even.flush();
+    odd.flush();
+  };
+  const packed =
+    hidden.dtype === "BF16"
+      ? lifetime.use(
+          await services.gpu.memory.allocate({
+            label: "packed hidden states",
+            bytes: services.hidden.bytes / 2,
+          }),
+        )
+      : services.hidden;
+  const generation = finishedGenerations(journal, calibration.layerOf);
+  const states = lifetime.use(
+    await openHiddenStates(
+      { batches, hiddenSize: hidden.size, dtype: hidden.dtype, place: hidden.place },
+      { ...services, packed, file: (at) => (at % 2 === 0 ? even : odd) },
+      generation ?? 0,
+      generation === null,
+    ),
+  );
+  if (generation === null) {
+    await embed(job, calibration, states);
+    flush();
+    recordEmbedding(journal);
+  }
+  return { states, flush };
+}
+
+/** Rows of the embedding table, gathered from byte ranges; the table never goes to the GPU. */
+async function embed(
+  job: Job,
+  { description, set, plan }: CalibrationJob,
+  states: { put: (batch: (typeof plan.batches)[number], values: Float32Array<ArrayBuffer>) => Promise<void> },
+): Promise<void> {
+  job.progress.tell({ phase: "embedding" });
+  const tensor = job.model.tensors.find(({ name }) => name === description.embedding.tensor);
+  invariant(tensor && isFloatDtype(tensor.dtype), "the decoder has an embedding");
+  const { dtype, file, start } = tensor;
+  const table = {
+    dtype,
+    rows: description.vocabSize,
+    columns: description.hiddenSize,
+    multiplier: description.embedding.multiplier,
+    read: async (from: number, to: number) =>
+      await job.source.read({ path: file, start: start + from, end: start + to }),
+  };
+  for (const batch of plan.batches) {
+    await job.control.checkpoint();
+    const sequences = set.sequences.slice(batch.first, batch.first + batch.starts.length - 1);
+    const ids = new Uint32Array(batch.tokens);
+    sequences.forEach((sequence, index) => ids.set(sequence, batch.starts[index]));
+    await states.put(batch, await embedTokens(table, ids));
+  }
+}
+
+/** All tensors of a layer in host memory. */
+async function readHostLayer(step: PlanStep, traffic: StepTraffic): Promise<HostLayer> {
+  const own: readonly SourceTensor[] = [...step.copy, ...step.quantize.map(({ tensor }) => tensor)];
+  const tensors = await Promise.all(
+    own.map(async ({ name, dtype, file, start, end }): Promise<[string, HostTensor]> => {
+      return [name, { dtype, bytes: await traffic.read({ path: file, start, end }) }];
+    }),
+  );
+  return { tensors: new Map(tensors) };
+}
+
+/** Spreads a layer's source bytes over its phases, so that progress moves while samples run. */
+function layerProgress(job: Job, step: PlanStep, traffic: StepTraffic): SequentialServices["report"] {
+  const ranges = job.plan.ranges[step.index] ?? [];
+  const bytes = ranges.reduce((sum, { start, end }) => sum + end - start, 0);
+  return (phase, detail, share) => {
+    job.progress.tell({ phase, detail });
+    traffic.finished(bytes * SHARES[phase] * share);
+  };
+}

@@ -1,0 +1,204 @@
+// One decoder layer of a calibrated job, as LLM Compressor's sequential pipeline does it: run all samples through the
+// original weights and collect Hessians; quantize; run all samples again through what the codes mean, so that the next
+// layer sees the error of this one.
+
+import type { SequenceBatch } from "../calibrate/batches.ts";
+import { forwardLayer } from "../calibrate/forward/forward-layer.ts";
+import type { ForwardHooks } from "../calibrate/forward/layer-weights.ts";
+import type { TokenBatch } from "../calibrate/forward/token-batch.ts";
+import type { Workspace } from "../calibrate/forward/workspace.ts";
+import { type Hessians, openHessians } from "../calibrate/hessians.ts";
+import type { HiddenStates } from "../calibrate/hidden-states.ts";
+import { invariant } from "../errors.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import type { LedgerBuffer } from "../gpu/memory.ts";
+import type { ReadbackRing, UploadRing } from "../gpu/staging.ts";
+import { allocateCholeskyScratch } from "../gpu/triangular/cholesky.ts";
+import type { Capture } from "../model/layer-linears.ts";
+import { type HostLayer, linearRows, onloadLayer } from "../onload/layer-weights.ts";
+import { factorHessian } from "../quantize/gptq/factor-hessian.ts";
+import { quantizeModule, type ModuleReport } from "../quantize/gptq/quantize-module.ts";
+import type { GptqTask } from "../quantize/gptq/quantize-tile.ts";
+import type { CalibratedLayer } from "./calibration-memory.ts";
+import type { CalibrationPlan, LayerPasses } from "./plan-calibration.ts";
+
+/** What lives through all layers. */
+export interface SequentialServices {
+  readonly gpu: Gpu;
+  readonly uploads: UploadRing;
+  readonly readbacks: ReadbackRing;
+  readonly plan: CalibrationPlan;
+  readonly workspace: Workspace;
+  readonly batches: readonly { readonly rows: SequenceBatch; readonly tokens: TokenBatch }[];
+  /** (max tokens, hidden) float32: the batch at work. */
+  readonly hidden: LedgerBuffer;
+  readonly states: HiddenStates;
+  readonly samples: number;
+  /** False leaves the host's weights as they were, so that later layers never see what this one became. */
+  readonly propagateError: boolean;
+  write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
+  checkpoint(): Promise<void>;
+  /** Tells what goes on, and which part of the layer's work is done. */
+  report(phase: "calibrating" | "quantizing" | "propagating", detail: string, share: number): void;
+}
+
+export interface TimedReport extends ModuleReport {
+  readonly seconds: number;
+}
+
+/** Calibrates and quantizes a layer; `host` then holds what the codes mean. Returns a report for each module. */
+export async function quantizeLayer(
+  services: SequentialServices,
+  layer: CalibratedLayer,
+  passes: LayerPasses,
+  host: HostLayer,
+): Promise<TimedReport[]> {
+  const reports: TimedReport[] = [];
+  // Later passes must see the original weights: what the codes mean waits beside them until the last pass is done.
+  const meanings = new Map<string, Uint8Array<ArrayBuffer>>();
+  for (const pass of passes.passes) {
+    using hessians = await openHessians(
+      services.gpu,
+      pass,
+      services.samples,
+      services.gpu.device.limits.maxStorageBufferBindingSize,
+    );
+    await calibrate(services, layer, host, hessians, 1 / passes.passes.length);
+    for (const capture of pass) {
+      reports.push(
+        ...(await quantizeCapture(services, layer, passes, { host, hessians, meanings }, capture)),
+      );
+      hessians.release(capture);
+    }
+  }
+  if (!services.propagateError) return reports;
+  for (const linear of layer.linears) {
+    const meaning = meanings.get(linear.module);
+    if (meaning) linearRows(host, linear, 0, linear.rows).set(meaning);
+  }
+  return reports;
+}
+
+async function calibrate(
+  services: SequentialServices,
+  layer: CalibratedLayer,
+  host: HostLayer,
+  hessians: Hessians,
+  share: number,
+): Promise<void> {
+  const hooks: ForwardHooks = {
+    onInput: async (modules, input) => await hessians.accumulate(modules, input),
+  };
+  await runSamples(services, layer, host, {
+    each: async () => await services.checkpoint(),
+    hooks,
+    experts: "all",
+    report: (detail, done) => services.report("calibrating", detail, done * share),
+  });
+}
+
+/** Runs all samples through the layer's present weights and keeps the outputs as the next layer's inputs. */
+export async function propagate(
+  services: SequentialServices,
+  layer: CalibratedLayer,
+  host: HostLayer,
+): Promise<void> {
+  await runSamples(services, layer, host, {
+    each: async (batch) => {
+      await services.states.save(batch, services.hidden);
+      await services.checkpoint();
+    },
+    report: (detail, done) => services.report("propagating", detail, done),
+  });
+}
+
+async function runSamples(
+  services: SequentialServices,
+  layer: CalibratedLayer,
+  host: HostLayer,
+  options: {
+    readonly each: (batch: SequenceBatch) => Promise<void>;
+    readonly hooks?: ForwardHooks;
+    readonly experts?: "all";
+    readonly report: (detail: string, done: number) => void;
+  },
+): Promise<void> {
+  const { gpu, uploads, workspace, batches, hidden, states, plan } = services;
+  const parts = { linears: layer.linears, vectors: layer.vectors.map(({ name }) => name) };
+  using weights = await onloadLayer(gpu, uploads, host, parts, plan.shape.residency);
+  const { hooks, experts } = options;
+  for (const [index, { rows, tokens }] of batches.entries()) {
+    options.report(`batch ${index + 1} of ${batches.length}`, 1 / batches.length);
+    await states.load(rows, hidden);
+    const pass = {
+      gpu,
+      weights,
+      workspace,
+      batch: tokens,
+      ...(hooks ? { hooks, stopAtLastInput: true } : {}),
+      ...(experts ? { experts } : {}),
+    };
+    await forwardLayer(pass, layer.description, hidden);
+    await options.each(rows);
+  }
+  await gpu.queue.idle();
+}
+
+interface LayerData {
+  readonly host: HostLayer;
+  readonly hessians: Hessians;
+  readonly meanings: Map<string, Uint8Array<ArrayBuffer>>;
+}
+
+/** Factors a capture's Hessian and quantizes the modules that share it. */
+async function quantizeCapture(
+  services: SequentialServices,
+  layer: CalibratedLayer,
+  passes: LayerPasses,
+  data: LayerData,
+  capture: Capture,
+): Promise<TimedReport[]> {
+  const { gpu, uploads, readbacks } = services;
+  const tasks = layer.tasks.filter(({ module }) => capture.modules.includes(module));
+  using cholesky = await allocateCholeskyScratch(gpu, capture.columns);
+  using vector = await gpu.memory.allocate({ label: "diagonal", bytes: capture.columns * 4 });
+  const scratch = { cholesky, vector, uploads, readbacks };
+  const started = performance.now();
+  const byActivation = tasks.some(({ weights }) => weights.actorder !== null);
+  const name =
+    capture.modules.length > 1 ? `the input of ${capture.modules.join(", ")}` : `${capture.modules[0]}`;
+  const backup = passes.backupOnGpu ? "gpu" : "host";
+  const dampeningFrac = Math.max(...tasks.map(({ gptq }) => gptq?.dampening_frac ?? 0));
+  const options = { byActivation, dampeningFrac, name, backup } as const;
+  const factored = await factorHessian(gpu, data.hessians.of(capture), options, scratch);
+  const factorSeconds = (performance.now() - started) / 1000 / tasks.length;
+  const reports: TimedReport[] = [];
+  for (const task of tasks) {
+    services.report("quantizing", task.module, 1 / layer.tasks.length);
+    const begun = performance.now();
+    const report = await quantizeModule(task, factored, passes.tileRows.get(task.module) ?? 1, {
+      gpu,
+      uploads,
+      readbacks,
+      ...moduleRows(layer, task, data),
+      write: (tensor, offset, bytes) => services.write(tensor, offset, bytes),
+      checkpoint: async () => await services.checkpoint(),
+    });
+    reports.push({ ...report, seconds: factorSeconds + (performance.now() - begun) / 1000 });
+  }
+  return reports;
+}
+
+/** Where a module's weights are read from and what its codes mean is written to. */
+function moduleRows(layer: CalibratedLayer, task: GptqTask, { host, meanings }: LayerData) {
+  const linear = layer.linears.find(({ module }) => module === task.module);
+  invariant(linear, `${task.module} is a Linear of its layer`);
+  const meaning = new Uint8Array(linearRows(host, linear, 0, linear.rows).byteLength);
+  meanings.set(task.module, meaning);
+  const rowBytes = meaning.byteLength / linear.rows;
+  return {
+    weightRows: (firstRow: number, rows: number) => linearRows(host, linear, firstRow, rows),
+    meaningRows: (firstRow: number, rows: number) =>
+      meaning.subarray(firstRow * rowBytes, (firstRow + rows) * rowBytes),
+  };
+}

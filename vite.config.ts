@@ -1,4 +1,22 @@
+import { execFileSync } from "node:child_process";
 import { defineConfig, type Plugin } from "vite";
+
+/** The commit that is built, with "+" if files differ from it; "unknown" outside of a repository. */
+function builtCommit(): string {
+  const git = (...args: string[]) =>
+    execFileSync("git", args, {
+      cwd: import.meta.dirname,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+  try {
+    return (
+      git("rev-parse", "--short", "HEAD").trim() + (git("status", "--porcelain").trim() === "" ? "" : "+")
+    );
+  } catch {
+    return "unknown";
+  }
+}
 
 /** The development server styles by inline elements and reloads by WebSocket; the built page does neither. */
 function relaxPolicyWhileDeveloping(): Plugin {
@@ -20,10 +38,15 @@ export default defineConfig({
   plugins: [relaxPolicyWhileDeveloping()],
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   worker: { format: "es" },
+  define: { LAYERPRESS_COMMIT: JSON.stringify(builtCommit()) },
   build: {
     // The first versions with everything that the page needs; `using` is younger than these and is lowered.
     target: ["chrome123", "edge123", "firefox141", "safari26"],
     // Inlined files would be data: addresses, which the page's policy refuses.
     assetsInlineLimit: 0,
+    // All of these browsers know modulepreload.
+    modulePreload: { polyfill: false },
+    // The benchmark is a page of its own, which shares no script with the application.
+    rolldownOptions: { input: ["index.html", "bench/index.html"] },
   },
 });

@@ -1,0 +1,78 @@
+// Matrix products over the Linears of a layer, in every way that the pipeline lays their operands: (n, k) weights in
+// float32 and bfloat16 for the forward pass, (k, m) operands for Hessians, (k, n) ones for the update of GPTQ.
+
+import type { FloatDtype } from "../../src/formats/dtype.ts";
+import { matmul } from "../../src/gpu/matmul/matmul.ts";
+import type { Benchmark } from "../benchmark.ts";
+import { layerLinears, type ModelShape, shapeText, type Sizes } from "../model-shapes.ts";
+
+interface ProductLayout {
+  readonly name: string;
+  readonly aTransposed: boolean;
+  readonly bTransposed: boolean;
+  readonly bDtype: FloatDtype & ("F32" | "BF16");
+}
+
+const NT: ProductLayout = { name: "f32-nt", aTransposed: false, bTransposed: true, bDtype: "F32" };
+const LAYOUTS: readonly ProductLayout[] = [
+  NT,
+  { name: "bf16-nt", aTransposed: false, bTransposed: true, bDtype: "BF16" },
+  { name: "f32-nn", aTransposed: false, bTransposed: false, bDtype: "F32" },
+  { name: "f32-tn", aTransposed: true, bTransposed: false, bDtype: "F32" },
+];
+
+interface ProductShape {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+}
+
+/** The product whose rate is the ceiling of this run, unless another one is faster. */
+export function ceilingProduct({ ceiling }: Sizes): Benchmark {
+  return product("ceiling.product", NT, ceiling);
+}
+
+export function productBenchmarks({ models, tokens }: Sizes): Benchmark[] {
+  return LAYOUTS.flatMap((layout) =>
+    models.flatMap((model) =>
+      linearShapes(model, tokens).map((linear) =>
+        product(`product.${layout.name}/${model.name}/${linear.name}`, layout, linear.shape),
+      ),
+    ),
+  );
+}
+
+function linearShapes(model: ModelShape, tokens: number): { name: string; shape: ProductShape }[] {
+  return layerLinears(model).map(({ name, rows, columns }) => ({
+    name,
+    shape: { m: tokens, n: rows, k: columns },
+  }));
+}
+
+function product(name: string, layout: ProductLayout, { m, n, k }: ProductShape): Benchmark {
+  const { aTransposed, bTransposed, bDtype } = layout;
+  return {
+    name,
+    shape: shapeText(m, n, k),
+    unit: "flop",
+    work: 2 * m * n * k,
+    async prepare({ gpu, allocateNoise }, lifetime) {
+      const bBytes = n * k * (bDtype === "F32" ? 4 : 2);
+      const a = lifetime.use(await allocateNoise({ label: "a", bytes: m * k * 4 }, "F32"));
+      const b = lifetime.use(await allocateNoise({ label: "b", bytes: bBytes }, bDtype));
+      const c = lifetime.use(await gpu.memory.allocate({ label: "c", bytes: m * n * 4 }));
+      const options = {
+        m,
+        n,
+        k,
+        aTransposed,
+        bTransposed,
+        bDtype,
+        a: { buffer: a, stride: aTransposed ? m : k },
+        b: { buffer: b, stride: bTransposed ? k : n },
+        c: { buffer: c, stride: n },
+      };
+      return { run: async () => await matmul(gpu, options) };
+    },
+  };
+}

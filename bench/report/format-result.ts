@@ -1,0 +1,76 @@
+// Results as tables of plain text.
+
+import { formatBytes } from "../../src/formats/format-bytes.ts";
+import type { BenchmarkHead, BenchmarkResult, EndToEndRow, KernelRow, Milliseconds } from "./result.ts";
+
+const NAME_WIDTH = 48;
+const SHAPE_WIDTH = 40;
+
+/** The whole result: head, kernels, jobs. */
+export function formatResult(result: BenchmarkResult): string {
+  const { head, ceilings, kernels, endToEnd } = result;
+  const ceilingText = `Ceilings of this run: product ${formatRate(ceilings.flop, "flop")}, copy ${formatRate(ceilings.byte, "byte")}`;
+  return [
+    formatHead(head),
+    ceilingText,
+    "",
+    KERNEL_TITLES,
+    ...kernels.map(formatKernelRow),
+    ...(endToEnd.length > 0 ? ["", ...endToEnd.map(formatJob)] : []),
+  ].join("\n");
+}
+
+function formatHead({ date, commit, userAgent, adapter, features, gpuClock, small }: BenchmarkHead): string {
+  const device = [adapter.vendor, adapter.architecture, adapter.device, adapter.description]
+    .filter((part) => part !== "")
+    .join(" ");
+  return [
+    `${device}${adapter.software ? " (software)" : ""}, ${date}, commit ${commit}${small ? ", tiny shapes" : ""}`,
+    userAgent,
+    `GPU times by ${gpuClock}; features ${features.join(", ")}`,
+  ].join("\n");
+}
+
+const KERNEL_TITLES = columns("kernel", "shape", ["GPU ms", "least", "wall ms", "rate", "of ceiling"]);
+
+/** One line a kernel. */
+export function formatKernelRow(row: Omit<KernelRow, "share"> & Partial<Pick<KernelRow, "share">>): string {
+  if (row.failure !== null) return columns(row.name, row.shape, [`– ${row.failure}`]);
+  const { gpuMs, wallMs, share = null } = row;
+  return columns(row.name, row.shape, [
+    formatMs(gpuMs?.median),
+    formatMs((gpuMs ?? wallMs)?.min),
+    formatMs(wallMs?.median),
+    formatRate(row.rate, row.unit),
+    share === null ? "" : `${(share * 100).toFixed(0)} %`,
+  ]);
+}
+
+function columns(name: string, shape: string, cells: readonly string[]): string {
+  const widths = [10, 10, 10, 15, 10];
+  const padded = cells.map((cell, index) => cell.padStart(widths[index] ?? 0));
+  return `${name.padEnd(NAME_WIDTH)} ${shape.padEnd(SHAPE_WIDTH)} ${padded.join(" ")}`.trimEnd();
+}
+
+function formatMs(milliseconds: Milliseconds["median"] | undefined): string {
+  return milliseconds === undefined ? "–" : milliseconds.toPrecision(4);
+}
+
+/** "41.1 TFLOP/s", "3.2 GB/s": powers of 1000, as makers of GPUs count. */
+export function formatRate(perSecond: number, unit: KernelRow["unit"]): string {
+  const prefixes = ["", "k", "M", "G", "T", "P"];
+  const step = perSecond < 1 ? 0 : Math.min(Math.floor(Math.log10(perSecond) / 3), prefixes.length - 1);
+  return `${(perSecond / 1000 ** step).toPrecision(3)} ${prefixes[step]}${unit === "flop" ? "FLOP" : "B"}/s`;
+}
+
+function formatJob(row: EndToEndRow): string {
+  if (row.failure !== null) return `${row.name}: ${row.failure}`;
+  const phases = Object.entries(row.seconds).map(([phase, seconds]) => `${phase} ${seconds.toFixed(2)} s`);
+  const { network, networkAndIndexedDb } = row.alone;
+  return [
+    `${row.name} (${row.scheme}${row.samples > 0 ? `, ${row.samples} × ${row.tokensEach} tokens` : ""})`,
+    `  ${formatBytes(row.sourceBytes)} in, ${formatBytes(row.resultBytes)} out; ${phases.join(", ")}`,
+    `  alone: network ${network.toFixed(2)} s, network and IndexedDB ${networkAndIndexedDb.toFixed(2)} s; the job takes ${row.ratio.toFixed(2)} times the slower`,
+    `  peaks: GPU ${formatBytes(row.peakGpuBytes)} of ${formatBytes(row.gpuBudgetBytes)}, IndexedDB ${formatBytes(row.peakStoredBytes)}; longest submit ${row.worstSubmitMs.toFixed(1)} ms`,
+  ].join("\n");
+}

@@ -41,8 +41,8 @@ export interface Benchmark {
   readonly shape: string;
   readonly unit: KernelRow["unit"];
   readonly work: number;
-  /** "transfer": between host and GPU, so only the clock on the wall counts, and no ceiling of the GPU applies. */
-  readonly kind?: "kernel" | "copy" | "transfer";
+  /** Only kernels of ours are timed on the GPU; copies, transfers and other engines by the clock on the wall. */
+  readonly kind?: "kernel" | "copy" | "transfer" | "foreign";
   readonly prepare: (bench: BenchGpu, lifetime: Lifetime) => Promise<Trial>;
 }
 

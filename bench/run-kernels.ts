@@ -1,6 +1,7 @@
 import { type BenchGpu, type Benchmark, measure } from "./benchmark.ts";
 import { attentionBenchmarks } from "./kernels/attention.ts";
 import { gptqBenchmarks } from "./kernels/gptq.ts";
+import { onnxruntimeBenchmarks } from "./kernels/onnxruntime.ts";
 import { ceilingProduct, productBenchmarks } from "./kernels/products.ts";
 import { roundToNearestBenchmarks } from "./kernels/round-to-nearest.ts";
 import { copyBandwidth, transferBenchmarks } from "./kernels/transfers.ts";
@@ -31,6 +32,7 @@ export async function runKernels(
     ...attentionBenchmarks(sizes),
     ...roundToNearestBenchmarks(sizes),
     ...transferBenchmarks(sizes),
+    ...onnxruntimeBenchmarks(sizes),
   ];
   const chosen = chooseBenchmarks(all, options.only);
   const rows: Omit<KernelRow, "share">[] = [];

@@ -1,0 +1,146 @@
+// A decoder's layers and its end as ONNX graphs, from the same description that calibration runs in WGSL.
+
+import { UnsupportedModelError } from "../../errors.ts";
+import type {
+  Activation,
+  DecoderDescription,
+  LayerDescription,
+  Linear,
+  Mlp,
+  Norm,
+} from "../../model/decoder-description.ts";
+import { attend, cacheNames } from "./attention-nodes.ts";
+import type { Value } from "./encode-model.ts";
+import { applyLinear } from "./linear-nodes.ts";
+import { normalize } from "./norm-nodes.ts";
+import { createGraph, type OnnxGraph } from "./onnx-graph.ts";
+import type { DecoderGraph, LinearPlan, WeightInput } from "./weight-input.ts";
+
+export const HIDDEN_INPUT = "hidden";
+export const HIDDEN_OUTPUT = "hidden_out";
+export const LOGITS_OUTPUT = "logits";
+
+export interface BuiltGraph {
+  readonly graph: OnnxGraph;
+  /** In the order in which the graph declares them. */
+  readonly weights: readonly WeightInput[];
+}
+
+/** One layer: hidden (tokens, hidden) to hidden_out, for a sequence that starts at its first token. */
+export function layerGraph(
+  description: DecoderDescription,
+  layer: LayerDescription,
+  plan: LinearPlan,
+): BuiltGraph {
+  const decoder = startGraph("layer", plan);
+  const { graph } = decoder;
+  const shape = ["tokens", description.hiddenSize];
+  const hidden = addLayer(decoder, layer, graph.input(HIDDEN_INPUT, "float32", shape), null);
+  graph.output(HIDDEN_OUTPUT, "float32", shape, hidden);
+  return decoder;
+}
+
+/** Final norm and head: hidden (tokens, hidden) to logits (tokens, vocabulary). */
+export function headGraph(description: DecoderDescription, plan: LinearPlan): BuiltGraph {
+  const decoder = startGraph("head", plan);
+  const hidden = decoder.graph.input(HIDDEN_INPUT, "float32", ["tokens", description.hiddenSize]);
+  addHead(decoder, description, hidden);
+  return decoder;
+}
+
+/** The whole decoder: hidden (tokens, hidden) to the last token's logits (1, vocabulary), with caches if asked for. */
+export function generationGraph(
+  description: DecoderDescription,
+  plan: LinearPlan,
+  cached: boolean,
+): BuiltGraph {
+  const decoder = startGraph("decoder", plan);
+  const { graph } = decoder;
+  let hidden = graph.input(HIDDEN_INPUT, "float32", ["tokens", description.hiddenSize]);
+  for (const [index, layer] of description.layers.entries()) {
+    hidden = addLayer(decoder, layer, hidden, cached ? index : null);
+  }
+  const last = graph.node("Slice", [
+    hidden,
+    graph.integers([-1]),
+    graph.integers([Number.MAX_SAFE_INTEGER]),
+    graph.integers([0]),
+  ]);
+  addHead(decoder, description, last);
+  return decoder;
+}
+
+function startGraph(name: string, plan: LinearPlan): DecoderGraph {
+  return { graph: createGraph(name), plan, weights: [], quantized: new Map() };
+}
+
+function addLayer(
+  decoder: DecoderGraph,
+  layer: LayerDescription,
+  hidden: Value,
+  cacheIndex: number | null,
+): Value {
+  const { norms, attention, feedForward, parallel, residualMultiplier } = layer;
+  if (feedForward.kind === "experts") {
+    throw new UnsupportedModelError(
+      `${layer.name} is a mixture of experts, which cannot be tried here yet: its result can be downloaded, and vLLM runs it.`,
+    );
+  }
+  const { graph } = decoder;
+  const { rows: hiddenSize } = attention.output;
+  const norm = (by: Norm | null, x: Value) => (by ? normalize(decoder, by, x, hiddenSize) : x);
+  const join = (x: Value, block: Value) =>
+    graph.node("Add", [
+      x,
+      residualMultiplier === 1 ? block : graph.node("Mul", [block, graph.floats(residualMultiplier)]),
+    ]);
+  const input = norm(norms.attentionInput, hidden);
+  const cache = cacheIndex === null ? null : cacheNames(cacheIndex);
+  const attended = norm(norms.attentionOutput, attend(decoder, attention, input, cache));
+  const middle = join(hidden, attended);
+  const second = parallel ? input : norm(norms.feedForwardInput, middle);
+  return join(middle, norm(norms.feedForwardOutput, applyMlp(decoder, feedForward, second)));
+}
+
+function applyMlp(decoder: DecoderGraph, mlp: Mlp, x: Value): Value {
+  return applyLinear(decoder, mlp.down, innerValues(decoder, mlp, x));
+}
+
+function innerValues(decoder: DecoderGraph, { inputs, activation, intermediateSize }: Mlp, x: Value): Value {
+  const { graph } = decoder;
+  const apply = (linear: Linear) => applyLinear(decoder, linear, x);
+  if (inputs.kind === "plain") return activate(graph, activation, apply(inputs.up));
+  if (inputs.kind === "gated") {
+    const gate = activate(graph, activation, apply(inputs.gate));
+    return graph.node("Mul", [gate, apply(inputs.up)]);
+  }
+  const lengths = graph.integers([intermediateSize, intermediateSize]);
+  const [gate = "", up = ""] = graph.nodes("Split", [apply(inputs.gateUp), lengths], 2, { axis: { int: 1 } });
+  return graph.node("Mul", [activate(graph, activation, gate), up]);
+}
+
+function activate(graph: OnnxGraph, activation: Activation, x: Value): Value {
+  switch (activation) {
+    case "silu":
+      return graph.node("Mul", [x, graph.node("Sigmoid", [x])]);
+    case "gelu":
+      return graph.node("Gelu", [x], { approximate: { text: "none" } });
+    case "gelu_tanh":
+      return graph.node("Gelu", [x], { approximate: { text: "tanh" } });
+    case "relu":
+      return graph.node("Relu", [x]);
+  }
+}
+
+function addHead(decoder: DecoderGraph, description: DecoderDescription, hidden: Value): void {
+  const { graph } = decoder;
+  const { head, finalNorm, hiddenSize, vocabSize } = description;
+  const logits = applyLinear(decoder, head.linear, normalize(decoder, finalNorm, hidden, hiddenSize));
+  const factor = head.softCap === null ? head.scale : head.scale / head.softCap;
+  const scaled = factor === 1 ? logits : graph.node("Mul", [logits, graph.floats(factor)]);
+  const capped =
+    head.softCap === null
+      ? scaled
+      : graph.node("Mul", [graph.node("Tanh", [scaled]), graph.floats(head.softCap)]);
+  graph.output(LOGITS_OUTPUT, "float32", ["tokens", vocabSize], capped);
+}

@@ -1,0 +1,51 @@
+import type { Linear } from "../../model/decoder-description.ts";
+import type { Value } from "./encode-model.ts";
+import { quantizeInput } from "./quantize-input.ts";
+import { type DecoderGraph, type NbitsLayout, vectorInput, weightName } from "./weight-input.ts";
+
+/** x Wᵀ + b of x (tokens, columns), in the layout that the weight is stored in. */
+export function applyLinear(decoder: DecoderGraph, linear: Linear, x: Value): Value {
+  const layout = decoder.plan.layout(linear);
+  const input = quantizeInput(decoder, linear, x);
+  if (layout.kind === "nbits") return multiplyCodes(decoder, linear, layout, input);
+  const { rows, columns } = linear;
+  const tileRows = Math.max(1, Math.min(rows, Math.floor(decoder.plan.maxInputBytes / (columns * 4))));
+  const tiles: Value[] = [];
+  for (let firstRow = 0; firstRow < rows; firstRow += tileRows) {
+    const count = Math.min(tileRows, rows - firstRow);
+    const weight = weightName(decoder);
+    decoder.weights.push({ kind: "rows", input: weight, linear, firstRow, rows: count });
+    decoder.graph.input(weight, "float32", [count, columns]);
+    tiles.push(decoder.graph.node("Gemm", [input, weight], { transB: { int: 1 } }));
+  }
+  const [first = ""] = tiles;
+  const y = tiles.length > 1 ? decoder.graph.node("Concat", tiles, { axis: { int: 1 } }) : first;
+  if (linear.bias === null) return y;
+  return decoder.graph.node("Add", [y, vectorInput(decoder, linear.bias, rows)]);
+}
+
+/** MatMulNBits on codes as they lie in the file (onnxruntime `docs/ContribOperators.md`). */
+function multiplyCodes(decoder: DecoderGraph, linear: Linear, layout: NbitsLayout, x: Value): Value {
+  const { graph, weights } = decoder;
+  const { rows, columns } = linear;
+  const { bits, blockSize, zeroPoints } = layout;
+  const blocks = columns / blockSize;
+  const declare = (kind: "codes" | "scales" | "zeros") => {
+    const input = weightName(decoder);
+    weights.push({ kind, input, linear, layout });
+    return input;
+  };
+  const codes = graph.input(declare("codes"), "uint8", [rows, blocks, (blockSize * bits) / 8]);
+  const scales = graph.input(declare("scales"), "float32", [rows, blocks]);
+  const zeros = zeroPoints
+    ? graph.input(declare("zeros"), "uint8", [rows, Math.ceil((blocks * bits) / 8)])
+    : "";
+  const y = graph.node("MatMulNBits", [x, codes, scales, ...(zeros ? [zeros] : [])], {
+    K: { int: columns },
+    N: { int: rows },
+    bits: { int: bits },
+    block_size: { int: blockSize },
+  });
+  if (linear.bias === null) return y;
+  return graph.node("Add", [y, vectorInput(decoder, linear.bias, rows)]);
+}

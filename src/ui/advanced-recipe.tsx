@@ -2,7 +2,10 @@ import { useSignal, useSignalEffect } from "@preact/signals";
 import { formatBytes } from "../formats/format-bytes.ts";
 import { useApp } from "./app-context.ts";
 import { BUDGET_STEPS, MIN_BUDGET_BYTES, stepIndex } from "./gpu-budget.ts";
-import { findPreset, GROUP_SIZES } from "./presets.ts";
+import { GptqFields, Observer } from "./gptq-fields.tsx";
+import { OptionLabel } from "./number-field.tsx";
+import { GROUP_SIZES } from "./presets.ts";
+import { readScheme } from "./read-scheme.ts";
 import { RecipeYaml } from "./recipe-yaml.tsx";
 
 export function AdvancedRecipe() {
@@ -19,6 +22,8 @@ export function AdvancedRecipe() {
         <fieldset class="bare" disabled={state.recipe.yaml.value !== null} aria-label="Details of the preset">
           <GroupSize />
           <Ignore />
+          <Observer />
+          <GptqFields />
         </fieldset>
         <GpuBudget />
         <KeepSource />
@@ -31,18 +36,20 @@ export function AdvancedRecipe() {
 function GroupSize() {
   const { state } = useApp();
   const { scheme, groupSize } = state.recipe;
-  const own = findPreset(scheme.value)?.groupSize ?? null;
+  const facts = readScheme(scheme.value);
+  const own = facts?.groupSize ?? null;
+  const fixed = own === null || (facts?.fixedGroups ?? false);
   return (
     <div class="field">
-      <label htmlFor="group-size">Group size</label>
+      <OptionLabel htmlFor="group-size" label="Group size" option="group_size" />
       <select
         id="group-size"
-        disabled={own === null}
-        value={String(own === null ? "" : (groupSize.value ?? own))}
+        disabled={fixed}
+        value={String(fixed ? "" : (groupSize.value ?? own))}
         onChange={(event) => (groupSize.value = Number(event.currentTarget.value))}
         aria-describedby="group-size-hint"
       >
-        {own === null && <option value="">one scale per channel</option>}
+        {fixed && <option value="">{own === null ? "no groups" : `${own}, as the format says`}</option>}
         {sizesWith(groupSize.value).map((size) => (
           <option key={size} value={String(size)}>
             {size}

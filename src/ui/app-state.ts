@@ -8,14 +8,16 @@ import type {
   FitReport,
   JobOptions,
   ModelSummary,
+  ModuleReport,
   Progress,
   ResultSummary,
   StoredJob,
   StoredSource,
 } from "../pipeline/api.ts";
+import { calibrationChoice, calibrationProblem, createCalibrationFields } from "./calibration-fields.ts";
 import type { Failure } from "./describe-failure.ts";
 import { MIN_BUDGET_BYTES } from "./gpu-budget.ts";
-import { createRecipeFields, recipeChoice } from "./recipe-fields.ts";
+import { calibrationUse, createRecipeFields, recipeChoice } from "./recipe-fields.ts";
 import type { Services } from "./services.ts";
 import { type Screen, titleText } from "./title-text.ts";
 
@@ -42,6 +44,7 @@ function createInputs() {
     token: signal(""),
     tokenShown: signal(false),
     recipe: createRecipeFields(),
+    calibration: createCalibrationFields(),
     keepSource: signal(false),
     /** The GPU budget as typed: "2 GiB". */
     budget: signal("1 GiB"),
@@ -61,9 +64,13 @@ function createFindings() {
     model: signal<ModelSummary | null>(null),
     fit: signal<FitReport | null>(null),
     planning: signal(false),
-    planFailure: signal<Failure | null>(null),
+    planFailure: signal<ShownFailure | null>(null),
+    /** Counts how often the same options were planned anew. */
+    planRetries: signal(0),
     running: signal(false),
     progress: signal<Progress | null>(null),
+    /** What the running job has told of its finished modules. */
+    modules: signal<readonly ModuleReport[]>([]),
     result: signal<ResultSummary | null>(null),
     saving: signal<Saving | null>(null),
     /** Where the result went, in words. */
@@ -87,12 +94,22 @@ export function createAppState() {
     const bytes = parseBytes(state.budget.value);
     return bytes !== null && bytes >= MIN_BUDGET_BYTES ? bytes : null;
   });
+  /** Why the controls mean nothing yet, as a sentence that names the one to look at, or null. */
+  const problem = computed((): string | null => {
+    if (budgetBytes.value === null) return "The GPU budget under “Advanced” is not an amount.";
+    if (recipeChoice(state.recipe) === null)
+      return "dampening_frac under “Advanced” is not a number from 0 to 1.";
+    return calibrationUse(state.recipe) === "yes" ? calibrationProblem(state.calibration) : null;
+  });
   /** What the controls mean; null while one of them cannot be read. */
   const options = computed((): JobOptions | null => {
     const recipe = recipeChoice(state.recipe);
+    const calibrated = calibrationUse(state.recipe) !== "no";
+    const calibration = calibrated ? calibrationChoice(state.calibration) : null;
     const keepSource = state.keepSource.value;
     const gpuBudgetBytes = budgetBytes.value;
-    return gpuBudgetBytes === null ? null : { recipe, gpuBudgetBytes, keepSource };
+    if (problem.value !== null || recipe === null || gpuBudgetBytes === null) return null;
+    return { recipe, calibration, gpuBudgetBytes, keepSource };
   });
   const title = computed(() =>
     titleText({
@@ -102,7 +119,7 @@ export function createAppState() {
       failed: state.failure.value !== null,
     }),
   );
-  return { ...state, screen, budgetBytes, options, title };
+  return { ...state, screen, budgetBytes, problem, options, title };
 }
 
 export type AppState = ReturnType<typeof createAppState>;

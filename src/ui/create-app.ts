@@ -4,7 +4,8 @@ import { type App, createAppState } from "./app-state.ts";
 import { defaultBudget } from "./gpu-budget.ts";
 import { keepPlanned } from "./keep-planned.ts";
 import { readPageRequest } from "./page-address.ts";
-import { DEFAULT_SCHEME, findPreset } from "./presets.ts";
+import { DEFAULT_SCHEME } from "./presets.ts";
+import { chooseRecipe } from "./recipe-fields.ts";
 import type { Services } from "./services.ts";
 import { refreshStored } from "./stored-things.ts";
 
@@ -32,10 +33,7 @@ export function followTitle({ state }: App, apply: (title: string) => void): () 
 function fillInRequest({ state, pageUrl }: App): void {
   const { model, recipe } = readPageRequest(new URL(pageUrl).search);
   if (model !== null) state.address.value = model;
-  if (recipe === null) return;
-  const preset = findPreset(recipe);
-  if (preset) state.recipe.scheme.value = preset.scheme;
-  else
+  if (recipe !== null && !chooseRecipe(state.recipe, recipe))
     state.notice.value = `The link asks for a recipe that this page does not know, so ${DEFAULT_SCHEME} is chosen.`;
 }
 

@@ -10,7 +10,14 @@ export type FailedWhile =
   | "reading what is stored";
 
 /** A button beside a failure. */
-export type FailureAction = "retry" | "go-on" | "token" | "storage" | "choose-another" | "reload";
+export type FailureAction =
+  | "retry"
+  | "go-on"
+  | "round-to-nearest"
+  | "token"
+  | "storage"
+  | "choose-another"
+  | "reload";
 
 export interface Failure {
   readonly while: FailedWhile;
@@ -25,6 +32,27 @@ export interface Failure {
 type Description = Pick<Failure, "heading" | "advice" | "actions">;
 
 const KEPT = "Finished layers are kept.";
+
+/** Planning reads nothing but headers, unless the recipe calibrates: then also its text and what tokenizes it. */
+const WHILE_PLANNING: Readonly<Record<string, Description>> = {
+  NetworkError: { heading: "What calibration needs did not arrive", advice: null, actions: ["retry"] },
+  AccessError: { heading: "The data set cannot be opened", advice: null, actions: ["retry"] },
+  MalformedModelError: {
+    heading: "What calibration needs is broken",
+    advice: null,
+    actions: ["round-to-nearest"],
+  },
+  UnsupportedModelError: {
+    heading: "This model cannot be calibrated",
+    advice: null,
+    actions: ["round-to-nearest"],
+  },
+  DeviceLimitError: {
+    heading: "The GPU does not offer what is needed",
+    advice: null,
+    actions: ["round-to-nearest"],
+  },
+};
 
 const DESCRIPTIONS: Readonly<Record<string, (running: boolean) => Description>> = {
   NetworkError: (running) => ({
@@ -51,7 +79,7 @@ const DESCRIPTIONS: Readonly<Record<string, (running: boolean) => Description>> 
   CalibrationError: () => ({
     heading: "The calibration text cannot be used",
     advice: null,
-    actions: [],
+    actions: ["round-to-nearest"],
   }),
   DeviceLimitError: (running) => ({
     heading: "The GPU does not offer what is needed",
@@ -91,8 +119,8 @@ export function describeFailure(error: unknown, failedWhile: FailedWhile): Failu
   const name = error instanceof Error ? error.name : "Error";
   const message = error instanceof Error ? error.message : String(error);
   const running = failedWhile === "running";
-  const describe = Object.hasOwn(DESCRIPTIONS, name) ? DESCRIPTIONS[name] : undefined;
-  const { heading, advice, actions } = describe?.(running) ?? DEFECT;
+  const planning = failedWhile === "planning" ? own(WHILE_PLANNING, name) : undefined;
+  const { heading, advice, actions } = planning ?? own(DESCRIPTIONS, name)?.(running) ?? DEFECT;
   return {
     while: failedWhile,
     name,
@@ -101,4 +129,9 @@ export function describeFailure(error: unknown, failedWhile: FailedWhile): Failu
     advice,
     actions: actions.map((action) => (running && action === "retry" ? "go-on" : action)),
   };
+}
+
+/** The entry of a name that came from outside: "constructor" is none. */
+function own<Entry>(entries: Readonly<Record<string, Entry>>, name: string): Entry | undefined {
+  return Object.hasOwn(entries, name) ? entries[name] : undefined;
 }

@@ -4,10 +4,12 @@ import type { App, ShownFailure } from "./app-state.ts";
 import type { FailureAction } from "./describe-failure.ts";
 import { CrossIcon } from "./icons.tsx";
 import { chooseAnother } from "./inspect-model.ts";
+import { methodOf } from "./recipe-fields.ts";
 
 const LABELS: Readonly<Record<FailureAction, string>> = {
   retry: "Try again",
   "go-on": "Go on from the last finished layer",
+  "round-to-nearest": "Round to nearest instead",
   token: "Enter a token",
   storage: "See what is stored",
   "choose-another": "Choose another model",
@@ -29,7 +31,12 @@ export function FailurePanel() {
             <h2>{failure.heading}</h2>
             <p>{failure.message}</p>
             {failure.advice && <p>{failure.advice}</p>}
-            <FailureButtons failure={failure} />
+            <p class="buttons">
+              <FailureButtons failure={failure} />
+              <button type="button" class="plain" onClick={() => (state.failure.value = null)}>
+                Dismiss
+              </button>
+            </p>
           </div>
         </section>
       )}
@@ -37,25 +44,25 @@ export function FailurePanel() {
   );
 }
 
-function FailureButtons({ failure }: { failure: ShownFailure }) {
+/** A button for each thing that can be done about a failure, here and now. */
+export function FailureButtons({ failure }: { failure: ShownFailure }) {
   const app = useApp();
   const possible = failure.actions.filter((action) => isPossible(app, failure, action));
   return (
-    <p class="buttons">
+    <>
       {possible.map((action) => (
         <button key={action} type="button" onClick={() => act(app, failure, action)}>
           {LABELS[action]}
         </button>
       ))}
-      <button type="button" class="plain" onClick={() => (app.state.failure.value = null)}>
-        Dismiss
-      </button>
-    </p>
+    </>
   );
 }
 
 function isPossible({ state }: App, { retry }: ShownFailure, action: FailureAction): boolean {
   if (action === "choose-another") return state.screen.value !== "choose";
+  if (action === "round-to-nearest")
+    return state.recipe.yaml.value === null && methodOf(state.recipe) === "gptq";
   return retry !== null || (action !== "retry" && action !== "go-on");
 }
 
@@ -64,6 +71,10 @@ function act(app: App, failure: ShownFailure, action: FailureAction): void {
     case "retry":
     case "go-on":
       void failure.retry?.();
+      break;
+    case "round-to-nearest":
+      app.state.recipe.method.value = "rtn";
+      app.state.failure.value = null;
       break;
     case "token":
       enterToken(app);

@@ -1,7 +1,9 @@
 import type { ComponentChildren } from "preact";
 import { formatBytes } from "../formats/format-bytes.ts";
-import type { FitReport as Report, Verdict } from "../pipeline/api.ts";
+import type { CalibrationSummary, FitReport as Report, Verdict } from "../pipeline/api.ts";
 import { useApp } from "./app-context.ts";
+import type { AppState } from "./app-state.ts";
+import { FailureButtons } from "./failure.tsx";
 import { formatPercent } from "./format-count.ts";
 import { formatDuration } from "./format-duration.ts";
 import { Gauge } from "./gauge.tsx";
@@ -15,17 +17,23 @@ export function FitReport() {
   const failure = state.planFailure.value;
   return (
     <section class="fit panel" aria-labelledby="fit-heading" aria-busy={state.planning.value}>
-      <h2 id="fit-heading">Fit report</h2>
+      <div class="head-line">
+        <h2 id="fit-heading">Fit report</h2>
+        {state.planning.value && <span class="planning">{whatIsPlanned(state)}</span>}
+      </div>
       <div role="alert">
         {failure && (
           <div class="plan-problem">
             <h3>{failure.heading}</h3>
             <p>{failure.message}</p>
+            <p class="buttons">
+              <FailureButtons failure={failure} />
+            </p>
           </div>
         )}
       </div>
       {fit && !failure && <VerdictText fit={fit} />}
-      {!fit && !failure && <p class="quiet">Reading the tensor headers…</p>}
+      {!fit && !failure && state.problem.value === null && <p class="quiet">Reading the tensor headers…</p>}
       {fit && <Figures fit={fit} />}
       <StartButton />
     </section>
@@ -68,6 +76,7 @@ function Figures({ fit }: { fit: Report }) {
           {formatBytes(fit.peakGpuBytes)} <span class="quiet">of {formatBytes(fit.gpuBudgetBytes)}</span>
           <Gauge label="Peak GPU memory of the budget" value={fit.peakGpuBytes} max={fit.gpuBudgetBytes} />
         </Row>
+        {fit.calibration && <Calibration summary={fit.calibration} />}
         <Row name="Space for downloads">
           <Quiet>IndexedDB</Quiet>
           {formatBytes(fit.indexedDbBytes)}
@@ -92,6 +101,39 @@ function Figures({ fit }: { fit: Report }) {
       </tbody>
     </table>
   );
+}
+
+const HIDDEN_PLACES: Readonly<Record<string, string>> = {
+  gpu: "on the GPU",
+  host: "in memory",
+  file: "in a file",
+};
+
+function Calibration({ summary }: { summary: CalibrationSummary }) {
+  const { samples, tokens, passes, weightsResident, hiddenStates, hiddenBytes } = summary;
+  return (
+    <>
+      <Row name="Calibrated with">
+        <Quiet>{counted(samples, "sample")},</Quiet>
+        {counted(tokens, "token")}
+      </Row>
+      <Row name="Passes over them">
+        <Quiet>for a layer</Quiet>
+        {passes}
+      </Row>
+      <Row name="Weights meanwhile">{weightsResident ? "a layer at once" : "piece by piece"}</Row>
+      <Row name="Hidden states">
+        <Quiet>{HIDDEN_PLACES[hiddenStates] ?? hiddenStates}</Quiet>
+        {formatBytes(hiddenBytes)}
+      </Row>
+    </>
+  );
+}
+
+const grouped = new Intl.NumberFormat("en");
+
+function counted(count: number, noun: string): string {
+  return `${grouped.format(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function Quiet({ children }: { children: ComponentChildren }) {
@@ -136,10 +178,15 @@ function StartButton() {
   );
 }
 
+/** Said only where it takes a while: reading headers is done in a moment, reading a text is not. */
+function whatIsPlanned({ options }: AppState): string | null {
+  return options.value?.calibration ? "Reading the calibration text…" : null;
+}
+
 /** Why the job cannot start now, as a sentence, or null. */
-function startObstacle({ adapterProblem, options, planFailure, fit }: ReturnType<typeof useApp>["state"]) {
+function startObstacle({ adapterProblem, problem, planFailure, fit }: AppState): string | null {
   if (adapterProblem.value !== null) return "This needs a GPU, which this browser does not offer.";
-  if (options.value === null) return "The GPU budget under “Advanced” is not an amount.";
+  if (problem.value !== null) return problem.value;
   if (planFailure.value !== null) return "The recipe has to fit first.";
   return fit.value === null ? "The plan is being made." : null;
 }

@@ -1,6 +1,7 @@
 import { batch } from "@preact/signals";
 import type { SourceReference, StoredJob } from "../pipeline/api.ts";
 import type { App } from "./app-state.ts";
+import { suggestCalibration } from "./calibration-fields.ts";
 import { describeFailure } from "./describe-failure.ts";
 import { restoreOptions } from "./restore-options.ts";
 import { startJob } from "./start-job.ts";
@@ -22,6 +23,7 @@ export async function inspectModel(app: App, reference: SourceReference): Promis
     const model = await services.compressor.inspect(reference, state.token.peek().trim() || null);
     if (!current()) return false;
     batch(() => {
+      suggestCalibration(state.calibration, model);
       state.model.value = model;
       state.fit.value = null;
       state.planFailure.value = null;
@@ -79,6 +81,7 @@ export function chooseAnother({ state }: App): void {
     state.notice.value = null;
     state.saved.value = null;
     state.progress.value = null;
+    state.modules.value = [];
   });
 }
 

@@ -15,6 +15,7 @@ export function keepPlanned(app: App): () => void {
   return effect(() => {
     const model = state.model.value;
     const options = state.options.value;
+    void state.planRetries.value;
     if (!model || !options || state.screen.value !== "plan") return undefined;
     state.planning.value = true;
     const settle = state.fit.peek() === null ? 0 : SETTLE_MS;
@@ -28,6 +29,13 @@ export function keepPlanned(app: App): () => void {
 
 async function plan({ state, services }: App, options: JobOptions): Promise<void> {
   const model = state.model.peek();
+  // The same options again: what failed lies outside of them.
+  const retry = async () => {
+    batch(() => {
+      state.planFailure.value = null;
+      state.planRetries.value++;
+    });
+  };
   const current = () => state.options.peek() === options && state.model.peek() === model;
   try {
     const fit = await services.compressor.plan(options);
@@ -40,7 +48,7 @@ async function plan({ state, services }: App, options: JobOptions): Promise<void
   } catch (error) {
     if (!current()) return;
     batch(() => {
-      state.planFailure.value = describeFailure(error, "planning");
+      state.planFailure.value = { ...describeFailure(error, "planning"), retry };
       state.planning.value = false;
     });
   }

@@ -3,7 +3,7 @@
 
 /** Longer than any sensible address; keeps a hostile link from filling the page. */
 const MAX_PARAMETER_LENGTH = 2_000;
-const HUB_HOST = "huggingface.co";
+export const HUB_HOST = "huggingface.co";
 const HUB_ALIASES = [HUB_HOST, "www.huggingface.co", "hf.co"];
 const HUB_ID = /^\w[\w.-]*\/\w[\w.-]*(@[\w./-]+)?\/?$/;
 

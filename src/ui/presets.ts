@@ -1,14 +1,16 @@
-// The recipe cards. Adding a preset is adding an entry: name and sentence are for people who do not know the scheme.
+// The recommended presets as cards, and the order of all others. Cards speak to people who do not know the schemes;
+// titles and sentences of the others come with the fit report.
+
+import type { PresetSize } from "../pipeline/api.ts";
+import { readScheme } from "./read-scheme.ts";
 
 export interface PresetCard {
   /** Preset scheme of compressed-tensors: what goes into the recipe. */
   readonly scheme: string;
   readonly name: string;
   readonly sentence: string;
-  /** Weights, activations and algorithm, in the field's own words. */
+  /** Weights and activations, in the field's own words. */
   readonly detail: string;
-  /** The preset's group size, or null where it has one scale a channel and takes none. */
-  readonly groupSize: number | null;
 }
 
 export const DEFAULT_SCHEME = "W4A16";
@@ -18,15 +20,13 @@ export const PRESET_CARDS: readonly PresetCard[] = [
     scheme: "W4A16",
     name: "Small",
     sentence: "The smallest result: for running a large model on a small GPU. Costs some quality.",
-    detail: "4-bit integer weights, a scale per group of 128 · rounded to nearest",
-    groupSize: 128,
+    detail: "4-bit integer weights, a scale per group of 128",
   },
   {
     scheme: "W8A16",
     name: "Careful",
     sentence: "Hardly distinguishable from the original, at about half of its size.",
-    detail: "8-bit integer weights, a scale per group of 128 · rounded to nearest",
-    groupSize: 128,
+    detail: "8-bit integer weights, a scale per group of 128",
   },
   {
     scheme: "W8A8",
@@ -34,7 +34,6 @@ export const PRESET_CARDS: readonly PresetCard[] = [
     sentence:
       "Calculates in 8-bit integers: faster when many requests run at once, on NVIDIA GPUs from Turing on.",
     detail: "8-bit integer weights, a scale per channel · activations per token, while running",
-    groupSize: null,
   },
   {
     scheme: "FP8_DYNAMIC",
@@ -42,13 +41,44 @@ export const PRESET_CARDS: readonly PresetCard[] = [
     sentence:
       "Calculates in 8-bit floats: as fast, closer to the original, on GPUs with FP8 (NVIDIA from Ada and Hopper on, AMD MI300).",
     detail: "8-bit float weights, a scale per channel · activations per token, while running",
-    groupSize: null,
   },
 ];
 
-/** The card of a scheme, whatever its case, or null. */
-export function findPreset(scheme: string): PresetCard | null {
-  return PRESET_CARDS.find((card) => card.scheme === scheme.toUpperCase()) ?? null;
+export const GROUP_SIZES: readonly number[] = [32, 64, 128, 256];
+
+export interface PresetGroup {
+  readonly heading: string;
+  readonly presets: readonly PresetSize[];
 }
 
-export const GROUP_SIZES: readonly number[] = [32, 64, 128, 256];
+const BIT_RANGES = [
+  { heading: "4-bit weights", from: 4, to: 4 },
+  { heading: "8-bit weights", from: 8, to: 8 },
+  { heading: "5 to 7-bit weights", from: 5, to: 7 },
+  { heading: "2 and 3-bit weights", from: 2, to: 3 },
+] as const;
+
+export function hasCard(scheme: string): boolean {
+  return PRESET_CARDS.some((card) => card.scheme === scheme);
+}
+
+/** The presets that have no card, by the bits of their weights, in the fit report's order; empty groups are left out. */
+export function groupPresets(presets: readonly PresetSize[]): PresetGroup[] {
+  const others = presets.filter(({ scheme }) => !hasCard(scheme));
+  return BIT_RANGES.map(({ heading, from, to }) => ({
+    heading,
+    presets: others.filter(({ scheme }) => {
+      const bits = readScheme(scheme)?.weightBits ?? 0;
+      return from <= bits && bits <= to;
+    }),
+  })).filter((group) => group.presets.length > 0);
+}
+
+/** Presets whose name, title or sentence has every word of the query, whatever its case. */
+export function findPresets(presets: readonly PresetSize[], query: string): readonly PresetSize[] {
+  const words = query.toLowerCase().split(/\s+/);
+  return presets.filter(({ scheme, title, sentence }) => {
+    const text = `${scheme} ${title} ${sentence}`.toLowerCase();
+    return words.every((word) => text.includes(word));
+  });
+}

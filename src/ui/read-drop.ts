@@ -34,6 +34,15 @@ export async function readDrop(transfer: DataTransfer): Promise<SourceReference 
   return link === "" ? null : { kind: "address", address: link };
 }
 
+/** The one file of a drop that looks like text to calibrate with rather than like a part of a model, or null. */
+export function calibrationFileOf(reference: SourceReference): File | null {
+  const [only, ...more] = reference.kind === "files" ? reference.files : [];
+  if (!only || more.length > 0) return null;
+  return /\.(txt|jsonl|json)$/i.test(only.path) && !/(config|index)\.json$/i.test(only.path)
+    ? only.file
+    : null;
+}
+
 /** The first address of a `text/uri-list`, whose lines that begin with "#" are comments (RFC 2483). */
 export function firstLink(uriList: string): string | null {
   const lines = uriList.split(/\r?\n/).map((line) => line.trim());

@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import type { RecipeChoice } from "../pipeline/api.ts";
 import { createRecipeFields, recipeChoice, restoreRecipe } from "./recipe-fields.ts";
 
 it("begins with the default preset as it is", () => {
@@ -7,6 +8,8 @@ it("begins with the default preset as it is", () => {
     scheme: "W4A16",
     group_size: null,
     ignore: ["lm_head"],
+    gptq: null,
+    observer: "memoryless_minmax",
   });
 });
 
@@ -34,10 +37,25 @@ it("lets YAML decide instead of the controls", () => {
   expect(recipeChoice(fields)).toEqual({ kind: "yaml", text: "QuantizationModifier: {}" });
 });
 
-it.each([
-  { kind: "controls", scheme: "W8A16", group_size: 32, ignore: ["lm_head", "re:.*gate$"] },
+it.each<RecipeChoice>([
+  {
+    kind: "controls",
+    scheme: "W8A16",
+    group_size: 32,
+    ignore: ["lm_head", "re:.*gate$"],
+    gptq: null,
+    observer: "memoryless_mse",
+  },
+  {
+    kind: "controls",
+    scheme: "W3A16",
+    group_size: null,
+    ignore: [],
+    gptq: { dampening_frac: 0.05, actorder: "group" },
+    observer: "memoryless_minmax",
+  },
   { kind: "yaml", text: "a: 1" },
-] as const)("restores $kind", (choice) => {
+])("restores $kind", (choice) => {
   const fields = createRecipeFields();
   restoreRecipe(fields, choice);
   expect(recipeChoice(fields)).toEqual(choice);

@@ -1,10 +1,13 @@
 import { formatBytes } from "../formats/format-bytes.ts";
 import { AdvancedRecipe } from "./advanced-recipe.tsx";
 import { useApp } from "./app-context.ts";
+import { CalibrationPanel } from "./calibration-panel.tsx";
 import { formatPercent } from "./format-count.ts";
+import { MethodChoice } from "./method-choice.tsx";
+import { MorePresets } from "./more-presets.tsx";
 import { PRESET_CARDS, type PresetCard } from "./presets.ts";
 
-/** Presets as cards, with the size that each gives for this model; everything else is folded away below. */
+/** The recommended presets as cards, with the size that each gives for this model; all others are folded away below. */
 export function RecipeForm() {
   const { state } = useApp();
   const byYaml = state.recipe.yaml.value !== null;
@@ -22,7 +25,10 @@ export function RecipeForm() {
             />
           ))}
         </div>
+        <MorePresets />
       </fieldset>
+      <MethodChoice />
+      <CalibrationPanel />
       <AdvancedRecipe />
     </form>
   );

@@ -5,6 +5,8 @@ import { formatPercent } from "./format-count.ts";
 import { formatDuration } from "./format-duration.ts";
 import { chooseAnother } from "./inspect-model.ts";
 import { LoadExamples } from "./load-examples.tsx";
+import { ModuleErrors } from "./module-errors.tsx";
+import { phaseName } from "./phase-words.ts";
 import { SaveButtons } from "./save-buttons.tsx";
 
 export function ResultView() {
@@ -30,6 +32,7 @@ export function ResultView() {
           ))}
         </ul>
       )}
+      <ModuleErrors reports={result.modules} layers={0} />
       <LoadExamples name={result.name} />
       <div class="result-columns">
         <Files result={result} />
@@ -99,7 +102,7 @@ function Figures({ result }: { result: ResultSummary }) {
         <tbody>
           {Object.entries(phases).map(([phase, seconds]) => (
             <tr key={phase}>
-              <th scope="row">{phase.charAt(0).toUpperCase() + phase.slice(1)}</th>
+              <th scope="row">{phaseName(phase)}</th>
               <td>{formatDuration(seconds)}</td>
             </tr>
           ))}

@@ -1,17 +1,16 @@
 import { computed } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { formatBytes } from "../formats/format-bytes.ts";
-import type { Phase, Progress } from "../pipeline/api.ts";
+import type { Progress } from "../pipeline/api.ts";
 import { useApp } from "./app-context.ts";
 import type { App } from "./app-state.ts";
 import { formatPercent } from "./format-count.ts";
 import { formatDuration } from "./format-duration.ts";
 import { Gauge } from "./gauge.tsx";
 import { LayerStrip } from "./layer-strip.tsx";
+import { ModuleErrors } from "./module-errors.tsx";
+import { PHASE_WORDS } from "./phase-words.ts";
 import { doneShare } from "./title-text.ts";
-
-/** Phases that belong to the whole job; every other works on one step at a time. */
-const WHOLE_JOB: ReadonlySet<Phase> = new Set(["starting", "packaging", "verifying"]);
 
 export function RunView() {
   const { state } = useApp();
@@ -27,6 +26,7 @@ export function RunView() {
       </div>
       <Spoken />
       {progress ? <RunningFigures progress={progress} /> : <progress class="overall" aria-label="Job" />}
+      <ModuleErrors reports={state.modules.value} layers={state.model.value?.layers ?? 0} />
     </div>
   );
 }
@@ -43,7 +43,8 @@ function stepSentence({ state }: App): string {
   if (!progress) return "Starting.";
   if (progress.paused) return "Paused.";
   const { phase, step, steps, stepName } = progress;
-  return WHOLE_JOB.has(phase) ? `${capitalize(phase)}.` : `Step ${step} of ${steps}, ${stepName}.`;
+  const { name, wholeJob } = PHASE_WORDS[phase];
+  return wholeJob ? `${name}.` : `Step ${step} of ${steps}, ${stepName}.`;
 }
 
 /** Usable once the job reports: before that there is nothing that could be paused. */
@@ -84,13 +85,7 @@ function RunningFigures({ progress }: { progress: Progress }) {
         </p>
         <progress class="overall" aria-label="Job" max={1} value={share} />
         <LayerStrip step={progress.step} steps={progress.steps} finished={share === 1} />
-        <p class="now">
-          <span class="phase">{capitalize(progress.phase)}</span>
-          <code>{progress.stepName}</code>
-          <span class="quiet">
-            step {progress.step} of {progress.steps}
-          </span>
-        </p>
+        <Now progress={progress} />
       </section>
       <output class="notes">
         {notices.map((notice) => (
@@ -100,6 +95,30 @@ function RunningFigures({ progress }: { progress: Progress }) {
       <Instruments progress={progress} />
     </>
   );
+}
+
+/** Phase, step and what of it is at work, and in a sentence what that means. */
+function Now({ progress }: { progress: Progress }) {
+  const { phase, step, steps, stepName, detail } = progress;
+  const { name, sentence } = PHASE_WORDS[phase];
+  return (
+    <div>
+      <p class="now">
+        <span class="phase">{name}</span>
+        <code>{stepName}</code>
+        {detail !== null && <span class="quiet">{withoutStep(detail, stepName)}</span>}
+        <span class="quiet steps">
+          step {step} of {steps}
+        </span>
+      </p>
+      <p class="hint">{sentence}</p>
+    </div>
+  );
+}
+
+/** "mlp.up_proj" of "model.layers.3.mlp.up_proj", since the step is named beside it. */
+function withoutStep(detail: string, stepName: string): string {
+  return detail.startsWith(`${stepName}.`) ? detail.slice(stepName.length + 1) : detail;
 }
 
 /** The smaller figures: bytes, network, time, and the GPU's memory against its budget. */

@@ -13,7 +13,17 @@ type AcrossThreads<T> = {
 export type Compressor = AcrossThreads<
   Pick<
     CompressorApi,
-    "probe" | "inspect" | "plan" | "start" | "pause" | "resume" | "cancel" | "jobs" | "result" | "deleteJob"
+    | "probe"
+    | "inspect"
+    | "plan"
+    | "start"
+    | "moduleReports"
+    | "pause"
+    | "resume"
+    | "cancel"
+    | "jobs"
+    | "result"
+    | "deleteJob"
   >
 >;
 

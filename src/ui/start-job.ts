@@ -2,6 +2,7 @@ import { batch } from "@preact/signals";
 import { isAbort } from "../errors.ts";
 import type { Progress } from "../pipeline/api.ts";
 import type { App } from "./app-state.ts";
+import { collectReports } from "./collect-reports.ts";
 import { describeFailure } from "./describe-failure.ts";
 import { refreshStored } from "./stored-things.ts";
 
@@ -13,6 +14,7 @@ export async function startJob(app: App): Promise<void> {
   batch(() => {
     state.running.value = true;
     state.progress.value = null;
+    state.modules.value = [];
     state.failure.value = null;
     state.notice.value = null;
     state.saved.value = null;
@@ -22,7 +24,9 @@ export async function startJob(app: App): Promise<void> {
   void services.platform.persist();
   try {
     const onProgress = services.platform.newestPerFrame((progress: Progress) => {
-      if (state.running.peek()) state.progress.value = progress;
+      if (!state.running.peek()) return;
+      state.progress.value = progress;
+      void collectReports(app, progress.reportedModules);
     });
     state.result.value = await services.compressor.start(options, onProgress);
   } catch (error) {

@@ -5,6 +5,8 @@ import type {
   FitReport,
   JobOptions,
   ModelSummary,
+  ModuleReport,
+  PresetSize,
   Progress,
   ResultSummary,
   StoredJob,
@@ -46,10 +48,22 @@ export const MODEL: ModelSummary = {
 };
 
 export const OPTIONS: JobOptions = {
-  recipe: { kind: "controls", scheme: "W4A16", group_size: null, ignore: ["lm_head"] },
+  recipe: {
+    kind: "controls",
+    scheme: "W4A16",
+    group_size: null,
+    ignore: ["lm_head"],
+    gptq: null,
+    observer: "memoryless_minmax",
+  },
+  calibration: null,
   gpuBudgetBytes: 2 * GIB,
   keepSource: false,
 };
+
+function presetSize(scheme: string, resultBytes: number): PresetSize {
+  return { scheme, title: scheme, sentence: "", needsCalibration: false, resultBytes, problem: null };
+}
 
 export const FIT: FitReport = {
   recipeYaml: `default_stage:
@@ -68,14 +82,15 @@ export const FIT: FitReport = {
   resultBytes: 5_735_718_912,
   bitsPerWeight: 4.16,
   presets: [
-    { scheme: "W4A16", resultBytes: 5_735_718_912, problem: null },
-    { scheme: "W8A16", resultBytes: 9_187_000_320, problem: null },
-    { scheme: "W8A8", resultBytes: 9_081_462_784, problem: null },
-    { scheme: "FP8_DYNAMIC", resultBytes: 9_081_462_784, problem: null },
+    presetSize("W4A16", 5_735_718_912),
+    presetSize("W8A16", 9_187_000_320),
+    presetSize("W8A8", 9_081_462_784),
+    presetSize("FP8_DYNAMIC", 9_081_462_784),
   ],
   quantizedModules: 224,
   copiedTensors: 67,
   estimatedSeconds: 540,
+  calibration: null,
   verdict: "fits",
   sentences: ["It fits.", "The GPU holds at most 512 MiB of its budget of 4 GiB at a time."],
 };
@@ -85,6 +100,8 @@ export const PROGRESS: Progress = {
   step: 12,
   steps: 34,
   stepName: "model.layers.10",
+  detail: "model.layers.10.mlp.up_proj",
+  reportedModules: 0,
   bytesDone: 5_900_000_000,
   bytesTotal: 16_060_522_496,
   source: {
@@ -123,8 +140,15 @@ export const RESULT: ResultSummary = {
   worstSubmitMs: 31,
   seconds: { starting: 1.2, onloading: 251, quantizing: 154, packaging: 4.1, verifying: 9, total: 419 },
   recipeYaml: FIT.recipeYaml,
+  modules: [],
   notes: [],
 };
+
+/** A report of one module, in which only the given figures matter. */
+export function moduleReport(module: string, own: Partial<ModuleReport> = {}): ModuleReport {
+  const report = { loss: 0.5, rtnLoss: 1, dampeningFrac: 0.01, attempts: 1, deadColumns: 0, seconds: 0.2 };
+  return { module, ...report, ...own };
+}
 
 export const JOB: StoredJob = {
   jobId: "9d41c07e",
@@ -162,6 +186,7 @@ const compressor: Compressor = {
   inspect: async () => MODEL,
   plan: async () => FIT,
   start: async () => RESULT,
+  moduleReports: async () => [],
   pause: nothing,
   resume: nothing,
   cancel: nothing,

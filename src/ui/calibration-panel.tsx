@@ -1,0 +1,147 @@
+import { useApp } from "./app-context.ts";
+import { LENGTH_RANGE, SAMPLES_RANGE, SEED_RANGE } from "./calibration-fields.ts";
+import { CalibrationSourceChoice } from "./calibration-source.tsx";
+import { NumberField, OptionLabel } from "./number-field.tsx";
+import { calibrationUse } from "./recipe-fields.ts";
+
+/** Which text calibrates and how much of it; shown where the recipe needs one. */
+export function CalibrationPanel() {
+  const { state } = useApp();
+  const use = calibrationUse(state.recipe);
+  if (use === "no") return null;
+  const kept = state.calibration.source.value === "stored";
+  return (
+    <fieldset class="calibration">
+      <legend>Calibration</legend>
+      <p class="calibration-why">{reason(use === "if-needed", state.recipe.scheme.value)}</p>
+      <CalibrationSourceChoice />
+      <div class="option-grid">
+        <fieldset class="bare" disabled={kept} aria-label="Samples">
+          <Selection />
+        </fieldset>
+        <HiddenStates />
+        <Propagation />
+      </div>
+    </fieldset>
+  );
+}
+
+function reason(byYaml: boolean, scheme: string): string {
+  if (byYaml)
+    return "Read only if the recipe needs it: for GPTQ, for activations with static scales, or for a key-value cache scheme.";
+  return scheme === "FP8" || scheme === "NVFP4"
+    ? `${scheme} stores a scale for each module’s activations, which is measured on this text.`
+    : "GPTQ looks at what this text makes of each layer’s inputs. A few hundred samples like those that the model will meet are enough.";
+}
+
+function Selection() {
+  const { state } = useApp();
+  const { samples, maxSeqLength } = state.calibration;
+  return (
+    <>
+      <NumberField
+        id="calibration-samples"
+        label="Samples"
+        option="num_calibration_samples"
+        value={samples}
+        range={SAMPLES_RANGE}
+      >
+        More take longer and settle the result.
+      </NumberField>
+      <NumberField
+        id="calibration-length"
+        label="Longest sample"
+        option="max_seq_length"
+        value={maxSeqLength}
+        range={LENGTH_RANGE}
+      >
+        Tokens. Longer samples are cut; shorter ones are never padded.
+      </NumberField>
+      <Shuffle />
+    </>
+  );
+}
+
+function Shuffle() {
+  const { state } = useApp();
+  const { shuffle, seed } = state.calibration;
+  return (
+    <>
+      <div class="field">
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={shuffle.value}
+            onChange={(event) => (shuffle.value = event.currentTarget.checked)}
+            aria-describedby="shuffle-hint"
+          />
+          <span>
+            Shuffle the samples <code class="option">shuffle_calibration_samples</code>
+          </span>
+        </label>
+        <p id="shuffle-hint" class="hint">
+          Before some are taken; else the first ones are.
+        </p>
+      </div>
+      <NumberField
+        id="calibration-seed"
+        label="Seed"
+        option="seed"
+        value={seed}
+        range={SEED_RANGE}
+        disabled={!shuffle.value}
+      >
+        The same seed means the same order, in every browser.
+      </NumberField>
+    </>
+  );
+}
+
+function HiddenStates() {
+  const { state } = useApp();
+  const { hiddenStatesDtype } = state.calibration;
+  return (
+    <div class="field">
+      <OptionLabel htmlFor="hidden-states-dtype" label="Hidden states" option="hidden_states_dtype" />
+      <select
+        id="hidden-states-dtype"
+        value={hiddenStatesDtype.value}
+        onChange={(event) =>
+          (hiddenStatesDtype.value = event.currentTarget.value === "BF16" ? "BF16" : "F32")
+        }
+        aria-describedby="hidden-states-hint"
+      >
+        <option value="F32">F32: as they are calculated</option>
+        <option value="BF16">BF16: half of the space</option>
+      </select>
+      <p id="hidden-states-hint" class="hint">
+        What waits between two layers. BF16 rounds what each layer sees to 8 significant bits, so that codes
+        come out slightly different.
+      </p>
+    </div>
+  );
+}
+
+function Propagation() {
+  const { state } = useApp();
+  const { propagateError } = state.calibration;
+  return (
+    <div class="field">
+      <label class="check">
+        <input
+          type="checkbox"
+          checked={propagateError.value}
+          onChange={(event) => (propagateError.value = event.currentTarget.checked)}
+          aria-describedby="propagate-hint"
+        />
+        <span>
+          Pass errors on <code class="option">propagate_error</code>
+        </span>
+      </label>
+      <p id="propagate-hint" class="hint">
+        Each layer is fitted to what the compressed layers before it really give out, and makes up for some of
+        their error.
+      </p>
+    </div>
+  );
+}

@@ -1,0 +1,37 @@
+/** What a preset's name says of its weights, as compressed-tensors forms its names. */
+export interface SchemeFacts {
+  readonly weightBits: number;
+  /** Integers with a scale per group or channel: what GPTQ chooses codes for. */
+  readonly integer: boolean;
+  /** Weights that share a scale, or null where a channel, a block or the whole tensor does. */
+  readonly groupSize: number | null;
+  /** True if the format itself fixes the groups. */
+  readonly fixedGroups: boolean;
+  /** True if activations have to be measured on a text, however weights are rounded. */
+  readonly calibrated: boolean;
+}
+
+const PER_CHANNEL = new Set(["W8A8", "INT8"]);
+const MEASURED = new Set(["FP8", "NVFP4"]);
+const FLOAT_GROUPS: Readonly<Record<string, number>> = { NVFP: 16, MXFP: 32 };
+
+/** Reads a preset's name in any case; null if it is not formed like one. Whether it exists, the plan says. */
+export function readScheme(name: string): SchemeFacts | null {
+  const upper = name.toUpperCase();
+  const integer = /^(?:W([2-8])A(?:4|8|16|FP8)(?:_ASYM)?|INT8)$/.exec(upper);
+  if (integer) {
+    const groupSize = PER_CHANNEL.has(upper) ? null : 128;
+    const weightBits = Number(integer[1] ?? 8);
+    return { weightBits, integer: true, groupSize, fixedGroups: false, calibrated: false };
+  }
+  const float = /^(?:(FP)8(?:_DYNAMIC|_BLOCK)?|(NVFP)4(?:A16)?|(MXFP)[48](?:A16)?)$/.exec(upper);
+  if (!float) return null;
+  const groupSize = FLOAT_GROUPS[float[2] ?? float[3] ?? ""] ?? null;
+  return {
+    weightBits: upper.includes("8") ? 8 : 4,
+    integer: false,
+    groupSize,
+    fixedGroups: groupSize !== null,
+    calibrated: MEASURED.has(upper),
+  };
+}

@@ -1,0 +1,35 @@
+// A model as evaluation sees it: what it computes, where its tensors are, and how each Linear is quantized.
+
+import type { Dtype } from "../../formats/dtype.ts";
+import type { QuantizationScheme } from "../../formats/quantization-args.ts";
+import type { DecoderDescription } from "../../model/decoder-description.ts";
+
+export interface StoredTensor {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+}
+
+export interface StoredModel {
+  readonly description: DecoderDescription;
+  tensor(name: string): StoredTensor | null;
+  /** Bytes [start, end) of a tensor, or all of it. */
+  read(
+    name: string,
+    span?: { readonly start: number; readonly end: number },
+  ): Promise<Uint8Array<ArrayBuffer>>;
+  schemeOf(module: string): QuantizationScheme | null;
+  /** First hidden states of token ids, (ids, hidden) float32. */
+  embed(ids: readonly number[]): Promise<Float32Array<ArrayBuffer>>;
+}
+
+/** What compressed-tensors puts beside or in place of `<module>.weight`. */
+const PARTS =
+  /\.(weight_scale|weight_zero_point|weight_shape|weight_global_scale|weight_g_idx|input_scale|input_zero_point|input_global_scale|[kqv]_scale|[kqv]_zero_point)$/;
+
+/** Tensor names as the original checkpoint has them, for the description of the decoder. */
+export function originalNames(names: Iterable<string>): Set<string> {
+  return new Set(
+    [...names].filter((name) => !PARTS.test(name)).map((name) => name.replace(/\.weight_packed$/, ".weight")),
+  );
+}

@@ -1,0 +1,148 @@
+// Values of a graph's weight inputs, read from the model one at a time.
+
+import { invariant, UnsupportedModelError } from "../../errors.ts";
+import { DTYPE_BITS, isFloatDtype, widenToFloat32 } from "../../formats/dtype.ts";
+import type { Linear, Rotary } from "../../model/decoder-description.ts";
+import { inverseFrequencies } from "../../model/rotary.ts";
+import { isSimulated } from "../graph/quantize-input.ts";
+import type { InputQuantization, LinearPlan, WeightInput } from "../graph/weight-input.ts";
+import { dequantizeRows, quantizedScheme, type QuantizedScheme } from "./dequantize.ts";
+import { linearLayout, nbitsCodes, nbitsScales, nbitsZeroPoints } from "./nbits.ts";
+import type { StoredModel } from "./stored-model.ts";
+
+export interface WeightValues {
+  readonly dims: readonly number[];
+  readonly data: Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+}
+
+/** How the model's Linears go into graphs. */
+export function planLinears(model: StoredModel, maxInputBytes: number): LinearPlan {
+  return {
+    maxInputBytes,
+    layout: (linear) => linearLayout(model, linear, maxInputBytes),
+    inputQuantization: (linear) => inputQuantization(model, linear),
+  };
+}
+
+function inputQuantization(model: StoredModel, linear: Linear): InputQuantization | null {
+  const args = quantizedScheme(model, linear)?.input_activations ?? null;
+  if (!args) return null;
+  const scale = model.tensor(`${linear.module}.input_scale`)?.name ?? null;
+  return { args, scale: args.dynamic === true ? null : scale };
+}
+
+/** Sentences about what the graph leaves out, for the report. */
+export function omissions(model: StoredModel, linears: readonly Linear[]): string[] {
+  const isLeftOut = linears.some((linear) => {
+    const quantization = inputQuantization(model, linear);
+    return quantization !== null && !isSimulated(quantization.args);
+  });
+  return isLeftOut
+    ? [
+        "Activations were kept in float32: rounding them as this scheme does is not simulated here, so that the loss on real hardware is somewhat larger.",
+      ]
+    : [];
+}
+
+/**
+ * Reads one weight input.
+ * @param positions rows of rotary tables
+ * @throws UnsupportedModelError for a tensor of a dtype that is no float.
+ */
+export async function weightValues(
+  model: StoredModel,
+  weight: WeightInput,
+  positions: number,
+): Promise<WeightValues> {
+  switch (weight.kind) {
+    case "vector": {
+      const values = await readFloats(model, weight.tensor);
+      if (weight.added !== 0)
+        for (const [index, value] of values.entries()) values[index] = value + weight.added;
+      return { dims: [values.length], data: values };
+    }
+    case "rows": {
+      const { linear, firstRow, rows } = weight;
+      return { dims: [rows, linear.columns], data: await readRows(model, linear, firstRow, rows) };
+    }
+    case "cosines":
+    case "sines":
+      return rotaryTable(weight.rotary, positions, weight.kind === "cosines" ? Math.cos : Math.sin);
+    case "codes":
+    case "scales":
+    case "zeros":
+      return await codeValues(model, weight);
+  }
+}
+
+async function codeValues(
+  model: StoredModel,
+  { kind, linear, layout }: Extract<WeightInput, { kind: "codes" | "scales" | "zeros" }>,
+): Promise<WeightValues> {
+  const scheme = quantizedScheme(model, linear);
+  invariant(scheme, `${linear.module} is quantized`);
+  const blocks = linear.columns / layout.blockSize;
+  if (kind === "scales") {
+    return { dims: [linear.rows, blocks], data: await nbitsScales(model, linear, scheme, layout) };
+  }
+  if (kind === "codes") {
+    const dims = [linear.rows, blocks, (layout.blockSize * layout.bits) / 8];
+    return { dims, data: await nbitsCodes(model, linear, scheme) };
+  }
+  const dims = [linear.rows, Math.ceil((blocks * layout.bits) / 8)];
+  return { dims, data: await nbitsZeroPoints(model, linear, scheme, layout) };
+}
+
+/** Rows of a Linear's weight in float32, dequantized if need be. */
+export async function readRows(
+  model: StoredModel,
+  linear: Linear,
+  firstRow: number,
+  rows: number,
+): Promise<Float32Array<ArrayBuffer>> {
+  const scheme: QuantizedScheme | null = quantizedScheme(model, linear);
+  if (scheme) return await dequantizeRows(model, linear, scheme, firstRow, rows);
+  const first = linear.source.firstRow + firstRow;
+  const columns = linear.columns;
+  return await readFloats(model, linear.source.tensor, { first: first * columns, count: rows * columns });
+}
+
+async function readFloats(
+  model: StoredModel,
+  name: string,
+  values?: { readonly first: number; readonly count: number },
+): Promise<Float32Array<ArrayBuffer>> {
+  const tensor = model.tensor(name);
+  invariant(tensor, `the model has ${name}`);
+  const { dtype } = tensor;
+  if (!isFloatDtype(dtype)) {
+    throw new UnsupportedModelError(
+      `The tensor "${name}" is ${dtype}; evaluation reads weights in BF16, F16 or F32, or quantized by compressed-tensors.`,
+    );
+  }
+  const bytesEach = DTYPE_BITS[dtype] / 8;
+  const bytes = await (values
+    ? model.read(name, {
+        start: values.first * bytesEach,
+        end: (values.first + values.count) * bytesEach,
+      })
+    : model.read(name));
+  if (dtype !== "BF16") return widenToFloat32(dtype, bytes);
+  // The bits of a bfloat16 are the upper half of a float32's: two bytes shifted, no table, no rounding.
+  const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
+  const halves = new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
+  const words = new Uint32Array(bytes.byteLength / 2);
+  for (let index = 0; index < words.length; index++) words[index] = (halves[index] ?? 0) << 16;
+  return new Float32Array(words.buffer);
+}
+
+/** (positions, dims / 2), the angle rounded to float32 as transformers does. */
+function rotaryTable(rotary: Rotary, positions: number, of: (angle: number) => number): WeightValues {
+  const frequencies = inverseFrequencies(rotary, positions);
+  const data = Float32Array.from({ length: positions * frequencies.length }, (_, index) => {
+    const position = Math.floor(index / frequencies.length);
+    const frequency = frequencies[index % frequencies.length] ?? 0;
+    return of(Math.fround(position * frequency)) * rotary.attentionFactor;
+  });
+  return { dims: [positions, frequencies.length], data };
+}

@@ -1,0 +1,131 @@
+// The `quantization_config` of a model that is quantized already, as compressed-tensors writes it: which scheme a module has.
+
+import * as v from "valibot";
+import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
+import {
+  COMPRESSION_FORMATS,
+  type QuantizationArgs,
+  type QuantizationScheme,
+  STRATEGIES,
+  weightArgs,
+} from "../formats/quantization-args.ts";
+import type { Recipe } from "../formats/recipe.ts";
+import { matchGroup } from "./match-targets.ts";
+
+const bits = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(16));
+const size = v.pipe(v.number(), v.integer(), v.minValue(1));
+const texts = v.pipe(v.array(v.pipe(v.string(), v.maxLength(1000))), v.maxLength(100_000));
+
+const argsSchema = v.looseObject({
+  num_bits: bits,
+  type: v.picklist(["int", "float"]),
+  symmetric: v.boolean(),
+  strategy: v.picklist(STRATEGIES),
+  group_size: v.optional(v.nullable(v.number()), null),
+  block_structure: v.optional(v.nullable(v.tuple([size, size])), null),
+  dynamic: v.optional(v.union([v.boolean(), v.literal("local")]), false),
+  actorder: v.optional(v.unknown(), null),
+  scale_dtype: v.optional(v.nullable(v.string()), null),
+});
+
+const groupSchema = v.looseObject({
+  targets: texts,
+  weights: v.nullish(argsSchema),
+  input_activations: v.nullish(argsSchema),
+  format: v.nullish(v.picklist(COMPRESSION_FORMATS)),
+});
+
+const configSchema = v.looseObject({
+  quant_method: v.literal("compressed-tensors"),
+  format: v.nullish(v.string()),
+  config_groups: v.record(v.string(), groupSchema),
+  ignore: v.nullish(texts),
+  kv_cache_scheme: v.nullish(argsSchema),
+});
+
+export interface StoredQuantization {
+  /** The scheme of a module, or null for one that stays as it was. */
+  schemeOf(module: string): QuantizationScheme | null;
+  /** Bits of the key-value cache, or null where it is not quantized. */
+  readonly kvCacheBits: number | null;
+}
+
+/**
+ * Reads how a model is quantized; null if config.json says nothing of it.
+ * @throws UnsupportedModelError for another method than compressed-tensors.
+ * @throws MalformedModelError if the field breaks compressed-tensors' form.
+ */
+export function readQuantization(config: Readonly<Record<string, unknown>>): StoredQuantization | null {
+  const raw = config["quantization_config"];
+  if (raw === undefined || raw === null) return null;
+  const method = typeof raw === "object" && "quant_method" in raw ? raw.quant_method : undefined;
+  if (method !== "compressed-tensors") {
+    throw new UnsupportedModelError(
+      `config.json names the quantization method ${JSON.stringify(method) ?? "of nobody"}; only compressed-tensors can be read here.`,
+    );
+  }
+  const checked = v.safeParse(configSchema, raw);
+  if (!checked.success) {
+    const [issue] = checked.issues;
+    throw new MalformedModelError(
+      `config.json: quantization_config.${v.getDotPath(issue) ?? ""} is wrong: ${issue.message}`,
+    );
+  }
+  const { config_groups, ignore, format, kv_cache_scheme } = checked.output;
+  const recipe = recipeOf(config_groups, ignore ?? [], format ?? null);
+  const known = new Map<string, QuantizationScheme | null>();
+  return {
+    schemeOf(module) {
+      const found = known.get(module);
+      if (found !== undefined) return found;
+      const scheme = matchGroup(module, recipe)?.group.scheme ?? null;
+      known.set(module, scheme);
+      return scheme;
+    },
+    kvCacheBits: kv_cache_scheme?.num_bits ?? null,
+  };
+}
+
+type StoredArgs = v.InferOutput<typeof argsSchema>;
+
+function recipeOf(
+  groups: Readonly<Record<string, v.InferOutput<typeof groupSchema>>>,
+  ignore: readonly string[],
+  modelFormat: string | null,
+): Recipe {
+  const configGroups = Object.entries(groups).map(
+    ([name, { targets, weights, input_activations, format }]) => {
+      const own = format ?? COMPRESSION_FORMATS.find((candidate) => candidate === modelFormat);
+      const scheme: QuantizationScheme = {
+        weights: weights ? argsOf(weights) : null,
+        input_activations: input_activations ? argsOf(input_activations) : null,
+        ...(own ? { format: own } : {}),
+      };
+      return { name, preset: null, scheme, targets };
+    },
+  );
+  const modifier = {
+    name: "QuantizationModifier",
+    groups: configGroups,
+    ignore,
+    kv_cache_scheme: null,
+    gptq: null,
+  } as const;
+  return { modifiers: [modifier] };
+}
+
+function argsOf({ num_bits, type, symmetric, strategy, ...args }: StoredArgs): QuantizationArgs {
+  const { group_size, block_structure, dynamic, actorder } = args;
+  const scaleDtypes = ["torch.float8_e4m3fn", "torch.uint8"] as const;
+  return weightArgs({
+    num_bits,
+    type,
+    symmetric,
+    strategy,
+    group_size: group_size !== null && group_size > 0 ? group_size : null,
+    block_structure,
+    dynamic,
+    actorder: actorder === "group" ? "group" : null,
+    scale_dtype: scaleDtypes.find((dtype) => dtype === args.scale_dtype) ?? null,
+  });
+}

@@ -20,6 +20,8 @@ export default defineConfig({
         },
       },
       {
+        // Found only while a test runs, these would reload it.
+        optimizeDeps: { include: ["onnxruntime-web/jspi", "@bufbuild/protobuf", "onnx-buf"] },
         test: {
           name: "gpu",
           include: ["src/**/*.gpu.test.ts", "src/**/*.browser.test.ts"],

@@ -29,10 +29,8 @@ describe("patterns of recipes", () => {
     expect(() => matchesFromStart("a".repeat(501), "a")).toThrow(/501 characters/);
   });
 
-  it.each(["(", "a{2", "(?x)a", "a++", "(?>a)"])("either run %s as it is meant or refuse it", (pattern) => {
-    const attempt = () => matchesFromStart(pattern, "a{2");
-    if (pattern === "a{2") expect(attempt()).toBe(true);
-    else expect(attempt).toThrow(/re:/);
+  it.each(["(", "(?x)a", "a++", "(?>a)"])("refuse %s, which JavaScript cannot run", (pattern) => {
+    expect(() => matchesFromStart(pattern, "a")).toThrow(/re:/);
   });
 
   it("see no name longer than any model has", () => {

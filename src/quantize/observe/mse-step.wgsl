@@ -1,6 +1,6 @@
 // One step of the search for the range of least error (LLM Compressor `_grid_search_mse`): each cell's range is shrunk by
 // `shrink`, the cell quantized and dequantized with it, and Σ|q - w|^norm compared with the best so far. Every operation is
-// rounded to the weight's dtype, the sum once at its end. One workgroup per cell.
+// rounded to the weight's dtype, the sum once at its end. `lanes` invocations, a power of two, share a cell.
 //
 // Powers of 16-bit values come from a table of all of them; float32 takes pow(), which differs from torch's in its last
 // bits. For a tensor that shares one range (`range_given`), cells are pieces of it and only their errors are kept.
@@ -19,6 +19,7 @@ struct Params {
   cells_per_row: u32,
   first_cell: u32,
   end_cell: u32,
+  lanes: u32,
   kind: u32,
   symmetric: u32,
   scale_kind: u32,
@@ -80,7 +81,9 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let cell = params.first_cell + group.y * groups.x + group.x;
+  let cells_each = WORKGROUP / params.lanes;
+  let cell = params.first_cell + (group.y * groups.x + group.x) * cells_each + lane / params.lanes;
+  let own_lane = lane % params.lanes;
   var sum = 0.0;
   if (cell < params.end_cell) {
     let first_row = cell / params.cells_per_row * params.cell_rows;
@@ -92,22 +95,22 @@ fn main(
     );
     let range = shrunk_range(cell);
     let qparams = cell_qparams(range.x, range.y, rule);
-    for (var i = lane; i < cell_rows * cell_columns; i += WORKGROUP) {
+    for (var i = own_lane; i < cell_rows * cell_columns; i += params.lanes) {
       let weight = weight_at((first_row + i / cell_columns) * params.columns + first_column + i % cell_columns);
       sum += power(abs(round_to_dtype(quantized(weight, qparams) - weight, params.dtype)));
     }
   }
   sums[lane] = sum;
-  for (var stride = WORKGROUP / 2u; stride > 0u; stride /= 2u) {
+  for (var stride = params.lanes / 2u; stride > 0u; stride /= 2u) {
     workgroupBarrier();
-    if (lane < stride) { sums[lane] += sums[lane + stride]; }
+    if (own_lane < stride) { sums[lane] += sums[lane + stride]; }
   }
-  if (lane != 0u || cell >= params.end_cell) { return; }
+  if (own_lane != 0u || cell >= params.end_cell) { return; }
   if (params.range_given == 1u) {
-    best[cell] = vec2(sums[0], params.shrink);
+    best[cell] = vec2(sums[lane], params.shrink);
     return;
   }
-  let error = round_to_dtype(sums[0], params.dtype);
+  let error = round_to_dtype(sums[lane], params.dtype);
   var least = vec2(params.largest, 1.0);
   if (params.step > 0u) { least = best[cell]; }
   if (error < least.x) {

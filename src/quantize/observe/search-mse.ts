@@ -37,6 +37,7 @@ export const mseStepKernel = kernel({
     cells_per_row: "u32",
     first_cell: "u32",
     end_cell: "u32",
+    lanes: "u32",
     kind: "u32",
     symmetric: "u32",
     scale_kind: "u32",
@@ -145,15 +146,21 @@ async function runStep(
 ): Promise<void> {
   const { weight, grid, ranges, best, statistics } = search;
   const cells = grid.cellsPerColumn * grid.cellsPerRow;
+  const lanes = lanesFor(grid);
   const work = grid.cellRows * grid.cellColumns * WORK_PER_WEIGHT;
   for (const { first, end } of gpu.queue.split(mseStepKernel, cells, work)) {
     await gpu.queue.run(mseStepKernel, {
-      params: { ...stepParams(search, step, range), first_cell: first, end_cell: end },
+      params: { ...stepParams(search, step, range), first_cell: first, end_cell: end, lanes },
       buffers: { weights: weight.weights, ranges, powers: search.powers ?? weight.weights, best, statistics },
-      workgroups: spreadWorkgroups(end - first),
+      workgroups: spreadWorkgroups(Math.ceil(((end - first) * lanes) / WORKGROUP)),
       work: (end - first) * work,
     });
   }
+}
+
+/** Invocations that share a cell: those of small groups (NVFP4 has 16 weights) would be idle otherwise. */
+function lanesFor({ cellRows, cellColumns }: CellGrid): number {
+  return Math.min(2 ** Math.ceil(Math.log2(cellRows * cellColumns)), WORKGROUP);
 }
 
 function stepParams(search: MseSearch, step: number, range: readonly [number, number] | null) {

@@ -6,7 +6,7 @@ import { type Gpu, openGpu } from "../src/gpu/gpu.ts";
 import type { BufferRequest, LedgerBuffer } from "../src/gpu/memory.ts";
 import { ReadbackRing, UploadRing } from "../src/gpu/staging.ts";
 import { randomNormal, seededRandom } from "../src/testing/random.ts";
-import type { KernelRow, Milliseconds } from "./report/result.ts";
+import type { KernelRow, MeasuredRow, Milliseconds } from "./report/result.ts";
 
 const PIECE_BYTES = 16 * 1024 ** 2;
 /** Weights of a block of noise: the size of a staging piece as float32. */
@@ -97,11 +97,7 @@ export function hostNoise(block: Uint8Array<ArrayBuffer>, bytes: number): Uint8A
 }
 
 /** Runs a benchmark; a failure becomes a row that says why. */
-export async function measure(
-  bench: BenchGpu,
-  benchmark: Benchmark,
-  repeats: number,
-): Promise<Omit<KernelRow, "share">> {
+export async function measure(bench: BenchGpu, benchmark: Benchmark, repeats: number): Promise<MeasuredRow> {
   const { name, shape, unit, work, kind = "kernel" } = benchmark;
   const row = { name, shape, unit, work, repeats };
   using lifetime = createLifetime();

@@ -1,12 +1,7 @@
 // The benchmark page: a door for scripts, and buttons for people. What it measures is in report/result.ts.
 
-import type { BenchmarkOptions } from "./options.ts";
 import type { BenchmarkResult } from "./report/result.ts";
 import type { BenchmarkAnswer, BenchmarkRequest } from "./worker-messages.ts";
-
-declare global {
-  var layerpressBench: (options?: BenchmarkOptions) => Promise<BenchmarkResult>;
-}
 
 const output = document.querySelector("output");
 

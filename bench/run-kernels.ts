@@ -7,7 +7,7 @@ import { roundToNearestBenchmarks } from "./kernels/round-to-nearest.ts";
 import { copyBandwidth, transferBenchmarks } from "./kernels/transfers.ts";
 import { triangularBenchmarks } from "./kernels/triangular.ts";
 import { benchmarkSizes } from "./model-shapes.ts";
-import type { BenchmarkResult, KernelRow } from "./report/result.ts";
+import type { BenchmarkResult, MeasuredRow } from "./report/result.ts";
 
 export interface KernelOptions {
   /** Patterns of names; empty takes all. */
@@ -15,7 +15,7 @@ export interface KernelOptions {
   readonly small: boolean;
   readonly repeats: number;
   /** Is told of every row as it is measured. */
-  readonly onRow: (row: Omit<KernelRow, "share">) => void;
+  readonly onRow: (row: MeasuredRow) => void;
 }
 
 /** Measures the ceilings, then every benchmark that is asked for. */
@@ -35,7 +35,7 @@ export async function runKernels(
     ...onnxruntimeBenchmarks(sizes),
   ];
   const chosen = chooseBenchmarks(all, options.only);
-  const rows: Omit<KernelRow, "share">[] = [];
+  const rows: MeasuredRow[] = [];
   for (const benchmark of [ceilingProduct(sizes), copyBandwidth(sizes), ...chosen]) {
     const row = await measure(bench, benchmark, repeats);
     onRow(row);
@@ -55,9 +55,7 @@ export function chooseBenchmarks<Named extends Pick<Benchmark, "name">>(
   );
 }
 
-function withShares(
-  rows: readonly Omit<KernelRow, "share">[],
-): Pick<BenchmarkResult, "ceilings" | "kernels"> {
+function withShares(rows: readonly MeasuredRow[]): Pick<BenchmarkResult, "ceilings" | "kernels"> {
   const best = (pattern: RegExp) =>
     Math.max(0, ...rows.filter(({ name }) => pattern.test(name)).map(({ rate }) => rate));
   const ceilings = { flop: best(/^ceiling\.product|^product\.f32/), byte: best(/^ceiling\.copy/) };

@@ -1,7 +1,15 @@
 // Results as tables of plain text.
 
 import { formatBytes } from "../../src/formats/format-bytes.ts";
-import type { BenchmarkHead, BenchmarkResult, EndToEndRow, KernelRow, Milliseconds } from "./result.ts";
+import type {
+  BenchmarkHead,
+  BenchmarkResult,
+  EndToEndFigures,
+  EndToEndRow,
+  KernelRow,
+  MeasuredRow,
+  Milliseconds,
+} from "./result.ts";
 
 const NAME_WIDTH = 48;
 const SHAPE_WIDTH = 40;
@@ -16,7 +24,7 @@ export function formatResult(result: BenchmarkResult): string {
     "",
     KERNEL_TITLES,
     ...kernels.map(formatKernelRow),
-    ...(endToEnd.length > 0 ? ["", ...endToEnd.map(formatJob)] : []),
+    ...(endToEnd.length > 0 ? ["", ...endToEnd.map((row) => formatJob(row, ceilings.flop))] : []),
   ].join("\n");
 }
 
@@ -34,7 +42,7 @@ function formatHead({ date, commit, userAgent, adapter, features, gpuClock, smal
 const KERNEL_TITLES = columns("kernel", "shape", ["GPU ms", "least", "wall ms", "rate", "of ceiling"]);
 
 /** One line a kernel. */
-export function formatKernelRow(row: Omit<KernelRow, "share"> & Partial<Pick<KernelRow, "share">>): string {
+export function formatKernelRow(row: MeasuredRow & Partial<Pick<KernelRow, "share">>): string {
   if (row.failure !== null) return columns(row.name, row.shape, [`– ${row.failure}`]);
   const { gpuMs, wallMs, share = null } = row;
   return columns(row.name, row.shape, [
@@ -63,14 +71,37 @@ export function formatRate(perSecond: number, unit: KernelRow["unit"]): string {
   return `${(perSecond / 1000 ** step).toPrecision(3)} ${prefixes[step]}${unit === "flop" ? "FLOP" : "B"}/s`;
 }
 
-function formatJob(row: EndToEndRow): string {
-  if (row.failure !== null) return `${row.name}: ${row.failure}`;
-  const phases = Object.entries(row.seconds).map(([phase, seconds]) => `${phase} ${seconds.toFixed(2)} s`);
-  const { network, networkAndIndexedDb } = row.alone;
+/** A few lines a job; `flopPerSecond` is the rate that the arithmetic floor is taken at. */
+export function formatJob(row: EndToEndRow, flopPerSecond: number): string {
+  const title = `${row.name} (${row.scheme}${row.samples > 0 ? `, ${row.samples} × ${row.tokensEach} tokens` : ""})`;
+  if (!row.figures) return `${title}: ${row.failure}`;
+  const { sourceBytes, resultBytes, seconds, alone, ratio, floor, ...peaks } = row.figures;
+  const against = ratio === null ? "" : `; the job takes ${ratio.toFixed(2)} times the slowest`;
   return [
-    `${row.name} (${row.scheme}${row.samples > 0 ? `, ${row.samples} × ${row.tokensEach} tokens` : ""})`,
-    `  ${formatBytes(row.sourceBytes)} in, ${formatBytes(row.resultBytes)} out; ${phases.join(", ")}`,
-    `  alone: network ${network.toFixed(2)} s, network and IndexedDB ${networkAndIndexedDb.toFixed(2)} s; the job takes ${row.ratio.toFixed(2)} times the slower`,
-    `  peaks: GPU ${formatBytes(row.peakGpuBytes)} of ${formatBytes(row.gpuBudgetBytes)}, IndexedDB ${formatBytes(row.peakStoredBytes)}; longest submit ${row.worstSubmitMs.toFixed(1)} ms`,
+    title,
+    `  ${formatBytes(sourceBytes)} in, ${formatBytes(resultBytes)} out; ${formatSeconds(seconds)}`,
+    `  alone: ${formatSeconds(alone)}${against}`,
+    ...(floor ? [formatFloor(seconds, floor, flopPerSecond)] : []),
+    `  peaks: GPU ${formatBytes(peaks.peakGpuBytes)} of ${formatBytes(row.gpuBudgetBytes)}, IndexedDB ${formatBytes(peaks.peakStoredBytes)}; longest submit ${peaks.worstSubmitMs.toFixed(1)} ms`,
   ].join("\n");
+}
+
+/** Seconds that the arithmetic alone would take at the rate of the largest product. */
+function formatFloor(
+  seconds: EndToEndFigures["seconds"],
+  floor: NonNullable<EndToEndFigures["floor"]>,
+  flopPerSecond: number,
+): string {
+  const phases = Object.entries(floor);
+  const least = Object.fromEntries(phases.map(([phase, flop]) => [phase, flop / flopPerSecond]));
+  const sum = (of: Readonly<Record<string, number>>) =>
+    phases.reduce((total, [phase]) => total + (of[phase] ?? 0), 0);
+  return `  arithmetic floor: ${formatSeconds(least)}; the phases take ${(sum(seconds) / sum(least)).toFixed(2)} times as long`;
+}
+
+function formatSeconds(seconds: Readonly<Record<string, number | null>>): string {
+  return Object.entries(seconds)
+    .filter((entry): entry is [string, number] => entry[1] !== null)
+    .map(([name, value]) => `${name} ${value.toFixed(2)} s`)
+    .join(", ");
 }

@@ -51,6 +51,9 @@ export interface KernelRow {
   readonly failure: string | null;
 }
 
+/** A row before the ceilings of its run are known. */
+export type MeasuredRow = Omit<KernelRow, "share">;
+
 /** What stood when a job reported. */
 export interface TimelinePoint {
   readonly seconds: number;
@@ -62,14 +65,7 @@ export interface TimelinePoint {
   readonly gpuBytes: number;
 }
 
-export interface EndToEndRow {
-  /** As the caller names it: "llama-3.1-8b, 2 layers, W4A16". */
-  readonly name: string;
-  readonly address: string;
-  readonly scheme: string;
-  readonly samples: number;
-  readonly tokensEach: number;
-  readonly gpuBudgetBytes: number;
+export interface EndToEndFigures {
   readonly sourceBytes: number;
   readonly resultBytes: number;
   /** Seconds of each phase of the job, and "total". */
@@ -80,9 +76,15 @@ export interface EndToEndRow {
     readonly network: number;
     /** Bytes fetched into IndexedDB by the source worker. */
     readonly networkAndIndexedDb: number;
+    /** Tiles uploaded, quantized and read back; null for jobs that calibrate. */
+    readonly gpu: number | null;
+    /** The result written into OPFS. */
+    readonly opfs: number;
   };
-  /** The job's total over the slower of the two above. */
-  readonly ratio: number;
+  /** The job's total over the slowest of the stages alone; null for jobs that calibrate. */
+  readonly ratio: number | null;
+  /** Operations that GPTQ cannot do without, by phase; null for data-free jobs. */
+  readonly floor: Readonly<Record<"calibrating" | "quantizing" | "propagating", number>> | null;
   readonly peakGpuBytes: number;
   readonly worstSubmitMs: number;
   /** Most bytes of source chunks that lay in IndexedDB at once. */
@@ -90,6 +92,19 @@ export interface EndToEndRow {
   /** Seconds that GPTQ spent on each module, factorisation included; empty for data-free jobs. */
   readonly modules: readonly { readonly module: string; readonly seconds: number }[];
   readonly timeline: readonly TimelinePoint[];
+}
+
+export interface EndToEndRow {
+  /** As the caller names it: "llama-3.1-8b, 2 layers". */
+  readonly name: string;
+  readonly address: string;
+  readonly scheme: string;
+  /** Sequences that GPTQ calibrated with; 0 for data-free jobs. */
+  readonly samples: number;
+  readonly tokensEach: number;
+  readonly gpuBudgetBytes: number;
+  /** Null if the job failed. */
+  readonly figures: EndToEndFigures | null;
   readonly failure: string | null;
 }
 

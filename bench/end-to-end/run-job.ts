@@ -1,0 +1,177 @@
+// One job through the application's own workers, and its stages alone before it.
+
+import { proxy } from "comlink";
+import type { JobOptions, Progress, ResultSummary } from "../../src/pipeline/api.ts";
+import { openModel, type OpenModel } from "../../src/pipeline/open-model.ts";
+import { planJob } from "../../src/pipeline/plan-job.ts";
+import { describeDecoder } from "../../src/model/describe-decoder.ts";
+import { seededRandom } from "../../src/testing/random.ts";
+import type { EndToEndOptions } from "../options.ts";
+import type { EndToEndRow, TimelinePoint } from "../report/result.ts";
+import { arithmeticFloor } from "./arithmetic-floor.ts";
+import {
+  forgetModel,
+  gpuAlone,
+  networkAlone,
+  networkAndIndexedDbAlone,
+  opfsAlone,
+  weightRanges,
+} from "./stages-alone.ts";
+import { startWorkers } from "./start-workers.ts";
+
+const DEFAULT_TOKENS_EACH = 2048;
+/** Points of a timeline: enough to see what overlaps. */
+const MAX_POINTS = 200;
+
+/** Runs the stages, then the job; a failure becomes a row that says why. */
+export async function runJob(options: EndToEndOptions): Promise<EndToEndRow> {
+  const { name, address, scheme, samples = 0, tokensEach = DEFAULT_TOKENS_EACH, gpuBudgetBytes } = options;
+  const asked = { name, address, scheme, samples, tokensEach, gpuBudgetBytes };
+  try {
+    return { ...asked, figures: await measureJob({ ...options, samples, tokensEach }), failure: null };
+  } catch (error) {
+    return { ...asked, figures: null, failure: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function measureJob(options: Required<EndToEndOptions>): Promise<EndToEndRow["figures"]> {
+  using workers = startWorkers();
+  const { source } = workers;
+  const model = await openModel(source, { kind: "address", address: options.address }, null);
+  await forgetModel(source, model);
+  const job = jobOptions(options, model);
+  const alone = await measureStages(options, job, model, source);
+  await forgetModel(source, model);
+  const watch = watchProgress();
+  const result = await startJob(workers, options.address, job, (progress) => watch.see(progress));
+  await workers.compressor.deleteJob(result.jobId);
+  await forgetModel(source, model);
+  const { network, networkAndIndexedDb, gpu, opfs } = alone;
+  return {
+    sourceBytes: result.sourceBytes,
+    resultBytes: result.resultBytes,
+    seconds: result.seconds,
+    alone,
+    ratio:
+      gpu === null
+        ? null
+        : (result.seconds["total"] ?? 0) / Math.max(network, networkAndIndexedDb, gpu, opfs),
+    floor: gpu === null ? floorOf(model, options) : null,
+    peakGpuBytes: result.peakGpuBytes,
+    worstSubmitMs: result.worstSubmitMs,
+    peakStoredBytes: watch.peakStoredBytes(),
+    modules: result.modules.map(({ module, seconds }) => ({ module, seconds })),
+    timeline: watch.timeline(),
+  };
+}
+
+type Workers = ReturnType<typeof startWorkers>;
+
+async function measureStages(
+  { address, samples }: Required<EndToEndOptions>,
+  job: JobOptions,
+  model: OpenModel,
+  source: Workers["source"],
+) {
+  const ranges = weightRanges(model.source.files);
+  const plan = await planJob(model, job);
+  return {
+    network: await networkAlone(address, ranges),
+    networkAndIndexedDb: await networkAndIndexedDbAlone(source, ranges),
+    gpu: samples > 0 ? null : await gpuAlone(plan, job.gpuBudgetBytes),
+    opfs: await opfsAlone(plan),
+  };
+}
+
+async function startJob(
+  { compressor }: Workers,
+  address: string,
+  job: JobOptions,
+  see: (progress: Progress) => void,
+): Promise<ResultSummary> {
+  for (const { jobId, address: stored } of await compressor.jobs()) {
+    if (stored === address) await compressor.deleteJob(jobId);
+  }
+  await compressor.inspect({ kind: "address", address }, null);
+  return await compressor.start(job, proxy(see));
+}
+
+function jobOptions(
+  { scheme, samples, tokensEach, gpuBudgetBytes }: Required<EndToEndOptions>,
+  model: OpenModel,
+) {
+  const calibrated = samples > 0;
+  const options: JobOptions = {
+    recipe: {
+      kind: "controls",
+      scheme,
+      group_size: null,
+      ignore: ["lm_head"],
+      gptq: calibrated ? { dampening_frac: 0.01, actorder: "static" } : null,
+      observer: "memoryless_minmax",
+    },
+    calibration: calibrated
+      ? {
+          source: { kind: "file", file: randomTokens(samples, tokensEach, decoderOf(model).vocabSize) },
+          num_calibration_samples: samples,
+          max_seq_length: tokensEach,
+          shuffle_calibration_samples: false,
+          seed: 0,
+          hidden_states_dtype: "F32",
+          propagate_error: true,
+        }
+      : null,
+    gpuBudgetBytes,
+    keepSource: false,
+  };
+  return options;
+}
+
+function decoderOf({ config, tensors }: OpenModel) {
+  return describeDecoder(
+    config.raw,
+    tensors.map(({ name }) => name),
+  );
+}
+
+function floorOf(model: OpenModel, { samples, tokensEach }: Required<EndToEndOptions>) {
+  return arithmeticFloor(decoderOf(model), samples, tokensEach);
+}
+
+function randomTokens(samples: number, tokensEach: number, vocabSize: number): File {
+  const random = seededRandom(1);
+  const ids = Array.from({ length: samples }, () =>
+    Array.from({ length: tokensEach }, () => Math.floor(random() * vocabSize)),
+  );
+  return new File([JSON.stringify(ids)], "tokens.json");
+}
+
+/** Keeps every report until there are too many, then every second one. */
+function watchProgress() {
+  let points: TimelinePoint[] = [];
+  let keepEvery = 1;
+  let seen = 0;
+  let peakStoredBytes = 0;
+  return {
+    see({ phase, step, secondsElapsed, source, bytesDone, gpuBytes }: Progress) {
+      const { downloadedBytes, storedBytes } = source;
+      peakStoredBytes = Math.max(peakStoredBytes, storedBytes);
+      if (seen++ % keepEvery !== 0) return;
+      const doneBytes = bytesDone;
+      points.push({
+        seconds: secondsElapsed,
+        phase,
+        step,
+        downloadedBytes,
+        storedBytes,
+        doneBytes,
+        gpuBytes,
+      });
+      if (points.length < MAX_POINTS) return;
+      points = points.filter((_, index) => index % 2 === 0);
+      keepEvery *= 2;
+    },
+    peakStoredBytes: () => peakStoredBytes,
+    timeline: () => points,
+  };
+}

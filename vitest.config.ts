@@ -15,7 +15,7 @@ export default defineConfig({
         test: {
           name: "node",
           environment: "node",
-          include: ["src/**/*.test.ts", "e2e/**/*.test.ts"],
+          include: ["src/**/*.test.ts", "e2e/**/*.test.ts", "bench/**/*.test.ts"],
           exclude: ["src/**/*.gpu.test.ts", "src/**/*.browser.test.ts"],
         },
       },

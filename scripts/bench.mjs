@@ -1,0 +1,15 @@
+// npm run bench: measures this machine with the built page, or compares two results. Installs and builds what is missing
+// first.
+
+import { ensureBuild, ensureDependencies } from "./prepare.mjs";
+
+ensureDependencies();
+const { register } = await import("tsx/esm/api");
+register();
+const { readBenchArguments } = await import("./cli/bench-arguments.ts");
+const { benchFromCommandLine } = await import("./cli/bench.ts");
+process.exitCode = await benchFromCommandLine(readBenchArguments(process.argv.slice(2)), async () => {
+  ensureBuild();
+  const { ensureChromium } = await import("./chromium.mjs");
+  await ensureChromium();
+});

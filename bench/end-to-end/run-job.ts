@@ -42,7 +42,7 @@ async function measureJob(options: Required<EndToEndOptions>): Promise<EndToEndR
   const job = jobOptions(options, model);
   const alone = await measureStages(options, job, model, source);
   await forgetModel(source, model);
-  const watch = watchProgress();
+  const watch = watchProgress((await source.progress()).downloadedBytes);
   const result = await startJob(workers, options.address, job, (progress) => watch.see(progress));
   await workers.compressor.deleteJob(result.jobId);
   await forgetModel(source, model);
@@ -146,15 +146,16 @@ function randomTokens(samples: number, tokensEach: number, vocabSize: number): F
   return new File([JSON.stringify(ids)], "tokens.json");
 }
 
-/** Keeps every report until there are too many, then every second one. */
-function watchProgress() {
+/** Keeps every report until there are too many, then every second one; `before` was downloaded by the stages alone. */
+function watchProgress(before: number) {
   let points: TimelinePoint[] = [];
   let keepEvery = 1;
   let seen = 0;
   let peakStoredBytes = 0;
   return {
     see({ phase, step, secondsElapsed, source, bytesDone, gpuBytes }: Progress) {
-      const { downloadedBytes, storedBytes } = source;
+      const { storedBytes } = source;
+      const downloadedBytes = source.downloadedBytes - before;
       peakStoredBytes = Math.max(peakStoredBytes, storedBytes);
       if (seen++ % keepEvery !== 0) return;
       const doneBytes = bytesDone;

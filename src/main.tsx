@@ -1,14 +1,16 @@
 // The page: starts the two workers, gives them a line to each other, and shows the interface over them.
 
 import "./disposal.ts";
-import { proxy, transfer, wrap } from "comlink";
+import { proxy, type Remote, transfer, wrap } from "comlink";
 import { render } from "preact";
 // oxlint-disable import/default -- Vite makes the default export.
 import compressorUrl from "../workers/compressor.ts?worker&url";
+import evaluatorUrl from "../workers/evaluator.ts?worker&url";
 import sourceUrl from "../workers/source.ts?worker&url";
 // oxlint-enable import/default
 import { createDownload, type Pickers } from "./download/create-download.ts";
 import type { CompressorApi, SourceApi } from "./pipeline/api.ts";
+import type { EvaluatorApi } from "./pipeline/evaluator-api.ts";
 import { App } from "./ui/app.tsx";
 import { browserPlatform } from "./ui/browser-platform.ts";
 import { createApp, followTitle, wakeApp } from "./ui/create-app.ts";
@@ -54,6 +56,18 @@ function startWorkers() {
   return { compressor, source, workers: [compressorWorker, sourceWorker] };
 }
 
+/** Evaluation and its engine are fetched when something is evaluated, not before. */
+function lazyEvaluator(): Services["evaluator"] {
+  let started: Remote<EvaluatorApi> | null = null;
+  const worker = () => (started ??= wrap<EvaluatorApi>(startWorker(evaluatorUrl, "evaluator")));
+  return {
+    open: (role, reference, token) => worker().open(role, reference, token),
+    measure: (options, onProgress) => worker().measure(options, proxy(onProgress)),
+    generate: (role, options, onUpdate) => worker().generate(role, options, proxy(onUpdate)),
+    stop: () => worker().stop(),
+  };
+}
+
 const { compressor, source, workers } = startWorkers();
 const download = createDownload(window as Pickers);
 const services: Services = {
@@ -74,6 +88,7 @@ const services: Services = {
     stored: () => source.stored(),
     deleteStored: (key) => source.deleteStored(key),
   },
+  evaluator: lazyEvaluator(),
   download,
   platform: browserPlatform(),
 };
@@ -92,5 +107,6 @@ if (root) {
   root.replaceChildren();
   render(<App app={app} />, root);
 }
+globalThis.layerpressEvaluator = services.evaluator;
 void wakeApp(app);
 void download.tidyUp();

@@ -11,7 +11,8 @@ import type {
   ResultSummary,
   StoredJob,
 } from "../../pipeline/api.ts";
-import type { Compressor, Download, Platform, Services, SourceStore } from "../services.ts";
+import type { EvaluatedModel, Generation, QualityReport } from "../../pipeline/evaluator-api.ts";
+import type { Compressor, Download, Evaluator, Platform, Services, SourceStore } from "../services.ts";
 
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
@@ -162,9 +163,58 @@ export const JOB: StoredJob = {
   options: OPTIONS,
 };
 
+export const EVALUATED: EvaluatedModel = {
+  source: MODEL.source,
+  format: "pack-quantized",
+  weightBytes: 5_735_718_912,
+  bitsPerWeight: 4.16,
+  hasTokenizer: true,
+  hasChatTemplate: true,
+  maxPositions: 131_072,
+};
+
+export const QUALITY: QualityReport = {
+  text: "built-in text",
+  windowing: "Each line is a window.",
+  windows: 10,
+  tokens: 900,
+  model: { label: RESULT.name, perplexity: 7.4, weightBytes: 5_735_718_912, bitsPerWeight: 4.16 },
+  original: {
+    label: "Llama-3.1-8B-Instruct",
+    perplexity: 7.1,
+    weightBytes: 16_060_522_496,
+    bitsPerWeight: 16,
+  },
+  kl: { mean: 0.021, worst: 0.9 },
+  greedyAgreement: 0.93,
+  layers: [
+    { layer: "model.layers.0", relativeError: 0.01 },
+    { layer: "model.layers.1", relativeError: 0.03 },
+  ],
+  provider: "webgpu",
+  peakGpuBytes: 900 * MIB,
+  leftGpuBytes: 0,
+  seconds: 42,
+  notes: [],
+};
+
+export const GENERATION: Generation = {
+  text: " a river",
+  tokens: 2,
+  tokensPerSecond: 20,
+  ids: [5, 7],
+  promptTokens: 4,
+  stop: "length",
+  provider: "webgpu",
+  secondsToFirst: 1.2,
+  weights: "resident",
+  peakGpuBytes: 900 * MIB,
+};
+
 export interface FakeServices {
   readonly compressor?: Partial<Compressor>;
   readonly source?: Partial<SourceStore>;
+  readonly evaluator?: Partial<Evaluator>;
   readonly download?: Partial<Download>;
   readonly platform?: Partial<Platform>;
 }
@@ -174,12 +224,20 @@ export function fakeServices(own: FakeServices = {}): Services {
   return {
     compressor: { ...compressor, ...own.compressor },
     source: { stored: async () => [], deleteStored: nothing, ...own.source },
+    evaluator: { ...evaluator, ...own.evaluator },
     download: { ...download, ...own.download },
     platform: { ...platform, ...own.platform },
   };
 }
 
 const nothing = async () => undefined;
+
+const evaluator: Evaluator = {
+  open: async () => EVALUATED,
+  measure: async () => QUALITY,
+  generate: async () => GENERATION,
+  stop: nothing,
+};
 
 const compressor: Compressor = {
   probe: async () => ADAPTER,

@@ -1,5 +1,6 @@
 import { type BenchGpu, type Benchmark, measure } from "./benchmark.ts";
 import { attentionBenchmarks } from "./kernels/attention.ts";
+import { gptqColumnBenchmarks } from "./kernels/gptq-columns.ts";
 import { gptqBenchmarks } from "./kernels/gptq.ts";
 import { onnxruntimeBenchmarks } from "./kernels/onnxruntime.ts";
 import { ceilingProduct, productBenchmarks } from "./kernels/products.ts";
@@ -28,6 +29,7 @@ export async function runKernels(
   const all = [
     ...productBenchmarks(sizes),
     ...triangularBenchmarks(sizes),
+    ...gptqColumnBenchmarks(sizes),
     ...gptqBenchmarks(sizes),
     ...attentionBenchmarks(sizes),
     ...roundToNearestBenchmarks(sizes),

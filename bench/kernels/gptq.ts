@@ -56,7 +56,7 @@ function gptqModule(name: string, rows: number, columns: number): Benchmark {
 }
 
 /** A lower triangle of noise with a diagonal near one, and columns in no order, as act-order leaves them. */
-async function makeFactor(bench: BenchGpu, n: number, lifetime: Lifetime): Promise<FactoredHessian> {
+export async function makeFactor(bench: BenchGpu, n: number, lifetime: Lifetime): Promise<FactoredHessian> {
   const { gpu, uploads } = bench;
   const factor = await makeTriangle(bench, n, lifetime);
   for (const buffer of factor.buffers) await bench.writeNoise(buffer, "F32");

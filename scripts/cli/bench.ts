@@ -12,14 +12,17 @@ import type { BenchmarkOptions } from "../../bench/options.ts";
 import { compareResults, formatComparison } from "../../bench/report/compare-results.ts";
 import { formatResult } from "../../bench/report/format-result.ts";
 import { parseResult } from "../../bench/report/parse-result.ts";
-import type { BenchmarkResult } from "../../bench/report/result.ts";
+import type { BenchmarkResult, EndToEndRow } from "../../bench/report/result.ts";
 import { startModelServer } from "../../e2e/model-server.ts";
 import { syntheticModel } from "../../e2e/synthetic-model.ts";
 import { chromiumFlags, findChromium } from "../chromium.mjs";
 import { BENCH_USAGE, type BenchArguments } from "./bench-arguments.ts";
+import { watchHostMemory } from "./host-memory.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const RESULTS = join(ROOT, "bench/results");
+/** A job is asked for alone, so that host memory is its own; the ceilings are measured again, once. */
+const NO_KERNELS = { only: ["^$"], repeats: 1 } as const;
 const USAGE_STATUS = 2;
 const FAILURE_STATUS = 1;
 
@@ -115,7 +118,19 @@ async function runInBrowser(
     const page = context.pages()[0] ?? (await context.newPage());
     page.on("console", (message) => console.log(message.text()));
     await page.goto(url);
-    return await page.evaluate(async (asked) => await globalThis.layerpressBench(asked), options);
+    const run = async (asked: BenchmarkOptions) =>
+      await page.evaluate(async (given) => await globalThis.layerpressBench(given), asked);
+    const { endToEnd: jobs = [], ...kernels } = options;
+    const result = await run(kernels);
+    const memory = watchHostMemory(profile);
+    const endToEnd: EndToEndRow[] = [];
+    for (const job of jobs) {
+      await memory.reset();
+      const { endToEnd: rows } = await run({ ...kernels, ...NO_KERNELS, endToEnd: [job] });
+      const hostPeaks = await memory.peaks();
+      endToEnd.push(...rows.map((row) => ({ ...row, hostPeaks })));
+    }
+    return { ...result, endToEnd };
   } finally {
     await context.close();
   }

@@ -1,5 +1,6 @@
 // One GPU device with its ledger and its paced queue. An adapter gives one device only: recovery asks for a new adapter.
 
+import type { AdapterSummary } from "./adapter-summary.ts";
 import { DeviceLimitError } from "../errors.ts";
 import { GpuMemory } from "./memory.ts";
 import { PacedQueue } from "./paced-queue.ts";
@@ -15,17 +16,6 @@ const WANTED_LIMITS = [
   "maxStorageBuffersPerShaderStage",
 ] as const;
 const WANTED_FEATURES = ["timestamp-query", "subgroups", "shader-f16"] as const;
-
-export interface AdapterSummary {
-  readonly vendor: string;
-  readonly architecture: string;
-  readonly description: string;
-  /** True for a software adapter: correct, but a thousand times slower than a GPU. */
-  readonly software: boolean;
-  readonly maxBufferBytes: number;
-  readonly maxBindingBytes: number;
-  readonly features: readonly string[];
-}
 
 export interface Gpu extends Disposable {
   readonly device: GPUDevice;

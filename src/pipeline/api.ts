@@ -1,7 +1,7 @@
 // The contract between the page and its workers: types only, compiled by both threads' projects. Everything here
 // crosses a worker boundary by structured clone; errors cross as `name` and `message` (see errors.ts).
 
-import type { AdapterSummary } from "../gpu/gpu.ts";
+import type { AdapterSummary } from "../gpu/adapter-summary.ts";
 
 /** What the user pointed at: an address as typed, pasted or dragged, or files that stay where they are. */
 export type SourceReference =

@@ -4,7 +4,7 @@
 import type { CalibrationSet } from "../calibrate/select-sequences.ts";
 import { CalibrationError } from "../errors.ts";
 import { needsCalibration } from "../formats/recipe.ts";
-import type { AdapterSummary } from "../gpu/gpu.ts";
+import type { AdapterSummary } from "../gpu/adapter-summary.ts";
 import type { CalibrationOptions, JobOptions } from "./api.ts";
 import { type CalibrationJob, planCalibrationJob } from "./calibration-job.ts";
 import { loadCalibration } from "./load-calibration.ts";

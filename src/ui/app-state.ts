@@ -3,7 +3,7 @@
 
 import { computed, signal } from "@preact/signals";
 import { parseBytes } from "../formats/format-bytes.ts";
-import type { AdapterSummary } from "../gpu/gpu.ts";
+import type { AdapterSummary } from "../gpu/adapter-summary.ts";
 import type {
   FitReport,
   JobOptions,

@@ -1,0 +1,192 @@
+// What `npm run compress` takes, read into values or refused with a sentence.
+
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { basename, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { parseBytes } from "../../src/formats/format-bytes.ts";
+import type { CalibrationRequest, RecipeRequest } from "../../src/ui/script-door.ts";
+
+export const COMPRESS_USAGE = `npm run compress -- SOURCE --out FOLDER [options]
+
+SOURCE is a Hub id (owner/name), a URL, or a local folder.
+
+  --out FOLDER             where the model folder is written (required)
+  --recipe RECIPE          a preset (W4A16, the default; FP8_DYNAMIC; …), gptq-PRESET, a YAML file, or YAML text
+  --group-size N           replaces the preset's group size
+  --ignore A,B             modules that stay as they are, instead of lm_head; "re:" patterns too
+  --observer NAME          memoryless_minmax (default) or memoryless_mse
+  --gpu-budget SIZE        GPU memory to stay within: 2GiB, 256MiB
+  --calibration FILE       plain text, JSONL with "text" or "messages", or token ids as JSON
+  --dataset NAME           calibrate with a Hub data set instead; --split SPLIT, --column COLUMN
+  --samples N              num_calibration_samples
+  --max-seq-length N       max_seq_length, in tokens
+  --seed N                 seed of the shuffle
+  --no-shuffle             takes the first samples, in order
+  --dampening-frac F       GPTQ's damping, 0.01
+  --actorder KIND          static (default), group or none
+  --no-propagate-error     later layers are calibrated on the original weights
+  --hidden-states DTYPE    F32 (default) or BF16: how samples wait between layers
+  --keep-source            keeps downloaded chunks until the job is done
+  --token TOKEN            for gated and private models; better: the HF_TOKEN environment variable
+  --json                   a result in JSON as the last line`;
+
+/** A command line that cannot be carried out; the message says what is wrong with it. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+export interface CompressArguments {
+  readonly source: { readonly kind: "address" | "folder"; readonly text: string };
+  readonly out: string;
+  readonly recipe: RecipeRequest;
+  readonly calibration: CalibrationRequest;
+  readonly gpuBudgetBytes: number | null;
+  readonly keepSource: boolean;
+  readonly token: string | null;
+  readonly json: boolean;
+}
+
+const MAX_TEXT_BYTES = 256 * 1024 ** 2;
+
+const OPTIONS = {
+  out: { type: "string" },
+  recipe: { type: "string", default: "W4A16" },
+  "group-size": { type: "string" },
+  ignore: { type: "string" },
+  observer: { type: "string" },
+  "gpu-budget": { type: "string" },
+  calibration: { type: "string" },
+  dataset: { type: "string" },
+  split: { type: "string", default: "train" },
+  column: { type: "string" },
+  samples: { type: "string" },
+  "max-seq-length": { type: "string" },
+  seed: { type: "string" },
+  "no-shuffle": { type: "boolean", default: false },
+  "dampening-frac": { type: "string" },
+  actorder: { type: "string" },
+  "no-propagate-error": { type: "boolean", default: false },
+  "hidden-states": { type: "string", default: "F32" },
+  "keep-source": { type: "boolean", default: false },
+  token: { type: "string" },
+  json: { type: "boolean", default: false },
+  help: { type: "boolean", default: false },
+} as const;
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true });
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+type Values = ReturnType<typeof parse>["values"];
+
+/**
+ * Reads the command line; null if help was asked for.
+ * @throws UsageError with a sentence about the first argument that cannot be used.
+ */
+export function readCompressArguments(args: readonly string[]): CompressArguments | null {
+  const { values, positionals } = parse(args);
+  if (values.help) return null;
+  const [source, ...more] = positionals;
+  if (!source || more.length > 0)
+    throw new UsageError(`One SOURCE is needed, not ${positionals.length}: an id, a URL or a folder.`);
+  if (!values.out) throw new UsageError("--out is missing: the folder to write the model to.");
+  const budget = values["gpu-budget"];
+  const gpuBudgetBytes = budget === undefined ? null : parseBytes(budget);
+  if (budget !== undefined && gpuBudgetBytes === null)
+    throw new UsageError(`--gpu-budget ${budget} is not an amount such as 2GiB.`);
+  return {
+    source: readSource(source),
+    out: resolve(values.out),
+    recipe: readRecipe(values),
+    calibration: readCalibration(values),
+    gpuBudgetBytes,
+    keepSource: values["keep-source"],
+    token: values.token ?? process.env["HF_TOKEN"] ?? null,
+    json: values.json,
+  };
+}
+
+/** A folder that exists is one; everything else is an address that the page understands or refuses. */
+export function readSource(text: string): CompressArguments["source"] {
+  const isFolder = existsSync(text) && statSync(text).isDirectory();
+  return isFolder ? { kind: "folder", text: resolve(text) } : { kind: "address", text };
+}
+
+function readRecipe(values: Values): RecipeRequest {
+  const isFile = /\.ya?ml$/i.test(values.recipe);
+  return {
+    text: isFile ? readText(values.recipe, "--recipe") : values.recipe,
+    groupSize: wholeNumber(values, "group-size"),
+    ignore: values.ignore?.split(",").filter((name) => name !== "") ?? null,
+    observer: oneOf(values.observer, "observer", ["memoryless_minmax", "memoryless_mse"]),
+    dampeningFrac: fraction(values["dampening-frac"]),
+    actorder: oneOf(values.actorder, "actorder", ["static", "group", "none"]),
+  };
+}
+
+function readCalibration(values: Values): CalibrationRequest {
+  const { calibration, dataset } = values;
+  if (calibration !== undefined && dataset !== undefined)
+    throw new UsageError("--calibration and --dataset exclude each other.");
+  return {
+    file:
+      calibration === undefined
+        ? null
+        : { name: basename(calibration), text: readText(calibration, "--calibration") },
+    dataset:
+      dataset === undefined ? null : { name: dataset, split: values.split, column: values.column ?? null },
+    samples: wholeNumber(values, "samples"),
+    maxSeqLength: wholeNumber(values, "max-seq-length"),
+    seed: wholeNumber(values, "seed"),
+    shuffle: !values["no-shuffle"],
+    propagateError: !values["no-propagate-error"],
+    hiddenStates: oneOf(values["hidden-states"].toUpperCase(), "hidden-states", ["F32", "BF16"]) ?? "F32",
+  };
+}
+
+/**
+ * A text file, whole.
+ * @throws UsageError if there is none, or it is larger than 256 MiB.
+ */
+export function readText(path: string, option: string): string {
+  if (!existsSync(path) || !statSync(path).isFile())
+    throw new UsageError(`${option} ${path}: there is no such file.`);
+  const { size } = statSync(path);
+  if (size > MAX_TEXT_BYTES)
+    throw new UsageError(`${option} ${path} is ${size} bytes long; 256 MiB is the most.`);
+  return readFileSync(path, "utf8");
+}
+
+function wholeNumber(
+  values: Values,
+  option: "group-size" | "samples" | "max-seq-length" | "seed",
+): number | null {
+  const text = values[option];
+  if (text === undefined) return null;
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
+    throw new UsageError(`--${option} ${text} is not a whole number.`);
+  return value;
+}
+
+function fraction(text: string | undefined): number | null {
+  if (text === undefined) return null;
+  const value = Number(text);
+  if (!(value >= 0 && value <= 1)) throw new UsageError(`--dampening-frac ${text} is not between 0 and 1.`);
+  return value;
+}
+
+function oneOf<Word extends string>(
+  text: string | undefined,
+  option: string,
+  words: readonly Word[],
+): Word | null {
+  if (text === undefined) return null;
+  const word = words.find((candidate) => candidate === text);
+  if (word === undefined) throw new UsageError(`--${option} ${text} is none of ${words.join(", ")}.`);
+  return word;
+}

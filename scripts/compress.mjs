@@ -1,0 +1,12 @@
+// npm run compress: the page's job from the command line. Installs and builds what is missing first.
+
+import { ensureBuild, ensureDependencies } from "./prepare.mjs";
+
+ensureDependencies();
+ensureBuild();
+const { ensureChromium } = await import("./chromium.mjs");
+await ensureChromium();
+const { register } = await import("tsx/esm/api");
+register();
+const { compressFromCommandLine } = await import("./cli/compress.ts");
+process.exitCode = await compressFromCommandLine(process.argv.slice(2));

@@ -1,0 +1,10 @@
+export interface AdapterSummary {
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly description: string;
+  /** True for a software adapter: correct, but a thousand times slower than a GPU. */
+  readonly software: boolean;
+  readonly maxBufferBytes: number;
+  readonly maxBindingBytes: number;
+  readonly features: readonly string[];
+}

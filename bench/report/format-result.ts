@@ -75,15 +75,23 @@ export function formatRate(perSecond: number, unit: KernelRow["unit"]): string {
 export function formatJob(row: EndToEndRow, flopPerSecond: number): string {
   const title = `${row.name} (${row.scheme}${row.samples > 0 ? `, ${row.samples} × ${row.tokensEach} tokens` : ""})`;
   if (!row.figures) return `${title}: ${row.failure}`;
-  const { sourceBytes, resultBytes, seconds, alone, ratio, floor, ...peaks } = row.figures;
+  const { sourceBytes, resultBytes, seconds, alone, ratio, floor, worstSubmitMs } = row.figures;
   const against = ratio === null ? "" : `; the job takes ${ratio.toFixed(2)} times the slowest`;
   return [
     title,
     `  ${formatBytes(sourceBytes)} in, ${formatBytes(resultBytes)} out; ${formatSeconds(seconds)}`,
     `  alone: ${formatSeconds(alone)}${against}`,
     ...(floor ? [formatFloor(seconds, floor, flopPerSecond)] : []),
-    `  peaks: GPU ${formatBytes(peaks.peakGpuBytes)} of ${formatBytes(row.gpuBudgetBytes)}, IndexedDB ${formatBytes(peaks.peakStoredBytes)}; longest submit ${peaks.worstSubmitMs.toFixed(1)} ms`,
+    `  peaks: ${formatPeaks(row, row.figures)}; longest submit ${worstSubmitMs.toFixed(1)} ms`,
   ].join("\n");
+}
+
+function formatPeaks({ gpuBudgetBytes, hostPeaks }: EndToEndRow, figures: EndToEndFigures): string {
+  const gpu = `GPU ${formatBytes(figures.peakGpuBytes)} of ${formatBytes(gpuBudgetBytes)}`;
+  const stored = `IndexedDB ${formatBytes(figures.peakStoredBytes)}`;
+  if (!hostPeaks) return `${gpu}, ${stored}`;
+  const host = `host ${formatBytes(hostPeaks.page)} in the page, ${formatBytes(hostPeaks.gpuProcess)} in the GPU process`;
+  return `${gpu}, ${stored}, ${host}`;
 }
 
 /** Seconds that the arithmetic alone would take at the rate of the largest product. */

@@ -65,6 +65,12 @@ export interface TimelinePoint {
   readonly gpuBytes: number;
 }
 
+/** Peak resident bytes of the largest process of each kind; staging memory is in both. */
+export interface HostPeaks {
+  readonly page: number;
+  readonly gpuProcess: number;
+}
+
 export interface EndToEndFigures {
   readonly sourceBytes: number;
   readonly resultBytes: number;
@@ -103,6 +109,8 @@ export interface EndToEndRow {
   readonly samples: number;
   readonly tokensEach: number;
   readonly gpuBudgetBytes: number;
+  /** Host memory, as far as the command that started the browser can tell; the page leaves it out. */
+  readonly hostPeaks?: HostPeaks | null;
   /** Null if the job failed. */
   readonly figures: EndToEndFigures | null;
   readonly failure: string | null;

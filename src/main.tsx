@@ -14,6 +14,7 @@ import type { EvaluatorApi } from "./pipeline/evaluator-api.ts";
 import { App } from "./ui/app.tsx";
 import { browserPlatform } from "./ui/browser-platform.ts";
 import { createApp, followTitle, wakeApp } from "./ui/create-app.ts";
+import { createScriptDoor } from "./ui/create-script-door.ts";
 import { describeFailure } from "./ui/describe-failure.ts";
 import type { Services } from "./ui/services.ts";
 
@@ -107,6 +108,7 @@ if (root) {
   root.replaceChildren();
   render(<App app={app} />, root);
 }
+globalThis.layerpress = createScriptDoor(app);
 globalThis.layerpressEvaluator = services.evaluator;
 void wakeApp(app);
 void download.tidyUp();

@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from "vitest";
 import { type App, createAppState } from "./app-state.ts";
 import { createApp, followTitle, wakeApp } from "./create-app.ts";
 import { chooseAnother, goOn, inspectAddress, inspectFiles } from "./inspect-model.ts";
+import { recipeChoice } from "./recipe-fields.ts";
 import { saveResult } from "./save-result.ts";
 import type { Compressor } from "./services.ts";
 import { openResult } from "./open-result.ts";
@@ -85,10 +86,15 @@ describe("choosing", () => {
     expect(inspect).not.toHaveBeenCalled();
   });
 
-  it("says that a link's recipe is not known", () => {
-    const { state } = open({}, "?recipe=W1A1");
+  it("takes GPTQ from a link", () => {
+    const { state } = open({}, "?recipe=gptq-w8a16");
+    expect(recipeChoice(state.recipe)).toMatchObject({ scheme: "W8A16", gptq: { actorder: "static" } });
+  });
+
+  it("says which recipe a link may have meant that asks for none", () => {
+    const { state } = open({}, "?recipe=W8A61");
     expect(state.recipe.scheme.value).toBe("W4A16");
-    expect(state.notice.value).toMatch(/does not know/);
+    expect(state.notice.value).toMatch(/“W8A61” does not exist. The nearest one is W8A16\. W4A16 is chosen/);
   });
 
   it("hands the worker the address as typed and the token", async () => {

@@ -1,11 +1,13 @@
 import { effect } from "@preact/signals";
+import { RecipeError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
 import { type App, createAppState } from "./app-state.ts";
 import { defaultBudget } from "./gpu-budget.ts";
 import { keepPlanned } from "./keep-planned.ts";
 import { readPageRequest } from "./page-address.ts";
 import { DEFAULT_SCHEME } from "./presets.ts";
-import { chooseRecipe } from "./recipe-fields.ts";
+import { readRecipeChoice } from "./read-recipe-choice.ts";
+import { restoreRecipe } from "./recipe-fields.ts";
 import type { Services } from "./services.ts";
 import { refreshStored } from "./stored-things.ts";
 
@@ -33,8 +35,13 @@ export function followTitle({ state }: App, apply: (title: string) => void): () 
 function fillInRequest({ state, pageUrl }: App): void {
   const { model, recipe } = readPageRequest(new URL(pageUrl).search);
   if (model !== null) state.address.value = model;
-  if (recipe !== null && !chooseRecipe(state.recipe, recipe))
-    state.notice.value = `The link asks for a recipe that this page does not know, so ${DEFAULT_SCHEME} is chosen.`;
+  if (recipe === null) return;
+  try {
+    restoreRecipe(state.recipe, readRecipeChoice(recipe));
+  } catch (error) {
+    if (!(error instanceof RecipeError)) throw error;
+    state.notice.value = `The link cannot be followed entirely. ${error.message} ${DEFAULT_SCHEME} is chosen for now.`;
+  }
 }
 
 async function probeAdapter({ state, services }: App): Promise<void> {

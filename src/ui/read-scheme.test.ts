@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
-import { PRESETS } from "../formats/presets.ts";
+import { PRESET_NAMES, PRESETS } from "../formats/presets.ts";
 import { isStaticActivation } from "../formats/quantization-args.ts";
-import { readScheme } from "./read-scheme.ts";
+import { readScheme, SCHEMES } from "./read-scheme.ts";
 
 it.each(Object.entries(PRESETS))("reads from the name of %s what the preset is", (name, { scheme }) => {
   const { weights, input_activations } = scheme;
@@ -20,3 +20,7 @@ it.each(["", "W1A1", "W9A16", "MXFP4A8", "FP4", "GPTQ-W4A16", "constructor"])(
     expect(readScheme(name)).toBeNull();
   },
 );
+
+it("knows the names of all presets", () => {
+  expect(SCHEMES).toEqual(PRESET_NAMES);
+});

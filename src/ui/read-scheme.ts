@@ -11,6 +11,39 @@ export interface SchemeFacts {
   readonly calibrated: boolean;
 }
 
+/** Every preset, the usual ones first. */
+export const SCHEMES: readonly string[] = [
+  "W4A16",
+  "W4A16_ASYM",
+  "W8A16",
+  "W8A8",
+  "INT8",
+  "FP8_DYNAMIC",
+  "FP8_BLOCK",
+  "FP8",
+  "NVFP4",
+  "NVFP4A16",
+  "MXFP4",
+  "MXFP4A16",
+  "MXFP8",
+  "MXFP8A16",
+  "W4AFP8",
+  "W4A8",
+  "W6A16",
+  "W5A16",
+  "W7A16",
+  "W3A16",
+  "W2A16",
+  "W7A8",
+  "W6A8",
+  "W5A8",
+  "W3A8",
+  "W2A8",
+  "W4A4",
+  "W3A4",
+  "W2A4",
+];
+
 const PER_CHANNEL = new Set(["W8A8", "INT8"]);
 const MEASURED = new Set(["FP8", "NVFP4"]);
 const FLOAT_GROUPS: Readonly<Record<string, number>> = { NVFP: 16, MXFP: 32 };

@@ -2,6 +2,7 @@ import { type Signal, signal } from "@preact/signals";
 import type { GptqControls, RecipeChoice, RecipeControls } from "../pipeline/api.ts";
 import { DEFAULT_SCHEME } from "./presets.ts";
 import { type NumberRange, readNumber } from "./read-number.ts";
+import { DEFAULT_IGNORE, GPTQ_DEFAULTS } from "./read-recipe-choice.ts";
 import { readScheme } from "./read-scheme.ts";
 
 export type Method = "rtn" | "gptq";
@@ -23,9 +24,7 @@ export interface RecipeFields {
   readonly yaml: Signal<string | null>;
 }
 
-export const DEFAULT_IGNORE: readonly string[] = ["lm_head"];
 export const DAMPENING_RANGE: NumberRange = { min: 0, max: 1, whole: false };
-const GPTQ_PREFIX = /^gptq-/i;
 
 export function createRecipeFields(): RecipeFields {
   return {
@@ -33,8 +32,8 @@ export function createRecipeFields(): RecipeFields {
     method: signal<Method>("rtn"),
     groupSize: signal<number | null>(null),
     ignore: signal(DEFAULT_IGNORE.join(", ")),
-    dampening: signal("0.01"),
-    actorder: signal<GptqControls["actorder"]>("static"),
+    dampening: signal(String(GPTQ_DEFAULTS.dampening_frac)),
+    actorder: signal(GPTQ_DEFAULTS.actorder),
     observer: signal<RecipeControls["observer"]>("memoryless_minmax"),
     yaml: signal<string | null>(null),
   };
@@ -75,7 +74,7 @@ function splitIgnore(text: string): string[] {
   return text.split(/[\s,]+(?![^{}]*\})/).filter((name) => name !== "");
 }
 
-/** Sets the controls to what an earlier job used. */
+/** Sets the controls to what an earlier job used, or a link or script asks for. */
 export function restoreRecipe(fields: RecipeFields, choice: RecipeChoice): void {
   if (choice.kind === "yaml") {
     fields.yaml.value = choice.text;
@@ -90,16 +89,4 @@ export function restoreRecipe(fields: RecipeFields, choice: RecipeChoice): void 
   if (!choice.gptq) return;
   fields.dampening.value = String(choice.gptq.dampening_frac);
   fields.actorder.value = choice.gptq.actorder;
-}
-
-/** Sets preset and method to a recipe's name: "W8A8", "gptq-w4a16". False, and nothing set, if it is none. */
-export function chooseRecipe(fields: RecipeFields, name: string): boolean {
-  const method = GPTQ_PREFIX.test(name) ? "gptq" : "rtn";
-  const scheme = name.replace(GPTQ_PREFIX, "").toUpperCase();
-  const facts = readScheme(scheme);
-  if (!facts || (method === "gptq" && !facts.integer)) return false;
-  fields.yaml.value = null;
-  fields.scheme.value = scheme;
-  fields.method.value = method;
-  return true;
 }

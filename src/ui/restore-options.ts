@@ -1,8 +1,8 @@
 import { batch } from "@preact/signals";
-import { formatBytes, parseBytes } from "../formats/format-bytes.ts";
 import type { JobOptions } from "../pipeline/api.ts";
 import type { AppState } from "./app-state.ts";
 import { restoreCalibration } from "./calibration-fields.ts";
+import { exactBytes } from "./exact-bytes.ts";
 import { restoreRecipe } from "./recipe-fields.ts";
 
 /** Sets the controls to an earlier job's options, so that the page shows what will run. */
@@ -13,10 +13,4 @@ export function restoreOptions(state: AppState, options: JobOptions): void {
     state.budget.value = exactBytes(options.gpuBudgetBytes);
     state.keepSource.value = options.keepSource;
   });
-}
-
-/** "2 GiB" where that reads back as the same amount, else plain bytes: rounding would make another job of it. */
-function exactBytes(bytes: number): string {
-  const text = formatBytes(bytes);
-  return parseBytes(text) === bytes ? text : String(bytes);
 }

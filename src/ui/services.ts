@@ -2,14 +2,7 @@
 // system and no lock, so that tests can stand in for all of them.
 
 import type { CompressorApi, OutputFile, SourceApi } from "../pipeline/api.ts";
-import type { EvaluatorApi } from "../pipeline/evaluator-api.ts";
-
-/** A worker's contract as seen from the page: every call is a message, so every answer is a promise. */
-type AcrossThreads<T> = {
-  readonly [K in keyof T]: T[K] extends (...args: infer A) => infer R
-    ? (...args: A) => Promise<Awaited<R>>
-    : never;
-};
+import type { AcrossThreads, Evaluator } from "./evaluator-door.ts";
 
 export type Compressor = AcrossThreads<
   Pick<
@@ -29,14 +22,6 @@ export type Compressor = AcrossThreads<
 >;
 
 export type SourceStore = AcrossThreads<Pick<SourceApi, "stored" | "deleteStored">>;
-
-/** Starts its worker with the first call. */
-export type Evaluator = AcrossThreads<EvaluatorApi>;
-
-declare global {
-  /** For scripts that drive this page. */
-  var layerpressEvaluator: Evaluator;
-}
 
 export interface SaveTarget {
   readonly jobId: string;

@@ -12,7 +12,8 @@ import type {
   StoredJob,
 } from "../../pipeline/api.ts";
 import type { EvaluatedModel, Generation, QualityReport } from "../../pipeline/evaluator-api.ts";
-import type { Compressor, Download, Evaluator, Platform, Services, SourceStore } from "../services.ts";
+import type { Evaluator } from "../evaluator-door.ts";
+import type { Compressor, Download, Platform, Services, SourceStore } from "../services.ts";
 
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;

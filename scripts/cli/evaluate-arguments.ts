@@ -1,0 +1,107 @@
+// What `npm run evaluate` takes, read into values or refused with a sentence.
+
+import { basename } from "node:path";
+import { parseArgs } from "node:util";
+import { parseBytes } from "../../src/formats/format-bytes.ts";
+import { type CompressArguments, readSource, readText, UsageError } from "./compress-arguments.ts";
+
+export const EVALUATE_USAGE = `npm run evaluate -- FOLDER_OR_URL [options]
+
+Measures the perplexity of a model, quantized by compressed-tensors or not, one layer at a time.
+
+  --against SOURCE         the original: a Hub id, a URL or a local folder; adds KL divergence and greedy agreement
+  --text FILE              plain text or JSONL; otherwise the folder's evaluation.txt, or a text of this program
+  --ids FILE               token ids as JSON instead: [[1, 2, …], …]
+  --max-seq-length N       longest window, in tokens (512)
+  --windows N              only the first N windows
+  --provider NAME          auto (default), webgpu or wasm
+  --gpu-budget SIZE        GPU memory for weights: 4GiB (default)
+  --prompt TEXT            also lets the model go on from TEXT, greedily; --tokens N of it (80)
+  --token TOKEN            for gated and private models; better: the HF_TOKEN environment variable
+  --json                   the report in JSON as the last line`;
+
+export type EvaluatedSource = CompressArguments["source"];
+
+export interface EvaluateArguments {
+  readonly model: EvaluatedSource;
+  readonly against: EvaluatedSource | null;
+  readonly text: { readonly name: string; readonly text: string } | null;
+  readonly maxSeqLength: number;
+  readonly windows: number | null;
+  readonly provider: "auto" | "webgpu" | "wasm";
+  readonly gpuBudgetBytes: number;
+  readonly prompt: string | null;
+  readonly tokens: number;
+  readonly token: string | null;
+  readonly json: boolean;
+}
+
+const OPTIONS = {
+  against: { type: "string" },
+  text: { type: "string" },
+  ids: { type: "string" },
+  "max-seq-length": { type: "string", default: "512" },
+  windows: { type: "string" },
+  provider: { type: "string", default: "auto" },
+  "gpu-budget": { type: "string", default: "4GiB" },
+  prompt: { type: "string" },
+  tokens: { type: "string", default: "80" },
+  token: { type: "string" },
+  json: { type: "boolean", default: false },
+  help: { type: "boolean", default: false },
+} as const;
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true });
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/**
+ * Reads the command line; null if help was asked for.
+ * @throws UsageError with a sentence about the first argument that cannot be used.
+ */
+export function readEvaluateArguments(args: readonly string[]): EvaluateArguments | null {
+  const { values, positionals } = parse(args);
+  if (values.help) return null;
+  const [model, ...more] = positionals;
+  if (!model || more.length > 0) {
+    throw new UsageError(`One FOLDER_OR_URL is needed, not ${positionals.length}.`);
+  }
+  if (values.text !== undefined && values.ids !== undefined) {
+    throw new UsageError("--text and --ids exclude each other.");
+  }
+  const provider = (["auto", "webgpu", "wasm"] as const).find((name) => name === values.provider);
+  if (!provider) throw new UsageError(`--provider ${values.provider} is none of auto, webgpu, wasm.`);
+  const gpuBudgetBytes = parseBytes(values["gpu-budget"]);
+  if (gpuBudgetBytes === null) {
+    throw new UsageError(`--gpu-budget ${values["gpu-budget"]} is not an amount such as 2GiB.`);
+  }
+  return {
+    model: readSource(model),
+    against: values.against === undefined ? null : readSource(values.against),
+    text: readEvaluationText(values),
+    maxSeqLength: count("max-seq-length", values["max-seq-length"]),
+    windows: values.windows === undefined ? null : count("windows", values.windows),
+    provider,
+    gpuBudgetBytes,
+    prompt: values.prompt ?? null,
+    tokens: count("tokens", values.tokens),
+    token: values.token ?? process.env["HF_TOKEN"] ?? null,
+    json: values.json,
+  };
+}
+
+function readEvaluationText({ text, ids }: ReturnType<typeof parse>["values"]): EvaluateArguments["text"] {
+  const path = text ?? ids;
+  if (path === undefined) return null;
+  return { name: basename(path), text: readText(path, text === undefined ? "--ids" : "--text") };
+}
+
+function count(option: string, text: string): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value > 0) return value;
+  throw new UsageError(`--${option} ${text} is not a whole number above 0.`);
+}

@@ -1,0 +1,158 @@
+// Drives the built page's evaluation. What it prints last, and its exit status, are a contract with those who script it.
+
+import { mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Page } from "playwright";
+import { type ModelServer, startModelServer } from "../../e2e/model-server.ts";
+import { folderModel } from "../../e2e/served-model.ts";
+import { formatBytes } from "../../src/formats/format-bytes.ts";
+import type { Generation, QualityReport } from "../../src/pipeline/evaluator-api.ts";
+import type { Evaluator } from "../../src/ui/evaluator-door.ts";
+import { UsageError } from "./compress-arguments.ts";
+import {
+  EVALUATE_USAGE,
+  type EvaluateArguments,
+  type EvaluatedSource,
+  readEvaluateArguments,
+} from "./evaluate-arguments.ts";
+import { openPage } from "./open-page.ts";
+
+const USAGE_STATUS = 2;
+const FAILURE_STATUS = 1;
+
+/** Runs `npm run evaluate`; resolves to the exit status: 0, 1 (it failed), 2 (the command line is wrong). */
+export async function evaluateFromCommandLine(args: readonly string[]): Promise<number> {
+  try {
+    const parsed = readEvaluateArguments(args);
+    if (!parsed) {
+      console.log(EVALUATE_USAGE);
+      return 0;
+    }
+    const { report, generation } = await evaluate(parsed);
+    for (const line of reportLines(report, generation)) console.log(line);
+    if (parsed.json) console.log(JSON.stringify(succeeded(report, generation)));
+    return 0;
+  } catch (error) {
+    const isUsage = error instanceof UsageError;
+    const { name, message } = error instanceof Error ? error : new Error(String(error));
+    console.error(isUsage ? `${message}\n\n${EVALUATE_USAGE}` : message);
+    if (args.includes("--json")) console.log(JSON.stringify({ ok: false, error: { name, message } }));
+    return isUsage ? USAGE_STATUS : FAILURE_STATUS;
+  }
+}
+
+interface Evaluation {
+  readonly report: QualityReport;
+  readonly generation: Generation | null;
+}
+
+type Outcome =
+  | { readonly evaluation: Evaluation }
+  | { readonly failure: { readonly name: string; readonly message: string } };
+
+async function evaluate(args: EvaluateArguments): Promise<Evaluation> {
+  const server = await serveFolders(args);
+  const opened = await openPage(await mkdtemp(join(tmpdir(), "layerpress-evaluate-")));
+  try {
+    await using page = opened;
+    return await runInPage(page.page, args, server);
+  } finally {
+    await opened.forget();
+    await server.close();
+  }
+}
+
+/** Local folders are read over HTTP from this machine, as the page reads every other folder. */
+async function serveFolders({ model, against }: EvaluateArguments): Promise<ModelServer> {
+  const folders = Object.entries({ model, against }).filter(([, source]) => source?.kind === "folder");
+  const models = await Promise.all(
+    folders.map(async ([role, source]) => {
+      const files = await folderModel(source?.text ?? "");
+      return [`folder/${role}`, { files }] as const;
+    }),
+  );
+  return await startModelServer({ models: Object.fromEntries(models) });
+}
+
+function addressOf(server: ModelServer, role: "model" | "against", source: EvaluatedSource): string {
+  return source.kind === "folder" ? `${server.filesUrl}/folder/${role}/` : source.text;
+}
+
+async function runInPage(page: Page, args: EvaluateArguments, server: ModelServer): Promise<Evaluation> {
+  const { text, maxSeqLength, windows, provider, gpuBudgetBytes, prompt, tokens, token } = args;
+  const request = {
+    model: addressOf(server, "model", args.model),
+    against: args.against && addressOf(server, "against", args.against),
+    token,
+    text,
+    options: { max_seq_length: maxSeqLength, maxWindows: windows, provider, gpuBudgetBytes },
+    prompt,
+    generation: {
+      chat: false,
+      maxTokens: tokens,
+      temperature: 0,
+      top_p: 1,
+      seed: 0,
+      provider,
+      gpuBudgetBytes,
+    },
+  };
+  const outcome = await page.evaluate(async (asked): Promise<Outcome> => {
+    const evaluator: Evaluator = globalThis.layerpressEvaluator;
+    try {
+      await evaluator.open("model", { kind: "address", address: asked.model }, asked.token);
+      if (asked.against) {
+        await evaluator.open("original", { kind: "address", address: asked.against }, asked.token);
+      }
+      const file = asked.text && new File([asked.text.text], asked.text.name);
+      const own = file ? { kind: "file" as const, file } : { kind: "own" as const };
+      const report = await evaluator.measure({ text: own, ...asked.options }, () => undefined);
+      const generation =
+        asked.prompt === null
+          ? null
+          : await evaluator.generate("model", { prompt: asked.prompt, ...asked.generation }, () => undefined);
+      return { evaluation: { report, generation } };
+    } catch (error) {
+      const { name, message } = error instanceof Error ? error : new Error(String(error));
+      return { failure: { name, message } };
+    }
+  }, request);
+  if ("evaluation" in outcome) return outcome.evaluation;
+  throw Object.assign(new Error(outcome.failure.message), { name: outcome.failure.name });
+}
+
+function reportLines(report: QualityReport, generation: Generation | null): string[] {
+  const { model, original, kl, greedyAgreement } = report;
+  return [
+    `${report.tokens} tokens of ${report.text} in ${report.windows} windows. ${report.windowing}`,
+    ...[model, ...(original ? [original] : [])].map(
+      ({ label, perplexity, weightBytes, bitsPerWeight }) =>
+        `${label}: perplexity ${perplexity.toFixed(4)}, ${formatBytes(weightBytes)}, ${bitsPerWeight.toFixed(2)} bits per weight`,
+    ),
+    ...(kl && greedyAgreement !== null
+      ? [
+          `KL divergence ${kl.mean.toExponential(3)} in the mean, ${kl.worst.toExponential(3)} at worst; ${(greedyAgreement * 100).toFixed(1)} % of greedy tokens equal`,
+        ]
+      : []),
+    ...report.notes,
+    `${report.seconds.toFixed(1)} s on ${report.provider}, GPU peak ${formatBytes(report.peakGpuBytes)}`,
+    ...(generation ? [`${generation.tokensPerSecond.toFixed(1)} tokens/s: ${generation.text}`] : []),
+  ];
+}
+
+function succeeded(report: QualityReport, generation: Generation | null) {
+  const { model, original, kl, greedyAgreement, tokens, ...rest } = report;
+  return {
+    ok: true,
+    perplexity: model.perplexity,
+    tokens,
+    kl,
+    greedyAgreement,
+    originalPerplexity: original?.perplexity ?? null,
+    bitsPerWeight: model.bitsPerWeight,
+    weightBytes: model.weightBytes,
+    generation,
+    ...rest,
+  };
+}

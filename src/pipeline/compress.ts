@@ -22,6 +22,7 @@ import type { RemoteSource } from "./remote-source.ts";
 import { runDataFree } from "./run-data-free.ts";
 import { writeSequences } from "./stored-sequences.ts";
 import { runSequential } from "./run-sequential.ts";
+import { verifyResult } from "./verify-result.ts";
 
 export interface Job {
   readonly model: OpenModel;
@@ -74,9 +75,28 @@ export async function compress(job: Job): Promise<ResultSummary> {
     }
   }
   job.progress.tell({ phase: "packaging" });
-  const result = await packageModel(job, output, figures);
+  const packaged = await packageModel(job, output, figures);
+  job.progress.tell({ phase: "verifying" });
+  await verifyFolder(job, output);
+  const result = { ...packaged, seconds: job.progress.seconds() };
   recordResult(journal, result);
   return result;
+}
+
+/** Opens what was written once more and compares it with the plan and the source. */
+async function verifyFolder(
+  { plan, source, control }: Job,
+  output: FileSystemDirectoryHandle,
+): Promise<void> {
+  const open = async (path: string) => await (await output.getFileHandle(path)).getFile();
+  await verifyResult({
+    plan,
+    readResult: async ({ path, start, end }) =>
+      new Uint8Array(await (await open(path)).slice(start, end).arrayBuffer()),
+    resultBytes: async (path) => (await open(path)).size,
+    readSource: async (range) => await source.readRange(range),
+    checkpoint: async () => await control.checkpoint(),
+  });
 }
 
 /** Counts what earlier runs finished. */

@@ -3,10 +3,16 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import digests from "../../e2e/fixtures/golden/digests.json";
 import sourceUrl from "../../e2e/fixtures/golden/source/model.safetensors?url";
+import { narrowFromFloat32 } from "../formats/dtype.ts";
+import { groupsOf, type Recipe } from "../formats/recipe.ts";
+import type { TensorEntry } from "../formats/safetensors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import { quantizationConfig } from "../package/quantization-config.ts";
 import { parseRecipe } from "../plan/parse-recipe.ts";
 import { planOutput } from "../plan/plan-output.ts";
 import { planSteps } from "../plan/plan-steps.ts";
+import { quantizedModules } from "../plan/quantized-modules.ts";
+import { readQuantization } from "../plan/read-quantization.ts";
 import {
   castFile,
   type GoldenDigests,
@@ -20,8 +26,10 @@ import {
 } from "../testing/golden.ts";
 import { openTestGpu, type TestGpu } from "../testing/open-test-gpu.ts";
 import { copyTensors, writeShape } from "./copy-tensors.ts";
+import { dequantizeModule } from "./dequantize-module.ts";
 import { planTiling } from "./plan-tiling.ts";
 import { TilePipeline, type TileTraffic } from "./tile-pipeline.ts";
+import { type Verification, verifyResult } from "./verify-result.ts";
 
 const BUDGET_BYTES = 48 * 1024 ** 2;
 const { recipes }: GoldenDigests = digests as unknown as GoldenDigests;
@@ -34,16 +42,24 @@ beforeAll(async () => {
 });
 afterAll(() => test[Symbol.dispose]());
 
+interface Compressed extends MemoryFile {
+  readonly from: MemoryFile;
+  readonly plan: Verification["plan"];
+  readonly config: string;
+}
+
 /** Runs the data-free path from a file in memory to a file in memory. */
 async function compressFile(
   gpu: Gpu,
   from: MemoryFile,
   yaml: string,
   budgetBytes: number,
-): Promise<MemoryFile> {
+): Promise<Compressed> {
   const tensors = from.entries.map((entry) => ({ ...entry, file: "model.safetensors" }));
-  const plan = planSteps(tensors, parseRecipe(yaml));
-  const [shard] = planOutput(plan).shards;
+  const recipe = parseRecipe(yaml);
+  const plan = planSteps(tensors, recipe);
+  const output = planOutput(plan);
+  const [shard] = output.shards;
   if (!shard) throw new Error("no shard");
   const bytes = new Uint8Array(shard.fileBytes);
   bytes.set(shard.header);
@@ -60,7 +76,28 @@ async function compressFile(
   for (const step of plan.steps) {
     await Promise.all([tiles.run(step.quantize, traffic), copyTensors(step.copy, traffic)]);
   }
-  return { bytes, entries: shard.entries };
+  return { bytes, entries: shard.entries, from, plan: { ...plan, output }, config: configOf(recipe) };
+}
+
+/** config.json of a result whose only unquantized Linear is lm_head. */
+function configOf(recipe: Recipe): string {
+  const facts = { groups: groupsOf(recipe), kv_cache_scheme: null, ignored: ["lm_head"] };
+  return JSON.stringify({ quantization_config: quantizationConfig(facts) });
+}
+
+async function verify({ bytes, from, plan, config }: Compressed): Promise<void> {
+  const files: Record<string, Uint8Array<ArrayBuffer>> = {
+    "model.safetensors": bytes,
+    "config.json": new TextEncoder().encode(config),
+  };
+  await verifyResult({
+    plan,
+    readResult: async ({ path, start, end }) =>
+      await Promise.resolve(files[path]?.slice(start, end) ?? new Uint8Array()),
+    resultBytes: async (path) => await Promise.resolve(files[path]?.byteLength ?? 0),
+    readSource: async ({ start, end }) => await Promise.resolve(from.bytes.slice(start, end)),
+    checkpoint: async () => await Promise.resolve(),
+  });
 }
 
 /** First hex digits of the digests of all tensors of quantized modules. */
@@ -74,6 +111,20 @@ async function digestsOf(result: MemoryFile): Promise<Record<string, string>> {
 
 /** Weights are packed where LLM Compressor writes a byte for each, which vLLM's kernel for this preset cannot load. */
 const PACKED_HERE = "W4AFP8";
+
+/** First hex digits of the digests of all quantized weights as they are read back, in bfloat16. */
+async function dequantizedDigests({ config, entries, bytes }: Compressed): Promise<Record<string, string>> {
+  const quantization = readQuantization(JSON.parse(config) as Record<string, unknown>);
+  if (!quantization) throw new Error("no quantization_config");
+  const read = async ({ start, end }: TensorEntry) => await Promise.resolve(bytes.slice(start, end));
+  const pairs = quantizedModules(entries, quantization).map(async (found) => {
+    const values = await dequantizeModule(found, "BF16", read);
+    const digest = await sha256(narrowFromFloat32("BF16", values));
+    return [found.module, digest.slice(0, 16)] as const;
+  });
+  return Object.fromEntries(await Promise.all(pairs));
+}
+
 const names = Object.keys(recipes).filter((name) => name !== PACKED_HERE);
 /** Searching observers run over the weights some forty or two hundred times: one module has to do. */
 const searching = names.filter((name) => /MSE|EXPANDED/.test(name));
@@ -88,6 +139,8 @@ describe("the result", () => {
       const result = await compressFile(test.gpu, from, goldenYaml(golden), BUDGET_BYTES);
       expect(await digestsOf(result)).toEqual(golden.tensors);
       expect(await sha256(result.bytes)).toBe(golden.file);
+      expect(await dequantizedDigests(result)).toEqual(golden.dequantized);
+      await verify(result);
     },
   );
 
@@ -97,13 +150,59 @@ describe("the result", () => {
     const result = await compressFile(test.gpu, from, goldenYaml(golden), BUDGET_BYTES);
     const expected = Object.entries(golden.tensors).filter(([tensor]) => tensor.startsWith(`${SEARCHED}.`));
     expect(await digestsOf(result)).toEqual(Object.fromEntries(expected));
+    await verify(result);
   });
 
   it("of W4AFP8 has the tensors of W4A16", async () => {
     const result = await compressFile(test.gpu, source, goldenYaml(goldenRecipe(PACKED_HERE)), BUDGET_BYTES);
     expect(await digestsOf(result)).toEqual(goldenRecipe("W4A16").tensors);
   });
+
+  describe("is refused when it was damaged:", () => {
+    let whole: Compressed;
+    beforeAll(async () => {
+      whole = await compressFile(test.gpu, source, goldenYaml(goldenRecipe("W4A16")), BUDGET_BYTES);
+    });
+
+    const down = "model.layers.1.mlp.down_proj";
+    it.each([
+      ["codes", `${down}.weight_packed`, /down_proj: the weight at row \d+, column \d+, reads back as/],
+      ["scales", `${down}.weight_scale`, /down_proj: the weight at row/],
+      ["a norm", "model.norm.weight", /model\.norm\.weight was to be carried through, but its byte/],
+    ])("%s", async (_, name, message) => {
+      const { start, end } = entryOf(whole, name);
+      const bytes = whole.bytes.slice();
+      for (let at = start; at < end; at++) bytes[at] = (bytes[at] ?? 0) ^ 0x48;
+      await expect(verify({ ...whole, bytes })).rejects.toThrow(message);
+    });
+
+    it("a file cut off", async () => {
+      const bytes = whole.bytes.slice(0, -1);
+      await expect(verify({ ...whole, bytes })).rejects.toThrow(/model\.safetensors has \d+ bytes where/);
+    });
+
+    it("config.json that ignores a quantized module", async () => {
+      const config = whole.config.replace('"lm_head"', `"lm_head","${down}"`);
+      await expect(verify({ ...whole, config })).rejects.toThrow(/down_proj\.weight_scale is stored, but/);
+    });
+
+    it("config.json that ignores too little", async () => {
+      const config = whole.config.replace('"lm_head"', "");
+      await expect(verify({ ...whole, config })).rejects.toThrow(/lm_head\.weight is not quantized, but/);
+    });
+
+    it("config.json with another group size", async () => {
+      const config = whole.config.replace('"group_size":128', '"group_size":64');
+      await expect(verify({ ...whole, config })).rejects.toThrow(/weight_scale is BF16 \[/);
+    });
+  });
 });
+
+function entryOf(file: MemoryFile, name: string): TensorEntry {
+  const entry = file.entries.find((candidate) => candidate.name === name);
+  if (!entry) throw new Error(`no tensor ${name}`);
+  return entry;
+}
 
 function goldenRecipe(name: string): GoldenRecipe {
   const golden = recipes[name];

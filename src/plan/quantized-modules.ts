@@ -1,0 +1,98 @@
+// The quantized Linears of a compressed-tensors model, from its headers and config.json, which must agree: a module that
+// one of them has wrong is loaded as random numbers, without an error.
+
+import { VerificationError } from "../errors.ts";
+import { compressionFormat } from "../formats/compression-format.ts";
+import { codesTensor } from "../formats/dequantize.ts";
+import type { FloatDtype } from "../formats/dtype.ts";
+import type {
+  CompressionFormat,
+  QuantizationArgs,
+  QuantizationScheme,
+} from "../formats/quantization-args.ts";
+import type { TensorSpec } from "../formats/safetensors.ts";
+import { storedTensors } from "../formats/stored-tensors.ts";
+import { linearOf } from "./find-linears.ts";
+import type { StoredQuantization } from "./read-quantization.ts";
+
+export interface QuantizedModule<Tensor extends TensorSpec = TensorSpec> {
+  readonly module: string;
+  readonly scheme: QuantizationScheme;
+  readonly args: QuantizationArgs;
+  readonly format: CompressionFormat;
+  /** The module's tensors by their last name: "weight_packed", "weight_scale", … */
+  readonly parts: ReadonlyMap<string, Tensor>;
+}
+
+/**
+ * Finds all quantized modules.
+ * @throws VerificationError if config.json and tensors disagree, naming module and tensor.
+ */
+export function quantizedModules<Tensor extends TensorSpec>(
+  tensors: readonly Tensor[],
+  config: StoredQuantization,
+): QuantizedModule<Tensor>[] {
+  const byModule = new Map<string, Map<string, Tensor>>();
+  for (const tensor of tensors) {
+    const dot = tensor.name.lastIndexOf(".");
+    const module = tensor.name.slice(0, dot);
+    const parts = byModule.get(module) ?? new Map<string, Tensor>();
+    byModule.set(module, parts.set(tensor.name.slice(dot + 1), tensor));
+  }
+  const modules = [...byModule].filter(([, parts]) => parts.has("weight_scale"));
+  for (const tensor of tensors) checkPlain(tensor, byModule, config);
+  return modules.map(([module, parts]) => quantizedModule(module, parts, config));
+}
+
+/** A Linear without scales has to be ignored. */
+function checkPlain(
+  tensor: TensorSpec,
+  byModule: ReadonlyMap<string, ReadonlyMap<string, unknown>>,
+  config: StoredQuantization,
+): void {
+  const linear = linearOf(tensor);
+  if (!linear || byModule.get(linear.name)?.has("weight_scale")) return;
+  if (!config.schemeOf(linear.name)?.weights) return;
+  throw new VerificationError(
+    `${tensor.name} is not quantized, but config.json targets ${linear.name} and does not ignore it: it would be loaded as random numbers.`,
+  );
+}
+
+function quantizedModule<Tensor extends TensorSpec>(
+  module: string,
+  parts: ReadonlyMap<string, Tensor>,
+  config: StoredQuantization,
+): QuantizedModule<Tensor> {
+  const scheme = config.schemeOf(module);
+  if (!scheme?.weights) {
+    throw new VerificationError(
+      `${module}.weight_scale is stored, but config.json does not target ${module}, or ignores it: it would be loaded wrongly.`,
+    );
+  }
+  const found = { module, scheme, args: scheme.weights, format: compressionFormat(scheme), parts };
+  if (!parts.has(codesTensor(found))) {
+    throw new VerificationError(
+      `${module} is ${found.format} by config.json, but the files have no ${module}.${codesTensor(found)}.`,
+    );
+  }
+  return found;
+}
+
+/**
+ * Checks that a module's tensors have the dtypes and shapes that its scheme gives a weight of this dtype and shape.
+ * @throws VerificationError naming the first tensor that has not.
+ */
+export function checkShapes(
+  found: QuantizedModule,
+  shape: readonly [number, number],
+  dtype: FloatDtype,
+): void {
+  for (const expected of storedTensors(found.module, found.scheme, dtype, shape)) {
+    const stored = found.parts.get(expected.name.slice(found.module.length + 1));
+    if (stored?.dtype === expected.dtype && stored.shape.join() === expected.shape.join()) continue;
+    const actual = stored ? `${stored.dtype} [${stored.shape.join(", ")}]` : "missing";
+    throw new VerificationError(
+      `${expected.name} is ${actual}, but config.json and the weight's shape [${shape.join(", ")}] ask for ${expected.dtype} [${expected.shape.join(", ")}].`,
+    );
+  }
+}

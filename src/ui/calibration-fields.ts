@@ -42,9 +42,11 @@ export const SEED_RANGE: NumberRange = { min: 0, max: 2 ** 32 - 1, whole: true }
 export const MODEL_TEXT = "calibration.txt";
 /** The default of LLM Compressor's oneshot. */
 const USUAL_SAMPLES = "512";
-/** A model of so few parameters is a toy, which fewer samples tell all about. */
+/** A model of so few parameters is a toy, which fewer and shorter samples tell all about. */
 const TOY_PARAMETERS = 100_000_000;
-const TOY_SAMPLES = "64";
+const TOY_SAMPLES = "32";
+const TOY_LENGTH = "256";
+const USUAL_LENGTH = "2048";
 const DATASET_NAME = /^[\w.-]+(\/[\w.-]+)?$/;
 const DATASET_PAGE = /^https:\/\/(?:huggingface\.co|hf\.co)\/datasets\//;
 
@@ -55,7 +57,7 @@ export function createCalibrationFields(): CalibrationFields {
     dataset: signal(DEFAULT_DATASET),
     storedJobId: signal<string | null>(null),
     samples: signal(USUAL_SAMPLES),
-    maxSeqLength: signal("2048"),
+    maxSeqLength: signal(USUAL_LENGTH),
     shuffle: signal(true),
     seed: signal("42"),
     hiddenStatesDtype: signal<CalibrationOptions["hidden_states_dtype"]>("F32"),
@@ -76,7 +78,9 @@ export function suggestCalibration(fields: CalibrationFields, model: ModelSummar
   const chosen = fields.source.peek() === "file" && fields.file.peek() !== null;
   fields.storedJobId.value = null;
   if (!chosen) fields.source.value = own ? "model" : model.source.host === HUB_HOST ? "dataset" : "file";
-  fields.samples.value = own && model.parameters < TOY_PARAMETERS ? TOY_SAMPLES : USUAL_SAMPLES;
+  const toy = own && model.parameters < TOY_PARAMETERS;
+  fields.samples.value = toy ? TOY_SAMPLES : USUAL_SAMPLES;
+  fields.maxSeqLength.value = toy ? TOY_LENGTH : USUAL_LENGTH;
 }
 
 /** Why the controls mean nothing yet, as a sentence, or null. */

@@ -5,7 +5,8 @@ import { useApp } from "./app-context.ts";
 import type { App } from "./app-state.ts";
 import { describeFailure } from "./describe-failure.ts";
 import { chooseAnother, inspectAddress, inspectFiles } from "./inspect-model.ts";
-import { readDrop } from "./read-drop.ts";
+import { calibrationFileOf, readDrop } from "./read-drop.ts";
+import { calibrationUse } from "./recipe-fields.ts";
 
 /** Lets a model be dropped or pasted anywhere on the page, and shows while something is held over it. */
 export function DropOverlay() {
@@ -43,13 +44,22 @@ export function DropOverlay() {
   }, [app, over]);
   return over.value ? (
     <div class="drop-overlay" aria-hidden="true">
-      <p>Drop a model folder, its files, or a link</p>
+      <p>
+        {takesText(app)
+          ? "Drop a text to calibrate with, or another model"
+          : "Drop a model folder, its files, or a link"}
+      </p>
     </div>
   ) : null;
 }
 
 function canTake({ state }: App): boolean {
   return !state.running.peek();
+}
+
+/** True while the chosen recipe calibrates, and a file may be its text as well as another model. */
+function takesText({ state }: App): boolean {
+  return state.screen.peek() === "plan" && calibrationUse(state.recipe) !== "no";
 }
 
 /** Pasted files are inspected like dropped ones; a pasted link fills in the field and waits for a click. */
@@ -65,6 +75,12 @@ async function pasted(app: App, event: ClipboardEvent): Promise<void> {
 async function inspectDrop(app: App, transfer: DataTransfer): Promise<void> {
   const reference = await readTransfer(app, transfer);
   if (!reference) return;
+  const text = takesText(app) ? calibrationFileOf(reference) : null;
+  if (text) {
+    app.state.calibration.file.value = text;
+    app.state.calibration.source.value = "file";
+    return;
+  }
   chooseAnother(app);
   if (reference.kind === "files") {
     await inspectFiles(app, reference);

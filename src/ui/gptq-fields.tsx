@@ -31,12 +31,13 @@ export function GptqFields() {
           }}
           aria-describedby="actorder-hint"
         >
-          <option value="static">static: the largest activations first</option>
-          <option value="group">group: first, and grouped in that order</option>
-          <option value="none">none: from left to right</option>
+          <option value="static">static</option>
+          <option value="group">group</option>
+          <option value="none">none</option>
         </select>
         <p id="actorder-hint" class="hint">
-          “static” is the usual choice. “group” can be closer, but stores weight_g_idx and runs slower.
+          static: those with the largest inputs first. group: these also share a scale, which can be closer,
+          stores weight_g_idx and runs slower. none: from left to right.
         </p>
       </div>
     </>
@@ -59,11 +60,12 @@ export function Observer() {
         }
         aria-describedby="observer-hint"
       >
-        <option value="memoryless_minmax">memoryless_minmax: from smallest to largest</option>
-        <option value="memoryless_mse">memoryless_mse: the one with the least squared error</option>
+        <option value="memoryless_minmax">memoryless_minmax</option>
+        <option value="memoryless_mse">memoryless_mse</option>
       </select>
       <p id="observer-hint" class="hint">
-        Cutting off a few large weights can serve all others better; searching for the cut takes longer.
+        memoryless_minmax: from the smallest to the largest. memoryless_mse: cuts off a few large ones where
+        that serves all others better, and takes longer.
       </p>
     </div>
   );

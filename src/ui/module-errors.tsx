@@ -29,6 +29,7 @@ function Report({ reports, layers }: ModuleErrorsProps) {
         <p class="hint">
           The error is what quantizing changes in a module’s output for the calibration text: ½ tr(ΔW H ΔWᵀ),
           with the damped Hessian H of its input. Smaller is better; errors of two modules do not compare.
+          Dead columns of the weight had inputs of zero throughout, so they are left out.
         </p>
       </div>
       <ErrorChart reports={reports} layers={layers} />
@@ -63,7 +64,7 @@ function Table({ reports }: { reports: readonly ModuleReport[] }) {
           <th scope="col">Nearest</th>
           <th scope="col">Share</th>
           <th scope="col">Damping</th>
-          <th scope="col">Dead columns</th>
+          <th scope="col">Dead</th>
           <th scope="col">Time</th>
         </tr>
       </thead>
@@ -81,7 +82,7 @@ function Row({ report }: { report: ModuleReport }) {
   return (
     <tr>
       <th scope="row">
-        <code>{module}</code>
+        <code title={module}>{module.replace(/^model\./, "")}</code>
       </th>
       <td>{formatError(loss)}</td>
       <td>{formatError(rtnLoss)}</td>

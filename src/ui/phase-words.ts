@@ -46,6 +46,13 @@ export const PHASE_WORDS: Readonly<Record<Phase, PhaseWords>> = {
   },
 };
 
+/** Phases with their seconds in the order of the work; those that an earlier version named come last. */
+export function inOrder(seconds: Readonly<Record<string, number>>): [phase: string, seconds: number][] {
+  const order = Object.keys(PHASE_WORDS);
+  const place = (phase: string) => (order.includes(phase) ? order.indexOf(phase) : order.length);
+  return Object.entries(seconds).toSorted(([a], [b]) => place(a) - place(b));
+}
+
 /** What a phase is called, also where an earlier version of the page named it. */
 export function phaseName(phase: string): string {
   const known = Object.entries(PHASE_WORDS).find(([name]) => name === phase);

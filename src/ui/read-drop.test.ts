@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { filesReference, firstLink, readDrop } from "./read-drop.ts";
+import { calibrationFileOf, filesReference, firstLink, readDrop } from "./read-drop.ts";
 
 function fileEntry(fullPath: string): FileSystemEntry {
   const name = fullPath.split("/").at(-1) ?? "";
@@ -89,4 +89,22 @@ it("takes the path of chosen files from the folder that was chosen", () => {
 it("passes over comments in a list of links", () => {
   expect(firstLink("#a\n\n https://a.example/ \nhttps://b.example/")).toBe("https://a.example/");
   expect(firstLink("")).toBeNull();
+});
+
+describe("a file to calibrate with", () => {
+  const named = (...names: string[]) => filesReference(names.map((name) => new File(["x"], name)));
+
+  it.each(["tales.txt", "chats.JSONL", "ids.json"])("may be %s", (name) => {
+    expect(calibrationFileOf(named(name))?.name).toBe(name);
+  });
+
+  it.each([
+    ["a part of a model", named("config.json")],
+    ["an index", named("model.safetensors.index.json")],
+    ["weights", named("model.safetensors")],
+    ["several files", named("a.txt", "b.txt")],
+    ["a link", { kind: "address", address: "https://example.org/tales.txt" }],
+  ] as const)("is not %s", (_what, reference) => {
+    expect(calibrationFileOf(reference)).toBeNull();
+  });
 });

@@ -6,7 +6,7 @@ import { formatDuration } from "./format-duration.ts";
 import { chooseAnother } from "./inspect-model.ts";
 import { LoadExamples } from "./load-examples.tsx";
 import { ModuleErrors } from "./module-errors.tsx";
-import { phaseName } from "./phase-words.ts";
+import { inOrder, phaseName } from "./phase-words.ts";
 import { SaveButtons } from "./save-buttons.tsx";
 
 export function ResultView() {
@@ -100,7 +100,7 @@ function Figures({ result }: { result: ResultSummary }) {
       <h2 id="figures-heading">Figures</h2>
       <table class="figures">
         <tbody>
-          {Object.entries(phases).map(([phase, seconds]) => (
+          {inOrder(phases).map(([phase, seconds]) => (
             <tr key={phase}>
               <th scope="row">{phaseName(phase)}</th>
               <td>{formatDuration(seconds)}</td>

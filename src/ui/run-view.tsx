@@ -1,4 +1,5 @@
 import { computed } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useMemo } from "preact/hooks";
 import { formatBytes } from "../formats/format-bytes.ts";
 import type { Progress } from "../pipeline/api.ts";
@@ -76,23 +77,25 @@ function RunningFigures({ progress }: { progress: Progress }) {
   );
   return (
     <>
-      <section class="panel overall-panel" aria-label="Progress">
-        <p class="big-line">
-          <span class="big">{formatPercent(share)}</span>
-          <span class="left">
-            {secondsLeft === null ? "Measuring the time left…" : `${formatDuration(secondsLeft)} left`}
-          </span>
-        </p>
-        <progress class="overall" aria-label="Job" max={1} value={share} />
-        <LayerStrip step={progress.step} steps={progress.steps} finished={share === 1} />
-        <Now progress={progress} />
-      </section>
+      <div class="run-columns">
+        <section class="panel overall-panel" aria-label="Progress">
+          <p class="big-line">
+            <span class="big">{formatPercent(share)}</span>
+            <span class="left">
+              {secondsLeft === null ? "Measuring the time left…" : `${formatDuration(secondsLeft)} left`}
+            </span>
+          </p>
+          <progress class="overall" aria-label="Job" max={1} value={share} />
+          <LayerStrip step={progress.step} steps={progress.steps} finished={share === 1} />
+          <Now progress={progress} />
+        </section>
+        <Instruments progress={progress} />
+      </div>
       <output class="notes">
         {notices.map((notice) => (
           <span key={notice}>{notice}</span>
         ))}
       </output>
-      <Instruments progress={progress} />
     </>
   );
 }
@@ -126,39 +129,38 @@ function Instruments({ progress }: { progress: Progress }) {
   const { source, gpuBytes, gpuPeakBytes, gpuBudgetBytes } = progress;
   const rate = source.bytesPerSecond > 0 ? `${formatBytes(source.bytesPerSecond)}/s` : "idle";
   return (
-    <section class="instruments" aria-label="Instruments">
-      <dl class="facts">
-        <Fact name="Compressed">
-          {formatBytes(progress.bytesDone)} <span class="quiet">of {formatBytes(progress.bytesTotal)}</span>
-        </Fact>
-        <Fact name="Downloaded">{formatBytes(source.downloadedBytes)}</Fact>
-        <Fact name="Network">{rate}</Fact>
-        <Fact name="Waiting in storage">{formatBytes(source.storedBytes)}</Fact>
-        <Fact name="Running for">{formatDuration(progress.secondsElapsed)}</Fact>
-      </dl>
-      <div class="gpu panel">
+    <section class="panel instruments" aria-label="Instruments">
+      <div class="gpu">
         <p class="gpu-line">
-          <span>GPU memory</span>
-          <span>
-            <strong>{formatBytes(gpuBytes)}</strong>
-            <span class="quiet">
-              {" "}
-              now · {formatBytes(gpuPeakBytes)} peak · {formatBytes(gpuBudgetBytes)} budget
-            </span>
-          </span>
+          <span class="quiet">GPU memory</span>
+          <strong>{formatBytes(gpuBytes)}</strong>
         </p>
         <Gauge label="GPU memory in use" value={gpuBytes} max={gpuBudgetBytes} mark={gpuPeakBytes} />
+        <p class="hint">
+          {formatBytes(gpuPeakBytes)} peak · {formatBytes(gpuBudgetBytes)} budget
+        </p>
       </div>
+      <table class="figures">
+        <tbody>
+          <Figure name="Compressed">
+            {formatBytes(progress.bytesDone)} <span class="quiet">of {formatBytes(progress.bytesTotal)}</span>
+          </Figure>
+          <Figure name="Downloaded">{formatBytes(source.downloadedBytes)}</Figure>
+          <Figure name="Network">{rate}</Figure>
+          <Figure name="Waiting in storage">{formatBytes(source.storedBytes)}</Figure>
+          <Figure name="Running for">{formatDuration(progress.secondsElapsed)}</Figure>
+        </tbody>
+      </table>
     </section>
   );
 }
 
-function Fact({ name, children }: { name: string; children: preact.ComponentChildren }) {
+function Figure({ name, children }: { name: string; children: ComponentChildren }) {
   return (
-    <div>
-      <dt>{name}</dt>
-      <dd>{children}</dd>
-    </div>
+    <tr>
+      <th scope="row">{name}</th>
+      <td>{children}</td>
+    </tr>
   );
 }
 

@@ -3,6 +3,7 @@
 
 import { parseDocument, stringify } from "yaml";
 import { formatBytes } from "../formats/format-bytes.ts";
+import type { LossTotals, ReportedCalibration } from "./quantization-report.ts";
 
 /** Model cards are short; what is longer is not read for front matter. */
 export const MAX_CARD_BYTES = 1_000_000;
@@ -19,6 +20,8 @@ const CARRIED_FIELDS = [
 
 export interface CardFacts {
   readonly name: string;
+  /** What was quantized, where it has no repository. */
+  readonly sourceName: string;
   readonly repository: string | null;
   readonly revision: string | null;
   readonly schemes: readonly string[];
@@ -28,6 +31,9 @@ export interface CardFacts {
   readonly bitsPerWeight: number;
   readonly quantizedModules: number;
   readonly ignored: readonly string[];
+  /** Null for recipes without calibration. */
+  readonly calibration: ReportedCalibration | null;
+  readonly totals: LossTotals | null;
 }
 
 export function modelCard(facts: CardFacts, sourceCard: string | null): string {
@@ -58,7 +64,7 @@ function frontMatter(card: string): Record<string, unknown> {
 }
 
 function body(facts: CardFacts): string {
-  const of = code(facts.repository ?? facts.name);
+  const of = code(facts.repository ?? facts.sourceName);
   const at = facts.revision ? ` at revision \`${facts.revision}\`` : "";
   const percent = ((100 * facts.resultBytes) / facts.sourceBytes).toFixed(0);
   const shownIgnored = facts.ignored.slice(0, 10).map(code);
@@ -74,7 +80,7 @@ Quantized from ${of}${at} with Layerpress, in a browser, one layer at a time.
 | not quantized | ${shownIgnored.join(", ")}${more} |
 | size | ${formatBytes(facts.resultBytes)}, ${percent} % of ${formatBytes(facts.sourceBytes)} |
 | bits per quantized weight | ${facts.bitsPerWeight.toFixed(2)} |
-
+${calibrationRows(facts)}
 ## Use
 
 With vLLM, in the folder that holds this one:
@@ -98,6 +104,20 @@ tokenizer = AutoTokenizer.from_pretrained("./<this folder>")
 ${facts.recipeYaml.trimEnd()}
 \`\`\`
 `;
+}
+
+/** Rows of the table for what calibrated, and how much of rounding's error is left. */
+function calibrationRows({ calibration, totals }: CardFacts): string {
+  const rows: string[] = [];
+  if (calibration)
+    rows.push(`| calibrated on | ${calibration.samples} samples, ${calibration.tokens} tokens |`);
+  if (totals && totals.rtn_loss > 0) {
+    const share = ((100 * totals.loss) / totals.rtn_loss).toFixed(1);
+    rows.push(
+      `| Hessian-weighted error | ${share} % of rounding to nearest; each module in \`quantization-report.json\` |`,
+    );
+  }
+  return rows.map((row) => `${row}\n`).join("");
 }
 
 /** Inline code; a name cannot break out of it. */

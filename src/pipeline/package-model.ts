@@ -4,6 +4,7 @@ import { kvCacheScheme } from "../formats/recipe.ts";
 import { writeOutputFile } from "../offload/output-store.ts";
 import { modelCard } from "../package/model-card.ts";
 import { quantizationConfig, resultConfig } from "../package/quantization-config.ts";
+import { lossTotals, quantizationReport, type ReportedCalibration } from "../package/quantization-report.ts";
 import { isCarried, MAX_SMALL_FILE_BYTES } from "../package/small-files.ts";
 import type { OutputFile, ResultSummary } from "./api.ts";
 import type { GpuFigures, Job } from "./compress.ts";
@@ -32,6 +33,7 @@ export async function packageModel(
     if (isCarried(path, bytes)) await put(path, await source.readFile(path, MAX_SMALL_FILE_BYTES));
   }
   await put("recipe.yaml", plan.recipeYaml);
+  await put("quantization-report.json", report(job, figures));
   const resultBytes = written.reduce((sum, { bytes }) => sum + bytes, 0);
   await put("README.md", card(job, resultBytes));
   return {
@@ -50,6 +52,40 @@ export async function packageModel(
   };
 }
 
+function report(job: Job, figures: GpuFigures): string {
+  const { plan, model, options, progress } = job;
+  const { label, repository, revision } = model.source;
+  return quantizationReport({
+    source: { label, repository, revision },
+    schemes: plan.schemes,
+    recipeYaml: plan.recipeYaml,
+    sourceBytes: plan.sourceBytes,
+    bitsPerWeight: plan.bitsPerWeight,
+    quantizedModules: plan.quantizedModules,
+    ignored: plan.ignored,
+    calibration: reportedCalibration(job),
+    modules: progress.reports,
+    peakGpuBytes: figures.peakGpuBytes,
+    gpuBudgetBytes: options.gpuBudgetBytes,
+    worstSubmitMs: figures.worstSubmitMs,
+    seconds: progress.seconds(),
+  });
+}
+
+function reportedCalibration({ plan }: Job): ReportedCalibration | null {
+  if (!plan.calibration) return null;
+  const { set, options } = plan.calibration;
+  return {
+    samples: set.sequences.length,
+    tokens: set.tokens,
+    max_seq_length: options.max_seq_length,
+    shuffle_calibration_samples: options.shuffle_calibration_samples,
+    seed: options.seed,
+    propagate_error: options.propagate_error,
+    hidden_states_dtype: options.hidden_states_dtype,
+  };
+}
+
 function indexJson(job: Job): string {
   const { shards, totalBytes, totalParameters } = job.plan.output;
   const places = shards.flatMap((shard) => shard.entries.map(({ name }) => [name, shard.path] as const));
@@ -65,9 +101,10 @@ function resultName(job: Job): string {
 }
 
 function card(job: Job, resultBytes: number): string {
-  const { plan, model } = job;
+  const { plan, model, progress } = job;
   const facts = {
     name: resultName(job),
+    sourceName: model.source.name,
     repository: model.source.repository,
     revision: model.source.revision,
     schemes: plan.schemes,
@@ -77,6 +114,8 @@ function card(job: Job, resultBytes: number): string {
     bitsPerWeight: plan.bitsPerWeight,
     quantizedModules: plan.quantizedModules,
     ignored: plan.ignored,
+    calibration: reportedCalibration(job),
+    totals: progress.reports.length > 0 ? lossTotals(progress.reports) : null,
   };
   return modelCard(facts, model.card);
 }

@@ -1,0 +1,50 @@
+import { describe, expect, it } from "vitest";
+import {
+  lossTotals,
+  quantizationReport,
+  type ReportFacts,
+  type ReportedModule,
+} from "./quantization-report.ts";
+
+function reported(module: string, loss: number, rtnLoss: number): ReportedModule {
+  return { module, loss, rtnLoss, dampeningFrac: 0.01, attempts: 1, deadColumns: 0, seconds: 2 };
+}
+
+const FACTS: ReportFacts = {
+  source: { label: "owner/tiny @ 0e9e39f", repository: "owner/tiny", revision: "0e9e39f" },
+  schemes: ["W4A16"],
+  recipeYaml: "default_stage: {}\n",
+  sourceBytes: 1000,
+  bitsPerWeight: 4.125,
+  quantizedModules: 2,
+  ignored: ["lm_head"],
+  calibration: null,
+  modules: [],
+  peakGpuBytes: 10,
+  gpuBudgetBytes: 20,
+  worstSubmitMs: 3,
+  seconds: { total: 1 },
+};
+
+describe("the quantization report", () => {
+  it("names the module that kept the largest share of rounding's error", () => {
+    const totals = lossTotals([reported("a", 1, 4), reported("b", 3, 4), reported("c", 1, 2)]);
+    expect(totals).toEqual({ loss: 5, rtn_loss: 10, worst_module: "b", worst_ratio: 0.75 });
+  });
+
+  it("counts a module without any error as none", () => {
+    expect(lossTotals([reported("a", 0, 0)]).worst_ratio).toBe(0);
+  });
+
+  it("has no totals where nothing was calibrated", () => {
+    expect(JSON.parse(quantizationReport(FACTS))).toMatchObject({ layout: 1, totals: null, modules: [] });
+  });
+
+  it("carries every module's figures", () => {
+    const text = quantizationReport({ ...FACTS, modules: [reported("model.layers.0.mlp.down_proj", 1, 4)] });
+    expect(JSON.parse(text)).toMatchObject({
+      modules: [{ module: "model.layers.0.mlp.down_proj", loss: 1, rtn_loss: 4, dampening_frac: 0.01 }],
+      totals: { worst_ratio: 0.25 },
+    });
+  });
+});

@@ -1,0 +1,102 @@
+// The result's quantization-report.json: what was done, on what, and what it cost, so that a result can be judged without
+// trusting the page that made it.
+
+/** One Linear that GPTQ quantized. */
+export interface ReportedModule {
+  readonly module: string;
+  readonly loss: number;
+  readonly rtnLoss: number;
+  readonly dampeningFrac: number;
+  readonly attempts: number;
+  readonly deadColumns: number;
+  readonly seconds: number;
+}
+
+export interface ReportedCalibration {
+  readonly samples: number;
+  readonly tokens: number;
+  readonly max_seq_length: number;
+  readonly shuffle_calibration_samples: boolean;
+  readonly seed: number;
+  readonly propagate_error: boolean;
+  readonly hidden_states_dtype: string;
+}
+
+export interface ReportFacts {
+  readonly source: {
+    readonly label: string;
+    readonly repository: string | null;
+    readonly revision: string | null;
+  };
+  readonly schemes: readonly string[];
+  readonly recipeYaml: string;
+  readonly sourceBytes: number;
+  readonly bitsPerWeight: number;
+  readonly quantizedModules: number;
+  readonly ignored: readonly string[];
+  readonly calibration: ReportedCalibration | null;
+  readonly modules: readonly ReportedModule[];
+  readonly peakGpuBytes: number;
+  readonly gpuBudgetBytes: number;
+  readonly worstSubmitMs: number;
+  readonly seconds: Readonly<Record<string, number>>;
+}
+
+/** Version of the file's layout: a reader refuses what it does not know. */
+const LAYOUT = 1;
+
+/** The report as JSON text; names as LLM Compressor's options have them, else in snake case. */
+export function quantizationReport(facts: ReportFacts): string {
+  const report = {
+    layout: LAYOUT,
+    made_by: "Layerpress",
+    source: facts.source,
+    schemes: facts.schemes,
+    recipe: facts.recipeYaml,
+    source_bytes: facts.sourceBytes,
+    bits_per_weight: facts.bitsPerWeight,
+    quantized_modules: facts.quantizedModules,
+    ignore: facts.ignored,
+    calibration: facts.calibration,
+    totals: facts.modules.length > 0 ? lossTotals(facts.modules) : null,
+    modules: facts.modules.map((module) => ({
+      module: module.module,
+      loss: module.loss,
+      rtn_loss: module.rtnLoss,
+      dampening_frac: module.dampeningFrac,
+      attempts: module.attempts,
+      dead_columns: module.deadColumns,
+      seconds: module.seconds,
+    })),
+    gpu: {
+      peak_bytes: facts.peakGpuBytes,
+      budget_bytes: facts.gpuBudgetBytes,
+      worst_submit_ms: facts.worstSubmitMs,
+    },
+    seconds: facts.seconds,
+  };
+  return `${JSON.stringify(report, null, 2)}\n`;
+}
+
+export interface LossTotals {
+  readonly loss: number;
+  readonly rtn_loss: number;
+  /** Module whose loss is the largest share of what rounding to nearest would have lost. */
+  readonly worst_module: string;
+  readonly worst_ratio: number;
+}
+
+/** Sums of the Hessian-weighted errors ½ tr(ΔW H ΔWᵀ); a module without error by rounding counts as ratio 0. */
+export function lossTotals(modules: readonly ReportedModule[]): LossTotals {
+  let worst = { module: "", ratio: 0 };
+  for (const { module, loss, rtnLoss } of modules) {
+    const ratio = rtnLoss > 0 ? loss / rtnLoss : 0;
+    if (ratio >= worst.ratio) worst = { module, ratio };
+  }
+  return {
+    loss: modules.reduce((sum, { loss }) => sum + loss, 0),
+    rtn_loss: modules.reduce((sum, { rtnLoss }) => sum + rtnLoss, 0),
+    worst_module: worst.module,
+    worst_ratio: worst.ratio,
+  };
+}

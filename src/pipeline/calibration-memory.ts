@@ -16,6 +16,7 @@ import type { Capture } from "../model/layer-linears.ts";
 import { onloadedBytes, type Residency, vectorBytes } from "../onload/layer-weights.ts";
 import { gptqTileRows } from "../quantize/gptq/quantize-module.ts";
 import { gptqTileBytes } from "../quantize/gptq/quantize-tile.ts";
+import type { StaticScale } from "./static-scales.ts";
 
 /** A decoder layer as the planner sees it. */
 export interface CalibratedLayer {
@@ -26,6 +27,9 @@ export interface CalibratedLayer {
   readonly vectors: readonly { readonly name: string; readonly elements: number }[];
   /** Linears that GPTQ quantizes. */
   readonly tasks: readonly QuantizeTask[];
+  /** Linears that are rounded to nearest. */
+  readonly rounded: readonly QuantizeTask[];
+  readonly scales: readonly StaticScale[];
   readonly dtypeOf: (tensor: string) => FloatDtype;
 }
 

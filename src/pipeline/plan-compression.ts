@@ -3,7 +3,7 @@
 
 import type { CalibrationSet } from "../calibrate/select-sequences.ts";
 import { CalibrationError } from "../errors.ts";
-import { needsCalibration } from "../formats/recipe.ts";
+import { kvCacheScheme, needsCalibration } from "../formats/recipe.ts";
 import type { AdapterSummary } from "../gpu/adapter-summary.ts";
 import type { CalibrationOptions, JobOptions } from "./api.ts";
 import { type CalibrationJob, planCalibrationJob } from "./calibration-job.ts";
@@ -46,14 +46,15 @@ export async function planCompression(
   }
   const set = await calibrationSet(model, options.calibration, services);
   const limits = { budgetBytes: options.gpuBudgetBytes, maxBufferBytes: services.adapter.maxBindingBytes };
-  const calibration = planCalibrationJob(model, plan.steps, set, options.calibration, limits);
+  const quantized = { steps: plan.steps, cache: kvCacheScheme(plan.recipe) };
+  const calibration = planCalibrationJob(model, quantized, set, options.calibration, limits);
   const { hidden_states_dtype, propagate_error } = options.calibration;
   const ids = set.sequences.map((sequence) => [...sequence]);
   return {
     ...plan,
     jobId: await digest([plan.jobId, hidden_states_dtype, propagate_error, ids]),
     calibration,
-    peakGpuBytes: Math.max(plan.tiling.peakBytes, calibration.plan.peakBytes),
+    peakGpuBytes: Math.max(plan.tiling.peakBytes, calibration.peakBytes),
   };
 }
 

@@ -21,6 +21,7 @@ import { copyTensors, writeShape } from "./copy-tensors.ts";
 import { finishedGenerations, isFinished, recordEmbedding, recordStep } from "./job-journal.ts";
 import { propagate, quantizeLayer, type SequentialServices, type TimedReport } from "./sequential-layer.ts";
 import { createStepTraffic, type StepTraffic } from "./step-traffic.ts";
+import { TilePipeline, type TileTraffic } from "./tile-pipeline.ts";
 
 /** Shares of a layer's progress; the two passes over the samples take nearly all of the time. */
 const SHARES = { calibrating: 0.45, quantizing: 0.1, propagating: 0.45 } as const;
@@ -70,11 +71,16 @@ async function runLayers(
   await removeHiddenFiles(output.folder);
 }
 
+interface LayerServices extends SequentialServices {
+  /** For weights that are rounded to nearest; null if there are none. */
+  readonly tiles: TilePipeline | null;
+}
+
 /** Onload, calibrate, quantize, propagate, offload. */
 async function compressLayer(
   calibration: CalibrationJob,
   step: PlanStep,
-  services: SequentialServices,
+  services: LayerServices,
   traffic: StepTraffic,
 ): Promise<TimedReport[]> {
   const index = calibration.layerOf.get(step.index) ?? -1;
@@ -83,6 +89,7 @@ async function compressLayer(
   invariant(layer && passes, `${step.name} is a layer of the plan`);
   const host = await readHostLayer(step, traffic);
   for (const task of step.quantize) writeShape(task, traffic);
+  await services.tiles?.run(layer.rounded, hostTraffic(step, host, traffic));
   const modules = await quantizeLayer(services, layer, passes, host);
   await propagate(services, layer, host);
   // the layer's own progress counts these bytes
@@ -97,8 +104,9 @@ async function openServices(
   output: JobOutput,
   gpu: Gpu,
   lifetime: Lifetime,
-): Promise<{ services: Omit<SequentialServices, "report">; flush: () => void }> {
-  const { plan, set } = calibration;
+): Promise<{ services: Omit<LayerServices, "report">; flush: () => void }> {
+  const { plan, set, tiling } = calibration;
+  const tiles = tiling ? lifetime.use(await TilePipeline.create(gpu, tiling)) : null;
   const uploads = lifetime.use(await UploadRing.create(gpu, plan.shape.ring));
   const readbacks = lifetime.use(await ReadbackRing.create(gpu, plan.shape.ring));
   const workspace = lifetime.use(await createWorkspace(gpu, uploads, plan.workspace));
@@ -113,6 +121,7 @@ async function openServices(
   const services = {
     ...rings,
     plan,
+    tiles,
     workspace,
     batches,
     hidden,
@@ -212,6 +221,22 @@ async function embed(
     sequences.forEach((sequence, index) => ids.set(sequence, batch.starts[index]));
     await states.put(batch, await embedTokens(table, ids));
   }
+}
+
+/** Traffic that reads weights from the layer in host memory; the layer's own progress counts their bytes. */
+function hostTraffic(step: PlanStep, host: HostLayer, traffic: StepTraffic): TileTraffic {
+  return {
+    ...traffic,
+    async read({ path, start, end }) {
+      const task = step.quantize.find(
+        ({ tensor }) => tensor.file === path && tensor.start <= start && end <= tensor.end,
+      );
+      const bytes = task && host.tensors.get(task.tensor.name)?.bytes;
+      invariant(task && bytes, "a rounded weight is in host memory");
+      return await Promise.resolve(bytes.slice(start - task.tensor.start, end - task.tensor.start));
+    },
+    finished: () => undefined,
+  };
 }
 
 /** All tensors of a layer in host memory. */

@@ -7,6 +7,7 @@ import { forwardLayer } from "../calibrate/forward/forward-layer.ts";
 import type { ForwardHooks } from "../calibrate/forward/layer-weights.ts";
 import type { TokenBatch } from "../calibrate/forward/token-batch.ts";
 import type { Workspace } from "../calibrate/forward/workspace.ts";
+import { type ActivationRanges, openActivationRanges } from "../calibrate/ranges/activation-ranges.ts";
 import { type Hessians, openHessians } from "../calibrate/hessians.ts";
 import type { HiddenStates } from "../calibrate/hidden-states.ts";
 import { invariant } from "../errors.ts";
@@ -21,6 +22,7 @@ import { quantizeModule, type ModuleReport } from "../quantize/gptq/quantize-mod
 import type { GptqTask } from "../quantize/gptq/quantize-tile.ts";
 import type { CalibratedLayer } from "./calibration-memory.ts";
 import type { CalibrationPlan, LayerPasses } from "./plan-calibration.ts";
+import { cacheNames, inputName, writeStaticScales } from "./static-scales.ts";
 
 /** What lives through all layers. */
 export interface SequentialServices {
@@ -36,7 +38,7 @@ export interface SequentialServices {
   readonly samples: number;
   /** False leaves the host's weights as they were, so that later layers never see what this one became. */
   readonly propagateError: boolean;
-  write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
+  readonly write: (tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>) => void;
   checkpoint(): Promise<void>;
   /** Tells what goes on, and which part of the layer's work is done. */
   report(phase: "calibrating" | "quantizing" | "propagating", detail: string, share: number): void;
@@ -56,14 +58,19 @@ export async function quantizeLayer(
   const reports: TimedReport[] = [];
   // Later passes must see the original weights: what the codes mean waits beside them until the last pass is done.
   const meanings = new Map<string, Uint8Array<ArrayBuffer>>();
-  for (const pass of passes.passes) {
+  const observed = [...new Set(layer.scales.map((scale) => scale.observed))];
+  using ranges = await openActivationRanges(services.gpu, observed, services.samples);
+  // Ranges are taken in the first pass, which is made for them alone if no Hessian is wanted.
+  const all = passes.passes.length === 0 && observed.length > 0 ? [[]] : passes.passes;
+  for (const [index, pass] of all.entries()) {
     using hessians = await openHessians(
       services.gpu,
       pass,
       services.samples,
       services.gpu.device.limits.maxStorageBufferBindingSize,
     );
-    await calibrate(services, layer, host, hessians, 1 / passes.passes.length);
+    const statistics = { hessians, ranges: index === 0 ? ranges : null };
+    await calibrate(services, layer, host, statistics, 1 / all.length);
     for (const capture of pass) {
       reports.push(
         ...(await quantizeCapture(services, layer, passes, { host, hessians, meanings }, capture)),
@@ -71,6 +78,7 @@ export async function quantizeLayer(
       hessians.release(capture);
     }
   }
+  await writeStaticScales(layer.scales, ranges, services.readbacks, services.write);
   if (!services.propagateError) return reports;
   for (const linear of layer.linears) {
     const meaning = meanings.get(linear.module);
@@ -83,13 +91,22 @@ async function calibrate(
   services: SequentialServices,
   layer: CalibratedLayer,
   host: HostLayer,
-  hessians: Hessians,
+  { hessians, ranges }: { readonly hessians: Hessians; readonly ranges: ActivationRanges | null },
   share: number,
 ): Promise<void> {
   const hooks: ForwardHooks = {
-    onInput: async (modules, input) => await hessians.accumulate(modules, input),
+    async onInput(modules, input) {
+      await hessians.accumulate(modules, input);
+      await ranges?.observe(inputName(modules), input);
+    },
+    async onKeyValue(module, keys, values) {
+      const names = cacheNames(module);
+      await ranges?.observe(names.k, keys);
+      await ranges?.observe(names.v, values);
+    },
   };
   await runSamples(services, layer, host, {
+    begin: (batch) => ranges?.begin(batch),
     each: async () => await services.checkpoint(),
     hooks,
     experts: "all",
@@ -117,6 +134,7 @@ async function runSamples(
   layer: CalibratedLayer,
   host: HostLayer,
   options: {
+    readonly begin?: (batch: SequenceBatch) => void;
     readonly each: (batch: SequenceBatch) => Promise<void>;
     readonly hooks?: ForwardHooks;
     readonly experts?: "all";
@@ -129,6 +147,7 @@ async function runSamples(
   const { hooks, experts } = options;
   for (const [index, { rows, tokens }] of batches.entries()) {
     options.report(`batch ${index + 1} of ${batches.length}`, 1 / batches.length);
+    options.begin?.(rows);
     await states.load(rows, hidden);
     const pass = {
       gpu,

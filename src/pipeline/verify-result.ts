@@ -3,7 +3,7 @@
 
 import { VerificationError } from "../errors.ts";
 import { codesTensor, type QuantizedWeight, type RowParts, rowRanges } from "../formats/dequantize.ts";
-import { DTYPE_BITS, widenToFloat32 } from "../formats/dtype.ts";
+import { DTYPE_BITS, isFloatDtype, widenToFloat32 } from "../formats/dtype.ts";
 import {
   HEADER_PREFIX_BYTES,
   parseHeader,
@@ -53,6 +53,7 @@ export async function verifyResult(verification: Verification): Promise<void> {
     await verification.checkpoint();
     await checkTask(verification, tensors, task);
   }
+  await checkMeasured(verification, written);
   for (const tensor of sample(verification.plan.steps.flatMap((step) => step.copy))) {
     await verification.checkpoint();
     await checkCopy(verification, tensors, tensor);
@@ -118,6 +119,19 @@ async function checkConfig(
   const [unplanned] = found.keys();
   if (unplanned !== undefined) {
     throw new VerificationError(`${unplanned} is quantized in the files, but the plan leaves it as it is.`);
+  }
+}
+
+/** Scales that calibration measured: one that was never written is 0. */
+async function checkMeasured({ readResult }: Verification, written: readonly Written[]): Promise<void> {
+  for (const { name, dtype, file, start, end } of written) {
+    if (!/\.(input|k|v)(_global)?_scale$/.test(name) || !isFloatDtype(dtype)) continue;
+    const values = widenToFloat32(dtype, await readResult({ path: file, start, end }));
+    const wrong = values.find((value) => !(Number.isFinite(value) && value > 0));
+    if (wrong === undefined) continue;
+    throw new VerificationError(
+      `${name} is ${wrong}; a measured scale is above 0. The result must not be used: start the job again with other samples, and if this comes again, report it.`,
+    );
   }
 }
 

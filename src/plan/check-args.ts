@@ -105,6 +105,9 @@ function floatProblem({ num_bits, strategy, group_size, scale_dtype }: Quantizat
 function activationProblem(args: QuantizationArgs): string | null {
   const { strategy, dynamic } = args;
   if (args.actorder) return "Activations have no actorder.";
+  if (dynamic !== true && args.observer?.endsWith("mse")) {
+    return `Activations are not observed by ${args.observer} here; take static_minmax, or minmax.`;
+  }
   if (strategy === "channel" || strategy === "block")
     return `Activations cannot have the strategy "${strategy}".`;
   if (dynamic === "local") {
@@ -120,6 +123,7 @@ function activationProblem(args: QuantizationArgs): string | null {
 function cacheProblem({ strategy, dynamic, num_bits }: QuantizationArgs): string | null {
   if (dynamic !== false) return "The key-value cache has static scales; leave dynamic out.";
   if (num_bits !== 8) return `The key-value cache takes 8 bits, not ${num_bits}.`;
-  if (strategy === "tensor" || strategy === "attn_head") return null;
-  return `The key-value cache has one scale (strategy "tensor") or one a head ("attn_head"), not "${strategy}".`;
+  return strategy === "tensor"
+    ? null
+    : `The key-value cache has one scale (strategy "tensor"), not "${strategy}".`;
 }

@@ -51,6 +51,7 @@ export function outputSpecs(plan: StepPlan): TensorSpec[] {
   return plan.steps.flatMap((step) => [
     ...step.copy.map(({ name, dtype, shape }) => ({ name, dtype, shape })),
     ...step.quantize.flatMap((task) => task.outputs),
+    ...step.measured,
   ]);
 }
 

@@ -9,9 +9,9 @@ import type {
   QuantizationArgs,
   QuantizationScheme,
 } from "../formats/quantization-args.ts";
-import type { ConfigGroup, GptqSettings, Recipe } from "../formats/recipe.ts";
+import { type ConfigGroup, type GptqSettings, kvCacheScheme, type Recipe } from "../formats/recipe.ts";
 import type { TensorSpec } from "../formats/safetensors.ts";
-import { storedTensors } from "../formats/stored-tensors.ts";
+import { activationTensors, storedTensors } from "../formats/stored-tensors.ts";
 import { isRouter, linearOf } from "./find-linears.ts";
 import { fusedSets } from "./fuse-modules.ts";
 import { matchGroup } from "./match-targets.ts";
@@ -42,6 +42,8 @@ export interface PlanStep {
   readonly quantize: readonly QuantizeTask[];
   /** Tensors that are carried through with name and dtype. */
   readonly copy: readonly SourceTensor[];
+  /** Scales of the key-value cache, which calibration measures. */
+  readonly measured: readonly TensorSpec[];
 }
 
 export interface StepPlan {
@@ -77,7 +79,7 @@ export function planSteps(tensors: readonly SourceTensor[], recipe: Recipe): Ste
         if (task) quantize.push(task);
         else copy.push(tensor);
       }
-      return { index, name, quantize, copy };
+      return { index, name, quantize, copy, measured: cacheTensors(members, kvCacheScheme(recipe)) };
     });
   if (indivisible.length > 0) throw indivisibleError(indivisible);
   if (steps.every((step) => step.quantize.length === 0)) {
@@ -138,6 +140,16 @@ function quantizeTask(
     ...task,
     outputs: task.gptq ? [...outputs, ...groupIndex(linear.name, weights, columns)] : outputs,
   };
+}
+
+/** The scales of keys and values, which belong to the module that holds the projections. */
+function cacheTensors(members: readonly SourceTensor[], cache: QuantizationArgs | null): TensorSpec[] {
+  return members.flatMap(({ name, dtype }) => {
+    const attention = /^(.*)\.(k_proj|qkv_proj|query_key_value)\.weight$/.exec(name)?.[1];
+    if (attention === undefined || !isFloatDtype(dtype)) return [];
+    const parts = [...activationTensors("k", cache, dtype), ...activationTensors("v", cache, dtype)];
+    return parts.map((part) => ({ ...part, name: `${attention}.${part.name}` }));
+  });
 }
 
 /** actorder "group" forms groups in the order of quantization: loaders need the group of each column. */

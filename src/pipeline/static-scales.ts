@@ -1,0 +1,99 @@
+// Scales of activations that are measured while a layer calibrates: which inputs of a layer need them, and what is written.
+
+import type { ActivationRanges } from "../calibrate/ranges/activation-ranges.ts";
+import { joinRanges } from "../calibrate/ranges/activation-ranges.ts";
+import { RecipeError } from "../errors.ts";
+import { hasGlobalScale } from "../formats/compression-format.ts";
+import { type FloatDtype, isFloatDtype, narrowFromFloat32, roundTo } from "../formats/dtype.ts";
+import { globalScale } from "../formats/global-scale.ts";
+import { isStaticActivation, type QuantizationArgs } from "../formats/quantization-args.ts";
+import type { ReadbackRing } from "../gpu/staging.ts";
+import type { LayerDescription } from "../model/decoder-description.ts";
+import { captures } from "../model/layer-linears.ts";
+import type { PlanStep } from "../plan/plan-steps.ts";
+import { qparamsOfRanges } from "../quantize/rtn/reference.ts";
+
+/** A tensor of measured scales. */
+export interface StaticScale {
+  /** Name of what is observed; see `inputName` and `cacheNames`. */
+  readonly observed: string;
+  readonly args: QuantizationArgs;
+  readonly dtype: FloatDtype;
+  /** Name up to "_scale": "model.layers.0.mlp.up_proj.input". */
+  readonly prefix: string;
+}
+
+/** What the inputs of these modules are called while they are observed. */
+export function inputName(modules: readonly string[]): string {
+  return `the input of ${modules[0]}`;
+}
+
+export function cacheNames(attention: string): { readonly k: string; readonly v: string } {
+  return { k: `the keys of ${attention}`, v: `the values of ${attention}` };
+}
+
+/**
+ * The measured scales of a layer.
+ * @throws RecipeError for a module whose input the forward pass does not come by.
+ */
+export function staticScales(
+  layer: LayerDescription,
+  step: PlanStep,
+  cache: QuantizationArgs | null,
+): StaticScale[] {
+  const inputs = new Map(
+    captures(layer).flatMap(({ modules }) => modules.map((module) => [module, inputName(modules)])),
+  );
+  const scales = step.quantize.flatMap(({ module, scheme, dtype }): StaticScale[] => {
+    const args = scheme.input_activations;
+    if (!isStaticActivation(args)) return [];
+    const observed = inputs.get(module);
+    if (observed === undefined) throw notMeasured(module);
+    return [{ observed, args, dtype, prefix: `${module}.input` }];
+  });
+  return cache ? [...scales, ...cacheScales(layer, step, cache)] : scales;
+}
+
+/** @throws RecipeError if a module outside of the decoder's layers has measured scales. */
+export function checkMeasurable(step: PlanStep): void {
+  const unmeasured = step.quantize.find(({ scheme }) => isStaticActivation(scheme.input_activations));
+  if (unmeasured) throw notMeasured(unmeasured.module);
+}
+
+function notMeasured(module: string): RecipeError {
+  return new RecipeError(
+    `${module} is to have a measured input scale, but only inputs of Linears inside of decoder layers are measured. Add it to ignore, or choose a scheme whose activations are dynamic.`,
+  );
+}
+
+function cacheScales({ attention }: LayerDescription, step: PlanStep, args: QuantizationArgs): StaticScale[] {
+  const names = cacheNames(attention.module);
+  return step.measured.flatMap(({ name, dtype }): StaticScale[] => {
+    const what = /\.([kv])_scale$/.exec(name)?.[1];
+    if (!isFloatDtype(dtype) || (what !== "k" && what !== "v")) return [];
+    return [{ observed: names[what], args, dtype, prefix: name.slice(0, -"_scale".length) }];
+  });
+}
+
+/** Reads the ranges of all scales and writes the tensors. */
+export async function writeStaticScales(
+  scales: readonly StaticScale[],
+  ranges: ActivationRanges,
+  readbacks: ReadbackRing,
+  write: (tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>) => void,
+): Promise<void> {
+  for (const { observed, args, dtype, prefix } of scales) {
+    const round = (value: number) => roundTo(dtype, value);
+    const range = joinRanges(await ranges.read(readbacks, observed), args.observer, round);
+    if (hasGlobalScale(args)) {
+      const scale = globalScale(Math.max(-range[0], range[1]), dtype);
+      write(`${prefix}_global_scale`, 0, narrowFromFloat32("F32", Float32Array.of(scale)));
+      continue;
+    }
+    const [low, high] = range;
+    const cell = { low: Float32Array.of(low), high: Float32Array.of(high) };
+    const { scales: values, zeroPoints } = qparamsOfRanges(cell, args, dtype);
+    write(`${prefix}_scale`, 0, narrowFromFloat32(dtype, values));
+    if (!args.symmetric) write(`${prefix}_zero_point`, 0, new Uint8Array(Int8Array.from(zeroPoints).buffer));
+  }
+}

@@ -20,6 +20,7 @@ import { MIN_BUDGET_BYTES } from "./gpu-budget.ts";
 import { calibrationUse, createRecipeFields, recipeChoice } from "./recipe-fields.ts";
 import type { Services } from "./services.ts";
 import { type Screen, titleText } from "./title-text.ts";
+import { createTrial } from "./trial.ts";
 
 export interface ShownFailure extends Failure {
   /** Does again what failed, or null where that makes no sense. */
@@ -79,6 +80,7 @@ function createFindings() {
     failure: signal<ShownFailure | null>(null),
     /** A sentence that is no failure: "Stopped. Finished layers are kept." */
     notice: signal<string | null>(null),
+    trial: createTrial(),
   };
 }
 

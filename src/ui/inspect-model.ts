@@ -5,6 +5,7 @@ import { suggestCalibration } from "./calibration-fields.ts";
 import { describeFailure } from "./describe-failure.ts";
 import { restoreOptions } from "./restore-options.ts";
 import { startJob } from "./start-job.ts";
+import { resetTrial } from "./trial.ts";
 
 /**
  * Reads config and headers of what the user pointed at; the page is then in its plan state. False if that failed, or if
@@ -25,6 +26,7 @@ export async function inspectModel(app: App, reference: SourceReference): Promis
     batch(() => {
       suggestCalibration(state.calibration, model);
       state.model.value = model;
+      resetTrial(state.trial, reference);
       state.fit.value = null;
       state.planFailure.value = null;
       state.result.value = null;

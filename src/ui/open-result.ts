@@ -1,12 +1,16 @@
 import type { App } from "./app-state.ts";
 import { describeFailure } from "./describe-failure.ts";
+import { resetTrial } from "./trial.ts";
 
 /** Shows the result of a job that an earlier visit finished. */
 export async function openResult(app: App, jobId: string): Promise<void> {
   const { state, services } = app;
   state.failure.value = null;
   try {
-    state.result.value = await services.compressor.result(jobId);
+    const result = await services.compressor.result(jobId);
+    const address = state.stored.peek()?.jobs.find((job) => job.jobId === jobId)?.address ?? null;
+    resetTrial(state.trial, address === null ? null : { kind: "address", address });
+    state.result.value = result;
   } catch (error) {
     const retry = async () => await openResult(app, jobId);
     state.failure.value = { ...describeFailure(error, "reading what is stored"), retry };

@@ -8,6 +8,7 @@ import { LoadExamples } from "./load-examples.tsx";
 import { ModuleErrors } from "./module-errors.tsx";
 import { inOrder, phaseName } from "./phase-words.ts";
 import { SaveButtons } from "./save-buttons.tsx";
+import { TryResult } from "./try-result.tsx";
 
 export function ResultView() {
   const app = useApp();
@@ -33,6 +34,7 @@ export function ResultView() {
         </ul>
       )}
       <ModuleErrors reports={result.modules} layers={0} />
+      <TryResult />
       <LoadExamples name={result.name} />
       <div class="result-columns">
         <Files result={result} />

@@ -1,0 +1,50 @@
+import { readFile } from "node:fs/promises";
+import { expect, test } from "./fixtures.ts";
+
+/** WebAssembly runs the sample at some 80 tokens a second, and measures it in about 15 s. */
+test.setTimeout(120_000);
+
+test("a finished result generates text and tells what it lost", async ({ page }) => {
+  const fetched: string[] = [];
+  page.on("request", (request) => fetched.push(new URL(request.url()).pathname));
+  await page.goto("./");
+  await page.getByRole("button", { name: "Try the sample model" }).click();
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible({ timeout: 30_000 });
+  // The engine is of no interest to those who only compress.
+  expect(fetched.filter((path) => /evaluator|ort/.test(path))).toEqual([]);
+
+  await page.getByText("How to generate").click();
+  await page.getByLabel("The original beside it").check();
+  await page.getByRole("button", { name: "Generate" }).click();
+  const answer = page.getByRole("article", { name: "Quantized answer" });
+  await expect(answer).toContainText("who lived", { timeout: 60_000 });
+  const reference = JSON.parse(await readFile("public/sample/reference.json", "utf8"));
+  const continued = String(reference.greedy_80_tokens).split("Once upon a time, there was")[1] ?? "";
+  await expect(page.getByRole("article", { name: "Original answer" })).toContainText(continued.trim(), {
+    timeout: 60_000,
+  });
+
+  await page.getByRole("button", { name: "Measure the loss" }).click();
+  const row = page.getByRole("row", { name: /^Perplexity/ });
+  await expect(row).toBeVisible({ timeout: 90_000 });
+  const [own = 0, original = 0] = (await row.getByRole("cell").allTextContents()).map(Number);
+  expect(Math.abs(original / Number(reference.evaluation_perplexity) - 1)).toBeLessThan(1e-3);
+  expect(Math.abs(own / original - 1)).toBeLessThan(0.01);
+  await expect(page.getByText(/8388 tokens of evaluation.txt in 64 windows/)).toBeVisible();
+});
+
+test("a generation can be stopped", async ({ page }) => {
+  await page.goto("./");
+  await page.getByRole("button", { name: "Try the sample model" }).click();
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible({ timeout: 30_000 });
+  await page.getByText("How to generate").click();
+  await page.getByLabel("Tokens at most").fill("1500");
+  await page.getByRole("button", { name: "Generate" }).click();
+  const answer = page.getByRole("article", { name: "Quantized answer" });
+  await expect(answer).toContainText("who lived", { timeout: 60_000 });
+  await page.getByRole("button", { name: "Stop" }).click();
+  await expect(answer).toContainText(/tokens, .* per second on the processor/);
+  await expect(page.getByRole("button", { name: "Generate" })).toBeEnabled();
+});

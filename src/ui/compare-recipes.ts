@@ -1,0 +1,31 @@
+import type { MeasuredRecipe } from "./trial.ts";
+
+/** A loss of perplexity that is not seen in practice: 1 %. */
+const SMALL_LOSS = 0.01;
+
+/** How much larger the perplexity became, as a fraction; null where the original was not measured. */
+export function perplexityLoss({ report }: MeasuredRecipe): number | null {
+  return report.original ? report.model.perplexity / report.original.perplexity - 1 : null;
+}
+
+/** Which of the measured recipes to take, in words; null while there is no choice. */
+export function recommend(measured: readonly MeasuredRecipe[]): string | null {
+  if (measured.length < 2) return null;
+  const bySize = measured.toSorted((a, b) => a.report.model.weightBytes - b.report.model.weightBytes);
+  const good = bySize.find((each) => (perplexityLoss(each) ?? Number.POSITIVE_INFINITY) <= SMALL_LOSS);
+  if (good)
+    return `Take ${good.recipe}: it is the smallest that loses at most 1 % of perplexity on this text.`;
+  const [best] = measured.toSorted((a, b) => a.report.model.perplexity - b.report.model.perplexity);
+  return best
+    ? `Each of them loses more than 1 % of perplexity on this text; ${best.recipe} loses the least.`
+    : null;
+}
+
+/** Where two answers part: what they share, and the rest of each. */
+export function splitAtDifference(a: string, b: string): { shared: string; restA: string; restB: string } {
+  let end = 0;
+  while (end < Math.min(a.length, b.length) && a[end] === b[end]) end++;
+  // Whole words are easier to compare than letters.
+  if (end < a.length || end < b.length) end = a.slice(0, end).search(/\S*$/);
+  return { shared: a.slice(0, end), restA: a.slice(end), restB: b.slice(end) };
+}

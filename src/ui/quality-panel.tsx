@@ -1,0 +1,173 @@
+import { useMemo } from "preact/hooks";
+import { formatBytes } from "../formats/format-bytes.ts";
+import type { ModelQuality, QualityReport } from "../pipeline/evaluator-api.ts";
+import { useApp } from "./app-context.ts";
+import { perplexityLoss, recommend } from "./compare-recipes.ts";
+import { formatPercent } from "./format-count.ts";
+import { formatDuration } from "./format-duration.ts";
+import { type MeasuredRecipe, measureResult } from "./trial.ts";
+
+/** How much was lost, on a text of the user's or the model's own. */
+export function QualityPanel() {
+  const app = useApp();
+  const { trial, result } = app.state;
+  const progress = trial.progress.value;
+  const measured = trial.measured.value;
+  const own = measured.find(({ jobId }) => jobId === result.value?.jobId);
+  return (
+    <div class="quality">
+      <h3>How much was lost</h3>
+      <p class="hint">
+        Perplexity says how surprised a model is by a text: the original’s beside the result’s tells the loss.
+        Both run one layer at a time, so neither has to fit.
+      </p>
+      <div class="field">
+        <label htmlFor="quality-text">Text to measure on; without one, the model’s or the page’s own</label>
+        <input
+          id="quality-text"
+          type="file"
+          accept=".txt,.jsonl,.json"
+          onChange={(event) => (trial.text.value = event.currentTarget.files?.[0] ?? null)}
+        />
+      </div>
+      <div class="buttons">
+        <button type="button" disabled={trial.busy.value !== null} onClick={() => void measureResult(app)}>
+          Measure the loss
+        </button>
+      </div>
+      {progress && <progress aria-label="Measured" value={progress.done} max={1} />}
+      {own && <Report report={own.report} />}
+      {measured.length > 1 && <Comparison measured={measured} />}
+    </div>
+  );
+}
+
+function Report({ report }: { report: QualityReport }) {
+  const { original, kl, greedyAgreement } = report;
+  const address = useMemo(() => reportAddress(report), [report]);
+  return (
+    <>
+      <table class="figures">
+        <thead>
+          <tr>
+            <th scope="col">Measured</th>
+            <th scope="col">Result</th>
+            {original && <th scope="col">Original</th>}
+          </tr>
+        </thead>
+        <tbody>
+          <Figure name="Perplexity" report={report} of={({ perplexity }) => perplexity.toFixed(4)} />
+          <Figure
+            name="Bits per weight"
+            report={report}
+            of={({ bitsPerWeight }) => bitsPerWeight.toFixed(2)}
+          />
+          <Figure name="Weights" report={report} of={({ weightBytes }) => formatBytes(weightBytes)} />
+        </tbody>
+      </table>
+      {kl && greedyAgreement !== null && (
+        <p>
+          KL divergence {kl.mean.toPrecision(3)} in the mean and {kl.worst.toPrecision(3)} at worst; both
+          prefer the same next token for {formatPercent(greedyAgreement)} of the tokens.
+        </p>
+      )}
+      <LayerErrors report={report} />
+      <p class="hint">
+        {report.tokens} tokens of {report.text} in {report.windows} windows. {report.windowing}{" "}
+        {report.notes.join(" ")}
+      </p>
+      <p>
+        <a download="quality.json" href={address}>
+          Save this report
+        </a>
+      </p>
+    </>
+  );
+}
+
+function reportAddress(report: QualityReport): string {
+  return URL.createObjectURL(
+    new Blob([JSON.stringify(report, null, 2)], { type: "application/octet-stream" }),
+  );
+}
+
+interface FigureProps {
+  readonly name: string;
+  readonly report: QualityReport;
+  readonly of: (model: ModelQuality) => string;
+}
+
+function Figure({ name, report, of }: FigureProps) {
+  return (
+    <tr>
+      <th scope="row">{name}</th>
+      <td>{of(report.model)}</td>
+      {report.original && <td>{of(report.original)}</td>}
+    </tr>
+  );
+}
+
+/** A bar a layer: how far its hidden states are from the original's. The table below says the same. */
+function LayerErrors({ report: { layers } }: { report: QualityReport }) {
+  if (layers.length === 0) return null;
+  const largest = Math.max(...layers.map(({ relativeError }) => relativeError), Number.MIN_VALUE);
+  return (
+    <figure class="layer-errors">
+      <figcaption>Relative error of the hidden states after each layer</figcaption>
+      <table class="figures">
+        <tbody>
+          {layers.map(({ layer, relativeError }) => (
+            <tr key={layer}>
+              <th scope="row">
+                <code>{layer}</code>
+              </th>
+              <td>
+                <meter value={relativeError} max={largest} aria-hidden="true" />{" "}
+                {formatPercent(relativeError)}
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </figure>
+  );
+}
+
+function Comparison({ measured }: { measured: readonly MeasuredRecipe[] }) {
+  const advice = recommend(measured);
+  return (
+    <>
+      <h3>Recipes that were measured</h3>
+      <table class="figures">
+        <thead>
+          <tr>
+            <th scope="col">Recipe</th>
+            <th scope="col">Weights</th>
+            <th scope="col">Perplexity</th>
+            <th scope="col">Loss</th>
+            <th scope="col">KL</th>
+            <th scope="col">Time</th>
+          </tr>
+        </thead>
+        <tbody>
+          {measured.map((each) => (
+            <tr key={each.jobId}>
+              <th scope="row">{each.recipe}</th>
+              <td>{formatBytes(each.report.model.weightBytes)}</td>
+              <td>{each.report.model.perplexity.toFixed(4)}</td>
+              <td>{formatLoss(each)}</td>
+              <td>{each.report.kl?.mean.toPrecision(2) ?? "–"}</td>
+              <td>{formatDuration(each.seconds)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {advice && <p>{advice}</p>}
+    </>
+  );
+}
+
+function formatLoss(measured: MeasuredRecipe): string {
+  const loss = perplexityLoss(measured);
+  return loss === null ? "–" : `${(loss * 100).toFixed(2)} %`;
+}

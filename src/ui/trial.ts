@@ -1,0 +1,172 @@
+// Trying the result: a prompt answered by the quantized model, beside the original if wanted, and how much was lost.
+
+import { batch, signal } from "@preact/signals";
+import { isAbort } from "../errors.ts";
+import type { SourceReference } from "../pipeline/api.ts";
+import type {
+  EvaluatedModel,
+  EvaluationProgress,
+  Generation,
+  GenerationUpdate,
+  QualityReport,
+} from "../pipeline/evaluator-api.ts";
+import type { App } from "./app-state.ts";
+import { readNumber } from "./read-number.ts";
+
+export type TrialRole = "model" | "original";
+
+export interface MeasuredRecipe {
+  readonly jobId: string;
+  readonly recipe: string;
+  /** Seconds that the job took. */
+  readonly seconds: number;
+  readonly report: QualityReport;
+}
+
+export const MAX_TOKENS = { min: 1, max: 4096, whole: true } as const;
+export const TEMPERATURE = { min: 0, max: 2, whole: false } as const;
+export const TOP_P = { min: 0, max: 1, whole: false } as const;
+export const SEED = { min: 0, max: 2 ** 32 - 1, whole: true } as const;
+
+export function createTrial() {
+  return {
+    prompt: signal("Once upon a time, there was"),
+    chat: signal(false),
+    besideOriginal: signal(false),
+    maxTokens: signal("80"),
+    temperature: signal("0"),
+    topP: signal("0.95"),
+    seed: signal("0"),
+    text: signal<File | null>(null),
+    /** Where the original is to be had; null for results of dropped files that are gone. */
+    reference: signal<SourceReference | null>(null),
+    /** What is at work, in words; null while nothing is. */
+    busy: signal<string | null>(null),
+    stopping: signal(false),
+    problem: signal<string | null>(null),
+    opened: signal<EvaluatedModel | null>(null),
+    answers: signal<Readonly<Partial<Record<TrialRole, GenerationUpdate | Generation>>>>({}),
+    progress: signal<EvaluationProgress | null>(null),
+    /** Every recipe that was measured since the page was opened, the newest last. */
+    measured: signal<readonly MeasuredRecipe[]>([]),
+  };
+}
+
+export type Trial = ReturnType<typeof createTrial>;
+
+/** Forgets what was said of another result; what was measured stays, for comparison. */
+export function resetTrial(trial: Trial, reference: SourceReference | null): void {
+  batch(() => {
+    trial.reference.value = reference;
+    trial.opened.value = null;
+    trial.answers.value = {};
+    trial.problem.value = null;
+  });
+}
+
+/** Lets the result, and the original if it is wanted, go on from the prompt. */
+export async function tryPrompt(app: App): Promise<void> {
+  const { trial } = app.state;
+  const maxTokens = readNumber(trial.maxTokens.peek(), MAX_TOKENS);
+  const temperature = readNumber(trial.temperature.peek(), TEMPERATURE);
+  const top_p = readNumber(trial.topP.peek(), TOP_P);
+  const seed = readNumber(trial.seed.peek(), SEED);
+  if (maxTokens === null || temperature === null || top_p === null || seed === null) return;
+  const sampling = { maxTokens, temperature, top_p, seed };
+  const roles: TrialRole[] = trial.besideOriginal.peek() ? ["model", "original"] : ["model"];
+  await work(app, "Reading the model …", async () => {
+    trial.answers.value = {};
+    for (const role of roles) {
+      if (!(await open(app, role)) || trial.stopping.peek()) return;
+      trial.busy.value = role === "model" ? "The quantized model answers …" : "The original answers …";
+      const keep = (answer: GenerationUpdate) =>
+        (trial.answers.value = { ...trial.answers.peek(), [role]: answer });
+      const onUpdate = app.services.platform.newestPerFrame(keep);
+      const options = {
+        ...sampling,
+        prompt: trial.prompt.peek(),
+        chat: trial.chat.peek(),
+        provider: "auto" as const,
+        gpuBudgetBytes: budget(app),
+      };
+      keep(await app.services.evaluator.generate(role, options, onUpdate));
+    }
+  });
+}
+
+/** Measures perplexity and divergence of the shown result. */
+export async function measureResult(app: App): Promise<void> {
+  const { state, services } = app;
+  const { trial } = state;
+  const result = state.result.peek();
+  if (!result) return;
+  await work(app, "Reading the model …", async () => {
+    await open(app, "model");
+    if (trial.reference.peek()) await open(app, "original");
+    if (trial.stopping.peek()) return;
+    const file = trial.text.peek();
+    trial.busy.value = "Measuring …";
+    const onProgress = services.platform.newestPerFrame(
+      (progress: EvaluationProgress) => (trial.progress.value = progress),
+    );
+    const options = {
+      text: file ? { kind: "file" as const, file } : { kind: "own" as const },
+      max_seq_length: 512,
+      maxWindows: null,
+      provider: "auto" as const,
+      gpuBudgetBytes: budget(app),
+    };
+    const report = await services.evaluator.measure(options, onProgress);
+    const recipe = state.model.peek() ? state.recipe.scheme.peek() : result.name;
+    const own: MeasuredRecipe = {
+      jobId: result.jobId,
+      recipe: `${recipe}, ${result.bitsPerWeight.toFixed(2)} bits`,
+      seconds: result.seconds["total"] ?? 0,
+      report,
+    };
+    const others = trial.measured.peek().filter(({ jobId }) => jobId !== result.jobId);
+    trial.measured.value = [...others, own];
+  });
+}
+
+export async function stopTrial(app: App): Promise<void> {
+  app.state.trial.stopping.value = true;
+  await app.services.evaluator.stop();
+}
+
+async function work(app: App, what: string, run: () => Promise<void>): Promise<void> {
+  const { trial } = app.state;
+  if (trial.busy.peek() !== null) return;
+  batch(() => {
+    trial.busy.value = what;
+    trial.stopping.value = false;
+    trial.problem.value = null;
+    trial.progress.value = null;
+  });
+  try {
+    await run();
+  } catch (error) {
+    if (!isAbort(error)) trial.problem.value = error instanceof Error ? error.message : String(error);
+  } finally {
+    batch(() => {
+      trial.busy.value = null;
+      trial.progress.value = null;
+    });
+  }
+}
+
+/** Opens the shown result, or what it was made of. False if there is no original to open. */
+async function open({ state, services }: App, role: TrialRole): Promise<boolean> {
+  const result = state.result.peek();
+  const original = state.trial.reference.peek();
+  const reference = role === "original" ? original : result && { kind: "job" as const, jobId: result.jobId };
+  if (!reference) return false;
+  const token = role === "original" ? state.token.peek().trim() || null : null;
+  const opened = await services.evaluator.open(role, reference, token);
+  if (role === "model") state.trial.opened.value = opened;
+  return true;
+}
+
+function budget({ state }: App): number {
+  return state.budgetBytes.peek() ?? 2 ** 30;
+}

@@ -1,0 +1,134 @@
+import type { Generation, GenerationUpdate } from "../pipeline/evaluator-api.ts";
+import { useApp } from "./app-context.ts";
+import { splitAtDifference } from "./compare-recipes.ts";
+import { NumberField } from "./number-field.tsx";
+import { QualityPanel } from "./quality-panel.tsx";
+import { MAX_TOKENS, SEED, stopTrial, TEMPERATURE, TOP_P, type Trial, tryPrompt } from "./trial.ts";
+
+/** The result at work, on an engine that had no part in making it; then how much was lost. */
+export function TryResult() {
+  const app = useApp();
+  const { trial } = app.state;
+  const busy = trial.busy.value;
+  return (
+    <section class="panel try-result" aria-labelledby="try-heading">
+      <h2 id="try-heading">Try the result</h2>
+      <p class="hint">
+        The finished files are read back and run by onnxruntime-web, which had no part in making them. It is
+        fetched now, about 17 MB, and runs on the GPU, or on the processor where there is none.
+      </p>
+      <div class="field">
+        <label htmlFor="try-prompt">Prompt</label>
+        <textarea
+          id="try-prompt"
+          rows={3}
+          value={trial.prompt.value}
+          onInput={(event) => (trial.prompt.value = event.currentTarget.value)}
+        />
+      </div>
+      <Sampling trial={trial} />
+      <div class="buttons">
+        <button type="button" class="primary" disabled={busy !== null} onClick={() => void tryPrompt(app)}>
+          Generate
+        </button>
+        <button type="button" disabled={busy === null} onClick={() => void stopTrial(app)}>
+          Stop
+        </button>
+      </div>
+      <output aria-live="polite">{busy}</output>
+      <p role="alert" class="problem">
+        {trial.problem.value}
+      </p>
+      <Answers />
+      <QualityPanel />
+    </section>
+  );
+}
+
+function Sampling({ trial }: { trial: Trial }) {
+  return (
+    <details>
+      <summary>How to generate</summary>
+      <div class="try-fields">
+        <NumberField
+          id="try-tokens"
+          label="Tokens at most"
+          option="max_new_tokens"
+          value={trial.maxTokens}
+          range={MAX_TOKENS}
+        />
+        <NumberField
+          id="try-temperature"
+          label="Temperature"
+          option="temperature"
+          value={trial.temperature}
+          range={TEMPERATURE}
+        >
+          0 takes the likeliest token each time.
+        </NumberField>
+        <NumberField id="try-top-p" label="Top-p" option="top_p" value={trial.topP} range={TOP_P} />
+        <NumberField id="try-seed" label="Seed" option="seed" value={trial.seed} range={SEED} />
+      </div>
+      <Choice label="As a chat message, by the model’s chat template where it has one" value={trial.chat} />
+      {trial.reference.value && (
+        <Choice label="The original beside it (reads it again)" value={trial.besideOriginal} />
+      )}
+    </details>
+  );
+}
+
+function Choice({ label, value }: { label: string; value: Trial["chat"] }) {
+  return (
+    <label class="check">
+      <input
+        type="checkbox"
+        checked={value.value}
+        onChange={(event) => (value.value = event.currentTarget.checked)}
+      />{" "}
+      {label}
+    </label>
+  );
+}
+
+function Answers() {
+  const { model, original } = useApp().state.trial.answers.value;
+  if (!model) return null;
+  const { shared, restA, restB } = splitAtDifference(model.text, original?.text ?? model.text);
+  return (
+    <div class="answers">
+      <Answer name="Quantized" answer={model} shared={shared} rest={restA} />
+      {original && <Answer name="Original" answer={original} shared={shared} rest={restB} />}
+    </div>
+  );
+}
+
+interface AnswerProps {
+  readonly name: string;
+  readonly answer: GenerationUpdate | Generation;
+  readonly shared: string;
+  readonly rest: string;
+}
+
+function Answer({ name, answer, shared, rest }: AnswerProps) {
+  return (
+    <article aria-label={`${name} answer`}>
+      <h3>{name}</h3>
+      <p class="answer-text">
+        {shared}
+        {rest && <mark>{rest}</mark>}
+      </p>
+      <p class="hint">{figures(answer)}</p>
+    </article>
+  );
+}
+
+function figures(answer: GenerationUpdate | Generation): string {
+  const speed = `${answer.tokens} tokens, ${answer.tokensPerSecond.toFixed(1)} per second`;
+  if (!("stop" in answer)) return speed;
+  const where = answer.provider === "webgpu" ? "on the GPU" : "on the processor (WebAssembly)";
+  const slow =
+    answer.weights === "layer by layer"
+      ? " The model is larger than the GPU budget, so that every token reads all layers again."
+      : "";
+  return `${speed} ${where}; the first after ${answer.secondsToFirst.toFixed(1)} s.${slow}`;
+}

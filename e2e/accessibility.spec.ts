@@ -1,11 +1,5 @@
-import { AxeBuilder } from "@axe-core/playwright";
-import type { Page } from "@playwright/test";
+import { expectNoViolations } from "./expect-no-violations.ts";
 import { expect, test } from "./fixtures.ts";
-
-async function expectNoViolations(page: Page): Promise<void> {
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  expect(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
-}
 
 for (const scheme of ["light", "dark"] as const) {
   test.describe(scheme, () => {
@@ -35,6 +29,22 @@ for (const scheme of ["light", "dark"] as const) {
       await expectNoViolations(page);
       await page.getByRole("button", { name: "Storage" }).click();
       await expect(page.getByRole("dialog")).toContainText("finished");
+      await expectNoViolations(page);
+    });
+
+    test("axe finds nothing where a text is chosen, nor among all presets", async ({ page }) => {
+      await page.goto("./?recipe=gptq-w3a16");
+      await page.getByRole("button", { name: "Try the sample model" }).click();
+      await expect(page.getByRole("radio", { name: /^W3A16/ })).toBeChecked();
+      await page.getByRole("searchbox", { name: "Filter presets" }).fill("blackwell");
+      await expect(page.getByRole("radio", { name: /^NVFP4 / })).toBeVisible();
+      await page.getByText("Advanced").click();
+      await expectNoViolations(page);
+      await page.getByRole("radio", { name: "A file" }).check();
+      await expectNoViolations(page);
+      await page.getByRole("radio", { name: "A Hugging Face data set" }).check();
+      await page.getByLabel("num_calibration_samples").fill("many");
+      await expect(page.getByRole("alert")).toContainText(["Write a whole number"]);
       await expectNoViolations(page);
     });
   });
@@ -70,6 +80,8 @@ test("nothing is cut off on a narrow screen, nor at twice the text size", async 
   await page.getByRole("button", { name: "Try the sample model" }).click();
   await expect(page.getByRole("button", { name: "Start" })).toBeEnabled();
   await page.getByText("Advanced").click();
+  await page.getByText("All presets").click();
+  await page.getByRole("radio", { name: /^GPTQ/ }).check();
   expect(await widthLeft()).toBeGreaterThanOrEqual(0);
   await page.setViewportSize({ width: 1280, height: 860 });
   await page.evaluate(() => (document.documentElement.style.fontSize = "200%"));

@@ -18,12 +18,14 @@ export function CalibrationSourceChoice() {
     <div class="sources" role="radiogroup" aria-label="Calibration text">
       {storedJobId.value !== null && (
         <SourceChoice kind="stored" name="What the unfinished job began with">
-          Its samples are kept with the job, as token ids, so that the result comes out the same.
+          <p>Its samples are kept with the job, as token ids, so that the result comes out the same.</p>
         </SourceChoice>
       )}
       {model && hasOwnText(model) && (
         <SourceChoice kind="model" name="The model’s own text">
-          <code>{MODEL_TEXT}</code>, from where the model is.
+          <p>
+            <code>{MODEL_TEXT}</code>, from where the model is.
+          </p>
         </SourceChoice>
       )}
       <SourceChoice kind="file" name="A file">
@@ -35,7 +37,7 @@ export function CalibrationSourceChoice() {
       <p class="claim">
         <LockIcon />
         {source.value === "dataset"
-          ? "huggingface.co is asked for rows of the data set by its name; nothing else is sent."
+          ? "Hugging Face is asked for rows of this data set; nothing of yours is sent, and the rows stay on this machine."
           : "The text never leaves this machine."}
       </p>
     </div>

@@ -29,7 +29,7 @@ function Report({ reports, layers }: ModuleErrorsProps) {
         <p class="hint">
           The error is what quantizing changes in a module’s output for the calibration text: ½ tr(ΔW H ΔWᵀ),
           with the damped Hessian H of its input. Smaller is better; errors of two modules do not compare.
-          Dead columns of the weight had inputs of zero throughout, so they are left out.
+          Dead columns are those whose input was zero for every token.
         </p>
       </div>
       <ErrorChart reports={reports} layers={layers} />

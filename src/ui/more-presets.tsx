@@ -58,7 +58,7 @@ function Groups({ presets }: { presets: readonly PresetSize[] }) {
 function Group({ group: { heading, presets } }: { group: PresetGroup }) {
   return (
     <section class="preset-group" aria-label={heading}>
-      <h3>{heading}</h3>
+      <h2>{heading}</h2>
       {presets.map((preset) => (
         <Preset key={preset.scheme} preset={preset} />
       ))}

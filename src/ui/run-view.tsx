@@ -147,7 +147,7 @@ function Instruments({ progress }: { progress: Progress }) {
           </Figure>
           <Figure name="Downloaded">{formatBytes(source.downloadedBytes)}</Figure>
           <Figure name="Network">{rate}</Figure>
-          <Figure name="Waiting in storage">{formatBytes(source.storedBytes)}</Figure>
+          <Figure name="In storage">{formatBytes(source.storedBytes)}</Figure>
           <Figure name="Running for">{formatDuration(progress.secondsElapsed)}</Figure>
         </tbody>
       </table>

@@ -4,6 +4,7 @@ import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
 import { licenseOf, MAX_CARD_BYTES } from "../package/model-card.ts";
 import { MAX_CONFIG_BYTES, type ModelConfig, readConfig } from "../plan/read-config.ts";
 import { readHeaders, type SourceTensor } from "../plan/read-headers.ts";
+import { splitExperts } from "../plan/split-experts.ts";
 import { summarizeTensors } from "../plan/summarize-model.ts";
 import type { ModelSummary, OpenedSource, SourceReference } from "./api.ts";
 import type { RemoteSource } from "./remote-source.ts";
@@ -29,11 +30,12 @@ export async function openModel(
 ): Promise<OpenModel> {
   const source = await remote.open(reference, token);
   const config = await readModelConfig(remote, source);
-  const tensors = await readHeaders({
+  const stored = await readHeaders({
     files: source.files,
     readRange: async (range) => await remote.readRange(range),
     readFile: async (path, maxBytes) => await remote.readFile(path, maxBytes),
   });
+  const tensors = splitExperts(stored);
   const card = await readCard(remote, source);
   return { reference, source, config, tensors, card, summary: summarize(source, config, tensors, card) };
 }

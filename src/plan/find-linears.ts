@@ -34,6 +34,15 @@ function isQuantizableDtype(dtype: Dtype): boolean {
   return isFloatDtype(dtype);
 }
 
+/** Encoders of images and sound, and what joins them to the language model: small, sensitive, and in no server's kernels. */
+const TOWER =
+  /(^|\.)(vision_\w+|visual|vit|image_encoder|audio_\w+|speech_encoder|multi_modal_projector|mm_projector|embed_vision|embed_audio)\./i;
+
+/** True for Linears outside of the language model, which stay as they are unless a recipe names them. */
+export function isInTower(module: string): boolean {
+  return TOWER.test(module);
+}
+
 /** True for the small Linear that routes tokens to experts: listed in ignore, never quantized. */
 export function isRouter(module: string): boolean {
   return ROUTER.test(module);

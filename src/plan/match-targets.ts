@@ -20,6 +20,11 @@ export function isIgnored(module: string, ignore: readonly string[]): boolean {
   return ignore.some((entry) => strength(entry, module) > 0);
 }
 
+/** True if a target of the group means the module by name or pattern, not just by its class. */
+export function isNamed(module: string, { targets }: ConfigGroup): boolean {
+  return targets.some((target) => strength(target, module) > 1);
+}
+
 /** A Linear's group and the modifier that it is of. */
 export interface GroupMatch {
   readonly modifier: QuantizingModifier;

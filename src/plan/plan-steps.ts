@@ -12,9 +12,9 @@ import type {
 import { type ConfigGroup, type GptqSettings, kvCacheScheme, type Recipe } from "../formats/recipe.ts";
 import type { TensorSpec } from "../formats/safetensors.ts";
 import { activationTensors, storedTensors } from "../formats/stored-tensors.ts";
-import { isRouter, linearOf } from "./find-linears.ts";
+import { isInTower, isRouter, linearOf } from "./find-linears.ts";
 import { fusedSets } from "./fuse-modules.ts";
-import { matchGroup } from "./match-targets.ts";
+import { type GroupMatch, isNamed, matchGroup } from "./match-targets.ts";
 import type { SourceTensor } from "./read-headers.ts";
 
 export interface QuantizeTask {
@@ -110,7 +110,7 @@ function quantizeTask(
 ): QuantizeTask | null {
   const linear = linearOf(tensor);
   if (!linear || !isFloatDtype(tensor.dtype)) return null;
-  const match = isRouter(linear.name) ? null : matchGroup(linear.name, recipe);
+  const match = isRouter(linear.name) ? null : targetedBy(linear.name, recipe);
   const weights = match?.group.scheme.weights ?? null;
   if (!match || !weights) {
     ignored.push(linear.name);
@@ -140,6 +140,12 @@ function quantizeTask(
     ...task,
     outputs: task.gptq ? [...outputs, ...groupIndex(linear.name, weights, columns)] : outputs,
   };
+}
+
+/** The group that a Linear belongs to; one in a tower belongs only to groups that name it. */
+function targetedBy(module: string, recipe: Recipe): GroupMatch | null {
+  const match = matchGroup(module, recipe);
+  return match && isInTower(module) && !isNamed(module, match.group) ? null : match;
 }
 
 /** The scales of keys and values, which belong to the module that holds the projections. */

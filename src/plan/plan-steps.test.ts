@@ -1,0 +1,70 @@
+import { describe, expect, it } from "vitest";
+import { tensorBytes } from "../formats/safetensors.ts";
+import { parseRecipe } from "./parse-recipe.ts";
+import { planSteps } from "./plan-steps.ts";
+import type { SourceTensor } from "./read-headers.ts";
+
+/** A model of these tensors, one after the other in one file. */
+function model(shapes: Readonly<Record<string, readonly number[]>>): SourceTensor[] {
+  let start = 0;
+  return Object.entries(shapes).map(([name, shape]) => {
+    const dtype = "BF16";
+    const end = start + tensorBytes({ name, dtype, shape });
+    const tensor = { name, dtype, shape, start, end, file: "model.safetensors" } as const;
+    start = end;
+    return tensor;
+  });
+}
+
+function planOf(shapes: Readonly<Record<string, readonly number[]>>, recipe: string) {
+  const plan = planSteps(
+    model(shapes),
+    parseRecipe(`s_stage: {q_modifiers: {QuantizationModifier: {${recipe}}}}`),
+  );
+  return {
+    quantized: plan.steps.flatMap(({ quantize }) => quantize.map(({ module }) => module)),
+    ignored: plan.ignored,
+    measured: plan.steps.flatMap(({ measured }) => measured.map(({ name }) => name)),
+  };
+}
+
+const Q = "model.layers.0.self_attn.q_proj";
+const K = "model.layers.0.self_attn.k_proj";
+
+describe("the target Linear", () => {
+  it("leaves embeddings, routers, norms and convolutions as they are", () => {
+    const shapes = {
+      "model.embed_tokens.weight": [256, 128],
+      [`${Q}.weight`]: [128, 128],
+      "model.layers.0.mlp.gate.weight": [8, 128],
+      "model.layers.0.input_layernorm.weight": [128],
+      "model.layers.0.conv1d.weight": [128, 128],
+      "lm_head.weight": [256, 128],
+    };
+    const plan = planOf(shapes, "scheme: W4A16, ignore: [lm_head]");
+    expect(plan.quantized).toEqual([Q]);
+    expect(plan.ignored).toEqual(["model.layers.0.mlp.gate", "lm_head"]);
+  });
+
+  it.each(["model.visual.blocks.0.attn.qkv", "vision_tower.layers.0.fc1", "model.audio_tower.layers.0.fc2"])(
+    "leaves %s, of another tower, unless a pattern names it",
+    (tower) => {
+      const shapes = { [`${Q}.weight`]: [128, 128], [`${tower}.weight`]: [128, 128] };
+      expect(planOf(shapes, "scheme: W4A16")).toMatchObject({ quantized: [Q], ignored: [tower] });
+      const named = planOf(shapes, `scheme: W4A16, targets: ["re:.*"]`);
+      expect(named).toMatchObject({ quantized: expect.arrayContaining([Q, tower]), ignored: [] });
+    },
+  );
+});
+
+describe("a quantized key-value cache", () => {
+  it("has its scales in the attention module", () => {
+    const shapes = { [`${Q}.weight`]: [128, 128], [`${K}.weight`]: [64, 128] };
+    const cache = "kv_cache_scheme: {num_bits: 8, type: float, strategy: tensor, dynamic: false}";
+    expect(planOf(shapes, `scheme: FP8_DYNAMIC, ${cache}`).measured).toEqual([
+      "model.layers.0.self_attn.k_scale",
+      "model.layers.0.self_attn.v_scale",
+    ]);
+    expect(planOf(shapes, "scheme: FP8_DYNAMIC").measured).toEqual([]);
+  });
+});

@@ -97,7 +97,7 @@ function randomCase(random: Random): Case {
 }
 
 /** Codes, scales and zero points as they lie in the file. */
-function store({ weight, globalScale: whole }: Case, codes: Int32Array, qparams: Qparams): RowParts {
+function store({ weight, globalScale: shared }: Case, codes: Int32Array, qparams: Qparams): RowParts {
   const { args, format, dtype, rows, columns } = weight;
   const { storedBits, storedOffset, rowsPadded } = codeStorage(args, format);
   const streams = rowsPadded
@@ -109,7 +109,7 @@ function store({ weight, globalScale: whole }: Case, codes: Int32Array, qparams:
     codes: Uint8Array.from(packed.slice(0, range.end)),
     scales: storedScales(args, dtype, qparams.scales),
     zeroPoints: args.symmetric ? null : storedZeroPoints(weight, qparams.zeroPoints),
-    globalScale: whole,
+    globalScale: shared,
     groupIndex: null,
   };
 }

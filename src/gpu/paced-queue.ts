@@ -15,6 +15,13 @@ const TARGET_MS = 20;
 const MAX_IN_FLIGHT = 3;
 /** Work units per millisecond that are assumed of an unmeasured kernel: a slow integrated GPU's. */
 const INITIAL_RATE = 1_000_000;
+/**
+ * One dispatch may have so many times the work of the largest that was measured. Small dispatches say little: the clock
+ * that browsers give is coarse, and what else was in the submit blurs it.
+ */
+const MAX_GROWTH = 4;
+/** Browsers round timestamps to so many milliseconds, so short submits seem to take none. */
+const CLOCK_MS = 0.1;
 const PARAMS_SLOT_BYTES = 256;
 const PARAMS_SLOTS = 256;
 
@@ -35,6 +42,8 @@ interface Rate {
   unitsPerMs: number;
   /** Work behind the estimate; a larger measurement outweighs smaller ones, whose fixed costs mislead. */
   weight: number;
+  /** Work of the largest submit that was measured. */
+  seen: number;
 }
 
 export class PacedQueue implements Disposable {
@@ -93,7 +102,7 @@ export class PacedQueue implements Disposable {
 
   /** Work units that one dispatch of `kernel` may have without holding the GPU longer than a submit should. */
   workLimit(kernel: Kernel): number {
-    return Math.max(this.#rate(kernel.name) * TARGET_MS, 1);
+    return Math.max(Math.min(this.#rate(kernel.name) * TARGET_MS, this.#trusted(kernel.name)), 1);
   }
 
   /**
@@ -120,15 +129,21 @@ export class PacedQueue implements Disposable {
     const compiled = await this.#pipelines.get(kernel, dispatch.constants as Record<string, number>);
     const predicted = dispatch.work / this.#rate(kernel.name);
     const pending = this.#recording;
-    if (pending && (pending.predictedMs + predicted > TARGET_MS || pending.paramsUsed === PARAMS_SLOTS)) {
-      await this.flush();
-    }
+    if (pending && this.#isFull(pending, kernel, dispatch.work, predicted)) await this.flush();
     const recording = this.#record();
     this.#encode(recording, kernel, compiled, dispatch);
     recording.predictedMs += predicted;
     recording.work.set(kernel.name, (recording.work.get(kernel.name) ?? 0) + dispatch.work);
     // A kernel without a measurement goes alone, so that the first guess is soon replaced.
     if (recording.predictedMs >= TARGET_MS || !this.#rates.has(kernel.name)) await this.flush();
+  }
+
+  #isFull(recording: Recording, { name }: Kernel, work: number, predictedMs: number): boolean {
+    return (
+      recording.predictedMs + predictedMs > TARGET_MS ||
+      recording.paramsUsed === PARAMS_SLOTS ||
+      (recording.work.get(name) ?? 0) + work > this.#trusted(name)
+    );
   }
 
   /** Records a copy between buffers, in order with the dispatches. Offsets and bytes are multiples of 4. */
@@ -240,7 +255,7 @@ export class PacedQueue implements Disposable {
       const milliseconds = await recording.timed.milliseconds();
       this.#worstSubmitMs = Math.max(this.#worstSubmitMs, milliseconds);
       this.#busyMs += milliseconds;
-      if (milliseconds > 0) this.#learn(recording, milliseconds);
+      this.#learn(recording, Math.max(milliseconds, CLOCK_MS / 2));
     } catch (cause) {
       this.#failure ??= new DeviceLostError("The GPU was lost while it was computing.", { cause });
     }
@@ -253,13 +268,20 @@ export class PacedQueue implements Disposable {
       const measured = work / Math.max(milliseconds * share, 0.001);
       const known = this.#rates.get(name);
       if (!known) {
-        this.#rates.set(name, { unitsPerMs: measured, weight: work });
+        this.#rates.set(name, { unitsPerMs: measured, weight: work, seen: work });
         continue;
       }
       const weight = Math.min(known.weight, work * 2);
       known.unitsPerMs += ((measured - known.unitsPerMs) * work) / (work + weight);
       known.weight = Math.max(work, weight);
+      known.seen = Math.max(known.seen, work);
     }
+  }
+
+  /** Work that a submit may have of a kernel, by what was seen of it. */
+  #trusted(name: string): number {
+    const seen = this.#rates.get(name)?.seen ?? 0;
+    return Math.max(seen * MAX_GROWTH, INITIAL_RATE * TARGET_MS);
   }
 
   #rate(name: string): number {

@@ -91,16 +91,19 @@ function Figures({ fit }: { fit: Report }) {
             <Gauge label="Space needed of what is free" value={needed} max={fit.freeBytes} />
           )}
         </Row>
-        <Row name="Time">
-          {fit.estimatedSeconds === null
-            ? "known once it runs"
-            : `about ${formatDuration(fit.estimatedSeconds)}`}
-        </Row>
+        <Row name="Time">{timeText(fit)}</Row>
         <Row name="Quantized">{fit.quantizedModules} modules</Row>
         <Row name="Copied as they are">{fit.copiedTensors} tensors</Row>
       </tbody>
     </table>
   );
+}
+
+/** The estimate is one of network and disk; how fast this GPU calibrates shows only while it does. */
+function timeText({ estimatedSeconds, calibration }: Report): string {
+  if (estimatedSeconds === null) return "known once it runs";
+  const duration = formatDuration(estimatedSeconds);
+  return calibration ? `over ${duration}` : `about ${duration}`;
 }
 
 const HIDDEN_PLACES: Readonly<Record<string, string>> = {

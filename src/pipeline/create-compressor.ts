@@ -7,6 +7,7 @@ import { deleteJobFolder, folderBytes, listJobFolders, openJobFolder } from "../
 import { readJournal } from "../offload/journal.ts";
 import type { CompressorApi, JobOptions, Progress, ResultSummary, StoredJob } from "./api.ts";
 import { compress } from "./compress.ts";
+import { dequantizingSource } from "./dequantizing-source.ts";
 import { checkFit } from "./fit.ts";
 import { createJobControl, type JobControl } from "./job-control.ts";
 import { finishedResult, storedJob } from "./job-journal.ts";
@@ -46,7 +47,12 @@ export function createCompressor(): CompressorApi {
     },
     async plan(options) {
       const opened = inspected();
-      return await checkFit(opened, await planned(options), options, connected());
+      return await checkFit(
+        opened,
+        await planned(options),
+        options,
+        dequantizingSource(connected(), opened.dequantized),
+      );
     },
     start: async (options, onProgress) =>
       await withJobLock(
@@ -76,7 +82,7 @@ function createRunner(connected: () => RemoteSource) {
       options: JobOptions,
       onProgress: (progress: Progress) => void,
     ) {
-      const source = connected();
+      const source = dequantizingSource(connected(), model.dequantized);
       const totals = {
         steps: plan.steps.length,
         bytes: plan.sourceBytes,

@@ -1,7 +1,8 @@
 // A model as far as kilobytes tell: its files, config.json, safetensors headers and licence.
 
-import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
+import { MalformedModelError } from "../errors.ts";
 import { licenseOf, MAX_CARD_BYTES } from "../package/model-card.ts";
+import { type DequantizedModule, dequantizedTensors } from "../plan/dequantized-tensors.ts";
 import { MAX_CONFIG_BYTES, type ModelConfig, readConfig } from "../plan/read-config.ts";
 import { readHeaders, type SourceTensor } from "../plan/read-headers.ts";
 import { splitExperts } from "../plan/split-experts.ts";
@@ -14,6 +15,8 @@ export interface OpenModel {
   readonly source: OpenedSource;
   readonly config: ModelConfig;
   readonly tensors: readonly SourceTensor[];
+  /** Weights that are stored as 8-bit or 4-bit floats and read as bfloat16; see `dequantizingSource`. */
+  readonly dequantized: ReadonlyMap<string, DequantizedModule>;
   /** The source's README.md, or null. */
   readonly card: string | null;
   readonly summary: ModelSummary;
@@ -21,7 +24,7 @@ export interface OpenModel {
 
 /**
  * Opens and inspects a model; no tensor is read.
- * @throws the errors of the source, MalformedModelError, or UnsupportedModelError for a model that is quantized already.
+ * @throws the errors of the source, MalformedModelError, or UnsupportedModelError for a model of quantized integers.
  */
 export async function openModel(
   remote: RemoteSource,
@@ -35,9 +38,14 @@ export async function openModel(
     readRange: async (range) => await remote.readRange(range),
     readFile: async (path, maxBytes) => await remote.readFile(path, maxBytes),
   });
-  const tensors = splitExperts(stored);
+  const { tensors: seen, modules: dequantized } =
+    config.quantMethod === null
+      ? { tensors: stored, modules: new Map() }
+      : dequantizedTensors(source.label, stored, config.raw, config.quantMethod);
+  const tensors = splitExperts(seen);
   const card = await readCard(remote, source);
-  return { reference, source, config, tensors, card, summary: summarize(source, config, tensors, card) };
+  const summary = summarize(source, config, tensors, card);
+  return { reference, source, config, tensors, dequantized, card, summary };
 }
 
 async function readModelConfig(remote: RemoteSource, source: OpenedSource): Promise<ModelConfig> {
@@ -47,11 +55,6 @@ async function readModelConfig(remote: RemoteSource, source: OpenedSource): Prom
     );
   }
   const config = readConfig(await remote.readFile("config.json", MAX_CONFIG_BYTES));
-  if (config.quantMethod !== null) {
-    throw new UnsupportedModelError(
-      `${source.label} is already quantized (quant_method "${config.quantMethod}"). Quantizing it again would add error to error: choose the original model.`,
-    );
-  }
   return config;
 }
 
@@ -69,6 +72,11 @@ function summarize(
 ): ModelSummary {
   const totals = summarizeTensors(tensors);
   const notes: string[] = [];
+  if (config.quantMethod !== null) {
+    notes.push(
+      `The weights are stored as low-precision floats (quant_method "${config.quantMethod}"); they are dequantized to bfloat16 first, and what they lost before stays lost.`,
+    );
+  }
   if (totals.linears === 0) notes.push("No Linear weight was found: there is nothing to quantize here.");
   if (!source.files.some(({ path }) => path === "tokenizer.json")) {
     notes.push("There is no tokenizer.json: the result will load, but needs a tokenizer from elsewhere.");

@@ -5,6 +5,7 @@ import { openGenerator } from "../evaluate/generate/generate.ts";
 import { sampleToken, seededRandom } from "../evaluate/generate/sample-token.ts";
 import { measureQuality, type Quality } from "../evaluate/quality/measure-quality.ts";
 import { createEngine, type Engine } from "../evaluate/runtime/engine.ts";
+import { yieldToMessages } from "../evaluate/runtime/yield-to-messages.ts";
 import { omissions } from "../evaluate/weights/weight-values.ts";
 import { layerLinears } from "../model/layer-linears.ts";
 import type { ModelTokenizer } from "../model/tokenizer.ts";
@@ -29,11 +30,20 @@ type Role = "model" | "original";
 export function createEvaluator(createSource: () => SourceApi): EvaluatorApi {
   const models = new Map<Role, OpenStoredModel>();
   const sources = new Map<Role, SourceApi>();
+  /** Models whose chunks were stored before: a job may want them. */
+  const kept = new Set<Role>();
   let running = new AbortController();
   const opened = (role: Role) => {
     const model = models.get(role);
     invariant(model, `the ${role} is open`);
     return model;
+  };
+  /** What was downloaded for a call is not left behind. */
+  const tidy = async () => {
+    for (const [role, { source, summary }] of models) {
+      const isRemote = summary.source.host !== null;
+      if (isRemote && !kept.has(role)) await source.deleteStored(summary.source.key);
+    }
   };
   return {
     async open(role, reference, token) {
@@ -42,16 +52,27 @@ export function createEvaluator(createSource: () => SourceApi): EvaluatorApi {
       models.delete(role);
       const model = await openStoredModel(source, reference, token);
       models.set(role, model);
+      kept.delete(role);
+      if (source.progress().storedBytes > 0) kept.add(role);
       return model.summary;
     },
     async measure(options, onProgress) {
       running = new AbortController();
       const original = models.get("original") ?? null;
-      return await measure({ model: opened("model"), original, options, signal: running.signal, onProgress });
+      const { signal } = running;
+      try {
+        return await measure({ model: opened("model"), original, options, signal, onProgress });
+      } finally {
+        await tidy();
+      }
     },
     async generate(role, options, onUpdate) {
       running = new AbortController();
-      return await generate({ model: opened(role), options, signal: running.signal, onUpdate });
+      try {
+        return await generate({ model: opened(role), options, signal: running.signal, onUpdate });
+      } finally {
+        await tidy();
+      }
     },
     stop: () => running.abort(),
   };
@@ -169,6 +190,7 @@ async function generateWith(engine: Engine, { model, options, signal, onUpdate }
     tokensPerSecond: rate(ids.length - prompt.length - 1, firstAt),
   });
   while (ids.length < limit) {
+    await yieldToMessages();
     if (signal.aborted) stop = "stopped";
     if (signal.aborted) break;
     const logits = await decoder.next(ids, known);

@@ -77,7 +77,7 @@ function Report({ report }: { report: QualityReport }) {
         {report.notes.join(" ")}
       </p>
       <p>
-        <a download="quality.json" href={address}>
+        <a download="quantization-report.json" href={address}>
           Save this report
         </a>
       </p>

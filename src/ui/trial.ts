@@ -81,7 +81,11 @@ export async function tryPrompt(app: App): Promise<void> {
       trial.busy.value = role === "model" ? "The quantized model answers …" : "The original answers …";
       const keep = (answer: GenerationUpdate) =>
         (trial.answers.value = { ...trial.answers.peek(), [role]: answer });
-      const onUpdate = app.services.platform.newestPerFrame(keep);
+      let isFinished = false;
+      // The last update may come a frame after the answer as a whole, which knows more.
+      const onUpdate = app.services.platform.newestPerFrame((answer: GenerationUpdate) => {
+        if (!isFinished) keep(answer);
+      });
       const options = {
         ...sampling,
         prompt: trial.prompt.peek(),
@@ -89,7 +93,9 @@ export async function tryPrompt(app: App): Promise<void> {
         provider: "auto" as const,
         gpuBudgetBytes: budget(app),
       };
-      keep(await app.services.evaluator.generate(role, options, onUpdate));
+      const answer = await app.services.evaluator.generate(role, options, onUpdate);
+      isFinished = true;
+      keep(answer);
     }
   });
 }

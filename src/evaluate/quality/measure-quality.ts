@@ -5,6 +5,7 @@ import type { DecoderDescription } from "../../model/decoder-description.ts";
 import { headGraph, layerGraph } from "../graph/decoder-graph.ts";
 import { maskWindows, positionFeeds, runHead, runLayer } from "../run-layer.ts";
 import type { Engine } from "../runtime/engine.ts";
+import { yieldToMessages } from "../runtime/yield-to-messages.ts";
 import type { StoredModel } from "../weights/stored-model.ts";
 import { planLinears } from "../weights/weight-values.ts";
 import {
@@ -84,6 +85,7 @@ async function advance(request: QualityRequest, stream: Stream, index: number): 
   using onloaded = await engine.onload(stream.model, layerGraph(description, layer, plan), longest);
   const { hiddenSize } = description;
   for (const [at, hidden] of stream.hidden.entries()) {
+    await yieldToMessages();
     signal.throwIfAborted();
     const positions = positionFeeds(engine, 0, hidden.length / hiddenSize, maskWindows(description));
     stream.hidden[at] = await runLayer(engine, onloaded, hidden, { hiddenSize, positions });
@@ -99,6 +101,7 @@ async function predict(request: QualityRequest, streams: readonly Stream[]): Pro
   const totals = { model: noLosses(), original: noLosses(), divergence: noDivergence() };
   for (const [at, ids] of sequences.entries()) {
     for (const { first, targets } of chunks(ids, streams[0]?.model.description)) {
+      await yieldToMessages();
       signal.throwIfAborted();
       const logits: Float32Array[] = [];
       for (const [index, { model, hidden }] of streams.entries()) {

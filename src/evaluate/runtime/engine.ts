@@ -1,7 +1,7 @@
 // onnxruntime-web as the rest of evaluation uses it: sessions by graph, weights in buffers of ours, one run at a time.
 
 import type { InferenceSession, Tensor } from "onnxruntime-web";
-import { invariant, UnsupportedModelError } from "../../errors.ts";
+import { DeviceLimitError, invariant, UnsupportedModelError } from "../../errors.ts";
 import type { BuiltGraph } from "../graph/decoder-graph.ts";
 import type { WeightInput } from "../graph/weight-input.ts";
 import type { StoredModel } from "../weights/stored-model.ts";
@@ -52,6 +52,11 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     options.provider === "wasm"
       ? null
       : await openMeasuredDevice(options.budgetBytes, options.provider === "webgpu");
+  if (options.provider === "webgpu" && !gpu) {
+    throw new DeviceLimitError(
+      "There is no GPU for onnxruntime-web to run on: the browser offers no WebGPU adapter. WebAssembly needs none.",
+    );
+  }
   const sessions = new Map<string, Promise<InferenceSession>>();
   const tensors = tensorFactory(runtime, gpu);
   const sessionOf = async (built: BuiltGraph) => {

@@ -1,0 +1,52 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "@playwright/test";
+
+interface Outcome {
+  readonly status: number;
+  readonly stderr: string;
+  /** The last line of the output, parsed. */
+  readonly last: Record<string, unknown>;
+}
+
+async function evaluate(...args: string[]): Promise<Outcome> {
+  return await new Promise((resolve) => {
+    execFile("node", ["scripts/evaluate.mjs", ...args, "--json"], (error, stdout, stderr) => {
+      const lines = stdout.trim().split("\n");
+      const status = typeof error?.code === "number" ? error.code : 0;
+      resolve({ status, stderr, last: JSON.parse(lines.at(-1) ?? "") });
+    });
+  });
+}
+
+test("the command line measures a folder against another", async () => {
+  const ids = join(await mkdtemp(join(tmpdir(), "evaluate-")), "ids.json");
+  await writeFile(
+    ids,
+    JSON.stringify([
+      [0, 260, 803, 940, 516, 657, 316],
+      [0, 339, 365, 262, 500, 15],
+    ]),
+  );
+  const own = ["--provider", "wasm", "--ids", ids];
+  const { status, last } = await evaluate("public/sample", "--against", "public/sample", ...own);
+  expect(status).toBe(0);
+  expect(last).toMatchObject({ ok: true, tokens: 11, kl: { mean: 0, worst: 0 }, greedyAgreement: 1 });
+  expect(last["perplexity"]).toBe(last["originalPerplexity"]);
+});
+
+test("a folder that is no model fails in words", async () => {
+  const empty = await mkdtemp(join(tmpdir(), "evaluate-"));
+  const { status, stderr, last } = await evaluate(empty);
+  expect(status).toBe(1);
+  expect(last).toMatchObject({ ok: false });
+  expect(stderr).toContain("config.json");
+});
+
+test("a command line that makes no sense is told what is wrong with it", async () => {
+  const { status, stderr } = await evaluate("public/sample", "--provider", "abacus");
+  expect(status).toBe(2);
+  expect(stderr).toContain("--provider abacus");
+});

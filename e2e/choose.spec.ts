@@ -66,3 +66,14 @@ test("a recipe's YAML can be copied, edited and given up again", async ({ page }
   await page.getByRole("button", { name: "Return to the presets" }).click();
   await expect(page.getByRole("button", { name: "Start" })).toBeEnabled();
 });
+
+test("a part of the page that does not arrive is said, and so is what helps", async ({ page }) => {
+  await page.route("**/job-view-*.js", async (route) => await route.abort());
+  await page.goto("./");
+  await page.getByRole("button", { name: "Try the sample model" }).click();
+  await expect(page.getByRole("alert")).toContainText("A part of this page could not be loaded.");
+  await page.unroute("**/job-view-*.js");
+  await page.getByRole("button", { name: "Reload the page" }).click();
+  await page.getByRole("button", { name: "Try the sample model" }).click();
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("sample");
+});

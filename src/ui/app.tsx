@@ -6,13 +6,11 @@ import { ChooseView } from "./choose-view.tsx";
 import { DropOverlay } from "./drop-overlay.tsx";
 import { FailurePanel } from "./failure.tsx";
 import { Mark } from "./icons.tsx";
-import { PlanView } from "./plan-view.tsx";
-import { ResultView } from "./result-view.tsx";
-import { RunView } from "./run-view.tsx";
+import { useLater } from "./use-later.ts";
 import { StorageDialog, StorageButton } from "./storage-panel.tsx";
 import type { Screen } from "./title-text.ts";
 
-const VIEWS = { choose: ChooseView, plan: PlanView, run: RunView, done: ResultView } as const;
+const loadJobView = async () => (await import("./job-view.tsx")).JobView;
 
 export function App({ app }: { app: AppModel }) {
   return (
@@ -43,22 +41,23 @@ export function App({ app }: { app: AppModel }) {
 function CurrentView() {
   const { state } = useApp();
   const screen = state.screen.value;
-  useFocusOnChange(screen);
-  const View = VIEWS[screen];
+  const JobView = useLater(screen !== "choose" || state.inspecting.value !== null, loadJobView);
+  // What is not there yet cannot take the focus.
+  useFocusOnChange(screen === "choose" || JobView ? screen : null);
   // In the first state a failure stands beside the field that caused it.
   return (
     <>
       {screen !== "choose" && <FailurePanel />}
-      <View key={screen} />
+      {screen === "choose" ? <ChooseView /> : JobView && <JobView screen={screen} />}
     </>
   );
 }
 
 /** Moves the focus to the new state's heading, so that keyboards and screen readers arrive where the eye does. */
-function useFocusOnChange(screen: Screen): void {
+function useFocusOnChange(screen: Screen | null): void {
   const shown = useRef(screen);
   useEffect(() => {
-    if (shown.current === screen) return;
+    if (screen === null || shown.current === screen) return;
     shown.current = screen;
     window.scrollTo(0, 0);
     document.querySelector<HTMLElement>("#state-heading")?.focus({ preventScroll: true });

@@ -1,0 +1,12 @@
+import { PlanView } from "./plan-view.tsx";
+import { ResultView } from "./result-view.tsx";
+import { RunView } from "./run-view.tsx";
+import type { Screen } from "./title-text.ts";
+
+const VIEWS = { plan: PlanView, run: RunView, done: ResultView } as const;
+
+/** The states after the first; a part of the page of its own, which is fetched while a model is inspected. */
+export function JobView({ screen }: { screen: Exclude<Screen, "choose"> }) {
+  const View = VIEWS[screen];
+  return <View key={screen} />;
+}

@@ -42,6 +42,12 @@ export function groupsOf(recipe: Recipe): readonly ConfigGroup[] {
   return recipe.modifiers.flatMap((modifier) => modifier.groups);
 }
 
+/** True for the preset UNQUANTIZED alone: low-precision sources are written as bfloat16. */
+export function quantizesNothing(recipe: Recipe): boolean {
+  const groups = groupsOf(recipe);
+  return groups.length > 0 && groups.every(({ scheme }) => scheme.weights === null);
+}
+
 /** The key-value cache's arguments; the last modifier that has some says them. */
 export function kvCacheScheme(recipe: Recipe): QuantizationArgs | null {
   return recipe.modifiers.findLast((modifier) => modifier.kv_cache_scheme)?.kv_cache_scheme ?? null;

@@ -56,8 +56,9 @@ function sortKeys(value: object | null): Record<string, unknown> | null {
   return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** The source's config.json with the quantization added; keys sorted and indented by two, as transformers writes it. */
-export function resultConfig(source: Readonly<Record<string, unknown>>, quantization: object): string {
-  const merged = sortKeys({ ...source, quantization_config: quantization });
+/** The source's config.json with the quantization, or without any; keys sorted and indented by two, as transformers writes it. */
+export function resultConfig(source: Readonly<Record<string, unknown>>, quantization: object | null): string {
+  const { quantization_config: _, ...plain } = source;
+  const merged = sortKeys(quantization ? { ...plain, quantization_config: quantization } : plain);
   return `${JSON.stringify(merged, null, 2)}\n`;
 }

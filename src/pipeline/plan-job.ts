@@ -1,6 +1,7 @@
 // An inspected model and the user's options to everything that a job does and needs, before it begins.
 
-import { type ConfigGroup, groupsOf, type Recipe } from "../formats/recipe.ts";
+import { RecipeError } from "../errors.ts";
+import { type ConfigGroup, groupsOf, quantizesNothing, type Recipe } from "../formats/recipe.ts";
 import { tensorBytes } from "../formats/safetensors.ts";
 import { recipeYaml } from "../package/recipe-yaml.ts";
 import { recipeFromControls } from "../plan/choose-recipe.ts";
@@ -11,6 +12,9 @@ import { elements } from "../plan/summarize-model.ts";
 import type { FileRange, JobOptions, RecipeChoice } from "./api.ts";
 import type { OpenModel } from "./open-model.ts";
 import { planTiling, type Tiling } from "./plan-tiling.ts";
+
+/** Bits per weight of a result in which nothing is quantized. */
+const BF16_BITS = 16;
 
 export interface JobPlan {
   /** Digest of source and recipe: the same job is found again after a reload, whatever the GPU budget. */
@@ -38,6 +42,11 @@ export interface JobPlan {
  */
 export async function planJob(model: OpenModel, options: JobOptions): Promise<JobPlan> {
   const recipe = readRecipe(options.recipe);
+  if (quantizesNothing(recipe) && model.dequantized.size === 0) {
+    throw new RecipeError(
+      "UNQUANTIZED writes the weights of a low-precision model as bfloat16; this model is not quantized, so that nothing would change.",
+    );
+  }
   const { steps, ignored } = planSteps(model.tensors, recipe);
   const tasks = steps.flatMap((step) => step.quantize);
   const used = new Set(tasks.map((task) => task.group));
@@ -50,14 +59,14 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
     recipe,
     groups,
     recipeYaml: recipeYaml(recipe),
-    schemes: groups.map((group) => group.preset ?? "custom"),
+    schemes: tasks.length === 0 ? ["BF16"] : groups.map((group) => group.preset ?? "custom"),
     steps,
     ignored: listIgnored(model, ignored, recipe),
     output,
     tiling: planTiling(tasks, options.gpuBudgetBytes),
     ranges: steps.map(stepRanges),
     sourceBytes: model.tensors.reduce((sum, { start, end }) => sum + end - start, 0),
-    bitsPerWeight: (stored * 8) / weights,
+    bitsPerWeight: weights === 0 ? BF16_BITS : (stored * 8) / weights,
     quantizedModules: tasks.length,
   };
 }

@@ -68,3 +68,13 @@ describe("a quantized key-value cache", () => {
     expect(planOf(shapes, "scheme: FP8_DYNAMIC").measured).toEqual([]);
   });
 });
+
+describe("the preset UNQUANTIZED", () => {
+  it("leaves every Linear as it is, where other recipes that find none are refused", () => {
+    const shapes = { [`${Q}.weight`]: [128, 128] };
+    expect(planOf(shapes, "scheme: UNQUANTIZED")).toMatchObject({ quantized: [], ignored: [Q] });
+    expect(() => planOf(shapes, "scheme: W4A16, ignore: [Linear]")).toThrow(
+      /quantizes nothing in this model/,
+    );
+  });
+});

@@ -9,7 +9,13 @@ import type {
   QuantizationArgs,
   QuantizationScheme,
 } from "../formats/quantization-args.ts";
-import { type ConfigGroup, type GptqSettings, kvCacheScheme, type Recipe } from "../formats/recipe.ts";
+import {
+  type ConfigGroup,
+  type GptqSettings,
+  kvCacheScheme,
+  quantizesNothing,
+  type Recipe,
+} from "../formats/recipe.ts";
 import type { TensorSpec } from "../formats/safetensors.ts";
 import { activationTensors, storedTensors } from "../formats/stored-tensors.ts";
 import { isInTower, isRouter, linearOf } from "./find-linears.ts";
@@ -82,7 +88,7 @@ export function planSteps(tensors: readonly SourceTensor[], recipe: Recipe): Ste
       return { index, name, quantize, copy, measured: cacheTensors(members, kvCacheScheme(recipe)) };
     });
   if (indivisible.length > 0) throw indivisibleError(indivisible);
-  if (steps.every((step) => step.quantize.length === 0)) {
+  if (!quantizesNothing(recipe) && steps.every((step) => step.quantize.length === 0)) {
     throw new RecipeError(
       "The recipe quantizes nothing in this model: no Linear weight matches its targets. Check targets and ignore.",
     );

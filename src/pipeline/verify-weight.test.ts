@@ -152,27 +152,31 @@ function isStable({ args, dtype }: QuantizedWeight): boolean {
 }
 
 describe("a quantized weight", () => {
-  it(`of ${CASES} random ones reads back within half a step, and to the same codes`, () => {
-    const random = seededRandom(11);
-    for (let turn = 0; turn < CASES; turn++) {
-      const one = randomCase(random);
-      const { weight, source } = one;
-      const { args, rows, columns } = weight;
-      const grid = cellGrid(args, rows, columns);
-      const known = { range: null, globalScale: one.globalScale };
-      const qparams = referenceQparams(source, args, grid, known);
-      const codes = referenceCodes(source, args, grid, qparams, one.globalScale ?? 0);
-      const parts = store(one, codes, qparams);
-      const sample = { module: JSON.stringify(weight), weight, firstRow: 0, rows, parts };
-      checkInRange(sample);
-      checkRounded(sample, source.values);
-      if (!isStable(weight)) continue;
-      const values = dequantizeRows(weight, 0, rows, parts);
-      const again = referenceCodes({ ...source, values }, args, grid, qparams, one.globalScale ?? 0);
-      const meaning = (all: Int32Array) => Array.from(all, (code) => codeValue(code, 0, args) + 0);
-      expect(meaning(again)).toEqual(meaning(codes));
-    }
-  });
+  it(
+    `of ${CASES} random ones reads back within half a step, and to the same codes`,
+    { timeout: 60_000 },
+    () => {
+      const random = seededRandom(11);
+      for (let turn = 0; turn < CASES; turn++) {
+        const one = randomCase(random);
+        const { weight, source } = one;
+        const { args, rows, columns } = weight;
+        const grid = cellGrid(args, rows, columns);
+        const known = { range: null, globalScale: one.globalScale };
+        const qparams = referenceQparams(source, args, grid, known);
+        const codes = referenceCodes(source, args, grid, qparams, one.globalScale ?? 0);
+        const parts = store(one, codes, qparams);
+        const sample = { module: JSON.stringify(weight), weight, firstRow: 0, rows, parts };
+        checkInRange(sample);
+        checkRounded(sample, source.values);
+        if (!isStable(weight)) continue;
+        const values = dequantizeRows(weight, 0, rows, parts);
+        const again = referenceCodes({ ...source, values }, args, grid, qparams, one.globalScale ?? 0);
+        const meaning = (all: Int32Array) => Array.from(all, (code) => codeValue(code, 0, args) + 0);
+        expect(meaning(again)).toEqual(meaning(codes));
+      }
+    },
+  );
 
   it("is refused if a code is exchanged for one two steps away", () => {
     const args = weightArgs({ num_bits: 4, strategy: "channel" });

@@ -6,6 +6,7 @@ import { activationRangesBytes } from "../calibrate/ranges/activation-ranges.ts"
 import { invariant, RecipeError, UnsupportedModelError } from "../errors.ts";
 import { isFloatDtype } from "../formats/dtype.ts";
 import type { QuantizationArgs } from "../formats/quantization-args.ts";
+import { checkShapes } from "../model/check-tensors.ts";
 import type { DecoderDescription, LayerDescription } from "../model/decoder-description.ts";
 import { describeDecoder } from "../model/describe-decoder.ts";
 import { captures, layerLinears } from "../model/layer-linears.ts";
@@ -37,7 +38,8 @@ const ROUNDING_SHARE = 1 / 8;
 
 /**
  * Plans the calibrated part of a job.
- * @throws UnsupportedModelError if the architecture is not known, DeviceLimitError if the budget is too small.
+ * @throws UnsupportedModelError if the architecture is not known, MalformedModelError if a tensor's shape is not what
+ * config.json makes it, DeviceLimitError if the budget is too small.
  */
 export function planCalibrationJob(
   model: OpenModel,
@@ -50,6 +52,7 @@ export function planCalibrationJob(
     model.config.raw,
     model.tensors.map(({ name }) => name),
   );
+  checkShapes(description, model.tensors);
   const tensors = new Map(model.tensors.map((tensor) => [tensor.name, tensor]));
   const layerOf = new Map<number, number>();
   const layers = description.layers.map((layer, index): CalibratedLayer => {

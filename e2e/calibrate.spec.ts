@@ -101,6 +101,36 @@ test("what is wrong with a text is said where it was chosen, and rounding to nea
   await expect(page.getByRole("button", { name: "Start" })).toBeEnabled();
 });
 
+test("a data set's rows calibrate, and one that does not exist is said", async ({ page, context }) => {
+  const asked: string[] = [];
+  await context.route("https://datasets-server.huggingface.co/**", async (route) => {
+    const url = new URL(route.request().url());
+    asked.push(`${url.pathname} ${url.searchParams.get("dataset")} ${url.searchParams.get("split")}`);
+    const headers = { "access-control-allow-origin": "*" };
+    if (url.searchParams.get("dataset") !== "org/tales") {
+      await route.fulfill({ status: 404, headers, json: { error: "Not found." } });
+      return;
+    }
+    const rows = ["Ada walked to the hill.", "Fern found a silver key.", "The tide turned."].map((story) => ({
+      row: { story },
+    }));
+    await route.fulfill({ headers, json: { rows, num_rows_total: rows.length } });
+  });
+  await inspectSample(page, "?recipe=gptq-w4a16");
+  await page.getByRole("radio", { name: "A Hugging Face data set" }).check();
+  await expect(page.getByLabel("Data set", { exact: true })).toHaveValue("HuggingFaceH4/ultrachat_200k");
+  await expect(page.getByText("Hugging Face is asked for rows of this data set")).toBeVisible();
+  await expect(page.getByRole("alert")).toContainText(["HuggingFaceH4/ultrachat_200k"]);
+  await page.getByLabel("Config").fill("default");
+  await page.getByLabel("Split").fill("train");
+  await page.getByLabel("Column", { exact: true }).fill("story");
+  await page.getByLabel("Data set", { exact: true }).fill("https://huggingface.co/datasets/org/tales");
+  await page.getByLabel("Data set", { exact: true }).press("Enter");
+  await expect(fitRow(page, "Calibrated with")).toContainText("3 samples");
+  await expect(page.getByRole("button", { name: "Start" })).toBeEnabled();
+  expect(asked).toContain("/rows org/tales train");
+});
+
 test("a link that asks for an unknown recipe is told which one is near", async ({ page }) => {
   await page.goto("./?model=sample/&recipe=gptq-w4a61");
   await expect(page.getByText("The nearest one is gptq-W4A16.")).toBeVisible();
@@ -130,6 +160,8 @@ test("a script compresses through the page's door, and takes the files one by on
         seed: null,
         shuffle: true,
         propagateError: true,
+        allExperts: true,
+        minExpertTokens: null,
         hiddenStates: "F32",
       },
       gpuBudgetBytes: 256 * 1024 ** 2,

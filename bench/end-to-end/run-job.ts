@@ -119,6 +119,8 @@ function jobOptions(
           seed: 0,
           hidden_states_dtype: "F32",
           propagate_error: true,
+          moe_calibrate_all_experts: true,
+          moe_min_tokens_per_expert: 1,
         }
       : null,
     gpuBudgetBytes,

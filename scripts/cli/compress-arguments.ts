@@ -25,6 +25,8 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
   --dampening-frac F       GPTQ's damping, 0.01
   --actorder KIND          static (default), group or none
   --no-propagate-error     later layers are calibrated on the original weights
+  --routed-experts-only    experts are calibrated on the tokens that are routed to them, not on all
+  --min-expert-tokens N    experts that fewer tokens are routed to are rounded to nearest, 64
   --hidden-states DTYPE    F32 (default) or BF16: how samples wait between layers
   --keep-source            keeps downloaded chunks until the job is done
   --token TOKEN            for gated and private models; better: the HF_TOKEN environment variable
@@ -66,6 +68,8 @@ const OPTIONS = {
   "dampening-frac": { type: "string" },
   actorder: { type: "string" },
   "no-propagate-error": { type: "boolean", default: false },
+  "routed-experts-only": { type: "boolean", default: false },
+  "min-expert-tokens": { type: "string" },
   "hidden-states": { type: "string", default: "F32" },
   "keep-source": { type: "boolean", default: false },
   token: { type: "string" },
@@ -144,6 +148,8 @@ function readCalibration(values: Values): CalibrationRequest {
     seed: wholeNumber(values, "seed"),
     shuffle: !values["no-shuffle"],
     propagateError: !values["no-propagate-error"],
+    allExperts: !values["routed-experts-only"],
+    minExpertTokens: wholeNumber(values, "min-expert-tokens"),
     hiddenStates: oneOf(values["hidden-states"].toUpperCase(), "hidden-states", ["F32", "BF16"]) ?? "F32",
   };
 }
@@ -163,7 +169,7 @@ export function readText(path: string, option: string): string {
 
 function wholeNumber(
   values: Values,
-  option: "group-size" | "samples" | "max-seq-length" | "seed",
+  option: "group-size" | "samples" | "max-seq-length" | "seed" | "min-expert-tokens",
 ): number | null {
   const text = values[option];
   if (text === undefined) return null;

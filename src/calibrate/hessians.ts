@@ -17,6 +17,8 @@ export interface Hessians extends Disposable {
   of(capture: Capture): TriangularMatrix;
   /** Tokens that each capture's modules saw. */
   tokens(capture: Capture): number;
+  /** Makes a Hessian zero again. */
+  clear(capture: Capture): Promise<void>;
   /** Gives a Hessian's memory back as soon as its modules are quantized. */
   release(capture: Capture): void;
 }
@@ -57,6 +59,9 @@ export async function openHessians(
       return matrix;
     },
     tokens: (capture) => seen.get(capture) ?? 0,
+    async clear(capture) {
+      for (const buffer of matrices.get(capture)?.buffers ?? []) await gpu.queue.clear(buffer);
+    },
     release(capture) {
       matrices.get(capture)?.[Symbol.dispose]();
       matrices.delete(capture);

@@ -150,6 +150,10 @@ export interface CalibrationOptions {
   readonly hidden_states_dtype: "F32" | "BF16";
   /** Later layers see what earlier ones became; false propagates the original weights. */
   readonly propagate_error: boolean;
+  /** Every expert is calibrated on all tokens; false calibrates each on the tokens that are routed to it. */
+  readonly moe_calibrate_all_experts: boolean;
+  /** Without `moe_calibrate_all_experts`: experts that fewer tokens are routed to are rounded to nearest. */
+  readonly moe_min_tokens_per_expert: number;
 }
 
 export interface JobOptions {
@@ -262,7 +266,10 @@ export interface Progress {
 /** What GPTQ did to one Linear. */
 export interface ModuleReport {
   readonly module: string;
-  /** ½ tr(ΔW H ΔWᵀ) of the chosen codes, H damped: what LLM Compressor prints as error. */
+  /**
+   * ½ tr(ΔW H ΔWᵀ) of the chosen codes, H damped: what LLM Compressor prints as error. 0 for an expert that too few
+   * tokens reached and that was rounded to nearest.
+   */
   readonly loss: number;
   /** The same for rounding to nearest with the same scales. */
   readonly rtnLoss: number;
@@ -271,6 +278,8 @@ export interface ModuleReport {
   readonly attempts: number;
   /** Input columns that were zero for every token. */
   readonly deadColumns: number;
+  /** Tokens that the module saw. */
+  readonly tokens: number;
   readonly seconds: number;
 }
 

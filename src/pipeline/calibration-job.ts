@@ -9,7 +9,7 @@ import type { QuantizationArgs } from "../formats/quantization-args.ts";
 import { checkShapes } from "../model/check-tensors.ts";
 import type { DecoderDescription, LayerDescription } from "../model/decoder-description.ts";
 import { describeDecoder } from "../model/describe-decoder.ts";
-import { captures, layerLinears } from "../model/layer-linears.ts";
+import { captures, type ExpertCalibration, layerLinears } from "../model/layer-linears.ts";
 import type { PlanStep, QuantizeTask } from "../plan/plan-steps.ts";
 import type { SourceTensor } from "../plan/read-headers.ts";
 import type { CalibrationOptions } from "./api.ts";
@@ -31,6 +31,10 @@ export interface CalibrationJob {
   readonly tiling: Tiling | null;
   /** The most GPU memory that the layers take. */
   readonly peakBytes: number;
+}
+
+export function expertCalibration(options: CalibrationOptions): ExpertCalibration {
+  return options.moe_calibrate_all_experts ? "all" : "routed";
 }
 
 /** Share of the GPU budget that tiles may take beside a calibrating layer. */
@@ -55,6 +59,7 @@ export function planCalibrationJob(
   checkShapes(description, model.tensors);
   const tensors = new Map(model.tensors.map((tensor) => [tensor.name, tensor]));
   const layerOf = new Map<number, number>();
+  const experts = expertCalibration(options);
   const layers = description.layers.map((layer, index): CalibratedLayer => {
     const step = steps.find(({ name }) => name === layer.name);
     if (!step) {
@@ -63,7 +68,7 @@ export function planCalibrationJob(
       );
     }
     layerOf.set(step.index, index);
-    return calibratedLayer(layer, step, tensors, cache);
+    return calibratedLayer(layer, step, tensors, { cache, experts });
   });
   for (const step of steps) if (!layerOf.has(step.index)) checkMeasurable(step);
   const { tiling, bytes } = roundingBytes(layers, set, limits.budgetBytes);
@@ -98,12 +103,12 @@ function calibratedLayer(
   description: LayerDescription,
   step: PlanStep,
   tensors: ReadonlyMap<string, SourceTensor>,
-  cache: QuantizationArgs | null,
+  { cache, experts }: { readonly cache: QuantizationArgs | null; readonly experts: ExpertCalibration },
 ): CalibratedLayer {
   const tasks = step.quantize.filter(({ gptq }) => gptq !== null);
   const quantized = new Set(tasks.map(({ module }) => module));
   const linears = layerLinears(description);
-  const shared = captures(description);
+  const shared = captures(description, experts);
   for (const { modules } of shared) checkActorder(tasks.filter(({ module }) => modules.includes(module)));
   const sources = new Set(linears.map(({ source }) => source.tensor));
   const own = [...step.copy, ...step.quantize.map(({ tensor }) => tensor)];
@@ -117,7 +122,7 @@ function calibratedLayer(
     vectors,
     tasks,
     rounded: step.quantize.filter(({ gptq }) => gptq === null),
-    scales: staticScales(description, step, cache),
+    scales: staticScales(description, step, cache, experts),
     dtypeOf(name) {
       const dtype = tensors.get(name)?.dtype;
       invariant(dtype && isFloatDtype(dtype), `${name} is a floating-point tensor`);

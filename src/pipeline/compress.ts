@@ -12,6 +12,7 @@ import { Journal } from "../offload/journal.ts";
 import { OutputStore } from "../offload/output-store.ts";
 import type { PlanStep } from "../plan/plan-steps.ts";
 import type { JobOptions, ResultSummary } from "./api.ts";
+import { expertNotes } from "./expert-notes.ts";
 import type { JobControl } from "./job-control.ts";
 import { beginJournal, finishedResult, isFinished, recordedModules, recordResult } from "./job-journal.ts";
 import type { OpenModel } from "./open-model.ts";
@@ -78,7 +79,8 @@ export async function compress(job: Job): Promise<ResultSummary> {
   const packaged = await packageModel(job, output, figures);
   job.progress.tell({ phase: "verifying" });
   await verifyFolder(job, output);
-  const result = { ...packaged, seconds: job.progress.seconds() };
+  const notes = [...packaged.notes, ...expertNotes(packaged.modules, job.options.calibration)];
+  const result = { ...packaged, notes, seconds: job.progress.seconds() };
   recordResult(journal, result);
   return result;
 }

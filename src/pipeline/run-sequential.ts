@@ -15,7 +15,7 @@ import { HiddenFile, removeHiddenFiles } from "../offload/hidden-file.ts";
 import type { HostLayer, HostTensor } from "../onload/layer-weights.ts";
 import type { PlanStep } from "../plan/plan-steps.ts";
 import type { SourceTensor } from "../plan/read-headers.ts";
-import type { CalibrationJob } from "./calibration-job.ts";
+import { type CalibrationJob, expertCalibration } from "./calibration-job.ts";
 import type { Job, JobOutput } from "./compress.ts";
 import { copyTensors, writeShape } from "./copy-tensors.ts";
 import { finishedGenerations, isFinished, recordEmbedding, recordStep } from "./job-journal.ts";
@@ -128,6 +128,8 @@ async function openServices(
     states,
     samples: set.sequences.length,
     propagateError: calibration.options.propagate_error,
+    experts: expertCalibration(calibration.options),
+    minExpertTokens: calibration.options.moe_min_tokens_per_expert,
     write: (tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>) =>
       output.store.write(tensor, offset, bytes),
     checkpoint: async () => await job.control.checkpoint(),

@@ -4,6 +4,7 @@
 
 import type { SequenceBatch } from "../calibrate/batches.ts";
 import { forwardLayer } from "../calibrate/forward/forward-layer.ts";
+import type { ForwardPass } from "../calibrate/forward/forward-pass.ts";
 import type { ForwardHooks } from "../calibrate/forward/layer-weights.ts";
 import type { TokenBatch } from "../calibrate/forward/token-batch.ts";
 import type { Workspace } from "../calibrate/forward/workspace.ts";
@@ -15,7 +16,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
 import type { ReadbackRing, UploadRing } from "../gpu/staging.ts";
 import { allocateCholeskyScratch } from "../gpu/triangular/cholesky.ts";
-import type { Capture } from "../model/layer-linears.ts";
+import { type Capture, type ExpertCalibration, mlpLinears } from "../model/layer-linears.ts";
 import { type HostLayer, linearRows, onloadLayer } from "../onload/layer-weights.ts";
 import { factorHessian } from "../quantize/gptq/factor-hessian.ts";
 import { quantizeModule, type ModuleReport } from "../quantize/gptq/quantize-module.ts";
@@ -38,6 +39,9 @@ export interface SequentialServices {
   readonly samples: number;
   /** False leaves the host's weights as they were, so that later layers never see what this one became. */
   readonly propagateError: boolean;
+  readonly experts: ExpertCalibration;
+  /** Experts that fewer tokens are routed to are rounded to nearest. */
+  readonly minExpertTokens: number;
   readonly write: (tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>) => void;
   checkpoint(): Promise<void>;
   /** Tells what goes on, and which part of the layer's work is done. */
@@ -45,6 +49,8 @@ export interface SequentialServices {
 }
 
 export interface TimedReport extends ModuleReport {
+  /** Tokens that the module saw. */
+  readonly tokens: number;
   readonly seconds: number;
 }
 
@@ -69,7 +75,12 @@ export async function quantizeLayer(
       services.samples,
       services.gpu.device.limits.maxStorageBufferBindingSize,
     );
-    const statistics = { hessians, ranges: index === 0 ? ranges : null };
+    const scales = index === 0 ? layer.scales : [];
+    const statistics = {
+      hessians,
+      ranges: index === 0 ? ranges : null,
+      wanted: new Set([...pass.flatMap(({ modules }) => modules), ...scales.map(({ reached }) => reached)]),
+    };
     await calibrate(services, layer, host, statistics, 1 / all.length);
     for (const capture of pass) {
       reports.push(
@@ -87,11 +98,19 @@ export async function quantizeLayer(
   return reports;
 }
 
+/** What a pass over the samples collects. */
+interface Statistics {
+  readonly hessians: Hessians;
+  readonly ranges: ActivationRanges | null;
+  /** Modules whose inputs are wanted. */
+  readonly wanted: ReadonlySet<string>;
+}
+
 async function calibrate(
   services: SequentialServices,
   layer: CalibratedLayer,
   host: HostLayer,
-  { hessians, ranges }: { readonly hessians: Hessians; readonly ranges: ActivationRanges | null },
+  { hessians, ranges, wanted }: Statistics,
   share: number,
 ): Promise<void> {
   const hooks: ForwardHooks = {
@@ -108,8 +127,7 @@ async function calibrate(
   await runSamples(services, layer, host, {
     begin: (batch) => ranges?.begin(batch),
     each: async () => await services.checkpoint(),
-    hooks,
-    experts: "all",
+    collect: { hooks, wanted, experts: services.experts, stopAtLastInput: true },
     report: (detail, done) => services.report("calibrating", detail, done * share),
   });
 }
@@ -136,27 +154,18 @@ async function runSamples(
   options: {
     readonly begin?: (batch: SequenceBatch) => void;
     readonly each: (batch: SequenceBatch) => Promise<void>;
-    readonly hooks?: ForwardHooks;
-    readonly experts?: "all";
+    readonly collect?: Pick<ForwardPass, "hooks" | "wanted" | "experts" | "stopAtLastInput">;
     readonly report: (detail: string, done: number) => void;
   },
 ): Promise<void> {
   const { gpu, uploads, workspace, batches, hidden, states, plan } = services;
   const parts = { linears: layer.linears, vectors: layer.vectors.map(({ name }) => name) };
   using weights = await onloadLayer(gpu, uploads, host, parts, plan.shape.residency);
-  const { hooks, experts } = options;
   for (const [index, { rows, tokens }] of batches.entries()) {
     options.report(`batch ${index + 1} of ${batches.length}`, 1 / batches.length);
     options.begin?.(rows);
     await states.load(rows, hidden);
-    const pass = {
-      gpu,
-      weights,
-      workspace,
-      batch: tokens,
-      ...(hooks ? { hooks, stopAtLastInput: true } : {}),
-      ...(experts ? { experts } : {}),
-    };
+    const pass = { gpu, weights, workspace, batch: tokens, ...options.collect };
     await forwardLayer(pass, layer.description, hidden);
     await options.each(rows);
   }
@@ -169,7 +178,7 @@ interface LayerData {
   readonly meanings: Map<string, Uint8Array<ArrayBuffer>>;
 }
 
-/** Factors a capture's Hessian and quantizes the modules that share it. */
+/** Factors a capture's Hessian, or that of rounding to nearest, and quantizes the modules that share it. */
 async function quantizeCapture(
   services: SequentialServices,
   layer: CalibratedLayer,
@@ -189,7 +198,12 @@ async function quantizeCapture(
   const backup = passes.backupOnGpu ? "gpu" : "host";
   const dampeningFrac = Math.max(...tasks.map(({ gptq }) => gptq?.dampening_frac ?? 0));
   const options = { byActivation, dampeningFrac, name, backup } as const;
-  const factored = await factorHessian(gpu, data.hessians.of(capture), options, scratch);
+  const tokens = data.hessians.tokens(capture);
+  const rounded = tokens < services.minExpertTokens && isRouted(services, layer, capture);
+  if (rounded) await data.hessians.clear(capture);
+  const found = await factorHessian(gpu, data.hessians.of(capture), options, scratch);
+  // A Hessian of zeros is factored as the identity: no column makes up for another's error, and none is dead.
+  const factored = rounded ? { ...found, dead: new Uint8Array(capture.columns) } : found;
   const factorSeconds = (performance.now() - started) / 1000 / tasks.length;
   const reports: TimedReport[] = [];
   for (const task of tasks) {
@@ -203,9 +217,20 @@ async function quantizeCapture(
       write: (tensor, offset, bytes) => services.write(tensor, offset, bytes),
       checkpoint: async () => await services.checkpoint(),
     });
-    reports.push({ ...report, seconds: factorSeconds + (performance.now() - begun) / 1000 });
+    const seconds = factorSeconds + (performance.now() - begun) / 1000;
+    reports.push({ ...report, ...(rounded ? { loss: 0, rtnLoss: 0 } : {}), tokens, seconds });
   }
   return reports;
+}
+
+/** True for experts that are calibrated on their own tokens, of which there may be few. */
+function isRouted({ experts }: SequentialServices, layer: CalibratedLayer, { modules }: Capture): boolean {
+  const { feedForward } = layer.description;
+  return (
+    experts === "routed" &&
+    feedForward.kind === "experts" &&
+    feedForward.experts.flatMap(mlpLinears).some(({ module }) => module === modules[0])
+  );
 }
 
 /** Where a module's weights are read from and what its codes mean is written to. */

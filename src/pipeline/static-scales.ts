@@ -9,7 +9,7 @@ import { globalScale } from "../formats/global-scale.ts";
 import { isStaticActivation, type QuantizationArgs } from "../formats/quantization-args.ts";
 import type { ReadbackRing } from "../gpu/staging.ts";
 import type { LayerDescription } from "../model/decoder-description.ts";
-import { captures } from "../model/layer-linears.ts";
+import { captures, type ExpertCalibration } from "../model/layer-linears.ts";
 import type { PlanStep } from "../plan/plan-steps.ts";
 import { qparamsOfRanges } from "../quantize/rtn/reference.ts";
 
@@ -21,6 +21,8 @@ export interface StaticScale {
   readonly dtype: FloatDtype;
   /** Name up to "_scale": "model.layers.0.mlp.up_proj.input". */
   readonly prefix: string;
+  /** Linear whose input a forward pass has to reach for this. */
+  readonly reached: string;
 }
 
 /** What the inputs of these modules are called while they are observed. */
@@ -34,22 +36,24 @@ export function cacheNames(attention: string): { readonly k: string; readonly v:
 
 /**
  * The measured scales of a layer.
- * @throws RecipeError for a module whose input the forward pass does not come by.
+ * @throws RecipeError for a module whose input the forward pass does not come by, or comes by for some tokens only.
  */
 export function staticScales(
   layer: LayerDescription,
   step: PlanStep,
   cache: QuantizationArgs | null,
+  experts: ExpertCalibration = "all",
 ): StaticScale[] {
   const inputs = new Map(
-    captures(layer).flatMap(({ modules }) => modules.map((module) => [module, inputName(modules)])),
+    captures(layer, "all").flatMap(({ modules }) => modules.map((module) => [module, inputName(modules)])),
   );
   const scales = step.quantize.flatMap(({ module, scheme, dtype }): StaticScale[] => {
     const args = scheme.input_activations;
     if (!isStaticActivation(args)) return [];
     const observed = inputs.get(module);
     if (observed === undefined) throw notMeasured(module);
-    return [{ observed, args, dtype, prefix: `${module}.input` }];
+    if (experts === "routed" && layer.feedForward.kind === "experts") throw notForAll(module);
+    return [{ observed, args, dtype, prefix: `${module}.input`, reached: module }];
   });
   return cache ? [...scales, ...cacheScales(layer, step, cache)] : scales;
 }
@@ -58,6 +62,12 @@ export function staticScales(
 export function checkMeasurable(step: PlanStep): void {
   const unmeasured = step.quantize.find(({ scheme }) => isStaticActivation(scheme.input_activations));
   if (unmeasured) throw notMeasured(unmeasured.module);
+}
+
+function notForAll(module: string): RecipeError {
+  return new RecipeError(
+    `${module} is to have a measured input scale, which experts that see only the tokens routed to them may have no data for. Calibrate all experts (moe_calibrate_all_experts), or choose a scheme whose activations are dynamic.`,
+  );
 }
 
 function notMeasured(module: string): RecipeError {
@@ -71,7 +81,8 @@ function cacheScales({ attention }: LayerDescription, step: PlanStep, args: Quan
   return step.measured.flatMap(({ name, dtype }): StaticScale[] => {
     const what = /\.([kv])_scale$/.exec(name)?.[1];
     if (!isFloatDtype(dtype) || (what !== "k" && what !== "v")) return [];
-    return [{ observed: names[what], args, dtype, prefix: name.slice(0, -"_scale".length) }];
+    const prefix = name.slice(0, -"_scale".length);
+    return [{ observed: names[what], args, dtype, prefix, reached: attention.output.module }];
   });
 }
 

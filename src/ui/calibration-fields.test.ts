@@ -37,6 +37,8 @@ describe("the suggested calibration", () => {
       seed: 42,
       hidden_states_dtype: "F32",
       propagate_error: true,
+      moe_calibrate_all_experts: true,
+      moe_min_tokens_per_expert: 64,
     });
   });
 
@@ -103,6 +105,8 @@ it.each<CalibrationOptions["source"]>([
     seed: 5,
     hidden_states_dtype: "BF16",
     propagate_error: false,
+    moe_calibrate_all_experts: false,
+    moe_min_tokens_per_expert: 32,
   };
   const fields = createCalibrationFields();
   restoreCalibration(fields, options);

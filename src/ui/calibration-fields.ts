@@ -24,6 +24,8 @@ export interface CalibrationFields {
   readonly seed: Signal<string>;
   readonly hiddenStatesDtype: Signal<CalibrationOptions["hidden_states_dtype"]>;
   readonly propagateError: Signal<boolean>;
+  readonly allExperts: Signal<boolean>;
+  readonly minExpertTokens: Signal<string>;
 }
 
 /** What LLM Compressor's own examples calibrate with. */
@@ -39,6 +41,8 @@ export const SAMPLES_RANGE: NumberRange = { min: 1, max: 100_000, whole: true };
 export const LENGTH_RANGE: NumberRange = { min: 2, max: 131_072, whole: true };
 export const SEED_RANGE: NumberRange = { min: 0, max: 2 ** 32 - 1, whole: true };
 
+export const EXPERT_TOKENS_RANGE: NumberRange = { min: 1, max: 1_000_000, whole: true };
+
 export const MODEL_TEXT = "calibration.txt";
 /** The default of LLM Compressor's oneshot. */
 const USUAL_SAMPLES = "512";
@@ -47,6 +51,8 @@ const TOY_PARAMETERS = 100_000_000;
 const TOY_SAMPLES = "32";
 const TOY_LENGTH = "256";
 const USUAL_LENGTH = "2048";
+/** Fewer tokens say less of an expert's inputs than rounding to nearest assumes. */
+const USUAL_EXPERT_TOKENS = "64";
 const DATASET_NAME = /^[\w.-]+(\/[\w.-]+)?$/;
 const DATASET_PAGE = /^https:\/\/(?:huggingface\.co|hf\.co)\/datasets\//;
 
@@ -62,6 +68,8 @@ export function createCalibrationFields(): CalibrationFields {
     seed: signal("42"),
     hiddenStatesDtype: signal<CalibrationOptions["hidden_states_dtype"]>("F32"),
     propagateError: signal(true),
+    allExperts: signal(true),
+    minExpertTokens: signal(USUAL_EXPERT_TOKENS),
   };
 }
 
@@ -95,6 +103,8 @@ export function calibrationProblem(fields: CalibrationFields): string | null {
     return `num_calibration_samples has to be ${range(SAMPLES_RANGE)}.`;
   if (readNumber(fields.maxSeqLength.value, LENGTH_RANGE) === null)
     return `max_seq_length has to be ${range(LENGTH_RANGE)}.`;
+  if (readNumber(fields.minExpertTokens.value, EXPERT_TOKENS_RANGE) === null)
+    return `moe_min_tokens_per_expert has to be ${range(EXPERT_TOKENS_RANGE)}.`;
   return readNumber(fields.seed.value, SEED_RANGE) === null
     ? `The seed has to be ${range(SEED_RANGE)}.`
     : null;
@@ -106,7 +116,9 @@ export function calibrationChoice(fields: CalibrationFields): CalibrationOptions
   const num_calibration_samples = readNumber(fields.samples.value, SAMPLES_RANGE);
   const max_seq_length = readNumber(fields.maxSeqLength.value, LENGTH_RANGE);
   const seed = readNumber(fields.seed.value, SEED_RANGE);
-  if (!source || num_calibration_samples === null || max_seq_length === null || seed === null) return null;
+  const moe_min_tokens_per_expert = readNumber(fields.minExpertTokens.value, EXPERT_TOKENS_RANGE);
+  if (!source || num_calibration_samples === null || max_seq_length === null) return null;
+  if (seed === null || moe_min_tokens_per_expert === null) return null;
   return {
     source,
     num_calibration_samples,
@@ -115,6 +127,8 @@ export function calibrationChoice(fields: CalibrationFields): CalibrationOptions
     seed,
     hidden_states_dtype: fields.hiddenStatesDtype.value,
     propagate_error: fields.propagateError.value,
+    moe_calibrate_all_experts: fields.allExperts.value,
+    moe_min_tokens_per_expert,
   };
 }
 
@@ -161,4 +175,6 @@ export function restoreCalibration(fields: CalibrationFields, options: Calibrati
   fields.seed.value = String(options.seed);
   fields.hiddenStatesDtype.value = options.hidden_states_dtype;
   fields.propagateError.value = options.propagate_error;
+  fields.allExperts.value = options.moe_calibrate_all_experts;
+  fields.minExpertTokens.value = String(options.moe_min_tokens_per_expert);
 }

@@ -1,5 +1,5 @@
 import { useApp } from "./app-context.ts";
-import { LENGTH_RANGE, SAMPLES_RANGE, SEED_RANGE } from "./calibration-fields.ts";
+import { EXPERT_TOKENS_RANGE, LENGTH_RANGE, SAMPLES_RANGE, SEED_RANGE } from "./calibration-fields.ts";
 import { CalibrationSourceChoice } from "./calibration-source.tsx";
 import { NumberField, OptionLabel } from "./number-field.tsx";
 import { calibrationUse } from "./recipe-fields.ts";
@@ -21,6 +21,7 @@ export function CalibrationPanel() {
         </fieldset>
         <HiddenStates />
         <Propagation />
+        <Experts />
       </div>
     </fieldset>
   );
@@ -143,5 +144,41 @@ function Propagation() {
         their error.
       </p>
     </div>
+  );
+}
+
+function Experts() {
+  const { state } = useApp();
+  const { allExperts, minExpertTokens } = state.calibration;
+  return (
+    <>
+      <div class="field">
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={allExperts.value}
+            onChange={(event) => (allExperts.value = event.currentTarget.checked)}
+            aria-describedby="experts-hint"
+          />
+          <span>
+            All tokens to all experts <code class="option">moe_calibrate_all_experts</code>
+          </span>
+        </label>
+        <p id="experts-hint" class="hint">
+          For mixtures of experts: else each expert is calibrated on the tokens that are routed to it.
+        </p>
+      </div>
+      {!allExperts.value && (
+        <NumberField
+          id="expert-tokens"
+          label="Tokens of an expert"
+          option="moe_min_tokens_per_expert"
+          value={minExpertTokens}
+          range={EXPERT_TOKENS_RANGE}
+        >
+          Experts that fewer tokens reach are rounded to nearest.
+        </NumberField>
+      )}
+    </>
   );
 }

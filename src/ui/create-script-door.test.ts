@@ -27,6 +27,8 @@ const REQUEST: CompressRequest = {
     seed: null,
     shuffle: true,
     propagateError: true,
+    allExperts: true,
+    minExpertTokens: null,
     hiddenStates: "F32",
   },
   gpuBudgetBytes: null,
@@ -80,6 +82,8 @@ describe("compressing from a script", () => {
       seed: 7,
       shuffle: false,
       propagateError: false,
+      allExperts: false,
+      minExpertTokens: 16,
       hiddenStates: "BF16",
     } as const;
     await door.compress({ ...REQUEST, recipe, calibration, gpuBudgetBytes: 1_234_567_891, keepSource: true });
@@ -98,6 +102,8 @@ describe("compressing from a script", () => {
         seed: 7,
         shuffle_calibration_samples: false,
         propagate_error: false,
+        moe_calibrate_all_experts: false,
+        moe_min_tokens_per_expert: 16,
         hidden_states_dtype: "BF16",
       },
       gpuBudgetBytes: 1_234_567_891,

@@ -116,6 +116,8 @@ function fillInCalibration(fields: CalibrationFields, asked: CalibrationRequest)
   if (asked.seed !== null) fields.seed.value = String(asked.seed);
   fields.shuffle.value = asked.shuffle;
   fields.propagateError.value = asked.propagateError;
+  fields.allExperts.value = asked.allExperts;
+  if (asked.minExpertTokens !== null) fields.minExpertTokens.value = String(asked.minExpertTokens);
   fields.hiddenStatesDtype.value = asked.hiddenStates;
 }
 

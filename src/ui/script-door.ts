@@ -33,6 +33,8 @@ export interface CalibrationRequest {
   readonly seed: number | null;
   readonly shuffle: boolean;
   readonly propagateError: boolean;
+  readonly allExperts: boolean;
+  readonly minExpertTokens: number | null;
   readonly hiddenStates: "F32" | "BF16";
 }
 

@@ -1,5 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "./fixtures.ts";
+import { startModelServer } from "./model-server.ts";
+import { folderModel, memoryModel } from "./served-model.ts";
 
 /** WebAssembly runs the sample at some 80 tokens a second, and measures it in about 15 s. */
 test.setTimeout(120_000);
@@ -47,4 +49,29 @@ test("a generation can be stopped", async ({ page }) => {
   await page.getByRole("button", { name: "Stop" }).click();
   await expect(answer).toContainText(/tokens, .* per second on the processor/);
   await expect(page.getByRole("button", { name: "Generate" })).toBeEnabled();
+});
+
+test("a model that is quantized already can be tried instead of compressed", async ({ page }) => {
+  const sample = await folderModel("public/sample");
+  const config = JSON.parse(await readFile("public/sample/config.json", "utf8"));
+  // Nothing of the sample is quantized: the group targets a module that it does not have.
+  const weights = { num_bits: 4, type: "int", symmetric: true, strategy: "group", group_size: 128 };
+  const config_groups = { group_0: { targets: ["elsewhere"], weights, format: "pack-quantized" } };
+  const quantization_config = { quant_method: "compressed-tensors", config_groups, ignore: [] };
+  const own = memoryModel({ "config.json": JSON.stringify({ ...config, quantization_config }) });
+  const server = await startModelServer({
+    models: { "local/packed": { files: new Map([...sample, ...own]) } },
+  });
+  try {
+    await page.goto("./");
+    await page.getByLabel("Model", { exact: true }).fill(`${server.filesUrl}/local/packed/`);
+    await page.getByRole("button", { name: "Inspect" }).click();
+    await expect(page.getByRole("heading", { name: "Try this model as it is" })).toBeVisible();
+    await page.getByRole("button", { name: "Generate" }).click();
+    await expect(page.getByRole("article", { name: "Quantized answer" })).toContainText("stubborn shepherd", {
+      timeout: 60_000,
+    });
+  } finally {
+    await server.close();
+  }
 });

@@ -6,6 +6,7 @@ import { LockIcon, WarningIcon } from "./icons.tsx";
 import { goOn } from "./inspect-model.ts";
 import { SourceForm } from "./source-form.tsx";
 import { deleteStored } from "./stored-things.ts";
+import { useLater } from "./use-later.ts";
 
 export function ChooseView() {
   return (
@@ -25,6 +26,7 @@ export function ChooseView() {
       </section>
       <GpuProblem />
       <FailurePanel />
+      <TryQuantized />
       <section class="source panel" aria-label="Choose a model">
         <SourceForm />
         <DropZone />
@@ -33,6 +35,15 @@ export function ChooseView() {
       <HowItWorks />
     </div>
   );
+}
+
+const loadTryResult = async () => (await import("./try-result.tsx")).TryResult;
+
+/** A model that is quantized already cannot be compressed, but tried and measured. */
+function TryQuantized() {
+  const subject = useApp().state.trial.subject.value;
+  const TryResult = useLater(subject !== null, loadTryResult);
+  return subject && TryResult && <TryResult />;
 }
 
 /** What is wrong with WebGPU here, if anything. */

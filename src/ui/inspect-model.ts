@@ -38,6 +38,9 @@ export async function inspectModel(app: App, reference: SourceReference): Promis
       await inspectModel(app, reference);
     };
     state.failure.value = { ...describeFailure(error, "inspecting"), retry };
+    // What cannot be compressed may be a result that can be tried.
+    resetTrial(state.trial, null);
+    if (state.failure.value.name === "UnsupportedModelError") state.trial.subject.value = reference;
     return false;
   } finally {
     if (current()) state.inspecting.value = null;

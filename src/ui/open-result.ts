@@ -9,7 +9,7 @@ export async function openResult(app: App, jobId: string): Promise<void> {
   try {
     const result = await services.compressor.result(jobId);
     const address = state.stored.peek()?.jobs.find((job) => job.jobId === jobId)?.address ?? null;
-    resetTrial(state.trial, address === null ? null : { kind: "address", address });
+    resetTrial(state.trial, address === null ? null : { kind: "address", address }, jobId);
     state.result.value = result;
   } catch (error) {
     const retry = async () => await openResult(app, jobId);

@@ -10,10 +10,10 @@ import { type MeasuredRecipe, measureResult } from "./trial.ts";
 /** How much was lost, on a text of the user's or the model's own. */
 export function QualityPanel() {
   const app = useApp();
-  const { trial, result } = app.state;
+  const { trial } = app.state;
   const progress = trial.progress.value;
   const measured = trial.measured.value;
-  const own = measured.find(({ jobId }) => jobId === result.value?.jobId);
+  const own = trial.shown.value;
   return (
     <div class="quality">
       <h3>How much was lost</h3>
@@ -157,7 +157,7 @@ function Comparison({ measured }: { measured: readonly MeasuredRecipe[] }) {
               <td>{each.report.model.perplexity.toFixed(4)}</td>
               <td>{formatLoss(each)}</td>
               <td>{each.report.kl?.mean.toPrecision(2) ?? "–"}</td>
-              <td>{formatDuration(each.seconds)}</td>
+              <td>{each.seconds === null ? "–" : formatDuration(each.seconds)}</td>
             </tr>
           ))}
         </tbody>

@@ -18,8 +18,8 @@ export type TrialRole = "model" | "original";
 export interface MeasuredRecipe {
   readonly jobId: string;
   readonly recipe: string;
-  /** Seconds that the job took. */
-  readonly seconds: number;
+  /** Seconds that the job took; null for a model that was made elsewhere. */
+  readonly seconds: number | null;
   readonly report: QualityReport;
 }
 
@@ -38,6 +38,8 @@ export function createTrial() {
     topP: signal("0.95"),
     seed: signal("0"),
     text: signal<File | null>(null),
+    /** A quantized model that the user pointed at, which is tried instead of a result; null otherwise. */
+    subject: signal<SourceReference | null>(null),
     /** Where the original is to be had; null for results of dropped files that are gone. */
     reference: signal<SourceReference | null>(null),
     /** What is at work, in words; null while nothing is. */
@@ -49,16 +51,24 @@ export function createTrial() {
     progress: signal<EvaluationProgress | null>(null),
     /** Every recipe that was measured since the page was opened, the newest last. */
     measured: signal<readonly MeasuredRecipe[]>([]),
+    /** The one of what is tried now, or null. */
+    shown: signal<MeasuredRecipe | null>(null),
   };
 }
 
 export type Trial = ReturnType<typeof createTrial>;
 
 /** Forgets what was said of another result; what was measured stays, for comparison. */
-export function resetTrial(trial: Trial, reference: SourceReference | null): void {
+export function resetTrial(
+  trial: Trial,
+  reference: SourceReference | null,
+  jobId: string | null = null,
+): void {
   batch(() => {
     trial.reference.value = reference;
+    trial.subject.value = null;
     trial.opened.value = null;
+    trial.shown.value = trial.measured.peek().find(({ jobId: known }) => known === jobId) ?? null;
     trial.answers.value = {};
     trial.problem.value = null;
   });
@@ -105,9 +115,8 @@ export async function measureResult(app: App): Promise<void> {
   const { state, services } = app;
   const { trial } = state;
   const result = state.result.peek();
-  if (!result) return;
   await work(app, "Reading the model …", async () => {
-    await open(app, "model");
+    if (!(await open(app, "model"))) return;
     if (trial.reference.peek()) await open(app, "original");
     if (trial.stopping.peek()) return;
     const file = trial.text.peek();
@@ -123,15 +132,18 @@ export async function measureResult(app: App): Promise<void> {
       gpuBudgetBytes: budget(app),
     };
     const report = await services.evaluator.measure(options, onProgress);
-    const recipe = state.model.peek() ? state.recipe.scheme.peek() : result.name;
+    const name = state.model.peek() ? state.recipe.scheme.peek() : report.model.label;
     const own: MeasuredRecipe = {
-      jobId: result.jobId,
-      recipe: `${recipe}, ${result.bitsPerWeight.toFixed(2)} bits`,
-      seconds: result.seconds["total"] ?? 0,
+      jobId: result?.jobId ?? report.model.label,
+      recipe: `${name}, ${report.model.bitsPerWeight.toFixed(2)} bits`,
+      seconds: result?.seconds["total"] ?? null,
       report,
     };
-    const others = trial.measured.peek().filter(({ jobId }) => jobId !== result.jobId);
-    trial.measured.value = [...others, own];
+    const others = trial.measured.peek().filter(({ jobId }) => jobId !== own.jobId);
+    batch(() => {
+      trial.measured.value = [...others, own];
+      trial.shown.value = own;
+    });
   });
 }
 
@@ -165,9 +177,10 @@ async function work(app: App, what: string, run: () => Promise<void>): Promise<v
 async function open({ state, services }: App, role: TrialRole): Promise<boolean> {
   const result = state.result.peek();
   const original = state.trial.reference.peek();
-  const reference = role === "original" ? original : result && { kind: "job" as const, jobId: result.jobId };
+  const own = result ? { kind: "job" as const, jobId: result.jobId } : state.trial.subject.peek();
+  const reference = role === "original" ? original : own;
   if (!reference) return false;
-  const token = role === "original" ? state.token.peek().trim() || null : null;
+  const token = reference.kind === "job" ? null : state.token.peek().trim() || null;
   const opened = await services.evaluator.open(role, reference, token);
   if (role === "model") state.trial.opened.value = opened;
   return true;

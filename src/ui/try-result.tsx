@@ -12,10 +12,10 @@ export function TryResult() {
   const busy = trial.busy.value;
   return (
     <section class="panel try-result" aria-labelledby="try-heading">
-      <h2 id="try-heading">Try the result</h2>
+      <h2 id="try-heading">{trial.subject.value ? "Try this model as it is" : "Try the result"}</h2>
       <p class="hint">
-        The finished files are read back and run by onnxruntime-web, which had no part in making them. It is
-        fetched now, about 17 MB, and runs on the GPU, or on the processor where there is none.
+        The files are read back and run by onnxruntime-web, which had no part in making them. It is fetched
+        now, about 17 MB, and runs on the GPU, or on the processor where there is none.
       </p>
       <div class="field">
         <label htmlFor="try-prompt">Prompt</label>

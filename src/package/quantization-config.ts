@@ -56,9 +56,32 @@ function sortKeys(value: object | null): Record<string, unknown> | null {
   return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** The source's config.json with the quantization, or without any; keys sorted and indented by two, as transformers writes it. */
-export function resultConfig(source: Readonly<Record<string, unknown>>, quantization: object | null): string {
-  const { quantization_config: _, ...plain } = source;
+/**
+ * The source's config.json with the quantization, or without any; keys sorted and indented by two, as transformers writes
+ * it. What was a float stays one: "30.0" written as "30" is an integer, which transformers refuses for some fields.
+ * @param source text of a config.json that holds an object
+ */
+export function resultConfig(source: string, quantization: object | null): string {
+  const marked: Record<string, unknown> = JSON.parse(markFloats(source));
+  const { quantization_config: _, ...plain } = marked;
   const merged = sortKeys(quantization ? { ...plain, quantization_config: quantization } : plain);
-  return `${JSON.stringify(merged, null, 2)}\n`;
+  return `${unmarkFloats(JSON.stringify(merged, null, 2))}\n`;
+}
+
+const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+/** A character that no string of a config.json begins with. */
+const MARK = String.raw`\u0000`;
+const MARKED = /"\\u0000(-?\d+\.0)"/g;
+
+/** Floats of whole values as strings, which JSON keeps as they are. */
+function markFloats(json: string): string {
+  return json.replace(TOKEN, (token) => {
+    const isFloat = !token.startsWith('"') && /[.eE]/.test(token);
+    const value = String(Number(token));
+    return isFloat && /^-?\d+$/.test(value) ? `"${MARK}${value}.0"` : token;
+  });
+}
+
+function unmarkFloats(json: string): string {
+  return json.replace(MARKED, "$1");
 }

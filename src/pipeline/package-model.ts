@@ -28,7 +28,7 @@ export async function packageModel(
     kv_cache_scheme: kvCacheScheme(plan.recipe),
     ignored: plan.ignored,
   });
-  await put("config.json", resultConfig(model.config.raw, plan.quantizedModules > 0 ? quantization : null));
+  await put("config.json", resultConfig(model.config.text, plan.quantizedModules > 0 ? quantization : null));
   for (const { path, bytes } of model.source.files) {
     if (isCarried(path, bytes)) await put(path, await source.readFile(path, MAX_SMALL_FILE_BYTES));
   }

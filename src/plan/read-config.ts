@@ -16,8 +16,10 @@ const configSchema = v.looseObject({
 });
 
 export interface ModelConfig {
-  /** The whole file, for the description of the decoder and for the result's config.json. */
+  /** The whole file, for the description of the decoder. */
   readonly raw: Readonly<Record<string, unknown>>;
+  /** The same as text, for the result's config.json. */
+  readonly text: string;
   readonly architecture: string | null;
   readonly modelType: string | null;
   /** `quant_method` of a model that is already quantized, or null. */
@@ -30,8 +32,10 @@ export interface ModelConfig {
  */
 export function readConfig(bytes: Uint8Array): ModelConfig {
   let parsed: unknown;
+  let text: string;
   try {
-    parsed = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    parsed = JSON.parse(text);
   } catch (cause) {
     throw new MalformedModelError("config.json is not JSON in UTF-8.", { cause });
   }
@@ -45,6 +49,7 @@ export function readConfig(bytes: Uint8Array): ModelConfig {
   const { architectures, model_type, quantization_config } = checked.output;
   return {
     raw: checked.output,
+    text,
     architecture: architectures?.[0] ?? null,
     modelType: model_type ?? null,
     quantMethod: quantization_config ? (quantization_config.quant_method ?? "unknown") : null,

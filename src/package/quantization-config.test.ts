@@ -1,0 +1,33 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { resultConfig } from "./quantization-config.ts";
+
+function withQuantization(source: string): string {
+  return resultConfig(source, { quant_method: "compressed-tensors" });
+}
+
+describe("resultConfig", () => {
+  it.each(["gemma2", "mixtral", "granite"])("changes no other line of a config.json (%s)", (name) => {
+    const source = readFileSync(`e2e/fixtures/architectures/${name}/config.json`, "utf8");
+    const lines = new Set(withQuantization(source).split("\n"));
+    const changed = source.split("\n").filter((line) => !lines.has(line) && !/1e-0\d/.test(line));
+    expect(changed).toEqual([]);
+  });
+
+  it("keeps floats, integers and strings apart", () => {
+    const source =
+      '{"a": 30.0, "b": 30, "c": "30.0", "d": 1e6, "e": -0.5, "f": [1.0, 2], "g": "say \\"1.0\\""}';
+    const result = resultConfig(source, null);
+    expect(result).toBe(
+      '{\n  "a": 30.0,\n  "b": 30,\n  "c": "30.0",\n  "d": 1000000.0,\n  "e": -0.5,\n  "f": [\n    1.0,\n    2\n  ],\n  "g": "say \\"1.0\\""\n}\n',
+    );
+  });
+
+  it("replaces a quantization that the source has, and leaves it out where nothing is quantized", () => {
+    const source = '{"quantization_config": {"quant_method": "fp8"}, "vocab_size": 8}';
+    expect(JSON.parse(withQuantization(source)).quantization_config).toEqual({
+      quant_method: "compressed-tensors",
+    });
+    expect(JSON.parse(resultConfig(source, null))).toEqual({ vocab_size: 8 });
+  });
+});

@@ -1,4 +1,3 @@
-import { useSignal, useSignalEffect } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
 import { formatBytes } from "../formats/format-bytes.ts";
@@ -126,10 +125,6 @@ function Dataset() {
 /** Takes effect when it is left or entered, not at every key: each new name is asked of the Hub. */
 function DatasetInput({ field, label, hint }: { field: keyof DatasetFields; label: string; hint: string }) {
   const { dataset } = useApp().state.calibration;
-  const typed = useSignal(dataset.value[field]);
-  useSignalEffect(() => {
-    typed.value = dataset.value[field];
-  });
   return (
     <div class="field">
       <label htmlFor={`dataset-${field}`}>{label}</label>
@@ -137,9 +132,8 @@ function DatasetInput({ field, label, hint }: { field: keyof DatasetFields; labe
         id={`dataset-${field}`}
         class="code"
         type="text"
-        value={typed.value}
-        onInput={(event) => (typed.value = event.currentTarget.value)}
-        onChange={() => (dataset.value = { ...dataset.peek(), [field]: typed.peek() })}
+        value={dataset.value[field]}
+        onChange={(event) => (dataset.value = { ...dataset.peek(), [field]: event.currentTarget.value })}
         placeholder={hint}
         autocomplete="off"
         autocapitalize="none"

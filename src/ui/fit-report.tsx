@@ -34,7 +34,7 @@ export function FitReport() {
       </div>
       {fit && !failure && <VerdictText fit={fit} />}
       {!fit && !failure && state.problem.value === null && <p class="quiet">Reading the tensor headers…</p>}
-      {fit && <Figures fit={fit} />}
+      {fit && !failure && <Figures fit={fit} />}
       <StartButton />
     </section>
   );

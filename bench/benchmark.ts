@@ -3,6 +3,7 @@
 
 import { createLifetime, type Lifetime } from "../src/disposal.ts";
 import { type Gpu, openGpu } from "../src/gpu/gpu.ts";
+import { tuneMatmul } from "../src/gpu/matmul/tune-matmul.ts";
 import type { BufferRequest, LedgerBuffer } from "../src/gpu/memory.ts";
 import { ReadbackRing, UploadRing } from "../src/gpu/staging.ts";
 import { randomNormal, seededRandom } from "../src/testing/random.ts";
@@ -48,6 +49,7 @@ export interface Benchmark {
 
 export async function openBenchGpu(budgetBytes: number): Promise<BenchGpu> {
   const gpu = await openGpu(budgetBytes);
+  await tuneMatmul(gpu);
   const ring = { pieceBytes: PIECE_BYTES, pieces: 2 };
   const lifetime = createLifetime();
   lifetime.use(gpu);

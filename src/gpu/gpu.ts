@@ -22,6 +22,13 @@ export interface Gpu extends Disposable {
   readonly adapter: AdapterSummary;
   readonly memory: GpuMemory;
   readonly queue: PacedQueue;
+  /** What was measured of this GPU; the start suits any. */
+  readonly tuning: Tuning;
+}
+
+export interface Tuning {
+  /** Large shapes are faster with large tiles: GPUs with few registers have to spill them. */
+  largeProducts: boolean;
 }
 
 /**
@@ -71,6 +78,7 @@ export async function openGpu(budgetBytes: number): Promise<Gpu> {
     adapter: summarizeAdapter(adapter),
     memory,
     queue,
+    tuning: { largeProducts: false },
     [Symbol.dispose]() {
       queue[Symbol.dispose]();
       device.destroy();

@@ -9,6 +9,7 @@ import { createLifetime, type Lifetime } from "../disposal.ts";
 import { invariant } from "../errors.ts";
 import { isFloatDtype } from "../formats/dtype.ts";
 import { type Gpu, openGpu } from "../gpu/gpu.ts";
+import { tuneMatmul } from "../gpu/matmul/tune-matmul.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
 import { ReadbackRing, UploadRing } from "../gpu/staging.ts";
 import { HiddenFile, removeHiddenFiles } from "../offload/hidden-file.ts";
@@ -33,6 +34,7 @@ export async function runSequential(job: Job, steps: readonly PlanStep[], output
   if (steps.every((step) => isFinished(output.journal, step))) return;
   using gpu = await openGpu(job.options.gpuBudgetBytes);
   job.progress.watch(gpu.memory);
+  await tuneMatmul(gpu);
   const traffic = createStepTraffic(job, output);
   try {
     await runLayers(job, calibration, steps, output, { gpu, traffic });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/dtype.ts";
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
-import { matmul, type MatmulTile } from "./matmul.ts";
+import { chooseTile, matmul, type MatmulTile } from "./matmul.ts";
 
 let test: TestGpu;
 beforeAll(async () => {
@@ -100,14 +100,12 @@ const CASES: readonly Case[] = [
   { m: 40, n: 72, k: 30, bTransposed: false },
   { m: 70, n: 70, k: 41, aTransposed: true, bTransposed: false, accumulate: true, lower: true },
   { m: 30, n: 50, k: 20, alpha: -0.5, accumulate: true },
-  { m: 130, n: 140, k: 40, tile: { m: 128, n: 128, k: 16 } },
-  { m: 70, n: 300, k: 20, tile: { m: 64, n: 128, k: 16 }, bDtype: "BF16" },
 ];
 
-describe("matmul", () => {
+describe.each(["small", "large"] as const)("matmul in %s tiles", (tile) => {
   it.each(CASES)("agrees with float64 for $m x $n x $k", async (c) => {
     // Rounding of a float32 sum of k products of unit normals: a few sqrt(k) units in the last place.
-    expect(await largestError(c)).toBeLessThan(4e-7 * c.k + 2e-6);
+    expect(await largestError({ ...c, tile })).toBeLessThan(4e-7 * c.k + 2e-6);
   });
 
   it("leaves tiles above the diagonal alone", async () => {
@@ -117,9 +115,37 @@ describe("matmul", () => {
     const matrix = { buffer: x, stride: 256 };
     const shape = { m: 256, n: 256, k: 32, aTransposed: true, bTransposed: false };
     const lowerAt = { row: 0, column: 0 };
-    await matmul(test.gpu, { ...shape, a: matrix, b: matrix, c: { buffer: c, stride: 256 }, lowerAt });
+    await matmul(test.gpu, { ...shape, a: matrix, b: matrix, c: { buffer: c, stride: 256 }, lowerAt }, tile);
     const result = await test.readFloats(c);
     expect(result.subarray(192, 256)).toEqual(before.subarray(192, 256));
     expect(result[255 * 256]).not.toBe(before[255 * 256]);
+  });
+});
+
+describe("matmul", () => {
+  it("gives the same bits with either tile", async () => {
+    const [m, n, k] = [150, 140, 37];
+    using a = await test.upload("a", randomNormal(m * 40, seededRandom(1)));
+    using b = await test.upload("b", randomNormal(n * 40, seededRandom(2)));
+    using c = await test.empty("c", m * n * 4);
+    const shape = {
+      m,
+      n,
+      k,
+      a: { buffer: a, stride: 40 },
+      b: { buffer: b, stride: 40 },
+      c: { buffer: c, stride: n },
+    };
+    await matmul(test.gpu, shape, "small");
+    const small = await test.readWords(c);
+    await matmul(test.gpu, shape, "large");
+    expect(await test.readWords(c)).toEqual(small);
+  });
+
+  it("keeps to the smallest tile until large ones were measured", () => {
+    expect(chooseTile(test.gpu, 4096, 4096)).toBe("small");
+    const tuned = { ...test.gpu, tuning: { largeProducts: true } };
+    expect(chooseTile(tuned, 4096, 4096)).toBe("large");
+    expect(chooseTile(tuned, 64, 4096)).toBe("small");
   });
 });

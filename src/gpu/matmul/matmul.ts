@@ -7,39 +7,45 @@ import type { Gpu } from "../gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../kernel.ts";
 import numberFormats from "../number-formats.wgsl?raw";
 import { struct } from "../struct.ts";
+import largeCode from "./matmul-large.wgsl?raw";
 import code from "./matmul.wgsl?raw";
 
+const PARAMS = struct({
+  m: "u32",
+  n: "u32",
+  k: "u32",
+  a_stride: "u32",
+  b_stride: "u32",
+  c_stride: "u32",
+  a_offset: "u32",
+  b_offset: "u32",
+  c_offset: "u32",
+  alpha: "f32",
+  tiles_n: "u32",
+  first_tile: "u32",
+  end_tile: "u32",
+  row_origin: "u32",
+  column_origin: "u32",
+});
+const BINDINGS = { a: "read", b: "read", c: "read_write" } as const;
+const CONSTANTS = ["A_TRANSPOSED", "B_TRANSPOSED", "B_DTYPE", "ACCUMULATE", "LOWER_ONLY"] as const;
+
+/** 64 x 64 results a workgroup: fits the smallest limits, wastes little on small shapes. */
 export const matmulKernel = kernel({
   name: "gpu.matmul",
   code: [numberFormats, code],
-  params: struct({
-    m: "u32",
-    n: "u32",
-    k: "u32",
-    a_stride: "u32",
-    b_stride: "u32",
-    c_stride: "u32",
-    a_offset: "u32",
-    b_offset: "u32",
-    c_offset: "u32",
-    alpha: "f32",
-    tiles_n: "u32",
-    first_tile: "u32",
-    end_tile: "u32",
-    row_origin: "u32",
-    column_origin: "u32",
-  }),
-  bindings: { a: "read", b: "read", c: "read_write" },
-  constants: [
-    "TILE_M",
-    "TILE_N",
-    "TILE_K",
-    "A_TRANSPOSED",
-    "B_TRANSPOSED",
-    "B_DTYPE",
-    "ACCUMULATE",
-    "LOWER_ONLY",
-  ],
+  params: PARAMS,
+  bindings: BINDINGS,
+  constants: CONSTANTS,
+});
+
+/** 128 x 128 results a workgroup: for GPUs with many registers. The same sums, so the same bits. */
+export const largeMatmulKernel = kernel({
+  name: "gpu.matmul-large",
+  code: [numberFormats, largeCode],
+  params: PARAMS,
+  bindings: BINDINGS,
+  constants: [...CONSTANTS, "PADDING"],
 });
 
 /** A matrix in a buffer. `stride` (elements from row to row) and `offset` are multiples of 16 bytes' worth. */
@@ -71,57 +77,75 @@ export interface MatmulOptions {
   readonly lowerAt?: { readonly row: number; readonly column: number };
 }
 
-export interface MatmulTile {
-  readonly m: number;
-  readonly n: number;
-  readonly k: number;
+export type MatmulTile = "small" | "large";
+
+const TILE_SIZE: Readonly<Record<MatmulTile, number>> = { small: 64, large: 128 };
+/** Workgroup memory of the large tiles of a and b, with a vec4 of padding in each of their 2 x 16 rows. */
+const PADDED_TILES_BYTES = 2 * 16 * (128 / 4 + 1) * 16;
+
+/** The tile for a shape: large ones where the GPU was found to be faster with them, and the shape fills them. */
+export function chooseTile(gpu: Gpu, m: number, n: number): MatmulTile {
+  return gpu.tuning.largeProducts && m > TILE_SIZE.small && n > TILE_SIZE.small ? "large" : "small";
 }
 
-/** Fits the smallest limits (16 KiB of workgroup memory, 64 invocations). */
-const SMALL_TILE: MatmulTile = { m: 64, n: 64, k: 16 };
-
 /** c = alpha · a · b, cut into dispatches of bounded work. Rows and columns past m and n are not written. */
-export async function matmul(gpu: Gpu, options: MatmulOptions, tile = SMALL_TILE): Promise<void> {
-  const { m, n, k, a, b, c, lowerAt, bDtype = "F32" } = options;
-  const { aTransposed = false, bTransposed = true, accumulate = false } = options;
+export async function matmul(
+  gpu: Gpu,
+  options: MatmulOptions,
+  tile = chooseTile(gpu, options.m, options.n),
+): Promise<void> {
+  const { m, n, k } = options;
   checkAlignment(options);
-  const tilesN = Math.ceil(n / tile.n);
-  const tiles = Math.ceil(m / tile.m) * tilesN;
-  const work = 2 * tile.m * tile.n * k;
-  for (const { first, end } of gpu.queue.split(matmulKernel, tiles, work)) {
-    await gpu.queue.run(matmulKernel, {
-      params: {
-        m,
-        n,
-        k,
-        a_stride: a.stride,
-        b_stride: b.stride,
-        c_stride: c.stride,
-        a_offset: a.offset ?? 0,
-        b_offset: b.offset ?? 0,
-        c_offset: c.offset ?? 0,
-        alpha: options.alpha ?? 1,
-        tiles_n: tilesN,
-        first_tile: first,
-        end_tile: end,
-        row_origin: lowerAt?.row ?? 0,
-        column_origin: lowerAt?.column ?? 0,
-      },
-      buffers: { a: a.buffer, b: b.buffer, c: c.buffer },
-      constants: {
-        TILE_M: tile.m,
-        TILE_N: tile.n,
-        TILE_K: tile.k,
-        A_TRANSPOSED: Number(aTransposed),
-        B_TRANSPOSED: Number(bTransposed),
-        B_DTYPE: DTYPE_CODE[bDtype],
-        ACCUMULATE: Number(accumulate),
-        LOWER_ONLY: Number(lowerAt !== undefined),
-      },
+  const size = TILE_SIZE[tile];
+  const tilesN = Math.ceil(n / size);
+  const tiles = Math.ceil(m / size) * tilesN;
+  const work = 2 * size * size * k;
+  const chosen = tile === "large" ? largeMatmulKernel : matmulKernel;
+  for (const { first, end } of gpu.queue.split(chosen, tiles, work)) {
+    const dispatch = {
+      params: { ...paramsOf(options), tiles_n: tilesN, first_tile: first, end_tile: end },
+      buffers: { a: options.a.buffer, b: options.b.buffer, c: options.c.buffer },
+      constants: constantsOf(options),
       workgroups: spreadWorkgroups(end - first),
       work: (end - first) * work,
-    });
+    };
+    if (tile === "small") await gpu.queue.run(matmulKernel, dispatch);
+    else {
+      const constants = { ...dispatch.constants, PADDING: paddingOf(gpu) };
+      await gpu.queue.run(largeMatmulKernel, { ...dispatch, constants });
+    }
   }
+}
+
+function paramsOf({ m, n, k, a, b, c, alpha = 1, lowerAt }: MatmulOptions) {
+  return {
+    m,
+    n,
+    k,
+    a_stride: a.stride,
+    b_stride: b.stride,
+    c_stride: c.stride,
+    a_offset: a.offset ?? 0,
+    b_offset: b.offset ?? 0,
+    c_offset: c.offset ?? 0,
+    alpha,
+    row_origin: lowerAt?.row ?? 0,
+    column_origin: lowerAt?.column ?? 0,
+  };
+}
+
+function constantsOf({ aTransposed, bTransposed, bDtype, accumulate, lowerAt }: MatmulOptions) {
+  return {
+    A_TRANSPOSED: Number(aTransposed ?? false),
+    B_TRANSPOSED: Number(bTransposed ?? true),
+    B_DTYPE: DTYPE_CODE[bDtype ?? "F32"],
+    ACCUMULATE: Number(accumulate ?? false),
+    LOWER_ONLY: Number(lowerAt !== undefined),
+  };
+}
+
+function paddingOf({ device }: Gpu): number {
+  return Number(device.limits.maxComputeWorkgroupStorageSize >= PADDED_TILES_BYTES);
 }
 
 function checkAlignment({ n, a, b, c, bTransposed = true, bDtype = "F32" }: MatmulOptions): void {

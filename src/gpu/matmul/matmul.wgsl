@@ -4,15 +4,16 @@
 // A is float32, (m, k) row-major, or (k, m) with A_TRANSPOSED. B is (k, n), or (n, k) with B_TRANSPOSED (how Linear
 // weights lie), as float32 or, with B_TRANSPOSED, as packed bfloat16 or float16. Strides and offsets count elements and
 // are multiples of what one load of 16 bytes takes. C is written in vec4: its stride is a multiple of 4 and covers n.
-override TILE_M: u32 = 64;
-override TILE_N: u32 = 64;
-override TILE_K: u32 = 16;
 override A_TRANSPOSED: bool = false;
 override B_TRANSPOSED: bool = true;
 override B_DTYPE: u32 = 2;
 override ACCUMULATE: bool = false;
 // Tiles that lie wholly above the diagonal of the whole matrix are left alone.
 override LOWER_ONLY: bool = false;
+
+const TILE_M = 64u;
+const TILE_N = 64u;
+const TILE_K = 16u;
 
 struct Params {
   m: u32,
@@ -38,12 +39,12 @@ struct Params {
 @group(0) @binding(2) var<storage, read> b: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;
 
-override LANES: u32 = TILE_M / 8 * (TILE_N / 8);
+const LANES = TILE_M / 8u * (TILE_N / 8u);
 // One vec4 of padding a row keeps the transposing stores off each other's banks.
-override A_ROW: u32 = TILE_M / 4 + 1;
-override B_ROW: u32 = TILE_N / 4 + 1;
-override A_LOADS: u32 = TILE_M * TILE_K / 4 / LANES;
-override B_LOADS: u32 = TILE_N * TILE_K / 4 / LANES;
+const A_ROW = TILE_M / 4u + 1u;
+const B_ROW = TILE_N / 4u + 1u;
+const A_LOADS = TILE_M * TILE_K / 4u / LANES;
+const B_LOADS = TILE_N * TILE_K / 4u / LANES;
 
 var<workgroup> a_tile: array<vec4<f32>, TILE_K * A_ROW>;
 var<workgroup> b_tile: array<vec4<f32>, TILE_K * B_ROW>;

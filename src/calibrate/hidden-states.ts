@@ -36,8 +36,8 @@ export function hiddenBytesPerToken({
 export interface HiddenStates extends Disposable {
   /** Copies a batch's states to (tokens, hidden) float32. */
   load(batch: SequenceBatch, to: LedgerBuffer): Promise<void>;
-  /** Keeps a batch's states for the next layer, and writes them to its file: this layer may be tried again. */
-  save(batch: SequenceBatch, from: LedgerBuffer): Promise<void>;
+  /** Keeps a batch's states for the next layer; with `toFile` in its file, which outlives a crash, too. */
+  save(batch: SequenceBatch, from: LedgerBuffer, toFile: boolean): Promise<void>;
   /** Keeps states that were made on the host (embeddings), (tokens, hidden) float32. */
   put(batch: SequenceBatch, values: Float32Array<ArrayBuffer>): Promise<void>;
   /** After a layer, when the next one's file is flushed: from now on its states are the current ones. */
@@ -68,26 +68,28 @@ export async function openHiddenStates(
   const rangeOf = (batch: SequenceBatch) => [batch.firstToken * perToken, batch.tokens * perToken] as const;
   const readFile = (batch: SequenceBatch) => services.file(current).read(...rangeOf(batch));
   const store = await openStore(layout, services, readFile);
-  if (!fresh) for (const batch of layout.batches) await store.keep(batch, readFile(batch), null);
+  if (!fresh) for (const batch of layout.batches) await store.keep(batch, readFile(batch));
   const narrowed = layout.dtype === "BF16";
   return {
     async load(batch, to) {
       await store.load(batch, narrowed ? services.packed : to, batch.tokens * perToken);
       if (narrowed) await widenBf16(services.gpu, services.packed, to, batch.tokens * layout.hiddenSize);
     },
-    async save(batch, from) {
+    async save(batch, from, toFile) {
       const count = batch.tokens * layout.hiddenSize;
       if (narrowed) await narrow(services.gpu, from, services.packed, count, "BF16");
       const source = narrowed ? services.packed : from;
       const [at, length] = rangeOf(batch);
+      if (store.copy) await store.copy(batch, source, length);
+      if (store.copy && !toFile) return;
       const bytes = await services.readbacks.readBytes(source, 0, length);
-      services.file(current + 1).write(at, bytes);
-      await store.keep(batch, bytes, source);
+      if (toFile) services.file(current + 1).write(at, bytes);
+      if (!store.copy) await store.keep(batch, bytes);
     },
     async put(batch, values) {
       const bytes = new Uint8Array(narrowed ? toBf16(values).buffer : values.buffer);
       services.file(current).write(rangeOf(batch)[0], bytes);
-      await store.keep(batch, bytes, null);
+      await store.keep(batch, bytes);
     },
     turn() {
       current += 1;
@@ -100,8 +102,9 @@ export async function openHiddenStates(
 
 interface BatchStore extends Disposable {
   load(batch: SequenceBatch, to: LedgerBuffer, bytes: number): Promise<void>;
-  /** `bytes` are in host memory already; `source` holds the same on the GPU, if it does. */
-  keep(batch: SequenceBatch, bytes: Uint8Array<ArrayBuffer>, source: LedgerBuffer | null): Promise<void>;
+  keep(batch: SequenceBatch, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  /** Keeps what lies on the GPU, without the host in between; null for a store in host memory or a file. */
+  readonly copy: ((batch: SequenceBatch, source: LedgerBuffer, bytes: number) => Promise<void>) | null;
 }
 
 async function openStore(
@@ -119,6 +122,7 @@ async function openStore(
       if (layout.place === "host") kept.set(batch, bytes);
       await Promise.resolve();
     },
+    copy: null,
     [Symbol.dispose]() {
       kept.clear();
     },
@@ -141,10 +145,11 @@ async function gpuStore(layout: HiddenLayout, { gpu, uploads }: HiddenServices):
     async load(batch, to, bytes) {
       await gpu.queue.copy({ of: bufferOf(batch), offset: 0 }, { of: to, offset: 0 }, bytes);
     },
-    async keep(batch, bytes, source) {
-      if (!source) await uploads.write(bytes, bufferOf(batch));
-      else
-        await gpu.queue.copy({ of: source, offset: 0 }, { of: bufferOf(batch), offset: 0 }, bytes.byteLength);
+    async keep(batch, bytes) {
+      await uploads.write(bytes, bufferOf(batch));
+    },
+    async copy(batch, source, bytes) {
+      await gpu.queue.copy({ of: source, offset: 0 }, { of: bufferOf(batch), offset: 0 }, bytes);
     },
     [Symbol.dispose]() {
       for (const buffer of buffers) buffer[Symbol.dispose]();

@@ -77,7 +77,11 @@ export function startProgress(
       memory = watched;
     },
     seconds: () => clock.seconds(),
-    addReports: (added) => void reports.push(...added),
+    addReports(added) {
+      // After a lost GPU a layer may be done, and told of, a second time.
+      const known = new Set(reports.map(({ module }) => module));
+      reports.push(...added.filter(({ module }) => !known.has(module)));
+    },
     reports,
     stop: () => clearInterval(timer),
   };

@@ -21,6 +21,7 @@ import type { Job, JobOutput } from "./compress.ts";
 import { copyTensors, writeShape } from "./copy-tensors.ts";
 import { finishedGenerations, isFinished, recordEmbedding, recordStep } from "./job-journal.ts";
 import { propagate, quantizeLayer, type SequentialServices, type TimedReport } from "./sequential-layer.ts";
+import { createSnapshotClock, type SnapshotClock } from "./snapshot-clock.ts";
 import { createStepTraffic, type StepTraffic } from "./step-traffic.ts";
 import { TilePipeline, type TileTraffic } from "./tile-pipeline.ts";
 
@@ -53,6 +54,9 @@ async function runLayers(
 ): Promise<void> {
   using lifetime = createLifetime();
   const { services, flush } = await openServices(job, calibration, output, gpu, lifetime);
+  const clock = createSnapshotClock(calibration.plan.hiddenBytes, calibration.plan.hidden.place);
+  // Layers behind the last snapshot are not finished for the journal: a crash starts them again from its states.
+  const unrecorded: FinishedLayer[] = [];
   for (const step of steps) {
     if (isFinished(output.journal, step)) continue;
     await job.control.checkpoint();
@@ -60,10 +64,14 @@ async function runLayers(
     await traffic.begin(step);
     const started = performance.now();
     const reporting = { ...services, report: layerProgress(job, step, traffic) };
-    const modules = await compressLayer(calibration, step, reporting, traffic);
-    flush();
-    output.store.flush();
-    recordStep(output.journal, step, { modules, seconds: (performance.now() - started) / 1000 });
+    const { modules, recordable } = await compressLayer(calibration, step, reporting, traffic, clock);
+    unrecorded.push({ step, modules, seconds: (performance.now() - started) / 1000 });
+    if (recordable) {
+      flush();
+      output.store.flush();
+      for (const layer of unrecorded.splice(0)) recordStep(output.journal, layer.step, layer);
+      clock.restart();
+    }
     job.progress.addReports(modules);
     services.states.turn();
     await traffic.end(step);
@@ -73,18 +81,25 @@ async function runLayers(
   await removeHiddenFiles(output.folder);
 }
 
+interface FinishedLayer {
+  readonly step: PlanStep;
+  readonly modules: readonly TimedReport[];
+  readonly seconds: number;
+}
+
 interface LayerServices extends SequentialServices {
   /** For weights that are rounded to nearest; null if there are none. */
   readonly tiles: TilePipeline | null;
 }
 
-/** Onload, calibrate, quantize, propagate, offload. */
+/** Onload, calibrate, quantize, propagate, offload. `recordable` if a crash after this layer could go on behind it. */
 async function compressLayer(
   calibration: CalibrationJob,
   step: PlanStep,
   services: LayerServices,
   traffic: StepTraffic,
-): Promise<TimedReport[]> {
+  clock: SnapshotClock,
+): Promise<{ modules: TimedReport[]; recordable: boolean }> {
   const index = calibration.layerOf.get(step.index) ?? -1;
   const layer = calibration.layers[index];
   const passes = calibration.plan.layers[index];
@@ -93,10 +108,13 @@ async function compressLayer(
   for (const task of step.quantize) writeShape(task, traffic);
   await services.tiles?.run(layer.rounded, hostTraffic(step, host, traffic));
   const modules = await quantizeLayer(services, layer, passes, host);
-  await propagate(services, layer, host);
+  const isLast = index === calibration.layers.length - 1;
+  const recordable = isLast || clock.due();
+  // Nothing reads what comes out of the last layer.
+  if (!isLast) await propagate(services, layer, host, recordable);
   // the layer's own progress counts these bytes
   await copyTensors(step.copy, { ...traffic, finished: () => undefined });
-  return modules;
+  return { modules, recordable };
 }
 
 /** Makes what lives through all layers, and the first hidden states if no earlier run did. */

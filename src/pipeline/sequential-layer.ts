@@ -132,15 +132,16 @@ async function calibrate(
   });
 }
 
-/** Runs all samples through the layer's present weights and keeps the outputs as the next layer's inputs. */
+/** Runs all samples through the layer's present weights and keeps the outputs as the next layer's inputs, with `toFile` for after a crash too. */
 export async function propagate(
   services: SequentialServices,
   layer: CalibratedLayer,
   host: HostLayer,
+  toFile: boolean,
 ): Promise<void> {
   await runSamples(services, layer, host, {
     each: async (batch) => {
-      await services.states.save(batch, services.hidden);
+      await services.states.save(batch, services.hidden, toFile);
       await services.checkpoint();
     },
     report: (detail, done) => services.report("propagating", detail, done),

@@ -16,7 +16,11 @@ function strength(target: string, module: string): Strength {
   return LINEAR_CLASSES.has(target) ? 1 : 0;
 }
 
+/** Multimodal checkpoints nest the output head; the models that recipes are written for have it at the top. */
+const NESTED_HEAD = "language_model.lm_head";
+
 export function isIgnored(module: string, ignore: readonly string[]): boolean {
+  if (module === NESTED_HEAD && ignore.includes("lm_head")) return true;
   return ignore.some((entry) => strength(entry, module) > 0);
 }
 

@@ -46,7 +46,7 @@ const ROUNDING_SHARE = 1 / 8;
  * config.json makes it, DeviceLimitError if the budget is too small.
  */
 export function planCalibrationJob(
-  model: OpenModel,
+  model: Pick<OpenModel, "config" | "tensors">,
   { steps, cache }: { readonly steps: readonly PlanStep[]; readonly cache: QuantizationArgs | null },
   set: CalibrationSet,
   options: CalibrationOptions,

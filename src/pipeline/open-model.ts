@@ -8,6 +8,7 @@ import { readHeaders, type SourceTensor } from "../plan/read-headers.ts";
 import { splitExperts } from "../plan/split-experts.ts";
 import { summarizeTensors } from "../plan/summarize-model.ts";
 import type { ModelSummary, OpenedSource, SourceReference } from "./api.ts";
+import { calibrationNote } from "./calibration-note.ts";
 import type { RemoteSource } from "./remote-source.ts";
 
 export interface OpenModel {
@@ -77,6 +78,8 @@ function summarize(
       `The weights are stored as low-precision floats (quant_method "${config.quantMethod}"); they are dequantized to bfloat16 first, and what they lost before stays lost.`,
     );
   }
+  const calibration = totals.linears === 0 ? null : calibrationNote({ config, tensors });
+  if (calibration !== null) notes.push(calibration);
   if (totals.linears === 0) notes.push("No Linear weight was found: there is nothing to quantize here.");
   if (!source.files.some(({ path }) => path === "tokenizer.json")) {
     notes.push("There is no tokenizer.json: the result will load, but needs a tokenizer from elsewhere.");

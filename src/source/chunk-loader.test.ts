@@ -19,6 +19,7 @@ const limits: LoaderLimits = {
   requestChunks: 4,
   hotBytes: 6 * CHUNK,
   unwrittenBytes: 3 * CHUNK,
+  readerMs: 0,
 };
 let server: ModelServer;
 
@@ -56,6 +57,20 @@ function gate() {
 }
 
 describe("ChunkLoader", () => {
+  it("stays near a reader that keeps up", async () => {
+    const { loader, store } = await open(memoryChunkStore(), { readerMs: 3_600_000, hotBytes: 8 * CHUNK });
+    const get = vi.spyOn(store, "get");
+    await loader.read(range(A, 0, CHUNK));
+    loader.prefetch([wholeFile(A)]);
+    for (let start = CHUNK; start < 20 * CHUNK; start += CHUNK) {
+      expect(await loader.read(range(A, start, start + CHUNK))).toEqual(
+        contents[A].slice(start, start + CHUNK),
+      );
+      expect(loader.hotBytes).toBeLessThanOrEqual(8 * CHUNK);
+    }
+    expect(get).not.toHaveBeenCalled();
+  });
+
   it("reads any range, by whole chunks, and stores them", async () => {
     const { loader, store } = await open();
     expect(await loader.read(range(A, 1500, 3200))).toEqual(contents[A].slice(1500, 3200));

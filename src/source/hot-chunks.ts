@@ -23,6 +23,8 @@ export interface HotChunks {
   chunks(): Chunk[];
   readonly bytes: number;
   readonly unwrittenBytes: number;
+  /** Of chunks that nobody has read yet. */
+  readonly unreadBytes: number;
 }
 
 /** @param limitBytes bound of all chunks together; only unwritten ones can exceed it */
@@ -31,18 +33,8 @@ export function createHotChunks(limitBytes: number): HotChunks {
   const sum = (counts: (entry: HotChunk) => boolean) =>
     [...hot.values()].filter(counts).reduce((bytes, entry) => bytes + entry.bytes.byteLength, 0);
   const trim = () => {
-    let excess = sum(() => true) - limitBytes;
-    const written = [...hot.values()].filter((entry) => entry.written);
-    // First what was read already, oldest first; then what is needed last.
-    const victims = [
-      ...written.filter(({ read }) => read),
-      ...written.filter(({ read }) => !read).toReversed(),
-    ];
-    for (const { chunk, bytes } of victims) {
-      if (excess <= 0) return;
-      hot.delete(chunkId(chunk));
-      excess -= bytes.byteLength;
-    }
+    const excess = sum(() => true) - limitBytes;
+    for (const chunk of victimsOf(hot.values(), excess)) hot.delete(chunkId(chunk));
   };
   return {
     add(chunk, bytes, written) {
@@ -73,5 +65,22 @@ export function createHotChunks(limitBytes: number): HotChunks {
     get unwrittenBytes() {
       return sum(({ written }) => !written);
     },
+    get unreadBytes() {
+      return sum(({ read }) => !read);
+    },
   };
+}
+
+/** What to drop for so many bytes: first what was read already, oldest first; then what is needed last. */
+function victimsOf(entries: Iterable<HotChunk>, bytes: number): Chunk[] {
+  const written = [...entries].filter((entry) => entry.written);
+  const order = [...written.filter(({ read }) => read), ...written.filter(({ read }) => !read).toReversed()];
+  const victims: Chunk[] = [];
+  for (let dropped = 0, at = 0; dropped < bytes && at < order.length; at++) {
+    const entry = order[at];
+    if (!entry) break;
+    victims.push(entry.chunk);
+    dropped += entry.bytes.byteLength;
+  }
+  return victims;
 }

@@ -2,7 +2,7 @@
 // samples' hidden states go from layer to layer, and to a file after each, so that a crash costs one layer.
 
 import { createBatch } from "../calibrate/forward/token-batch.ts";
-import { embedTokens } from "../calibrate/forward/embed-tokens.ts";
+import { openEmbedding } from "../calibrate/forward/embed-tokens.ts";
 import { createWorkspace } from "../calibrate/forward/workspace.ts";
 import { type HiddenStates, openHiddenStates } from "../calibrate/hidden-states.ts";
 import { createLifetime, type Lifetime } from "../disposal.ts";
@@ -27,6 +27,9 @@ import { TilePipeline, type TileTraffic } from "./tile-pipeline.ts";
 
 /** Shares of a layer's progress; the two passes over the samples take nearly all of the time. */
 const SHARES = { calibrating: 0.45, quantizing: 0.1, propagating: 0.45 } as const;
+
+/** Host memory for embedding rows: all that a calibration set uses of most models. */
+const MAX_EMBEDDING_BYTES = 1024 ** 3;
 
 /** Runs those decoder layers that the journal does not know. */
 export async function runSequential(job: Job, steps: readonly PlanStep[], output: JobOutput): Promise<void> {
@@ -236,12 +239,14 @@ async function embed(
     read: async (from: number, to: number) =>
       await job.source.read({ path: file, start: start + from, end: start + to }),
   };
+  const used = new Set(set.sequences.flatMap((sequence) => [...sequence]));
+  const embedding = await openEmbedding(table, used, MAX_EMBEDDING_BYTES);
   for (const batch of plan.batches) {
     await job.control.checkpoint();
     const sequences = set.sequences.slice(batch.first, batch.first + batch.starts.length - 1);
     const ids = new Uint32Array(batch.tokens);
     sequences.forEach((sequence, index) => ids.set(sequence, batch.starts[index]));
-    await states.put(batch, await embedTokens(table, ids));
+    await states.put(batch, await embedding(ids));
   }
 }
 

@@ -1,7 +1,7 @@
 // Token ids -> rows of the embedding table, gathered on the host from byte ranges: a table of 128,256 x 8,192 values
 // is larger than many GPUs bind, and a calibration set uses a part of it.
 
-import { CalibrationError } from "../../errors.ts";
+import { CalibrationError, invariant } from "../../errors.ts";
 import { DTYPE_BITS, type FloatDtype, widenToFloat32 } from "../../formats/dtype.ts";
 
 /** Rows that lie closer together than this are read as one range: a request costs more than the bytes between. */
@@ -19,6 +19,28 @@ export interface EmbeddingTable {
   read(start: number, end: number): Promise<Uint8Array>;
 }
 
+/** Rows of a table by token id, in the table's dtype. */
+type Rows = ReadonlyMap<number, Uint8Array>;
+
+/** Gives hidden states of token ids, (ids, hidden) float32 without gaps. */
+export type Embedding = (ids: ArrayLike<number>) => Promise<Float32Array<ArrayBuffer>>;
+
+/**
+ * Opens the rows of `ids`, all that will be asked for: read once if they fit into `limitBytes` of host memory, else anew
+ * for each call.
+ * @throws CalibrationError if an id is not in the table.
+ */
+export async function openEmbedding(
+  table: EmbeddingTable,
+  ids: ReadonlySet<number>,
+  limitBytes: number,
+): Promise<Embedding> {
+  checkIds(table, ids);
+  if (ids.size * rowBytesOf(table) > limitBytes) return async (asked) => await embedTokens(table, asked);
+  const rows = await readRows(table, ids);
+  return async (asked) => await Promise.resolve(statesOf(table, rows, asked));
+}
+
 /**
  * Hidden states of `ids`, (ids, hidden) float32 without gaps. Each row is read once, however often it is used.
  * @throws CalibrationError if an id is not in the table.
@@ -27,34 +49,54 @@ export async function embedTokens(
   table: EmbeddingTable,
   ids: ArrayLike<number>,
 ): Promise<Float32Array<ArrayBuffer>> {
-  const { rows, columns, dtype, multiplier } = table;
-  const wrong = Array.from(ids).find((id) => !Number.isInteger(id) || id < 0 || id >= rows);
-  if (wrong !== undefined) {
+  const used = new Set(Array.from(ids));
+  checkIds(table, used);
+  return statesOf(table, await readRows(table, used), ids);
+}
+
+function rowBytesOf({ columns, dtype }: EmbeddingTable): number {
+  return (columns * DTYPE_BITS[dtype]) / 8;
+}
+
+function checkIds({ rows }: EmbeddingTable, ids: ReadonlySet<number>): void {
+  for (const id of ids) {
+    if (Number.isInteger(id) && id >= 0 && id < rows) continue;
     throw new CalibrationError(
-      `Token id ${wrong} is outside the model's vocabulary of ${rows}. The calibration data was tokenized with another model's tokenizer.`,
+      `Token id ${id} is outside the model's vocabulary of ${rows}. The calibration data was tokenized with another model's tokenizer.`,
     );
   }
-  const places = new Map<number, number[]>();
-  for (let place = 0; place < ids.length; place++) {
-    const id = ids[place] ?? 0;
-    const known = places.get(id);
-    if (known) known.push(place);
-    else places.set(id, [place]);
-  }
-  const rowBytes = (columns * DTYPE_BITS[dtype]) / 8;
-  const states = new Float32Array(ids.length * columns);
+}
+
+async function readRows(table: EmbeddingTable, ids: ReadonlySet<number>): Promise<Rows> {
+  const rowBytes = rowBytesOf(table);
+  const rows = new Map<number, Uint8Array>();
   for (const run of runsOf(
-    [...places.keys()].toSorted((a, b) => a - b),
+    [...ids].toSorted((a, b) => a - b),
     rowBytes,
   )) {
     const bytes = await table.read(run.first * rowBytes, (run.last + 1) * rowBytes);
     for (const id of run.ids) {
       const start = (id - run.first) * rowBytes;
-      const row = widenToFloat32(dtype, bytes.subarray(start, start + rowBytes));
-      if (multiplier !== 1) for (const [index, value] of row.entries()) row[index] = value * multiplier;
-      for (const place of places.get(id) ?? []) states.set(row, place * columns);
+      // A copy: a view would keep the whole range alive.
+      rows.set(id, bytes.slice(start, start + rowBytes));
     }
   }
+  return rows;
+}
+
+function statesOf(
+  { columns, dtype, multiplier }: EmbeddingTable,
+  rows: Rows,
+  ids: ArrayLike<number>,
+): Float32Array<ArrayBuffer> {
+  const states = new Float32Array(ids.length * columns);
+  for (let place = 0; place < ids.length; place++) {
+    const row = rows.get(ids[place] ?? -1);
+    invariant(row, "the row of each id was read");
+    states.set(widenToFloat32(dtype, row), place * columns);
+  }
+  if (multiplier !== 1)
+    for (let at = 0; at < states.length; at++) states[at] = (states[at] ?? 0) * multiplier;
   return states;
 }
 

@@ -77,14 +77,16 @@ export function startProgress(
       memory = watched;
     },
     seconds: () => clock.seconds(),
-    addReports(added) {
-      // After a lost GPU a layer may be done, and told of, a second time.
-      const known = new Set(reports.map(({ module }) => module));
-      reports.push(...added.filter(({ module }) => !known.has(module)));
-    },
+    addReports: (added) => void reports.push(...unknownIn(reports, added)),
     reports,
     stop: () => clearInterval(timer),
   };
+}
+
+/** After a lost GPU a layer may be done, and told of, a second time. */
+function unknownIn(reports: readonly ModuleReport[], added: readonly ModuleReport[]): ModuleReport[] {
+  const known = new Set(reports.map(({ module }) => module));
+  return added.filter(({ module }) => !known.has(module));
 }
 
 /** Adds up the seconds spent in each phase. */

@@ -3,9 +3,9 @@
 import type { Gpu } from "../gpu.ts";
 import { matmul, type MatmulTile } from "./matmul.ts";
 
-/** Large enough to fill a data centre's GPU, small enough for a phone: 2 · 1024 · 1024 · 256 flops. */
-const SIZE = 1024;
-const DEPTH = 256;
+/** Large enough to fill a data centre's GPU (256 large tiles), small enough for a phone: 2 · 2048 · 2048 · 512 flops. */
+const SIZE = 2048;
+const DEPTH = 512;
 /** GPU bytes that the measurement takes for its while. */
 const BYTES = SIZE * DEPTH * 4 + SIZE * SIZE * 4;
 /** The second run is the one that counts: the first compiles and wakes the GPU. */

@@ -7,7 +7,8 @@ import { recipeYaml } from "../package/recipe-yaml.ts";
 import { recipeFromControls } from "../plan/choose-recipe.ts";
 import { parseRecipe } from "../plan/parse-recipe.ts";
 import { type OutputPlan, planOutput } from "../plan/plan-output.ts";
-import { type PlanStep, planSteps } from "../plan/plan-steps.ts";
+import { towerOf } from "../plan/find-linears.ts";
+import { type PlanStep, planSteps, type QuantizeTask } from "../plan/plan-steps.ts";
 import { elements } from "../plan/summarize-model.ts";
 import type { FileRange, JobOptions, RecipeChoice } from "./api.ts";
 import type { OpenModel } from "./open-model.ts";
@@ -61,7 +62,7 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
     recipeYaml: recipeYaml(recipe),
     schemes: tasks.length === 0 ? ["BF16"] : groups.map((group) => group.preset ?? "custom"),
     steps,
-    ignored: listIgnored(model, ignored, recipe),
+    ignored: listIgnored(model, ignored, tasks, recipe),
     output,
     tiling: planTiling(tasks, options.gpuBudgetBytes),
     ranges: steps.map(stepRanges),
@@ -79,11 +80,27 @@ function readRecipe(choice: RecipeChoice): Recipe {
  * The `ignore` of config.json: every Linear that stays as it is. A tied output head is a Linear of the model although
  * the file does not hold it, and has to be listed too, else it is loaded as if it were quantized.
  */
-function listIgnored(model: OpenModel, ignored: readonly string[], recipe: Recipe): string[] {
+function listIgnored(
+  model: OpenModel,
+  ignored: readonly string[],
+  tasks: readonly QuantizeTask[],
+  recipe: Recipe,
+): string[] {
+  const quantized = tasks.map(({ module }) => module);
   const names = new Set(ignored);
   const hasHead = model.tensors.some(({ name }) => name === "lm_head.weight");
   if (!hasHead && groupsOf(recipe).some(({ targets }) => targets.includes("Linear"))) names.add("lm_head");
-  return [...names].toSorted();
+  return [...names, ...wholeTowers(ignored, quantized)].toSorted();
+}
+
+/**
+ * Patterns for the towers that stay as they are: a loader may hold "vision_tower.…" as "model.vision_tower.…", and would
+ * look for quantized weights in modules that no entry of the file's own names means.
+ */
+export function wholeTowers(ignored: readonly string[], quantized: readonly string[]): string[] {
+  const touched = new Set(quantized.map(towerOf));
+  const towers = new Set(ignored.map(towerOf).filter((tower) => tower !== null && !touched.has(tower)));
+  return [...towers].map((tower) => `re:.*${tower}.*`);
 }
 
 function stepRanges(step: PlanStep): FileRange[] {

@@ -38,9 +38,14 @@ function isQuantizableDtype(dtype: Dtype): boolean {
 const TOWER =
   /(^|\.)(vision_\w+|visual|vit|image_encoder|audio_\w+|speech_encoder|multi_modal_projector|mm_projector|embed_vision|embed_audio)\./i;
 
+/** Name of the tower that a module outside of the language model is in ("vision_tower"), or null. */
+export function towerOf(module: string): string | null {
+  return TOWER.exec(module)?.[2] ?? null;
+}
+
 /** True for Linears outside of the language model, which stay as they are unless a recipe names them. */
 export function isInTower(module: string): boolean {
-  return TOWER.test(module);
+  return towerOf(module) !== null;
 }
 
 /** True for the small Linear that routes tokens to experts: listed in ignore, never quantized. */

@@ -20,12 +20,12 @@ it("reads GPTQ over a preset, with LLM Compressor's defaults", () => {
   });
 });
 
-it("takes more than one line for YAML, as it is", () => {
-  expect(readRecipeChoice("QuantizationModifier:\n  scheme: W4A16\n")).toEqual({
-    kind: "yaml",
-    text: "QuantizationModifier:\n  scheme: W4A16\n",
-  });
-});
+it.each(["QuantizationModifier:\n  scheme: W4A16\n", "QuantizationModifier: {scheme: W4A16}"])(
+  "takes %j for YAML, as it is",
+  (text) => {
+    expect(readRecipeChoice(text)).toEqual({ kind: "yaml", text });
+  },
+);
 
 it.each([
   ["W4A61", /“W4A61” does not exist. The nearest one is W4A16\./],

@@ -11,12 +11,12 @@ export const DEFAULT_IGNORE: readonly string[] = ["lm_head"];
 
 /**
  * What a recipe means that is written in one piece, in a link or on a command line: the name of a preset ("W4A16"), GPTQ
- * over one ("gptq-w4a16"), both in any case, or, if it has more than one line, LLM Compressor's YAML.
+ * over one ("gptq-w4a16"), both in any case, or, if it has a colon, which no name has, LLM Compressor's YAML.
  * @throws RecipeError for a name that is none, with the nearest one that is.
  */
 export function readRecipeChoice(text: string): RecipeChoice {
   const name = text.trim();
-  if (name.includes("\n")) return { kind: "yaml", text };
+  if (/[\n:]/.test(name)) return { kind: "yaml", text };
   const usesGptq = name.toLowerCase().startsWith(GPTQ_PREFIX);
   const scheme = (usesGptq ? name.slice(GPTQ_PREFIX.length) : name).toUpperCase();
   if (!SCHEMES.includes(scheme)) throw unknownRecipe(name, usesGptq);

@@ -1,0 +1,54 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readdir, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "@playwright/test";
+
+const GOLDEN = join(import.meta.dirname, "fixtures/golden/source");
+
+interface Outcome {
+  readonly status: number;
+  readonly stderr: string;
+  /** The last line of the output, parsed. */
+  readonly last: Record<string, unknown>;
+}
+
+async function compress(...args: string[]): Promise<Outcome> {
+  return await new Promise((resolve) => {
+    execFile("node", ["scripts/compress.mjs", ...args, "--json"], (error, stdout, stderr) => {
+      const lines = stdout.trim().split("\n");
+      const status = typeof error?.code === "number" ? error.code : 0;
+      resolve({ status, stderr, last: JSON.parse(lines.at(-1) ?? "") });
+    });
+  });
+}
+
+async function emptyFolder(): Promise<string> {
+  return await mkdtemp(join(tmpdir(), "compress-"));
+}
+
+test("the command line writes a model folder and tells of it in one line", async () => {
+  const out = await emptyFolder();
+  const { status, stderr, last } = await compress(GOLDEN, "--out", out);
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  expect(last).toMatchObject({ ok: true, peakGpuBytes: expect.any(Number), seconds: expect.any(Object) });
+  const named = (last["files"] as { path: string }[]).map(({ path }) => path);
+  expect(named).toEqual(expect.arrayContaining(["model.safetensors", "config.json", "recipe.yaml"]));
+  expect((await readdir(out)).toSorted()).toEqual(named.toSorted());
+});
+
+test("a folder that is no model fails with the page's sentence", async () => {
+  const folder = await emptyFolder();
+  await writeFile(join(folder, "notes.txt"), "no model");
+  const { status, stderr, last } = await compress(folder, "--out", await emptyFolder());
+  expect(status).toBe(1);
+  expect(last).toMatchObject({ ok: false, error: { message: expect.stringContaining("config.json") } });
+  expect(stderr).toContain((last["error"] as { message: string }).message);
+});
+
+test("a command line that makes no sense is told what is wrong with it", async () => {
+  const { status, stderr, last } = await compress(GOLDEN, "--out", await emptyFolder(), "--recipee", "W4A16");
+  expect(status).toBe(2);
+  expect(stderr).toContain("--recipee");
+  expect(last).toMatchObject({ ok: false });
+});

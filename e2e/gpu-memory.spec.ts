@@ -1,0 +1,56 @@
+// GPU memory of whole jobs: what was planned, whatever the model's depth, and nothing when they are done.
+
+import { expect, test } from "./fixtures.ts";
+import { compress, request, tokenIds } from "./jobs.ts";
+import { type ModelServer, startModelServer } from "./model-server.ts";
+import { syntheticModel } from "./synthetic-model.ts";
+
+const SIZES = { hidden: 128, intermediate: 256, heads: 4, kvHeads: 2, vocab: 256, dtype: "BF16" } as const;
+
+/** A layer of 36 MiB, more than the smallest budget that the page takes. */
+const LARGE = { hidden: 1024, intermediate: 4608 };
+const SMALLEST_BUDGET = 32 * 1024 ** 2;
+
+let server: ModelServer;
+test.beforeAll(async () => {
+  server = await startModelServer({
+    models: {
+      "made/two": { files: syntheticModel({ ...SIZES, layers: 2 }) },
+      "made/many": { files: syntheticModel({ ...SIZES, layers: 24 }) },
+      "made/large": { files: syntheticModel({ ...SIZES, ...LARGE, layers: 1 }) },
+    },
+  });
+});
+test.afterAll(async () => await server.close());
+
+test("more layers take no more GPU memory, and none is left", async ({ page }) => {
+  test.setTimeout(120_000);
+  await page.goto("./");
+  const two = await compress(page, request(`${server.filesUrl}/made/two/`, "W4A16"));
+  const many = await compress(page, request(`${server.filesUrl}/made/many/`, "W4A16"));
+  expect(many.peakGpuBytes).toBe(two.peakGpuBytes);
+  expect(many.peakGpuBytes).toBeLessThanOrEqual(many.plannedGpuBytes);
+  expect(many.finalGpuBytes).toBe(0);
+});
+
+test("GPTQ keeps to a small budget, and to its plan", async ({ page }) => {
+  test.setTimeout(120_000);
+  await page.goto("./");
+  const ids = tokenIds(4, 32, SIZES.vocab);
+  const asked = request(`${server.filesUrl}/made/two/`, "gptq-w4a16", {
+    ids,
+    gpuBudgetBytes: SMALLEST_BUDGET,
+  });
+  const { peakGpuBytes, plannedGpuBytes } = await compress(page, asked);
+  expect(peakGpuBytes).toBeLessThanOrEqual(plannedGpuBytes);
+  expect(plannedGpuBytes).toBeLessThanOrEqual(SMALLEST_BUDGET);
+});
+
+test("a budget below one layer goes through it Linear by Linear", async ({ page }) => {
+  test.setTimeout(120_000);
+  await page.goto("./");
+  const asked = request(`${server.filesUrl}/made/large/`, "W4A16", { gpuBudgetBytes: SMALLEST_BUDGET });
+  const { peakGpuBytes, plannedGpuBytes } = await compress(page, asked);
+  expect(peakGpuBytes).toBeLessThanOrEqual(plannedGpuBytes);
+  expect(plannedGpuBytes).toBeLessThanOrEqual(SMALLEST_BUDGET);
+});

@@ -1,0 +1,117 @@
+// A job that is interrupted goes on, and ends with the same bytes.
+
+import type { Page } from "@playwright/test";
+import { expect, test } from "./fixtures.ts";
+import { compress, download, failureOf, request, sha256, tokenIds } from "./jobs.ts";
+import { type ModelServer, startModelServer } from "./model-server.ts";
+import { syntheticModel } from "./synthetic-model.ts";
+
+const SIZES = { hidden: 128, intermediate: 256, heads: 4, kvHeads: 2, vocab: 256, dtype: "BF16" } as const;
+const IDS = tokenIds(4, 48, SIZES.vocab);
+
+let server: ModelServer;
+test.beforeAll(async () => {
+  const files = syntheticModel({ ...SIZES, layers: 4 });
+  // The same model at two places: two jobs.
+  server = await startModelServer({ models: { "made/four": { files }, "made/again": { files } } });
+});
+test.afterAll(async () => await server.close());
+
+const gptq = (name: string) =>
+  request(`${server.filesUrl}/made/${name}/`, "gptq-w4a16", { groupSize: 32, ids: IDS });
+
+/** Starts a job without waiting for it, and resolves once the layer is at work. */
+async function startUntil(page: Page, name: string, layer: string): Promise<void> {
+  await page.evaluate((asked) => {
+    // The page is left in the middle, so nobody waits for the end.
+    void globalThis.layerpress.compress(asked).catch(() => undefined);
+  }, gptq(name));
+  await page.waitForFunction((wanted) => globalThis.layerpress.progress()?.stepName === wanted, layer, {
+    timeout: 60_000,
+  });
+}
+
+test("a reload in the third of four layers changes nothing", async ({ page }) => {
+  test.setTimeout(180_000);
+  await page.goto("./");
+  await compress(page, gptq("four"));
+  const undisturbed = sha256(await download(page, "model.safetensors"));
+  await page.reload();
+  await startUntil(page, "again", "model.layers.2");
+  await page.reload();
+  const [finished] = await page.evaluate(async (asked) => {
+    const steps: string[] = [];
+    const job = globalThis.layerpress.compress(asked);
+    const timer = setInterval(() => {
+      const name = globalThis.layerpress.progress()?.stepName;
+      if (name && !steps.includes(name)) steps.push(name);
+    }, 20);
+    await job.finally(() => clearInterval(timer));
+    return [steps];
+  }, gptq("again"));
+  expect(finished).not.toContain("model.layers.0");
+  expect(sha256(await download(page, "model.safetensors"))).toBe(undisturbed);
+});
+
+test("a GPU that is lost in the middle is replaced, and nothing changes", async ({ page, context }) => {
+  test.setTimeout(180_000);
+  await page.goto("./");
+  await compress(page, gptq("four"));
+  const undisturbed = sha256(await download(page, "model.safetensors"));
+  // The device that is at work at the worker's 60th submit dies.
+  const patch = `
+    const { requestDevice } = GPUAdapter.prototype;
+    let submits = 0;
+    GPUAdapter.prototype.requestDevice = async function (...args) {
+      const device = await requestDevice.apply(this, args);
+      const submit = device.queue.submit.bind(device.queue);
+      device.queue.submit = (commands) => {
+        submit(commands);
+        if (++submits === 60) device.destroy();
+      };
+      return device;
+    };`;
+  await context.route("**/assets/compressor-*.js", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: `${patch}\n${await response.text()}` });
+  });
+  await page.reload();
+  const notices = await page.evaluate(async (asked) => {
+    const seen = new Set<string>();
+    const job = globalThis.layerpress.compress(asked);
+    const timer = setInterval(() => {
+      const notice = globalThis.layerpress.progress()?.notice;
+      if (notice) seen.add(notice);
+    }, 20);
+    await job.finally(() => clearInterval(timer));
+    return [...seen];
+  }, gptq("again"));
+  expect(notices.join("\n")).toMatch(/The GPU was lost.*Going on from .* with a new device\./);
+  expect(sha256(await download(page, "model.safetensors"))).toBe(undisturbed);
+});
+
+test("a second tab is told that a job is running", async ({ page, context }) => {
+  test.setTimeout(120_000);
+  await page.goto("./");
+  await startUntil(page, "four", "model.layers.0");
+  const other = await context.newPage();
+  await other.goto("./");
+  expect(await failureOf(other, gptq("again"))).toMatch(/another tab/i);
+});
+
+test("a full disk ends a job in a sentence, and it goes on when there is room", async ({ page, context }) => {
+  test.setTimeout(180_000);
+  await page.goto("./");
+  const origin = new URL(page.url()).origin;
+  const session = await context.newCDPSession(page);
+  const large = syntheticModel({ ...SIZES, hidden: 512, intermediate: 2048, layers: 4 });
+  const other = await startModelServer({ models: { "made/large": { files: large } } });
+  const asked = request(`${other.filesUrl}/made/large/`, "W8A16");
+  await session.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 6 * 1024 ** 2 });
+  expect(await failureOf(page, asked)).toMatch(/room|full|storage|space/i);
+  await session.send("Storage.overrideQuotaForOrigin", { origin });
+  await page.reload();
+  await compress(page, asked);
+  expect((await download(page, "model.safetensors")).byteLength).toBeGreaterThan(10 * 1024 ** 2);
+  await other.close();
+});

@@ -1,0 +1,95 @@
+// What specs about whole jobs share: a model server on other origins, requests to the page's door, digests of results.
+
+import { createHash } from "node:crypto";
+import type { Page } from "@playwright/test";
+import type { CalibrationRequest, CompressRequest } from "../src/ui/script-door.ts";
+
+const CALIBRATION: CalibrationRequest = {
+  file: null,
+  dataset: null,
+  samples: null,
+  maxSeqLength: null,
+  seed: null,
+  shuffle: false,
+  propagateError: true,
+  allExperts: true,
+  minExpertTokens: null,
+  hiddenStates: "F32",
+};
+
+/** A request for the page's door that differs from the defaults in little. */
+export function request(
+  source: string,
+  recipe: string,
+  own: { groupSize?: number; ids?: readonly (readonly number[])[]; gpuBudgetBytes?: number } = {},
+): CompressRequest {
+  const { groupSize = null, ids, gpuBudgetBytes = 256 * 1024 ** 2 } = own;
+  const file = ids ? { name: "ids.json", text: JSON.stringify(ids) } : null;
+  return {
+    source,
+    token: null,
+    recipe: {
+      text: recipe,
+      groupSize,
+      ignore: null,
+      observer: null,
+      dampeningFrac: null,
+      actorder: null,
+    },
+    calibration: { ...CALIBRATION, file, samples: ids?.length ?? null },
+    gpuBudgetBytes,
+    keepSource: false,
+  };
+}
+
+export interface JobFigures {
+  readonly peakGpuBytes: number;
+  readonly plannedGpuBytes: number;
+  readonly finalGpuBytes: number;
+}
+
+/** Runs a job through the page and resolves when its result lies in OPFS. */
+export async function compress(page: Page, asked: CompressRequest): Promise<JobFigures> {
+  return await page.evaluate(async (wanted) => {
+    const { result, fit } = await globalThis.layerpress.compress(wanted);
+    return {
+      peakGpuBytes: result.peakGpuBytes,
+      plannedGpuBytes: fit.peakGpuBytes,
+      finalGpuBytes: globalThis.layerpress.progress()?.gpuBytes ?? 0,
+    };
+  }, asked);
+}
+
+/** The sentence that a job ends with, which has to fail. */
+export async function failureOf(page: Page, asked: CompressRequest): Promise<string> {
+  return await page.evaluate(async (wanted) => {
+    try {
+      await globalThis.layerpress.compress(wanted);
+      return "The job did not fail.";
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }, asked);
+}
+
+/** Downloads a file of the shown result. */
+export async function download(page: Page, path: string): Promise<Buffer> {
+  const [event] = await Promise.all([
+    page.waitForEvent("download"),
+    page.evaluate(async (name) => await globalThis.layerpress.save(name), path),
+  ]);
+  const pieces: Buffer[] = [];
+  for await (const piece of await event.createReadStream()) pieces.push(piece as Buffer);
+  return Buffer.concat(pieces);
+}
+
+export function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** Token ids that repeat for ever the same way. */
+export function tokenIds(sequences: number, length: number, vocab: number): number[][] {
+  return Array.from({ length: sequences }, (_, row) =>
+    Array.from({ length }, (__, at) => (row * 7919 + at * 104_729 + at * at * 31) % vocab),
+  );
+}

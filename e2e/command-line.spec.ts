@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, readdir, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
@@ -35,6 +35,17 @@ test("the command line writes a model folder and tells of it in one line", async
   const named = (last["files"] as { path: string }[]).map(({ path }) => path);
   expect(named).toEqual(expect.arrayContaining(["model.safetensors", "config.json", "recipe.yaml"]));
   expect((await readdir(out)).toSorted()).toEqual(named.toSorted());
+});
+
+test("more files are written than a browser downloads by itself", async () => {
+  const folder = await emptyFolder();
+  await cp(GOLDEN, folder, { recursive: true });
+  const extra = Array.from({ length: 12 }, (_, index) => `words-${index}.txt`);
+  for (const name of extra) await writeFile(join(folder, name), name);
+  const out = await emptyFolder();
+  const { status } = await compress(folder, "--out", out);
+  expect(status).toBe(0);
+  expect(await readdir(out)).toEqual(expect.arrayContaining(extra));
 });
 
 test("a folder that is no model fails with the page's sentence", async () => {

@@ -54,7 +54,7 @@ async function compress(args: CompressArguments): Promise<number> {
 }
 
 async function runInPage(args: CompressArguments, work: string): Promise<ResultSummary> {
-  const opened = await openPage(work);
+  const opened = await openPage(work, args.out);
   let result: ResultSummary;
   {
     await using page = opened;

@@ -2,6 +2,7 @@
 
 import { deleteStagedZips, saveStagedZip, saveZip } from "./save-zip.ts";
 import { saveFiles } from "./save-files.ts";
+import { sendFile } from "./send-file.ts";
 import { saveFolder } from "./save-folder.ts";
 import { resultFiles } from "./result-files.ts";
 
@@ -56,6 +57,10 @@ export function createDownload(pickers: Pickers) {
       const target = await showSaveFilePicker.call(pickers, { id: PICKER_ID, suggestedName, types });
       await saveZip(list, target, name, onBytes);
       return `Saved as ${target.name}.`;
+    },
+    /** For the command line: browsers stop a page that starts more than ten downloads by itself. */
+    async sendFiles({ jobId, files }: SavedModel, addressOf: (path: string) => string): Promise<void> {
+      for (const file of resultFiles(jobId, files)) await sendFile(file, addressOf(file.path));
     },
     /** To be called once a visit. */
     tidyUp: deleteStagedZips,

@@ -23,13 +23,19 @@ export function createScriptDoor(app: App): ScriptDoor {
     inspect: async (source, token) => await inspect(app, source, token),
     compress: async (request) => await compress(app, request),
     progress: () => state.progress.peek(),
-    save: async (path) => {
-      const result = state.result.peek();
-      const file = result?.files.find((candidate) => candidate.path === path);
-      if (!result || !file) throw new AccessError(`There is no result that has a file ${path}.`);
-      await services.download.saveFiles({ jobId: result.jobId, name: result.name, files: [file] });
+    save: async (path) => void (await services.download.saveFiles(resultFile(state, path))),
+    send: async (path, address) => {
+      await services.download.sendFiles(resultFile(state, path), () => address);
     },
   };
+}
+
+/** One file of the shown result, as what is saved. */
+function resultFile(state: AppState, path: string) {
+  const result = state.result.peek();
+  const file = result?.files.find((candidate) => candidate.path === path);
+  if (!result || !file) throw new AccessError(`There is no result that has a file ${path}.`);
+  return { jobId: result.jobId, name: result.name, files: [file] };
 }
 
 async function inspect(app: App, source: string, token: string | null): Promise<ModelSummary> {

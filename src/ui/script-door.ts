@@ -61,8 +61,10 @@ export interface ScriptDoor {
   compress(request: CompressRequest): Promise<CompressOutcome>;
   /** Of the running job, or of the last one; null before the first report. */
   progress(): Progress | null;
-  /** Starts the browser's download of one file of the result. */
+  /** Starts the browser's download of one file of the result; after ten without a click, browsers wait for one. */
   save(path: string): Promise<void>;
+  /** Posts one file of the result to an address. */
+  send(path: string, address: string): Promise<void>;
 }
 
 declare global {

@@ -40,6 +40,8 @@ export interface Download {
   saveFolder(target: SaveTarget, onBytes: (savedBytes: number) => void): Promise<string>;
   saveFiles(target: SaveTarget): Promise<string>;
   saveZip(target: SaveTarget, onBytes: (savedBytes: number) => void): Promise<string>;
+  /** Posts each file to its address. */
+  sendFiles(target: SaveTarget, addressOf: (path: string) => string): Promise<void>;
 }
 
 export interface Platform {

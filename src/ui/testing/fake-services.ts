@@ -266,6 +266,7 @@ const download: Download = {
   canSaveFolder: true,
   saveFolder: async ({ name }) => `Saved as ${name} in the folder models.`,
   saveFiles: async () => "Handed to the browser’s downloads.",
+  sendFiles: async () => undefined,
   saveZip: async ({ name }) => `Saved as ${name}.zip.`,
 };
 

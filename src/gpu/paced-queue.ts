@@ -264,6 +264,7 @@ export class PacedQueue implements Disposable {
   /** Splits a submit's time over its kernels by what was predicted, and moves each estimate towards it. */
   #learn(recording: Recording, milliseconds: number): void {
     for (const [name, work] of recording.work) {
+      if (work === 0) continue;
       const share = work / this.#rate(name) / (recording.predictedMs || 1);
       const measured = work / Math.max(milliseconds * share, 0.001);
       const known = this.#rates.get(name);

@@ -8,6 +8,8 @@ import type { GpuMemory, LedgerBuffer } from "../memory.ts";
 export const PANEL_MULTIPLE = 128;
 /** More panels save memory above the diagonal (1 / panels of the triangle) and cost dispatches. */
 const PREFERRED_PANELS = 8;
+/** A product with fewer rows leaves most of a large GPU idle. */
+const PREFERRED_ROWS = 1024;
 
 export interface Panel {
   readonly firstRow: number;
@@ -32,7 +34,8 @@ export interface TriangularMatrix extends Disposable {
 /** Cuts an n × n triangle into panels of at most `maxPanelBytes` each. */
 export function layOutTriangle(n: number, maxPanelBytes: number): TriangularLayout {
   const rowBytes = Math.ceil(n / 4) * 16;
-  const preferred = Math.ceil(n / PREFERRED_PANELS / PANEL_MULTIPLE) * PANEL_MULTIPLE;
+  const wanted = Math.min(Math.max(n / PREFERRED_PANELS, PREFERRED_ROWS), n);
+  const preferred = Math.ceil(wanted / PANEL_MULTIPLE) * PANEL_MULTIPLE;
   const allowed = Math.floor(maxPanelBytes / rowBytes / PANEL_MULTIPLE) * PANEL_MULTIPLE;
   const panelRows = Math.max(Math.min(preferred, allowed), PANEL_MULTIPLE);
   const panels: Panel[] = [];

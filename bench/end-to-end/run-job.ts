@@ -59,6 +59,7 @@ async function measureJob(options: Required<EndToEndOptions>): Promise<EndToEndR
     floor: gpu === null ? floorOf(model, options) : null,
     peakGpuBytes: result.peakGpuBytes,
     worstSubmitMs: result.worstSubmitMs,
+    longestSubmits: result.longestSubmits,
     peakStoredBytes: watch.peakStoredBytes(),
     modules: result.modules.map(({ module, seconds }) => ({ module, seconds })),
     timeline: watch.timeline(),

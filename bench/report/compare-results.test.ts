@@ -41,6 +41,7 @@ function job(name: string, total: number | null): EndToEndRow {
     floor: null,
     peakGpuBytes: 1,
     worstSubmitMs: 1,
+    longestSubmits: [],
     peakStoredBytes: 1,
     modules: [],
     timeline: [],

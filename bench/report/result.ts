@@ -1,6 +1,8 @@
 // What a run of the benchmark says: the machine in the head, then one row a kernel and one entry a job. Types only; they
 // are read by the page that measures and by the command that prints and compares.
 
+import type { LongSubmit } from "../../src/gpu/long-submit.ts";
+
 /** What the figures hold for. */
 export interface BenchmarkHead {
   /** ISO 8601. */
@@ -93,6 +95,7 @@ export interface EndToEndFigures {
   readonly floor: Readonly<Record<"calibrating" | "quantizing" | "propagating", number>> | null;
   readonly peakGpuBytes: number;
   readonly worstSubmitMs: number;
+  readonly longestSubmits: readonly LongSubmit[];
   /** Most bytes of source chunks that lay in IndexedDB at once. */
   readonly peakStoredBytes: number;
   /** Seconds that GPTQ spent on each module, factorisation included; empty for data-free jobs. */

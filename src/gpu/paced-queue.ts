@@ -1,27 +1,22 @@
 // Dispatches are recorded here and submitted in pieces of a few milliseconds: an operating system resets a GPU that is
 // busy for about two seconds with one submit, and a desktop stutters long before. How much work makes a millisecond is
-// learned for each kernel from the submits themselves.
+// learned from the submits themselves.
 
 import { DeviceLostError, invariant } from "../errors.ts";
+import { type LongSubmit, longestOf } from "./long-submit.ts";
 import type { BufferPart, CompiledKernel, Dispatch, Kernel } from "./kernel.ts";
 import { PipelineCache } from "./kernel.ts";
 import { type GpuMemory, LedgerBuffer } from "./memory.ts";
 import { MAX_TIMED_PASSES, SubmitTimer, timerBytes, type TimedSubmit } from "./submit-timer.ts";
 import { writeStruct } from "./struct.ts";
+import { createWorkRates, type DispatchedWork, TARGET_MS } from "./work-rates.ts";
 
-/** Milliseconds that one submit should take. */
-const TARGET_MS = 20;
 /** Submits that may wait on the GPU: enough to keep it busy, few enough to keep a desktop alive. */
 const MAX_IN_FLIGHT = 3;
-/** Work units per millisecond that are assumed of an unmeasured kernel: a slow integrated GPU's. */
-const INITIAL_RATE = 1_000_000;
-/**
- * One dispatch may have so many times the work of the largest that was measured. Small dispatches say little: the clock
- * that browsers give is coarse, and what else was in the submit blurs it.
- */
-const MAX_GROWTH = 4;
-/** Browsers round timestamps to so many milliseconds, so short submits seem to take none. */
-const CLOCK_MS = 0.1;
+/** Copies are cut into pieces of so many bytes. */
+const COPY_BYTES = 64 * 1024 ** 2;
+/** Bytes that a slow integrated GPU copies in a millisecond. Not learned: clocks are read around passes only. */
+const COPY_BYTES_PER_MS = 10_000_000;
 const PARAMS_SLOT_BYTES = 256;
 const PARAMS_SLOTS = 256;
 
@@ -31,19 +26,11 @@ export const QUEUE_BYTES = PARAMS_SLOT_BYTES * PARAMS_SLOTS + timerBytes(MAX_IN_
 interface Recording {
   readonly encoder: GPUCommandEncoder;
   readonly timed: TimedSubmit;
-  readonly work: Map<string, number>;
+  readonly dispatches: DispatchedWork[];
   pass: GPUComputePassEncoder | null;
   passes: number;
   paramsUsed: number;
   predictedMs: number;
-}
-
-interface Rate {
-  unitsPerMs: number;
-  /** Work behind the estimate; a larger measurement outweighs smaller ones, whose fixed costs mislead. */
-  weight: number;
-  /** Work of the largest submit that was measured. */
-  seen: number;
 }
 
 export class PacedQueue implements Disposable {
@@ -53,11 +40,11 @@ export class PacedQueue implements Disposable {
   readonly #params: LedgerBuffer;
   readonly #paramsBytes = new Uint8Array(PARAMS_SLOT_BYTES * PARAMS_SLOTS);
   readonly #paramsView = new DataView(this.#paramsBytes.buffer);
-  readonly #rates = new Map<string, Rate>();
+  readonly #rates = createWorkRates();
   readonly #inFlight = new Set<Promise<void>>();
   #recording: Recording | null = null;
   #failure: Error | null = null;
-  #worstSubmitMs = 0;
+  #longest: LongSubmit[] = [];
   #submits = 0;
   #busyMs = 0;
 
@@ -86,9 +73,9 @@ export class PacedQueue implements Disposable {
     return new PacedQueue(device, timer, params);
   }
 
-  /** The longest time that one submit held the GPU, in milliseconds. */
-  get worstSubmitMs(): number {
-    return this.#worstSubmitMs;
+  /** The submits that held the GPU longest, worst first. */
+  get longestSubmits(): readonly LongSubmit[] {
+    return this.#longest;
   }
 
   get submits(): number {
@@ -102,7 +89,7 @@ export class PacedQueue implements Disposable {
 
   /** Work units that one dispatch of `kernel` may have without holding the GPU longer than a submit should. */
   workLimit(kernel: Kernel): number {
-    return Math.max(Math.min(this.#rate(kernel.name) * TARGET_MS, this.#trusted(kernel.name)), 1);
+    return this.#rates.limit(kernel.name);
   }
 
   /**
@@ -127,23 +114,22 @@ export class PacedQueue implements Disposable {
   /** Records one dispatch; submits when enough work has gathered, and waits when the GPU is behind. */
   async run<K extends Kernel>(kernel: K, dispatch: Dispatch<K>): Promise<void> {
     const compiled = await this.#pipelines.get(kernel, dispatch.constants as Record<string, number>);
-    const predicted = dispatch.work / this.#rate(kernel.name);
-    const pending = this.#recording;
-    if (pending && this.#isFull(pending, kernel, dispatch.work, predicted)) await this.flush();
+    const entry = { kernel: kernel.name, work: dispatch.work };
+    await this.#makeRoom(entry);
     const recording = this.#record();
     this.#encode(recording, kernel, compiled, dispatch);
-    recording.predictedMs += predicted;
-    recording.work.set(kernel.name, (recording.work.get(kernel.name) ?? 0) + dispatch.work);
-    // A kernel without a measurement goes alone, so that the first guess is soon replaced.
-    if (recording.predictedMs >= TARGET_MS || !this.#rates.has(kernel.name)) await this.flush();
+    recording.predictedMs += this.#rates.predict(entry);
+    recording.dispatches.push(entry);
+    // A size without a measurement goes alone, so that the first guess is soon replaced.
+    if (recording.predictedMs >= TARGET_MS || !this.#rates.knows(entry)) await this.flush();
   }
 
-  #isFull(recording: Recording, { name }: Kernel, work: number, predictedMs: number): boolean {
-    return (
-      recording.predictedMs + predictedMs > TARGET_MS ||
-      recording.paramsUsed === PARAMS_SLOTS ||
-      (recording.work.get(name) ?? 0) + work > this.#trusted(name)
-    );
+  /** Submits first if the dispatch would make the submit too long, or a first measurement unclear. */
+  async #makeRoom(entry: DispatchedWork): Promise<void> {
+    const pending = this.#recording;
+    if (!pending) return;
+    const tooLong = pending.predictedMs + this.#rates.predict(entry) > TARGET_MS;
+    if (tooLong || pending.paramsUsed === PARAMS_SLOTS || !this.#rates.knows(entry)) await this.flush();
   }
 
   /** Records a copy between buffers, in order with the dispatches. Offsets and bytes are multiples of 4. */
@@ -152,18 +138,31 @@ export class PacedQueue implements Disposable {
     to: { readonly of: LedgerBuffer; readonly offset: number },
     bytes: number,
   ): Promise<void> {
-    if (this.#recording && this.#recording.passes >= MAX_TIMED_PASSES) await this.flush();
-    const recording = this.#record();
-    this.#endPass(recording);
-    recording.encoder.copyBufferToBuffer(from.of.buffer, from.offset, to.of.buffer, to.offset, bytes);
+    for (let done = 0; done < bytes; done += COPY_BYTES) {
+      const piece = Math.min(COPY_BYTES, bytes - done);
+      const encoder = await this.#encoderFor(piece);
+      encoder.copyBufferToBuffer(from.of.buffer, from.offset + done, to.of.buffer, to.offset + done, piece);
+    }
   }
 
   /** Sets a part of a buffer to zero, in order with the dispatches. */
   async clear(of: LedgerBuffer, offset = 0, bytes = of.bytes - offset): Promise<void> {
-    if (this.#recording && this.#recording.passes >= MAX_TIMED_PASSES) await this.flush();
+    for (let done = 0; done < bytes; done += COPY_BYTES) {
+      const piece = Math.min(COPY_BYTES, bytes - done);
+      (await this.#encoderFor(piece)).clearBuffer(of.buffer, offset + done, piece);
+    }
+  }
+
+  /** Where a command of so many bytes is recorded that is no dispatch. */
+  async #encoderFor(bytes: number): Promise<GPUCommandEncoder> {
+    const predictedMs = bytes / COPY_BYTES_PER_MS;
+    const pending = this.#recording;
+    const isFull = pending && pending.passes >= MAX_TIMED_PASSES;
+    if (isFull || (pending && pending.predictedMs + predictedMs > TARGET_MS)) await this.flush();
     const recording = this.#record();
     this.#endPass(recording);
-    recording.encoder.clearBuffer(of.buffer, offset, bytes);
+    recording.predictedMs += predictedMs;
+    return recording.encoder;
   }
 
   /** Submits what is recorded; waits only while too many submits are in flight. */
@@ -209,7 +208,7 @@ export class PacedQueue implements Disposable {
     this.#recording ??= {
       encoder: this.#device.createCommandEncoder(),
       timed: this.#timer.begin(),
-      work: new Map(),
+      dispatches: [],
       pass: null,
       passes: 0,
       paramsUsed: 0,
@@ -253,40 +252,19 @@ export class PacedQueue implements Disposable {
   async #measure(recording: Recording): Promise<void> {
     try {
       const milliseconds = await recording.timed.milliseconds();
-      this.#worstSubmitMs = Math.max(this.#worstSubmitMs, milliseconds);
+      this.#keep(recording, milliseconds);
       this.#busyMs += milliseconds;
-      this.#learn(recording, Math.max(milliseconds, CLOCK_MS / 2));
+      this.#rates.learn(recording.dispatches, milliseconds);
     } catch (cause) {
       this.#failure ??= new DeviceLostError("The GPU was lost while it was computing.", { cause });
     }
   }
 
-  /** Splits a submit's time over its kernels by what was predicted, and moves each estimate towards it. */
-  #learn(recording: Recording, milliseconds: number): void {
-    for (const [name, work] of recording.work) {
-      if (work === 0) continue;
-      const share = work / this.#rate(name) / (recording.predictedMs || 1);
-      const measured = work / Math.max(milliseconds * share, 0.001);
-      const known = this.#rates.get(name);
-      if (!known) {
-        this.#rates.set(name, { unitsPerMs: measured, weight: work, seen: work });
-        continue;
-      }
-      const weight = Math.min(known.weight, work * 2);
-      known.unitsPerMs += ((measured - known.unitsPerMs) * work) / (work + weight);
-      known.weight = Math.max(work, weight);
-      known.seen = Math.max(known.seen, work);
-    }
-  }
-
-  /** Work that a submit may have of a kernel, by what was seen of it. */
-  #trusted(name: string): number {
-    const seen = this.#rates.get(name)?.seen ?? 0;
-    return Math.max(seen * MAX_GROWTH, INITIAL_RATE * TARGET_MS);
-  }
-
-  #rate(name: string): number {
-    return this.#rates.get(name)?.unitsPerMs ?? INITIAL_RATE;
+  #keep({ dispatches, predictedMs }: Recording, milliseconds: number): void {
+    const counts = new Map<string, number>();
+    for (const { kernel } of dispatches) counts.set(kernel, (counts.get(kernel) ?? 0) + 1);
+    const kernels = [...counts].map(([kernel, count]) => `${kernel} × ${count}`);
+    this.#longest = longestOf([...this.#longest, { milliseconds, predictedMs, kernels }]);
   }
 }
 

@@ -22,7 +22,7 @@ const FACTS: ReportFacts = {
   modules: [],
   peakGpuBytes: 10,
   gpuBudgetBytes: 20,
-  worstSubmitMs: 3,
+  longestSubmits: [{ milliseconds: 3, predictedMs: 2, kernels: ["gpu.matmul × 1"] }],
   seconds: { total: 1 },
 };
 

@@ -1,6 +1,8 @@
 // The result's quantization-report.json: what was done, on what, and what it cost, so that a result can be judged without
 // trusting the page that made it.
 
+import type { LongSubmit } from "../gpu/long-submit.ts";
+
 /** One Linear that GPTQ quantized. */
 export interface ReportedModule {
   readonly module: string;
@@ -38,7 +40,8 @@ export interface ReportFacts {
   readonly modules: readonly ReportedModule[];
   readonly peakGpuBytes: number;
   readonly gpuBudgetBytes: number;
-  readonly worstSubmitMs: number;
+  /** The submits that held the GPU longest, worst first. */
+  readonly longestSubmits: readonly LongSubmit[];
   readonly seconds: Readonly<Record<string, number>>;
 }
 
@@ -71,7 +74,12 @@ export function quantizationReport(facts: ReportFacts): string {
     gpu: {
       peak_bytes: facts.peakGpuBytes,
       budget_bytes: facts.gpuBudgetBytes,
-      worst_submit_ms: facts.worstSubmitMs,
+      worst_submit_ms: facts.longestSubmits[0]?.milliseconds ?? 0,
+      longest_submits: facts.longestSubmits.map(({ milliseconds, predictedMs, kernels }) => ({
+        ms: milliseconds,
+        predicted_ms: predictedMs,
+        kernels,
+      })),
     },
     seconds: facts.seconds,
   };

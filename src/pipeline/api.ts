@@ -2,6 +2,7 @@
 // crosses a worker boundary by structured clone; errors cross as `name` and `message` (see errors.ts).
 
 import type { AdapterSummary } from "../gpu/adapter-summary.ts";
+import type { LongSubmit } from "../gpu/long-submit.ts";
 
 /** What the user pointed at: an address as typed, pasted or dragged, or files that stay where they are. */
 export type SourceReference =
@@ -297,6 +298,8 @@ export interface ResultSummary {
   readonly bitsPerWeight: number;
   readonly peakGpuBytes: number;
   readonly worstSubmitMs: number;
+  /** The submits that held the GPU longest, worst first. */
+  readonly longestSubmits: readonly LongSubmit[];
   /** Seconds by phase; "total" is the whole job. */
   readonly seconds: Readonly<Record<string, number>>;
   readonly recipeYaml: string;

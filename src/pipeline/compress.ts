@@ -7,6 +7,7 @@
 
 import { DeviceLostError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import { longestOf, type LongSubmit } from "../gpu/long-submit.ts";
 import { openJobFolder, openOutputFolder } from "../offload/job-folder.ts";
 import { Journal } from "../offload/journal.ts";
 import { OutputStore } from "../offload/output-store.ts";
@@ -45,7 +46,7 @@ export interface JobOutput {
 /** What the GPU did, over all devices that a job went through. */
 export interface GpuFigures {
   peakGpuBytes: number;
-  worstSubmitMs: number;
+  longestSubmits: readonly LongSubmit[];
   add(gpu: Gpu): void;
 }
 
@@ -143,10 +144,10 @@ async function survivingLoss(job: Job, journal: Journal, run: () => Promise<void
 function createFigures(): GpuFigures {
   return {
     peakGpuBytes: 0,
-    worstSubmitMs: 0,
+    longestSubmits: [],
     add({ memory, queue }) {
       this.peakGpuBytes = Math.max(this.peakGpuBytes, memory.peakBytes);
-      this.worstSubmitMs = Math.max(this.worstSubmitMs, queue.worstSubmitMs);
+      this.longestSubmits = longestOf([...this.longestSubmits, ...queue.longestSubmits]);
     },
   };
 }

@@ -44,7 +44,8 @@ export async function packageModel(
     resultBytes,
     bitsPerWeight: plan.bitsPerWeight,
     peakGpuBytes: figures.peakGpuBytes,
-    worstSubmitMs: figures.worstSubmitMs,
+    worstSubmitMs: figures.longestSubmits[0]?.milliseconds ?? 0,
+    longestSubmits: figures.longestSubmits,
     seconds: job.progress.seconds(),
     recipeYaml: plan.recipeYaml,
     modules: job.progress.reports,
@@ -67,7 +68,7 @@ function report(job: Job, figures: GpuFigures): string {
     modules: progress.reports,
     peakGpuBytes: figures.peakGpuBytes,
     gpuBudgetBytes: options.gpuBudgetBytes,
-    worstSubmitMs: figures.worstSubmitMs,
+    longestSubmits: figures.longestSubmits,
     seconds: progress.seconds(),
   });
 }

@@ -1,0 +1,17 @@
+// Submits that held the GPU longest, with what was in them, so that a report can say what made a desktop stutter.
+
+/** How many of the longest submits are kept. */
+const LONGEST_KEPT = 5;
+
+/** A submit that held the GPU for long. */
+export interface LongSubmit {
+  readonly milliseconds: number;
+  readonly predictedMs: number;
+  /** Kernels and how many dispatches of each: "gpu.matmul × 3". */
+  readonly kernels: readonly string[];
+}
+
+/** The longest of these submits, worst first, as many as are kept. */
+export function longestOf(submits: readonly LongSubmit[]): LongSubmit[] {
+  return submits.toSorted((a, b) => b.milliseconds - a.milliseconds).slice(0, LONGEST_KEPT);
+}

@@ -38,7 +38,7 @@ export interface HiddenStates extends Disposable {
   load(batch: SequenceBatch, to: LedgerBuffer): Promise<void>;
   /** Keeps a batch's states for the next layer; with `toFile` in its file, which outlives a crash, too. */
   save(batch: SequenceBatch, from: LedgerBuffer, toFile: boolean): Promise<void>;
-  /** Keeps states that were made on the host (embeddings), (tokens, hidden) float32. */
+  /** Keeps states that were made on the host (embeddings), (tokens, hidden) float32; not for after a crash. */
   put(batch: SequenceBatch, values: Float32Array<ArrayBuffer>): Promise<void>;
   /** After a layer, when the next one's file is flushed: from now on its states are the current ones. */
   turn(): void;
@@ -54,21 +54,18 @@ export interface HiddenServices {
   file(generation: number): HiddenBytes;
 }
 
-/**
- * Opens the states that feed layer `generation`: empty if `fresh`, else as the file of that generation has them.
- */
+/** Opens the states that feed layer `generation`: empty for the first, else as the file of that generation has them. */
 export async function openHiddenStates(
   layout: HiddenLayout,
   services: HiddenServices,
   generation: number,
-  fresh: boolean,
 ): Promise<HiddenStates> {
   let current = generation;
   const perToken = hiddenBytesPerToken(layout);
   const rangeOf = (batch: SequenceBatch) => [batch.firstToken * perToken, batch.tokens * perToken] as const;
   const readFile = (batch: SequenceBatch) => services.file(current).read(...rangeOf(batch));
   const store = await openStore(layout, services, readFile);
-  if (!fresh) for (const batch of layout.batches) await store.keep(batch, readFile(batch));
+  if (generation > 0) for (const batch of layout.batches) await store.keep(batch, readFile(batch));
   const narrowed = layout.dtype === "BF16";
   return {
     async load(batch, to) {
@@ -88,7 +85,7 @@ export async function openHiddenStates(
     },
     async put(batch, values) {
       const bytes = new Uint8Array(narrowed ? toBf16(values).buffer : values.buffer);
-      services.file(current).write(rangeOf(batch)[0], bytes);
+      if (layout.place === "file") services.file(current).write(rangeOf(batch)[0], bytes);
       await store.keep(batch, bytes);
     },
     turn() {

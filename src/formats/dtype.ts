@@ -104,9 +104,9 @@ export function roundTo(dtype: FloatDtype, value: number): number {
 
 /** Widens the raw bytes of a BF16, F16 or F32 tensor to float32. The bytes may have any alignment. */
 export function widenToFloat32(dtype: FloatDtype, bytes: Uint8Array): Float32Array<ArrayBuffer> {
-  const aligned = bytes.slice().buffer;
-  if (dtype === "F32") return new Float32Array(aligned);
-  const halves = new Uint16Array(aligned);
+  if (dtype === "F32") return new Float32Array(bytes.slice().buffer);
+  const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
+  const halves = new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
   // Plain loops: a billion values of a calibration set take seconds in them, and minutes in Float32Array.from.
   if (dtype === "BF16") {
     const words = new Uint32Array(halves.length);

@@ -45,14 +45,8 @@ export function recordStep(journal: Journal, step: PlanStep, record: StepRecord)
   journal.append({ type: "step", index: step.index, name: step.name, ...record });
 }
 
-/** The first hidden states lie in their file. */
-export function recordEmbedding(journal: Journal): void {
-  journal.append({ type: "embedded" });
-}
-
-/** Finished decoder layers, which is the generation of the hidden states on disk; null if there are none yet. */
-export function finishedGenerations(journal: Journal, layerOf: ReadonlyMap<number, number>): number | null {
-  if (!journal.records.some(({ type }) => type === "embedded")) return null;
+/** Finished decoder layers, which is the generation of the hidden states on disk. */
+export function finishedGenerations(journal: Journal, layerOf: ReadonlyMap<number, number>): number {
   return journal.records.filter((record) => record.type === "step" && layerOf.has(Number(record["index"])))
     .length;
 }

@@ -19,7 +19,7 @@ import type { SourceTensor } from "../plan/read-headers.ts";
 import { type CalibrationJob, expertCalibration } from "./calibration-job.ts";
 import type { Job, JobOutput } from "./compress.ts";
 import { copyTensors, writeShape } from "./copy-tensors.ts";
-import { finishedGenerations, isFinished, recordEmbedding, recordStep } from "./job-journal.ts";
+import { finishedGenerations, isFinished, recordStep } from "./job-journal.ts";
 import { propagate, quantizeLayer, type SequentialServices, type TimedReport } from "./sequential-layer.ts";
 import { createSnapshotClock, type SnapshotClock } from "./snapshot-clock.ts";
 import { createStepTraffic, type StepTraffic } from "./step-traffic.ts";
@@ -209,15 +209,11 @@ async function openStates(
     await openHiddenStates(
       { batches, hiddenSize: hidden.size, dtype: hidden.dtype, place: hidden.place },
       { ...services, packed, file: (at) => (at % 2 === 0 ? even : odd) },
-      generation ?? 0,
-      generation === null,
+      generation,
     ),
   );
-  if (generation === null) {
-    await embed(job, calibration, states);
-    flush();
-    recordEmbedding(journal);
-  }
+  // The embedding is cheaper to make again than to keep for after a crash.
+  if (generation === 0) await embed(job, calibration, states);
   return { states, flush };
 }
 

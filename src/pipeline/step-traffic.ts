@@ -4,7 +4,7 @@ import type { Journal } from "../offload/journal.ts";
 import type { PlanStep } from "../plan/plan-steps.ts";
 import type { FileRange } from "./api.ts";
 import type { Job, JobOutput } from "./compress.ts";
-import { isFinished } from "./job-journal.ts";
+import { finishedGenerations, isFinished } from "./job-journal.ts";
 import { mergeRanges } from "./plan-job.ts";
 import type { TileTraffic } from "./tile-pipeline.ts";
 
@@ -50,7 +50,8 @@ export function createStepTraffic(job: Job, { store, journal }: JobOutput) {
     /** Forgets the chunks that only finished steps have needed. */
     async end(step: PlanStep) {
       done.push(...(plan.ranges[step.index] ?? []));
-      if (!options.keepSource && !embeddingIsWanted(job, journal)) await source.evict(mergeRanges(done));
+      if (!options.keepSource && !embeddingIsWanted(job, journal, step))
+        await source.evict(mergeRanges(done));
     },
     abort() {
       aborted = true;
@@ -59,8 +60,9 @@ export function createStepTraffic(job: Job, { store, journal }: JobOutput) {
 }
 
 /** The embedding is copied before the first layer asks for its rows: its chunks must not be fetched twice. */
-function embeddingIsWanted(job: Job, journal: Journal): boolean {
-  return job.plan.calibration !== null && !journal.records.some(({ type }) => type === "embedded");
+function embeddingIsWanted({ plan: { calibration } }: Job, journal: Journal, step: PlanStep): boolean {
+  if (!calibration || calibration.layerOf.has(step.index)) return false;
+  return finishedGenerations(journal, calibration.layerOf) === 0;
 }
 
 function stepBytes(ranges: readonly FileRange[]): number {

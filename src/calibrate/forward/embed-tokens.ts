@@ -89,12 +89,14 @@ function statesOf(
   rows: Rows,
   ids: ArrayLike<number>,
 ): Float32Array<ArrayBuffer> {
-  const states = new Float32Array(ids.length * columns);
+  const rowBytes = (columns * DTYPE_BITS[dtype]) / 8;
+  const gathered = new Uint8Array(ids.length * rowBytes);
   for (let place = 0; place < ids.length; place++) {
     const row = rows.get(ids[place] ?? -1);
     invariant(row, "the row of each id was read");
-    states.set(widenToFloat32(dtype, row), place * columns);
+    gathered.set(row, place * rowBytes);
   }
+  const states = widenToFloat32(dtype, gathered);
   if (multiplier !== 1)
     for (let at = 0; at < states.length; at++) states[at] = (states[at] ?? 0) * multiplier;
   return states;

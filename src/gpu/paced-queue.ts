@@ -205,9 +205,13 @@ export class PacedQueue implements Disposable {
   }
 
   #record(): Recording {
-    this.#recording ??= {
-      encoder: this.#device.createCommandEncoder(),
-      timed: this.#timer.begin(),
+    if (this.#recording) return this.#recording;
+    const encoder = this.#device.createCommandEncoder();
+    const timed = this.#timer.begin();
+    timed.start(encoder);
+    this.#recording = {
+      encoder,
+      timed,
       dispatches: [],
       pass: null,
       passes: 0,

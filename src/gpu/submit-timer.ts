@@ -4,8 +4,9 @@
 import type { GpuMemory, LedgerBuffer } from "./memory.ts";
 
 /** Passes of one submit that can be timed; the queue submits before it opens more. */
-export const MAX_TIMED_PASSES = 16;
-const QUERIES = MAX_TIMED_PASSES * 2;
+export const MAX_TIMED_PASSES = 31;
+/** One for the start, one for the end of each pass. */
+const QUERIES = MAX_TIMED_PASSES + 1;
 const BYTES = QUERIES * 8;
 const NANOSECONDS_PER_MS = 1_000_000n;
 
@@ -15,7 +16,9 @@ export function timerBytes(inFlight: number): number {
 }
 
 export interface TimedSubmit {
-  /** Where pass number `pass` writes its times; undefined without timestamp queries. */
+  /** To be called before anything is recorded. */
+  start(encoder: GPUCommandEncoder): void;
+  /** Where pass number `pass` writes when it ended; undefined without timestamp queries. */
   timestampWrites(pass: number): GPUComputePassTimestampWrites | undefined;
   /** To be called before the encoder is finished. */
   resolve(encoder: GPUCommandEncoder, passes: number): void;
@@ -77,16 +80,17 @@ export class SubmitTimer implements Disposable {
     const { queries, resolved, readable } = slot;
     let passes = 0;
     return {
-      timestampWrites: (pass) => ({
-        querySet: queries,
-        beginningOfPassWriteIndex: pass * 2,
-        endOfPassWriteIndex: pass * 2 + 1,
-      }),
+      // A pass is said to begin while copies before it still run, but an empty one ends when all before it is done.
+      start: (encoder) => {
+        const timestampWrites = { querySet: queries, endOfPassWriteIndex: 0 };
+        encoder.beginComputePass({ label: "start", timestampWrites }).end();
+      },
+      timestampWrites: (pass) => ({ querySet: queries, endOfPassWriteIndex: pass + 1 }),
       resolve: (encoder, count) => {
         passes = count;
         if (count === 0) return;
-        encoder.resolveQuerySet(queries, 0, count * 2, resolved.buffer, 0);
-        encoder.copyBufferToBuffer(resolved.buffer, 0, readable.buffer, 0, count * 16);
+        encoder.resolveQuerySet(queries, 0, count + 1, resolved.buffer, 0);
+        encoder.copyBufferToBuffer(resolved.buffer, 0, readable.buffer, 0, (count + 1) * 8);
       },
       milliseconds: async () => {
         try {
@@ -94,8 +98,9 @@ export class SubmitTimer implements Disposable {
             await this.#device.queue.onSubmittedWorkDone();
             return 0;
           }
-          await readable.buffer.mapAsync(GPUMapMode.READ, 0, passes * 16);
-          const times = new BigInt64Array(readable.buffer.getMappedRange(0, passes * 16).slice());
+          const bytes = (passes + 1) * 8;
+          await readable.buffer.mapAsync(GPUMapMode.READ, 0, bytes);
+          const times = new BigInt64Array(readable.buffer.getMappedRange(0, bytes).slice());
           readable.buffer.unmap();
           return elapsed(times);
         } finally {
@@ -107,6 +112,7 @@ export class SubmitTimer implements Disposable {
 
   #byClock(): TimedSubmit {
     return {
+      start: () => undefined,
       timestampWrites: () => undefined,
       resolve: () => undefined,
       milliseconds: async () => {
@@ -121,7 +127,7 @@ export class SubmitTimer implements Disposable {
   }
 }
 
-/** From the first pass's begin to the last pass's end; drivers may reset the counter, so never negative. */
+/** From the start to the last pass's end; drivers may reset the counter, so never negative. */
 function elapsed(times: BigInt64Array): number {
   const first = times[0] ?? 0n;
   const last = times[times.length - 1] ?? 0n;

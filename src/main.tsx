@@ -63,6 +63,7 @@ function lazyEvaluator(): Services["evaluator"] {
   const worker = () => (started ??= wrap<EvaluatorApi>(startWorker(evaluatorUrl, "evaluator")));
   return {
     open: (role, reference, token) => worker().open(role, reference, token),
+    close: (role) => worker().close(role),
     measure: (options, onProgress) => worker().measure(options, proxy(onProgress)),
     generate: (role, options, onUpdate) => worker().generate(role, options, proxy(onUpdate)),
     stop: () => worker().stop(),

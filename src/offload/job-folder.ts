@@ -18,6 +18,17 @@ export async function openOutputFolder(job: FileSystemDirectoryHandle): Promise<
   return await job.getDirectoryHandle(OUTPUT_FOLDER, { create: true });
 }
 
+/** The result of a job, or null if there is no such job. */
+export async function findOutputFolder(jobId: string): Promise<FileSystemDirectoryHandle | null> {
+  try {
+    const job = await (await openJobsFolder()).getDirectoryHandle(jobId);
+    return await job.getDirectoryHandle(OUTPUT_FOLDER);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "NotFoundError") return null;
+    throw error;
+  }
+}
+
 export async function deleteJobFolder(jobId: string): Promise<void> {
   await (await openJobsFolder()).removeEntry(jobId, { recursive: true });
 }

@@ -118,3 +118,27 @@ export async function writeOutputFile(
     throw storageFailure(`The result file ${path}`, bytes.byteLength, cause);
   }
 }
+
+/**
+ * Replaces a small file of a finished result: the browser writes a copy and swaps it in when it is complete, so that a
+ * crash leaves the old file or the new one.
+ * @throws StorageError if it cannot be written.
+ */
+export async function replaceOutputFile(
+  output: FileSystemDirectoryHandle,
+  path: string,
+  content: string,
+): Promise<void> {
+  try {
+    const writable = await (await output.getFileHandle(path, { create: true })).createWritable();
+    try {
+      await writable.write(content);
+    } catch (error) {
+      await writable.abort().catch(() => undefined);
+      throw error;
+    }
+    await writable.close();
+  } catch (cause) {
+    throw storageFailure(`The result file ${path}`, content.length, cause);
+  }
+}

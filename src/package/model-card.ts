@@ -120,7 +120,7 @@ function calibrationRows({ calibration, totals }: CardFacts): string {
   return rows.map((row) => `${row}\n`).join("");
 }
 
-/** Inline code; a name cannot break out of it. */
-function code(text: string): string {
-  return `\`${text.replaceAll("`", "'")}\``;
+/** Inline code on one line; a name cannot break out of it. */
+export function code(text: string): string {
+  return `\`${text.replaceAll("`", "'").replaceAll(/\s+/g, " ")}\``;
 }

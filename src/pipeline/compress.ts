@@ -20,6 +20,7 @@ import type { OpenModel } from "./open-model.ts";
 import { packageModel } from "./package-model.ts";
 import type { CompressionPlan } from "./plan-compression.ts";
 import type { ProgressLog } from "./progress.ts";
+import { withPresentSizes } from "./record-quality.ts";
 import type { RemoteSource } from "./remote-source.ts";
 import { runDataFree } from "./run-data-free.ts";
 import { writeSequences } from "./stored-sequences.ts";
@@ -58,7 +59,7 @@ export async function compress(job: Job): Promise<ResultSummary> {
   const folder = await openJobFolder(job.plan.jobId);
   using journal = await Journal.open(folder);
   const finished = finishedResult(journal);
-  if (finished) return finished;
+  if (finished) return await withPresentSizes(finished);
   if (job.plan.calibration && journal.records.length === 0)
     await writeSequences(folder, job.plan.calibration.set);
   beginJournal(journal, job);

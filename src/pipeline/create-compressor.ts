@@ -14,6 +14,7 @@ import { finishedResult, storedJob } from "./job-journal.ts";
 import { type OpenModel, openModel } from "./open-model.ts";
 import { type CompressionPlan, planCompression } from "./plan-compression.ts";
 import { type ProgressLog, startProgress } from "./progress.ts";
+import { withPresentSizes } from "./record-quality.ts";
 import { connectSource, type RemoteSource } from "./remote-source.ts";
 
 /** Held by the job's worker: it dies with it, so no stale lock remains; it also keeps Chrome from freezing the tab. */
@@ -143,5 +144,5 @@ async function readResult(jobId: string): Promise<ResultSummary> {
   const records = await readJournal(await openJobFolder(jobId));
   const result = records ? finishedResult({ records }) : null;
   invariant(result, `job ${jobId} has no result`);
-  return result;
+  return await withPresentSizes(result);
 }

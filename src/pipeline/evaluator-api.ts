@@ -119,7 +119,12 @@ export interface EvaluatorApi {
     reference: EvaluatedReference,
     token: string | null,
   ): Promise<EvaluatedModel>;
-  /** Measures the open model, against the original if one is open. */
+  /** Forgets an open model: without an original, a model is measured alone. */
+  close(role: "model" | "original"): void;
+  /**
+   * Measures the open model, against the original if one is open. If it is a job's result, the report becomes part of its
+   * quantization-report.json and model card; where that fails, the report's notes say why.
+   */
   measure(
     options: EvaluationOptions,
     onProgress: (progress: EvaluationProgress) => void,

@@ -244,6 +244,7 @@ const nothing = async () => undefined;
 
 const evaluator: Evaluator = {
   open: async () => EVALUATED,
+  close: nothing,
   measure: async () => QUALITY,
   generate: async () => GENERATION,
   stop: nothing,

@@ -1,0 +1,104 @@
+// What an evaluation measured, written into a finished result: a part of its quantization-report.json, and a section of its
+// model card. Measuring again replaces both.
+
+import { formatBytes } from "../formats/format-bytes.ts";
+import { code } from "./model-card.ts";
+
+export interface MeasuredModel {
+  readonly label: string;
+  readonly perplexity: number;
+  readonly weightBytes: number;
+  readonly bitsPerWeight: number;
+}
+
+export interface MeasuredQuality {
+  readonly text: string;
+  /** How the text was cut, as a sentence. */
+  readonly windowing: string;
+  readonly windows: number;
+  /** Tokens that were predicted. */
+  readonly tokens: number;
+  readonly model: MeasuredModel;
+  readonly original: MeasuredModel | null;
+  /** KL(original ‖ model), in nats. */
+  readonly kl: { readonly mean: number; readonly worst: number } | null;
+  readonly greedyAgreement: number | null;
+  readonly layers: readonly { readonly layer: string; readonly relativeError: number }[];
+  readonly provider: string;
+  readonly seconds: number;
+  readonly notes: readonly string[];
+}
+
+const SECTION = /<!-- quality -->[\s\S]*?<!-- \/quality -->\n\n/;
+
+/** The report's text with `quality` in it. @throws SyntaxError if the text is no JSON. */
+export function reportWithQuality(reportText: string, quality: MeasuredQuality): string {
+  const report: unknown = JSON.parse(reportText);
+  const fields = typeof report === "object" && report !== null ? report : {};
+  return `${JSON.stringify({ ...fields, quality: qualityFields(quality) }, null, 2)}\n`;
+}
+
+/** Names in snake case, as the rest of the report has them. */
+function qualityFields(quality: MeasuredQuality) {
+  return {
+    text: quality.text,
+    windowing: quality.windowing,
+    windows: quality.windows,
+    tokens: quality.tokens,
+    perplexity: quality.model.perplexity,
+    weight_bytes: quality.model.weightBytes,
+    bits_per_weight: quality.model.bitsPerWeight,
+    original: quality.original && {
+      label: quality.original.label,
+      perplexity: quality.original.perplexity,
+      weight_bytes: quality.original.weightBytes,
+      bits_per_weight: quality.original.bitsPerWeight,
+    },
+    kl: quality.kl,
+    greedy_agreement: quality.greedyAgreement,
+    layers: quality.layers.map(({ layer, relativeError }) => ({ layer, relative_error: relativeError })),
+    engine: `onnxruntime-web (${quality.provider})`,
+    seconds: quality.seconds,
+    notes: quality.notes,
+  };
+}
+
+/** The model card with a section on what was lost, before the one that tells how to load the model. */
+export function cardWithQuality(card: string, quality: MeasuredQuality): string {
+  const section = `<!-- quality -->\n${qualitySection(quality)}<!-- /quality -->\n\n`;
+  const bare = card.replace(SECTION, "");
+  const at = bare.search(/^## Use$/m);
+  if (at < 0) return `${bare.trimEnd()}\n\n${section}`;
+  return `${bare.slice(0, at)}${section}${bare.slice(at)}`;
+}
+
+function qualitySection(quality: MeasuredQuality): string {
+  const { model, original, kl, greedyAgreement, layers } = quality;
+  const row = (name: string, of: (model: MeasuredModel) => string) =>
+    `| ${name} | ${of(model)} |${original ? ` ${of(original)} |` : ""}`;
+  const worst = layers.toSorted((a, b) => b.relativeError - a.relativeError)[0];
+  const sentences = [
+    ...(kl && greedyAgreement !== null
+      ? [
+          `KL divergence from the original is ${kl.mean.toPrecision(3)} nats in the mean and ${kl.worst.toPrecision(3)} at worst; both prefer the same next token for ${(greedyAgreement * 100).toFixed(1)} % of the tokens.`,
+        ]
+      : []),
+    ...(worst
+      ? [
+          `Hidden states are off by ${(worst.relativeError * 100).toPrecision(3)} % after ${code(worst.layer)}, where it is most; each layer in \`quantization-report.json\`.`,
+        ]
+      : []),
+    `Measured by onnxruntime-web on ${quality.tokens} tokens of ${code(quality.text)} in ${quality.windows} windows. ${quality.windowing}`,
+    ...quality.notes,
+  ];
+  return `## Quality
+
+| | quantized |${original ? " original |" : ""}
+| --- | --- |${original ? " --- |" : ""}
+${row("perplexity", ({ perplexity }) => perplexity.toFixed(4))}
+${row("bits per weight", ({ bitsPerWeight }) => bitsPerWeight.toFixed(2))}
+${row("weights", ({ weightBytes }) => formatBytes(weightBytes))}
+
+${sentences.join("\n")}
+`;
+}

@@ -16,6 +16,7 @@ import { browserPlatform } from "./ui/browser-platform.ts";
 import { createApp, followTitle, wakeApp } from "./ui/create-app.ts";
 import { createScriptDoor } from "./ui/create-script-door.ts";
 import { describeFailure } from "./ui/describe-failure.ts";
+import { openMeasurementStore } from "./ui/measurement-store.ts";
 import type { Services } from "./ui/services.ts";
 
 /** Trusted Types as far as they are used here: TypeScript's library does not have them, nor do all browsers. */
@@ -91,6 +92,7 @@ const services: Services = {
     deleteStored: (key) => source.deleteStored(key),
   },
   evaluator: lazyEvaluator(),
+  measurements: openMeasurementStore(),
   download,
   platform: browserPlatform(),
 };

@@ -75,7 +75,7 @@ async function tidy(opened: Iterable<Opened>): Promise<void> {
 async function recorded(jobId: string, report: QualityReport): Promise<QualityReport> {
   try {
     await recordQuality(jobId, report);
-    return report;
+    return { ...report, recorded: true };
   } catch (error) {
     if (!(error instanceof LayerpressError)) throw error;
     const note = `These figures are not in the result’s own report: ${error.message}`;

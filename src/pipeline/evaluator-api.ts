@@ -70,6 +70,8 @@ export interface QualityReport {
   /** Bytes on the device once all was given back. */
   readonly leftGpuBytes: number;
   readonly seconds: number;
+  /** True if it is part of the result's own report and model card. */
+  readonly recorded: boolean;
   readonly notes: readonly string[];
 }
 

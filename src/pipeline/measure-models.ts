@@ -53,6 +53,7 @@ export async function measureModels(measurement: Measurement): Promise<QualityRe
     peakGpuBytes: engine.gpu?.peakBytes() ?? 0,
     leftGpuBytes: engine.gpu?.liveBytes() ?? 0,
     seconds: (performance.now() - started) / 1000,
+    recorded: false,
     notes: omissions(model.stored, model.stored.description.layers.flatMap(layerLinears)),
   };
 }

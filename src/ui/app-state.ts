@@ -17,6 +17,7 @@ import type {
 import { calibrationChoice, calibrationProblem, createCalibrationFields } from "./calibration-fields.ts";
 import type { Failure } from "./describe-failure.ts";
 import { MIN_BUDGET_BYTES } from "./gpu-budget.ts";
+import type { MeasuredRecipe } from "./measurement-store.ts";
 import { calibrationUse, createRecipeFields, recipeChoice } from "./recipe-fields.ts";
 import type { Services } from "./services.ts";
 import { type Screen, titleText } from "./title-text.ts";
@@ -30,6 +31,8 @@ export interface ShownFailure extends Failure {
 export interface StoredThings {
   readonly jobs: readonly StoredJob[];
   readonly sources: readonly StoredSource[];
+  /** What was measured of recipes, the oldest first. */
+  readonly measurements: readonly MeasuredRecipe[];
   /** True if the browser has promised not to delete them by itself. */
   readonly persisted: boolean;
 }

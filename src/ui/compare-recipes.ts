@@ -1,7 +1,30 @@
-import type { MeasuredRecipe } from "./trial.ts";
+import type { StoredJob } from "../pipeline/api.ts";
+import type { QualityReport } from "../pipeline/evaluator-api.ts";
+import type { MeasuredRecipe } from "./measurement-store.ts";
 
 /** A loss of perplexity that is not seen in practice: 1 %. */
 const SMALL_LOSS = 0.01;
+
+/** "W4A16 by GPTQ, 4.16 bits": what tells one recipe from another in few words. */
+export function nameRecipe({ scheme, options: { recipe } }: StoredJob, { model }: QualityReport): string {
+  const isGptq = recipe.kind === "controls" ? recipe.gptq !== null : recipe.text.includes("GPTQModifier");
+  return `${scheme}${isGptq ? " by GPTQ" : ""}, ${model.bitsPerWeight.toFixed(2)} bits`;
+}
+
+/** What was measured of `shown`'s model on the same windows of the same text, `shown` included; the oldest first. */
+export function comparableWith(
+  shown: MeasuredRecipe,
+  measurements: readonly MeasuredRecipe[],
+): MeasuredRecipe[] {
+  const { text, tokens, windowing } = shown.report;
+  return measurements.filter(
+    ({ model, report }) =>
+      model === shown.model &&
+      report.text === text &&
+      report.tokens === tokens &&
+      report.windowing === windowing,
+  );
+}
 
 /** How much larger the perplexity became, as a fraction; null where the original was not measured. */
 export function perplexityLoss({ report }: MeasuredRecipe): number | null {

@@ -8,8 +8,10 @@ export async function openResult(app: App, jobId: string): Promise<void> {
   state.failure.value = null;
   try {
     const result = await services.compressor.result(jobId);
-    const address = state.stored.peek()?.jobs.find((job) => job.jobId === jobId)?.address ?? null;
-    resetTrial(state.trial, address === null ? null : { kind: "address", address }, jobId);
+    const stored = state.stored.peek();
+    const address = stored?.jobs.find((job) => job.jobId === jobId)?.address ?? null;
+    const measured = stored?.measurements.findLast((each) => each.jobId === jobId) ?? null;
+    resetTrial(state.trial, address === null ? null : { kind: "address", address }, measured);
     state.result.value = result;
   } catch (error) {
     const retry = async () => await openResult(app, jobId);

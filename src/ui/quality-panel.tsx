@@ -2,18 +2,20 @@ import { useMemo } from "preact/hooks";
 import { formatBytes } from "../formats/format-bytes.ts";
 import type { ModelQuality, QualityReport } from "../pipeline/evaluator-api.ts";
 import { useApp } from "./app-context.ts";
-import { perplexityLoss, recommend } from "./compare-recipes.ts";
+import { comparableWith, perplexityLoss, recommend } from "./compare-recipes.ts";
 import { formatPercent } from "./format-count.ts";
 import { formatDuration } from "./format-duration.ts";
-import { type MeasuredRecipe, measureResult } from "./trial.ts";
+import { measureResult } from "./measure-result.ts";
+import type { MeasuredRecipe } from "./measurement-store.ts";
 
 /** How much was lost, on a text of the user's or the model's own. */
 export function QualityPanel() {
   const app = useApp();
   const { trial } = app.state;
   const progress = trial.progress.value;
-  const measured = trial.measured.value;
-  const own = trial.shown.value;
+  const own = trial.measured.value;
+  const kept = app.state.stored.value?.measurements ?? [];
+  const measured = own ? comparableWith(own, kept) : [];
   return (
     <div class="quality">
       <h3>How much was lost</h3>
@@ -77,8 +79,10 @@ function Report({ report }: { report: QualityReport }) {
         {report.notes.join(" ")}
       </p>
       <p>
-        <a download="quantization-report.json" href={address}>
-          Save this report
+        {report.recorded &&
+          "These figures are in the result’s quantization-report.json and README.md now: save it again to have them. "}
+        <a download="quality-report.json" href={address}>
+          Save them alone
         </a>
       </p>
     </>

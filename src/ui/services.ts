@@ -3,6 +3,7 @@
 
 import type { CompressorApi, OutputFile, SourceApi } from "../pipeline/api.ts";
 import type { AcrossThreads, Evaluator } from "./evaluator-door.ts";
+import type { MeasurementStore } from "./measurement-store.ts";
 
 export type Compressor = AcrossThreads<
   Pick<
@@ -61,6 +62,7 @@ export interface Services {
   readonly compressor: Compressor;
   readonly source: SourceStore;
   readonly evaluator: Evaluator;
+  readonly measurements: MeasurementStore;
   readonly download: Download;
   readonly platform: Platform;
 }

@@ -3,6 +3,7 @@ import { formatBytes } from "../formats/format-bytes.ts";
 import type { StoredJob, StoredSource } from "../pipeline/api.ts";
 import { useApp } from "./app-context.ts";
 import type { App, StoredThings } from "./app-state.ts";
+import type { MeasuredRecipe } from "./measurement-store.ts";
 import { openResult } from "./open-result.ts";
 import { deleteStored, persistStored, refreshStored } from "./stored-things.ts";
 
@@ -47,13 +48,14 @@ export function StorageDialog() {
       {stored && keptCount(stored) === 0 && <p class="quiet">Nothing is kept yet.</p>}
       {stored && <Jobs jobs={stored.jobs} />}
       {stored && <Sources sources={stored.sources} />}
+      {stored && <Measurements measurements={stored.measurements} />}
       {stored && <Persistence persisted={stored.persisted} />}
     </dialog>
   );
 }
 
-function keptCount({ jobs, sources }: StoredThings): number {
-  return jobs.length + sources.length;
+function keptCount({ jobs, sources, measurements }: StoredThings): number {
+  return jobs.length + sources.length + measurements.length;
 }
 
 function keptBytes({ jobs, sources }: StoredThings): number {
@@ -113,6 +115,32 @@ function Sources({ sources }: { sources: readonly StoredSource[] }) {
               <span class="quiet">{formatBytes(bytes)}</span>
             </div>
             <DeleteButton name={label} remove={async () => await services.source.deleteStored(key)} />
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+/** What was measured, model by model. */
+function Measurements({ measurements }: { measurements: readonly MeasuredRecipe[] }) {
+  const { services } = useApp();
+  if (measurements.length === 0) return null;
+  const models = Map.groupBy(measurements, ({ model }) => model);
+  return (
+    <section aria-labelledby="measurements-heading">
+      <h3 id="measurements-heading">Measured recipes</h3>
+      <ul class="rows">
+        {[...models].map(([model, own]) => (
+          <li key={model}>
+            <div class="row-text">
+              <strong>{model}</strong>
+              <span class="quiet">{own.map(({ recipe }) => recipe).join(" · ")}</span>
+            </div>
+            <DeleteButton
+              name={`measurements of ${model}`}
+              remove={async () => await services.measurements.deleteModel(model)}
+            />
           </li>
         ))}
       </ul>

@@ -1,21 +1,22 @@
 import type { App } from "./app-state.ts";
 import { describeFailure } from "./describe-failure.ts";
 
-/** Reads again what this browser keeps: jobs, downloaded sources, and whether it promised to keep them. */
+/** Reads again what this browser keeps: jobs, downloaded sources, measurements, and whether it promised to keep them. */
 export async function refreshStored({ state, services }: App): Promise<void> {
   try {
-    const [jobs, sources, persisted] = await Promise.all([
+    const [jobs, sources, measurements, persisted] = await Promise.all([
       services.compressor.jobs(),
       services.source.stored(),
+      services.measurements.list(),
       services.platform.persisted(),
     ]);
-    state.stored.value = { jobs, sources, persisted };
+    state.stored.value = { jobs, sources, measurements, persisted };
   } catch (error) {
     showFailure({ state, error });
   }
 }
 
-/** Deletes with one of the two workers' own functions, then shows what is left. */
+/** Deletes with the function of whatever keeps it, then shows what is left. */
 export async function deleteStored(app: App, remove: () => Promise<void>): Promise<void> {
   try {
     await remove();

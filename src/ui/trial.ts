@@ -8,20 +8,12 @@ import type {
   EvaluationProgress,
   Generation,
   GenerationUpdate,
-  QualityReport,
 } from "../pipeline/evaluator-api.ts";
 import type { App } from "./app-state.ts";
+import type { MeasuredRecipe } from "./measurement-store.ts";
 import { readNumber } from "./read-number.ts";
 
 export type TrialRole = "model" | "original";
-
-export interface MeasuredRecipe {
-  readonly jobId: string;
-  readonly recipe: string;
-  /** Seconds that the job took; null for a model that was made elsewhere. */
-  readonly seconds: number | null;
-  readonly report: QualityReport;
-}
 
 export const MAX_TOKENS = { min: 1, max: 4096, whole: true } as const;
 export const TEMPERATURE = { min: 0, max: 2, whole: false } as const;
@@ -49,26 +41,24 @@ export function createTrial() {
     opened: signal<EvaluatedModel | null>(null),
     answers: signal<Readonly<Partial<Record<TrialRole, GenerationUpdate | Generation>>>>({}),
     progress: signal<EvaluationProgress | null>(null),
-    /** Every recipe that was measured since the page was opened, the newest last. */
-    measured: signal<readonly MeasuredRecipe[]>([]),
-    /** The one of what is tried now, or null. */
-    shown: signal<MeasuredRecipe | null>(null),
+    /** What was measured of what is tried now, or null. */
+    measured: signal<MeasuredRecipe | null>(null),
   };
 }
 
 export type Trial = ReturnType<typeof createTrial>;
 
-/** Forgets what was said of another result; what was measured stays, for comparison. */
+/** Forgets what was said of another result, and shows what was `measured` of this one. */
 export function resetTrial(
   trial: Trial,
   reference: SourceReference | null,
-  jobId: string | null = null,
+  measured: MeasuredRecipe | null = null,
 ): void {
   batch(() => {
     trial.reference.value = reference;
     trial.subject.value = null;
     trial.opened.value = null;
-    trial.shown.value = trial.measured.peek().find(({ jobId: known }) => known === jobId) ?? null;
+    trial.measured.value = measured;
     trial.answers.value = {};
     trial.problem.value = null;
   });
@@ -87,7 +77,7 @@ export async function tryPrompt(app: App): Promise<void> {
   await work(app, "Reading the model …", async () => {
     trial.answers.value = {};
     for (const role of roles) {
-      if (!(await open(app, role)) || trial.stopping.peek()) return;
+      if (!(await openModel(app, role)) || trial.stopping.peek()) return;
       trial.busy.value = role === "model" ? "The quantized model answers …" : "The original answers …";
       const keep = (answer: GenerationUpdate) =>
         (trial.answers.value = { ...trial.answers.peek(), [role]: answer });
@@ -110,49 +100,13 @@ export async function tryPrompt(app: App): Promise<void> {
   });
 }
 
-/** Measures perplexity and divergence of the shown result. */
-export async function measureResult(app: App): Promise<void> {
-  const { state, services } = app;
-  const { trial } = state;
-  const result = state.result.peek();
-  await work(app, "Reading the model …", async () => {
-    if (!(await open(app, "model"))) return;
-    if (trial.reference.peek()) await open(app, "original");
-    if (trial.stopping.peek()) return;
-    const file = trial.text.peek();
-    trial.busy.value = "Measuring …";
-    const onProgress = services.platform.newestPerFrame(
-      (progress: EvaluationProgress) => (trial.progress.value = progress),
-    );
-    const options = {
-      text: file ? { kind: "file" as const, file } : { kind: "own" as const },
-      max_seq_length: 512,
-      maxWindows: null,
-      provider: "auto" as const,
-      gpuBudgetBytes: budget(app),
-    };
-    const report = await services.evaluator.measure(options, onProgress);
-    const name = state.model.peek() ? state.recipe.scheme.peek() : report.model.label;
-    const own: MeasuredRecipe = {
-      jobId: result?.jobId ?? report.model.label,
-      recipe: `${name}, ${report.model.bitsPerWeight.toFixed(2)} bits`,
-      seconds: result?.seconds["total"] ?? null,
-      report,
-    };
-    const others = trial.measured.peek().filter(({ jobId }) => jobId !== own.jobId);
-    batch(() => {
-      trial.measured.value = [...others, own];
-      trial.shown.value = own;
-    });
-  });
-}
-
 export async function stopTrial(app: App): Promise<void> {
   app.state.trial.stopping.value = true;
   await app.services.evaluator.stop();
 }
 
-async function work(app: App, what: string, run: () => Promise<void>): Promise<void> {
+/** Does something with the evaluator, unless it is at work already. Failures are told where the user tries the result. */
+export async function work(app: App, what: string, run: () => Promise<void>): Promise<void> {
   const { trial } = app.state;
   if (trial.busy.peek() !== null) return;
   batch(() => {
@@ -174,7 +128,7 @@ async function work(app: App, what: string, run: () => Promise<void>): Promise<v
 }
 
 /** Opens the shown result, or what it was made of. False if there is no original to open. */
-async function open({ state, services }: App, role: TrialRole): Promise<boolean> {
+export async function openModel({ state, services }: App, role: TrialRole): Promise<boolean> {
   const result = state.result.peek();
   const original = state.trial.reference.peek();
   const own = result ? { kind: "job" as const, jobId: result.jobId } : state.trial.subject.peek();
@@ -186,6 +140,6 @@ async function open({ state, services }: App, role: TrialRole): Promise<boolean>
   return true;
 }
 
-function budget({ state }: App): number {
+export function budget({ state }: App): number {
   return state.budgetBytes.peek() ?? 2 ** 30;
 }

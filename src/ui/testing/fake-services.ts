@@ -13,6 +13,7 @@ import type {
 } from "../../pipeline/api.ts";
 import type { EvaluatedModel, Generation, QualityReport } from "../../pipeline/evaluator-api.ts";
 import type { Evaluator } from "../evaluator-door.ts";
+import type { MeasurementStore } from "../measurement-store.ts";
 import type { Compressor, Download, Platform, Services, SourceStore } from "../services.ts";
 
 const MIB = 1024 ** 2;
@@ -205,6 +206,7 @@ export const QUALITY: QualityReport = {
   peakGpuBytes: 900 * MIB,
   leftGpuBytes: 0,
   seconds: 42,
+  recorded: true,
   notes: [],
 };
 
@@ -225,6 +227,7 @@ export interface FakeServices {
   readonly compressor?: Partial<Compressor>;
   readonly source?: Partial<SourceStore>;
   readonly evaluator?: Partial<Evaluator>;
+  readonly measurements?: Partial<MeasurementStore>;
   readonly download?: Partial<Download>;
   readonly platform?: Partial<Platform>;
 }
@@ -235,6 +238,7 @@ export function fakeServices(own: FakeServices = {}): Services {
     compressor: { ...compressor, ...own.compressor },
     source: { stored: async () => [], deleteStored: nothing, ...own.source },
     evaluator: { ...evaluator, ...own.evaluator },
+    measurements: { list: async () => [], keep: nothing, deleteModel: nothing, ...own.measurements },
     download: { ...download, ...own.download },
     platform: { ...platform, ...own.platform },
   };

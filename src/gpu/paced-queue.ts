@@ -115,7 +115,8 @@ export class PacedQueue implements Disposable {
   async run<K extends Kernel>(kernel: K, dispatch: Dispatch<K>): Promise<void> {
     const compiled = await this.#pipelines.get(kernel, dispatch.constants as Record<string, number>);
     const entry = { kernel: kernel.name, work: dispatch.work };
-    await this.#makeRoom(entry);
+    // Nothing may wait between this and the recording: others record meanwhile.
+    while (this.#lacksRoom(entry)) await this.flush();
     const recording = this.#record();
     this.#encode(recording, kernel, compiled, dispatch);
     recording.predictedMs += this.#rates.predict(entry);
@@ -124,12 +125,12 @@ export class PacedQueue implements Disposable {
     if (recording.predictedMs >= TARGET_MS || !this.#rates.knows(entry)) await this.flush();
   }
 
-  /** Submits first if the dispatch would make the submit too long, or a first measurement unclear. */
-  async #makeRoom(entry: DispatchedWork): Promise<void> {
+  /** True if the dispatch would make the submit too long, or a first measurement unclear. */
+  #lacksRoom(entry: DispatchedWork): boolean {
     const pending = this.#recording;
-    if (!pending) return;
+    if (!pending) return false;
     const tooLong = pending.predictedMs + this.#rates.predict(entry) > TARGET_MS;
-    if (tooLong || pending.paramsUsed === PARAMS_SLOTS || !this.#rates.knows(entry)) await this.flush();
+    return tooLong || pending.paramsUsed === PARAMS_SLOTS || !this.#rates.knows(entry);
   }
 
   /** Records a copy between buffers, in order with the dispatches. Offsets and bytes are multiples of 4. */
@@ -140,7 +141,8 @@ export class PacedQueue implements Disposable {
   ): Promise<void> {
     for (let done = 0; done < bytes; done += COPY_BYTES) {
       const piece = Math.min(COPY_BYTES, bytes - done);
-      const encoder = await this.#encoderFor(piece);
+      while (this.#lacksRoomToCopy(piece)) await this.flush();
+      const encoder = this.#encoderFor(piece);
       encoder.copyBufferToBuffer(from.of.buffer, from.offset + done, to.of.buffer, to.offset + done, piece);
     }
   }
@@ -149,19 +151,22 @@ export class PacedQueue implements Disposable {
   async clear(of: LedgerBuffer, offset = 0, bytes = of.bytes - offset): Promise<void> {
     for (let done = 0; done < bytes; done += COPY_BYTES) {
       const piece = Math.min(COPY_BYTES, bytes - done);
-      (await this.#encoderFor(piece)).clearBuffer(of.buffer, offset + done, piece);
+      while (this.#lacksRoomToCopy(piece)) await this.flush();
+      this.#encoderFor(piece).clearBuffer(of.buffer, offset + done, piece);
     }
   }
 
-  /** Where a command of so many bytes is recorded that is no dispatch. */
-  async #encoderFor(bytes: number): Promise<GPUCommandEncoder> {
-    const predictedMs = bytes / COPY_BYTES_PER_MS;
+  #lacksRoomToCopy(bytes: number): boolean {
     const pending = this.#recording;
-    const isFull = pending && pending.passes >= MAX_TIMED_PASSES;
-    if (isFull || (pending && pending.predictedMs + predictedMs > TARGET_MS)) await this.flush();
+    if (!pending) return false;
+    return pending.passes >= MAX_TIMED_PASSES || pending.predictedMs + bytes / COPY_BYTES_PER_MS > TARGET_MS;
+  }
+
+  /** Where a command of so many bytes is recorded that is no dispatch. */
+  #encoderFor(bytes: number): GPUCommandEncoder {
     const recording = this.#record();
     this.#endPass(recording);
-    recording.predictedMs += predictedMs;
+    recording.predictedMs += bytes / COPY_BYTES_PER_MS;
     return recording.encoder;
   }
 

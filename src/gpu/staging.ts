@@ -97,7 +97,8 @@ export class ReadbackRing implements Disposable {
 
   /**
    * Reads `bytes` of `from` at `offset` (a multiple of 4) once everything recorded before is done. `consume` gets the
-   * mapped memory piece by piece, valid only during the call, with its position in the range.
+   * mapped memory piece by piece, valid only during the call, with its position in the range. The copies of as many pieces
+   * as the ring has are on their way at once.
    */
   async read(
     from: LedgerBuffer,
@@ -105,19 +106,38 @@ export class ReadbackRing implements Disposable {
     bytes: number,
     consume: (view: Uint8Array<ArrayBuffer>, position: number) => void,
   ): Promise<void> {
+    const reads: Promise<void>[] = [];
     for (let done = 0; done < bytes; done += this.#pieceBytes) {
       const length = Math.min(this.#pieceBytes, bytes - done);
-      const padded = Math.ceil(length / 4) * 4;
       const piece = await this.#pool.acquire();
+      const read = this.#readPiece(piece, { of: from, offset: offset + done }, length, (view) =>
+        consume(view, done),
+      );
+      // It is waited for below, after the copies of all pieces are on their way.
+      read.catch(() => undefined);
+      reads.push(read);
+    }
+    await Promise.all(reads);
+  }
+
+  async #readPiece(
+    piece: LedgerBuffer,
+    from: { readonly of: LedgerBuffer; readonly offset: number },
+    length: number,
+    consume: (view: Uint8Array<ArrayBuffer>) => void,
+  ): Promise<void> {
+    try {
+      const padded = Math.ceil(length / 4) * 4;
+      await this.#gpu.queue.copy(from, { of: piece, offset: 0 }, padded);
+      await this.#gpu.queue.flush();
+      await map(piece, GPUMapMode.READ);
       try {
-        await this.#gpu.queue.copy({ of: from, offset: offset + done }, { of: piece, offset: 0 }, padded);
-        await this.#gpu.queue.flush();
-        await map(piece, GPUMapMode.READ);
-        consume(new Uint8Array(piece.buffer.getMappedRange(0, padded)).subarray(0, length), done);
-        piece.buffer.unmap();
+        consume(new Uint8Array(piece.buffer.getMappedRange(0, padded)).subarray(0, length));
       } finally {
-        this.#pool.release(piece);
+        piece.buffer.unmap();
       }
+    } finally {
+      this.#pool.release(piece);
     }
   }
 

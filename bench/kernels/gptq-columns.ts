@@ -3,7 +3,7 @@
 import type { Lifetime } from "../../src/disposal.ts";
 import { invariant } from "../../src/errors.ts";
 import { type QuantizationArgs, weightArgs } from "../../src/formats/quantization-args.ts";
-import { ERROR_STRIDE, type GptqTile, WALK_BLOCK, walkBlock } from "../../src/quantize/gptq/gptq-kernels.ts";
+import { type GptqTile, WALK_BLOCK, walkBlock } from "../../src/quantize/gptq/gptq-kernels.ts";
 import { columnTables } from "../../src/quantize/gptq/quantize-tile.ts";
 import type { BenchGpu, Benchmark } from "../benchmark.ts";
 import { layerLinears, type Sizes } from "../model-shapes.ts";
@@ -34,7 +34,7 @@ function blockOf(rows: number): Benchmark {
       const [pushed, codes, errors] = await gpu.memory.allocateAll([
         { label: "pushed errors", bytes: rows * COLUMNS * 4 },
         { label: "codes", bytes: rows * COLUMNS * 4 },
-        { label: "errors", bytes: rows * ERROR_STRIDE * 4 },
+        { label: "errors", bytes: rows * COLUMNS * 4 },
       ]);
       for (const buffer of [pushed, codes, errors]) lifetime.use(buffer);
       const first = COLUMNS - WALK_BLOCK;

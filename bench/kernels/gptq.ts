@@ -1,13 +1,18 @@
-// GPTQ of one Linear from weights on the host to codes on the host, with the factor of its input's Hessian at hand.
+// GPTQ of one Linear from weights on the GPU to codes on the host, with the factor of its input's Hessian at hand.
 
 import type { Lifetime } from "../../src/disposal.ts";
 import { weightArgs } from "../../src/formats/quantization-args.ts";
+import type { LedgerBuffer } from "../../src/gpu/memory.ts";
 import { addToDiagonal } from "../../src/gpu/triangular/diagonal.ts";
 import type { FactoredHessian } from "../../src/quantize/gptq/factor-hessian.ts";
-import { gptqTileRows, quantizeModule } from "../../src/quantize/gptq/quantize-module.ts";
+import {
+  allocateGptqWorkspace,
+  gptqTileRows,
+  quantizeModule,
+} from "../../src/quantize/gptq/quantize-module.ts";
 import type { GptqTask } from "../../src/quantize/gptq/quantize-tile.ts";
 import { seededRandom } from "../../src/testing/random.ts";
-import { type BenchGpu, type Benchmark, hostNoise } from "../benchmark.ts";
+import type { BenchGpu, Benchmark } from "../benchmark.ts";
 import { layerLinears, shapeText, type Sizes } from "../model-shapes.ts";
 import { makeTriangle } from "./triangular.ts";
 
@@ -32,25 +37,42 @@ function gptqModule(name: string, rows: number, columns: number): Benchmark {
     unit: "flop",
     work: rows * columns ** 2,
     async prepare(bench, lifetime) {
-      const { gpu, uploads, readbacks, noise } = bench;
+      const { gpu, uploads, readbacks, allocateNoise } = bench;
       const factored = await makeFactor(bench, columns, lifetime);
       const rowBytes = columns * 2;
-      const source = hostNoise(noise.BF16, rows * rowBytes);
-      const meaning = new Uint8Array(source.byteLength);
+      const weight = lifetime.use(await allocateNoise({ label: "weights", bytes: rows * rowBytes }, "BF16"));
       const { maxStorageBufferBindingSize } = gpu.device.limits;
-      const tileRows = gptqTileRows(task, TILE_BYTES, maxStorageBufferBindingSize);
-      const part = (of: Uint8Array<ArrayBuffer>) => (first: number, count: number) =>
-        of.subarray(first * rowBytes, (first + count) * rowBytes);
+      const tiled = { task, tileRows: gptqTileRows(task, TILE_BYTES, maxStorageBufferBindingSize) };
+      const workspace = lifetime.use(await allocateGptqWorkspace(gpu, [tiled], 2));
       const services = {
         gpu,
         uploads,
         readbacks,
-        weightRows: part(source),
-        meaningRows: part(meaning),
+        weights: {
+          async load(firstRow: number, count: number, to: LedgerBuffer) {
+            await gpu.queue.copy(
+              { of: weight, offset: firstRow * rowBytes },
+              { of: to, offset: 0 },
+              count * rowBytes,
+            );
+          },
+          async store(firstRow: number, count: number, from: LedgerBuffer) {
+            await gpu.queue.copy(
+              { of: from, offset: 0 },
+              { of: weight, offset: firstRow * rowBytes },
+              count * rowBytes,
+            );
+          },
+        },
         write: () => undefined,
         checkpoint: async () => await Promise.resolve(),
       };
-      return { run: async () => void (await quantizeModule(task, factored, tileRows, services)) };
+      return {
+        async run() {
+          const { report } = await quantizeModule(tiled, factored, workspace, services);
+          await report;
+        },
+      };
     },
   };
 }

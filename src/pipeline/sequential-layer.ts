@@ -19,7 +19,12 @@ import { allocateCholeskyScratch } from "../gpu/triangular/cholesky.ts";
 import { type Capture, type ExpertCalibration, mlpLinears } from "../model/layer-linears.ts";
 import { type HostLayer, linearRows, onloadLayer } from "../onload/layer-weights.ts";
 import { factorHessian } from "../quantize/gptq/factor-hessian.ts";
-import { quantizeModule, type ModuleReport } from "../quantize/gptq/quantize-module.ts";
+import {
+  allocateGptqWorkspace,
+  quantizeModule,
+  type ModuleReport,
+  type ModuleWeights,
+} from "../quantize/gptq/quantize-module.ts";
 import type { GptqTask } from "../quantize/gptq/quantize-tile.ts";
 import type { CalibratedLayer } from "./calibration-memory.ts";
 import type { CalibrationPlan, LayerPasses } from "./plan-calibration.ts";
@@ -210,14 +215,17 @@ async function quantizeCapture(
   for (const task of tasks) {
     services.report("quantizing", task.module, 1 / layer.tasks.length);
     const begun = performance.now();
-    const report = await quantizeModule(task, factored, passes.tileRows.get(task.module) ?? 1, {
+    const tiled = { task, tileRows: passes.tileRows.get(task.module) ?? 1 };
+    using workspace = await allocateGptqWorkspace(gpu, [tiled], 1);
+    const module = await quantizeModule(tiled, factored, workspace, {
       gpu,
       uploads,
       readbacks,
-      ...moduleRows(layer, task, data),
+      weights: hostWeights(services, layer, task, data),
       write: (tensor, offset, bytes) => services.write(tensor, offset, bytes),
       checkpoint: async () => await services.checkpoint(),
     });
+    const report = await module.report;
     const seconds = factorSeconds + (performance.now() - begun) / 1000;
     reports.push({ ...report, ...(rounded ? { loss: 0, rtnLoss: 0 } : {}), tokens, seconds });
   }
@@ -234,16 +242,26 @@ function isRouted({ experts }: SequentialServices, layer: CalibratedLayer, { mod
   );
 }
 
-/** Where a module's weights are read from and what its codes mean is written to. */
-function moduleRows(layer: CalibratedLayer, task: GptqTask, { host, meanings }: LayerData) {
+/** A module's weights in host memory; what its codes mean waits beside them. */
+function hostWeights(
+  { uploads, readbacks }: SequentialServices,
+  layer: CalibratedLayer,
+  task: GptqTask,
+  { host, meanings }: LayerData,
+): ModuleWeights {
   const linear = layer.linears.find(({ module }) => module === task.module);
   invariant(linear, `${task.module} is a Linear of its layer`);
   const meaning = new Uint8Array(linearRows(host, linear, 0, linear.rows).byteLength);
   meanings.set(task.module, meaning);
   const rowBytes = meaning.byteLength / linear.rows;
   return {
-    weightRows: (firstRow: number, rows: number) => linearRows(host, linear, firstRow, rows),
-    meaningRows: (firstRow: number, rows: number) =>
-      meaning.subarray(firstRow * rowBytes, (firstRow + rows) * rowBytes),
+    async load(firstRow, rows, to) {
+      await uploads.write(linearRows(host, linear, firstRow, rows), to);
+    },
+    async store(firstRow, rows, from) {
+      await readbacks.read(from, 0, rows * rowBytes, (view, position) => {
+        meaning.set(view, firstRow * rowBytes + position);
+      });
+    },
   };
 }

@@ -13,9 +13,7 @@ import walkCode from "./walk-block.wgsl?raw";
 
 /** Columns that one walk quantizes before the rest is updated. */
 export const WALK_BLOCK = 128;
-/** Floats of a row in the error buffer: a block's errors, then the row's loss and padding. */
-export const ERROR_STRIDE = WALK_BLOCK + 4;
-const WALK_ROWS = 16;
+const WALK_ROWS = 8;
 const WORKGROUP = 64;
 
 export const walkKernel = kernel({
@@ -32,7 +30,7 @@ export const walkKernel = kernel({
     end: "u32",
     panel_first_row: "u32",
     panel_stride: "u32",
-    pushed_stride: "u32",
+    stride: "u32",
     first_group: "u32",
   }),
   bindings: {
@@ -41,7 +39,7 @@ export const walkKernel = kernel({
     scales: "read",
     zero_points: "read",
     factor: "read",
-    pushed: "read",
+    pushed: "read_write",
     codes: "read_write",
     errors: "read_write",
   },
@@ -116,13 +114,16 @@ export interface FactorBlock {
   readonly panelStride: number;
 }
 
-/** Quantizes the block's columns for all rows of the tile; see walk-block.wgsl. */
+/**
+ * Quantizes the block's columns for all rows of the tile. `pushed` and `errors` are (rows, stride) float32, stride a
+ * multiple of 4; the block's part of `pushed` becomes its part of the product of errors and factor. See walk-block.wgsl.
+ */
 export async function walkBlock(
   gpu: Gpu,
   tile: GptqTile,
   block: FactorBlock,
   buffers: { readonly pushed: BufferPart; readonly codes: BufferPart; readonly errors: BufferPart },
-  pushedStride: number,
+  stride: number,
 ): Promise<void> {
   const [q_min, q_max] = quantizedRange(tile.args);
   const width = block.end - block.first;
@@ -140,7 +141,7 @@ export async function walkBlock(
         end: block.end,
         panel_first_row: block.panelFirstRow,
         panel_stride: block.panelStride,
-        pushed_stride: pushedStride,
+        stride,
         first_group: first,
       },
       buffers: {

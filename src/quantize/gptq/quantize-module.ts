@@ -1,31 +1,41 @@
-// GPTQ of one Linear, tile after tile: rows do not depend on each other, so the largest module fits any budget.
+// GPTQ of one Linear, tile after tile: rows do not depend on each other, so the largest module fits any budget. The codes
+// of a tile may be read back while the next one is computed.
 
+import { createLifetime } from "../../disposal.ts";
 import { invariant, MalformedModelError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
+import { Pool } from "../../gpu/pool.ts";
 import type { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
-import { ERROR_STRIDE, WALK_BLOCK } from "./gptq-kernels.ts";
 import type { FactoredHessian } from "./factor-hessian.ts";
 import {
   columnTables,
-  GPTQ_BUFFER_NAMES,
   gptqBufferBytes,
   type GptqBuffers,
   type GptqTask,
   quantizeTileGptq,
+  RESULT_BUFFER_NAMES,
+  type ResultBuffers,
+  WORK_BUFFER_NAMES,
+  type WorkBuffers,
 } from "./quantize-tile.ts";
 
 /** Whole words of packed zero points, and of one-byte codes. */
 const ROW_MULTIPLE = 32;
 
+/** Where the rows of a weight come from, and where what their codes mean goes. */
+export interface ModuleWeights {
+  /** Puts rows, as they lie in the source, into a buffer. */
+  load(firstRow: number, rows: number, to: LedgerBuffer): Promise<void>;
+  /** Takes rows of the same layout from a buffer. */
+  store(firstRow: number, rows: number, from: LedgerBuffer): Promise<void>;
+}
+
 export interface ModuleServices {
   readonly gpu: Gpu;
   readonly uploads: UploadRing;
   readonly readbacks: ReadbackRing;
-  /** The rows' bytes as they lie in the source. */
-  weightRows(firstRow: number, rows: number): Uint8Array<ArrayBuffer>;
-  /** Where the weights that the codes mean are wanted, in the source's dtype: a view to write to. */
-  meaningRows(firstRow: number, rows: number): Uint8Array<ArrayBuffer>;
+  readonly weights: ModuleWeights;
   /** Puts a part of an output tensor into the result. */
   write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
   /** Waits while paused; throws once cancelled. */
@@ -55,87 +65,142 @@ export function gptqTileRows(task: GptqTask, tileBytes: number, maxBufferBytes: 
   return Math.min(rows, task.rows);
 }
 
+/** A task with the rows of its tiles. */
+export interface TiledTask {
+  readonly task: GptqTask;
+  readonly tileRows: number;
+}
+
+/** Buffers for modules that are quantized one after the other. */
+export interface GptqWorkspace extends Disposable {
+  readonly work: WorkBuffers;
+  /** With two sets, one tile is read back while the next one is computed. */
+  readonly results: Pool<ResultBuffers>;
+}
+
+/** Bytes that each named buffer needs so that it serves all of the tasks. */
+function sharedSizes<Name extends keyof GptqBuffers>(tasks: readonly TiledTask[], names: readonly Name[]) {
+  const sizes = tasks.map(({ task, tileRows }) => gptqBufferBytes(task, tileRows));
+  return names.map((name) => [name, Math.max(...sizes.map((each) => each[name]))] as const);
+}
+
+/** GPU bytes of a workspace; the planner's figure. */
+export function gptqWorkspaceBytes(tasks: readonly TiledTask[], resultSets: number): number {
+  const total = (sizes: readonly (readonly [string, number])[]) =>
+    sizes.reduce((sum, [, bytes]) => sum + bufferBytes(bytes), 0);
+  return (
+    total(sharedSizes(tasks, WORK_BUFFER_NAMES)) + resultSets * total(sharedSizes(tasks, RESULT_BUFFER_NAMES))
+  );
+}
+
+export async function allocateGptqWorkspace(
+  gpu: Gpu,
+  tasks: readonly TiledTask[],
+  resultSets: number,
+): Promise<GptqWorkspace> {
+  const lifetime = createLifetime();
+  const allocate = async <Name extends keyof GptqBuffers>(names: readonly Name[]) => {
+    const sizes = sharedSizes(tasks, names);
+    const requests = sizes.map(([name, bytes]) => ({ label: `GPTQ ${name}`, bytes }));
+    const made: readonly LedgerBuffer[] = await gpu.memory.allocateAll(requests);
+    for (const buffer of made) lifetime.use(buffer);
+    return Object.fromEntries(sizes.map(([name], index) => [name, made[index]])) as Record<
+      Name,
+      LedgerBuffer
+    >;
+  };
+  const work = await allocate(WORK_BUFFER_NAMES);
+  const sets: ResultBuffers[] = [];
+  while (sets.length < resultSets) sets.push(await allocate(RESULT_BUFFER_NAMES));
+  return { work, results: new Pool(sets), [Symbol.dispose]: () => lifetime[Symbol.dispose]() };
+}
+
 /**
- * Quantizes a Linear with the factor of its input's Hessian.
- * @throws MalformedModelError if a weight is NaN or infinite.
+ * Quantizes a Linear with the factor of its input's Hessian. Resolves when all of its kernels are recorded; `report` when
+ * its codes are read back and written.
+ * @throws MalformedModelError, as rejection of `report`, if a weight is NaN or infinite.
  */
 export async function quantizeModule(
-  task: GptqTask,
+  { task, tileRows }: TiledTask,
   factored: FactoredHessian,
-  tileRows: number,
+  { work, results }: GptqWorkspace,
   services: ModuleServices,
-): Promise<ModuleReport> {
-  using buffers = await allocateBuffers(services.gpu, task, tileRows);
+): Promise<{ readonly report: Promise<ModuleReport> }> {
+  const { gpu, uploads, weights } = services;
   const tables = columnTables(factored, task.weights);
-  await services.uploads.write(new Uint8Array(tables.order.buffer), buffers.order);
-  await services.uploads.write(new Uint8Array(tables.groupOf.buffer), buffers.groupOf);
-  let loss = 0;
-  let rtnLoss = 0;
+  await uploads.write(new Uint8Array(tables.order.buffer), work.order);
+  await uploads.write(new Uint8Array(tables.groupOf.buffer), work.groupOf);
+  const tiles: Promise<TileLosses>[] = [];
   for (let firstRow = 0; firstRow < task.rows; firstRow += tileRows) {
     await services.checkpoint();
     const rows = Math.min(tileRows, task.rows - firstRow);
-    await services.uploads.write(services.weightRows(firstRow, rows), buffers.source);
-    await quantizeTileGptq(services.gpu, task, factored.factor, rows, buffers);
-    const losses = await readTile(task, firstRow, rows, buffers, services);
-    loss += losses.loss;
-    rtnLoss += losses.rtnLoss;
+    const own = await results.acquire();
+    await weights.load(firstRow, rows, work.source);
+    await quantizeTileGptq(gpu, task, factored.factor, rows, { ...work, ...own });
+    const read = readTile(task, firstRow, rows, own, services).finally(() => results.release(own));
+    // A failure is told by the report; until someone waits for that it must not count as unhandled.
+    read.catch(() => undefined);
+    tiles.push(read);
+    await weights.store(firstRow, rows, work.dequantized);
   }
   if (task.weights.actorder === "group" && task.weights.strategy === "group") {
     services.write(`${task.module}.weight_g_idx`, 0, new Uint8Array(tables.groupOf.buffer));
   }
-  return {
-    module: task.module,
-    loss,
-    rtnLoss,
-    dampeningFrac: factored.dampeningFrac,
-    attempts: factored.attempts,
-    deadColumns: factored.dead.reduce((sum, flag) => sum + flag, 0),
-  };
+  return { report: reportOf(task, factored, tiles) };
 }
 
-async function allocateBuffers(gpu: Gpu, task: GptqTask, rows: number): Promise<GptqBuffers & Disposable> {
-  const sizes = gptqBufferBytes(task, rows);
-  const requests = GPTQ_BUFFER_NAMES.map((name) => ({ label: `${task.module} ${name}`, bytes: sizes[name] }));
-  const made: readonly LedgerBuffer[] = await gpu.memory.allocateAll(requests);
-  const named = Object.fromEntries(GPTQ_BUFFER_NAMES.map((name, index) => [name, made[index]]));
-  return {
-    ...(named as unknown as GptqBuffers),
-    [Symbol.dispose]() {
-      for (const buffer of made) buffer[Symbol.dispose]();
-    },
-  };
+async function reportOf(
+  { module }: GptqTask,
+  { dampeningFrac, attempts, dead }: FactoredHessian,
+  tiles: readonly Promise<TileLosses>[],
+): Promise<ModuleReport> {
+  let loss = 0;
+  let rtnLoss = 0;
+  for (const tile of await Promise.all(tiles)) {
+    loss += tile.loss;
+    rtnLoss += tile.rtnLoss;
+  }
+  const deadColumns = dead.reduce((sum, flag) => sum + flag, 0);
+  return { module, loss, rtnLoss, dampeningFrac, attempts, deadColumns };
 }
 
+interface TileLosses {
+  readonly loss: number;
+  readonly rtnLoss: number;
+}
+
+/** Reads a tile's results back and writes them. */
 async function readTile(
   task: GptqTask,
   firstRow: number,
   rows: number,
-  buffers: GptqBuffers,
+  results: ResultBuffers,
   services: ModuleServices,
-): Promise<{ loss: number; rtnLoss: number }> {
+): Promise<TileLosses> {
   const { readbacks } = services;
   const sizes = gptqBufferBytes(task, rows);
   const before = gptqBufferBytes(task, firstRow);
-  checkFinite(task, firstRow, await readbacks.readBytes(buffers.nonfinite, 0, 8));
   const stored = [
     [task.format === "pack-quantized" ? "weight_packed" : "weight", "packed"],
     ["weight_scale", "storedScales"],
     ...(task.weights.symmetric ? [] : [["weight_zero_point", "storedZeroPoints"] as const]),
   ] as const;
-  for (const [suffix, name] of stored) {
-    await readbacks.read(buffers[name], 0, sizes[name], (view, position) => {
-      services.write(`${task.module}.${suffix}`, before[name] + position, view);
-    });
-  }
-  const meaning = services.meaningRows(firstRow, rows);
-  await readbacks.read(buffers.dequantized, 0, meaning.byteLength, (view, position) => {
-    meaning.set(view, position);
-  });
-  const errors = new Float32Array((await readbacks.readBytes(buffers.errors, 0, sizes.errors)).buffer);
-  const sums = new Float32Array((await readbacks.readBytes(buffers.sums, 0, rows * 4)).buffer);
-  let loss = 0;
-  for (let row = 0; row < rows; row++) loss += (errors[row * ERROR_STRIDE + WALK_BLOCK] ?? 0) / 2;
-  return { loss, rtnLoss: sums.reduce((sum, value) => sum + value / 2, 0) };
+  const [nonfinite, losses, rtnLosses] = await Promise.all([
+    readbacks.readBytes(results.nonfinite, 0, 8),
+    readbacks.readBytes(results.losses, 0, rows * 4),
+    readbacks.readBytes(results.rtnLosses, 0, rows * 4),
+    ...stored.map(async ([suffix, name]) => {
+      await readbacks.read(results[name], 0, sizes[name], (view, position) => {
+        services.write(`${task.module}.${suffix}`, before[name] + position, view);
+      });
+    }),
+  ]);
+  checkFinite(task, firstRow, nonfinite);
+  return { loss: halfSum(losses), rtnLoss: halfSum(rtnLosses) };
+}
+
+function halfSum(bytes: Uint8Array<ArrayBuffer>): number {
+  return new Float32Array(bytes.buffer).reduce((sum, value) => sum + value / 2, 0);
 }
 
 function checkFinite(task: GptqTask, firstRow: number, flags: Uint8Array<ArrayBuffer>): void {

@@ -14,7 +14,6 @@ import { computeQparams, observeRange } from "../observe/observe-weight.ts";
 import type { FactoredHessian } from "./factor-hessian.ts";
 import {
   dequantizeCodes,
-  ERROR_STRIDE,
   gatherColumns,
   type GptqTile,
   rowSquares,
@@ -32,29 +31,38 @@ export interface GptqTask {
   readonly format: CompressionFormat;
 }
 
-/** GPU buffers of one tile. `order` and `groupOf` serve all tiles of a module. */
-export const GPTQ_BUFFER_NAMES = [
+/** What the kernels of a tile work in. `order` and `groupOf` serve all tiles of a module. */
+export const WORK_BUFFER_NAMES = [
   "source",
   "ranges",
   "scales",
   "zeroPoints",
   "pushed",
-  "rtnErrors",
-  "codes",
   "errors",
-  "packed",
-  "storedScales",
-  "storedZeroPoints",
+  "codes",
   "dequantized",
-  "sums",
-  "nonfinite",
   "order",
   "groupOf",
 ] as const;
 
-export type GptqBuffers = Readonly<Record<(typeof GPTQ_BUFFER_NAMES)[number], LedgerBuffer>>;
+/** What is read back of a tile. */
+export const RESULT_BUFFER_NAMES = [
+  "packed",
+  "storedScales",
+  "storedZeroPoints",
+  "losses",
+  "rtnLosses",
+  "nonfinite",
+] as const;
 
-function pushedStrideOf(columns: number): number {
+export type WorkBuffers = Readonly<Record<(typeof WORK_BUFFER_NAMES)[number], LedgerBuffer>>;
+export type ResultBuffers = Readonly<Record<(typeof RESULT_BUFFER_NAMES)[number], LedgerBuffer>>;
+export type GptqBuffers = WorkBuffers & ResultBuffers;
+
+/** Columns whose errors are pushed onto all columns before them at once: four blocks. */
+const SPAN = 512;
+
+function floatStrideOf(columns: number): number {
   return Math.ceil(columns / 4) * 4;
 }
 
@@ -65,32 +73,33 @@ export function gptqBufferBytes(task: GptqTask, rows: number): Record<keyof Gptq
   const cells = grid.cellsPerColumn * grid.cellsPerRow;
   const storage = codeStorage(weights, task.format);
   const elementBytes = DTYPE_BITS[dtype] / 8;
-  const floats = rows * pushedStrideOf(columns) * 4;
+  const floats = rows * floatStrideOf(columns) * 4;
   return {
     source: rows * columns * elementBytes,
     ranges: cells * 8,
     scales: cells * 4,
     zeroPoints: cells * 4,
     pushed: floats,
-    rtnErrors: floats,
+    errors: floats,
     codes: rows * columns * 4,
-    errors: rows * ERROR_STRIDE * 4,
     packed: storage.rowsPadded ? rows * packedRowBytes(columns, storage.storedBits) : rows * columns,
     storedScales: cells * elementBytes,
     storedZeroPoints: weights.symmetric
       ? 0
       : packedRowBytes(grid.cellsPerColumn, storage.storedBits) * grid.cellsPerRow,
     dequantized: rows * columns * elementBytes,
-    sums: rows * 4,
+    losses: rows * 4,
+    rtnLosses: rows * 4,
     nonfinite: 8,
     order: columns * 16,
     groupOf: columns * 4,
   };
 }
 
+/** GPU bytes of a tile's buffers. */
 export function gptqTileBytes(task: GptqTask, rows: number): number {
-  const sizes = gptqBufferBytes(task, rows);
-  return GPTQ_BUFFER_NAMES.reduce((sum, name) => sum + bufferBytes(sizes[name]), 0);
+  const sizes = Object.values(gptqBufferBytes(task, rows));
+  return sizes.reduce((sum, bytes) => sum + bufferBytes(bytes), 0);
 }
 
 export interface ColumnTables {
@@ -130,12 +139,19 @@ export async function quantizeTileGptq(
   buffers: GptqBuffers,
 ): Promise<void> {
   const tile = tileOf(task, rows, buffers);
+  const shape = { rows, columns: task.columns, stride: floatStrideOf(task.columns) };
+  const { pushed, errors } = buffers;
   await observeTile(gpu, task, tile, buffers);
-  await gpu.queue.clear(buffers.pushed);
-  await gpu.queue.clear(buffers.errors);
+  await gpu.queue.clear(pushed, 0, rows * shape.stride * 4);
   await walkAll(gpu, tile, factor, buffers);
-  await measureRtn(gpu, tile, factor, buffers);
+  await rowSquares(gpu, pushed, buffers.losses, shape);
   await storeTile(gpu, task, tile, buffers);
+  await rtnErrors(gpu, tile, errors, shape.stride);
+  await gpu.queue.clear(pushed, 0, rows * shape.stride * 4);
+  for (const span of spansOf(factor)) {
+    await pushErrors(gpu, factor, buffers, tile, { from: span, to: { first: 0, end: span.end } });
+  }
+  await rowSquares(gpu, pushed, buffers.rtnLosses, shape);
 }
 
 function tileOf(task: GptqTask, rows: number, buffers: GptqBuffers): GptqTile {
@@ -167,59 +183,68 @@ async function observeTile(gpu: Gpu, task: GptqTask, tile: GptqTile, buffers: Gp
   await computeQparams(gpu, task.weights, dtype, grid.cellsPerColumn * grid.cellsPerRow, qparams);
 }
 
+/**
+ * Quantizes block after block, from the last column to the first. A block's errors go to the rest of its span at once,
+ * and a span's errors to all columns before it in one product, which fills the GPU and reads the rest only once.
+ */
 async function walkAll(
   gpu: Gpu,
   tile: GptqTile,
   factor: TriangularMatrix,
   buffers: GptqBuffers,
 ): Promise<void> {
-  const stride = pushedStrideOf(tile.columns);
+  const stride = floatStrideOf(tile.columns);
   const { pushed, codes, errors } = buffers;
-  for (let end = tile.columns; end > 0;) {
-    const first = Math.floor((end - 1) / WALK_BLOCK) * WALK_BLOCK;
-    const { panel, buffer } = panelAt(factor, first);
-    const block = { first, end, panel: buffer, panelFirstRow: panel.firstRow, panelStride: panel.stride };
-    await walkBlock(gpu, tile, block, { pushed, codes, errors }, stride);
-    if (first > 0) {
-      await matmul(gpu, {
-        m: tile.rows,
-        n: first,
-        k: end - first,
-        a: { buffer: errors, stride: ERROR_STRIDE },
-        b: { buffer, stride: panel.stride, offset: (first - panel.firstRow) * panel.stride },
-        bTransposed: false,
-        c: { buffer: pushed, stride },
-        accumulate: true,
-      });
+  for (const span of spansOf(factor).toReversed()) {
+    const { panel, buffer } = panelAt(factor, span.first);
+    for (let end = span.end; end > span.first;) {
+      const first = Math.floor((end - 1) / WALK_BLOCK) * WALK_BLOCK;
+      const block = { first, end, panel: buffer, panelFirstRow: panel.firstRow, panelStride: panel.stride };
+      await walkBlock(gpu, tile, block, { pushed, codes, errors }, stride);
+      await pushErrors(gpu, factor, buffers, tile, { from: block, to: { first: span.first, end: first } });
+      end = first;
     }
-    end = first;
+    await pushErrors(gpu, factor, buffers, tile, { from: span, to: { first: 0, end: span.first } });
   }
 }
 
-/** ‖(W − RTN(W)) L‖² by rows, into `sums`: what rounding to nearest would have cost under the same Hessian. */
-async function measureRtn(
+interface ColumnRange {
+  readonly first: number;
+  readonly end: number;
+}
+
+/** Cuts the columns into spans that each lie in one panel of the factor. */
+function spansOf({ layout }: TriangularMatrix): ColumnRange[] {
+  return layout.panels.flatMap(({ firstRow, rows }) => {
+    const spans: ColumnRange[] = [];
+    for (let first = firstRow; first < firstRow + rows; first += SPAN) {
+      spans.push({ first, end: Math.min(first + SPAN, firstRow + rows) });
+    }
+    return spans;
+  });
+}
+
+/** pushed[:, to] += errors[:, from] · L[from, to]. */
+async function pushErrors(
   gpu: Gpu,
-  tile: GptqTile,
   factor: TriangularMatrix,
-  buffers: GptqBuffers,
+  { errors, pushed }: GptqBuffers,
+  tile: GptqTile,
+  { from, to }: { readonly from: ColumnRange; readonly to: ColumnRange },
 ): Promise<void> {
-  const stride = pushedStrideOf(tile.columns);
-  await rtnErrors(gpu, tile, buffers.rtnErrors, stride);
-  await gpu.queue.clear(buffers.pushed);
-  for (const panel of factor.layout.panels) {
-    const { buffer } = panelAt(factor, panel.firstRow);
-    await matmul(gpu, {
-      m: tile.rows,
-      n: panel.firstRow + panel.rows,
-      k: panel.rows,
-      a: { buffer: buffers.rtnErrors, stride, offset: panel.firstRow },
-      b: { buffer, stride: panel.stride },
-      bTransposed: false,
-      c: { buffer: buffers.pushed, stride },
-      accumulate: true,
-    });
-  }
-  await rowSquares(gpu, buffers.pushed, buffers.sums, { rows: tile.rows, columns: tile.columns, stride });
+  if (to.end === to.first) return;
+  const stride = floatStrideOf(tile.columns);
+  const { panel, buffer } = panelAt(factor, from.first);
+  await matmul(gpu, {
+    m: tile.rows,
+    n: to.end - to.first,
+    k: from.end - from.first,
+    a: { buffer: errors, stride, offset: from.first },
+    b: { buffer, stride: panel.stride, offset: (from.first - panel.firstRow) * panel.stride + to.first },
+    bTransposed: false,
+    c: { buffer: pushed, stride, offset: to.first },
+    accumulate: true,
+  });
 }
 
 async function storeTile(gpu: Gpu, task: GptqTask, tile: GptqTile, buffers: GptqBuffers): Promise<void> {

@@ -63,6 +63,7 @@ describe("symmetricRankKUpdate", () => {
     [96, 40],
     [300, 17],
     [130, 129],
+    [8, 4099],
   ])("adds XᵀX of order %i from %i rows", async (n, rows) => {
     const stride = Math.ceil(n / 4) * 4;
     const x = new Float32Array(rows * stride);

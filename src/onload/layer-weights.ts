@@ -1,5 +1,5 @@
-// One decoder layer from host memory to GPU buffers. Either all of its Linears are resident for a pass over the samples,
-// or, when the budget does not hold them, each is streamed through one tile whenever the forward pass asks for it.
+// One decoder layer from host memory to GPU buffers. As many of its Linears as the budget holds are resident for a pass
+// over the samples; the others are streamed through one tile whenever the forward pass asks for them.
 
 import { invariant, UnsupportedModelError } from "../errors.ts";
 import { DTYPE_BITS, type FloatDtype, isFloatDtype, type Dtype, widenToFloat32 } from "../formats/dtype.ts";
@@ -7,6 +7,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../gpu/memory.ts";
 import type { UploadRing } from "../gpu/staging.ts";
 import type { Linear } from "../model/decoder-description.ts";
+import { divideLinears, type Residency, streamBytes, tileShape, type TileShape } from "./residency.ts";
 
 /** The bytes of one layer's tensors in host memory; quantized Linears are replaced by what their codes mean. */
 export interface HostLayer {
@@ -16,17 +17,6 @@ export interface HostLayer {
 export interface HostTensor {
   readonly dtype: Dtype;
   readonly bytes: Uint8Array<ArrayBuffer>;
-}
-
-export type Residency =
-  | { readonly kind: "resident" }
-  /** Rows of at most so many bytes at a time. */
-  | { readonly kind: "streamed"; readonly tileBytes: number };
-
-/** Rows of a weight start at multiples of this many elements: what one 16-byte load of the matrix product takes. */
-function strideOf(columns: number, dtype: FloatDtype): number {
-  const alignment = 128 / DTYPE_BITS[dtype];
-  return Math.ceil(columns / alignment) * alignment;
 }
 
 interface RowTile {
@@ -40,41 +30,6 @@ interface RowTile {
 export interface OnloadedLayer extends Disposable {
   rowTiles(module: string): AsyncIterable<RowTile>;
   vector(tensor: string): Promise<LedgerBuffer>;
-}
-
-interface TileShape {
-  readonly dtype: FloatDtype;
-  readonly stride: number;
-  readonly rowBytes: number;
-  readonly tileRows: number;
-}
-
-/** Smallest number of rows that tiles start at multiples of: outputs are written four at a time. */
-const ROW_MULTIPLE = 4;
-
-function tileShape(linear: Linear, dtype: FloatDtype, tileBytes: number): TileShape {
-  const stride = strideOf(linear.columns, dtype);
-  const rowBytes = (stride * DTYPE_BITS[dtype]) / 8;
-  const rows = Math.max(Math.floor(tileBytes / rowBytes / ROW_MULTIPLE), 1) * ROW_MULTIPLE;
-  return { dtype, stride, rowBytes, tileRows: Math.min(rows, linear.rows) };
-}
-
-/** GPU bytes that the Linears take under a residency; the planner's figure. */
-export function onloadedBytes(
-  linears: readonly Linear[],
-  dtypeOf: (tensor: string) => FloatDtype,
-  residency: Residency,
-  maxBufferBytes: number,
-): number {
-  const sizes = linears.map((linear) => {
-    const limit = residency.kind === "streamed" ? residency.tileBytes : maxBufferBytes;
-    const { rowBytes, tileRows } = tileShape(linear, dtypeOf(linear.source.tensor), limit);
-    if (residency.kind === "streamed") return bufferBytes(tileRows * rowBytes);
-    const whole = Math.floor(linear.rows / tileRows);
-    const rest = linear.rows % tileRows;
-    return whole * bufferBytes(tileRows * rowBytes) + (rest > 0 ? bufferBytes(rest * rowBytes) : 0);
-  });
-  return residency.kind === "streamed" ? Math.max(0, ...sizes) : sizes.reduce((sum, size) => sum + size, 0);
 }
 
 /** GPU bytes of the layer's vectors as float32. */
@@ -96,24 +51,23 @@ export async function onloadLayer(
   const vectors = await onloadVectors(gpu, uploads, host, parts.vectors);
   const limit = Math.min(gpu.device.limits.maxStorageBufferBindingSize, gpu.device.limits.maxBufferSize);
   const linears = new Map(parts.linears.map((linear) => [linear.module, linear]));
+  const dtypeOf = (tensor: string) => floatTensor(host, tensor).dtype;
+  const divided = divideLinears(parts.linears, dtypeOf, residency, limit);
   const resident = new Map<string, readonly RowTile[]>();
-  let stream: LedgerBuffer | null = null;
-  if (residency.kind === "resident") {
-    for (const linear of parts.linears) {
-      resident.set(linear.module, await onloadWhole(gpu, uploads, host, linear, limit));
-    }
-  } else {
-    const dtypeOf = (tensor: string) => floatTensor(host, tensor).dtype;
-    const bytes = onloadedBytes(parts.linears, dtypeOf, residency, limit);
-    stream = await gpu.memory.allocate({ label: "streamed weights", bytes });
+  for (const linear of divided.resident) {
+    resident.set(linear.module, await onloadWhole(gpu, uploads, host, linear, limit));
   }
+  const tileBytes = Math.min(residency.tileBytes, limit);
+  const streamed = streamBytes(divided.streamed, dtypeOf, tileBytes);
+  const stream =
+    streamed > 0 ? await gpu.memory.allocate({ label: "streamed weights", bytes: streamed }) : null;
   return {
     async *rowTiles(module) {
       const tiles = resident.get(module);
       if (tiles) return yield* tiles;
       const linear = linears.get(module);
-      invariant(linear && stream && residency.kind === "streamed", `${module} is onloaded`);
-      yield* streamTiles(uploads, host, linear, stream, residency.tileBytes);
+      invariant(linear && stream, `${module} is onloaded`);
+      yield* streamTiles(uploads, host, linear, { weight: stream, tileBytes });
     },
     async vector(tensor) {
       const vector = vectors.get(tensor);
@@ -173,8 +127,7 @@ async function* streamTiles(
   uploads: UploadRing,
   host: HostLayer,
   linear: Linear,
-  weight: LedgerBuffer,
-  tileBytes: number,
+  { weight, tileBytes }: { readonly weight: LedgerBuffer; readonly tileBytes: number },
 ): AsyncGenerator<RowTile> {
   const { dtype } = floatTensor(host, linear.source.tensor);
   const shape = tileShape(linear, dtype, tileBytes);

@@ -13,7 +13,8 @@ import { choleskyScratchBytes } from "../gpu/triangular/cholesky.ts";
 import type { LayerDescription, Linear } from "../model/decoder-description.ts";
 import type { QuantizeTask } from "../plan/plan-steps.ts";
 import type { Capture } from "../model/layer-linears.ts";
-import { onloadedBytes, type Residency, vectorBytes } from "../onload/layer-weights.ts";
+import { vectorBytes } from "../onload/layer-weights.ts";
+import { fitResidency, onloadedBytes, type OnloadedBytes, type Residency } from "../onload/residency.ts";
 import { gptqTileRows } from "../quantize/gptq/quantize-module.ts";
 import { gptqTileBytes } from "../quantize/gptq/quantize-tile.ts";
 import type { StaticScale } from "./static-scales.ts";
@@ -47,7 +48,8 @@ export interface CalibrationDemand {
 export interface CalibrationShape {
   readonly maxTokens: number;
   readonly mlpTokens: number;
-  readonly residency: Residency;
+  /** Weights that are not resident come in tiles of so many bytes. */
+  readonly tileBytes: number;
   readonly ring: RingSize;
 }
 
@@ -93,10 +95,24 @@ export function jobBytes(
   return { bytes, workspace };
 }
 
-/** Bytes of a layer's weights while samples run through it. */
-export function weightsBytes(layer: CalibratedLayer, residency: Residency, limits: GpuLimits): number {
-  const linears = onloadedBytes(layer.linears, layer.dtypeOf, residency, limits.maxBufferBytes);
-  return linears + vectorBytes(layer.vectors.map(({ elements }) => elements));
+/** How a layer's weights lie on the GPU while samples run through it, and what they take. */
+export interface OnloadPhase extends OnloadedBytes {
+  readonly residency: Residency;
+}
+
+/** Makes the most of `freeBytes` for a layer's weights; null if they do not hold the smallest tiles. */
+export function onloadPhase(
+  layer: CalibratedLayer,
+  tileBytes: number,
+  freeBytes: number,
+  { maxBufferBytes }: GpuLimits,
+): OnloadPhase | null {
+  const { linears, dtypeOf } = layer;
+  const vectors = vectorBytes(layer.vectors.map(({ elements }) => elements));
+  const residency = fitResidency(linears, dtypeOf, { bytes: freeBytes - vectors, tileBytes }, maxBufferBytes);
+  if (!residency) return null;
+  const onloaded = onloadedBytes(linears, dtypeOf, residency, maxBufferBytes);
+  return { ...onloaded, residency, bytes: onloaded.bytes + vectors };
 }
 
 /** Scratch that factoring a Hessian of order n takes beside it, and that stays while its modules are quantized. */

@@ -75,7 +75,7 @@ function summarizeCalibration({ set, plan }: CalibrationJob): CalibrationSummary
     samples: set.sequences.length,
     tokens: set.tokens,
     passes: 1 + Math.max(...plan.layers.map(({ passes }) => passes.length)),
-    weightsResident: plan.shape.residency.kind === "resident",
+    weightsResident: plan.layers.every(({ resident }) => resident),
     hiddenStates: plan.hidden.place,
     hiddenBytes: plan.hiddenBytes,
   };

@@ -9,14 +9,16 @@ import { type HiddenDtype, hiddenBytesPerToken, type HiddenPlace } from "../cali
 import { DeviceLimitError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
 import type { Capture } from "../model/layer-linears.ts";
+import type { Residency } from "../onload/residency.ts";
 import {
   type CalibratedLayer,
   type CalibrationDemand,
   type CalibrationShape,
   type GpuLimits,
   jobBytes,
+  onloadPhase,
+  type OnloadPhase,
   quantizePhase,
-  weightsBytes,
 } from "./calibration-memory.ts";
 
 const MIB = 1024 ** 2;
@@ -36,6 +38,10 @@ export interface LayerPasses {
   /** Captures whose Hessians are collected together; a pass runs all samples through the layer. */
   readonly passes: readonly (readonly Capture[])[];
   readonly tileRows: ReadonlyMap<string, number>;
+  /** How the weights lie on the GPU in each pass, and while the samples are propagated. */
+  readonly residency: { readonly calibrate: readonly Residency[]; readonly propagate: Residency };
+  /** True if the whole layer is resident in all of them. */
+  readonly resident: boolean;
   /** True if Hessians are kept on the GPU for a retry with more damping, else in host memory. */
   readonly backupOnGpu: boolean;
 }
@@ -88,13 +94,9 @@ function* shapes(demand: CalibrationDemand, limits: GpuLimits): Generator<Calibr
     pieceBytes: Math.min(Math.max(pieceBytes, MIN_PIECE_BYTES), MAX_PIECE_BYTES),
     pieces: RING_PIECES,
   };
-  const residencies = [
-    { kind: "resident" } as const,
-    ...STREAM_STEPS.map((tileBytes) => ({ kind: "streamed", tileBytes }) as const),
-  ];
   for (const maxTokens of tokenSteps) {
     for (const mlpTokens of new Set(MLP_STEPS.map((step) => Math.min(step, maxTokens)))) {
-      for (const residency of residencies) yield { maxTokens, mlpTokens, residency, ring };
+      for (const tileBytes of STREAM_STEPS) yield { maxTokens, mlpTokens, tileBytes, ring };
     }
   }
 }
@@ -150,7 +152,7 @@ function tryJobBytes(
   }
 }
 
-/** Packs captures into as few passes as the free bytes allow, in the order in which the forward pass meets them. */
+/** How a layer fits into the free bytes; null if it does not. */
 function fitLayer(
   layer: CalibratedLayer,
   lengths: readonly number[],
@@ -158,31 +160,51 @@ function fitLayer(
   shape: CalibrationShape,
   free: GpuLimits,
 ): { passes: LayerPasses; peak: number; seconds: number } | null {
-  const weights = weightsBytes(layer, shape.residency, free);
-  if (weights > free.budgetBytes) return null;
+  const passes = packPasses(layer, shape, free);
+  const phases = [...passes, []].map((pass) => {
+    const hessians = hessianBytes(pass, free.maxBufferBytes);
+    const onload = onloadPhase(layer, shape.tileBytes, free.budgetBytes - hessians, free);
+    return onload && { ...onload, bytes: onload.bytes + hessians };
+  });
+  const tileRows = new Map<string, number>();
+  let peak = 0;
+  let backupOnGpu = true;
+  for (const pass of passes) {
+    const quantize = quantizePhase(layer, pass, free.budgetBytes, free);
+    if (!quantize) return null;
+    peak = Math.max(peak, quantize.bytes);
+    for (const [module, rows] of quantize.tileRows) tileRows.set(module, rows);
+    backupOnGpu &&= quantize.backupOnGpu;
+  }
+  const onloads = phases.filter((phase) => phase !== null);
+  const propagate = onloads.at(-1);
+  if (!propagate || onloads.length < phases.length) return null;
+  const residency = {
+    calibrate: onloads.slice(0, -1).map((onload) => onload.residency),
+    propagate: propagate.residency,
+  };
+  const resident = onloads.every(({ streamed }) => streamed === 0);
+  return {
+    passes: { passes, tileRows, residency, resident, backupOnGpu },
+    peak: Math.max(peak, ...onloads.map(({ bytes }) => bytes)),
+    seconds: layerSeconds(layer, lengths, batches, shape, onloads),
+  };
+}
+
+/** Captures in as few passes as the free bytes allow, in the order in which the forward pass meets them. */
+function packPasses(layer: CalibratedLayer, { tileBytes }: CalibrationShape, free: GpuLimits): Capture[][] {
   const passes: Capture[][] = [];
   for (const capture of layer.captures) {
     const grown = [...(passes.at(-1) ?? []), capture];
+    const hessians = hessianBytes(grown, free.maxBufferBytes);
     const fits =
       passes.length > 0 &&
-      weights + hessianBytes(grown, free.maxBufferBytes) <= free.budgetBytes &&
+      onloadPhase(layer, tileBytes, free.budgetBytes - hessians, free) !== null &&
       quantizePhase(layer, grown, free.budgetBytes, free) !== null;
     if (fits) passes[passes.length - 1] = grown;
     else passes.push([capture]);
   }
-  const tileRows = new Map<string, number>();
-  let peak = weights;
-  let backupOnGpu = true;
-  for (const pass of passes) {
-    const forward = weights + hessianBytes(pass, free.maxBufferBytes);
-    const quantize = quantizePhase(layer, pass, free.budgetBytes, free);
-    if (!quantize || forward > free.budgetBytes) return null;
-    peak = Math.max(peak, forward, quantize.bytes);
-    for (const [module, rows] of quantize.tileRows) tileRows.set(module, rows);
-    backupOnGpu &&= quantize.backupOnGpu;
-  }
-  const seconds = layerSeconds(layer, lengths, batches, shape, passes.length);
-  return { passes: { passes, tileRows, backupOnGpu }, peak, seconds };
+  return passes;
 }
 
 function layerSeconds(
@@ -190,16 +212,17 @@ function layerSeconds(
   lengths: readonly number[],
   batches: readonly SequenceBatch[],
   shape: CalibrationShape,
-  passes: number,
+  onloads: readonly OnloadPhase[],
 ): number {
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
   const parameters = layer.linears.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
-  const runs = (passes + 1) * (shape.residency.kind === "resident" ? 1 : batches.length * mlpRuns(shape));
+  const runs = batches.length * mlpRuns(shape);
+  const uploaded = onloads.reduce((sum, { resident, streamed }) => sum + resident + runs * streamed, 0);
   return (
-    ((passes + 1) * 2 * tokens * parameters) / FLOPS_PER_SECOND +
-    (runs * 2 * parameters) / UPLOAD_BYTES_PER_SECOND +
+    (onloads.length * 2 * tokens * parameters) / FLOPS_PER_SECOND +
+    uploaded / UPLOAD_BYTES_PER_SECOND +
     // small batches leave the GPU idle between dispatches
-    batches.length * mlpRuns(shape) * 1e-3
+    runs * 1e-3
   );
 }
 
@@ -222,7 +245,7 @@ function layerKey({ captures, linears, tasks }: CalibratedLayer): string {
 }
 
 /** The same passes for another layer: captures and tasks come in the same order. */
-function renamed({ passes, tileRows, backupOnGpu }: LayerPasses, layer: CalibratedLayer): LayerPasses {
+function renamed({ passes, tileRows, ...rest }: LayerPasses, layer: CalibratedLayer): LayerPasses {
   let next = 0;
   const own = passes.map((pass) =>
     pass.map(() => layer.captures[next++]).filter((capture) => capture !== undefined),
@@ -232,5 +255,5 @@ function renamed({ passes, tileRows, backupOnGpu }: LayerPasses, layer: Calibrat
     .flat()
     .flatMap((capture) => layer.tasks.filter(({ module }) => capture.modules.includes(module)));
   const ownRows = new Map(modules.map(({ module }, index) => [module, rows[index] ?? 0]));
-  return { passes: own, tileRows: ownRows, backupOnGpu };
+  return { ...rest, passes: own, tileRows: ownRows };
 }

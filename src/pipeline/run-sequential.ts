@@ -114,7 +114,7 @@ async function compressLayer(
   const isLast = index === calibration.layers.length - 1;
   const recordable = isLast || clock.due();
   // Nothing reads what comes out of the last layer.
-  if (!isLast) await propagate(services, layer, host, recordable);
+  if (!isLast) await propagate(services, layer, passes, host, recordable);
   // the layer's own progress counts these bytes
   await copyTensors(step.copy, { ...traffic, finished: () => undefined });
   return { modules, recordable };

@@ -18,6 +18,7 @@ import type { ReadbackRing, UploadRing } from "../gpu/staging.ts";
 import { allocateCholeskyScratch } from "../gpu/triangular/cholesky.ts";
 import { type Capture, type ExpertCalibration, mlpLinears } from "../model/layer-linears.ts";
 import { type HostLayer, linearRows, onloadLayer } from "../onload/layer-weights.ts";
+import type { Residency } from "../onload/residency.ts";
 import { factorHessian } from "../quantize/gptq/factor-hessian.ts";
 import {
   allocateGptqWorkspace,
@@ -86,7 +87,9 @@ export async function quantizeLayer(
       ranges: index === 0 ? ranges : null,
       wanted: new Set([...pass.flatMap(({ modules }) => modules), ...scales.map(({ reached }) => reached)]),
     };
-    await calibrate(services, layer, host, statistics, 1 / all.length);
+    const { calibrate: each, propagate: alone } = passes.residency;
+    const onload = { layer, host, residency: each[index] ?? alone };
+    await calibrate(services, onload, statistics, 1 / all.length);
     for (const capture of pass) {
       reports.push(
         ...(await quantizeCapture(services, layer, passes, { host, hessians, meanings }, capture)),
@@ -111,10 +114,16 @@ interface Statistics {
   readonly wanted: ReadonlySet<string>;
 }
 
+/** A layer's weights, and how they lie on the GPU while samples run through it. */
+interface Onload {
+  readonly layer: CalibratedLayer;
+  readonly host: HostLayer;
+  readonly residency: Residency;
+}
+
 async function calibrate(
   services: SequentialServices,
-  layer: CalibratedLayer,
-  host: HostLayer,
+  onload: Onload,
   { hessians, ranges, wanted }: Statistics,
   share: number,
 ): Promise<void> {
@@ -129,7 +138,7 @@ async function calibrate(
       await ranges?.observe(names.v, values);
     },
   };
-  await runSamples(services, layer, host, {
+  await runSamples(services, onload, {
     begin: (batch) => ranges?.begin(batch),
     each: async () => await services.checkpoint(),
     collect: { hooks, wanted, experts: services.experts, stopAtLastInput: true },
@@ -141,22 +150,26 @@ async function calibrate(
 export async function propagate(
   services: SequentialServices,
   layer: CalibratedLayer,
+  { residency }: LayerPasses,
   host: HostLayer,
   toFile: boolean,
 ): Promise<void> {
-  await runSamples(services, layer, host, {
-    each: async (batch) => {
-      await services.states.save(batch, services.hidden, toFile);
-      await services.checkpoint();
+  await runSamples(
+    services,
+    { layer, host, residency: residency.propagate },
+    {
+      each: async (batch) => {
+        await services.states.save(batch, services.hidden, toFile);
+        await services.checkpoint();
+      },
+      report: (detail, done) => services.report("propagating", detail, done),
     },
-    report: (detail, done) => services.report("propagating", detail, done),
-  });
+  );
 }
 
 async function runSamples(
   services: SequentialServices,
-  layer: CalibratedLayer,
-  host: HostLayer,
+  { layer, host, residency }: Onload,
   options: {
     readonly begin?: (batch: SequenceBatch) => void;
     readonly each: (batch: SequenceBatch) => Promise<void>;
@@ -164,9 +177,9 @@ async function runSamples(
     readonly report: (detail: string, done: number) => void;
   },
 ): Promise<void> {
-  const { gpu, uploads, workspace, batches, hidden, states, plan } = services;
+  const { gpu, uploads, workspace, batches, hidden, states } = services;
   const parts = { linears: layer.linears, vectors: layer.vectors.map(({ name }) => name) };
-  using weights = await onloadLayer(gpu, uploads, host, parts, plan.shape.residency);
+  using weights = await onloadLayer(gpu, uploads, host, parts, residency);
   for (const [index, { rows, tokens }] of batches.entries()) {
     options.report(`batch ${index + 1} of ${batches.length}`, 1 / batches.length);
     options.begin?.(rows);

@@ -124,7 +124,9 @@ function Calibration({ summary }: { summary: CalibrationSummary }) {
         <Quiet>for a layer</Quiet>
         {passes}
       </Row>
-      <Row name="Weights meanwhile">{weightsResident ? "a layer at once" : "piece by piece"}</Row>
+      <Row name="Weights meanwhile">
+        {weightsResident ? "a layer at once" : "as much of a layer as fits, the rest piece by piece"}
+      </Row>
       <Row name="Hidden states">
         <Quiet>{HIDDEN_PLACES[hiddenStates] ?? hiddenStates}</Quiet>
         {formatBytes(hiddenBytes)}

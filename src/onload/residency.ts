@@ -1,0 +1,110 @@
+// How a layer's Linears lie on the GPU while samples run through them: resident, as many as the budget holds, or streamed
+// through one tile.
+
+import { DTYPE_BITS, type FloatDtype } from "../formats/dtype.ts";
+import { bufferBytes } from "../gpu/memory.ts";
+import type { Linear } from "../model/decoder-description.ts";
+
+export interface Residency {
+  /** Bytes of Linears that stay; the first ones of the layer that fit. */
+  readonly residentBytes: number;
+  /** The others come in rows of at most so many bytes at a time. */
+  readonly tileBytes: number;
+}
+
+/** Rows of a weight start at multiples of this many elements: what one 16-byte load of the matrix product takes. */
+function strideOf(columns: number, dtype: FloatDtype): number {
+  const alignment = 128 / DTYPE_BITS[dtype];
+  return Math.ceil(columns / alignment) * alignment;
+}
+
+export interface TileShape {
+  readonly dtype: FloatDtype;
+  readonly stride: number;
+  readonly rowBytes: number;
+  readonly tileRows: number;
+}
+
+/** Smallest number of rows that tiles start at multiples of: outputs are written four at a time. */
+const ROW_MULTIPLE = 4;
+
+export function tileShape(linear: Linear, dtype: FloatDtype, tileBytes: number): TileShape {
+  const stride = strideOf(linear.columns, dtype);
+  const rowBytes = (stride * DTYPE_BITS[dtype]) / 8;
+  const rows = Math.max(Math.floor(tileBytes / rowBytes / ROW_MULTIPLE), 1) * ROW_MULTIPLE;
+  return { dtype, stride, rowBytes, tileRows: Math.min(rows, linear.rows) };
+}
+
+type DtypeOf = (tensor: string) => FloatDtype;
+
+/** GPU bytes of a Linear that is resident, in buffers of at most `maxBufferBytes`. */
+function wholeBytes(linear: Linear, dtypeOf: DtypeOf, maxBufferBytes: number): number {
+  const { rowBytes, tileRows } = tileShape(linear, dtypeOf(linear.source.tensor), maxBufferBytes);
+  const rest = linear.rows % tileRows;
+  const whole = Math.floor(linear.rows / tileRows) * bufferBytes(tileRows * rowBytes);
+  return whole + (rest > 0 ? bufferBytes(rest * rowBytes) : 0);
+}
+
+/** GPU bytes of the tile through which these Linears are streamed. */
+export function streamBytes(linears: readonly Linear[], dtypeOf: DtypeOf, limit: number): number {
+  const sizes = linears.map((linear) => {
+    const { rowBytes, tileRows } = tileShape(linear, dtypeOf(linear.source.tensor), limit);
+    return bufferBytes(tileRows * rowBytes);
+  });
+  return Math.max(0, ...sizes);
+}
+
+/** Tells the Linears that stay from those that are streamed. */
+export function divideLinears(
+  linears: readonly Linear[],
+  dtypeOf: DtypeOf,
+  residency: Residency,
+  maxBufferBytes: number,
+): { resident: Linear[]; streamed: Linear[] } {
+  const resident: Linear[] = [];
+  const streamed: Linear[] = [];
+  let bytes = 0;
+  for (const linear of linears) {
+    const size = wholeBytes(linear, dtypeOf, maxBufferBytes);
+    const stays = bytes + size <= residency.residentBytes;
+    (stays ? resident : streamed).push(linear);
+    if (stays) bytes += size;
+  }
+  return { resident, streamed };
+}
+
+export interface OnloadedBytes {
+  /** GPU bytes that the Linears take. */
+  readonly bytes: number;
+  /** Bytes of weights that are uploaded once a pass. */
+  readonly resident: number;
+  /** Bytes of weights that are uploaded anew for each batch of samples. */
+  readonly streamed: number;
+}
+
+/** What Linears take under a residency; the planner's figures. */
+export function onloadedBytes(
+  linears: readonly Linear[],
+  dtypeOf: DtypeOf,
+  residency: Residency,
+  maxBufferBytes: number,
+): OnloadedBytes {
+  const { resident, streamed } = divideLinears(linears, dtypeOf, residency, maxBufferBytes);
+  const sum = (of: readonly Linear[]) =>
+    of.reduce((total, linear) => total + wholeBytes(linear, dtypeOf, maxBufferBytes), 0);
+  const tile = streamBytes(streamed, dtypeOf, Math.min(residency.tileBytes, maxBufferBytes));
+  return { bytes: sum(resident) + tile, resident: sum(resident), streamed: sum(streamed) };
+}
+
+/** The residency that makes the most of `bytes`; null if they do not hold one tile. */
+export function fitResidency(
+  linears: readonly Linear[],
+  dtypeOf: DtypeOf,
+  { bytes, tileBytes }: { readonly bytes: number; readonly tileBytes: number },
+  maxBufferBytes: number,
+): Residency | null {
+  const all = linears.reduce((sum, linear) => sum + wholeBytes(linear, dtypeOf, maxBufferBytes), 0);
+  if (all <= bytes) return { residentBytes: all, tileBytes };
+  const tile = streamBytes(linears, dtypeOf, Math.min(tileBytes, maxBufferBytes));
+  return tile <= bytes ? { residentBytes: bytes - tile, tileBytes } : null;
+}

@@ -13,12 +13,12 @@ import { tuneMatmul } from "../gpu/matmul/tune-matmul.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
 import { ReadbackRing, UploadRing } from "../gpu/staging.ts";
 import { HiddenFile, removeHiddenFiles } from "../offload/hidden-file.ts";
-import type { HostLayer, HostTensor } from "../onload/layer-weights.ts";
+import type { HostLayer } from "../onload/layer-weights.ts";
 import type { PlanStep } from "../plan/plan-steps.ts";
-import type { SourceTensor } from "../plan/read-headers.ts";
 import { type CalibrationJob, expertCalibration } from "./calibration-job.ts";
 import type { Job, JobOutput } from "./compress.ts";
 import { copyTensors, writeShape } from "./copy-tensors.ts";
+import { createHostLayers, type HostLayers } from "./host-layers.ts";
 import { finishedGenerations, isFinished, recordStep } from "./job-journal.ts";
 import { propagate, quantizeLayer, type SequentialServices, type TimedReport } from "./sequential-layer.ts";
 import { createSnapshotClock, type SnapshotClock } from "./snapshot-clock.ts";
@@ -60,6 +60,7 @@ async function runLayers(
   const clock = createSnapshotClock(calibration.plan.hiddenBytes, calibration.plan.hidden.place);
   // Layers behind the last snapshot are not finished for the journal: a crash starts them again from its states.
   const unrecorded: FinishedLayer[] = [];
+  const hosts = createHostLayers(steps, traffic);
   for (const step of steps) {
     if (isFinished(output.journal, step)) continue;
     await job.control.checkpoint();
@@ -67,7 +68,10 @@ async function runLayers(
     await traffic.begin(step);
     const started = performance.now();
     const reporting = { ...services, report: layerProgress(job, step, traffic) };
-    const { modules, recordable } = await compressLayer(calibration, step, reporting, traffic, clock);
+    const { modules, recordable } = await compressLayer(calibration, step, reporting, traffic, {
+      clock,
+      hosts,
+    });
     unrecorded.push({ step, modules, seconds: (performance.now() - started) / 1000 });
     if (recordable) {
       flush();
@@ -101,18 +105,19 @@ async function compressLayer(
   step: PlanStep,
   services: LayerServices,
   traffic: StepTraffic,
-  clock: SnapshotClock,
+  { clock, hosts }: { readonly clock: SnapshotClock; readonly hosts: HostLayers },
 ): Promise<{ modules: TimedReport[]; recordable: boolean }> {
   const index = calibration.layerOf.get(step.index) ?? -1;
   const layer = calibration.layers[index];
   const passes = calibration.plan.layers[index];
   invariant(layer && passes, `${step.name} is a layer of the plan`);
-  const host = await readHostLayer(step, traffic);
+  const host = await hosts.take(step);
   for (const task of step.quantize) writeShape(task, traffic);
   await services.tiles?.run(layer.rounded, hostTraffic(step, host, traffic));
   const modules = await quantizeLayer(services, layer, passes, host);
   const isLast = index === calibration.layers.length - 1;
   const recordable = isLast || clock.due();
+  hosts.readAfter(step);
   // Nothing reads what comes out of the last layer.
   if (!isLast) await propagate(services, layer, passes, host, recordable);
   // the layer's own progress counts these bytes
@@ -260,17 +265,6 @@ function hostTraffic(step: PlanStep, host: HostLayer, traffic: StepTraffic): Til
     },
     finished: () => undefined,
   };
-}
-
-/** All tensors of a layer in host memory. */
-async function readHostLayer(step: PlanStep, traffic: StepTraffic): Promise<HostLayer> {
-  const own: readonly SourceTensor[] = [...step.copy, ...step.quantize.map(({ tensor }) => tensor)];
-  const tensors = await Promise.all(
-    own.map(async ({ name, dtype, file, start, end }): Promise<[string, HostTensor]> => {
-      return [name, { dtype, bytes: await traffic.read({ path: file, start, end }) }];
-    }),
-  );
-  return { tensors: new Map(tensors) };
 }
 
 /** Spreads a layer's source bytes over its phases, so that progress moves while samples run. */

@@ -7,7 +7,14 @@ import type { Gpu } from "../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../gpu/memory.ts";
 import type { UploadRing } from "../gpu/staging.ts";
 import type { Linear } from "../model/decoder-description.ts";
-import { divideLinears, type Residency, streamBytes, tileShape, type TileShape } from "./residency.ts";
+import {
+  divideLinears,
+  type Residency,
+  streamBytes,
+  strideOf,
+  tileShape,
+  type TileShape,
+} from "./residency.ts";
 
 /** The bytes of one layer's tensors in host memory; quantized Linears are replaced by what their codes mean. */
 export interface HostLayer {
@@ -30,6 +37,15 @@ interface RowTile {
 export interface OnloadedLayer extends Disposable {
   rowTiles(module: string): AsyncIterable<RowTile>;
   vector(tensor: string): Promise<LedgerBuffer>;
+  /** Copies rows of a resident Linear, one after the other as they lie in the source, to a buffer. */
+  copyRows(module: string, firstRow: number, rows: number, to: LedgerBuffer): Promise<void>;
+  /** The way back: replaces rows by what lies in a buffer. */
+  replaceRows(module: string, firstRow: number, rows: number, from: LedgerBuffer): Promise<void>;
+}
+
+/** True if resident rows have no padding, so that they can be copied as they lie in the source. */
+export function hasPlainRows({ columns }: Pick<Linear, "columns">, dtype: FloatDtype): boolean {
+  return strideOf(columns, dtype) === columns;
 }
 
 /** GPU bytes of the layer's vectors as float32. */
@@ -74,12 +90,47 @@ export async function onloadLayer(
       invariant(vector, `${tensor} is onloaded`);
       return await Promise.resolve(vector);
     },
+    async copyRows(module, firstRow, rows, to) {
+      for (const { of, offset, at, bytes } of residentParts(resident, module, firstRow, rows)) {
+        await gpu.queue.copy({ of, offset }, { of: to, offset: at }, bytes);
+      }
+    },
+    async replaceRows(module, firstRow, rows, from) {
+      for (const { of, offset, at, bytes } of residentParts(resident, module, firstRow, rows)) {
+        await gpu.queue.copy({ of: from, offset: at }, { of, offset }, bytes);
+      }
+    },
     [Symbol.dispose]() {
       for (const vector of vectors.values()) vector[Symbol.dispose]();
       for (const tile of [...resident.values()].flat()) tile.weight[Symbol.dispose]();
       stream?.[Symbol.dispose]();
     },
   };
+}
+
+/** Where rows of a resident Linear lie: a range of a tile's buffer, and its place among the rows. */
+function residentParts(
+  resident: ReadonlyMap<string, readonly RowTile[]>,
+  module: string,
+  firstRow: number,
+  rows: number,
+): { readonly of: LedgerBuffer; readonly offset: number; readonly at: number; readonly bytes: number }[] {
+  const tiles = resident.get(module);
+  invariant(tiles, `${module} is resident`);
+  return tiles.flatMap((tile) => {
+    const first = Math.max(firstRow, tile.firstRow);
+    const end = Math.min(firstRow + rows, tile.firstRow + tile.rows);
+    if (first >= end) return [];
+    const rowBytes = (tile.stride * DTYPE_BITS[tile.dtype]) / 8;
+    return [
+      {
+        of: tile.weight,
+        offset: (first - tile.firstRow) * rowBytes,
+        at: (first - firstRow) * rowBytes,
+        bytes: (end - first) * rowBytes,
+      },
+    ];
+  });
 }
 
 async function onloadVectors(

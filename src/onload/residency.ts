@@ -13,7 +13,7 @@ export interface Residency {
 }
 
 /** Rows of a weight start at multiples of this many elements: what one 16-byte load of the matrix product takes. */
-function strideOf(columns: number, dtype: FloatDtype): number {
+export function strideOf(columns: number, dtype: FloatDtype): number {
   const alignment = 128 / DTYPE_BITS[dtype];
   return Math.ceil(columns / alignment) * alignment;
 }

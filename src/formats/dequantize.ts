@@ -55,6 +55,13 @@ export function codesTensor({ args, format }: Pick<QuantizedWeight, "args" | "fo
   return rowsPadded || kind === "e2m1" ? "weight_packed" : "weight";
 }
 
+/** Columns that `weight_shape`, (rows, columns) in int64 or int32, tells of a packed weight. */
+export function storedColumns(weightShape: Uint8Array<ArrayBuffer>): number {
+  const own = weightShape.slice().buffer;
+  if (own.byteLength === 16) return Number(new BigInt64Array(own)[1]);
+  return own.byteLength === 8 ? (new Int32Array(own)[1] ?? 0) : 0;
+}
+
 /** Where the parts of rows `firstRow` … `firstRow + rows` lie in their tensors. */
 export function rowRanges(weight: QuantizedWeight, firstRow: number, rows: number): RowRanges {
   const grid = gridOf(weight);
@@ -67,6 +74,41 @@ export function rowRanges(weight: QuantizedWeight, firstRow: number, rows: numbe
     scales: { start: firstCell * scaleBytes, end: endCell * scaleBytes },
     zeroPoints: weight.args.symmetric ? null : { start: 0, end: zeroPointBytes(weight, grid) },
   };
+}
+
+/** Reads one of a weight's tensors by its last name, whole or in part; null if the weight has no such tensor. */
+export type ReadPart = (name: string, range?: PartRange) => Promise<Uint8Array<ArrayBuffer> | null>;
+
+/** Reads what `visitRows` needs of some rows; a part that is missing is empty. */
+export async function readRowParts(
+  weight: QuantizedWeight,
+  firstRow: number,
+  rows: number,
+  read: ReadPart,
+): Promise<RowParts> {
+  const ranges = rowRanges(weight, firstRow, rows);
+  const [codes, scales, zeroPoints, globalScale, groupIndex] = await Promise.all([
+    read(codesTensor(weight), ranges.codes),
+    read("weight_scale", ranges.scales),
+    ranges.zeroPoints ? read("weight_zero_point", ranges.zeroPoints) : null,
+    read("weight_global_scale"),
+    read("weight_g_idx"),
+  ]);
+  return {
+    codes: codes ?? new Uint8Array(),
+    scales: scales ?? new Uint8Array(),
+    zeroPoints,
+    globalScale: globalScale ? (widenToFloat32("F32", globalScale)[0] ?? Number.NaN) : null,
+    groupIndex: groupIndex && readGroupIndex(groupIndex, weight.columns),
+  };
+}
+
+/** int32, or int64 as some writers have it. */
+function readGroupIndex(bytes: Uint8Array<ArrayBuffer>, columns: number): Int32Array {
+  const own = bytes.slice().buffer;
+  return own.byteLength === columns * 8
+    ? Int32Array.from(new BigInt64Array(own), Number)
+    : new Int32Array(own);
 }
 
 /** One weight: its number as stored (an integer, or the value of a float code), its zero point and its scale. */
@@ -82,19 +124,21 @@ export function visitRows(
 ): void {
   const { columns } = weight;
   const grid = gridOf(weight);
-  const scales = readScales(weight, parts.scales);
+  const codes = readCodes(weight, parts.codes, rows);
+  const scales = readScales(weight, parts);
   const zeroPoints = parts.zeroPoints ? readZeroPoints(weight, grid, parts.zeroPoints) : null;
+  const cells =
+    parts.groupIndex ?? Int32Array.from({ length: columns }, (_, at) => Math.floor(at / grid.cellColumns));
   const firstCellRow = Math.floor(firstRow / grid.cellRows);
-  const divisor = parts.globalScale;
   for (let row = 0; row < rows; row++) {
-    const codes = readCodes(weight, parts.codes, row);
     const cellRow = Math.floor((firstRow + row) / grid.cellRows);
+    const firstScale = (cellRow - firstCellRow) * grid.cellsPerRow;
+    const firstZeroPoint = cellRow * grid.cellsPerRow;
     for (let column = 0; column < columns; column++) {
-      const cellColumn = parts.groupIndex?.[column] ?? Math.floor(column / grid.cellColumns);
-      const scale = scales[(cellRow - firstCellRow) * grid.cellsPerRow + cellColumn] ?? Number.NaN;
-      const zeroPoint = zeroPoints ? (zeroPoints[cellRow * grid.cellsPerRow + cellColumn] ?? Number.NaN) : 0;
-      const effective = divisor === null ? scale : Math.fround(scale / divisor);
-      visit(row * columns + column, codes[column] ?? Number.NaN, zeroPoint, effective);
+      const index = row * columns + column;
+      const cell = cells[column] ?? 0;
+      const zeroPoint = zeroPoints ? (zeroPoints[firstZeroPoint + cell] ?? Number.NaN) : 0;
+      visit(index, codes[index] ?? Number.NaN, zeroPoint, scales[firstScale + cell] ?? Number.NaN);
     }
   }
 }
@@ -114,8 +158,9 @@ export function dequantizeRows(
   return values;
 }
 
+/** Every dtype holds the difference exactly: integers below 512, or the value of a float code. */
 export function dequantized(dtype: FloatDtype, code: number, zeroPoint: number, scale: number): number {
-  return roundTo(dtype, roundTo(dtype, code - zeroPoint) * scale);
+  return roundTo(dtype, (code - zeroPoint) * scale);
 }
 
 function gridOf({ args, rows, columns }: QuantizedWeight): CellGrid {
@@ -136,23 +181,47 @@ function zeroPointBytes({ args, format }: QuantizedWeight, grid: CellGrid): numb
   return packedRowBytes(grid.cellsPerColumn, args.num_bits) * grid.cellsPerRow;
 }
 
-function readCodes(weight: QuantizedWeight, bytes: Uint8Array, row: number): ArrayLike<number> {
+const E4M3 = Float32Array.from({ length: 256 }, (_, code) => e4m3ToNumber(code));
+const E2M1 = Float32Array.from({ length: 16 }, (_, code) => e2m1ToNumber(code));
+
+/** Integers without their offset, or the values that float codes stand for; (rows, columns). */
+function readCodes(
+  weight: QuantizedWeight,
+  bytes: Uint8Array,
+  rows: number,
+): Int8Array | Int32Array | Float32Array {
   const { args, format, columns } = weight;
   const { kind, rowsPadded, storedBits, storedOffset } = codeStorage(args, format);
-  const rowBytes = codeRowBytes(weight);
-  const own = bytes.slice(row * rowBytes, (row + 1) * rowBytes);
-  if (rowsPadded) return unpackStream(new Uint32Array(own.buffer), storedBits, storedOffset, columns);
-  if (kind === "int") return new Int8Array(own.buffer);
-  if (kind === "e4m3") return Float32Array.from(own, e4m3ToNumber);
-  return Float32Array.from({ length: columns }, (_, column) =>
-    e2m1ToNumber(((own[column >>> 1] ?? 0) >>> (4 * (column & 1))) & 15),
-  );
+  if (rowsPadded) {
+    const words = new Uint32Array(bytes.slice().buffer);
+    const rowWords = codeRowBytes(weight) / 4;
+    const codes = new Int32Array(rows * columns);
+    for (let row = 0; row < rows; row++) {
+      const own = words.subarray(row * rowWords, (row + 1) * rowWords);
+      codes.set(unpackStream(own, storedBits, storedOffset, columns), row * columns);
+    }
+    return codes;
+  }
+  if (kind === "int") return new Int8Array(bytes.slice().buffer);
+  const values = new Float32Array(rows * columns);
+  if (kind === "e4m3") {
+    for (let at = 0; at < values.length; at++) values[at] = E4M3[bytes[at] ?? 0] ?? 0;
+    return values;
+  }
+  for (let at = 0; at < values.length; at++)
+    values[at] = E2M1[((bytes[at >>> 1] ?? 0) >>> (4 * (at & 1))) & 15] ?? 0;
+  return values;
 }
 
-function readScales({ args, dtype }: QuantizedWeight, bytes: Uint8Array): Float32Array {
+/** A scale for each cell of the rows, divided by the tensor's global scale where it has one. */
+function readScales(
+  { args, dtype }: QuantizedWeight,
+  { scales: bytes, globalScale }: RowParts,
+): Float32Array {
   const storage = scaleStorage(args);
   if (storage === "dtype") return widenToFloat32(dtype, bytes);
-  return Float32Array.from(bytes, storage === "e4m3" ? e4m3ToNumber : e8m0ToNumber);
+  const scales = Float32Array.from(bytes, storage === "e4m3" ? e4m3ToNumber : e8m0ToNumber);
+  return globalScale === null ? scales : scales.map((scale) => scale / globalScale);
 }
 
 /** One zero point a cell, row-major. */

@@ -22,12 +22,14 @@ export function packStream(codes: ArrayLike<number>, bits: number, offset: numbe
 /** Reads `count` codes back; the inverse of packStream. */
 export function unpackStream(words: Uint32Array, bits: number, offset: number, count: number): Int32Array {
   const mask = 2 ** bits - 1;
-  return Int32Array.from({ length: count }, (_, index) => {
+  const codes = new Int32Array(count);
+  for (let index = 0; index < count; index++) {
     const position = index * bits;
     const word = position >>> 5;
     const shift = position & 31;
     const low = (words[word] ?? 0) >>> shift;
     const high = shift + bits > 32 ? (words[word + 1] ?? 0) << (32 - shift) : 0;
-    return ((low | high) & mask) - offset;
-  });
+    codes[index] = ((low | high) & mask) - offset;
+  }
+  return codes;
 }

@@ -3,6 +3,9 @@
 
 import type { AdapterSummary } from "../gpu/adapter-summary.ts";
 import type { LongSubmit } from "../gpu/long-submit.ts";
+import type { QuantizationSummary } from "../plan/quantization-summary.ts";
+
+export type { QuantizationSummary, TensorGroup } from "../plan/quantization-summary.ts";
 
 /** What the user pointed at: an address as typed, pasted or dragged, or files that stay where they are. */
 export type SourceReference =
@@ -105,7 +108,7 @@ export type RecipeChoice = RecipeControls | { readonly kind: "yaml"; readonly te
 
 export interface RecipeControls {
   readonly kind: "controls";
-  /** Preset scheme, any case: "W4A16". */
+  /** Preset scheme, any case: "W4A16"; "UNQUANTIZED" writes the weights of a quantized model as plain ones. */
   readonly scheme: string;
   /** Replaces the preset's group size; null keeps it. */
   readonly group_size: number | null;
@@ -178,6 +181,8 @@ export interface ModelSummary {
   readonly weightBytes: number;
   readonly shards: number;
   readonly license: string | null;
+  /** How the model is quantized already; null for plain weights. */
+  readonly quantization: QuantizationSummary | null;
   /** Things that the user should know before starting, each a sentence. */
   readonly notes: readonly string[];
 }

@@ -1,8 +1,8 @@
-// A source whose quantized weights are read as the bfloat16 that they mean. Everything else passes through.
+// A source whose quantized weights are read as the plain weights that they mean. Everything else passes through.
 
-import { invariant } from "../errors.ts";
-import { codesTensor, dequantizeRows, rowRanges } from "../formats/dequantize.ts";
-import { narrowFromFloat32 } from "../formats/dtype.ts";
+import { MalformedModelError } from "../errors.ts";
+import { dequantizeRows, type ReadPart, readRowParts, storedColumns } from "../formats/dequantize.ts";
+import { DTYPE_BITS, narrowFromFloat32 } from "../formats/dtype.ts";
 import type { DequantizedModule } from "../plan/dequantized-tensors.ts";
 import type { FileRange } from "./api.ts";
 import type { RemoteSource } from "./remote-source.ts";
@@ -49,7 +49,7 @@ async function readRange(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const module = modules.get(range.path);
   if (!module) return await read(range);
-  const rowBytes = module.weight.columns * 2;
+  const rowBytes = (module.weight.columns * DTYPE_BITS[module.dtype]) / 8;
   const firstRow = Math.floor(range.start / rowBytes);
   const rows = Math.ceil(range.end / rowBytes) - firstRow;
   const bytes = await readRows(module, firstRow, rows, read);
@@ -57,27 +57,25 @@ async function readRange(
 }
 
 async function readRows(
-  { weight, found }: DequantizedModule,
+  { weight, dtype, found }: DequantizedModule,
   firstRow: number,
   rows: number,
   read: Read,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const part = async (name: string, range?: { readonly start: number; readonly end: number }) => {
+  const part: ReadPart = async (name, range) => {
     const tensor = found.parts.get(name);
-    invariant(tensor, `${found.module} has ${name}`);
+    if (!tensor) return null;
     const { file: path, start, end } = tensor;
     return await read(
       range ? { path, start: start + range.start, end: start + range.end } : { path, start, end },
     );
   };
-  const ranges = rowRanges(weight, firstRow, rows);
-  const globalScale = found.parts.has("weight_global_scale") ? await part("weight_global_scale") : null;
-  const values = dequantizeRows(weight, firstRow, rows, {
-    codes: await part(codesTensor(weight), ranges.codes),
-    scales: await part("weight_scale", ranges.scales),
-    zeroPoints: null,
-    globalScale: globalScale ? (new Float32Array(globalScale.buffer)[0] ?? Number.NaN) : null,
-    groupIndex: null,
-  });
-  return narrowFromFloat32("BF16", values);
+  const shape = await part("weight_shape");
+  if (shape && storedColumns(shape) !== weight.columns) {
+    throw new MalformedModelError(
+      `${found.module}.weight_shape tells of ${storedColumns(shape)} columns, where ${weight.columns} are stored.`,
+    );
+  }
+  const values = dequantizeRows(weight, firstRow, rows, await readRowParts(weight, firstRow, rows, part));
+  return narrowFromFloat32(dtype, values);
 }

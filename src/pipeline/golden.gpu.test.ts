@@ -3,16 +3,14 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import digests from "../../e2e/fixtures/golden/digests.json";
 import sourceUrl from "../../e2e/fixtures/golden/source/model.safetensors?url";
-import { narrowFromFloat32 } from "../formats/dtype.ts";
 import { groupsOf, type Recipe } from "../formats/recipe.ts";
 import type { TensorEntry } from "../formats/safetensors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { quantizationConfig } from "../package/quantization-config.ts";
+import { dequantizedTensors } from "../plan/dequantized-tensors.ts";
 import { parseRecipe } from "../plan/parse-recipe.ts";
 import { planOutput } from "../plan/plan-output.ts";
 import { planSteps } from "../plan/plan-steps.ts";
-import { quantizedModules } from "../plan/quantized-modules.ts";
-import { readQuantization } from "../plan/read-quantization.ts";
 import {
   castFile,
   type GoldenDigests,
@@ -26,8 +24,9 @@ import {
 } from "../testing/golden.ts";
 import { openTestGpu, type TestGpu } from "../testing/open-test-gpu.ts";
 import { copyTensors, writeShape } from "./copy-tensors.ts";
-import { dequantizeModule } from "./dequantize-module.ts";
+import { dequantizingSource } from "./dequantizing-source.ts";
 import { planTiling } from "./plan-tiling.ts";
+import type { RemoteSource } from "./remote-source.ts";
 import { TilePipeline, type TileTraffic } from "./tile-pipeline.ts";
 import { type Verification, verifyResult } from "./verify-result.ts";
 
@@ -114,13 +113,19 @@ const PACKED_HERE = "W4AFP8";
 
 /** First hex digits of the digests of all quantized weights as they are read back, in bfloat16. */
 async function dequantizedDigests({ config, entries, bytes }: Compressed): Promise<Record<string, string>> {
-  const quantization = readQuantization(JSON.parse(config) as Record<string, unknown>);
-  if (!quantization) throw new Error("no quantization_config");
-  const read = async ({ start, end }: TensorEntry) => await Promise.resolve(bytes.slice(start, end));
-  const pairs = quantizedModules(entries, quantization).map(async (found) => {
-    const values = await dequantizeModule(found, "BF16", read);
-    const digest = await sha256(narrowFromFloat32("BF16", values));
-    return [found.module, digest.slice(0, 16)] as const;
+  const read = async ({ start, end }: { start: number; end: number }) =>
+    await Promise.resolve(bytes.slice(start, end));
+  const { modules } = await dequantizedTensors({
+    label: "the result",
+    tensors: entries.map((entry) => ({ ...entry, file: "model.safetensors" })),
+    config: JSON.parse(config) as Record<string, unknown>,
+    method: "compressed-tensors",
+    read,
+  });
+  const stored = dequantizingSource({ read } as unknown as RemoteSource, modules);
+  const pairs = [...modules].map(async ([path, { weight, found }]) => {
+    const weightBytes = await stored.read({ path, start: 0, end: weight.rows * weight.columns * 2 });
+    return [found.module, (await sha256(weightBytes)).slice(0, 16)] as const;
   });
   return Object.fromEntries(await Promise.all(pairs));
 }

@@ -2,12 +2,18 @@
 
 import { MalformedModelError } from "../errors.ts";
 import { licenseOf, MAX_CARD_BYTES } from "../package/model-card.ts";
-import { type DequantizedModule, dequantizedTensors } from "../plan/dequantized-tensors.ts";
+import {
+  type DequantizedModule,
+  type DequantizedTensors,
+  dequantizedTensors,
+} from "../plan/dequantized-tensors.ts";
 import { MAX_CONFIG_BYTES, type ModelConfig, readConfig } from "../plan/read-config.ts";
 import { readHeaders, type SourceTensor } from "../plan/read-headers.ts";
 import { splitExperts } from "../plan/split-experts.ts";
+import { readQuantization } from "../plan/read-quantization.ts";
+import { summarizeQuantization } from "../plan/summarize-quantization.ts";
 import { summarizeTensors } from "../plan/summarize-model.ts";
-import type { ModelSummary, OpenedSource, SourceReference } from "./api.ts";
+import type { ModelSummary, OpenedSource, QuantizationSummary, SourceReference } from "./api.ts";
 import { calibrationNote } from "./calibration-note.ts";
 import type { RemoteSource } from "./remote-source.ts";
 
@@ -16,7 +22,7 @@ export interface OpenModel {
   readonly source: OpenedSource;
   readonly config: ModelConfig;
   readonly tensors: readonly SourceTensor[];
-  /** Weights that are stored as 8-bit or 4-bit floats and read as bfloat16; see `dequantizingSource`. */
+  /** Weights that are stored quantized and read as plain ones; see `dequantizingSource`. */
   readonly dequantized: ReadonlyMap<string, DequantizedModule>;
   /** The source's README.md, or null. */
   readonly card: string | null;
@@ -25,7 +31,7 @@ export interface OpenModel {
 
 /**
  * Opens and inspects a model; no tensor is read.
- * @throws the errors of the source, MalformedModelError, or UnsupportedModelError for a model of quantized integers.
+ * @throws the errors of the source, MalformedModelError, or UnsupportedModelError for a model that is quantized in a way that is not known.
  */
 export async function openModel(
   remote: RemoteSource,
@@ -39,14 +45,51 @@ export async function openModel(
     readRange: async (range) => await remote.readRange(range),
     readFile: async (path, maxBytes) => await remote.readFile(path, maxBytes),
   });
-  const { tensors: seen, modules: dequantized } =
-    config.quantMethod === null
-      ? { tensors: stored, modules: new Map() }
-      : dequantizedTensors(source.label, stored, config.raw, config.quantMethod);
-  const tensors = splitExperts(seen);
+  const quantized = await openQuantized(remote, source, config, stored);
+  const tensors = splitExperts(quantized?.tensors ?? stored);
   const card = await readCard(remote, source);
-  const summary = summarize(source, config, tensors, card);
-  return { reference, source, config, tensors, dequantized, card, summary };
+  const quantization = quantized && summarizeQuantized(config, stored, quantized);
+  const notes = quantized && quantization ? quantizedNotes(quantization, quantized.disagreements) : [];
+  const summary = { ...summarize(source, config, tensors, card, notes), quantization };
+  return { reference, source, config, tensors, dequantized: quantized?.modules ?? new Map(), card, summary };
+}
+
+/** The plain weights that a quantized model means; null for a model that is not quantized. */
+async function openQuantized(
+  remote: RemoteSource,
+  { label }: OpenedSource,
+  { raw, quantMethod: method }: ModelConfig,
+  tensors: readonly SourceTensor[],
+): Promise<DequantizedTensors | null> {
+  if (method === null) return null;
+  const read = async ({ file: path, start, end }: SourceTensor) =>
+    await remote.readRange({ path, start, end });
+  return await dequantizedTensors({ label, tensors, config: raw, method, read });
+}
+
+function summarizeQuantized(
+  { raw, quantMethod }: ModelConfig,
+  stored: readonly SourceTensor[],
+  quantized: DequantizedTensors,
+): QuantizationSummary {
+  const kvCache = quantMethod === "compressed-tensors" ? (readQuantization(raw)?.kvCache ?? null) : null;
+  return summarizeQuantization(quantMethod ?? "", stored, quantized, kvCache);
+}
+
+/** Disagreements that are told one by one; of more only the number is. */
+const SHOWN_DISAGREEMENTS = 3;
+
+function quantizedNotes(
+  { schemes, method, modules }: QuantizationSummary,
+  disagreements: readonly string[],
+): string[] {
+  if (modules.length === 0) return disagreements.slice(0, SHOWN_DISAGREEMENTS);
+  const more = disagreements.length - SHOWN_DISAGREEMENTS;
+  return [
+    `This model is quantized already (${schemes.join(", ")}; ${method}). UNQUANTIZED writes its weights back as plain ones; every other recipe adds its own error to what was lost before.`,
+    ...disagreements.slice(0, SHOWN_DISAGREEMENTS),
+    ...(more > 0 ? [`${more} more modules have the same trouble.`] : []),
+  ];
 }
 
 async function readModelConfig(remote: RemoteSource, source: OpenedSource): Promise<ModelConfig> {
@@ -70,14 +113,10 @@ function summarize(
   config: ModelConfig,
   tensors: readonly SourceTensor[],
   card: string | null,
-): ModelSummary {
+  known: readonly string[],
+): Omit<ModelSummary, "quantization"> {
   const totals = summarizeTensors(tensors);
-  const notes: string[] = [];
-  if (config.quantMethod !== null) {
-    notes.push(
-      `The weights are stored as low-precision floats (quant_method "${config.quantMethod}"); they are dequantized to bfloat16 first, and what they lost before stays lost.`,
-    );
-  }
+  const notes = [...known];
   const calibration = totals.linears === 0 ? null : calibrationNote({ config, tensors });
   if (calibration !== null) notes.push(calibration);
   if (totals.linears === 0) notes.push("No Linear weight was found: there is nothing to quantize here.");

@@ -3,6 +3,7 @@
 import { RecipeError } from "../errors.ts";
 import { type ConfigGroup, groupsOf, quantizesNothing, type Recipe } from "../formats/recipe.ts";
 import { tensorBytes } from "../formats/safetensors.ts";
+import { schemeName } from "../formats/scheme-name.ts";
 import { recipeYaml } from "../package/recipe-yaml.ts";
 import { recipeFromControls } from "../plan/choose-recipe.ts";
 import { parseRecipe } from "../plan/parse-recipe.ts";
@@ -24,7 +25,7 @@ export interface JobPlan {
   /** The recipe's groups that quantize something. */
   readonly groups: readonly ConfigGroup[];
   readonly recipeYaml: string;
-  /** "W4A16", or "custom". */
+  /** Of the groups that quantize something: "W4A16", "W4A16-G64"; the dtype where nothing is quantized. */
   readonly schemes: readonly string[];
   readonly steps: readonly PlanStep[];
   readonly ignored: readonly string[];
@@ -45,7 +46,7 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
   const recipe = readRecipe(options.recipe);
   if (quantizesNothing(recipe) && model.dequantized.size === 0) {
     throw new RecipeError(
-      "UNQUANTIZED writes the weights of a low-precision model as bfloat16; this model is not quantized, so that nothing would change.",
+      "UNQUANTIZED writes the weights of a quantized model as plain ones; this model is not quantized, so that nothing would change.",
     );
   }
   const { steps, ignored } = planSteps(model.tensors, recipe);
@@ -60,7 +61,7 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
     recipe,
     groups,
     recipeYaml: recipeYaml(recipe),
-    schemes: tasks.length === 0 ? ["BF16"] : groups.map((group) => group.preset ?? "custom"),
+    schemes: namesOf(model, groups),
     steps,
     ignored: listIgnored(model, ignored, tasks, recipe),
     output,
@@ -70,6 +71,11 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
     bitsPerWeight: weights === 0 ? BF16_BITS : (stored * 8) / weights,
     quantizedModules: tasks.length,
   };
+}
+
+function namesOf({ summary }: OpenModel, groups: readonly ConfigGroup[]): string[] {
+  if (groups.length === 0) return [summary.quantization?.dequantizedDtype ?? "BF16"];
+  return [...new Set(groups.map((group) => group.preset ?? schemeName(group.scheme)))];
 }
 
 function readRecipe(choice: RecipeChoice): Recipe {

@@ -2,7 +2,7 @@
 // config.json must agree with the tensors, and a sample of weights must read back as what the source holds.
 
 import { VerificationError } from "../errors.ts";
-import { codesTensor, type QuantizedWeight, type RowParts, rowRanges } from "../formats/dequantize.ts";
+import { type QuantizedWeight, readRowParts, type RowParts } from "../formats/dequantize.ts";
 import { DTYPE_BITS, isFloatDtype, widenToFloat32 } from "../formats/dtype.ts";
 import {
   HEADER_PREFIX_BYTES,
@@ -183,22 +183,12 @@ async function readParts(
   weight: QuantizedWeight,
   { firstRow, count }: { readonly firstRow: number; readonly count: number },
 ): Promise<RowParts> {
-  const read = async (part: string, range: { start: number; end: number } | null) => {
+  return await readRowParts(weight, firstRow, count, async (part, range) => {
     const written = tensors.get(`${module}.${part}`);
     if (!written) return null;
-    const { file, start, end } = written;
+    const { file: path, start, end } = written;
     return await readResult(
-      range ? { path: file, start: start + range.start, end: start + range.end } : { path: file, start, end },
+      range ? { path, start: start + range.start, end: start + range.end } : { path, start, end },
     );
-  };
-  const ranges = rowRanges(weight, firstRow, count);
-  const globalScale = await read("weight_global_scale", null);
-  const groupIndex = await read("weight_g_idx", null);
-  return {
-    codes: (await read(codesTensor(weight), ranges.codes)) ?? new Uint8Array(),
-    scales: (await read("weight_scale", ranges.scales)) ?? new Uint8Array(),
-    zeroPoints: ranges.zeroPoints ? await read("weight_zero_point", ranges.zeroPoints) : null,
-    globalScale: globalScale ? (new Float32Array(globalScale.buffer)[0] ?? Number.NaN) : null,
-    groupIndex: groupIndex ? new Int32Array(groupIndex.buffer) : null,
-  };
+  });
 }

@@ -1,7 +1,7 @@
 // The page's recipe controls to a recipe.
 
 import { RecipeError } from "../errors.ts";
-import { findScheme, PRESET_NAMES } from "../formats/presets.ts";
+import { findScheme, PRESET_NAMES, UNQUANTIZED } from "../formats/presets.ts";
 import type { ActorderSetting, QuantizationArgs } from "../formats/quantization-args.ts";
 import { DEFAULT_IGNORE, DEFAULT_TARGETS, GPTQ_SETTINGS, type Recipe } from "../formats/recipe.ts";
 
@@ -24,11 +24,12 @@ export function defaultControls(scheme: string): Controls {
 
 /**
  * A recipe with one group of the named preset.
- * @throws RecipeError for an unknown preset, or for settings that the preset cannot have.
+ * @throws RecipeError for an unknown preset, or for settings that the preset cannot have; UNQUANTIZED takes none.
  */
 export function recipeFromControls(controls: Controls): Recipe {
   const { scheme, group_size, ignore, gptq, observer } = controls;
   const preset = findScheme(scheme);
+  if (preset?.name === UNQUANTIZED) return unquantized(preset);
   if (!preset?.scheme.weights) {
     throw new RecipeError(`There is no preset "${scheme}". The presets are ${PRESET_NAMES.join(", ")}.`);
   }
@@ -49,6 +50,19 @@ export function recipeFromControls(controls: Controls): Recipe {
     ignore,
     kv_cache_scheme: null,
     gptq: gptq ? { ...GPTQ_SETTINGS, dampening_frac: checkDamping(gptq.dampening_frac) } : null,
+  } as const;
+  return { modifiers: [modifier] };
+}
+
+/** Writes the weights of a quantized model as plain ones; nothing is left to be ignored. */
+function unquantized({ name, scheme }: NonNullable<ReturnType<typeof findScheme>>): Recipe {
+  const group = { name: "group_0", preset: name, scheme, targets: DEFAULT_TARGETS };
+  const modifier = {
+    name: "QuantizationModifier",
+    groups: [group],
+    ignore: [],
+    kv_cache_scheme: null,
+    gptq: null,
   } as const;
   return { modifiers: [modifier] };
 }

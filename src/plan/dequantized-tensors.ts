@@ -1,11 +1,12 @@
-// Checkpoints whose weights are stored as 8-bit or 4-bit floats (DeepSeek's FP8 in blocks, compressed-tensors' float
-// formats): seen as the bfloat16 weights that they mean, so that a recipe can quantize them anew.
+// Checkpoints that are quantized already (compressed-tensors in any of its formats, DeepSeek's FP8 in blocks): seen as the
+// plain weights that they mean, so that these can be written, or quantized anew.
 
-import { UnsupportedModelError } from "../errors.ts";
-import { codesTensor, type QuantizedWeight } from "../formats/dequantize.ts";
-import { isFloatDtype } from "../formats/dtype.ts";
+import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
+import { codeStorage, hasGlobalScale, isGrouped } from "../formats/compression-format.ts";
+import { codesTensor, type QuantizedWeight, rowRanges, storedColumns } from "../formats/dequantize.ts";
+import { DTYPE_BITS, type FloatDtype, isFloatDtype } from "../formats/dtype.ts";
 import { weightArgs } from "../formats/quantization-args.ts";
-import { quantizedModules, type QuantizedModule } from "./quantized-modules.ts";
+import { findQuantizedModules, type FoundModules, type QuantizedModule } from "./quantized-modules.ts";
 import { readQuantization } from "./read-quantization.ts";
 import type { SourceTensor } from "./read-headers.ts";
 
@@ -13,10 +14,12 @@ import type { SourceTensor } from "./read-headers.ts";
 const PREFIX = "dequantized:";
 const DEEPSEEK_BLOCK = [128, 128] as const;
 const SCALE_PARTS =
-  /\.(weight_(scale|scale_inv|zero_point|global_scale|shape|packed|g_idx)|(input|k|v)_(scale|zero_point|global_scale)|activation_scale)$/;
+  /\.(weight_(scale|scale_inv|zero_point|global_scale|shape|packed|g_idx)|(input|output|q|k|v)_(scale|zero_point|global_scale)|activation_scale)$/;
 
 export interface DequantizedModule {
   readonly weight: QuantizedWeight;
+  /** Dtype that the weight is read as. */
+  readonly dtype: FloatDtype;
   readonly found: QuantizedModule<SourceTensor>;
 }
 
@@ -24,29 +27,70 @@ export interface DequantizedTensors {
   readonly tensors: readonly SourceTensor[];
   /** What each virtual file is made of. */
   readonly modules: ReadonlyMap<string, DequantizedModule>;
+  /** Dtype of weights that are dequantized: what config.json says of the model, BF16 if nothing. */
+  readonly dtype: FloatDtype;
+  /** What config.json and the tensors do not agree on, each a sentence. */
+  readonly disagreements: readonly string[];
+}
+
+/** A model as it is stored. */
+export interface StoredTensors {
+  readonly label: string;
+  readonly tensors: readonly SourceTensor[];
+  readonly config: Readonly<Record<string, unknown>>;
+  /** `quant_method` of config.json. */
+  readonly method: string;
+  /** Reads a tensor of a few bytes. */
+  readonly read: (tensor: SourceTensor) => Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /**
- * The tensors of a quantized checkpoint as bfloat16.
- * @throws UnsupportedModelError if its weights are integers, or quantized by a method that is not known here.
+ * The tensors of a quantized checkpoint as plain weights.
+ * @throws UnsupportedModelError if it is quantized by a method that is not known here, MalformedModelError if a module's
+ * tensors do not belong together.
  */
-export function dequantizedTensors(
-  label: string,
-  tensors: readonly SourceTensor[],
-  config: Readonly<Record<string, unknown>>,
-  method: string,
-): DequantizedTensors {
-  const found =
-    method === "fp8" ? blockModules(tensors, config) : floatModules(label, tensors, config, method);
-  const modules = new Map(found.map((module) => [`${PREFIX}${module.module}`, describe(module)]));
+export async function dequantizedTensors(stored: StoredTensors): Promise<DequantizedTensors> {
+  const { modules: found, disagreements } = findModules(stored);
+  const dtype = modelDtype(stored.config);
+  const columnsOf = packedColumns(stored.read);
+  const modules = new Map<string, DequantizedModule>();
+  for (const module of found) {
+    const weight = await describe(module, dtype, columnsOf);
+    modules.set(`${PREFIX}${module.module}`, { weight, dtype, found: module });
+  }
   const codes = new Set(found.map((module) => module.parts.get(codesTensor(module))?.name));
-  const plain = tensors.filter(({ name }) => !codes.has(name) && !SCALE_PARTS.test(name));
+  const plain = stored.tensors.filter(({ name }) => !codes.has(name) && !SCALE_PARTS.test(name));
   const weights = [...modules].map(([file, { weight, found: module }]): SourceTensor => {
     const { rows, columns } = weight;
-    const name = `${module.module}.weight`;
-    return { name, dtype: "BF16", shape: [rows, columns], start: 0, end: rows * columns * 2, file };
+    const end = (rows * columns * DTYPE_BITS[dtype]) / 8;
+    return { name: `${module.module}.weight`, dtype, shape: [rows, columns], start: 0, end, file };
   });
-  return { tensors: [...plain, ...weights], modules };
+  return { tensors: [...plain, ...weights], modules, dtype, disagreements };
+}
+
+function findModules(stored: StoredTensors): FoundModules<SourceTensor> {
+  const { label, tensors, config, method } = stored;
+  if (method === "fp8") return { modules: blockModules(tensors, config), disagreements: [] };
+  const quantization = method === "compressed-tensors" ? readQuantization(config) : null;
+  if (!quantization) {
+    throw new UnsupportedModelError(
+      `${label} is already quantized (quant_method "${method}"), in a way that cannot be read back here; compressed-tensors and FP8 in blocks can. Choose the original model.`,
+    );
+  }
+  const found = findQuantizedModules(tensors, quantization);
+  const read = new Set(found.modules.map(({ module }) => module));
+  const unread = tensors.find(({ name }) => {
+    const module = /^(.*)\.weight_scale$/.exec(name)?.[1];
+    return module !== undefined && !read.has(module);
+  });
+  if (unread) {
+    throw new MalformedModelError(
+      found.disagreements.find((sentence) =>
+        sentence.startsWith(unread.name.replace(/\.weight_scale$/, "")),
+      ) ?? `${unread.name} is stored, but config.json does not say how to read it.`,
+    );
+  }
+  return found;
 }
 
 function blockModules(
@@ -82,26 +126,75 @@ function blockOf({ quantization_config }: Readonly<Record<string, unknown>>): re
   throw new UnsupportedModelError("config.json: weight_block_size is not two sizes.");
 }
 
-function floatModules(
-  label: string,
-  tensors: readonly SourceTensor[],
-  config: Readonly<Record<string, unknown>>,
-  method: string,
-): QuantizedModule<SourceTensor>[] {
-  const quantization = method === "compressed-tensors" ? readQuantization(config) : null;
-  const modules = quantization ? quantizedModules(tensors, quantization) : [];
-  if (modules.length > 0 && modules.every(({ args }) => args.type === "float")) return modules;
-  throw new UnsupportedModelError(
-    `${label} is already quantized (quant_method "${method}"). Quantizing it again would add error to error: choose the original model.`,
-  );
+const CONFIG_DTYPES: Readonly<Record<string, FloatDtype>> = { float16: "F16", float32: "F32" };
+
+/** The dtype that the model was made in; a text model inside of another may say it in its own part. */
+function modelDtype(config: Readonly<Record<string, unknown>>): FloatDtype {
+  const text = config["text_config"];
+  const inner: Readonly<Record<string, unknown>> = typeof text === "object" && text ? { ...text } : {};
+  const named = config["dtype"] ?? config["torch_dtype"] ?? inner["dtype"] ?? inner["torch_dtype"];
+  return (typeof named === "string" && Object.hasOwn(CONFIG_DTYPES, named) && CONFIG_DTYPES[named]) || "BF16";
 }
 
-function describe(found: QuantizedModule<SourceTensor>): DequantizedModule {
-  const { args, format, parts, module } = found;
+type ColumnsOf = (found: QuantizedModule<SourceTensor>, width: number) => Promise<number>;
+
+async function describe(
+  found: QuantizedModule<SourceTensor>,
+  modelOwn: FloatDtype,
+  columnsOf: ColumnsOf,
+): Promise<QuantizedWeight> {
+  const { args, format, parts } = found;
   const [rows = 0, width = 0] = parts.get(codesTensor(found))?.shape ?? [];
   const scale = parts.get("weight_scale")?.dtype;
-  const dtype = scale && isFloatDtype(scale) ? scale : "BF16";
-  const columns = args.num_bits === 4 ? width * 2 : width;
-  if (rows > 0 && columns > 0) return { weight: { args, format, dtype, rows, columns }, found };
-  throw new UnsupportedModelError(`${module} has no weights that can be dequantized.`);
+  const dtype = scale && isFloatDtype(scale) ? scale : modelOwn;
+  const { rowsPadded, storedBits } = codeStorage(args, format);
+  const columns = rowsPadded ? await columnsOf(found, width) : (width * 8) / storedBits;
+  const weight = { args, format, dtype, rows, columns };
+  checkSizes(weight, found);
+  return weight;
+}
+
+/**
+ * Columns of packed weights. Groups tell them; without groups only `weight_shape` does, which is read once for modules that
+ * have the same name in other layers and experts and the same packed shape.
+ */
+function packedColumns(read: StoredTensors["read"]): ColumnsOf {
+  const known = new Map<string, number>();
+  return async ({ module, args, parts }, width) => {
+    const [, cells = 0] = parts.get("weight_scale")?.shape ?? [];
+    if (isGrouped(args)) return cells * (args.group_size ?? 0);
+    const key = [module.slice(module.lastIndexOf(".") + 1), width, args.num_bits].join();
+    const shape = parts.get("weight_shape");
+    const found =
+      known.get(key) ?? (shape ? storedColumns(await read(shape)) : Math.floor((width * 32) / args.num_bits));
+    known.set(key, found);
+    return found;
+  };
+}
+
+/** The tensors must be as long as shape and scheme say, or what is read would be another weight's. */
+function checkSizes(weight: QuantizedWeight, { module, args, parts }: QuantizedModule<SourceTensor>): void {
+  const { rows, columns } = weight;
+  const bytesOf = (name: string) => {
+    const tensor = parts.get(name);
+    return tensor ? tensor.end - tensor.start : 0;
+  };
+  const divided = !isGrouped(args) || columns % (args.group_size ?? columns) === 0;
+  if (rows > 0 && columns > 0 && Number.isSafeInteger(columns) && divided) {
+    const ranges = rowRanges(weight, 0, rows);
+    const fits =
+      bytesOf(codesTensor(weight)) === ranges.codes.end &&
+      bytesOf("weight_scale") === ranges.scales.end &&
+      (ranges.zeroPoints === null || bytesOf("weight_zero_point") === ranges.zeroPoints.end) &&
+      bytesOf("weight_global_scale") === (hasGlobalScale(args) ? 4 : 0) &&
+      [0, 4 * columns, 8 * columns].includes(bytesOf("weight_g_idx"));
+    if (fits) return;
+  }
+  const older =
+    32 % args.num_bits === 0
+      ? ""
+      : " Releases before May 2026 packed this width in another way, which is not read here.";
+  throw new MalformedModelError(
+    `${module}: its codes, scales and zero points do not have the sizes of a weight [${rows}, ${columns}] with the strategy "${args.strategy}".${older}`,
+  );
 }

@@ -24,6 +24,12 @@ export interface QuantizedModule<Tensor extends TensorSpec = TensorSpec> {
   readonly parts: ReadonlyMap<string, Tensor>;
 }
 
+export interface FoundModules<Tensor extends TensorSpec> {
+  readonly modules: readonly QuantizedModule<Tensor>[];
+  /** Modules of which config.json and the tensors say different things, each a sentence. */
+  readonly disagreements: readonly string[];
+}
+
 /**
  * Finds all quantized modules.
  * @throws VerificationError if config.json and tensors disagree, naming module and tensor.
@@ -31,7 +37,21 @@ export interface QuantizedModule<Tensor extends TensorSpec = TensorSpec> {
 export function quantizedModules<Tensor extends TensorSpec>(
   tensors: readonly Tensor[],
   config: StoredQuantization,
-): QuantizedModule<Tensor>[] {
+): readonly QuantizedModule<Tensor>[] {
+  const { modules, disagreements } = findQuantizedModules(tensors, config);
+  const [first] = disagreements;
+  if (first !== undefined) throw new VerificationError(first);
+  return modules;
+}
+
+/**
+ * Finds the modules that can be read back. One that config.json ignores although its scales are stored is read by the
+ * scheme of the model's only group, if there is but one: its name may be another than the one that a loader gives it.
+ */
+export function findQuantizedModules<Tensor extends TensorSpec>(
+  tensors: readonly Tensor[],
+  config: StoredQuantization,
+): FoundModules<Tensor> {
   const byModule = new Map<string, Map<string, Tensor>>();
   for (const tensor of tensors) {
     const dot = tensor.name.lastIndexOf(".");
@@ -39,43 +59,40 @@ export function quantizedModules<Tensor extends TensorSpec>(
     const parts = byModule.get(module) ?? new Map<string, Tensor>();
     byModule.set(module, parts.set(tensor.name.slice(dot + 1), tensor));
   }
-  const modules = [...byModule].filter(([, parts]) => parts.has("weight_scale"));
-  for (const tensor of tensors) checkPlain(tensor, byModule, config);
-  return modules.map(([module, parts]) => quantizedModule(module, parts, config));
+  const disagreements = tensors.flatMap((tensor) => plainProblem(tensor, byModule, config) ?? []);
+  const modules: QuantizedModule<Tensor>[] = [];
+  for (const [module, parts] of byModule) {
+    if (!parts.has("weight_scale")) continue;
+    const targeted = config.schemeOf(module);
+    const scheme = targeted?.weights ? targeted : config.onlyScheme;
+    if (!targeted?.weights) disagreements.push(untargeted(module));
+    if (!scheme?.weights) continue;
+    const found = { module, scheme, args: scheme.weights, format: compressionFormat(scheme), parts };
+    if (parts.has(codesTensor(found))) modules.push(found);
+    else disagreements.push(withoutCodes(found));
+  }
+  return { modules, disagreements };
 }
 
 /** A Linear without scales has to be ignored. */
-function checkPlain(
+function plainProblem(
   tensor: TensorSpec,
   byModule: ReadonlyMap<string, ReadonlyMap<string, unknown>>,
   config: StoredQuantization,
-): void {
+): string | null {
   const linear = linearOf(tensor);
-  if (!linear || byModule.get(linear.name)?.has("weight_scale")) return;
-  if (!config.schemeOf(linear.name)?.weights) return;
-  throw new VerificationError(
-    `${tensor.name} is not quantized, but config.json targets ${linear.name} and does not ignore it: it would be loaded as random numbers.`,
-  );
+  if (!linear || byModule.get(linear.name)?.has("weight_scale")) return null;
+  if (!config.schemeOf(linear.name)?.weights) return null;
+  return `${tensor.name} is not quantized, but config.json targets ${linear.name} and does not ignore it: it would be loaded as random numbers.`;
 }
 
-function quantizedModule<Tensor extends TensorSpec>(
-  module: string,
-  parts: ReadonlyMap<string, Tensor>,
-  config: StoredQuantization,
-): QuantizedModule<Tensor> {
-  const scheme = config.schemeOf(module);
-  if (!scheme?.weights) {
-    throw new VerificationError(
-      `${module}.weight_scale is stored, but config.json does not target ${module}, or ignores it: it would be loaded wrongly.`,
-    );
-  }
-  const found = { module, scheme, args: scheme.weights, format: compressionFormat(scheme), parts };
-  if (!parts.has(codesTensor(found))) {
-    throw new VerificationError(
-      `${module} is ${found.format} by config.json, but the files have no ${module}.${codesTensor(found)}.`,
-    );
-  }
-  return found;
+function untargeted(module: string): string {
+  return `${module}.weight_scale is stored, but config.json does not target ${module}, or ignores it: it would be loaded wrongly.`;
+}
+
+function withoutCodes(found: QuantizedModule): string {
+  const { module, format } = found;
+  return `${module} is ${format} by config.json, but the files have no ${module}.${codesTensor(found)}.`;
 }
 
 /**

@@ -23,7 +23,7 @@ describe("the quantization of a stored model", () => {
     const scheme = quantization?.schemeOf("model.layers.0.mlp.up_proj");
     expect(scheme).toMatchObject({ format: "pack-quantized", weights, input_activations: null });
     expect(quantization?.schemeOf("lm_head")).toBeNull();
-    expect(quantization?.kvCacheBits).toBeNull();
+    expect(quantization?.kvCache).toBeNull();
   });
 
   it("takes a group's own format in a model of several", () => {

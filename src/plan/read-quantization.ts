@@ -9,7 +9,7 @@ import {
   STRATEGIES,
   weightArgs,
 } from "../formats/quantization-args.ts";
-import type { Recipe } from "../formats/recipe.ts";
+import { groupsOf, type Recipe } from "../formats/recipe.ts";
 import { matchGroup } from "./match-targets.ts";
 
 const bits = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(16));
@@ -46,8 +46,12 @@ const configSchema = v.looseObject({
 export interface StoredQuantization {
   /** The scheme of a module, or null for one that stays as it was. */
   schemeOf(module: string): QuantizationScheme | null;
-  /** Bits of the key-value cache, or null where it is not quantized. */
-  readonly kvCacheBits: number | null;
+  /** The scheme of the model's only group that quantizes weights; null if it has several, or none. */
+  readonly onlyScheme: QuantizationScheme | null;
+  /** "pack-quantized", "mixed-precision"; null if config.json does not say. */
+  readonly format: string | null;
+  /** How the key-value cache is quantized, or null. */
+  readonly kvCache: QuantizationArgs | null;
 }
 
 /**
@@ -74,6 +78,7 @@ export function readQuantization(config: Readonly<Record<string, unknown>>): Sto
   const { config_groups, ignore, format, kv_cache_scheme } = checked.output;
   const recipe = recipeOf(config_groups, ignore ?? [], format ?? null);
   const known = new Map<string, QuantizationScheme | null>();
+  const [only, ...others] = groupsOf(recipe).filter(({ scheme }) => scheme.weights !== null);
   return {
     schemeOf(module) {
       const found = known.get(module);
@@ -82,7 +87,9 @@ export function readQuantization(config: Readonly<Record<string, unknown>>): Sto
       known.set(module, scheme);
       return scheme;
     },
-    kvCacheBits: kv_cache_scheme?.num_bits ?? null,
+    onlyScheme: only && others.length === 0 ? only.scheme : null,
+    format: format ?? null,
+    kvCache: kv_cache_scheme ? argsOf(kv_cache_scheme) : null,
   };
 }
 

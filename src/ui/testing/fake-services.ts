@@ -47,6 +47,7 @@ export const MODEL: ModelSummary = {
   weightBytes: 16_060_522_496,
   shards: 4,
   license: "llama3.1",
+  quantization: null,
   notes: [],
 };
 

@@ -3,7 +3,7 @@ import { floatsOf, loadArchitecture, relativeError } from "../testing/architectu
 import { fixtureIds } from "../testing/open-decoder.ts";
 import { storedFixture } from "../testing/stored-fixture.ts";
 import { headGraph, layerGraph } from "./graph/decoder-graph.ts";
-import { maskWindows, positionFeeds, runHead, runLayer } from "./run-layer.ts";
+import { embedOne, maskWindows, positionFeeds, runHead, runLayer } from "./run-layer.ts";
 import { createEngine, type Engine } from "./runtime/engine.ts";
 import type { StoredModel } from "./weights/stored-model.ts";
 import { planLinears } from "./weights/weight-values.ts";
@@ -34,7 +34,7 @@ async function logitsOf(engine: Engine, model: StoredModel, ids: readonly number
   const { hiddenSize } = description;
   const plan = planLinears(model, engine.maxInputBytes);
   const positions = positionFeeds(engine, 0, ids.length, maskWindows(description));
-  let hidden = await model.embed(ids);
+  let hidden = await embedOne(model, ids);
   for (const layer of description.layers) {
     using onloaded = await engine.onload(model, layerGraph(description, layer, plan), ids.length);
     hidden = await runLayer(engine, onloaded, hidden, { hiddenSize, positions });

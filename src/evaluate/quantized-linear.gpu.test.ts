@@ -7,7 +7,7 @@ import { storedFixture } from "../testing/stored-fixture.ts";
 import type { Linear } from "../model/decoder-description.ts";
 import { layerLinears } from "../model/layer-linears.ts";
 import { headGraph, layerGraph } from "./graph/decoder-graph.ts";
-import { positionFeeds, runHead, runLayer } from "./run-layer.ts";
+import { embedOne, positionFeeds, runHead, runLayer } from "./run-layer.ts";
 import { createEngine, type Engine } from "./runtime/engine.ts";
 import type { StoredModel } from "./weights/stored-model.ts";
 import { planLinears, readRows } from "./weights/weight-values.ts";
@@ -67,7 +67,7 @@ async function logitsOf(engine: Engine, model: StoredModel): Promise<Float32Arra
   const { hiddenSize } = description;
   const plan = planLinears(model, engine.maxInputBytes);
   const positions = positionFeeds(engine, 0, IDS.length);
-  let hidden = await model.embed(IDS);
+  let hidden = await embedOne(model, IDS);
   for (const layer of description.layers) {
     using onloaded = await engine.onload(model, layerGraph(description, layer, plan), IDS.length);
     hidden = await runLayer(engine, onloaded, hidden, { hiddenSize, positions });

@@ -1,10 +1,12 @@
 // Runs of onloaded graphs over one sequence: what a run needs beside weights and hidden states.
 
 import type { Tensor } from "onnxruntime-web";
-import { maskName, RUN_INPUTS } from "./graph/attention-nodes.ts";
-import { HIDDEN_INPUT, HIDDEN_OUTPUT, LOGITS_OUTPUT } from "./graph/decoder-graph.ts";
+import { maskName, RUN_INPUTS, usesGroupQueryAttention } from "./graph/attention-nodes.ts";
+import { HIDDEN_INPUT, HIDDEN_OUTPUT, LOGITS_OUTPUT, TOKEN_RANGE } from "./graph/decoder-graph.ts";
 import type { Engine, Feeds, OnloadedGraph } from "./runtime/engine.ts";
 import type { DecoderDescription } from "../model/decoder-description.ts";
+import { invariant } from "../errors.ts";
+import type { StoredModel } from "./weights/stored-model.ts";
 
 /** Large enough to vanish in a softmax, small enough to stay finite after an addition. */
 const MASKED = -1e30;
@@ -30,16 +32,29 @@ export function positionFeeds(
   };
 }
 
-/** The windows whose masks the decoder's spelled-out attention may ask for. */
+/** The windows whose masks the decoder's spelled-out attention asks for. */
 export function maskWindows({ layers }: DecoderDescription): (number | null)[] {
-  return [...new Set(layers.map(({ attention }) => attention.slidingWindow))];
+  const spelledOut = layers.filter(({ attention }) => !usesGroupQueryAttention(attention));
+  return [...new Set(spelledOut.map(({ attention }) => attention.slidingWindow))];
 }
 
 function causalMask(tokens: number, window: number | null): Float32Array<ArrayBuffer> {
-  return Float32Array.from({ length: tokens * tokens }, (_, index) => {
-    const [row, column] = [Math.floor(index / tokens), index % tokens];
-    return column <= row && (window === null || row - column < window) ? 0 : MASKED;
-  });
+  const mask = new Float32Array(tokens * tokens).fill(MASKED);
+  for (let row = 0; row < tokens; row++) {
+    const first = window === null ? 0 : Math.max(0, row - window + 1);
+    mask.fill(0, row * tokens + first, row * tokens + row + 1);
+  }
+  return mask;
+}
+
+/** First hidden states of one sequence, (ids, hidden). */
+export async function embedOne(
+  model: StoredModel,
+  ids: readonly number[],
+): Promise<Float32Array<ArrayBuffer>> {
+  const [hidden] = await model.embed([ids]);
+  invariant(hidden, "one sequence gives one run of hidden states");
+  return hidden;
 }
 
 /** Hidden states (tokens, hidden) of one sequence through a layer. */
@@ -61,9 +76,20 @@ export async function runHead(
   hidden: Float32Array<ArrayBuffer>,
   hiddenSize: number,
 ): Promise<Float32Array<ArrayBuffer>> {
-  const dims = [hidden.length / hiddenSize, hiddenSize];
-  const outputs = await head.run({ [HIDDEN_INPUT]: engine.floats(hidden, dims) });
+  const tokens = hidden.length / hiddenSize;
+  const outputs = await head.run({
+    ...tokenRange(engine, 0, tokens),
+    [HIDDEN_INPUT]: engine.floats(hidden, [tokens, hiddenSize]),
+  });
   return floatsOf(outputs[LOGITS_OUTPUT]);
+}
+
+/** The tokens that a head is applied to. */
+export function tokenRange({ runtime }: Engine, first: number, end: number): Feeds {
+  return {
+    [TOKEN_RANGE.first]: new runtime.Tensor("int64", BigInt64Array.of(BigInt(first)), [1]),
+    [TOKEN_RANGE.end]: new runtime.Tensor("int64", BigInt64Array.of(BigInt(end)), [1]),
+  };
 }
 
 /** The values of an output that lies on the CPU; they are copied, and the output is let go. */

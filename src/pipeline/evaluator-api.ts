@@ -69,6 +69,8 @@ export interface QualityReport {
   readonly peakGpuBytes: number;
   /** Bytes on the device once all was given back. */
   readonly leftGpuBytes: number;
+  /** Seconds by phase: embedding, weights, layers, differences, predictions. */
+  readonly phases: Readonly<Record<string, number>>;
   readonly seconds: number;
   /** True if it is part of the result's own report and model card. */
   readonly recorded: boolean;

@@ -52,6 +52,7 @@ export async function measureModels(measurement: Measurement): Promise<QualityRe
     provider: engine.provider,
     peakGpuBytes: engine.gpu?.peakBytes() ?? 0,
     leftGpuBytes: engine.gpu?.liveBytes() ?? 0,
+    phases: quality.phases,
     seconds: (performance.now() - started) / 1000,
     recorded: false,
     notes: omissions(model.stored, model.stored.description.layers.flatMap(layerLinears)),

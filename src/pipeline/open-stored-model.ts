@@ -1,6 +1,6 @@
 // A model folder, original or quantized, opened for evaluation.
 
-import { embedTokens } from "../calibrate/forward/embed-tokens.ts";
+import { openEmbedding } from "../calibrate/forward/embed-tokens.ts";
 import { invariant, MalformedModelError, UnsupportedModelError } from "../errors.ts";
 import { originalNames, type StoredModel } from "../evaluate/weights/stored-model.ts";
 import { isFloatDtype } from "../formats/dtype.ts";
@@ -14,6 +14,9 @@ import { readHeaders, type SourceTensor } from "../plan/read-headers.ts";
 import { readQuantization } from "../plan/read-quantization.ts";
 import type { DroppedFile, OpenedSource, SourceApi, SourceReference } from "./api.ts";
 import type { EvaluatedModel, EvaluatedReference } from "./evaluator-api.ts";
+
+/** Rows of the embedding that are held in memory while sequences are embedded. */
+const MAX_EMBEDDING_BYTES = 2 ** 30;
 
 export interface OpenStoredModel {
   readonly stored: StoredModel;
@@ -92,7 +95,7 @@ function storedModel(source: SourceApi, config: RawConfig, tensors: readonly Sou
     tensor: (name) => byName.get(name) ?? null,
     read,
     schemeOf: (module) => quantization?.schemeOf(module) ?? null,
-    async embed(ids) {
+    async embed(sequences) {
       const { embedding, vocabSize: rows, hiddenSize: columns } = description;
       const dtype = byName.get(embedding.tensor)?.dtype;
       if (!dtype || !isFloatDtype(dtype)) {
@@ -102,7 +105,9 @@ function storedModel(source: SourceApi, config: RawConfig, tensors: readonly Sou
       }
       const table = { dtype, rows, columns, multiplier: embedding.multiplier };
       const readTable = async (start: number, end: number) => await read(embedding.tensor, { start, end });
-      return await embedTokens({ ...table, read: readTable }, ids);
+      const used = new Set(sequences.flat());
+      const statesOf = await openEmbedding({ ...table, read: readTable }, used, MAX_EMBEDDING_BYTES);
+      return await Promise.all(sequences.map(async (ids) => await statesOf(ids)));
     },
   };
 }

@@ -31,11 +31,11 @@ export function storedFixture(
       const { bytes } = find(name);
       return Promise.resolve(span ? bytes.slice(span.start, span.end) : bytes.slice());
     },
-    async embed(ids) {
+    async embed(sequences) {
       const { bytes, dtype } = find(embedding.tensor);
       const read = (start: number, end: number) => Promise.resolve(bytes.subarray(start, end));
       const table = { dtype: floatDtype(dtype), rows, columns, multiplier: embedding.multiplier, read };
-      return await embedTokens(table, ids);
+      return await Promise.all(sequences.map(async (ids) => await embedTokens(table, ids)));
     },
   };
 }

@@ -12,7 +12,7 @@ import {
   layerGraph,
   LOGITS_OUTPUT,
 } from "../graph/decoder-graph.ts";
-import { floatsOf, maskWindows, positionFeeds, runHead, runLayer } from "../run-layer.ts";
+import { embedOne, floatsOf, maskWindows, positionFeeds, runHead, runLayer } from "../run-layer.ts";
 import type { Engine, EngineTensor, OnloadedGraph } from "../runtime/engine.ts";
 import type { StoredModel } from "../weights/stored-model.ts";
 import { planLinears } from "../weights/weight-values.ts";
@@ -83,7 +83,7 @@ async function tokenFeeds(engine: Engine, model: StoredModel, ids: readonly numb
   const windows = description.layers.every(({ attention }) => usesGroupQueryAttention(attention))
     ? []
     : maskWindows(description);
-  const hidden = await model.embed(ids);
+  const hidden = await embedOne(model, ids);
   return {
     ...positionFeeds(engine, past, ids.length, windows),
     [HIDDEN_INPUT]: engine.floats(hidden, [ids.length, description.hiddenSize]),
@@ -98,7 +98,7 @@ function layerByLayer(engine: Engine, model: StoredModel): Decoder {
     weights: "layer by layer",
     async next(ids) {
       const positions = positionFeeds(engine, 0, ids.length, maskWindows(description));
-      let hidden = await model.embed(ids);
+      let hidden = await embedOne(model, ids);
       for (const layer of description.layers) {
         using onloaded = await engine.onload(model, layerGraph(description, layer, plan), ids.length);
         hidden = await runLayer(engine, onloaded, hidden, { hiddenSize, positions });

@@ -1,13 +1,20 @@
 // From logits to the next token, as transformers' generation does: temperature, then top-p.
 
-import { greedyToken } from "../quality/token-losses.ts";
-
 export interface SamplingOptions {
   /** 0 takes the likeliest token. */
   readonly temperature: number;
   /** The smallest set of tokens that together have this probability. */
   readonly top_p: number;
   readonly seed: number;
+}
+
+/** The token with the largest logit; the first of equals, as torch takes it. */
+export function greedyToken(logits: Float32Array): number {
+  let best = 0;
+  for (let index = 1; index < logits.length; index++) {
+    if ((logits[index] ?? 0) > (logits[best] ?? 0)) best = index;
+  }
+  return best;
 }
 
 /** Uniform numbers in [0, 1) from a seed (mulberry32). */

@@ -11,7 +11,7 @@ import type {
 } from "../../model/decoder-description.ts";
 import { attend, cacheNames } from "./attention-nodes.ts";
 import type { Value } from "./encode-model.ts";
-import { applyLinear } from "./linear-nodes.ts";
+import { applyLinear, applyRows, type RowRange } from "./linear-nodes.ts";
 import { normalize } from "./norm-nodes.ts";
 import { createGraph, type OnnxGraph } from "./onnx-graph.ts";
 import type { DecoderGraph, LinearPlan, WeightInput } from "./weight-input.ts";
@@ -19,6 +19,8 @@ import type { DecoderGraph, LinearPlan, WeightInput } from "./weight-input.ts";
 export const HIDDEN_INPUT = "hidden";
 export const HIDDEN_OUTPUT = "hidden_out";
 export const LOGITS_OUTPUT = "logits";
+/** int64 [1] each: the tokens that a head is applied to. */
+export const TOKEN_RANGE = { first: "first", end: "end" } as const;
 
 export interface BuiltGraph {
   readonly graph: OnnxGraph;
@@ -40,11 +42,22 @@ export function layerGraph(
   return decoder;
 }
 
-/** Final norm and head: hidden (tokens, hidden) to logits (tokens, vocabulary). */
-export function headGraph(description: DecoderDescription, plan: LinearPlan): BuiltGraph {
+/**
+ * Final norm and head: tokens [first, end) of hidden (tokens, hidden) to their logits (end − first, vocabulary), or to
+ * those of `part` of the vocabulary.
+ */
+export function headGraph(
+  description: DecoderDescription,
+  plan: LinearPlan,
+  part: RowRange | null = null,
+): BuiltGraph {
   const decoder = startGraph("head", plan);
-  const hidden = decoder.graph.input(HIDDEN_INPUT, "float32", ["tokens", description.hiddenSize]);
-  addHead(decoder, description, hidden);
+  const { graph } = decoder;
+  const hidden = graph.input(HIDDEN_INPUT, "float32", ["tokens", description.hiddenSize]);
+  const first = graph.input(TOKEN_RANGE.first, "int64", [1]);
+  const end = graph.input(TOKEN_RANGE.end, "int64", [1]);
+  const tokens = graph.node("Slice", [hidden, first, end, graph.integers([0])]);
+  addHead(decoder, description, tokens, part);
   return decoder;
 }
 
@@ -66,7 +79,7 @@ export function generationGraph(
     graph.integers([Number.MAX_SAFE_INTEGER]),
     graph.integers([0]),
   ]);
-  addHead(decoder, description, last);
+  addHead(decoder, description, last, null);
   return decoder;
 }
 
@@ -132,15 +145,22 @@ function activate(graph: OnnxGraph, activation: Activation, x: Value): Value {
   }
 }
 
-function addHead(decoder: DecoderGraph, description: DecoderDescription, hidden: Value): void {
+function addHead(
+  decoder: DecoderGraph,
+  { head, finalNorm, hiddenSize, vocabSize }: DecoderDescription,
+  hidden: Value,
+  part: RowRange | null,
+): void {
   const { graph } = decoder;
-  const { head, finalNorm, hiddenSize, vocabSize } = description;
-  const logits = applyLinear(decoder, head.linear, normalize(decoder, finalNorm, hidden, hiddenSize));
+  const normed = normalize(decoder, finalNorm, hidden, hiddenSize);
+  const logits = part
+    ? applyRows(decoder, head.linear, normed, part)
+    : applyLinear(decoder, head.linear, normed);
   const factor = head.softCap === null ? head.scale : head.scale / head.softCap;
   const scaled = factor === 1 ? logits : graph.node("Mul", [logits, graph.floats(factor)]);
   const capped =
     head.softCap === null
       ? scaled
       : graph.node("Mul", [graph.node("Tanh", [scaled]), graph.floats(head.softCap)]);
-  graph.output(LOGITS_OUTPUT, "float32", ["tokens", vocabSize], capped);
+  graph.output(LOGITS_OUTPUT, "float32", ["predicted", part?.rows ?? vocabSize], capped);
 }

@@ -12,16 +12,35 @@ export function applyLinear(decoder: DecoderGraph, linear: Linear, x: Value): Va
   const tileRows = Math.max(1, Math.min(rows, Math.floor(decoder.plan.maxInputBytes / (columns * 4))));
   const tiles: Value[] = [];
   for (let firstRow = 0; firstRow < rows; firstRow += tileRows) {
-    const count = Math.min(tileRows, rows - firstRow);
-    const weight = weightName(decoder);
-    decoder.weights.push({ kind: "rows", input: weight, linear, firstRow, rows: count });
-    decoder.graph.input(weight, "float32", [count, columns]);
-    tiles.push(decoder.graph.node("Gemm", [input, weight], { transB: { int: 1 } }));
+    tiles.push(multiplyRows(decoder, linear, input, { firstRow, rows: Math.min(tileRows, rows - firstRow) }));
   }
   const [first = ""] = tiles;
   const y = tiles.length > 1 ? decoder.graph.node("Concat", tiles, { axis: { int: 1 } }) : first;
   if (linear.bias === null) return y;
   return decoder.graph.node("Add", [y, vectorInput(decoder, linear.bias, rows)]);
+}
+
+export interface RowRange {
+  readonly firstRow: number;
+  readonly rows: number;
+}
+
+/** Some outputs of a Linear, (tokens, rows), by its dequantized weight. */
+export function applyRows(decoder: DecoderGraph, linear: Linear, x: Value, range: RowRange): Value {
+  const { graph } = decoder;
+  const y = multiplyRows(decoder, linear, quantizeInput(decoder, linear, x), range);
+  if (linear.bias === null) return y;
+  const { firstRow, rows } = range;
+  const ends = [graph.integers([firstRow]), graph.integers([firstRow + rows])];
+  const bias = graph.node("Slice", [vectorInput(decoder, linear.bias, linear.rows), ...ends]);
+  return graph.node("Add", [y, bias]);
+}
+
+function multiplyRows(decoder: DecoderGraph, linear: Linear, x: Value, { firstRow, rows }: RowRange): Value {
+  const weight = weightName(decoder);
+  decoder.weights.push({ kind: "rows", input: weight, linear, firstRow, rows });
+  decoder.graph.input(weight, "float32", [rows, linear.columns]);
+  return decoder.graph.node("Gemm", [x, weight], { transB: { int: 1 } });
 }
 
 /** MatMulNBits on codes as they lie in the file (onnxruntime `docs/ContribOperators.md`). */

@@ -1,24 +1,19 @@
-// Perplexity of one model, or of an original and its quantized version side by side, one layer onloaded at a time: hidden
-// states wait on the CPU, so that neither model has to fit.
+// Perplexity of one model, or of an original and its quantized version side by side, one layer onloaded at a time, so that
+// neither model has to fit. Hidden states wait on the GPU where they fit, else in memory.
 
-import type { DecoderDescription } from "../../model/decoder-description.ts";
-import { headGraph, layerGraph } from "../graph/decoder-graph.ts";
-import { maskWindows, positionFeeds, runHead, runLayer } from "../run-layer.ts";
-import type { Engine } from "../runtime/engine.ts";
+import { createLifetime } from "../../disposal.ts";
+import { invariant } from "../../errors.ts";
+import { HIDDEN_INPUT, HIDDEN_OUTPUT, layerGraph } from "../graph/decoder-graph.ts";
+import { differenceGraph, STATISTICS_INPUTS, STATISTICS_OUTPUT } from "../graph/statistics-graph.ts";
+import { floatsOf, maskWindows, positionFeeds } from "../run-layer.ts";
+import type { Engine, Feeds, OnloadedGraph } from "../runtime/engine.ts";
 import { yieldToMessages } from "../runtime/yield-to-messages.ts";
 import type { StoredModel } from "../weights/stored-model.ts";
 import { planLinears } from "../weights/weight-values.ts";
-import {
-  addDivergence,
-  addLosses,
-  type Divergence,
-  noDivergence,
-  noLosses,
-  type TokenLosses,
-} from "./token-losses.ts";
-
-/** Logits are made for so many bytes of tokens at a time. */
-const LOGITS_BYTES = 64 * 1024 ** 2;
+import { createHiddenStates, fitsOnGpu, type HiddenStates } from "./hidden-states.ts";
+import { type PhaseClock, startPhaseClock } from "./phase-clock.ts";
+import { predictTokens } from "./predict-tokens.ts";
+import { type Totals, totalsOf } from "./token-statistics.ts";
 
 export interface LayerError {
   readonly layer: string;
@@ -26,11 +21,10 @@ export interface LayerError {
   readonly relativeError: number;
 }
 
-export interface Quality {
-  readonly original: TokenLosses | null;
-  readonly model: TokenLosses;
-  readonly divergence: Divergence | null;
+export interface Quality extends Totals {
   readonly layers: readonly LayerError[];
+  /** Seconds by phase. */
+  readonly phases: Readonly<Record<string, number>>;
 }
 
 export interface QualityRequest {
@@ -47,117 +41,119 @@ export interface QualityRequest {
 }
 
 /** A model with the hidden states of all sequences. */
-interface Stream {
+export interface Stream {
   readonly model: StoredModel;
-  hidden: Float32Array<ArrayBuffer>[];
+  readonly states: HiddenStates;
 }
 
+/** @throws DeviceLimitError if a layer does not fit, an AbortError when it is stopped. */
 export async function measureQuality(request: QualityRequest): Promise<Quality> {
-  const { model, original, sequences } = request;
-  const streams = await Promise.all(
-    [model, ...(original ? [original] : [])].map(async (each): Promise<Stream> => {
-      const hidden: Float32Array<ArrayBuffer>[] = [];
-      for (const ids of sequences) hidden.push(await each.embed(ids));
-      return { model: each, hidden };
-    }),
-  );
-  const [own, other] = streams;
-  const layers: LayerError[] = [];
-  for (const [index, layer] of model.description.layers.entries()) {
-    request.onProgress(index / (model.description.layers.length + 1), layer.name);
-    for (const stream of streams) await advance(request, stream, index);
-    if (own && other) {
-      layers.push({ layer: layer.name, relativeError: relativeError(own.hidden, other.hidden) });
-    }
+  const { model, original } = request;
+  const { layers } = model.description;
+  const clock = startPhaseClock();
+  using lifetime = createLifetime();
+  const streams: Stream[] = [];
+  for (const each of original ? [model, original] : [model]) {
+    const states = await clock.time("embedding", async () => await embedAll(request, each));
+    streams.push({ model: each, states: lifetime.use(states) });
   }
-  request.onProgress(model.description.layers.length / (model.description.layers.length + 1), "logits");
-  return { ...(await predict(request, streams)), layers };
+  const compare = await createComparison(request, streams);
+  lifetime.use(compare);
+  const errors: LayerError[] = [];
+  for (const [index, { name }] of layers.entries()) {
+    request.onProgress(index / (layers.length + 1), name);
+    for (const stream of streams) await advance(request, stream, index, clock);
+    const relativeError = await clock.time("differences", async () => await compare.relativeError());
+    if (relativeError !== null) errors.push({ layer: name, relativeError });
+  }
+  request.onProgress(layers.length / (layers.length + 1), "logits");
+  const predictions = await clock.time("predictions", async () => await predictTokens(request, streams));
+  return { ...totalsOf(predictions, original !== null), layers: errors, phases: clock.seconds() };
+}
+
+async function embedAll(request: QualityRequest, model: StoredModel): Promise<HiddenStates> {
+  const { engine, sequences, original } = request;
+  const { hiddenSize } = model.description;
+  const tokens = sequences.reduce((sum, { length }) => sum + length, 0);
+  const bytes = tokens * hiddenSize * 4 * (original ? 2 : 1);
+  const place = fitsOnGpu(engine, bytes) ? "gpu" : "host";
+  return await createHiddenStates(engine, place, await model.embed(sequences), hiddenSize);
 }
 
 /** Runs all sequences through one layer. */
-async function advance(request: QualityRequest, stream: Stream, index: number): Promise<void> {
-  const { engine, sequences, signal } = request;
-  const { description } = stream.model;
+async function advance(
+  { engine, signal }: QualityRequest,
+  { model, states }: Stream,
+  index: number,
+  clock: PhaseClock,
+): Promise<void> {
+  const { description } = model;
   const layer = description.layers[index];
-  if (!layer) throw new Error("Defect: both models have the same layers");
-  const longest = Math.max(...sequences.map((ids) => ids.length));
-  const plan = planLinears(stream.model, engine.maxInputBytes);
-  using onloaded = await engine.onload(stream.model, layerGraph(description, layer, plan), longest);
-  const { hiddenSize } = description;
-  for (const [at, hidden] of stream.hidden.entries()) {
+  invariant(layer, "both models have the same layers");
+  const plan = planLinears(model, engine.maxInputBytes);
+  const built = layerGraph(description, layer, plan);
+  const longest = Math.max(...states.lengths);
+  using onloaded = await clock.time("weights", async () => await engine.onload(model, built, longest));
+  const positionsOf = rememberPositions(engine, model);
+  for (const [at, length] of states.lengths.entries()) {
     await yieldToMessages();
     signal.throwIfAborted();
-    const positions = positionFeeds(engine, 0, hidden.length / hiddenSize, maskWindows(description));
-    stream.hidden[at] = await runLayer(engine, onloaded, hidden, { hiddenSize, positions });
+    await clock.time("layers", async () => await runOne(engine, onloaded, states, at, positionsOf(length)));
   }
 }
 
-type Predictions = Pick<Quality, "original" | "model" | "divergence">;
+async function runOne(
+  engine: Engine,
+  layer: OnloadedGraph,
+  states: HiddenStates,
+  at: number,
+  positions: Feeds,
+): Promise<void> {
+  const feeds = { ...positions, [HIDDEN_INPUT]: states.tensor(at) };
+  const outputs = await layer.run(feeds, { [HIDDEN_OUTPUT]: await states.target(at) });
+  states.advance(at, outputs[HIDDEN_OUTPUT]);
+  await engine.settle();
+}
 
-/** Final norms, heads, and what the logits say. */
-async function predict(request: QualityRequest, streams: readonly Stream[]): Promise<Predictions> {
-  const { engine, sequences, signal } = request;
-  using heads = await onloadHeads(engine, streams);
-  const totals = { model: noLosses(), original: noLosses(), divergence: noDivergence() };
-  for (const [at, ids] of sequences.entries()) {
-    for (const { first, targets } of chunks(ids, streams[0]?.model.description)) {
-      await yieldToMessages();
-      signal.throwIfAborted();
-      const logits: Float32Array[] = [];
-      for (const [index, { model, hidden }] of streams.entries()) {
-        const { hiddenSize } = model.description;
-        const rows = hidden[at]?.slice(first * hiddenSize, (first + targets.length) * hiddenSize);
-        const head = heads.graphs[index];
-        if (rows && head) logits.push(await runHead(engine, head, rows, hiddenSize));
-      }
-      const [own, other] = logits;
-      if (own) addLosses(totals.model, own, targets);
-      if (other) addLosses(totals.original, other, targets);
-      if (own && other) addDivergence(totals.divergence, other, own, targets.length);
-    }
+/** Positions are the same for sequences of one length, and so are masks. */
+function rememberPositions(engine: Engine, { description }: StoredModel): (length: number) => Feeds {
+  const known = new Map<number, Feeds>();
+  return (length) => {
+    const feeds = known.get(length) ?? positionFeeds(engine, 0, length, maskWindows(description));
+    known.set(length, feeds);
+    return feeds;
+  };
+}
+
+interface Comparison extends Disposable {
+  /** ‖own − original‖ / ‖original‖ of all hidden states as they are now; null without an original. */
+  relativeError(): Promise<number | null>;
+}
+
+async function createComparison(
+  { engine, model }: QualityRequest,
+  [own, other]: readonly Stream[],
+): Promise<Comparison> {
+  if (!own || !other) {
+    return { relativeError: async () => await Promise.resolve(null), [Symbol.dispose]: () => undefined };
   }
-  const isCompared = streams.length > 1;
+  const graph = await engine.onload(model, differenceGraph(model.description.hiddenSize), 1);
   return {
-    model: totals.model,
-    original: isCompared ? totals.original : null,
-    divergence: isCompared ? totals.divergence : null,
+    async relativeError() {
+      let [difference, norm] = [0, 0];
+      for (const at of own.states.lengths.keys()) {
+        const outputs = await graph.run({
+          [STATISTICS_INPUTS.own]: own.states.tensor(at),
+          [STATISTICS_INPUTS.other]: other.states.tensor(at),
+        });
+        const sums = floatsOf(outputs[STATISTICS_OUTPUT]);
+        for (let row = 0; row < sums.length; row += 2) {
+          difference += sums[row] ?? 0;
+          norm += sums[row + 1] ?? 0;
+        }
+      }
+      return Math.sqrt(difference / (norm || 1));
+    },
+    [Symbol.dispose]: () => graph[Symbol.dispose](),
   };
-}
-
-async function onloadHeads(engine: Engine, streams: readonly Stream[]) {
-  const graphs: Awaited<ReturnType<Engine["onload"]>>[] = [];
-  const dispose = () => {
-    for (const graph of graphs) graph[Symbol.dispose]();
-  };
-  try {
-    for (const { model } of streams) {
-      const plan = planLinears(model, engine.maxInputBytes);
-      graphs.push(await engine.onload(model, headGraph(model.description, plan), 1));
-    }
-  } catch (error) {
-    dispose();
-    throw error;
-  }
-  return { graphs, [Symbol.dispose]: dispose };
-}
-
-/** Runs of a sequence's tokens that predict the next one. */
-function* chunks(ids: readonly number[], description: DecoderDescription | undefined) {
-  const rows = Math.max(1, Math.floor(LOGITS_BYTES / (4 * (description?.vocabSize ?? 1))));
-  for (let first = 0; first + 1 < ids.length; first += rows) {
-    yield { first, targets: ids.slice(first + 1, Math.min(first + rows, ids.length - 1) + 1) };
-  }
-}
-
-function relativeError(actual: readonly Float32Array[], expected: readonly Float32Array[]): number {
-  let [difference, norm] = [0, 0];
-  for (const [at, values] of expected.entries()) {
-    const other = actual[at] ?? new Float32Array();
-    for (let index = 0; index < values.length; index++) {
-      const value = values[index] ?? 0;
-      difference += ((other[index] ?? 0) - value) ** 2;
-      norm += value ** 2;
-    }
-  }
-  return Math.sqrt(difference / (norm || 1));
 }

@@ -35,6 +35,12 @@ export interface Engine extends AsyncDisposable {
   onload(model: StoredModel, built: BuiltGraph, positions: number): Promise<OnloadedGraph>;
   /** A zeroed tensor that lives on the GPU, or in memory where there is none. */
   zeros(label: string, dims: readonly number[]): Promise<EngineTensor>;
+  /** A tensor of values that lives where `zeros` does. */
+  upload(label: string, data: Float32Array<ArrayBuffer>, dims: readonly number[]): Promise<EngineTensor>;
+  /** The first rows of a tensor (rows, columns) as a tensor of its own. */
+  firstRows(tensor: EngineTensor, rows: number): Tensor;
+  /** Waits until the GPU is done with what was asked of it: a desktop shares it, and its queue must not grow. */
+  settle(): Promise<void>;
   floats(data: Float32Array, dims: readonly number[]): Tensor;
   readonly gpu: MeasuredDevice | null;
 }
@@ -83,6 +89,9 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       };
     },
     zeros: async (label, dims) => await tensors.zeros(label, dims),
+    upload: async (label, data, dims) => await tensors.upload(label, { dims, data }),
+    firstRows: ({ tensor }, rows) => firstRows(runtime, tensor, rows),
+    settle: async () => await gpu?.device.queue.onSubmittedWorkDone(),
     floats: (data, dims) => new runtime.Tensor("float32", data, dims),
     async [Symbol.asyncDispose]() {
       for (const session of sessions.values()) await (await session).release();
@@ -116,6 +125,13 @@ async function runSession(
   const wanted = Object.fromEntries(Object.entries(feeds).filter(([name]) => known.has(name)));
   const outputs = await (fetches ? session.run(wanted, fetches) : session.run(wanted));
   return { ...outputs };
+}
+
+/** A view on the GPU; nothing is copied. */
+function firstRows(runtime: Runtime, tensor: Tensor, rows: number): Tensor {
+  const [, columns = 0] = tensor.dims;
+  if (tensor.dims[0] === rows) return tensor;
+  return runtime.Tensor.fromGpuBuffer(tensor.gpuBuffer, { dataType: "float32", dims: [rows, columns] });
 }
 
 interface TensorFactory {

@@ -19,8 +19,8 @@ export interface StoredModel {
     span?: { readonly start: number; readonly end: number },
   ): Promise<Uint8Array<ArrayBuffer>>;
   schemeOf(module: string): QuantizationScheme | null;
-  /** First hidden states of token ids, (ids, hidden) float32. */
-  embed(ids: readonly number[]): Promise<Float32Array<ArrayBuffer>>;
+  /** First hidden states of sequences of token ids, (ids, hidden) float32 each; every row of the table is read once. */
+  embed(sequences: readonly (readonly number[])[]): Promise<Float32Array<ArrayBuffer>[]>;
 }
 
 /** What compressed-tensors puts beside or in place of `<module>.weight`. */

@@ -206,6 +206,7 @@ export const QUALITY: QualityReport = {
   provider: "webgpu",
   peakGpuBytes: 900 * MIB,
   leftGpuBytes: 0,
+  phases: { weights: 20, layers: 15, predictions: 7 },
   seconds: 42,
   recorded: true,
   notes: [],

@@ -15,7 +15,7 @@ import type { QuantizeTask } from "../plan/plan-steps.ts";
 import type { Capture } from "../model/layer-linears.ts";
 import { vectorBytes } from "../onload/layer-weights.ts";
 import { fitResidency, onloadedBytes, type OnloadedBytes, type Residency } from "../onload/residency.ts";
-import { gptqTileRows } from "../quantize/gptq/quantize-module.ts";
+import { gptqTileRows, gptqWorkspaceBytes } from "../quantize/gptq/quantize-module.ts";
 import { gptqTileBytes } from "../quantize/gptq/quantize-tile.ts";
 import type { StaticScale } from "./static-scales.ts";
 
@@ -61,7 +61,7 @@ export interface GpuLimits {
 /** What stands for a second panel while a Hessian is reordered. */
 const PERMUTATION_BYTES = 16;
 /** Tiles that take more GPU memory than this are no faster. */
-const MAX_GPTQ_TILE_BYTES = 512 * 1024 ** 2;
+const MAX_GPTQ_TILE_BYTES = 1024 ** 3;
 
 /** Bytes that live through the whole job: queue, rings, workspace, the batch at work, all batches' positions. */
 export function jobBytes(
@@ -153,4 +153,24 @@ export function quantizePhase(
   }
   const backupOnGpu = backup <= freeBytes;
   return { bytes: backupOnGpu ? Math.max(bytes, backup) : bytes, tileRows, backupOnGpu };
+}
+
+/**
+ * What the quantizing phase of a pass takes beside weights and Hessians if one module's codes are read back while the next
+ * is computed, and the next Hessian is factored meanwhile.
+ */
+export function overlapBytes(
+  layer: CalibratedLayer,
+  pass: readonly Capture[],
+  { tileRows, backupOnGpu }: Pick<QuantizePhase, "tileRows" | "backupOnGpu">,
+  { maxBufferBytes }: GpuLimits,
+): number {
+  const factoring = pass.map(
+    (capture) => factorBytes(capture.columns) + (backupOnGpu ? hessianBytes([capture], maxBufferBytes) : 0),
+  );
+  const tiled = layer.tasks.flatMap((task) => {
+    const rows = tileRows.get(task.module);
+    return rows === undefined ? [] : [{ task, tileRows: rows }];
+  });
+  return Math.max(0, ...factoring) + gptqWorkspaceBytes(tiled, 2);
 }

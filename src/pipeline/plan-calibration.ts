@@ -9,6 +9,7 @@ import { type HiddenDtype, hiddenBytesPerToken, type HiddenPlace } from "../cali
 import { DeviceLimitError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
 import type { Capture } from "../model/layer-linears.ts";
+import { hasPlainRows } from "../onload/layer-weights.ts";
 import type { Residency } from "../onload/residency.ts";
 import {
   type CalibratedLayer,
@@ -18,6 +19,7 @@ import {
   jobBytes,
   onloadPhase,
   type OnloadPhase,
+  overlapBytes,
   quantizePhase,
 } from "./calibration-memory.ts";
 
@@ -42,6 +44,11 @@ export interface LayerPasses {
   readonly residency: { readonly calibrate: readonly Residency[]; readonly propagate: Residency };
   /** True if the whole layer is resident in all of them. */
   readonly resident: boolean;
+  /**
+   * True if weights stay on the GPU from the first pass over the samples to the last, quantized in between, and codes are
+   * read back while the next module is computed.
+   */
+  readonly overlap: boolean;
   /** True if Hessians are kept on the GPU for a retry with more damping, else in host memory. */
   readonly backupOnGpu: boolean;
 }
@@ -109,22 +116,29 @@ function fit(demand: CalibrationDemand, shape: CalibrationShape, limits: GpuLimi
   const free = limits.budgetBytes - job.bytes;
   let layerPeak = 0;
   let seconds = 0;
-  const known = new Map<string, { passes: LayerPasses; peak: number; seconds: number } | null>();
-  const planned: LayerPasses[] = [];
+  const known = new Map<string, FittedLayer | null>();
+  const fitted: FittedLayer[] = [];
   for (const layer of layers) {
     const key = layerKey(layer);
     if (!known.has(key))
       known.set(key, fitLayer(layer, lengths, batches, shape, { ...limits, budgetBytes: free }));
     const found = known.get(key);
     if (!found) return null;
-    planned.push(renamed(found.passes, layer));
+    fitted.push({ ...found, passes: renamed(found.passes, layer) });
     layerPeak = Math.max(layerPeak, found.peak);
     seconds += found.seconds;
   }
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
   const hiddenBytes = tokens * hiddenBytesPerToken({ hiddenSize: hidden.size, dtype: hidden.dtype });
   const place = placeOf(hiddenBytes, free - layerPeak);
-  const peakBytes = job.bytes + layerPeak + (place === "gpu" ? hiddenBytes : 0);
+  const residentHidden = place === "gpu" ? hiddenBytes : 0;
+  // Only what nothing else has a use for goes into overlap.
+  const planned = fitted.map(({ passes, overlapPeak }): LayerPasses => {
+    const overlap = overlapPeak !== null && overlapPeak <= free - residentHidden;
+    if (overlap) layerPeak = Math.max(layerPeak, overlapPeak);
+    return { ...passes, overlap };
+  });
+  const peakBytes = job.bytes + layerPeak + residentHidden;
   const plan: CalibrationPlan = {
     shape,
     batches,
@@ -152,6 +166,14 @@ function tryJobBytes(
   }
 }
 
+interface FittedLayer {
+  readonly passes: LayerPasses;
+  readonly peak: number;
+  /** The peak with overlap; null if the layer cannot have it. */
+  readonly overlapPeak: number | null;
+  readonly seconds: number;
+}
+
 /** How a layer fits into the free bytes; null if it does not. */
 function fitLayer(
   layer: CalibratedLayer,
@@ -159,7 +181,7 @@ function fitLayer(
   batches: readonly SequenceBatch[],
   shape: CalibrationShape,
   free: GpuLimits,
-): { passes: LayerPasses; peak: number; seconds: number } | null {
+): FittedLayer | null {
   const passes = packPasses(layer, shape, free);
   const phases = [...passes, []].map((pass) => {
     const hessians = hessianBytes(pass, free.maxBufferBytes);
@@ -184,11 +206,27 @@ function fitLayer(
     propagate: propagate.residency,
   };
   const resident = onloads.every(({ streamed }) => streamed === 0);
+  const fitted = { passes, tileRows, residency, resident, overlap: false, backupOnGpu };
   return {
-    passes: { passes, tileRows, residency, resident, backupOnGpu },
+    passes: fitted,
     peak: Math.max(peak, ...onloads.map(({ bytes }) => bytes)),
+    overlapPeak: overlapPeakOf(layer, fitted, propagate.bytes, free),
     seconds: layerSeconds(layer, lengths, batches, shape, onloads),
   };
+}
+
+/** Weights stay where they are all resident, no later pass needs the original ones, and rows can be copied as they lie. */
+function overlapPeakOf(
+  layer: CalibratedLayer,
+  { passes, resident, tileRows, backupOnGpu }: LayerPasses,
+  weightsBytes: number,
+  limits: GpuLimits,
+): number | null {
+  const [pass] = passes;
+  const plain = layer.linears.every((linear) => hasPlainRows(linear, layer.dtypeOf(linear.source.tensor)));
+  if (!pass || passes.length > 1 || !resident || !plain) return null;
+  const hessians = hessianBytes(pass, limits.maxBufferBytes);
+  return weightsBytes + hessians + overlapBytes(layer, pass, { tileRows, backupOnGpu }, limits);
 }
 
 /** Captures in as few passes as the free bytes allow, in the order in which the forward pass meets them. */

@@ -20,7 +20,8 @@ import type { Job, JobOutput } from "./compress.ts";
 import { copyTensors, writeShape } from "./copy-tensors.ts";
 import { createHostLayers, type HostLayers } from "./host-layers.ts";
 import { finishedGenerations, isFinished, recordStep } from "./job-journal.ts";
-import { propagate, quantizeLayer, type SequentialServices, type TimedReport } from "./sequential-layer.ts";
+import type { TimedReport } from "./quantize-captures.ts";
+import { openLayer, propagate, quantizeLayer, type SequentialServices } from "./sequential-layer.ts";
 import { createSnapshotClock, type SnapshotClock } from "./snapshot-clock.ts";
 import { createStepTraffic, type StepTraffic } from "./step-traffic.ts";
 import { TilePipeline, type TileTraffic } from "./tile-pipeline.ts";
@@ -114,12 +115,13 @@ async function compressLayer(
   const host = await hosts.take(step);
   for (const task of step.quantize) writeShape(task, traffic);
   await services.tiles?.run(layer.rounded, hostTraffic(step, host, traffic));
-  const modules = await quantizeLayer(services, layer, passes, host);
+  using work = await openLayer(services, layer, passes, host);
+  const modules = await quantizeLayer(services, work);
   const isLast = index === calibration.layers.length - 1;
   const recordable = isLast || clock.due();
   hosts.readAfter(step);
   // Nothing reads what comes out of the last layer.
-  if (!isLast) await propagate(services, layer, passes, host, recordable);
+  if (!isLast) await propagate(services, work, recordable);
   // the layer's own progress counts these bytes
   await copyTensors(step.copy, { ...traffic, finished: () => undefined });
   return { modules, recordable };

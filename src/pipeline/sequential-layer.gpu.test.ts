@@ -18,9 +18,11 @@ import type { CalibrationOptions } from "./api.ts";
 import { openTestGpu } from "../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../testing/random.ts";
 import { type CalibrationJob, expertCalibration, planCalibrationJob } from "./calibration-job.ts";
-import { propagate, quantizeLayer, type SequentialServices } from "./sequential-layer.ts";
+import { openLayer, propagate, quantizeLayer, type SequentialServices } from "./sequential-layer.ts";
 
 const MIB = 1024 ** 2;
+/** What a run takes beside what was planned: the hidden states are its own. */
+const RUN_BYTES = 8 * MIB;
 const LENGTHS = [12, 8];
 const TOKENS = 20;
 const HIDDEN = 256;
@@ -135,6 +137,8 @@ function hostLayer(experts: number): HostLayer {
 const STATES = randomNormal(TOKENS * HIDDEN, seededRandom(3));
 
 interface Run extends Disposable {
+  /** What quantizing wrote, by tensor and offset. */
+  readonly written: Map<string, readonly number[]>;
   readonly services: SequentialServices;
   /** What propagating saved. */
   outputs(): Float32Array;
@@ -142,7 +146,7 @@ interface Run extends Disposable {
 
 async function openRun(job: CalibrationJob, budgetBytes: number): Promise<Run> {
   const lifetime = createLifetime();
-  const test = await openTestGpu(budgetBytes + 8 * MIB);
+  const test = await openTestGpu(budgetBytes + RUN_BYTES);
   const { gpu } = test;
   const { plan } = job;
   const uploads = lifetime.use(await UploadRing.create(gpu, plan.shape.ring));
@@ -155,6 +159,7 @@ async function openRun(job: CalibrationJob, budgetBytes: number): Promise<Run> {
     batches.push({ rows, tokens: lifetime.use(await createBatch(gpu, uploads, lengths)) });
   }
   const outputs = new Float32Array(STATES.length);
+  const written = new Map<string, readonly number[]>();
   const services: SequentialServices = {
     gpu,
     uploads,
@@ -180,13 +185,14 @@ async function openRun(job: CalibrationJob, budgetBytes: number): Promise<Run> {
     propagateError: true,
     experts: expertCalibration(job.options),
     minExpertTokens: job.options.moe_min_tokens_per_expert,
-    write: () => undefined,
+    write: (tensor, offset, bytes) => void written.set(`${tensor} ${offset}`, [...bytes]),
     checkpoint: async () => await Promise.resolve(),
     report: () => undefined,
   };
   return {
     services,
-    outputs: () => outputs,
+    written,
+    outputs: () => outputs.slice(),
     [Symbol.dispose]() {
       lifetime[Symbol.dispose]();
       test[Symbol.dispose]();
@@ -209,13 +215,40 @@ async function propagated(budgetBytes: number, residentBytes: number) {
   const before = memory.bytes;
   const planned = only(job.plan.layers);
   const residency = { ...planned.residency, propagate: { ...planned.residency.propagate, residentBytes } };
-  await propagate(run.services, only(job.layers), { ...planned, residency }, hostLayer(64), false);
+  const passes = { ...planned, residency, overlap: false };
+  using work = await openLayer(run.services, only(job.layers), passes, hostLayer(64));
+  await propagate(run.services, work, false);
   return {
     resident: planned.resident,
     bytes: memory.peakBytes - before,
     outputs: run.outputs(),
   };
 }
+
+describe("a layer whose weights stay on the GPU while they are quantized", () => {
+  it("gives the same bytes and hidden states as one whose weights come anew for each pass", async () => {
+    const budgetBytes = 64 * MIB;
+    const job = planFor({ experts: 2, budgetBytes }, '"re:.*self_attn", "re:.*up_proj"');
+    using run = await openRun(job, budgetBytes);
+    const planned = only(job.plan.layers);
+    expect(planned.overlap).toBe(true);
+    const compressed = async (overlap: boolean, propagateError: boolean) => {
+      const services = { ...run.services, propagateError };
+      using work = await openLayer(services, only(job.layers), { ...planned, overlap }, hostLayer(2));
+      run.written.clear();
+      const reports = await quantizeLayer(services, work);
+      await propagate(services, work, false);
+      const losses = reports.map(({ module, loss, rtnLoss }) => ({ module, loss, rtnLoss }));
+      return { losses, written: new Map(run.written), outputs: run.outputs() };
+    };
+    for (const propagateError of [true, false]) {
+      const kept = await compressed(true, propagateError);
+      expect(kept.written.size).toBeGreaterThan(5);
+      expect(await compressed(false, propagateError)).toEqual(kept);
+    }
+    expect(run.services.gpu.memory.peakBytes).toBeLessThanOrEqual(job.peakBytes + RUN_BYTES);
+  });
+});
 
 describe("a layer of experts", () => {
   it("of which there are 64 takes a hundredth of the memory where one Linear at a time is onloaded, and gives the same bit for bit", async () => {
@@ -231,7 +264,8 @@ describe("a layer of experts", () => {
     const options = { moe_calibrate_all_experts: false, moe_min_tokens_per_expert: 5 };
     const job = planFor({ experts: 8, budgetBytes: 64 * MIB }, ignore, options);
     using run = await openRun(job, 64 * MIB);
-    const reports = await quantizeLayer(run.services, only(job.layers), only(job.plan.layers), hostLayer(8));
+    using work = await openLayer(run.services, only(job.layers), only(job.plan.layers), hostLayer(8));
+    const reports = await quantizeLayer(run.services, work);
     const [seen, few] = [true, false].map((enough) => reports.filter(({ tokens }) => tokens >= 5 === enough));
     expect([seen?.length, few?.length]).toEqual([3, 3]);
     expect(seen?.every(({ loss, rtnLoss }) => loss < rtnLoss)).toBe(true);

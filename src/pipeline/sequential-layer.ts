@@ -15,20 +15,12 @@ import { invariant } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
 import type { ReadbackRing, UploadRing } from "../gpu/staging.ts";
-import { allocateCholeskyScratch } from "../gpu/triangular/cholesky.ts";
-import { type Capture, type ExpertCalibration, mlpLinears } from "../model/layer-linears.ts";
-import { type HostLayer, linearRows, onloadLayer } from "../onload/layer-weights.ts";
+import type { ExpertCalibration } from "../model/layer-linears.ts";
+import { type HostLayer, linearRows, type OnloadedLayer, onloadLayer } from "../onload/layer-weights.ts";
 import type { Residency } from "../onload/residency.ts";
-import { factorHessian } from "../quantize/gptq/factor-hessian.ts";
-import {
-  allocateGptqWorkspace,
-  quantizeModule,
-  type ModuleReport,
-  type ModuleWeights,
-} from "../quantize/gptq/quantize-module.ts";
-import type { GptqTask } from "../quantize/gptq/quantize-tile.ts";
 import type { CalibratedLayer } from "./calibration-memory.ts";
 import type { CalibrationPlan, LayerPasses } from "./plan-calibration.ts";
+import { quantizeCaptures, type TimedReport } from "./quantize-captures.ts";
 import { cacheNames, inputName, writeStaticScales } from "./static-scales.ts";
 
 /** What lives through all layers. */
@@ -54,19 +46,39 @@ export interface SequentialServices {
   report(phase: "calibrating" | "quantizing" | "propagating", detail: string, share: number): void;
 }
 
-export interface TimedReport extends ModuleReport {
-  /** Tokens that the module saw. */
-  readonly tokens: number;
-  readonly seconds: number;
+/** A decoder layer at work. */
+export interface LayerAtWork extends Disposable {
+  readonly layer: CalibratedLayer;
+  readonly passes: LayerPasses;
+  readonly host: HostLayer;
+  /** Its weights, if they stay on the GPU from the first pass over the samples to the last. */
+  readonly kept: OnloadedLayer | null;
 }
 
-/** Calibrates and quantizes a layer; `host` then holds what the codes mean. Returns a report for each module. */
-export async function quantizeLayer(
+/** Puts a layer's weights on the GPU if the plan keeps them there. */
+export async function openLayer(
   services: SequentialServices,
   layer: CalibratedLayer,
   passes: LayerPasses,
   host: HostLayer,
-): Promise<TimedReport[]> {
+): Promise<LayerAtWork> {
+  const kept = passes.overlap ? await onload(services, layer, host, passes.residency.propagate) : null;
+  return { layer, passes, host, kept, [Symbol.dispose]: () => kept?.[Symbol.dispose]() };
+}
+
+async function onload(
+  { gpu, uploads }: SequentialServices,
+  { linears, vectors }: CalibratedLayer,
+  host: HostLayer,
+  residency: Residency,
+): Promise<OnloadedLayer> {
+  const parts = { linears, vectors: vectors.map(({ name }) => name) };
+  return await onloadLayer(gpu, uploads, host, parts, residency);
+}
+
+/** Calibrates and quantizes a layer, which then holds what the codes mean. Returns a report for each module. */
+export async function quantizeLayer(services: SequentialServices, work: LayerAtWork): Promise<TimedReport[]> {
+  const { layer, passes, host, kept } = work;
   const reports: TimedReport[] = [];
   // Later passes must see the original weights: what the codes mean waits beside them until the last pass is done.
   const meanings = new Map<string, Uint8Array<ArrayBuffer>>();
@@ -88,14 +100,9 @@ export async function quantizeLayer(
       wanted: new Set([...pass.flatMap(({ modules }) => modules), ...scales.map(({ reached }) => reached)]),
     };
     const { calibrate: each, propagate: alone } = passes.residency;
-    const onload = { layer, host, residency: each[index] ?? alone };
-    await calibrate(services, onload, statistics, 1 / all.length);
-    for (const capture of pass) {
-      reports.push(
-        ...(await quantizeCapture(services, layer, passes, { host, hessians, meanings }, capture)),
-      );
-      hessians.release(capture);
-    }
+    await calibrate(services, work, each[index] ?? alone, { ...statistics, share: 1 / all.length });
+    const data = { layer, passes, host, kept, hessians, meanings };
+    reports.push(...(await quantizeCaptures(services, data, pass)));
   }
   await writeStaticScales(layer.scales, ranges, services.readbacks, services.write);
   if (!services.propagateError) return reports;
@@ -112,20 +119,15 @@ interface Statistics {
   readonly ranges: ActivationRanges | null;
   /** Modules whose inputs are wanted. */
   readonly wanted: ReadonlySet<string>;
-}
-
-/** A layer's weights, and how they lie on the GPU while samples run through it. */
-interface Onload {
-  readonly layer: CalibratedLayer;
-  readonly host: HostLayer;
-  readonly residency: Residency;
+  /** Part of the layer's calibration that the pass is. */
+  readonly share: number;
 }
 
 async function calibrate(
   services: SequentialServices,
-  onload: Onload,
-  { hessians, ranges, wanted }: Statistics,
-  share: number,
+  work: LayerAtWork,
+  residency: Residency,
+  { hessians, ranges, wanted, share }: Statistics,
 ): Promise<void> {
   const hooks: ForwardHooks = {
     async onInput(modules, input) {
@@ -138,7 +140,7 @@ async function calibrate(
       await ranges?.observe(names.v, values);
     },
   };
-  await runSamples(services, onload, {
+  await runSamples(services, work, residency, {
     begin: (batch) => ranges?.begin(batch),
     each: async () => await services.checkpoint(),
     collect: { hooks, wanted, experts: services.experts, stopAtLastInput: true },
@@ -149,27 +151,22 @@ async function calibrate(
 /** Runs all samples through the layer's present weights and keeps the outputs as the next layer's inputs, with `toFile` for after a crash too. */
 export async function propagate(
   services: SequentialServices,
-  layer: CalibratedLayer,
-  { residency }: LayerPasses,
-  host: HostLayer,
+  work: LayerAtWork,
   toFile: boolean,
 ): Promise<void> {
-  await runSamples(
-    services,
-    { layer, host, residency: residency.propagate },
-    {
-      each: async (batch) => {
-        await services.states.save(batch, services.hidden, toFile);
-        await services.checkpoint();
-      },
-      report: (detail, done) => services.report("propagating", detail, done),
+  await runSamples(services, work, work.passes.residency.propagate, {
+    each: async (batch) => {
+      await services.states.save(batch, services.hidden, toFile);
+      await services.checkpoint();
     },
-  );
+    report: (detail, done) => services.report("propagating", detail, done),
+  });
 }
 
 async function runSamples(
   services: SequentialServices,
-  { layer, host, residency }: Onload,
+  { layer, host, kept }: LayerAtWork,
+  residency: Residency,
   options: {
     readonly begin?: (batch: SequenceBatch) => void;
     readonly each: (batch: SequenceBatch) => Promise<void>;
@@ -177,9 +174,10 @@ async function runSamples(
     readonly report: (detail: string, done: number) => void;
   },
 ): Promise<void> {
-  const { gpu, uploads, workspace, batches, hidden, states } = services;
-  const parts = { linears: layer.linears, vectors: layer.vectors.map(({ name }) => name) };
-  using weights = await onloadLayer(gpu, uploads, host, parts, residency);
+  const { gpu, workspace, batches, hidden, states } = services;
+  using own = kept ? null : await onload(services, layer, host, residency);
+  const weights = kept ?? own;
+  invariant(weights, "a layer is onloaded for its samples");
   for (const [index, { rows, tokens }] of batches.entries()) {
     options.report(`batch ${index + 1} of ${batches.length}`, 1 / batches.length);
     options.begin?.(rows);
@@ -189,92 +187,4 @@ async function runSamples(
     await options.each(rows);
   }
   await gpu.queue.idle();
-}
-
-interface LayerData {
-  readonly host: HostLayer;
-  readonly hessians: Hessians;
-  readonly meanings: Map<string, Uint8Array<ArrayBuffer>>;
-}
-
-/** Factors a capture's Hessian, or that of rounding to nearest, and quantizes the modules that share it. */
-async function quantizeCapture(
-  services: SequentialServices,
-  layer: CalibratedLayer,
-  passes: LayerPasses,
-  data: LayerData,
-  capture: Capture,
-): Promise<TimedReport[]> {
-  const { gpu, uploads, readbacks } = services;
-  const tasks = layer.tasks.filter(({ module }) => capture.modules.includes(module));
-  using cholesky = await allocateCholeskyScratch(gpu, capture.columns);
-  using vector = await gpu.memory.allocate({ label: "diagonal", bytes: capture.columns * 4 });
-  const scratch = { cholesky, vector, uploads, readbacks };
-  const started = performance.now();
-  const byActivation = tasks.some(({ weights }) => weights.actorder !== null);
-  const name =
-    capture.modules.length > 1 ? `the input of ${capture.modules.join(", ")}` : `${capture.modules[0]}`;
-  const backup = passes.backupOnGpu ? "gpu" : "host";
-  const dampeningFrac = Math.max(...tasks.map(({ gptq }) => gptq?.dampening_frac ?? 0));
-  const options = { byActivation, dampeningFrac, name, backup } as const;
-  const tokens = data.hessians.tokens(capture);
-  const rounded = tokens < services.minExpertTokens && isRouted(services, layer, capture);
-  if (rounded) await data.hessians.clear(capture);
-  const found = await factorHessian(gpu, data.hessians.of(capture), options, scratch);
-  // A Hessian of zeros is factored as the identity: no column makes up for another's error, and none is dead.
-  const factored = rounded ? { ...found, dead: new Uint8Array(capture.columns) } : found;
-  const factorSeconds = (performance.now() - started) / 1000 / tasks.length;
-  const reports: TimedReport[] = [];
-  for (const task of tasks) {
-    services.report("quantizing", task.module, 1 / layer.tasks.length);
-    const begun = performance.now();
-    const tiled = { task, tileRows: passes.tileRows.get(task.module) ?? 1 };
-    using workspace = await allocateGptqWorkspace(gpu, [tiled], 1);
-    const module = await quantizeModule(tiled, factored, workspace, {
-      gpu,
-      uploads,
-      readbacks,
-      weights: hostWeights(services, layer, task, data),
-      write: (tensor, offset, bytes) => services.write(tensor, offset, bytes),
-      checkpoint: async () => await services.checkpoint(),
-    });
-    const report = await module.report;
-    const seconds = factorSeconds + (performance.now() - begun) / 1000;
-    reports.push({ ...report, ...(rounded ? { loss: 0, rtnLoss: 0 } : {}), tokens, seconds });
-  }
-  return reports;
-}
-
-/** True for experts that are calibrated on their own tokens, of which there may be few. */
-function isRouted({ experts }: SequentialServices, layer: CalibratedLayer, { modules }: Capture): boolean {
-  const { feedForward } = layer.description;
-  return (
-    experts === "routed" &&
-    feedForward.kind === "experts" &&
-    feedForward.experts.flatMap(mlpLinears).some(({ module }) => module === modules[0])
-  );
-}
-
-/** A module's weights in host memory; what its codes mean waits beside them. */
-function hostWeights(
-  { uploads, readbacks }: SequentialServices,
-  layer: CalibratedLayer,
-  task: GptqTask,
-  { host, meanings }: LayerData,
-): ModuleWeights {
-  const linear = layer.linears.find(({ module }) => module === task.module);
-  invariant(linear, `${task.module} is a Linear of its layer`);
-  const meaning = new Uint8Array(linearRows(host, linear, 0, linear.rows).byteLength);
-  meanings.set(task.module, meaning);
-  const rowBytes = meaning.byteLength / linear.rows;
-  return {
-    async load(firstRow, rows, to) {
-      await uploads.write(linearRows(host, linear, firstRow, rows), to);
-    },
-    async store(firstRow, rows, from) {
-      await readbacks.read(from, 0, rows * rowBytes, (view, position) => {
-        meaning.set(view, firstRow * rowBytes + position);
-      });
-    },
-  };
 }

@@ -81,7 +81,7 @@ export interface GptqWorkspace extends Disposable {
 /** Bytes that each named buffer needs so that it serves all of the tasks. */
 function sharedSizes<Name extends keyof GptqBuffers>(tasks: readonly TiledTask[], names: readonly Name[]) {
   const sizes = tasks.map(({ task, tileRows }) => gptqBufferBytes(task, tileRows));
-  return names.map((name) => [name, Math.max(...sizes.map((each) => each[name]))] as const);
+  return names.map((name) => [name, Math.max(0, ...sizes.map((each) => each[name]))] as const);
 }
 
 /** GPU bytes of a workspace; the planner's figure. */

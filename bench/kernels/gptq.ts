@@ -17,7 +17,7 @@ import { layerLinears, shapeText, type Sizes } from "../model-shapes.ts";
 import { makeTriangle } from "./triangular.ts";
 
 /** As pipeline/calibration-memory.ts has it. */
-const TILE_BYTES = 512 * 1024 ** 2;
+const TILE_BYTES = 1024 ** 3;
 
 export function gptqBenchmarks({ models }: Sizes): Benchmark[] {
   return models.flatMap((model) =>

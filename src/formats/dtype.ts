@@ -104,18 +104,26 @@ export function roundTo(dtype: FloatDtype, value: number): number {
 
 /** Widens the raw bytes of a BF16, F16 or F32 tensor to float32. The bytes may have any alignment. */
 export function widenToFloat32(dtype: FloatDtype, bytes: Uint8Array): Float32Array<ArrayBuffer> {
-  if (dtype === "F32") return new Float32Array(bytes.slice().buffer);
+  const floats = new Float32Array((bytes.byteLength * 8) / DTYPE_BITS[dtype]);
+  widenInto(dtype, bytes, floats, 0);
+  return floats;
+}
+
+/** `widenToFloat32` into an array that is there: to make a large one anew takes several times as long as to fill it. */
+export function widenInto(dtype: FloatDtype, bytes: Uint8Array, floats: Float32Array, start: number): void {
+  if (dtype === "F32") {
+    floats.set(new Float32Array(bytes.slice().buffer), start);
+    return;
+  }
   const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
   const halves = new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
   // Plain loops: a billion values of a calibration set take seconds in them, and minutes in Float32Array.from.
   if (dtype === "BF16") {
-    const words = new Uint32Array(halves.length);
+    const words = new Uint32Array(floats.buffer, floats.byteOffset + start * 4, halves.length);
     for (let at = 0; at < halves.length; at++) words[at] = (halves[at] ?? 0) << 16;
-    return new Float32Array(words.buffer);
+  } else {
+    for (let at = 0; at < halves.length; at++) floats[start + at] = f16ToNumber(halves[at] ?? 0);
   }
-  const floats = new Float32Array(halves.length);
-  for (let at = 0; at < halves.length; at++) floats[at] = f16ToNumber(halves[at] ?? 0);
-  return floats;
 }
 
 /** Narrows float32 values to the bytes of a BF16, F16 or F32 tensor. */

@@ -244,12 +244,14 @@ async function embed(
   };
   const used = new Set(set.sequences.flatMap((sequence) => [...sequence]));
   const embedding = await openEmbedding(table, used, MAX_EMBEDDING_BYTES);
+  const tokens = Math.max(...plan.batches.map((batch) => batch.tokens));
+  const values = new Float32Array(tokens * description.hiddenSize);
   for (const batch of plan.batches) {
     await job.control.checkpoint();
     const sequences = set.sequences.slice(batch.first, batch.first + batch.starts.length - 1);
     const ids = new Uint32Array(batch.tokens);
     sequences.forEach((sequence, index) => ids.set(sequence, batch.starts[index]));
-    await states.put(batch, await embedding(ids));
+    await states.put(batch, await embedding(ids, values));
   }
 }
 

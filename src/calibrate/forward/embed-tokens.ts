@@ -2,7 +2,7 @@
 // is larger than many GPUs bind, and a calibration set uses a part of it.
 
 import { CalibrationError, invariant } from "../../errors.ts";
-import { DTYPE_BITS, type FloatDtype, widenToFloat32 } from "../../formats/dtype.ts";
+import { DTYPE_BITS, type FloatDtype, widenInto } from "../../formats/dtype.ts";
 
 /** Rows that lie closer together than this are read as one range: a request costs more than the bytes between. */
 const MERGE_GAP_BYTES = 64 * 1024;
@@ -22,8 +22,11 @@ export interface EmbeddingTable {
 /** Rows of a table by token id, in the table's dtype. */
 type Rows = ReadonlyMap<number, Uint8Array>;
 
-/** Gives hidden states of token ids, (ids, hidden) float32 without gaps. */
-export type Embedding = (ids: ArrayLike<number>) => Promise<Float32Array<ArrayBuffer>>;
+/** Gives hidden states of token ids, (ids, hidden) float32 without gaps; in the start of `into` if there is one. */
+export type Embedding = (
+  ids: ArrayLike<number>,
+  into?: Float32Array<ArrayBuffer>,
+) => Promise<Float32Array<ArrayBuffer>>;
 
 /**
  * Opens the rows of `ids`, all that will be asked for: read once if they fit into `limitBytes` of host memory, else anew
@@ -36,9 +39,10 @@ export async function openEmbedding(
   limitBytes: number,
 ): Promise<Embedding> {
   checkIds(table, ids);
-  if (ids.size * rowBytesOf(table) > limitBytes) return async (asked) => await embedTokens(table, asked);
+  if (ids.size * rowBytesOf(table) > limitBytes)
+    return async (asked, into) => await embedTokens(table, asked, into);
   const rows = await readRows(table, ids);
-  return async (asked) => await Promise.resolve(statesOf(table, rows, asked));
+  return async (asked, into) => await Promise.resolve(statesOf(table, rows, asked, into));
 }
 
 /**
@@ -48,10 +52,11 @@ export async function openEmbedding(
 export async function embedTokens(
   table: EmbeddingTable,
   ids: ArrayLike<number>,
+  into?: Float32Array<ArrayBuffer>,
 ): Promise<Float32Array<ArrayBuffer>> {
   const used = new Set(Array.from(ids));
   checkIds(table, used);
-  return statesOf(table, await readRows(table, used), ids);
+  return statesOf(table, await readRows(table, used), ids, into);
 }
 
 function rowBytesOf({ columns, dtype }: EmbeddingTable): number {
@@ -88,15 +93,14 @@ function statesOf(
   { columns, dtype, multiplier }: EmbeddingTable,
   rows: Rows,
   ids: ArrayLike<number>,
+  into = new Float32Array(ids.length * columns),
 ): Float32Array<ArrayBuffer> {
-  const rowBytes = (columns * DTYPE_BITS[dtype]) / 8;
-  const gathered = new Uint8Array(ids.length * rowBytes);
+  const states = into.subarray(0, ids.length * columns);
   for (let place = 0; place < ids.length; place++) {
     const row = rows.get(ids[place] ?? -1);
     invariant(row, "the row of each id was read");
-    gathered.set(row, place * rowBytes);
+    widenInto(dtype, row, states, place * columns);
   }
-  const states = widenToFloat32(dtype, gathered);
   if (multiplier !== 1)
     for (let at = 0; at < states.length; at++) states[at] = (states[at] ?? 0) * multiplier;
   return states;

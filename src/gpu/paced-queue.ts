@@ -114,7 +114,7 @@ export class PacedQueue implements Disposable {
   /** Records one dispatch; submits when enough work has gathered, and waits when the GPU is behind. */
   async run<K extends Kernel>(kernel: K, dispatch: Dispatch<K>): Promise<void> {
     const compiled = await this.#pipelines.get(kernel, dispatch.constants as Record<string, number>);
-    const entry = { kernel: kernel.name, work: dispatch.work };
+    const entry = entryOf(kernel, dispatch);
     // Nothing may wait between this and the recording: others record meanwhile.
     while (this.#lacksRoom(entry)) await this.flush();
     const recording = this.#record();
@@ -275,6 +275,13 @@ export class PacedQueue implements Disposable {
     const kernels = [...counts].map(([kernel, count]) => `${kernel} × ${count}`);
     this.#longest = longestOf([...this.#longest, { milliseconds, predictedMs, kernels }]);
   }
+}
+
+function entryOf(
+  kernel: Kernel,
+  { constants, work }: Pick<Dispatch<Kernel>, "constants" | "work">,
+): DispatchedWork {
+  return { kernel: kernel.name, variant: Object.values(constants ?? {}).join(), work };
 }
 
 function bindingOf(kernel: string, name: string, part: BufferPart | undefined): GPUBufferBinding {

@@ -12,7 +12,7 @@ describe("createWorkRates", () => {
       const rates = createWorkRates();
       const taken: number[] = [];
       for (let turn = 0; turn < 40; turn++) {
-        const dispatches = [{ kernel: "product", work: rates.limit("product") }];
+        const dispatches = [{ kernel: "product", variant: "", work: rates.limit("product") }];
         const milliseconds = millisecondsOf(dispatches, unitsPerMs, 0.01);
         taken.push(milliseconds);
         rates.learn(dispatches, milliseconds);
@@ -24,8 +24,8 @@ describe("createWorkRates", () => {
 
   it("knows that many small dispatches take longer than one of the same work", () => {
     const rates = createWorkRates();
-    const small = { kernel: "product", work: 1e6 };
-    const large = { kernel: "product", work: 1e11 };
+    const small = { kernel: "product", variant: "", work: 1e6 };
+    const large = { kernel: "product", variant: "", work: 1e11 };
     for (let turn = 0; turn < 20; turn++) {
       rates.learn([large], millisecondsOf([large], 1e10, 0.5));
       rates.learn([small, small, small], millisecondsOf([small, small, small], 1e10, 0.5));
@@ -37,8 +37,8 @@ describe("createWorkRates", () => {
 
   it("gives a kernel its share of a submit that others were in", () => {
     const rates = createWorkRates();
-    const fast = { kernel: "fast", work: 1e6 };
-    const slow = { kernel: "slow", work: 1e6 };
+    const fast = { kernel: "fast", variant: "", work: 1e6 };
+    const slow = { kernel: "slow", variant: "", work: 1e6 };
     rates.learn([fast], 1);
     rates.learn([slow], 9);
     for (let turn = 0; turn < 30; turn++) rates.learn([fast, slow], 20);
@@ -48,25 +48,39 @@ describe("createWorkRates", () => {
 
   it("keeps away from a size that was too slow, and tries it again after a while", () => {
     const rates = createWorkRates();
-    const large = { kernel: "product", work: 1e10 };
+    const large = { kernel: "product", variant: "", work: 1e10 };
     rates.learn([large], 10);
     for (let turn = 0; turn < 6; turn++) rates.learn([large], 200);
     const careful = rates.limit("product");
     expect(careful).toBeLessThan(1e10);
     for (let turn = 0; turn < 300; turn++) {
-      const dispatch = { kernel: "product", work: rates.limit("product") };
+      const dispatch = { kernel: "product", variant: "", work: rates.limit("product") };
       rates.learn([dispatch], dispatch.work / 1e9);
     }
     expect(rates.limit("product")).toBeCloseTo(TARGET_MS * 1e9, -9);
   });
 
+  it("tells variants of a kernel apart, and bounds them together", () => {
+    const rates = createWorkRates();
+    const along = { kernel: "product", variant: "along", work: 1e9 };
+    const across = { kernel: "product", variant: "across", work: 1e9 };
+    for (let turn = 0; turn < 20; turn++) {
+      rates.learn([along], 1);
+      rates.learn([across], 4);
+    }
+    expect(rates.predict(along)).toBeCloseTo(1, 3);
+    expect(rates.predict(across)).toBeCloseTo(4, 3);
+    const limit = rates.limit("product");
+    expect(rates.predict({ ...across, work: limit })).toBeLessThan(4 * TARGET_MS);
+  });
+
   it("knows a size of dispatch only once it was measured", () => {
     const rates = createWorkRates();
-    const dispatch = { kernel: "product", work: 1000 };
+    const dispatch = { kernel: "product", variant: "", work: 1000 };
     expect(rates.knows(dispatch)).toBe(false);
     rates.learn([dispatch], 0);
     expect(rates.knows(dispatch)).toBe(true);
-    expect(rates.knows({ kernel: "product", work: 1_000_000 })).toBe(false);
+    expect(rates.knows({ kernel: "product", variant: "", work: 1_000_000 })).toBe(false);
     expect(rates.predict(dispatch)).toBeGreaterThan(0);
   });
 });

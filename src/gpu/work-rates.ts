@@ -2,8 +2,8 @@
 // large GPU idle, so a kernel has a rate for each size of dispatch: the same flops in a thousand small dispatches take
 // many times as long as in one.
 
-/** Milliseconds that one submit should take. */
-export const TARGET_MS = 20;
+/** Milliseconds that one submit should take: a fourth of what must not be exceeded, since estimates err. */
+export const TARGET_MS = 12;
 /** Work units per millisecond that are assumed of an unmeasured kernel: a slow integrated GPU's. */
 const INITIAL_RATE = 1_000_000;
 /** Milliseconds that an unmeasured kernel's first dispatch may take by that guess. */
@@ -22,6 +22,8 @@ const CLOCK_MS = 0.1;
 /** Dispatches of one kernel in a submit. */
 export interface DispatchedWork {
   readonly kernel: string;
+  /** The kernel's constants: the same product is slower where one side lies across. */
+  readonly variant: string;
   /** Work units of one dispatch. */
   readonly work: number;
 }
@@ -48,23 +50,39 @@ type Rates = Map<number, Rate>;
 
 /** Starts with nothing measured. */
 export function createWorkRates(): WorkRates {
-  const kernels = new Map<string, Rates>();
-  const predict = ({ kernel, work }: DispatchedWork) => work * msPerUnit(kernels.get(kernel), classOf(work));
+  // Of each kernel, for the limit, and of each of its variants, for what is predicted.
+  const learned = new Map<string, Rates>();
+  const ratesOf = (name: string) => {
+    const rates = learned.get(name) ?? new Map<number, Rate>();
+    learned.set(name, rates);
+    return rates;
+  };
+  const predict = (dispatch: DispatchedWork) => {
+    const own = ratesOf(nameOf(dispatch));
+    const rates = own.size > 0 ? own : ratesOf(dispatch.kernel);
+    return dispatch.work * msPerUnit(rates, classOf(dispatch.work));
+  };
   return {
-    knows: ({ kernel, work }) => kernels.get(kernel)?.has(classOf(work)) ?? false,
+    knows: (dispatch) => ratesOf(nameOf(dispatch)).has(classOf(dispatch.work)),
     predict,
-    limit: (kernel) => limitOf(kernels.get(kernel) ?? new Map<number, Rate>()),
+    limit: (kernel) => limitOf(ratesOf(kernel)),
     learn(dispatches, milliseconds) {
       const predicted = dispatches.reduce((sum, dispatch) => sum + predict(dispatch), 0);
       if (predicted === 0) return;
       const factor = Math.max(milliseconds, CLOCK_MS / 2) / predicted;
-      for (const { kernel, work, predictedMs } of groupBySize(dispatches, predict)) {
-        const rates = kernels.get(kernel) ?? new Map<number, Rate>();
-        kernels.set(kernel, rates);
-        adopt(rates, work, factor, predictedMs / predicted);
+      for (const { dispatch, predictedMs } of groupBySize(dispatches, predict)) {
+        const measured = (predict(dispatch) * factor) / dispatch.work;
+        const share = predictedMs / predicted;
+        for (const name of [dispatch.kernel, nameOf(dispatch)]) {
+          adopt(ratesOf(name), dispatch.work, measured, share);
+        }
       }
     },
   };
+}
+
+function nameOf({ kernel, variant }: DispatchedWork): string {
+  return `${kernel}/${variant}`;
 }
 
 function classOf(work: number): number {
@@ -72,10 +90,10 @@ function classOf(work: number): number {
 }
 
 /** The rate of the nearest measured size, smaller ones first: they are never faster. */
-function msPerUnit(rates: Rates | undefined, size: number): number {
-  const sizes = [...(rates?.keys() ?? [])].toSorted((a, b) => a - b);
+function msPerUnit(rates: Rates, size: number): number {
+  const sizes = [...rates.keys()].toSorted((a, b) => a - b);
   const nearest = sizes.findLast((each) => each <= size) ?? sizes[0];
-  return (nearest === undefined ? undefined : rates?.get(nearest)?.msPerUnit) ?? 1 / INITIAL_RATE;
+  return (nearest === undefined ? undefined : rates.get(nearest)?.msPerUnit) ?? 1 / INITIAL_RATE;
 }
 
 /** By the largest size of which one dispatch fits into a submit, but never into a size that was found not to fit. */
@@ -91,27 +109,31 @@ function limitOf(rates: Rates): number {
   return Math.max(limit, 1);
 }
 
-/** Dispatches of one kernel and size together, with the largest one's work. */
+/** What the dispatches of one variant and size take together, with the largest of them. */
+interface SizeGroup {
+  readonly dispatch: DispatchedWork;
+  readonly predictedMs: number;
+}
+
 function groupBySize(
   dispatches: readonly DispatchedWork[],
   predict: (dispatch: DispatchedWork) => number,
-): (DispatchedWork & { readonly predictedMs: number })[] {
-  const groups = new Map<string, DispatchedWork & { readonly predictedMs: number }>();
+): SizeGroup[] {
+  const groups = new Map<string, SizeGroup>();
   for (const dispatch of dispatches) {
-    const { kernel, work } = dispatch;
-    if (work === 0) continue;
-    const key = `${kernel}/${classOf(work)}`;
+    if (dispatch.work === 0) continue;
+    const key = `${nameOf(dispatch)}/${classOf(dispatch.work)}`;
     const before = groups.get(key);
     const predictedMs = (before?.predictedMs ?? 0) + predict(dispatch);
-    groups.set(key, { kernel, work: Math.max(work, before?.work ?? 0), predictedMs });
+    const larger = before && before.dispatch.work > dispatch.work ? before.dispatch : dispatch;
+    groups.set(key, { dispatch: larger, predictedMs });
   }
   return [...groups.values()];
 }
 
-/** Moves the rate of dispatches that took `factor` times what was predicted, and were that share of their submit. */
-function adopt(rates: Rates, work: number, factor: number, share: number): void {
+/** Moves the rate of dispatches that took `measured` milliseconds a unit and were that share of their submit. */
+function adopt(rates: Rates, work: number, measured: number, share: number): void {
   const size = classOf(work);
-  const measured = msPerUnit(rates, size) * factor;
   for (const [other, rate] of rates) {
     const isAvoided = other > size && rate.msPerUnit * CLASS_FACTOR ** other > TARGET_MS;
     if (isAvoided) rate.msPerUnit /= FORGETTING;

@@ -60,6 +60,7 @@ async function measureJob(options: Required<EndToEndOptions>): Promise<EndToEndR
     peakGpuBytes: result.peakGpuBytes,
     worstSubmitMs: result.worstSubmitMs,
     longestSubmits: result.longestSubmits,
+    gpuBusySeconds: result.gpuBusySeconds,
     peakStoredBytes: watch.peakStoredBytes(),
     modules: result.modules.map(({ module, seconds }) => ({ module, seconds })),
     timeline: watch.timeline(),

@@ -42,6 +42,7 @@ function job(name: string, total: number | null): EndToEndRow {
     peakGpuBytes: 1,
     worstSubmitMs: 1,
     longestSubmits: [],
+    gpuBusySeconds: 1,
     peakStoredBytes: 1,
     modules: [],
     timeline: [],

@@ -75,14 +75,15 @@ export function formatRate(perSecond: number, unit: KernelRow["unit"]): string {
 export function formatJob(row: EndToEndRow, flopPerSecond: number): string {
   const title = `${row.name} (${row.scheme}${row.samples > 0 ? `, ${row.samples} × ${row.tokensEach} tokens` : ""})`;
   if (!row.figures) return `${title}: ${row.failure}`;
-  const { sourceBytes, resultBytes, seconds, alone, ratio, floor, worstSubmitMs } = row.figures;
+  const { sourceBytes, resultBytes, seconds, alone, ratio, floor, worstSubmitMs, gpuBusySeconds } =
+    row.figures;
   const against = ratio === null ? "" : `; the job takes ${ratio.toFixed(2)} times the slowest`;
   return [
     title,
     `  ${formatBytes(sourceBytes)} in, ${formatBytes(resultBytes)} out; ${formatSeconds(seconds)}`,
     `  alone: ${formatSeconds(alone)}${against}`,
     ...(floor ? [formatFloor(seconds, floor, flopPerSecond)] : []),
-    `  peaks: ${formatPeaks(row, row.figures)}; longest submit ${worstSubmitMs.toFixed(1)} ms`,
+    `  peaks: ${formatPeaks(row, row.figures)}; longest submit ${worstSubmitMs.toFixed(1)} ms; GPU busy ${gpuBusySeconds.toFixed(1)} s`,
   ].join("\n");
 }
 

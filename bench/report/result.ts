@@ -96,6 +96,7 @@ export interface EndToEndFigures {
   readonly peakGpuBytes: number;
   readonly worstSubmitMs: number;
   readonly longestSubmits: readonly LongSubmit[];
+  readonly gpuBusySeconds: number;
   /** Most bytes of source chunks that lay in IndexedDB at once. */
   readonly peakStoredBytes: number;
   /** Seconds that GPTQ spent on each module, factorisation included; empty for data-free jobs. */

@@ -23,6 +23,7 @@ const FACTS: ReportFacts = {
   peakGpuBytes: 10,
   gpuBudgetBytes: 20,
   longestSubmits: [{ milliseconds: 3, predictedMs: 2, kernels: ["gpu.matmul × 1"] }],
+  gpuBusySeconds: 1,
   seconds: { total: 1 },
 };
 

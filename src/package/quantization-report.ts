@@ -42,6 +42,8 @@ export interface ReportFacts {
   readonly gpuBudgetBytes: number;
   /** The submits that held the GPU longest, worst first. */
   readonly longestSubmits: readonly LongSubmit[];
+  /** Seconds that submits held the GPU. */
+  readonly gpuBusySeconds: number;
   readonly seconds: Readonly<Record<string, number>>;
 }
 
@@ -75,6 +77,7 @@ export function quantizationReport(facts: ReportFacts): string {
       peak_bytes: facts.peakGpuBytes,
       budget_bytes: facts.gpuBudgetBytes,
       worst_submit_ms: facts.longestSubmits[0]?.milliseconds ?? 0,
+      busy_seconds: facts.gpuBusySeconds,
       longest_submits: facts.longestSubmits.map(({ milliseconds, predictedMs, kernels }) => ({
         ms: milliseconds,
         predicted_ms: predictedMs,

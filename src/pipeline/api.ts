@@ -305,6 +305,8 @@ export interface ResultSummary {
   readonly worstSubmitMs: number;
   /** The submits that held the GPU longest, worst first. */
   readonly longestSubmits: readonly LongSubmit[];
+  /** Seconds that submits held the GPU, by its own clock where it has one. */
+  readonly gpuBusySeconds: number;
   /** Seconds by phase; "total" is the whole job. */
   readonly seconds: Readonly<Record<string, number>>;
   readonly recipeYaml: string;

@@ -48,6 +48,7 @@ export interface JobOutput {
 export interface GpuFigures {
   peakGpuBytes: number;
   longestSubmits: readonly LongSubmit[];
+  busySeconds: number;
   add(gpu: Gpu): void;
 }
 
@@ -146,8 +147,10 @@ function createFigures(): GpuFigures {
   return {
     peakGpuBytes: 0,
     longestSubmits: [],
+    busySeconds: 0,
     add({ memory, queue }) {
       this.peakGpuBytes = Math.max(this.peakGpuBytes, memory.peakBytes);
+      this.busySeconds += queue.busyMs / 1000;
       this.longestSubmits = longestOf([...this.longestSubmits, ...queue.longestSubmits]);
     },
   };

@@ -46,6 +46,7 @@ export async function packageModel(
     peakGpuBytes: figures.peakGpuBytes,
     worstSubmitMs: figures.longestSubmits[0]?.milliseconds ?? 0,
     longestSubmits: figures.longestSubmits,
+    gpuBusySeconds: figures.busySeconds,
     seconds: job.progress.seconds(),
     recipeYaml: plan.recipeYaml,
     modules: job.progress.reports,
@@ -69,6 +70,7 @@ function report(job: Job, figures: GpuFigures): string {
     peakGpuBytes: figures.peakGpuBytes,
     gpuBudgetBytes: options.gpuBudgetBytes,
     longestSubmits: figures.longestSubmits,
+    gpuBusySeconds: figures.busySeconds,
     seconds: progress.seconds(),
   });
 }

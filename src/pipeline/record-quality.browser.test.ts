@@ -44,6 +44,7 @@ const RESULT: ResultSummary = {
   peakGpuBytes: 0,
   worstSubmitMs: 0,
   longestSubmits: [],
+  gpuBusySeconds: 1,
   seconds: {},
   recipeYaml: "",
   modules: [],

@@ -143,6 +143,7 @@ export const RESULT: ResultSummary = {
   peakGpuBytes: 498 * MIB,
   worstSubmitMs: 31,
   longestSubmits: [],
+  gpuBusySeconds: 1,
   seconds: { starting: 1.2, onloading: 251, quantizing: 154, packaging: 4.1, verifying: 9, total: 419 },
   recipeYaml: FIT.recipeYaml,
   modules: [],

@@ -30,6 +30,8 @@ export interface CardFacts {
   readonly resultBytes: number;
   readonly bitsPerWeight: number;
   readonly quantizedModules: number;
+  /** True for plain weights that were dequantized. */
+  readonly isPlain: boolean;
   readonly ignored: readonly string[];
   /** Null for recipes without calibration. */
   readonly calibration: ReportedCalibration | null;
@@ -38,10 +40,12 @@ export interface CardFacts {
 
 export function modelCard(facts: CardFacts, sourceCard: string | null): string {
   const carried = sourceCard === null ? {} : frontMatter(sourceCard);
+  const relation = facts.isPlain ? {} : { base_model_relation: "quantized" };
+  const format = facts.isPlain ? [] : ["compressed-tensors"];
   const fields = {
     ...carried,
-    ...(facts.repository ? { base_model: [facts.repository], base_model_relation: "quantized" } : {}),
-    tags: ["compressed-tensors", "layerpress", ...facts.schemes.map((scheme) => scheme.toLowerCase())],
+    ...(facts.repository ? { base_model: [facts.repository], ...relation } : {}),
+    tags: [...format, "layerpress", ...facts.schemes.map((scheme) => scheme.toLowerCase())],
   };
   return `---\n${stringify(fields)}---\n\n${body(facts)}`;
 }
@@ -67,19 +71,14 @@ function body(facts: CardFacts): string {
   const of = code(facts.repository ?? facts.sourceName);
   const at = facts.revision ? ` at revision \`${facts.revision}\`` : "";
   const percent = ((100 * facts.resultBytes) / facts.sourceBytes).toFixed(0);
-  const shownIgnored = facts.ignored.slice(0, 10).map(code);
-  const more = facts.ignored.length > 10 ? ` and ${facts.ignored.length - 10} more` : "";
   return `# ${code(facts.name)}, ${facts.schemes.join(" and ")}
 
-Quantized from ${of}${at} with Layerpress, in a browser, one layer at a time.
+${facts.isPlain ? "Dequantized" : "Quantized"} from ${of}${at} with Layerpress, in a browser, one layer at a time.
 
 | | |
 | --- | --- |
 | scheme | ${facts.schemes.join(", ")} |
-| quantized modules | ${facts.quantizedModules} |
-| not quantized | ${shownIgnored.join(", ")}${more} |
-| size | ${formatBytes(facts.resultBytes)}, ${percent} % of ${formatBytes(facts.sourceBytes)} |
-| bits per quantized weight | ${facts.bitsPerWeight.toFixed(2)} |
+${moduleRows(facts)}| size | ${formatBytes(facts.resultBytes)}, ${percent} % of ${formatBytes(facts.sourceBytes)} |
 ${calibrationRows(facts)}
 ## Use
 
@@ -104,6 +103,17 @@ tokenizer = AutoTokenizer.from_pretrained("./<this folder>")
 ${facts.recipeYaml.trimEnd()}
 \`\`\`
 `;
+}
+
+/** Rows of the table for what is quantized and what is not; none of plain weights. */
+function moduleRows({ isPlain, quantizedModules, ignored, bitsPerWeight }: CardFacts): string {
+  if (isPlain) return "";
+  const rows = [`| quantized modules | ${quantizedModules} |`];
+  if (quantizedModules > 0) rows.push(`| bits per quantized weight | ${bitsPerWeight.toFixed(2)} |`);
+  const more = ignored.length > 10 ? ` and ${ignored.length - 10} more` : "";
+  if (ignored.length > 0)
+    rows.push(`| not quantized | ${ignored.slice(0, 10).map(code).join(", ")}${more} |`);
+  return rows.map((row) => `${row}\n`).join("");
 }
 
 /** Rows of the table for what calibrated, and how much of rounding's error is left. */

@@ -31,6 +31,7 @@ const FACTS: CardFacts = {
   resultBytes: 30,
   bitsPerWeight: 4.16,
   quantizedModules: 14,
+  isPlain: false,
   ignored: ["lm_head"],
   calibration: null,
   totals: null,

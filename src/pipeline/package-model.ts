@@ -1,6 +1,6 @@
 // Finished shards to a model folder: index, config.json, tokenizer and other small files, recipe, model card.
 
-import { kvCacheScheme } from "../formats/recipe.ts";
+import { kvCacheScheme, quantizesNothing } from "../formats/recipe.ts";
 import { writeOutputFile } from "../offload/output-store.ts";
 import { modelCard } from "../package/model-card.ts";
 import { quantizationConfig, resultConfig } from "../package/quantization-config.ts";
@@ -23,12 +23,10 @@ export async function packageModel(
     written.push({ path, bytes: bytes.byteLength });
   };
   if (plan.output.shards.length > 1) await put("model.safetensors.index.json", indexJson(job));
-  const quantization = quantizationConfig({
-    groups: plan.groups,
-    kv_cache_scheme: kvCacheScheme(plan.recipe),
-    ignored: plan.ignored,
-  });
-  await put("config.json", resultConfig(model.config.text, plan.quantizedModules > 0 ? quantization : null));
+  const kv_cache_scheme = kvCacheScheme(plan.recipe);
+  const quantization = quantizationConfig({ groups: plan.groups, kv_cache_scheme, ignored: plan.ignored });
+  const isPlain = quantizesNothing(plan.recipe);
+  await put("config.json", resultConfig(model.config.text, isPlain ? null : quantization));
   for (const { path, bytes } of model.source.files) {
     if (isCarried(path, bytes)) await put(path, await source.readFile(path, MAX_SMALL_FILE_BYTES));
   }
@@ -40,7 +38,7 @@ export async function packageModel(
     jobId: plan.jobId,
     name: resultName(job),
     files: written.toSorted((a, b) => (a.path < b.path ? -1 : 1)),
-    sourceBytes: plan.sourceBytes,
+    sourceBytes: model.summary.weightBytes,
     resultBytes,
     bitsPerWeight: plan.bitsPerWeight,
     peakGpuBytes: figures.peakGpuBytes,
@@ -61,7 +59,7 @@ function report(job: Job, figures: GpuFigures): string {
     source: { label, repository, revision },
     schemes: plan.schemes,
     recipeYaml: plan.recipeYaml,
-    sourceBytes: plan.sourceBytes,
+    sourceBytes: model.summary.weightBytes,
     bitsPerWeight: plan.bitsPerWeight,
     quantizedModules: plan.quantizedModules,
     ignored: plan.ignored,
@@ -112,10 +110,11 @@ function card(job: Job, resultBytes: number): string {
     revision: model.source.revision,
     schemes: plan.schemes,
     recipeYaml: plan.recipeYaml,
-    sourceBytes: plan.sourceBytes,
+    sourceBytes: model.summary.weightBytes,
     resultBytes,
     bitsPerWeight: plan.bitsPerWeight,
     quantizedModules: plan.quantizedModules,
+    isPlain: quantizesNothing(plan.recipe),
     ignored: plan.ignored,
     calibration: reportedCalibration(job),
     totals: progress.reports.length > 0 ? lossTotals(progress.reports) : null,

@@ -1,7 +1,13 @@
 // An inspected model and the user's options to everything that a job does and needs, before it begins.
 
 import { RecipeError } from "../errors.ts";
-import { type ConfigGroup, groupsOf, quantizesNothing, type Recipe } from "../formats/recipe.ts";
+import {
+  type ConfigGroup,
+  groupsOf,
+  kvCacheScheme,
+  quantizesNothing,
+  type Recipe,
+} from "../formats/recipe.ts";
 import { tensorBytes } from "../formats/safetensors.ts";
 import { schemeName } from "../formats/scheme-name.ts";
 import { recipeYaml } from "../package/recipe-yaml.ts";
@@ -25,7 +31,7 @@ export interface JobPlan {
   /** The recipe's groups that quantize something. */
   readonly groups: readonly ConfigGroup[];
   readonly recipeYaml: string;
-  /** Of the groups that quantize something: "W4A16", "W4A16-G64"; the dtype where nothing is quantized. */
+  /** Of the groups that quantize something: "W4A16", "W4A16-G64"; "KV-FP8" of the cache alone; the dtype of plain weights. */
   readonly schemes: readonly string[];
   readonly steps: readonly PlanStep[];
   readonly ignored: readonly string[];
@@ -61,7 +67,7 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
     recipe,
     groups,
     recipeYaml: recipeYaml(recipe),
-    schemes: namesOf(model, groups),
+    schemes: namesOf(model, groups, recipe),
     steps,
     ignored: listIgnored(model, ignored, tasks, recipe),
     output,
@@ -73,9 +79,11 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
   };
 }
 
-function namesOf({ summary }: OpenModel, groups: readonly ConfigGroup[]): string[] {
-  if (groups.length === 0) return [summary.quantization?.dequantizedDtype ?? "BF16"];
-  return [...new Set(groups.map((group) => group.preset ?? schemeName(group.scheme)))];
+function namesOf({ summary }: OpenModel, groups: readonly ConfigGroup[], recipe: Recipe): string[] {
+  const cache = kvCacheScheme(recipe);
+  if (groups.length > 0) return [...new Set(groups.map((group) => group.preset ?? schemeName(group.scheme)))];
+  if (cache) return [`KV-${cache.type === "int" ? "INT" : "FP"}${cache.num_bits}`];
+  return [summary.quantization?.dequantizedDtype ?? "BF16"];
 }
 
 function readRecipe(choice: RecipeChoice): Recipe {
@@ -83,7 +91,7 @@ function readRecipe(choice: RecipeChoice): Recipe {
 }
 
 /**
- * The `ignore` of config.json: every Linear that stays as it is. A tied output head is a Linear of the model although
+ * The `ignore` of config.json: every Linear that stays as it is, or none if all do. A tied output head is a Linear of the model although
  * the file does not hold it, and has to be listed too, else it is loaded as if it were quantized.
  */
 function listIgnored(
@@ -92,6 +100,7 @@ function listIgnored(
   tasks: readonly QuantizeTask[],
   recipe: Recipe,
 ): string[] {
+  if (tasks.length === 0) return [];
   const quantized = tasks.map(({ module }) => module);
   const names = new Set(ignored);
   const hasHead = model.tensors.some(({ name }) => name === "lm_head.weight");

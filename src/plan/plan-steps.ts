@@ -12,6 +12,7 @@ import type {
 import {
   type ConfigGroup,
   type GptqSettings,
+  groupsOf,
   kvCacheScheme,
   quantizesNothing,
   type Recipe,
@@ -88,12 +89,23 @@ export function planSteps(tensors: readonly SourceTensor[], recipe: Recipe): Ste
       return { index, name, quantize, copy, measured: cacheTensors(members, kvCacheScheme(recipe)) };
     });
   if (indivisible.length > 0) throw indivisibleError(indivisible);
-  if (!quantizesNothing(recipe) && steps.every((step) => step.quantize.length === 0)) {
+  if (!quantizesNothing(recipe)) checkEffect(steps, recipe);
+  return { steps: fuse(steps, ignored), ignored };
+}
+
+/** A recipe must do something to a Linear, or, if it is about the key-value cache alone, to that. */
+function checkEffect(steps: readonly PlanStep[], recipe: Recipe): void {
+  if (steps.some((step) => step.quantize.length > 0)) return;
+  if (groupsOf(recipe).length > 0) {
     throw new RecipeError(
       "The recipe quantizes nothing in this model: no Linear weight matches its targets. Check targets and ignore.",
     );
   }
-  return { steps: fuse(steps, ignored), ignored };
+  if (steps.every((step) => step.measured.length === 0)) {
+    throw new RecipeError(
+      "The recipe quantizes the key-value cache alone, but no attention with a k_proj or qkv_proj was found in this model. Give the recipe a scheme.",
+    );
+  }
 }
 
 /** Tells each task which modules share its global scale. */

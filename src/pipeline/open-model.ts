@@ -50,7 +50,8 @@ export async function openModel(
   const card = await readCard(remote, source);
   const quantization = quantized && summarizeQuantized(config, stored, quantized);
   const notes = quantized && quantization ? quantizedNotes(quantization, quantized.disagreements) : [];
-  const summary = { ...summarize(source, config, tensors, card, notes), quantization };
+  const weightBytes = stored.reduce((sum, { start, end }) => sum + end - start, 0);
+  const summary = { ...summarize(source, config, tensors, card, notes), weightBytes, quantization };
   return { reference, source, config, tensors, dequantized: quantized?.modules ?? new Map(), card, summary };
 }
 

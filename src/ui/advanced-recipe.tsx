@@ -5,7 +5,7 @@ import { BUDGET_STEPS, MIN_BUDGET_BYTES, stepIndex } from "./gpu-budget.ts";
 import { GptqFields, Observer } from "./gptq-fields.tsx";
 import { OptionLabel } from "./number-field.tsx";
 import { GROUP_SIZES } from "./presets.ts";
-import { readScheme } from "./read-scheme.ts";
+import { readScheme, UNQUANTIZED } from "./read-scheme.ts";
 import { RecipeYaml } from "./recipe-yaml.tsx";
 
 export function AdvancedRecipe() {
@@ -19,12 +19,18 @@ export function AdvancedRecipe() {
     <details class="advanced" open={open.value} onToggle={(event) => (open.value = event.currentTarget.open)}>
       <summary>Advanced</summary>
       <div class="advanced-fields">
-        <fieldset class="bare" disabled={state.recipe.yaml.value !== null} aria-label="Details of the preset">
-          <GroupSize />
-          <Ignore />
-          <Observer />
-          <GptqFields />
-        </fieldset>
+        {state.recipe.scheme.value !== UNQUANTIZED && (
+          <fieldset
+            class="bare"
+            disabled={state.recipe.yaml.value !== null}
+            aria-label="Details of the preset"
+          >
+            <GroupSize />
+            <Ignore />
+            <Observer />
+            <GptqFields />
+          </fieldset>
+        )}
         <GpuBudget />
         <KeepSource />
         <RecipeYaml />

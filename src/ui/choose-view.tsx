@@ -6,7 +6,7 @@ import { LockIcon, WarningIcon } from "./icons.tsx";
 import { goOn } from "./inspect-model.ts";
 import { SourceForm } from "./source-form.tsx";
 import { deleteStored } from "./stored-things.ts";
-import { useLater } from "./use-later.ts";
+import { TryQuantized } from "./try-quantized.tsx";
 
 export function ChooseView() {
   return (
@@ -35,15 +35,6 @@ export function ChooseView() {
       <HowItWorks />
     </div>
   );
-}
-
-const loadTryResult = async () => (await import("./try-result.tsx")).TryResult;
-
-/** A model that is quantized already cannot be compressed, but tried and measured. */
-function TryQuantized() {
-  const subject = useApp().state.trial.subject.value;
-  const TryResult = useLater(subject !== null, loadTryResult);
-  return subject && TryResult && <TryResult />;
 }
 
 /** What is wrong with WebGPU here, if anything. */

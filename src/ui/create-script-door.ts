@@ -6,6 +6,7 @@ import type { CalibrationFields } from "./calibration-fields.ts";
 import { exactBytes } from "./exact-bytes.ts";
 import { inspectModel } from "./inspect-model.ts";
 import { GPTQ_DEFAULTS, readRecipeChoice } from "./read-recipe-choice.ts";
+import { UNQUANTIZED } from "./read-scheme.ts";
 import { calibrationUse, restoreRecipe } from "./recipe-fields.ts";
 import type {
   CalibrationRequest,
@@ -92,6 +93,10 @@ function recipeOf({ text, ...asked }: RecipeRequest): RecipeChoice {
       throw new RecipeError(
         "A recipe in YAML says everything itself: group size, ignore, observer and GPTQ’s options cannot be given beside it.",
       );
+    return choice;
+  }
+  if (choice.scheme === UNQUANTIZED) {
+    if (details) throw new RecipeError("UNQUANTIZED dequantizes every weight; it takes no options.");
     return choice;
   }
   if (!choice.gptq && (asked.dampeningFrac !== null || asked.actorder !== null))

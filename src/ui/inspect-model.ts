@@ -5,6 +5,7 @@ import { suggestCalibration } from "./calibration-fields.ts";
 import { describeFailure } from "./describe-failure.ts";
 import { restoreOptions } from "./restore-options.ts";
 import { startJob } from "./start-job.ts";
+import { suggestRecipe } from "./suggest-recipe.ts";
 import { resetTrial } from "./trial.ts";
 
 /**
@@ -25,8 +26,10 @@ export async function inspectModel(app: App, reference: SourceReference): Promis
     if (!current()) return false;
     batch(() => {
       suggestCalibration(state.calibration, model);
+      suggestRecipe(state.recipe, model);
       state.model.value = model;
-      resetTrial(state.trial, reference);
+      resetTrial(state.trial, model.quantization ? null : reference);
+      if (model.quantization) state.trial.subject.value = reference;
       state.fit.value = null;
       state.planFailure.value = null;
       state.result.value = null;

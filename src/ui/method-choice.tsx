@@ -1,13 +1,13 @@
 import type { ComponentChildren } from "preact";
 import { useApp } from "./app-context.ts";
 import { type Method, methodOf } from "./recipe-fields.ts";
-import { readScheme } from "./read-scheme.ts";
+import { readScheme, UNQUANTIZED } from "./read-scheme.ts";
 
 /** How codes are chosen. GPTQ is offered where there are integers to choose among. */
 export function MethodChoice() {
   const { state } = useApp();
   const { scheme, yaml } = state.recipe;
-  if (yaml.value !== null) return null;
+  if (yaml.value !== null || scheme.value === UNQUANTIZED) return null;
   const integer = readScheme(scheme.value)?.integer ?? false;
   return (
     <fieldset>

@@ -4,7 +4,9 @@ import { useApp } from "./app-context.ts";
 import { FitReport } from "./fit-report.tsx";
 import { formatCount, formatPercent } from "./format-count.ts";
 import { chooseAnother } from "./inspect-model.ts";
+import { QuantizationPanel } from "./quantization-panel.tsx";
 import { RecipeForm } from "./recipe-form.tsx";
+import { TryQuantized } from "./try-quantized.tsx";
 
 export function PlanView() {
   const app = useApp();
@@ -31,10 +33,12 @@ export function PlanView() {
           </ul>
         )}
       </section>
+      {model.quantization && <QuantizationPanel quantization={model.quantization} />}
       <div class="plan-columns">
         <RecipeForm />
         <FitReport />
       </div>
+      <TryQuantized />
     </div>
   );
 }
@@ -43,7 +47,7 @@ function ModelFacts({ model }: { model: ModelSummary }) {
   const facts = [
     ["Architecture", model.architecture],
     ["Parameters", formatCount(model.parameters)],
-    ["Dtype", dtypeText(model)],
+    [model.quantization ? "Stored as" : "Dtype", dtypeText(model)],
     ["Layers", model.layers > 0 ? String(model.layers) : "unknown"],
     ["Size", formatBytes(model.weightBytes)],
     ["Licence", model.license ?? "not stated"],
@@ -61,7 +65,8 @@ function ModelFacts({ model }: { model: ModelSummary }) {
 }
 
 /** "BF16", or "BF16 98 %, F32 2 %" where dtypes are mixed. */
-function dtypeText({ dtypes, parameters }: ModelSummary): string {
+function dtypeText({ dtypes, parameters, quantization }: ModelSummary): string {
+  if (quantization && quantization.schemes.length > 0) return quantization.schemes.join(", ");
   if (dtypes.length === 1) return dtypes[0]?.dtype ?? "";
   return dtypes.map((entry) => `${entry.dtype} ${formatPercent(entry.parameters / parameters)}`).join(", ");
 }

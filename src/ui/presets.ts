@@ -2,7 +2,7 @@
 // titles and sentences of the others come with the fit report.
 
 import type { PresetSize } from "../pipeline/api.ts";
-import { readScheme } from "./read-scheme.ts";
+import { readScheme, UNQUANTIZED } from "./read-scheme.ts";
 
 export interface PresetCard {
   /** Preset scheme of compressed-tensors: what goes into the recipe. */
@@ -44,6 +44,15 @@ export const PRESET_CARDS: readonly PresetCard[] = [
   },
 ];
 
+/** Offered for models that are quantized already. */
+export const DEQUANTIZE_CARD: PresetCard = {
+  scheme: UNQUANTIZED,
+  name: "Dequantize",
+  sentence:
+    "Writes every quantized weight as the plain number that it means: for tools that do not read this format, to fine-tune, or to merge. What was lost stays lost.",
+  detail: "as transformers dequantizes the model",
+};
+
 export const GROUP_SIZES: readonly number[] = [32, 64, 128, 256];
 
 export interface PresetGroup {
@@ -59,7 +68,7 @@ const BIT_RANGES = [
 ] as const;
 
 export function hasCard(scheme: string): boolean {
-  return PRESET_CARDS.some((card) => card.scheme === scheme);
+  return scheme === UNQUANTIZED || PRESET_CARDS.some((card) => card.scheme === scheme);
 }
 
 /** The presets that have no card, by the bits of their weights, in the fit report's order; empty groups are left out. */

@@ -11,6 +11,9 @@ export interface SchemeFacts {
   readonly calibrated: boolean;
 }
 
+/** Writes the weights of a quantized model as plain ones; a preset of its own kind, with nothing to set. */
+export const UNQUANTIZED = "UNQUANTIZED";
+
 /** Every preset, the usual ones first. */
 export const SCHEMES: readonly string[] = [
   "W4A16",

@@ -2,8 +2,8 @@ import { type Signal, signal } from "@preact/signals";
 import type { GptqControls, RecipeChoice, RecipeControls } from "../pipeline/api.ts";
 import { DEFAULT_SCHEME } from "./presets.ts";
 import { type NumberRange, readNumber } from "./read-number.ts";
-import { DEFAULT_IGNORE, GPTQ_DEFAULTS } from "./read-recipe-choice.ts";
-import { readScheme } from "./read-scheme.ts";
+import { DEFAULT_IGNORE, DEQUANTIZE, GPTQ_DEFAULTS } from "./read-recipe-choice.ts";
+import { readScheme, UNQUANTIZED } from "./read-scheme.ts";
 
 export type Method = "rtn" | "gptq";
 
@@ -55,6 +55,7 @@ export function calibrationUse(fields: RecipeFields): "no" | "yes" | "if-needed"
 /** What the controls mean; null while the damping is no number from 0 to 1. */
 export function recipeChoice(fields: RecipeFields): RecipeChoice | null {
   if (fields.yaml.value !== null) return { kind: "yaml", text: fields.yaml.value };
+  if (fields.scheme.value === UNQUANTIZED) return DEQUANTIZE;
   const facts = readScheme(fields.scheme.value);
   const dampening_frac = readNumber(fields.dampening.value, DAMPENING_RANGE);
   const usesGptq = methodOf(fields) === "gptq";
@@ -82,6 +83,7 @@ export function restoreRecipe(fields: RecipeFields, choice: RecipeChoice): void 
   }
   fields.yaml.value = null;
   fields.scheme.value = choice.scheme.toUpperCase();
+  if (fields.scheme.value === UNQUANTIZED) return;
   fields.groupSize.value = choice.group_size;
   fields.ignore.value = choice.ignore.join(", ");
   fields.method.value = choice.gptq ? "gptq" : "rtn";

@@ -5,19 +5,22 @@ import { CalibrationPanel } from "./calibration-panel.tsx";
 import { formatPercent } from "./format-count.ts";
 import { MethodChoice } from "./method-choice.tsx";
 import { MorePresets } from "./more-presets.tsx";
-import { PRESET_CARDS, type PresetCard } from "./presets.ts";
+import { DEQUANTIZE_CARD, PRESET_CARDS, type PresetCard } from "./presets.ts";
+import { UNQUANTIZED } from "./read-scheme.ts";
 
 /** The recommended presets as cards, with the size that each gives for this model; all others are folded away below. */
 export function RecipeForm() {
   const { state } = useApp();
   const byYaml = state.recipe.yaml.value !== null;
+  const isQuantized = (state.model.value?.quantization?.modules.length ?? 0) > 0;
+  const cards = isQuantized ? [DEQUANTIZE_CARD, ...PRESET_CARDS] : PRESET_CARDS;
   return (
     <form class="recipe" onSubmit={(event) => event.preventDefault()} aria-label="Recipe">
       <fieldset disabled={byYaml}>
         <legend>Recipe</legend>
         {byYaml && <p class="hint">The YAML below decides. Return to the presets to choose one here.</p>}
         <div class="cards">
-          {PRESET_CARDS.map((card) => (
+          {cards.map((card) => (
             <Card
               key={card.scheme}
               card={card}
@@ -58,7 +61,10 @@ function Card({ card, chosen }: { card: PresetCard; chosen: boolean }) {
 /** What the model would weigh with this preset, against what it weighs now. */
 function CardSize({ scheme }: { scheme: string }) {
   const { state } = useApp();
-  const size = state.fit.value?.presets.find((preset) => preset.scheme === scheme);
+  const dequantized = scheme === UNQUANTIZED ? state.model.value?.quantization : null;
+  const size = dequantized
+    ? { resultBytes: dequantized.dequantizedBytes, problem: null }
+    : state.fit.value?.presets.find((preset) => preset.scheme === scheme);
   const sourceBytes = state.model.value?.weightBytes ?? 0;
   if (!size) return <span class="card-size quiet">{state.planFailure.value ? "" : "…"}</span>;
   if (size.resultBytes === null)

@@ -18,7 +18,9 @@ export function ResultView() {
     <div class="done">
       <div class="head-line">
         <h1 id="state-heading" tabIndex={-1}>
-          Compressed <span class="quiet">{result.name}</span>
+          {/* Only plain weights take more room than what they were made of. */}
+          {result.resultBytes > result.sourceBytes ? "Dequantized" : "Compressed"}{" "}
+          <span class="quiet">{result.name}</span>
         </h1>
         <button type="button" class="link" onClick={() => chooseAnother(app)}>
           Compress another

@@ -8,11 +8,11 @@ import { MAX_TOKENS, SEED, stopTrial, TEMPERATURE, TOP_P, type Trial, tryPrompt 
 /** The result at work, on an engine that had no part in making it; then how much was lost. */
 export function TryResult() {
   const app = useApp();
-  const { trial } = app.state;
+  const { trial, result } = app.state;
   const busy = trial.busy.value;
   return (
     <section class="panel try-result" aria-labelledby="try-heading">
-      <h2 id="try-heading">{trial.subject.value ? "Try this model as it is" : "Try the result"}</h2>
+      <h2 id="try-heading">{result.value ? "Try the result" : "Try this model as it is"}</h2>
       <p class="hint">
         The files are read back and run by onnxruntime-web, which had no part in making them. It is fetched
         now, about 17 MB, and runs on the GPU, or on the processor where there is none.

@@ -8,7 +8,7 @@ struct Params { first_column: u32, size: u32, stride: u32, first_local_row: u32,
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> panel: array<f32>;
-@group(0) @binding(2) var<storage, read> inverse_t: array<f32>;
+@group(0) @binding(2) var<storage, read> inverse_t: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> strip: array<vec4<f32>>;
 
 var<workgroup> rows: array<f32, ROWS * BLOCK>;
@@ -28,8 +28,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var sum = vec4<f32>();
   // column c of L^-T is row c of L^-1: entries j <= c
   for (var j = 0u; j < params.size; j++) {
-    let base = j * BLOCK + column;
-    sum += rows[row * BLOCK + j] * vec4(inverse_t[base], inverse_t[base + 1u], inverse_t[base + 2u], inverse_t[base + 3u]);
+    sum += rows[row * BLOCK + j] * inverse_t[(j * BLOCK + column) / 4u];
   }
   if (first + row >= params.end_local_row) { return; }
   let target_row = (first + row) * params.stride + params.first_column;

@@ -1,10 +1,19 @@
-// The rows below a diagonal block: L_below = A_below · L_diagonal^-T. Writes them in place and, contiguous and zero-padded
-// to BLOCK columns, into `strip`, from where the trailing update takes both of its operands.
+// The rows below a diagonal block: L_below = A_below · L_diagonal^-T. Writes them in place and, zero-padded to BLOCK columns,
+// into `strip`, from where what is subtracted from the columns that follow takes both of its operands.
 const BLOCK: u32 = 64u;
 const ROWS: u32 = 16u;
 const LANES: u32 = 256u; // ROWS rows, each with BLOCK / 4 lanes of four columns
 
-struct Params { first_column: u32, size: u32, stride: u32, first_local_row: u32, end_local_row: u32, panel_first_row: u32 }
+struct Params {
+  first_column: u32,
+  size: u32,
+  stride: u32,
+  first_local_row: u32,
+  end_local_row: u32,
+  panel_first_row: u32,
+  strip_column: u32,
+  strip_stride: u32,
+}
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> panel: array<f32>;
@@ -35,5 +44,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var i = 0u; i < 4u; i++) {
     if (column + i < params.size) { panel[target_row + column + i] = sum[i]; }
   }
-  strip[((params.panel_first_row + first + row) * BLOCK + column) / 4u] = sum;
+  strip[((params.panel_first_row + first + row) * params.strip_stride + params.strip_column + column) / 4u] = sum;
 }

@@ -3,7 +3,8 @@
 import type { Tensor } from "onnxruntime-web";
 import { maskName, RUN_INPUTS, usesGroupQueryAttention } from "./graph/attention-nodes.ts";
 import { HIDDEN_INPUT, HIDDEN_OUTPUT, LOGITS_OUTPUT, TOKEN_RANGE } from "./graph/decoder-graph.ts";
-import type { Engine, Feeds, OnloadedGraph } from "./runtime/engine.ts";
+import type { Engine, OnloadedGraph } from "./runtime/engine.ts";
+import type { Feeds } from "./runtime/sessions.ts";
 import type { DecoderDescription } from "../model/decoder-description.ts";
 import { invariant } from "../errors.ts";
 import type { StoredModel } from "./weights/stored-model.ts";

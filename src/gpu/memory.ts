@@ -111,6 +111,21 @@ export class GpuMemory {
     return buffers as { -readonly [Index in keyof Requests]: LedgerBuffer };
   }
 
+  /**
+   * Counts a buffer that a library made on this device; disposing it destroys the buffer.
+   * @throws DeviceLimitError if it exceeds the budget; the buffer is then destroyed.
+   */
+  adopt(label: string, buffer: GPUBuffer): LedgerBuffer {
+    buffer.label = label;
+    try {
+      this.#checkBudget([{ label, bytes: buffer.size }], buffer.size);
+    } catch (error) {
+      buffer.destroy();
+      throw error;
+    }
+    return this.#track(buffer);
+  }
+
   #checkBudget(requests: readonly BufferRequest[], total: number): void {
     if (this.#bytes + total <= this.budgetBytes) return;
     throw new DeviceLimitError(
@@ -129,7 +144,12 @@ export class GpuMemory {
   #create(request: BufferRequest): LedgerBuffer {
     const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
     const usage = request.usage ?? STORAGE | COPY_SRC | COPY_DST;
-    const raw = this.#device.createBuffer({ label: request.label, size: bufferBytes(request.bytes), usage });
+    return this.#track(
+      this.#device.createBuffer({ label: request.label, size: bufferBytes(request.bytes), usage }),
+    );
+  }
+
+  #track(raw: GPUBuffer): LedgerBuffer {
     const buffer = new LedgerBuffer(raw, (released) => {
       this.#live.delete(released);
       this.#bytes -= released.bytes;

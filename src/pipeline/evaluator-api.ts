@@ -112,6 +112,8 @@ export interface Generation extends GenerationUpdate {
   readonly secondsToFirst: number;
   /** "resident", or "layer by layer" for a model that is larger than the budget. */
   readonly weights: "resident" | "layer by layer";
+  /** True if the GPU's commands were recorded once and played again for each token. */
+  readonly captured: boolean;
   readonly peakGpuBytes: number;
 }
 

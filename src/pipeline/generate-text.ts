@@ -70,6 +70,7 @@ async function generateWith(engine: Engine, { model, options, signal, onUpdate }
     provider: engine.provider,
     secondsToFirst: (firstAt - started) / 1000,
     weights: decoder.weights,
+    captured: decoder.isCaptured(),
     peakGpuBytes: engine.gpu?.peakBytes() ?? 0,
   };
 }

@@ -1,10 +1,8 @@
 // Token by token through onnxruntime-web. A model that fits the budget is one graph with its keys and values cached where the
 // weights are; one that does not is run layer by layer, all tokens again for each new one.
 
-import type { Tensor } from "onnxruntime-web";
 import { DeviceLimitError } from "../../errors.ts";
-import type { DecoderDescription } from "../../model/decoder-description.ts";
-import { cacheNames, usesGroupQueryAttention } from "../graph/attention-nodes.ts";
+import { usesGroupQueryAttention } from "../graph/attention-nodes.ts";
 import {
   generationGraph,
   HIDDEN_INPUT,
@@ -13,13 +11,17 @@ import {
   LOGITS_OUTPUT,
 } from "../graph/decoder-graph.ts";
 import { embedOne, floatsOf, maskWindows, positionFeeds, runHead, runLayer } from "../run-layer.ts";
-import type { Engine, EngineTensor, OnloadedGraph } from "../runtime/engine.ts";
+import type { Engine, OnloadedGraph } from "../runtime/engine.ts";
 import type { StoredModel } from "../weights/stored-model.ts";
 import { planLinears } from "../weights/weight-values.ts";
+import { type Caches, createCaches } from "./caches.ts";
+import { canCapture, type CapturedStep, openCapturedStep } from "./captured-step.ts";
 
 /** Runs a decoder over growing sequences. */
 export interface Decoder extends Disposable {
   readonly weights: "resident" | "layer by layer";
+  /** True as long as single tokens are run by recorded commands. */
+  isCaptured(): boolean;
   /** Logits after the last of `ids`, of which the first `known` were given before. */
   next(ids: readonly number[], known: number): Promise<Float32Array<ArrayBuffer>>;
 }
@@ -48,18 +50,47 @@ async function openResident(engine: Engine, model: StoredModel, maxTokens: numbe
     graph[Symbol.dispose]();
     throw error;
   });
+  return withCache({ engine, model, graph, caches }, canCapture(engine, description, maxTokens));
+}
+
+interface Resident {
+  readonly engine: Engine;
+  readonly model: StoredModel;
+  readonly graph: OnloadedGraph;
+  readonly caches: Caches;
+}
+
+/** Prompts run operator by operator; single tokens after them by recorded commands, where that works. */
+function withCache({ engine, model, graph, caches }: Resident, capturable: boolean): Decoder {
+  let isCaptured = capturable;
+  let step: CapturedStep | null = null;
+  const runCaptured = async (ids: readonly number[]) => {
+    try {
+      step ??= await openCapturedStep(engine, model.description, graph, caches);
+      return await step.next(await embedOne(model, ids.slice(-1)), ids.length - 1);
+    } catch {
+      // What the runtime cannot record it can still run, and a token that is run twice writes the same values.
+      isCaptured = false;
+      return null;
+    }
+  };
+  const run = async (ids: readonly number[], known: number) => {
+    const outputs = await graph.run(
+      { ...(await tokenFeeds(engine, model, ids.slice(known), known)), ...caches.feeds() },
+      { [LOGITS_OUTPUT]: null, ...caches.fetches() },
+    );
+    caches.keep(outputs);
+    return floatsOf(outputs[LOGITS_OUTPUT]);
+  };
   return {
     weights: "resident",
+    isCaptured: () => isCaptured,
     async next(ids, known) {
-      const fresh = ids.slice(known);
-      const outputs = await graph.run(
-        { ...(await tokenFeeds(engine, model, fresh, known)), ...caches.feeds() },
-        { [LOGITS_OUTPUT]: null, ...caches.fetches() },
-      );
-      caches.keep(outputs);
-      return floatsOf(outputs[LOGITS_OUTPUT]);
+      const isOneMore = isCaptured && known > 0 && known === ids.length - 1;
+      return (isOneMore ? await runCaptured(ids) : null) ?? (await run(ids, known));
     },
     [Symbol.dispose]() {
+      step?.[Symbol.dispose]();
       caches[Symbol.dispose]();
       graph[Symbol.dispose]();
     },
@@ -70,6 +101,7 @@ async function openResident(engine: Engine, model: StoredModel, maxTokens: numbe
 function withoutCache(engine: Engine, model: StoredModel, graph: OnloadedGraph): Decoder {
   return {
     weights: "resident",
+    isCaptured: () => false,
     async next(ids) {
       const outputs = await graph.run(await tokenFeeds(engine, model, ids, 0));
       return floatsOf(outputs[LOGITS_OUTPUT]);
@@ -80,12 +112,9 @@ function withoutCache(engine: Engine, model: StoredModel, graph: OnloadedGraph):
 
 async function tokenFeeds(engine: Engine, model: StoredModel, ids: readonly number[], past: number) {
   const { description } = model;
-  const windows = description.layers.every(({ attention }) => usesGroupQueryAttention(attention))
-    ? []
-    : maskWindows(description);
   const hidden = await embedOne(model, ids);
   return {
-    ...positionFeeds(engine, past, ids.length, windows),
+    ...positionFeeds(engine, past, ids.length, maskWindows(description)),
     [HIDDEN_INPUT]: engine.floats(hidden, [ids.length, description.hiddenSize]),
   };
 }
@@ -96,6 +125,7 @@ function layerByLayer(engine: Engine, model: StoredModel): Decoder {
   const plan = planLinears(model, engine.maxInputBytes);
   return {
     weights: "layer by layer",
+    isCaptured: () => false,
     async next(ids) {
       const positions = positionFeeds(engine, 0, ids.length, maskWindows(description));
       let hidden = await embedOne(model, ids);
@@ -107,58 +137,5 @@ function layerByLayer(engine: Engine, model: StoredModel): Decoder {
       return await runHead(engine, head, hidden.slice(-hiddenSize), hiddenSize);
     },
     [Symbol.dispose]: () => undefined,
-  };
-}
-
-interface Caches extends Disposable {
-  feeds(): Record<string, Tensor>;
-  fetches(): Record<string, Tensor | null>;
-  /** Takes over what a run gave back. */
-  keep(outputs: Readonly<Record<string, Tensor>>): void;
-}
-
-/**
- * Keys and values of all layers. On the GPU each run reads and writes one buffer of `maxTokens` in place; in memory a run
- * gives back longer tensors than it was given.
- */
-async function createCaches(
-  engine: Engine,
-  { layers }: DecoderDescription,
-  maxTokens: number,
-): Promise<Caches> {
-  const pairs = layers.flatMap(({ attention }, index) => {
-    const names = cacheNames(index);
-    const dims = [1, attention.kvHeads, maxTokens, attention.headDim];
-    return [
-      { past: names.pastKeys, present: names.keys, dims },
-      { past: names.pastValues, present: names.values, dims },
-    ];
-  });
-  const tensors = new Map<string, EngineTensor>();
-  for (const { past, dims } of pairs) {
-    const start = engine.gpu ? dims : dims.with(2, 0);
-    tensors.set(past, await engine.zeros(past, start));
-  }
-  const tensorOf = (name: string) => tensors.get(name)?.tensor;
-  const entries = <Value>(each: (pair: (typeof pairs)[number]) => [string, Value | undefined]) =>
-    Object.fromEntries(pairs.map(each).filter((entry): entry is [string, Value] => entry[1] !== undefined));
-  return {
-    feeds: () => entries(({ past }) => [past, tensorOf(past)]),
-    fetches: () =>
-      engine.gpu
-        ? entries(({ past, present }) => [present, tensorOf(past)])
-        : Object.fromEntries(pairs.map(({ present }) => [present, null])),
-    keep(outputs) {
-      if (engine.gpu) return;
-      for (const { past, present } of pairs) {
-        const tensor = outputs[present];
-        if (!tensor) continue;
-        tensors.get(past)?.[Symbol.dispose]();
-        tensors.set(past, { tensor, [Symbol.dispose]: () => tensor.dispose() });
-      }
-    },
-    [Symbol.dispose]() {
-      for (const tensor of tensors.values()) tensor[Symbol.dispose]();
-    },
   };
 }

@@ -2,7 +2,8 @@
 
 import type { Tensor } from "onnxruntime-web";
 import { invariant } from "../../errors.ts";
-import type { Engine, EngineTensor } from "../runtime/engine.ts";
+import type { Engine } from "../runtime/engine.ts";
+import type { EngineTensor } from "../runtime/tensors.ts";
 
 /** The part of the budget that hidden states may take: the larger one is left to weights and to what runs need. */
 const BUDGET_SHARE = 1 / 4;

@@ -14,7 +14,8 @@ import {
   STATISTICS_OUTPUT,
 } from "../graph/statistics-graph.ts";
 import { floatsOf, tokenRange } from "../run-layer.ts";
-import type { Engine, EngineTensor, OnloadedGraph } from "../runtime/engine.ts";
+import type { Engine, OnloadedGraph } from "../runtime/engine.ts";
+import type { EngineTensor } from "../runtime/tensors.ts";
 import { yieldToMessages } from "../runtime/yield-to-messages.ts";
 import { planLinears } from "../weights/weight-values.ts";
 import type { QualityRequest, Stream } from "./measure-quality.ts";

@@ -223,6 +223,7 @@ export const GENERATION: Generation = {
   provider: "webgpu",
   secondsToFirst: 1.2,
   weights: "resident",
+  captured: true,
   peakGpuBytes: 900 * MIB,
 };
 

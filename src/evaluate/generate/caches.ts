@@ -1,0 +1,84 @@
+// Keys and values of all layers for tokens that were seen.
+
+import type { Tensor } from "onnxruntime-web";
+import { createLifetime } from "../../disposal.ts";
+import type { DecoderDescription } from "../../model/decoder-description.ts";
+import { cacheNames } from "../graph/attention-nodes.ts";
+import type { Engine } from "../runtime/engine.ts";
+import type { EngineTensor } from "../runtime/tensors.ts";
+
+export interface Caches extends Disposable {
+  feeds(): Record<string, Tensor>;
+  fetches(): Record<string, Tensor | null>;
+  /** Takes over what a run gave back. */
+  keep(outputs: Readonly<Record<string, Tensor>>): void;
+}
+
+interface Pair {
+  readonly past: string;
+  readonly present: string;
+  readonly dims: readonly number[];
+}
+
+/**
+ * Keys and values of all layers. On the GPU each run reads and writes one buffer of `maxTokens` in place; in memory a run
+ * gives back longer tensors than it was given.
+ * @throws DeviceLimitError if they do not fit.
+ */
+export async function createCaches(
+  engine: Engine,
+  { layers }: DecoderDescription,
+  maxTokens: number,
+): Promise<Caches> {
+  const pairs = layers.flatMap(({ attention }, index): Pair[] => {
+    const names = cacheNames(index);
+    const dims = [1, attention.kvHeads, maxTokens, attention.headDim];
+    return [
+      { past: names.pastKeys, present: names.keys, dims },
+      { past: names.pastValues, present: names.values, dims },
+    ];
+  });
+  return engine.gpu ? await cachesInPlace(engine, pairs) : await growingCaches(engine, pairs);
+}
+
+async function cachesInPlace(engine: Engine, pairs: readonly Pair[]): Promise<Caches> {
+  const lifetime = createLifetime();
+  const feeds: Record<string, Tensor> = {};
+  const fetches: Record<string, Tensor> = {};
+  try {
+    for (const { past, present, dims } of pairs) {
+      const { tensor } = lifetime.use(await engine.outputTensor(past, dims));
+      feeds[past] = tensor;
+      fetches[present] = tensor;
+    }
+  } catch (error) {
+    lifetime[Symbol.dispose]();
+    throw error;
+  }
+  return {
+    feeds: () => feeds,
+    fetches: () => fetches,
+    keep: () => undefined,
+    [Symbol.dispose]: () => lifetime[Symbol.dispose](),
+  };
+}
+
+async function growingCaches(engine: Engine, pairs: readonly Pair[]): Promise<Caches> {
+  const tensors = new Map<string, Pick<EngineTensor, "tensor">>();
+  for (const { past, dims } of pairs) tensors.set(past, await engine.zeros(past, dims.with(2, 0)));
+  return {
+    feeds: () => Object.fromEntries([...tensors].map(([past, { tensor }]) => [past, tensor])),
+    fetches: () => Object.fromEntries(pairs.map(({ present }) => [present, null])),
+    keep(outputs) {
+      for (const { past, present } of pairs) {
+        const tensor = outputs[present];
+        if (!tensor) continue;
+        tensors.get(past)?.tensor.dispose();
+        tensors.set(past, { tensor });
+      }
+    },
+    [Symbol.dispose]() {
+      for (const { tensor } of tensors.values()) tensor.dispose();
+    },
+  };
+}

@@ -1,0 +1,120 @@
+// Tensors that live on the GPU, or in memory where there is none.
+
+import type { Tensor } from "onnxruntime-web";
+import { invariant } from "../../errors.ts";
+import { createGraph, type OnnxGraph } from "../graph/onnx-graph.ts";
+import type { Runtime } from "./load-runtime.ts";
+import type { MeasuredDevice } from "./measured-device.ts";
+import { runSession, type Sessions } from "./sessions.ts";
+
+export interface EngineTensor extends Disposable {
+  readonly tensor: Tensor;
+}
+
+type Values = Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+
+export interface TensorFactory {
+  /** Values that the next run takes along; nothing is placed on the GPU yet. */
+  floats(data: Float32Array, dims: readonly number[]): Tensor;
+  /** @throws DeviceLimitError if they do not fit */
+  upload(label: string, data: Values, dims: readonly number[]): Promise<EngineTensor>;
+  /** @throws DeviceLimitError if they do not fit */
+  zeros(label: string, dims: readonly number[]): Promise<EngineTensor>;
+  /**
+   * Zeros on the GPU that may be the output of a captured session. onnxruntime-web 1.30 forgets buffers of ours after each
+   * run, which such a session does not survive; buffers of its own it keeps.
+   * @throws DeviceLimitError if they do not fit
+   */
+  outputTensor(label: string, dims: readonly number[]): Promise<EngineTensor>;
+  /** The first rows of a tensor (rows, columns) on the GPU as a tensor of its own; nothing is copied. */
+  firstRows(tensor: EngineTensor, rows: number): Tensor;
+}
+
+export function createTensorFactory(
+  runtime: Runtime,
+  gpu: MeasuredDevice | null,
+  sessions: Sessions,
+): TensorFactory {
+  const floats: TensorFactory["floats"] = (data, dims) => new runtime.Tensor("float32", data, dims);
+  const ownFirstRows: TensorFactory["firstRows"] = ({ tensor }, rows) => firstRows(runtime, tensor, rows);
+  if (gpu) return { ...gpuTensors(runtime, gpu, sessions), floats, firstRows: ownFirstRows };
+  const hold = (tensor: Tensor) => ({ tensor, [Symbol.dispose]: () => tensor.dispose() });
+  const zeros: TensorFactory["zeros"] = async (_, dims) =>
+    await Promise.resolve(hold(floats(new Float32Array(sizeOf(dims)), dims)));
+  return {
+    floats,
+    firstRows: ownFirstRows,
+    upload: async (_, data, dims) =>
+      await Promise.resolve(
+        hold(data instanceof Float32Array ? floats(data, dims) : new runtime.Tensor("uint8", data, dims)),
+      ),
+    zeros,
+    outputTensor: zeros,
+  };
+}
+
+function gpuTensors(runtime: Runtime, { memory, device }: MeasuredDevice, sessions: Sessions) {
+  const place = async (label: string, dataType: "float32" | "uint8", dims: readonly number[]) => {
+    const bytes = sizeOf(dims) * (dataType === "float32" ? 4 : 1);
+    const placed = await memory.allocate({ label, bytes });
+    const tensor: Tensor = runtime.Tensor.fromGpuBuffer(placed.buffer, { dataType, dims });
+    return { tensor, buffer: placed.buffer, [Symbol.dispose]: () => placed[Symbol.dispose]() };
+  };
+  return {
+    async upload(label: string, data: Values, dims: readonly number[]) {
+      const placed = await place(label, data instanceof Float32Array ? "float32" : "uint8", dims);
+      device.queue.writeBuffer(placed.buffer, 0, wholeWords(data));
+      return placed;
+    },
+    zeros: async (label: string, dims: readonly number[]) => await place(label, "float32", dims),
+    async outputTensor(label: string, dims: readonly number[]) {
+      // The runtime asks nobody: what does not fit is refused before.
+      (await memory.allocate({ label, bytes: sizeOf(dims) * 4 }))[Symbol.dispose]();
+      const session = await sessions.open(zerosGraph(dims), "outputs on the GPU");
+      const made = await runSession(session, { [ZERO]: floatsOf(runtime, 1) });
+      const tensor = made[ZEROS];
+      invariant(tensor, "zeros were made");
+      const adopted = memory.adopt(label, tensor.gpuBuffer);
+      return {
+        tensor,
+        [Symbol.dispose]() {
+          tensor.dispose();
+          adopted[Symbol.dispose]();
+        },
+      };
+    },
+  };
+}
+
+const ZERO = "zero";
+const ZEROS = "zeros";
+
+function zerosGraph(dims: readonly number[]): OnnxGraph {
+  const graph = createGraph("zeros");
+  const zero = graph.input(ZERO, "float32", [1]);
+  graph.output(ZEROS, "float32", dims, graph.node("Expand", [zero, graph.integers(dims)]));
+  return graph;
+}
+
+function floatsOf(runtime: Runtime, count: number): Tensor {
+  return new runtime.Tensor("float32", new Float32Array(count), [count]);
+}
+
+function firstRows(runtime: Runtime, tensor: Tensor, rows: number): Tensor {
+  const [, columns = 0] = tensor.dims;
+  if (tensor.dims[0] === rows) return tensor;
+  return runtime.Tensor.fromGpuBuffer(tensor.gpuBuffer, { dataType: "float32", dims: [rows, columns] });
+}
+
+function sizeOf(dims: readonly number[]): number {
+  return dims.reduce((product, size) => product * size, 1);
+}
+
+/** Writes are multiples of 4 bytes. */
+function wholeWords(data: Values): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  if (bytes.byteLength % 4 === 0) return bytes;
+  const padded = new Uint8Array(Math.ceil(bytes.byteLength / 4) * 4);
+  padded.set(bytes);
+  return padded;
+}

@@ -21,6 +21,39 @@ const GOLDEN: { recipes: Record<string, Golden> } = JSON.parse(
 );
 const SOURCE = tensorDigests(await readFile(join(FOLDER, "source/model.safetensors")));
 
+/**
+ * Where our quantization_config may differ from the anchor's: the release whose format is written, not the one that the
+ * digests were made with. No field is left out.
+ */
+const OWN_FIELDS = { version: "0.18.0" };
+
+/** What LLM Compressor writes for a recipe of a kv_cache_scheme and nothing else. */
+const CACHE_ALONE = {
+  config_groups: {},
+  format: "dense",
+  global_compression_ratio: null,
+  ignore: [],
+  kv_cache_scheme: {
+    actorder: null,
+    block_structure: null,
+    dynamic: false,
+    group_size: null,
+    num_bits: 8,
+    observer: "static_minmax",
+    observer_kwargs: {},
+    scale_dtype: null,
+    strategy: "tensor",
+    symmetric: true,
+    type: "float",
+    zp_dtype: null,
+  },
+  quant_method: "compressed-tensors",
+  quantization_status: "compressed",
+  sparsity_config: {},
+  transform_config: {},
+  ...OWN_FIELDS,
+};
+
 let server: ModelServer;
 test.beforeAll(async () => {
   const files = await folderModel(join(FOLDER, "source"));
@@ -106,12 +139,51 @@ for (const recipe of ["W4A16", "W8A16", "W8A8", "FP8_DYNAMIC"]) {
     const golden = GOLDEN.recipes[recipe];
     expect(digests).toEqual(expectedDigests(golden?.tensors ?? {}));
     const config = JSON.parse((await saved(page, "config.json")).toString("utf8"));
-    expect(config.quantization_config).toMatchObject({
-      quant_method: "compressed-tensors",
-      format: golden?.quantization_config["format"],
-      ignore: golden?.quantization_config["ignore"],
-    });
+    expect(config.quantization_config).toEqual({ ...golden?.quantization_config, ...OWN_FIELDS });
     expect(result.peakGpuBytes).toBeLessThanOrEqual(fit.gpuBudgetBytes);
     expect(server.log.some(({ origin, status }) => origin === "cdn" && status === 206)).toBe(true);
   });
+}
+
+test("a recipe for the key-value cache alone measures it and leaves every weight as it is", async ({
+  page,
+}) => {
+  const { input_ids, scales }: CalibratedFixture = JSON.parse(
+    await readFile(join(FOLDER, "calibrated.json"), "utf8"),
+  );
+  const scheme = "{num_bits: 8, type: float, strategy: tensor, dynamic: false, observer: static_minmax}";
+  const yaml = `s_stage: {q_modifiers: {QuantizationModifier: {kv_cache_scheme: ${scheme}}}}`;
+  const asked = requestOf(`${server.filesUrl}/test/golden`, yaml);
+  const file = { name: "ids.json", text: JSON.stringify(input_ids) };
+  const calibration = { ...asked.calibration, file, samples: input_ids.length, shuffle: false };
+  await page.goto("./");
+  const name = await page.evaluate(
+    async (wanted) => (await globalThis.layerpress.compress(wanted)).result.name,
+    { ...asked, calibration },
+  );
+  expect(name).toBe("golden-KV-FP8");
+  const model = await saved(page, "model.safetensors");
+  const own = Object.entries(tensorDigests(model)).filter(([tensor]) => !/\.[kv]_scale$/.test(tensor));
+  expect(Object.fromEntries(own)).toEqual(SOURCE);
+  for (const [tensor, scale] of Object.entries(scales["kv-cache-alone"])) {
+    // Our activations are float32 where the anchor's are bfloat16: two steps of it.
+    expect(Math.abs(bfloat16(model, tensor) / scale - 1)).toBeLessThan(2 ** -6);
+  }
+  const config = JSON.parse((await saved(page, "config.json")).toString("utf8"));
+  expect(config.quantization_config).toEqual(CACHE_ALONE);
+});
+
+interface CalibratedFixture {
+  readonly input_ids: readonly (readonly number[])[];
+  readonly scales: { readonly "kv-cache-alone": Readonly<Record<string, number>> };
+}
+
+/** The first value of a tensor. */
+function bfloat16(file: Buffer, tensor: string): number {
+  const start = 8 + Number(file.readBigUInt64LE(0));
+  const header: Record<string, { data_offsets: [number, number] }> = JSON.parse(
+    file.toString("utf8", 8, start),
+  );
+  const [from = 0] = header[tensor]?.data_offsets ?? [];
+  return new Float32Array(Uint32Array.of(file.readUInt16LE(start + from) << 16).buffer)[0] ?? Number.NaN;
 }

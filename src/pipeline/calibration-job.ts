@@ -93,7 +93,7 @@ function roundingBytes(
   const rounded = layers.flatMap((layer) => layer.rounded);
   const tiling = rounded.length > 0 ? planTiling(rounded, budgetBytes * ROUNDING_SHARE) : null;
   const ranges = layers.map(({ scales }) => {
-    const observed = new Set(scales.map((scale) => scale.observed));
+    const observed = new Set(scales.flatMap((scale) => scale.observed));
     return activationRangesBytes(observed.size, set.sequences.length);
   });
   return { tiling, bytes: (tiling?.peakBytes ?? 0) + Math.max(0, ...ranges) };

@@ -24,6 +24,9 @@ import { planTiling, type Tiling } from "./plan-tiling.ts";
 /** Bits per weight of a result in which nothing is quantized. */
 const BF16_BITS = 16;
 
+/** More heads than any model has; keeps a number from outside from becoming an allocation. */
+const MAX_HEADS = 4096;
+
 export interface JobPlan {
   /** Digest of source and recipe: the same job is found again after a reload, whatever the GPU budget. */
   readonly jobId: string;
@@ -55,7 +58,7 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
       "UNQUANTIZED writes the weights of a quantized model as plain ones; this model is not quantized, so that nothing would change.",
     );
   }
-  const { steps, ignored } = planSteps(model.tensors, recipe);
+  const { steps, ignored } = planSteps(model.tensors, recipe, kvHeadsOf(model));
   const tasks = steps.flatMap((step) => step.quantize);
   const used = new Set(tasks.map((task) => task.group));
   const groups = groupsOf(recipe).filter((group) => used.has(group));
@@ -84,6 +87,16 @@ function namesOf({ summary }: OpenModel, groups: readonly ConfigGroup[], recipe:
   if (groups.length > 0) return [...new Set(groups.map((group) => group.preset ?? schemeName(group.scheme)))];
   if (cache) return [`KV-${cache.type === "int" ? "INT" : "FP"}${cache.num_bits}`];
   return [summary.quantization?.dequantizedDtype ?? "BF16"];
+}
+
+/** Key-value heads by config.json, of a multimodal model those of its text model; null if it does not say. */
+function kvHeadsOf({ config: { raw } }: OpenModel): number | null {
+  const text = raw["text_config"];
+  const own: Readonly<Record<string, unknown>> = typeof text === "object" && text ? { ...text } : raw;
+  const heads = own["num_key_value_heads"] ?? own["num_attention_heads"];
+  return Number.isSafeInteger(heads) && Number(heads) > 0 && Number(heads) <= MAX_HEADS
+    ? Number(heads)
+    : null;
 }
 
 function readRecipe(choice: RecipeChoice): Recipe {

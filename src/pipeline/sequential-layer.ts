@@ -15,13 +15,14 @@ import { invariant } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
 import type { ReadbackRing, UploadRing } from "../gpu/staging.ts";
-import type { ExpertCalibration } from "../model/layer-linears.ts";
+import type { Linear } from "../model/decoder-description.ts";
+import { type ExpertCalibration, linearsBeforeOutput } from "../model/layer-linears.ts";
 import { type HostLayer, linearRows, type OnloadedLayer, onloadLayer } from "../onload/layer-weights.ts";
 import type { Residency } from "../onload/residency.ts";
 import type { CalibratedLayer } from "./calibration-memory.ts";
 import type { CalibrationPlan, LayerPasses } from "./plan-calibration.ts";
 import { quantizeCaptures, type TimedReport } from "./quantize-captures.ts";
-import { cacheNames, inputName, writeStaticScales } from "./static-scales.ts";
+import { cacheNames, inputName, observeCache, writeStaticScales } from "./static-scales.ts";
 
 /** What lives through all layers. */
 export interface SequentialServices {
@@ -62,15 +63,24 @@ export async function openLayer(
   passes: LayerPasses,
   host: HostLayer,
 ): Promise<LayerAtWork> {
-  const kept = passes.overlap ? await onload(services, layer, host, passes.residency.propagate) : null;
+  const { propagate: residency } = passes.residency;
+  const kept = passes.overlap
+    ? await onload(services, layer, host, { linears: layer.linears, residency })
+    : null;
   return { layer, passes, host, kept, [Symbol.dispose]: () => kept?.[Symbol.dispose]() };
+}
+
+/** Which of a layer's weights a pass over the samples needs, and how they lie on the GPU. */
+interface Onload {
+  readonly linears: readonly Linear[];
+  readonly residency: Residency;
 }
 
 async function onload(
   { gpu, uploads }: SequentialServices,
-  { linears, vectors }: CalibratedLayer,
+  { vectors }: CalibratedLayer,
   host: HostLayer,
-  residency: Residency,
+  { linears, residency }: Onload,
 ): Promise<OnloadedLayer> {
   const parts = { linears, vectors: vectors.map(({ name }) => name) };
   return await onloadLayer(gpu, uploads, host, parts, residency);
@@ -82,7 +92,7 @@ export async function quantizeLayer(services: SequentialServices, work: LayerAtW
   const reports: TimedReport[] = [];
   // Later passes must see the original weights: what the codes mean waits beside them until the last pass is done.
   const meanings = new Map<string, Uint8Array<ArrayBuffer>>();
-  const observed = [...new Set(layer.scales.map((scale) => scale.observed))];
+  const observed = [...new Set(layer.scales.flatMap((scale) => scale.observed))];
   using ranges = await openActivationRanges(services.gpu, observed, services.samples);
   // Ranges are taken in the first pass, which is made for them alone if no Hessian is wanted.
   const all = passes.passes.length === 0 && observed.length > 0 ? [[]] : passes.passes;
@@ -135,17 +145,25 @@ async function calibrate(
       await ranges?.observe(inputName(modules), input);
     },
     async onKeyValue(module, keys, values) {
+      if (!ranges) return;
       const names = cacheNames(module);
-      await ranges?.observe(names.k, keys);
-      await ranges?.observe(names.v, values);
+      const { kvHeads } = work.layer.description.attention;
+      await observeCache(ranges, names.k, keys, kvHeads);
+      await observeCache(ranges, names.v, values, kvHeads);
     },
   };
-  await runSamples(services, work, residency, {
-    begin: (batch) => ranges?.begin(batch),
-    each: async () => await services.checkpoint(),
-    collect: { hooks, wanted, experts: services.experts, stopAtLastInput: true },
-    report: (detail, done) => services.report("calibrating", detail, done * share),
-  });
+  const linears = linearsBeforeOutput(work.layer.description);
+  await runSamples(
+    services,
+    work,
+    { linears, residency },
+    {
+      begin: (batch) => ranges?.begin(batch),
+      each: async () => await services.checkpoint(),
+      collect: { hooks, wanted, experts: services.experts, stopAtLastInput: true },
+      report: (detail, done) => services.report("calibrating", detail, done * share),
+    },
+  );
 }
 
 /** Runs all samples through the layer's present weights and keeps the outputs as the next layer's inputs, with `toFile` for after a crash too. */
@@ -154,19 +172,25 @@ export async function propagate(
   work: LayerAtWork,
   toFile: boolean,
 ): Promise<void> {
-  await runSamples(services, work, work.passes.residency.propagate, {
-    each: async (batch) => {
-      await services.states.save(batch, services.hidden, toFile);
-      await services.checkpoint();
+  const { layer, passes } = work;
+  await runSamples(
+    services,
+    work,
+    { linears: layer.linears, residency: passes.residency.propagate },
+    {
+      each: async (batch) => {
+        await services.states.save(batch, services.hidden, toFile);
+        await services.checkpoint();
+      },
+      report: (detail, done) => services.report("propagating", detail, done),
     },
-    report: (detail, done) => services.report("propagating", detail, done),
-  });
+  );
 }
 
 async function runSamples(
   services: SequentialServices,
   { layer, host, kept }: LayerAtWork,
-  residency: Residency,
+  parts: Onload,
   options: {
     readonly begin?: (batch: SequenceBatch) => void;
     readonly each: (batch: SequenceBatch) => Promise<void>;
@@ -175,7 +199,7 @@ async function runSamples(
   },
 ): Promise<void> {
   const { gpu, workspace, batches, hidden, states } = services;
-  using own = kept ? null : await onload(services, layer, host, residency);
+  using own = kept ? null : await onload(services, layer, host, parts);
   const weights = kept ?? own;
   invariant(weights, "a layer is onloaded for its samples");
   for (const [index, { rows, tokens }] of batches.entries()) {

@@ -1,8 +1,9 @@
 // Scales of activations that are measured while a layer calibrates: which inputs of a layer need them, and what is written.
 
+import type { Activations } from "../calibrate/forward/layer-weights.ts";
 import type { ActivationRanges } from "../calibrate/ranges/activation-ranges.ts";
-import { joinRanges } from "../calibrate/ranges/activation-ranges.ts";
-import { RecipeError } from "../errors.ts";
+import { joinRanges, type Range } from "../calibrate/ranges/activation-ranges.ts";
+import { RecipeError, UnsupportedModelError } from "../errors.ts";
 import { hasGlobalScale } from "../formats/compression-format.ts";
 import { type FloatDtype, isFloatDtype, narrowFromFloat32, roundTo } from "../formats/dtype.ts";
 import { globalScale } from "../formats/global-scale.ts";
@@ -15,8 +16,8 @@ import { qparamsOfRanges } from "../quantize/rtn/reference.ts";
 
 /** A tensor of measured scales. */
 export interface StaticScale {
-  /** Name of what is observed; see `inputName` and `cacheNames`. */
-  readonly observed: string;
+  /** Names of what is observed, one for each value of the tensor; see `inputName` and `cacheNames`. */
+  readonly observed: readonly string[];
   readonly args: QuantizationArgs;
   readonly dtype: FloatDtype;
   /** Name up to "_scale": "model.layers.0.mlp.up_proj.input". */
@@ -32,6 +33,26 @@ export function inputName(modules: readonly string[]): string {
 
 export function cacheNames(attention: string): { readonly k: string; readonly v: string } {
   return { k: `the keys of ${attention}`, v: `the values of ${attention}` };
+}
+
+/** What one head's part of keys or values is called. */
+function headName(cacheName: string, head: number): string {
+  return `${cacheName}, head ${head}`;
+}
+
+/** Observes keys or values as a whole and head by head; what is not wanted is skipped. */
+export async function observeCache(
+  ranges: ActivationRanges,
+  name: string,
+  values: Activations,
+  heads: number,
+): Promise<void> {
+  await ranges.observe(name, values);
+  const columns = values.columns / heads;
+  const { offset = 0 } = values;
+  for (let head = 0; head < heads; head++) {
+    await ranges.observe(headName(name, head), { ...values, columns, offset: offset + head * columns });
+  }
 }
 
 /**
@@ -53,7 +74,7 @@ export function staticScales(
     const observed = inputs.get(module);
     if (observed === undefined) throw notMeasured(module);
     if (experts === "routed" && layer.feedForward.kind === "experts") throw notForAll(module);
-    return [{ observed, args, dtype, prefix: `${module}.input`, reached: module }];
+    return [{ observed: [observed], args, dtype, prefix: `${module}.input`, reached: module }];
   });
   return cache ? [...scales, ...cacheScales(layer, step, cache)] : scales;
 }
@@ -78,11 +99,20 @@ function notMeasured(module: string): RecipeError {
 
 function cacheScales({ attention }: LayerDescription, step: PlanStep, args: QuantizationArgs): StaticScale[] {
   const names = cacheNames(attention.module);
-  return step.measured.flatMap(({ name, dtype }): StaticScale[] => {
+  return step.measured.flatMap(({ name, dtype, shape: [heads] }): StaticScale[] => {
     const what = /\.([kv])_scale$/.exec(name)?.[1];
     if (!isFloatDtype(dtype) || (what !== "k" && what !== "v")) return [];
     const prefix = name.slice(0, -"_scale".length);
-    return [{ observed: names[what], args, dtype, prefix, reached: attention.output.module }];
+    const perHead = args.strategy === "attn_head";
+    if (perHead && heads !== attention.kvHeads) {
+      throw new UnsupportedModelError(
+        `${attention.module} has ${attention.kvHeads} key-value heads, but config.json says ${heads} of the whole model: its cache cannot have a scale a head here.`,
+      );
+    }
+    const observed = perHead
+      ? Array.from({ length: attention.kvHeads }, (_, head) => headName(names[what], head))
+      : [names[what]];
+    return [{ observed, args, dtype, prefix, reached: attention.output.module }];
   });
 }
 
@@ -95,14 +125,18 @@ export async function writeStaticScales(
 ): Promise<void> {
   for (const { observed, args, dtype, prefix } of scales) {
     const round = (value: number) => roundTo(dtype, value);
-    const range = joinRanges(await ranges.read(readbacks, observed), args.observer, round);
+    const joined: Range[] = [];
+    for (const name of observed) {
+      joined.push(joinRanges(await ranges.read(readbacks, name), args.observer, round));
+    }
+    const low = Float32Array.from(joined, (range) => range[0]);
+    const high = Float32Array.from(joined, (range) => range[1]);
     if (hasGlobalScale(args)) {
-      const scale = globalScale(Math.max(-range[0], range[1]), dtype);
+      const scale = globalScale(Math.max(-Math.min(...low), ...high), dtype);
       write(`${prefix}_global_scale`, 0, narrowFromFloat32("F32", Float32Array.of(scale)));
       continue;
     }
-    const [low, high] = range;
-    const cell = { low: Float32Array.of(low), high: Float32Array.of(high) };
+    const cell = { low, high };
     const { scales: values, zeroPoints } = qparamsOfRanges(cell, args, dtype);
     write(`${prefix}_scale`, 0, narrowFromFloat32(dtype, values));
     if (!args.symmetric) write(`${prefix}_zero_point`, 0, new Uint8Array(Int8Array.from(zeroPoints).buffer));

@@ -123,7 +123,7 @@ function activationProblem(args: QuantizationArgs): string | null {
 function cacheProblem({ strategy, dynamic, num_bits }: QuantizationArgs): string | null {
   if (dynamic !== false) return "The key-value cache has static scales; leave dynamic out.";
   if (num_bits !== 8) return `The key-value cache takes 8 bits, not ${num_bits}.`;
-  return strategy === "tensor"
+  return strategy === "tensor" || strategy === "attn_head"
     ? null
-    : `The key-value cache has one scale (strategy "tensor"), not "${strategy}".`;
+    : `The key-value cache has one scale (strategy "tensor") or one a head ("attn_head"), not "${strategy}".`;
 }

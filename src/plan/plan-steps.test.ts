@@ -16,15 +16,22 @@ function model(shapes: Readonly<Record<string, readonly number[]>>): SourceTenso
   });
 }
 
-function planOf(shapes: Readonly<Record<string, readonly number[]>>, recipe: string) {
+function planOf(
+  shapes: Readonly<Record<string, readonly number[]>>,
+  recipe: string,
+  kvHeads: number | null = null,
+) {
   const plan = planSteps(
     model(shapes),
     parseRecipe(`s_stage: {q_modifiers: {QuantizationModifier: {${recipe}}}}`),
+    kvHeads,
   );
   return {
     quantized: plan.steps.flatMap(({ quantize }) => quantize.map(({ module }) => module)),
     ignored: plan.ignored,
-    measured: plan.steps.flatMap(({ measured }) => measured.map(({ name }) => name)),
+    measured: plan.steps.flatMap(({ measured }) =>
+      measured.map(({ name, shape }) => `${name} ${shape.join("x")}`),
+    ),
   };
 }
 
@@ -57,15 +64,37 @@ describe("the target Linear", () => {
   );
 });
 
+const CACHE = "kv_cache_scheme: {num_bits: 8, type: float, dynamic: false, strategy: ";
+
 describe("a quantized key-value cache", () => {
+  const shapes = { [`${Q}.weight`]: [128, 128], [`${K}.weight`]: [64, 128] };
+
   it("has its scales in the attention module", () => {
-    const shapes = { [`${Q}.weight`]: [128, 128], [`${K}.weight`]: [64, 128] };
-    const cache = "kv_cache_scheme: {num_bits: 8, type: float, strategy: tensor, dynamic: false}";
-    expect(planOf(shapes, `scheme: FP8_DYNAMIC, ${cache}`).measured).toEqual([
-      "model.layers.0.self_attn.k_scale",
-      "model.layers.0.self_attn.v_scale",
+    expect(planOf(shapes, `scheme: FP8_DYNAMIC, ${CACHE} tensor}`).measured).toEqual([
+      "model.layers.0.self_attn.k_scale 1",
+      "model.layers.0.self_attn.v_scale 1",
     ]);
     expect(planOf(shapes, "scheme: FP8_DYNAMIC").measured).toEqual([]);
+  });
+
+  it("can be all that a recipe asks for, where there is attention", () => {
+    expect(planOf(shapes, `${CACHE} tensor}`)).toMatchObject({ quantized: [], measured: { length: 2 } });
+    expect(() => planOf({ [`${Q}.weight`]: [128, 128] }, `${CACHE} tensor}`)).toThrow(
+      /quantizes the key-value cache alone, but no attention with a k_proj/,
+    );
+  });
+
+  it("has a scale a head if the recipe says attn_head, and config.json how many heads there are", () => {
+    expect(planOf(shapes, `${CACHE} attn_head}`, 2).measured).toEqual([
+      "model.layers.0.self_attn.k_scale 2x1x1",
+      "model.layers.0.self_attn.v_scale 2x1x1",
+    ]);
+    expect(() => planOf(shapes, `${CACHE} attn_head}`)).toThrow(/num_key_value_heads/);
+  });
+
+  it("is that of the language model alone", () => {
+    const towers = { ...shapes, "vision_tower.layers.0.self_attn.k_proj.weight": [64, 64] };
+    expect(planOf(towers, `${CACHE} tensor}`).measured).toHaveLength(2);
   });
 });
 

@@ -64,9 +64,14 @@ const AFTER = "after the layers";
 
 /**
  * Sorts tensors into steps and decides for each Linear what it becomes.
+ * @param kvHeads key-value heads of each layer, for recipes that scale the cache head by head; null if that is not known
  * @throws RecipeError naming all modules whose columns the group size does not divide, or if nothing is quantized.
  */
-export function planSteps(tensors: readonly SourceTensor[], recipe: Recipe): StepPlan {
+export function planSteps(
+  tensors: readonly SourceTensor[],
+  recipe: Recipe,
+  kvHeads: number | null = null,
+): StepPlan {
   const units = new Map<string, SourceTensor[]>();
   for (const tensor of tensors) {
     const unit = unitOf(tensor.name);
@@ -74,6 +79,7 @@ export function planSteps(tensors: readonly SourceTensor[], recipe: Recipe): Ste
     if (members) members.push(tensor);
     else units.set(unit, [tensor]);
   }
+  const cache = kvCacheScheme(recipe);
   const ignored: string[] = [];
   const indivisible: QuantizeTask[] = [];
   const steps = [...units]
@@ -86,7 +92,7 @@ export function planSteps(tensors: readonly SourceTensor[], recipe: Recipe): Ste
         if (task) quantize.push(task);
         else copy.push(tensor);
       }
-      return { index, name, quantize, copy, measured: cacheTensors(members, kvCacheScheme(recipe)) };
+      return { index, name, quantize, copy, measured: cacheTensors(members, cache, kvHeads) };
     });
   if (indivisible.length > 0) throw indivisibleError(indivisible);
   if (!quantizesNothing(recipe)) checkEffect(steps, recipe);
@@ -167,11 +173,22 @@ function targetedBy(module: string, recipe: Recipe): GroupMatch | null {
 }
 
 /** The scales of keys and values, which belong to the module that holds the projections. */
-function cacheTensors(members: readonly SourceTensor[], cache: QuantizationArgs | null): TensorSpec[] {
+function cacheTensors(
+  members: readonly SourceTensor[],
+  cache: QuantizationArgs | null,
+  kvHeads: number | null,
+): TensorSpec[] {
+  if (cache?.strategy === "attn_head" && kvHeads === null) {
+    throw new RecipeError(
+      'config.json does not say how many key-value heads the model has (num_key_value_heads): the cache can have one scale (strategy "tensor"), but not one a head.',
+    );
+  }
   return members.flatMap(({ name, dtype }) => {
     const attention = /^(.*)\.(k_proj|qkv_proj|query_key_value)\.weight$/.exec(name)?.[1];
-    if (attention === undefined || !isFloatDtype(dtype)) return [];
-    const parts = [...activationTensors("k", cache, dtype), ...activationTensors("v", cache, dtype)];
+    if (attention === undefined || isInTower(attention) || !isFloatDtype(dtype)) return [];
+    const parts = (["k", "v"] as const).flatMap((what) =>
+      activationTensors(what, cache, dtype, kvHeads ?? 1),
+    );
     return parts.map((part) => ({ ...part, name: `${attention}.${part.name}` }));
   });
 }

@@ -15,8 +15,8 @@ import { createWorkRates, type DispatchedWork, TARGET_MS } from "./work-rates.ts
 const MAX_IN_FLIGHT = 3;
 /** Copies are cut into pieces of so many bytes. */
 const COPY_BYTES = 64 * 1024 ** 2;
-/** Bytes that a slow integrated GPU copies in a millisecond. Not learned: clocks are read around passes only. */
-const COPY_BYTES_PER_MS = 10_000_000;
+/** Bytes that a modest GPU copies in a millisecond. Not learned: clocks are read around passes only. */
+const COPY_BYTES_PER_MS = 50_000_000;
 const PARAMS_SLOT_BYTES = 256;
 const PARAMS_SLOTS = 256;
 

@@ -33,6 +33,15 @@ export function layerLinears({ attention, feedForward }: LayerDescription): read
   return [...attentionLinears(attention.inputs), attention.output, ...feedForwardLinears(feedForward)];
 }
 
+/** The Linears that a pass needs that only wants inputs: all but those whose output is added to the hidden states last. */
+export function linearsBeforeOutput(layer: LayerDescription): readonly Linear[] {
+  const { attention, feedForward, parallel } = layer;
+  const mlps = feedForward.kind === "mlp" ? [feedForward] : mlpsOf(feedForward);
+  const last = new Set(mlps.map(({ down }) => down));
+  if (parallel) last.add(attention.output);
+  return layerLinears(layer).filter((linear) => !last.has(linear));
+}
+
 /** The experts and, last, the shared expert. */
 export function mlpsOf({ experts, shared }: Experts): readonly Mlp[] {
   return shared ? [...experts, shared.mlp] : experts;

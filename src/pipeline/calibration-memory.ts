@@ -100,14 +100,15 @@ export interface OnloadPhase extends OnloadedBytes {
   readonly residency: Residency;
 }
 
-/** Makes the most of `freeBytes` for a layer's weights; null if they do not hold the smallest tiles. */
+/** Makes the most of `freeBytes` for these of a layer's weights; null if they do not hold the smallest tiles. */
 export function onloadPhase(
   layer: CalibratedLayer,
+  linears: readonly Linear[],
   tileBytes: number,
   freeBytes: number,
   { maxBufferBytes }: GpuLimits,
 ): OnloadPhase | null {
-  const { linears, dtypeOf } = layer;
+  const { dtypeOf } = layer;
   const vectors = vectorBytes(layer.vectors.map(({ elements }) => elements));
   const residency = fitResidency(linears, dtypeOf, { bytes: freeBytes - vectors, tileBytes }, maxBufferBytes);
   if (!residency) return null;

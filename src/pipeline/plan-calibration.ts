@@ -8,7 +8,7 @@ import { hessianBytes } from "../calibrate/hessians.ts";
 import { type HiddenDtype, hiddenBytesPerToken, type HiddenPlace } from "../calibrate/hidden-states.ts";
 import { DeviceLimitError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
-import type { Capture } from "../model/layer-linears.ts";
+import { type Capture, linearsBeforeOutput } from "../model/layer-linears.ts";
 import { hasPlainRows } from "../onload/layer-weights.ts";
 import type { Residency } from "../onload/residency.ts";
 import {
@@ -183,11 +183,8 @@ function fitLayer(
   free: GpuLimits,
 ): FittedLayer | null {
   const passes = packPasses(layer, shape, free);
-  const phases = [...passes, []].map((pass) => {
-    const hessians = hessianBytes(pass, free.maxBufferBytes);
-    const onload = onloadPhase(layer, shape.tileBytes, free.budgetBytes - hessians, free);
-    return onload && { ...onload, bytes: onload.bytes + hessians };
-  });
+  const phases = passes.map((pass) => calibratePhase(layer, pass, shape, free));
+  phases.push(onloadPhase(layer, layer.linears, shape.tileBytes, free.budgetBytes, free));
   const tileRows = new Map<string, number>();
   let peak = 0;
   let backupOnGpu = true;
@@ -215,6 +212,19 @@ function fitLayer(
   };
 }
 
+/** A pass that collects Hessians. */
+function calibratePhase(
+  layer: CalibratedLayer,
+  pass: readonly Capture[],
+  { tileBytes }: CalibrationShape,
+  free: GpuLimits,
+): OnloadPhase | null {
+  const hessians = hessianBytes(pass, free.maxBufferBytes);
+  const linears = linearsBeforeOutput(layer.description);
+  const onload = onloadPhase(layer, linears, tileBytes, free.budgetBytes - hessians, free);
+  return onload && { ...onload, bytes: onload.bytes + hessians };
+}
+
 /** Weights stay where they are all resident, no later pass needs the original ones, and rows can be copied as they lie. */
 function overlapPeakOf(
   layer: CalibratedLayer,
@@ -230,14 +240,13 @@ function overlapPeakOf(
 }
 
 /** Captures in as few passes as the free bytes allow, in the order in which the forward pass meets them. */
-function packPasses(layer: CalibratedLayer, { tileBytes }: CalibrationShape, free: GpuLimits): Capture[][] {
+function packPasses(layer: CalibratedLayer, shape: CalibrationShape, free: GpuLimits): Capture[][] {
   const passes: Capture[][] = [];
   for (const capture of layer.captures) {
     const grown = [...(passes.at(-1) ?? []), capture];
-    const hessians = hessianBytes(grown, free.maxBufferBytes);
     const fits =
       passes.length > 0 &&
-      onloadPhase(layer, tileBytes, free.budgetBytes - hessians, free) !== null &&
+      calibratePhase(layer, grown, shape, free) !== null &&
       quantizePhase(layer, grown, free.budgetBytes, free) !== null;
     if (fits) passes[passes.length - 1] = grown;
     else passes.push([capture]);

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import type { Page } from "@playwright/test";
 import { expect, test } from "./fixtures.ts";
 import { startModelServer } from "./model-server.ts";
 import { folderModel, memoryModel } from "./served-model.ts";
@@ -34,6 +35,72 @@ test("a finished result generates text and tells what it lost", async ({ page })
   expect(Math.abs(original / Number(reference.evaluation_perplexity) - 1)).toBeLessThan(1e-3);
   expect(Math.abs(own / original - 1)).toBeLessThan(0.01);
   await expect(page.getByText(/8388 tokens of evaluation.txt in 64 windows/)).toBeVisible();
+});
+
+/** The text of a file of the one job's result. */
+async function resultText(page: Page, path: string): Promise<string> {
+  return await page.evaluate(async (name) => {
+    const root = await navigator.storage.getDirectory();
+    const jobs = await (await root.getDirectoryHandle("layerpress")).getDirectoryHandle("jobs");
+    for await (const job of jobs.values()) {
+      const output = await (job as FileSystemDirectoryHandle).getDirectoryHandle("output");
+      return await (await (await output.getFileHandle(name)).getFile()).text();
+    }
+    return "";
+  }, path);
+}
+
+async function compressSample(page: Page, scheme: string | null): Promise<void> {
+  await page.getByRole("button", { name: "Try the sample model" }).click();
+  if (scheme) await page.getByRole("radio", { name: scheme }).check();
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible({ timeout: 30_000 });
+}
+
+async function measure(page: Page): Promise<void> {
+  const text = { name: "story.txt", mimeType: "text/plain", buffer: Buffer.from(STORY) };
+  await page.getByLabel("Text to measure on").setInputFiles(text);
+  await page.getByRole("button", { name: "Measure the loss" }).click();
+  await expect(page.getByText(/tokens of story.txt in 1 windows/)).toBeVisible({ timeout: 60_000 });
+}
+
+const STORY = "Once upon a time, there was a stubborn shepherd named Otto who lived near the river.";
+
+test("what was measured is in the result's own files and is compared in a later visit", async ({ page }) => {
+  await page.addInitScript(() => {
+    const chosen = async () =>
+      await (await navigator.storage.getDirectory()).getDirectoryHandle("chosen", { create: true });
+    Object.assign(globalThis, { showDirectoryPicker: chosen });
+  });
+  await page.goto("./");
+  await compressSample(page, null);
+  await measure(page);
+  await expect(
+    page.getByText(/are in the result’s quantization-report.json and README.md now/),
+  ).toBeVisible();
+  const report = JSON.parse(await resultText(page, "quantization-report.json"));
+  expect(report.quality).toMatchObject({ text: "story.txt", windows: 1 });
+  expect(report.quality.layers).toHaveLength(4);
+  expect(await resultText(page, "README.md")).toContain("## Quality");
+
+  // A result of earlier is opened and measured again; both files are saved as they are now.
+  await page.reload();
+  await page.getByRole("button", { name: /^Storage/ }).click();
+  await page.getByRole("button", { name: /^Open/ }).click();
+  await expect(page.getByText(/tokens of story.txt in 1 windows/)).toBeVisible();
+  await page.getByRole("button", { name: /Save to a folder/ }).click();
+  await expect(page.getByText(/^Saved as/)).toBeVisible({ timeout: 30_000 });
+
+  await page.getByRole("button", { name: "Compress another" }).click();
+  await compressSample(page, "W8A16");
+  await measure(page);
+  const rows = page.getByRole("table", { name: "Recipes that were measured" }).getByRole("row");
+  await expect(rows).toHaveCount(3);
+  await expect(page.getByText(/^(Take|Each of them)/)).toBeVisible();
+
+  await page.getByRole("button", { name: /^Storage/ }).click();
+  await page.getByRole("button", { name: /Delete measurements of/ }).click();
+  await expect(page.getByRole("heading", { name: "Measured recipes" })).toBeHidden();
 });
 
 test("a generation can be stopped", async ({ page }) => {

@@ -141,8 +141,8 @@ function Comparison({ measured }: { measured: readonly MeasuredRecipe[] }) {
   const advice = recommend(measured);
   return (
     <>
-      <h3>Recipes that were measured</h3>
-      <table class="figures">
+      <h3 id="measured-heading">Recipes that were measured</h3>
+      <table class="figures" aria-labelledby="measured-heading">
         <thead>
           <tr>
             <th scope="col">Recipe</th>

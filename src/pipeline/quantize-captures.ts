@@ -8,7 +8,7 @@ import { allocateCholeskyScratch } from "../gpu/triangular/cholesky.ts";
 import { type Capture, mlpLinears } from "../model/layer-linears.ts";
 import { type HostLayer, linearRows, type OnloadedLayer } from "../onload/layer-weights.ts";
 import type { QuantizeTask } from "../plan/plan-steps.ts";
-import { type FactoredHessian, factorHessian } from "../quantize/gptq/factor-hessian.ts";
+import { type FactoredHessian, factorHessian, readHessianDiagonal } from "../quantize/gptq/factor-hessian.ts";
 import {
   allocateGptqWorkspace,
   type GptqWorkspace,
@@ -49,10 +49,11 @@ export async function quantizeCaptures(
   const shared = pass.flatMap((capture) => tiledTasks(data, capture));
   using workspace = data.kept && shared.length > 0 ? await allocateGptqWorkspace(gpu, shared, 2) : null;
   const secondsSince = createLaps();
+  const statistics = await readStatistics(services, data, pass);
   const reports: Promise<TimedReport>[] = [];
   try {
     for (const capture of pass) {
-      const { factored, ...known } = await factorCapture(services, data, capture);
+      const { factored, ...known } = await factorCapture(services, data, capture, statistics.get(capture));
       for (const tiled of tiledTasks(data, capture)) {
         services.report("quantizing", tiled.task.module, 1 / data.layer.tasks.length);
         const { report } = await quantizeTask(services, data, tiled, factored, workspace);
@@ -91,6 +92,34 @@ function createLaps(): () => number {
   };
 }
 
+/** What the host needs of a Hessian before it is factored. */
+interface CaptureStatistics {
+  readonly diagonal: Float32Array;
+  readonly tokens: number;
+  /** Too few tokens were seen: its modules are rounded to nearest. */
+  readonly rounded: boolean;
+}
+
+/** All at once: later on, a reading would wait for the modules before it. */
+async function readStatistics(
+  services: SequentialServices,
+  { layer, hessians }: CaptureData,
+  pass: readonly Capture[],
+): Promise<Map<Capture, CaptureStatistics>> {
+  const { gpu, readbacks } = services;
+  const statistics = new Map<Capture, CaptureStatistics>();
+  const columns = Math.max(0, ...pass.map((capture) => capture.columns));
+  using vector = await gpu.memory.allocate({ label: "diagonals", bytes: columns * 4 });
+  for (const capture of pass) {
+    const tokens = hessians.tokens(capture);
+    const rounded = tokens < services.minExpertTokens && isRouted(services, layer, capture);
+    if (rounded) await hessians.clear(capture);
+    const diagonal = await readHessianDiagonal(gpu, hessians.of(capture), { vector, readbacks });
+    statistics.set(capture, { diagonal, tokens, rounded });
+  }
+  return statistics;
+}
+
 interface FactoredCapture {
   readonly factored: FactoredHessian;
   readonly tokens: number;
@@ -104,7 +133,10 @@ async function factorCapture(
   services: SequentialServices,
   { layer, passes, hessians }: CaptureData,
   capture: Capture,
+  statistics: CaptureStatistics | undefined,
 ): Promise<FactoredCapture> {
+  invariant(statistics, "each capture of the pass has statistics");
+  const { diagonal, tokens, rounded } = statistics;
   const { gpu, uploads, readbacks } = services;
   const tasks = layer.tasks.filter(({ module }) => capture.modules.includes(module));
   using cholesky = await allocateCholeskyScratch(gpu, capture.columns);
@@ -115,10 +147,7 @@ async function factorCapture(
     capture.modules.length > 1 ? `the input of ${capture.modules.join(", ")}` : `${capture.modules[0]}`;
   const backup = passes.backupOnGpu ? "gpu" : "host";
   const dampeningFrac = Math.max(...tasks.map(({ gptq }) => gptq?.dampening_frac ?? 0));
-  const options = { byActivation, dampeningFrac, name, backup } as const;
-  const tokens = hessians.tokens(capture);
-  const rounded = tokens < services.minExpertTokens && isRouted(services, layer, capture);
-  if (rounded) await hessians.clear(capture);
+  const options = { diagonal, byActivation, dampeningFrac, name, backup } as const;
   const factored = await factorHessian(gpu, hessians.of(capture), options, scratch);
   if (!rounded) return { factored, tokens };
   // A Hessian of zeros is factored as the identity: no column makes up for another's error, and none is dead.

@@ -25,6 +25,8 @@ export interface FactorScratch {
 }
 
 export interface FactorOptions {
+  /** As `readHessianDiagonal` gives it. */
+  readonly diagonal: Float32Array;
   /** Columns of large activation first (actorder "static" and "group"), else from left to right. */
   readonly byActivation: boolean;
   readonly dampeningFrac: number;
@@ -56,7 +58,7 @@ export async function factorHessian(
   options: FactorOptions,
   scratch: FactorScratch,
 ): Promise<FactoredHessian> {
-  const diagonal = await diagonalOf(gpu, hessian, scratch);
+  const { diagonal } = options;
   if (!diagonal.every(Number.isFinite)) {
     throw new CalibrationError(
       `The Hessian of ${options.name} has NaN or infinite entries: the activations of this layer overflowed. Check the calibration text and the model's weights; finished layers are kept.`,
@@ -85,14 +87,14 @@ export async function factorHessian(
   );
 }
 
-async function diagonalOf(
+/** The diagonal of a Hessian before it is factored. Those of all Hessians are read before the GPU has other work to do. */
+export async function readHessianDiagonal(
   gpu: Gpu,
   hessian: TriangularMatrix,
-  scratch: FactorScratch,
+  { vector, readbacks }: Pick<FactorScratch, "vector" | "readbacks">,
 ): Promise<Float32Array> {
-  await readDiagonal(gpu, hessian, scratch.vector);
-  const bytes = await scratch.readbacks.readBytes(scratch.vector, 0, hessian.layout.n * 4);
-  return new Float32Array(bytes.buffer);
+  await readDiagonal(gpu, hessian, vector);
+  return new Float32Array((await readbacks.readBytes(vector, 0, hessian.layout.n * 4)).buffer);
 }
 
 /**

@@ -9,7 +9,12 @@ import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { uploadTriangle } from "../../testing/triangle.ts";
 import { referenceQparams } from "../rtn/reference.ts";
-import { type FactoredHessian, factorHessian, type FactorScratch } from "./factor-hessian.ts";
+import {
+  type FactoredHessian,
+  factorHessian,
+  type FactorScratch,
+  readHessianDiagonal,
+} from "./factor-hessian.ts";
 import { columnTables, gptqBufferBytes, type GptqTask, quantizeTileGptq } from "./quantize-tile.ts";
 import { allocateGptqWorkspace } from "./quantize-module.ts";
 import { hessianWeightedError, referenceGptq } from "./reference.ts";
@@ -82,7 +87,8 @@ async function runGptq(
   const buffers = { ...workspace.work, ...(await workspace.results.acquire()) };
   const byActivation = task.weights.actorder !== null;
   const backup = columns > 100 ? "gpu" : "host";
-  const options = { byActivation, dampeningFrac: frac, name: "test", backup } as const;
+  const diagonal = await readHessianDiagonal(test.gpu, hessian, scratch);
+  const options = { diagonal, byActivation, dampeningFrac: frac, name: "test", backup } as const;
   const factored = await factorHessian(test.gpu, hessian, options, scratch);
   const tables = columnTables(factored, task.weights);
   await uploads.write(narrowFromFloat32(dtype, weights), buffers.source);

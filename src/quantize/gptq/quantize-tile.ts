@@ -59,8 +59,10 @@ export type WorkBuffers = Readonly<Record<(typeof WORK_BUFFER_NAMES)[number], Le
 export type ResultBuffers = Readonly<Record<(typeof RESULT_BUFFER_NAMES)[number], LedgerBuffer>>;
 export type GptqBuffers = WorkBuffers & ResultBuffers;
 
-/** Columns whose errors are pushed onto all columns before them at once: four blocks. */
-const SPAN = 512;
+/** Columns whose errors are pushed onto all columns before them at once. */
+const SPAN = 1024;
+/** The same for rounding to nearest, which has no blocks: less of the products falls on zeros above the diagonal. */
+const RTN_SPAN = 512;
 
 function floatStrideOf(columns: number): number {
   return Math.ceil(columns / 4) * 4;
@@ -148,7 +150,7 @@ export async function quantizeTileGptq(
   await storeTile(gpu, task, tile, buffers);
   await rtnErrors(gpu, tile, errors, shape.stride);
   await gpu.queue.clear(pushed, 0, rows * shape.stride * 4);
-  for (const span of spansOf(factor)) {
+  for (const span of spansOf(factor, RTN_SPAN)) {
     await pushErrors(gpu, factor, buffers, tile, { from: span, to: { first: 0, end: span.end } });
   }
   await rowSquares(gpu, pushed, buffers.rtnLosses, shape);
@@ -195,7 +197,7 @@ async function walkAll(
 ): Promise<void> {
   const stride = floatStrideOf(tile.columns);
   const { pushed, codes, errors } = buffers;
-  for (const span of spansOf(factor).toReversed()) {
+  for (const span of spansOf(factor, SPAN).toReversed()) {
     const { panel, buffer } = panelAt(factor, span.first);
     for (let end = span.end; end > span.first;) {
       const first = Math.floor((end - 1) / WALK_BLOCK) * WALK_BLOCK;
@@ -214,11 +216,11 @@ interface ColumnRange {
 }
 
 /** Cuts the columns into spans that each lie in one panel of the factor. */
-function spansOf({ layout }: TriangularMatrix): ColumnRange[] {
+function spansOf({ layout }: TriangularMatrix, columns: number): ColumnRange[] {
   return layout.panels.flatMap(({ firstRow, rows }) => {
     const spans: ColumnRange[] = [];
-    for (let first = firstRow; first < firstRow + rows; first += SPAN) {
-      spans.push({ first, end: Math.min(first + SPAN, firstRow + rows) });
+    for (let first = firstRow; first < firstRow + rows; first += columns) {
+      spans.push({ first, end: Math.min(first + columns, firstRow + rows) });
     }
     return spans;
   });

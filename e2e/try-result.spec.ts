@@ -61,7 +61,7 @@ async function measure(page: Page): Promise<void> {
   const text = { name: "story.txt", mimeType: "text/plain", buffer: Buffer.from(STORY) };
   await page.getByLabel("Text to measure on").setInputFiles(text);
   await page.getByRole("button", { name: "Measure the loss" }).click();
-  await expect(page.getByText(/tokens of story.txt in 1 windows/)).toBeVisible({ timeout: 60_000 });
+  await expect(page.getByText(/tokens of story.txt in 1 window\./)).toBeVisible({ timeout: 60_000 });
 }
 
 const STORY = "Once upon a time, there was a stubborn shepherd named Otto who lived near the river.";
@@ -87,7 +87,7 @@ test("what was measured is in the result's own files and is compared in a later 
   await page.reload();
   await page.getByRole("button", { name: /^Storage/ }).click();
   await page.getByRole("button", { name: /^Open/ }).click();
-  await expect(page.getByText(/tokens of story.txt in 1 windows/)).toBeVisible();
+  await expect(page.getByText(/tokens of story.txt in 1 window\./)).toBeVisible();
   await page.getByRole("button", { name: /Save to a folder/ }).click();
   await expect(page.getByText(/^Saved as/)).toBeVisible({ timeout: 30_000 });
 

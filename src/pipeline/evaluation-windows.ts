@@ -17,25 +17,32 @@ export interface EvaluationWindows {
   readonly windows: readonly (readonly number[])[];
 }
 
-/** @throws CalibrationError if there is no tokenizer for text, or no window of two tokens. */
+/**
+ * @param longest what the memory at hand allows
+ * @throws CalibrationError if there is no tokenizer for text, or no window of two tokens.
+ */
 export async function loadWindows(
   model: OpenStoredModel,
   options: EvaluationOptions,
+  longest: number,
 ): Promise<EvaluationWindows> {
   const { name, bytes } = await readText(model, options);
   const samples = parseSamples(name, bytes);
-  const length = Math.min(options.max_seq_length, model.summary.maxPositions);
+  const wanted = Math.min(options.max_seq_length, model.summary.maxPositions);
+  const length = Math.min(wanted, longest);
   const all = samples.flatMap((sample) => cut(tokenize(sample, model.tokenizer), length));
   const windows = all.filter((ids) => ids.length > 1).slice(0, options.maxWindows ?? all.length);
   if (windows.length === 0) {
     throw new CalibrationError(`${name} has no sequence of two tokens or more: there is nothing to predict.`);
   }
   const isIds = samples[0]?.kind === "ids";
+  const reason =
+    length < wanted ? ` Windows of ${wanted} tokens would take more GPU memory than the budget leaves.` : "";
   const unit = isIds ? "sequence of ids" : "line, paragraph or sample";
   return {
     text: name,
     windows,
-    windowing: `Each ${unit} is tokenized by itself with the tokenizer's special tokens and cut into windows of at most ${length} tokens that do not overlap; the first token of each window is not predicted.`,
+    windowing: `Each ${unit} is tokenized by itself with the tokenizer's special tokens and cut into windows of at most ${length} tokens that do not overlap; the first token of each window is not predicted.${reason}`,
   };
 }
 

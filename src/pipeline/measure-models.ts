@@ -2,11 +2,12 @@
 
 import { UnsupportedModelError } from "../errors.ts";
 import { measureQuality, type Quality } from "../evaluate/quality/measure-quality.ts";
-import { createEngine } from "../evaluate/runtime/engine.ts";
+import { longestWindow } from "../evaluate/quality/window-limit.ts";
+import { createEngine, type Engine } from "../evaluate/runtime/engine.ts";
 import { omissions } from "../evaluate/weights/weight-values.ts";
 import { layerLinears } from "../model/layer-linears.ts";
 import { engineOptions } from "./engine-options.ts";
-import { loadWindows } from "./evaluation-windows.ts";
+import { type EvaluationWindows, loadWindows } from "./evaluation-windows.ts";
 import type { EvaluationOptions, EvaluationProgress, ModelQuality, QualityReport } from "./evaluator-api.ts";
 import type { OpenStoredModel } from "./open-stored-model.ts";
 
@@ -23,15 +24,16 @@ export async function measureModels(measurement: Measurement): Promise<QualityRe
   const { model, original, options, signal, onProgress } = measurement;
   checkComparable(model, original);
   const started = performance.now();
-  const { windows, text, windowing } = await loadWindows(model, options);
   const engine = await createEngine(engineOptions(options));
   let quality: Quality;
+  let loaded: EvaluationWindows;
   try {
+    loaded = await loadWindows(model, options, windowLimit(engine, model));
     quality = await measureQuality({
       engine,
       model: model.stored,
       original: original?.stored ?? null,
-      sequences: windows,
+      sequences: loaded.windows,
       signal,
       onProgress: (done, what) => onProgress({ done, what }),
     });
@@ -39,6 +41,7 @@ export async function measureModels(measurement: Measurement): Promise<QualityRe
     await engine[Symbol.asyncDispose]();
   }
   const { divergence } = quality;
+  const { windows, text, windowing } = loaded;
   return {
     text,
     windowing,
@@ -57,6 +60,10 @@ export async function measureModels(measurement: Measurement): Promise<QualityRe
     recorded: false,
     notes: omissions(model.stored, model.stored.description.layers.flatMap(layerLinears)),
   };
+}
+
+function windowLimit({ gpu }: Engine, { stored }: OpenStoredModel): number {
+  return gpu ? longestWindow(stored.description, gpu.memory.budgetBytes) : Number.POSITIVE_INFINITY;
 }
 
 function checkComparable(model: OpenStoredModel, original: OpenStoredModel | null): void {

@@ -5,6 +5,7 @@ import { useApp } from "./app-context.ts";
 import { comparableWith, perplexityLoss, recommend } from "./compare-recipes.ts";
 import { formatPercent } from "./format-count.ts";
 import { formatDuration } from "./format-duration.ts";
+import { formatError } from "./format-error.ts";
 import { measureResult } from "./measure-result.ts";
 import type { MeasuredRecipe } from "./measurement-store.ts";
 
@@ -69,15 +70,16 @@ function Report({ report }: { report: QualityReport }) {
       </table>
       {kl && greedyAgreement !== null && (
         <p>
-          KL divergence {kl.mean.toPrecision(3)} in the mean and {kl.worst.toPrecision(3)} at worst; both
-          prefer the same next token for {formatPercent(greedyAgreement)} of the tokens.
+          KL divergence {formatError(kl.mean)} in the mean and {formatError(kl.worst)} at worst; both prefer
+          the same next token for {formatPercent(greedyAgreement)} of the tokens.
         </p>
       )}
       <LayerErrors report={report} />
       <p class="hint">
-        {report.tokens} tokens of {report.text} in {report.windows} windows. {report.windowing}{" "}
-        {report.notes.join(" ")}
+        {report.tokens} tokens of {report.text} in {report.windows}{" "}
+        {report.windows === 1 ? "window" : "windows"}. {report.windowing} {report.notes.join(" ")}
       </p>
+      <p class="hint">{costs(report)}</p>
       <p>
         {report.recorded &&
           "These figures are in the result’s quantization-report.json and README.md now: save it again to have them. "}
@@ -87,6 +89,13 @@ function Report({ report }: { report: QualityReport }) {
       </p>
     </>
   );
+}
+
+/** What measuring took; what the budget does not bound is said, not hidden. */
+function costs({ seconds, provider, peakGpuBytes }: QualityReport): string {
+  const time = `Measured in ${formatDuration(seconds)}`;
+  if (provider === "wasm") return `${time} on the processor (WebAssembly).`;
+  return `${time} with ${formatBytes(peakGpuBytes)} of GPU memory at most. Weights and hidden states are held to the budget; what onnxruntime-web keeps between operators is counted here, and bounded by the length of windows alone.`;
 }
 
 function reportAddress(report: QualityReport): string {
@@ -127,7 +136,7 @@ function LayerErrors({ report: { layers } }: { report: QualityReport }) {
               </th>
               <td>
                 <meter value={relativeError} max={largest} aria-hidden="true" />{" "}
-                {formatPercent(relativeError)}
+                {formatError(relativeError * 100)} %
               </td>
             </tr>
           ))}
@@ -160,7 +169,7 @@ function Comparison({ measured }: { measured: readonly MeasuredRecipe[] }) {
               <td>{formatBytes(each.report.model.weightBytes)}</td>
               <td>{each.report.model.perplexity.toFixed(4)}</td>
               <td>{formatLoss(each)}</td>
-              <td>{each.report.kl?.mean.toPrecision(2) ?? "–"}</td>
+              <td>{each.report.kl ? formatError(each.report.kl.mean) : "–"}</td>
               <td>{each.seconds === null ? "–" : formatDuration(each.seconds)}</td>
             </tr>
           ))}
@@ -173,5 +182,7 @@ function Comparison({ measured }: { measured: readonly MeasuredRecipe[] }) {
 
 function formatLoss(measured: MeasuredRecipe): string {
   const loss = perplexityLoss(measured);
-  return loss === null ? "–" : `${(loss * 100).toFixed(2)} %`;
+  if (loss === null) return "–";
+  const percent = (loss * 100).toFixed(2);
+  return `${percent === "-0.00" ? "0.00" : percent} %`;
 }

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parseHeader, parseHeaderLength } from "../formats/safetensors.ts";
+import { tensorBytes } from "../formats/safetensors.ts";
 import { parseRecipe } from "../plan/parse-recipe.ts";
 import { planSteps } from "../plan/plan-steps.ts";
 import { type ModelConfig, readConfig } from "../plan/read-config.ts";
@@ -94,19 +95,34 @@ describe("a checkpoint that lies", () => {
     );
   });
 
-  it("about the layout of its experts is refused", () => {
+  const stacked = (gateUp: number[], down: number[], more: readonly string[] = []) => {
     const { config, tensors } = load("qwen3-moe");
-    const transposed = [0, 1].flatMap((layer) =>
-      [
-        { name: `model.layers.${layer}.mlp.experts.gate_up_proj`, shape: [4, 64, 96] },
-        { name: `model.layers.${layer}.mlp.experts.down_proj`, shape: [4, 48, 64] },
-      ].map((tensor) => ({ ...tensor, dtype: "BF16" as const, start: 0, end: 0, file: FILE })),
-    );
+    const fused = [0, 1].flatMap((layer) => {
+      const shapes = [
+        ["gate_up_proj", gateUp],
+        ["down_proj", down],
+        ...more.map((name) => [name, [4, 128]] as const),
+      ] as const;
+      return shapes.map(([name, shape]) => {
+        const tensor = { name: `model.layers.${layer}.mlp.experts.${name}`, dtype: "BF16" as const, shape };
+        return { ...tensor, start: 0, end: tensorBytes(tensor), file: FILE };
+      });
+    });
     const kept = tensors.filter(({ name }) => !name.includes(".experts."));
-    const all = splitExperts([...kept, ...transposed]);
-    expect(() =>
-      plan({ config: { ...config, moe_intermediate_size: 48 }, tensors: all }, {}, NARROW),
-    ).toThrow("holds its experts transposed");
+    const all = splitExperts([...kept, ...fused]).tensors;
+    return plan({ config: { ...config, moe_intermediate_size: 64 }, tensors: all }, {}, NARROW);
+  };
+
+  it("about the layout of its experts is refused", () => {
+    expect(() => stacked([4, 64, 128], [4, 64, 64], ["gate_up_proj_bias"])).toThrow(
+      'gate_up_proj_bias" does not belong to a model of type qwen3_moe',
+    );
+  });
+
+  it("calibrates experts that are stored with inputs before outputs", () => {
+    const [layer] = stacked([4, 64, 128], [4, 64, 64]).job.layers;
+    const up = layer?.linears.find(({ module }) => module === "model.layers.0.mlp.experts.2.up_proj");
+    expect(up).toMatchObject({ rows: 64, columns: 64 });
   });
 });
 

@@ -7,11 +7,10 @@ import { deleteJobFolder, folderBytes, listJobFolders, openJobFolder } from "../
 import { readJournal } from "../offload/journal.ts";
 import type { CompressorApi, JobOptions, Progress, ResultSummary, StoredJob } from "./api.ts";
 import { compress } from "./compress.ts";
-import { dequantizingSource } from "./dequantizing-source.ts";
 import { checkFit } from "./fit.ts";
 import { createJobControl, type JobControl } from "./job-control.ts";
 import { finishedResult, storedJob } from "./job-journal.ts";
-import { type OpenModel, openModel } from "./open-model.ts";
+import { modelSource, type OpenModel, openModel } from "./open-model.ts";
 import { type CompressionPlan, planCompression } from "./plan-compression.ts";
 import { type ProgressLog, startProgress } from "./progress.ts";
 import { withPresentSizes } from "./record-quality.ts";
@@ -48,12 +47,7 @@ export function createCompressor(): CompressorApi {
     },
     async plan(options) {
       const opened = inspected();
-      return await checkFit(
-        opened,
-        await planned(options),
-        options,
-        dequantizingSource(connected(), opened.dequantized),
-      );
+      return await checkFit(opened, await planned(options), options, modelSource(connected(), opened));
     },
     start: async (options, onProgress) =>
       await withJobLock(
@@ -83,7 +77,7 @@ function createRunner(connected: () => RemoteSource) {
       options: JobOptions,
       onProgress: (progress: Progress) => void,
     ) {
-      const source = dequantizingSource(connected(), model.dequantized);
+      const source = modelSource(connected(), model);
       const totals = {
         steps: plan.steps.length,
         bytes: plan.sourceBytes,

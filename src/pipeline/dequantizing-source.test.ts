@@ -238,6 +238,11 @@ describe("a compressed-tensors source", () => {
   });
 });
 
+it("says that the experts of gpt-oss cannot be read as they are", async () => {
+  const blocks = part("m.experts.down_proj_blocks", "U8", [1, 2, 1, 16], new Uint8Array(32));
+  await expect(open([blocks], {}, "mxfp4")).rejects.toThrow(/experts as MXFP4 blocks .* bfloat16 copy/);
+});
+
 it("refuses models that another library quantized", async () => {
   const attempt = open([part("m.weight", "I8", [2, 2], new Int8Array(4))], {}, "gptq");
   await expect(attempt).rejects.toThrow(UnsupportedModelError);

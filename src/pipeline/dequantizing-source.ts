@@ -5,62 +5,42 @@ import { dequantizeRows, type ReadPart, readRowParts, storedColumns } from "../f
 import { DTYPE_BITS, narrowFromFloat32 } from "../formats/dtype.ts";
 import type { DequantizedModule } from "../plan/dequantized-tensors.ts";
 import type { FileRange } from "./api.ts";
+import { derivedSource, type ReadRange } from "./derived-source.ts";
 import type { RemoteSource } from "./remote-source.ts";
 
-/** The source itself where nothing is dequantized. */
+/** The source with the weights that its modules' codes mean, and nothing else where there are no such modules. */
 export function dequantizingSource(
   source: RemoteSource,
   modules: ReadonlyMap<string, DequantizedModule>,
+  unread: readonly FileRange[] = [],
 ): RemoteSource {
   if (modules.size === 0) return source;
-  const own = {
-    read: async (range: FileRange) => await readRange(modules, range, async (of) => await source.read(of)),
-    readRange: async (range: FileRange) =>
-      await readRange(modules, range, async (of) => await source.readRange(of)),
-    prefetch: async (ranges: readonly FileRange[]) => await source.prefetch(storedRanges(modules, ranges)),
-    evict: async (ranges: readonly FileRange[]) => await source.evict(storedRanges(modules, ranges)),
-    missingBytes: async (ranges: readonly FileRange[]) =>
-      await source.missingBytes(storedRanges(modules, ranges)),
-  };
-  return new Proxy(source, {
-    get: (target, name): unknown =>
-      Object.hasOwn(own, name) ? Reflect.get(own, name) : Reflect.get(target, name),
+  return derivedSource(source, {
+    unread,
+    isDerived: (path) => modules.has(path),
+    partsOf: (path) =>
+      Array.from(modules.get(path)?.found.parts.values() ?? [], ({ file, start, end }) => ({
+        path: file,
+        start,
+        end,
+      })),
+    async read({ path, start, end }, read) {
+      const module = modules.get(path);
+      if (!module) return new Uint8Array();
+      const rowBytes = (module.weight.columns * DTYPE_BITS[module.dtype]) / 8;
+      const firstRow = Math.floor(start / rowBytes);
+      const rows = Math.ceil(end / rowBytes) - firstRow;
+      const bytes = await readRows(module, firstRow, rows, read);
+      return bytes.slice(start - firstRow * rowBytes, end - firstRow * rowBytes);
+    },
   });
-}
-
-/** Where the parts of dequantized weights really lie. */
-function storedRanges(
-  modules: ReadonlyMap<string, DequantizedModule>,
-  ranges: readonly FileRange[],
-): FileRange[] {
-  return ranges.flatMap((range) => {
-    const module = modules.get(range.path);
-    if (!module) return [range];
-    return Array.from(module.found.parts.values(), ({ file, start, end }) => ({ path: file, start, end }));
-  });
-}
-
-type Read = (range: FileRange) => Promise<Uint8Array<ArrayBuffer>>;
-
-async function readRange(
-  modules: ReadonlyMap<string, DequantizedModule>,
-  range: FileRange,
-  read: Read,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const module = modules.get(range.path);
-  if (!module) return await read(range);
-  const rowBytes = (module.weight.columns * DTYPE_BITS[module.dtype]) / 8;
-  const firstRow = Math.floor(range.start / rowBytes);
-  const rows = Math.ceil(range.end / rowBytes) - firstRow;
-  const bytes = await readRows(module, firstRow, rows, read);
-  return bytes.slice(range.start - firstRow * rowBytes, range.end - firstRow * rowBytes);
 }
 
 async function readRows(
   { weight, dtype, found }: DequantizedModule,
   firstRow: number,
   rows: number,
-  read: Read,
+  read: ReadRange,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const part: ReadPart = async (name, range) => {
     const tensor = found.parts.get(name);

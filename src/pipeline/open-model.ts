@@ -9,13 +9,15 @@ import {
 } from "../plan/dequantized-tensors.ts";
 import { MAX_CONFIG_BYTES, type ModelConfig, readConfig } from "../plan/read-config.ts";
 import { readHeaders, type SourceTensor } from "../plan/read-headers.ts";
-import { splitExperts } from "../plan/split-experts.ts";
+import { splitExperts, type TransposedWeight } from "../plan/split-experts.ts";
 import { readQuantization } from "../plan/read-quantization.ts";
 import { summarizeQuantization } from "../plan/summarize-quantization.ts";
 import { summarizeTensors } from "../plan/summarize-model.ts";
-import type { ModelSummary, OpenedSource, QuantizationSummary, SourceReference } from "./api.ts";
+import type { FileRange, ModelSummary, OpenedSource, QuantizationSummary, SourceReference } from "./api.ts";
 import { calibrationNote } from "./calibration-note.ts";
+import { dequantizingSource } from "./dequantizing-source.ts";
 import type { RemoteSource } from "./remote-source.ts";
+import { transposingSource } from "./transposing-source.ts";
 
 export interface OpenModel {
   readonly reference: SourceReference;
@@ -24,6 +26,10 @@ export interface OpenModel {
   readonly tensors: readonly SourceTensor[];
   /** Weights that are stored quantized and read as plain ones; see `dequantizingSource`. */
   readonly dequantized: ReadonlyMap<string, DequantizedModule>;
+  /** Experts' weights that lie turned over in the files; see `transposingSource`. */
+  readonly transposed: ReadonlyMap<string, TransposedWeight>;
+  /** Bytes of the files that no tensor is read from. */
+  readonly unread: readonly FileRange[];
   /** The source's README.md, or null. */
   readonly card: string | null;
   readonly summary: ModelSummary;
@@ -46,13 +52,39 @@ export async function openModel(
     readFile: async (path, maxBytes) => await remote.readFile(path, maxBytes),
   });
   const quantized = await openQuantized(remote, source, config, stored);
-  const tensors = splitExperts(quantized?.tensors ?? stored);
+  const { tensors, transposed } = splitExperts(quantized?.tensors ?? stored);
   const card = await readCard(remote, source);
   const quantization = quantized && summarizeQuantized(config, stored, quantized);
   const notes = quantized && quantization ? quantizedNotes(quantization, quantized.disagreements) : [];
   const weightBytes = stored.reduce((sum, { start, end }) => sum + end - start, 0);
   const summary = { ...summarize(source, config, tensors, card, notes), weightBytes, quantization };
-  return { reference, source, config, tensors, dequantized: quantized?.modules ?? new Map(), card, summary };
+  const dequantized = quantized?.modules ?? new Map<string, DequantizedModule>();
+  const unread = quantized ? unreadRanges(stored, quantized) : [];
+  return { reference, source, config, tensors, dequantized, transposed, unread, card, summary };
+}
+
+/** The source as the model's tensors name it: with weights that are made of what the files hold. */
+export function modelSource(
+  remote: RemoteSource,
+  { dequantized, transposed, unread }: Pick<OpenModel, "dequantized" | "transposed" | "unread">,
+): RemoteSource {
+  return transposingSource(dequantizingSource(remote, dequantized, unread), transposed);
+}
+
+/** Headers, and tensors that dequantizing leaves out: the scales of activations and of the key-value cache. */
+function unreadRanges(
+  stored: readonly SourceTensor[],
+  { tensors, modules }: DequantizedTensors,
+): FileRange[] {
+  const read = new Set(tensors.map(({ name }) => name));
+  for (const { found } of modules.values()) for (const { name } of found.parts.values()) read.add(name);
+  const headers = new Map<string, number>();
+  for (const { file, start } of stored) headers.set(file, Math.min(headers.get(file) ?? start, start));
+  const left = stored.filter(({ name }) => !read.has(name));
+  return [
+    ...Array.from(headers, ([path, end]) => ({ path, start: 0, end })),
+    ...left.map(({ file: path, start, end }) => ({ path, start, end })),
+  ];
 }
 
 /** The plain weights that a quantized model means; null for a model that is not quantized. */
@@ -120,6 +152,11 @@ function summarize(
   const notes = [...known];
   const calibration = totals.linears === 0 ? null : calibrationNote({ config, tensors });
   if (calibration !== null) notes.push(calibration);
+  if (tensors.some(({ name }) => name.endsWith(".experts.gate_up_proj_bias"))) {
+    notes.push(
+      "The experts have biases, and gates and ups that alternate in one tensor, as gpt-oss has them. What servers expect of such experts when they are quantized is not certain: they stay as they are, and only the other Linears are quantized.",
+    );
+  }
   if (totals.linears === 0) notes.push("No Linear weight was found: there is nothing to quantize here.");
   if (!source.files.some(({ path }) => path === "tokenizer.json")) {
     notes.push("There is no tokenizer.json: the result will load, but needs a tokenizer from elsewhere.");

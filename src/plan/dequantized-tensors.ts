@@ -72,6 +72,11 @@ function findModules(stored: StoredTensors): FoundModules<SourceTensor> {
   const { label, tensors, config, method } = stored;
   if (method === "fp8") return { modules: blockModules(tensors, config), disagreements: [] };
   const quantization = method === "compressed-tensors" ? readQuantization(config) : null;
+  if (method === "mxfp4") {
+    throw new UnsupportedModelError(
+      `${label} holds its experts as MXFP4 blocks (quant_method "mxfp4", as gpt-oss does): they are 4-bit floats already, and what loaders of compressed-tensors expect in their place is not certain enough to write it. A bfloat16 copy of the model can be opened; its attention is quantized, its experts stay as they are.`,
+    );
+  }
   if (!quantization) {
     throw new UnsupportedModelError(
       `${label} is already quantized (quant_method "${method}"), in a way that cannot be read back here; compressed-tensors and FP8 in blocks can. Choose the original model.`,

@@ -15,7 +15,10 @@ describe("experts in one tensor", () => {
       tensor("model.layers.0.mlp.experts.down_proj", [2, 8, 6], 484),
       tensor("model.layers.0.mlp.gate.weight", [2, 8], 676),
     ]);
-    const lines = split.map(({ name, shape, start, end }) => `${name} ${shape.join("x")} ${start}-${end}`);
+    expect(split.transposed.size).toBe(0);
+    const lines = split.tensors.map(
+      ({ name, shape, start, end }) => `${name} ${shape.join("x")} ${start}-${end}`,
+    );
     expect(lines).toEqual([
       "model.layers.0.mlp.experts.0.gate_proj.weight 6x8 100-196",
       "model.layers.0.mlp.experts.0.up_proj.weight 6x8 196-292",
@@ -28,11 +31,45 @@ describe("experts in one tensor", () => {
   });
 
   it.each([
-    ["whose inputs come first", [2, 8, 12], [2, 6, 8]],
     ["that do not belong together", [2, 12, 8], [3, 8, 6]],
     ["of another rank", [24, 8], [16, 6]],
   ])("stay as they are: those %s", (_, gateUp, down) => {
     const tensors = [tensor("m.experts.gate_up_proj", gateUp, 0), tensor("m.experts.down_proj", down, 1000)];
-    expect(splitExperts(tensors)).toEqual(tensors);
+    expect(splitExperts(tensors).tensors).toEqual(tensors);
+  });
+
+  it("are read turned over where their inputs come first", () => {
+    const { tensors, transposed } = splitExperts([
+      tensor("m.experts.gate_up_proj", [2, 8, 12], 100),
+      tensor("m.experts.down_proj", [2, 6, 8], 484),
+    ]);
+    const lines = tensors.map(({ name, shape, file }) => `${name} ${shape.join("x")} ${file}`);
+    expect(lines).toEqual([
+      "m.experts.0.gate_proj.weight 6x8 transposed:m.experts.0.gate_proj",
+      "m.experts.0.up_proj.weight 6x8 transposed:m.experts.0.up_proj",
+      "m.experts.1.gate_proj.weight 6x8 transposed:m.experts.1.gate_proj",
+      "m.experts.1.up_proj.weight 6x8 transposed:m.experts.1.up_proj",
+      "m.experts.0.down_proj.weight 8x6 transposed:m.experts.0.down_proj",
+      "m.experts.1.down_proj.weight 8x6 transposed:m.experts.1.down_proj",
+    ]);
+    expect(transposed.get("transposed:m.experts.1.up_proj")).toEqual({
+      file: "f",
+      start: 292,
+      end: 484,
+      bytesEach: 2,
+      width: 12,
+      firstColumn: 6,
+      rows: 6,
+      columns: 8,
+    });
+  });
+
+  it("stay as they are where gates and ups alternate, as those with biases do", () => {
+    const tensors = [
+      tensor("m.experts.gate_up_proj", [2, 8, 12], 0),
+      tensor("m.experts.gate_up_proj_bias", [2, 12], 384),
+      tensor("m.experts.down_proj", [2, 6, 8], 432),
+    ];
+    expect(splitExperts(tensors)).toEqual({ tensors, transposed: new Map() });
   });
 });

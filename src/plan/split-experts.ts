@@ -1,29 +1,66 @@
-// Experts that a checkpoint holds in one tensor, as the Linears that loaders of quantized models want: an expert's rows
-// lie together, so each Linear is a range of the tensor's bytes and nothing is copied (LLM Compressor's model_free_ptq).
+// Experts that a checkpoint holds in one tensor, as the Linears that loaders of quantized models want (LLM Compressor's
+// model_free_ptq and its linearized experts). Where an expert's rows lie together, each Linear is a range of the tensor's
+// bytes and nothing is copied; where inputs come before outputs (Llama 4, Qwen3-VL), each is read turned over.
 
+import { isFloatDtype } from "../formats/dtype.ts";
 import type { SourceTensor } from "./read-headers.ts";
 
 const FUSED = /^(.*\.experts)\.(gate_up_proj|down_proj)$/;
+/** Files of tensors that no file holds as they are: "transposed:model.layers.0.mlp.experts.0.up_proj". */
+const PREFIX = "transposed:";
 
 /** Names of an expert's Linears. */
 const USUAL = { gateUp: ["gate_proj", "up_proj"], down: ["down_proj"] };
 const MIXTRAL = { gateUp: ["w1", "w3"], down: ["w2"] };
 
+/** A Linear of (rows, columns) whose rows are columns of a matrix of (columns, width) that lies in a file. */
+export interface TransposedWeight {
+  /** Where the matrix lies. */
+  readonly file: string;
+  readonly start: number;
+  readonly end: number;
+  readonly bytesEach: number;
+  readonly width: number;
+  /** The matrix's column that is the first row. */
+  readonly firstColumn: number;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+export interface SplitTensors {
+  readonly tensors: readonly SourceTensor[];
+  /** What each virtual file is made of. */
+  readonly transposed: ReadonlyMap<string, TransposedWeight>;
+}
+
 /**
- * Replaces `<experts>.gate_up_proj` (experts, 2 · inner, hidden) and `<experts>.down_proj` (experts, hidden, inner) by
- * `<experts>.<i>.gate_proj.weight`, `.up_proj.weight` and `.down_proj.weight`. Tensors of another layout (inputs before
- * outputs, as in Llama 4) stay as they are: their Linears are not ranges.
+ * Replaces `<experts>.gate_up_proj` (experts, 2 · inner, hidden) and `<experts>.down_proj` (experts, hidden, inner), or both
+ * with their last two dimensions exchanged, by `<experts>.<i>.gate_proj.weight`, `.up_proj.weight` and `.down_proj.weight`.
+ * What has another layout stays as it is, and so do experts with biases, whose gates and ups alternate (gpt-oss).
  */
-export function splitExperts(tensors: readonly SourceTensor[]): SourceTensor[] {
+export function splitExperts(tensors: readonly SourceTensor[]): SplitTensors {
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
-  return tensors.flatMap((tensor) => {
+  const transposed = new Map<string, TransposedWeight>();
+  const split = tensors.flatMap((tensor) => {
     const [, prefix = "", kind] = FUSED.exec(tensor.name) ?? [];
     const gateUp = byName.get(`${prefix}.gate_up_proj`);
     const down = byName.get(`${prefix}.down_proj`);
-    if (!kind || !gateUp || !down || !belongTogether(gateUp, down)) return [tensor];
+    if (!kind || !gateUp || !down || byName.has(`${prefix}.gate_up_proj_bias`)) return [tensor];
     const names = prefix.endsWith("block_sparse_moe.experts") ? MIXTRAL : USUAL;
-    return expertParts(tensor, prefix, names[kind === "down_proj" ? "down" : "gateUp"]);
+    const parts = names[kind === "down_proj" ? "down" : "gateUp"];
+    if (belongTogether(gateUp, down)) return expertParts(tensor, prefix, parts);
+    if (!belongTogether(turned(gateUp), turned(down)) || !isFloatDtype(tensor.dtype)) return [tensor];
+    return transposedParts(tensor, prefix, parts).map(({ weight, ...part }) => {
+      transposed.set(part.file, weight);
+      return part;
+    });
   });
+  return { tensors: split, transposed };
+}
+
+function turned(tensor: SourceTensor): SourceTensor {
+  const [experts = 0, rows = 0, columns = 0, ...more] = tensor.shape;
+  return { ...tensor, shape: [experts, columns, rows, ...more] };
 }
 
 function belongTogether({ shape: gateUp }: SourceTensor, { shape: down }: SourceTensor): boolean {
@@ -42,6 +79,36 @@ function expertParts(tensor: SourceTensor, prefix: string, parts: readonly strin
       const start = tensor.start + (expert * parts.length + index) * bytes;
       const name = `${prefix}.${expert}.${part}.weight`;
       return { ...tensor, name, shape: [partRows, columns], start, end: start + bytes };
+    }),
+  ).flat();
+}
+
+function transposedParts(
+  tensor: SourceTensor,
+  prefix: string,
+  parts: readonly string[],
+): (SourceTensor & { readonly weight: TransposedWeight })[] {
+  const [experts = 0, columns = 0, width = 0] = tensor.shape;
+  const rows = width / parts.length;
+  const matrixBytes = (tensor.end - tensor.start) / experts;
+  const bytesEach = matrixBytes / columns / width;
+  return Array.from({ length: experts }, (_, expert) =>
+    parts.map((part, index) => {
+      const module = `${prefix}.${expert}.${part}`;
+      const start = tensor.start + expert * matrixBytes;
+      const place = { file: tensor.file, start, end: start + matrixBytes };
+      const weight = { ...place, bytesEach, width, firstColumn: index * rows, rows, columns };
+      const end = rows * columns * bytesEach;
+      const file = `${PREFIX}${module}`;
+      return {
+        name: `${module}.weight`,
+        dtype: tensor.dtype,
+        shape: [rows, columns],
+        start: 0,
+        end,
+        file,
+        weight,
+      };
     }),
   ).flat();
 }

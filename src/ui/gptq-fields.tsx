@@ -37,7 +37,8 @@ export function GptqFields() {
         </select>
         <p id="actorder-hint" class="hint">
           static: those with the largest inputs first. group: these also share a scale, which can be closer,
-          stores weight_g_idx and runs slower. none: from left to right.
+          stores weight_g_idx and runs slower; compressed-tensors from 0.19 on, and transformers with it,
+          refuse it. none: from left to right.
         </p>
       </div>
     </>

@@ -57,7 +57,11 @@ export function bf16ToNumber(bits: number): number {
 
 /** Rounds to the nearest bfloat16, ties to even; NaN stays NaN. Returns its 16 bits. */
 export function numberToBf16(value: number): number {
-  const bits = bitsOf(value);
+  return roundBitsToBf16(bitsOf(value));
+}
+
+/** The same from the bits of a float32. */
+function roundBitsToBf16(bits: number): number {
   if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40;
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }
@@ -129,6 +133,12 @@ export function widenInto(dtype: FloatDtype, bytes: Uint8Array, floats: Float32A
 /** Narrows float32 values to the bytes of a BF16, F16 or F32 tensor. */
 export function narrowFromFloat32(dtype: FloatDtype, values: Float32Array): Uint8Array<ArrayBuffer> {
   if (dtype === "F32") return new Uint8Array(values.slice().buffer);
-  const toBits = dtype === "BF16" ? numberToBf16 : numberToF16;
-  return new Uint8Array(Uint16Array.from(values, toBits).buffer);
+  const halves = new Uint16Array(values.length);
+  if (dtype === "BF16") {
+    const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+    for (let at = 0; at < halves.length; at++) halves[at] = roundBitsToBf16(words[at] ?? 0);
+  } else {
+    for (let at = 0; at < halves.length; at++) halves[at] = numberToF16(values[at] ?? 0);
+  }
+  return new Uint8Array(halves.buffer);
 }

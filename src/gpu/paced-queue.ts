@@ -111,6 +111,12 @@ export class PacedQueue implements Disposable {
     }
   }
 
+  /** Begins to compile a kernel that will be wanted with these constants. */
+  prepare(kernel: Kernel, constants: Readonly<Record<string, number>> = {}): void {
+    // Whoever runs it is told of a failure.
+    this.#pipelines.get(kernel, constants).catch(() => undefined);
+  }
+
   /** Records one dispatch; submits when enough work has gathered, and waits when the GPU is behind. */
   async run<K extends Kernel>(kernel: K, dispatch: Dispatch<K>): Promise<void> {
     const compiled = await this.#pipelines.get(kernel, dispatch.constants as Record<string, number>);

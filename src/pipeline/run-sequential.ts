@@ -20,6 +20,7 @@ import type { Job, JobOutput } from "./compress.ts";
 import { copyTensors, writeShape } from "./copy-tensors.ts";
 import { createHostLayers, type HostLayers } from "./host-layers.ts";
 import { finishedGenerations, isFinished, recordStep } from "./job-journal.ts";
+import { prepareKernels } from "./prepare-kernels.ts";
 import type { TimedReport } from "./quantize-captures.ts";
 import { openLayer, propagate, quantizeLayer, type SequentialServices } from "./sequential-layer.ts";
 import { createSnapshotClock, type SnapshotClock } from "./snapshot-clock.ts";
@@ -40,6 +41,7 @@ export async function runSequential(job: Job, steps: readonly PlanStep[], output
   using gpu = await openGpu(job.options.gpuBudgetBytes);
   job.progress.watch(gpu.memory);
   await tuneMatmul(gpu);
+  prepareKernels(gpu, calibration.layers);
   const traffic = createStepTraffic(job, output);
   try {
     await runLayers(job, calibration, steps, output, { gpu, traffic });

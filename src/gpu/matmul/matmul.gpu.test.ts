@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/dtype.ts";
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
-import { chooseTile, matmul, type MatmulTile } from "./matmul.ts";
+import { chooseTile, matmul, type MatmulTile, prepareMatmul } from "./matmul.ts";
 
 let test: TestGpu;
 beforeAll(async () => {
@@ -119,6 +119,28 @@ describe.each(["small", "large"] as const)("matmul in %s tiles", (tile) => {
     const result = await test.readFloats(c);
     expect(result.subarray(192, 256)).toEqual(before.subarray(192, 256));
     expect(result[255 * 256]).not.toBe(before[255 * 256]);
+  });
+});
+
+describe("prepareMatmul", () => {
+  it("compiles what the product then takes", async () => {
+    using other = await openTestGpu();
+    const { gpu } = other;
+    gpu.tuning.largeProducts = true;
+    let compiled = 0;
+    const create = gpu.device.createComputePipelineAsync.bind(gpu.device);
+    gpu.device.createComputePipelineAsync = async (description) => {
+      compiled++;
+      return await create(description);
+    };
+    const form = { bTransposed: false, accumulate: true, lowerAt: { row: 0, column: 0 } };
+    prepareMatmul(gpu, form);
+    using x = await other.empty("x", 128 * 16 * 4);
+    using c = await other.empty("c", 128 * 128 * 4);
+    const a = { buffer: x, stride: 16 };
+    const b = { buffer: x, stride: 128 };
+    await matmul(gpu, { ...form, m: 128, n: 128, k: 16, a, b, c: { buffer: c, stride: 128 } });
+    expect(compiled).toBe(1);
   });
 });
 

@@ -77,6 +77,12 @@ export interface MatmulOptions {
   readonly lowerAt?: { readonly row: number; readonly column: number };
 }
 
+/** What is compiled into a product. */
+export type MatmulForm = Pick<
+  MatmulOptions,
+  "aTransposed" | "bTransposed" | "bDtype" | "accumulate" | "lowerAt"
+>;
+
 export type MatmulTile = "small" | "large";
 
 const TILE_SIZE: Readonly<Record<MatmulTile, number>> = { small: 64, large: 128 };
@@ -86,6 +92,13 @@ const PADDED_TILES_BYTES = 2 * 16 * (128 / 4 + 1) * 16;
 /** The tile for a shape: large ones where the GPU was found to be faster with them, and the shape fills them. */
 export function chooseTile(gpu: Gpu, m: number, n: number): MatmulTile {
   return gpu.tuning.largeProducts && m > TILE_SIZE.small && n > TILE_SIZE.small ? "large" : "small";
+}
+
+/** Begins to compile a product of large shapes before it is wanted. */
+export function prepareMatmul(gpu: Gpu, form: MatmulForm): void {
+  const constants = constantsOf(form);
+  if (!gpu.tuning.largeProducts) gpu.queue.prepare(matmulKernel, constants);
+  else gpu.queue.prepare(largeMatmulKernel, { ...constants, PADDING: paddingOf(gpu) });
 }
 
 /** c = alpha · a · b, cut into dispatches of bounded work. Rows and columns past m and n are not written. */
@@ -146,7 +159,7 @@ function paramsOf({ m, n, k, a, b, c, alpha = 1, lowerAt }: MatmulOptions) {
   };
 }
 
-function constantsOf({ aTransposed, bTransposed, bDtype, accumulate, lowerAt }: MatmulOptions) {
+function constantsOf({ aTransposed, bTransposed, bDtype, accumulate, lowerAt }: MatmulForm) {
   return {
     A_TRANSPOSED: Number(aTransposed ?? false),
     B_TRANSPOSED: Number(bTransposed ?? true),

@@ -51,6 +51,11 @@ export function checkHeadDim({ module, headDim }: Attention): void {
   );
 }
 
+/** Begins to compile attention with such heads before it is wanted. */
+export function prepareAttention(gpu: Gpu, { headDim }: Pick<Attention, "headDim">): void {
+  gpu.queue.prepare(attentionKernel, tileConstants(headDim));
+}
+
 /**
  * Replaces the queries in `qkv`, (tokens, qkvColumns) float32 without gaps, by softmax(q kᵀ · scale) v of each head.
  * Every token sees itself and the tokens before it in its own sequence, as far as the sliding window goes.

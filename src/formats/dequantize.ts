@@ -126,7 +126,7 @@ export function visitRows(
   const grid = gridOf(weight);
   const codes = readCodes(weight, parts.codes, rows);
   const scales = readScales(weight, parts);
-  const zeroPoints = parts.zeroPoints ? readZeroPoints(weight, grid, parts.zeroPoints) : null;
+  const zeroPoints = parts.zeroPoints ? readZeroPoints(weight, parts.zeroPoints) : null;
   const cells =
     parts.groupIndex ?? Int32Array.from({ length: columns }, (_, at) => Math.floor(at / grid.cellColumns));
   const firstCellRow = Math.floor(firstRow / grid.cellRows);
@@ -213,11 +213,11 @@ function readCodes(
   return values;
 }
 
-/** A scale for each cell of the rows, divided by the tensor's global scale where it has one. */
-function readScales(
+/** A scale for each cell that `scales` tells of, divided by the tensor's global scale where it has one. */
+export function readScales(
   { args, dtype }: QuantizedWeight,
-  { scales: bytes, globalScale }: RowParts,
-): Float32Array {
+  { scales: bytes, globalScale }: Pick<RowParts, "scales" | "globalScale">,
+): Float32Array<ArrayBuffer> {
   const storage = scaleStorage(args);
   if (storage === "dtype") return widenToFloat32(dtype, bytes);
   const scales = Float32Array.from(bytes, storage === "e4m3" ? e4m3ToNumber : e8m0ToNumber);
@@ -225,8 +225,9 @@ function readScales(
 }
 
 /** One zero point a cell, row-major. */
-function readZeroPoints(weight: QuantizedWeight, grid: CellGrid, bytes: Uint8Array): Int32Array {
+export function readZeroPoints(weight: QuantizedWeight, bytes: Uint8Array): Int32Array {
   const { args, format } = weight;
+  const grid = gridOf(weight);
   if (!packsZeroPoints(args, format)) return Int32Array.from(new Int8Array(bytes.slice().buffer));
   const words = new Uint32Array(bytes.slice().buffer);
   const { cellsPerColumn, cellsPerRow } = grid;

@@ -5,7 +5,7 @@
 import { cellGrid, codeStorage, compressionFormat } from "../../formats/compression-format.ts";
 import type { Linear } from "../../model/decoder-description.ts";
 import type { LinearLayout, NbitsLayout } from "../graph/weight-input.ts";
-import { quantizedScheme, type QuantizedScheme, readScales, readZeroPoints } from "./dequantize.ts";
+import { allScales, allZeroPoints, quantizedScheme, type QuantizedScheme } from "./dequantize.ts";
 import type { StoredModel } from "./stored-model.ts";
 
 /** Blocks that onnxruntime's kernels are written for, the best first. */
@@ -47,7 +47,7 @@ export async function nbitsScales(
   scheme: QuantizedScheme,
   { blockSize }: NbitsLayout,
 ): Promise<Float32Array<ArrayBuffer>> {
-  const scales = await readScales(model, linear.module, scheme.weights);
+  const scales = await allScales(model, linear, scheme);
   return Float32Array.from(cellsOfBlocks(linear, scheme, blockSize), (cell) => scales[cell] ?? 0);
 }
 
@@ -58,7 +58,7 @@ export async function nbitsZeroPoints(
   scheme: QuantizedScheme,
   { blockSize, bits }: NbitsLayout,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const zeros = await readZeroPoints(model, linear, scheme);
+  const zeros = await allZeroPoints(model, linear, scheme);
   const blocks = linear.columns / blockSize;
   const rowBytes = Math.ceil((blocks * bits) / 8);
   const packed = new Uint8Array(linear.rows * rowBytes);

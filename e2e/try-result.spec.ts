@@ -103,6 +103,43 @@ test("what was measured is in the result's own files and is compared in a later 
   await expect(page.getByRole("heading", { name: "Measured recipes" })).toBeHidden();
 });
 
+test("a chat message goes through the model's own template", async ({ page }) => {
+  const sample = await folderModel("public/sample");
+  const config = JSON.parse(await readFile("public/sample/tokenizer_config.json", "utf8"));
+  const chat_template =
+    "{{ bos_token }}{% for message in messages %}{{ message.content }}, there was{% endfor %}";
+  const own = memoryModel({ "tokenizer_config.json": JSON.stringify({ ...config, chat_template }) });
+  const server = await startModelServer({
+    models: { "local/chat": { files: new Map([...sample, ...own]) } },
+  });
+  try {
+    await page.goto("./");
+    await page.getByLabel("Model", { exact: true }).fill(`${server.filesUrl}/local/chat/`);
+    await page.getByRole("button", { name: "Inspect" }).click();
+    await page.getByRole("button", { name: "Start" }).click();
+    await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible({ timeout: 30_000 });
+    await page.getByText("How to generate").click();
+    await page.getByLabel("Tokens at most").fill("8");
+    const answer = page.getByRole("article", { name: "Quantized answer" }).locator(".answer-text");
+    const ask = async (prompt: string) => {
+      await page.getByLabel("Prompt").fill(prompt);
+      await page.getByRole("button", { name: "Generate" }).click();
+      const stop = page.getByRole("button", { name: "Stop" });
+      await expect(stop).toBeEnabled();
+      await expect(stop).toBeDisabled({ timeout: 60_000 });
+      return await answer.textContent();
+    };
+    const plain = await ask("Once upon a time, there was");
+    await page.getByLabel("As a chat message").check();
+    // The template adds what the message lacks, and the first token.
+    expect(await ask("Once upon a time")).toBe(plain);
+    await page.getByLabel("As a chat message").uncheck();
+    expect(await ask("Once upon a time")).not.toBe(plain);
+  } finally {
+    await server.close();
+  }
+});
+
 test("a generation can be stopped", async ({ page }) => {
   await page.goto("./");
   await page.getByRole("button", { name: "Try the sample model" }).click();

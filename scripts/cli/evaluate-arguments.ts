@@ -17,6 +17,7 @@ Measures the perplexity of a model, quantized by compressed-tensors or not, one 
   --provider NAME          auto (default), webgpu or wasm
   --gpu-budget SIZE        GPU memory for weights: 4GiB (default)
   --prompt TEXT            also lets the model go on from TEXT, greedily; --tokens N of it (80)
+  --chat                   TEXT is a user's message, put through the model's chat template
   --token TOKEN            for gated and private models; better: the HF_TOKEN environment variable
   --json                   the report in JSON as the last line`;
 
@@ -32,6 +33,7 @@ export interface EvaluateArguments {
   readonly gpuBudgetBytes: number;
   readonly prompt: string | null;
   readonly tokens: number;
+  readonly chat: boolean;
   readonly token: string | null;
   readonly json: boolean;
 }
@@ -46,6 +48,7 @@ const OPTIONS = {
   "gpu-budget": { type: "string", default: "4GiB" },
   prompt: { type: "string" },
   tokens: { type: "string", default: "80" },
+  chat: { type: "boolean", default: false },
   token: { type: "string" },
   json: { type: "boolean", default: false },
   help: { type: "boolean", default: false },
@@ -89,6 +92,7 @@ export function readEvaluateArguments(args: readonly string[]): EvaluateArgument
     gpuBudgetBytes,
     prompt: values.prompt ?? null,
     tokens: count("tokens", values.tokens),
+    chat: values.chat,
     token: values.token ?? process.env["HF_TOKEN"] ?? null,
     json: values.json,
   };

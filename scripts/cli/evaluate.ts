@@ -80,7 +80,7 @@ function addressOf(server: ModelServer, role: "model" | "against", source: Evalu
 }
 
 async function runInPage(page: Page, args: EvaluateArguments, server: ModelServer): Promise<Evaluation> {
-  const { text, maxSeqLength, windows, provider, gpuBudgetBytes, prompt, tokens, token } = args;
+  const { text, maxSeqLength, windows, provider, gpuBudgetBytes, prompt, tokens, chat, token } = args;
   const request = {
     model: addressOf(server, "model", args.model),
     against: args.against && addressOf(server, "against", args.against),
@@ -89,7 +89,7 @@ async function runInPage(page: Page, args: EvaluateArguments, server: ModelServe
     options: { max_seq_length: maxSeqLength, maxWindows: windows, provider, gpuBudgetBytes },
     prompt,
     generation: {
-      chat: false,
+      chat,
       maxTokens: tokens,
       temperature: 0,
       top_p: 1,

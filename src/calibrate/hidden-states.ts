@@ -51,8 +51,8 @@ export interface HiddenServices {
   readonly gpu: Gpu;
   readonly uploads: UploadRing;
   readonly readbacks: ReadbackRing;
-  /** (max tokens, hidden) packed, for bfloat16; else unused. */
-  readonly packed: LedgerBuffer;
+  /** (max tokens, hidden) packed, for bfloat16; null for float32. */
+  readonly packed: LedgerBuffer | null;
   /** The file that holds the states that feed layer `generation`: two files take turns. */
   file(generation: number): HiddenBytes;
 }
@@ -69,16 +69,16 @@ export async function openHiddenStates(
   const readFile = (batch: SequenceBatch) => services.file(current).read(...rangeOf(batch));
   const store = await openStore(layout, services, readFile);
   if (generation > 0) for (const batch of layout.batches) await store.keep(batch, readFile(batch));
-  const narrowed = layout.dtype === "BF16";
+  const { packed } = services;
   return {
     async load(batch, to) {
-      await store.load(batch, narrowed ? services.packed : to, batch.tokens * perToken);
-      if (narrowed) await widenBf16(services.gpu, services.packed, to, batch.tokens * layout.hiddenSize);
+      await store.load(batch, packed ?? to, batch.tokens * perToken);
+      if (packed) await widenBf16(services.gpu, packed, to, batch.tokens * layout.hiddenSize);
     },
     async save(batch, from, toFile) {
       const count = batch.tokens * layout.hiddenSize;
-      if (narrowed) await narrow(services.gpu, from, services.packed, count, "BF16");
-      const source = narrowed ? services.packed : from;
+      if (packed) await narrow(services.gpu, from, packed, count, "BF16");
+      const source = packed ?? from;
       const [at, length] = rangeOf(batch);
       if (store.copy) await store.copy(batch, source, length);
       if (store.copy && !toFile) return;
@@ -87,7 +87,7 @@ export async function openHiddenStates(
       if (!store.copy) await store.keep(batch, bytes);
     },
     async put(batch, values) {
-      const { buffer, byteOffset, byteLength } = narrowed ? toBf16(values) : values;
+      const { buffer, byteOffset, byteLength } = packed ? toBf16(values) : values;
       const bytes = new Uint8Array(buffer, byteOffset, byteLength);
       if (layout.place === "file") services.file(current).write(rangeOf(batch)[0], bytes);
       else await store.keep(batch, layout.place === "host" ? bytes.slice() : bytes);

@@ -63,6 +63,11 @@ const PERMUTATION_BYTES = 16;
 /** Tiles that take more GPU memory than this are no faster. */
 const MAX_GPTQ_TILE_BYTES = 1024 ** 3;
 
+/** Bytes of the hidden states of the largest batch, (tokens, hidden) float32. */
+export function batchHiddenBytes(batches: readonly SequenceBatch[], hiddenSize: number): number {
+  return Math.max(...batches.map(({ tokens }) => tokens)) * hiddenSize * 4;
+}
+
 /** Bytes that live through the whole job: queue, rings, workspace, the batch at work, all batches' positions. */
 export function jobBytes(
   { layers, lengths, hidden }: CalibrationDemand,
@@ -87,7 +92,7 @@ export function jobBytes(
     QUEUE_BYTES +
     2 * ringBytes(shape.ring) +
     workspace.bytes +
-    bufferBytes(tokens * hidden.size * 4) +
+    bufferBytes(batchHiddenBytes(batches, hidden.size)) +
     (hidden.dtype === "BF16"
       ? bufferBytes(tokens * hiddenBytesPerToken({ hiddenSize: hidden.size, dtype: "BF16" }))
       : 0) +

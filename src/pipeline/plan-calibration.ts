@@ -8,6 +8,7 @@ import { hessianBytes } from "../calibrate/hessians.ts";
 import { type HiddenDtype, hiddenBytesPerToken, type HiddenPlace } from "../calibrate/hidden-states.ts";
 import { DeviceLimitError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
+import { bufferBytes } from "../gpu/memory.ts";
 import { type Capture, linearsBeforeOutput } from "../model/layer-linears.ts";
 import { hasPlainRows } from "../onload/layer-weights.ts";
 import type { Residency } from "../onload/residency.ts";
@@ -15,6 +16,7 @@ import {
   type CalibratedLayer,
   type CalibrationDemand,
   type CalibrationShape,
+  batchHiddenBytes,
   type GpuLimits,
   jobBytes,
   onloadPhase,
@@ -58,10 +60,18 @@ export interface CalibrationPlan {
   readonly batches: readonly SequenceBatch[];
   readonly workspace: WorkspacePlan;
   readonly layers: readonly LayerPasses[];
-  readonly hidden: { readonly size: number; readonly dtype: HiddenDtype; readonly place: HiddenPlace };
+  readonly hidden: HiddenPlan;
   readonly peakBytes: number;
   /** Bytes of one generation of hidden states. */
   readonly hiddenBytes: number;
+}
+
+export interface HiddenPlan {
+  readonly size: number;
+  readonly dtype: HiddenDtype;
+  readonly place: HiddenPlace;
+  /** Batches on the GPU at once: with two, one is computed while the next is brought and the last is taken away. */
+  readonly atWork: 1 | 2;
 }
 
 interface Candidate {
@@ -139,13 +149,17 @@ function fit(demand: CalibrationDemand, shape: CalibrationShape, limits: GpuLimi
     return { ...passes, overlap };
   });
   const peakBytes = job.bytes + layerPeak + residentHidden;
+  const secondBytes = bufferBytes(batchHiddenBytes(batches, hidden.size));
+  // Narrowed states go through one packed buffer, and those on the GPU need no time to come.
+  const isWorthTwo = place !== "gpu" && hidden.dtype === "F32" && batches.length > 1;
+  const atWork = isWorthTwo && peakBytes + secondBytes <= limits.budgetBytes ? 2 : 1;
   const plan: CalibrationPlan = {
     shape,
     batches,
     workspace: job.workspace,
     layers: planned,
-    hidden: { ...hidden, place },
-    peakBytes,
+    hidden: { ...hidden, place, atWork },
+    peakBytes: peakBytes + (atWork - 1) * secondBytes,
     hiddenBytes,
   };
   return { plan, seconds };

@@ -18,6 +18,7 @@ import type { PlanStep } from "../plan/plan-steps.ts";
 import { type CalibrationJob, expertCalibration } from "./calibration-job.ts";
 import type { Job, JobOutput } from "./compress.ts";
 import { copyTensors, writeShape } from "./copy-tensors.ts";
+import { batchHiddenBytes } from "./calibration-memory.ts";
 import { createHostLayers, type HostLayers } from "./host-layers.ts";
 import { finishedGenerations, isFinished, recordStep } from "./job-journal.ts";
 import { prepareKernels } from "./prepare-kernels.ts";
@@ -142,14 +143,17 @@ async function openServices(
   const uploads = lifetime.use(await UploadRing.create(gpu, plan.shape.ring));
   const readbacks = lifetime.use(await ReadbackRing.create(gpu, plan.shape.ring));
   const workspace = lifetime.use(await createWorkspace(gpu, uploads, plan.workspace));
-  const tokens = Math.max(...plan.batches.map((batch) => batch.tokens));
-  const hiddenBytes = tokens * plan.hidden.size * 4;
-  const hidden = lifetime.use(
-    await gpu.memory.allocate({ label: "hidden states at work", bytes: hiddenBytes }),
+  const atWork = {
+    label: "hidden states at work",
+    bytes: batchHiddenBytes(plan.batches, plan.hidden.size),
+  };
+  const hidden: readonly LedgerBuffer[] = await gpu.memory.allocateAll(
+    Array.from({ length: plan.hidden.atWork }, () => atWork),
   );
+  hidden.forEach((buffer) => lifetime.use(buffer));
   const rings = { gpu, uploads, readbacks };
   const batches = await openBatches(calibration, rings, lifetime);
-  const { states, flush } = await openStates(job, calibration, output, { ...rings, hidden }, lifetime);
+  const { states, flush } = await openStates(job, calibration, output, rings, lifetime);
   const services = {
     ...rings,
     plan,
@@ -194,7 +198,7 @@ async function openStates(
   job: Job,
   calibration: CalibrationJob,
   { folder, journal }: JobOutput,
-  services: Rings & { readonly hidden: LedgerBuffer },
+  services: Rings,
   lifetime: Lifetime,
 ): Promise<{ states: HiddenStates; flush: () => void }> {
   const { batches, hidden, hiddenBytes } = calibration.plan;
@@ -204,15 +208,13 @@ async function openStates(
     even.flush();
     odd.flush();
   };
+  const packedBytes = batchHiddenBytes(batches, hidden.size) / 2;
   const packed =
     hidden.dtype === "BF16"
       ? lifetime.use(
-          await services.gpu.memory.allocate({
-            label: "packed hidden states",
-            bytes: services.hidden.bytes / 2,
-          }),
+          await services.gpu.memory.allocate({ label: "packed hidden states", bytes: packedBytes }),
         )
-      : services.hidden;
+      : null;
   const generation = finishedGenerations(journal, calibration.layerOf);
   const states = lifetime.use(
     await openHiddenStates(

@@ -1,12 +1,14 @@
 // A decoder layer of 64 experts: whole on the GPU, or one Linear of one expert at a time.
 
 import { describe, expect, it } from "vitest";
+import { makeBatches } from "../calibrate/batches.ts";
 import { createBatch } from "../calibrate/forward/token-batch.ts";
 import { createWorkspace } from "../calibrate/forward/workspace.ts";
 import { createLifetime } from "../disposal.ts";
 import { narrowFromFloat32 } from "../formats/dtype.ts";
 import type { TensorSpec } from "../formats/safetensors.ts";
 import { tensorBytes } from "../formats/safetensors.ts";
+import type { LedgerBuffer } from "../gpu/memory.ts";
 import { ReadbackRing, UploadRing } from "../gpu/staging.ts";
 import { describedTensors } from "../model/check-tensors.ts";
 import { describeDecoder } from "../model/describe-decoder.ts";
@@ -140,11 +142,15 @@ interface Run extends Disposable {
   /** What quantizing wrote, by tensor and offset. */
   readonly written: Map<string, readonly number[]>;
   readonly services: SequentialServices;
-  /** What propagating saved. */
+  /** What propagating saved since this was last asked. */
   outputs(): Float32Array;
 }
 
-async function openRun(job: CalibrationJob, budgetBytes: number): Promise<Run> {
+async function openRun(
+  job: CalibrationJob,
+  budgetBytes: number,
+  { buffers = 1, maxTokens = TOKENS } = {},
+): Promise<Run> {
   const lifetime = createLifetime();
   const test = await openTestGpu(budgetBytes + RUN_BYTES);
   const { gpu } = test;
@@ -152,9 +158,13 @@ async function openRun(job: CalibrationJob, budgetBytes: number): Promise<Run> {
   const uploads = lifetime.use(await UploadRing.create(gpu, plan.shape.ring));
   const readbacks = lifetime.use(await ReadbackRing.create(gpu, plan.shape.ring));
   const workspace = lifetime.use(await createWorkspace(gpu, uploads, plan.workspace));
-  const hidden = lifetime.use(await gpu.memory.allocate({ label: "hidden", bytes: TOKENS * HIDDEN * 4 }));
+  const request = { label: "hidden", bytes: TOKENS * HIDDEN * 4 };
+  const hidden: readonly LedgerBuffer[] = await gpu.memory.allocateAll(
+    Array.from({ length: buffers }, () => request),
+  );
+  hidden.forEach((buffer) => lifetime.use(buffer));
   const batches = [];
-  for (const rows of plan.batches) {
+  for (const rows of makeBatches(LENGTHS, maxTokens)) {
     const lengths = LENGTHS.slice(rows.first, rows.first + rows.starts.length - 1);
     batches.push({ rows, tokens: lifetime.use(await createBatch(gpu, uploads, lengths)) });
   }
@@ -192,7 +202,11 @@ async function openRun(job: CalibrationJob, budgetBytes: number): Promise<Run> {
   return {
     services,
     written,
-    outputs: () => outputs.slice(),
+    outputs() {
+      const saved = outputs.slice();
+      outputs.fill(0);
+      return saved;
+    },
     [Symbol.dispose]() {
       lifetime[Symbol.dispose]();
       test[Symbol.dispose]();
@@ -247,6 +261,22 @@ describe("a layer whose weights stay on the GPU while they are quantized", () =>
       expect(await compressed(false, propagateError)).toEqual(kept);
     }
     expect(run.services.gpu.memory.peakBytes).toBeLessThanOrEqual(job.peakBytes + RUN_BYTES);
+  });
+});
+
+describe("a layer whose batches come and go while others are computed", () => {
+  it("gives the same hidden states as one that does one thing at a time", async () => {
+    const budgetBytes = 64 * MIB;
+    const job = planFor({ experts: 2, budgetBytes }, '"re:.*self_attn"');
+    using run = await openRun(job, budgetBytes, { buffers: 2, maxTokens: 1 });
+    const { services } = run;
+    expect(services.batches.length).toBe(LENGTHS.length);
+    using work = await openLayer(services, only(job.layers), only(job.plan.layers), hostLayer(2));
+    await propagate({ ...services, hidden: services.hidden.slice(0, 1) }, work, false);
+    const alone = run.outputs();
+    await propagate(services, work, false);
+    expect(alone.every((value) => value !== 0)).toBe(true);
+    expect(run.outputs()).toEqual(alone);
   });
 });
 

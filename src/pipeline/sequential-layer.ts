@@ -20,6 +20,7 @@ import { type ExpertCalibration, linearsBeforeOutput } from "../model/layer-line
 import { type HostLayer, linearRows, type OnloadedLayer, onloadLayer } from "../onload/layer-weights.ts";
 import type { Residency } from "../onload/residency.ts";
 import type { CalibratedLayer } from "./calibration-memory.ts";
+import { eachBatch } from "./each-batch.ts";
 import type { CalibrationPlan, LayerPasses } from "./plan-calibration.ts";
 import { quantizeCaptures, type TimedReport } from "./quantize-captures.ts";
 import { cacheNames, inputName, observeCache, writeStaticScales } from "./static-scales.ts";
@@ -32,8 +33,8 @@ export interface SequentialServices {
   readonly plan: CalibrationPlan;
   readonly workspace: Workspace;
   readonly batches: readonly { readonly rows: SequenceBatch; readonly tokens: TokenBatch }[];
-  /** (max tokens, hidden) float32: the batch at work. */
-  readonly hidden: LedgerBuffer;
+  /** (max tokens, hidden) float32 each: the batches at work. */
+  readonly hidden: readonly LedgerBuffer[];
   readonly states: HiddenStates;
   readonly samples: number;
   /** False leaves the host's weights as they were, so that later layers never see what this one became. */
@@ -152,18 +153,13 @@ async function calibrate(
       await observeCache(ranges, names.v, values, kvHeads);
     },
   };
-  const linears = linearsBeforeOutput(work.layer.description);
-  await runSamples(
-    services,
-    work,
-    { linears, residency },
-    {
-      begin: (batch) => ranges?.begin(batch),
-      each: async () => await services.checkpoint(),
-      collect: { hooks, wanted, experts: services.experts, stopAtLastInput: true },
-      report: (detail, done) => services.report("calibrating", detail, done * share),
-    },
-  );
+  const parts = { linears: linearsBeforeOutput(work.layer.description), residency };
+  await runSamples(services, work, parts, {
+    begin: (batch) => ranges?.begin(batch),
+    each: async () => await services.checkpoint(),
+    collect: { hooks, wanted, experts: services.experts, stopAtLastInput: true },
+    report: (detail, done) => services.report("calibrating", detail, done * share),
+  });
 }
 
 /** Runs all samples through the layer's present weights and keeps the outputs as the next layer's inputs, with `toFile` for after a crash too. */
@@ -173,18 +169,14 @@ export async function propagate(
   toFile: boolean,
 ): Promise<void> {
   const { layer, passes } = work;
-  await runSamples(
-    services,
-    work,
-    { linears: layer.linears, residency: passes.residency.propagate },
-    {
-      each: async (batch) => {
-        await services.states.save(batch, services.hidden, toFile);
-        await services.checkpoint();
-      },
-      report: (detail, done) => services.report("propagating", detail, done),
+  const parts = { linears: layer.linears, residency: passes.residency.propagate };
+  await runSamples(services, work, parts, {
+    each: async (batch, hidden) => {
+      await services.states.save(batch, hidden, toFile);
+      await services.checkpoint();
     },
-  );
+    report: (detail, done) => services.report("propagating", detail, done),
+  });
 }
 
 async function runSamples(
@@ -193,22 +185,21 @@ async function runSamples(
   parts: Onload,
   options: {
     readonly begin?: (batch: SequenceBatch) => void;
-    readonly each: (batch: SequenceBatch) => Promise<void>;
+    readonly each: (batch: SequenceBatch, hidden: LedgerBuffer) => Promise<void>;
     readonly collect?: Pick<ForwardPass, "hooks" | "wanted" | "experts" | "stopAtLastInput">;
     readonly report: (detail: string, done: number) => void;
   },
 ): Promise<void> {
-  const { gpu, workspace, batches, hidden, states } = services;
+  const { gpu, workspace, batches } = services;
   using own = kept ? null : await onload(services, layer, host, parts);
   const weights = kept ?? own;
   invariant(weights, "a layer is onloaded for its samples");
-  for (const [index, { rows, tokens }] of batches.entries()) {
+  await eachBatch(services, async ({ rows, tokens }, index, hidden) => {
     options.report(`batch ${index + 1} of ${batches.length}`, 1 / batches.length);
     options.begin?.(rows);
-    await states.load(rows, hidden);
     const pass = { gpu, weights, workspace, batch: tokens, ...options.collect };
     await forwardLayer(pass, layer.description, hidden);
-    await options.each(rows);
-  }
+    return async () => await options.each(rows, hidden);
+  });
   await gpu.queue.idle();
 }

@@ -12,7 +12,8 @@ export interface ArithmeticFloor {
 /**
  * Operations over all layers for `samples` sequences of `tokensEach` tokens. Calibrating: the products of all Linears but
  * the last, attention, and the lower triangles of the Hessians. Quantizing: a Cholesky factorisation for each Hessian and
- * rows · columns² for each Linear. Propagating: all products and attention.
+ * rows · columns² for each Linear. Propagating: all products and attention, but not
+ * of the last layer, whose output nobody reads.
  */
 export function arithmeticFloor(
   { layers }: DecoderDescription,
@@ -37,6 +38,8 @@ export function arithmeticFloor(
   return {
     calibrating: sum((layer) => products(layer, 1) + attention(layer) + hessians(layer)),
     quantizing: sum((layer) => factors(layer) + rounding(layer)),
-    propagating: sum((layer) => products(layer, 0) + attention(layer)),
+    propagating: layers
+      .slice(0, -1)
+      .reduce((total, layer) => total + products(layer, 0) + attention(layer), 0),
   };
 }

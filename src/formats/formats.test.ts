@@ -4,7 +4,6 @@ import { seededRandom } from "../testing/random.ts";
 import { bf16ToNumber, f16ToNumber, numberToBf16, numberToF16, roundHalfToEven } from "./dtype.ts";
 import { formatBytes, parseBytes } from "./format-bytes.ts";
 import { e4m3ToNumber, numberToE4m3 } from "./fp8.ts";
-import { packStream, unpackStream } from "./packing.ts";
 
 describe("number formats", () => {
   it("rounds to float16 like an independent implementation", () => {
@@ -33,39 +32,6 @@ describe("number formats", () => {
     expect(codes.map((code) => numberToE4m3(e4m3ToNumber(code)))).toEqual(codes);
     expect(e4m3ToNumber(0x7e)).toBe(448);
     expect(e4m3ToNumber(1)).toBe(2 ** -9);
-  });
-});
-
-describe("packStream", () => {
-  it("puts the first of eight 4-bit codes into the lowest nibble, offset by 8", () => {
-    expect(packStream([-8, -7, -6, -5, -4, -3, -2, 7], 4, 8)).toEqual(Uint32Array.of(0xf6543210));
-  });
-
-  it("lets 3-bit codes straddle words", () => {
-    const codes = Array.from({ length: 32 }, (_, index) => (index % 8) - 4);
-    const words = packStream(codes, 3, 4);
-    expect(words).toHaveLength(3);
-    const bits = [...words]
-      .map((word) => word.toString(2).padStart(32, "0"))
-      .toReversed()
-      .join("");
-    expect(Number.parseInt(bits.slice(-3), 2)).toBe(0);
-    expect(Number.parseInt(bits.slice(-33, -30), 2)).toBe(2);
-  });
-
-  it("is undone by unpackStream, for any width and count", () => {
-    const random = seededRandom(2);
-    for (let turn = 0; turn < 500; turn++) {
-      const bits = 1 + Math.floor(random() * 8);
-      const count = 1 + Math.floor(random() * 100);
-      const codes = Int32Array.from(
-        { length: count },
-        () => Math.floor(random() * 2 ** bits) - 2 ** (bits - 1),
-      );
-      expect(unpackStream(packStream(codes, bits, 2 ** (bits - 1)), bits, 2 ** (bits - 1), count)).toEqual(
-        codes,
-      );
-    }
   });
 });
 

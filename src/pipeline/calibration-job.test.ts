@@ -87,6 +87,52 @@ describe("inspection says of a model that calibration does not understand", () =
   });
 });
 
+/** Two GPTQ modifiers over the attention of the llama fixture, one for queries, one for keys and values. */
+function planMixed(queries: { weights: string; more?: string }, others: { weights: string; more?: string }) {
+  const { config, tensors } = load("llama");
+  const modifier = (targets: string, { weights, more = "" }: { weights: string; more?: string }) =>
+    `{GPTQModifier: {${more} config_groups: {group_0: {targets: ["${targets}"], weights: {type: int, ${weights}}}}}}`;
+  const recipe = parseRecipe(
+    `s_stage: {a_modifiers: ${modifier("re:.*q_proj", queries)}, b_modifiers: ${modifier("re:.*[kv]_proj", others)}}`,
+  );
+  const { steps } = planSteps(tensors, recipe);
+  const model = { config: configOf(config), tensors };
+  const set = { sequences: [0, 1].map(() => new Uint32Array(64)), tokens: 128, notes: [] };
+  const limits = { budgetBytes: 64 * MIB, maxBufferBytes: 128 * MIB };
+  return { steps, job: planCalibrationJob(model, { steps, cache: null }, set, OPTIONS, limits) };
+}
+
+describe("modules of one input in several groups", () => {
+  it("may differ in bits, strategy and kind of actorder, and only groups by activation store g_idx", () => {
+    const { steps, job } = planMixed(
+      { weights: "num_bits: 4, strategy: group, group_size: 32, actorder: group" },
+      { weights: "num_bits: 8, strategy: channel, actorder: static" },
+    );
+    expect(job.layers[0]?.captures.map(({ modules }) => modules)).toEqual([
+      ["q", "k", "v"].map((part) => `model.layers.0.self_attn.${part}_proj`),
+    ]);
+    const tasks = steps
+      .flatMap(({ quantize }) => quantize)
+      .filter(({ module }) => /layers\.0\./.test(module));
+    const outputs = tasks.map(({ module, format, weights, outputs: stored }) => {
+      const parts = stored.map(({ name }) => name.slice(module.length + 1)).toSorted();
+      return `${module.slice(-6)} ${weights.num_bits} ${weights.actorder} ${format}: ${parts.join(" ")}`;
+    });
+    expect(outputs.toSorted()).toEqual([
+      "k_proj 8 static pack-quantized: weight_packed weight_scale weight_shape",
+      "q_proj 4 group pack-quantized: weight_g_idx weight_packed weight_scale weight_shape",
+      "v_proj 8 static pack-quantized: weight_packed weight_scale weight_shape",
+    ]);
+  });
+
+  it("must all have an actorder, or none of them", () => {
+    const weights = "num_bits: 4, strategy: group, group_size: 32";
+    expect(() => planMixed({ weights, more: "actorder: null," }, { weights })).toThrow(
+      /k_proj has the actorder static, but .*q_proj has none: they see the same input/,
+    );
+  });
+});
+
 describe("a checkpoint that lies", () => {
   it("about a shape fails with the tensor's name before anything is computed", () => {
     const { config, tensors } = load("llama");

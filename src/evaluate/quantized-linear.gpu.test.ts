@@ -45,7 +45,7 @@ type Tensor = FixtureTensors extends ReadonlyMap<string, infer Each> ? Each : ne
 function tensorOf(
   dtype: string,
   shape: number[],
-  values: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>,
+  values: Uint32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Float32Array<ArrayBuffer>,
 ) {
   return { dtype, shape, bytes: new Uint8Array(values.buffer) };
 }
@@ -107,6 +107,49 @@ describe.each(["wasm", "webgpu"] as const)("packed int4 weights on %s", (provide
     const predicted = await logitsOf(engine, await dequantized(model, config, flipped));
     expect(relativeError(after, predicted)).toBeLessThan(1e-5);
     expect(relativeError(after, before)).toBeGreaterThan(1e-3);
+  });
+});
+
+/**
+ * The llama fixture with its layers' columns in shuffled groups, as activation order leaves them: packed with weight_g_idx,
+ * and plain with the weights that the codes stand for.
+ */
+async function shuffledFixtures() {
+  const { config, tensors } = await loadArchitecture("llama");
+  const [packed, plain] = [new Map<string, Tensor>(tensors), new Map<string, Tensor>(tensors)];
+  const { description } = storedFixture(config, tensors);
+  for (const { rows, columns, module } of description.layers.flatMap(layerLinears)) {
+    const weight = floatsOf(tensors, `${module}.weight`);
+    const groups = columns / GROUP;
+    const groupOf = Int32Array.from({ length: columns }, (_, column) => (column * 7) % groups);
+    const scales = new Float32Array(rows * groups);
+    for (const [at, value] of weight.entries()) {
+      const cell = Math.floor(at / columns) * groups + (groupOf[at % columns] ?? 0);
+      scales[cell] = Math.max(scales[cell] ?? 0, Math.abs(value) / 7);
+    }
+    const scaleOf = (at: number) =>
+      scales[Math.floor(at / columns) * groups + (groupOf[at % columns] ?? 0)] ?? 1;
+    const codes = weight.map((value, at) => Math.round(value / scaleOf(at)));
+    const rounded = codes.map((code, at) => code * scaleOf(at));
+    plain.set(`${module}.weight`, tensorOf("F32", [rows, columns], rounded));
+    packed.delete(`${module}.weight`);
+    packed.set(`${module}.weight_packed`, tensorOf("I32", [rows, columns / 8], packStream(codes, 4, 8)));
+    packed.set(`${module}.weight_scale`, tensorOf("F32", [rows, groups], scales));
+    packed.set(`${module}.weight_g_idx`, tensorOf("I32", [columns], groupOf));
+  }
+  return { packed: storedFixture(config, packed, schemeOfLayers), plain: storedFixture(config, plain) };
+}
+
+describe("groups in activation order", () => {
+  it("take the scales that weight_g_idx names", async () => {
+    const engine = await createEngine({ budgetBytes: 2 ** 26, provider: "wasm" });
+    try {
+      const { packed, plain } = await shuffledFixtures();
+      const expected = await logitsOf(engine, plain);
+      expect(relativeError(await logitsOf(engine, packed), expected)).toBeLessThan(1e-5);
+    } finally {
+      await engine[Symbol.asyncDispose]();
+    }
   });
 });
 

@@ -2,6 +2,7 @@
 // weights are; one that does not is run layer by layer, all tokens again for each new one.
 
 import { DeviceLimitError } from "../../errors.ts";
+import { layerLinears } from "../../model/layer-linears.ts";
 import { usesGroupQueryAttention } from "../graph/attention-nodes.ts";
 import {
   generationGraph,
@@ -17,6 +18,9 @@ import { planLinears } from "../weights/weight-values.ts";
 import { type Caches, createCaches } from "./caches.ts";
 import { canCapture, type CapturedStep, openCapturedStep } from "./captured-step.ts";
 
+/** A graph of more Linears, such as those of many experts, takes longer to make than layers take to run. */
+const MAX_RESIDENT_LINEARS = 4096;
+
 /** Runs a decoder over growing sequences. */
 export interface Decoder extends Disposable {
   readonly weights: "resident" | "layer by layer";
@@ -31,6 +35,9 @@ export interface Decoder extends Disposable {
  * @throws DeviceLimitError if not even a layer fits.
  */
 export async function openGenerator(engine: Engine, model: StoredModel, maxTokens: number): Promise<Decoder> {
+  if (model.description.layers.flatMap(layerLinears).length > MAX_RESIDENT_LINEARS) {
+    return layerByLayer(engine, model);
+  }
   try {
     return await openResident(engine, model, maxTokens);
   } catch (error) {

@@ -1,9 +1,9 @@
 // A decoder's layers and its end as ONNX graphs, from the same description that calibration runs in WGSL.
 
-import { UnsupportedModelError } from "../../errors.ts";
 import type {
   Activation,
   DecoderDescription,
+  Experts,
   LayerDescription,
   Linear,
   Mlp,
@@ -11,6 +11,7 @@ import type {
 } from "../../model/decoder-description.ts";
 import { attend, cacheNames } from "./attention-nodes.ts";
 import type { Value } from "./encode-model.ts";
+import { applyExperts } from "./expert-nodes.ts";
 import { applyLinear, applyRows, type RowRange } from "./linear-nodes.ts";
 import { normalize } from "./norm-nodes.ts";
 import { createGraph, type OnnxGraph } from "./onnx-graph.ts";
@@ -94,11 +95,6 @@ function addLayer(
   cacheIndex: number | null,
 ): Value {
   const { norms, attention, feedForward, parallel, residualMultiplier } = layer;
-  if (feedForward.kind === "experts") {
-    throw new UnsupportedModelError(
-      `${layer.name} is a mixture of experts, which cannot be tried here yet: its result can be downloaded, and vLLM runs it.`,
-    );
-  }
   const { graph } = decoder;
   const { rows: hiddenSize } = attention.output;
   const norm = (by: Norm | null, x: Value) => (by ? normalize(decoder, by, x, hiddenSize) : x);
@@ -112,7 +108,12 @@ function addLayer(
   const attended = norm(norms.attentionOutput, attend(decoder, attention, input, cache));
   const middle = join(hidden, attended);
   const second = parallel ? input : norm(norms.feedForwardInput, middle);
-  return join(middle, norm(norms.feedForwardOutput, applyMlp(decoder, feedForward, second)));
+  return join(middle, norm(norms.feedForwardOutput, applyFeedForward(decoder, feedForward, second)));
+}
+
+function applyFeedForward(decoder: DecoderGraph, block: Mlp | Experts, x: Value): Value {
+  if (block.kind === "mlp") return applyMlp(decoder, block, x);
+  return applyExperts(decoder, block, x, (mlp, input) => applyMlp(decoder, mlp, input));
 }
 
 function applyMlp(decoder: DecoderGraph, mlp: Mlp, x: Value): Value {

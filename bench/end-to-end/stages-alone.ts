@@ -9,7 +9,7 @@ import type { OpenModel } from "../../src/pipeline/open-model.ts";
 import type { JobPlan } from "../../src/pipeline/plan-job.ts";
 import type { RemoteSource } from "../../src/pipeline/remote-source.ts";
 import { TilePipeline, type TileTraffic } from "../../src/pipeline/tile-pipeline.ts";
-import { LOADER_LIMITS } from "../../src/source/chunk-loader.ts";
+import { LOADER_LIMITS } from "../../src/source/loader-limits.ts";
 import { randomNormal, seededRandom } from "../../src/testing/random.ts";
 
 const POLL_MS = 20;

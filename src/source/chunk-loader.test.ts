@@ -4,7 +4,8 @@ import { memoryModel } from "../../e2e/served-model.ts";
 import { NetworkError, StorageError } from "../errors.ts";
 import { testTransport } from "../testing/fast-retry.ts";
 import { memoryChunkStore } from "../testing/memory-chunk-store.ts";
-import { ChunkLoader, type LoaderLimits } from "./chunk-loader.ts";
+import { ChunkLoader } from "./chunk-loader.ts";
+import type { LoaderLimits } from "./loader-limits.ts";
 import { openFolder } from "./open-folder.ts";
 
 const CHUNK = 1000;
@@ -20,6 +21,8 @@ const limits: LoaderLimits = {
   hotBytes: 6 * CHUNK,
   unwrittenBytes: 3 * CHUNK,
   readerMs: 0,
+  delayMs: 0,
+  delayedBytes: 0,
 };
 let server: ModelServer;
 
@@ -154,6 +157,35 @@ describe("ChunkLoader", () => {
     const reads = await Promise.all([1, 2, 3].map(async (at) => await loader.read(range(B, at, at + 500))));
     expect(reads).toEqual([1, 2, 3].map((at) => contents[B].slice(at, at + 500)));
     expect(server.log).toHaveLength(1);
+  });
+
+  it("writes nothing of what a reader is done with before its time, and all the rest", async () => {
+    const { loader, store } = await open(memoryChunkStore(), {
+      readerMs: 3_600_000,
+      hotBytes: 100 * CHUNK,
+      delayMs: 3_600_000,
+      delayedBytes: 4 * CHUNK,
+    });
+    const put = vi.spyOn(store, "put");
+    await loader.read(range(A, 0, 4 * CHUNK));
+    expect(put).not.toHaveBeenCalled();
+    await loader.evict([range(A, 0, 2 * CHUNK)]);
+    await loader.read(range(A, 4 * CHUNK, 7 * CHUNK));
+    await vi.waitFor(() => expect([...store.chunks.keys()].length).toBe(1));
+    expect(put.mock.calls.map(([, chunk]) => chunk.index)).toEqual([2]);
+    loader.pause();
+    await vi.waitFor(() => expect(loader.storedBytes).toBe(5 * CHUNK));
+    expect(put.mock.calls.map(([, chunk]) => chunk.index)).toEqual([2, 3, 4, 5, 6]);
+  });
+
+  it("writes what was read when its time has come", async () => {
+    const { loader } = await open(memoryChunkStore(), {
+      readerMs: 3_600_000,
+      delayMs: 20,
+      delayedBytes: 100 * CHUNK,
+    });
+    await loader.read(range(A, 0, 2 * CHUNK));
+    await vi.waitFor(() => expect(loader.storedBytes).toBe(2 * CHUNK));
   });
 
   it("waits for the store when too much is unwritten", async () => {

@@ -3,33 +3,12 @@
 import { invariant } from "../errors.ts";
 import type { FileRange, OpenedSource } from "../pipeline/api.ts";
 import type { ChunkStore } from "./chunk-store.ts";
-import { type Chunk, CHUNK_BYTES, chunkAt, chunkId, chunksOf, coveredChunks } from "./chunks.ts";
+import { type Chunk, chunkAt, chunkId, chunksOf, coveredChunks } from "./chunks.ts";
 import { type RemoteFile, streamSpans } from "./fetch-range.ts";
+import { createDelayedWrites, type DelayedWrites } from "./delayed-writes.ts";
+import { LOADER_LIMITS, type LoaderLimits } from "./loader-limits.ts";
 import { createHotChunks, type HotChunks } from "./hot-chunks.ts";
 import type { Transport } from "./retry.ts";
-
-export interface LoaderLimits {
-  readonly chunkBytes: number;
-  /** Requests at a time; a read that nobody announced may add one. More do not help, and HTTP/1.1 servers allow six. */
-  readonly requests: number;
-  /** Chunks of one request: few requests, because the Hub counts them (3,000 in five minutes). */
-  readonly requestChunks: number;
-  /** Chunks in memory. */
-  readonly hotBytes: number;
-  /** Downloaded and not yet stored: above this, downloads wait for IndexedDB. */
-  readonly unwrittenBytes: number;
-  /** A reader that has read within so many milliseconds keeps up: it is not run away from. */
-  readonly readerMs: number;
-}
-
-export const LOADER_LIMITS: LoaderLimits = {
-  chunkBytes: CHUNK_BYTES,
-  requests: 3,
-  requestChunks: 8,
-  hotBytes: 512 * 1024 ** 2,
-  unwrittenBytes: 96 * 1024 ** 2,
-  readerMs: 2000,
-};
 
 export interface RemoteModel {
   readonly opened: OpenedSource;
@@ -56,6 +35,7 @@ export class ChunkLoader implements Disposable {
   /** Chunks that a running request will bring. */
   readonly #loading = new Set<string>();
   readonly #writes = new Map<string, Promise<void>>();
+  readonly #delayed: DelayedWrites;
   readonly #end = new AbortController();
   #requests = 0;
   #paused = false;
@@ -78,6 +58,8 @@ export class ChunkLoader implements Disposable {
     this.#limits = limits;
     this.#stored = new Map(stored.map((chunk) => [chunkId(chunk), chunk]));
     this.#hot = createHotChunks(limits.hotBytes);
+    const delay = { delayMs: limits.delayMs, limitBytes: limits.delayedBytes };
+    this.#delayed = createDelayedWrites(delay, (chunk, bytes) => this.#startWrite(chunk, bytes));
   }
 
   /** Finds what is stored of the model already. */
@@ -132,7 +114,10 @@ export class ChunkLoader implements Disposable {
   prefetch(ranges: readonly FileRange[]): void {
     const chunks = ranges.flatMap((range) => this.#chunksOf(range));
     this.#queue = [...new Map(chunks.map((chunk) => [chunkId(chunk), chunk])).values()];
-    if (ranges.length === 0) this.#hot.clear();
+    if (ranges.length === 0) {
+      this.#delayed.flush();
+      this.#hot.clear();
+    }
     this.#goOn();
   }
 
@@ -141,7 +126,10 @@ export class ChunkLoader implements Disposable {
     const held = [...this.#stored.values(), ...this.#hot.chunks(), ...this.#queue];
     const done = new Map(coveredChunks(held, ranges).map((chunk) => [chunkId(chunk), chunk]));
     this.#queue = this.#queue.filter((chunk) => !done.has(chunkId(chunk)));
-    for (const chunk of done.values()) this.#hot.delete(chunk);
+    for (const chunk of done.values()) {
+      this.#delayed.cancel(chunk);
+      this.#hot.delete(chunk);
+    }
     await Promise.all([...this.#writes].filter(([id]) => done.has(id)).map(([, write]) => write));
     const stored = [...done].filter(([id]) => this.#stored.delete(id)).map(([, chunk]) => chunk);
     if (stored.length > 0) await this.#store.delete(this.#model.opened.key, stored);
@@ -156,6 +144,7 @@ export class ChunkLoader implements Disposable {
   /** Ends running requests at their next whole chunk. */
   pause(): void {
     this.#paused = true;
+    this.#delayed.flush();
   }
 
   resume(): void {
@@ -165,6 +154,7 @@ export class ChunkLoader implements Disposable {
 
   /** Deletes all that is stored of the model; what a running job still needs is downloaded again. */
   async deleteStored(): Promise<void> {
+    this.#delayed.flush();
     await Promise.all(this.#writes.values());
     this.#stored.clear();
     this.#hot.clear();
@@ -173,6 +163,7 @@ export class ChunkLoader implements Disposable {
 
   [Symbol.dispose](): void {
     if (this.#wake !== null) clearTimeout(this.#wake);
+    this.#delayed[Symbol.dispose]();
     this.#queue = [];
     this.#urgent.clear();
     this.#end.abort();
@@ -242,13 +233,18 @@ export class ChunkLoader implements Disposable {
    */
   #isFarAhead(): boolean {
     const ahead = this.#hot.unreadBytes + this.#loading.size * this.#limits.chunkBytes;
-    const rest = this.#lastRead + this.#limits.readerMs - performance.now();
+    const rest = this.#readerRest();
     if (rest <= 0 || ahead < this.#limits.hotBytes * (3 / 4)) return false;
     this.#wake ??= setTimeout(() => {
       this.#wake = null;
       this.#startRequests();
     }, rest);
     return true;
+  }
+
+  /** Milliseconds for which a reader counts as keeping up; none if it has not read for long. */
+  #readerRest(): number {
+    return this.#lastRead + this.#limits.readerMs - performance.now();
   }
 
   /** The chunk and those that follow it in the file and in the order of need: one request. */
@@ -296,14 +292,24 @@ export class ChunkLoader implements Disposable {
     this.#hot.add(chunk, bytes, false);
     this.#loading.delete(id);
     this.#urgent.delete(id);
+    if (this.#readerRest() > 0) this.#delayed.add(chunk, bytes);
+    else this.#startWrite(chunk, bytes);
+    this.#waiters.get(id)?.resolve(bytes);
+    this.#waiters.delete(id);
+    while (this.#writingBytes > this.#limits.unwrittenBytes && this.#writes.size > 0) {
+      await Promise.race(this.#writes.values());
+    }
+  }
+
+  get #writingBytes(): number {
+    return this.#hot.unwrittenBytes - this.#delayed.bytes;
+  }
+
+  #startWrite(chunk: Chunk, bytes: Uint8Array<ArrayBuffer>): void {
+    const id = chunkId(chunk);
     const write = this.#write(chunk, bytes);
     this.#writes.set(id, write);
     void write.finally(() => this.#writes.delete(id));
-    this.#waiters.get(id)?.resolve(bytes);
-    this.#waiters.delete(id);
-    while (this.#hot.unwrittenBytes > this.#limits.unwrittenBytes && this.#writes.size > 0) {
-      await Promise.race(this.#writes.values());
-    }
   }
 
   async #write(chunk: Chunk, bytes: Uint8Array<ArrayBuffer>): Promise<void> {

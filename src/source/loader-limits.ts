@@ -1,0 +1,31 @@
+// Bounds of the download scheduler.
+
+import { CHUNK_BYTES } from "./chunks.ts";
+
+export interface LoaderLimits {
+  readonly chunkBytes: number;
+  /** Requests at a time; a read that nobody announced may add one. More do not help, and HTTP/1.1 servers allow six. */
+  readonly requests: number;
+  /** Chunks of one request: few requests, because the Hub counts them (3,000 in five minutes). */
+  readonly requestChunks: number;
+  /** Chunks in memory. */
+  readonly hotBytes: number;
+  /** On their way to IndexedDB: above this, downloads wait. */
+  readonly unwrittenBytes: number;
+  /** While a reader keeps up, chunks wait so long before they are written, and at most so many bytes of them. */
+  readonly delayMs: number;
+  readonly delayedBytes: number;
+  /** A reader that has read within so many milliseconds keeps up: it is not run away from. */
+  readonly readerMs: number;
+}
+
+export const LOADER_LIMITS: LoaderLimits = {
+  chunkBytes: CHUNK_BYTES,
+  requests: 3,
+  requestChunks: 8,
+  hotBytes: 512 * 1024 ** 2,
+  unwrittenBytes: 96 * 1024 ** 2,
+  delayMs: 1500,
+  delayedBytes: 256 * 1024 ** 2,
+  readerMs: 2000,
+};

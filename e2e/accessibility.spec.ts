@@ -1,5 +1,7 @@
 import { expectNoViolations } from "./expect-no-violations.ts";
 import { expect, test } from "./fixtures.ts";
+import { startModelServer } from "./model-server.ts";
+import { folderModel } from "./served-model.ts";
 
 for (const scheme of ["light", "dark"] as const) {
   test.describe(scheme, () => {
@@ -30,6 +32,29 @@ for (const scheme of ["light", "dark"] as const) {
       await page.getByRole("button", { name: "Storage" }).click();
       await expect(page.getByRole("dialog")).toContainText("finished");
       await expectNoViolations(page);
+    });
+
+    test("axe finds nothing where a quantized model is inspected", async ({ page }) => {
+      const files = await folderModel("e2e/fixtures/golden/kv-cache-fp8");
+      const server = await startModelServer({ models: { "local/quantized": { files } } });
+      try {
+        await page.goto("./");
+        await page.getByLabel("Model", { exact: true }).fill(`${server.filesUrl}/local/quantized/`);
+        await page.getByRole("button", { name: "Inspect" }).click();
+        const panel = page.getByRole("region", { name: "Quantized already" });
+        await expect(panel).toContainText("FP8, one scale for keys and one for values");
+        await panel.getByText("Kept as it was").click();
+        await expect(page.getByRole("button", { name: "Start" })).toBeEnabled();
+        await expect(page.getByRole("heading", { name: "Try this model as it is" })).toBeVisible();
+        await expectNoViolations(page);
+        await page.setViewportSize({ width: 320, height: 640 });
+        const widthLeft = await page.evaluate(
+          () => document.documentElement.clientWidth - document.documentElement.scrollWidth,
+        );
+        expect(widthLeft).toBeGreaterThanOrEqual(0);
+      } finally {
+        await server.close();
+      }
     });
 
     test("axe finds nothing where a text is chosen, nor among all presets", async ({ page }) => {

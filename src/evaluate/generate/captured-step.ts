@@ -2,17 +2,21 @@
 // the processor a few small writes instead of a bind group and a write for every operator of every layer.
 
 import type { Tensor } from "onnxruntime-web";
-import { createLifetime } from "../../disposal.ts";
+import { createLifetime, type Lifetime } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
 import { RUN_INPUTS } from "../graph/attention-nodes.ts";
-import { HIDDEN_INPUT, LOGITS_OUTPUT } from "../graph/decoder-graph.ts";
+import { canLookUp, HIDDEN_INPUT, IDS_INPUT, LOGITS_OUTPUT } from "../graph/decoder-graph.ts";
 import type { Engine, OnloadedGraph } from "../runtime/engine.ts";
+import { embedOne } from "../run-layer.ts";
+import type { MeasuredDevice } from "../runtime/measured-device.ts";
+import type { StoredModel } from "../weights/stored-model.ts";
+import { planLinears } from "../weights/weight-values.ts";
 import type { Caches } from "./caches.ts";
 
 export interface CapturedStep extends Disposable {
-  /** Logits after a token with these hidden states at `position`; the caches hold all before it. */
-  next(hidden: Float32Array<ArrayBuffer>, position: number): Promise<Float32Array<ArrayBuffer>>;
+  /** Logits after a token at `position`; the caches hold all before it. */
+  next(id: number, position: number): Promise<Float32Array<ArrayBuffer>>;
 }
 
 /** A sliding window that is exceeded changes the commands, so that they cannot be played again. */
@@ -26,43 +30,28 @@ export function canCapture(engine: Engine, { layers }: DecoderDescription, maxTo
 /** @throws DeviceLimitError if the little that it takes does not fit. */
 export async function openCapturedStep(
   engine: Engine,
-  { hiddenSize, vocabSize }: DecoderDescription,
+  model: StoredModel,
   graph: OnloadedGraph,
   caches: Caches,
 ): Promise<CapturedStep> {
-  const { gpu, runtime } = engine;
+  const { gpu } = engine;
   invariant(gpu, "there is a GPU");
+  const { vocabSize } = model.description;
   const lifetime = createLifetime();
-  const { memory, device } = gpu;
-  const place = async (label: string, bytes: number) =>
-    lifetime.use(await memory.allocate({ label, bytes })).buffer;
   try {
-    const [hidden, position] = [await place("hidden states", hiddenSize * 4), await place("position", 8)];
-    const [last, total] = [await place("last position", 4), await place("tokens", 4)];
+    const inputs = await placeInputs(engine, gpu, model, lifetime);
     const logits = lifetime.use(await engine.outputTensor("logits", [1, vocabSize]));
     const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
-    const staging = lifetime.use(
-      await memory.allocate({ label: "logits", bytes: vocabSize * 4, usage }),
-    ).buffer;
-    const tensor = (buffer: GPUBuffer, dataType: "float32" | "int32" | "int64", dims: number[]): Tensor =>
-      runtime.Tensor.fromGpuBuffer(buffer, { dataType, dims });
-    const feeds = {
-      [HIDDEN_INPUT]: tensor(hidden, "float32", [1, hiddenSize]),
-      [RUN_INPUTS.position]: tensor(position, "int64", [1]),
-      [RUN_INPUTS.lastPosition]: tensor(last, "int32", [1]),
-      [RUN_INPUTS.total]: tensor(total, "int32", []),
-      ...caches.feeds(),
-    };
+    const bytes = vocabSize * 4;
+    const staging = lifetime.use(await gpu.memory.allocate({ label: "logits", bytes, usage }));
+    const feeds = { ...inputs.feeds, ...caches.feeds() };
     const fetches = { [LOGITS_OUTPUT]: logits.tensor, ...caches.fetches() };
     const run = await graph.capture();
     return {
-      async next(states, at) {
-        device.queue.writeBuffer(hidden, 0, states);
-        device.queue.writeBuffer(position, 0, BigInt64Array.of(BigInt(at)));
-        device.queue.writeBuffer(last, 0, Int32Array.of(at));
-        device.queue.writeBuffer(total, 0, Int32Array.of(at + 1));
+      async next(id, position) {
+        await inputs.write(id, position);
         await run(feeds, fetches);
-        return await readBack(device, logits.tensor.gpuBuffer, staging);
+        return await readBack(gpu.device, logits.tensor.gpuBuffer, staging.buffer);
       },
       [Symbol.dispose]: () => lifetime[Symbol.dispose](),
     };
@@ -70,6 +59,40 @@ export async function openCapturedStep(
     lifetime[Symbol.dispose]();
     throw error;
   }
+}
+
+/** Tensors for what differs from token to token. */
+async function placeInputs(
+  engine: Engine,
+  { memory, device }: MeasuredDevice,
+  model: StoredModel,
+  lifetime: Lifetime,
+) {
+  const { hiddenSize } = model.description;
+  const isLookedUp = canLookUp(model.description, planLinears(model, engine.maxInputBytes));
+  const place = async (label: string, bytes: number) =>
+    lifetime.use(await memory.allocate({ label, bytes })).buffer;
+  const token = isLookedUp ? await place("token", 4) : await place("hidden states", hiddenSize * 4);
+  const [position, last] = [await place("position", 8), await place("last position", 4)];
+  const total = await place("tokens", 4);
+  const tensor = (buffer: GPUBuffer, dataType: "float32" | "int32" | "int64", dims: number[]): Tensor =>
+    engine.runtime.Tensor.fromGpuBuffer(buffer, { dataType, dims });
+  return {
+    feeds: {
+      ...(isLookedUp
+        ? { [IDS_INPUT]: tensor(token, "int32", [1]) }
+        : { [HIDDEN_INPUT]: tensor(token, "float32", [1, hiddenSize]) }),
+      [RUN_INPUTS.position]: tensor(position, "int64", [1]),
+      [RUN_INPUTS.lastPosition]: tensor(last, "int32", [1]),
+      [RUN_INPUTS.total]: tensor(total, "int32", []),
+    },
+    async write(id: number, at: number) {
+      device.queue.writeBuffer(token, 0, isLookedUp ? Int32Array.of(id) : await embedOne(model, [id]));
+      device.queue.writeBuffer(position, 0, BigInt64Array.of(BigInt(at)));
+      device.queue.writeBuffer(last, 0, Int32Array.of(at));
+      device.queue.writeBuffer(total, 0, Int32Array.of(at + 1));
+    },
+  };
 }
 
 async function readBack(

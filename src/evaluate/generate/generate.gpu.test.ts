@@ -40,9 +40,10 @@ async function generate(
 }
 
 describe("generation", () => {
-  it("by recorded commands gives the logits of WebAssembly", async () => {
-    const expected = await generate("qwen3", { provider: "wasm", budgetBytes: MIB });
-    const { ids, logits, captured, weights, left } = await generate("qwen3", {
+  // One that looks tokens up in its head, multiplied, and one with an embedding of its own.
+  it.each(["granite", "qwen3"])("of %s by recorded commands gives WebAssembly's logits", async (name) => {
+    const expected = await generate(name, { provider: "wasm", budgetBytes: MIB });
+    const { ids, logits, captured, weights, left } = await generate(name, {
       provider: "webgpu",
       budgetBytes: 64 * MIB,
     });

@@ -5,8 +5,10 @@ import { DeviceLimitError } from "../../errors.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
 import { usesGroupQueryAttention } from "../graph/attention-nodes.ts";
 import {
+  canLookUp,
   generationGraph,
   HIDDEN_INPUT,
+  IDS_INPUT,
   headGraph,
   layerGraph,
   LOGITS_OUTPUT,
@@ -14,6 +16,7 @@ import {
 import { embedOne, floatsOf, maskWindows, positionFeeds, runHead, runLayer } from "../run-layer.ts";
 import type { Engine, OnloadedGraph } from "../runtime/engine.ts";
 import type { StoredModel } from "../weights/stored-model.ts";
+import { vocabularyParts } from "../weights/vocabulary-parts.ts";
 import { planLinears } from "../weights/weight-values.ts";
 import { type Caches, createCaches } from "./caches.ts";
 import { canCapture, type CapturedStep, openCapturedStep } from "./captured-step.ts";
@@ -73,8 +76,8 @@ function withCache({ engine, model, graph, caches }: Resident, capturable: boole
   let step: CapturedStep | null = null;
   const runCaptured = async (ids: readonly number[]) => {
     try {
-      step ??= await openCapturedStep(engine, model.description, graph, caches);
-      return await step.next(await embedOne(model, ids.slice(-1)), ids.length - 1);
+      step ??= await openCapturedStep(engine, model, graph, caches);
+      return await step.next(ids.at(-1) ?? 0, ids.length - 1);
     } catch {
       // What the runtime cannot record it can still run, and a token that is run twice writes the same values.
       isCaptured = false;
@@ -119,16 +122,20 @@ function withoutCache(engine: Engine, model: StoredModel, graph: OnloadedGraph):
 
 async function tokenFeeds(engine: Engine, model: StoredModel, ids: readonly number[], past: number) {
   const { description } = model;
+  const positions = positionFeeds(engine, past, ids.length, maskWindows(description));
+  if (canLookUp(description, planLinears(model, engine.maxInputBytes))) {
+    return {
+      ...positions,
+      [IDS_INPUT]: new engine.runtime.Tensor("int32", Int32Array.from(ids), [ids.length]),
+    };
+  }
   const hidden = await embedOne(model, ids);
-  return {
-    ...positionFeeds(engine, past, ids.length, maskWindows(description)),
-    [HIDDEN_INPUT]: engine.floats(hidden, [ids.length, description.hiddenSize]),
-  };
+  return { ...positions, [HIDDEN_INPUT]: engine.floats(hidden, [ids.length, description.hiddenSize]) };
 }
 
 function layerByLayer(engine: Engine, model: StoredModel): Decoder {
   const { description } = model;
-  const { hiddenSize } = description;
+  const { hiddenSize, vocabSize } = description;
   const plan = planLinears(model, engine.maxInputBytes);
   return {
     weights: "layer by layer",
@@ -140,8 +147,12 @@ function layerByLayer(engine: Engine, model: StoredModel): Decoder {
         using onloaded = await engine.onload(model, layerGraph(description, layer, plan), ids.length);
         hidden = await runLayer(engine, onloaded, hidden, { hiddenSize, positions });
       }
-      using head = await engine.onload(model, headGraph(description, plan), 1);
-      return await runHead(engine, head, hidden.slice(-hiddenSize), hiddenSize);
+      const logits = new Float32Array(vocabSize);
+      for (const part of vocabularyParts(engine, description)) {
+        using head = await engine.onload(model, headGraph(description, plan, part), 1);
+        logits.set(await runHead(engine, head, hidden.slice(-hiddenSize), hiddenSize), part.firstRow);
+      }
+      return logits;
     },
     [Symbol.dispose]: () => undefined,
   };

@@ -12,12 +12,14 @@ import type {
 import { attend, cacheNames } from "./attention-nodes.ts";
 import type { Value } from "./encode-model.ts";
 import { applyExperts } from "./expert-nodes.ts";
-import { applyLinear, applyRows, type RowRange } from "./linear-nodes.ts";
+import { applyLinear, applyRows, type RowRange, rowsInput } from "./linear-nodes.ts";
 import { normalize } from "./norm-nodes.ts";
 import { createGraph, type OnnxGraph } from "./onnx-graph.ts";
 import type { DecoderGraph, LinearPlan, WeightInput } from "./weight-input.ts";
 
 export const HIDDEN_INPUT = "hidden";
+/** int32 (tokens): what is looked up in the embedding. */
+export const IDS_INPUT = "ids";
 export const HIDDEN_OUTPUT = "hidden_out";
 export const LOGITS_OUTPUT = "logits";
 /** int64 [1] each: the tokens that a head is applied to. */
@@ -62,7 +64,16 @@ export function headGraph(
   return decoder;
 }
 
-/** The whole decoder: hidden (tokens, hidden) to the last token's logits (1, vocabulary), with caches if asked for. */
+/** True if the head's weight, whole and in float32, serves as the table that tokens are looked up in. */
+export function canLookUp({ head }: DecoderDescription, plan: LinearPlan): boolean {
+  const { rows, columns } = head.linear;
+  return head.tied && plan.layout(head.linear).kind === "dense" && rows * columns * 4 <= plan.maxInputBytes;
+}
+
+/**
+ * The whole decoder: tokens to the last one's logits (1, vocabulary), with caches if asked for. Tokens are ids (tokens)
+ * where they can be looked up, else hidden (tokens, hidden).
+ */
 export function generationGraph(
   description: DecoderDescription,
   plan: LinearPlan,
@@ -70,7 +81,9 @@ export function generationGraph(
 ): BuiltGraph {
   const decoder = startGraph("decoder", plan);
   const { graph } = decoder;
-  let hidden = graph.input(HIDDEN_INPUT, "float32", ["tokens", description.hiddenSize]);
+  let hidden = canLookUp(description, plan)
+    ? lookUp(decoder, description)
+    : graph.input(HIDDEN_INPUT, "float32", ["tokens", description.hiddenSize]);
   for (const [index, layer] of description.layers.entries()) {
     hidden = addLayer(decoder, layer, hidden, cached ? index : null);
   }
@@ -82,6 +95,13 @@ export function generationGraph(
   ]);
   addHead(decoder, description, last, null);
   return decoder;
+}
+
+function lookUp(decoder: DecoderGraph, { head, embedding }: DecoderDescription): Value {
+  const { graph } = decoder;
+  const table = rowsInput(decoder, head.linear, { firstRow: 0, rows: head.linear.rows });
+  const rows = graph.node("Gather", [table, graph.input(IDS_INPUT, "int32", ["tokens"])]);
+  return embedding.multiplier === 1 ? rows : graph.node("Mul", [rows, graph.floats(embedding.multiplier)]);
 }
 
 function startGraph(name: string, plan: LinearPlan): DecoderGraph {

@@ -36,11 +36,23 @@ export function applyRows(decoder: DecoderGraph, linear: Linear, x: Value, range
   return graph.node("Add", [y, bias]);
 }
 
-function multiplyRows(decoder: DecoderGraph, linear: Linear, x: Value, { firstRow, rows }: RowRange): Value {
-  const weight = weightName(decoder);
-  decoder.weights.push({ kind: "rows", input: weight, linear, firstRow, rows });
-  decoder.graph.input(weight, "float32", [rows, linear.columns]);
-  return decoder.graph.node("Gemm", [x, weight], { transB: { int: 1 } });
+function multiplyRows(decoder: DecoderGraph, linear: Linear, x: Value, range: RowRange): Value {
+  return decoder.graph.node("Gemm", [x, rowsInput(decoder, linear, range)], { transB: { int: 1 } });
+}
+
+/** Declares rows of a dequantized weight, (rows, columns); the same rows are declared once. */
+export function rowsInput(decoder: DecoderGraph, linear: Linear, { firstRow, rows }: RowRange): Value {
+  const known = decoder.weights.find(
+    (weight) =>
+      weight.kind === "rows" &&
+      weight.linear === linear &&
+      weight.firstRow === firstRow &&
+      weight.rows === rows,
+  );
+  if (known) return known.input;
+  const input = weightName(decoder);
+  decoder.weights.push({ kind: "rows", input, linear, firstRow, rows });
+  return decoder.graph.input(input, "float32", [rows, linear.columns]);
 }
 
 /** MatMulNBits on codes as they lie in the file (onnxruntime `docs/ContribOperators.md`). */

@@ -17,12 +17,12 @@ import { floatsOf, tokenRange } from "../run-layer.ts";
 import type { Engine, OnloadedGraph } from "../runtime/engine.ts";
 import type { EngineTensor } from "../runtime/tensors.ts";
 import { yieldToMessages } from "../runtime/yield-to-messages.ts";
+import { vocabularyParts } from "../weights/vocabulary-parts.ts";
 import { planLinears } from "../weights/weight-values.ts";
 import type { QualityRequest, Stream } from "./measure-quality.ts";
 import { addComparedPart, addPart, type ComparedPrediction, startPrediction } from "./token-statistics.ts";
 
-/** A part of a head takes this part of the budget, and the logits of a run this one. */
-const HEAD_SHARE = 1 / 8;
+/** The logits of a run take this part of the budget. */
 const LOGITS_SHARE = 1 / 32;
 const MAX_LOGITS_BYTES = 64 * 1024 ** 2;
 
@@ -41,8 +41,7 @@ export async function predictTokens(
   streams: readonly Stream[],
 ): Promise<ComparedPrediction[]> {
   const { engine, sequences, original } = request;
-  const description = request.model.description;
-  const parts = vocabularyParts(engine, description.vocabSize, description.hiddenSize);
+  const parts = vocabularyParts(engine, request.model.description);
   const largest = Math.max(...parts.map(({ rows }) => rows));
   const longest = Math.max(...sequences.map(({ length }) => length)) - 1;
   const tokens = Math.max(1, Math.min(longest, Math.floor(logitsBytes(engine) / (4 * largest))));
@@ -62,17 +61,6 @@ export async function predictTokens(
     }
   }
   return predictions;
-}
-
-/** Runs of rows of the head of about equal size, each a part of the budget. */
-function vocabularyParts(engine: Engine, vocabulary: number, hiddenSize: number): RowRange[] {
-  const budget = engine.gpu ? engine.gpu.memory.budgetBytes * HEAD_SHARE : Number.POSITIVE_INFINITY;
-  const most = Math.max(1, Math.floor(Math.min(engine.maxInputBytes, budget) / (4 * hiddenSize)));
-  const rows = Math.ceil(vocabulary / Math.ceil(vocabulary / most));
-  return Array.from({ length: Math.ceil(vocabulary / rows) }, (_, index) => ({
-    firstRow: index * rows,
-    rows: Math.min(rows, vocabulary - index * rows),
-  }));
 }
 
 function logitsBytes({ gpu }: Engine): number {

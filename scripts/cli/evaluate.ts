@@ -2,7 +2,7 @@
 
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import type { Page } from "playwright";
 import { type ModelServer, startModelServer } from "../../e2e/model-server.ts";
 import { folderModel } from "../../e2e/served-model.ts";
@@ -56,7 +56,7 @@ async function evaluate(args: EvaluateArguments): Promise<Evaluation> {
   const opened = await openPage(await mkdtemp(join(tmpdir(), "layerpress-evaluate-")));
   try {
     await using page = opened;
-    return await runInPage(page.page, args, server);
+    return withOwnLabels(args, await runInPage(page.page, args, server));
   } finally {
     await opened.forget();
     await server.close();
@@ -122,8 +122,24 @@ async function runInPage(page: Page, args: EvaluateArguments, server: ModelServe
   throw Object.assign(new Error(outcome.failure.message), { name: outcome.failure.name });
 }
 
+/** Folders are called what they were called, not by the address that they were served from. */
+function withOwnLabels(args: EvaluateArguments, { report, generation }: Evaluation): Evaluation {
+  const { model, original } = report;
+  const label = (own: EvaluatedSource | null, known: string) =>
+    own?.kind === "folder" ? basename(resolve(own.text)) : known;
+  return {
+    report: {
+      ...report,
+      model: { ...model, label: label(args.model, model.label) },
+      original: original && { ...original, label: label(args.against, original.label) },
+    },
+    generation,
+  };
+}
+
 function reportLines(report: QualityReport, generation: Generation | null): string[] {
   const { model, original, kl, greedyAgreement } = report;
+  const phases = Object.entries(report.phases).map(([phase, seconds]) => `${phase} ${seconds.toFixed(1)} s`);
   return [
     `${report.tokens} tokens of ${report.text} in ${report.windows} windows. ${report.windowing}`,
     ...[model, ...(original ? [original] : [])].map(
@@ -136,9 +152,14 @@ function reportLines(report: QualityReport, generation: Generation | null): stri
         ]
       : []),
     ...report.notes,
-    `${report.seconds.toFixed(1)} s on ${report.provider}, GPU peak ${formatBytes(report.peakGpuBytes)}`,
-    ...(generation ? [`${generation.tokensPerSecond.toFixed(1)} tokens/s: ${generation.text}`] : []),
+    `${report.seconds.toFixed(1)} s on ${report.provider} (${phases.join(", ")}), GPU peak ${formatBytes(report.peakGpuBytes)}`,
+    ...(generation ? [generationLine(generation)] : []),
   ];
+}
+
+function generationLine({ text, tokensPerSecond, secondsToFirst, weights, captured }: Generation): string {
+  const how = `${weights}${captured ? ", commands recorded" : ""}`;
+  return `${tokensPerSecond.toFixed(1)} tokens/s (${how}), the first after ${secondsToFirst.toFixed(1)} s: ${text}`;
 }
 
 function succeeded(report: QualityReport, generation: Generation | null) {

@@ -17,26 +17,34 @@ interface GenerationRun {
   readonly onUpdate: (update: GenerationUpdate) => void;
 }
 
-/** Lets a model go on from a prompt, token by token. */
+/**
+ * Lets a model go on from a prompt, token by token.
+ * @throws UnsupportedModelError without a tokenizer, CalibrationError for a prompt that is empty or too long
+ */
 export async function generateText(run: GenerationRun): Promise<Generation> {
+  const started = performance.now();
+  const tokenizer = requireTokenizer(run.model);
+  const prompt = encodePrompt(tokenizer, run);
   const engine = await createEngine(engineOptions(run.options));
   try {
-    return await generateWith(engine, run);
+    return await generateWith(engine, run, { tokenizer, prompt, started });
   } finally {
     await engine[Symbol.asyncDispose]();
   }
 }
 
-async function generateWith(engine: Engine, { model, options, signal, onUpdate }: GenerationRun) {
-  const started = performance.now();
-  const tokenizer = requireTokenizer(model);
-  const prompt = encodePrompt(tokenizer, options);
+interface Prompt {
+  readonly tokenizer: ModelTokenizer;
+  readonly prompt: readonly number[];
+  readonly started: number;
+}
+
+async function generateWith(
+  engine: Engine,
+  { model, options, signal, onUpdate }: GenerationRun,
+  { tokenizer, prompt, started }: Prompt,
+): Promise<Generation> {
   const limit = Math.min(model.summary.maxPositions, prompt.length + options.maxTokens);
-  if (prompt.length >= model.summary.maxPositions) {
-    throw new CalibrationError(
-      `The prompt has ${prompt.length} tokens; this model sees ${model.summary.maxPositions} at most. Shorten it.`,
-    );
-  }
   using decoder = await openGenerator(engine, model.stored, limit);
   const random = seededRandom(options.seed);
   const ids = [...prompt];
@@ -88,11 +96,20 @@ function requireTokenizer({ tokenizer, summary }: OpenStoredModel): ModelTokeniz
   );
 }
 
-function encodePrompt(tokenizer: ModelTokenizer, { prompt, chat }: GenerationOptions): number[] {
+function encodePrompt(tokenizer: ModelTokenizer, { model, options }: GenerationRun): readonly number[] {
+  const { prompt, chat } = options;
   const ids =
     chat && tokenizer.hasChatTemplate
       ? tokenizer.encodeChat([{ role: "user", content: prompt }], true)
       : tokenizer.encode(prompt);
-  if (ids.length > 0) return [...ids];
-  throw new CalibrationError("The prompt is empty. Write something for the model to go on from.");
+  if (ids.length === 0) {
+    throw new CalibrationError("The prompt is empty. Write something for the model to go on from.");
+  }
+  const { maxPositions } = model.summary;
+  if (ids.length >= maxPositions) {
+    throw new CalibrationError(
+      `The prompt has ${ids.length} tokens; this model sees ${maxPositions} at most. Shorten it.`,
+    );
+  }
+  return [...ids];
 }

@@ -36,6 +36,15 @@ describe("the quantization of a stored model", () => {
     expect(quantization?.schemeOf("model.layers.0.mlp.up_proj")?.format).toBe("pack-quantized");
   });
 
+  it("takes the sizes of a block as numbers or as text", () => {
+    for (const block_structure of [[128, 64], "128x64"]) {
+      const blocks = { ...weights, type: "float", num_bits: 8, strategy: "block", group_size: null };
+      const config_groups = { group_0: { targets: ["Linear"], weights: { ...blocks, block_structure } } };
+      const scheme = readQuantization(config({ format: "float-quantized", config_groups }))?.schemeOf("m");
+      expect(scheme?.weights?.block_structure).toEqual([128, 64]);
+    }
+  });
+
   it("is refused where another library wrote it", () => {
     expect(() => readQuantization({ quantization_config: { quant_method: "awq" } })).toThrow(
       UnsupportedModelError,

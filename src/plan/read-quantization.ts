@@ -16,13 +16,21 @@ const bits = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(16));
 const size = v.pipe(v.number(), v.integer(), v.minValue(1));
 const texts = v.pipe(v.array(v.pipe(v.string(), v.maxLength(1000))), v.maxLength(100_000));
 
+/** "128x128", as earlier releases wrote the sizes of a block. */
+const blockText = v.pipe(
+  v.string(),
+  v.regex(/^\d{1,6}x\d{1,6}$/),
+  v.transform((text) => text.split("x").map(Number)),
+  v.strictTuple([size, size]),
+);
+
 const argsSchema = v.looseObject({
   num_bits: bits,
   type: v.picklist(["int", "float"]),
   symmetric: v.boolean(),
   strategy: v.picklist(STRATEGIES),
   group_size: v.optional(v.nullable(v.number()), null),
-  block_structure: v.optional(v.nullable(v.tuple([size, size])), null),
+  block_structure: v.optional(v.nullable(v.union([v.tuple([size, size]), blockText])), null),
   dynamic: v.optional(v.union([v.boolean(), v.literal("local")]), false),
   actorder: v.optional(v.unknown(), null),
   scale_dtype: v.optional(v.nullable(v.string()), null),

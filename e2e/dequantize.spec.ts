@@ -93,6 +93,7 @@ test("the page shows schemes by module and offers to dequantize", async ({ page 
     await expect(panel.getByRole("row", { name: /lm_head\.weight/ })).toContainText("BF16");
     const card = page.getByRole("radio", { name: /^Dequantize/ });
     await expect(card).toBeChecked();
+    await expect(page.getByRole("row", { name: "Dequantized 14 modules" })).toBeVisible();
     await page.getByRole("button", { name: "Start" }).click();
     await expect(page.getByRole("heading", { level: 1, name: /^Dequantized/ })).toBeVisible({
       timeout: 30_000,

@@ -8,6 +8,7 @@ import { formatPercent } from "./format-count.ts";
 import { formatDuration } from "./format-duration.ts";
 import { Gauge } from "./gauge.tsx";
 import { CheckIcon, CrossIcon, WarningIcon } from "./icons.tsx";
+import { UNQUANTIZED } from "./read-scheme.ts";
 import { startJob } from "./start-job.ts";
 
 /** What the job will need against what there is, in numbers and words, and the button that starts it. */
@@ -92,10 +93,27 @@ function Figures({ fit }: { fit: Report }) {
           )}
         </Row>
         <Row name="Time">{timeText(fit)}</Row>
-        <Row name="Quantized">{fit.quantizedModules} modules</Row>
-        <Row name="Copied as they are">{fit.copiedTensors} tensors</Row>
+        <Counts fit={fit} />
       </tbody>
     </table>
+  );
+}
+
+/** What becomes of the tensors; those that are dequantized are copied as the plain weights that they mean. */
+function Counts({ fit }: { fit: Report }) {
+  const { recipe, model } = useApp().state;
+  const dequantizes = recipe.yaml.value === null && recipe.scheme.value === UNQUANTIZED;
+  const groups = dequantizes ? (model.value?.quantization?.modules ?? []) : [];
+  const dequantized = groups.reduce((sum, { count }) => sum + count, 0);
+  return (
+    <>
+      {dequantized > 0 ? (
+        <Row name="Dequantized">{dequantized} modules</Row>
+      ) : (
+        <Row name="Quantized">{fit.quantizedModules} modules</Row>
+      )}
+      <Row name="Copied as they are">{fit.copiedTensors - dequantized} tensors</Row>
+    </>
   );
 }
 

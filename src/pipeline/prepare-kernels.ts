@@ -5,10 +5,23 @@ import { prepareAttention } from "../calibrate/forward/attention/attend.ts";
 import type { FloatDtype } from "../formats/dtype.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { prepareMatmul } from "../gpu/matmul/matmul.ts";
+import type { Kernel } from "../gpu/kernel.ts";
+import { narrowKernel } from "../gpu/narrow.ts";
 import { choleskyDiagonalKernel } from "../gpu/triangular/cholesky.ts";
-import { qparamsKernel } from "../quantize/observe/observe-weight.ts";
-import { walkKernel } from "../quantize/gptq/gptq-kernels.ts";
+import { qparamsKernel, rangeKernel } from "../quantize/observe/observe-weight.ts";
+import { dequantizeKernel, rtnErrorsKernel, walkKernel } from "../quantize/gptq/gptq-kernels.ts";
 import type { CalibratedLayer } from "./calibration-memory.ts";
+
+/** Those of more than 40 ms. */
+const GPTQ_KERNELS: readonly Kernel[] = [
+  choleskyDiagonalKernel,
+  rangeKernel,
+  qparamsKernel,
+  walkKernel,
+  dequantizeKernel,
+  rtnErrorsKernel,
+  narrowKernel,
+];
 
 /** Begins to compile the slowest kernels of these layers; returns at once. */
 export function prepareKernels(gpu: Gpu, layers: readonly CalibratedLayer[]): void {
@@ -26,7 +39,9 @@ export function prepareKernels(gpu: Gpu, layers: readonly CalibratedLayer[]): vo
   }
   if (layers.every(({ tasks }) => tasks.length === 0)) return;
   prepareMatmul(gpu, { aTransposed: true, bTransposed: false, accumulate: true, lowerAt }); // Hessians
-  prepareMatmul(gpu, { accumulate: true, lowerAt }); // Cholesky
+  // Cholesky's wide products and its narrow ones
+  prepareMatmul(gpu, { accumulate: true, lowerAt });
+  prepareMatmul(gpu, { accumulate: true, lowerAt }, "small");
   prepareMatmul(gpu, { bTransposed: false, accumulate: true }); // GPTQ
-  for (const kernel of [choleskyDiagonalKernel, qparamsKernel, walkKernel]) gpu.queue.prepare(kernel);
+  for (const kernel of GPTQ_KERNELS) gpu.queue.prepare(kernel);
 }

@@ -94,10 +94,14 @@ export function chooseTile(gpu: Gpu, m: number, n: number): MatmulTile {
   return gpu.tuning.largeProducts && m > TILE_SIZE.small && n > TILE_SIZE.small ? "large" : "small";
 }
 
-/** Begins to compile a product of large shapes before it is wanted. */
-export function prepareMatmul(gpu: Gpu, form: MatmulForm): void {
+/** Begins to compile a product before it is wanted; if not said otherwise, with the tile of large shapes. */
+export function prepareMatmul(
+  gpu: Gpu,
+  form: MatmulForm,
+  tile: MatmulTile = gpu.tuning.largeProducts ? "large" : "small",
+): void {
   const constants = constantsOf(form);
-  if (!gpu.tuning.largeProducts) gpu.queue.prepare(matmulKernel, constants);
+  if (tile === "small") gpu.queue.prepare(matmulKernel, constants);
   else gpu.queue.prepare(largeMatmulKernel, { ...constants, PADDING: paddingOf(gpu) });
 }
 

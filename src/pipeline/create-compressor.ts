@@ -3,6 +3,7 @@
 import type { CalibrationSet } from "../calibrate/select-sequences.ts";
 import { BusyError, invariant } from "../errors.ts";
 import { requestAdapter, summarizeAdapter } from "../gpu/gpu.ts";
+import { forgetTuning } from "../gpu/matmul/tune-matmul.ts";
 import { deleteJobFolder, folderBytes, listJobFolders, openJobFolder } from "../offload/job-folder.ts";
 import { readJournal } from "../offload/journal.ts";
 import type { CompressorApi, JobOptions, Progress, ResultSummary, StoredJob } from "./api.ts";
@@ -59,8 +60,14 @@ export function createCompressor(): CompressorApi {
     cancel: () => runner.cancel(),
     jobs: listJobs,
     result: readResult,
-    deleteJob: deleteJobFolder,
+    deleteJob,
   };
+}
+
+/** With the last job goes what was measured of the GPU. */
+async function deleteJob(jobId: string): Promise<void> {
+  await deleteJobFolder(jobId);
+  if ((await listJobFolders()).length === 0) await forgetTuning();
 }
 
 interface RunningJob {

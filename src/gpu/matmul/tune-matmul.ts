@@ -1,5 +1,7 @@
-// Which product kernel a GPU likes: measured once for each adapter, in a few milliseconds, before the first large job.
+// Which product kernel a GPU likes: measured the first time that an adapter is seen, before the first large job, and kept
+// in IndexedDB until the last job is deleted.
 
+import { clear, createStore, get, set } from "idb-keyval";
 import type { Gpu } from "../gpu.ts";
 import { matmul, type MatmulTile } from "./matmul.ts";
 
@@ -10,18 +12,31 @@ const DEPTH = 512;
 const BYTES = SIZE * DEPTH * 4 + SIZE * SIZE * 4;
 /** The second run is the one that counts: the first compiles and wakes the GPU. */
 const RUNS = 3;
+/** To be raised with every change to a product kernel: what was measured of another one counts no more. */
+const KERNELS_VERSION = 1;
 
-const known = new Map<string, boolean>();
-
-/** Sets `gpu.tuning.largeProducts`. Either kernel gives the same bits, so a resumed job may choose the other one. */
-export async function tuneMatmul(gpu: Gpu): Promise<void> {
+/**
+ * Sets `gpu.tuning.largeProducts`. Either kernel gives the same bits, so a resumed job may choose the other one.
+ * @param measure tells whether large products are faster with large tiles
+ */
+export async function tuneMatmul(gpu: Gpu, measure = isLargeFaster): Promise<void> {
   const { vendor, architecture, description, software } = gpu.adapter;
   if (software || gpu.memory.freeBytes < BYTES) return;
-  const key = [vendor, architecture, description].join("/");
-  const before = known.get(key);
-  const faster = before ?? (await isLargeFaster(gpu));
-  known.set(key, faster);
-  gpu.tuning.largeProducts = faster;
+  const key = JSON.stringify([KERNELS_VERSION, vendor, architecture, description]);
+  // A browser that keeps nothing measures again.
+  const before = await get<boolean>(key, openStore()).catch(() => undefined);
+  gpu.tuning.largeProducts = before ?? (await measure(gpu));
+  if (before === undefined) await set(key, gpu.tuning.largeProducts, openStore()).catch(() => undefined);
+}
+
+/** Forgets what was measured of all adapters. */
+export async function forgetTuning(): Promise<void> {
+  await clear(openStore());
+}
+
+/** Prefixed because an origin may be shared. */
+function openStore() {
+  return createStore("layerpress-tuning", "adapters");
 }
 
 async function isLargeFaster(gpu: Gpu): Promise<boolean> {

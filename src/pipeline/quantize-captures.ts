@@ -35,8 +35,8 @@ export interface CaptureData {
   /** The layer's weights, if they stay on the GPU. */
   readonly kept: OnloadedLayer | null;
   readonly hessians: Hessians;
-  /** What codes mean, by module, where weights do not stay on the GPU. */
-  readonly meanings: Map<string, Uint8Array<ArrayBuffer>>;
+  /** What codes mean, by module, as long as passes to come need the original weights in host memory; else null. */
+  readonly meanings: Map<string, Uint8Array<ArrayBuffer>> | null;
 }
 
 /** Quantizes the modules of a pass; resolves when their codes are written. */
@@ -205,22 +205,24 @@ function keptWeights(
   };
 }
 
-/** A module's weights in host memory; what its codes mean waits beside them. */
+/** A module's weights in host memory; what its codes mean takes their place, or waits beside them. */
 function hostWeights(
-  { uploads, readbacks }: SequentialServices,
+  { uploads, readbacks, propagateError }: SequentialServices,
   { layer, host, meanings }: CaptureData,
   module: string,
 ): ModuleWeights {
   const linear = layer.linears.find((each) => each.module === module);
   invariant(linear, `${module} is a Linear of its layer`);
-  const meaning = new Uint8Array(linearRows(host, linear, 0, linear.rows).byteLength);
-  meanings.set(module, meaning);
-  const rowBytes = meaning.byteLength / linear.rows;
+  const weight = linearRows(host, linear, 0, linear.rows);
+  const meaning = meanings ? new Uint8Array(weight.byteLength) : weight;
+  meanings?.set(module, meaning);
+  const rowBytes = weight.byteLength / linear.rows;
   return {
     async load(firstRow, rows, to) {
       await uploads.write(linearRows(host, linear, firstRow, rows), to);
     },
     async store(firstRow, rows, from) {
+      if (!propagateError) return;
       await readbacks.read(from, 0, rows * rowBytes, (view, position) => {
         meaning.set(view, firstRow * rowBytes + position);
       });

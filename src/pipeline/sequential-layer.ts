@@ -112,14 +112,14 @@ export async function quantizeLayer(services: SequentialServices, work: LayerAtW
     };
     const { calibrate: each, propagate: alone } = passes.residency;
     await calibrate(services, work, each[index] ?? alone, { ...statistics, share: 1 / all.length });
-    const data = { layer, passes, host, kept, hessians, meanings };
+    const isLast = index === all.length - 1;
+    const data = { layer, passes, host, kept, hessians, meanings: isLast ? null : meanings };
     reports.push(...(await quantizeCaptures(services, data, pass)));
   }
   await writeStaticScales(layer.scales, ranges, services.readbacks, services.write);
-  if (!services.propagateError) return reports;
   for (const linear of layer.linears) {
     const meaning = meanings.get(linear.module);
-    if (meaning) linearRows(host, linear, 0, linear.rows).set(meaning);
+    if (meaning && services.propagateError) linearRows(host, linear, 0, linear.rows).set(meaning);
   }
   return reports;
 }

@@ -27,7 +27,7 @@ export interface OpenModel {
   /** Weights that are stored quantized and read as plain ones; see `dequantizingSource`. */
   readonly dequantized: ReadonlyMap<string, DequantizedModule>;
   /** Experts' weights that lie turned over in the files; see `transposingSource`. */
-  readonly transposed: ReadonlyMap<string, TransposedWeight>;
+  readonly transposed: ReadonlyMap<string, readonly TransposedWeight[]>;
   /** Bytes of the files that no tensor is read from. */
   readonly unread: readonly FileRange[];
   /** The source's README.md, or null. */
@@ -52,7 +52,8 @@ export async function openModel(
     readFile: async (path, maxBytes) => await remote.readFile(path, maxBytes),
   });
   const quantized = await openQuantized(remote, source, config, stored);
-  const { tensors, transposed } = splitExperts(quantized?.tensors ?? stored);
+  const { tensors, transposed: split } = splitExperts(quantized?.tensors ?? stored);
+  const transposed = new Map([...(quantized?.transposed ?? []), ...split]);
   const card = await readCard(remote, source);
   const quantization = quantized && summarizeQuantized(config, stored, quantized);
   const notes = quantized && quantization ? quantizedNotes(quantization, quantized.disagreements) : [];
@@ -76,11 +77,12 @@ function unreadRanges(
   stored: readonly SourceTensor[],
   { tensors, modules }: DequantizedTensors,
 ): FileRange[] {
-  const read = new Set(tensors.map(({ name }) => name));
-  for (const { found } of modules.values()) for (const { name } of found.parts.values()) read.add(name);
+  const place = ({ file, start }: SourceTensor) => `${file} ${start}`;
+  const read = new Set(tensors.map(place));
+  for (const { found } of modules.values()) for (const own of found.parts.values()) read.add(place(own));
   const headers = new Map<string, number>();
   for (const { file, start } of stored) headers.set(file, Math.min(headers.get(file) ?? start, start));
-  const left = stored.filter(({ name }) => !read.has(name));
+  const left = stored.filter((tensor) => !read.has(place(tensor)));
   return [
     ...Array.from(headers, ([path, end]) => ({ path, start: 0, end })),
     ...left.map(({ file: path, start, end }) => ({ path, start, end })),

@@ -13,26 +13,40 @@ const TURNED_AT_ONCE = 64;
 /** The source itself where nothing is transposed. */
 export function transposingSource(
   source: RemoteSource,
-  weights: ReadonlyMap<string, TransposedWeight>,
+  files: ReadonlyMap<string, readonly TransposedWeight[]>,
 ): RemoteSource {
-  if (weights.size === 0) return source;
+  if (files.size === 0) return source;
   const kept = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
   return derivedSource(source, {
-    isDerived: (path) => weights.has(path),
-    partsOf(path) {
-      const weight = weights.get(path);
-      return weight ? [{ path: weight.file, start: weight.start, end: weight.end }] : [];
-    },
+    isDerived: (path) => files.has(path),
+    partsOf: (path) => (files.get(path) ?? []).map(({ file, start, end }) => ({ path: file, start, end })),
     async read({ path, start, end }, read) {
-      const weight = weights.get(path);
-      if (!weight) return new Uint8Array();
-      const rowBytes = weight.columns * weight.bytesEach;
-      const firstRow = Math.floor(start / rowBytes);
-      const rows = Math.ceil(end / rowBytes) - firstRow;
-      const bytes = turnOver(await matrixOf(kept, weight, read), weight, firstRow, rows);
-      return bytes.slice(start - firstRow * rowBytes, end - firstRow * rowBytes);
+      const bytes = new Uint8Array(end - start);
+      let first = 0;
+      for (const weight of files.get(path) ?? []) {
+        const size = weight.rows * weight.columns * weight.bytesEach;
+        const [from, to] = [Math.max(start - first, 0), Math.min(end - first, size)];
+        if (from < to) bytes.set(await readTurned(kept, weight, from, to, read), first + from - start);
+        first += size;
+      }
+      return bytes;
     },
   });
+}
+
+/** Bytes [start, end) of a weight. */
+async function readTurned(
+  kept: Map<string, Promise<Uint8Array<ArrayBuffer>>>,
+  weight: TransposedWeight,
+  start: number,
+  end: number,
+  read: ReadRange,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const rowBytes = weight.columns * weight.bytesEach;
+  const firstRow = Math.floor(start / rowBytes);
+  const rows = Math.ceil(end / rowBytes) - firstRow;
+  const bytes = turnOver(await matrixOf(kept, weight, read), weight, firstRow, rows);
+  return bytes.slice(start - firstRow * rowBytes, end - firstRow * rowBytes);
 }
 
 async function matrixOf(

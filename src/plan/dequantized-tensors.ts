@@ -6,9 +6,11 @@ import { codeStorage, hasGlobalScale, isGrouped } from "../formats/compression-f
 import { codesTensor, type QuantizedWeight, rowRanges, storedColumns } from "../formats/dequantize.ts";
 import { DTYPE_BITS, type FloatDtype, isFloatDtype } from "../formats/dtype.ts";
 import { weightArgs } from "../formats/quantization-args.ts";
+import { mxfp4Experts } from "./mxfp4-experts.ts";
 import { findQuantizedModules, type FoundModules, type QuantizedModule } from "./quantized-modules.ts";
 import { readQuantization } from "./read-quantization.ts";
 import type { SourceTensor } from "./read-headers.ts";
+import type { TransposedWeight } from "./split-experts.ts";
 
 /** Files of tensors that no file holds: "dequantized:model.layers.0.mlp.up_proj". */
 const PREFIX = "dequantized:";
@@ -29,6 +31,8 @@ export interface DequantizedTensors {
   readonly modules: ReadonlyMap<string, DequantizedModule>;
   /** Dtype of weights that are dequantized: what config.json says of the model, BF16 if nothing. */
   readonly dtype: FloatDtype;
+  /** Plain tensors that are made of several of them, turned over (gpt-oss). */
+  readonly transposed: ReadonlyMap<string, readonly TransposedWeight[]>;
   /** What config.json and the tensors do not agree on, each a sentence. */
   readonly disagreements: readonly string[];
 }
@@ -50,8 +54,12 @@ export interface StoredTensors {
  * tensors do not belong together.
  */
 export async function dequantizedTensors(stored: StoredTensors): Promise<DequantizedTensors> {
-  const { modules: found, disagreements } = findModules(stored);
   const dtype = modelDtype(stored.config);
+  if (stored.method === "mxfp4") {
+    const experts = mxfp4Experts(stored.tensors, dtype, (module) => `${PREFIX}${module}`);
+    return { ...experts, dtype, disagreements: [] };
+  }
+  const { modules: found, disagreements } = findModules(stored);
   const columnsOf = packedColumns(stored.read);
   const modules = new Map<string, DequantizedModule>();
   for (const module of found) {
@@ -65,21 +73,16 @@ export async function dequantizedTensors(stored: StoredTensors): Promise<Dequant
     const end = (rows * columns * DTYPE_BITS[dtype]) / 8;
     return { name: `${module.module}.weight`, dtype, shape: [rows, columns], start: 0, end, file };
   });
-  return { tensors: [...plain, ...weights], modules, dtype, disagreements };
+  return { tensors: [...plain, ...weights], modules, dtype, transposed: new Map(), disagreements };
 }
 
 function findModules(stored: StoredTensors): FoundModules<SourceTensor> {
   const { label, tensors, config, method } = stored;
   if (method === "fp8") return { modules: blockModules(tensors, config), disagreements: [] };
   const quantization = method === "compressed-tensors" ? readQuantization(config) : null;
-  if (method === "mxfp4") {
-    throw new UnsupportedModelError(
-      `${label} holds its experts as MXFP4 blocks (quant_method "mxfp4", as gpt-oss does): they are 4-bit floats already, and what loaders of compressed-tensors expect in their place is not certain enough to write it. A bfloat16 copy of the model can be opened; its attention is quantized, its experts stay as they are.`,
-    );
-  }
   if (!quantization) {
     throw new UnsupportedModelError(
-      `${label} is already quantized (quant_method "${method}"), in a way that cannot be read back here; compressed-tensors and FP8 in blocks can. Choose the original model.`,
+      `${label} is already quantized (quant_method "${method}"), in a way that cannot be read back here; compressed-tensors, FP8 in blocks and gpt-oss's MXFP4 can. Choose the original model.`,
     );
   }
   const found = findQuantizedModules(tensors, quantization);

@@ -52,16 +52,10 @@ describe("experts in one tensor", () => {
       "m.experts.0.down_proj.weight 8x6 transposed:m.experts.0.down_proj",
       "m.experts.1.down_proj.weight 8x6 transposed:m.experts.1.down_proj",
     ]);
-    expect(transposed.get("transposed:m.experts.1.up_proj")).toEqual({
-      file: "f",
-      start: 292,
-      end: 484,
-      bytesEach: 2,
-      width: 12,
-      firstColumn: 6,
-      rows: 6,
-      columns: 8,
-    });
+    const place = { file: "f", start: 292, end: 484, bytesEach: 2, width: 12 };
+    expect(transposed.get("transposed:m.experts.1.up_proj")).toEqual([
+      { ...place, firstColumn: 6, rows: 6, columns: 8 },
+    ]);
   });
 
   it("stay as they are where gates and ups alternate, as those with biases do", () => {

@@ -29,8 +29,8 @@ export interface TransposedWeight {
 
 export interface SplitTensors {
   readonly tensors: readonly SourceTensor[];
-  /** What each virtual file is made of. */
-  readonly transposed: ReadonlyMap<string, TransposedWeight>;
+  /** What each virtual file is made of: matrices turned over, one after the other. */
+  readonly transposed: ReadonlyMap<string, readonly TransposedWeight[]>;
 }
 
 /**
@@ -40,7 +40,7 @@ export interface SplitTensors {
  */
 export function splitExperts(tensors: readonly SourceTensor[]): SplitTensors {
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
-  const transposed = new Map<string, TransposedWeight>();
+  const transposed = new Map<string, readonly TransposedWeight[]>();
   const split = tensors.flatMap((tensor) => {
     const [, prefix = "", kind] = FUSED.exec(tensor.name) ?? [];
     const gateUp = byName.get(`${prefix}.gate_up_proj`);
@@ -51,7 +51,7 @@ export function splitExperts(tensors: readonly SourceTensor[]): SplitTensors {
     if (belongTogether(gateUp, down)) return expertParts(tensor, prefix, parts);
     if (!belongTogether(turned(gateUp), turned(down)) || !isFloatDtype(tensor.dtype)) return [tensor];
     return transposedParts(tensor, prefix, parts).map(({ weight, ...part }) => {
-      transposed.set(part.file, weight);
+      transposed.set(part.file, [weight]);
       return part;
     });
   });

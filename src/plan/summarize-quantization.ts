@@ -16,7 +16,8 @@ export function summarizeQuantization(
   kvCache: QuantizationArgs | null,
 ): QuantizationSummary {
   const quantized = groupByName([...modules.values()].map(moduleOf));
-  const kept = groupByName(tensors.filter(({ file }) => !modules.has(file)).map(keptOf));
+  const files = new Set(stored.map(({ file }) => file));
+  const kept = groupByName(tensors.filter(({ file }) => files.has(file)).map(keptOf));
   const sum = (groups: readonly TensorGroup[], of: "bytes" | "weights") =>
     groups.reduce((total, group) => total + group[of], 0);
   const bits = (bytes: number, weights: number) => (weights === 0 ? 0 : (bytes * 8) / weights);

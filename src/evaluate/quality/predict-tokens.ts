@@ -20,6 +20,7 @@ import { yieldToMessages } from "../runtime/yield-to-messages.ts";
 import { vocabularyParts } from "../weights/vocabulary-parts.ts";
 import { planLinears } from "../weights/weight-values.ts";
 import type { QualityRequest, Stream } from "./measure-quality.ts";
+import { predictionColumns } from "./prediction-columns.ts";
 import { addComparedPart, addPart, type ComparedPrediction, startPrediction } from "./token-statistics.ts";
 
 /** The logits of a run take this part of the budget. */
@@ -140,7 +141,7 @@ function columnsOf({ targets }: TokenRun, { firstRow, rows }: RowRange): (number
 
 interface Found {
   readonly columns: readonly (number | null)[];
-  readonly values: Float32Array;
+  readonly values: Float32Array | Float64Array;
 }
 
 async function runStatistics(
@@ -151,14 +152,15 @@ async function runStatistics(
 ): Promise<Found> {
   invariant(own, "there are logits");
   const indices = Int32Array.from(columns, (column) => column ?? 0);
+  if (!engine.gpu) {
+    return { columns, values: predictionColumns(floatsOf(own), other ? floatsOf(other) : null, indices) };
+  }
   const outputs = await graph.run({
     [STATISTICS_INPUTS.own]: own,
     ...(other ? { [STATISTICS_INPUTS.other]: other } : {}),
     [STATISTICS_INPUTS.targets]: new engine.runtime.Tensor("int32", indices, [columns.length, 1]),
   });
-  const values = floatsOf(outputs[STATISTICS_OUTPUT]);
-  if (!engine.gpu) for (const tensor of [own, other]) tensor?.dispose();
-  return { columns, values };
+  return { columns, values: floatsOf(outputs[STATISTICS_OUTPUT]) };
 }
 
 function addRun(predictions: readonly ComparedPrediction[], run: TokenRun, { columns, values }: Found): void {

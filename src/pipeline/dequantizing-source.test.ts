@@ -50,6 +50,7 @@ function layOut(parts: readonly Part[]): { tensors: SourceTensor[]; bytes: Uint8
 interface Opened {
   readonly dequantized: DequantizedTensors;
   readonly prefetched: FileRange[];
+  readonly evicted: FileRange[];
   readonly source: RemoteSource;
   /** Virtual file of the only module. */
   readonly path: string;
@@ -67,13 +68,16 @@ async function open(parts: readonly Part[], config: object, method: string): Pro
     read,
   });
   const prefetched: FileRange[] = [];
+  const evicted: FileRange[] = [];
   const remote = {
     read,
     prefetch: async (ranges: readonly FileRange[]) => await Promise.resolve(void prefetched.push(...ranges)),
+    evict: async (ranges: readonly FileRange[]) => await Promise.resolve(void evicted.push(...ranges)),
     progress: async () => await Promise.resolve("progress"),
   } as unknown as RemoteSource;
   const [path = ""] = dequantized.modules.keys();
-  return { dequantized, prefetched, source: dequantizingSource(remote, dequantized.modules), path };
+  const source = dequantizingSource(remote, dequantized.modules, [{ path: FILE, start: -8, end: 0 }]);
+  return { dequantized, prefetched, evicted, source, path };
 }
 
 /** A Linear in blocks of 2 × 4 as DeepSeek stores it, and a norm. */
@@ -127,6 +131,14 @@ describe("a source of FP8 in blocks", () => {
       { path: FILE, start: 30, end: 54 },
     ]);
   });
+});
+
+it("forgets a weight's parts as one range with what nothing is read from, and none of an empty range", async () => {
+  const { evicted, source, path } = await open(blockModel().parts, BLOCKS, "fp8");
+  await source.evict([{ path, start: 0, end: 0 }]);
+  expect(evicted.splice(0)).toEqual([{ path: FILE, start: -8, end: 0 }]);
+  await source.evict([{ path, start: 0, end: 60 }]);
+  expect(evicted).toEqual([{ path: FILE, start: -8, end: 54 }]);
 });
 
 function packedRows(codes: readonly number[][], bits: number): Uint32Array {

@@ -9,40 +9,38 @@ import { freeStorageBytes } from "../offload/free-space.ts";
 import { defaultControls, recipeFromControls } from "../plan/choose-recipe.ts";
 import { outputSpecs } from "../plan/plan-output.ts";
 import { planSteps } from "../plan/plan-steps.ts";
-import type {
-  CalibrationSummary,
-  FitReport,
-  JobOptions,
-  PresetSize,
-  SourceProgress,
-  Verdict,
-} from "./api.ts";
+import type { CalibrationSummary, FitReport, GpuSpeed, JobOptions, PresetSize, Verdict } from "./api.ts";
 import type { CalibrationJob } from "./calibration-job.ts";
 import type { OpenModel } from "./open-model.ts";
 import type { CompressionPlan } from "./plan-compression.ts";
+import { missingBytes, planTime, totalFlops, totalSeconds } from "./plan-time.ts";
 import type { RemoteSource } from "./remote-source.ts";
 
-/** Bytes per second that are assumed before anything was measured: a common home connection. */
-const ASSUMED_NETWORK_RATE = 30e6;
-/** What IndexedDB takes on a common disk; nothing in the path is slower once the network is fast. */
-const ASSUMED_STORAGE_RATE = 300e6;
 /** Free space beyond the need below which the verdict is "tight". */
 const COMFORTABLE_SPARE = 0.1;
 
+export interface FitFacts {
+  readonly model: OpenModel;
+  readonly source: RemoteSource;
+  readonly gpu: GpuSpeed;
+}
+
 /** Compares a plan with what the machine has. */
 export async function checkFit(
-  model: OpenModel,
+  { model, source, gpu }: FitFacts,
   plan: CompressionPlan,
   options: JobOptions,
-  source: RemoteSource,
 ): Promise<FitReport> {
   const local = model.source.host === null;
-  const downloadBytes = local ? 0 : await source.missingBytes(plan.ranges.flat());
+  const downloadBytes = await missingBytes(model, plan, source);
   const resultBytes = plan.output.shards.reduce((sum, shard) => sum + shard.fileBytes, 0);
-  const indexedDbBytes = local ? 0 : options.keepSource ? plan.sourceBytes : windowBytes(plan);
+  const { weightBytes } = model.summary;
+  // Of a quantized source, the plan's ranges are those of its plain weights; the files hold less.
+  const window = Math.ceil(windowBytes(plan) * (weightBytes / plan.sourceBytes));
+  const indexedDbBytes = local ? 0 : options.keepSource ? weightBytes : window;
   const freeBytes = await freeStorageBytes();
   const needed = { indexedDbBytes, opfsBytes: resultBytes };
-  const measured = await source.progress();
+  const time = planTime(plan, { downloadBytes, network: await source.progress(), gpu });
   const { verdict, sentences } = judge(needed, freeBytes, plan, options);
   return {
     recipeYaml: plan.recipeYaml,
@@ -56,9 +54,13 @@ export async function checkFit(
     presets: presetSizes(model),
     quantizedModules: plan.quantizedModules,
     copiedTensors: plan.steps.reduce((sum, step) => sum + step.copy.length, 0),
-    estimatedSeconds: estimateSeconds(plan, downloadBytes, measured),
+    estimatedSeconds: totalSeconds(time),
     verdict,
-    calibration: plan.calibration && summarizeCalibration(plan.calibration),
+    calibration: plan.calibration && {
+      ...summarizeCalibration(plan.calibration),
+      flops: totalFlops(time),
+      gpu,
+    },
     sentences,
   };
 }
@@ -70,7 +72,7 @@ function windowBytes(plan: CompressionPlan): number {
   return Math.max(...windows);
 }
 
-function summarizeCalibration({ set, plan }: CalibrationJob): CalibrationSummary {
+function summarizeCalibration({ set, plan }: CalibrationJob): Omit<CalibrationSummary, "flops" | "gpu"> {
   return {
     samples: set.sequences.length,
     tokens: set.tokens,
@@ -79,11 +81,6 @@ function summarizeCalibration({ set, plan }: CalibrationJob): CalibrationSummary
     hiddenStates: plan.hidden.place,
     hiddenBytes: plan.hiddenBytes,
   };
-}
-
-function estimateSeconds(plan: CompressionPlan, downloadBytes: number, measured: SourceProgress): number {
-  const networkRate = measured.bytesPerSecond || ASSUMED_NETWORK_RATE;
-  return Math.max(downloadBytes / networkRate, plan.sourceBytes / ASSUMED_STORAGE_RATE);
 }
 
 function judge(

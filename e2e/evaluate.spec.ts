@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
@@ -12,8 +12,12 @@ interface Outcome {
 }
 
 async function evaluate(...args: string[]): Promise<Outcome> {
+  return await run("scripts/evaluate.mjs", ...args);
+}
+
+async function run(...args: string[]): Promise<Outcome> {
   return await new Promise((resolve) => {
-    execFile("node", ["scripts/evaluate.mjs", ...args, "--json"], (error, stdout, stderr) => {
+    execFile("node", [...args, "--json"], (error, stdout, stderr) => {
       const lines = stdout.trim().split("\n");
       const status = typeof error?.code === "number" ? error.code : 0;
       resolve({ status, stderr, last: JSON.parse(lines.at(-1) ?? "") });
@@ -35,6 +39,26 @@ test("the command line measures a folder against another", async () => {
   expect(status).toBe(0);
   expect(last).toMatchObject({ ok: true, tokens: 11, kl: { mean: 0, worst: 0 }, greedyAgreement: 1 });
   expect(last["perplexity"]).toBe(last["originalPerplexity"]);
+});
+
+/**
+ * Perplexity of the sample's results on its evaluation.txt by transformers 5.17 with compressed-tensors 0.19 (torch 2.14,
+ * float32): each line by itself with its first token, mean over all tokens after the first.
+ */
+const BY_TRANSFORMERS = { W4A16: 1.4992472904262975, W8A8: 1.4992297370386305 };
+
+test("the perplexity of a result is what transformers measures on the same files", async () => {
+  test.setTimeout(180_000);
+  const reference = JSON.parse(await readFile("public/sample/reference.json", "utf8"));
+  for (const [recipe, expected] of Object.entries(BY_TRANSFORMERS)) {
+    const out = join(await mkdtemp(join(tmpdir(), "evaluate-")), recipe);
+    await run("scripts/compress.mjs", "public/sample", "--out", out, "--recipe", recipe);
+    const { last } = await evaluate(out, "--against", "public/sample", "--provider", "wasm");
+    expect(Math.abs(Number(last["perplexity"]) / expected - 1)).toBeLessThan(1e-4);
+    expect(Math.abs(Number(last["originalPerplexity"]) / reference.evaluation_perplexity - 1)).toBeLessThan(
+      1e-5,
+    );
+  }
 });
 
 test("a folder that is no model fails in words", async () => {

@@ -5,12 +5,7 @@ import { predictionColumns } from "../quality/prediction-columns.ts";
 import { floatsOf } from "../run-layer.ts";
 import { createEngine, type Engine } from "../runtime/engine.ts";
 import type { StoredModel } from "../weights/stored-model.ts";
-import {
-  PREDICTION_COLUMNS,
-  predictionGraph,
-  STATISTICS_INPUTS,
-  STATISTICS_OUTPUT,
-} from "./statistics-graph.ts";
+import { predictionGraph, STATISTICS_INPUTS, STATISTICS_OUTPUT } from "./statistics-graph.ts";
 
 const TOKENS = 5;
 const COLUMNS = 1000;

@@ -57,7 +57,8 @@ async function measure(provider: Provider, budgetBytes: number, own: Fixture, or
       onProgress: () => undefined,
     });
     const left = engine.gpu?.memory.live() ?? [];
-    return { ...quality, left, peakBytes: engine.gpu?.memory.peakBytes ?? 0 };
+    const peakBytes = engine.gpu?.memory.peakBytes ?? 0;
+    return { ...quality, left, peakBytes, devicePeakBytes: engine.gpu?.peakBytes() ?? 0 };
   } finally {
     await engine[Symbol.asyncDispose]();
   }
@@ -102,6 +103,12 @@ describe.each([
     expect(quality.layers.every(({ relativeError }) => relativeError > 0.01)).toBe(true);
     expect(quality.left).toEqual([]);
     expect(quality.peakBytes).toBeLessThanOrEqual(budgetBytes);
+  });
+
+  it("takes no more of the device than the budget, the runtime's own buffers included", async () => {
+    const [own, other] = [await openFixture("llama-bias"), await openFixture("llama")];
+    const { devicePeakBytes } = await measure(provider, MIB, own, other);
+    expect(devicePeakBytes).toBeLessThanOrEqual(MIB);
   });
 
   it("between a model and itself is no divergence at all", async () => {

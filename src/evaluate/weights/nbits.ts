@@ -48,6 +48,8 @@ export async function nbitsScales(
   { blockSize }: NbitsLayout,
 ): Promise<Float32Array<ArrayBuffer>> {
   const scales = await allScales(model, linear, scheme);
+  const { cellRows, cellColumns } = cellGrid(scheme.weights, linear.rows, linear.columns);
+  if (cellRows === 1 && cellColumns === blockSize) return scales;
   return Float32Array.from(cellsOfBlocks(linear, scheme, blockSize), (cell) => scales[cell] ?? 0);
 }
 

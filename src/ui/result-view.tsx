@@ -56,8 +56,8 @@ function BeforeAfter({ result }: { result: ResultSummary }) {
         <span class="left right">{result.bitsPerWeight.toFixed(2)} bits per weight</span>
       </p>
       <dl class="bars">
-        <Bar name="Before" bytes={result.sourceBytes} share={1} />
-        <Bar name="After" bytes={result.resultBytes} share={share} />
+        <Bar name="Before" bytes={result.sourceBytes} share={1 / Math.max(1, share)} />
+        <Bar name="After" bytes={result.resultBytes} share={share / Math.max(1, share)} />
       </dl>
     </section>
   );
@@ -70,7 +70,7 @@ function Bar({ name, bytes, share }: { name: string; bytes: number; share: numbe
       <dd>
         <span class="bar-figure">{formatBytes(bytes)}</span>
         <span class="bar-track" aria-hidden="true">
-          <span style={{ inlineSize: `${Math.min(100, share * 100)}%` }} />
+          <span style={{ inlineSize: `${share * 100}%` }} />
         </span>
       </dd>
     </div>

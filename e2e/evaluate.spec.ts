@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
@@ -49,15 +49,11 @@ const BY_TRANSFORMERS = { W4A16: 1.4992472904262975, W8A8: 1.4992297370386305 };
 
 test("the perplexity of a result is what transformers measures on the same files", async () => {
   test.setTimeout(180_000);
-  const reference = JSON.parse(await readFile("public/sample/reference.json", "utf8"));
   for (const [recipe, expected] of Object.entries(BY_TRANSFORMERS)) {
     const out = join(await mkdtemp(join(tmpdir(), "evaluate-")), recipe);
     await run("scripts/compress.mjs", "public/sample", "--out", out, "--recipe", recipe);
-    const { last } = await evaluate(out, "--against", "public/sample", "--provider", "wasm");
+    const { last } = await evaluate(out, "--provider", "wasm");
     expect(Math.abs(Number(last["perplexity"]) / expected - 1)).toBeLessThan(1e-4);
-    expect(Math.abs(Number(last["originalPerplexity"]) / reference.evaluation_perplexity - 1)).toBeLessThan(
-      1e-5,
-    );
   }
 });
 

@@ -204,7 +204,7 @@ export interface FitReport {
   readonly presets: readonly PresetSize[];
   readonly quantizedModules: number;
   readonly copiedTensors: number;
-  /** Seconds, from measured rates where there are some; corrected while running. */
+  /** Seconds of network, disk and GPU, from measured rates where there are some; corrected while running. */
   readonly estimatedSeconds: number | null;
   /** For calibrated recipes: what the samples come to. */
   readonly calibration: CalibrationSummary | null;
@@ -222,6 +222,16 @@ export interface CalibrationSummary {
   /** Where hidden states wait between layers: "gpu", "host" or "file". */
   readonly hiddenStates: string;
   readonly hiddenBytes: number;
+  /** Operations of all layers: forward passes, Hessians, factorisations, GPTQ. */
+  readonly flops: number;
+  /** The rate that the estimate of time takes them to be done at. */
+  readonly gpu: GpuSpeed;
+}
+
+export interface GpuSpeed {
+  readonly flopsPerSecond: number;
+  /** True if an earlier job showed it on this adapter, false if it is assumed. */
+  readonly measured: boolean;
 }
 
 export interface PresetSize {

@@ -1,35 +1,17 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { parseHeader, parseHeaderLength } from "../formats/safetensors.ts";
 import { tensorBytes } from "../formats/safetensors.ts";
 import { parseRecipe } from "../plan/parse-recipe.ts";
 import { planSteps } from "../plan/plan-steps.ts";
 import { type ModelConfig, readConfig } from "../plan/read-config.ts";
 import type { SourceTensor } from "../plan/read-headers.ts";
 import { splitExperts } from "../plan/split-experts.ts";
+import { type Checkpoint, loadCheckpoint as load } from "../testing/load-checkpoint.ts";
 import type { CalibrationOptions } from "./api.ts";
 import { planCalibrationJob } from "./calibration-job.ts";
 import { calibrationNote } from "./calibration-note.ts";
 
 const MIB = 1024 ** 2;
 const FILE = "model.safetensors";
-
-interface Checkpoint {
-  readonly config: Record<string, unknown>;
-  readonly tensors: readonly SourceTensor[];
-}
-
-function load(name: string): Checkpoint {
-  const folder = join("e2e/fixtures/architectures", name);
-  const file = readFileSync(join(folder, FILE));
-  const length = parseHeaderLength(FILE, file, file.byteLength);
-  const entries = parseHeader(FILE, file.subarray(8, 8 + length), file.byteLength);
-  return {
-    config: JSON.parse(readFileSync(join(folder, "config.json"), "utf8")),
-    tensors: entries.map((entry) => ({ ...entry, file: FILE })),
-  };
-}
 
 function configOf(config: Record<string, unknown>): ModelConfig {
   return readConfig(new TextEncoder().encode(JSON.stringify(config)));

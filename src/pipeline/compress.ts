@@ -19,6 +19,7 @@ import { beginJournal, finishedResult, isFinished, recordedModules, recordResult
 import type { OpenModel } from "./open-model.ts";
 import { packageModel } from "./package-model.ts";
 import type { CompressionPlan } from "./plan-compression.ts";
+import type { PlannedTime } from "./plan-time.ts";
 import type { ProgressLog } from "./progress.ts";
 import { withPresentSizes } from "./record-quality.ts";
 import type { RemoteSource } from "./remote-source.ts";
@@ -34,6 +35,7 @@ export interface Job {
   readonly source: RemoteSource;
   readonly control: JobControl;
   readonly progress: ProgressLog;
+  readonly time: PlannedTime;
 }
 
 /** Where a job's results go. */
@@ -108,7 +110,10 @@ async function verifyFolder(
 function skipFinished({ plan, progress }: Job, journal: Journal): void {
   for (const step of plan.steps.filter((candidate) => isFinished(journal, candidate))) {
     const ranges = plan.ranges[step.index] ?? [];
-    progress.skipped(ranges.reduce((sum, { start, end }) => sum + end - start, 0));
+    progress.skipped(
+      step.index,
+      ranges.reduce((sum, { start, end }) => sum + end - start, 0),
+    );
   }
   progress.addReports(recordedModules(journal));
 }

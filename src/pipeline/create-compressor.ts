@@ -3,16 +3,18 @@
 import type { CalibrationSet } from "../calibrate/select-sequences.ts";
 import { BusyError, invariant } from "../errors.ts";
 import { requestAdapter, summarizeAdapter } from "../gpu/gpu.ts";
-import { forgetTuning } from "../gpu/matmul/tune-matmul.ts";
+import { forgetTuning } from "../gpu/tuning-store.ts";
 import { deleteJobFolder, folderBytes, listJobFolders, openJobFolder } from "../offload/job-folder.ts";
 import { readJournal } from "../offload/journal.ts";
 import type { CompressorApi, JobOptions, Progress, ResultSummary, StoredJob } from "./api.ts";
 import { compress } from "./compress.ts";
 import { checkFit } from "./fit.ts";
+import { gpuSpeed } from "./gpu-speed.ts";
 import { createJobControl, type JobControl } from "./job-control.ts";
 import { finishedResult, storedJob } from "./job-journal.ts";
 import { modelSource, type OpenModel, openModel } from "./open-model.ts";
 import { type CompressionPlan, planCompression } from "./plan-compression.ts";
+import { missingBytes, planTime } from "./plan-time.ts";
 import { type ProgressLog, startProgress } from "./progress.ts";
 import { withPresentSizes } from "./record-quality.ts";
 import { connectSource, type RemoteSource } from "./remote-source.ts";
@@ -48,7 +50,9 @@ export function createCompressor(): CompressorApi {
     },
     async plan(options) {
       const opened = inspected();
-      return await checkFit(opened, await planned(options), options, modelSource(connected(), opened));
+      const remote = modelSource(connected(), opened);
+      const gpu = await gpuSpeed(summarizeAdapter(await requestAdapter()));
+      return await checkFit({ model: opened, source: remote, gpu }, await planned(options), options);
     },
     start: async (options, onProgress) =>
       await withJobLock(
@@ -85,7 +89,13 @@ function createRunner(connected: () => RemoteSource) {
       onProgress: (progress: Progress) => void,
     ) {
       const source = modelSource(connected(), model);
+      const time = planTime(plan, {
+        downloadBytes: await missingBytes(model, plan, source),
+        network: await source.progress(),
+        gpu: await gpuSpeed(summarizeAdapter(await requestAdapter())),
+      });
       const totals = {
+        time,
         steps: plan.steps.length,
         bytes: plan.sourceBytes,
         budgetBytes: options.gpuBudgetBytes,
@@ -94,7 +104,7 @@ function createRunner(connected: () => RemoteSource) {
       const control = createJobControl();
       running = { control, progress };
       try {
-        return await compress({ model, plan, options, source, control, progress });
+        return await compress({ model, plan, options, source, control, progress, time });
       } finally {
         progress.stop();
         running = null;

@@ -2,11 +2,12 @@
 
 import type { GpuMemory } from "../gpu/memory.ts";
 import type { ModuleReport, Phase, Progress, SourceProgress } from "./api.ts";
+import type { LayerWork } from "./calibration-work.ts";
+import type { PlannedTime } from "./plan-time.ts";
+import { createTimeLeft } from "./time-left.ts";
 
 /** Milliseconds between two reports: quick enough to look alive, slow enough to cost nothing. */
 const REPORT_MS = 200;
-/** The rate follows the last half minute more than what was before. */
-const RATE_HALF_LIFE_SECONDS = 30;
 
 /** What the conductor says of itself; everything else in a report is measured. */
 type Told = Pick<Progress, "phase" | "step" | "stepName" | "detail" | "paused" | "notice">;
@@ -15,8 +16,12 @@ export interface ProgressLog {
   tell(change: Partial<Told>): void;
   /** Source bytes that are done with, since the last call. */
   finished(bytes: number): void;
-  /** Source bytes that an earlier run finished: they say nothing of this run's rate. */
-  skipped(bytes: number): void;
+  /** A calibrated step begins, or begins again. */
+  began(step: number): void;
+  /** So much of a calibrated step's phase (0 to 1) is done with, and source bytes in proportion. */
+  worked(step: number, phase: keyof LayerWork, share: number, bytes: number): void;
+  /** A step that an earlier run finished, and its source bytes: they say nothing of this run's rate. */
+  skipped(step: number, bytes: number): void;
   watch(memory: GpuMemory): void;
   /** Seconds spent in each phase so far. */
   seconds(): Record<string, number>;
@@ -29,6 +34,7 @@ export interface ProgressTotals {
   readonly steps: number;
   readonly bytes: number;
   readonly budgetBytes: number;
+  readonly time: PlannedTime;
 }
 
 /** Starts reporting; `readSource` is asked before each report. */
@@ -38,25 +44,23 @@ export function startProgress(
   report: (progress: Progress) => void,
 ): ProgressLog {
   const clock = createPhaseClock();
-  const rate = createRate();
+  const work = createWorkLog(totals.time);
   let told: Told = { phase: "starting", step: 0, stepName: "", detail: null, paused: false, notice: null };
-  let bytesDone = 0;
   let memory: GpuMemory | null = null;
   const reports: ModuleReport[] = [];
   const send = async () => {
-    const perSecond = rate.perSecond();
     report({
       ...told,
       steps: totals.steps,
       reportedModules: reports.length,
-      bytesDone,
+      bytesDone: work.bytes(),
       bytesTotal: totals.bytes,
       source: await readSource(),
       gpuBytes: memory?.bytes ?? 0,
       gpuPeakBytes: memory?.peakBytes ?? 0,
       gpuBudgetBytes: totals.budgetBytes,
       secondsElapsed: clock.elapsed(),
-      secondsLeft: perSecond > 0 ? Math.max(totals.bytes - bytesDone, 0) / perSecond : null,
+      secondsLeft: work.secondsLeft(),
     });
   };
   // A report that fails is no reason to end the job: the source worker's own failure will.
@@ -64,15 +68,10 @@ export function startProgress(
   return {
     tell(change) {
       if (change.phase) clock.enter(change.phase);
+      if (change.paused !== undefined) work.pause(change.paused);
       told = { ...told, ...change };
     },
-    finished(bytes) {
-      bytesDone += bytes;
-      rate.add(bytes);
-    },
-    skipped(bytes) {
-      bytesDone += bytes;
-    },
+    ...work.log,
     watch(watched) {
       memory = watched;
     },
@@ -80,6 +79,33 @@ export function startProgress(
     addReports: (added) => void reports.push(...unknownIn(reports, added)),
     reports,
     stop: () => clearInterval(timer),
+  };
+}
+
+/** What is done, in bytes and in time. */
+function createWorkLog(planned: PlannedTime) {
+  const time = createTimeLeft(planned);
+  let bytesDone = 0;
+  const log: Pick<ProgressLog, "finished" | "began" | "worked" | "skipped"> = {
+    finished(bytes) {
+      bytesDone += bytes;
+      time.streamed(bytes);
+    },
+    began: (step) => time.begin(step),
+    worked(step, phase, share, bytes) {
+      bytesDone += bytes;
+      time.worked(step, phase, share);
+    },
+    skipped(step, bytes) {
+      bytesDone += bytes;
+      time.skip(step, bytes);
+    },
+  };
+  return {
+    log,
+    bytes: () => bytesDone,
+    secondsLeft: () => time.seconds(),
+    pause: (paused: boolean) => (paused ? time.pause() : time.resume()),
   };
 }
 
@@ -110,31 +136,6 @@ function createPhaseClock() {
     seconds(): Record<string, number> {
       close();
       return { ...Object.fromEntries(spent), total: elapsed() };
-    },
-  };
-}
-
-/** Bytes per second with exponential forgetting, so that the time left corrects itself. */
-function createRate(): { add(bytes: number): void; perSecond(): number } {
-  let bytes = 0;
-  let seconds = 0;
-  let last = performance.now();
-  const decay = () => {
-    const now = performance.now();
-    const elapsed = (now - last) / 1000;
-    const factor = 0.5 ** (elapsed / RATE_HALF_LIFE_SECONDS);
-    bytes *= factor;
-    seconds = seconds * factor + elapsed;
-    last = now;
-  };
-  return {
-    add(added) {
-      decay();
-      bytes += added;
-    },
-    perSecond() {
-      decay();
-      return seconds > 0 ? bytes / seconds : 0;
     },
   };
 }

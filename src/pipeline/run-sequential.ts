@@ -19,17 +19,16 @@ import { type CalibrationJob, expertCalibration } from "./calibration-job.ts";
 import type { Job, JobOutput } from "./compress.ts";
 import { copyTensors, writeShape } from "./copy-tensors.ts";
 import { batchHiddenBytes } from "./calibration-memory.ts";
+import { keepGpuSpeed } from "./gpu-speed.ts";
 import { createHostLayers, type HostLayers } from "./host-layers.ts";
 import { finishedGenerations, isFinished, recordStep } from "./job-journal.ts";
+import { total } from "./plan-time.ts";
 import { prepareKernels } from "./prepare-kernels.ts";
 import type { TimedReport } from "./quantize-captures.ts";
 import { openLayer, propagate, quantizeLayer, type SequentialServices } from "./sequential-layer.ts";
 import { createSnapshotClock, type SnapshotClock } from "./snapshot-clock.ts";
 import { createStepTraffic, type StepTraffic } from "./step-traffic.ts";
 import { TilePipeline, type TileTraffic } from "./tile-pipeline.ts";
-
-/** Shares of a layer's progress; the two passes over the samples take nearly all of the time. */
-const SHARES = { calibrating: 0.45, quantizing: 0.1, propagating: 0.45 } as const;
 
 /** Host memory for embedding rows: all that a calibration set uses of most models. */
 const MAX_EMBEDDING_BYTES = 1024 ** 3;
@@ -70,12 +69,16 @@ async function runLayers(
     await job.control.checkpoint();
     job.progress.tell({ step: step.index + 1, stepName: step.name });
     await traffic.begin(step);
+    job.progress.began(step.index);
     const started = performance.now();
-    const reporting = { ...services, report: layerProgress(job, step, traffic) };
-    const { modules, recordable } = await compressLayer(calibration, step, reporting, traffic, {
+    const progress = layerProgress(job, step);
+    const reporting = { ...services, report: progress.report };
+    const { modules, recordable, worked } = await compressLayer(calibration, step, reporting, traffic, {
       clock,
       hosts,
     });
+    progress.end();
+    await keepGpuSpeed(gpu.adapter, job.time.flops.get(step.index) ?? 0, worked);
     unrecorded.push({ step, modules, seconds: (performance.now() - started) / 1000 });
     if (recordable) {
       flush();
@@ -103,19 +106,23 @@ interface LayerServices extends SequentialServices {
   readonly tiles: TilePipeline | null;
 }
 
-/** Onload, calibrate, quantize, propagate, offload. `recordable` if a crash after this layer could go on behind it. */
+/**
+ * Onload, calibrate, quantize, propagate, offload. `recordable` if a crash after this layer could go on behind it; `worked`
+ * are the seconds without waiting for the layer's bytes.
+ */
 async function compressLayer(
   calibration: CalibrationJob,
   step: PlanStep,
   services: LayerServices,
   traffic: StepTraffic,
   { clock, hosts }: { readonly clock: SnapshotClock; readonly hosts: HostLayers },
-): Promise<{ modules: TimedReport[]; recordable: boolean }> {
+): Promise<{ modules: TimedReport[]; recordable: boolean; worked: number }> {
   const index = calibration.layerOf.get(step.index) ?? -1;
   const layer = calibration.layers[index];
   const passes = calibration.plan.layers[index];
   invariant(layer && passes, `${step.name} is a layer of the plan`);
   const host = await hosts.take(step);
+  const started = performance.now();
   for (const task of step.quantize) writeShape(task, traffic);
   await services.tiles?.run(layer.rounded, hostTraffic(step, host, traffic));
   using work = await openLayer(services, layer, passes, host);
@@ -127,7 +134,7 @@ async function compressLayer(
   if (!isLast) await propagate(services, work, recordable);
   // the layer's own progress counts these bytes
   await copyTensors(step.copy, { ...traffic, finished: () => undefined });
-  return { modules, recordable };
+  return { modules, recordable, worked: (performance.now() - started) / 1000 };
 }
 
 /** Makes what lives through all layers, and the first hidden states if no earlier run did. */
@@ -275,12 +282,20 @@ function hostTraffic(step: PlanStep, host: HostLayer, traffic: StepTraffic): Til
   };
 }
 
-/** Spreads a layer's source bytes over its phases, so that progress moves while samples run. */
-function layerProgress(job: Job, step: PlanStep, traffic: StepTraffic): SequentialServices["report"] {
+/** Tells a layer's progress, and spreads its source bytes over its phases by their share of the work. */
+function layerProgress(job: Job, step: PlanStep): { report: SequentialServices["report"]; end(): void } {
   const ranges = job.plan.ranges[step.index] ?? [];
   const bytes = ranges.reduce((sum, { start, end }) => sum + end - start, 0);
-  return (phase, detail, share) => {
-    job.progress.tell({ phase, detail });
-    traffic.finished(bytes * SHARES[phase] * share);
+  const work = job.time.layers.get(step.index);
+  invariant(work, `${step.name} is a layer of the plan`);
+  // What is reported begins then: it is done with when the next thing begins.
+  let end = () => {};
+  return {
+    report(phase, detail, share) {
+      end();
+      job.progress.tell({ phase, detail });
+      end = () => job.progress.worked(step.index, phase, share, (bytes * share * work[phase]) / total(work));
+    },
+    end: () => end(),
   };
 }

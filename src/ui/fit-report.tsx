@@ -117,11 +117,19 @@ function Counts({ fit }: { fit: Report }) {
   );
 }
 
-/** The estimate is one of network and disk; how fast this GPU calibrates shows only while it does. */
+/** A calibrated job's time is mostly the GPU's, which may be tens of times faster than assumed. */
 function timeText({ estimatedSeconds, calibration }: Report): string {
   if (estimatedSeconds === null) return "known once it runs";
-  const duration = formatDuration(estimatedSeconds);
-  return calibration ? `over ${duration}` : `about ${duration}`;
+  const duration = `about ${formatDuration(estimatedSeconds)}`;
+  if (!calibration) return duration;
+  const { flopsPerSecond, measured } = calibration.gpu;
+  const rate = `${formatRate(flopsPerSecond)} ${measured ? "measured on this GPU" : "assumed until this GPU is measured"}`;
+  return `${duration}, at ${rate}`;
+}
+
+function formatRate(flopsPerSecond: number): string {
+  const [value, unit] = flopsPerSecond >= 1e12 ? [flopsPerSecond / 1e12, "T"] : [flopsPerSecond / 1e9, "G"];
+  return `${Number(value.toPrecision(2))} ${unit}FLOP/s`;
 }
 
 const HIDDEN_PLACES: Readonly<Record<string, string>> = {

@@ -1,6 +1,7 @@
 import { afterEach, expect, it } from "vitest";
 import { openTestGpu } from "../../testing/open-test-gpu.ts";
-import { forgetTuning, tuneMatmul } from "./tune-matmul.ts";
+import { forgetTuning } from "../tuning-store.ts";
+import { tuneMatmul } from "./tune-matmul.ts";
 
 afterEach(forgetTuning);
 

@@ -1,8 +1,8 @@
 // Which product kernel a GPU likes: measured the first time that an adapter is seen, before the first large job, and kept
 // in IndexedDB until the last job is deleted.
 
-import { clear, createStore, get, set } from "idb-keyval";
 import type { Gpu } from "../gpu.ts";
+import { keepTuning, readTuning } from "../tuning-store.ts";
 import { matmul, type MatmulTile } from "./matmul.ts";
 
 /** Large enough to fill a data centre's GPU (256 large tiles), small enough for a phone: 2 · 2048 · 2048 · 512 flops. */
@@ -20,23 +20,10 @@ const KERNELS_VERSION = 1;
  * @param measure tells whether large products are faster with large tiles
  */
 export async function tuneMatmul(gpu: Gpu, measure = isLargeFaster): Promise<void> {
-  const { vendor, architecture, description, software } = gpu.adapter;
-  if (software || gpu.memory.freeBytes < BYTES) return;
-  const key = JSON.stringify([KERNELS_VERSION, vendor, architecture, description]);
-  // A browser that keeps nothing measures again.
-  const before = await get<boolean>(key, openStore()).catch(() => undefined);
+  if (gpu.adapter.software || gpu.memory.freeBytes < BYTES) return;
+  const before = await readTuning<boolean>(gpu.adapter, KERNELS_VERSION);
   gpu.tuning.largeProducts = before ?? (await measure(gpu));
-  if (before === undefined) await set(key, gpu.tuning.largeProducts, openStore()).catch(() => undefined);
-}
-
-/** Forgets what was measured of all adapters. */
-export async function forgetTuning(): Promise<void> {
-  await clear(openStore());
-}
-
-/** Prefixed because an origin may be shared. */
-function openStore() {
-  return createStore("layerpress-tuning", "adapters");
+  if (before === undefined) await keepTuning(gpu.adapter, KERNELS_VERSION, gpu.tuning.largeProducts);
 }
 
 async function isLargeFaster(gpu: Gpu): Promise<boolean> {

@@ -1,0 +1,37 @@
+// What was measured of this browser's adapters, in IndexedDB until the last job is deleted.
+
+import { clear, createStore, get, set } from "idb-keyval";
+import type { AdapterSummary } from "./adapter-summary.ts";
+
+type MeasuredAdapter = Pick<AdapterSummary, "vendor" | "architecture" | "description">;
+
+/** What was measured under this name of this adapter; undefined if nothing was, or if the browser keeps nothing. */
+export async function readTuning<Value>(
+  adapter: MeasuredAdapter,
+  name: string | number,
+): Promise<Value | undefined> {
+  return await get<Value>(keyOf(adapter, name), openStore()).catch(() => undefined);
+}
+
+/** Keeps a figure; a browser that keeps nothing measures again. */
+export async function keepTuning(
+  adapter: MeasuredAdapter,
+  name: string | number,
+  value: unknown,
+): Promise<void> {
+  await set(keyOf(adapter, name), value, openStore()).catch(() => undefined);
+}
+
+/** Forgets what was measured of all adapters. */
+export async function forgetTuning(): Promise<void> {
+  await clear(openStore());
+}
+
+function keyOf({ vendor, architecture, description }: MeasuredAdapter, name: string | number): string {
+  return JSON.stringify([name, vendor, architecture, description]);
+}
+
+/** Prefixed because an origin may be shared. */
+function openStore() {
+  return createStore("layerpress-tuning", "adapters");
+}

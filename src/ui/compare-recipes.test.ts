@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { comparableWith, nameRecipe, recommend, splitAtDifference } from "./compare-recipes.ts";
+import { comparableWith, nameRecipe, recommend } from "./compare-recipes.ts";
 import type { MeasuredRecipe } from "./measurement-store.ts";
 import { JOB, OPTIONS, QUALITY } from "./testing/fake-services.ts";
 
@@ -48,19 +48,5 @@ describe("the recommendation", () => {
     expect(recommend([measured("W2A16", 14, 125), measured("W3A16", 11, 190)])).toContain(
       "W3A16 loses the least",
     );
-  });
-});
-
-describe("two answers", () => {
-  it("part at the first word that differs", () => {
-    expect(splitAtDifference("a torn map", "a tall tree")).toEqual({
-      shared: "a ",
-      restA: "torn map",
-      restB: "tall tree",
-    });
-  });
-
-  it("do not part where they are equal", () => {
-    expect(splitAtDifference("a map", "a map")).toEqual({ shared: "a map", restA: "", restB: "" });
   });
 });

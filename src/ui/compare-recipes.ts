@@ -43,12 +43,3 @@ export function recommend(measured: readonly MeasuredRecipe[]): string | null {
     ? `Each of them loses more than 1 % of perplexity on this text; ${best.recipe} loses the least.`
     : null;
 }
-
-/** Where two answers part: what they share, and the rest of each. */
-export function splitAtDifference(a: string, b: string): { shared: string; restA: string; restB: string } {
-  let end = 0;
-  while (end < Math.min(a.length, b.length) && a[end] === b[end]) end++;
-  // Whole words are easier to compare than letters.
-  if (end < a.length || end < b.length) end = a.slice(0, end).search(/\S*$/);
-  return { shared: a.slice(0, end), restA: a.slice(end), restB: b.slice(end) };
-}

@@ -135,8 +135,12 @@ function LayerErrors({ report: { layers } }: { report: QualityReport }) {
                 <code>{layer}</code>
               </th>
               <td>
-                <meter value={relativeError} max={largest} aria-hidden="true" />{" "}
-                {formatError(relativeError * 100)} %
+                <span class="layer-error">
+                  <span class="bar-track" aria-hidden="true">
+                    <span style={{ inlineSize: `${(relativeError / largest) * 100}%` }} />
+                  </span>
+                  <span class="layer-error-figure">{formatError(relativeError * 100)} %</span>
+                </span>
               </td>
             </tr>
           ))}

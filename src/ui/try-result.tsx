@@ -1,6 +1,6 @@
 import type { Generation, GenerationUpdate } from "../pipeline/evaluator-api.ts";
 import { useApp } from "./app-context.ts";
-import { splitAtDifference } from "./compare-recipes.ts";
+import { diffWords, type Run } from "./diff-words.ts";
 import { NumberField } from "./number-field.tsx";
 import { QualityPanel } from "./quality-panel.tsx";
 import { MAX_TOKENS, SEED, stopTrial, TEMPERATURE, TOP_P, type Trial, tryPrompt } from "./trial.ts";
@@ -93,11 +93,11 @@ function Choice({ label, value }: { label: string; value: Trial["chat"] }) {
 function Answers() {
   const { model, original } = useApp().state.trial.answers.value;
   if (!model) return null;
-  const { shared, restA, restB } = splitAtDifference(model.text, original?.text ?? model.text);
+  const { a, b } = diffWords(model.text, original?.text ?? model.text);
   return (
     <div class="answers">
-      <Answer name="Quantized" answer={model} shared={shared} rest={restA} />
-      {original && <Answer name="Original" answer={original} shared={shared} rest={restB} />}
+      <Answer name="Quantized" answer={model} runs={a} />
+      {original && <Answer name="Original" answer={original} runs={b} />}
     </div>
   );
 }
@@ -105,18 +105,14 @@ function Answers() {
 interface AnswerProps {
   readonly name: string;
   readonly answer: GenerationUpdate | Generation;
-  readonly shared: string;
-  readonly rest: string;
+  readonly runs: readonly Run[];
 }
 
-function Answer({ name, answer, shared, rest }: AnswerProps) {
+function Answer({ name, answer, runs }: AnswerProps) {
   return (
     <article aria-label={`${name} answer`}>
       <h3>{name}</h3>
-      <p class="answer-text">
-        {shared}
-        {rest && <mark>{rest}</mark>}
-      </p>
+      <p class="answer-text">{runs.map(({ text, isShared }) => (isShared ? text : <mark>{text}</mark>))}</p>
       <p class="hint">{figures(answer)}</p>
     </article>
   );

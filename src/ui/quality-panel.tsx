@@ -139,7 +139,7 @@ function LayerErrors({ report: { layers } }: { report: QualityReport }) {
                   <span class="bar-track" aria-hidden="true">
                     <span style={{ inlineSize: `${(relativeError / largest) * 100}%` }} />
                   </span>
-                  <span class="layer-error-figure">{formatError(relativeError * 100)} %</span>
+                  {formatError(relativeError * 100)} %
                 </span>
               </td>
             </tr>

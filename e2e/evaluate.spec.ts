@@ -52,7 +52,7 @@ test("the perplexity of a result is what transformers measures on the same files
   for (const [recipe, expected] of Object.entries(BY_TRANSFORMERS)) {
     const out = join(await mkdtemp(join(tmpdir(), "evaluate-")), recipe);
     await run("scripts/compress.mjs", "public/sample", "--out", out, "--recipe", recipe);
-    const { last } = await evaluate(out, "--provider", "wasm");
+    const { last } = await evaluate(out, "--provider", "wasm", "--text", "public/sample/evaluation.txt");
     expect(Math.abs(Number(last["perplexity"]) / expected - 1)).toBeLessThan(1e-4);
   }
 });

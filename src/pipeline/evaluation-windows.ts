@@ -17,16 +17,23 @@ export interface EvaluationWindows {
   readonly windows: readonly (readonly number[])[];
 }
 
+/** A result carries no text of its own; its original may. */
+interface EvaluatedModels {
+  readonly model: OpenStoredModel;
+  readonly original: OpenStoredModel | null;
+}
+
 /**
  * @param longest what the memory at hand allows
  * @throws CalibrationError if there is no tokenizer for text, or no window of two tokens.
  */
 export async function loadWindows(
-  model: OpenStoredModel,
+  models: EvaluatedModels,
   options: EvaluationOptions,
   longest: number,
 ): Promise<EvaluationWindows> {
-  const { name, bytes } = await readText(model, options);
+  const { model } = models;
+  const { name, bytes } = await readText(models, options);
   const samples = parseSamples(name, bytes);
   const wanted = Math.min(options.max_seq_length, model.summary.maxPositions);
   const length = Math.min(wanted, longest);
@@ -46,7 +53,7 @@ export async function loadWindows(
   };
 }
 
-async function readText(model: OpenStoredModel, { text }: EvaluationOptions) {
+async function readText({ model, original }: EvaluatedModels, { text }: EvaluationOptions) {
   if (text.kind === "file") {
     const { name, size } = text.file;
     if (size > MAX_CALIBRATION_BYTES) {
@@ -56,8 +63,9 @@ async function readText(model: OpenStoredModel, { text }: EvaluationOptions) {
     }
     return { name, bytes: new Uint8Array(await text.file.arrayBuffer()) };
   }
-  if (model.summary.source.files.some(({ path }) => path === MODEL_TEXT)) {
-    return { name: MODEL_TEXT, bytes: await model.source.readFile(MODEL_TEXT, MAX_CALIBRATION_BYTES) };
+  for (const each of original ? [model, original] : [model]) {
+    if (!each.summary.source.files.some(({ path }) => path === MODEL_TEXT)) continue;
+    return { name: MODEL_TEXT, bytes: await each.source.readFile(MODEL_TEXT, MAX_CALIBRATION_BYTES) };
   }
   return { name: "built-in text", bytes: new TextEncoder().encode(builtInText) };
 }

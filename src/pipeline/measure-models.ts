@@ -28,7 +28,7 @@ export async function measureModels(measurement: Measurement): Promise<QualityRe
   let quality: Quality;
   let loaded: EvaluationWindows;
   try {
-    loaded = await loadWindows(model, options, windowLimit(engine, model));
+    loaded = await loadWindows({ model, original }, options, windowLimit(engine, model));
     quality = await measureQuality({
       engine,
       model: model.stored,

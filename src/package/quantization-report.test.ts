@@ -6,8 +6,9 @@ import {
   type ReportedModule,
 } from "./quantization-report.ts";
 
-function reported(module: string, loss: number, rtnLoss: number): ReportedModule {
-  return { module, loss, rtnLoss, dampeningFrac: 0.01, attempts: 1, deadColumns: 0, seconds: 2 };
+function reported(module: string, loss: number, rtnLoss: number, rounded = false): ReportedModule {
+  const solved = { dampeningFrac: 0.01, attempts: 1, deadColumns: 0, seconds: 2 };
+  return { module, loss, rtnLoss, tokens: 64, rounded, ...solved };
 }
 
 const FACTS: ReportFacts = {
@@ -30,7 +31,19 @@ const FACTS: ReportFacts = {
 describe("the quantization report", () => {
   it("names the module that kept the largest share of rounding's error", () => {
     const totals = lossTotals([reported("a", 1, 4), reported("b", 3, 4), reported("c", 1, 2)]);
-    expect(totals).toEqual({ loss: 5, rtn_loss: 10, worst_module: "b", worst_ratio: 0.75 });
+    expect(totals).toMatchObject({ loss: 5, rtn_loss: 10, worst_module: "b", worst_ratio: 0.75 });
+  });
+
+  it("leaves experts out that were rounded to nearest, and says how many they are", () => {
+    const modules = [reported("a", 1, 4), reported("experts.3", 0, 0, true)];
+    expect(lossTotals(modules)).toMatchObject({ modules: 1, rounded_to_nearest: 1, loss: 1, rtn_loss: 4 });
+    const report: unknown = JSON.parse(quantizationReport({ ...FACTS, modules }));
+    expect(report).toMatchObject({
+      modules: [
+        { module: "a", loss: 1, tokens: 64, rounded_to_nearest: false },
+        { module: "experts.3", loss: null, rtn_loss: null, rounded_to_nearest: true },
+      ],
+    });
   });
 
   it("counts a module without any error as none", () => {

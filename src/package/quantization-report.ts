@@ -11,6 +11,10 @@ export interface ReportedModule {
   readonly dampeningFrac: number;
   readonly attempts: number;
   readonly deadColumns: number;
+  /** Tokens that the module saw. */
+  readonly tokens: number;
+  /** True if too few were seen: rounded to nearest, and its losses were not measured. */
+  readonly rounded: boolean;
   readonly seconds: number;
 }
 
@@ -22,6 +26,8 @@ export interface ReportedCalibration {
   readonly seed: number;
   readonly propagate_error: boolean;
   readonly hidden_states_dtype: string;
+  readonly moe_calibrate_all_experts: boolean;
+  readonly moe_min_tokens_per_expert: number;
 }
 
 export interface ReportFacts {
@@ -66,11 +72,13 @@ export function quantizationReport(facts: ReportFacts): string {
     totals: facts.modules.length > 0 ? lossTotals(facts.modules) : null,
     modules: facts.modules.map((module) => ({
       module: module.module,
-      loss: module.loss,
-      rtn_loss: module.rtnLoss,
+      loss: module.rounded ? null : module.loss,
+      rtn_loss: module.rounded ? null : module.rtnLoss,
       dampening_frac: module.dampeningFrac,
       attempts: module.attempts,
       dead_columns: module.deadColumns,
+      tokens: module.tokens,
+      rounded_to_nearest: module.rounded,
       seconds: module.seconds,
     })),
     gpu: {
@@ -90,6 +98,10 @@ export function quantizationReport(facts: ReportFacts): string {
 }
 
 export interface LossTotals {
+  /** Modules whose losses were measured. */
+  readonly modules: number;
+  /** Experts that too few tokens reached: they are in no sum. */
+  readonly rounded_to_nearest: number;
   readonly loss: number;
   readonly rtn_loss: number;
   /** Module whose loss is the largest share of what rounding to nearest would have lost. */
@@ -97,14 +109,17 @@ export interface LossTotals {
   readonly worst_ratio: number;
 }
 
-/** Sums of the Hessian-weighted errors ½ tr(ΔW H ΔWᵀ); a module without error by rounding counts as ratio 0. */
-export function lossTotals(modules: readonly ReportedModule[]): LossTotals {
+/** Sums of the Hessian-weighted errors ½ tr(ΔW H ΔWᵀ) that were measured; a module without error by rounding counts as ratio 0. */
+export function lossTotals(all: readonly ReportedModule[]): LossTotals {
+  const modules = all.filter(({ rounded }) => !rounded);
   let worst = { module: "", ratio: 0 };
   for (const { module, loss, rtnLoss } of modules) {
     const ratio = rtnLoss > 0 ? loss / rtnLoss : 0;
     if (ratio >= worst.ratio) worst = { module, ratio };
   }
   return {
+    modules: modules.length,
+    rounded_to_nearest: all.length - modules.length,
     loss: modules.reduce((sum, { loss }) => sum + loss, 0),
     rtn_loss: modules.reduce((sum, { rtnLoss }) => sum + rtnLoss, 0),
     worst_module: worst.module,

@@ -296,6 +296,8 @@ export interface ModuleReport {
   readonly deadColumns: number;
   /** Tokens that the module saw. */
   readonly tokens: number;
+  /** True for an expert that too few tokens reached and that was rounded to nearest: its losses were not measured. */
+  readonly rounded: boolean;
   readonly seconds: number;
 }
 
@@ -332,8 +334,10 @@ export interface StoredJob {
   readonly steps: number;
   readonly done: boolean;
   readonly bytes: number;
-  /** Null if the source was dropped files, which have to be dropped again. */
+  /** Without its query, which may hold a secret. Null if the source was dropped files, which have to be dropped again. */
   readonly address: string | null;
+  /** True if the address had a query: the model may not open without it. */
+  readonly addressShortened: boolean;
   readonly options: JobOptions;
 }
 

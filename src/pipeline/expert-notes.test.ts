@@ -3,7 +3,15 @@ import type { ModuleReport } from "./api.ts";
 import { expertNotes } from "./expert-notes.ts";
 
 function report(expert: number, part: string, tokens: number): ModuleReport {
-  const figures = { loss: 0, rtnLoss: 0, dampeningFrac: 0.01, attempts: 1, deadColumns: 0, seconds: 0 };
+  const figures = {
+    loss: 0,
+    rtnLoss: 0,
+    dampeningFrac: 0.01,
+    attempts: 1,
+    rounded: tokens < 64,
+    deadColumns: 0,
+    seconds: 0,
+  };
   return { module: `model.layers.0.mlp.experts.${expert}.${part}`, tokens, ...figures };
 }
 

@@ -4,6 +4,7 @@ import type { Journal, JournalRecord } from "../offload/journal.ts";
 import type { PlanStep } from "../plan/plan-steps.ts";
 import type { JobOptions, ModuleReport, ResultSummary, StoredJob } from "./api.ts";
 import type { Job } from "./compress.ts";
+import { publicAddress } from "./public-address.ts";
 
 interface JobRecord extends JournalRecord {
   readonly type: "job";
@@ -11,6 +12,7 @@ interface JobRecord extends JournalRecord {
   readonly scheme: string;
   readonly steps: number;
   readonly address: string | null;
+  readonly addressShortened: boolean;
   readonly options: JobOptions;
 }
 
@@ -18,12 +20,15 @@ interface JobRecord extends JournalRecord {
 export function beginJournal(journal: Journal, job: Job): void {
   if (journal.records.length > 0) return;
   const { model, plan, options } = job;
+  const { reference } = model;
+  const kept = reference.kind === "address" ? publicAddress(reference.address) : null;
   const record: JobRecord = {
     type: "job",
     label: model.source.label,
     scheme: plan.schemes.join(" + "),
     steps: plan.steps.length,
-    address: model.reference.kind === "address" ? model.reference.address : null,
+    address: kept?.address ?? null,
+    addressShortened: kept?.shortened ?? false,
     options: storable(options, plan.jobId),
   };
   journal.append(record);
@@ -87,6 +92,7 @@ export function storedJob(jobId: string, records: readonly JournalRecord[], byte
     done: finishedResult({ records }) !== null,
     bytes,
     address: first.address,
+    addressShortened: first.addressShortened,
     options: first.options,
   };
 }

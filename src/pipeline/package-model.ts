@@ -84,6 +84,8 @@ function reportedCalibration({ plan }: Job): ReportedCalibration | null {
     seed: options.seed,
     propagate_error: options.propagate_error,
     hidden_states_dtype: options.hidden_states_dtype,
+    moe_calibrate_all_experts: options.moe_calibrate_all_experts,
+    moe_min_tokens_per_expert: options.moe_min_tokens_per_expert,
   };
 }
 

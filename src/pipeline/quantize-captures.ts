@@ -24,6 +24,8 @@ import type { SequentialServices } from "./sequential-layer.ts";
 export interface TimedReport extends ModuleReport {
   /** Tokens that the module saw. */
   readonly tokens: number;
+  /** True if too few tokens were seen for GPTQ. */
+  readonly rounded: boolean;
   /** Since the module before it was done; the first of those that share a Hessian has the factorisation in it. */
   readonly seconds: number;
 }
@@ -123,6 +125,7 @@ async function readStatistics(
 interface FactoredCapture {
   readonly factored: FactoredHessian;
   readonly tokens: number;
+  readonly rounded: boolean;
   /** Zero for modules that are rounded to nearest. */
   readonly loss?: number;
   readonly rtnLoss?: number;
@@ -149,9 +152,15 @@ async function factorCapture(
   const dampeningFrac = Math.max(...tasks.map(({ gptq }) => gptq?.dampening_frac ?? 0));
   const options = { diagonal, byActivation, dampeningFrac, name, backup } as const;
   const factored = await factorHessian(gpu, hessians.of(capture), options, scratch);
-  if (!rounded) return { factored, tokens };
+  if (!rounded) return { factored, tokens, rounded };
   // A Hessian of zeros is factored as the identity: no column makes up for another's error, and none is dead.
-  return { factored: { ...factored, dead: new Uint8Array(capture.columns) }, tokens, loss: 0, rtnLoss: 0 };
+  return {
+    factored: { ...factored, dead: new Uint8Array(capture.columns) },
+    tokens,
+    rounded,
+    loss: 0,
+    rtnLoss: 0,
+  };
 }
 
 /** True for experts that are calibrated on their own tokens, of which there may be few. */

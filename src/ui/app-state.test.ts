@@ -154,15 +154,30 @@ describe("choosing", () => {
     expect(app.state.screen.value).toBe("done");
   });
 
+  it("asks for the whole address of a job whose address was not kept whole, and restores its options", async () => {
+    const inspect = vi
+      .fn<Compressor["inspect"]>(async () => MODEL)
+      .mockRejectedValueOnce(failure("AccessError"));
+    const app = open({ compressor: { inspect } });
+    const options = { ...JOB.options, keepSource: true };
+    const job = { ...JOB, address: "https://models.example/tiny/", addressShortened: true, options };
+    await goOn(app, job);
+    expect(app.state.awaitingSource.value).toBe(job);
+    app.state.address.value = "https://models.example/tiny/?token=s";
+    await inspectAddress(app);
+    expect(app.state.awaitingSource.value).toBeNull();
+    expect(app.state.keepSource.value).toBe(true);
+  });
+
   it("waits for dropped files to be dropped again", async () => {
     const start = vi.fn<Compressor["start"]>(async () => RESULT);
     const app = open({ compressor: { start } });
     const options = { ...JOB.options, recipe: { kind: "yaml", text: "a: 1" } } as const;
     await goOn(app, { ...JOB, address: null, options });
-    expect(app.state.awaitingFiles.value?.jobId).toBe(JOB.jobId);
+    expect(app.state.awaitingSource.value?.jobId).toBe(JOB.jobId);
     await inspectFiles(app, { kind: "files", files: [] });
     expect(app.state.options.value?.recipe).toEqual({ kind: "yaml", text: "a: 1" });
-    expect(app.state.awaitingFiles.value).toBeNull();
+    expect(app.state.awaitingSource.value).toBeNull();
     expect(start).not.toHaveBeenCalled();
   });
 });

@@ -63,8 +63,8 @@ function createFindings() {
     adapterProblem: signal<string | null>(null),
     /** What is being inspected, named for people; null while nothing is. */
     inspecting: signal<{ readonly name: string } | null>(null),
-    /** A job over dropped files that waits for them to be dropped again. */
-    awaitingFiles: signal<StoredJob | null>(null),
+    /** A job that waits for its dropped files, or for its whole address. */
+    awaitingSource: signal<StoredJob | null>(null),
     model: signal<ModelSummary | null>(null),
     fit: signal<FitReport | null>(null),
     planning: signal(false),

@@ -80,7 +80,7 @@ function UnfinishedJobs() {
 function UnfinishedJob({ job }: { job: StoredJob }) {
   const app = useApp();
   const { state, services } = app;
-  const waiting = state.awaitingFiles.value?.jobId === job.jobId;
+  const waiting = state.awaitingSource.value?.jobId === job.jobId;
   const remove = async () => await services.compressor.deleteJob(job.jobId);
   return (
     <li>
@@ -89,7 +89,12 @@ function UnfinishedJob({ job }: { job: StoredJob }) {
         <span class="quiet">
           {job.scheme} · {job.finishedSteps} of {job.steps} steps finished
         </span>
-        <output>{waiting && "Drop the same files on this page again to go on."}</output>
+        <output>
+          {waiting &&
+            (job.address === null
+              ? "Drop the same files on this page again to go on."
+              : "The part of the address after “?” was not kept, since it may hold a secret. Give the whole address again to go on.")}
+        </output>
       </div>
       <div class="buttons">
         <button type="button" onClick={() => void goOn(app, job)}>

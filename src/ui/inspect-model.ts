@@ -50,30 +50,37 @@ export async function inspectModel(app: App, reference: SourceReference): Promis
   }
 }
 
-/** Inspects what stands in the address field. */
+/** Inspects what stands in the address field, and restores the options of the job that waited for it, if there is one. */
 export async function inspectAddress(app: App): Promise<void> {
   const address = app.state.address.peek().trim();
-  if (address !== "") await inspectModel(app, { kind: "address", address });
+  if (address !== "") await inspectAwaited(app, { kind: "address", address });
 }
 
-/** Inspects dropped files, and goes on with the job that waited for them, if there is one. */
+/** Inspects dropped files, and restores the options of the job that waited for them, if there is one. */
 export async function inspectFiles(app: App, reference: SourceReference): Promise<void> {
-  const waiting = app.state.awaitingFiles.peek();
-  app.state.awaitingFiles.value = null;
-  if (await inspectModel(app, reference)) {
-    if (waiting) restoreOptions(app.state, waiting.options);
-  }
+  await inspectAwaited(app, reference);
+}
+
+async function inspectAwaited(app: App, reference: SourceReference): Promise<void> {
+  const waiting = app.state.awaitingSource.peek();
+  if (!(await inspectModel(app, reference))) return;
+  app.state.awaitingSource.value = null;
+  const isMeant = waiting && (waiting.address === null) === (reference.kind === "files");
+  if (isMeant) restoreOptions(app.state, waiting.options);
 }
 
 /** Goes on with an unfinished job: finds its model again and starts with the same options. */
 export async function goOn(app: App, job: StoredJob): Promise<void> {
   const { state } = app;
   if (job.address === null) {
-    state.awaitingFiles.value = job;
+    state.awaitingSource.value = job;
     return;
   }
   state.address.value = job.address;
-  if (!(await inspectModel(app, { kind: "address", address: job.address }))) return;
+  if (!(await inspectModel(app, { kind: "address", address: job.address }))) {
+    if (job.addressShortened) state.awaitingSource.value = job;
+    return;
+  }
   restoreOptions(state, job.options);
   await startJob(app);
 }

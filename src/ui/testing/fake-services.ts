@@ -158,6 +158,7 @@ export function moduleReport(module: string, own: Partial<ModuleReport> = {}): M
     dampeningFrac: 0.01,
     attempts: 1,
     deadColumns: 0,
+    rounded: false,
     tokens: 8192,
     seconds: 0.2,
   };
@@ -173,6 +174,7 @@ export const JOB: StoredJob = {
   done: false,
   bytes: 4_212_000_000,
   address: "Qwen/Qwen3-14B@40c0698",
+  addressShortened: false,
   options: OPTIONS,
 };
 

@@ -10,7 +10,9 @@ export default defineConfig({
   workers: 1,
   retries: 0,
   forbidOnly: true,
-  timeout: 60_000,
+  // Limits that end what hangs, on machines slower than this one too; they promise no speed.
+  timeout: 240_000,
+  expect: { timeout: 120_000 },
   reporter: "list",
   use: { baseURL },
   webServer: {

@@ -15,6 +15,8 @@ export default defineConfig({
         test: {
           name: "node",
           environment: "node",
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
           include: ["src/**/*.test.ts", "e2e/**/*.test.ts", "bench/**/*.test.ts"],
           exclude: ["src/**/*.gpu.test.ts", "src/**/*.browser.test.ts"],
         },
@@ -27,6 +29,7 @@ export default defineConfig({
           include: ["src/**/*.gpu.test.ts", "src/**/*.browser.test.ts"],
           globalSetup: "./e2e/model-server-setup.ts",
           testTimeout: 120_000,
+          hookTimeout: 120_000,
           fileParallelism: false,
           browser: {
             enabled: true,

@@ -27,7 +27,7 @@ for (const scheme of ["light", "dark"] as const) {
       await expectNoViolations(page);
       await page.getByRole("button", { name: "Resume" }).click();
 
-      await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible({ timeout: 30_000 });
+      await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible();
       await expectNoViolations(page);
       await page.getByRole("button", { name: "Storage" }).click();
       await expect(page.getByRole("dialog")).toContainText("finished");

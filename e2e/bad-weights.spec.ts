@@ -32,7 +32,6 @@ const asked = (name: string, recipe: string, ids?: readonly (readonly number[])[
 test("a NaN is named with its tensor, rounded or calibrated, and finished layers are kept", async ({
   page,
 }) => {
-  test.setTimeout(120_000);
   await page.goto("./");
   expect(await failureOf(page, asked("weight", "W8A16"))).toMatch(
     /model\.layers\.1\.mlp\.up_proj\.weight has 1 NaN or infinite weights.*row 0, column 0/,

@@ -23,7 +23,6 @@ async function calibrateLittle(page: Page): Promise<void> {
 }
 
 test("GPTQ runs on the sample model with its own text, and tells of every module", async ({ page }) => {
-  test.setTimeout(180_000);
   await inspectSample(page);
   await page.getByRole("radio", { name: /^GPTQ/ }).check();
   await expect(page.getByRole("radio", { name: "The model’s own text" })).toBeChecked();
@@ -41,15 +40,13 @@ test("GPTQ runs on the sample model with its own text, and tells of every module
 
   // Live: the first layer's modules are there before the job is done.
   const errors = page.getByRole("region", { name: "Error by module" });
-  await expect(errors.getByRole("row", { name: /layers\.0\.self_attn\.q_proj/ })).toBeVisible({
-    timeout: 60_000,
-  });
+  await expect(errors.getByRole("row", { name: /layers\.0\.self_attn\.q_proj/ })).toBeVisible();
   await page.getByRole("button", { name: "Pause" }).click();
   await expect(page.getByRole("heading", { name: /^Paused/ })).toBeVisible();
   await expectNoViolations(page);
   await page.getByRole("button", { name: "Resume" }).click();
 
-  await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible({ timeout: 120_000 });
+  await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible();
   const rows = errors.locator("tbody tr");
   await expect(rows).toHaveCount(28);
   const figures = await rows.first().getByRole("cell").allTextContents();
@@ -138,7 +135,6 @@ test("a link that asks for an unknown recipe is told which one is near", async (
 });
 
 test("a script compresses through the page's door, and takes the files one by one", async ({ page }) => {
-  test.setTimeout(120_000);
   await page.goto("./");
   const outcome = await page.evaluate(async () => {
     const { result, fit, jobId } = await globalThis.layerpress.compress({

@@ -48,7 +48,6 @@ test("the command line measures a folder against another", async () => {
 const BY_TRANSFORMERS = { W4A16: 1.4992472904262975, W8A8: 1.4992297370386305 };
 
 test("the perplexity of a result is what transformers measures on the same files", async () => {
-  test.setTimeout(180_000);
   for (const [recipe, expected] of Object.entries(BY_TRANSFORMERS)) {
     const out = join(await mkdtemp(join(tmpdir(), "evaluate-")), recipe);
     await run("scripts/compress.mjs", "public/sample", "--out", out, "--recipe", recipe);

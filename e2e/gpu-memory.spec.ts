@@ -24,7 +24,6 @@ test.beforeAll(async () => {
 test.afterAll(async () => await server.close());
 
 test("more layers take no more GPU memory, and none is left", async ({ page }) => {
-  test.setTimeout(120_000);
   await page.goto("./");
   const two = await compress(page, request(`${server.filesUrl}/made/two/`, "W4A16"));
   const many = await compress(page, request(`${server.filesUrl}/made/many/`, "W4A16"));
@@ -34,7 +33,6 @@ test("more layers take no more GPU memory, and none is left", async ({ page }) =
 });
 
 test("GPTQ keeps to a small budget, and to its plan", async ({ page }) => {
-  test.setTimeout(120_000);
   await page.goto("./");
   const ids = tokenIds(4, 32, SIZES.vocab);
   const asked = request(`${server.filesUrl}/made/two/`, "gptq-w4a16", {
@@ -47,7 +45,6 @@ test("GPTQ keeps to a small budget, and to its plan", async ({ page }) => {
 });
 
 test("a budget below one layer goes through it Linear by Linear", async ({ page }) => {
-  test.setTimeout(120_000);
   await page.goto("./");
   const asked = request(`${server.filesUrl}/made/large/`, "W4A16", { gpuBudgetBytes: SMALLEST_BUDGET });
   const { peakGpuBytes, plannedGpuBytes } = await compress(page, asked);

@@ -26,13 +26,10 @@ async function startUntil(page: Page, name: string, layer: string): Promise<void
     // The page is left in the middle, so nobody waits for the end.
     void globalThis.layerpress.compress(asked).catch(() => undefined);
   }, gptq(name));
-  await page.waitForFunction((wanted) => globalThis.layerpress.progress()?.stepName === wanted, layer, {
-    timeout: 60_000,
-  });
+  await page.waitForFunction((wanted) => globalThis.layerpress.progress()?.stepName === wanted, layer);
 }
 
 test("a reload in the third of four layers changes nothing", async ({ page }) => {
-  test.setTimeout(180_000);
   await page.goto("./");
   await compress(page, gptq("four"));
   const undisturbed = sha256(await download(page, "model.safetensors"));
@@ -54,7 +51,6 @@ test("a reload in the third of four layers changes nothing", async ({ page }) =>
 });
 
 test("a GPU that is lost in the middle is replaced, and nothing changes", async ({ page, context }) => {
-  test.setTimeout(180_000);
   await page.goto("./");
   await compress(page, gptq("four"));
   const undisturbed = sha256(await download(page, "model.safetensors"));
@@ -91,7 +87,6 @@ test("a GPU that is lost in the middle is replaced, and nothing changes", async 
 });
 
 test("a second tab is told that a job is running", async ({ page, context }) => {
-  test.setTimeout(120_000);
   await page.goto("./");
   await startUntil(page, "four", "model.layers.0");
   const other = await context.newPage();
@@ -100,7 +95,6 @@ test("a second tab is told that a job is running", async ({ page, context }) => 
 });
 
 test("a full disk ends a job in a sentence, and it goes on when there is room", async ({ page, context }) => {
-  test.setTimeout(180_000);
   await page.goto("./");
   const origin = new URL(page.url()).origin;
   const session = await context.newCDPSession(page);

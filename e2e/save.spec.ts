@@ -23,7 +23,7 @@ async function compressSample(page: Page): Promise<void> {
   await page.goto("./");
   await page.getByRole("button", { name: "Try the sample model" }).click();
   await page.getByRole("button", { name: "Start" }).click();
-  await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible({ timeout: 30_000 });
+  await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible();
 }
 
 /** SHA-256 of every file below a folder of OPFS, by path. */

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest
 import { type ModelServer, startModelServer } from "../../e2e/model-server.ts";
 import { memoryModel } from "../../e2e/served-model.ts";
 import { NetworkError, StorageError } from "../errors.ts";
+import { eventually } from "../testing/eventually.ts";
 import { testTransport } from "../testing/fast-retry.ts";
 import { memoryChunkStore } from "../testing/memory-chunk-store.ts";
 import { ChunkLoader } from "./chunk-loader.ts";
@@ -78,7 +79,7 @@ describe("ChunkLoader", () => {
     const { loader, store } = await open();
     expect(await loader.read(range(A, 1500, 3200))).toEqual(contents[A].slice(1500, 3200));
     expect(requests()).toEqual([[A, "bytes=1000-3999"]]);
-    await vi.waitFor(() => expect(loader.storedBytes).toBe(3000));
+    await eventually(() => expect(loader.storedBytes).toBe(3000));
     expect(store.chunks.size).toBe(3);
     expect(await loader.read(range(A, 20_400, 20_500))).toEqual(contents[A].slice(20_400));
     expect(await loader.read(range(A, 5, 5))).toEqual(new Uint8Array(0));
@@ -88,7 +89,7 @@ describe("ChunkLoader", () => {
     const { loader, store } = await open(memoryChunkStore(), { requests: 1 });
     loader.prefetch([range(B, 2000, 8000), range(A, 0, 5000)]);
     expect(loader.missingBytes([wholeFile(A), wholeFile(B)])).toBe(28_500);
-    await vi.waitFor(() => expect(store.chunks.size).toBe(11));
+    await eventually(() => expect(store.chunks.size).toBe(11));
     expect(requests()).toEqual([
       [B, "bytes=2000-5999"],
       [B, "bytes=6000-7999"],
@@ -102,7 +103,7 @@ describe("ChunkLoader", () => {
   it("hands out what was just downloaded without reading it back", async () => {
     const { loader, store } = await open();
     loader.prefetch([range(A, 0, 4000)]);
-    await vi.waitFor(() => expect(loader.storedBytes).toBe(4000));
+    await eventually(() => expect(loader.storedBytes).toBe(4000));
     expect(await loader.read(range(A, 500, 3500))).toEqual(contents[A].slice(500, 3500));
     expect(store.reads).toEqual([]);
     expect(server.log).toHaveLength(1);
@@ -111,8 +112,8 @@ describe("ChunkLoader", () => {
   it("reads stored chunks back when they have left memory, and bounds memory", async () => {
     const { loader, store } = await open();
     loader.prefetch([wholeFile(A)]);
-    await vi.waitFor(() => expect(loader.missingBytes([wholeFile(A)])).toBe(0));
-    await vi.waitFor(() => expect(loader.storedBytes).toBe(20_500));
+    await eventually(() => expect(loader.missingBytes([wholeFile(A)])).toBe(0));
+    await eventually(() => expect(loader.storedBytes).toBe(20_500));
     expect(loader.hotBytes).toBeLessThanOrEqual(limits.hotBytes);
     expect(await loader.read(wholeFile(A))).toEqual(contents[A]);
     expect(store.reads.length).toBeGreaterThanOrEqual(15);
@@ -126,7 +127,7 @@ describe("ChunkLoader", () => {
   it("goes on with what an earlier session stored", async () => {
     const { loader, store } = await open();
     await loader.read(range(A, 0, 3000));
-    await vi.waitFor(() => expect(store.chunks.size).toBe(3));
+    await eventually(() => expect(store.chunks.size).toBe(3));
     const { loader: later } = await open(store);
     expect(later.storedBytes).toBe(3000);
     expect(later.missingBytes([range(A, 0, 5000)])).toBe(2000);
@@ -137,7 +138,7 @@ describe("ChunkLoader", () => {
   it("downloads again what has vanished from the store", async () => {
     const { loader, store } = await open();
     await loader.read(range(A, 0, 2000));
-    await vi.waitFor(() => expect(store.chunks.size).toBe(2));
+    await eventually(() => expect(store.chunks.size).toBe(2));
     const { loader: later } = await open(store);
     await store.deleteSource(null);
     expect(await later.read(range(A, 0, 2000))).toEqual(contents[A].slice(0, 2000));
@@ -171,10 +172,10 @@ describe("ChunkLoader", () => {
     expect(put).not.toHaveBeenCalled();
     await loader.evict([range(A, 0, 2 * CHUNK)]);
     await loader.read(range(A, 4 * CHUNK, 7 * CHUNK));
-    await vi.waitFor(() => expect([...store.chunks.keys()].length).toBe(1));
+    await eventually(() => expect([...store.chunks.keys()].length).toBe(1));
     expect(put.mock.calls.map(([, chunk]) => chunk.index)).toEqual([2]);
     loader.pause();
-    await vi.waitFor(() => expect(loader.storedBytes).toBe(5 * CHUNK));
+    await eventually(() => expect(loader.storedBytes).toBe(5 * CHUNK));
     expect(put.mock.calls.map(([, chunk]) => chunk.index)).toEqual([2, 3, 4, 5, 6]);
   });
 
@@ -185,7 +186,7 @@ describe("ChunkLoader", () => {
       delayedBytes: 100 * CHUNK,
     });
     await loader.read(range(A, 0, 2 * CHUNK));
-    await vi.waitFor(() => expect(loader.storedBytes).toBe(2 * CHUNK));
+    await eventually(() => expect(loader.storedBytes).toBe(2 * CHUNK));
   });
 
   it("waits for the store when too much is unwritten", async () => {
@@ -193,10 +194,10 @@ describe("ChunkLoader", () => {
     const { pass, passed } = gate();
     store.beforeWrite = async () => await passed;
     loader.prefetch([wholeFile(A)]);
-    await vi.waitFor(() => expect(loader.hotBytes).toBe(4 * CHUNK));
+    await eventually(() => expect(loader.hotBytes).toBe(4 * CHUNK));
     expect(store.chunks.size).toBe(0);
     pass();
-    await vi.waitFor(() => expect(store.chunks.size).toBe(21));
+    await eventually(() => expect(store.chunks.size).toBe(21));
   });
 
   it("stops at a chunk's end when paused, and goes on when resumed", async () => {
@@ -205,7 +206,7 @@ describe("ChunkLoader", () => {
       loader.pause();
     };
     loader.prefetch([wholeFile(B)]);
-    await vi.waitFor(() => expect(store.chunks.size).toBeGreaterThan(0));
+    await eventually(() => expect(store.chunks.size).toBeGreaterThan(0));
     const read = loader.read(wholeFile(B));
     const { size } = store.chunks;
     expect(size).toBeLessThan(8);
@@ -229,7 +230,7 @@ describe("ChunkLoader", () => {
   it("forgets chunks that lie wholly in finished ranges, and does not fetch them again", async () => {
     const { loader, store } = await open();
     loader.prefetch([range(A, 0, 10_000)]);
-    await vi.waitFor(() => expect(store.chunks.size).toBe(10));
+    await eventually(() => expect(store.chunks.size).toBe(10));
     await loader.evict([range(A, 0, 1500), range(A, 1500, 4200)]);
     expect(store.chunks.size).toBe(6);
     expect(loader.storedBytes).toBe(6000);
@@ -258,8 +259,8 @@ describe("ChunkLoader", () => {
       loader.prefetch([range(B, 0, 1000)]);
     };
     loader.prefetch([wholeFile(A)]);
-    await vi.waitFor(() => expect(requests()).toContainEqual([B, "bytes=0-999"]));
-    await vi.waitFor(() => expect(loader.missingBytes([range(B, 0, 1000)])).toBe(0));
+    await eventually(() => expect(requests()).toContainEqual([B, "bytes=0-999"]));
+    await eventually(() => expect(loader.missingBytes([range(B, 0, 1000)])).toBe(0));
     expect(requests()).toEqual([
       [A, "bytes=0-3999"],
       [B, "bytes=0-999"],
@@ -279,7 +280,7 @@ describe("ChunkLoader", () => {
     const { loader } = await open(memoryChunkStore(), { requests: 1 });
     server.faults.push({ fault: { kind: "status", status: 404 } });
     loader.prefetch([wholeFile(A), wholeFile(B)]);
-    await vi.waitFor(() => expect(server.log).toHaveLength(1));
+    await eventually(() => expect(server.log).toHaveLength(1));
     await expect(loader.read(range(B, 0, 10))).rejects.toThrow(/404/);
     expect(server.log).toHaveLength(2);
   });

@@ -1,9 +1,10 @@
 // The network thread in a real browser: real CORS, redirects and IndexedDB.
 
 import * as Comlink from "comlink";
-import { afterEach, describe, expect, inject, it, vi } from "vitest";
+import { afterEach, describe, expect, inject, it } from "vitest";
 import type { InjectedServer } from "../../e2e/model-server-setup.ts";
 import type { SourceApi, SourceReference } from "../pipeline/api.ts";
+import { eventually } from "../testing/eventually.ts";
 import { FAST_RETRY } from "../testing/fast-retry.ts";
 import { CHUNK_BYTES } from "./chunks.ts";
 import { createSource } from "./create-source.ts";
@@ -45,7 +46,7 @@ describe("the source worker", () => {
     expect(size).toBeGreaterThan(2 * CHUNK_BYTES);
     const whole = { path: SHARD, start: 0, end: size };
     await first.prefetch([whole]);
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect((await first.progress()).storedBytes).toBeGreaterThan(0);
     });
     workers.pop()?.terminate();
@@ -57,7 +58,7 @@ describe("the source worker", () => {
     const { downloadedBytes } = await second.progress();
     expect(await isEqual(await second.read(whole), await fetchWhole(SHARD))).toBe(true);
     expect((await second.progress()).downloadedBytes - downloadedBytes).toBe(missing);
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect(await second.missingBytes([whole])).toBe(0);
       expect((await second.progress()).storedBytes).toBe(size);
     });

@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
+import { eventually } from "../testing/eventually.ts";
 import { type App, createAppState } from "./app-state.ts";
 import { createApp, followTitle, wakeApp } from "./create-app.ts";
 import { chooseAnother, goOn, inspectAddress, inspectFiles } from "./inspect-model.ts";
@@ -28,7 +29,7 @@ async function openInspected(services: FakeServices = {}): Promise<App> {
   const app = open(services);
   app.state.address.value = "org/name";
   await inspectAddress(app);
-  await vi.waitFor(() => expect(app.state.planning.value).toBe(false));
+  await eventually(() => expect(app.state.planning.value).toBe(false));
   return app;
 }
 
@@ -190,7 +191,7 @@ describe("planning", () => {
     app.state.recipe.scheme.value = "W8A16";
     app.state.recipe.scheme.value = "W8A8";
     expect(app.state.planning.value).toBe(true);
-    await vi.waitFor(() => expect(plan).toHaveBeenCalled());
+    await eventually(() => expect(plan).toHaveBeenCalled());
     expect(plan.mock.calls).toEqual([
       [expect.objectContaining({ recipe: expect.objectContaining({ scheme: "W8A8" }) })],
     ]);
@@ -202,11 +203,11 @@ describe("planning", () => {
     const plan = vi.spyOn(app.services.compressor, "plan");
     plan.mockReturnValueOnce(late.promise);
     app.state.keepSource.value = true;
-    await vi.waitFor(() => expect(plan).toHaveBeenCalledTimes(1));
+    await eventually(() => expect(plan).toHaveBeenCalledTimes(1));
     const fresh = { ...FIT, bitsPerWeight: 8 };
     plan.mockResolvedValueOnce(fresh);
     app.state.keepSource.value = false;
-    await vi.waitFor(() => expect(app.state.fit.value).toBe(fresh));
+    await eventually(() => expect(app.state.fit.value).toBe(fresh));
     late.resolve({ ...FIT, bitsPerWeight: 1 });
     await late.promise;
     await Promise.resolve();
@@ -220,7 +221,7 @@ describe("planning", () => {
     expect(app.state.planFailure.value?.heading).toBe("The recipe does not fit");
     vi.spyOn(app.services.compressor, "plan").mockResolvedValue(FIT);
     app.state.recipe.groupSize.value = 64;
-    await vi.waitFor(() => expect(app.state.planFailure.value).toBeNull());
+    await eventually(() => expect(app.state.planFailure.value).toBeNull());
   });
 
   it("has no options while the budget is not an amount", () => {

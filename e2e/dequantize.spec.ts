@@ -10,7 +10,6 @@ import { startModelServer } from "./model-server.ts";
 import { folderModel } from "./served-model.ts";
 
 const GOLDEN = join(import.meta.dirname, "fixtures/golden");
-/** What the ends of two command lines take together on a slow machine. */
 
 async function compress(source: string, ...args: string[]): Promise<string> {
   const out = await mkdtemp(join(tmpdir(), "dequantize-"));

@@ -4,8 +4,6 @@ import { expect, test } from "./fixtures.ts";
 import { startModelServer } from "./model-server.ts";
 import { folderModel, memoryModel } from "./served-model.ts";
 
-/** WebAssembly runs the sample at some 80 tokens a second, and measures it in about 15 s. */
-
 test("a finished result generates text and tells what it lost", async ({ page }) => {
   const fetched: string[] = [];
   page.on("request", (request) => fetched.push(new URL(request.url()).pathname));

@@ -35,7 +35,9 @@ test("GPTQ runs on the sample model with its own text, and tells of every module
   await expect(page.getByLabel("Recipe in YAML")).toHaveValue(
     /GPTQModifier:[^]*group_size: 64[^]*dampening_frac: 0.02/,
   );
-  await expect(page.getByRole("region", { name: "Fit report" })).toHaveAttribute("aria-busy", "false");
+  const fit = page.getByRole("region", { name: "Fit report" });
+  await expect(fit).toHaveAttribute("aria-busy", "false");
+  expect(await fit.evaluate(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)).toBe(0);
   await page.getByRole("button", { name: "Start" }).click();
 
   // Live: the first layer's modules are there before the job is done.

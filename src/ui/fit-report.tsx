@@ -92,7 +92,9 @@ function Figures({ fit }: { fit: Report }) {
             <Gauge label="Space needed of what is free" value={needed} max={fit.freeBytes} />
           )}
         </Row>
-        <Row name="Time">{timeText(fit)}</Row>
+        <Row name="Time">
+          <Time fit={fit} />
+        </Row>
         <Counts fit={fit} />
       </tbody>
     </table>
@@ -118,13 +120,19 @@ function Counts({ fit }: { fit: Report }) {
 }
 
 /** A calibrated job's time is mostly the GPU's, which may be tens of times faster than assumed. */
-function timeText({ estimatedSeconds, calibration }: Report): string {
-  if (estimatedSeconds === null) return "known once it runs";
-  const duration = `about ${formatDuration(estimatedSeconds)}`;
-  if (!calibration) return duration;
-  const { flopsPerSecond, measured } = calibration.gpu;
-  const rate = `${formatRate(flopsPerSecond)} ${measured ? "measured on this GPU" : "assumed until this GPU is measured"}`;
-  return `${duration}, at ${rate}`;
+function Time({ fit: { estimatedSeconds, calibration } }: { fit: Report }) {
+  if (estimatedSeconds === null) return <>known once it runs</>;
+  return (
+    <>
+      about {formatDuration(estimatedSeconds)}
+      {calibration && (
+        <span class="quiet aside">
+          at {formatRate(calibration.gpu.flopsPerSecond)}
+          {calibration.gpu.measured ? ", measured on this GPU" : " until this GPU is measured"}
+        </span>
+      )}
+    </>
+  );
 }
 
 function formatRate(flopsPerSecond: number): string {

@@ -40,7 +40,7 @@ test("the command line writes a model folder and tells of it in one line", async
 test("more files are written than a browser downloads by itself", async () => {
   const folder = await emptyFolder();
   await cp(GOLDEN, folder, { recursive: true });
-  const extra = Array.from({ length: 12 }, (_, index) => `words-${index}.txt`);
+  const extra = Array.from({ length: 12 }, (_, index) => `NOTICE-${index}.txt`);
   for (const name of extra) await writeFile(join(folder, name), name);
   const out = await emptyFolder();
   const { status } = await compress(folder, "--out", out);

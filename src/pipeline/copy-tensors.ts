@@ -13,9 +13,10 @@ export async function copyTensors(tensors: readonly SourceTensor[], traffic: Til
     for (let start = tensor.start; start < tensor.end; start += COPY_BYTES) {
       await traffic.checkpoint();
       const end = Math.min(start + COPY_BYTES, tensor.end);
-      const bytes = await traffic.read({ path: tensor.file, start, end });
+      const range = { path: tensor.file, start, end };
+      const bytes = await traffic.read(range);
       traffic.write(tensor.name, start - tensor.start, bytes);
-      traffic.finished(bytes.byteLength);
+      traffic.finished(range);
     }
   }
 }

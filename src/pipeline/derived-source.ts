@@ -1,7 +1,7 @@
 // A source with files that no folder has: tensors that are made of others while they are read.
 
 import type { FileRange } from "./api.ts";
-import { mergeRanges } from "./plan-job.ts";
+import { mergeRanges } from "../source/merge-ranges.ts";
 import type { RemoteSource } from "./remote-source.ts";
 
 export type ReadRange = (range: FileRange) => Promise<Uint8Array<ArrayBuffer>>;
@@ -29,6 +29,10 @@ export function derivedSource(source: RemoteSource, files: DerivedFiles): Remote
     read: read(async (of) => await source.read(of)),
     readRange: read(async (of) => await source.readRange(of)),
     prefetch: async (ranges: readonly FileRange[]) => await source.prefetch(inOrder(files, ranges)),
+    // Parts of derived files belong to several of their ranges: they are done with when they are evicted.
+    use: async (range: FileRange) => {
+      if (!files.isDerived(range.path)) await source.use(range);
+    },
     evict: async (ranges: readonly FileRange[]) => await source.evict(stored(ranges, files.unread)),
     missingBytes: async (ranges: readonly FileRange[]) => await source.missingBytes(stored(ranges)),
   };

@@ -17,6 +17,7 @@ import { type OutputPlan, planOutput } from "../plan/plan-output.ts";
 import { towerOf } from "../plan/find-linears.ts";
 import { type PlanStep, planSteps, type QuantizeTask } from "../plan/plan-steps.ts";
 import { elements } from "../plan/summarize-model.ts";
+import { mergeRanges } from "../source/merge-ranges.ts";
 import type { FileRange, JobOptions, RecipeChoice } from "./api.ts";
 import type { OpenModel } from "./open-model.ts";
 import { planTiling, type Tiling } from "./plan-tiling.ts";
@@ -134,21 +135,6 @@ export function wholeTowers(ignored: readonly string[], quantized: readonly stri
 function stepRanges(step: PlanStep): FileRange[] {
   const tensors = [...step.copy, ...step.quantize.map((task) => task.tensor)];
   return mergeRanges(tensors.map(({ file, start, end }) => ({ path: file, start, end })));
-}
-
-/** Sorts ranges by file and place and joins those that touch. */
-export function mergeRanges(ranges: readonly FileRange[]): FileRange[] {
-  const merged: FileRange[] = [];
-  const sorted = ranges.toSorted(
-    (a, b) => (a.path < b.path ? -1 : Number(a.path > b.path)) || a.start - b.start,
-  );
-  for (const range of sorted) {
-    const last = merged.at(-1);
-    if (last && last.path === range.path && range.start <= last.end) {
-      merged[merged.length - 1] = { ...last, end: Math.max(last.end, range.end) };
-    } else merged.push(range);
-  }
-  return merged;
 }
 
 /** A short name for a value: the first 16 hex digits of its SHA-256. */

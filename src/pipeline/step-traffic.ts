@@ -5,7 +5,7 @@ import type { PlanStep } from "../plan/plan-steps.ts";
 import type { FileRange } from "./api.ts";
 import type { Job, JobOutput } from "./compress.ts";
 import { finishedGenerations, isFinished } from "./job-journal.ts";
-import { mergeRanges } from "./plan-job.ts";
+import { mergeRanges } from "../source/merge-ranges.ts";
 import type { TileTraffic } from "./tile-pipeline.ts";
 
 /** The network runs ahead by at least two steps, and by at least this much, so that small layers do not starve it. */
@@ -30,7 +30,10 @@ export function createStepTraffic(job: Job, { store, journal }: JobOutput) {
     read: async (range) => await source.read(range),
     write: (tensor, offset, bytes) => store.write(tensor, offset, bytes),
     checkpoint,
-    finished: (bytes) => progress.finished(bytes),
+    finished(range) {
+      progress.finished(range.end - range.start);
+      if (!plan.calibration && !options.keepSource) void source.use(range);
+    },
   };
   return {
     ...traffic,

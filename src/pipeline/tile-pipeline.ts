@@ -30,8 +30,8 @@ export interface TileTraffic {
   write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
   /** Waits while the job is paused; throws an AbortError when it is cancelled. */
   checkpoint(): Promise<void>;
-  /** Source bytes that are done with. */
-  finished(bytes: number): void;
+  /** A range of the source that is done with. */
+  finished(range: FileRange): void;
 }
 
 /** Records kernels for a tile whose source is uploaded, and says which of its buffers are wanted back. */
@@ -130,7 +130,8 @@ export class TilePipeline implements Disposable {
     await traffic.checkpoint();
     const rowBytes = (task.columns * DTYPE_BITS[task.dtype]) / 8;
     const start = task.tensor.start + tile.firstRow * rowBytes;
-    const bytes = await traffic.read({ path: task.tensor.file, start, end: start + tile.rows * rowBytes });
+    const range = { path: task.tensor.file, start, end: start + tile.rows * rowBytes };
+    const bytes = await traffic.read(range);
     const slot = await this.#pool.acquire();
     try {
       await this.#uploads.write(bytes, slot.source);
@@ -143,7 +144,7 @@ export class TilePipeline implements Disposable {
           traffic.write(part.tensor, part.offset + position, view);
         });
       }
-      if (parts.length > 0) traffic.finished(bytes.byteLength);
+      if (parts.length > 0) traffic.finished(range);
       return statistics;
     } finally {
       this.#pool.release(slot);

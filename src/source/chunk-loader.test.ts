@@ -20,6 +20,7 @@ const limits: LoaderLimits = {
   requests: 2,
   requestChunks: 4,
   hotBytes: 6 * CHUNK,
+  aheadBytes: 6 * CHUNK,
   unwrittenBytes: 3 * CHUNK,
   readerMs: 0,
   delayMs: 0,
@@ -177,6 +178,42 @@ describe("ChunkLoader", () => {
     loader.pause();
     await eventually(() => expect(loader.storedBytes).toBe(5 * CHUNK));
     expect(put.mock.calls.map(([, chunk]) => chunk.index)).toEqual([2, 3, 4, 5, 6]);
+  });
+
+  it("gives up what was used, and fetches it no more, when memory for waiting chunks runs short", async () => {
+    const { loader, store } = await open(memoryChunkStore(), {
+      readerMs: 3_600_000,
+      hotBytes: 100 * CHUNK,
+      delayMs: 3_600_000,
+      delayedBytes: 4 * CHUNK,
+    });
+    const put = vi.spyOn(store, "put");
+    loader.prefetch([range(A, 0, 7 * CHUNK)]);
+    await loader.read(range(A, 0, 3 * CHUNK));
+    loader.use(range(A, 0, 1500));
+    loader.use(range(A, 1500, 3 * CHUNK - 1));
+    await loader.read(range(A, 3 * CHUNK, 7 * CHUNK));
+    // The third chunk's last byte is still wanted: it is written, not given up.
+    await eventually(() => expect(put.mock.calls.map(([, chunk]) => chunk.index)).toEqual([2]));
+    loader.pause();
+    await eventually(() => expect(loader.storedBytes).toBe(5 * CHUNK));
+    server.log.length = 0;
+    loader.resume();
+    loader.prefetch([range(A, 7 * CHUNK, 8 * CHUNK)]);
+    await loader.read(range(A, 7 * CHUNK, 8 * CHUNK));
+    expect(requests()).toEqual([[A, "bytes=7000-7999"]]);
+  });
+
+  it("stores what was used while memory lasts", async () => {
+    const { loader } = await open(memoryChunkStore(), {
+      readerMs: 3_600_000,
+      delayMs: 3_600_000,
+      delayedBytes: 100 * CHUNK,
+    });
+    await loader.read(range(A, 0, 2 * CHUNK));
+    loader.use(range(A, 0, 2 * CHUNK));
+    loader.pause();
+    await eventually(() => expect(loader.storedBytes).toBe(2 * CHUNK));
   });
 
   it("writes what was read when its time has come", async () => {

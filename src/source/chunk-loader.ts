@@ -6,19 +6,15 @@ import type { ChunkStore } from "./chunk-store.ts";
 import { type Chunk, chunkAt, chunkId, chunksOf, coveredChunks } from "./chunks.ts";
 import { type RemoteFile, streamSpans } from "./fetch-range.ts";
 import { createDelayedWrites, type DelayedWrites } from "./delayed-writes.ts";
+import { mergeRanges } from "./merge-ranges.ts";
 import { LOADER_LIMITS, type LoaderLimits } from "./loader-limits.ts";
 import { createHotChunks, type HotChunks } from "./hot-chunks.ts";
 import type { Transport } from "./retry.ts";
+import { createWaiters } from "./waiters.ts";
 
 export interface RemoteModel {
   readonly opened: OpenedSource;
   readonly files: ReadonlyMap<string, RemoteFile>;
-}
-
-interface Waiter {
-  readonly promise: Promise<Uint8Array<ArrayBuffer>>;
-  readonly resolve: (bytes: Uint8Array<ArrayBuffer>) => void;
-  readonly reject: (reason: unknown) => void;
 }
 
 export class ChunkLoader implements Disposable {
@@ -31,12 +27,14 @@ export class ChunkLoader implements Disposable {
   /** Announced chunks, in order, and chunks that a read waits for. */
   #queue: readonly Chunk[] = [];
   readonly #urgent = new Map<string, Chunk>();
-  readonly #waiters = new Map<string, Waiter>();
+  readonly #waiters = createWaiters();
   /** Chunks that a running request will bring. */
   readonly #loading = new Set<string>();
   readonly #writes = new Map<string, Promise<void>>();
   readonly #delayed: DelayedWrites;
   readonly #end = new AbortController();
+  /** Ranges that will not be read again. */
+  #used: readonly FileRange[] = [];
   #requests = 0;
   #paused = false;
   /** Why nothing is fetched ahead: the next read will try, and tell. */
@@ -59,7 +57,11 @@ export class ChunkLoader implements Disposable {
     this.#stored = new Map(stored.map((chunk) => [chunkId(chunk), chunk]));
     this.#hot = createHotChunks(limits.hotBytes);
     const delay = { delayMs: limits.delayMs, limitBytes: limits.delayedBytes };
-    this.#delayed = createDelayedWrites(delay, (chunk, bytes) => this.#startWrite(chunk, bytes));
+    this.#delayed = createDelayedWrites(
+      delay,
+      (chunk, bytes) => this.#startWrite(chunk, bytes),
+      (chunk) => this.#giveUp(chunk),
+    );
   }
 
   /** Finds what is stored of the model already. */
@@ -115,10 +117,20 @@ export class ChunkLoader implements Disposable {
     const chunks = ranges.flatMap((range) => this.#chunksOf(range));
     this.#queue = [...new Map(chunks.map((chunk) => [chunkId(chunk), chunk])).values()];
     if (ranges.length === 0) {
+      this.#used = [];
       this.#delayed.flush();
       this.#hot.clear();
     }
     this.#goOn();
+  }
+
+  /**
+   * Says that a range will not be read again, if all goes well. Chunks that wait to be written are given up before
+   * others when memory for them runs short; those that are stored stay until they are evicted.
+   */
+  use(range: FileRange): void {
+    this.#used = mergeRanges([...this.#used, range]);
+    for (const chunk of coveredChunks(this.#chunksOf(range), this.#used)) this.#delayed.use(chunk);
   }
 
   /** Deletes the chunks that lie wholly in the union of the ranges. */
@@ -167,10 +179,7 @@ export class ChunkLoader implements Disposable {
     this.#queue = [];
     this.#urgent.clear();
     this.#end.abort();
-    for (const [id, waiter] of this.#waiters) {
-      this.#waiters.delete(id);
-      waiter.reject(this.#end.signal.reason);
-    }
+    this.#waiters.rejectAll(this.#end.signal.reason);
   }
 
   #chunksOf(range: FileRange): Chunk[] {
@@ -198,12 +207,11 @@ export class ChunkLoader implements Disposable {
     if (this.#storageFailure) throw this.#storageFailure;
     this.#end.signal.throwIfAborted();
     const id = chunkId(chunk);
-    const waiter = this.#waiters.get(id) ?? createWaiter();
-    this.#waiters.set(id, waiter);
+    const bytes = this.#waiters.wait(id);
     this.#urgent.set(id, chunk);
     this.#halted = false;
     this.#startRequests();
-    return await waiter.promise;
+    return await bytes;
   }
 
   #isMissing(chunk: Chunk): boolean {
@@ -234,7 +242,7 @@ export class ChunkLoader implements Disposable {
   #isFarAhead(): boolean {
     const ahead = this.#hot.unreadBytes + this.#loading.size * this.#limits.chunkBytes;
     const rest = this.#readerRest();
-    if (rest <= 0 || ahead < this.#limits.hotBytes * (3 / 4)) return false;
+    if (rest <= 0 || ahead < this.#limits.aheadBytes) return false;
     this.#wake ??= setTimeout(() => {
       this.#wake = null;
       this.#startRequests();
@@ -294,8 +302,7 @@ export class ChunkLoader implements Disposable {
     this.#urgent.delete(id);
     if (this.#readerRest() > 0) this.#delayed.add(chunk, bytes);
     else this.#startWrite(chunk, bytes);
-    this.#waiters.get(id)?.resolve(bytes);
-    this.#waiters.delete(id);
+    this.#waiters.resolve(id, bytes);
     while (this.#writingBytes > this.#limits.unwrittenBytes && this.#writes.size > 0) {
       await Promise.race(this.#writes.values());
     }
@@ -303,6 +310,11 @@ export class ChunkLoader implements Disposable {
 
   get #writingBytes(): number {
     return this.#hot.unwrittenBytes - this.#delayed.bytes;
+  }
+
+  #giveUp(chunk: Chunk): void {
+    this.#queue = this.#queue.filter((other) => !isSame(chunk)(other));
+    this.#hot.delete(chunk);
   }
 
   #startWrite(chunk: Chunk, bytes: Uint8Array<ArrayBuffer>): void {
@@ -318,10 +330,7 @@ export class ChunkLoader implements Disposable {
       this.#stored.set(chunkId(chunk), chunk);
     } catch (error) {
       this.#storageFailure = error;
-      for (const [id, waiter] of this.#waiters) {
-        this.#waiters.delete(id);
-        waiter.reject(error);
-      }
+      this.#waiters.rejectAll(error);
     }
     this.#hot.settle(chunk);
   }
@@ -330,8 +339,7 @@ export class ChunkLoader implements Disposable {
     this.#halted = true;
     for (const id of chunks.map(chunkId)) {
       this.#urgent.delete(id);
-      this.#waiters.get(id)?.reject(error);
-      this.#waiters.delete(id);
+      this.#waiters.reject(id, error);
     }
   }
 }
@@ -342,13 +350,4 @@ function isSame(wanted: Chunk): (chunk: Chunk) => boolean {
 
 function sumBytes(chunks: Iterable<Chunk>): number {
   return [...chunks].reduce((sum, { start, end }) => sum + end - start, 0);
-}
-
-function createWaiter(): Waiter {
-  let settle: Omit<Waiter, "promise"> | undefined;
-  const promise = new Promise<Uint8Array<ArrayBuffer>>((resolve, reject) => {
-    settle = { resolve, reject };
-  });
-  invariant(settle, "a promise runs its executor at once");
-  return { promise, ...settle };
 }

@@ -2,6 +2,7 @@
 
 import type { FileRange } from "../pipeline/api.ts";
 import type { Span } from "./fetch-range.ts";
+import { mergeRanges } from "./merge-ranges.ts";
 
 /**
  * 8 to 16 MiB is what IndexedDB takes fastest, and is far from the 127 MiB that a value may have in a private window
@@ -36,20 +37,8 @@ export function chunksOf(range: FileRange, fileBytes: number, chunkBytes = CHUNK
 
 /** The chunks of `chunks` that lie wholly in the union of `ranges`. */
 export function coveredChunks(chunks: Iterable<Chunk>, ranges: readonly FileRange[]): Chunk[] {
-  const byFile = mergeByFile(ranges);
-  return [...chunks].filter(({ path, start, end }) =>
-    byFile.get(path)?.some((span) => span.start <= start && end <= span.end),
+  const merged = mergeRanges(ranges);
+  return [...chunks].filter((chunk) =>
+    merged.some(({ path, start, end }) => path === chunk.path && start <= chunk.start && chunk.end <= end),
   );
-}
-
-function mergeByFile(ranges: readonly FileRange[]): Map<string, Span[]> {
-  const byFile = new Map<string, { start: number; end: number }[]>();
-  for (const { path, start, end } of ranges.toSorted((a, b) => a.start - b.start)) {
-    const spans = byFile.get(path) ?? [];
-    const last = spans.at(-1);
-    if (last && start <= last.end) last.end = Math.max(last.end, end);
-    else spans.push({ start, end });
-    byFile.set(path, spans);
-  }
-  return byFile;
 }

@@ -65,6 +65,7 @@ export function createSource(options: SourceOptions): SourceApi {
     readRange: async (range) => await readDirectly(transport, current(), range),
     read: async (range) => await (current().loader?.read(range) ?? readDirectly(transport, current(), range)),
     prefetch: (ranges) => session?.loader?.prefetch(ranges),
+    use: (range) => session?.loader?.use(range),
     evict: async (ranges) => await session?.loader?.evict(ranges),
     datasetRows: async (request) =>
       await datasetRows(transport, options.rowsUrl ?? ROWS_URL, request, opening.signal),

@@ -10,6 +10,8 @@ export interface LoaderLimits {
   readonly requestChunks: number;
   /** Chunks in memory. */
   readonly hotBytes: number;
+  /** Unread ones, beyond which a reader that keeps up is not run away from. A request may then still add its chunks. */
+  readonly aheadBytes: number;
   /** On their way to IndexedDB: above this, downloads wait. */
   readonly unwrittenBytes: number;
   /** While a reader keeps up, chunks wait so long before they are written, and at most so many bytes of them. */
@@ -24,8 +26,9 @@ export const LOADER_LIMITS: LoaderLimits = {
   requests: 3,
   requestChunks: 8,
   hotBytes: 512 * 1024 ** 2,
+  aheadBytes: 256 * 1024 ** 2,
   unwrittenBytes: 96 * 1024 ** 2,
   delayMs: 1500,
-  delayedBytes: 256 * 1024 ** 2,
+  delayedBytes: 448 * 1024 ** 2,
   readerMs: 2000,
 };

@@ -137,13 +137,16 @@ export class TilePipeline implements Disposable {
       await this.#uploads.write(bytes, slot.source);
       const parts = await record(tile, slot);
       const counted = tileBufferBytes(task, tile.rows).statistics;
-      const statistics = readStatistics(await this.#readbacks.readBytes(slot.statistics, 0, counted));
+      const [words] = await Promise.all([
+        this.#readbacks.readBytes(slot.statistics, 0, counted),
+        ...parts.map(async ({ buffer, bytes: length, tensor, offset }) => {
+          await this.#readbacks.read(buffer, 0, length, (view, position) =>
+            traffic.write(tensor, offset + position, view),
+          );
+        }),
+      ]);
+      const statistics = readStatistics(words);
       checkFinite(task, tile.firstRow, statistics);
-      for (const part of parts) {
-        await this.#readbacks.read(part.buffer, 0, part.bytes, (view, position) => {
-          traffic.write(part.tensor, part.offset + position, view);
-        });
-      }
       if (parts.length > 0) traffic.finished(range);
       return statistics;
     } finally {

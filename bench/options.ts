@@ -1,3 +1,4 @@
+import type { ForwardProducts } from "../src/pipeline/api.ts";
 import type { BenchmarkResult } from "./report/result.ts";
 
 declare global {
@@ -31,5 +32,7 @@ export interface EndToEndOptions {
   readonly samples?: number;
   /** Tokens of each; default 2048. */
   readonly tokensEach?: number;
+  /** As the calibration's option; default AUTO. */
+  readonly forwardProducts?: ForwardProducts;
   readonly gpuBudgetBytes: number;
 }

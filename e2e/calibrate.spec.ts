@@ -161,6 +161,7 @@ test("a script compresses through the page's door, and takes the files one by on
         allExperts: true,
         minExpertTokens: null,
         hiddenStates: "F32",
+        forwardProducts: "AUTO",
       },
       gpuBudgetBytes: 256 * 1024 ** 2,
       keepSource: false,

@@ -86,6 +86,7 @@ function requestOf(source: string, recipe: string): CompressRequest {
       allExperts: true,
       minExpertTokens: null,
       hiddenStates: "F32",
+      forwardProducts: "AUTO",
     },
     gpuBudgetBytes: null,
     keepSource: false,

@@ -15,6 +15,7 @@ const CALIBRATION: CalibrationRequest = {
   allExperts: true,
   minExpertTokens: null,
   hiddenStates: "F32",
+  forwardProducts: "AUTO",
 };
 
 /** A request for the page's door that differs from the defaults in little. */

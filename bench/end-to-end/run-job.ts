@@ -12,6 +12,7 @@ import { arithmeticFloor } from "./arithmetic-floor.ts";
 import {
   forgetModel,
   gpuAlone,
+  loadingAlone,
   networkAlone,
   networkAndIndexedDbAlone,
   opfsAlone,
@@ -25,10 +26,11 @@ const MAX_POINTS = 200;
 
 /** Runs the stages, then the job; a failure becomes a row that says why. */
 export async function runJob(options: EndToEndOptions): Promise<EndToEndRow> {
-  const { name, address, scheme, samples = 0, tokensEach = DEFAULT_TOKENS_EACH, gpuBudgetBytes } = options;
-  const asked = { name, address, scheme, samples, tokensEach, gpuBudgetBytes };
+  const { name, address, scheme, gpuBudgetBytes } = options;
+  const { samples = 0, tokensEach = DEFAULT_TOKENS_EACH, forwardProducts = "AUTO" } = options;
+  const asked = { name, address, scheme, samples, tokensEach, forwardProducts, gpuBudgetBytes };
   try {
-    return { ...asked, figures: await measureJob({ ...options, samples, tokensEach }), failure: null };
+    return { ...asked, figures: await measureJob(asked), failure: null };
   } catch (error) {
     return { ...asked, figures: null, failure: error instanceof Error ? error.message : String(error) };
   }
@@ -46,7 +48,7 @@ async function measureJob(options: Required<EndToEndOptions>): Promise<EndToEndR
   const result = await startJob(workers, options.address, job, (progress) => watch.see(progress));
   await workers.compressor.deleteJob(result.jobId);
   await forgetModel(source, model);
-  const { network, networkAndIndexedDb, gpu, opfs } = alone;
+  const { network, networkAndIndexedDb, loading, gpu, opfs } = alone;
   return {
     sourceBytes: result.sourceBytes,
     resultBytes: result.resultBytes,
@@ -55,13 +57,14 @@ async function measureJob(options: Required<EndToEndOptions>): Promise<EndToEndR
     ratio:
       gpu === null
         ? null
-        : (result.seconds["total"] ?? 0) / Math.max(network, networkAndIndexedDb, gpu, opfs),
+        : (result.seconds["total"] ?? 0) / Math.max(network, networkAndIndexedDb, loading, gpu, opfs),
     floor: gpu === null ? floorOf(model, options) : null,
     peakGpuBytes: result.peakGpuBytes,
     worstSubmitMs: result.worstSubmitMs,
     longestSubmits: result.longestSubmits,
     gpuBusySeconds: result.gpuBusySeconds,
     peakStoredBytes: watch.peakStoredBytes(),
+    notes: result.notes,
     modules: result.modules.map(({ module, seconds }) => ({ module, seconds })),
     timeline: watch.timeline(),
   };
@@ -77,9 +80,13 @@ async function measureStages(
 ) {
   const ranges = weightRanges(model.source.files);
   const plan = await planJob(model, job);
+  const network = await networkAlone(address, ranges);
+  const networkAndIndexedDb = await networkAndIndexedDbAlone(source, ranges);
+  await forgetModel(source, model);
   return {
-    network: await networkAlone(address, ranges),
-    networkAndIndexedDb: await networkAndIndexedDbAlone(source, ranges),
+    network,
+    networkAndIndexedDb,
+    loading: await loadingAlone(source, ranges),
     gpu: samples > 0 ? null : await gpuAlone(plan, job.gpuBudgetBytes),
     opfs: await opfsAlone(plan),
   };
@@ -99,7 +106,7 @@ async function startJob(
 }
 
 function jobOptions(
-  { scheme, samples, tokensEach, gpuBudgetBytes }: Required<EndToEndOptions>,
+  { scheme, samples, tokensEach, forwardProducts, gpuBudgetBytes }: Required<EndToEndOptions>,
   model: OpenModel,
 ) {
   const calibrated = samples > 0;
@@ -120,6 +127,7 @@ function jobOptions(
           shuffle_calibration_samples: false,
           seed: 0,
           hidden_states_dtype: "F32",
+          forward_products: forwardProducts,
           propagate_error: true,
           moe_calibrate_all_experts: true,
           moe_min_tokens_per_expert: 1,

@@ -1,6 +1,7 @@
 // Each stage of a data-free job with nothing else at work, on the same bytes: the slowest of them is what the overlapped
 // job is held against.
 
+import pLimit from "p-limit";
 import { type Gpu, openGpu } from "../../src/gpu/gpu.ts";
 import { deleteJobFolder, openJobFolder } from "../../src/offload/job-folder.ts";
 import { OutputStore } from "../../src/offload/output-store.ts";
@@ -17,6 +18,9 @@ const POLL_MS = 20;
 const STALLED_MS = 60_000;
 const SCRATCH_JOB = "benchmark";
 const WRITE_BYTES = 4 * 1024 ** 2;
+/** As plan-tiling.ts has them. */
+const PIECE_BYTES = 16 * 1024 ** 2;
+const PIECES_AT_ONCE = 3;
 
 /** Weight files whole: what a job that quantizes or copies every tensor downloads. */
 export function weightRanges(files: readonly SourceFile[]): FileRange[] {
@@ -72,6 +76,26 @@ export async function networkAndIndexedDbAlone(
       stored = now;
     }
   });
+}
+
+/** Reads the weights through the source worker in a job's pieces, as fast as it hands them over; what was read is used up. */
+export async function loadingAlone(source: RemoteSource, ranges: readonly FileRange[]): Promise<number> {
+  const pieces = ranges.flatMap(({ path, end: last }) =>
+    Array.from({ length: Math.ceil(last / PIECE_BYTES) }, (_, index) => {
+      const start = index * PIECE_BYTES;
+      return { path, start, end: Math.min(start + PIECE_BYTES, last) };
+    }),
+  );
+  const limit = pLimit(PIECES_AT_ONCE);
+  const seconds = await secondsOf(async () => {
+    await source.prefetch(ranges);
+    await limit.map(pieces, async (piece) => {
+      await source.read(piece);
+      void source.use(piece);
+    });
+  });
+  await source.prefetch([]);
+  return seconds;
 }
 
 /** Uploads tiles of noise, quantizes them and reads the codes back, as the job's pipeline does. */

@@ -3,6 +3,8 @@
 
 import type { FloatDtype } from "../../src/formats/dtype.ts";
 import { matmul } from "../../src/gpu/matmul/matmul.ts";
+import { matmulHalves } from "../../src/gpu/matmul/matmul-halves.ts";
+import { openMatrixUnits } from "../../src/gpu/matmul/open-matrix-units.ts";
 import type { Benchmark } from "../benchmark.ts";
 import { layerLinears, type ModelShape, shapeText, type Sizes } from "../model-shapes.ts";
 
@@ -33,13 +35,15 @@ export function ceilingProduct({ ceiling }: Sizes): Benchmark {
 }
 
 export function productBenchmarks({ models, tokens }: Sizes): Benchmark[] {
-  return LAYOUTS.flatMap((layout) =>
-    models.flatMap((model) =>
-      linearShapes(model, tokens).map((linear) =>
-        product(`product.${layout.name}/${model.name}/${linear.name}`, layout, linear.shape),
-      ),
-    ),
+  const linears = models.flatMap((model) =>
+    linearShapes(model, tokens).map(({ name, shape }) => ({ name: `${model.name}/${name}`, shape })),
   );
+  return [
+    ...LAYOUTS.flatMap((layout) =>
+      linears.map(({ name, shape }) => product(`product.${layout.name}/${name}`, layout, shape)),
+    ),
+    ...linears.map(({ name, shape }) => halves(`product.halves/${name}`, shape)),
+  ];
 }
 
 function linearShapes(model: ModelShape, tokens: number): { name: string; shape: ProductShape }[] {
@@ -73,6 +77,30 @@ function product(name: string, layout: ProductLayout, { m, n, k }: ProductShape)
         c: { buffer: c, stride: n },
       };
       return { run: async () => await matmul(gpu, options) };
+    },
+  };
+}
+
+/** On matrix units, with what precedes it: the largest magnitudes of both operands. */
+function halves(name: string, { m, n, k }: ProductShape): Benchmark {
+  return {
+    name,
+    shape: shapeText(m, n, k),
+    unit: "flop",
+    work: 2 * m * n * k,
+    async prepare({ gpu, allocateNoise }, lifetime) {
+      lifetime.use(await openMatrixUnits(gpu, async () => await Promise.resolve(true)));
+      const { matrices } = gpu.tuning;
+      if (!matrices) throw new Error("No matrix units here, or their sums are wrong.");
+      const a = lifetime.use(await allocateNoise({ label: "a", bytes: m * k * 4 }, "F32"));
+      const b = lifetime.use(await allocateNoise({ label: "b", bytes: n * k * 2 }, "BF16"));
+      const c = lifetime.use(await gpu.memory.allocate({ label: "c", bytes: m * n * 4 }));
+      const sides = {
+        a: { buffer: a, stride: k },
+        b: { buffer: b, stride: k },
+        c: { buffer: c, stride: n },
+      };
+      return { run: async () => await matmulHalves(gpu, matrices, { m, n, k, bDtype: "BF16", ...sides }) };
     },
   };
 }

@@ -2,6 +2,7 @@
 // are read by the page that measures and by the command that prints and compares.
 
 import type { LongSubmit } from "../../src/gpu/long-submit.ts";
+import type { ForwardProducts } from "../../src/pipeline/api.ts";
 
 /** What the figures hold for. */
 export interface BenchmarkHead {
@@ -84,6 +85,8 @@ export interface EndToEndFigures {
     readonly network: number;
     /** Bytes fetched into IndexedDB by the source worker. */
     readonly networkAndIndexedDb: number;
+    /** Bytes handed over by the source worker to a reader that keeps up; what was read is not stored. */
+    readonly loading?: number;
     /** Tiles uploaded, quantized and read back; null for jobs that calibrate. */
     readonly gpu: number | null;
     /** The result written into OPFS. */
@@ -99,6 +102,8 @@ export interface EndToEndFigures {
   readonly gpuBusySeconds: number;
   /** Most bytes of source chunks that lay in IndexedDB at once. */
   readonly peakStoredBytes: number;
+  /** What the job's report remarks on. */
+  readonly notes?: readonly string[];
   /** Seconds that GPTQ spent on each module, factorisation included; empty for data-free jobs. */
   readonly modules: readonly { readonly module: string; readonly seconds: number }[];
   readonly timeline: readonly TimelinePoint[];
@@ -112,6 +117,7 @@ export interface EndToEndRow {
   /** Sequences that GPTQ calibrated with; 0 for data-free jobs. */
   readonly samples: number;
   readonly tokensEach: number;
+  readonly forwardProducts?: ForwardProducts;
   readonly gpuBudgetBytes: number;
   /** Host memory, as far as the command that started the browser can tell; the page leaves it out. */
   readonly hostPeaks?: HostPeaks | null;

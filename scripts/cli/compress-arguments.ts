@@ -29,6 +29,7 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
   --routed-experts-only    experts are calibrated on the tokens that are routed to them, not on all
   --min-expert-tokens N    experts that fewer tokens are routed to are rounded to nearest, 64
   --hidden-states DTYPE    F32 (default) or BF16: how samples wait between layers
+  --forward-products KIND  AUTO (default): on matrix units where there are any; or F32
   --keep-source            keeps downloaded chunks until the job is done
   --token TOKEN            for gated and private models; better: the HF_TOKEN environment variable
   --json                   a result in JSON as the last line`;
@@ -72,6 +73,7 @@ const OPTIONS = {
   "routed-experts-only": { type: "boolean", default: false },
   "min-expert-tokens": { type: "string" },
   "hidden-states": { type: "string", default: "F32" },
+  "forward-products": { type: "string", default: "AUTO" },
   "keep-source": { type: "boolean", default: false },
   token: { type: "string" },
   json: { type: "boolean", default: false },
@@ -152,6 +154,8 @@ function readCalibration(values: Values): CalibrationRequest {
     allExperts: !values["routed-experts-only"],
     minExpertTokens: wholeNumber(values, "min-expert-tokens"),
     hiddenStates: oneOf(values["hidden-states"].toUpperCase(), "hidden-states", ["F32", "BF16"]) ?? "F32",
+    forwardProducts:
+      oneOf(values["forward-products"].toUpperCase(), "forward-products", ["AUTO", "F32"]) ?? "AUTO",
   };
 }
 

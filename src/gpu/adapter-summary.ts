@@ -1,3 +1,5 @@
+import type { MatrixShape } from "./matmul/matrix-shape.ts";
+
 export interface AdapterSummary {
   readonly vendor: string;
   readonly architecture: string;
@@ -7,4 +9,6 @@ export interface AdapterSummary {
   readonly maxBufferBytes: number;
   readonly maxBindingBytes: number;
   readonly features: readonly string[];
+  /** What its matrix units multiply, as far as the browser and our product can use them; null for most. */
+  readonly matrices: MatrixShape | null;
 }

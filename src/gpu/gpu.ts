@@ -2,6 +2,8 @@
 
 import type { AdapterSummary } from "./adapter-summary.ts";
 import { DeviceLimitError } from "../errors.ts";
+import type { MatrixUnits } from "./matmul/matmul-halves.ts";
+import { findMatrixShape, MATRIX_FEATURE } from "./matmul/matrix-shape.ts";
 import { GpuMemory } from "./memory.ts";
 import { PacedQueue } from "./paced-queue.ts";
 
@@ -15,7 +17,13 @@ const WANTED_LIMITS = [
   "maxComputeWorkgroupSizeY",
   "maxStorageBuffersPerShaderStage",
 ] as const;
-const WANTED_FEATURES = ["timestamp-query", "subgroups", "shader-f16"] as const;
+/** The last one is experimental, and in no list of names yet. */
+const WANTED_FEATURES = [
+  "timestamp-query",
+  "subgroups",
+  "shader-f16",
+  MATRIX_FEATURE,
+] as readonly GPUFeatureName[];
 
 export interface Gpu extends Disposable {
   readonly device: GPUDevice;
@@ -29,6 +37,8 @@ export interface Gpu extends Disposable {
 export interface Tuning {
   /** Large shapes are faster with large tiles: GPUs with few registers have to spill them. */
   largeProducts: boolean;
+  /** Matrix units that forward products run on; null for float32 arithmetic throughout. */
+  matrices: MatrixUnits | null;
 }
 
 /**
@@ -62,6 +72,7 @@ export function summarizeAdapter(adapter: GPUAdapter): AdapterSummary {
     maxBufferBytes: limits.maxBufferSize,
     maxBindingBytes: limits.maxStorageBufferBindingSize,
     features: [...features],
+    matrices: findMatrixShape(adapter),
   };
 }
 
@@ -78,7 +89,7 @@ export async function openGpu(budgetBytes: number): Promise<Gpu> {
     adapter: summarizeAdapter(adapter),
     memory,
     queue,
-    tuning: { largeProducts: false },
+    tuning: { largeProducts: false, matrices: null },
     [Symbol.dispose]() {
       queue[Symbol.dispose]();
       device.destroy();

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { StructInfo, WgslReflect } from "wgsl_reflect/wgsl_reflect.module.js";
 import type { Kernel } from "./kernel.ts";
+import { halvesKernel } from "./matmul/matmul-halves.ts";
 
 /** Every module that may declare kernels. */
 const modules = import.meta.glob<Record<string, unknown>>([
@@ -15,13 +16,16 @@ function isKernel(value: unknown): value is Kernel {
 }
 
 const loaded = await Promise.all(Object.values(modules).map(async (load) => await load()));
-const kernels = [...new Set(loaded.flatMap((module) => Object.values(module)).filter(isKernel))];
+/** One that is made for the GPU at hand. */
+const made = halvesKernel({ m: 16, n: 16, k: 16, subgroup: 32 });
+const exported = loaded.flatMap((module) => Object.values(module)).filter(isKernel);
+const kernels = [...new Set([...exported, made])];
 
-/** The code with empty function bodies: the reflection library does not parse all of WGSL's statements. */
+/** The code without aliases and with empty function bodies: the reflection library does not parse all of WGSL. */
 function declarations(code: string): string {
   let depth = 0;
   let inFunction = false;
-  return code.replace(/\/\/.*$/gm, "").replaceAll(/\bfn\b|[{}]|[^{}f]+|f/g, (token) => {
+  return code.replace(/\/\/.*$|^alias .*$/gm, "").replaceAll(/\bfn\b|[{}]|[^{}f]+|f/g, (token) => {
     if (token === "fn") inFunction = true;
     if (token === "{" && inFunction) return depth++ === 0 ? token : "";
     if (token === "}" && inFunction) {

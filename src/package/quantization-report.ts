@@ -26,6 +26,8 @@ export interface ReportedCalibration {
   readonly seed: number;
   readonly propagate_error: boolean;
   readonly hidden_states_dtype: string;
+  /** "F32", or the matrices of the units that they ran on: "16x16x16". */
+  readonly forward_products: string;
   readonly moe_calibrate_all_experts: boolean;
   readonly moe_min_tokens_per_expert: number;
 }

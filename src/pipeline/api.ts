@@ -146,6 +146,8 @@ export type CalibrationSource =
   /** What the job of this id used: its token ids lie in its folder. */
   | { readonly kind: "stored"; readonly jobId: string };
 
+export type ForwardProducts = "AUTO" | "F32";
+
 export interface CalibrationOptions {
   readonly source: CalibrationSource;
   readonly num_calibration_samples: number;
@@ -154,6 +156,11 @@ export interface CalibrationOptions {
   readonly seed: number;
   /** How hidden states wait between layers: BF16 halves the space and rounds what layers see to 8 bits. */
   readonly hidden_states_dtype: "F32" | "BF16";
+  /**
+   * Products of the forward passes: AUTO takes the GPU's matrix units (each float32 as two float16 halves) where the browser
+   * offers them, their sums are right, and they are faster; F32 is float32 arithmetic on any GPU.
+   */
+  readonly forward_products: ForwardProducts;
   /** Later layers see what earlier ones became; false propagates the original weights. */
   readonly propagate_error: boolean;
   /** Every expert is calibrated on all tokens; false calibrates each on the tokens that are routed to it. */

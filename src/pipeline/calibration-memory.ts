@@ -15,6 +15,7 @@ import type { QuantizeTask } from "../plan/plan-steps.ts";
 import type { Capture } from "../model/layer-linears.ts";
 import { vectorBytes } from "../onload/layer-weights.ts";
 import { fitResidency, onloadedBytes, type OnloadedBytes, type Residency } from "../onload/residency.ts";
+import { MATRIX_UNITS_BYTES } from "../gpu/matmul/matmul-halves.ts";
 import { gptqTileRows, gptqWorkspaceBytes } from "../quantize/gptq/quantize-module.ts";
 import { gptqTileBytes } from "../quantize/gptq/quantize-tile.ts";
 import type { StaticScale } from "./static-scales.ts";
@@ -92,6 +93,7 @@ export function jobBytes(
     QUEUE_BYTES +
     2 * ringBytes(shape.ring) +
     workspace.bytes +
+    bufferBytes(MATRIX_UNITS_BYTES) +
     bufferBytes(batchHiddenBytes(batches, hidden.size)) +
     (hidden.dtype === "BF16"
       ? bufferBytes(tokens * hiddenBytesPerToken({ hiddenSize: hidden.size, dtype: "BF16" }))

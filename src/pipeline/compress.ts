@@ -14,8 +14,16 @@ import { OutputStore } from "../offload/output-store.ts";
 import type { PlanStep } from "../plan/plan-steps.ts";
 import type { JobOptions, ResultSummary } from "./api.ts";
 import { expertNotes } from "./expert-notes.ts";
+import { forwardNotes } from "./forward-products.ts";
 import type { JobControl } from "./job-control.ts";
-import { beginJournal, finishedResult, isFinished, recordedModules, recordResult } from "./job-journal.ts";
+import {
+  beginJournal,
+  finishedResult,
+  isFinished,
+  recordedForward,
+  recordedModules,
+  recordResult,
+} from "./job-journal.ts";
 import type { OpenModel } from "./open-model.ts";
 import { packageModel } from "./package-model.ts";
 import type { CompressionPlan } from "./plan-compression.ts";
@@ -81,10 +89,14 @@ export async function compress(job: Job): Promise<ResultSummary> {
     }
   }
   job.progress.tell({ phase: "packaging" });
-  const packaged = await packageModel(job, output, figures);
+  const packaged = await packageModel(job, output, { figures, forwardProducts: recordedForward(journal) });
   job.progress.tell({ phase: "verifying" });
   await verifyFolder(job, output);
-  const notes = [...packaged.notes, ...expertNotes(packaged.modules, job.options.calibration)];
+  const notes = [
+    ...packaged.notes,
+    ...forwardNotes(journal),
+    ...expertNotes(packaged.modules, job.options.calibration),
+  ];
   const result = { ...packaged, notes, seconds: job.progress.seconds() };
   recordResult(journal, result);
   return result;

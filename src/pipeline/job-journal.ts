@@ -40,6 +40,19 @@ function storable(options: JobOptions, jobId: string): JobOptions {
   return { ...options, calibration: { ...options.calibration, source: { kind: "stored", jobId } } };
 }
 
+/** Records so far, and a place for the next one. */
+export type JournalRecords = Pick<Journal, "records" | "append">;
+
+/** What the forward products of a job's first run were computed on: "F32", or the shape of matrices. Null if none has begun. */
+export function recordedForward(journal: JournalRecords): string | null {
+  const record = journal.records.find(({ type }) => type === "forward");
+  return record ? String(record["products"]) : null;
+}
+
+export function recordForward(journal: JournalRecords, products: string): void {
+  journal.append({ type: "forward", products });
+}
+
 /** What is remembered of a finished step beside its being finished. */
 export interface StepRecord {
   readonly modules?: readonly ModuleReport[];

@@ -9,12 +9,20 @@ import { isCarried, MAX_SMALL_FILE_BYTES } from "../package/small-files.ts";
 import type { OutputFile, ResultSummary } from "./api.ts";
 import type { GpuFigures, Job } from "./compress.ts";
 
+/** What is known of a job that has run. */
+interface JobFacts {
+  readonly figures: GpuFigures;
+  /** What its forward products ran on; null if it calibrated nothing. */
+  readonly forwardProducts: string | null;
+}
+
 /** Writes the folder's small files beside its shards and sums up the job. */
 export async function packageModel(
   job: Job,
   output: FileSystemDirectoryHandle,
-  figures: GpuFigures,
+  facts: JobFacts,
 ): Promise<ResultSummary> {
+  const { figures } = facts;
   const { plan, model, source } = job;
   const written: OutputFile[] = plan.output.shards.map(({ path, fileBytes }) => ({ path, bytes: fileBytes }));
   const put = async (path: string, content: string | Uint8Array<ArrayBuffer>) => {
@@ -31,9 +39,9 @@ export async function packageModel(
     if (isCarried(path, bytes)) await put(path, await source.readFile(path, MAX_SMALL_FILE_BYTES));
   }
   await put("recipe.yaml", plan.recipeYaml);
-  await put("quantization-report.json", report(job, figures));
+  await put("quantization-report.json", report(job, facts));
   const resultBytes = written.reduce((sum, { bytes }) => sum + bytes, 0);
-  await put("README.md", card(job, resultBytes));
+  await put("README.md", card(job, facts, resultBytes));
   return {
     jobId: plan.jobId,
     name: resultName(job),
@@ -52,7 +60,8 @@ export async function packageModel(
   };
 }
 
-function report(job: Job, figures: GpuFigures): string {
+function report(job: Job, facts: JobFacts): string {
+  const { figures } = facts;
   const { plan, model, options, progress } = job;
   const { label, repository, revision } = model.source;
   return quantizationReport({
@@ -63,7 +72,7 @@ function report(job: Job, figures: GpuFigures): string {
     bitsPerWeight: plan.bitsPerWeight,
     quantizedModules: plan.quantizedModules,
     ignored: plan.ignored,
-    calibration: reportedCalibration(job),
+    calibration: reportedCalibration(job, facts),
     modules: progress.reports,
     peakGpuBytes: figures.peakGpuBytes,
     gpuBudgetBytes: options.gpuBudgetBytes,
@@ -73,7 +82,7 @@ function report(job: Job, figures: GpuFigures): string {
   });
 }
 
-function reportedCalibration({ plan }: Job): ReportedCalibration | null {
+function reportedCalibration({ plan }: Job, { forwardProducts }: JobFacts): ReportedCalibration | null {
   if (!plan.calibration) return null;
   const { set, options } = plan.calibration;
   return {
@@ -84,6 +93,7 @@ function reportedCalibration({ plan }: Job): ReportedCalibration | null {
     seed: options.seed,
     propagate_error: options.propagate_error,
     hidden_states_dtype: options.hidden_states_dtype,
+    forward_products: forwardProducts ?? options.forward_products,
     moe_calibrate_all_experts: options.moe_calibrate_all_experts,
     moe_min_tokens_per_expert: options.moe_min_tokens_per_expert,
   };
@@ -103,7 +113,7 @@ function resultName(job: Job): string {
   return `${job.model.source.name}-${job.plan.schemes.join("-")}`;
 }
 
-function card(job: Job, resultBytes: number): string {
+function card(job: Job, ran: JobFacts, resultBytes: number): string {
   const { plan, model, progress } = job;
   const facts = {
     name: resultName(job),
@@ -118,7 +128,7 @@ function card(job: Job, resultBytes: number): string {
     quantizedModules: plan.quantizedModules,
     isPlain: quantizesNothing(plan.recipe),
     ignored: plan.ignored,
-    calibration: reportedCalibration(job),
+    calibration: reportedCalibration(job, ran),
     totals: progress.reports.length > 0 ? lossTotals(progress.reports) : null,
   };
   return modelCard(facts, model.card);

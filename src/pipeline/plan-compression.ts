@@ -48,13 +48,13 @@ export async function planCompression(
   const limits = { budgetBytes: options.gpuBudgetBytes, maxBufferBytes: services.adapter.maxBindingBytes };
   const quantized = { steps: plan.steps, cache: kvCacheScheme(plan.recipe) };
   const calibration = planCalibrationJob(model, quantized, set, options.calibration, limits);
-  const { hidden_states_dtype, propagate_error, moe_calibrate_all_experts, moe_min_tokens_per_expert } =
-    options.calibration;
+  const { hidden_states_dtype, forward_products, propagate_error } = options.calibration;
+  const { moe_calibrate_all_experts, moe_min_tokens_per_expert } = options.calibration;
   const experts = moe_calibrate_all_experts ? "all" : moe_min_tokens_per_expert;
   const ids = set.sequences.map((sequence) => [...sequence]);
   return {
     ...plan,
-    jobId: await digest([plan.jobId, hidden_states_dtype, propagate_error, experts, ids]),
+    jobId: await digest([plan.jobId, hidden_states_dtype, forward_products, propagate_error, experts, ids]),
     calibration,
     peakGpuBytes: Math.max(plan.tiling.peakBytes, calibration.peakBytes),
   };

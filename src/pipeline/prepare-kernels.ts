@@ -4,6 +4,7 @@
 import { prepareAttention } from "../calibrate/forward/attention/attend.ts";
 import type { FloatDtype } from "../formats/dtype.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import { prepareForwardProduct } from "../gpu/matmul/forward-product.ts";
 import { prepareMatmul } from "../gpu/matmul/matmul.ts";
 import type { Kernel } from "../gpu/kernel.ts";
 import { narrowKernel } from "../gpu/narrow.ts";
@@ -31,8 +32,8 @@ export function prepareKernels(gpu: Gpu, layers: readonly CalibratedLayer[]): vo
     for (const { source } of linears) weightDtypes.add(dtypeOf(source.tensor));
   }
   for (const bDtype of weightDtypes) {
-    prepareMatmul(gpu, { bDtype });
-    prepareMatmul(gpu, { bDtype, accumulate: true });
+    prepareForwardProduct(gpu, { bDtype, accumulate: false });
+    prepareForwardProduct(gpu, { bDtype, accumulate: true });
   }
   for (const headDim of new Set(layers.map(({ description }) => description.attention.headDim))) {
     prepareAttention(gpu, { headDim });

@@ -20,6 +20,7 @@ import type { Job, JobOutput } from "./compress.ts";
 import { copyTensors, writeShape } from "./copy-tensors.ts";
 import { batchHiddenBytes } from "./calibration-memory.ts";
 import { keepGpuSpeed } from "./gpu-speed.ts";
+import { openForwardProducts } from "./forward-products.ts";
 import { createHostLayers, type HostLayers } from "./host-layers.ts";
 import { finishedGenerations, isFinished, recordStep } from "./job-journal.ts";
 import { total } from "./plan-time.ts";
@@ -41,12 +42,17 @@ export async function runSequential(job: Job, steps: readonly PlanStep[], output
   using gpu = await openGpu(job.options.gpuBudgetBytes);
   job.progress.watch(gpu.memory);
   await tuneMatmul(gpu);
+  const { forward_products } = calibration.options;
+  const units = await openForwardProducts(gpu, output.journal, forward_products, (notice) =>
+    job.progress.tell({ notice }),
+  );
   prepareKernels(gpu, calibration.layers);
   const traffic = createStepTraffic(job, output);
   try {
     await runLayers(job, calibration, steps, output, { gpu, traffic });
   } finally {
     traffic.abort();
+    units[Symbol.dispose]();
     output.figures.add(gpu);
   }
 }

@@ -110,6 +110,7 @@ function planFor(
       shuffle_calibration_samples: false,
       seed: 0,
       hidden_states_dtype: "F32",
+      forward_products: "AUTO",
       propagate_error: true,
       moe_calibrate_all_experts: true,
       moe_min_tokens_per_expert: 1,

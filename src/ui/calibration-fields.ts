@@ -23,6 +23,7 @@ export interface CalibrationFields {
   readonly shuffle: Signal<boolean>;
   readonly seed: Signal<string>;
   readonly hiddenStatesDtype: Signal<CalibrationOptions["hidden_states_dtype"]>;
+  readonly forwardProducts: Signal<CalibrationOptions["forward_products"]>;
   readonly propagateError: Signal<boolean>;
   readonly allExperts: Signal<boolean>;
   readonly minExpertTokens: Signal<string>;
@@ -67,6 +68,7 @@ export function createCalibrationFields(): CalibrationFields {
     shuffle: signal(true),
     seed: signal("42"),
     hiddenStatesDtype: signal<CalibrationOptions["hidden_states_dtype"]>("F32"),
+    forwardProducts: signal<CalibrationOptions["forward_products"]>("AUTO"),
     propagateError: signal(true),
     allExperts: signal(true),
     minExpertTokens: signal(USUAL_EXPERT_TOKENS),
@@ -126,6 +128,7 @@ export function calibrationChoice(fields: CalibrationFields): CalibrationOptions
     shuffle_calibration_samples: fields.shuffle.value,
     seed,
     hidden_states_dtype: fields.hiddenStatesDtype.value,
+    forward_products: fields.forwardProducts.value,
     propagate_error: fields.propagateError.value,
     moe_calibrate_all_experts: fields.allExperts.value,
     moe_min_tokens_per_expert,
@@ -174,6 +177,7 @@ export function restoreCalibration(fields: CalibrationFields, options: Calibrati
   fields.shuffle.value = options.shuffle_calibration_samples;
   fields.seed.value = String(options.seed);
   fields.hiddenStatesDtype.value = options.hidden_states_dtype;
+  fields.forwardProducts.value = options.forward_products;
   fields.propagateError.value = options.propagate_error;
   fields.allExperts.value = options.moe_calibrate_all_experts;
   fields.minExpertTokens.value = String(options.moe_min_tokens_per_expert);

@@ -1,3 +1,4 @@
+import { matrixShapeName } from "../gpu/matmul/matrix-shape.ts";
 import { useApp } from "./app-context.ts";
 import { EXPERT_TOKENS_RANGE, LENGTH_RANGE, SAMPLES_RANGE, SEED_RANGE } from "./calibration-fields.ts";
 import { CalibrationSourceChoice } from "./calibration-source.tsx";
@@ -20,6 +21,7 @@ export function CalibrationPanel() {
           <Selection />
         </fieldset>
         <HiddenStates />
+        <ForwardProducts />
         <Propagation />
         <Experts />
       </div>
@@ -118,6 +120,32 @@ function HiddenStates() {
       <p id="hidden-states-hint" class="hint">
         What waits between two layers. BF16 rounds what each layer sees to 8 significant bits, so that codes
         come out slightly different.
+      </p>
+    </div>
+  );
+}
+
+/** Only where there is a choice: few browsers offer matrix units. */
+function ForwardProducts() {
+  const { state } = useApp();
+  const { forwardProducts } = state.calibration;
+  const matrices = state.adapter.value?.matrices;
+  if (!matrices) return null;
+  return (
+    <div class="field">
+      <OptionLabel htmlFor="forward-products" label="Forward products" option="forward_products" />
+      <select
+        id="forward-products"
+        value={forwardProducts.value}
+        onChange={(event) => (forwardProducts.value = event.currentTarget.value === "F32" ? "F32" : "AUTO")}
+        aria-describedby="forward-products-hint"
+      >
+        <option value="AUTO">AUTO: matrix units, if they are faster</option>
+        <option value="F32">F32: float32 throughout</option>
+      </select>
+      <p id="forward-products-hint" class="hint">
+        This GPU multiplies {matrixShapeName(matrices)} matrices of float16. Two halves for each float32 keep
+        22 of its 24 significant bits; Hessians and GPTQ stay in float32.
       </p>
     </div>
   );

@@ -30,6 +30,7 @@ const REQUEST: CompressRequest = {
     allExperts: true,
     minExpertTokens: null,
     hiddenStates: "F32",
+    forwardProducts: "AUTO",
   },
   gpuBudgetBytes: null,
   keepSource: false,
@@ -85,6 +86,7 @@ describe("compressing from a script", () => {
       allExperts: false,
       minExpertTokens: 16,
       hiddenStates: "BF16",
+      forwardProducts: "AUTO",
     } as const;
     await door.compress({ ...REQUEST, recipe, calibration, gpuBudgetBytes: 1_234_567_891, keepSource: true });
     const [options] = start.mock.calls[0] ?? [];
@@ -105,6 +107,7 @@ describe("compressing from a script", () => {
         moe_calibrate_all_experts: false,
         moe_min_tokens_per_expert: 16,
         hidden_states_dtype: "BF16",
+        forward_products: "AUTO",
       },
       gpuBudgetBytes: 1_234_567_891,
       keepSource: true,

@@ -130,6 +130,7 @@ function fillInCalibration(fields: CalibrationFields, asked: CalibrationRequest)
   fields.allExperts.value = asked.allExperts;
   if (asked.minExpertTokens !== null) fields.minExpertTokens.value = String(asked.minExpertTokens);
   fields.hiddenStatesDtype.value = asked.hiddenStates;
+  fields.forwardProducts.value = asked.forwardProducts;
 }
 
 /** What the page shows as a failure, as the error that it was. */

@@ -2,6 +2,7 @@
 // project can read them without the page.
 
 import type {
+  ForwardProducts,
   FitReport,
   GptqControls,
   ModelSummary,
@@ -36,6 +37,7 @@ export interface CalibrationRequest {
   readonly allExperts: boolean;
   readonly minExpertTokens: number | null;
   readonly hiddenStates: "F32" | "BF16";
+  readonly forwardProducts: ForwardProducts;
 }
 
 export interface CompressRequest {

@@ -3,7 +3,8 @@
 
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { BufferPart } from "../../gpu/kernel.ts";
-import { matmul, type Matrix } from "../../gpu/matmul/matmul.ts";
+import { forwardProduct } from "../../gpu/matmul/forward-product.ts";
+import type { Matrix } from "../../gpu/matmul/matmul.ts";
 import type { LayerDescription, Linear, Norm } from "../../model/decoder-description.ts";
 import type { ExpertCalibration } from "../../model/layer-linears.ts";
 import { addBias } from "./add-bias/add-bias.ts";
@@ -89,7 +90,7 @@ export async function applyLinear(
   const alpha = accumulate?.scale ?? 1;
   const offset = y.offset ?? 0;
   for await (const tile of weights.rowTiles(linear.module)) {
-    await matmul(gpu, {
+    await forwardProduct(gpu, {
       m: x.rows,
       n: tile.rows,
       k: linear.columns,

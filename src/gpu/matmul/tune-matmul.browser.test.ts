@@ -1,7 +1,8 @@
 import { afterEach, expect, it } from "vitest";
 import { openTestGpu } from "../../testing/open-test-gpu.ts";
 import { forgetTuning } from "../tuning-store.ts";
-import { tuneMatmul } from "./tune-matmul.ts";
+import { createMatrixUnits } from "./matmul-halves.ts";
+import { areMatricesFaster, tuneMatmul } from "./tune-matmul.ts";
 
 afterEach(forgetTuning);
 
@@ -27,4 +28,26 @@ it("measures an adapter once, and again after it was forgotten", async () => {
 
 it("leaves a software adapter with the small tile", async () => {
   expect(await visit("one", true)).toEqual([false, 0]);
+});
+
+/** The same for matrix units that are faster or not. */
+async function visitWithMatrices(vendor: string, faster: boolean) {
+  using test = await openTestGpu();
+  using largest = await test.empty("largest magnitudes", 128);
+  const gpu = { ...test.gpu, adapter: { ...test.gpu.adapter, vendor } };
+  const units = createMatrixUnits({ m: 16, n: 16, k: 16, subgroup: 32 }, largest);
+  let measured = 0;
+  const found = await areMatricesFaster(gpu, units, async () => {
+    measured++;
+    return await Promise.resolve(faster);
+  });
+  return [found, measured];
+}
+
+it("measures matrix units once an adapter, apart from tiles", async () => {
+  await visit("one");
+  expect(await visitWithMatrices("one", false)).toEqual([false, 1]);
+  expect(await visitWithMatrices("one", true)).toEqual([false, 0]);
+  expect(await visitWithMatrices("another", true)).toEqual([true, 1]);
+  expect(await visit("one")).toEqual([true, 0]);
 });

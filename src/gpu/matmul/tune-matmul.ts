@@ -1,9 +1,11 @@
-// Which product kernel a GPU likes: measured the first time that an adapter is seen, before the first large job, and kept
-// in IndexedDB until the last job is deleted.
+// Which product kernels a GPU likes: measured the first time that an adapter is seen, before the first large job, and kept in
+// IndexedDB until the last job is deleted.
 
 import type { Gpu } from "../gpu.ts";
+import type { LedgerBuffer } from "../memory.ts";
 import { keepTuning, readTuning } from "../tuning-store.ts";
 import { matmul, type MatmulTile } from "./matmul.ts";
+import { matmulHalves, type MatrixUnits } from "./matmul-halves.ts";
 
 /** Large enough to fill a data centre's GPU (256 large tiles), small enough for a phone: 2 · 2048 · 2048 · 512 flops. */
 const SIZE = 2048;
@@ -14,6 +16,7 @@ const BYTES = SIZE * DEPTH * 4 + SIZE * SIZE * 4;
 const RUNS = 3;
 /** To be raised with every change to a product kernel: what was measured of another one counts no more. */
 const KERNELS_VERSION = 1;
+const HALVES_VERSION = "halves 1";
 
 /**
  * Sets `gpu.tuning.largeProducts`. Either kernel gives the same bits, so a resumed job may choose the other one.
@@ -26,26 +29,72 @@ export async function tuneMatmul(gpu: Gpu, measure = isLargeFaster): Promise<voi
   if (before === undefined) await keepTuning(gpu.adapter, KERNELS_VERSION, gpu.tuning.largeProducts);
 }
 
+/**
+ * Whether large products are faster on the GPU's matrix units than with the tile that `tuneMatmul` chose.
+ * @param measure tells it where nothing is known of the adapter
+ */
+export async function areMatricesFaster(
+  gpu: Gpu,
+  units: MatrixUnits,
+  measure = isHalvesFaster,
+): Promise<boolean> {
+  if (gpu.memory.freeBytes < BYTES) return false;
+  const before = await readTuning<boolean>(gpu.adapter, HALVES_VERSION);
+  const faster = before ?? (await measure(gpu, units));
+  if (before === undefined) await keepTuning(gpu.adapter, HALVES_VERSION, faster);
+  return faster;
+}
+
 async function isLargeFaster(gpu: Gpu): Promise<boolean> {
+  return await withOperands(gpu, async (shape) => {
+    const small = async () => await matmul(gpu, shape, "small");
+    const large = async () => await matmul(gpu, shape, "large");
+    return await isFaster(gpu, large, small);
+  });
+}
+
+async function isHalvesFaster(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
+  const tile: MatmulTile = gpu.tuning.largeProducts ? "large" : "small";
+  return await withOperands(gpu, async ({ b, ...shape }) => {
+    const weights = { ...shape, b, bDtype: "BF16" } as const;
+    const halves = async () => await matmulHalves(gpu, units, weights);
+    return await isFaster(gpu, halves, async () => await matmul(gpu, weights, tile));
+  });
+}
+
+type Operands = ReturnType<typeof operandsIn>;
+
+function operandsIn(operand: LedgerBuffer, result: LedgerBuffer) {
+  const side = { buffer: operand, stride: DEPTH };
+  return { m: SIZE, n: SIZE, k: DEPTH, a: side, b: side, c: { buffer: result, stride: SIZE } };
+}
+
+async function withOperands<T>(gpu: Gpu, use: (operands: Operands) => Promise<T>): Promise<T> {
   const [operand, result] = await gpu.memory.allocateAll([
     { label: "tuning operands", bytes: SIZE * DEPTH * 4 },
     { label: "tuning result", bytes: SIZE * SIZE * 4 },
   ]);
   try {
-    const side = { buffer: operand, stride: DEPTH };
-    const shape = { m: SIZE, n: SIZE, k: DEPTH, a: side, b: side, c: { buffer: result, stride: SIZE } };
-    const time = async (tile: MatmulTile) => {
-      await gpu.queue.idle();
-      const busy = gpu.queue.busyMs;
-      // Several at once: browsers round the GPU's clock to a tenth of a millisecond.
-      for (let run = 0; run < RUNS; run++) await matmul(gpu, shape, tile);
-      await gpu.queue.idle();
-      return gpu.queue.busyMs - busy;
-    };
-    for (const tile of ["small", "large"] as const) await time(tile);
-    return (await time("large")) < (await time("small"));
+    return await use(operandsIn(operand, result));
   } finally {
     operand[Symbol.dispose]();
     result[Symbol.dispose]();
   }
+}
+
+async function isFaster(
+  { queue }: Gpu,
+  one: () => Promise<void>,
+  other: () => Promise<void>,
+): Promise<boolean> {
+  const time = async (product: () => Promise<void>) => {
+    await queue.idle();
+    const busy = queue.busyMs;
+    // Several at once: browsers round the GPU's clock to a tenth of a millisecond.
+    for (let run = 0; run < RUNS; run++) await product();
+    await queue.idle();
+    return queue.busyMs - busy;
+  };
+  for (const product of [other, one]) await time(product);
+  return (await time(one)) < (await time(other));
 }

@@ -27,6 +27,7 @@ export const ADAPTER = {
   maxBufferBytes: 4 * GIB - 4,
   maxBindingBytes: 2 * GIB - 4,
   features: [],
+  matrices: null,
 } as const;
 
 export const MODEL: ModelSummary = {

@@ -1,0 +1,30 @@
+// A product of activations by a Linear's weight, on what the GPU is fastest with that is exact enough for a forward pass.
+
+import type { FloatDtype } from "../../formats/dtype.ts";
+import type { Gpu } from "../gpu.ts";
+import { matmul, type MatmulOptions, prepareMatmul } from "./matmul.ts";
+import { isForHalves, matmulHalves, prepareHalves } from "./matmul-halves.ts";
+
+type ForwardOptions = Omit<MatmulOptions, "aTransposed" | "bTransposed" | "lowerAt"> & {
+  readonly bDtype: FloatDtype;
+};
+
+/** c = alpha · a · bᵀ, or c += that: on matrix units if the job has them and the weight has 16 bits, else in float32. */
+export async function forwardProduct(gpu: Gpu, options: ForwardOptions): Promise<void> {
+  const { bDtype } = options;
+  const { matrices } = gpu.tuning;
+  if (matrices && bDtype !== "F32" && isForHalves(matrices, options))
+    await matmulHalves(gpu, matrices, { ...options, bDtype });
+  else await matmul(gpu, options);
+}
+
+/** Begins to compile what `forwardProduct` takes for large shapes. */
+export function prepareForwardProduct(
+  gpu: Gpu,
+  form: { readonly bDtype: FloatDtype; readonly accumulate: boolean },
+): void {
+  const { bDtype, accumulate } = form;
+  const { matrices } = gpu.tuning;
+  if (matrices && bDtype !== "F32") prepareHalves(gpu, matrices, { bDtype, accumulate });
+  else prepareMatmul(gpu, form);
+}

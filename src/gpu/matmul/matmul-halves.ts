@@ -1,0 +1,151 @@
+// Products of float32 activations by 16-bit weights on matrix units: each float32 as a pair of float16 halves. 22 bits of a
+// significand instead of 24, at the rate of float16; where float32 matters (Hessians, Cholesky, GPTQ) it is not used.
+
+import type { FloatDtype } from "../../formats/dtype.ts";
+import { invariant } from "../../errors.ts";
+import { DTYPE_CODE } from "../dtype-code.ts";
+import type { Gpu } from "../gpu.ts";
+import { kernel, spreadWorkgroups } from "../kernel.ts";
+import type { LedgerBuffer } from "../memory.ts";
+import numberFormats from "../number-formats.wgsl?raw";
+import { struct } from "../struct.ts";
+import { findLargestMagnitude } from "./largest-magnitude.ts";
+import code from "./matmul-halves.wgsl?raw";
+import type { Matrix } from "./matmul.ts";
+import { halvesWorkgroup, type MatrixShape, matrixShapeName } from "./matrix-shape.ts";
+
+/** Products that may be recorded at once, each with the largest magnitudes of its two operands. */
+const SLOTS = 16;
+/** GPU bytes of the slots. */
+export const MATRIX_UNITS_BYTES = SLOTS * 8;
+
+/** Matrix units that a job's forward products run on. */
+export interface MatrixUnits {
+  readonly shape: MatrixShape;
+  /** Two words for each slot. */
+  readonly largest: LedgerBuffer;
+  /** The slot for the next product: batches record side by side. */
+  takeSlot(): number;
+}
+
+export function createMatrixUnits(shape: MatrixShape, largest: LedgerBuffer): MatrixUnits {
+  let taken = 0;
+  return { shape, largest, takeSlot: () => taken++ % SLOTS };
+}
+
+export interface HalvesOptions {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** (m, k) float32 */
+  readonly a: Matrix;
+  /** (n, k), as Linear weights lie */
+  readonly b: Matrix;
+  readonly bDtype: Exclude<FloatDtype, "F32">;
+  /** (m, n) float32 */
+  readonly c: Matrix;
+  readonly alpha?: number;
+  readonly accumulate?: boolean;
+}
+
+const kernels = new Map<string, ReturnType<typeof createKernel>>();
+
+/** The kernel for a GPU's matrices: their shape is a part of types, which overrides cannot be. */
+export function halvesKernel(shape: MatrixShape): ReturnType<typeof createKernel> {
+  const key = JSON.stringify(shape);
+  const made = kernels.get(key) ?? createKernel(shape);
+  kernels.set(key, made);
+  return made;
+}
+
+function createKernel(shape: MatrixShape) {
+  const constants = { MATRIX_M: shape.m, MATRIX_N: shape.n, MATRIX_K: shape.k, SUBGROUP: shape.subgroup };
+  const lines = Object.entries(constants).map(([name, value]) => `const ${name} = ${value}u;`);
+  return kernel({
+    name: `gpu.matmul-halves-${matrixShapeName(shape)}`,
+    code: [code, numberFormats, lines.join("\n")],
+    params: struct({
+      m: "u32",
+      n: "u32",
+      k: "u32",
+      a_stride: "u32",
+      b_stride: "u32",
+      c_stride: "u32",
+      a_offset: "u32",
+      b_offset: "u32",
+      c_offset: "u32",
+      alpha: "f32",
+      tiles_n: "u32",
+      first_tile: "u32",
+      end_tile: "u32",
+      slot: "u32",
+    }),
+    bindings: { a: "read", b: "read", largest: "read", c: "read_write" },
+    constants: ["B_DTYPE", "ACCUMULATE"],
+  });
+}
+
+/** Begins to compile the product before it is wanted. */
+export function prepareHalves(
+  gpu: Gpu,
+  { shape }: MatrixUnits,
+  { bDtype, accumulate = false }: Pick<HalvesOptions, "bDtype" | "accumulate">,
+): void {
+  gpu.queue.prepare(halvesKernel(shape), constantsOf(bDtype, accumulate));
+}
+
+/** Whether `matmulHalves` takes a product: k must end with a tile, and half of a tile's results would be a waste. */
+export function isForHalves(
+  { shape }: MatrixUnits,
+  { m, n, k }: Pick<HalvesOptions, "m" | "n" | "k">,
+): boolean {
+  const { tile, depth } = halvesWorkgroup(shape);
+  return k % depth === 0 && m > tile / 2 && n > tile / 2;
+}
+
+/**
+ * c = alpha · a · bᵀ, or c += that, in dispatches of bounded work; for what `isForHalves`. Rows and columns past m and n are
+ * not written.
+ */
+export async function matmulHalves(gpu: Gpu, units: MatrixUnits, options: HalvesOptions): Promise<void> {
+  const { m, n, k, a, b, c, bDtype, alpha = 1, accumulate = false } = options;
+  invariant((b.offset ?? 0) % 8 === 0 && b.stride % 8 === 0, "rows of b do not start at 16 bytes");
+  invariant(c.stride >= n, "rows of c overlap");
+  const { shape, largest } = units;
+  const { tile, depth } = halvesWorkgroup(shape);
+  invariant(k % depth === 0, "k does not end with a tile");
+  const slot = units.takeSlot();
+  await gpu.queue.clear(largest, slot * 8, 8);
+  await findLargestMagnitude(gpu, { ...a, rows: m, columns: k, dtype: "F32" }, largest, slot * 2);
+  await findLargestMagnitude(gpu, { ...b, rows: n, columns: k, dtype: bDtype }, largest, slot * 2 + 1);
+  const tilesN = Math.ceil(n / tile);
+  const work = 2 * tile * tile * k;
+  const chosen = halvesKernel(shape);
+  for (const { first, end } of gpu.queue.split(chosen, Math.ceil(m / tile) * tilesN, work)) {
+    await gpu.queue.run(chosen, {
+      params: { ...paramsOf(options), alpha, tiles_n: tilesN, first_tile: first, end_tile: end, slot },
+      buffers: { a: a.buffer, b: b.buffer, largest, c: c.buffer },
+      constants: constantsOf(bDtype, accumulate),
+      workgroups: spreadWorkgroups(end - first),
+      work: (end - first) * work,
+    });
+  }
+}
+
+function paramsOf({ m, n, k, a, b, c }: HalvesOptions) {
+  return {
+    m,
+    n,
+    k,
+    a_stride: a.stride,
+    b_stride: b.stride,
+    c_stride: c.stride,
+    a_offset: a.offset ?? 0,
+    b_offset: b.offset ?? 0,
+    c_offset: c.offset ?? 0,
+  };
+}
+
+function constantsOf(bDtype: FloatDtype, accumulate: boolean) {
+  return { B_DTYPE: DTYPE_CODE[bDtype], ACCUMULATE: Number(accumulate) };
+}

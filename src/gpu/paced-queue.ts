@@ -111,10 +111,14 @@ export class PacedQueue implements Disposable {
     }
   }
 
-  /** Begins to compile a kernel that will be wanted with these constants. */
+  /** Compiles a kernel that will be wanted with these constants. */
+  async compile(kernel: Kernel, constants: Readonly<Record<string, number>> = {}): Promise<void> {
+    await this.#pipelines.get(kernel, constants);
+  }
+
+  /** Begins to compile a kernel; whoever runs it is told of a failure. */
   prepare(kernel: Kernel, constants: Readonly<Record<string, number>> = {}): void {
-    // Whoever runs it is told of a failure.
-    this.#pipelines.get(kernel, constants).catch(() => undefined);
+    this.compile(kernel, constants).catch(() => undefined);
   }
 
   /** Records one dispatch; submits when enough work has gathered, and waits when the GPU is behind. */

@@ -140,8 +140,8 @@ function ForwardProducts() {
         onChange={(event) => (forwardProducts.value = event.currentTarget.value === "F32" ? "F32" : "AUTO")}
         aria-describedby="forward-products-hint"
       >
-        <option value="AUTO">AUTO: matrix units, if they are faster</option>
-        <option value="F32">F32: float32 throughout</option>
+        <option value="AUTO">AUTO: whatever is faster</option>
+        <option value="F32">F32: float32 alone</option>
       </select>
       <p id="forward-products-hint" class="hint">
         This GPU multiplies {matrixShapeName(matrices)} matrices of float16. Two halves for each float32 keep

@@ -3,7 +3,7 @@
 import type { FloatDtype } from "../../formats/dtype.ts";
 import type { Gpu } from "../gpu.ts";
 import { matmul, type MatmulOptions, prepareMatmul } from "./matmul.ts";
-import { isForHalves, matmulHalves, prepareHalves } from "./matmul-halves.ts";
+import { isForHalves, matmulHalves, compileHalves } from "./matmul-halves.ts";
 
 type ForwardOptions = Omit<MatmulOptions, "aTransposed" | "bTransposed" | "lowerAt"> & {
   readonly bDtype: FloatDtype;
@@ -25,6 +25,7 @@ export function prepareForwardProduct(
 ): void {
   const { bDtype, accumulate } = form;
   const { matrices } = gpu.tuning;
-  if (matrices && bDtype !== "F32") prepareHalves(gpu, matrices, { bDtype, accumulate });
-  else prepareMatmul(gpu, form);
+  if (!matrices || bDtype === "F32") prepareMatmul(gpu, form);
+  // Whoever runs it is told of a failure.
+  else compileHalves(gpu, matrices, { bDtype, accumulate }).catch(() => undefined);
 }

@@ -102,6 +102,17 @@ describe("forward products", () => {
     expect(await relativeError(c, async (options) => await matmul(test.gpu, options))).toBeLessThan(1e-6);
   });
 
+  it("are computed in float32 where a browser lists matrices and does not compile the product", async () => {
+    using other = await openTestGpu();
+    // Twelve rows fit no matrix unit.
+    const adapter = { ...other.gpu.adapter, matrices: { m: 12, n: 12, k: 12, subgroup: 24 } };
+    const gpu = { ...other.gpu, adapter };
+    using opened = await openMatrixUnits(gpu, async () => await Promise.resolve(true));
+    expect(opened).toBeDefined();
+    expect(gpu.tuning.matrices).toBeNull();
+    await gpu.queue.idle();
+  });
+
   it("keep what is not finite", async () => {
     using a = await test.upload("a", new Float32Array(128 * 32).fill(1).fill(Number.NaN, 40, 41));
     using b = await test.upload("b", narrowFromFloat32("BF16", new Float32Array(128 * 32).fill(1)));

@@ -85,13 +85,13 @@ function createKernel(shape: MatrixShape) {
   });
 }
 
-/** Begins to compile the product before it is wanted. */
-export function prepareHalves(
+/** Compiles the product before it is wanted. */
+export async function compileHalves(
   gpu: Gpu,
   { shape }: MatrixUnits,
   { bDtype, accumulate = false }: Pick<HalvesOptions, "bDtype" | "accumulate">,
-): void {
-  gpu.queue.prepare(halvesKernel(shape), constantsOf(bDtype, accumulate));
+): Promise<void> {
+  await gpu.queue.compile(halvesKernel(shape), constantsOf(bDtype, accumulate));
 }
 
 /** Whether `matmulHalves` takes a product: k must end with a tile, and half of a tile's results would be a waste. */

@@ -4,7 +4,13 @@ import { narrowFromFloat32 } from "../../formats/dtype.ts";
 import type { Gpu } from "../gpu.ts";
 import { ReadbackRing, UploadRing } from "../staging.ts";
 import { matmul } from "./matmul.ts";
-import { createMatrixUnits, matmulHalves, MATRIX_UNITS_BYTES, type MatrixUnits } from "./matmul-halves.ts";
+import {
+  compileHalves,
+  createMatrixUnits,
+  MATRIX_UNITS_BYTES,
+  matmulHalves,
+  type MatrixUnits,
+} from "./matmul-halves.ts";
 import { areMatricesFaster } from "./tune-matmul.ts";
 
 /** Of the check: 128 x 128 results of 512 products each. */
@@ -23,13 +29,25 @@ export async function openMatrixUnits(gpu: Gpu, isWanted = areMatricesFaster): P
   if (!shape) return { [Symbol.dispose]: () => undefined };
   const largest = await gpu.memory.allocate({ label: "largest magnitudes", bytes: MATRIX_UNITS_BYTES });
   const units = createMatrixUnits(shape, largest);
-  if ((await areSumsRight(gpu, units)) && (await isWanted(gpu, units))) gpu.tuning.matrices = units;
+  const works = (await compiles(gpu, units)) && (await areSumsRight(gpu, units));
+  if (works && (await isWanted(gpu, units))) gpu.tuning.matrices = units;
   return {
     [Symbol.dispose]() {
       gpu.tuning.matrices = null;
       largest[Symbol.dispose]();
     },
   };
+}
+
+/** Tries the kernel: the language of the feature has changed before, and drivers may refuse what browsers take. */
+async function compiles(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
+  gpu.device.pushErrorScope("validation");
+  const pipeline = compileHalves(gpu, units, { bDtype: "BF16" }).then(
+    () => true,
+    () => false,
+  );
+  const error = await gpu.device.popErrorScope();
+  return (await pipeline) && error === null;
 }
 
 /** Compares a product on matrix units with the one in float32: the feature is experimental, and so are its drivers. */

@@ -28,12 +28,14 @@ export function formatResult(result: BenchmarkResult): string {
   ].join("\n");
 }
 
-function formatHead({ date, commit, userAgent, adapter, features, gpuClock, small }: BenchmarkHead): string {
+function formatHead(head: BenchmarkHead): string {
+  const { date, commit, userAgent, adapter, driver = null, features, gpuClock, small } = head;
   const device = [adapter.vendor, adapter.architecture, adapter.device, adapter.description]
     .filter((part) => part !== "")
     .join(" ");
   return [
     `${device}${adapter.software ? " (software)" : ""}, ${date}, commit ${commit}${small ? ", tiny shapes" : ""}`,
+    ...(driver === null ? [] : [driver]),
     userAgent,
     `GPU times by ${gpuClock}; features ${features.join(", ")}`,
   ].join("\n");

@@ -19,6 +19,8 @@ export interface BenchmarkHead {
     readonly description: string;
     readonly software: boolean;
   };
+  /** Device and driver in the browser's own words; it tells them to the command that started it, and not to pages. */
+  readonly driver?: string | null;
   readonly features: readonly string[];
   readonly limits: Readonly<Record<string, number>>;
   /** How GPU times were taken: queries on the GPU, or the clock around `onSubmittedWorkDone`. */

@@ -130,8 +130,17 @@ async function runInBrowser(
       const hostPeaks = await memory.peaks();
       endToEnd.push(...rows.map((row) => ({ ...row, hostPeaks })));
     }
-    return { ...result, endToEnd };
+    const driver = await describeDriver(context);
+    return { ...result, head: { ...result.head, driver }, endToEnd };
   } finally {
     await context.close();
   }
+}
+
+/** Device and driver as the browser names them to whoever started it; null where it does not. */
+async function describeDriver(context: BrowserContext): Promise<string | null> {
+  const session = await context.browser()?.newBrowserCDPSession();
+  const { gpu } = (await session?.send("SystemInfo.getInfo")) ?? {};
+  const [device] = gpu?.devices ?? [];
+  return device ? `${device.deviceString}, driver ${device.driverVersion}` : null;
 }

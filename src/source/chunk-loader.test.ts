@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type ModelServer, startModelServer } from "../../e2e/model-server.ts";
 import { memoryModel } from "../../e2e/served-model.ts";
 import { NetworkError, StorageError } from "../errors.ts";
@@ -26,18 +26,18 @@ const limits: LoaderLimits = {
   delayMs: 0,
   delayedBytes: 0,
 };
+const loaders: ChunkLoader[] = [];
 let server: ModelServer;
 
-beforeAll(async () => {
+// A server each: what an ended test's requests still do must not stand in the log of the next.
+beforeEach(async () => {
   const index = JSON.stringify({ weight_map: { a: A, b: B } });
   const files = memoryModel({ "config.json": "{}", "model.safetensors.index.json": index, ...contents });
   server = await startModelServer({ models: { "my/model": { files } } });
 });
-afterAll(async () => {
+afterEach(async () => {
+  for (const loader of loaders.splice(0)) loader[Symbol.dispose]();
   await server.close();
-});
-afterEach(() => {
-  server.faults.length = 0;
 });
 
 async function open(store = memoryChunkStore(), changes: Partial<LoaderLimits> = {}) {
@@ -46,7 +46,9 @@ async function open(store = memoryChunkStore(), changes: Partial<LoaderLimits> =
   const folder = await openFolder(transport, { url, file: null }, new AbortController().signal);
   if (folder.kind !== "remote") throw new Error("a folder of a server is remote");
   server.log.length = 0;
-  return { loader: await ChunkLoader.open(transport, store, folder, { ...limits, ...changes }), store };
+  const loader = await ChunkLoader.open(transport, store, folder, { ...limits, ...changes });
+  loaders.push(loader);
+  return { loader, store };
 }
 
 const range = (path: string, start: number, end: number) => ({ path, start, end });
@@ -150,6 +152,7 @@ describe("ChunkLoader", () => {
     const { loader } = await open();
     server.faults.push({ path: A, fault: { kind: "stall", afterBytes: 100 }, times: 2 });
     loader.prefetch([wholeFile(A)]);
+    await eventually(() => expect(server.log).toHaveLength(2));
     expect(await loader.read(range(B, 7000, 7100))).toEqual(contents[B].slice(7000, 7100));
     expect(requests()[2]).toEqual([B, "bytes=7000-7999"]);
   });
@@ -181,7 +184,9 @@ describe("ChunkLoader", () => {
   });
 
   it("gives up what was used, and fetches it no more, when memory for waiting chunks runs short", async () => {
+    // One request at a time: its four chunks are used before a fifth can come.
     const { loader, store } = await open(memoryChunkStore(), {
+      requests: 1,
       readerMs: 3_600_000,
       hotBytes: 100 * CHUNK,
       delayMs: 3_600_000,

@@ -2,12 +2,10 @@
 
 import type { FloatDtype } from "../../formats/dtype.ts";
 import type { Gpu } from "../gpu.ts";
-import { matmul, type MatmulOptions, prepareMatmul } from "./matmul.ts";
-import { isForHalves, matmulHalves, compileHalves } from "./matmul-halves.ts";
+import { type LinearProduct, matmul, prepareMatmul } from "./matmul.ts";
+import { isForHalves, matmulHalves, prepareHalves } from "./matmul-halves.ts";
 
-type ForwardOptions = Omit<MatmulOptions, "aTransposed" | "bTransposed" | "lowerAt"> & {
-  readonly bDtype: FloatDtype;
-};
+type ForwardOptions = LinearProduct & { readonly bDtype: FloatDtype };
 
 /** c = alpha · a · bᵀ, or c += that: on matrix units if the job has them and the weight has 16 bits, else in float32. */
 export async function forwardProduct(gpu: Gpu, options: ForwardOptions): Promise<void> {
@@ -26,6 +24,5 @@ export function prepareForwardProduct(
   const { bDtype, accumulate } = form;
   const { matrices } = gpu.tuning;
   if (!matrices || bDtype === "F32") prepareMatmul(gpu, form);
-  // Whoever runs it is told of a failure.
-  else compileHalves(gpu, matrices, { bDtype, accumulate }).catch(() => undefined);
+  else prepareHalves(gpu, matrices, { bDtype, accumulate });
 }

@@ -11,7 +11,7 @@ import numberFormats from "../number-formats.wgsl?raw";
 import { struct } from "../struct.ts";
 import { findLargestMagnitude } from "./largest-magnitude.ts";
 import code from "./matmul-halves.wgsl?raw";
-import type { Matrix } from "./matmul.ts";
+import { checkAlignment, type LinearProduct, PRODUCT_FIELDS, productParams } from "./matmul.ts";
 import { halvesWorkgroup, type MatrixShape, matrixShapeName } from "./matrix-shape.ts";
 
 /** Products that may be recorded at once, each with the largest magnitudes of its two operands. */
@@ -33,20 +33,7 @@ export function createMatrixUnits(shape: MatrixShape, largest: LedgerBuffer): Ma
   return { shape, largest, takeSlot: () => taken++ % SLOTS };
 }
 
-export interface HalvesOptions {
-  readonly m: number;
-  readonly n: number;
-  readonly k: number;
-  /** (m, k) float32 */
-  readonly a: Matrix;
-  /** (n, k), as Linear weights lie */
-  readonly b: Matrix;
-  readonly bDtype: Exclude<FloatDtype, "F32">;
-  /** (m, n) float32 */
-  readonly c: Matrix;
-  readonly alpha?: number;
-  readonly accumulate?: boolean;
-}
+export type HalvesOptions = LinearProduct & { readonly bDtype: Exclude<FloatDtype, "F32"> };
 
 const kernels = new Map<string, ReturnType<typeof createKernel>>();
 
@@ -64,34 +51,23 @@ function createKernel(shape: MatrixShape) {
   return kernel({
     name: `gpu.matmul-halves-${matrixShapeName(shape)}`,
     code: [code, numberFormats, lines.join("\n")],
-    params: struct({
-      m: "u32",
-      n: "u32",
-      k: "u32",
-      a_stride: "u32",
-      b_stride: "u32",
-      c_stride: "u32",
-      a_offset: "u32",
-      b_offset: "u32",
-      c_offset: "u32",
-      alpha: "f32",
-      tiles_n: "u32",
-      first_tile: "u32",
-      end_tile: "u32",
-      slot: "u32",
-    }),
+    params: struct({ ...PRODUCT_FIELDS, slot: "u32" }),
     bindings: { a: "read", b: "read", largest: "read", c: "read_write" },
     constants: ["B_DTYPE", "ACCUMULATE"],
   });
 }
 
+/** What is compiled into the product. */
+type HalvesForm = Pick<HalvesOptions, "bDtype" | "accumulate">;
+
 /** Compiles the product before it is wanted. */
-export async function compileHalves(
-  gpu: Gpu,
-  { shape }: MatrixUnits,
-  { bDtype, accumulate = false }: Pick<HalvesOptions, "bDtype" | "accumulate">,
-): Promise<void> {
-  await gpu.queue.compile(halvesKernel(shape), constantsOf(bDtype, accumulate));
+export async function compileHalves(gpu: Gpu, { shape }: MatrixUnits, form: HalvesForm): Promise<void> {
+  await gpu.queue.compile(halvesKernel(shape), constantsOf(form));
+}
+
+/** Begins to compile the product; whoever runs it is told of a failure. */
+export function prepareHalves(gpu: Gpu, { shape }: MatrixUnits, form: HalvesForm): void {
+  gpu.queue.prepare(halvesKernel(shape), constantsOf(form));
 }
 
 /** Whether `matmulHalves` takes a product: k must end with a tile, and half of a tile's results would be a waste. */
@@ -108,9 +84,8 @@ export function isForHalves(
  * not written.
  */
 export async function matmulHalves(gpu: Gpu, units: MatrixUnits, options: HalvesOptions): Promise<void> {
-  const { m, n, k, a, b, c, bDtype, alpha = 1, accumulate = false } = options;
-  invariant((b.offset ?? 0) % 8 === 0 && b.stride % 8 === 0, "rows of b do not start at 16 bytes");
-  invariant(c.stride >= n, "rows of c overlap");
+  const { m, n, k, a, b, c, bDtype, accumulate } = options;
+  checkAlignment(options);
   const { shape, largest } = units;
   const { tile, depth } = halvesWorkgroup(shape);
   invariant(k % depth === 0, "k does not end with a tile");
@@ -123,29 +98,15 @@ export async function matmulHalves(gpu: Gpu, units: MatrixUnits, options: Halves
   const chosen = halvesKernel(shape);
   for (const { first, end } of gpu.queue.split(chosen, Math.ceil(m / tile) * tilesN, work)) {
     await gpu.queue.run(chosen, {
-      params: { ...paramsOf(options), alpha, tiles_n: tilesN, first_tile: first, end_tile: end, slot },
+      params: { ...productParams(options), tiles_n: tilesN, first_tile: first, end_tile: end, slot },
       buffers: { a: a.buffer, b: b.buffer, largest, c: c.buffer },
-      constants: constantsOf(bDtype, accumulate),
+      constants: constantsOf({ bDtype, accumulate }),
       workgroups: spreadWorkgroups(end - first),
       work: (end - first) * work,
     });
   }
 }
 
-function paramsOf({ m, n, k, a, b, c }: HalvesOptions) {
-  return {
-    m,
-    n,
-    k,
-    a_stride: a.stride,
-    b_stride: b.stride,
-    c_stride: c.stride,
-    a_offset: a.offset ?? 0,
-    b_offset: b.offset ?? 0,
-    c_offset: c.offset ?? 0,
-  };
-}
-
-function constantsOf(bDtype: FloatDtype, accumulate: boolean) {
+function constantsOf({ bDtype, accumulate = false }: HalvesForm) {
   return { B_DTYPE: DTYPE_CODE[bDtype], ACCUMULATE: Number(accumulate) };
 }

@@ -10,7 +10,8 @@ import { struct } from "../struct.ts";
 import largeCode from "./matmul-large.wgsl?raw";
 import code from "./matmul.wgsl?raw";
 
-const PARAMS = struct({
+/** What every product kernel is told; each adds its own. */
+export const PRODUCT_FIELDS = {
   m: "u32",
   n: "u32",
   k: "u32",
@@ -24,9 +25,8 @@ const PARAMS = struct({
   tiles_n: "u32",
   first_tile: "u32",
   end_tile: "u32",
-  row_origin: "u32",
-  column_origin: "u32",
-});
+} as const;
+const PARAMS = struct({ ...PRODUCT_FIELDS, row_origin: "u32", column_origin: "u32" });
 const BINDINGS = { a: "read", b: "read", c: "read_write" } as const;
 const CONSTANTS = ["A_TRANSPOSED", "B_TRANSPOSED", "B_DTYPE", "ACCUMULATE", "LOWER_ONLY"] as const;
 
@@ -77,6 +77,9 @@ export interface MatmulOptions {
   readonly lowerAt?: { readonly row: number; readonly column: number };
 }
 
+/** Rows of activations by a Linear's weight: c = alpha · a · bᵀ, or c += that. */
+export type LinearProduct = Omit<MatmulOptions, "aTransposed" | "bTransposed" | "lowerAt">;
+
 /** What is compiled into a product. */
 export type MatmulForm = Pick<
   MatmulOptions,
@@ -111,7 +114,7 @@ export async function matmul(
   options: MatmulOptions,
   tile = chooseTile(gpu, options.m, options.n),
 ): Promise<void> {
-  const { m, n, k } = options;
+  const { m, n, k, lowerAt } = options;
   checkAlignment(options);
   const size = TILE_SIZE[tile];
   const tilesN = Math.ceil(n / size);
@@ -120,7 +123,14 @@ export async function matmul(
   const chosen = tile === "large" ? largeMatmulKernel : matmulKernel;
   for (const { first, end } of gpu.queue.split(chosen, tiles, work)) {
     const dispatch = {
-      params: { ...paramsOf(options), tiles_n: tilesN, first_tile: first, end_tile: end },
+      params: {
+        ...productParams(options),
+        tiles_n: tilesN,
+        first_tile: first,
+        end_tile: end,
+        row_origin: lowerAt?.row ?? 0,
+        column_origin: lowerAt?.column ?? 0,
+      },
       buffers: { a: options.a.buffer, b: options.b.buffer, c: options.c.buffer },
       constants: constantsOf(options),
       workgroups: spreadWorkgroups(end - first),
@@ -146,7 +156,8 @@ function wantedTiles({ n, lowerAt }: MatmulOptions, size: number, count: number)
   return wanted;
 }
 
-function paramsOf({ m, n, k, a, b, c, alpha = 1, lowerAt }: MatmulOptions) {
+/** Params of a product but for its tiles. */
+export function productParams({ m, n, k, a, b, c, alpha = 1 }: LinearProduct) {
   return {
     m,
     n,
@@ -158,8 +169,6 @@ function paramsOf({ m, n, k, a, b, c, alpha = 1, lowerAt }: MatmulOptions) {
     b_offset: b.offset ?? 0,
     c_offset: c.offset ?? 0,
     alpha,
-    row_origin: lowerAt?.row ?? 0,
-    column_origin: lowerAt?.column ?? 0,
   };
 }
 
@@ -177,7 +186,8 @@ function paddingOf({ device }: Gpu): number {
   return Number(device.limits.maxComputeWorkgroupStorageSize >= PADDED_TILES_BYTES);
 }
 
-function checkAlignment({ n, a, b, c, bTransposed = true, bDtype = "F32" }: MatmulOptions): void {
+/** @throws Error where rows do not start at 16 bytes, or rows of c overlap. */
+export function checkAlignment({ n, a, b, c, bTransposed = true, bDtype = "F32" }: MatmulOptions): void {
   const bMultiple = bDtype === "F32" ? 4 : 8;
   invariant(bTransposed || bDtype === "F32", "a 16-bit b lies as (n, k)");
   for (const [matrix, multiple] of [

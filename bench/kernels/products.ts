@@ -1,11 +1,12 @@
 // Matrix products over the Linears of a layer, in every way that the pipeline lays their operands: (n, k) weights in
 // float32 and bfloat16 for the forward pass, (k, m) operands for Hessians, (k, n) ones for the update of GPTQ.
 
+import type { Lifetime } from "../../src/disposal.ts";
 import type { FloatDtype } from "../../src/formats/dtype.ts";
 import { matmul } from "../../src/gpu/matmul/matmul.ts";
 import { matmulHalves } from "../../src/gpu/matmul/matmul-halves.ts";
 import { openMatrixUnits } from "../../src/gpu/matmul/open-matrix-units.ts";
-import type { Benchmark } from "../benchmark.ts";
+import type { BenchGpu, Benchmark } from "../benchmark.ts";
 import { layerLinears, type ModelShape, shapeText, type Sizes } from "../model-shapes.ts";
 
 interface ProductLayout {
@@ -60,11 +61,8 @@ function product(name: string, layout: ProductLayout, { m, n, k }: ProductShape)
     shape: shapeText(m, n, k),
     unit: "flop",
     work: 2 * m * n * k,
-    async prepare({ gpu, allocateNoise }, lifetime) {
-      const bBytes = n * k * (bDtype === "F32" ? 4 : 2);
-      const a = lifetime.use(await allocateNoise({ label: "a", bytes: m * k * 4 }, "F32"));
-      const b = lifetime.use(await allocateNoise({ label: "b", bytes: bBytes }, bDtype));
-      const c = lifetime.use(await gpu.memory.allocate({ label: "c", bytes: m * n * 4 }));
+    async prepare(bench, lifetime) {
+      const { a, b, c } = await allocateOperands(bench, lifetime, { m, n, k }, bDtype);
       const options = {
         m,
         n,
@@ -76,7 +74,7 @@ function product(name: string, layout: ProductLayout, { m, n, k }: ProductShape)
         b: { buffer: b, stride: bTransposed ? k : n },
         c: { buffer: c, stride: n },
       };
-      return { run: async () => await matmul(gpu, options) };
+      return { run: async () => await matmul(bench.gpu, options) };
     },
   };
 }
@@ -88,13 +86,12 @@ function halves(name: string, { m, n, k }: ProductShape): Benchmark {
     shape: shapeText(m, n, k),
     unit: "flop",
     work: 2 * m * n * k,
-    async prepare({ gpu, allocateNoise }, lifetime) {
-      lifetime.use(await openMatrixUnits(gpu, async () => await Promise.resolve(true)));
+    async prepare(bench, lifetime) {
+      const { gpu } = bench;
+      lifetime.use(await openMatrixUnits(gpu, () => true));
       const { matrices } = gpu.tuning;
       if (!matrices) throw new Error("No matrix units here, or their sums are wrong.");
-      const a = lifetime.use(await allocateNoise({ label: "a", bytes: m * k * 4 }, "F32"));
-      const b = lifetime.use(await allocateNoise({ label: "b", bytes: n * k * 2 }, "BF16"));
-      const c = lifetime.use(await gpu.memory.allocate({ label: "c", bytes: m * n * 4 }));
+      const { a, b, c } = await allocateOperands(bench, lifetime, { m, n, k }, "BF16");
       const sides = {
         a: { buffer: a, stride: k },
         b: { buffer: b, stride: k },
@@ -103,4 +100,17 @@ function halves(name: string, { m, n, k }: ProductShape): Benchmark {
       return { run: async () => await matmulHalves(gpu, matrices, { m, n, k, bDtype: "BF16", ...sides }) };
     },
   };
+}
+
+async function allocateOperands(
+  { gpu, allocateNoise }: BenchGpu,
+  lifetime: Lifetime,
+  { m, n, k }: ProductShape,
+  bDtype: ProductLayout["bDtype"],
+) {
+  const bBytes = n * k * (bDtype === "F32" ? 4 : 2);
+  const a = lifetime.use(await allocateNoise({ label: "a", bytes: m * k * 4 }, "F32"));
+  const b = lifetime.use(await allocateNoise({ label: "b", bytes: bBytes }, bDtype));
+  const c = lifetime.use(await gpu.memory.allocate({ label: "c", bytes: m * n * 4 }));
+  return { a, b, c };
 }

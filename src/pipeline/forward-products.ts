@@ -26,7 +26,7 @@ export async function openForwardProducts(
     if (before === null) recordForward(journal, FLOAT32);
     return { [Symbol.dispose]: () => undefined };
   }
-  const units = before === null ? await open(gpu) : await open(gpu, async () => await Promise.resolve(true));
+  const units = before === null ? await open(gpu) : await open(gpu, () => true);
   const now = gpu.tuning.matrices ? matrixShapeName(gpu.tuning.matrices.shape) : FLOAT32;
   if (before === null) recordForward(journal, now);
   else if (now !== before) {

@@ -24,7 +24,10 @@ const TOLERANCE = 5e-5;
  * Sets `gpu.tuning.matrices`, or leaves it null. Disposing the result frees what it holds.
  * @param isWanted tells whether to use units that work; default: if they are faster
  */
-export async function openMatrixUnits(gpu: Gpu, isWanted = areMatricesFaster): Promise<Disposable> {
+export async function openMatrixUnits(
+  gpu: Gpu,
+  isWanted: (gpu: Gpu, units: MatrixUnits) => boolean | Promise<boolean> = areMatricesFaster,
+): Promise<Disposable> {
   const { matrices: shape } = gpu.adapter;
   if (!shape) return { [Symbol.dispose]: () => undefined };
   const largest = await gpu.memory.allocate({ label: "largest magnitudes", bytes: MATRIX_UNITS_BYTES });

@@ -24,9 +24,7 @@ const HALVES_VERSION = "halves 1";
  */
 export async function tuneMatmul(gpu: Gpu, measure = isLargeFaster): Promise<void> {
   if (gpu.adapter.software || gpu.memory.freeBytes < BYTES) return;
-  const before = await readTuning<boolean>(gpu.adapter, KERNELS_VERSION);
-  gpu.tuning.largeProducts = before ?? (await measure(gpu));
-  if (before === undefined) await keepTuning(gpu.adapter, KERNELS_VERSION, gpu.tuning.largeProducts);
+  gpu.tuning.largeProducts = await measureOnce(gpu, KERNELS_VERSION, async () => await measure(gpu));
 }
 
 /**
@@ -39,10 +37,20 @@ export async function areMatricesFaster(
   measure = isHalvesFaster,
 ): Promise<boolean> {
   if (gpu.memory.freeBytes < BYTES) return false;
-  const before = await readTuning<boolean>(gpu.adapter, HALVES_VERSION);
-  const faster = before ?? (await measure(gpu, units));
-  if (before === undefined) await keepTuning(gpu.adapter, HALVES_VERSION, faster);
-  return faster;
+  return await measureOnce(gpu, HALVES_VERSION, async () => await measure(gpu, units));
+}
+
+/** What was found of this adapter before, or what `measure` finds now. */
+async function measureOnce(
+  { adapter }: Gpu,
+  name: string | number,
+  measure: () => Promise<boolean>,
+): Promise<boolean> {
+  const before = await readTuning<boolean>(adapter, name);
+  if (before !== undefined) return before;
+  const found = await measure();
+  await keepTuning(adapter, name, found);
+  return found;
 }
 
 async function isLargeFaster(gpu: Gpu): Promise<boolean> {

@@ -86,7 +86,7 @@ async function measureStages(
   return {
     network,
     networkAndIndexedDb,
-    loading: await loadingAlone(source, ranges),
+    loading: await loadingAlone(source, ranges, plan),
     gpu: samples > 0 ? null : await gpuAlone(plan, job.gpuBudgetBytes),
     opfs: await opfsAlone(plan),
   };

@@ -18,9 +18,6 @@ const POLL_MS = 20;
 const STALLED_MS = 60_000;
 const SCRATCH_JOB = "benchmark";
 const WRITE_BYTES = 4 * 1024 ** 2;
-/** As plan-tiling.ts has them. */
-const PIECE_BYTES = 16 * 1024 ** 2;
-const PIECES_AT_ONCE = 3;
 
 /** Weight files whole: what a job that quantizes or copies every tensor downloads. */
 export function weightRanges(files: readonly SourceFile[]): FileRange[] {
@@ -78,15 +75,19 @@ export async function networkAndIndexedDbAlone(
   });
 }
 
-/** Reads the weights through the source worker in a job's pieces, as fast as it hands them over; what was read is used up. */
-export async function loadingAlone(source: RemoteSource, ranges: readonly FileRange[]): Promise<number> {
+/** Reads the weights through the source worker in a job's tiles, as fast as it hands them over; what was read is used up. */
+export async function loadingAlone(
+  source: RemoteSource,
+  ranges: readonly FileRange[],
+  { tiling: { tileBytes, slots } }: JobPlan,
+): Promise<number> {
   const pieces = ranges.flatMap(({ path, end: last }) =>
-    Array.from({ length: Math.ceil(last / PIECE_BYTES) }, (_, index) => {
-      const start = index * PIECE_BYTES;
-      return { path, start, end: Math.min(start + PIECE_BYTES, last) };
+    Array.from({ length: Math.ceil(last / tileBytes) }, (_, index) => {
+      const start = index * tileBytes;
+      return { path, start, end: Math.min(start + tileBytes, last) };
     }),
   );
-  const limit = pLimit(PIECES_AT_ONCE);
+  const limit = pLimit(slots);
   const seconds = await secondsOf(async () => {
     await source.prefetch(ranges);
     await limit.map(pieces, async (piece) => {

@@ -2,7 +2,8 @@ import { matrixShapeName } from "../gpu/matmul/matrix-shape.ts";
 import { useApp } from "./app-context.ts";
 import { EXPERT_TOKENS_RANGE, LENGTH_RANGE, SAMPLES_RANGE, SEED_RANGE } from "./calibration-fields.ts";
 import { CalibrationSourceChoice } from "./calibration-source.tsx";
-import { NumberField, OptionLabel } from "./number-field.tsx";
+import { ChoiceField } from "./choice-field.tsx";
+import { NumberField } from "./number-field.tsx";
 import { calibrationUse } from "./recipe-fields.ts";
 
 /** Which text calibrates and how much of it; shown where the recipe needs one. */
@@ -104,24 +105,17 @@ function HiddenStates() {
   const { state } = useApp();
   const { hiddenStatesDtype } = state.calibration;
   return (
-    <div class="field">
-      <OptionLabel htmlFor="hidden-states-dtype" label="Hidden states" option="hidden_states_dtype" />
-      <select
-        id="hidden-states-dtype"
-        value={hiddenStatesDtype.value}
-        onChange={(event) =>
-          (hiddenStatesDtype.value = event.currentTarget.value === "BF16" ? "BF16" : "F32")
-        }
-        aria-describedby="hidden-states-hint"
-      >
-        <option value="F32">F32: as they are calculated</option>
-        <option value="BF16">BF16: half of the space</option>
-      </select>
-      <p id="hidden-states-hint" class="hint">
-        What waits between two layers. BF16 rounds what each layer sees to 8 significant bits, so that codes
-        come out slightly different.
-      </p>
-    </div>
+    <ChoiceField
+      id="hidden-states-dtype"
+      label="Hidden states"
+      option="hidden_states_dtype"
+      value={hiddenStatesDtype.value}
+      onChoose={(dtype) => (hiddenStatesDtype.value = dtype)}
+      choices={{ F32: "F32: as they are calculated", BF16: "BF16: half of the space" }}
+    >
+      What waits between two layers. BF16 rounds what each layer sees to 8 significant bits, so that codes
+      come out slightly different.
+    </ChoiceField>
   );
 }
 
@@ -132,22 +126,17 @@ function ForwardProducts() {
   const matrices = state.adapter.value?.matrices;
   if (!matrices) return null;
   return (
-    <div class="field">
-      <OptionLabel htmlFor="forward-products" label="Forward products" option="forward_products" />
-      <select
-        id="forward-products"
-        value={forwardProducts.value}
-        onChange={(event) => (forwardProducts.value = event.currentTarget.value === "F32" ? "F32" : "AUTO")}
-        aria-describedby="forward-products-hint"
-      >
-        <option value="AUTO">AUTO: whatever is faster</option>
-        <option value="F32">F32: float32 alone</option>
-      </select>
-      <p id="forward-products-hint" class="hint">
-        This GPU multiplies {matrixShapeName(matrices)} matrices of float16. Two halves for each float32 keep
-        22 of its 24 significant bits; Hessians and GPTQ stay in float32.
-      </p>
-    </div>
+    <ChoiceField
+      id="forward-products"
+      label="Forward products"
+      option="forward_products"
+      value={forwardProducts.value}
+      onChoose={(products) => (forwardProducts.value = products)}
+      choices={{ AUTO: "AUTO: whatever is faster", F32: "F32: float32 alone" }}
+    >
+      This GPU multiplies {matrixShapeName(matrices)} matrices of float16. Two halves for each float32 keep 22
+      of its 24 significant bits; Hessians and GPTQ stay in float32.
+    </ChoiceField>
   );
 }
 

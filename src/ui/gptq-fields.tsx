@@ -1,8 +1,7 @@
 import { useApp } from "./app-context.ts";
-import { NumberField, OptionLabel } from "./number-field.tsx";
+import { ChoiceField } from "./choice-field.tsx";
+import { NumberField } from "./number-field.tsx";
 import { DAMPENING_RANGE, methodOf } from "./recipe-fields.ts";
-
-type Actorder = "static" | "group" | "none";
 
 /** What GPTQ can be told beyond its preset. */
 export function GptqFields() {
@@ -20,27 +19,18 @@ export function GptqFields() {
       >
         What is added to the Hessian’s diagonal, as a share of its mean. More trusts the text less.
       </NumberField>
-      <div class="field">
-        <OptionLabel htmlFor="actorder" label="Order of columns" option="actorder" />
-        <select
-          id="actorder"
-          value={actorder.value ?? "none"}
-          onChange={(event) => {
-            const chosen = event.currentTarget.value as Actorder;
-            actorder.value = chosen === "none" ? null : chosen;
-          }}
-          aria-describedby="actorder-hint"
-        >
-          <option value="static">static</option>
-          <option value="group">group</option>
-          <option value="none">none</option>
-        </select>
-        <p id="actorder-hint" class="hint">
-          static: those with the largest inputs first. group: these also share a scale, which can be closer,
-          stores weight_g_idx and runs slower; compressed-tensors from 0.19 on, and transformers with it,
-          refuse it. none: from left to right.
-        </p>
-      </div>
+      <ChoiceField
+        id="actorder"
+        label="Order of columns"
+        option="actorder"
+        value={actorder.value ?? "none"}
+        onChoose={(chosen) => (actorder.value = chosen === "none" ? null : chosen)}
+        choices={{ static: "static", group: "group", none: "none" }}
+      >
+        static: those with the largest inputs first. group: these also share a scale, which can be closer,
+        stores weight_g_idx and runs slower; compressed-tensors from 0.19 on, and transformers with it, refuse
+        it. none: from left to right.
+      </ChoiceField>
     </>
   );
 }
@@ -50,24 +40,16 @@ export function Observer() {
   const { state } = useApp();
   const { observer } = state.recipe;
   return (
-    <div class="field">
-      <OptionLabel htmlFor="observer" label="Range of weights" option="observer" />
-      <select
-        id="observer"
-        value={observer.value}
-        onChange={(event) =>
-          (observer.value =
-            event.currentTarget.value === "memoryless_mse" ? "memoryless_mse" : "memoryless_minmax")
-        }
-        aria-describedby="observer-hint"
-      >
-        <option value="memoryless_minmax">memoryless_minmax</option>
-        <option value="memoryless_mse">memoryless_mse</option>
-      </select>
-      <p id="observer-hint" class="hint">
-        memoryless_minmax: from the smallest to the largest. memoryless_mse: cuts off a few large ones where
-        that serves all others better, and takes longer.
-      </p>
-    </div>
+    <ChoiceField
+      id="observer"
+      label="Range of weights"
+      option="observer"
+      value={observer.value}
+      onChoose={(name) => (observer.value = name)}
+      choices={{ memoryless_minmax: "memoryless_minmax", memoryless_mse: "memoryless_mse" }}
+    >
+      memoryless_minmax: from the smallest to the largest. memoryless_mse: cuts off a few large ones where
+      that serves all others better, and takes longer.
+    </ChoiceField>
   );
 }

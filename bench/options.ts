@@ -1,4 +1,4 @@
-import type { ForwardProducts } from "../src/pipeline/api.ts";
+import type { ForwardProducts } from "../src/api/compressor-api.ts";
 import type { BenchmarkResult } from "./report/result.ts";
 
 declare global {

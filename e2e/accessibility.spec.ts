@@ -1,7 +1,7 @@
 import { expectNoViolations } from "./expect-no-violations.ts";
 import { expect, test } from "./fixtures.ts";
-import { startModelServer } from "./model-server.ts";
-import { folderModel } from "./served-model.ts";
+import { startModelServer } from "../scripts/model-server/model-server.ts";
+import { folderModel } from "../scripts/model-server/served-model.ts";
 
 for (const scheme of ["light", "dark"] as const) {
   test.describe(scheme, () => {

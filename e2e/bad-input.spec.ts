@@ -2,10 +2,10 @@
 
 import { expect, test } from "./fixtures.ts";
 import { failureOf, request } from "./jobs.ts";
-import { type ModelServer, startModelServer } from "./model-server.ts";
-import { memoryModel, type ServedModel } from "./served-model.ts";
-import type { Fault } from "./faults.ts";
-import { syntheticModel } from "./synthetic-model.ts";
+import { type ModelServer, startModelServer } from "../scripts/model-server/model-server.ts";
+import { memoryModel, type ServedModel } from "../scripts/model-server/served-model.ts";
+import type { Fault } from "../scripts/model-server/faults.ts";
+import { syntheticModel } from "../scripts/model-server/synthetic-model.ts";
 
 const SIZES = { hidden: 64, intermediate: 128, heads: 4, kvHeads: 2, vocab: 64, dtype: "BF16" } as const;
 const CONFIG = JSON.stringify({ architectures: ["LlamaForCausalLM"], model_type: "llama" });

@@ -2,10 +2,14 @@
 
 import type { Page } from "@playwright/test";
 import { expect, test } from "./fixtures.ts";
-import type { Fault } from "./faults.ts";
+import type { Fault } from "../scripts/model-server/faults.ts";
 import { compress, download, failureOf, request, sha256 } from "./jobs.ts";
-import { type LoggedRequest, type ModelServer, startModelServer } from "./model-server.ts";
-import { syntheticModel } from "./synthetic-model.ts";
+import {
+  type LoggedRequest,
+  type ModelServer,
+  startModelServer,
+} from "../scripts/model-server/model-server.ts";
+import { syntheticModel } from "../scripts/model-server/synthetic-model.ts";
 
 const SIZES = { hidden: 128, intermediate: 256, heads: 4, kvHeads: 2, vocab: 256, dtype: "BF16" } as const;
 const WEIGHTS = "model.safetensors";

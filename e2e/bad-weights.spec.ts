@@ -3,8 +3,8 @@
 import { withFiles, withNaN } from "./altered-model.ts";
 import { expect, test } from "./fixtures.ts";
 import { failureOf, request, tokenIds } from "./jobs.ts";
-import { type ModelServer, startModelServer } from "./model-server.ts";
-import { syntheticModel } from "./synthetic-model.ts";
+import { type ModelServer, startModelServer } from "../scripts/model-server/model-server.ts";
+import { syntheticModel } from "../scripts/model-server/synthetic-model.ts";
 
 const SIZES = { hidden: 128, intermediate: 256, heads: 4, kvHeads: 2, vocab: 256, dtype: "BF16" } as const;
 const IDS = tokenIds(2, 32, SIZES.vocab);

@@ -6,8 +6,8 @@ import { mkdtemp, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "./fixtures.ts";
-import { startModelServer } from "./model-server.ts";
-import { folderModel } from "./served-model.ts";
+import { startModelServer } from "../scripts/model-server/model-server.ts";
+import { folderModel } from "../scripts/model-server/served-model.ts";
 
 const GOLDEN = join(import.meta.dirname, "fixtures/golden");
 

@@ -4,10 +4,10 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Page } from "@playwright/test";
-import type { CompressRequest } from "../src/ui/script-door.ts";
+import type { CompressRequest } from "../src/api/script-api.ts";
 import { expect, test } from "./fixtures.ts";
-import { type ModelServer, startModelServer } from "./model-server.ts";
-import { folderModel } from "./served-model.ts";
+import { type ModelServer, startModelServer } from "../scripts/model-server/model-server.ts";
+import { folderModel } from "../scripts/model-server/served-model.ts";
 
 interface Golden {
   /** First 16 hexadecimal digits of each tensor's SHA-256. */

@@ -3,8 +3,8 @@
 import type { Page } from "@playwright/test";
 import { expect, test } from "./fixtures.ts";
 import { compress, download, failureOf, request, sha256, tokenIds } from "./jobs.ts";
-import { type ModelServer, startModelServer } from "./model-server.ts";
-import { syntheticModel } from "./synthetic-model.ts";
+import { type ModelServer, startModelServer } from "../scripts/model-server/model-server.ts";
+import { syntheticModel } from "../scripts/model-server/synthetic-model.ts";
 
 const SIZES = { hidden: 128, intermediate: 256, heads: 4, kvHeads: 2, vocab: 256, dtype: "BF16" } as const;
 const IDS = tokenIds(4, 48, SIZES.vocab);

@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import type { Page } from "@playwright/test";
-import type { CalibrationRequest, CompressRequest } from "../src/ui/script-door.ts";
+import type { CalibrationRequest, CompressRequest } from "../src/api/script-api.ts";
 
 const CALIBRATION: CalibrationRequest = {
   file: null,

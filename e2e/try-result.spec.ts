@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import type { Page } from "@playwright/test";
 import { expect, test } from "./fixtures.ts";
-import { startModelServer } from "./model-server.ts";
-import { folderModel, memoryModel } from "./served-model.ts";
+import { startModelServer } from "../scripts/model-server/model-server.ts";
+import { folderModel, memoryModel } from "../scripts/model-server/served-model.ts";
 
 test("a finished result generates text and tells what it lost", async ({ page }) => {
   const fetched: string[] = [];

@@ -9,15 +9,15 @@ import evaluatorUrl from "../workers/evaluator.ts?worker&url";
 import sourceUrl from "../workers/source.ts?worker&url";
 // oxlint-enable import/default
 import { createDownload, type Pickers } from "./download/create-download.ts";
-import type { CompressorApi, SourceApi } from "./pipeline/api.ts";
-import type { EvaluatorApi } from "./pipeline/evaluator-api.ts";
+import type { CompressorApi, SourceApi } from "./api/compressor-api.ts";
+import type { EvaluatorApi } from "./api/evaluator-api.ts";
 import { App } from "./ui/app.tsx";
-import { browserPlatform } from "./ui/browser-platform.ts";
-import { createApp, followTitle, wakeApp } from "./ui/create-app.ts";
-import { createScriptDoor } from "./ui/create-script-door.ts";
-import { describeFailure } from "./ui/describe-failure.ts";
-import { openMeasurementStore } from "./ui/measurement-store.ts";
-import type { Services } from "./ui/services.ts";
+import { browserPlatform } from "./ui/actions/browser-platform.ts";
+import { createApp, followTitle, wakeApp } from "./ui/actions/create-app.ts";
+import { createScriptDoor } from "./ui/actions/create-script-door.ts";
+import { describeFailure } from "./ui/state/describe-failure.ts";
+import { openMeasurementStore } from "./ui/state/measurement-store.ts";
+import type { Services } from "./ui/state/services.ts";
 
 /** Trusted Types as far as they are used here: TypeScript's library does not have them, nor do all browsers. */
 interface TrustedTypesFactory {

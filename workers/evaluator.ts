@@ -1,6 +1,6 @@
 import "../src/disposal.ts";
 import { expose } from "comlink";
-import { createEvaluator } from "../src/pipeline/create-evaluator.ts";
+import { createEvaluator } from "../src/pipeline/evaluation/create-evaluator.ts";
 import { createSource } from "../src/source/create-source.ts";
 
 // The page's folder is the one above this script's, in the build (assets/) as in the sources (workers/).

@@ -5,7 +5,7 @@ import type { EndToEndOptions } from "../options.ts";
 
 const GIB = 1024 ** 3;
 
-/** What the test server makes up; e2e/synthetic-model.ts. */
+/** What the test server makes up; scripts/model-server/synthetic-model.ts. */
 export interface SyntheticShape {
   readonly layers: number;
   readonly hidden: number;

@@ -1,9 +1,9 @@
 // One job through the application's own workers, and its stages alone before it.
 
 import { proxy } from "comlink";
-import type { JobOptions, Progress, ResultSummary } from "../../src/pipeline/api.ts";
-import { openModel, type OpenModel } from "../../src/pipeline/open-model.ts";
-import { planJob } from "../../src/pipeline/plan-job.ts";
+import type { JobOptions, Progress, ResultSummary } from "../../src/api/compressor-api.ts";
+import { openModel, type OpenModel } from "../../src/pipeline/inspect/open-model.ts";
+import { planJob } from "../../src/pipeline/planning/plan-job.ts";
 import { describeDecoder } from "../../src/model/describe-decoder.ts";
 import { seededRandom } from "../../src/testing/random.ts";
 import type { EndToEndOptions } from "../options.ts";

@@ -5,11 +5,11 @@ import pLimit from "p-limit";
 import { type Gpu, openGpu } from "../../src/gpu/gpu.ts";
 import { deleteJobFolder, openJobFolder } from "../../src/offload/job-folder.ts";
 import { OutputStore } from "../../src/offload/output-store.ts";
-import type { FileRange, SourceFile } from "../../src/pipeline/api.ts";
-import type { OpenModel } from "../../src/pipeline/open-model.ts";
-import type { JobPlan } from "../../src/pipeline/plan-job.ts";
-import type { RemoteSource } from "../../src/pipeline/remote-source.ts";
-import { TilePipeline, type TileTraffic } from "../../src/pipeline/tile-pipeline.ts";
+import type { FileRange, SourceFile } from "../../src/api/compressor-api.ts";
+import type { OpenModel } from "../../src/pipeline/inspect/open-model.ts";
+import type { JobPlan } from "../../src/pipeline/planning/plan-job.ts";
+import type { RemoteSource } from "../../src/pipeline/inspect/remote-source.ts";
+import { TilePipeline, type TileTraffic } from "../../src/pipeline/data-free/tile-pipeline.ts";
 import { LOADER_LIMITS } from "../../src/source/loader-limits.ts";
 import { randomNormal, seededRandom } from "../../src/testing/random.ts";
 

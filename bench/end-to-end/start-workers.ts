@@ -1,8 +1,8 @@
 // The application's two workers, connected as its page connects them.
 
 import { transfer, wrap } from "comlink";
-import type { CompressorApi } from "../../src/pipeline/api.ts";
-import { connectSource, type RemoteSource } from "../../src/pipeline/remote-source.ts";
+import type { CompressorApi } from "../../src/api/compressor-api.ts";
+import { connectSource, type RemoteSource } from "../../src/pipeline/inspect/remote-source.ts";
 
 export function startWorkers() {
   const compressorWorker = new Worker(new URL("../../workers/compressor.ts", import.meta.url), {

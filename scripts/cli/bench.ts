@@ -13,8 +13,8 @@ import { compareResults, formatComparison } from "../../bench/report/compare-res
 import { formatResult } from "../../bench/report/format-result.ts";
 import { parseResult } from "../../bench/report/parse-result.ts";
 import type { BenchmarkResult, EndToEndRow } from "../../bench/report/result.ts";
-import { startModelServer } from "../../e2e/model-server.ts";
-import { syntheticModel } from "../../e2e/synthetic-model.ts";
+import { startModelServer } from "../model-server/model-server.ts";
+import { syntheticModel } from "../model-server/synthetic-model.ts";
 import { chromiumFlags, findChromium } from "../chromium.mjs";
 import { BENCH_USAGE, type BenchArguments } from "./bench-arguments.ts";
 import { watchHostMemory } from "./host-memory.ts";

@@ -4,7 +4,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { parseBytes } from "../../src/formats/format-bytes.ts";
-import type { CalibrationRequest, RecipeRequest } from "../../src/ui/script-door.ts";
+import type { CalibrationRequest, RecipeRequest } from "../../src/api/script-api.ts";
 
 export const COMPRESS_USAGE = `npm run compress -- SOURCE --out FOLDER [options]
 

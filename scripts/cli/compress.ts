@@ -5,8 +5,8 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Page } from "playwright";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
-import type { ResultSummary } from "../../src/pipeline/api.ts";
-import type { CompressRequest } from "../../src/ui/script-door.ts";
+import type { ResultSummary } from "../../src/api/compressor-api.ts";
+import type { CompressRequest } from "../../src/api/script-api.ts";
 import {
   COMPRESS_USAGE,
   type CompressArguments,

@@ -4,11 +4,11 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import type { Page } from "playwright";
-import { type ModelServer, startModelServer } from "../../e2e/model-server.ts";
-import { folderModel } from "../../e2e/served-model.ts";
+import { type ModelServer, startModelServer } from "../model-server/model-server.ts";
+import { folderModel } from "../model-server/served-model.ts";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
-import type { Generation, QualityReport } from "../../src/pipeline/evaluator-api.ts";
-import type { Evaluator } from "../../src/ui/evaluator-door.ts";
+import type { Generation, QualityReport } from "../../src/api/evaluator-api.ts";
+import type { Evaluator } from "../../src/api/across-threads.ts";
 import { UsageError } from "./compress-arguments.ts";
 import {
   EVALUATE_USAGE,

@@ -2,7 +2,7 @@
 
 import type { Page } from "playwright";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
-import type { Progress } from "../../src/pipeline/api.ts";
+import type { Progress } from "../../src/api/compressor-api.ts";
 
 const INTERVAL_MS = 500;
 

@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Page } from "playwright";
-import type { OutputFile } from "../../src/pipeline/api.ts";
+import type { OutputFile } from "../../src/api/compressor-api.ts";
 import { RECEIVING_PATH } from "./receive-files.ts";
 
 /**

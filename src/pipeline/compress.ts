@@ -12,10 +12,10 @@ import { openJobFolder, openOutputFolder } from "../offload/job-folder.ts";
 import { Journal } from "../offload/journal.ts";
 import { OutputStore } from "../offload/output-store.ts";
 import type { PlanStep } from "../plan/plan-steps.ts";
-import type { JobOptions, ResultSummary } from "./api.ts";
-import { expertNotes } from "./expert-notes.ts";
-import { forwardNotes } from "./forward-products.ts";
-import type { JobControl } from "./job-control.ts";
+import type { JobOptions, ResultSummary } from "../api/compressor-api.ts";
+import { expertNotes } from "./result/expert-notes.ts";
+import { forwardNotes } from "./sequential/forward-products.ts";
+import type { JobControl } from "./job/job-control.ts";
 import {
   beginJournal,
   finishedResult,
@@ -23,18 +23,18 @@ import {
   recordedForward,
   recordedModules,
   recordResult,
-} from "./job-journal.ts";
-import type { OpenModel } from "./open-model.ts";
-import { packageModel } from "./package-model.ts";
-import type { CompressionPlan } from "./plan-compression.ts";
-import type { PlannedTime } from "./plan-time.ts";
-import type { ProgressLog } from "./progress.ts";
-import { withPresentSizes } from "./record-quality.ts";
-import type { RemoteSource } from "./remote-source.ts";
-import { runDataFree } from "./run-data-free.ts";
-import { writeSequences } from "./stored-sequences.ts";
-import { runSequential } from "./run-sequential.ts";
-import { verifyResult } from "./verify-result.ts";
+} from "./job/job-journal.ts";
+import type { OpenModel } from "./inspect/open-model.ts";
+import { packageModel } from "./result/package-model.ts";
+import type { CompressionPlan } from "./planning/plan-compression.ts";
+import type { PlannedTime } from "./planning/plan-time.ts";
+import type { ProgressLog } from "./job/progress.ts";
+import { withPresentSizes } from "./result/record-quality.ts";
+import type { RemoteSource } from "./inspect/remote-source.ts";
+import { runDataFree } from "./data-free/run-data-free.ts";
+import { writeSequences } from "./calibration/stored-sequences.ts";
+import { runSequential } from "./sequential/run-sequential.ts";
+import { verifyResult } from "./result/verify-result.ts";
 
 export interface Job {
   readonly model: OpenModel;

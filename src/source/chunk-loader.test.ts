@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type ModelServer, startModelServer } from "../../e2e/model-server.ts";
-import { memoryModel } from "../../e2e/served-model.ts";
+import { type ModelServer, startModelServer } from "../../scripts/model-server/model-server.ts";
+import { memoryModel } from "../../scripts/model-server/served-model.ts";
 import { NetworkError, StorageError } from "../errors.ts";
 import { eventually } from "../testing/eventually.ts";
 import { testTransport } from "../testing/fast-retry.ts";

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { StorageError } from "../errors.ts";
-import type { OpenedSource } from "../pipeline/api.ts";
+import type { OpenedSource } from "../api/compressor-api.ts";
 import { openChunkStore } from "./chunk-store.ts";
 import { CHUNK_BYTES, chunkAt } from "./chunks.ts";
 

@@ -4,7 +4,7 @@
 import { createStore, get, promisifyRequest, setMany, type UseStore } from "idb-keyval";
 import { StorageError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
-import type { OpenedSource, StoredSource } from "../pipeline/api.ts";
+import type { OpenedSource, StoredSource } from "../api/compressor-api.ts";
 import { type Chunk, chunkAt } from "./chunks.ts";
 
 export type ChunkName = Pick<Chunk, "path" | "index">;

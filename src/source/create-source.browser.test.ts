@@ -2,8 +2,8 @@
 
 import * as Comlink from "comlink";
 import { afterEach, describe, expect, inject, it } from "vitest";
-import type { InjectedServer } from "../../e2e/model-server-setup.ts";
-import type { SourceApi, SourceReference } from "../pipeline/api.ts";
+import type { InjectedServer } from "../../scripts/model-server/model-server-setup.ts";
+import type { SourceApi, SourceReference } from "../api/compressor-api.ts";
 import { eventually } from "../testing/eventually.ts";
 import { FAST_RETRY } from "../testing/fast-retry.ts";
 import { CHUNK_BYTES } from "./chunks.ts";

@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type ModelServer, startModelServer } from "../../e2e/model-server.ts";
-import { memoryModel } from "../../e2e/served-model.ts";
+import { type ModelServer, startModelServer } from "../../scripts/model-server/model-server.ts";
+import { memoryModel } from "../../scripts/model-server/served-model.ts";
 import { AccessError } from "../errors.ts";
-import type { SourceReference } from "../pipeline/api.ts";
+import type { SourceReference } from "../api/compressor-api.ts";
 import { FAST_RETRY } from "../testing/fast-retry.ts";
 import { memoryChunkStore } from "../testing/memory-chunk-store.ts";
 import { createSource } from "./create-source.ts";

@@ -2,7 +2,7 @@
 
 import { AccessError, invariant, MalformedModelError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
-import type { FileRange, OpenedSource, SourceApi, SourceReference } from "../pipeline/api.ts";
+import type { FileRange, OpenedSource, SourceApi, SourceReference } from "../api/compressor-api.ts";
 import { ChunkLoader } from "./chunk-loader.ts";
 import { type ChunkStore, openChunkStore } from "./chunk-store.ts";
 import { datasetRows, ROWS_URL } from "./dataset-rows.ts";

@@ -3,7 +3,7 @@
 
 import * as v from "valibot";
 import { AccessError, MalformedModelError } from "../errors.ts";
-import type { DatasetRequest } from "../pipeline/api.ts";
+import type { DatasetRequest } from "../api/compressor-api.ts";
 import type { Host } from "./host.ts";
 import { ask } from "./request.ts";
 import { type Transport, withRetry } from "./retry.ts";

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type ModelServer, startModelServer } from "../../e2e/model-server.ts";
-import { memoryModel } from "../../e2e/served-model.ts";
+import { type ModelServer, startModelServer } from "../../scripts/model-server/model-server.ts";
+import { memoryModel } from "../../scripts/model-server/served-model.ts";
 import { AccessError, NetworkError } from "../errors.ts";
 import { testTransport } from "../testing/fast-retry.ts";
 import { fetchRange, parseContentRange, type RemoteFile, type Span, streamSpans } from "./fetch-range.ts";

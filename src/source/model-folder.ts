@@ -1,6 +1,6 @@
 // A model folder that has been found, wherever it lies.
 
-import type { OpenedSource } from "../pipeline/api.ts";
+import type { OpenedSource } from "../api/compressor-api.ts";
 import type { RemoteFile } from "./fetch-range.ts";
 
 export type ModelFolder =

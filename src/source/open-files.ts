@@ -1,7 +1,7 @@
 // Dropped files: read in place, never copied.
 
 import { AccessError } from "../errors.ts";
-import type { DroppedFile } from "../pipeline/api.ts";
+import type { DroppedFile } from "../api/compressor-api.ts";
 import { digestKey, MAX_FILES, type ModelFolder, plainName } from "./model-folder.ts";
 import { isSafePath } from "../formats/safe-path.ts";
 

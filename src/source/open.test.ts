@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type ModelServer, startModelServer } from "../../e2e/model-server.ts";
-import { memoryModel } from "../../e2e/served-model.ts";
-import { syntheticModel } from "../../e2e/synthetic-model.ts";
+import { type ModelServer, startModelServer } from "../../scripts/model-server/model-server.ts";
+import { memoryModel } from "../../scripts/model-server/served-model.ts";
+import { syntheticModel } from "../../scripts/model-server/synthetic-model.ts";
 import { AccessError, MalformedModelError, NetworkError } from "../errors.ts";
 import { testTransport } from "../testing/fast-retry.ts";
 import { fetchRange } from "./fetch-range.ts";

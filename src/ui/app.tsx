@@ -1,14 +1,14 @@
 import { useEffect, useRef } from "preact/hooks";
-import { AdapterBadge } from "./adapter-badge.tsx";
-import { AppContext, useApp } from "./app-context.ts";
-import type { App as AppModel } from "./app-state.ts";
-import { ChooseView } from "./choose-view.tsx";
-import { DropOverlay } from "./drop-overlay.tsx";
-import { FailurePanel } from "./failure.tsx";
-import { Mark } from "./icons.tsx";
-import { useLater } from "./use-later.ts";
-import { StorageDialog, StorageButton } from "./storage-panel.tsx";
-import type { Screen } from "./title-text.ts";
+import { AdapterBadge } from "./parts/adapter-badge.tsx";
+import { AppContext, useApp } from "./parts/app-context.ts";
+import type { App as AppModel } from "./state/app-state.ts";
+import { ChooseView } from "./choose/choose-view.tsx";
+import { DropOverlay } from "./choose/drop-overlay.tsx";
+import { FailurePanel } from "./parts/failure.tsx";
+import { Mark } from "./parts/icons.tsx";
+import { useLater } from "./parts/use-later.ts";
+import { StorageDialog, StorageButton } from "./stored/storage-panel.tsx";
+import type { Screen } from "./state/title-text.ts";
 
 const loadJobView = async () => (await import("./job-view.tsx")).JobView;
 

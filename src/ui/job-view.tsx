@@ -1,7 +1,7 @@
-import { PlanView } from "./plan-view.tsx";
-import { ResultView } from "./result-view.tsx";
-import { RunView } from "./run-view.tsx";
-import type { Screen } from "./title-text.ts";
+import { PlanView } from "./plan/plan-view.tsx";
+import { ResultView } from "./done/result-view.tsx";
+import { RunView } from "./run/run-view.tsx";
+import type { Screen } from "./state/title-text.ts";
 
 const VIEWS = { plan: PlanView, run: RunView, done: ResultView } as const;
 

@@ -10,11 +10,11 @@ import type {
   Progress,
   ResultSummary,
   StoredJob,
-} from "../../pipeline/api.ts";
-import type { EvaluatedModel, Generation, QualityReport } from "../../pipeline/evaluator-api.ts";
-import type { Evaluator } from "../evaluator-door.ts";
-import type { MeasurementStore } from "../measurement-store.ts";
-import type { Compressor, Download, Platform, Services, SourceStore } from "../services.ts";
+} from "../../api/compressor-api.ts";
+import type { EvaluatedModel, Generation, QualityReport } from "../../api/evaluator-api.ts";
+import type { Evaluator } from "../../api/across-threads.ts";
+import type { MeasurementStore } from "../state/measurement-store.ts";
+import type { Compressor, Download, Platform, Services, SourceStore } from "../state/services.ts";
 
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;

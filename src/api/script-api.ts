@@ -1,0 +1,74 @@
+// What a script that drives this page may ask of it, as `globalThis.layerpress`. Types only, so that the script's own
+// project can read them without the page.
+
+import type {
+  ForwardProducts,
+  FitReport,
+  GptqControls,
+  ModelSummary,
+  Progress,
+  RecipeControls,
+  ResultSummary,
+} from "./compressor-api.ts";
+
+/** Null keeps what the recipe's name means. */
+export interface RecipeRequest {
+  /** A preset in any case, "gptq-" and a preset, or LLM Compressor's YAML. */
+  readonly text: string;
+  readonly groupSize: number | null;
+  readonly ignore: readonly string[] | null;
+  readonly observer: RecipeControls["observer"] | null;
+  readonly dampeningFrac: number | null;
+  readonly actorder: NonNullable<GptqControls["actorder"]> | "none" | null;
+}
+
+/**
+ * For recipes that calibrate. Null keeps what the page suggests for the model: of a file and a data set both, its own
+ * calibration.txt or the usual data set.
+ */
+export interface CalibrationRequest {
+  readonly file: { readonly name: string; readonly text: string } | null;
+  readonly dataset: { readonly name: string; readonly split: string; readonly column: string | null } | null;
+  readonly samples: number | null;
+  readonly maxSeqLength: number | null;
+  readonly seed: number | null;
+  readonly shuffle: boolean;
+  readonly propagateError: boolean;
+  readonly allExperts: boolean;
+  readonly minExpertTokens: number | null;
+  readonly hiddenStates: "F32" | "BF16";
+  readonly forwardProducts: ForwardProducts;
+}
+
+export interface CompressRequest {
+  /** An address as the page's field takes it; null waits for files that were given to the page. */
+  readonly source: string | null;
+  readonly token: string | null;
+  readonly recipe: RecipeRequest;
+  readonly calibration: CalibrationRequest;
+  /** Null keeps the page's default for this GPU. */
+  readonly gpuBudgetBytes: number | null;
+  readonly keepSource: boolean;
+}
+
+export interface CompressOutcome {
+  readonly jobId: string;
+  readonly fit: FitReport;
+  readonly result: ResultSummary;
+}
+
+/** Moves the page through its states as a person would. What the page refuses rejects with its name and sentence. */
+export interface ScriptDoor {
+  inspect(source: string, token: string | null): Promise<ModelSummary>;
+  compress(request: CompressRequest): Promise<CompressOutcome>;
+  /** Of the running job, or of the last one; null before the first report. */
+  progress(): Progress | null;
+  /** Starts the browser's download of one file of the result; after ten without a click, browsers wait for one. */
+  save(path: string): Promise<void>;
+  /** Posts one file of the result to an address. */
+  send(path: string, address: string): Promise<void>;
+}
+
+declare global {
+  var layerpress: ScriptDoor;
+}

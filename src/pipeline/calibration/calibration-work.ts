@@ -1,0 +1,94 @@
+// What calibrating, quantizing and propagating a decoder layer costs in floating-point operations.
+
+import {
+  type Capture,
+  type ExpertCalibration,
+  linearsBeforeOutput,
+  mlpLinears,
+} from "../../model/layer-linears.ts";
+import type { LayerDescription, Linear } from "../../model/decoder-description.ts";
+import type { CalibratedLayer } from "./calibration-memory.ts";
+
+/** One figure for each phase of a calibrated layer, in operations or in seconds. */
+export interface LayerWork {
+  readonly calibrating: number;
+  readonly quantizing: number;
+  readonly propagating: number;
+}
+
+export interface WorkDemand {
+  /** Tokens of each sequence. */
+  readonly lengths: readonly number[];
+  readonly experts: ExpertCalibration;
+  /** Passes over the samples that collect statistics. */
+  readonly passes: number;
+  /** False for the last layer, whose output nothing reads. */
+  readonly propagates: boolean;
+}
+
+/** Floating-point operations of a layer by phase: products, causal attention, Hessians, factorisations, GPTQ. */
+export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork {
+  const { lengths, experts, passes, propagates } = demand;
+  const { description, captures, tasks } = layer;
+  const tokens = sum(lengths);
+  const attention = attentionWork(description, lengths);
+  const routed = routedShare(description);
+  const forward = (linears: readonly Linear[], expertShare: number) =>
+    attention + 2 * tokens * parameters(description, linears, expertShare);
+  const hessians = captures.map((capture) => {
+    const share = experts === "routed" && isExpert(description, capture.modules) ? routed : 1;
+    return tokens * share * capture.columns * (capture.columns + 1);
+  });
+  const solves = captures.map((capture) => solveWork(capture, tasks));
+  return {
+    calibrating:
+      passes * forward(linearsBeforeOutput(description), experts === "all" ? 1 : routed) + sum(hessians),
+    quantizing: sum(solves),
+    propagating: propagates ? forward(layer.linears, routed) : 0,
+  };
+}
+
+/** A factorisation, n³ / 3, and GPTQ's updates, rows · columns² for each module. */
+function solveWork({ modules, columns }: Capture, tasks: CalibratedLayer["tasks"]): number {
+  const rows = tasks.filter(({ module }) => modules.includes(module)).map((task) => task.rows);
+  return columns ** 3 / 3 + sum(rows) * columns ** 2;
+}
+
+/** 4 · head_dim · heads for each pair of tokens of which one sees the other. */
+function attentionWork({ attention }: LayerDescription, lengths: readonly number[]): number {
+  const { heads, headDim, slidingWindow } = attention;
+  const pairs = lengths.map((length) => {
+    const window = Math.min(slidingWindow ?? length, length);
+    return (window * (window + 1)) / 2 + (length - window) * window;
+  });
+  return 4 * headDim * heads * sum(pairs);
+}
+
+function parameters(layer: LayerDescription, linears: readonly Linear[], expertShare: number): number {
+  const sizes = linears.map(({ module, rows, columns }) => {
+    const share = isExpert(layer, [module]) ? expertShare : 1;
+    return share * rows * columns;
+  });
+  return sum(sizes);
+}
+
+const expertsOf = new WeakMap<LayerDescription, ReadonlySet<string>>();
+
+/** True for modules of experts that tokens are routed to; a shared expert sees every token. */
+function isExpert(layer: LayerDescription, modules: readonly string[]): boolean {
+  if (layer.feedForward.kind !== "experts") return false;
+  let names = expertsOf.get(layer);
+  if (!names) {
+    names = new Set(layer.feedForward.experts.flatMap(mlpLinears).map(({ module }) => module));
+    expertsOf.set(layer, names);
+  }
+  return modules.some((module) => names.has(module));
+}
+
+function routedShare({ feedForward }: LayerDescription): number {
+  return feedForward.kind === "experts" ? feedForward.topK / feedForward.experts.length : 1;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

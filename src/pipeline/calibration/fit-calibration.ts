@@ -1,0 +1,320 @@
+// How a calibrated job fits its GPU budget: tokens a batch, weights resident or streamed, the Hessians of a layer at once
+// or in several passes, hidden states on the GPU, in host memory or in a file. The peak is known before the job begins; of
+// the ways that fit, the one with the least work is taken.
+
+import { makeBatches, type SequenceBatch } from "../../calibrate/batches.ts";
+import type { WorkspacePlan } from "../../calibrate/forward/workspace.ts";
+import { hessianBytes } from "../../calibrate/hessians.ts";
+import { type HiddenDtype, hiddenBytesPerToken, type HiddenPlace } from "../../calibrate/hidden-states.ts";
+import { DeviceLimitError } from "../../errors.ts";
+import { formatBytes } from "../../formats/format-bytes.ts";
+import { bufferBytes } from "../../gpu/memory.ts";
+import { type Capture, linearsBeforeOutput } from "../../model/layer-linears.ts";
+import { hasPlainRows } from "../../onload/layer-weights.ts";
+import type { Residency } from "../../onload/residency.ts";
+import {
+  type CalibratedLayer,
+  type CalibrationDemand,
+  type CalibrationShape,
+  batchHiddenBytes,
+  type GpuLimits,
+  jobBytes,
+  onloadPhase,
+  type OnloadPhase,
+  overlapBytes,
+  quantizePhase,
+} from "./calibration-memory.ts";
+
+const MIB = 1024 ** 2;
+const TOKEN_STEPS = [32_768, 16_384, 8192, 4096, 2048, 1024, 512, 256, 128] as const;
+const MLP_STEPS = [16_384, 4096, 2048, 1024, 512, 256, 128, 64] as const;
+const STREAM_STEPS = [256 * MIB, 64 * MIB, 16 * MIB, 4 * MIB, MIB] as const;
+const RING_PIECES = 2;
+const MAX_PIECE_BYTES = 16 * MIB;
+const MIN_PIECE_BYTES = 64 * 1024;
+/** Rates that weigh flops against uploads when ways are compared: a middling GPU's. */
+const FLOPS_PER_SECOND = 5e12;
+const UPLOAD_BYTES_PER_SECOND = 4e9;
+/** Hidden states up to this size wait in host memory; more go to a file. */
+const MAX_HOST_BYTES = 6 * 1024 ** 3;
+
+export interface LayerPasses {
+  /** Captures whose Hessians are collected together; a pass runs all samples through the layer. */
+  readonly passes: readonly (readonly Capture[])[];
+  readonly tileRows: ReadonlyMap<string, number>;
+  /** How the weights lie on the GPU in each pass, and while the samples are propagated. */
+  readonly residency: { readonly calibrate: readonly Residency[]; readonly propagate: Residency };
+  /** True if the whole layer is resident in all of them. */
+  readonly resident: boolean;
+  /**
+   * True if weights stay on the GPU from the first pass over the samples to the last, quantized in between, and codes are
+   * read back while the next module is computed.
+   */
+  readonly overlap: boolean;
+  /** True if Hessians are kept on the GPU for a retry with more damping, else in host memory. */
+  readonly backupOnGpu: boolean;
+}
+
+export interface CalibrationPlan {
+  readonly shape: CalibrationShape;
+  readonly batches: readonly SequenceBatch[];
+  readonly workspace: WorkspacePlan;
+  readonly layers: readonly LayerPasses[];
+  readonly hidden: HiddenPlan;
+  readonly peakBytes: number;
+  /** Bytes of one generation of hidden states. */
+  readonly hiddenBytes: number;
+}
+
+export interface HiddenPlan {
+  readonly size: number;
+  readonly dtype: HiddenDtype;
+  readonly place: HiddenPlace;
+  /** Batches on the GPU at once: with two, one is computed while the next is brought and the last is taken away. */
+  readonly atWork: 1 | 2;
+}
+
+interface Candidate {
+  readonly plan: CalibrationPlan;
+  readonly seconds: number;
+}
+
+/**
+ * Plans a calibrated job.
+ * @throws DeviceLimitError if nothing fits, saying what takes the most and what would help.
+ */
+export function planCalibration(demand: CalibrationDemand, limits: GpuLimits): CalibrationPlan {
+  let best: Candidate | null = null;
+  for (const shape of shapes(demand, limits)) {
+    const candidate = fit(demand, shape, limits);
+    if (candidate && (!best || candidate.seconds < best.seconds)) best = candidate;
+  }
+  if (best) return best.plan;
+  const longest = Math.max(...demand.lengths);
+  const largest = Math.max(
+    ...demand.layers.flatMap(({ captures }) => captures.map(({ columns }) => columns)),
+  );
+  const hessian = hessianBytes([{ modules: [], columns: largest }], limits.maxBufferBytes);
+  throw new DeviceLimitError(
+    `The GPU budget of ${formatBytes(limits.budgetBytes)} is too small to calibrate this model: the largest Hessian alone (${largest} inputs) takes ${formatBytes(hessian)}, and the samples are up to ${longest} tokens long. Choose a larger budget, a smaller max_seq_length, or a data-free recipe.`,
+  );
+}
+
+/** All ways worth trying; there are a few hundred. */
+function* shapes(demand: CalibrationDemand, limits: GpuLimits): Generator<CalibrationShape> {
+  const longest = Math.max(...demand.lengths);
+  const total = demand.lengths.reduce((sum, length) => sum + length, 0);
+  const bounded = TOKEN_STEPS.map((tokens) => Math.min(Math.max(tokens, longest), Math.max(total, longest)));
+  const tokenSteps = demand.maxTokens === null ? [...new Set(bounded)] : [demand.maxTokens];
+  const pieceBytes = 2 ** Math.floor(Math.log2(limits.budgetBytes / 64));
+  const ring = {
+    pieceBytes: Math.min(Math.max(pieceBytes, MIN_PIECE_BYTES), MAX_PIECE_BYTES),
+    pieces: RING_PIECES,
+  };
+  for (const maxTokens of tokenSteps) {
+    for (const mlpTokens of new Set(MLP_STEPS.map((step) => Math.min(step, maxTokens)))) {
+      for (const tileBytes of STREAM_STEPS) yield { maxTokens, mlpTokens, tileBytes, ring };
+    }
+  }
+}
+
+function fit(demand: CalibrationDemand, shape: CalibrationShape, limits: GpuLimits): Candidate | null {
+  const { layers, lengths, hidden } = demand;
+  const batches = makeBatches(lengths, shape.maxTokens);
+  const job = tryJobBytes(demand, batches, shape, limits);
+  if (!job) return null;
+  const free = limits.budgetBytes - job.bytes;
+  let layerPeak = 0;
+  let seconds = 0;
+  const known = new Map<string, FittedLayer | null>();
+  const fitted: FittedLayer[] = [];
+  for (const layer of layers) {
+    const key = layerKey(layer);
+    if (!known.has(key))
+      known.set(key, fitLayer(layer, lengths, batches, shape, { ...limits, budgetBytes: free }));
+    const found = known.get(key);
+    if (!found) return null;
+    fitted.push({ ...found, passes: renamed(found.passes, layer) });
+    layerPeak = Math.max(layerPeak, found.peak);
+    seconds += found.seconds;
+  }
+  const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  const hiddenBytes = tokens * hiddenBytesPerToken({ hiddenSize: hidden.size, dtype: hidden.dtype });
+  const place = placeOf(hiddenBytes, free - layerPeak);
+  const residentHidden = place === "gpu" ? hiddenBytes : 0;
+  // Only what nothing else has a use for goes into overlap.
+  const planned = fitted.map(({ passes, overlapPeak }): LayerPasses => {
+    const overlap = overlapPeak !== null && overlapPeak <= free - residentHidden;
+    if (overlap) layerPeak = Math.max(layerPeak, overlapPeak);
+    return { ...passes, overlap };
+  });
+  const peakBytes = job.bytes + layerPeak + residentHidden;
+  const secondBytes = bufferBytes(batchHiddenBytes(batches, hidden.size));
+  // Narrowed states go through one packed buffer, and those on the GPU need no time to come.
+  const isWorthTwo = place !== "gpu" && hidden.dtype === "F32" && batches.length > 1;
+  const atWork = isWorthTwo && peakBytes + secondBytes <= limits.budgetBytes ? 2 : 1;
+  const plan: CalibrationPlan = {
+    shape,
+    batches,
+    workspace: job.workspace,
+    layers: planned,
+    hidden: { ...hidden, place, atWork },
+    peakBytes: peakBytes + (atWork - 1) * secondBytes,
+    hiddenBytes,
+  };
+  return { plan, seconds };
+}
+
+function tryJobBytes(
+  demand: CalibrationDemand,
+  batches: readonly SequenceBatch[],
+  shape: CalibrationShape,
+  limits: GpuLimits,
+) {
+  try {
+    return jobBytes(demand, batches, shape, limits);
+  } catch (error) {
+    // A batch that no buffer of this GPU holds: a smaller one is among the other shapes.
+    if (error instanceof DeviceLimitError) return null;
+    throw error;
+  }
+}
+
+interface FittedLayer {
+  readonly passes: LayerPasses;
+  readonly peak: number;
+  /** The peak with overlap; null if the layer cannot have it. */
+  readonly overlapPeak: number | null;
+  readonly seconds: number;
+}
+
+/** How a layer fits into the free bytes; null if it does not. */
+function fitLayer(
+  layer: CalibratedLayer,
+  lengths: readonly number[],
+  batches: readonly SequenceBatch[],
+  shape: CalibrationShape,
+  free: GpuLimits,
+): FittedLayer | null {
+  const passes = packPasses(layer, shape, free);
+  const phases = passes.map((pass) => calibratePhase(layer, pass, shape, free));
+  phases.push(onloadPhase(layer, layer.linears, shape.tileBytes, free.budgetBytes, free));
+  const tileRows = new Map<string, number>();
+  let peak = 0;
+  let backupOnGpu = true;
+  for (const pass of passes) {
+    const quantize = quantizePhase(layer, pass, free.budgetBytes, free);
+    if (!quantize) return null;
+    peak = Math.max(peak, quantize.bytes);
+    for (const [module, rows] of quantize.tileRows) tileRows.set(module, rows);
+    backupOnGpu &&= quantize.backupOnGpu;
+  }
+  const onloads = phases.filter((phase) => phase !== null);
+  const propagate = onloads.at(-1);
+  if (!propagate || onloads.length < phases.length) return null;
+  const residency = {
+    calibrate: onloads.slice(0, -1).map((onload) => onload.residency),
+    propagate: propagate.residency,
+  };
+  const resident = onloads.every(({ streamed }) => streamed === 0);
+  const fitted = { passes, tileRows, residency, resident, overlap: false, backupOnGpu };
+  return {
+    passes: fitted,
+    peak: Math.max(peak, ...onloads.map(({ bytes }) => bytes)),
+    overlapPeak: overlapPeakOf(layer, fitted, propagate.bytes, free),
+    seconds: layerSeconds(layer, lengths, batches, shape, onloads),
+  };
+}
+
+/** A pass that collects Hessians. */
+function calibratePhase(
+  layer: CalibratedLayer,
+  pass: readonly Capture[],
+  { tileBytes }: CalibrationShape,
+  free: GpuLimits,
+): OnloadPhase | null {
+  const hessians = hessianBytes(pass, free.maxBufferBytes);
+  const linears = linearsBeforeOutput(layer.description);
+  const onload = onloadPhase(layer, linears, tileBytes, free.budgetBytes - hessians, free);
+  return onload && { ...onload, bytes: onload.bytes + hessians };
+}
+
+/** Weights stay where they are all resident, no later pass needs the original ones, and rows can be copied as they lie. */
+function overlapPeakOf(
+  layer: CalibratedLayer,
+  { passes, resident, tileRows, backupOnGpu }: LayerPasses,
+  weightsBytes: number,
+  limits: GpuLimits,
+): number | null {
+  const [pass] = passes;
+  const plain = layer.linears.every((linear) => hasPlainRows(linear, layer.dtypeOf(linear.source.tensor)));
+  if (!pass || passes.length > 1 || !resident || !plain) return null;
+  const hessians = hessianBytes(pass, limits.maxBufferBytes);
+  return weightsBytes + hessians + overlapBytes(layer, pass, { tileRows, backupOnGpu }, limits);
+}
+
+/** Captures in as few passes as the free bytes allow, in the order in which the forward pass meets them. */
+function packPasses(layer: CalibratedLayer, shape: CalibrationShape, free: GpuLimits): Capture[][] {
+  const passes: Capture[][] = [];
+  for (const capture of layer.captures) {
+    const grown = [...(passes.at(-1) ?? []), capture];
+    const fits =
+      passes.length > 0 &&
+      calibratePhase(layer, grown, shape, free) !== null &&
+      quantizePhase(layer, grown, free.budgetBytes, free) !== null;
+    if (fits) passes[passes.length - 1] = grown;
+    else passes.push([capture]);
+  }
+  return passes;
+}
+
+function layerSeconds(
+  layer: CalibratedLayer,
+  lengths: readonly number[],
+  batches: readonly SequenceBatch[],
+  shape: CalibrationShape,
+  onloads: readonly OnloadPhase[],
+): number {
+  const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  const parameters = layer.linears.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
+  const runs = batches.length * mlpRuns(shape);
+  const uploaded = onloads.reduce((sum, { resident, streamed }) => sum + resident + runs * streamed, 0);
+  return (
+    (onloads.length * 2 * tokens * parameters) / FLOPS_PER_SECOND +
+    uploaded / UPLOAD_BYTES_PER_SECOND +
+    // small batches leave the GPU idle between dispatches
+    runs * 1e-3
+  );
+}
+
+function mlpRuns({ maxTokens, mlpTokens }: CalibrationShape): number {
+  return Math.ceil(maxTokens / mlpTokens);
+}
+
+function placeOf(hiddenBytes: number, spareBytes: number): HiddenPlace {
+  if (hiddenBytes <= spareBytes) return "gpu";
+  return hiddenBytes <= MAX_HOST_BYTES ? "host" : "file";
+}
+
+/** Layers of equal shape fit in the same way. */
+function layerKey({ captures, linears, tasks }: CalibratedLayer): string {
+  return JSON.stringify([
+    captures.map(({ modules, columns }) => [modules.length, columns]),
+    linears.map(({ rows, columns }) => [rows, columns]),
+    tasks.map(({ rows, columns, weights }) => [rows, columns, weights]),
+  ]);
+}
+
+/** The same passes for another layer: captures and tasks come in the same order. */
+function renamed({ passes, tileRows, ...rest }: LayerPasses, layer: CalibratedLayer): LayerPasses {
+  let next = 0;
+  const own = passes.map((pass) =>
+    pass.map(() => layer.captures[next++]).filter((capture) => capture !== undefined),
+  );
+  const rows = [...tileRows.values()];
+  const modules = own
+    .flat()
+    .flatMap((capture) => layer.tasks.filter(({ module }) => capture.modules.includes(module)));
+  const ownRows = new Map(modules.map(({ module }, index) => [module, rows[index] ?? 0]));
+  return { ...rest, passes: own, tileRows: ownRows };
+}

@@ -1,0 +1,84 @@
+// From what the user names as calibration text to token sequences: a file, the model's own text, a Hub data set, or what
+// an earlier run of the job used. The text stays in this worker.
+
+import { MAX_CALIBRATION_BYTES, parseRow, parseSamples, type Sample } from "../../calibrate/parse-samples.ts";
+import { type CalibrationSet, selectSequences } from "../../calibrate/select-sequences.ts";
+import { CalibrationError } from "../../errors.ts";
+import { formatBytes } from "../../formats/format-bytes.ts";
+import { loadTokenizer, MAX_TOKENIZER_BYTES, type ModelTokenizer } from "../../model/tokenizer.ts";
+import { openJobFolder } from "../../offload/job-folder.ts";
+import type { CalibrationOptions, CalibrationSource } from "../../api/compressor-api.ts";
+import type { OpenModel } from "../inspect/open-model.ts";
+import type { RemoteSource } from "../inspect/remote-source.ts";
+import { readSequences } from "./stored-sequences.ts";
+
+const MODEL_TEXT = "calibration.txt";
+/** Rows beyond those asked for, because some are too short to use. */
+const SPARE_ROWS = 1.25;
+
+/**
+ * Loads the sequences that calibrate.
+ * @throws CalibrationError if there is no usable text; the source's errors if it cannot be fetched.
+ */
+export async function loadCalibration(
+  remote: RemoteSource,
+  model: OpenModel,
+  options: CalibrationOptions,
+): Promise<CalibrationSet> {
+  if (options.source.kind === "stored") {
+    return await readSequences(await openJobFolder(options.source.jobId));
+  }
+  const samples = await readSamples(remote, model, options.source, options.num_calibration_samples);
+  const needsTokenizer = samples.some(({ kind }) => kind !== "ids");
+  const tokenizer = needsTokenizer ? await openTokenizer(remote, model) : null;
+  return selectSequences(samples, tokenizer, vocabularySize(model), options);
+}
+
+async function readSamples(
+  remote: RemoteSource,
+  model: OpenModel,
+  source: Exclude<CalibrationSource, { kind: "stored" }>,
+  wanted: number,
+): Promise<Sample[]> {
+  if (source.kind === "file") {
+    const { name, size } = source.file;
+    if (size > MAX_CALIBRATION_BYTES) {
+      throw new CalibrationError(
+        `${name} has ${formatBytes(size)}; calibration text may have ${formatBytes(MAX_CALIBRATION_BYTES)}. A few thousand samples are plenty.`,
+      );
+    }
+    return parseSamples(name, new Uint8Array(await source.file.arrayBuffer()));
+  }
+  if (source.kind === "model") {
+    if (!model.source.files.some(({ path }) => path === MODEL_TEXT)) {
+      throw new CalibrationError(`${model.source.label} has no ${MODEL_TEXT}. Choose a file or a data set.`);
+    }
+    return parseSamples(MODEL_TEXT, await remote.readFile(MODEL_TEXT, MAX_CALIBRATION_BYTES));
+  }
+  const { name, config, split, column } = source;
+  const rows = await remote.datasetRows({ name, config, split, rows: Math.ceil(wanted * SPARE_ROWS) });
+  return rows.map((row, index) => parseRow(`Row ${index + 1} of ${name}`, row, column));
+}
+
+/** The model's tokenizer, or null if it has no tokenizer.json. */
+async function openTokenizer(remote: RemoteSource, model: OpenModel): Promise<ModelTokenizer | null> {
+  const read = async (path: string) =>
+    model.source.files.some((file) => file.path === path)
+      ? await remote.readFile(path, MAX_TOKENIZER_BYTES)
+      : null;
+  const tokenizerJson = await read("tokenizer.json");
+  if (!tokenizerJson) return null;
+  return loadTokenizer({
+    tokenizerJson,
+    tokenizerConfig: await read("tokenizer_config.json"),
+    chatTemplate: await read("chat_template.jinja"),
+  });
+}
+
+/** Rows of the embedding table; ids from 0 up to it exist. */
+function vocabularySize(model: OpenModel): number {
+  const table = model.tensors.find(
+    ({ name, shape }) => /embed_tokens\.weight$|wte\.weight$/.test(name) && shape.length === 2,
+  );
+  return table?.shape[0] ?? Number.MAX_SAFE_INTEGER;
+}

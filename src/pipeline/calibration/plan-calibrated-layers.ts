@@ -1,0 +1,142 @@
+// A planned model and a calibration set to what the sequential pipeline works on: the decoder's description, and for each
+// of its layers the tensors, captures and tasks.
+
+import type { CalibrationSet } from "../../calibrate/select-sequences.ts";
+import { activationRangesBytes } from "../../calibrate/ranges/activation-ranges.ts";
+import { invariant, RecipeError, UnsupportedModelError } from "../../errors.ts";
+import { isFloatDtype } from "../../formats/dtype.ts";
+import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import { checkShapes } from "../../model/check-tensors.ts";
+import type { DecoderDescription, LayerDescription } from "../../model/decoder-description.ts";
+import { describeDecoder } from "../../model/describe-decoder.ts";
+import { captures, type ExpertCalibration, layerLinears } from "../../model/layer-linears.ts";
+import type { PlanStep, QuantizeTask } from "../../plan/plan-steps.ts";
+import type { SourceTensor } from "../../plan/read-headers.ts";
+import type { CalibrationOptions } from "../../api/compressor-api.ts";
+import type { CalibratedLayer, GpuLimits } from "./calibration-memory.ts";
+import type { OpenModel } from "../inspect/open-model.ts";
+import { type CalibrationPlan, planCalibration } from "./fit-calibration.ts";
+import { planTiling, type Tiling } from "../../quantize/rtn/plan-tiling.ts";
+import { checkMeasurable, staticScales } from "./static-scales.ts";
+
+export interface CalibrationJob {
+  readonly description: DecoderDescription;
+  readonly set: CalibrationSet;
+  readonly options: CalibrationOptions;
+  readonly plan: CalibrationPlan;
+  readonly layers: readonly CalibratedLayer[];
+  /** Place of a step's decoder layer in `layers`, by the step's index. */
+  readonly layerOf: ReadonlyMap<number, number>;
+  /** Tiles of those weights of the layers that are rounded to nearest; null if there are none. */
+  readonly tiling: Tiling | null;
+  /** The most GPU memory that the layers take. */
+  readonly peakBytes: number;
+}
+
+export function expertCalibration(options: CalibrationOptions): ExpertCalibration {
+  return options.moe_calibrate_all_experts ? "all" : "routed";
+}
+
+/** Share of the GPU budget that tiles may take beside a calibrating layer. */
+const ROUNDING_SHARE = 1 / 8;
+
+/**
+ * Plans the calibrated part of a job.
+ * @throws UnsupportedModelError if the architecture is not known, MalformedModelError if a tensor's shape is not what
+ * config.json makes it, DeviceLimitError if the budget is too small.
+ */
+export function planCalibrationJob(
+  model: Pick<OpenModel, "config" | "tensors">,
+  { steps, cache }: { readonly steps: readonly PlanStep[]; readonly cache: QuantizationArgs | null },
+  set: CalibrationSet,
+  options: CalibrationOptions,
+  limits: GpuLimits,
+): CalibrationJob {
+  const description = describeDecoder(
+    model.config.raw,
+    model.tensors.map(({ name }) => name),
+  );
+  checkShapes(description, model.tensors);
+  const tensors = new Map(model.tensors.map((tensor) => [tensor.name, tensor]));
+  const layerOf = new Map<number, number>();
+  const experts = expertCalibration(options);
+  const layers = description.layers.map((layer, index): CalibratedLayer => {
+    const step = steps.find(({ name }) => name === layer.name);
+    if (!step) {
+      throw new UnsupportedModelError(
+        `The files hold no tensors of ${layer.name}, which config.json declares. The data-free recipes still work.`,
+      );
+    }
+    layerOf.set(step.index, index);
+    return calibratedLayer(layer, step, tensors, { cache, experts });
+  });
+  for (const step of steps) if (!layerOf.has(step.index)) checkMeasurable(step);
+  const { tiling, bytes } = roundingBytes(layers, set, limits.budgetBytes);
+  const plan = planCalibration(
+    {
+      layers,
+      lengths: set.sequences.map(({ length }) => length),
+      hidden: { size: description.hiddenSize, dtype: options.hidden_states_dtype },
+      maxTokens: null,
+    },
+    { ...limits, budgetBytes: limits.budgetBytes - bytes },
+  );
+  return { description, set, options, plan, layers, layerOf, tiling, peakBytes: plan.peakBytes + bytes };
+}
+
+/** What is set aside for rounding to nearest and for ranges; both stand beside everything else. */
+function roundingBytes(
+  layers: readonly CalibratedLayer[],
+  set: CalibrationSet,
+  budgetBytes: number,
+): { tiling: Tiling | null; bytes: number } {
+  const rounded = layers.flatMap((layer) => layer.rounded);
+  const tiling = rounded.length > 0 ? planTiling(rounded, budgetBytes * ROUNDING_SHARE) : null;
+  const ranges = layers.map(({ scales }) => {
+    const observed = new Set(scales.flatMap((scale) => scale.observed));
+    return activationRangesBytes(observed.size, set.sequences.length);
+  });
+  return { tiling, bytes: (tiling?.peakBytes ?? 0) + Math.max(0, ...ranges) };
+}
+
+function calibratedLayer(
+  description: LayerDescription,
+  step: PlanStep,
+  tensors: ReadonlyMap<string, SourceTensor>,
+  { cache, experts }: { readonly cache: QuantizationArgs | null; readonly experts: ExpertCalibration },
+): CalibratedLayer {
+  const tasks = step.quantize.filter(({ gptq }) => gptq !== null);
+  const quantized = new Set(tasks.map(({ module }) => module));
+  const linears = layerLinears(description);
+  const shared = captures(description, experts);
+  for (const { modules } of shared) checkActorder(tasks.filter(({ module }) => modules.includes(module)));
+  const sources = new Set(linears.map(({ source }) => source.tensor));
+  const own = [...step.copy, ...step.quantize.map(({ tensor }) => tensor)];
+  const vectors = own
+    .filter(({ name, dtype }) => !sources.has(name) && isFloatDtype(dtype))
+    .map(({ name, shape }) => ({ name, elements: shape.reduce((product, size) => product * size, 1) }));
+  return {
+    description,
+    captures: shared.filter(({ modules }) => modules.some((module) => quantized.has(module))),
+    linears,
+    vectors,
+    tasks,
+    rounded: step.quantize.filter(({ gptq }) => gptq === null),
+    scales: staticScales(description, step, cache, experts),
+    dtypeOf(name) {
+      const dtype = tensors.get(name)?.dtype;
+      invariant(dtype && isFloatDtype(dtype), `${name} is a floating-point tensor`);
+      return dtype;
+    },
+  };
+}
+
+/** Modules that see one input share its Hessian, and with it the order of columns. */
+function checkActorder(tasks: readonly QuantizeTask[]): void {
+  const inOrder = tasks.find(({ weights }) => weights.actorder === null);
+  const byActivation = tasks.find(({ weights }) => weights.actorder !== null);
+  if (!inOrder || !byActivation) return;
+  throw new RecipeError(
+    `${byActivation.module} has the actorder ${byActivation.weights.actorder}, but ${inOrder.module} has none: they see the same input and must be quantized in the same order. Give both the same actorder.`,
+  );
+}

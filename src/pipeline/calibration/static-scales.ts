@@ -1,0 +1,144 @@
+// Scales of activations that are measured while a layer calibrates: which inputs of a layer need them, and what is written.
+
+import type { Activations } from "../../calibrate/forward/layer-weights.ts";
+import type { ActivationRanges } from "../../calibrate/ranges/activation-ranges.ts";
+import { joinRanges, type Range } from "../../calibrate/ranges/activation-ranges.ts";
+import { RecipeError, UnsupportedModelError } from "../../errors.ts";
+import { hasGlobalScale } from "../../formats/compression-format.ts";
+import { type FloatDtype, isFloatDtype, narrowFromFloat32, roundTo } from "../../formats/dtype.ts";
+import { globalScale } from "../../formats/global-scale.ts";
+import { isStaticActivation, type QuantizationArgs } from "../../formats/quantization-args.ts";
+import type { ReadbackRing } from "../../gpu/staging.ts";
+import type { LayerDescription } from "../../model/decoder-description.ts";
+import { captures, type ExpertCalibration } from "../../model/layer-linears.ts";
+import type { PlanStep } from "../../plan/plan-steps.ts";
+import { qparamsOfRanges } from "../../quantize/rtn/reference.ts";
+
+/** A tensor of measured scales. */
+export interface StaticScale {
+  /** Names of what is observed, one for each value of the tensor; see `inputName` and `cacheNames`. */
+  readonly observed: readonly string[];
+  readonly args: QuantizationArgs;
+  readonly dtype: FloatDtype;
+  /** Name up to "_scale": "model.layers.0.mlp.up_proj.input". */
+  readonly prefix: string;
+  /** Linear whose input a forward pass has to reach for this. */
+  readonly reached: string;
+}
+
+/** What the inputs of these modules are called while they are observed. */
+export function inputName(modules: readonly string[]): string {
+  return `the input of ${modules[0]}`;
+}
+
+export function cacheNames(attention: string): { readonly k: string; readonly v: string } {
+  return { k: `the keys of ${attention}`, v: `the values of ${attention}` };
+}
+
+/** What one head's part of keys or values is called. */
+function headName(cacheName: string, head: number): string {
+  return `${cacheName}, head ${head}`;
+}
+
+/** Observes keys or values as a whole and head by head; what is not wanted is skipped. */
+export async function observeCache(
+  ranges: ActivationRanges,
+  name: string,
+  values: Activations,
+  heads: number,
+): Promise<void> {
+  await ranges.observe(name, values);
+  const columns = values.columns / heads;
+  const { offset = 0 } = values;
+  for (let head = 0; head < heads; head++) {
+    await ranges.observe(headName(name, head), { ...values, columns, offset: offset + head * columns });
+  }
+}
+
+/**
+ * The measured scales of a layer.
+ * @throws RecipeError for a module whose input the forward pass does not come by, or comes by for some tokens only.
+ */
+export function staticScales(
+  layer: LayerDescription,
+  step: PlanStep,
+  cache: QuantizationArgs | null,
+  experts: ExpertCalibration = "all",
+): StaticScale[] {
+  const inputs = new Map(
+    captures(layer, "all").flatMap(({ modules }) => modules.map((module) => [module, inputName(modules)])),
+  );
+  const scales = step.quantize.flatMap(({ module, scheme, dtype }): StaticScale[] => {
+    const args = scheme.input_activations;
+    if (!isStaticActivation(args)) return [];
+    const observed = inputs.get(module);
+    if (observed === undefined) throw notMeasured(module);
+    if (experts === "routed" && layer.feedForward.kind === "experts") throw notForAll(module);
+    return [{ observed: [observed], args, dtype, prefix: `${module}.input`, reached: module }];
+  });
+  return cache ? [...scales, ...cacheScales(layer, step, cache)] : scales;
+}
+
+/** @throws RecipeError if a module outside of the decoder's layers has measured scales. */
+export function checkMeasurable(step: PlanStep): void {
+  const unmeasured = step.quantize.find(({ scheme }) => isStaticActivation(scheme.input_activations));
+  if (unmeasured) throw notMeasured(unmeasured.module);
+}
+
+function notForAll(module: string): RecipeError {
+  return new RecipeError(
+    `${module} is to have a measured input scale, which experts that see only the tokens routed to them may have no data for. Calibrate all experts (moe_calibrate_all_experts), or choose a scheme whose activations are dynamic.`,
+  );
+}
+
+function notMeasured(module: string): RecipeError {
+  return new RecipeError(
+    `${module} is to have a measured input scale, but only inputs of Linears inside of decoder layers are measured. Add it to ignore, or choose a scheme whose activations are dynamic.`,
+  );
+}
+
+function cacheScales({ attention }: LayerDescription, step: PlanStep, args: QuantizationArgs): StaticScale[] {
+  const names = cacheNames(attention.module);
+  return step.measured.flatMap(({ name, dtype, shape: [heads] }): StaticScale[] => {
+    const what = /\.([kv])_scale$/.exec(name)?.[1];
+    if (!isFloatDtype(dtype) || (what !== "k" && what !== "v")) return [];
+    const prefix = name.slice(0, -"_scale".length);
+    const perHead = args.strategy === "attn_head";
+    if (perHead && heads !== attention.kvHeads) {
+      throw new UnsupportedModelError(
+        `${attention.module} has ${attention.kvHeads} key-value heads, but config.json says ${heads} of the whole model: its cache cannot have a scale a head here.`,
+      );
+    }
+    const observed = perHead
+      ? Array.from({ length: attention.kvHeads }, (_, head) => headName(names[what], head))
+      : [names[what]];
+    return [{ observed, args, dtype, prefix, reached: attention.output.module }];
+  });
+}
+
+/** Reads the ranges of all scales and writes the tensors. */
+export async function writeStaticScales(
+  scales: readonly StaticScale[],
+  ranges: ActivationRanges,
+  readbacks: ReadbackRing,
+  write: (tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>) => void,
+): Promise<void> {
+  for (const { observed, args, dtype, prefix } of scales) {
+    const round = (value: number) => roundTo(dtype, value);
+    const joined: Range[] = [];
+    for (const name of observed) {
+      joined.push(joinRanges(await ranges.read(readbacks, name), args.observer, round));
+    }
+    const low = Float32Array.from(joined, (range) => range[0]);
+    const high = Float32Array.from(joined, (range) => range[1]);
+    if (hasGlobalScale(args)) {
+      const scale = globalScale(Math.max(-Math.min(...low), ...high), dtype);
+      write(`${prefix}_global_scale`, 0, narrowFromFloat32("F32", Float32Array.of(scale)));
+      continue;
+    }
+    const cell = { low, high };
+    const { scales: values, zeroPoints } = qparamsOfRanges(cell, args, dtype);
+    write(`${prefix}_scale`, 0, narrowFromFloat32(dtype, values));
+    if (!args.symmetric) write(`${prefix}_zero_point`, 0, new Uint8Array(Int8Array.from(zeroPoints).buffer));
+  }
+}

@@ -1,0 +1,167 @@
+// Data-free quantization as a stream of tiles: source bytes, upload, kernels, readback, OPFS. A fixed number of slots is
+// under way at once, so that network, GPU and disk overlap while memory stays what the plan said.
+
+import pLimit, { type LimitFunction } from "p-limit";
+import { DTYPE_BITS } from "../../formats/dtype.ts";
+import type { Gpu } from "../../gpu/gpu.ts";
+import type { LedgerBuffer } from "../../gpu/memory.ts";
+import { Pool } from "../../gpu/pool.ts";
+import { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
+import type { QuantizeTask } from "../../plan/plan-steps.ts";
+import { mseSettings } from "../../quantize/observe/mse-settings.ts";
+import { POWER_TABLE_BYTES, powerTable, powerTableKey } from "../../quantize/observe/power-table.ts";
+import {
+  quantizeTile,
+  type TileContext,
+  type TilePart,
+  type TileRows,
+} from "../../quantize/rtn/quantize-tile.ts";
+import { TILE_BUFFER_NAMES, tileBufferBytes, type TileBuffers } from "../../quantize/rtn/tile-buffers.ts";
+import type { FileRange } from "../../api/compressor-api.ts";
+import { type Tiling, tileRows } from "../../quantize/rtn/plan-tiling.ts";
+import { quantizeSet } from "./quantize-set.ts";
+import { checkFinite, readStatistics, type TileStatistics } from "./tile-statistics.ts";
+
+/** What a tile needs of the world around it. */
+export interface TileTraffic {
+  /** Bytes of the source; the array is ours. */
+  read(range: FileRange): Promise<Uint8Array<ArrayBuffer>>;
+  /** Puts a part of an output tensor into the result. */
+  write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
+  /** Waits while the job is paused; throws an AbortError when it is cancelled. */
+  checkpoint(): Promise<void>;
+  /** A range of the source that is done with. */
+  finished(range: FileRange): void;
+}
+
+/** Records kernels for a tile whose source is uploaded, and says which of its buffers are wanted back. */
+export type RecordTile = (tile: TileRows, buffers: TileBuffers) => Promise<readonly TilePart[]>;
+
+export class TilePipeline implements Disposable {
+  readonly gpu: Gpu;
+  readonly #tiling: Tiling;
+  readonly #uploads: UploadRing;
+  readonly #readbacks: ReadbackRing;
+  readonly #slots: readonly TileBuffers[];
+  readonly #pool: Pool<TileBuffers>;
+  readonly #limit: LimitFunction;
+  readonly #powers = new Map<string, LedgerBuffer>();
+
+  private constructor(
+    gpu: Gpu,
+    tiling: Tiling,
+    rings: { uploads: UploadRing; readbacks: ReadbackRing },
+    slots: readonly TileBuffers[],
+  ) {
+    this.gpu = gpu;
+    this.#tiling = tiling;
+    this.#uploads = rings.uploads;
+    this.#readbacks = rings.readbacks;
+    this.#slots = slots;
+    this.#pool = new Pool(slots);
+    this.#limit = pLimit(tiling.slots);
+  }
+
+  static async create(gpu: Gpu, tiling: Tiling): Promise<TilePipeline> {
+    const uploads = await UploadRing.create(gpu, tiling.upload);
+    const readbacks = await ReadbackRing.create(gpu, tiling.readback);
+    const slots: TileBuffers[] = [];
+    for (let slot = 0; slot < tiling.slots; slot++) slots.push(await makeSlot(gpu, tiling, slot));
+    const pipeline = new TilePipeline(gpu, tiling, { uploads, readbacks }, slots);
+    for (const { dtype, norm } of tiling.powerTables) {
+      const buffer = await gpu.memory.allocate({ label: "table of powers", bytes: POWER_TABLE_BYTES });
+      pipeline.#powers.set(powerTableKey(dtype, norm), buffer);
+      await uploads.write(new Uint8Array(powerTable(dtype, norm).buffer), buffer);
+    }
+    return pipeline;
+  }
+
+  /** Quantizes the weights of a step; resolves when all of their bytes were handed to `traffic.write`. */
+  async run(tasks: readonly QuantizeTask[], traffic: TileTraffic): Promise<void> {
+    const sets = Map.groupBy(tasks, (task) => task.fusedWith ?? task.module);
+    await Promise.all(Array.from(sets.values(), async (set) => await quantizeSet(this, set, traffic)));
+  }
+
+  /** Runs `record` for every tile of a weight, writes the parts that it names, and returns what the tiles counted. */
+  async forEachTile(task: QuantizeTask, traffic: TileTraffic, record: RecordTile): Promise<TileStatistics[]> {
+    const rows = tileRows(task, this.#tiling.tileBytes);
+    const tiles: Promise<TileStatistics>[] = [];
+    for (let firstRow = 0; firstRow < task.rows; firstRow += rows) {
+      const tile = { firstRow, rows: Math.min(rows, task.rows - firstRow) };
+      tiles.push(this.#limit(async () => await this.#runTile(task, tile, traffic, record)));
+    }
+    return await Promise.all(tiles);
+  }
+
+  /** Quantizes all tiles of a weight and writes them. */
+  async encode(task: QuantizeTask, traffic: TileTraffic, context: TileContext): Promise<TileStatistics[]> {
+    return await this.forEachTile(
+      task,
+      traffic,
+      async (tile, buffers) => await quantizeTile(this.gpu, task, tile, buffers, context),
+    );
+  }
+
+  /** The table of powers that a task's observer looks up, or null. */
+  powersFor({ dtype, weights }: QuantizeTask): LedgerBuffer | null {
+    const norm = mseSettings(weights)?.norm;
+    if (norm === undefined || dtype === "F32") return null;
+    return this.#powers.get(powerTableKey(dtype, norm)) ?? null;
+  }
+
+  /** Forgets tiles that have not begun: after a failure or a cancel. */
+  clear(): void {
+    this.#limit.clearQueue();
+  }
+
+  [Symbol.dispose](): void {
+    this.#uploads[Symbol.dispose]();
+    this.#readbacks[Symbol.dispose]();
+    for (const table of this.#powers.values()) table[Symbol.dispose]();
+    for (const slot of this.#slots) for (const name of TILE_BUFFER_NAMES) slot[name][Symbol.dispose]();
+  }
+
+  async #runTile(
+    task: QuantizeTask,
+    tile: TileRows,
+    traffic: TileTraffic,
+    record: RecordTile,
+  ): Promise<TileStatistics> {
+    await traffic.checkpoint();
+    const rowBytes = (task.columns * DTYPE_BITS[task.dtype]) / 8;
+    const start = task.tensor.start + tile.firstRow * rowBytes;
+    const range = { path: task.tensor.file, start, end: start + tile.rows * rowBytes };
+    const bytes = await traffic.read(range);
+    const slot = await this.#pool.acquire();
+    try {
+      await this.#uploads.write(bytes, slot.source);
+      const parts = await record(tile, slot);
+      const counted = tileBufferBytes(task, tile.rows).statistics;
+      const [words] = await Promise.all([
+        this.#readbacks.readBytes(slot.statistics, 0, counted),
+        ...parts.map(async ({ buffer, bytes: length, tensor, offset }) => {
+          await this.#readbacks.read(buffer, 0, length, (view, position) =>
+            traffic.write(tensor, offset + position, view),
+          );
+        }),
+      ]);
+      const statistics = readStatistics(words);
+      checkFinite(task, tile.firstRow, statistics);
+      if (parts.length > 0) traffic.finished(range);
+      return statistics;
+    } finally {
+      this.#pool.release(slot);
+    }
+  }
+}
+
+async function makeSlot(gpu: Gpu, tiling: Tiling, slot: number): Promise<TileBuffers> {
+  const requests = TILE_BUFFER_NAMES.map((name) => ({
+    label: `tile ${slot} ${name}`,
+    bytes: tiling.buffers[name],
+  }));
+  const buffers: readonly LedgerBuffer[] = await gpu.memory.allocateAll(requests);
+  return Object.fromEntries(
+    TILE_BUFFER_NAMES.map((name, index) => [name, buffers[index]]),
+  ) as unknown as TileBuffers;
+}

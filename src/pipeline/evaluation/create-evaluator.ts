@@ -1,0 +1,84 @@
+// The evaluating worker's side of the contract: up to two open models, one call at a time, nothing held between calls.
+
+import { invariant, LayerpressError } from "../../errors.ts";
+import type { SourceApi } from "../../api/compressor-api.ts";
+import type { EvaluatedReference, EvaluatorApi, QualityReport } from "../../api/evaluator-api.ts";
+import { generateText } from "./generate-text.ts";
+import { measureModels } from "./measure-models.ts";
+import { type OpenStoredModel, openStoredModel } from "./open-stored-model.ts";
+import { recordQuality } from "../result/record-quality.ts";
+
+type Role = "model" | "original";
+
+interface Opened {
+  readonly model: OpenStoredModel;
+  readonly reference: EvaluatedReference;
+  /** Chunks were stored before: a job may want them. */
+  readonly kept: boolean;
+}
+
+/** @param createSource makes the source of one model; the two are read side by side */
+export function createEvaluator(createSource: () => SourceApi): EvaluatorApi {
+  const sources = new Map<Role, SourceApi>();
+  const opened = new Map<Role, Opened>();
+  let running = new AbortController();
+  const start = () => (running = new AbortController()).signal;
+  const find = (role: Role) => {
+    const found = opened.get(role);
+    invariant(found, `the ${role} is open`);
+    return found;
+  };
+  return {
+    async open(role, reference, token) {
+      const source = sources.get(role) ?? createSource();
+      sources.set(role, source);
+      opened.delete(role);
+      const model = await openStoredModel(source, reference, token);
+      opened.set(role, { model, reference, kept: source.progress().storedBytes > 0 });
+      return model.summary;
+    },
+    close(role) {
+      opened.delete(role);
+    },
+    async measure(options, onProgress) {
+      const { model, reference } = find("model");
+      const original = opened.get("original")?.model ?? null;
+      try {
+        const report = await measureModels({ model, original, options, signal: start(), onProgress });
+        return reference.kind === "job" ? await recorded(reference.jobId, report) : report;
+      } finally {
+        await tidy(opened.values());
+      }
+    },
+    async generate(role, options, onUpdate) {
+      const { model } = find(role);
+      try {
+        return await generateText({ model, options, signal: start(), onUpdate });
+      } finally {
+        await tidy(opened.values());
+      }
+    },
+    stop: () => running.abort(),
+  };
+}
+
+/** What was downloaded for a call is not left behind. */
+async function tidy(opened: Iterable<Opened>): Promise<void> {
+  for (const { model, kept } of opened) {
+    const { source, summary } = model;
+    const isRemote = summary.source.host !== null;
+    if (isRemote && !kept) await source.deleteStored(summary.source.key);
+  }
+}
+
+/** The report once it is part of the result; a result that cannot be written keeps nothing from being shown. */
+async function recorded(jobId: string, report: QualityReport): Promise<QualityReport> {
+  try {
+    await recordQuality(jobId, report);
+    return { ...report, recorded: true };
+  } catch (error) {
+    if (!(error instanceof LayerpressError)) throw error;
+    const note = `These figures are not in the result’s own report: ${error.message}`;
+    return { ...report, notes: [...report.notes, note] };
+  }
+}

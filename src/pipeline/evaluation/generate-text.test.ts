@@ -1,0 +1,50 @@
+import { describe, expect, it } from "vitest";
+import type { ModelTokenizer } from "../../model/tokenizer.ts";
+import type { GenerationOptions } from "../../api/evaluator-api.ts";
+import { generateText } from "./generate-text.ts";
+import type { OpenStoredModel } from "./open-stored-model.ts";
+
+/** A token for each letter. */
+const LETTERS: ModelTokenizer = {
+  encode: (text) => Uint32Array.from(text, (letter) => letter.codePointAt(0) ?? 0),
+  encodeChat: ([message]) => LETTERS.encode(`<user>${message?.content}`),
+  decode: (ids) => String.fromCodePoint(...ids),
+  hasChatTemplate: true,
+};
+
+async function generate(tokenizer: ModelTokenizer | null, own: Partial<GenerationOptions>) {
+  const source = { label: "tiny" };
+  const model = { tokenizer, summary: { source, maxPositions: 8 } } as OpenStoredModel;
+  const options: GenerationOptions = {
+    prompt: "a",
+    chat: false,
+    maxTokens: 4,
+    temperature: 0,
+    top_p: 1,
+    seed: 0,
+    provider: "wasm",
+    gpuBudgetBytes: 2 ** 20,
+    ...own,
+  };
+  const { signal } = new AbortController();
+  return await generateText({ model, options, signal, onUpdate: () => undefined });
+}
+
+describe("a prompt", () => {
+  it("is refused in words where the model has no tokenizer", async () => {
+    await expect(generate(null, {})).rejects.toThrow(
+      "tiny has no tokenizer.json, so that a prompt cannot be turned into its tokens.",
+    );
+  });
+
+  it("is refused in words when it is empty", async () => {
+    await expect(generate(LETTERS, { prompt: "" })).rejects.toThrow("The prompt is empty.");
+  });
+
+  it("is refused in words when it is longer than the model sees, the chat template counted", async () => {
+    await expect(generate(LETTERS, { prompt: "0123456789" })).rejects.toThrow(
+      "The prompt has 10 tokens; this model sees 8 at most. Shorten it.",
+    );
+    await expect(generate(LETTERS, { prompt: "abc", chat: true })).rejects.toThrow("has 9 tokens");
+  });
+});

@@ -1,0 +1,115 @@
+// A prompt and what a model makes of it: tokens in, tokens out, one at a time.
+
+import { CalibrationError, UnsupportedModelError } from "../../errors.ts";
+import { openGenerator } from "../../evaluate/generate/generate.ts";
+import { sampleToken, seededRandom } from "../../evaluate/generate/sample-token.ts";
+import { createEngine, type Engine } from "../../evaluate/runtime/engine.ts";
+import { yieldToMessages } from "../../evaluate/runtime/yield-to-messages.ts";
+import type { ModelTokenizer } from "../../model/tokenizer.ts";
+import { engineOptions } from "./engine-options.ts";
+import type { Generation, GenerationOptions, GenerationUpdate } from "../../api/evaluator-api.ts";
+import type { OpenStoredModel } from "./open-stored-model.ts";
+
+interface GenerationRun {
+  readonly model: OpenStoredModel;
+  readonly options: GenerationOptions;
+  readonly signal: AbortSignal;
+  readonly onUpdate: (update: GenerationUpdate) => void;
+}
+
+/**
+ * Lets a model go on from a prompt, token by token.
+ * @throws UnsupportedModelError without a tokenizer, CalibrationError for a prompt that is empty or too long
+ */
+export async function generateText(run: GenerationRun): Promise<Generation> {
+  const started = performance.now();
+  const tokenizer = requireTokenizer(run.model);
+  const prompt = encodePrompt(tokenizer, run);
+  const engine = await createEngine(engineOptions(run.options));
+  try {
+    return await generateWith(engine, run, { tokenizer, prompt, started });
+  } finally {
+    await engine[Symbol.asyncDispose]();
+  }
+}
+
+interface Prompt {
+  readonly tokenizer: ModelTokenizer;
+  readonly prompt: readonly number[];
+  readonly started: number;
+}
+
+async function generateWith(
+  engine: Engine,
+  { model, options, signal, onUpdate }: GenerationRun,
+  { tokenizer, prompt, started }: Prompt,
+): Promise<Generation> {
+  const limit = Math.min(model.summary.maxPositions, prompt.length + options.maxTokens);
+  using decoder = await openGenerator(engine, model.stored, limit);
+  const random = seededRandom(options.seed);
+  const ids = [...prompt];
+  const generated = () => ids.slice(prompt.length);
+  let known = 0;
+  let firstAt = 0;
+  let stop: Generation["stop"] = "length";
+  const update = (): GenerationUpdate => ({
+    text: tokenizer.decode(Uint32Array.from(generated()), true),
+    tokens: ids.length - prompt.length,
+    tokensPerSecond: rate(ids.length - prompt.length - 1, firstAt),
+  });
+  while (ids.length < limit) {
+    await yieldToMessages();
+    if (signal.aborted) stop = "stopped";
+    if (signal.aborted) break;
+    const logits = await decoder.next(ids, known);
+    known = ids.length;
+    firstAt ||= performance.now();
+    const token = sampleToken(logits, options, random);
+    if (model.endIds.has(token)) stop = "end";
+    if (model.endIds.has(token)) break;
+    ids.push(token);
+    onUpdate(update());
+  }
+  return {
+    ...update(),
+    ids: generated(),
+    promptTokens: prompt.length,
+    stop,
+    provider: engine.provider,
+    secondsToFirst: (firstAt - started) / 1000,
+    weights: decoder.weights,
+    captured: decoder.isCaptured(),
+    peakGpuBytes: engine.gpu?.peakBytes() ?? 0,
+  };
+}
+
+/** Tokens per second after the first. */
+function rate(tokens: number, since: number): number {
+  const seconds = (performance.now() - since) / 1000;
+  return tokens > 0 && seconds > 0 ? tokens / seconds : 0;
+}
+
+function requireTokenizer({ tokenizer, summary }: OpenStoredModel): ModelTokenizer {
+  if (tokenizer) return tokenizer;
+  throw new UnsupportedModelError(
+    `${summary.source.label} has no tokenizer.json, so that a prompt cannot be turned into its tokens.`,
+  );
+}
+
+function encodePrompt(tokenizer: ModelTokenizer, { model, options }: GenerationRun): readonly number[] {
+  const { prompt, chat } = options;
+  const ids =
+    chat && tokenizer.hasChatTemplate
+      ? tokenizer.encodeChat([{ role: "user", content: prompt }], true)
+      : tokenizer.encode(prompt);
+  if (ids.length === 0) {
+    throw new CalibrationError("The prompt is empty. Write something for the model to go on from.");
+  }
+  const { maxPositions } = model.summary;
+  if (ids.length >= maxPositions) {
+    throw new CalibrationError(
+      `The prompt has ${ids.length} tokens; this model sees ${maxPositions} at most. Shorten it.`,
+    );
+  }
+  return [...ids];
+}

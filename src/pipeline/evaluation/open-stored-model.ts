@@ -1,0 +1,157 @@
+// A model folder, original or quantized, opened for evaluation.
+
+import { openEmbedding } from "../../calibrate/forward/embed-tokens.ts";
+import { invariant, MalformedModelError, UnsupportedModelError } from "../../errors.ts";
+import { originalNames, type StoredModel } from "../../evaluate/weights/stored-model.ts";
+import { isFloatDtype } from "../../formats/dtype.ts";
+import { checkShapes } from "../../model/check-tensors.ts";
+import { describeDecoder } from "../../model/describe-decoder.ts";
+import { layerLinears } from "../../model/layer-linears.ts";
+import { loadTokenizer, MAX_TOKENIZER_BYTES, type ModelTokenizer } from "../../model/tokenizer.ts";
+import { openJobFolder, openOutputFolder } from "../../offload/job-folder.ts";
+import { MAX_CONFIG_BYTES, readConfig } from "../../plan/read-config.ts";
+import { readHeaders, type SourceTensor } from "../../plan/read-headers.ts";
+import { readQuantization } from "../../plan/read-quantization.ts";
+import type { DroppedFile, OpenedSource, SourceApi, SourceReference } from "../../api/compressor-api.ts";
+import type { EvaluatedModel, EvaluatedReference } from "../../api/evaluator-api.ts";
+
+/** Rows of the embedding that are held in memory while sequences are embedded. */
+const MAX_EMBEDDING_BYTES = 2 ** 30;
+
+export interface OpenStoredModel {
+  readonly stored: StoredModel;
+  readonly source: SourceApi;
+  readonly summary: EvaluatedModel;
+  readonly tokenizer: ModelTokenizer | null;
+  /** Ids that end a generation, from generation_config.json or config.json. */
+  readonly endIds: ReadonlySet<number>;
+}
+
+/** @throws the source's errors, MalformedModelError, UnsupportedModelError */
+export async function openStoredModel(
+  source: SourceApi,
+  reference: EvaluatedReference,
+  token: string | null,
+): Promise<OpenStoredModel> {
+  const opened = await source.open(await sourceReference(reference), token);
+  const config = await readConfigFile(source, opened);
+  const tensors = await readHeaders({
+    files: opened.files,
+    readRange: async (range) => await source.readRange(range),
+    readFile: async (path, maxBytes) => await source.readFile(path, maxBytes),
+  });
+  const stored = storedModel(source, config, tensors);
+  const tokenizer = await openTokenizer(source, opened);
+  const summary = {
+    source: opened,
+    format: formatOf(config),
+    weightBytes: tensors.reduce((sum, { start, end }) => sum + end - start, 0),
+    bitsPerWeight: bitsPerWeight(stored, tensors),
+    hasTokenizer: tokenizer !== null,
+    hasChatTemplate: tokenizer?.hasChatTemplate ?? false,
+    maxPositions: stored.description.maxPositions,
+  };
+  return { stored, source, summary, tokenizer, endIds: await readEndIds(source, opened, config) };
+}
+
+/** A job's result is read like dropped files. */
+async function sourceReference(reference: EvaluatedReference): Promise<SourceReference> {
+  if (reference.kind !== "job") return reference;
+  const folder = await openOutputFolder(await openJobFolder(reference.jobId));
+  const files: DroppedFile[] = [];
+  for await (const [name, handle] of folder.entries()) {
+    if (handle.kind === "file") {
+      files.push({ path: name, file: await handle.getFile() });
+    }
+  }
+  return { kind: "files", files };
+}
+
+async function readConfigFile(source: SourceApi, { label, files }: OpenedSource) {
+  if (!files.some(({ path }) => path === "config.json")) {
+    throw new MalformedModelError(
+      `${label} has no config.json. Point at the folder that holds config.json beside the safetensors files.`,
+    );
+  }
+  return readConfig(await source.readFile("config.json", MAX_CONFIG_BYTES)).raw;
+}
+
+type RawConfig = Readonly<Record<string, unknown>>;
+
+function storedModel(source: SourceApi, config: RawConfig, tensors: readonly SourceTensor[]): StoredModel {
+  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
+  const description = describeDecoder(config, originalNames(byName.keys()));
+  checkShapes(description, tensors);
+  const quantization = readQuantization(config);
+  const read: StoredModel["read"] = async (name, span) => {
+    const tensor = byName.get(name);
+    invariant(tensor, `the model has ${name}`);
+    const { file: path, start, end } = tensor;
+    if (!span) return await source.read({ path, start, end });
+    return await source.read({ path, start: start + span.start, end: start + span.end });
+  };
+  return {
+    description,
+    tensor: (name) => byName.get(name) ?? null,
+    read,
+    schemeOf: (module) => quantization?.schemeOf(module) ?? null,
+    async embed(sequences) {
+      const { embedding, vocabSize: rows, hiddenSize: columns } = description;
+      const dtype = byName.get(embedding.tensor)?.dtype;
+      if (!dtype || !isFloatDtype(dtype)) {
+        throw new UnsupportedModelError(
+          `The embedding "${embedding.tensor}" is ${dtype ?? "not there"}; evaluation reads it in BF16, F16 or F32.`,
+        );
+      }
+      const table = { dtype, rows, columns, multiplier: embedding.multiplier };
+      const readTable = async (start: number, end: number) => await read(embedding.tensor, { start, end });
+      const used = new Set(sequences.flat());
+      const statesOf = await openEmbedding({ ...table, read: readTable }, used, MAX_EMBEDDING_BYTES);
+      return await Promise.all(sequences.map(async (ids) => await statesOf(ids)));
+    },
+  };
+}
+
+function bitsPerWeight({ description }: StoredModel, tensors: readonly SourceTensor[]): number {
+  const linears = description.layers.flatMap(layerLinears);
+  const weights = linears.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
+  const owners = new Set(linears.map(({ module }) => module));
+  const sources = new Set(linears.map(({ source }) => source.tensor));
+  const bytes = tensors
+    .filter(({ name }) => sources.has(name) || owners.has(name.replace(/\.weight_[a-z_]+$/, "")))
+    .reduce((sum, { start, end }) => sum + end - start, 0);
+  return (bytes * 8) / weights;
+}
+
+function formatOf(config: RawConfig): string {
+  const quantization = config["quantization_config"];
+  const format =
+    typeof quantization === "object" && quantization && "format" in quantization ? quantization.format : null;
+  return typeof format === "string" ? format.slice(0, 100) : "original";
+}
+
+async function openTokenizer(source: SourceApi, { files }: OpenedSource): Promise<ModelTokenizer | null> {
+  const read = async (path: string) =>
+    files.some((file) => file.path === path) ? await source.readFile(path, MAX_TOKENIZER_BYTES) : null;
+  const tokenizerJson = await read("tokenizer.json");
+  if (!tokenizerJson) return null;
+  return loadTokenizer({
+    tokenizerJson,
+    tokenizerConfig: await read("tokenizer_config.json"),
+    chatTemplate: await read("chat_template.jinja"),
+  });
+}
+
+async function readEndIds(
+  source: SourceApi,
+  { files }: OpenedSource,
+  config: RawConfig,
+): Promise<ReadonlySet<number>> {
+  const path = "generation_config.json";
+  const own = files.some((file) => file.path === path)
+    ? readConfig(await source.readFile(path, MAX_CONFIG_BYTES)).raw
+    : {};
+  const ids: unknown = own["eos_token_id"] ?? config["eos_token_id"];
+  const list: unknown[] = Array.isArray(ids) ? ids : [ids];
+  return new Set(list.filter((id) => typeof id === "number"));
+}

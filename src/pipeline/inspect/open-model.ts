@@ -1,0 +1,184 @@
+// A model as far as kilobytes tell: its files, config.json, safetensors headers and licence.
+
+import { MalformedModelError } from "../../errors.ts";
+import { licenseOf, MAX_CARD_BYTES } from "../../package/model-card.ts";
+import {
+  type DequantizedModule,
+  type DequantizedTensors,
+  dequantizedTensors,
+} from "../../plan/dequantized-tensors.ts";
+import { MAX_CONFIG_BYTES, type ModelConfig, readConfig } from "../../plan/read-config.ts";
+import { readHeaders, type SourceTensor } from "../../plan/read-headers.ts";
+import { splitExperts, type TransposedWeight } from "../../plan/split-experts.ts";
+import { readQuantization } from "../../plan/read-quantization.ts";
+import { summarizeQuantization } from "../../plan/summarize-quantization.ts";
+import { summarizeTensors } from "../../plan/summarize-model.ts";
+import type {
+  FileRange,
+  ModelSummary,
+  OpenedSource,
+  QuantizationSummary,
+  SourceReference,
+} from "../../api/compressor-api.ts";
+import { calibrationNote } from "./describe-model.ts";
+import { dequantizingSource } from "./dequantizing-source.ts";
+import type { RemoteSource } from "./remote-source.ts";
+import { transposingSource } from "./transposing-source.ts";
+
+export interface OpenModel {
+  readonly reference: SourceReference;
+  readonly source: OpenedSource;
+  readonly config: ModelConfig;
+  readonly tensors: readonly SourceTensor[];
+  /** Weights that are stored quantized and read as plain ones; see `dequantizingSource`. */
+  readonly dequantized: ReadonlyMap<string, DequantizedModule>;
+  /** Experts' weights that lie turned over in the files; see `transposingSource`. */
+  readonly transposed: ReadonlyMap<string, readonly TransposedWeight[]>;
+  /** Bytes of the files that no tensor is read from. */
+  readonly unread: readonly FileRange[];
+  /** The source's README.md, or null. */
+  readonly card: string | null;
+  readonly summary: ModelSummary;
+}
+
+/**
+ * Opens and inspects a model; no tensor is read.
+ * @throws the errors of the source, MalformedModelError, or UnsupportedModelError for a model that is quantized in a way that is not known.
+ */
+export async function openModel(
+  remote: RemoteSource,
+  reference: SourceReference,
+  token: string | null,
+): Promise<OpenModel> {
+  const source = await remote.open(reference, token);
+  const config = await readModelConfig(remote, source);
+  const stored = await readHeaders({
+    files: source.files,
+    readRange: async (range) => await remote.readRange(range),
+    readFile: async (path, maxBytes) => await remote.readFile(path, maxBytes),
+  });
+  const quantized = await openQuantized(remote, source, config, stored);
+  const { tensors, transposed: split } = splitExperts(quantized?.tensors ?? stored);
+  const transposed = new Map([...(quantized?.transposed ?? []), ...split]);
+  const card = await readCard(remote, source);
+  const quantization = quantized && summarizeQuantized(config, stored, quantized);
+  const notes = quantized && quantization ? quantizedNotes(quantization, quantized.disagreements) : [];
+  const weightBytes = stored.reduce((sum, { start, end }) => sum + end - start, 0);
+  const summary = { ...summarize(source, config, tensors, card, notes), weightBytes, quantization };
+  const dequantized = quantized?.modules ?? new Map<string, DequantizedModule>();
+  const unread = quantized ? unreadRanges(stored, quantized) : [];
+  return { reference, source, config, tensors, dequantized, transposed, unread, card, summary };
+}
+
+/** The source as the model's tensors name it: with weights that are made of what the files hold. */
+export function modelSource(
+  remote: RemoteSource,
+  { dequantized, transposed, unread }: Pick<OpenModel, "dequantized" | "transposed" | "unread">,
+): RemoteSource {
+  return transposingSource(dequantizingSource(remote, dequantized, unread), transposed);
+}
+
+/** Headers, and tensors that dequantizing leaves out: the scales of activations and of the key-value cache. */
+function unreadRanges(
+  stored: readonly SourceTensor[],
+  { tensors, modules }: DequantizedTensors,
+): FileRange[] {
+  const place = ({ file, start }: SourceTensor) => `${file} ${start}`;
+  const read = new Set(tensors.map(place));
+  for (const { found } of modules.values()) for (const own of found.parts.values()) read.add(place(own));
+  const headers = new Map<string, number>();
+  for (const { file, start } of stored) headers.set(file, Math.min(headers.get(file) ?? start, start));
+  const left = stored.filter((tensor) => !read.has(place(tensor)));
+  return [
+    ...Array.from(headers, ([path, end]) => ({ path, start: 0, end })),
+    ...left.map(({ file: path, start, end }) => ({ path, start, end })),
+  ];
+}
+
+/** The plain weights that a quantized model means; null for a model that is not quantized. */
+async function openQuantized(
+  remote: RemoteSource,
+  { label }: OpenedSource,
+  { raw, quantMethod: method }: ModelConfig,
+  tensors: readonly SourceTensor[],
+): Promise<DequantizedTensors | null> {
+  if (method === null) return null;
+  const read = async ({ file: path, start, end }: SourceTensor) =>
+    await remote.readRange({ path, start, end });
+  return await dequantizedTensors({ label, tensors, config: raw, method, read });
+}
+
+function summarizeQuantized(
+  { raw, quantMethod }: ModelConfig,
+  stored: readonly SourceTensor[],
+  quantized: DequantizedTensors,
+): QuantizationSummary {
+  const kvCache = quantMethod === "compressed-tensors" ? (readQuantization(raw)?.kvCache ?? null) : null;
+  return summarizeQuantization(quantMethod ?? "", stored, quantized, kvCache);
+}
+
+/** Disagreements that are told one by one; of more only the number is. */
+const SHOWN_DISAGREEMENTS = 3;
+
+function quantizedNotes(
+  { schemes, method, modules }: QuantizationSummary,
+  disagreements: readonly string[],
+): string[] {
+  if (modules.length === 0) return disagreements.slice(0, SHOWN_DISAGREEMENTS);
+  const more = disagreements.length - SHOWN_DISAGREEMENTS;
+  return [
+    `This model is quantized already (${schemes.join(", ")}; ${method}). UNQUANTIZED writes its weights back as plain ones; every other recipe adds its own error to what was lost before.`,
+    ...disagreements.slice(0, SHOWN_DISAGREEMENTS),
+    ...(more > 0 ? [`${more} more modules have the same trouble.`] : []),
+  ];
+}
+
+async function readModelConfig(remote: RemoteSource, source: OpenedSource): Promise<ModelConfig> {
+  if (!source.files.some(({ path }) => path === "config.json")) {
+    throw new MalformedModelError(
+      `${source.label} has no config.json. Point at the folder that holds config.json beside the safetensors files.`,
+    );
+  }
+  const config = readConfig(await remote.readFile("config.json", MAX_CONFIG_BYTES));
+  return config;
+}
+
+async function readCard(remote: RemoteSource, source: OpenedSource): Promise<string | null> {
+  const card = source.files.find(({ path }) => path === "README.md");
+  if (!card || card.bytes > MAX_CARD_BYTES) return null;
+  return new TextDecoder().decode(await remote.readFile(card.path, MAX_CARD_BYTES));
+}
+
+function summarize(
+  source: OpenedSource,
+  config: ModelConfig,
+  tensors: readonly SourceTensor[],
+  card: string | null,
+  known: readonly string[],
+): Omit<ModelSummary, "quantization"> {
+  const totals = summarizeTensors(tensors);
+  const notes = [...known];
+  const calibration = totals.linears === 0 ? null : calibrationNote({ config, tensors });
+  if (calibration !== null) notes.push(calibration);
+  if (tensors.some(({ name }) => name.endsWith(".experts.gate_up_proj_bias"))) {
+    notes.push(
+      "The experts have biases, and gates and ups that alternate in one tensor, as gpt-oss has them. What servers expect of such experts when they are quantized is not certain: they stay as they are, and only the other Linears are quantized.",
+    );
+  }
+  if (totals.linears === 0) notes.push("No Linear weight was found: there is nothing to quantize here.");
+  if (!source.files.some(({ path }) => path === "tokenizer.json")) {
+    notes.push("There is no tokenizer.json: the result will load, but needs a tokenizer from elsewhere.");
+  }
+  return {
+    source,
+    architecture: config.architecture ?? "unknown",
+    modelType: config.modelType,
+    parameters: totals.parameters,
+    dtypes: totals.dtypes,
+    layers: totals.layers,
+    weightBytes: totals.weightBytes,
+    shards: totals.shards,
+    license: card === null ? null : licenseOf(card),
+    notes,
+  };
+}

@@ -1,0 +1,10 @@
+// The network thread as the GPU thread sees it.
+
+import * as Comlink from "comlink";
+import type { SourceApi } from "../../api/compressor-api.ts";
+
+export type RemoteSource = Comlink.Remote<SourceApi>;
+
+export function connectSource(port: MessagePort): RemoteSource {
+  return Comlink.wrap<SourceApi>(port);
+}

@@ -1,0 +1,92 @@
+// A source whose transposed weights are read turned over: inputs before outputs in the file, outputs before inputs here.
+
+import type { TransposedWeight } from "../../plan/split-experts.ts";
+import type { FileRange } from "../../api/compressor-api.ts";
+import { derivedSource, type ReadRange } from "./derived-source.ts";
+import type { RemoteSource } from "./remote-source.ts";
+
+/** Matrices that are kept in memory: a row touches all of one, and its gate, up and down are read together. */
+const KEPT_MATRICES = 3;
+/** Rows and columns that are turned over at a time, so that both ends of the way stay in the processor's cache. */
+const TURNED_AT_ONCE = 64;
+
+/** The source itself where nothing is transposed. */
+export function transposingSource(
+  source: RemoteSource,
+  files: ReadonlyMap<string, readonly TransposedWeight[]>,
+): RemoteSource {
+  if (files.size === 0) return source;
+  const kept = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
+  return derivedSource(source, {
+    isDerived: (path) => files.has(path),
+    partsOf: (path) => (files.get(path) ?? []).map(({ file, start, end }) => ({ path: file, start, end })),
+    async read({ path, start, end }, read) {
+      const bytes = new Uint8Array(end - start);
+      let first = 0;
+      for (const weight of files.get(path) ?? []) {
+        const size = weight.rows * weight.columns * weight.bytesEach;
+        const [from, to] = [Math.max(start - first, 0), Math.min(end - first, size)];
+        if (from < to) bytes.set(await readTurned(kept, weight, from, to, read), first + from - start);
+        first += size;
+      }
+      return bytes;
+    },
+  });
+}
+
+/** Bytes [start, end) of a weight. */
+async function readTurned(
+  kept: Map<string, Promise<Uint8Array<ArrayBuffer>>>,
+  weight: TransposedWeight,
+  start: number,
+  end: number,
+  read: ReadRange,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const rowBytes = weight.columns * weight.bytesEach;
+  const firstRow = Math.floor(start / rowBytes);
+  const rows = Math.ceil(end / rowBytes) - firstRow;
+  const bytes = turnOver(await matrixOf(kept, weight, read), weight, firstRow, rows);
+  return bytes.slice(start - firstRow * rowBytes, end - firstRow * rowBytes);
+}
+
+async function matrixOf(
+  kept: Map<string, Promise<Uint8Array<ArrayBuffer>>>,
+  { file: path, start, end }: TransposedWeight,
+  read: ReadRange,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const key = `${path} ${start}`;
+  const matrix = kept.get(key) ?? read({ path, start, end } satisfies FileRange);
+  kept.delete(key);
+  kept.set(key, matrix);
+  for (const oldest of kept.keys()) if (kept.size > KEPT_MATRICES) kept.delete(oldest);
+  try {
+    return await matrix;
+  } catch (error) {
+    kept.delete(key);
+    throw error;
+  }
+}
+
+/** Rows of the weight, one after the other. */
+function turnOver(
+  matrix: Uint8Array<ArrayBuffer>,
+  { bytesEach, width, firstColumn, columns }: TransposedWeight,
+  firstRow: number,
+  rows: number,
+): Uint8Array<ArrayBuffer> {
+  const Values = bytesEach === 2 ? Uint16Array : Uint32Array;
+  const from = new Values(matrix.buffer, matrix.byteOffset, matrix.byteLength / bytesEach);
+  const to = new Values(rows * columns);
+  for (let rowBlock = 0; rowBlock < rows; rowBlock += TURNED_AT_ONCE) {
+    const lastRow = Math.min(rowBlock + TURNED_AT_ONCE, rows);
+    for (let block = 0; block < columns; block += TURNED_AT_ONCE) {
+      const lastColumn = Math.min(block + TURNED_AT_ONCE, columns);
+      for (let row = rowBlock; row < lastRow; row++) {
+        const place = firstColumn + firstRow + row;
+        for (let column = block; column < lastColumn; column++)
+          to[row * columns + column] = from[column * width + place] ?? 0;
+      }
+    }
+  }
+  return new Uint8Array(to.buffer);
+}

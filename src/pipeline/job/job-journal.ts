@@ -1,0 +1,111 @@
+// What a compression job writes into its journal, and reads back to go on or to be listed.
+
+import type { Journal, JournalRecord } from "../../offload/journal.ts";
+import type { PlanStep } from "../../plan/plan-steps.ts";
+import type { JobOptions, ModuleReport, ResultSummary, StoredJob } from "../../api/compressor-api.ts";
+import type { Job } from "../compress.ts";
+import { publicAddress } from "./public-address.ts";
+
+interface JobRecord extends JournalRecord {
+  readonly type: "job";
+  readonly label: string;
+  readonly scheme: string;
+  readonly steps: number;
+  readonly address: string | null;
+  readonly addressShortened: boolean;
+  readonly options: JobOptions;
+}
+
+/** Writes the first record, unless an earlier run did. The folder's name is the plan's digest, so the plan is the same. */
+export function beginJournal(journal: Journal, job: Job): void {
+  if (journal.records.length > 0) return;
+  const { model, plan, options } = job;
+  const { reference } = model;
+  const kept = reference.kind === "address" ? publicAddress(reference.address) : null;
+  const record: JobRecord = {
+    type: "job",
+    label: model.source.label,
+    scheme: plan.schemes.join(" + "),
+    steps: plan.steps.length,
+    address: kept?.address ?? null,
+    addressShortened: kept?.shortened ?? false,
+    options: storable(options, plan.jobId),
+  };
+  journal.append(record);
+}
+
+/** A file cannot be written down; its token ids lie in the job's folder. */
+function storable(options: JobOptions, jobId: string): JobOptions {
+  if (!options.calibration) return options;
+  return { ...options, calibration: { ...options.calibration, source: { kind: "stored", jobId } } };
+}
+
+/** Records so far, and a place for the next one. */
+export type JournalRecords = Pick<Journal, "records" | "append">;
+
+/** What the forward products of a job's first run were computed on: "F32", or the shape of matrices. Null if none has begun. */
+export function recordedForward(journal: JournalRecords): string | null {
+  const record = journal.records.find(({ type }) => type === "forward");
+  return record ? String(record["products"]) : null;
+}
+
+export function recordForward(journal: JournalRecords, products: string): void {
+  journal.append({ type: "forward", products });
+}
+
+/** What is remembered of a finished step beside its being finished. */
+export interface StepRecord {
+  readonly modules?: readonly ModuleReport[];
+  readonly seconds?: number;
+}
+
+export function recordStep(journal: Journal, step: PlanStep, record: StepRecord): void {
+  journal.append({ type: "step", index: step.index, name: step.name, ...record });
+}
+
+/** Finished decoder layers, which is the generation of the hidden states on disk. */
+export function finishedGenerations(journal: Journal, layerOf: ReadonlyMap<number, number>): number {
+  return journal.records.filter((record) => record.type === "step" && layerOf.has(Number(record["index"])))
+    .length;
+}
+
+/** Reports of all modules that earlier runs and this one quantized with calibration. */
+export function recordedModules(journal: Journal): ModuleReport[] {
+  return journal.records.flatMap((record) =>
+    record.type === "step" ? ((record as StepRecord).modules ?? []) : [],
+  );
+}
+
+export function isFinished(journal: Journal, step: PlanStep): boolean {
+  return journal.records.some((record) => record.type === "step" && record["index"] === step.index);
+}
+
+export function recordResult(journal: Journal, result: ResultSummary): void {
+  journal.append({ type: "result", result });
+}
+
+/** The summary of a job that is already done, or null. */
+export function finishedResult(journal: {
+  readonly records: readonly JournalRecord[];
+}): ResultSummary | null {
+  const record = journal.records.find(({ type }) => type === "result");
+  return record ? (record["result"] as ResultSummary) : null;
+}
+
+/** A line for the page's list of jobs; null for a journal without its first record. */
+export function storedJob(jobId: string, records: readonly JournalRecord[], bytes: number): StoredJob | null {
+  const first = records.find((record): record is JobRecord => record.type === "job");
+  if (!first) return null;
+  return {
+    jobId,
+    label: first.label,
+    scheme: first.scheme,
+    finishedSteps: records.filter(({ type }) => type === "step").length,
+    steps: first.steps,
+    done: finishedResult({ records }) !== null,
+    bytes,
+    address: first.address,
+    addressShortened: first.addressShortened,
+    options: first.options,
+  };
+}

@@ -1,0 +1,82 @@
+// Bytes in and out of a running job: which ranges to fetch ahead, and which chunks to forget.
+
+import type { Journal } from "../../offload/journal.ts";
+import type { PlanStep } from "../../plan/plan-steps.ts";
+import type { FileRange } from "../../api/compressor-api.ts";
+import type { Job, JobOutput } from "../compress.ts";
+import { finishedGenerations, isFinished } from "./job-journal.ts";
+import { mergeRanges } from "../../formats/file-ranges.ts";
+import type { TileTraffic } from "../data-free/tile-pipeline.ts";
+
+/** The network runs ahead by at least two steps, and by at least this much, so that small layers do not starve it. */
+const LOOKAHEAD_STEPS = 2;
+const LOOKAHEAD_BYTES = 1024 ** 3;
+
+export type StepTraffic = ReturnType<typeof createStepTraffic>;
+
+export function createStepTraffic(job: Job, { store, journal }: JobOutput) {
+  const { plan, source, control, progress, options } = job;
+  const finished = plan.steps.filter((step) => isFinished(journal, step));
+  const done: FileRange[] = [
+    ...headerRanges(job),
+    ...finished.flatMap(({ index }) => plan.ranges[index] ?? []),
+  ];
+  let aborted = false;
+  const checkpoint = async () => {
+    await control.checkpoint();
+    if (aborted) throw new DOMException("Another part of the job failed.", "AbortError");
+  };
+  const traffic: TileTraffic = {
+    read: async (range) => await source.read(range),
+    write: (tensor, offset, bytes) => store.write(tensor, offset, bytes),
+    checkpoint,
+    finished(range) {
+      progress.finished(range.end - range.start);
+      if (!plan.calibration && !options.keepSource) void source.use(range);
+    },
+  };
+  return {
+    ...traffic,
+    /** Tells the network thread what comes next. */
+    async begin(step: PlanStep) {
+      const ahead: FileRange[] = [];
+      let bytes = 0;
+      for (const next of plan.steps.slice(step.index)) {
+        if (isFinished(journal, next)) continue;
+        if (bytes > LOOKAHEAD_BYTES && next.index > step.index + LOOKAHEAD_STEPS) break;
+        const ranges = plan.ranges[next.index] ?? [];
+        ahead.push(...ranges);
+        bytes += stepBytes(ranges);
+      }
+      await source.prefetch(ahead);
+    },
+    /** Forgets the chunks that only finished steps have needed. */
+    async end(step: PlanStep) {
+      done.push(...(plan.ranges[step.index] ?? []));
+      if (!options.keepSource && !embeddingIsWanted(job, journal, step))
+        await source.evict(mergeRanges(done));
+    },
+    abort() {
+      aborted = true;
+    },
+  };
+}
+
+/** The embedding is copied before the first layer asks for its rows: its chunks must not be fetched twice. */
+function embeddingIsWanted({ plan: { calibration } }: Job, journal: Journal, step: PlanStep): boolean {
+  if (!calibration || calibration.layerOf.has(step.index)) return false;
+  return finishedGenerations(journal, calibration.layerOf) === 0;
+}
+
+function stepBytes(ranges: readonly FileRange[]): number {
+  return ranges.reduce((sum, { start, end }) => sum + end - start, 0);
+}
+
+/** No tensor lies in a file's header; without it the first chunk of a file would never be done with. */
+function headerRanges(job: Job): FileRange[] {
+  const firstByte = new Map<string, number>();
+  for (const { file, start } of job.model.tensors) {
+    firstByte.set(file, Math.min(firstByte.get(file) ?? start, start));
+  }
+  return [...firstByte].map(([path, end]) => ({ path, start: 0, end }));
+}

@@ -1,0 +1,157 @@
+// The fit report: what a job takes of network, disk and GPU, against what there is, before any big byte.
+
+import { LayerpressError } from "../../errors.ts";
+import { formatBytes } from "../../formats/format-bytes.ts";
+import { PRESET_NAMES, type PresetName, PRESETS } from "../../formats/presets.ts";
+import { isStaticActivation } from "../../formats/quantization-args.ts";
+import { tensorBytes } from "../../formats/safetensors.ts";
+import { freeStorageBytes } from "../../offload/free-space.ts";
+import { defaultControls, recipeFromControls } from "../../plan/choose-recipe.ts";
+import { outputSpecs } from "../../plan/plan-output.ts";
+import { planSteps } from "../../plan/plan-steps.ts";
+import type {
+  CalibrationSummary,
+  FitReport,
+  GpuSpeed,
+  JobOptions,
+  PresetSize,
+  Verdict,
+} from "../../api/compressor-api.ts";
+import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
+import type { OpenModel } from "../inspect/open-model.ts";
+import type { CompressionPlan } from "./plan-compression.ts";
+import { missingBytes, planTime, totalFlops, totalSeconds } from "./plan-time.ts";
+import type { RemoteSource } from "../inspect/remote-source.ts";
+
+/** Free space beyond the need below which the verdict is "tight". */
+const COMFORTABLE_SPARE = 0.1;
+
+export interface FitFacts {
+  readonly model: OpenModel;
+  readonly source: RemoteSource;
+  readonly gpu: GpuSpeed;
+}
+
+/** Compares a plan with what the machine has. */
+export async function checkFit(
+  { model, source, gpu }: FitFacts,
+  plan: CompressionPlan,
+  options: JobOptions,
+): Promise<FitReport> {
+  const local = model.source.host === null;
+  const downloadBytes = await missingBytes(model, plan, source);
+  const resultBytes = plan.output.shards.reduce((sum, shard) => sum + shard.fileBytes, 0);
+  const { weightBytes } = model.summary;
+  // Of a quantized source, the plan's ranges are those of its plain weights; the files hold less.
+  const window = Math.ceil(windowBytes(plan) * (weightBytes / plan.sourceBytes));
+  const indexedDbBytes = local ? 0 : options.keepSource ? weightBytes : window;
+  const freeBytes = await freeStorageBytes();
+  const needed = { indexedDbBytes, opfsBytes: resultBytes };
+  const time = planTime(plan, { downloadBytes, network: await source.progress(), gpu });
+  const { verdict, sentences } = judge(needed, freeBytes, plan, options);
+  return {
+    recipeYaml: plan.recipeYaml,
+    downloadBytes,
+    ...needed,
+    freeBytes,
+    peakGpuBytes: plan.peakGpuBytes,
+    gpuBudgetBytes: options.gpuBudgetBytes,
+    resultBytes,
+    bitsPerWeight: plan.bitsPerWeight,
+    presets: presetSizes(model),
+    quantizedModules: plan.quantizedModules,
+    copiedTensors: plan.steps.reduce((sum, step) => sum + step.copy.length, 0),
+    estimatedSeconds: totalSeconds(time),
+    verdict,
+    calibration: plan.calibration && {
+      ...summarizeCalibration(plan.calibration),
+      flops: totalFlops(time),
+      gpu,
+    },
+    sentences,
+  };
+}
+
+/** Chunks of finished steps are evicted: the three largest neighbouring steps lie in IndexedDB at once. */
+function windowBytes(plan: CompressionPlan): number {
+  const sizes = plan.ranges.map((ranges) => ranges.reduce((sum, { start, end }) => sum + end - start, 0));
+  const windows = sizes.map((size, index) => size + (sizes[index + 1] ?? 0) + (sizes[index + 2] ?? 0));
+  return Math.max(...windows);
+}
+
+function summarizeCalibration({ set, plan }: CalibrationJob): Omit<CalibrationSummary, "flops" | "gpu"> {
+  return {
+    samples: set.sequences.length,
+    tokens: set.tokens,
+    passes: 1 + Math.max(...plan.layers.map(({ passes }) => passes.length)),
+    weightsResident: plan.layers.every(({ resident }) => resident),
+    hiddenStates: plan.hidden.place,
+    hiddenBytes: plan.hiddenBytes,
+  };
+}
+
+function judge(
+  needed: { indexedDbBytes: number; opfsBytes: number },
+  freeBytes: number | null,
+  plan: CompressionPlan,
+  options: JobOptions,
+): { verdict: Verdict; sentences: string[] } {
+  const total = needed.indexedDbBytes + needed.opfsBytes;
+  const gpu = `The GPU holds at most ${formatBytes(plan.peakGpuBytes)} of its budget of ${formatBytes(options.gpuBudgetBytes)} at a time.`;
+  if (freeBytes === null) {
+    return {
+      verdict: "tight",
+      sentences: ["It could not be found out how much this browser may store.", gpu],
+    };
+  }
+  if (total > freeBytes) {
+    const advice = options.keepSource
+      ? "Do not keep the source, free disk space, or delete stored models below."
+      : "Free disk space, delete stored models below, or choose a smaller scheme.";
+    return {
+      verdict: "does-not-fit",
+      sentences: [
+        `This needs ${formatBytes(total)} of browser storage; ${formatBytes(freeBytes)} can be had, ${formatBytes(total - freeBytes)} too little.`,
+        advice,
+      ],
+    };
+  }
+  if (total > freeBytes * (1 - COMFORTABLE_SPARE)) {
+    return {
+      verdict: "tight",
+      sentences: [`It fits, with ${formatBytes(freeBytes - total)} of browser storage to spare.`, gpu],
+    };
+  }
+  return { verdict: "fits", sentences: ["It fits.", gpu] };
+}
+
+const presetSizesOf = new WeakMap<OpenModel, readonly PresetSize[]>();
+
+/** What each preset would make of this model; a preset that cannot be applied says why. Found once a model. */
+function presetSizes(model: OpenModel): readonly PresetSize[] {
+  const known = presetSizesOf.get(model);
+  if (known) return known;
+  const sizes = PRESET_NAMES.map((scheme) => ({
+    scheme,
+    ...describePreset(scheme),
+    ...presetBytes(model, scheme),
+  }));
+  presetSizesOf.set(model, sizes);
+  return sizes;
+}
+
+function describePreset(name: PresetName): Pick<PresetSize, "title" | "sentence" | "needsCalibration"> {
+  const { title, sentence, scheme } = PRESETS[name];
+  return { title, sentence, needsCalibration: isStaticActivation(scheme.input_activations) };
+}
+
+function presetBytes(model: OpenModel, scheme: PresetName): Pick<PresetSize, "resultBytes" | "problem"> {
+  try {
+    const plan = planSteps(model.tensors, recipeFromControls(defaultControls(scheme)));
+    const resultBytes = outputSpecs(plan).reduce((sum, spec) => sum + tensorBytes(spec), 0);
+    return { resultBytes, problem: null };
+  } catch (error) {
+    if (!(error instanceof LayerpressError)) throw error;
+    return { resultBytes: null, problem: error.message };
+  }
+}

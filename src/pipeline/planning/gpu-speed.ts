@@ -1,0 +1,27 @@
+// How fast this GPU calibrates: measured by jobs, kept for the next plan's estimate of time.
+
+import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
+import { keepTuning, readTuning } from "../../gpu/tuning-store.ts";
+import type { GpuSpeed } from "../../api/compressor-api.ts";
+
+/** Assumed before a job was measured: an integrated GPU, and a software adapter on a few cores. */
+const ASSUMED_FLOPS_PER_SECOND = 2e12;
+const ASSUMED_SOFTWARE_FLOPS_PER_SECOND = 2e9;
+/** A layer that took less says more of what surrounds the kernels than of the kernels. */
+const MIN_MEASURED_SECONDS = 1;
+const NAME = "flops per second";
+
+export async function gpuSpeed(adapter: AdapterSummary): Promise<GpuSpeed> {
+  const known = await readTuning<number>(adapter, NAME);
+  if (known !== undefined && Number.isFinite(known) && known > 0)
+    return { flopsPerSecond: known, measured: true };
+  return {
+    flopsPerSecond: adapter.software ? ASSUMED_SOFTWARE_FLOPS_PER_SECOND : ASSUMED_FLOPS_PER_SECOND,
+    measured: false,
+  };
+}
+
+/** Remembers what a layer showed, if it took long enough to show anything. */
+export async function keepGpuSpeed(adapter: AdapterSummary, flops: number, seconds: number): Promise<void> {
+  if (seconds >= MIN_MEASURED_SECONDS && flops > 0) await keepTuning(adapter, NAME, flops / seconds);
+}

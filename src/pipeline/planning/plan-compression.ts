@@ -1,0 +1,77 @@
+// A job with everything that it needs: what planJob knows from the headers, and for recipes that calibrate, the samples and
+// how they fit the GPU.
+
+import type { CalibrationSet } from "../../calibrate/select-sequences.ts";
+import { CalibrationError } from "../../errors.ts";
+import { kvCacheScheme, needsCalibration } from "../../formats/recipe.ts";
+import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
+import type { CalibrationOptions, JobOptions } from "../../api/compressor-api.ts";
+import { type CalibrationJob, planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
+import { loadCalibration } from "../calibration/load-sequences.ts";
+import type { OpenModel } from "../inspect/open-model.ts";
+import { digest, type JobPlan, planJob } from "./plan-job.ts";
+import type { RemoteSource } from "../inspect/remote-source.ts";
+
+export interface CompressionPlan extends JobPlan {
+  /** Null if the recipe needs no text. */
+  readonly calibration: CalibrationJob | null;
+  /** The most GPU memory that any phase of the job takes. */
+  readonly peakGpuBytes: number;
+}
+
+export interface PlanServices {
+  readonly source: RemoteSource;
+  readonly adapter: AdapterSummary;
+  /** Sets that were loaded before, so that a changed slider does not tokenize anew. */
+  readonly sets: Map<string, Promise<CalibrationSet>>;
+}
+
+/**
+ * Plans a job, samples included.
+ * @throws what planJob and loading samples throw; CalibrationError if the recipe needs samples and none are named.
+ */
+export async function planCompression(
+  model: OpenModel,
+  options: JobOptions,
+  services: PlanServices,
+): Promise<CompressionPlan> {
+  const plan = await planJob(model, options);
+  if (!needsCalibration(plan.recipe)) {
+    return { ...plan, calibration: null, peakGpuBytes: plan.tiling.peakBytes };
+  }
+  if (!options.calibration) {
+    throw new CalibrationError(
+      "This recipe needs calibration text: choose a file, a data set, or the model's own text.",
+    );
+  }
+  const set = await calibrationSet(model, options.calibration, services);
+  const limits = { budgetBytes: options.gpuBudgetBytes, maxBufferBytes: services.adapter.maxBindingBytes };
+  const quantized = { steps: plan.steps, cache: kvCacheScheme(plan.recipe) };
+  const calibration = planCalibrationJob(model, quantized, set, options.calibration, limits);
+  const { hidden_states_dtype, forward_products, propagate_error } = options.calibration;
+  const { moe_calibrate_all_experts, moe_min_tokens_per_expert } = options.calibration;
+  const experts = moe_calibrate_all_experts ? "all" : moe_min_tokens_per_expert;
+  const ids = set.sequences.map((sequence) => [...sequence]);
+  return {
+    ...plan,
+    jobId: await digest([plan.jobId, hidden_states_dtype, forward_products, propagate_error, experts, ids]),
+    calibration,
+    peakGpuBytes: Math.max(plan.tiling.peakBytes, calibration.peakBytes),
+  };
+}
+
+async function calibrationSet(
+  model: OpenModel,
+  options: CalibrationOptions,
+  { source, sets }: PlanServices,
+): Promise<CalibrationSet> {
+  const { source: from, ...selection } = options;
+  const file = from.kind === "file" ? [from.file.name, from.file.size, from.file.lastModified] : from;
+  const key = JSON.stringify([model.source.key, file, selection]);
+  const known = sets.get(key);
+  if (known) return await known;
+  const loading = loadCalibration(source, model, options);
+  sets.set(key, loading);
+  loading.catch(() => sets.delete(key));
+  return await loading;
+}

@@ -1,0 +1,145 @@
+// An inspected model and the user's options to everything that a job does and needs, before it begins.
+
+import { RecipeError } from "../../errors.ts";
+import {
+  type ConfigGroup,
+  groupsOf,
+  kvCacheScheme,
+  quantizesNothing,
+  type Recipe,
+} from "../../formats/recipe.ts";
+import { tensorBytes } from "../../formats/safetensors.ts";
+import { schemeName } from "../../formats/scheme-name.ts";
+import { recipeYaml } from "../../package/recipe-yaml.ts";
+import { recipeFromControls } from "../../plan/choose-recipe.ts";
+import { parseRecipe } from "../../plan/parse-recipe.ts";
+import { type OutputPlan, planOutput } from "../../plan/plan-output.ts";
+import { towerOf } from "../../plan/find-linears.ts";
+import { type PlanStep, planSteps, type QuantizeTask } from "../../plan/plan-steps.ts";
+import { elements } from "../../plan/summarize-model.ts";
+import { mergeRanges } from "../../formats/file-ranges.ts";
+import type { FileRange, JobOptions, RecipeChoice } from "../../api/compressor-api.ts";
+import type { OpenModel } from "../inspect/open-model.ts";
+import { planTiling, type Tiling } from "../../quantize/rtn/plan-tiling.ts";
+
+/** Bits per weight of a result in which nothing is quantized. */
+const BF16_BITS = 16;
+
+/** More heads than any model has; keeps a number from outside from becoming an allocation. */
+const MAX_HEADS = 4096;
+
+export interface JobPlan {
+  /** Digest of source and recipe: the same job is found again after a reload, whatever the GPU budget. */
+  readonly jobId: string;
+  readonly recipe: Recipe;
+  /** The recipe's groups that quantize something. */
+  readonly groups: readonly ConfigGroup[];
+  readonly recipeYaml: string;
+  /** Of the groups that quantize something: "W4A16", "W4A16-G64"; "KV-FP8" of the cache alone; the dtype of plain weights. */
+  readonly schemes: readonly string[];
+  readonly steps: readonly PlanStep[];
+  readonly ignored: readonly string[];
+  readonly output: OutputPlan;
+  readonly tiling: Tiling;
+  /** Byte ranges of each step, merged, in file order. */
+  readonly ranges: readonly (readonly FileRange[])[];
+  readonly sourceBytes: number;
+  readonly bitsPerWeight: number;
+  readonly quantizedModules: number;
+}
+
+/**
+ * Plans a job.
+ * @throws RecipeError, or DeviceLimitError if the budget is too small for the smallest tiles.
+ */
+export async function planJob(model: OpenModel, options: JobOptions): Promise<JobPlan> {
+  const recipe = readRecipe(options.recipe);
+  if (quantizesNothing(recipe) && model.dequantized.size === 0) {
+    throw new RecipeError(
+      "UNQUANTIZED writes the weights of a quantized model as plain ones; this model is not quantized, so that nothing would change.",
+    );
+  }
+  const { steps, ignored } = planSteps(model.tensors, recipe, kvHeadsOf(model));
+  const tasks = steps.flatMap((step) => step.quantize);
+  const used = new Set(tasks.map((task) => task.group));
+  const groups = groupsOf(recipe).filter((group) => used.has(group));
+  const output = planOutput({ steps, ignored });
+  const stored = tasks.flatMap((task) => task.outputs).reduce((sum, spec) => sum + tensorBytes(spec), 0);
+  const weights = tasks.reduce((sum, task) => sum + elements(task.tensor), 0);
+  return {
+    jobId: await digest([model.source.key, recipe, output.shards.map((shard) => shard.fileBytes)]),
+    recipe,
+    groups,
+    recipeYaml: recipeYaml(recipe),
+    schemes: namesOf(model, groups, recipe),
+    steps,
+    ignored: listIgnored(model, ignored, tasks, recipe),
+    output,
+    tiling: planTiling(tasks, options.gpuBudgetBytes),
+    ranges: steps.map(stepRanges),
+    sourceBytes: model.tensors.reduce((sum, { start, end }) => sum + end - start, 0),
+    bitsPerWeight: weights === 0 ? BF16_BITS : (stored * 8) / weights,
+    quantizedModules: tasks.length,
+  };
+}
+
+function namesOf({ summary }: OpenModel, groups: readonly ConfigGroup[], recipe: Recipe): string[] {
+  const cache = kvCacheScheme(recipe);
+  if (groups.length > 0) return [...new Set(groups.map((group) => group.preset ?? schemeName(group.scheme)))];
+  if (cache) return [`KV-${cache.type === "int" ? "INT" : "FP"}${cache.num_bits}`];
+  return [summary.quantization?.dequantizedDtype ?? "BF16"];
+}
+
+/** Key-value heads by config.json, of a multimodal model those of its text model; null if it does not say. */
+function kvHeadsOf({ config: { raw } }: OpenModel): number | null {
+  const text = raw["text_config"];
+  const own: Readonly<Record<string, unknown>> = typeof text === "object" && text ? { ...text } : raw;
+  const heads = own["num_key_value_heads"] ?? own["num_attention_heads"];
+  return Number.isSafeInteger(heads) && Number(heads) > 0 && Number(heads) <= MAX_HEADS
+    ? Number(heads)
+    : null;
+}
+
+function readRecipe(choice: RecipeChoice): Recipe {
+  return choice.kind === "controls" ? recipeFromControls(choice) : parseRecipe(choice.text);
+}
+
+/**
+ * The `ignore` of config.json: every Linear that stays as it is, or none if all do. A tied output head is a Linear of the model although
+ * the file does not hold it, and has to be listed too, else it is loaded as if it were quantized.
+ */
+function listIgnored(
+  model: OpenModel,
+  ignored: readonly string[],
+  tasks: readonly QuantizeTask[],
+  recipe: Recipe,
+): string[] {
+  if (tasks.length === 0) return [];
+  const quantized = tasks.map(({ module }) => module);
+  const names = new Set(ignored);
+  const hasHead = model.tensors.some(({ name }) => name === "lm_head.weight");
+  if (!hasHead && groupsOf(recipe).some(({ targets }) => targets.includes("Linear"))) names.add("lm_head");
+  return [...names, ...wholeTowers(ignored, quantized)].toSorted();
+}
+
+/**
+ * Patterns for the towers that stay as they are: a loader may hold "vision_tower.…" as "model.vision_tower.…", and would
+ * look for quantized weights in modules that no entry of the file's own names means.
+ */
+export function wholeTowers(ignored: readonly string[], quantized: readonly string[]): string[] {
+  const touched = new Set(quantized.map(towerOf));
+  const towers = new Set(ignored.map(towerOf).filter((tower) => tower !== null && !touched.has(tower)));
+  return [...towers].map((tower) => `re:.*${tower}.*`);
+}
+
+function stepRanges(step: PlanStep): FileRange[] {
+  const tensors = [...step.copy, ...step.quantize.map((task) => task.tensor)];
+  return mergeRanges(tensors.map(({ file, start, end }) => ({ path: file, start, end })));
+}
+
+/** A short name for a value: the first 16 hex digits of its SHA-256. */
+export async function digest(value: unknown): Promise<string> {
+  const bytes = new TextEncoder().encode(JSON.stringify(value));
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(hash.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

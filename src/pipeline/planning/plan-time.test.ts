@@ -1,0 +1,102 @@
+import { describe, expect, it } from "vitest";
+import type { CalibrationSet } from "../../calibrate/select-sequences.ts";
+import { parseRecipe } from "../../plan/parse-recipe.ts";
+import { planSteps } from "../../plan/plan-steps.ts";
+import { readConfig } from "../../plan/read-config.ts";
+import { loadCheckpoint } from "../../testing/load-checkpoint.ts";
+import type { CalibrationOptions } from "../../api/compressor-api.ts";
+import { planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
+import { planTime, total, totalFlops, totalSeconds } from "./plan-time.ts";
+
+const MIB = 1024 ** 2;
+const OPTIONS: CalibrationOptions = {
+  source: { kind: "model" },
+  num_calibration_samples: 8,
+  max_seq_length: 64,
+  shuffle_calibration_samples: false,
+  seed: 0,
+  hidden_states_dtype: "F32",
+  forward_products: "AUTO",
+  propagate_error: true,
+  moe_calibrate_all_experts: true,
+  moe_min_tokens_per_expert: 64,
+};
+const RECIPE =
+  "quant_stage: {quant_modifiers: {GPTQModifier: {ignore: [lm_head], config_groups: {group_0: {targets: [Linear], weights: {num_bits: 4, type: int, symmetric: true, strategy: group, group_size: 32}}}}}}";
+const RATES = {
+  downloadBytes: 0,
+  network: { bytesPerSecond: 0 },
+  gpu: { flopsPerSecond: 1e9, measured: false },
+} as const;
+
+/** Plans the fixture with samples of these lengths. */
+function time(name: string, lengths: readonly number[], options: Partial<CalibrationOptions> = {}) {
+  const { config, tensors } = loadCheckpoint(name);
+  const model = { config: readConfig(new TextEncoder().encode(JSON.stringify(config))), tensors };
+  const { steps } = planSteps(tensors, parseRecipe(RECIPE));
+  const sequences = lengths.map((length) => new Uint32Array(length));
+  const set: CalibrationSet = {
+    sequences,
+    tokens: lengths.reduce((sum, length) => sum + length, 0),
+    notes: [],
+  };
+  const limits = { budgetBytes: 64 * MIB, maxBufferBytes: 128 * MIB };
+  const all = { ...OPTIONS, ...options };
+  const calibration = planCalibrationJob(model, { steps, cache: null }, set, all, limits);
+  const ranges = steps.map(() => [{ path: "model.safetensors", start: 0, end: 100 }]);
+  return (rates: Partial<typeof RATES> | object = {}) =>
+    planTime({ steps, ranges, sourceBytes: 100 * steps.length, calibration }, { ...RATES, ...rates });
+}
+
+const FLAT = { calibrating: 0, quantizing: 0, propagating: 0 };
+const of = (count: number, length: number) => Array.from({ length: count }, () => length);
+
+describe("the estimate of a job's time", () => {
+  it("grows with samples, with their length, and in proportion to a slower GPU", () => {
+    const seconds = [of(1, 48), of(2, 48), of(8, 48), of(8, 64)].map((each) =>
+      totalSeconds(time("llama", each)()),
+    );
+    expect(seconds).toEqual(seconds.toSorted((a, b) => a - b));
+    expect(new Set(seconds).size).toBe(4);
+    const planned = time("llama", of(8, 64));
+    const fast = totalSeconds(planned());
+    const slow = totalSeconds(planned({ gpu: { flopsPerSecond: 1e8, measured: true } }));
+    expect(slow / fast).toBeCloseTo(10, 2);
+  });
+
+  it("counts what depends on samples by their tokens, and factorisations once", () => {
+    const [few, many] = [2, 20].map((count) => time("llama", of(count, 48))().layers.values().next().value);
+    expect((many?.calibrating ?? 0) / (few?.calibrating ?? 1)).toBeCloseTo(10, 6);
+    expect(many?.quantizing).toBeCloseTo(few?.quantizing ?? 0, 12);
+  });
+
+  it("counts the products, attention, Hessians and solves of a layer", () => {
+    const tokens = 96;
+    const [hidden, inner, heads, kvHeads, headDim] = [64, 128, 4, 2, 16];
+    const attention = 4 * headDim * heads * 2 * ((48 * 49) / 2);
+    const keysValues = kvHeads * headDim * 2;
+    const before = hidden * (2 * hidden + keysValues + 2 * inner);
+    const hessians = tokens * (3 * hidden * (hidden + 1) + inner * (inner + 1));
+    const solves = 3 * (hidden ** 3 / 3) + inner ** 3 / 3;
+    const updates = hidden ** 2 * (2 * hidden + keysValues + 2 * inner) + inner ** 2 * hidden;
+    const { flops } = time("llama", of(2, 48))();
+    const propagated = attention + 2 * tokens * (before + inner * hidden);
+    const last = attention + 2 * tokens * before + hessians + solves + updates;
+    const counted = [...flops.values()];
+    expect(counted.at(-1)).toBeCloseTo(last, 3);
+    expect(counted[0]).toBeCloseTo(last + propagated, 3);
+  });
+
+  it("counts experts that see all tokens higher than those that see their own", () => {
+    const all = totalFlops(time("mixtral", of(8, 64))());
+    const routed = totalFlops(time("mixtral", of(8, 64), { moe_calibrate_all_experts: false })());
+    expect(routed).toBeLessThan(all);
+  });
+
+  it("is the network's where that is slower than the GPU", () => {
+    const planned = time("llama", of(1, 8));
+    const slow = planned({ downloadBytes: 1e9, network: { bytesPerSecond: 1e6 } });
+    expect(totalSeconds(slow)).toBeCloseTo(1000, 6);
+    expect(total(slow.layers.values().next().value ?? FLAT)).toBeGreaterThan(100);
+  });
+});

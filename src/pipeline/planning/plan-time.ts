@@ -1,0 +1,104 @@
+// How long a job will take, step by step: what streams goes at the rate of network and disk, what calibrates at that of the
+// GPU. The network brings a layer while another one is computed, so that the slower of the two counts.
+
+import type { GpuSpeed, SourceProgress } from "../../api/compressor-api.ts";
+import { expertCalibration } from "../calibration/plan-calibrated-layers.ts";
+import { layerWork, type LayerWork } from "../calibration/calibration-work.ts";
+import type { OpenModel } from "../inspect/open-model.ts";
+import type { CompressionPlan } from "./plan-compression.ts";
+import type { RemoteSource } from "../inspect/remote-source.ts";
+
+/** Bytes per second that are assumed before anything was measured: a common home connection. */
+const ASSUMED_NETWORK_RATE = 30e6;
+/** What IndexedDB takes on a common disk; nothing in the path is slower once the network is fast. */
+const ASSUMED_STORAGE_RATE = 300e6;
+
+export interface PlannedTime {
+  /** Seconds that a byte of the source takes from the server to its place in the result. */
+  readonly secondsPerByte: number;
+  /** Seconds of the steps that only stream. */
+  readonly streaming: number;
+  /** Seconds of each calibrated step by phase, by the step's index. */
+  readonly layers: ReadonlyMap<number, LayerWork>;
+  /** Operations of each calibrated step. */
+  readonly flops: ReadonlyMap<number, number>;
+}
+
+/** What the time of a job depends on beside its plan. */
+export interface PlannedRates {
+  readonly downloadBytes: number;
+  readonly network: Pick<SourceProgress, "bytesPerSecond">;
+  readonly gpu: GpuSpeed;
+}
+
+type TimedPlan = Pick<CompressionPlan, "steps" | "ranges" | "sourceBytes"> & {
+  readonly calibration: Pick<
+    NonNullable<CompressionPlan["calibration"]>,
+    "layerOf" | "layers" | "options" | "set" | "plan"
+  > | null;
+};
+
+export function planTime(plan: TimedPlan, { downloadBytes, network, gpu }: PlannedRates): PlannedTime {
+  const transfer = Math.max(
+    downloadBytes / (network.bytesPerSecond || ASSUMED_NETWORK_RATE),
+    plan.sourceBytes / ASSUMED_STORAGE_RATE,
+  );
+  const secondsPerByte = plan.sourceBytes > 0 ? transfer / plan.sourceBytes : 0;
+  const layers = new Map<number, LayerWork>();
+  const flops = new Map<number, number>();
+  let streaming = 0;
+  for (const { index } of plan.steps) {
+    const bytes = (plan.ranges[index] ?? []).reduce((sum, { start, end }) => sum + end - start, 0);
+    const work = calibratedWork(plan, index);
+    if (work) {
+      flops.set(index, total(work));
+      layers.set(index, inSeconds(work, gpu.flopsPerSecond, bytes * secondsPerByte));
+    } else streaming += bytes * secondsPerByte;
+  }
+  return { secondsPerByte, streaming, layers, flops };
+}
+
+/** Bytes of the plan that have still to come over the network; those of dropped files need not. */
+export async function missingBytes(
+  model: Pick<OpenModel, "source">,
+  plan: Pick<CompressionPlan, "ranges">,
+  source: Pick<RemoteSource, "missingBytes">,
+): Promise<number> {
+  return model.source.host === null ? 0 : await source.missingBytes(plan.ranges.flat());
+}
+
+export function totalSeconds({ streaming, layers }: PlannedTime): number {
+  return [...layers.values()].reduce((sum, layer) => sum + total(layer), streaming);
+}
+
+export function totalFlops({ flops }: PlannedTime): number {
+  return [...flops.values()].reduce((sum, layer) => sum + layer, 0);
+}
+
+export function total({ calibrating, quantizing, propagating }: LayerWork): number {
+  return calibrating + quantizing + propagating;
+}
+
+function calibratedWork({ calibration }: TimedPlan, step: number): LayerWork | null {
+  const index = calibration?.layerOf.get(step);
+  const layer = index === undefined ? undefined : calibration?.layers[index];
+  if (!calibration || index === undefined || !layer) return null;
+  return layerWork(layer, {
+    lengths: calibration.set.sequences.map(({ length }) => length),
+    experts: expertCalibration(calibration.options),
+    // Ranges of activations take a pass of their own where no Hessian is wanted.
+    passes: Math.max(calibration.plan.layers[index]?.passes.length ?? 0, 1),
+    propagates: index < calibration.layers.length - 1,
+  });
+}
+
+/** A layer that comes more slowly than it is computed takes as long as it comes. */
+function inSeconds(work: LayerWork, flopsPerSecond: number, transferSeconds: number): LayerWork {
+  const seconds = Math.max(total(work) / flopsPerSecond, transferSeconds);
+  const scale = total(work) > 0 ? seconds / total(work) : 0;
+  return {
+    calibrating: work.calibrating * scale,
+    quantizing: work.quantizing * scale,
+    propagating: work.propagating * scale,
+  };
+}

@@ -1,0 +1,47 @@
+// What a job's forward products are computed on. All of its layers must be computed alike, or a job that was interrupted would
+// end with other bytes than one that was not: the first run decides, and writes it down.
+
+import type { Gpu } from "../../gpu/gpu.ts";
+import { matrixShapeName } from "../../gpu/matmul/matrix-shape.ts";
+import { openMatrixUnits } from "../../gpu/matmul/open-matrix-units.ts";
+import type { ForwardProducts } from "../../api/compressor-api.ts";
+import { type JournalRecords, recordedForward, recordForward } from "../job/job-journal.ts";
+
+const FLOAT32 = "F32";
+
+/**
+ * Sets `gpu.tuning.matrices`; disposing the result frees what that holds.
+ * @param tell takes a sentence for the user
+ * @param open finds matrix units that are right, and, without a second argument, faster
+ */
+export async function openForwardProducts(
+  gpu: Gpu,
+  journal: JournalRecords,
+  wanted: ForwardProducts,
+  tell: (notice: string) => void,
+  open = openMatrixUnits,
+): Promise<Disposable> {
+  const before = recordedForward(journal);
+  if ((before ?? wanted) === FLOAT32) {
+    if (before === null) recordForward(journal, FLOAT32);
+    return { [Symbol.dispose]: () => undefined };
+  }
+  const units = before === null ? await open(gpu) : await open(gpu, () => true);
+  const now = gpu.tuning.matrices ? matrixShapeName(gpu.tuning.matrices.shape) : FLOAT32;
+  if (before === null) recordForward(journal, now);
+  else if (now !== before) {
+    tell(
+      `The layers so far were computed on matrix units (${before}), which this browser does not offer now (${now}); the rest may differ from an uninterrupted job in its last digits.`,
+    );
+  }
+  return units;
+}
+
+/** A sentence on what the forward products of a finished job ran on; none for float32. */
+export function forwardNotes(journal: JournalRecords): string[] {
+  const products = recordedForward(journal);
+  if (products === null || products === FLOAT32) return [];
+  return [
+    `Forward passes ran on the GPU's matrix units (${products}), each float32 as a pair of float16 halves. Hessians and GPTQ are float32.`,
+  ];
+}

@@ -1,0 +1,44 @@
+// Layers from the source into host memory, one ahead: the next one is read while samples run through this one.
+
+import type { HostLayer, HostTensor } from "../../onload/layer-weights.ts";
+import type { PlanStep } from "../../plan/plan-steps.ts";
+import type { SourceTensor } from "../../plan/read-headers.ts";
+import type { StepTraffic } from "../job/step-traffic.ts";
+
+/** Layers on their way into host memory. */
+export interface HostLayers {
+  take(step: PlanStep): Promise<HostLayer>;
+  /** Begins to read the layer after `step`. */
+  readAfter(step: PlanStep): void;
+}
+
+/** Layers of `steps`, read through `traffic`. */
+export function createHostLayers(steps: readonly PlanStep[], traffic: StepTraffic): HostLayers {
+  const ahead = new Map<PlanStep, Promise<HostLayer>>();
+  return {
+    async take(step) {
+      const reading = ahead.get(step) ?? readHostLayer(step, traffic);
+      ahead.delete(step);
+      return await reading;
+    },
+    readAfter(step) {
+      const next = steps[steps.indexOf(step) + 1];
+      if (!next) return;
+      const reading = readHostLayer(next, traffic);
+      // If this layer fails, nobody asks for the next one, and why it failed too is of no interest.
+      reading.catch(() => undefined);
+      ahead.set(next, reading);
+    },
+  };
+}
+
+/** All tensors of a layer in host memory. */
+async function readHostLayer(step: PlanStep, traffic: StepTraffic): Promise<HostLayer> {
+  const own: readonly SourceTensor[] = [...step.copy, ...step.quantize.map(({ tensor }) => tensor)];
+  const tensors = await Promise.all(
+    own.map(async ({ name, dtype, file, start, end }): Promise<[string, HostTensor]> => {
+      return [name, { dtype, bytes: await traffic.read({ path: file, start, end }) }];
+    }),
+  );
+  return { tensors: new Map(tensors) };
+}

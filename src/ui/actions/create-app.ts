@@ -1,0 +1,55 @@
+import { effect } from "@preact/signals";
+import { RecipeError } from "../../errors.ts";
+import { formatBytes } from "../../formats/format-bytes.ts";
+import { type App, createAppState } from "../state/app-state.ts";
+import { defaultBudget } from "../state/gpu-budget.ts";
+import { keepPlanned } from "./keep-planned.ts";
+import { readPageRequest } from "../state/page-address.ts";
+import { DEFAULT_SCHEME } from "../state/preset-cards.ts";
+import { readRecipeChoice } from "../state/read-recipe-choice.ts";
+import { restoreRecipe } from "../state/recipe-fields.ts";
+import type { Services } from "../state/services.ts";
+import { refreshStored } from "./stored-things.ts";
+
+/**
+ * The page's state, kept in step with itself: the fit report follows the controls. A link's request only fills in the
+ * form; nothing is asked of any host before a click.
+ */
+export function createApp(services: Services, pageUrl: string): App {
+  const app: App = { state: createAppState(), services, pageUrl };
+  fillInRequest(app);
+  keepPlanned(app);
+  return app;
+}
+
+/** Looks for a GPU and for what earlier visits left behind. */
+export async function wakeApp(app: App): Promise<void> {
+  await Promise.all([probeAdapter(app), refreshStored(app)]);
+}
+
+/** Keeps something outside, such as the tab's title, equal to the state's title. */
+export function followTitle({ state }: App, apply: (title: string) => void): () => void {
+  return effect(() => apply(state.title.value));
+}
+
+function fillInRequest({ state, pageUrl }: App): void {
+  const { model, recipe } = readPageRequest(new URL(pageUrl).search);
+  if (model !== null) state.address.value = model;
+  if (recipe === null) return;
+  try {
+    restoreRecipe(state.recipe, readRecipeChoice(recipe));
+  } catch (error) {
+    if (!(error instanceof RecipeError)) throw error;
+    state.notice.value = `The link cannot be followed entirely. ${error.message} ${DEFAULT_SCHEME} is chosen for now.`;
+  }
+}
+
+async function probeAdapter({ state, services }: App): Promise<void> {
+  try {
+    const adapter = await services.compressor.probe();
+    state.adapter.value = adapter;
+    state.budget.value = formatBytes(defaultBudget(adapter.maxBufferBytes));
+  } catch (error) {
+    state.adapterProblem.value = error instanceof Error ? error.message : String(error);
+  }
+}

@@ -1,0 +1,152 @@
+import { batch, effect } from "@preact/signals";
+import { AccessError, invariant, RecipeError, StorageError } from "../../errors.ts";
+import type { ModelSummary, RecipeChoice } from "../../api/compressor-api.ts";
+import type { App, AppState, ShownFailure } from "../state/app-state.ts";
+import type { CalibrationFields } from "../state/calibration-fields.ts";
+import { exactBytes } from "../state/exact-bytes.ts";
+import { inspectModel } from "./inspect-model.ts";
+import { GPTQ_DEFAULTS, readRecipeChoice } from "../state/read-recipe-choice.ts";
+import { UNQUANTIZED } from "../state/read-scheme.ts";
+import { calibrationUse, restoreRecipe } from "../state/recipe-fields.ts";
+import type {
+  CalibrationRequest,
+  CompressOutcome,
+  CompressRequest,
+  RecipeRequest,
+  ScriptDoor,
+} from "../../api/script-api.ts";
+import { startJob } from "./start-job.ts";
+
+/** The page's door for scripts: it sets the same state as the controls, so that the page shows what it does. */
+export function createScriptDoor(app: App): ScriptDoor {
+  const { state, services } = app;
+  return {
+    inspect: async (source, token) => await inspect(app, source, token),
+    compress: async (request) => await compress(app, request),
+    progress: () => state.progress.peek(),
+    save: async (path) => void (await services.download.saveFiles(resultFile(state, path))),
+    send: async (path, address) => {
+      await services.download.sendFiles(resultFile(state, path), () => address);
+    },
+  };
+}
+
+/** One file of the shown result, as what is saved. */
+function resultFile(state: AppState, path: string) {
+  const result = state.result.peek();
+  const file = result?.files.find((candidate) => candidate.path === path);
+  if (!result || !file) throw new AccessError(`There is no result that has a file ${path}.`);
+  return { jobId: result.jobId, name: result.name, files: [file] };
+}
+
+async function inspect(app: App, source: string, token: string | null): Promise<ModelSummary> {
+  const { state } = app;
+  state.address.value = source;
+  state.token.value = token ?? "";
+  await inspectModel(app, { kind: "address", address: source.trim() });
+  return inspected(state);
+}
+
+/** The model on the page, once what the page was given has been looked at. */
+function inspected(state: AppState): ModelSummary {
+  throwShown(state.failure.peek());
+  const model = state.model.peek();
+  if (!model) throw new AccessError("No model was inspected: name one, or give the page its files.");
+  return model;
+}
+
+async function compress(app: App, request: CompressRequest): Promise<CompressOutcome> {
+  const { state } = app;
+  const recipe = recipeOf(request.recipe);
+  if (request.source !== null) await inspect(app, request.source, request.token);
+  await until(() => state.model.value !== null || state.failure.value !== null);
+  inspected(state);
+  await until(() => state.adapter.value !== null || state.adapterProblem.value !== null);
+  fillIn(state, request, recipe);
+  if (state.problem.peek() !== null) throw new RecipeError(state.problem.peek() ?? "");
+  await until(() => !state.planning.value);
+  throwShown(state.planFailure.peek());
+  const fit = state.fit.peek();
+  invariant(fit, "a plan without failure has a fit report");
+  if (fit.verdict === "does-not-fit") throw new StorageError(fit.sentences.join(" "));
+  await startJob(app);
+  throwShown(state.failure.peek());
+  const result = state.result.peek();
+  if (!result) throw new DOMException(state.notice.peek() ?? "The job was stopped.", "AbortError");
+  return { jobId: result.jobId, fit, result };
+}
+
+function fillIn(state: AppState, request: CompressRequest, recipe: RecipeChoice): void {
+  batch(() => {
+    restoreRecipe(state.recipe, recipe);
+    if (calibrationUse(state.recipe) !== "no") fillInCalibration(state.calibration, request.calibration);
+    if (request.gpuBudgetBytes !== null) state.budget.value = exactBytes(request.gpuBudgetBytes);
+    state.keepSource.value = request.keepSource;
+  });
+}
+
+function recipeOf({ text, ...asked }: RecipeRequest): RecipeChoice {
+  const choice = readRecipeChoice(text);
+  const details = Object.values(asked).some((value) => value !== null);
+  if (choice.kind === "yaml") {
+    if (details)
+      throw new RecipeError(
+        "A recipe in YAML says everything itself: group size, ignore, observer and GPTQ’s options cannot be given beside it.",
+      );
+    return choice;
+  }
+  if (choice.scheme === UNQUANTIZED) {
+    if (details) throw new RecipeError("UNQUANTIZED dequantizes every weight; it takes no options.");
+    return choice;
+  }
+  if (!choice.gptq && (asked.dampeningFrac !== null || asked.actorder !== null))
+    throw new RecipeError(`dampening_frac and actorder are options of GPTQ. Ask for gptq-${choice.scheme}.`);
+  return {
+    ...choice,
+    group_size: asked.groupSize ?? choice.group_size,
+    ignore: asked.ignore ?? choice.ignore,
+    observer: asked.observer ?? choice.observer,
+    gptq: choice.gptq && {
+      dampening_frac: asked.dampeningFrac ?? GPTQ_DEFAULTS.dampening_frac,
+      actorder: asked.actorder === "none" ? null : (asked.actorder ?? GPTQ_DEFAULTS.actorder),
+    },
+  };
+}
+
+function fillInCalibration(fields: CalibrationFields, asked: CalibrationRequest): void {
+  if (asked.file) {
+    fields.source.value = "file";
+    fields.file.value = new File([asked.file.text], asked.file.name);
+  } else if (asked.dataset) {
+    const { name, split, column } = asked.dataset;
+    fields.source.value = "dataset";
+    fields.dataset.value = { name, config: "", split, column: column ?? "" };
+  }
+  if (asked.samples !== null) fields.samples.value = String(asked.samples);
+  if (asked.maxSeqLength !== null) fields.maxSeqLength.value = String(asked.maxSeqLength);
+  if (asked.seed !== null) fields.seed.value = String(asked.seed);
+  fields.shuffle.value = asked.shuffle;
+  fields.propagateError.value = asked.propagateError;
+  fields.allExperts.value = asked.allExperts;
+  if (asked.minExpertTokens !== null) fields.minExpertTokens.value = String(asked.minExpertTokens);
+  fields.hiddenStatesDtype.value = asked.hiddenStates;
+  fields.forwardProducts.value = asked.forwardProducts;
+}
+
+/** What the page shows as a failure, as the error that it was. */
+function throwShown(failure: ShownFailure | null): void {
+  if (failure) throw Object.assign(new Error(failure.message), { name: failure.name });
+}
+
+/** Resolves once signals are as they should be. */
+async function until(holds: () => boolean): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const stop = effect(() => {
+      if (holds()) queueMicrotask(settle);
+    });
+    function settle(): void {
+      stop();
+      resolve();
+    }
+  });
+}

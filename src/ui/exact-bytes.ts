@@ -1,7 +1,0 @@
-import { formatBytes, parseBytes } from "../formats/format-bytes.ts";
-
-/** "2 GiB" where that reads back as the same amount, else plain bytes: rounding would make another job of it. */
-export function exactBytes(bytes: number): string {
-  const text = formatBytes(bytes);
-  return parseBytes(text) === bytes ? text : String(bytes);
-}

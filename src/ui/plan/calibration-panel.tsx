@@ -1,0 +1,201 @@
+import { matrixShapeName } from "../../gpu/matmul/matrix-shape.ts";
+import { useApp } from "../parts/app-context.ts";
+import { EXPERT_TOKENS_RANGE, LENGTH_RANGE, SAMPLES_RANGE, SEED_RANGE } from "../state/calibration-fields.ts";
+import { CalibrationSourceChoice } from "./calibration-source.tsx";
+import { ChoiceField } from "../parts/choice-field.tsx";
+import { NumberField } from "../parts/number-field.tsx";
+import { calibrationUse } from "../state/recipe-fields.ts";
+
+/** Which text calibrates and how much of it; shown where the recipe needs one. */
+export function CalibrationPanel() {
+  const { state } = useApp();
+  const use = calibrationUse(state.recipe);
+  if (use === "no") return null;
+  const kept = state.calibration.source.value === "stored";
+  return (
+    <fieldset class="calibration">
+      <legend>Calibration</legend>
+      <p class="calibration-why">{reason(use === "if-needed", state.recipe.scheme.value)}</p>
+      <CalibrationSourceChoice />
+      <div class="option-grid">
+        <fieldset class="bare" disabled={kept} aria-label="Samples">
+          <Selection />
+        </fieldset>
+        <HiddenStates />
+        <ForwardProducts />
+        <Propagation />
+        <Experts />
+      </div>
+    </fieldset>
+  );
+}
+
+function reason(byYaml: boolean, scheme: string): string {
+  if (byYaml)
+    return "Read only if the recipe needs it: for GPTQ, for activations with static scales, or for a key-value cache scheme.";
+  return scheme === "FP8" || scheme === "NVFP4"
+    ? `${scheme} stores a scale for each module’s activations, which is measured on this text.`
+    : "GPTQ looks at what this text makes of each layer’s inputs. A few hundred samples like those that the model will meet are enough.";
+}
+
+function Selection() {
+  const { state } = useApp();
+  const { samples, maxSeqLength } = state.calibration;
+  return (
+    <>
+      <NumberField
+        id="calibration-samples"
+        label="Samples"
+        option="num_calibration_samples"
+        value={samples}
+        range={SAMPLES_RANGE}
+      >
+        More take longer and settle the result.
+      </NumberField>
+      <NumberField
+        id="calibration-length"
+        label="Longest sample"
+        option="max_seq_length"
+        value={maxSeqLength}
+        range={LENGTH_RANGE}
+      >
+        Tokens. Longer samples are cut; shorter ones are never padded.
+      </NumberField>
+      <Shuffle />
+    </>
+  );
+}
+
+function Shuffle() {
+  const { state } = useApp();
+  const { shuffle, seed } = state.calibration;
+  return (
+    <>
+      <div class="field">
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={shuffle.value}
+            onChange={(event) => (shuffle.value = event.currentTarget.checked)}
+            aria-describedby="shuffle-hint"
+          />
+          <span>
+            Shuffle the samples <code class="option">shuffle_calibration_samples</code>
+          </span>
+        </label>
+        <p id="shuffle-hint" class="hint">
+          Before some are taken; else the first ones are.
+        </p>
+      </div>
+      <NumberField
+        id="calibration-seed"
+        label="Seed"
+        option="seed"
+        value={seed}
+        range={SEED_RANGE}
+        disabled={!shuffle.value}
+      >
+        The same seed means the same order, in every browser.
+      </NumberField>
+    </>
+  );
+}
+
+function HiddenStates() {
+  const { state } = useApp();
+  const { hiddenStatesDtype } = state.calibration;
+  return (
+    <ChoiceField
+      id="hidden-states-dtype"
+      label="Hidden states"
+      option="hidden_states_dtype"
+      value={hiddenStatesDtype.value}
+      onChoose={(dtype) => (hiddenStatesDtype.value = dtype)}
+      choices={{ F32: "F32: as they are calculated", BF16: "BF16: half of the space" }}
+    >
+      What waits between two layers. BF16 rounds what each layer sees to 8 significant bits, so that codes
+      come out slightly different.
+    </ChoiceField>
+  );
+}
+
+/** Only where there is a choice: few browsers offer matrix units. */
+function ForwardProducts() {
+  const { state } = useApp();
+  const { forwardProducts } = state.calibration;
+  const matrices = state.adapter.value?.matrices;
+  if (!matrices) return null;
+  return (
+    <ChoiceField
+      id="forward-products"
+      label="Forward products"
+      option="forward_products"
+      value={forwardProducts.value}
+      onChoose={(products) => (forwardProducts.value = products)}
+      choices={{ AUTO: "AUTO: whatever is faster", F32: "F32: float32 alone" }}
+    >
+      This GPU multiplies {matrixShapeName(matrices)} matrices of float16. Two halves for each float32 keep 22
+      of its 24 significant bits; Hessians and GPTQ stay in float32.
+    </ChoiceField>
+  );
+}
+
+function Propagation() {
+  const { state } = useApp();
+  const { propagateError } = state.calibration;
+  return (
+    <div class="field">
+      <label class="check">
+        <input
+          type="checkbox"
+          checked={propagateError.value}
+          onChange={(event) => (propagateError.value = event.currentTarget.checked)}
+          aria-describedby="propagate-hint"
+        />
+        <span>
+          Pass errors on <code class="option">propagate_error</code>
+        </span>
+      </label>
+      <p id="propagate-hint" class="hint">
+        Each layer is fitted to what the compressed layers before it really give out, and makes up for some of
+        their error.
+      </p>
+    </div>
+  );
+}
+
+function Experts() {
+  const { state } = useApp();
+  const { allExperts, minExpertTokens } = state.calibration;
+  return (
+    <>
+      <div class="field">
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={allExperts.value}
+            onChange={(event) => (allExperts.value = event.currentTarget.checked)}
+            aria-describedby="experts-hint"
+          />
+          <span>
+            All tokens to all experts <code class="option">moe_calibrate_all_experts</code>
+          </span>
+        </label>
+        <p id="experts-hint" class="hint">
+          For mixtures of experts: else each expert is calibrated on the tokens that are routed to it.
+        </p>
+      </div>
+      {!allExperts.value && (
+        <NumberField
+          id="expert-tokens"
+          label="Tokens of an expert"
+          option="moe_min_tokens_per_expert"
+          value={minExpertTokens}
+          range={EXPERT_TOKENS_RANGE}
+        >
+          Experts that fewer tokens reach are rounded to nearest.
+        </NumberField>
+      )}
+    </>
+  );
+}

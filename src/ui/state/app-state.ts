@@ -1,0 +1,138 @@
+// Everything that the page knows, as signals. Which of the four states it shows is derived and never set, so that no
+// combination can contradict itself. What changes the state stands beside this file, one verb a file.
+
+import { computed, signal } from "@preact/signals";
+import { parseBytes } from "../../formats/format-bytes.ts";
+import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
+import type {
+  FitReport,
+  JobOptions,
+  ModelSummary,
+  ModuleReport,
+  Progress,
+  ResultSummary,
+  StoredJob,
+  StoredSource,
+} from "../../api/compressor-api.ts";
+import { calibrationChoice, calibrationProblem, createCalibrationFields } from "./calibration-fields.ts";
+import type { Failure } from "./describe-failure.ts";
+import { MIN_BUDGET_BYTES } from "./gpu-budget.ts";
+import type { MeasuredRecipe } from "./measurement-store.ts";
+import { calibrationUse, createRecipeFields, recipeChoice } from "./recipe-fields.ts";
+import type { Services } from "./services.ts";
+import { type Screen, titleText } from "./title-text.ts";
+import { createTrial } from "../actions/try-prompt.ts";
+
+export interface ShownFailure extends Failure {
+  /** Does again what failed, or null where that makes no sense. */
+  readonly retry: (() => Promise<void>) | null;
+}
+
+export interface StoredThings {
+  readonly jobs: readonly StoredJob[];
+  readonly sources: readonly StoredSource[];
+  /** What was measured of recipes, the oldest first. */
+  readonly measurements: readonly MeasuredRecipe[];
+  /** True if the browser has promised not to delete them by itself. */
+  readonly persisted: boolean;
+}
+
+export interface Saving {
+  readonly savedBytes: number;
+  readonly totalBytes: number;
+}
+
+function createInputs() {
+  return {
+    address: signal(""),
+    token: signal(""),
+    tokenShown: signal(false),
+    recipe: createRecipeFields(),
+    calibration: createCalibrationFields(),
+    keepSource: signal(false),
+    /** The GPU budget as typed: "2 GiB". */
+    budget: signal("1 GiB"),
+    storageShown: signal(false),
+  };
+}
+
+function createFindings() {
+  return {
+    adapter: signal<AdapterSummary | null>(null),
+    /** Why there is no GPU to work with, or null. */
+    adapterProblem: signal<string | null>(null),
+    /** What is being inspected, named for people; null while nothing is. */
+    inspecting: signal<{ readonly name: string } | null>(null),
+    /** A job that waits for its dropped files, or for its whole address. */
+    awaitingSource: signal<StoredJob | null>(null),
+    model: signal<ModelSummary | null>(null),
+    fit: signal<FitReport | null>(null),
+    planning: signal(false),
+    planFailure: signal<ShownFailure | null>(null),
+    /** Counts how often the same options were planned anew. */
+    planRetries: signal(0),
+    running: signal(false),
+    progress: signal<Progress | null>(null),
+    /** What the running job has told of its finished modules. */
+    modules: signal<readonly ModuleReport[]>([]),
+    result: signal<ResultSummary | null>(null),
+    saving: signal<Saving | null>(null),
+    /** Where the result went, in words. */
+    saved: signal<string | null>(null),
+    stored: signal<StoredThings | null>(null),
+    failure: signal<ShownFailure | null>(null),
+    /** A sentence that is no failure: "Stopped. Finished layers are kept." */
+    notice: signal<string | null>(null),
+    trial: createTrial(),
+  };
+}
+
+export function createAppState() {
+  const state = { ...createInputs(), ...createFindings() };
+  const screen = computed((): Screen => {
+    if (state.running.value) return "run";
+    if (state.result.value) return "done";
+    return state.model.value ? "plan" : "choose";
+  });
+  /** Null while the budget as typed is not an amount that anything fits into. */
+  const budgetBytes = computed(() => {
+    const bytes = parseBytes(state.budget.value);
+    return bytes !== null && bytes >= MIN_BUDGET_BYTES ? bytes : null;
+  });
+  /** Why the controls mean nothing yet, as a sentence that names the one to look at, or null. */
+  const problem = computed((): string | null => {
+    if (budgetBytes.value === null) return "The GPU budget under “Advanced” is not an amount.";
+    if (recipeChoice(state.recipe) === null)
+      return "dampening_frac under “Advanced” is not a number from 0 to 1.";
+    return calibrationUse(state.recipe) === "yes" ? calibrationProblem(state.calibration) : null;
+  });
+  /** What the controls mean; null while one of them cannot be read. */
+  const options = computed((): JobOptions | null => {
+    const recipe = recipeChoice(state.recipe);
+    const calibrated = calibrationUse(state.recipe) !== "no";
+    const calibration = calibrated ? calibrationChoice(state.calibration) : null;
+    const keepSource = state.keepSource.value;
+    const gpuBudgetBytes = budgetBytes.value;
+    if (problem.value !== null || recipe === null || gpuBudgetBytes === null) return null;
+    return { recipe, calibration, gpuBudgetBytes, keepSource };
+  });
+  const title = computed(() =>
+    titleText({
+      screen: screen.value,
+      modelName: state.result.value?.name ?? state.model.value?.source.name ?? null,
+      progress: state.progress.value,
+      failed: state.failure.value !== null,
+    }),
+  );
+  return { ...state, screen, budgetBytes, problem, options, title };
+}
+
+export type AppState = ReturnType<typeof createAppState>;
+
+/** State and services, as everything that changes the state takes them. */
+export interface App {
+  readonly state: AppState;
+  readonly services: Services;
+  /** Address of the page, for what it asks for and to name the host of relative addresses. */
+  readonly pageUrl: string;
+}

@@ -1,0 +1,94 @@
+import { type Signal, signal } from "@preact/signals";
+import type { GptqControls, RecipeChoice, RecipeControls } from "../../api/compressor-api.ts";
+import { DEFAULT_SCHEME } from "./preset-cards.ts";
+import { type NumberRange, readNumber } from "./read-number.ts";
+import { DEFAULT_IGNORE, DEQUANTIZE, GPTQ_DEFAULTS } from "./read-recipe-choice.ts";
+import { readScheme, UNQUANTIZED } from "./read-scheme.ts";
+
+export type Method = "rtn" | "gptq";
+
+/** The recipe controls as they stand, each as the user left it. */
+export interface RecipeFields {
+  readonly scheme: Signal<string>;
+  /** How codes are chosen: rounded to nearest, or by GPTQ where the preset takes it. */
+  readonly method: Signal<Method>;
+  /** Null keeps the preset's own group size. */
+  readonly groupSize: Signal<number | null>;
+  /** Modules to leave as they are, as typed: names or `re:` patterns, separated by commas or white space. */
+  readonly ignore: Signal<string>;
+  /** GPTQ's damping, as typed. */
+  readonly dampening: Signal<string>;
+  readonly actorder: Signal<GptqControls["actorder"]>;
+  readonly observer: Signal<RecipeControls["observer"]>;
+  /** A recipe in YAML that decides instead of the controls, or null. */
+  readonly yaml: Signal<string | null>;
+}
+
+export const DAMPENING_RANGE: NumberRange = { min: 0, max: 1, whole: false };
+
+export function createRecipeFields(): RecipeFields {
+  return {
+    scheme: signal(DEFAULT_SCHEME),
+    method: signal<Method>("rtn"),
+    groupSize: signal<number | null>(null),
+    ignore: signal(DEFAULT_IGNORE.join(", ")),
+    dampening: signal(String(GPTQ_DEFAULTS.dampening_frac)),
+    actorder: signal(GPTQ_DEFAULTS.actorder),
+    observer: signal<RecipeControls["observer"]>("memoryless_minmax"),
+    yaml: signal<string | null>(null),
+  };
+}
+
+/** The method that is in force: GPTQ only where it was chosen and the preset's weights are integers. */
+export function methodOf({ scheme, method }: RecipeFields): Method {
+  const chosen = method.value;
+  return readScheme(scheme.value)?.integer ? chosen : "rtn";
+}
+
+/** Whether the recipe needs a text; of one in YAML only the plan can tell. */
+export function calibrationUse(fields: RecipeFields): "no" | "yes" | "if-needed" {
+  if (fields.yaml.value !== null) return "if-needed";
+  const measured = readScheme(fields.scheme.value)?.calibrated ?? false;
+  return measured || methodOf(fields) === "gptq" ? "yes" : "no";
+}
+
+/** What the controls mean; null while the damping is no number from 0 to 1. */
+export function recipeChoice(fields: RecipeFields): RecipeChoice | null {
+  if (fields.yaml.value !== null) return { kind: "yaml", text: fields.yaml.value };
+  if (fields.scheme.value === UNQUANTIZED) return DEQUANTIZE;
+  const facts = readScheme(fields.scheme.value);
+  const dampening_frac = readNumber(fields.dampening.value, DAMPENING_RANGE);
+  const usesGptq = methodOf(fields) === "gptq";
+  if (usesGptq && dampening_frac === null) return null;
+  return {
+    kind: "controls",
+    scheme: fields.scheme.value,
+    group_size: facts?.groupSize === null || facts?.fixedGroups ? null : fields.groupSize.value,
+    ignore: splitIgnore(fields.ignore.value),
+    gptq: usesGptq && dampening_frac !== null ? { dampening_frac, actorder: fields.actorder.value } : null,
+    observer: fields.observer.value,
+  };
+}
+
+/** Names and patterns between commas and white space; the comma of a pattern's `{1,2}` separates nothing. */
+function splitIgnore(text: string): string[] {
+  return text.split(/[\s,]+(?![^{}]*\})/).filter((name) => name !== "");
+}
+
+/** Sets the controls to what an earlier job used, or a link or script asks for. */
+export function restoreRecipe(fields: RecipeFields, choice: RecipeChoice): void {
+  if (choice.kind === "yaml") {
+    fields.yaml.value = choice.text;
+    return;
+  }
+  fields.yaml.value = null;
+  fields.scheme.value = choice.scheme.toUpperCase();
+  if (fields.scheme.value === UNQUANTIZED) return;
+  fields.groupSize.value = choice.group_size;
+  fields.ignore.value = choice.ignore.join(", ");
+  fields.method.value = choice.gptq ? "gptq" : "rtn";
+  fields.observer.value = choice.observer;
+  if (!choice.gptq) return;
+  fields.dampening.value = String(choice.gptq.dampening_frac);
+  fields.actorder.value = choice.gptq.actorder;
+}

@@ -1,0 +1,68 @@
+// What the interface needs from outside, handed in by main.tsx. Types only: the interface knows no worker, no file
+// system and no lock, so that tests can stand in for all of them.
+
+import type { CompressorApi, OutputFile, SourceApi } from "../../api/compressor-api.ts";
+import type { AcrossThreads, Evaluator } from "../../api/across-threads.ts";
+import type { MeasurementStore } from "./measurement-store.ts";
+
+export type Compressor = AcrossThreads<
+  Pick<
+    CompressorApi,
+    | "probe"
+    | "inspect"
+    | "plan"
+    | "start"
+    | "moduleReports"
+    | "pause"
+    | "resume"
+    | "cancel"
+    | "jobs"
+    | "result"
+    | "deleteJob"
+  >
+>;
+
+export type SourceStore = AcrossThreads<Pick<SourceApi, "stored" | "deleteStored">>;
+
+export interface SaveTarget {
+  readonly jobId: string;
+  /** Name of the folder, or of the zip without its ending. */
+  readonly name: string;
+  readonly files: readonly OutputFile[];
+}
+
+/**
+ * Ways to the user's disk. Each resolves to a sentence that says where the result went, and ends with an AbortError
+ * if the user dismisses the browser's picker.
+ */
+export interface Download {
+  /** False where the browser cannot write into a folder of the user's choice. */
+  readonly canSaveFolder: boolean;
+  saveFolder(target: SaveTarget, onBytes: (savedBytes: number) => void): Promise<string>;
+  saveFiles(target: SaveTarget): Promise<string>;
+  saveZip(target: SaveTarget, onBytes: (savedBytes: number) => void): Promise<string>;
+  /** Posts each file to its address. */
+  sendFiles(target: SaveTarget, addressOf: (path: string) => string): Promise<void>;
+}
+
+export interface Platform {
+  /** Keeps the machine awake and the tab unfrozen, and asks before leaving, until disposed. */
+  holdForJob(): Disposable;
+  /** True if the browser has promised not to delete this page's data by itself. */
+  persisted(): Promise<boolean>;
+  /** Asks for that promise; a browser may refuse without asking anybody. */
+  persist(): Promise<boolean>;
+  copyText(text: string): Promise<void>;
+  reload(): void;
+  /** Calls `apply` with the newest value only: once a frame, or once a second while the page is hidden. */
+  newestPerFrame<T>(apply: (value: T) => void): (value: T) => void;
+}
+
+export interface Services {
+  readonly compressor: Compressor;
+  readonly source: SourceStore;
+  readonly evaluator: Evaluator;
+  readonly measurements: MeasurementStore;
+  readonly download: Download;
+  readonly platform: Platform;
+}

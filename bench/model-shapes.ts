@@ -29,7 +29,7 @@ export interface Sizes {
   readonly choleskyOrders: readonly number[];
   readonly copyBytes: number;
   readonly transferBytes: number;
-  /** Source bytes of a tile that is rounded to nearest; pipeline/plan-tiling.ts's largest. */
+  /** Source bytes of a tile that is rounded to nearest; quantize/rtn/plan-tiling.ts's largest. */
   readonly tileBytes: number;
 }
 

@@ -1,5 +1,5 @@
-import type { ForwardProducts } from "../src/api/compressor-api.ts";
 import type { BenchmarkResult } from "./report/result.ts";
+import type { ForwardProducts } from "../src/api/job-options.ts";
 
 declare global {
   /** The benchmark page's door for scripts. */

@@ -1,8 +1,8 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { join, relative, resolve } from "node:path";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve, sep } from "node:path";
 import { describe, expect, it } from "vitest";
 
-const ROOT = import.meta.dirname;
+const ROOT = resolve(import.meta.dirname, "..");
 const STAGES = [
   "source",
   "plan",
@@ -14,37 +14,128 @@ const STAGES = [
   "download",
   "evaluate",
 ];
-const FOUNDATIONS = new Set(["model", "gpu", "formats", "errors.ts", "disposal.ts"]);
-/** The contract with the page may be named anywhere, as types. */
-const CONTRACT = /import type [^;]* from "\.\.\/pipeline\/api\.ts";/g;
+/** `api` holds types alone: what page, workers and stages say to each other. */
+const FOUNDATIONS = ["model", "gpu", "formats", "api", "errors.ts", "disposal.ts"];
 
-interface Import {
-  readonly from: string;
-  /** Folder or file directly below src/. */
-  readonly to: string;
+/** Each room may import from those before it. */
+const FLOORS = {
+  "src/pipeline": [
+    "inspect",
+    "calibration",
+    "planning",
+    "job",
+    "data-free",
+    "sequential",
+    "result",
+    "evaluation",
+    "compress.ts",
+    "create-compressor.ts",
+  ],
+  "src/ui": [
+    "words",
+    "state",
+    "actions",
+    "parts",
+    "try",
+    "choose",
+    "plan",
+    "run",
+    "done",
+    "stored",
+    "job-view.tsx",
+    "app.tsx",
+  ],
+} as const;
+
+/** Import graph of the project's own modules, types counted, tests left out: path below the root to paths. */
+function readImports(): Map<string, string[]> {
+  const folders = ["src", "workers", "scripts", "bench", "e2e"];
+  const paths = folders.flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+      .filter((path) => /\.(ts|tsx|mjs)$/.test(path) && !/\.(test|spec)\./.test(path))
+      .map((path) => join(folder, path)),
+  );
+  return new Map(paths.map((path) => [path, importsOf(path)]));
 }
 
-/** What the modules of a folder import from beyond it, at run time or as types. */
-function importsOf(folder: string): Import[] {
-  const modules = readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" }).filter(
-    (path) => path.endsWith(".ts") && !path.endsWith(".test.ts"),
+function importsOf(path: string): string[] {
+  const specifiers = readFileSync(join(ROOT, path), "utf8").matchAll(
+    /(?:from|import\(?)\s*"(\.[^"?]+)[^"]*"/g,
   );
-  return modules.flatMap((path) => {
-    const file = join(ROOT, folder, path);
-    const specifiers = readFileSync(file, "utf8")
-      .replaceAll(CONTRACT, "")
-      .matchAll(/(?:from|import\(?)\s*"(\.[^"]+)"/g);
-    return [...specifiers].flatMap(([, specifier = ""]) => {
-      const [to = ""] = relative(ROOT, resolve(file, "..", specifier)).split(/[\\/]/);
-      return to === folder ? [] : [{ from: join(folder, path), to }];
-    });
+  return [...specifiers]
+    .map(([, specifier = ""]) => relative(ROOT, resolve(ROOT, dirname(path), specifier)))
+    .filter((target) => existsSync(join(ROOT, target)));
+}
+
+const imports = readImports();
+
+/** "plan" for "src/plan/read-config.ts" below "src"; null for what lies elsewhere. */
+function roomBelow(base: string, path: string): string | null {
+  const [first, ...rest] = relative(base, path).split(sep);
+  return first === undefined || first === ".." || (rest.length === 0 && first === "") ? null : first;
+}
+
+/** Imports from one room of a folder to another one, or out of the folder. */
+function arrowsBelow(base: string): { from: string; room: string; to: string | null; target: string }[] {
+  return [...imports].flatMap(([from, targets]) => {
+    const room = roomBelow(base, from);
+    if (room === null) return [];
+    return targets
+      .map((target) => ({ from, room, to: roomBelow(base, target), target }))
+      .filter(({ to }) => to !== room);
   });
 }
 
-describe("stages", () => {
-  it.each(STAGES)("%s stands on the foundations alone", (stage) => {
-    const imports = importsOf(stage);
-    expect(imports).not.toEqual([]);
-    expect(imports.filter(({ to }) => !FOUNDATIONS.has(to))).toEqual([]);
+/** Circles of modules, each as the way around it. */
+function circles(): string[][] {
+  const found: string[][] = [];
+  const done = new Set<string>();
+  const visit = (path: string, way: readonly string[]) => {
+    const seen = way.indexOf(path);
+    if (seen >= 0) found.push([...way.slice(seen), path]);
+    if (seen >= 0 || done.has(path)) return;
+    for (const target of imports.get(path) ?? []) visit(target, [...way, path]);
+    done.add(path);
+  };
+  for (const path of imports.keys()) visit(path, []);
+  return found;
+}
+
+describe("imports", () => {
+  it("go round in no circle, types counted", () => {
+    expect(imports.size).toBeGreaterThan(300);
+    expect(circles()).toEqual([]);
+  });
+
+  it.each(STAGES)("of stage %s stand on the foundations alone", (stage) => {
+    const own = arrowsBelow("src").filter(({ room }) => room === stage);
+    expect(own).not.toEqual([]);
+    expect(own.filter(({ to }) => to === null || !FOUNDATIONS.includes(to))).toEqual([]);
+  });
+
+  it.each(FOUNDATIONS)("of foundation %s stay on the foundations", (foundation) => {
+    const own = arrowsBelow("src").filter(({ room }) => room === foundation);
+    expect(own.filter(({ to }) => to === null || !FOUNDATIONS.includes(to))).toEqual([]);
+  });
+
+  it("of pipeline come from the page nowhere, and those of the page take types and words alone", () => {
+    const up = arrowsBelow("src").filter(
+      ({ room, to }) => room !== "ui" && room !== "main.tsx" && to === "ui",
+    );
+    expect(up).toEqual([]);
+    const down = arrowsBelow("src").filter(({ room, to }) => room === "ui" && to === "pipeline");
+    expect(down).toEqual([]);
+  });
+
+  it.each(Object.entries(FLOORS))("of %s go down its floors", (base, floors) => {
+    const order: readonly string[] = floors;
+    const between = arrowsBelow(base).filter(({ to }) => to !== null);
+    expect(between).not.toEqual([]);
+    const rooms = new Set(between.flatMap(({ room, to }) => [room, to ?? ""]));
+    expect([...rooms].filter((room) => !order.includes(room) && room !== "testing")).toEqual([]);
+    const up = between.filter(
+      ({ room, to }) => room !== "testing" && order.indexOf(room) < order.indexOf(to ?? ""),
+    );
+    expect(up).toEqual([]);
   });
 });

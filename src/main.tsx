@@ -9,7 +9,7 @@ import evaluatorUrl from "../workers/evaluator.ts?worker&url";
 import sourceUrl from "../workers/source.ts?worker&url";
 // oxlint-enable import/default
 import { createDownload, type Pickers } from "./download/create-download.ts";
-import type { CompressorApi, SourceApi } from "./api/compressor-api.ts";
+import type { CompressorApi } from "./api/compressor-api.ts";
 import type { EvaluatorApi } from "./api/evaluator-api.ts";
 import { App } from "./ui/app.tsx";
 import { browserPlatform } from "./ui/actions/browser-platform.ts";
@@ -18,6 +18,7 @@ import { createScriptDoor } from "./ui/actions/create-script-door.ts";
 import { describeFailure } from "./ui/state/describe-failure.ts";
 import { openMeasurementStore } from "./ui/state/measurement-store.ts";
 import type { Services } from "./ui/state/services.ts";
+import type { SourceApi } from "./api/source-api.ts";
 
 /** Trusted Types as far as they are used here: TypeScript's library does not have them, nor do all browsers. */
 interface TrustedTypesFactory {

@@ -1,7 +1,7 @@
 // One job through the application's own workers, and its stages alone before it.
 
 import { proxy } from "comlink";
-import type { JobOptions, Progress, ResultSummary } from "../../src/api/compressor-api.ts";
+import type { Progress, ResultSummary } from "../../src/api/compressor-api.ts";
 import { openModel, type OpenModel } from "../../src/pipeline/inspect/open-model.ts";
 import { planJob } from "../../src/pipeline/planning/plan-job.ts";
 import { describeDecoder } from "../../src/model/describe-decoder.ts";
@@ -19,6 +19,7 @@ import {
   weightRanges,
 } from "./stages-alone.ts";
 import { startWorkers } from "./start-workers.ts";
+import type { JobOptions } from "../../src/api/job-options.ts";
 
 const DEFAULT_TOKENS_EACH = 2048;
 /** Points of a timeline: enough to see what overlaps. */

@@ -1,17 +1,20 @@
 // Each stage of a data-free job with nothing else at work, on the same bytes: the slowest of them is what the overlapped
 // job is held against.
 
+import { quantizeStep } from "../../src/pipeline/data-free/quantize-set.ts";
 import pLimit from "p-limit";
 import { type Gpu, openGpu } from "../../src/gpu/gpu.ts";
 import { deleteJobFolder, openJobFolder } from "../../src/offload/job-folder.ts";
 import { OutputStore } from "../../src/offload/output-store.ts";
-import type { FileRange, SourceFile } from "../../src/api/compressor-api.ts";
 import type { OpenModel } from "../../src/pipeline/inspect/open-model.ts";
 import type { JobPlan } from "../../src/pipeline/planning/plan-job.ts";
 import type { RemoteSource } from "../../src/pipeline/inspect/remote-source.ts";
-import { TilePipeline, type TileTraffic } from "../../src/pipeline/data-free/tile-pipeline.ts";
+import { TilePipeline } from "../../src/pipeline/data-free/tile-pipeline.ts";
 import { LOADER_LIMITS } from "../../src/source/loader-limits.ts";
 import { randomNormal, seededRandom } from "../../src/testing/random.ts";
+import type { FileRange } from "../../src/formats/file-ranges.ts";
+import type { SourceFile } from "../../src/api/source-api.ts";
+import type { TileTraffic } from "../../src/pipeline/job/traffic.ts";
 
 const POLL_MS = 20;
 /** A download that has stood still for so long has failed. */
@@ -111,7 +114,7 @@ export async function gpuAlone(plan: JobPlan, budgetBytes: number): Promise<numb
     checkpoint: async () => await Promise.resolve(),
     finished: () => undefined,
   };
-  return await secondsOf(async () => await tiles.run(tasks, traffic));
+  return await secondsOf(async () => await quantizeStep(tiles, tasks, traffic));
 }
 
 function noiseOf(bytes: number, dtype: "BF16" | "F16" | "F32"): Uint8Array<ArrayBuffer> {

@@ -1,7 +1,5 @@
 // What can go wrong between a page and a model server, as rules that a test gives to the model server.
 
-import type { Origin } from "./model-server.ts";
-
 export type Fault =
   | { readonly kind: "status"; readonly status: number; readonly headers?: Readonly<Record<string, string>> }
   /** 200 and the whole file, whatever range was asked for. */
@@ -48,3 +46,5 @@ export function takeFault(rules: readonly FaultRule[], origin: Origin, path: str
   }
   return null;
 }
+
+export type Origin = "hub" | "cdn" | "files";

@@ -1,8 +1,7 @@
 // The part of the Hub's interface that reading a model takes, as @huggingface/hub asks for it.
 
 import { createHash } from "node:crypto";
-import type { HostedModel, ModelServerOptions } from "./model-server.ts";
-import type { ServedFile } from "./served-model.ts";
+import type { ServedFile, HostedModel, ModelServerOptions } from "./served-model.ts";
 
 export type HubAnswer =
   | {

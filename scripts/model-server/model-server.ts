@@ -5,30 +5,9 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { type Fault, type FaultRule, takeFault } from "./faults.ts";
+import { type Fault, type FaultRule, takeFault, type Origin } from "./faults.ts";
 import { commitOf, hubResponse } from "./hub-api.ts";
-import type { ServedFile, ServedModel } from "./served-model.ts";
-
-export type Origin = "hub" | "cdn" | "files";
-
-export interface HostedModel {
-  readonly files: ServedModel;
-  /** Listed by the Hub, but its files need the token of an account that accepted the licence. */
-  readonly gated?: boolean;
-  /** Without the token the Hub denies that it exists. */
-  readonly private?: boolean;
-  /** The plain folder, too, redirects its files to the other origin. */
-  readonly redirect?: boolean;
-}
-
-export interface ModelServerOptions {
-  /** By "owner/name". */
-  readonly models: Readonly<Record<string, HostedModel>>;
-  /** The one token that opens gated and private models. */
-  readonly token?: string;
-  /** Entries of a page of the Hub's file list. */
-  readonly treePageEntries?: number;
-}
+import type { ServedFile, ModelServerOptions } from "./served-model.ts";
 
 export interface LoggedRequest {
   readonly origin: Origin;

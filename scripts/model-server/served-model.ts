@@ -64,3 +64,22 @@ function checksum(bytes: Uint8Array): number {
   for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
   return hash;
 }
+
+export interface HostedModel {
+  readonly files: ServedModel;
+  /** Listed by the Hub, but its files need the token of an account that accepted the licence. */
+  readonly gated?: boolean;
+  /** Without the token the Hub denies that it exists. */
+  readonly private?: boolean;
+  /** The plain folder, too, redirects its files to the other origin. */
+  readonly redirect?: boolean;
+}
+
+export interface ModelServerOptions {
+  /** By "owner/name". */
+  readonly models: Readonly<Record<string, HostedModel>>;
+  /** The one token that opens gated and private models. */
+  readonly token?: string;
+  /** Entries of a page of the Hub's file list. */
+  readonly treePageEntries?: number;
+}

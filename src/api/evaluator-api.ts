@@ -1,6 +1,6 @@
-// The contract between the page and the evaluating worker, which is started on demand: types only, like api.ts.
+// The contract between the page and the evaluating worker, which is started on demand: types only.
 
-import type { OpenedSource, SourceReference } from "./compressor-api.ts";
+import type { OpenedSource, SourceReference } from "./source-api.ts";
 
 /** A model to evaluate: any source, or the result of a job as it lies in OPFS. */
 export type EvaluatedReference = SourceReference | { readonly kind: "job"; readonly jobId: string };

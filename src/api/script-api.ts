@@ -1,15 +1,8 @@
 // What a script that drives this page may ask of it, as `globalThis.layerpress`. Types only, so that the script's own
 // project can read them without the page.
 
-import type {
-  ForwardProducts,
-  FitReport,
-  GptqControls,
-  ModelSummary,
-  Progress,
-  RecipeControls,
-  ResultSummary,
-} from "./compressor-api.ts";
+import type { FitReport, ModelSummary, Progress, ResultSummary } from "./compressor-api.ts";
+import type { ForwardProducts, GptqControls, RecipeControls } from "./job-options.ts";
 
 /** Null keeps what the recipe's name means. */
 export interface RecipeRequest {

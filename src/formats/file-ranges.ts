@@ -1,7 +1,5 @@
 // The union of ranges, as few ranges.
 
-import type { FileRange } from "../api/compressor-api.ts";
-
 /** Sorts ranges by file and place and joins those that touch. */
 export function mergeRanges(ranges: readonly FileRange[]): FileRange[] {
   const merged: FileRange[] = [];
@@ -15,4 +13,11 @@ export function mergeRanges(ranges: readonly FileRange[]): FileRange[] {
     } else merged.push(range);
   }
   return merged;
+}
+
+/** A half-open range of bytes of one file. */
+export interface FileRange {
+  readonly path: string;
+  readonly start: number;
+  readonly end: number;
 }

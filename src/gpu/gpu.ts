@@ -2,10 +2,10 @@
 
 import type { AdapterSummary } from "./adapter-summary.ts";
 import { DeviceLimitError } from "../errors.ts";
-import type { MatrixUnits } from "./matmul/matmul-halves.ts";
 import { findMatrixShape, MATRIX_FEATURE } from "./matmul/matrix-shape.ts";
 import { GpuMemory } from "./memory.ts";
 import { PacedQueue } from "./paced-queue.ts";
+import type { Tuning } from "./tuning.ts";
 
 /** Limits that are asked for at what the adapter has; the default device has only the specification's minimum. */
 const WANTED_LIMITS = [
@@ -32,13 +32,6 @@ export interface Gpu extends Disposable {
   readonly queue: PacedQueue;
   /** What was measured of this GPU; the start suits any. */
   readonly tuning: Tuning;
-}
-
-export interface Tuning {
-  /** Large shapes are faster with large tiles: GPUs with few registers have to spill them. */
-  largeProducts: boolean;
-  /** Matrix units that forward products run on; null for float32 arithmetic throughout. */
-  matrices: MatrixUnits | null;
 }
 
 /**

@@ -6,16 +6,13 @@
 // goes on from the last finished layer.
 
 import { DeviceLostError } from "../errors.ts";
-import type { Gpu } from "../gpu/gpu.ts";
-import { longestOf, type LongSubmit } from "../gpu/long-submit.ts";
 import { openJobFolder, openOutputFolder } from "../offload/job-folder.ts";
 import { Journal } from "../offload/journal.ts";
 import { OutputStore } from "../offload/output-store.ts";
 import type { PlanStep } from "../plan/plan-steps.ts";
-import type { JobOptions, ResultSummary } from "../api/compressor-api.ts";
+import type { ResultSummary } from "../api/compressor-api.ts";
 import { expertNotes } from "./result/expert-notes.ts";
 import { forwardNotes } from "./sequential/forward-products.ts";
-import type { JobControl } from "./job/job-control.ts";
 import {
   beginJournal,
   finishedResult,
@@ -24,43 +21,14 @@ import {
   recordedModules,
   recordResult,
 } from "./job/job-journal.ts";
-import type { OpenModel } from "./inspect/open-model.ts";
 import { packageModel } from "./result/package-model.ts";
 import type { CompressionPlan } from "./planning/plan-compression.ts";
-import type { PlannedTime } from "./planning/plan-time.ts";
-import type { ProgressLog } from "./job/progress.ts";
 import { withPresentSizes } from "./result/record-quality.ts";
-import type { RemoteSource } from "./inspect/remote-source.ts";
 import { runDataFree } from "./data-free/run-data-free.ts";
 import { writeSequences } from "./calibration/stored-sequences.ts";
 import { runSequential } from "./sequential/run-sequential.ts";
 import { verifyResult } from "./result/verify-result.ts";
-
-export interface Job {
-  readonly model: OpenModel;
-  readonly plan: CompressionPlan;
-  readonly options: JobOptions;
-  readonly source: RemoteSource;
-  readonly control: JobControl;
-  readonly progress: ProgressLog;
-  readonly time: PlannedTime;
-}
-
-/** Where a job's results go. */
-export interface JobOutput {
-  readonly folder: FileSystemDirectoryHandle;
-  readonly store: OutputStore;
-  readonly journal: Journal;
-  readonly figures: GpuFigures;
-}
-
-/** What the GPU did, over all devices that a job went through. */
-export interface GpuFigures {
-  peakGpuBytes: number;
-  longestSubmits: readonly LongSubmit[];
-  busySeconds: number;
-  add(gpu: Gpu): void;
-}
+import { type Job, createFigures } from "./job/job.ts";
 
 /** Attempts that a lost GPU gets without finishing a step in between; then the user is asked. */
 const MAX_FRUITLESS_ATTEMPTS = 3;
@@ -158,17 +126,4 @@ async function survivingLoss(job: Job, journal: Journal, run: () => Promise<void
       job.progress.tell({ notice: `${error.message} Going on from ${from} with a new device.` });
     }
   }
-}
-
-function createFigures(): GpuFigures {
-  return {
-    peakGpuBytes: 0,
-    longestSubmits: [],
-    busySeconds: 0,
-    add({ memory, queue }) {
-      this.peakGpuBytes = Math.max(this.peakGpuBytes, memory.peakBytes);
-      this.busySeconds += queue.busyMs / 1000;
-      this.longestSubmits = longestOf([...this.longestSubmits, ...queue.longestSubmits]);
-    },
-  };
 }

@@ -6,7 +6,7 @@ import { requestAdapter, summarizeAdapter } from "../gpu/gpu.ts";
 import { forgetTuning } from "../gpu/tuning-store.ts";
 import { deleteJobFolder, folderBytes, listJobFolders, openJobFolder } from "../offload/job-folder.ts";
 import { readJournal } from "../offload/journal.ts";
-import type { CompressorApi, JobOptions, Progress, ResultSummary, StoredJob } from "../api/compressor-api.ts";
+import type { CompressorApi, Progress, ResultSummary, StoredJob } from "../api/compressor-api.ts";
 import { compress } from "./compress.ts";
 import { checkFit } from "./planning/check-fit.ts";
 import { gpuSpeed } from "./planning/gpu-speed.ts";
@@ -18,6 +18,7 @@ import { missingBytes, planTime } from "./planning/plan-time.ts";
 import { type ProgressLog, startProgress } from "./job/progress.ts";
 import { withPresentSizes } from "./result/record-quality.ts";
 import { connectSource, type RemoteSource } from "./inspect/remote-source.ts";
+import type { JobOptions } from "../api/job-options.ts";
 
 /** Held by the job's worker: it dies with it, so no stale lock remains; it also keeps Chrome from freezing the tab. */
 const JOB_LOCK = "layerpress-job";

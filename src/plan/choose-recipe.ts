@@ -8,7 +8,7 @@ import { DEFAULT_IGNORE, DEFAULT_TARGETS, GPTQ_SETTINGS, type Recipe } from "../
 /** No model has wider rows; keeps a typed number from becoming an allocation. */
 const MAX_GROUP_SIZE = 65_536;
 
-/** What the controls say; see `RecipeControls` in pipeline/api.ts. */
+/** What the controls say; see `RecipeControls` in api/job-options.ts. */
 export interface Controls {
   readonly scheme: string;
   readonly group_size: number | null;

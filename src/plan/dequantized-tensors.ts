@@ -11,19 +11,13 @@ import { findQuantizedModules, type FoundModules, type QuantizedModule } from ".
 import { readQuantization } from "./read-quantization.ts";
 import type { SourceTensor } from "./read-headers.ts";
 import type { TransposedWeight } from "./split-experts.ts";
+import type { DequantizedModule } from "./dequantized-module.ts";
 
 /** Files of tensors that no file holds: "dequantized:model.layers.0.mlp.up_proj". */
 const PREFIX = "dequantized:";
 const DEEPSEEK_BLOCK = [128, 128] as const;
 const SCALE_PARTS =
   /\.(weight_(scale|scale_inv|zero_point|global_scale|shape|packed|g_idx)|(input|output|q|k|v)_(scale|zero_point|global_scale)|activation_scale)$/;
-
-export interface DequantizedModule {
-  readonly weight: QuantizedWeight;
-  /** Dtype that the weight is read as. */
-  readonly dtype: FloatDtype;
-  readonly found: QuantizedModule<SourceTensor>;
-}
 
 export interface DequantizedTensors {
   readonly tensors: readonly SourceTensor[];

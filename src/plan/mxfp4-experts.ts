@@ -5,9 +5,9 @@ import { MalformedModelError } from "../errors.ts";
 import { DTYPE_BITS, type FloatDtype } from "../formats/dtype.ts";
 import { PRESETS } from "../formats/presets.ts";
 import { tensorBytes } from "../formats/safetensors.ts";
-import type { DequantizedModule } from "./dequantized-tensors.ts";
 import type { SourceTensor } from "./read-headers.ts";
 import type { TransposedWeight } from "./split-experts.ts";
+import type { DequantizedModule } from "./dequantized-module.ts";
 
 const BLOCKS = /^(.*\.experts)\.(gate_up_proj|down_proj)_blocks$/;
 const SCALES = /\.experts\.(gate_up_proj|down_proj)_scales$/;

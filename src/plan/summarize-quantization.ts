@@ -3,10 +3,11 @@
 import { DTYPE_BITS } from "../formats/dtype.ts";
 import type { QuantizationArgs } from "../formats/quantization-args.ts";
 import { schemeName } from "../formats/scheme-name.ts";
-import type { DequantizedModule, DequantizedTensors } from "./dequantized-tensors.ts";
+import type { DequantizedTensors } from "./dequantized-tensors.ts";
 import type { QuantizationSummary, TensorGroup } from "../api/quantization-summary.ts";
 import type { SourceTensor } from "./read-headers.ts";
 import { elements } from "./summarize-model.ts";
+import type { DequantizedModule } from "./dequantized-module.ts";
 
 /** Sums up a quantized model from its headers. */
 export function summarizeQuantization(

@@ -1,16 +1,16 @@
 // The download scheduler: brings chunks of one remote model into memory and IndexedDB, what is read first, what was announced next.
 
 import { invariant } from "../errors.ts";
-import type { FileRange, OpenedSource } from "../api/compressor-api.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import { type Chunk, chunkAt, chunkId, chunksOf, coveredChunks } from "./chunks.ts";
 import { type RemoteFile, streamSpans } from "./fetch-range.ts";
 import { createDelayedWrites, type DelayedWrites } from "./delayed-writes.ts";
-import { mergeRanges } from "../formats/file-ranges.ts";
+import { mergeRanges, type FileRange } from "../formats/file-ranges.ts";
 import { LOADER_LIMITS, type LoaderLimits } from "./loader-limits.ts";
 import { createHotChunks, type HotChunks } from "./hot-chunks.ts";
 import type { Transport } from "./retry.ts";
 import { createWaiters } from "./waiters.ts";
+import type { OpenedSource } from "../api/source-api.ts";
 
 export interface RemoteModel {
   readonly opened: OpenedSource;

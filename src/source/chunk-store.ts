@@ -4,8 +4,8 @@
 import { createStore, get, promisifyRequest, setMany, type UseStore } from "idb-keyval";
 import { StorageError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
-import type { OpenedSource, StoredSource } from "../api/compressor-api.ts";
 import { type Chunk, chunkAt } from "./chunks.ts";
+import type { OpenedSource, StoredSource } from "../api/source-api.ts";
 
 export type ChunkName = Pick<Chunk, "path" | "index">;
 

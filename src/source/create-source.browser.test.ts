@@ -3,11 +3,11 @@
 import * as Comlink from "comlink";
 import { afterEach, describe, expect, inject, it } from "vitest";
 import type { InjectedServer } from "../../scripts/model-server/model-server-setup.ts";
-import type { SourceApi, SourceReference } from "../api/compressor-api.ts";
 import { eventually } from "../testing/eventually.ts";
 import { FAST_RETRY } from "../testing/fast-retry.ts";
 import { CHUNK_BYTES } from "./chunks.ts";
 import { createSource } from "./create-source.ts";
+import type { SourceApi, SourceReference } from "../api/source-api.ts";
 
 const { hubUrl, filesUrl, token }: InjectedServer = inject("modelServer");
 const SHARD = "model-00001-of-00002.safetensors";

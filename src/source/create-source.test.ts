@@ -2,10 +2,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type ModelServer, startModelServer } from "../../scripts/model-server/model-server.ts";
 import { memoryModel } from "../../scripts/model-server/served-model.ts";
 import { AccessError } from "../errors.ts";
-import type { SourceReference } from "../api/compressor-api.ts";
 import { FAST_RETRY } from "../testing/fast-retry.ts";
 import { memoryChunkStore } from "../testing/memory-chunk-store.ts";
 import { createSource } from "./create-source.ts";
+import type { SourceReference } from "../api/source-api.ts";
 
 const weights = Uint8Array.from({ length: 200_000 }, (_, index) => index & 255);
 let server: ModelServer;

@@ -1,8 +1,7 @@
-// The network thread's side of the contract in pipeline/api.ts: one open model, its downloads, and what is stored.
+// The network thread's side of the contract in api/source-api.ts: one open model, its downloads, and what is stored.
 
 import { AccessError, invariant, MalformedModelError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
-import type { FileRange, OpenedSource, SourceApi, SourceReference } from "../api/compressor-api.ts";
 import { ChunkLoader } from "./chunk-loader.ts";
 import { type ChunkStore, openChunkStore } from "./chunk-store.ts";
 import { datasetRows, ROWS_URL } from "./dataset-rows.ts";
@@ -15,6 +14,8 @@ import { openHub } from "./open-hub.ts";
 import { parseSource } from "./parse-source.ts";
 import { RETRY_TIMING, type RetryTiming, type Transport } from "./retry.ts";
 import { createTraffic } from "./traffic.ts";
+import type { FileRange } from "../formats/file-ranges.ts";
+import type { OpenedSource, SourceApi, SourceReference } from "../api/source-api.ts";
 
 export const HUB_URL = "https://huggingface.co";
 

@@ -3,10 +3,10 @@
 
 import * as v from "valibot";
 import { AccessError, MalformedModelError } from "../errors.ts";
-import type { DatasetRequest } from "../api/compressor-api.ts";
 import type { Host } from "./host.ts";
 import { ask } from "./request.ts";
 import { type Transport, withRetry } from "./retry.ts";
+import type { DatasetRequest } from "../api/source-api.ts";
 
 export const ROWS_URL = "https://datasets-server.huggingface.co";
 /** The service's own limit of one answer. */

@@ -1,5 +1,5 @@
 import { expose, transfer, type Endpoint } from "comlink";
-import type { SourceApi } from "../api/compressor-api.ts";
+import type { SourceApi } from "../api/source-api.ts";
 
 /** Serves a source to another thread; bytes are handed over, not copied. */
 export function exposeSource(source: SourceApi, endpoint?: Endpoint): void {

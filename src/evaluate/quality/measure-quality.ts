@@ -15,6 +15,7 @@ import { createHiddenStates, fitsOnGpu, type HiddenStates } from "./hidden-state
 import { type PhaseClock, startPhaseClock } from "./phase-clock.ts";
 import { predictTokens } from "./predict-tokens.ts";
 import { type Totals, totalsOf } from "./token-statistics.ts";
+import type { QualityRequest, Stream } from "./quality-request.ts";
 
 export interface LayerError {
   readonly layer: string;
@@ -26,25 +27,6 @@ export interface Quality extends Totals {
   readonly layers: readonly LayerError[];
   /** Seconds by phase. */
   readonly phases: Readonly<Record<string, number>>;
-}
-
-export interface QualityRequest {
-  readonly engine: Engine;
-  /** What is measured. */
-  readonly model: StoredModel;
-  /** What it is measured against, or null. */
-  readonly original: StoredModel | null;
-  /** Token ids; each sequence is run by itself. */
-  readonly sequences: readonly (readonly number[])[];
-  readonly signal: AbortSignal;
-  /** Called with the part that is done, 0 to 1, and what is at work. */
-  onProgress(done: number, what: string): void;
-}
-
-/** A model with the hidden states of all sequences. */
-export interface Stream {
-  readonly model: StoredModel;
-  readonly states: HiddenStates;
 }
 
 /** @throws DeviceLimitError if a layer does not fit, an AbortError when it is stopped. */

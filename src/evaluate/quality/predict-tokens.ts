@@ -19,9 +19,9 @@ import type { EngineTensor } from "../runtime/tensors.ts";
 import { yieldToMessages } from "../runtime/yield-to-messages.ts";
 import { vocabularyParts } from "../weights/vocabulary-parts.ts";
 import { planLinears } from "../weights/weight-values.ts";
-import type { QualityRequest, Stream } from "./measure-quality.ts";
 import { predictionColumns } from "./prediction-columns.ts";
 import { addComparedPart, addPart, type ComparedPrediction, startPrediction } from "./token-statistics.ts";
+import type { QualityRequest, Stream } from "./quality-request.ts";
 
 /** The logits of a run take this part of the budget. */
 const LOGITS_SHARE = 1 / 32;

@@ -13,20 +13,12 @@ import { findLargestMagnitude } from "./largest-magnitude.ts";
 import code from "./matmul-halves.wgsl?raw";
 import { checkAlignment, type LinearProduct, PRODUCT_FIELDS, productParams } from "./matmul.ts";
 import { halvesWorkgroup, type MatrixShape, matrixShapeName } from "./matrix-shape.ts";
+import type { MatrixUnits } from "../tuning.ts";
 
 /** Products that may be recorded at once, each with the largest magnitudes of its two operands. */
 const SLOTS = 16;
 /** GPU bytes of the slots. */
 export const MATRIX_UNITS_BYTES = SLOTS * 8;
-
-/** Matrix units that a job's forward products run on. */
-export interface MatrixUnits {
-  readonly shape: MatrixShape;
-  /** Two words for each slot. */
-  readonly largest: LedgerBuffer;
-  /** The slot for the next product: batches record side by side. */
-  takeSlot(): number;
-}
 
 export function createMatrixUnits(shape: MatrixShape, largest: LedgerBuffer): MatrixUnits {
   let taken = 0;

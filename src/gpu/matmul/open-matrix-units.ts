@@ -4,14 +4,9 @@ import { narrowFromFloat32 } from "../../formats/dtype.ts";
 import type { Gpu } from "../gpu.ts";
 import { ReadbackRing, UploadRing } from "../staging.ts";
 import { matmul } from "./matmul.ts";
-import {
-  compileHalves,
-  createMatrixUnits,
-  MATRIX_UNITS_BYTES,
-  matmulHalves,
-  type MatrixUnits,
-} from "./matmul-halves.ts";
+import { compileHalves, createMatrixUnits, MATRIX_UNITS_BYTES, matmulHalves } from "./matmul-halves.ts";
 import { areMatricesFaster } from "./tune-matmul.ts";
+import type { MatrixUnits } from "../tuning.ts";
 
 /** Of the check: 128 x 128 results of 512 products each. */
 const SIZE = 128;

@@ -5,7 +5,8 @@ import type { Gpu } from "../gpu.ts";
 import type { LedgerBuffer } from "../memory.ts";
 import { keepTuning, readTuning } from "../tuning-store.ts";
 import { matmul, type MatmulTile } from "./matmul.ts";
-import { matmulHalves, type MatrixUnits } from "./matmul-halves.ts";
+import { matmulHalves } from "./matmul-halves.ts";
+import type { MatrixUnits } from "../tuning.ts";
 
 /** Large enough to fill a data centre's GPU (256 large tiles), small enough for a phone: 2 · 2048 · 2048 · 512 flops. */
 const SIZE = 2048;

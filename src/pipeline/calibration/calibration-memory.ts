@@ -5,35 +5,18 @@ import { hiddenBytesPerToken, type HiddenDtype } from "../../calibrate/hidden-st
 import { batchBytes } from "../../calibrate/forward/token-batch.ts";
 import { planWorkspace, type WorkspacePlan } from "../../calibrate/forward/workspace.ts";
 import type { SequenceBatch } from "../../calibrate/batches.ts";
-import type { FloatDtype } from "../../formats/dtype.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import { QUEUE_BYTES } from "../../gpu/paced-queue.ts";
 import { type RingSize, ringBytes } from "../../gpu/staging.ts";
 import { choleskyScratchBytes } from "../../gpu/triangular/cholesky.ts";
-import type { LayerDescription, Linear } from "../../model/decoder-description.ts";
-import type { QuantizeTask } from "../../plan/plan-steps.ts";
+import type { Linear } from "../../model/decoder-description.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import { vectorBytes } from "../../onload/layer-weights.ts";
 import { fitResidency, onloadedBytes, type OnloadedBytes, type Residency } from "../../onload/residency.ts";
 import { MATRIX_UNITS_BYTES } from "../../gpu/matmul/matmul-halves.ts";
 import { gptqTileRows, gptqWorkspaceBytes } from "../../quantize/gptq/quantize-module.ts";
 import { gptqTileBytes } from "../../quantize/gptq/quantize-tile.ts";
-import type { StaticScale } from "./static-scales.ts";
-
-/** A decoder layer as the planner sees it. */
-export interface CalibratedLayer {
-  readonly description: LayerDescription;
-  readonly captures: readonly Capture[];
-  readonly linears: readonly Linear[];
-  /** Names and elements of norms and biases. */
-  readonly vectors: readonly { readonly name: string; readonly elements: number }[];
-  /** Linears that GPTQ quantizes. */
-  readonly tasks: readonly QuantizeTask[];
-  /** Linears that are rounded to nearest. */
-  readonly rounded: readonly QuantizeTask[];
-  readonly scales: readonly StaticScale[];
-  readonly dtypeOf: (tensor: string) => FloatDtype;
-}
+import type { CalibratedLayer } from "./calibrated-layer.ts";
 
 /** What a calibrated job has to do. */
 export interface CalibrationDemand {

@@ -7,7 +7,7 @@ import {
   mlpLinears,
 } from "../../model/layer-linears.ts";
 import type { LayerDescription, Linear } from "../../model/decoder-description.ts";
-import type { CalibratedLayer } from "./calibration-memory.ts";
+import type { CalibratedLayer } from "./calibrated-layer.ts";
 
 /** One figure for each phase of a calibrated layer, in operations or in seconds. */
 export interface LayerWork {

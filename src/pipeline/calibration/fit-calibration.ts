@@ -13,7 +13,6 @@ import { type Capture, linearsBeforeOutput } from "../../model/layer-linears.ts"
 import { hasPlainRows } from "../../onload/layer-weights.ts";
 import type { Residency } from "../../onload/residency.ts";
 import {
-  type CalibratedLayer,
   type CalibrationDemand,
   type CalibrationShape,
   batchHiddenBytes,
@@ -24,6 +23,7 @@ import {
   overlapBytes,
   quantizePhase,
 } from "./calibration-memory.ts";
+import type { CalibratedLayer } from "./calibrated-layer.ts";
 
 const MIB = 1024 ** 2;
 const TOKEN_STEPS = [32_768, 16_384, 8192, 4096, 2048, 1024, 512, 256, 128] as const;

@@ -7,10 +7,10 @@ import { CalibrationError } from "../../errors.ts";
 import { formatBytes } from "../../formats/format-bytes.ts";
 import { loadTokenizer, MAX_TOKENIZER_BYTES, type ModelTokenizer } from "../../model/tokenizer.ts";
 import { openJobFolder } from "../../offload/job-folder.ts";
-import type { CalibrationOptions, CalibrationSource } from "../../api/compressor-api.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import type { RemoteSource } from "../inspect/remote-source.ts";
 import { readSequences } from "./stored-sequences.ts";
+import type { CalibrationOptions, CalibrationSource } from "../../api/job-options.ts";
 
 const MODEL_TEXT = "calibration.txt";
 /** Rows beyond those asked for, because some are too short to use. */

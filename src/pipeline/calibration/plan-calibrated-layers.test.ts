@@ -6,9 +6,9 @@ import { type ModelConfig, readConfig } from "../../plan/read-config.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
 import { splitExperts } from "../../plan/split-experts.ts";
 import { type Checkpoint, loadCheckpoint as load } from "../../testing/load-checkpoint.ts";
-import type { CalibrationOptions } from "../../api/compressor-api.ts";
 import { planCalibrationJob } from "./plan-calibrated-layers.ts";
 import { calibrationNote } from "../inspect/describe-model.ts";
+import type { CalibrationOptions } from "../../api/job-options.ts";
 
 const MIB = 1024 ** 2;
 const FILE = "model.safetensors";

@@ -12,12 +12,13 @@ import { describeDecoder } from "../../model/describe-decoder.ts";
 import { captures, type ExpertCalibration, layerLinears } from "../../model/layer-linears.ts";
 import type { PlanStep, QuantizeTask } from "../../plan/plan-steps.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
-import type { CalibrationOptions } from "../../api/compressor-api.ts";
-import type { CalibratedLayer, GpuLimits } from "./calibration-memory.ts";
+import type { GpuLimits } from "./calibration-memory.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import { type CalibrationPlan, planCalibration } from "./fit-calibration.ts";
 import { planTiling, type Tiling } from "../../quantize/rtn/plan-tiling.ts";
 import { checkMeasurable, staticScales } from "./static-scales.ts";
+import type { CalibrationOptions } from "../../api/job-options.ts";
+import type { CalibratedLayer } from "./calibrated-layer.ts";
 
 export interface CalibrationJob {
   readonly description: DecoderDescription;

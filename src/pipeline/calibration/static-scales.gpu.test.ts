@@ -16,7 +16,8 @@ import type { ArchitectureFixture } from "../../testing/architecture-fixture.ts"
 import { type MemoryFile, openMemoryFile, tensorOf } from "../../testing/golden.ts";
 import { openDecoder } from "../../testing/open-decoder.ts";
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
-import { cacheNames, inputName, observeCache, staticScales, writeStaticScales } from "./static-scales.ts";
+import { cacheNames, inputName, staticScales } from "./static-scales.ts";
+import { observeCache, writeStaticScales } from "../sequential/measure-scales.ts";
 
 /** Two steps of bfloat16: activations that were rounded after every operation may peak so much higher or lower. */
 const TOLERANCE = 2 * 2 ** -7;

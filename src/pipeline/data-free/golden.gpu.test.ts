@@ -1,5 +1,6 @@
 // Every preset, and what recipes can ask for beyond them, byte for byte as LLM Compressor writes it.
 
+import { quantizeStep } from "./quantize-set.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import digests from "../../../e2e/fixtures/golden/digests.json";
 import sourceUrl from "../../../e2e/fixtures/golden/source/model.safetensors?url";
@@ -27,8 +28,9 @@ import { copyTensors, writeShape } from "../job/copy-tensors.ts";
 import { dequantizingSource } from "../inspect/dequantizing-source.ts";
 import { planTiling } from "../../quantize/rtn/plan-tiling.ts";
 import type { RemoteSource } from "../inspect/remote-source.ts";
-import { TilePipeline, type TileTraffic } from "./tile-pipeline.ts";
+import { TilePipeline } from "./tile-pipeline.ts";
 import { type Verification, verifyResult } from "../result/verify-result.ts";
+import type { TileTraffic } from "../job/traffic.ts";
 
 const BUDGET_BYTES = 48 * 1024 ** 2;
 const { recipes }: GoldenDigests = digests as unknown as GoldenDigests;
@@ -73,7 +75,7 @@ async function compressFile(
   using tiles = await TilePipeline.create(gpu, planTiling(tasks, budgetBytes));
   for (const task of tasks) writeShape(task, traffic);
   for (const step of plan.steps) {
-    await Promise.all([tiles.run(step.quantize, traffic), copyTensors(step.copy, traffic)]);
+    await Promise.all([quantizeStep(tiles, step.quantize, traffic), copyTensors(step.copy, traffic)]);
   }
   return { bytes, entries: shard.entries, from, plan: { ...plan, output }, config: configOf(recipe) };
 }

@@ -8,13 +8,24 @@ import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import { type MseSettings, mseSettings, shrinkOf, stepsTaken } from "../../quantize/observe/mse-settings.ts";
 import { NO_STATISTICS, type TensorStatistics } from "../../quantize/observe/observe-weight.ts";
 import { measureTile, observeTile, type TileContext } from "../../quantize/rtn/quantize-tile.ts";
-import type { TilePipeline, TileTraffic } from "./tile-pipeline.ts";
+import type { TilePipeline } from "./tile-pipeline.ts";
 import type { TileStatistics } from "./tile-statistics.ts";
+import type { TileTraffic } from "../job/traffic.ts";
 
 type Range = readonly [number, number];
 
+/** Quantizes the weights of a step; resolves when all of their bytes were handed to `traffic.write`. */
+export async function quantizeStep(
+  tiles: TilePipeline,
+  tasks: readonly QuantizeTask[],
+  traffic: TileTraffic,
+): Promise<void> {
+  const sets = Map.groupBy(tasks, (task) => task.fusedWith ?? task.module);
+  await Promise.all(Array.from(sets.values(), async (set) => await quantizeSet(tiles, set, traffic)));
+}
+
 /** Quantizes the weights of a set, which share a global scale if the set has more than one. */
-export async function quantizeSet(
+async function quantizeSet(
   tiles: TilePipeline,
   set: readonly QuantizeTask[],
   traffic: TileTraffic,

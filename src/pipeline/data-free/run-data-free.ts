@@ -1,12 +1,13 @@
 // Steps that need no calibration: tiles stream through the GPU, one step computing while the one before drains to disk.
 
+import { quantizeStep } from "./quantize-set.ts";
 import { openGpu } from "../../gpu/gpu.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import { copyTensors, writeShape } from "../job/copy-tensors.ts";
-import type { Job, JobOutput } from "../compress.ts";
 import { isFinished, recordStep } from "../job/job-journal.ts";
 import { createStepTraffic, type StepTraffic } from "../job/step-traffic.ts";
 import { TilePipeline } from "./tile-pipeline.ts";
+import type { Job, JobOutput } from "../job/job.ts";
 
 /** Runs those of the steps that the journal does not know. */
 export async function runDataFree(job: Job, steps: readonly PlanStep[], output: JobOutput): Promise<void> {
@@ -41,7 +42,7 @@ export async function runDataFree(job: Job, steps: readonly PlanStep[], output: 
 /** Onloads, quantizes and offloads one step; resolves when all of its bytes are written. */
 async function runStep(step: PlanStep, tiles: TilePipeline, traffic: StepTraffic): Promise<void> {
   for (const task of step.quantize) writeShape(task, traffic);
-  await Promise.all([tiles.run(step.quantize, traffic), copyTensors(step.copy, traffic)]);
+  await Promise.all([quantizeStep(tiles, step.quantize, traffic), copyTensors(step.copy, traffic)]);
 }
 
 async function finishStep(

@@ -17,22 +17,9 @@ import {
   type TileRows,
 } from "../../quantize/rtn/quantize-tile.ts";
 import { TILE_BUFFER_NAMES, tileBufferBytes, type TileBuffers } from "../../quantize/rtn/tile-buffers.ts";
-import type { FileRange } from "../../api/compressor-api.ts";
 import { type Tiling, tileRows } from "../../quantize/rtn/plan-tiling.ts";
-import { quantizeSet } from "./quantize-set.ts";
 import { checkFinite, readStatistics, type TileStatistics } from "./tile-statistics.ts";
-
-/** What a tile needs of the world around it. */
-export interface TileTraffic {
-  /** Bytes of the source; the array is ours. */
-  read(range: FileRange): Promise<Uint8Array<ArrayBuffer>>;
-  /** Puts a part of an output tensor into the result. */
-  write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
-  /** Waits while the job is paused; throws an AbortError when it is cancelled. */
-  checkpoint(): Promise<void>;
-  /** A range of the source that is done with. */
-  finished(range: FileRange): void;
-}
+import type { TileTraffic } from "../job/traffic.ts";
 
 /** Records kernels for a tile whose source is uploaded, and says which of its buffers are wanted back. */
 export type RecordTile = (tile: TileRows, buffers: TileBuffers) => Promise<readonly TilePart[]>;
@@ -74,12 +61,6 @@ export class TilePipeline implements Disposable {
       await uploads.write(new Uint8Array(powerTable(dtype, norm).buffer), buffer);
     }
     return pipeline;
-  }
-
-  /** Quantizes the weights of a step; resolves when all of their bytes were handed to `traffic.write`. */
-  async run(tasks: readonly QuantizeTask[], traffic: TileTraffic): Promise<void> {
-    const sets = Map.groupBy(tasks, (task) => task.fusedWith ?? task.module);
-    await Promise.all(Array.from(sets.values(), async (set) => await quantizeSet(this, set, traffic)));
   }
 
   /** Runs `record` for every tile of a weight, writes the parts that it names, and returns what the tiles counted. */

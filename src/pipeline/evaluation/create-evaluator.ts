@@ -1,12 +1,12 @@
 // The evaluating worker's side of the contract: up to two open models, one call at a time, nothing held between calls.
 
 import { invariant, LayerpressError } from "../../errors.ts";
-import type { SourceApi } from "../../api/compressor-api.ts";
 import type { EvaluatedReference, EvaluatorApi, QualityReport } from "../../api/evaluator-api.ts";
 import { generateText } from "./generate-text.ts";
 import { measureModels } from "./measure-models.ts";
 import { type OpenStoredModel, openStoredModel } from "./open-stored-model.ts";
 import { recordQuality } from "../result/record-quality.ts";
+import type { SourceApi } from "../../api/source-api.ts";
 
 type Role = "model" | "original";
 

@@ -12,8 +12,8 @@ import { openJobFolder, openOutputFolder } from "../../offload/job-folder.ts";
 import { MAX_CONFIG_BYTES, readConfig } from "../../plan/read-config.ts";
 import { readHeaders, type SourceTensor } from "../../plan/read-headers.ts";
 import { readQuantization } from "../../plan/read-quantization.ts";
-import type { DroppedFile, OpenedSource, SourceApi, SourceReference } from "../../api/compressor-api.ts";
 import type { EvaluatedModel, EvaluatedReference } from "../../api/evaluator-api.ts";
+import type { DroppedFile, OpenedSource, SourceApi, SourceReference } from "../../api/source-api.ts";
 
 /** Rows of the embedding that are held in memory while sequences are embedded. */
 const MAX_EMBEDDING_BYTES = 2 ** 30;

@@ -7,10 +7,10 @@ import { packStream } from "../../formats/packing.ts";
 import { tensorBytes } from "../../formats/safetensors.ts";
 import { type DequantizedTensors, dequantizedTensors } from "../../plan/dequantized-tensors.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
-import type { FileRange } from "../../api/compressor-api.ts";
 import { dequantizingSource } from "./dequantizing-source.ts";
 import type { RemoteSource } from "./remote-source.ts";
 import { transposingSource } from "./transposing-source.ts";
+import type { FileRange } from "../../formats/file-ranges.ts";
 
 const FILE = "model.safetensors";
 const MODULE = "model.layers.0.mlp.up_proj";

@@ -3,10 +3,10 @@
 import { MalformedModelError } from "../../errors.ts";
 import { dequantizeRows, type ReadPart, readRowParts, storedColumns } from "../../formats/dequantize.ts";
 import { DTYPE_BITS, narrowFromFloat32 } from "../../formats/dtype.ts";
-import type { DequantizedModule } from "../../plan/dequantized-tensors.ts";
-import type { FileRange } from "../../api/compressor-api.ts";
 import { derivedSource, type ReadRange } from "./derived-source.ts";
 import type { RemoteSource } from "./remote-source.ts";
+import type { FileRange } from "../../formats/file-ranges.ts";
+import type { DequantizedModule } from "../../plan/dequantized-module.ts";
 
 /** The source with the weights that its modules' codes mean, and nothing else where there are no such modules. */
 export function dequantizingSource(

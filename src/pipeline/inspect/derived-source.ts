@@ -1,7 +1,6 @@
 // A source with files that no folder has: tensors that are made of others while they are read.
 
-import type { FileRange } from "../../api/compressor-api.ts";
-import { mergeRanges } from "../../formats/file-ranges.ts";
+import { mergeRanges, type FileRange } from "../../formats/file-ranges.ts";
 import type { RemoteSource } from "./remote-source.ts";
 
 export type ReadRange = (range: FileRange) => Promise<Uint8Array<ArrayBuffer>>;

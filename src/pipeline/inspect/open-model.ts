@@ -2,28 +2,21 @@
 
 import { MalformedModelError } from "../../errors.ts";
 import { licenseOf, MAX_CARD_BYTES } from "../../package/model-card.ts";
-import {
-  type DequantizedModule,
-  type DequantizedTensors,
-  dequantizedTensors,
-} from "../../plan/dequantized-tensors.ts";
+import { type DequantizedTensors, dequantizedTensors } from "../../plan/dequantized-tensors.ts";
 import { MAX_CONFIG_BYTES, type ModelConfig, readConfig } from "../../plan/read-config.ts";
 import { readHeaders, type SourceTensor } from "../../plan/read-headers.ts";
 import { splitExperts, type TransposedWeight } from "../../plan/split-experts.ts";
 import { readQuantization } from "../../plan/read-quantization.ts";
 import { summarizeQuantization } from "../../plan/summarize-quantization.ts";
 import { summarizeTensors } from "../../plan/summarize-model.ts";
-import type {
-  FileRange,
-  ModelSummary,
-  OpenedSource,
-  QuantizationSummary,
-  SourceReference,
-} from "../../api/compressor-api.ts";
+import type { ModelSummary, QuantizationSummary } from "../../api/compressor-api.ts";
 import { calibrationNote } from "./describe-model.ts";
 import { dequantizingSource } from "./dequantizing-source.ts";
 import type { RemoteSource } from "./remote-source.ts";
 import { transposingSource } from "./transposing-source.ts";
+import type { FileRange } from "../../formats/file-ranges.ts";
+import type { OpenedSource, SourceReference } from "../../api/source-api.ts";
+import type { DequantizedModule } from "../../plan/dequantized-module.ts";
 
 export interface OpenModel {
   readonly reference: SourceReference;

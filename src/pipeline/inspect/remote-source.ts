@@ -1,7 +1,7 @@
 // The network thread as the GPU thread sees it.
 
 import * as Comlink from "comlink";
-import type { SourceApi } from "../../api/compressor-api.ts";
+import type { SourceApi } from "../../api/source-api.ts";
 
 export type RemoteSource = Comlink.Remote<SourceApi>;
 

@@ -2,9 +2,9 @@ import { describe, expect, it } from "vitest";
 import { tensorBytes } from "../../formats/safetensors.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
 import { splitExperts } from "../../plan/split-experts.ts";
-import type { FileRange } from "../../api/compressor-api.ts";
 import type { RemoteSource } from "./remote-source.ts";
 import { transposingSource } from "./transposing-source.ts";
+import type { FileRange } from "../../formats/file-ranges.ts";
 
 const [EXPERTS, HIDDEN, INNER] = [2, 130, 67];
 

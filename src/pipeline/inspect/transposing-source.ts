@@ -1,9 +1,9 @@
 // A source whose transposed weights are read turned over: inputs before outputs in the file, outputs before inputs here.
 
 import type { TransposedWeight } from "../../plan/split-experts.ts";
-import type { FileRange } from "../../api/compressor-api.ts";
 import { derivedSource, type ReadRange } from "./derived-source.ts";
 import type { RemoteSource } from "./remote-source.ts";
+import type { FileRange } from "../../formats/file-ranges.ts";
 
 /** Matrices that are kept in memory: a row touches all of one, and its gate, up and down are read together. */
 const KEPT_MATRICES = 3;

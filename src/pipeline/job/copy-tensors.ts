@@ -2,7 +2,7 @@
 
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
-import type { TileTraffic } from "../data-free/tile-pipeline.ts";
+import type { TileTraffic } from "./traffic.ts";
 
 /** Tensors pass through host memory in pieces of this size. */
 const COPY_BYTES = 16 * 1024 ** 2;

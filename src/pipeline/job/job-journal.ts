@@ -2,9 +2,10 @@
 
 import type { Journal, JournalRecord } from "../../offload/journal.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
-import type { JobOptions, ModuleReport, ResultSummary, StoredJob } from "../../api/compressor-api.ts";
-import type { Job } from "../compress.ts";
+import type { ModuleReport, ResultSummary, StoredJob } from "../../api/compressor-api.ts";
 import { publicAddress } from "./public-address.ts";
+import type { JobOptions } from "../../api/job-options.ts";
+import type { Job } from "./job.ts";
 
 interface JobRecord extends JournalRecord {
   readonly type: "job";

@@ -1,10 +1,11 @@
 // What a running job tells the page, a few times a second.
 
 import type { GpuMemory } from "../../gpu/memory.ts";
-import type { ModuleReport, Phase, Progress, SourceProgress } from "../../api/compressor-api.ts";
+import type { ModuleReport, Phase, Progress } from "../../api/compressor-api.ts";
 import type { LayerWork } from "../calibration/calibration-work.ts";
 import type { PlannedTime } from "../planning/plan-time.ts";
 import { createTimeLeft } from "./time-left.ts";
+import type { SourceProgress } from "../../api/source-api.ts";
 
 /** Milliseconds between two reports: quick enough to look alive, slow enough to cost nothing. */
 const REPORT_MS = 200;

@@ -2,11 +2,10 @@
 
 import type { Journal } from "../../offload/journal.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
-import type { FileRange } from "../../api/compressor-api.ts";
-import type { Job, JobOutput } from "../compress.ts";
 import { finishedGenerations, isFinished } from "./job-journal.ts";
-import { mergeRanges } from "../../formats/file-ranges.ts";
-import type { TileTraffic } from "../data-free/tile-pipeline.ts";
+import { mergeRanges, type FileRange } from "../../formats/file-ranges.ts";
+import type { TileTraffic } from "./traffic.ts";
+import type { Job, JobOutput } from "./job.ts";
 
 /** The network runs ahead by at least two steps, and by at least this much, so that small layers do not starve it. */
 const LOOKAHEAD_STEPS = 2;

@@ -13,7 +13,6 @@ import type {
   CalibrationSummary,
   FitReport,
   GpuSpeed,
-  JobOptions,
   PresetSize,
   Verdict,
 } from "../../api/compressor-api.ts";
@@ -22,6 +21,7 @@ import type { OpenModel } from "../inspect/open-model.ts";
 import type { CompressionPlan } from "./plan-compression.ts";
 import { missingBytes, planTime, totalFlops, totalSeconds } from "./plan-time.ts";
 import type { RemoteSource } from "../inspect/remote-source.ts";
+import type { JobOptions } from "../../api/job-options.ts";
 
 /** Free space beyond the need below which the verdict is "tight". */
 const COMFORTABLE_SPARE = 0.1;

@@ -5,12 +5,12 @@ import type { CalibrationSet } from "../../calibrate/select-sequences.ts";
 import { CalibrationError } from "../../errors.ts";
 import { kvCacheScheme, needsCalibration } from "../../formats/recipe.ts";
 import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
-import type { CalibrationOptions, JobOptions } from "../../api/compressor-api.ts";
 import { type CalibrationJob, planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import { loadCalibration } from "../calibration/load-sequences.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import { digest, type JobPlan, planJob } from "./plan-job.ts";
 import type { RemoteSource } from "../inspect/remote-source.ts";
+import type { CalibrationOptions, JobOptions } from "../../api/job-options.ts";
 
 export interface CompressionPlan extends JobPlan {
   /** Null if the recipe needs no text. */

@@ -17,10 +17,10 @@ import { type OutputPlan, planOutput } from "../../plan/plan-output.ts";
 import { towerOf } from "../../plan/find-linears.ts";
 import { type PlanStep, planSteps, type QuantizeTask } from "../../plan/plan-steps.ts";
 import { elements } from "../../plan/summarize-model.ts";
-import { mergeRanges } from "../../formats/file-ranges.ts";
-import type { FileRange, JobOptions, RecipeChoice } from "../../api/compressor-api.ts";
+import { mergeRanges, type FileRange } from "../../formats/file-ranges.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import { planTiling, type Tiling } from "../../quantize/rtn/plan-tiling.ts";
+import type { JobOptions, RecipeChoice } from "../../api/job-options.ts";
 
 /** Bits per weight of a result in which nothing is quantized. */
 const BF16_BITS = 16;

@@ -4,9 +4,9 @@ import { parseRecipe } from "../../plan/parse-recipe.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
 import { readConfig } from "../../plan/read-config.ts";
 import { loadCheckpoint } from "../../testing/load-checkpoint.ts";
-import type { CalibrationOptions } from "../../api/compressor-api.ts";
 import { planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import { planTime, total, totalFlops, totalSeconds } from "./plan-time.ts";
+import type { CalibrationOptions } from "../../api/job-options.ts";
 
 const MIB = 1024 ** 2;
 const OPTIONS: CalibrationOptions = {

@@ -1,12 +1,13 @@
 // How long a job will take, step by step: what streams goes at the rate of network and disk, what calibrates at that of the
 // GPU. The network brings a layer while another one is computed, so that the slower of the two counts.
 
-import type { GpuSpeed, SourceProgress } from "../../api/compressor-api.ts";
+import type { GpuSpeed } from "../../api/compressor-api.ts";
 import { expertCalibration } from "../calibration/plan-calibrated-layers.ts";
 import { layerWork, type LayerWork } from "../calibration/calibration-work.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import type { CompressionPlan } from "./plan-compression.ts";
 import type { RemoteSource } from "../inspect/remote-source.ts";
+import type { SourceProgress } from "../../api/source-api.ts";
 
 /** Bytes per second that are assumed before anything was measured: a common home connection. */
 const ASSUMED_NETWORK_RATE = 30e6;

@@ -1,6 +1,7 @@
 // What the user should know of experts that saw few tokens or none.
 
-import type { CalibrationOptions, ModuleReport } from "../../api/compressor-api.ts";
+import type { ModuleReport } from "../../api/compressor-api.ts";
+import type { CalibrationOptions } from "../../api/job-options.ts";
 
 const MODULES_NAMED = 8;
 

@@ -11,7 +11,7 @@ import {
 } from "../../package/quantization-report.ts";
 import { isCarried, MAX_SMALL_FILE_BYTES } from "../../package/small-files.ts";
 import type { OutputFile, ResultSummary } from "../../api/compressor-api.ts";
-import type { GpuFigures, Job } from "../compress.ts";
+import type { GpuFigures, Job } from "../job/job.ts";
 
 /** What is known of a job that has run. */
 interface JobFacts {

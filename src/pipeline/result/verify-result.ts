@@ -16,8 +16,8 @@ import { checkShapes, quantizedModules } from "../../plan/quantized-modules.ts";
 import { readConfig } from "../../plan/read-config.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
 import { readQuantization } from "../../plan/read-quantization.ts";
-import type { FileRange } from "../../api/compressor-api.ts";
 import { checkInRange, checkRounded } from "./verify-weight.ts";
+import type { FileRange } from "../../formats/file-ranges.ts";
 
 /** Modules and plain tensors whose bytes are compared, spread over the model; each costs a small read of the source. */
 const SAMPLES = 12;

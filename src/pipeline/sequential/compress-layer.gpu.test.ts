@@ -16,7 +16,6 @@ import type { HostLayer } from "../../onload/layer-weights.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
 import { readConfig } from "../../plan/read-config.ts";
-import type { CalibrationOptions } from "../../api/compressor-api.ts";
 import { openTestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import {
@@ -25,7 +24,9 @@ import {
   planCalibrationJob,
 } from "../calibration/plan-calibrated-layers.ts";
 import type { LayerPasses } from "../calibration/fit-calibration.ts";
-import { openLayer, propagate, quantizeLayer, type SequentialServices } from "./compress-layer.ts";
+import { openLayer, propagate, quantizeLayer } from "./compress-layer.ts";
+import type { CalibrationOptions } from "../../api/job-options.ts";
+import type { SequentialServices } from "./services.ts";
 
 const MIB = 1024 ** 2;
 /** What a run takes beside what was planned: the hidden states are its own. */

@@ -2,51 +2,32 @@
 // original weights and collect Hessians; quantize; run all samples again through what the codes mean, so that the next
 // layer sees the error of this one.
 
+import { quantizeStep } from "../data-free/quantize-set.ts";
 import type { SequenceBatch } from "../../calibrate/batches.ts";
 import { forwardLayer } from "../../calibrate/forward/forward-layer.ts";
 import type { ForwardPass } from "../../calibrate/forward/forward-pass.ts";
 import type { ForwardHooks } from "../../calibrate/forward/layer-weights.ts";
-import type { TokenBatch } from "../../calibrate/forward/token-batch.ts";
-import type { Workspace } from "../../calibrate/forward/workspace.ts";
 import { type ActivationRanges, openActivationRanges } from "../../calibrate/ranges/activation-ranges.ts";
 import { type Hessians, openHessians } from "../../calibrate/hessians.ts";
-import type { HiddenStates } from "../../calibrate/hidden-states.ts";
 import { invariant } from "../../errors.ts";
-import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
-import type { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
 import type { Linear } from "../../model/decoder-description.ts";
-import { type ExpertCalibration, linearsBeforeOutput } from "../../model/layer-linears.ts";
+import { linearsBeforeOutput } from "../../model/layer-linears.ts";
 import { type HostLayer, linearRows, type OnloadedLayer, onloadLayer } from "../../onload/layer-weights.ts";
 import type { Residency } from "../../onload/residency.ts";
-import type { CalibratedLayer } from "../calibration/calibration-memory.ts";
 import { eachBatch } from "./each-batch.ts";
-import type { CalibrationPlan, LayerPasses } from "../calibration/fit-calibration.ts";
+import type { LayerPasses } from "../calibration/fit-calibration.ts";
 import { quantizeCaptures, type TimedReport } from "./quantize-captures.ts";
-import { cacheNames, inputName, observeCache, writeStaticScales } from "../calibration/static-scales.ts";
-
-/** What lives through all layers. */
-export interface SequentialServices {
-  readonly gpu: Gpu;
-  readonly uploads: UploadRing;
-  readonly readbacks: ReadbackRing;
-  readonly plan: CalibrationPlan;
-  readonly workspace: Workspace;
-  readonly batches: readonly { readonly rows: SequenceBatch; readonly tokens: TokenBatch }[];
-  /** (max tokens, hidden) float32 each: the batches at work. */
-  readonly hidden: readonly LedgerBuffer[];
-  readonly states: HiddenStates;
-  readonly samples: number;
-  /** False leaves the host's weights as they were, so that later layers never see what this one became. */
-  readonly propagateError: boolean;
-  readonly experts: ExpertCalibration;
-  /** Experts that fewer tokens are routed to are rounded to nearest. */
-  readonly minExpertTokens: number;
-  readonly write: (tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>) => void;
-  checkpoint(): Promise<void>;
-  /** Tells what goes on, and which part of the layer's work is done. */
-  report(phase: "calibrating" | "quantizing" | "propagating", detail: string, share: number): void;
-}
+import { cacheNames, inputName } from "../calibration/static-scales.ts";
+import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
+import type { SequentialServices, LayerServices } from "./services.ts";
+import type { PlanStep } from "../../plan/plan-steps.ts";
+import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
+import { copyTensors, writeShape } from "../job/copy-tensors.ts";
+import { type HostLayers, hostTraffic } from "./host-layers.ts";
+import type { SnapshotClock } from "./snapshot-clock.ts";
+import type { StepTraffic } from "../job/step-traffic.ts";
+import { observeCache, writeStaticScales } from "./measure-scales.ts";
 
 /** A decoder layer at work. */
 export interface LayerAtWork extends Disposable {
@@ -202,4 +183,35 @@ async function runSamples(
     return async () => await options.each(rows, hidden);
   });
   await gpu.queue.idle();
+}
+
+/**
+ * Onload, calibrate, quantize, propagate, offload. `recordable` if a crash after this layer could go on behind it; `worked`
+ * are the seconds without waiting for the layer's bytes.
+ */
+export async function compressLayer(
+  calibration: CalibrationJob,
+  step: PlanStep,
+  services: LayerServices,
+  traffic: StepTraffic,
+  { clock, hosts }: { readonly clock: SnapshotClock; readonly hosts: HostLayers },
+): Promise<{ modules: TimedReport[]; recordable: boolean; worked: number }> {
+  const index = calibration.layerOf.get(step.index) ?? -1;
+  const layer = calibration.layers[index];
+  const passes = calibration.plan.layers[index];
+  invariant(layer && passes, `${step.name} is a layer of the plan`);
+  const host = await hosts.take(step);
+  const started = performance.now();
+  for (const task of step.quantize) writeShape(task, traffic);
+  if (services.tiles) await quantizeStep(services.tiles, layer.rounded, hostTraffic(step, host, traffic));
+  using work = await openLayer(services, layer, passes, host);
+  const modules = await quantizeLayer(services, work);
+  const isLast = index === calibration.layers.length - 1;
+  const recordable = isLast || clock.due();
+  hosts.readAfter(step);
+  // Nothing reads what comes out of the last layer.
+  if (!isLast) await propagate(services, work, recordable);
+  // the layer's own progress counts these bytes
+  await copyTensors(step.copy, { ...traffic, finished: () => undefined });
+  return { modules, recordable, worked: (performance.now() - started) / 1000 };
 }

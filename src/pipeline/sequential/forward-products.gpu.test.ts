@@ -3,8 +3,8 @@ import type { Gpu } from "../../gpu/gpu.ts";
 import { createMatrixUnits } from "../../gpu/matmul/matmul-halves.ts";
 import type { JournalRecord } from "../../offload/journal.ts";
 import { openTestGpu } from "../../testing/open-test-gpu.ts";
-import type { ForwardProducts } from "../../api/compressor-api.ts";
 import { forwardNotes, openForwardProducts } from "./forward-products.ts";
+import type { ForwardProducts } from "../../api/job-options.ts";
 
 function memoryJournal() {
   const records: JournalRecord[] = [];

@@ -4,8 +4,8 @@
 import type { Gpu } from "../../gpu/gpu.ts";
 import { matrixShapeName } from "../../gpu/matmul/matrix-shape.ts";
 import { openMatrixUnits } from "../../gpu/matmul/open-matrix-units.ts";
-import type { ForwardProducts } from "../../api/compressor-api.ts";
 import { type JournalRecords, recordedForward, recordForward } from "../job/job-journal.ts";
+import type { ForwardProducts } from "../../api/job-options.ts";
 
 const FLOAT32 = "F32";
 

@@ -4,6 +4,8 @@ import type { HostLayer, HostTensor } from "../../onload/layer-weights.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
 import type { StepTraffic } from "../job/step-traffic.ts";
+import { invariant } from "../../errors.ts";
+import type { TileTraffic } from "../job/traffic.ts";
 
 /** Layers on their way into host memory. */
 export interface HostLayers {
@@ -41,4 +43,20 @@ async function readHostLayer(step: PlanStep, traffic: StepTraffic): Promise<Host
     }),
   );
   return { tensors: new Map(tensors) };
+}
+
+/** Traffic that reads weights from the layer in host memory; the layer's own progress counts their bytes. */
+export function hostTraffic(step: PlanStep, host: HostLayer, traffic: StepTraffic): TileTraffic {
+  return {
+    ...traffic,
+    async read({ path, start, end }) {
+      const task = step.quantize.find(
+        ({ tensor }) => tensor.file === path && tensor.start <= start && end <= tensor.end,
+      );
+      const bytes = task && host.tensors.get(task.tensor.name)?.bytes;
+      invariant(task && bytes, "a rounded weight is in host memory");
+      return await Promise.resolve(bytes.slice(start - task.tensor.start, end - task.tensor.start));
+    },
+    finished: () => undefined,
+  };
 }

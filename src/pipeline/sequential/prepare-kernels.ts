@@ -11,7 +11,7 @@ import { narrowKernel } from "../../gpu/narrow.ts";
 import { choleskyDiagonalKernel } from "../../gpu/triangular/cholesky.ts";
 import { qparamsKernel, rangeKernel } from "../../quantize/observe/observe-weight.ts";
 import { dequantizeKernel, rtnErrorsKernel, walkKernel } from "../../quantize/gptq/gptq-kernels.ts";
-import type { CalibratedLayer } from "../calibration/calibration-memory.ts";
+import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
 
 /** Those of more than 40 ms. */
 const GPTQ_KERNELS: readonly Kernel[] = [

@@ -21,9 +21,9 @@ import {
   quantizeModule,
   type TiledTask,
 } from "../../quantize/gptq/quantize-module.ts";
-import type { CalibratedLayer } from "../calibration/calibration-memory.ts";
 import type { LayerPasses } from "../calibration/fit-calibration.ts";
-import type { SequentialServices } from "./compress-layer.ts";
+import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
+import type { SequentialServices } from "./services.ts";
 
 export interface TimedReport extends ModuleReport {
   /** Tokens that the module saw. */

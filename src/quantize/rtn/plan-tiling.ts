@@ -7,10 +7,15 @@ import { formatBytes } from "../../formats/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import { QUEUE_BYTES } from "../../gpu/paced-queue.ts";
 import { type RingSize, ringBytes } from "../../gpu/staging.ts";
-import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import { mseSettings } from "../observe/mse-settings.ts";
 import { POWER_TABLE_BYTES, powerTableKey } from "../observe/power-table.ts";
-import { TILE_BUFFER_NAMES, tileBufferBytes, type TileBuffers, tileRowMultiple } from "./tile-buffers.ts";
+import {
+  type RtnTask,
+  TILE_BUFFER_NAMES,
+  tileBufferBytes,
+  type TileBuffers,
+  tileRowMultiple,
+} from "./tile-buffers.ts";
 
 /** Source bytes of the largest tile: larger ones made nothing faster. */
 const MAX_TILE_BYTES = 16 * 1024 ** 2;
@@ -39,7 +44,7 @@ export interface PowerTableSpec {
 }
 
 /** Rows of `task` that one tile takes. */
-export function tileRows(task: QuantizeTask, tileBytes: number): number {
+export function tileRows(task: RtnTask, tileBytes: number): number {
   const multiple = tileRowMultiple(task);
   const rowBytes = (task.columns * DTYPE_BITS[task.dtype]) / 8;
   const rows = Math.max(Math.floor(tileBytes / rowBytes / multiple), 1) * multiple;
@@ -50,7 +55,7 @@ export function tileRows(task: QuantizeTask, tileBytes: number): number {
  * The largest tiles that fit the budget.
  * @throws DeviceLimitError if the smallest ones do not, naming the budget that would do.
  */
-export function planTiling(tasks: readonly QuantizeTask[], budgetBytes: number): Tiling {
+export function planTiling(tasks: readonly RtnTask[], budgetBytes: number): Tiling {
   let tileBytes = MAX_TILE_BYTES;
   let tiling = tilingOf(tasks, tileBytes);
   while (tiling.peakBytes > budgetBytes && tileBytes > MIN_TILE_BYTES) {
@@ -63,7 +68,7 @@ export function planTiling(tasks: readonly QuantizeTask[], budgetBytes: number):
   );
 }
 
-function tilingOf(tasks: readonly QuantizeTask[], tileBytes: number): Tiling {
+function tilingOf(tasks: readonly RtnTask[], tileBytes: number): Tiling {
   const largest = Object.fromEntries(TILE_BUFFER_NAMES.map((name) => [name, 0])) as Record<
     keyof TileBuffers,
     number
@@ -82,7 +87,7 @@ function tilingOf(tasks: readonly QuantizeTask[], tileBytes: number): Tiling {
   return { slots: SLOTS, tileBytes, buffers: largest, powerTables, upload, readback, peakBytes };
 }
 
-function powerTablesOf(tasks: readonly QuantizeTask[]): PowerTableSpec[] {
+function powerTablesOf(tasks: readonly RtnTask[]): PowerTableSpec[] {
   const tables = new Map<string, PowerTableSpec>();
   for (const { dtype, weights } of tasks) {
     const norm = mseSettings(weights)?.norm;

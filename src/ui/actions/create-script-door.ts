@@ -1,6 +1,6 @@
 import { batch, effect } from "@preact/signals";
 import { AccessError, invariant, RecipeError, StorageError } from "../../errors.ts";
-import type { ModelSummary, RecipeChoice } from "../../api/compressor-api.ts";
+import type { ModelSummary } from "../../api/compressor-api.ts";
 import type { App, AppState, ShownFailure } from "../state/app-state.ts";
 import type { CalibrationFields } from "../state/calibration-fields.ts";
 import { exactBytes } from "../state/exact-bytes.ts";
@@ -16,6 +16,7 @@ import type {
   ScriptDoor,
 } from "../../api/script-api.ts";
 import { startJob } from "./start-job.ts";
+import type { RecipeChoice } from "../../api/job-options.ts";
 
 /** The page's door for scripts: it sets the same state as the controls, so that the page shows what it does. */
 export function createScriptDoor(app: App): ScriptDoor {

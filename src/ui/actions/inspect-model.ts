@@ -1,12 +1,13 @@
 import { batch } from "@preact/signals";
-import type { SourceReference, StoredJob } from "../../api/compressor-api.ts";
+import type { StoredJob } from "../../api/compressor-api.ts";
 import type { App } from "../state/app-state.ts";
 import { suggestCalibration } from "../state/calibration-fields.ts";
 import { describeFailure } from "../state/describe-failure.ts";
 import { restoreOptions } from "../state/restore-options.ts";
 import { startJob } from "./start-job.ts";
 import { suggestRecipe } from "../state/suggest-recipe.ts";
-import { resetTrial } from "./try-prompt.ts";
+import type { SourceReference } from "../../api/source-api.ts";
+import { resetTrial } from "../state/trial-fields.ts";
 
 /**
  * Reads config and headers of what the user pointed at; the page is then in its plan state. False if that failed, or if

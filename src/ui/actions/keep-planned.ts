@@ -1,7 +1,7 @@
 import { batch, effect } from "@preact/signals";
-import type { JobOptions } from "../../api/compressor-api.ts";
 import type { App } from "../state/app-state.ts";
 import { describeFailure } from "../state/describe-failure.ts";
+import type { JobOptions } from "../../api/job-options.ts";
 
 /** Long enough for a slider to pass over several steps, short enough to feel immediate. */
 const SETTLE_MS = 250;

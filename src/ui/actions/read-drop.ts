@@ -1,7 +1,7 @@
 // What was dropped, pasted or chosen: files and folders, or the text of a link.
 
 import { AccessError } from "../../errors.ts";
-import type { DroppedFile, SourceReference } from "../../api/compressor-api.ts";
+import type { DroppedFile, SourceReference } from "../../api/source-api.ts";
 
 /** More files than any model folder has; keeps a dropped home directory from being walked to its end. */
 const MAX_FILES = 20_000;

@@ -1,12 +1,12 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import type { SourceReference } from "../../api/compressor-api.ts";
 import { useApp } from "../parts/app-context.ts";
 import type { App } from "../state/app-state.ts";
 import { describeFailure } from "../state/describe-failure.ts";
 import { chooseAnother, inspectAddress, inspectFiles } from "../actions/inspect-model.ts";
 import { calibrationFileOf, readDrop } from "../actions/read-drop.ts";
 import { calibrationUse } from "../state/recipe-fields.ts";
+import type { SourceReference } from "../../api/source-api.ts";
 
 /** Lets a model be dropped or pasted anywhere on the page, and shows while something is held over it. */
 export function DropOverlay() {

@@ -1,10 +1,10 @@
 import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
 import { formatBytes } from "../../formats/format-bytes.ts";
-import type { CalibrationSource } from "../../api/compressor-api.ts";
 import { useApp } from "../parts/app-context.ts";
 import { type DatasetFields, hasOwnText, MODEL_TEXT } from "../state/calibration-fields.ts";
 import { LockIcon } from "../parts/icons.tsx";
+import type { CalibrationSource } from "../../api/job-options.ts";
 
 type Kind = CalibrationSource["kind"];
 

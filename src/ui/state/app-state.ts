@@ -6,13 +6,11 @@ import { parseBytes } from "../../formats/format-bytes.ts";
 import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
 import type {
   FitReport,
-  JobOptions,
   ModelSummary,
   ModuleReport,
   Progress,
   ResultSummary,
   StoredJob,
-  StoredSource,
 } from "../../api/compressor-api.ts";
 import { calibrationChoice, calibrationProblem, createCalibrationFields } from "./calibration-fields.ts";
 import type { Failure } from "./describe-failure.ts";
@@ -21,7 +19,9 @@ import type { MeasuredRecipe } from "./measurement-store.ts";
 import { calibrationUse, createRecipeFields, recipeChoice } from "./recipe-fields.ts";
 import type { Services } from "./services.ts";
 import { type Screen, titleText } from "./title-text.ts";
-import { createTrial } from "../actions/try-prompt.ts";
+import type { StoredSource } from "../../api/source-api.ts";
+import type { JobOptions } from "../../api/job-options.ts";
+import { createTrial } from "./trial-fields.ts";
 
 export interface ShownFailure extends Failure {
   /** Does again what failed, or null where that makes no sense. */

@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import type { CalibrationOptions } from "../../api/compressor-api.ts";
 import {
   calibrationChoice,
   calibrationProblem,
@@ -8,6 +7,7 @@ import {
   suggestCalibration,
 } from "./calibration-fields.ts";
 import { MODEL } from "../testing/fake-services.ts";
+import type { CalibrationOptions } from "../../api/job-options.ts";
 
 const TOY = {
   ...MODEL,

@@ -1,7 +1,7 @@
 import { RecipeError } from "../../errors.ts";
 import { nearestWord } from "../../formats/nearest-word.ts";
-import type { GptqControls, RecipeChoice, RecipeControls } from "../../api/compressor-api.ts";
 import { readScheme, SCHEMES, UNQUANTIZED } from "./read-scheme.ts";
+import type { GptqControls, RecipeChoice, RecipeControls } from "../../api/job-options.ts";
 
 const GPTQ_PREFIX = "gptq-";
 

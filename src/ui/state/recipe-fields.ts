@@ -1,9 +1,9 @@
 import { type Signal, signal } from "@preact/signals";
-import type { GptqControls, RecipeChoice, RecipeControls } from "../../api/compressor-api.ts";
 import { DEFAULT_SCHEME } from "./preset-cards.ts";
 import { type NumberRange, readNumber } from "./read-number.ts";
 import { DEFAULT_IGNORE, DEQUANTIZE, GPTQ_DEFAULTS } from "./read-recipe-choice.ts";
 import { readScheme, UNQUANTIZED } from "./read-scheme.ts";
+import type { GptqControls, RecipeChoice, RecipeControls } from "../../api/job-options.ts";
 
 export type Method = "rtn" | "gptq";
 

@@ -1,9 +1,10 @@
 // What the interface needs from outside, handed in by main.tsx. Types only: the interface knows no worker, no file
 // system and no lock, so that tests can stand in for all of them.
 
-import type { CompressorApi, OutputFile, SourceApi } from "../../api/compressor-api.ts";
+import type { CompressorApi, OutputFile } from "../../api/compressor-api.ts";
 import type { AcrossThreads, Evaluator } from "../../api/across-threads.ts";
 import type { MeasurementStore } from "./measurement-store.ts";
+import type { SourceApi } from "../../api/source-api.ts";
 
 export type Compressor = AcrossThreads<
   Pick<

@@ -1,11 +1,12 @@
 import { useEffect, useRef } from "preact/hooks";
 import { formatBytes } from "../../formats/format-bytes.ts";
-import type { StoredJob, StoredSource } from "../../api/compressor-api.ts";
+import type { StoredJob } from "../../api/compressor-api.ts";
 import { useApp } from "../parts/app-context.ts";
 import type { App, StoredThings } from "../state/app-state.ts";
 import type { MeasuredRecipe } from "../state/measurement-store.ts";
 import { openResult } from "../actions/open-result.ts";
 import { deleteStored, persistStored, refreshStored } from "../actions/stored-things.ts";
+import type { StoredSource } from "../../api/source-api.ts";
 
 /** Opens the panel, and says how much is kept without opening it. */
 export function StorageButton() {

@@ -3,7 +3,6 @@
 
 import type {
   FitReport,
-  JobOptions,
   ModelSummary,
   ModuleReport,
   PresetSize,
@@ -15,6 +14,7 @@ import type { EvaluatedModel, Generation, QualityReport } from "../../api/evalua
 import type { Evaluator } from "../../api/across-threads.ts";
 import type { MeasurementStore } from "../state/measurement-store.ts";
 import type { Compressor, Download, Platform, Services, SourceStore } from "../state/services.ts";
+import type { JobOptions } from "../../api/job-options.ts";
 
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;

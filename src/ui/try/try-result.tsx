@@ -3,15 +3,8 @@ import { useApp } from "../parts/app-context.ts";
 import { diffWords, type Run } from "../words/diff-words.ts";
 import { NumberField } from "../parts/number-field.tsx";
 import { QualityPanel } from "./quality-panel.tsx";
-import {
-  MAX_TOKENS,
-  SEED,
-  stopTrial,
-  TEMPERATURE,
-  TOP_P,
-  type Trial,
-  tryPrompt,
-} from "../actions/try-prompt.ts";
+import { stopTrial, tryPrompt } from "../actions/try-prompt.ts";
+import { MAX_TOKENS, SEED, TEMPERATURE, TOP_P, type Trial } from "../state/trial-fields.ts";
 
 /** The result at work, on an engine that had no part in making it; then how much was lost. */
 export function TryResult() {

@@ -1,0 +1,74 @@
+// What a job is asked to do: recipe, calibration, budget. Types only; they cross a worker boundary by structured clone.
+
+/** Recipe as the page's controls say it, or as LLM Compressor's YAML. */
+export type RecipeChoice = RecipeControls | { readonly kind: "yaml"; readonly text: string };
+
+export interface RecipeControls {
+  readonly kind: "controls";
+  /** Preset scheme, any case: "W4A16"; "UNQUANTIZED" writes the weights of a quantized model as plain ones. */
+  readonly scheme: string;
+  /** Replaces the preset's group size; null keeps it. */
+  readonly group_size: number | null;
+  readonly ignore: readonly string[];
+  /** Null rounds to nearest. */
+  readonly gptq: GptqControls | null;
+  /** Range of weights: plain, or the one with the smallest error. */
+  readonly observer: "memoryless_minmax" | "memoryless_mse";
+}
+
+/** LLM Compressor's GPTQModifier, its names and defaults. */
+export interface GptqControls {
+  /** 0.01 */
+  readonly dampening_frac: number;
+  /** "static" */
+  readonly actorder: "static" | "group" | null;
+}
+
+/** Where calibration text comes from. */
+export type CalibrationSource =
+  /** Plain text, JSONL with "text" or "messages", or token ids as JSON. */
+  | { readonly kind: "file"; readonly file: File }
+  /** The model folder's own calibration.txt. */
+  | { readonly kind: "model" }
+  /** Rows of a Hub data set; `column` null looks for messages, input_ids and text. */
+  | {
+      readonly kind: "dataset";
+      readonly name: string;
+      readonly config: string | null;
+      readonly split: string;
+      readonly column: string | null;
+    }
+  /** What the job of this id used: its token ids lie in its folder. */
+  | { readonly kind: "stored"; readonly jobId: string };
+
+export type ForwardProducts = "AUTO" | "F32";
+
+export interface CalibrationOptions {
+  readonly source: CalibrationSource;
+  readonly num_calibration_samples: number;
+  readonly max_seq_length: number;
+  readonly shuffle_calibration_samples: boolean;
+  readonly seed: number;
+  /** How hidden states wait between layers: BF16 halves the space and rounds what layers see to 8 bits. */
+  readonly hidden_states_dtype: "F32" | "BF16";
+  /**
+   * Products of the forward passes: AUTO takes the GPU's matrix units (each float32 as two float16 halves) where the browser
+   * offers them, their sums are right, and they are faster; F32 is float32 arithmetic on any GPU.
+   */
+  readonly forward_products: ForwardProducts;
+  /** Later layers see what earlier ones became; false propagates the original weights. */
+  readonly propagate_error: boolean;
+  /** Every expert is calibrated on all tokens; false calibrates each on the tokens that are routed to it. */
+  readonly moe_calibrate_all_experts: boolean;
+  /** Without `moe_calibrate_all_experts`: experts that fewer tokens are routed to are rounded to nearest. */
+  readonly moe_min_tokens_per_expert: number;
+}
+
+export interface JobOptions {
+  readonly recipe: RecipeChoice;
+  /** Null for data-free recipes. */
+  readonly calibration: CalibrationOptions | null;
+  readonly gpuBudgetBytes: number;
+  /** Keeps the source's chunks in IndexedDB after their layer is finished. */
+  readonly keepSource: boolean;
+}

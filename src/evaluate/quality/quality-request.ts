@@ -1,0 +1,24 @@
+// What is measured: windows of tokens through one model, or through two.
+
+import type { Engine } from "../runtime/engine.ts";
+import type { StoredModel } from "../weights/stored-model.ts";
+import type { HiddenStates } from "./hidden-states.ts";
+
+export interface QualityRequest {
+  readonly engine: Engine;
+  /** What is measured. */
+  readonly model: StoredModel;
+  /** What it is measured against, or null. */
+  readonly original: StoredModel | null;
+  /** Token ids; each sequence is run by itself. */
+  readonly sequences: readonly (readonly number[])[];
+  readonly signal: AbortSignal;
+  /** Called with the part that is done, 0 to 1, and what is at work. */
+  onProgress(done: number, what: string): void;
+}
+
+/** A model with the hidden states of all sequences. */
+export interface Stream {
+  readonly model: StoredModel;
+  readonly states: HiddenStates;
+}

@@ -1,0 +1,20 @@
+// What was measured of an adapter, and what suits it.
+
+import type { LedgerBuffer } from "./memory.ts";
+import type { MatrixShape } from "./matmul/matrix-shape.ts";
+
+/** Matrix units that a job's forward products run on. */
+export interface MatrixUnits {
+  readonly shape: MatrixShape;
+  /** Two words for each slot. */
+  readonly largest: LedgerBuffer;
+  /** The slot for the next product: batches record side by side. */
+  takeSlot(): number;
+}
+
+export interface Tuning {
+  /** Large shapes are faster with large tiles: GPUs with few registers have to spill them. */
+  largeProducts: boolean;
+  /** Matrix units that forward products run on; null for float32 arithmetic throughout. */
+  matrices: MatrixUnits | null;
+}

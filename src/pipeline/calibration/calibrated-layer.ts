@@ -1,0 +1,22 @@
+// A decoder layer as a calibrated job sees it.
+
+import type { FloatDtype } from "../../formats/dtype.ts";
+import type { LayerDescription, Linear } from "../../model/decoder-description.ts";
+import type { QuantizeTask } from "../../plan/plan-steps.ts";
+import type { Capture } from "../../model/layer-linears.ts";
+import type { StaticScale } from "./static-scales.ts";
+
+/** A decoder layer as the planner sees it. */
+export interface CalibratedLayer {
+  readonly description: LayerDescription;
+  readonly captures: readonly Capture[];
+  readonly linears: readonly Linear[];
+  /** Names and elements of norms and biases. */
+  readonly vectors: readonly { readonly name: string; readonly elements: number }[];
+  /** Linears that GPTQ quantizes. */
+  readonly tasks: readonly QuantizeTask[];
+  /** Linears that are rounded to nearest. */
+  readonly rounded: readonly QuantizeTask[];
+  readonly scales: readonly StaticScale[];
+  readonly dtypeOf: (tensor: string) => FloatDtype;
+}

@@ -1,0 +1,15 @@
+// How a step reads its source and hands over its result.
+
+import type { FileRange } from "../../formats/file-ranges.ts";
+
+/** What a tile needs of the world around it. */
+export interface TileTraffic {
+  /** Bytes of the source; the array is ours. */
+  read(range: FileRange): Promise<Uint8Array<ArrayBuffer>>;
+  /** Puts a part of an output tensor into the result. */
+  write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
+  /** Waits while the job is paused; throws an AbortError when it is cancelled. */
+  checkpoint(): Promise<void>;
+  /** A range of the source that is done with. */
+  finished(range: FileRange): void;
+}

@@ -1,0 +1,151 @@
+// Makes what lives through all layers of a calibrated job, and the hidden states that the first unfinished layer begins with.
+
+import { createBatch } from "../../calibrate/forward/token-batch.ts";
+import { openEmbedding } from "../../calibrate/forward/embed-tokens.ts";
+import { createWorkspace } from "../../calibrate/forward/workspace.ts";
+import { type HiddenStates, openHiddenStates } from "../../calibrate/hidden-states.ts";
+import type { Lifetime } from "../../disposal.ts";
+import { invariant } from "../../errors.ts";
+import { isFloatDtype } from "../../formats/dtype.ts";
+import type { Gpu } from "../../gpu/gpu.ts";
+import type { LedgerBuffer } from "../../gpu/memory.ts";
+import { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
+import { HiddenFile } from "../../offload/hidden-file.ts";
+import { type CalibrationJob, expertCalibration } from "../calibration/plan-calibrated-layers.ts";
+import { batchHiddenBytes } from "../calibration/calibration-memory.ts";
+import { finishedGenerations } from "../job/job-journal.ts";
+import { TilePipeline } from "../data-free/tile-pipeline.ts";
+import type { Job, JobOutput } from "../job/job.ts";
+import type { SequentialServices, LayerServices } from "./services.ts";
+
+/** Host memory for embedding rows: all that a calibration set uses of most models. */
+export const MAX_EMBEDDING_BYTES = 1024 ** 3;
+
+export interface Rings {
+  readonly gpu: Gpu;
+  readonly uploads: UploadRing;
+  readonly readbacks: ReadbackRing;
+}
+
+/** Makes what lives through all layers, and the first hidden states if no earlier run did. */
+export async function openServices(
+  job: Job,
+  calibration: CalibrationJob,
+  output: JobOutput,
+  gpu: Gpu,
+  lifetime: Lifetime,
+): Promise<{ services: Omit<LayerServices, "report">; flush: () => void }> {
+  const { plan, set, tiling } = calibration;
+  const tiles = tiling ? lifetime.use(await TilePipeline.create(gpu, tiling)) : null;
+  const uploads = lifetime.use(await UploadRing.create(gpu, plan.shape.ring));
+  const readbacks = lifetime.use(await ReadbackRing.create(gpu, plan.shape.ring));
+  const workspace = lifetime.use(await createWorkspace(gpu, uploads, plan.workspace));
+  const atWork = {
+    label: "hidden states at work",
+    bytes: batchHiddenBytes(plan.batches, plan.hidden.size),
+  };
+  const hidden: readonly LedgerBuffer[] = await gpu.memory.allocateAll(
+    Array.from({ length: plan.hidden.atWork }, () => atWork),
+  );
+  hidden.forEach((buffer) => lifetime.use(buffer));
+  const rings = { gpu, uploads, readbacks };
+  const batches = await openBatches(calibration, rings, lifetime);
+  const { states, flush } = await openStates(job, calibration, output, rings, lifetime);
+  const services = {
+    ...rings,
+    plan,
+    tiles,
+    workspace,
+    batches,
+    hidden,
+    states,
+    samples: set.sequences.length,
+    propagateError: calibration.options.propagate_error,
+    experts: expertCalibration(calibration.options),
+    minExpertTokens: calibration.options.moe_min_tokens_per_expert,
+    write: (tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>) =>
+      output.store.write(tensor, offset, bytes),
+    checkpoint: async () => await job.control.checkpoint(),
+  };
+  return { services, flush };
+}
+
+export async function openBatches(
+  { plan, set }: CalibrationJob,
+  { gpu, uploads }: Rings,
+  lifetime: Lifetime,
+): Promise<SequentialServices["batches"]> {
+  const batches = [];
+  for (const rows of plan.batches) {
+    const sequences = set.sequences.slice(rows.first, rows.first + rows.starts.length - 1);
+    const lengths = sequences.map(({ length }) => length);
+    batches.push({ rows, tokens: lifetime.use(await createBatch(gpu, uploads, lengths)) });
+  }
+  return batches;
+}
+
+/** The hidden states that feed the first unfinished layer. */
+export async function openStates(
+  job: Job,
+  calibration: CalibrationJob,
+  { folder, journal }: JobOutput,
+  services: Rings,
+  lifetime: Lifetime,
+): Promise<{ states: HiddenStates; flush: () => void }> {
+  const { batches, hidden, hiddenBytes } = calibration.plan;
+  const even = lifetime.use(await HiddenFile.open(folder, "hidden-0.bin", hiddenBytes));
+  const odd = lifetime.use(await HiddenFile.open(folder, "hidden-1.bin", hiddenBytes));
+  const flush = () => {
+    even.flush();
+    odd.flush();
+  };
+  const packedBytes = batchHiddenBytes(batches, hidden.size) / 2;
+  const packed =
+    hidden.dtype === "BF16"
+      ? lifetime.use(
+          await services.gpu.memory.allocate({ label: "packed hidden states", bytes: packedBytes }),
+        )
+      : null;
+  const generation = finishedGenerations(journal, calibration.layerOf);
+  const states = lifetime.use(
+    await openHiddenStates(
+      { batches, hiddenSize: hidden.size, dtype: hidden.dtype, place: hidden.place },
+      { ...services, packed, file: (at) => (at % 2 === 0 ? even : odd) },
+      generation,
+    ),
+  );
+  // The embedding is cheaper to make again than to keep for after a crash.
+  if (generation === 0) await embed(job, calibration, states);
+  return { states, flush };
+}
+
+/** Rows of the embedding table, gathered from byte ranges; the table never goes to the GPU. */
+export async function embed(
+  job: Job,
+  { description, set, plan }: CalibrationJob,
+  states: { put: (batch: (typeof plan.batches)[number], values: Float32Array<ArrayBuffer>) => Promise<void> },
+): Promise<void> {
+  job.progress.tell({ phase: "embedding" });
+  const tensor = job.model.tensors.find(({ name }) => name === description.embedding.tensor);
+  invariant(tensor && isFloatDtype(tensor.dtype), "the decoder has an embedding");
+  const { dtype, file, start } = tensor;
+  const table = {
+    dtype,
+    rows: description.vocabSize,
+    columns: description.hiddenSize,
+    multiplier: description.embedding.multiplier,
+    read: async (from: number, to: number) =>
+      await job.source.read({ path: file, start: start + from, end: start + to }),
+  };
+  const used = new Set(set.sequences.flatMap((sequence) => [...sequence]));
+  const embedding = await openEmbedding(table, used, MAX_EMBEDDING_BYTES);
+  const tokens = Math.max(...plan.batches.map((batch) => batch.tokens));
+  const values = new Float32Array(tokens * description.hiddenSize);
+  for (const batch of plan.batches) {
+    await job.control.checkpoint();
+    const sequences = set.sequences.slice(batch.first, batch.first + batch.starts.length - 1);
+    const ids = new Uint32Array(batch.tokens);
+    sequences.forEach((sequence, index) => ids.set(sequence, batch.starts[index]));
+    await states.put(batch, await embedding(ids, values));
+  }
+}

@@ -1,0 +1,40 @@
+// What the layers of a calibrated job share.
+
+import type { SequenceBatch } from "../../calibrate/batches.ts";
+import type { TokenBatch } from "../../calibrate/forward/token-batch.ts";
+import type { Workspace } from "../../calibrate/forward/workspace.ts";
+import type { HiddenStates } from "../../calibrate/hidden-states.ts";
+import type { Gpu } from "../../gpu/gpu.ts";
+import type { LedgerBuffer } from "../../gpu/memory.ts";
+import type { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
+import type { ExpertCalibration } from "../../model/layer-linears.ts";
+import type { CalibrationPlan } from "../calibration/fit-calibration.ts";
+import type { TilePipeline } from "../data-free/tile-pipeline.ts";
+
+/** What lives through all layers. */
+export interface SequentialServices {
+  readonly gpu: Gpu;
+  readonly uploads: UploadRing;
+  readonly readbacks: ReadbackRing;
+  readonly plan: CalibrationPlan;
+  readonly workspace: Workspace;
+  readonly batches: readonly { readonly rows: SequenceBatch; readonly tokens: TokenBatch }[];
+  /** (max tokens, hidden) float32 each: the batches at work. */
+  readonly hidden: readonly LedgerBuffer[];
+  readonly states: HiddenStates;
+  readonly samples: number;
+  /** False leaves the host's weights as they were, so that later layers never see what this one became. */
+  readonly propagateError: boolean;
+  readonly experts: ExpertCalibration;
+  /** Experts that fewer tokens are routed to are rounded to nearest. */
+  readonly minExpertTokens: number;
+  readonly write: (tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>) => void;
+  checkpoint(): Promise<void>;
+  /** Tells what goes on, and which part of the layer's work is done. */
+  report(phase: "calibrating" | "quantizing" | "propagating", detail: string, share: number): void;
+}
+
+export interface LayerServices extends SequentialServices {
+  /** For weights that are rounded to nearest; null if there are none. */
+  readonly tiles: TilePipeline | null;
+}

@@ -1,32 +1,42 @@
 // Targets and ignore as compressed-tensors matches them (`utils/match.py`): "re:" is a regular expression that must match
-// from the start of the module's name; otherwise the exact name or the class name. Checkpoints have no classes, so the
-// only class known here is Linear, by its names in transformers and vLLM.
+// from the start of the module's name; otherwise the exact name or the class name.
 
 import type { ConfigGroup, QuantizingModifier, Recipe } from "../formats/recipe.ts";
-import { matchesFromStart } from "./target-pattern.ts";
-
-const LINEAR_CLASSES = new Set(["Linear", "LinearBase"]);
-
-type Strength = 0 | 1 | 2 | 3;
-
-/** How strongly a target matches a Linear: 3 by exact name, 2 by regular expression, 1 by class, 0 not at all. */
-function strength(target: string, module: string): Strength {
-  if (target === module) return 3;
-  if (target.startsWith("re:")) return matchesFromStart(target.slice(3), module) ? 2 : 0;
-  return LINEAR_CLASSES.has(target) ? 1 : 0;
-}
+import { createTargetList, type TargetList } from "./target-list.ts";
 
 /** Multimodal checkpoints nest the output head; the models that recipes are written for have it at the top. */
 const NESTED_HEAD = "language_model.lm_head";
 
+const namesLists = new WeakMap<readonly string[], TargetList<true>>();
+const groupLists = new WeakMap<QuantizingModifier, TargetList<ConfigGroup>>();
+
+/** Lists of recipes never change, so each is prepared once. */
+function listOf(names: readonly string[]): TargetList<true> {
+  const known = namesLists.get(names);
+  if (known) return known;
+  const made = createTargetList(names.map((name) => [name, true] as const));
+  namesLists.set(names, made);
+  return made;
+}
+
+function groupsOf(modifier: QuantizingModifier): TargetList<ConfigGroup> {
+  const known = groupLists.get(modifier);
+  if (known) return known;
+  const made = createTargetList(
+    modifier.groups.flatMap((group) => group.targets.map((target) => [target, group] as const)),
+  );
+  groupLists.set(modifier, made);
+  return made;
+}
+
 export function isIgnored(module: string, ignore: readonly string[]): boolean {
-  if (module === NESTED_HEAD && ignore.includes("lm_head")) return true;
-  return ignore.some((entry) => strength(entry, module) > 0);
+  const list = listOf(ignore);
+  return list.find(module) !== null || (module === NESTED_HEAD && list.has("lm_head"));
 }
 
 /** True if a target of the group means the module by name or pattern, not just by its class. */
 export function isNamed(module: string, { targets }: ConfigGroup): boolean {
-  return targets.some((target) => strength(target, module) > 1);
+  return listOf(targets).findNamed(module) !== null;
 }
 
 /** A Linear's group and the modifier that it is of. */
@@ -42,20 +52,9 @@ export interface GroupMatch {
  */
 export function matchGroup(module: string, recipe: Recipe): GroupMatch | null {
   for (const modifier of recipe.modifiers.toReversed()) {
-    const group = matchInModifier(module, modifier);
+    if (isIgnored(module, modifier.ignore)) continue;
+    const group = groupsOf(modifier).find(module);
     if (group) return { modifier, group };
   }
   return null;
-}
-
-function matchInModifier(module: string, modifier: QuantizingModifier): ConfigGroup | null {
-  if (isIgnored(module, modifier.ignore)) return null;
-  const matches = modifier.groups
-    .toReversed()
-    .flatMap((group) =>
-      group.targets.map((target) => ({ group, target, strength: strength(target, module) })),
-    )
-    .filter((match) => match.strength > 0)
-    .toSorted((a, b) => b.strength - a.strength || (a.target < b.target ? -1 : Number(a.target > b.target)));
-  return matches[0]?.group ?? null;
 }

@@ -279,8 +279,8 @@ describe("a recipe that is wrong", () => {
       'Recipe, line 5, column 7: "re:.*(" is not a regular expression that can be used',
     ],
     [
-      modifier("scheme: W4A16\nignore: ['re:(a+)+$']"),
-      'Recipe, line 5, column 7: "re:(a+)+$" repeats a group that repeats something itself',
+      modifier("scheme: W4A16\nignore: ['re:(a+)++$']"),
+      'Recipe, line 5, column 7: "re:(a+)++$" is not a regular expression that can be used: possessive repeats',
     ],
     [modifier("scheme: W4A16\nweight_observer: imatrix"), "Recipe, line 5, column 7: weight_observer:"],
     [

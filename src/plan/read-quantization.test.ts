@@ -51,6 +51,21 @@ describe("the quantization of a stored model", () => {
     );
   });
 
+  it("is answered at once, whatever pattern it ignores", () => {
+    for (const pattern of ["re:(.|.)*!", "re:(?=(.|.)*!)", "re:(.{0,9}){0,9}!"]) {
+      const quantization = readQuantization(config({ ignore: [pattern] }));
+      expect(quantization?.schemeOf(`model.layers.0.${"x".repeat(200)}`)).not.toBeNull();
+    }
+  });
+
+  it("is refused for a pattern that cannot be used, and not as a recipe", () => {
+    const read = () => readQuantization(config({ ignore: ["re:("] }));
+    expect(read).toThrow(MalformedModelError);
+    expect(read).toThrow('config.json: quantization_config: "re:("');
+    const many = Array.from({ length: 1000 }, (_, index) => `re:(${index}.{30}){30}!`);
+    expect(() => readQuantization(config({ ignore: many }))).toThrow(/too many patterns/);
+  });
+
   it("is refused where it breaks its form, by the name of the field", () => {
     const config_groups = { group_0: { targets: ["Linear"], weights: { ...weights, num_bits: "four" } } };
     const read = () => readQuantization(config({ config_groups }));

@@ -1,7 +1,7 @@
 // The `quantization_config` of a model that is quantized already, as compressed-tensors writes it: which scheme a module has.
 
 import * as v from "valibot";
-import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
+import { MalformedModelError, RecipeError, UnsupportedModelError } from "../errors.ts";
 import {
   COMPRESSION_FORMATS,
   type QuantizationArgs,
@@ -86,12 +86,14 @@ export function readQuantization(config: Readonly<Record<string, unknown>>): Sto
   const { config_groups, ignore, format, kv_cache_scheme } = checked.output;
   const recipe = recipeOf(config_groups, ignore ?? [], format ?? null);
   const known = new Map<string, QuantizationScheme | null>();
+  // Every pattern is compiled here, so that a bad one is told at once.
+  ofConfig(() => matchGroup("", recipe));
   const [only, ...others] = groupsOf(recipe).filter(({ scheme }) => scheme.weights !== null);
   return {
     schemeOf(module) {
       const found = known.get(module);
       if (found !== undefined) return found;
-      const scheme = matchGroup(module, recipe)?.group.scheme ?? null;
+      const scheme = ofConfig(() => matchGroup(module, recipe))?.group.scheme ?? null;
       known.set(module, scheme);
       return scheme;
     },
@@ -99,6 +101,16 @@ export function readQuantization(config: Readonly<Record<string, unknown>>): Sto
     format: format ?? null,
     kvCache: kv_cache_scheme ? argsOf(kv_cache_scheme) : null,
   };
+}
+
+/** What is wrong with a pattern is not a recipe's fault here. */
+function ofConfig<Result>(match: () => Result): Result {
+  try {
+    return match();
+  } catch (cause) {
+    if (!(cause instanceof RecipeError)) throw cause;
+    throw new MalformedModelError(`config.json: quantization_config: ${cause.message}`, { cause });
+  }
 }
 
 type StoredArgs = v.InferOutput<typeof argsSchema>;

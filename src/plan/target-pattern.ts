@@ -1,31 +1,65 @@
-// Regular expressions of recipes. They are Python's, matched from the start of a module's name (`re.match`), and run here
-// as JavaScript's; what the two write differently is translated, what JavaScript lacks is refused.
-//
-// A pattern could make the engine try for hours, and nothing can stop it from outside. So its length, the number of its
-// unbounded repeats and the names that it sees are bounded, and a repeat of a repeat is refused.
+// Regular expressions of recipes and of configurations: Python's, matched from the start of a module's name (`re.match`).
+// They come from strangers, so they do not run in JavaScript's engine, which some of them keep busy for ever: an automaton
+// takes a time that grows with the length of the name alone. What no automaton can do is searched with an end; what is left
+// of Python's syntax (atomic groups, possessive repeats, conditions) is refused.
 
 import { RecipeError } from "../errors.ts";
+import { compileProgram } from "./pattern/compile-program.ts";
+import { createAutomaton, type Meter } from "./pattern/create-automaton.ts";
+import { parsePattern, PatternSyntaxError } from "./pattern/parse-pattern.ts";
+import type { ParsedPattern } from "./pattern/pattern-node.ts";
+import { searchWithReferences } from "./pattern/search-with-references.ts";
 
 const MAX_PATTERN_LENGTH = 500;
-const MAX_UNBOUNDED_REPEATS = 5;
 /** Longer names than any model has; patterns do not match them. */
 const MAX_NAME_LENGTH = 256;
+/** What a pattern may cost on all names of a model: seconds, where an honest one takes milliseconds. */
+export const MAX_MATCHING_WORK = 100_000_000;
+/** What a trial of a search costs in place of a step of an automaton. */
+const SEARCH_WORK = 20_000;
+/** Instructions of all patterns that are kept, or stand in one list: each takes a few hundred bytes. */
+export const MAX_PROGRAMS_SIZE = 50_000;
 
-const compiled = new Map<string, RegExp>();
+/** The code points of a module's name; none if it is longer than any model's. */
+export type ModuleName = readonly number[] | null;
 
-/** True if the pattern matches from the start of the name. */
+export interface TargetPattern {
+  /** Instructions that the pattern was compiled to. */
+  readonly size: number;
+  /**
+   * True if the pattern matches from the start of the name.
+   * @throws RecipeError if the meter runs out, or a search is given up.
+   */
+  matches(name: ModuleName, meter: Meter): boolean;
+}
+
+const compiled = new Map<string, TargetPattern>();
+let compiledSize = 0;
+
+/**
+ * True if the pattern matches from the start of the name.
+ * @throws RecipeError as `compilePattern` does.
+ */
 export function matchesFromStart(pattern: string, name: string): boolean {
-  if (name.length > MAX_NAME_LENGTH) return false;
-  const expression = compilePattern(pattern);
-  expression.lastIndex = 0;
-  return expression.test(name);
+  return compilePattern(pattern).matches(moduleName(name), { left: MAX_MATCHING_WORK });
+}
+
+export function moduleName(name: string): ModuleName {
+  if (name.length > MAX_NAME_LENGTH) return null;
+  const codePoints: number[] = [];
+  for (let index = 0; index < name.length; index++) {
+    const codePoint = name.codePointAt(index) ?? 0;
+    codePoints.push(codePoint);
+    if (codePoint > 0xffff) index++;
+  }
+  return codePoints;
 }
 
 /**
- * Translates and checks a pattern.
- * @throws RecipeError with the reason, if it cannot be run here or might never end.
+ * Parses and compiles a pattern.
+ * @throws RecipeError with the reason, if it cannot be run here.
  */
-export function compilePattern(pattern: string): RegExp {
+export function compilePattern(pattern: string): TargetPattern {
   const known = compiled.get(pattern);
   if (known) return known;
   if (pattern.length > MAX_PATTERN_LENGTH) {
@@ -33,75 +67,56 @@ export function compilePattern(pattern: string): RegExp {
       `The pattern "re:${pattern.slice(0, 40)}…" has ${pattern.length} characters; at most ${MAX_PATTERN_LENGTH} are taken.`,
     );
   }
-  const { source, flags } = translate(pattern);
-  let expression: RegExp;
+  const made = makePattern(pattern);
+  if (compiledSize + made.size > MAX_PROGRAMS_SIZE) {
+    compiled.clear();
+    compiledSize = 0;
+  }
+  compiled.set(pattern, made);
+  compiledSize += made.size;
+  return made;
+}
+
+function makePattern(pattern: string): TargetPattern {
   try {
-    expression = new RegExp(source, `y${flags}`);
+    const parsed = parsePattern(pattern);
+    if (parsed.hasReferences) return searched(pattern, parsed);
+    const program = compileProgram(parsed.node);
+    const automaton = createAutomaton(program);
+    return {
+      size: program.instructions.length,
+      matches(name, meter) {
+        const found = name !== null && automaton.matches(name, meter);
+        checkMeter(pattern, meter);
+        return found;
+      },
+    };
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message.replace(/^.*: /, "") : "it is malformed";
-    throw new RecipeError(`"re:${pattern}" is not a regular expression that can be used: ${reason}.`, {
+    if (!(cause instanceof PatternSyntaxError)) throw cause;
+    throw new RecipeError(`"re:${pattern}" is not a regular expression that can be used: ${cause.message}.`, {
       cause,
     });
   }
-  checkRepeats(pattern);
-  compiled.set(pattern, expression);
-  return expression;
 }
 
-/** Python's own spellings to JavaScript's: leading flags, named groups, and the ends of a string. */
-function translate(pattern: string): { source: string; flags: string } {
-  const inline = /^\(\?([a-zA-Z]+)\)/.exec(pattern);
-  const flags = inline?.[1] ?? "";
-  if (/[^ims]/.test(flags)) {
-    throw new RecipeError(`"re:${pattern}" has the flags (?${flags}); only i, m and s can be used here.`);
-  }
-  const source = pattern
-    .slice(inline?.[0].length ?? 0)
-    .replace(/\\.|\(\?P<|\(\?P=(\w+)\)/g, (found, name: string | undefined) => {
-      if (found === "(?P<") return "(?<";
-      if (name !== undefined) return `\\k<${name}>`;
-      if (found === "\\A") return "^";
-      return found === "\\Z" ? "$" : found;
-    });
-  return { source, flags: [...new Set(flags)].join("") };
-}
-
-/** Escapes, sets, the ends of groups with their repeat, and repeats: what decides how long a pattern can take. */
-const TOKEN = /\\.|\[(?:\\.|[^\]\\])*\]|\((?:\?[:=!])?|\)(?:[*+]|\{\d*,\d*\})?|[*+]|\{\d*,\d*\}/gs;
-/** {n,m} counts as a repeat without bound from this m on. */
-const LARGE_COUNT = 10;
-
-/** Refuses patterns whose matching can take longer than the names are worth. */
-function checkRepeats(pattern: string): void {
-  // What each open group holds: whether an unbounded repeat is in it.
-  const groups: boolean[] = [false];
-  let repeats = 0;
-  for (const [token] of pattern.matchAll(TOKEN)) {
-    if (token.startsWith("\\") || token.startsWith("[")) continue;
-    if (token.startsWith("(")) {
-      groups.push(false);
-      continue;
-    }
-    const closes = token.startsWith(")");
-    const repeated = isUnbounded(token);
-    const inner = closes ? (groups.pop() ?? false) : false;
-    if (repeated && inner) {
+function searched(pattern: string, parsed: ParsedPattern): TargetPattern {
+  return {
+    size: pattern.length,
+    matches(name, meter) {
+      meter.left -= SEARCH_WORK;
+      checkMeter(pattern, meter);
+      const found = name !== null && searchWithReferences(parsed, name);
+      if (found !== null) return found;
       throw new RecipeError(
-        `"re:${pattern}" repeats a group that repeats something itself, which can take forever to match. Write it without the inner or the outer * or +.`,
+        `"re:${pattern}" refers back to one of its groups and takes too long to match. Write out what the group matches, instead of (?P=…) or a number.`,
       );
-    }
-    if (repeated) repeats++;
-    if (repeated || inner) groups[groups.length - 1] = true;
-  }
-  if (repeats > MAX_UNBOUNDED_REPEATS) {
-    throw new RecipeError(
-      `"re:${pattern}" has ${repeats} repeats (* or +); at most ${MAX_UNBOUNDED_REPEATS} are taken, because more can take forever to match.`,
-    );
-  }
+    },
+  };
 }
 
-function isUnbounded(token: string): boolean {
-  const counted = /\{\d*,(\d*)\}$/.exec(token);
-  if (counted) return counted[1] === "" || Number(counted[1]) >= LARGE_COUNT;
-  return /[*+]$/.test(token);
+function checkMeter(pattern: string, { left }: Meter): void {
+  if (left > 0) return;
+  throw new RecipeError(
+    `Matching all modules of this model takes too long, with "re:${pattern}" and the patterns beside it. Use fewer patterns, or simpler ones.`,
+  );
 }

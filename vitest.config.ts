@@ -28,8 +28,11 @@ export default defineConfig({
           name: "gpu",
           include: ["src/**/*.gpu.test.ts", "src/**/*.browser.test.ts"],
           globalSetup: "./scripts/model-server/model-server-setup.ts",
+          setupFiles: "./src/testing/expect-ledgers-kept.ts",
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          // One page for all files: they share a device, whose kernels are compiled once.
+          isolate: false,
           fileParallelism: false,
           browser: {
             enabled: true,

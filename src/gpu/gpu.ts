@@ -72,20 +72,38 @@ export function summarizeAdapter(adapter: GPUAdapter): AdapterSummary {
 /** Opens a device with the adapter's limits and a ledger of `budgetBytes`. */
 export async function openGpu(budgetBytes: number): Promise<Gpu> {
   const adapter = await requestAdapter();
+  const device = await requestDevice(adapter);
+  const gpu = await createGpu(device, summarizeAdapter(adapter), budgetBytes);
+  return {
+    ...gpu,
+    [Symbol.dispose]() {
+      gpu[Symbol.dispose]();
+      device.destroy();
+    },
+  };
+}
+
+/** A device with the adapter's limits and the features that kernels may use. */
+export async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
   const requiredLimits = Object.fromEntries(WANTED_LIMITS.map((name) => [name, adapter.limits[name]]));
   const requiredFeatures = WANTED_FEATURES.filter((name) => adapter.features.has(name));
-  const device = await adapter.requestDevice({ label: "layerpress", requiredLimits, requiredFeatures });
+  return await adapter.requestDevice({ label: "layerpress", requiredLimits, requiredFeatures });
+}
+
+/** A ledger of `budgetBytes` and a queue on a device; disposing of them leaves the device to whoever opened it. */
+export async function createGpu(
+  device: GPUDevice,
+  adapter: AdapterSummary,
+  budgetBytes: number,
+): Promise<Gpu> {
   const memory = new GpuMemory(device, budgetBytes);
   const queue = await PacedQueue.create(device, memory);
   return {
     device,
-    adapter: summarizeAdapter(adapter),
+    adapter,
     memory,
     queue,
     tuning: { largeProducts: false, matrices: null },
-    [Symbol.dispose]() {
-      queue[Symbol.dispose]();
-      device.destroy();
-    },
+    [Symbol.dispose]: () => queue[Symbol.dispose](),
   };
 }

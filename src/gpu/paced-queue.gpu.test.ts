@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { DeviceLostError } from "../errors.ts";
-import { openTestGpu } from "../testing/open-test-gpu.ts";
+import { openDeviceAlone, openTestGpu } from "../testing/open-test-gpu.ts";
 import { kernel } from "./kernel.ts";
 import { struct } from "./struct.ts";
 
@@ -86,7 +86,7 @@ describe("PacedQueue", () => {
   });
 
   it("says so when the GPU is lost, then and afterwards", async () => {
-    const test = await openTestGpu();
+    using test = await openDeviceAlone();
     const { gpu } = test;
     using values = await test.upload("values", new Uint32Array(64));
     gpu.device.destroy();

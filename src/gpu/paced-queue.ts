@@ -47,6 +47,9 @@ export class PacedQueue implements Disposable {
   #longest: LongSubmit[] = [];
   #submits = 0;
   #busyMs = 0;
+  readonly #onError = ({ error }: GPUUncapturedErrorEvent): void => {
+    this.#failure ??= new Error(`Defect: ${error.message}`);
+  };
 
   private constructor(device: GPUDevice, timer: SubmitTimer, params: LedgerBuffer) {
     this.#device = device;
@@ -58,9 +61,7 @@ export class PacedQueue implements Disposable {
         `The GPU was lost${info.message ? ` (${info.message})` : ""}: another program, the driver or the system took it away.`,
       );
     });
-    device.onuncapturederror = ({ error }) => {
-      this.#failure ??= new Error(`Defect: ${error.message}`);
-    };
+    device.addEventListener("uncapturederror", this.#onError);
   }
 
   static async create(device: GPUDevice, memory: GpuMemory): Promise<PacedQueue> {
@@ -214,6 +215,7 @@ export class PacedQueue implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#device.removeEventListener("uncapturederror", this.#onError);
     this.#recording = null;
     this.#timer[Symbol.dispose]();
     this.#params[Symbol.dispose]();

@@ -26,7 +26,7 @@ import {
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { checkInRange, checkRounded } from "./verify-weight.ts";
 
-const CASES = 12_000;
+const CASES = 3_000;
 const int8Token = activationArgs({ strategy: "token", dynamic: true });
 
 interface Case {

@@ -6,17 +6,25 @@ import sourceConfig from "../../../e2e/fixtures/golden/source/config.json";
 import sourceUrl from "../../../e2e/fixtures/golden/source/model.safetensors?url";
 import { makeBatches } from "../../calibrate/batches.ts";
 import { forwardLayer } from "../../calibrate/forward/forward-layer.ts";
-import { openActivationRanges } from "../../calibrate/ranges/activation-ranges.ts";
+import type { ForwardHooks } from "../../calibrate/forward/layer-weights.ts";
+import {
+  type ActivationRanges,
+  openActivationRanges,
+  type Range,
+} from "../../calibrate/ranges/activation-ranges.ts";
+import { createLifetime } from "../../disposal.ts";
 import { ReadbackRing } from "../../gpu/staging.ts";
 import { kvCacheScheme } from "../../formats/recipe.ts";
 import { widenToFloat32 } from "../../formats/dtype.ts";
+import type { LayerDescription } from "../../model/decoder-description.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
 import type { ArchitectureFixture } from "../../testing/architecture-fixture.ts";
 import { type MemoryFile, openMemoryFile, tensorOf } from "../../testing/golden.ts";
 import { openDecoder } from "../../testing/open-decoder.ts";
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
-import { cacheNames, inputName, staticScales } from "./static-scales.ts";
+import { type ReferenceLayer, referenceLayer } from "../../testing/reference-layer.ts";
+import { cacheNames, headName, inputName, staticScales } from "./static-scales.ts";
 import { observeCache, writeStaticScales } from "../sequential/measure-scales.ts";
 
 /** Two steps of bfloat16: activations that were rounded after every operation may peak so much higher or lower. */
@@ -24,21 +32,32 @@ const TOLERANCE = 2 * 2 ** -7;
 const cache = "kv_cache_scheme: {num_bits: 8, type: float, dynamic: false, strategy: tensor}";
 const widest =
   "kv_cache_scheme: {num_bits: 8, type: float, dynamic: false, observer: static_minmax, strategy: ";
-const RECIPES = {
-  fp8: "scheme: FP8",
-  nvfp4: "scheme: NVFP4",
-  "kv-cache-fp8": `scheme: FP8_DYNAMIC, ${cache}`,
-  "kv-cache-alone": `${widest} tensor}`,
-  "kv-cache-heads": `${widest} attn_head}`,
-};
+const RECIPES = [
+  ["fp8", "scheme: FP8"],
+  ["nvfp4", "scheme: NVFP4"],
+  ["kv-cache-fp8", `scheme: FP8_DYNAMIC, ${cache}`],
+  ["kv-cache-alone", `${widest} tensor}`],
+  ["kv-cache-heads", `${widest} attn_head}`],
+] as const;
 
-let test: TestGpu;
+/** A layer whose inputs, keys and values were all observed, and the same by plain float64 loops. */
+interface ObservedLayer {
+  readonly layer: LayerDescription;
+  readonly measured: ActivationRanges;
+  readonly plain: ActivationRanges;
+}
+
 let source: MemoryFile;
+let readbacks: ReadbackRing;
+const observed: ObservedLayer[] = [];
+const lifetime = createLifetime();
 beforeAll(async () => {
-  test = await openTestGpu();
+  const test = lifetime.use(await openTestGpu());
+  readbacks = lifetime.use(await ReadbackRing.create(test.gpu, { pieceBytes: 4096, pieces: 1 }));
   source = openMemoryFile(new Uint8Array(await (await fetch(sourceUrl)).arrayBuffer()));
+  observed.push(...(await observeLayers(test)));
 });
-afterAll(() => test[Symbol.dispose]());
+afterAll(() => lifetime[Symbol.dispose]());
 
 function fixtureOf(file: MemoryFile): ArchitectureFixture {
   const ids = calibrated.input_ids;
@@ -53,38 +72,86 @@ function fixtureOf(file: MemoryFile): ArchitectureFixture {
   };
 }
 
-/** The measured scales of every layer, by tensor. */
-async function measure(recipeText: string): Promise<Record<string, number[]>> {
-  const recipe = parseRecipe(
-    `s_stage: {q_modifiers: {QuantizationModifier: {ignore: [lm_head], ${recipeText}}}}`,
-  );
-  const plan = planSteps(
-    source.entries.map((entry) => ({ ...entry, file: "model.safetensors" })),
-    recipe,
-    sourceConfig.num_key_value_heads,
-  );
-  using decoder = await openDecoder(test, fixtureOf(source), { mlpTokens: 500 });
-  using readbacks = await ReadbackRing.create(test.gpu, { pieceBytes: 4096, pieces: 1 });
-  const lengths = calibrated.input_ids.map((ids) => ids.length);
-  const [batch] = makeBatches(lengths, Number.POSITIVE_INFINITY);
-  const found: Record<string, number[]> = {};
+const LENGTHS = calibrated.input_ids.map((ids) => ids.length);
+
+/** Ranges in each sequence of what may be observed in a layer, by name. */
+function referenceRanges(
+  layer: LayerDescription,
+  { inputs, keys, values }: ReferenceLayer,
+): Map<string, Range[]> {
+  const found = new Map<string, Range[]>();
+  const add = (name: string, matrix: Float64Array, first = 0, last = Infinity) => {
+    const columns = matrix.length / LENGTHS.reduce((sum, length) => sum + length, 0);
+    let start = 0;
+    const ranges = LENGTHS.map((length): Range => {
+      const rows = matrix.subarray(start, (start += length * columns));
+      let [low, high] = [0, 0];
+      for (const [at, value] of rows.entries()) {
+        if (at % columns < first || at % columns >= last) continue;
+        [low, high] = [Math.min(low, value), Math.max(high, value)];
+      }
+      return [low, high];
+    });
+    found.set(name, ranges);
+  };
+  for (const [module, matrix] of inputs) add(inputName([module]), matrix);
+  const { module, kvHeads, headDim } = layer.attention;
+  const names = cacheNames(module);
+  for (const [name, matrix] of [
+    [names.k, keys],
+    [names.v, values],
+  ] as const) {
+    add(name, matrix);
+    for (let head = 0; head < kvHeads; head++)
+      add(headName(name, head), matrix, head * headDim, (head + 1) * headDim);
+  }
+  return found;
+}
+
+/** Runs the sequences through the model, on the GPU and in float64. */
+async function observeLayers(test: TestGpu): Promise<ObservedLayer[]> {
+  const fixture = fixtureOf(source);
+  using decoder = await openDecoder(test, fixture, { mlpTokens: 500 });
+  const [batch] = makeBatches(LENGTHS, Number.POSITIVE_INFINITY);
+  if (!batch) throw new Error("one batch holds all sequences");
+  const found: ObservedLayer[] = [];
+  let hidden: ArrayLike<number> = decoder.states;
   for (const layer of decoder.description.layers) {
-    const step = plan.steps.find(({ name }) => name === layer.name);
-    if (!step || !batch) throw new Error("a step for each layer, and one batch");
-    const scales = staticScales(layer, step, kvCacheScheme(recipe));
-    const names = [...new Set(scales.flatMap(({ observed }) => observed))];
-    using ranges = await openActivationRanges(test.gpu, names, lengths.length);
+    const reference = referenceLayer(layer, fixture.tensors, hidden, LENGTHS);
+    hidden = reference.output;
+    const expected = referenceRanges(layer, reference);
+    const ranges = lifetime.use(await openActivationRanges(test.gpu, [...expected.keys()], LENGTHS.length));
     ranges.begin(batch);
-    const hooks = {
-      onInput: async (modules: readonly string[], input: Parameters<typeof ranges.observe>[1]) =>
-        await ranges.observe(inputName(modules), input),
-      onKeyValue: async (module: string, ...[keys, values]: Parameters<typeof ranges.observe>[1][]) => {
+    const hooks: ForwardHooks = {
+      onInput: async (modules, input) => await ranges.observe(inputName(modules), input),
+      async onKeyValue(module, keys, values) {
         const { kvHeads } = layer.attention;
-        if (keys) await observeCache(ranges, cacheNames(module).k, keys, kvHeads);
-        if (values) await observeCache(ranges, cacheNames(module).v, values, kvHeads);
+        await observeCache(ranges, cacheNames(module).k, keys, kvHeads);
+        await observeCache(ranges, cacheNames(module).v, values, kvHeads);
       },
     };
     await forwardLayer({ ...decoder.pass, hooks }, layer, decoder.hidden);
+    const read = async (_: ReadbackRing, name: string) => await Promise.resolve(expected.get(name) ?? []);
+    found.push({ layer, measured: ranges, plain: { ...ranges, read } });
+  }
+  await test.gpu.queue.idle();
+  return found;
+}
+
+type Scales = Record<string, number[]>;
+
+/** A recipe's scales of every layer by tensor. */
+async function scalesOf(recipeText: string, which: "measured" | "plain"): Promise<Scales> {
+  const recipe = parseRecipe(
+    `s_stage: {q_modifiers: {QuantizationModifier: {ignore: [lm_head], ${recipeText}}}}`,
+  );
+  const tensors = source.entries.map((entry) => ({ ...entry, file: "model.safetensors" }));
+  const { steps } = planSteps(tensors, recipe, sourceConfig.num_key_value_heads);
+  const found: Scales = {};
+  for (const { layer, [which]: ranges } of observed) {
+    const step = steps.find(({ name }) => name === layer.name);
+    if (!step) throw new Error("a step for each layer");
+    const scales = staticScales(layer, step, kvCacheScheme(recipe));
     await writeStaticScales(scales, ranges, readbacks, (tensor, _, bytes) => {
       found[tensor] = [...widenToFloat32(tensor.endsWith("global_scale") ? "F32" : "BF16", bytes)];
     });
@@ -93,24 +160,20 @@ async function measure(recipeText: string): Promise<Record<string, number[]>> {
 }
 
 describe("measured scales", () => {
-  // The widest of 16 sequences is one in which the anchor's rounding widened it; fewer of these are equal to the bit.
-  it.each([
-    ["fp8", 0.7],
-    ["nvfp4", 0.7],
-    ["kv-cache-fp8", 0.7],
-    ["kv-cache-alone", 0.25],
-    ["kv-cache-heads", 0.25],
-  ] as const)("of %s are LLM Compressor's", async (name, equalShare) => {
-    const scales: Record<string, number | number[]> = calibrated.scales[name];
-    const found = await measure(RECIPES[name]);
-    expect(Object.keys(found).toSorted()).toEqual(Object.keys(scales));
-    const expected = Object.entries(scales).map(([tensor, value]) => [tensor, [value].flat()] as const);
-    const pairs = expected.flatMap(([tensor, values]) => {
-      expect(found[tensor]).toHaveLength(values.length);
-      return values.map((value, index) => [found[tensor]?.[index] ?? 0, value] as const);
-    });
-    for (const [own, scale] of pairs) expect(Math.abs(own / scale - 1)).toBeLessThan(TOLERANCE);
-    const equal = pairs.filter(([own, scale]) => own === scale);
-    expect(equal.length).toBeGreaterThanOrEqual(pairs.length * equalShare);
-  });
+  it.each(RECIPES)(
+    "of %s are those of a plain float64 model, and LLM Compressor's within two steps",
+    async (name, text) => {
+      const found = await scalesOf(text, "measured");
+      expect(found).toEqual(await scalesOf(text, "plain"));
+      const scales: Record<string, number | number[]> = calibrated.scales[name];
+      expect(Object.keys(found).toSorted()).toEqual(Object.keys(scales));
+      for (const [tensor, value] of Object.entries(scales)) {
+        const expected = [value].flat();
+        expect(found[tensor]).toHaveLength(expected.length);
+        for (const [at, scale] of expected.entries()) {
+          expect(Math.abs((found[tensor]?.[at] ?? 0) / scale - 1)).toBeLessThan(TOLERANCE);
+        }
+      }
+    },
+  );
 });

@@ -15,7 +15,10 @@ beforeAll(async () => {
   test = await openTestGpu();
   readbacks = await ReadbackRing.create(test.gpu, { pieceBytes: 1024, pieces: 1 });
 });
-afterAll(() => test[Symbol.dispose]());
+afterAll(() => {
+  readbacks[Symbol.dispose]();
+  test[Symbol.dispose]();
+});
 
 /** XᵀX of a random X (rows, n), in float64, full square. */
 function gram(x: Float32Array, rows: number, n: number): Float64Array {

@@ -27,7 +27,11 @@ beforeAll(async () => {
   uploads = await UploadRing.create(test.gpu, { pieceBytes: 2 ** 18, pieces: 1 });
   readbacks = await ReadbackRing.create(test.gpu, { pieceBytes: 2 ** 18, pieces: 1 });
 });
-afterAll(() => test[Symbol.dispose]());
+afterAll(() => {
+  uploads[Symbol.dispose]();
+  readbacks[Symbol.dispose]();
+  test[Symbol.dispose]();
+});
 
 /** 2 XᵀX of correlated inputs with a few large and, if asked for, dead columns. */
 function hessianOf(n: number, tokens: number, dead: readonly number[] = []): Float64Array {

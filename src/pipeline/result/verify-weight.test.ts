@@ -27,6 +27,8 @@ import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { checkInRange, checkRounded } from "./verify-weight.ts";
 
 const CASES = 3_000;
+/** Combinations of type, bits, strategy, symmetry and dtype that the cases are drawn from; all of them have to come up. */
+const KINDS = 198;
 const int8Token = activationArgs({ strategy: "token", dynamic: true });
 
 interface Case {
@@ -157,10 +159,12 @@ describe("a quantized weight", () => {
     { timeout: 60_000 },
     () => {
       const random = seededRandom(11);
+      const kinds = new Set<string>();
       for (let turn = 0; turn < CASES; turn++) {
         const one = randomCase(random);
         const { weight, source } = one;
         const { args, rows, columns } = weight;
+        kinds.add([args.type, args.num_bits, args.strategy, args.symmetric, weight.dtype].join(" "));
         const grid = cellGrid(args, rows, columns);
         const known = { range: null, globalScale: one.globalScale };
         const qparams = referenceQparams(source, args, grid, known);
@@ -175,6 +179,7 @@ describe("a quantized weight", () => {
         const meaning = (all: Int32Array) => Array.from(all, (code) => codeValue(code, 0, args) + 0);
         expect(meaning(again)).toEqual(meaning(codes));
       }
+      expect(kinds.size).toBe(KINDS);
     },
   );
 

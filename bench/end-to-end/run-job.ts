@@ -117,7 +117,9 @@ function jobOptions(
       scheme,
       group_size: null,
       ignore: ["lm_head"],
-      gptq: calibrated ? { dampening_frac: 0.01, actorder: "static" } : null,
+      method: calibrated
+        ? { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" }
+        : { name: "QuantizationModifier" },
       observer: "memoryless_minmax",
     },
     calibration: calibrated

@@ -69,8 +69,8 @@ function gptqModule(name: string, rows: number, columns: number): Benchmark {
       };
       return {
         async run() {
-          const { report } = await quantizeModule(tiled, factored, workspace, services);
-          await report;
+          const { outcome } = await quantizeModule(tiled, factored, workspace, services);
+          await outcome;
         },
       };
     },

@@ -62,7 +62,7 @@ export interface CalibrationSummary {
   /** Where hidden states wait between layers: "gpu", "host" or "file". */
   readonly hiddenStates: string;
   readonly hiddenBytes: number;
-  /** Operations of all layers: forward passes, Hessians, factorisations, GPTQ. */
+  /** Operations of all layers: forward passes, statistics, the choice of codes. */
   readonly flops: number;
   /** The rate that the estimate of time takes them to be done at. */
   readonly gpu: GpuSpeed;
@@ -119,7 +119,7 @@ export interface Progress {
   readonly notice: string | null;
 }
 
-/** What GPTQ did to one Linear. */
+/** What was done to one Linear whose codes were chosen by what a text shows of its inputs. */
 export interface ModuleReport {
   readonly module: string;
   /**

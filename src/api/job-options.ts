@@ -10,13 +10,17 @@ export interface RecipeControls {
   /** Replaces the preset's group size; null keeps it. */
   readonly group_size: number | null;
   readonly ignore: readonly string[];
-  /** Null rounds to nearest. */
-  readonly gptq: GptqControls | null;
+  readonly method: MethodControls;
   /** Range of weights: plain, or the one with the smallest error. */
   readonly observer: "memoryless_minmax" | "memoryless_mse";
 }
 
-/** LLM Compressor's GPTQModifier, its names and defaults. */
+/** How codes are chosen: a modifier by its name, and what can be told to it. */
+export type MethodControls =
+  | { readonly name: "QuantizationModifier" }
+  | ({ readonly name: "GPTQModifier" } & GptqControls);
+
+/** LLM Compressor's names and defaults. */
 export interface GptqControls {
   /** 0.01 */
   readonly dampening_frac: number;

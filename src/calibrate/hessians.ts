@@ -13,8 +13,8 @@ import type { Capture } from "../model/layer-linears.ts";
 
 export interface Hessians extends Disposable {
   /** Adds 2 / samples · XᵀX to the Hessian of the modules' input, if it belongs to this pass. */
-  accumulate(modules: readonly string[], input: Matrix & { readonly rows: number }): Promise<void>;
-  of(capture: Capture): TriangularMatrix;
+  onInput(modules: readonly string[], input: Matrix & { readonly rows: number }): Promise<void>;
+  hessian(capture: Capture): TriangularMatrix;
   /** Tokens that each capture's modules saw. */
   tokens(capture: Capture): number;
   /** Makes a Hessian zero again. */
@@ -46,14 +46,14 @@ export async function openHessians(
     matrices.set(capture, await allocateTriangle(gpu.memory, label, layout));
   }
   return {
-    async accumulate(modules, input) {
+    async onInput(modules, input) {
       const capture = captureOf.get(modules[0] ?? "");
       const matrix = capture && matrices.get(capture);
       if (!capture || !matrix || input.rows === 0) return;
       seen.set(capture, (seen.get(capture) ?? 0) + input.rows);
       await symmetricRankKUpdate(gpu, matrix, input, input.rows, 2 / samples);
     },
-    of(capture) {
+    hessian(capture) {
       const matrix = matrices.get(capture);
       invariant(matrix, "the capture belongs to this pass");
       return matrix;

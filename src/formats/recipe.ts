@@ -1,5 +1,7 @@
-// A recipe: what LLM Compressor's `QuantizationModifier` and `GPTQModifier` say, as plain data.
+// A recipe: what LLM Compressor's modifiers say, as plain data.
 
+import type { GptqSettings } from "./modifiers/gptq.ts";
+import { type QuantizerName, quantizerOf } from "./modifiers/quantizers.ts";
 import { isStaticActivation, type QuantizationArgs, type QuantizationScheme } from "./quantization-args.ts";
 
 export interface ConfigGroup {
@@ -11,21 +13,19 @@ export interface ConfigGroup {
   readonly targets: readonly string[];
 }
 
-/** What `GPTQModifier` has beyond rounding to nearest, with its defaults (`modifiers/gptq/base.py`). */
-export interface GptqSettings {
-  readonly block_size: number;
-  readonly dampening_frac: number;
-}
-
-/** One modifier of a recipe. Its `actorder` stands in the weight arguments of its groups, as in config.json. */
-export interface QuantizingModifier {
-  readonly name: "QuantizationModifier" | "GPTQModifier";
+/** What all modifiers have that choose codes. An `actorder` stands in the weight arguments of the groups, as in config.json. */
+interface Quantizing<Name extends QuantizerName> {
+  readonly name: Name;
   readonly groups: readonly ConfigGroup[];
   readonly ignore: readonly string[];
   readonly kv_cache_scheme: QuantizationArgs | null;
-  /** Null for rounding to nearest. */
-  readonly gptq: GptqSettings | null;
 }
+
+export type RoundingModifier = Quantizing<"QuantizationModifier">;
+export type GptqModifier = Quantizing<"GPTQModifier"> & { readonly settings: GptqSettings };
+
+/** One modifier of a recipe. */
+export type QuantizingModifier = RoundingModifier | GptqModifier;
 
 export interface Recipe {
   /** In the recipe's order; where two target a module, the later one has it. */
@@ -35,7 +35,6 @@ export interface Recipe {
 /** What is ignored when nobody says otherwise: the output head, which costs quality and saves little. */
 export const DEFAULT_IGNORE: readonly string[] = ["lm_head"];
 export const DEFAULT_TARGETS: readonly string[] = ["Linear"];
-export const GPTQ_SETTINGS: GptqSettings = { block_size: 128, dampening_frac: 0.01 };
 
 /** The groups of all modifiers. */
 export function groupsOf(recipe: Recipe): readonly ConfigGroup[] {
@@ -53,10 +52,11 @@ export function kvCacheScheme(recipe: Recipe): QuantizationArgs | null {
   return recipe.modifiers.findLast((modifier) => modifier.kv_cache_scheme)?.kv_cache_scheme ?? null;
 }
 
-/** True if the recipe needs a text: for Hessians, for activation scales, or for the cache's scales. */
+/** True if the recipe needs a text: for what chooses codes, for activation scales, or for the cache's scales. */
 export function needsCalibration(recipe: Recipe): boolean {
   return (
-    recipe.modifiers.some((modifier) => modifier.gptq !== null || modifier.kv_cache_scheme !== null) ||
-    groupsOf(recipe).some(({ scheme }) => isStaticActivation(scheme.input_activations))
+    recipe.modifiers.some(
+      ({ name, kv_cache_scheme }) => quantizerOf(name).calibrates || kv_cache_scheme !== null,
+    ) || groupsOf(recipe).some(({ scheme }) => isStaticActivation(scheme.input_activations))
   );
 }

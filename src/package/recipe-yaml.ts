@@ -1,7 +1,8 @@
 // A recipe in LLM Compressor's YAML: stage, modifier group, modifier, arguments. Nulls are dropped, as its own are, except
-// GPTQ's actorder, whose absence means "static".
+// an actorder, whose absence means "static".
 
 import { stringify } from "yaml";
+import { quantizerOf } from "../formats/modifiers/quantizers.ts";
 import type { QuantizationArgs } from "../formats/quantization-args.ts";
 import type { ConfigGroup, QuantizingModifier, Recipe } from "../formats/recipe.ts";
 
@@ -26,13 +27,22 @@ function groupFor(groups: Readonly<Record<string, Record<string, unknown>>>, mod
 }
 
 function modifierArguments(modifier: QuantizingModifier): Record<string, unknown> {
-  const { gptq, ignore, kv_cache_scheme } = modifier;
+  const { ignore, kv_cache_scheme } = modifier;
   return {
     ...schemeArguments(modifier),
     ignore,
     ...(kv_cache_scheme ? { kv_cache_scheme: compactArgs(kv_cache_scheme) } : {}),
-    ...(gptq ? { ...gptq, actorder: modifier.groups[0]?.scheme.weights?.actorder ?? null } : {}),
+    ...ownArguments(modifier),
   };
+}
+
+/** What the modifier has beyond the groups. */
+function ownArguments(modifier: QuantizingModifier): Record<string, unknown> {
+  if (!("settings" in modifier)) return {};
+  const actorder = quantizerOf(modifier.name).ordersColumns
+    ? { actorder: modifier.groups[0]?.scheme.weights?.actorder ?? null }
+    : {};
+  return { ...modifier.settings, ...actorder };
 }
 
 /** One unchanged preset is named; anything else is spelled out as config_groups. */

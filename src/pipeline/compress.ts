@@ -2,36 +2,44 @@
 //
 //   source ranges -> onload -> (calibrate) -> quantize -> (propagate) -> offload (OPFS, journal) -> next layer … -> package
 //
+// Where things join: a family of models is a description of its layers (`src/model/families`), whose mixers and feed-forward
+// blocks `calibrate` and `propagate` run; an algorithm is a modifier (`src/quantize/quantizer.ts`), which says what `calibrate`
+// collects for it and does its part in `quantize`.
+//
 // A step that the journal knows is not done again, so the loop is also the resume. If the GPU is lost, a new device
 // goes on from the last finished layer.
 
-import { DeviceLostError } from "../errors.ts";
+import type { ResultSummary } from "../api/compressor-api.ts";
 import { openJobFolder, openOutputFolder } from "../offload/job-folder.ts";
 import { Journal } from "../offload/journal.ts";
 import { OutputStore } from "../offload/output-store.ts";
 import type { PlanStep } from "../plan/plan-steps.ts";
-import type { ResultSummary } from "../api/compressor-api.ts";
-import { expertNotes } from "./result/expert-notes.ts";
-import { forwardNotes } from "./sequential/forward-products.ts";
-import {
-  beginJournal,
-  finishedResult,
-  isFinished,
-  recordedForward,
-  recordedModules,
-  recordResult,
-} from "./job/job-journal.ts";
-import { packageModel } from "./result/package-model.ts";
-import type { CompressionPlan } from "./planning/plan-compression.ts";
-import { withPresentSizes } from "./result/record-quality.ts";
-import { runDataFree } from "./data-free/run-data-free.ts";
 import { writeSequences } from "./calibration/stored-sequences.ts";
-import { runSequential } from "./sequential/run-sequential.ts";
-import { verifyResult } from "./result/verify-result.ts";
-import { type Job, createFigures } from "./job/job.ts";
+import { runDataFree } from "./data-free/run-data-free.ts";
+import { createFigures, type Job } from "./job/job.ts";
+import { beginJournal, finishedResult } from "./job/job-journal.ts";
+import { skipFinished, survivingLoss } from "./job/survive-loss.ts";
+import type { CompressionPlan } from "./planning/plan-compression.ts";
+import { finishResult } from "./result/finish-result.ts";
+import { withPresentSizes } from "./result/record-quality.ts";
+import { calibrate } from "./sequential/calibrate.ts";
+import { type LayerTurn, onload } from "./sequential/layer-at-work.ts";
+import { offload } from "./sequential/offload.ts";
+import { propagate } from "./sequential/propagate.ts";
+import { quantize } from "./sequential/quantize.ts";
+import { type CompressedLayer, runSequential } from "./sequential/run-sequential.ts";
 
-/** Attempts that a lost GPU gets without finishing a step in between; then the user is asked. */
-const MAX_FRUITLESS_ATTEMPTS = 3;
+/** One decoder layer of a job that calibrates. Weights that need no text go the shorter way of `runDataFree`, tile by tile. */
+async function compressLayer(turn: LayerTurn): Promise<CompressedLayer> {
+  using layer = await onload(turn);
+  for (const pass of layer.passes) {
+    using statistics = await calibrate(layer, pass);
+    await quantize(layer, pass, statistics);
+  }
+  const recordable = await propagate(layer);
+  await offload(layer);
+  return { modules: layer.reports, recordable };
+}
 
 /** Runs a job, or goes on with it, until its result lies in OPFS. */
 export async function compress(job: Job): Promise<ResultSummary> {
@@ -47,55 +55,15 @@ export async function compress(job: Job): Promise<ResultSummary> {
   const figures = createFigures();
   {
     using store = await OutputStore.open(output, job.plan.output.shards);
+    const to = { folder, store, journal, figures };
     for (const { calibrated, steps } of runsOf(job.plan)) {
-      const run = calibrated ? runSequential : runDataFree;
-      await survivingLoss(
-        job,
-        journal,
-        async () => await run(job, steps, { folder, store, journal, figures }),
-      );
+      await survivingLoss(job, journal, async () => {
+        if (calibrated) await runSequential(job, steps, to, compressLayer);
+        else await runDataFree(job, steps, to);
+      });
     }
   }
-  job.progress.tell({ phase: "packaging" });
-  const packaged = await packageModel(job, output, { figures, forwardProducts: recordedForward(journal) });
-  job.progress.tell({ phase: "verifying" });
-  await verifyFolder(job, output);
-  const notes = [
-    ...packaged.notes,
-    ...forwardNotes(journal),
-    ...expertNotes(packaged.modules, job.options.calibration),
-  ];
-  const result = { ...packaged, notes, seconds: job.progress.seconds() };
-  recordResult(journal, result);
-  return result;
-}
-
-/** Opens what was written once more and compares it with the plan and the source. */
-async function verifyFolder(
-  { plan, source, control }: Job,
-  output: FileSystemDirectoryHandle,
-): Promise<void> {
-  const open = async (path: string) => await (await output.getFileHandle(path)).getFile();
-  await verifyResult({
-    plan,
-    readResult: async ({ path, start, end }) =>
-      new Uint8Array(await (await open(path)).slice(start, end).arrayBuffer()),
-    resultBytes: async (path) => (await open(path)).size,
-    readSource: async (range) => await source.readRange(range),
-    checkpoint: async () => await control.checkpoint(),
-  });
-}
-
-/** Counts what earlier runs finished. */
-function skipFinished({ plan, progress }: Job, journal: Journal): void {
-  for (const step of plan.steps.filter((candidate) => isFinished(journal, candidate))) {
-    const ranges = plan.ranges[step.index] ?? [];
-    progress.skipped(
-      step.index,
-      ranges.reduce((sum, { start, end }) => sum + end - start, 0),
-    );
-  }
-  progress.addReports(recordedModules(journal));
+  return await finishResult(job, journal, output, figures);
 }
 
 /** Neighbouring steps of one kind: decoder layers that are calibrated, and everything else. */
@@ -108,22 +76,4 @@ function runsOf(plan: CompressionPlan): { calibrated: boolean; steps: PlanStep[]
     else runs.push({ calibrated, steps: [step] });
   }
   return runs;
-}
-
-/** Tries again with a new device when the GPU was lost, as long as steps get finished in between. */
-async function survivingLoss(job: Job, journal: Journal, run: () => Promise<void>): Promise<void> {
-  let fruitless = 0;
-  for (;;) {
-    const before = journal.records.length;
-    try {
-      await run();
-      return;
-    } catch (error) {
-      fruitless = journal.records.length > before ? 0 : fruitless + 1;
-      if (!(error instanceof DeviceLostError) || fruitless >= MAX_FRUITLESS_ATTEMPTS) throw error;
-      const next = job.plan.steps.find((step) => !isFinished(journal, step));
-      const from = next?.name ?? "the end";
-      job.progress.tell({ notice: `${error.message} Going on from ${from} with a new device.` });
-    }
-  }
 }

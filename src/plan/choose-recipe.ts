@@ -2,32 +2,32 @@
 
 import { RecipeError } from "../errors.ts";
 import { findScheme, PRESET_NAMES, UNQUANTIZED } from "../formats/presets.ts";
-import type { ActorderSetting, QuantizationArgs } from "../formats/quantization-args.ts";
-import { DEFAULT_IGNORE, DEFAULT_TARGETS, GPTQ_SETTINGS, type Recipe } from "../formats/recipe.ts";
+import type { QuantizationArgs } from "../formats/quantization-args.ts";
+import { GPTQ_SETTINGS } from "../formats/modifiers/gptq.ts";
+import { DEFAULT_IGNORE, DEFAULT_TARGETS, type QuantizingModifier, type Recipe } from "../formats/recipe.ts";
+import type { MethodControls, RecipeControls } from "../api/job-options.ts";
 
 /** No model has wider rows; keeps a typed number from becoming an allocation. */
 const MAX_GROUP_SIZE = 65_536;
 
-/** What the controls say; see `RecipeControls` in api/job-options.ts. */
-export interface Controls {
-  readonly scheme: string;
-  readonly group_size: number | null;
-  readonly ignore: readonly string[];
-  readonly gptq: { readonly dampening_frac: number; readonly actorder: ActorderSetting } | null;
-  readonly observer: "memoryless_minmax" | "memoryless_mse";
-}
-
 /** The controls as they stand before anybody touches them. */
-export function defaultControls(scheme: string): Controls {
-  return { scheme, group_size: null, ignore: DEFAULT_IGNORE, gptq: null, observer: "memoryless_minmax" };
+export function defaultControls(scheme: string): RecipeControls {
+  return {
+    kind: "controls",
+    scheme,
+    group_size: null,
+    ignore: DEFAULT_IGNORE,
+    method: { name: "QuantizationModifier" },
+    observer: "memoryless_minmax",
+  };
 }
 
 /**
  * A recipe with one group of the named preset.
  * @throws RecipeError for an unknown preset, or for settings that the preset cannot have; UNQUANTIZED takes none.
  */
-export function recipeFromControls(controls: Controls): Recipe {
-  const { scheme, group_size, ignore, gptq, observer } = controls;
+export function recipeFromControls(controls: RecipeControls): Recipe {
+  const { scheme, group_size, ignore, method, observer } = controls;
   const preset = findScheme(scheme);
   if (preset?.name === UNQUANTIZED) return unquantized(preset);
   if (!preset?.scheme.weights) {
@@ -41,17 +41,24 @@ export function recipeFromControls(controls: Controls): Recipe {
   const group = {
     name: "group_0",
     preset: changed ? null : preset.name,
-    scheme: { weights: gptq ? { ...observed, actorder: gptq.actorder } : observed, input_activations },
+    scheme: { weights: orderedBy(method, observed), input_activations },
     targets: DEFAULT_TARGETS,
   };
-  const modifier = {
-    name: gptq ? "GPTQModifier" : "QuantizationModifier",
-    groups: [group],
-    ignore,
-    kv_cache_scheme: null,
-    gptq: gptq ? { ...GPTQ_SETTINGS, dampening_frac: checkDamping(gptq.dampening_frac) } : null,
-  } as const;
-  return { modifiers: [modifier] };
+  return { modifiers: [modifierOf(method, { groups: [group], ignore, kv_cache_scheme: null })] };
+}
+
+function modifierOf(
+  method: MethodControls,
+  of: Pick<QuantizingModifier, "groups" | "ignore" | "kv_cache_scheme">,
+): QuantizingModifier {
+  if (method.name === "QuantizationModifier") return { name: method.name, ...of };
+  const dampening_frac = checkDamping(method.dampening_frac);
+  return { name: method.name, ...of, settings: { ...GPTQ_SETTINGS, dampening_frac } };
+}
+
+/** The order of columns stands in the weight arguments. */
+function orderedBy(method: MethodControls, weights: QuantizationArgs): QuantizationArgs {
+  return method.name === "QuantizationModifier" ? weights : { ...weights, actorder: method.actorder };
 }
 
 /** Writes the weights of a quantized model as plain ones; nothing is left to be ignored. */
@@ -62,7 +69,6 @@ function unquantized({ name, scheme }: NonNullable<ReturnType<typeof findScheme>
     groups: [group],
     ignore: [],
     kv_cache_scheme: null,
-    gptq: null,
   } as const;
   return { modifiers: [modifier] };
 }

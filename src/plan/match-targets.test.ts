@@ -8,7 +8,7 @@ const DOWN = "model.layers.0.mlp.down_proj";
 
 function modifier(groups: Readonly<Record<string, string[]>>, ignore: string[] = []): QuantizingModifier {
   const list = Object.entries(groups).map(([name, targets]) => ({ name, preset: null, scheme, targets }));
-  return { name: "QuantizationModifier", groups: list, ignore, kv_cache_scheme: null, gptq: null };
+  return { name: "QuantizationModifier", groups: list, ignore, kv_cache_scheme: null };
 }
 
 function groupOf(module: string, ...modifiers: QuantizingModifier[]): string | null {

@@ -47,7 +47,7 @@ describe("recipes of LLM Compressor's structure", () => {
       offload_hessians: false
 `;
     const [gptq] = parseRecipe(written).modifiers;
-    expect(gptq?.gptq).toEqual({ block_size: 128, dampening_frac: 0.01 });
+    expect(gptq).toMatchObject({ settings: { block_size: 128, dampening_frac: 0.01 } });
     expect(gptq?.groups[0]?.scheme.weights?.actorder).toBe("static");
     expect(gptq?.groups[0]?.preset).toBe("W4A16");
   });
@@ -130,9 +130,9 @@ config_groups:
       dampening_frac: 0.001
       actorder: null
 `);
-    expect(recipe.modifiers.map(({ name, gptq }) => [name, gptq?.dampening_frac])).toEqual([
-      ["QuantizationModifier", undefined],
-      ["GPTQModifier", 0.001],
+    expect(recipe.modifiers).toMatchObject([
+      { name: "QuantizationModifier" },
+      { name: "GPTQModifier", settings: { dampening_frac: 0.001 } },
     ]);
     expect(recipe.modifiers[1]?.groups[0]?.scheme.weights?.actorder).toBeNull();
   });

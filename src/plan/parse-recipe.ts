@@ -5,7 +5,9 @@ import type { RecipeError } from "../errors.ts";
 import { nearestWord } from "../formats/nearest-word.ts";
 import { findScheme } from "../formats/presets.ts";
 import type { ActorderSetting, QuantizationArgs, QuantizationScheme } from "../formats/quantization-args.ts";
-import { type ConfigGroup, GPTQ_SETTINGS, type QuantizingModifier, type Recipe } from "../formats/recipe.ts";
+import { GPTQ_ACTORDER, GPTQ_SETTINGS } from "../formats/modifiers/gptq.ts";
+import { QUANTIZERS } from "../formats/modifiers/quantizers.ts";
+import type { ConfigGroup, QuantizingModifier, Recipe } from "../formats/recipe.ts";
 import { type Checked, checkActivations, checkWeights } from "./check-args.ts";
 import { type RecipeDocument, readRecipeDocument } from "./recipe-document.ts";
 import {
@@ -17,7 +19,7 @@ import {
 } from "./recipe-schema.ts";
 import { compilePattern } from "./target-pattern.ts";
 
-const SUPPORTED = ["QuantizationModifier", "GPTQModifier"] as const;
+const SUPPORTED: readonly string[] = QUANTIZERS.map(({ name }) => name);
 /** Modifiers that LLM Compressor has and this program has not. */
 const ELSEWHERE = [
   "AWQModifier",
@@ -95,19 +97,19 @@ function parseModifier(document: RecipeDocument, path: Path): QuantizingModifier
     name === "GPTQModifier" ? gptqModifierSchema : quantizationModifierSchema,
   );
   checkPatterns(document, path, parsed);
-  const isGptq = name === "GPTQModifier";
   const groups = resolveGroups(document, path, parsed).map((group) => withObservers(group, parsed));
+  const { ignore } = parsed;
+  const kv_cache_scheme = resolveCache(document, path, parsed);
+  if (name === "QuantizationModifier") return { name, groups, ignore, kv_cache_scheme };
   return {
     name,
-    groups: isGptq ? groups.map((group) => withActorder(document, path, group, parsed)) : groups,
-    ignore: parsed.ignore,
-    kv_cache_scheme: resolveCache(document, path, parsed),
-    gptq: isGptq
-      ? {
-          block_size: parsed.block_size ?? GPTQ_SETTINGS.block_size,
-          dampening_frac: parsed.dampening_frac ?? GPTQ_SETTINGS.dampening_frac,
-        }
-      : null,
+    groups: groups.map((group) => withActorder(document, path, group, parsed)),
+    ignore,
+    kv_cache_scheme,
+    settings: {
+      block_size: parsed.block_size ?? GPTQ_SETTINGS.block_size,
+      dampening_frac: parsed.dampening_frac ?? GPTQ_SETTINGS.dampening_frac,
+    },
   };
 }
 
@@ -256,7 +258,7 @@ function withActorder(
       `The modifier's actorder ${given ?? "null"} and that of ${group.name}, ${own}, differ: give only one`,
     );
   }
-  const actorder = given === undefined ? (own ?? "static") : given;
+  const actorder = given === undefined ? (own ?? GPTQ_ACTORDER) : given;
   return { ...group, scheme: { ...group.scheme, weights: { ...weights, actorder } } };
 }
 

@@ -11,12 +11,13 @@ import type {
 } from "../formats/quantization-args.ts";
 import {
   type ConfigGroup,
-  type GptqSettings,
   groupsOf,
   kvCacheScheme,
+  type QuantizingModifier,
   quantizesNothing,
   type Recipe,
 } from "../formats/recipe.ts";
+import { quantizerOf } from "../formats/modifiers/quantizers.ts";
 import type { TensorSpec } from "../formats/safetensors.ts";
 import { activationTensors, storedTensors } from "../formats/stored-tensors.ts";
 import { isInTower, isRouter, linearOf } from "./find-linears.ts";
@@ -35,8 +36,8 @@ export interface QuantizeTask {
   readonly scheme: QuantizationScheme;
   readonly weights: QuantizationArgs;
   readonly format: CompressionFormat;
-  /** Null if the weight is rounded to nearest. */
-  readonly gptq: GptqSettings | null;
+  /** The modifier that chooses its codes. */
+  readonly modifier: QuantizingModifier;
   /** Names the set of modules that share this one's global scale; null if it shares none. */
   readonly fusedWith: string | null;
   readonly outputs: readonly TensorSpec[];
@@ -152,7 +153,7 @@ function quantizeTask(
     scheme,
     weights,
     format: compressionFormat(scheme),
-    gptq: match.modifier.gptq,
+    modifier: match.modifier,
     fusedWith: null,
   };
   if (isGrouped(weights) && columns % (weights.group_size ?? columns) !== 0) {
@@ -162,7 +163,9 @@ function quantizeTask(
   const outputs = storedTensors(linear.name, scheme, tensor.dtype, [rows, columns]);
   return {
     ...task,
-    outputs: task.gptq ? [...outputs, ...groupIndex(linear.name, weights, columns)] : outputs,
+    outputs: quantizerOf(task.modifier.name).ordersColumns
+      ? [...outputs, ...groupIndex(linear.name, weights, columns)]
+      : outputs,
   };
 }
 

@@ -136,7 +136,6 @@ function recipeOf(
     groups: configGroups,
     ignore,
     kv_cache_scheme: null,
-    gptq: null,
   } as const;
   return { modifiers: [modifier] };
 }

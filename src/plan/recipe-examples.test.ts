@@ -41,8 +41,8 @@ function model(): SourceTensor[] {
 function outcome(yaml: string): Record<string, string> {
   const plan = planSteps(model(), parseRecipe(yaml));
   const tasks = plan.steps.flatMap(({ quantize }) => quantize);
-  const quantized = tasks.map(({ module, weights, format, gptq }) => {
-    const algorithm = gptq ? "GPTQ" : "RTN";
+  const quantized = tasks.map(({ module, weights, format, modifier }) => {
+    const algorithm = modifier.name === "GPTQModifier" ? "GPTQ" : "RTN";
     return [module, `${weights.num_bits} ${weights.strategy} ${format} ${algorithm}`] as const;
   });
   return Object.fromEntries([...quantized, ...plan.ignored.map((module) => [module, "-"] as const)]);

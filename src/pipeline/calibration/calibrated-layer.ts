@@ -9,14 +9,13 @@ import type { StaticScale } from "./static-scales.ts";
 /** A decoder layer as the planner sees it. */
 export interface CalibratedLayer {
   readonly description: LayerDescription;
+  /** Inputs of which some quantizer wants statistics. */
   readonly captures: readonly Capture[];
   readonly linears: readonly Linear[];
   /** Names and elements of norms and biases. */
   readonly vectors: readonly { readonly name: string; readonly elements: number }[];
-  /** Linears that GPTQ quantizes. */
+  /** Every Linear that is quantized. */
   readonly tasks: readonly QuantizeTask[];
-  /** Linears that are rounded to nearest. */
-  readonly rounded: readonly QuantizeTask[];
   readonly scales: readonly StaticScale[];
   readonly dtypeOf: (tensor: string) => FloatDtype;
 }

@@ -8,14 +8,13 @@ import type { SequenceBatch } from "../../calibrate/batches.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import { QUEUE_BYTES } from "../../gpu/paced-queue.ts";
 import { type RingSize, ringBytes } from "../../gpu/staging.ts";
-import { choleskyScratchBytes } from "../../gpu/triangular/cholesky.ts";
 import type { Linear } from "../../model/decoder-description.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import { vectorBytes } from "../../onload/layer-weights.ts";
 import { fitResidency, onloadedBytes, type OnloadedBytes, type Residency } from "../../onload/residency.ts";
 import { MATRIX_UNITS_BYTES } from "../../gpu/matmul/matmul-halves.ts";
-import { gptqTileRows, gptqWorkspaceBytes } from "../../quantize/gptq/quantize-module.ts";
-import { gptqTileBytes } from "../../quantize/gptq/quantize-tile.ts";
+import type { QuantizePhase } from "../../quantize/quantizer.ts";
+import { byQuantizer } from "../../quantize/quantizers.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
 
 /** What a calibrated job has to do. */
@@ -41,11 +40,6 @@ export interface GpuLimits {
   readonly budgetBytes: number;
   readonly maxBufferBytes: number;
 }
-
-/** What stands for a second panel while a Hessian is reordered. */
-const PERMUTATION_BYTES = 16;
-/** Tiles that take more GPU memory than this are no faster. */
-const MAX_GPTQ_TILE_BYTES = 1024 ** 3;
 
 /** Bytes of the hidden states of the largest batch, (tokens, hidden) float32. */
 export function batchHiddenBytes(batches: readonly SequenceBatch[], hiddenSize: number): number {
@@ -106,62 +100,39 @@ export function onloadPhase(
   return { ...onloaded, residency, bytes: onloaded.bytes + vectors };
 }
 
-/** Scratch that factoring a Hessian of order n takes beside it, and that stays while its modules are quantized. */
-function factorBytes(n: number): number {
-  return choleskyScratchBytes(n) + bufferBytes(n * 4) + PERMUTATION_BYTES;
-}
-
-export interface QuantizePhase {
-  readonly bytes: number;
-  /** Rows of each module's tiles. */
-  readonly tileRows: ReadonlyMap<string, number>;
-  /** True if a copy of each Hessian, for a retry with more damping, fits on the GPU. */
-  readonly backupOnGpu: boolean;
-}
-
 /** The quantizing phase of a pass; null if not even the smallest tiles fit in `freeBytes`. */
 export function quantizePhase(
-  layer: CalibratedLayer,
+  { tasks }: CalibratedLayer,
   pass: readonly Capture[],
   freeBytes: number,
-  limits: GpuLimits,
+  { maxBufferBytes }: GpuLimits,
 ): QuantizePhase | null {
-  const hessians = hessianBytes(pass, limits.maxBufferBytes);
+  const statistics = hessianBytes(pass, maxBufferBytes);
   const tileRows = new Map<string, number>();
-  let bytes = hessians;
-  let backup = hessians;
-  for (const capture of pass) {
-    const fixed = hessians + factorBytes(capture.columns);
-    backup = Math.max(backup, fixed + hessianBytes([capture], limits.maxBufferBytes));
-    for (const task of layer.tasks.filter(({ module }) => capture.modules.includes(module))) {
-      const room = Math.min(freeBytes - fixed, MAX_GPTQ_TILE_BYTES);
-      const rows = gptqTileRows(task, room, limits.maxBufferBytes);
-      const needed = fixed + gptqTileBytes(task, rows);
-      if (needed > freeBytes) return null;
-      tileRows.set(task.module, rows);
-      bytes = Math.max(bytes, needed);
-    }
+  let bytes = 0;
+  let backupOnGpu = true;
+  for (const [quantizer, own] of byQuantizer(tasks)) {
+    const phase = quantizer.phase(own, pass, { freeBytes: freeBytes - statistics, maxBufferBytes });
+    if (!phase) return null;
+    bytes = Math.max(bytes, phase.bytes);
+    backupOnGpu &&= phase.backupOnGpu;
+    for (const [module, rows] of phase.tileRows) tileRows.set(module, rows);
   }
-  const backupOnGpu = backup <= freeBytes;
-  return { bytes: backupOnGpu ? Math.max(bytes, backup) : bytes, tileRows, backupOnGpu };
+  return { bytes: statistics + bytes, tileRows, backupOnGpu };
 }
 
 /**
- * What the quantizing phase of a pass takes beside weights and Hessians if one module's codes are read back while the next
- * is computed, and the next Hessian is factored meanwhile.
+ * What the quantizing phase of a pass takes beside weights and statistics if one module's codes are read back while the next
+ * is computed.
  */
 export function overlapBytes(
-  layer: CalibratedLayer,
+  { tasks }: CalibratedLayer,
   pass: readonly Capture[],
-  { tileRows, backupOnGpu }: Pick<QuantizePhase, "tileRows" | "backupOnGpu">,
+  phase: Pick<QuantizePhase, "tileRows" | "backupOnGpu">,
   { maxBufferBytes }: GpuLimits,
 ): number {
-  const factoring = pass.map(
-    (capture) => factorBytes(capture.columns) + (backupOnGpu ? hessianBytes([capture], maxBufferBytes) : 0),
+  const bytes = Array.from(byQuantizer(tasks), ([quantizer, own]) =>
+    quantizer.overlapBytes(own, pass, phase, maxBufferBytes),
   );
-  const tiled = layer.tasks.flatMap((task) => {
-    const rows = tileRows.get(task.module);
-    return rows === undefined ? [] : [{ task, tileRows: rows }];
-  });
-  return Math.max(0, ...factoring) + gptqWorkspaceBytes(tiled, 2);
+  return Math.max(0, ...bytes);
 }

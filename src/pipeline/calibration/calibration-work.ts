@@ -7,6 +7,7 @@ import {
   mlpLinears,
 } from "../../model/layer-linears.ts";
 import type { LayerDescription, Linear } from "../../model/decoder-description.ts";
+import { byQuantizer } from "../../quantize/quantizers.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
 
 /** One figure for each phase of a calibrated layer, in operations or in seconds. */
@@ -26,7 +27,7 @@ export interface WorkDemand {
   readonly propagates: boolean;
 }
 
-/** Floating-point operations of a layer by phase: products, causal attention, Hessians, factorisations, GPTQ. */
+/** Floating-point operations of a layer by phase: products, causal attention, Hessians, the choice of codes. */
 export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork {
   const { lengths, experts, passes, propagates } = demand;
   const { description, captures, tasks } = layer;
@@ -39,7 +40,7 @@ export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork
     const share = experts === "routed" && isExpert(description, capture.modules) ? routed : 1;
     return tokens * share * capture.columns * (capture.columns + 1);
   });
-  const solves = captures.map((capture) => solveWork(capture, tasks));
+  const solves = captures.map((capture) => choiceWork(capture, tasks));
   return {
     calibrating:
       passes * forward(linearsBeforeOutput(description), experts === "all" ? 1 : routed) + sum(hessians),
@@ -48,10 +49,16 @@ export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork
   };
 }
 
-/** A factorisation, n³ / 3, and GPTQ's updates, rows · columns² for each module. */
-function solveWork({ modules, columns }: Capture, tasks: CalibratedLayer["tasks"]): number {
-  const rows = tasks.filter(({ module }) => modules.includes(module)).map((task) => task.rows);
-  return columns ** 3 / 3 + sum(rows) * columns ** 2;
+/** What the quantizers of a capture's modules take to choose codes. */
+function choiceWork({ modules, columns }: Capture, tasks: CalibratedLayer["tasks"]): number {
+  const own = byQuantizer(tasks.filter(({ module }) => modules.includes(module)));
+  const work = Array.from(own, ([quantizer, of]) =>
+    quantizer.work(
+      columns,
+      of.map(({ rows }) => rows),
+    ),
+  );
+  return sum(work);
 }
 
 /** 4 · head_dim · heads for each pair of tokens of which one sees the other. */

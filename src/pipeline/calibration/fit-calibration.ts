@@ -38,7 +38,7 @@ const UPLOAD_BYTES_PER_SECOND = 4e9;
 /** Hidden states up to this size wait in host memory; more go to a file. */
 const MAX_HOST_BYTES = 6 * 1024 ** 3;
 
-export interface LayerPasses {
+export interface LayerSchedule {
   /** Captures whose Hessians are collected together; a pass runs all samples through the layer. */
   readonly passes: readonly (readonly Capture[])[];
   readonly tileRows: ReadonlyMap<string, number>;
@@ -59,7 +59,7 @@ export interface CalibrationPlan {
   readonly shape: CalibrationShape;
   readonly batches: readonly SequenceBatch[];
   readonly workspace: WorkspacePlan;
-  readonly layers: readonly LayerPasses[];
+  readonly layers: readonly LayerSchedule[];
   readonly hidden: HiddenPlan;
   readonly peakBytes: number;
   /** Bytes of one generation of hidden states. */
@@ -126,15 +126,17 @@ function fit(demand: CalibrationDemand, shape: CalibrationShape, limits: GpuLimi
   const free = limits.budgetBytes - job.bytes;
   let layerPeak = 0;
   let seconds = 0;
-  const known = new Map<string, FittedLayer | null>();
+  const known = new Map<string, { readonly like: CalibratedLayer; readonly found: FittedLayer | null }>();
   const fitted: FittedLayer[] = [];
   for (const layer of layers) {
     const key = layerKey(layer);
-    if (!known.has(key))
-      known.set(key, fitLayer(layer, lengths, batches, shape, { ...limits, budgetBytes: free }));
-    const found = known.get(key);
+    const { like, found } = known.get(key) ?? {
+      like: layer,
+      found: fitLayer(layer, lengths, batches, shape, { ...limits, budgetBytes: free }),
+    };
+    known.set(key, { like, found });
     if (!found) return null;
-    fitted.push({ ...found, passes: renamed(found.passes, layer) });
+    fitted.push({ ...found, passes: renamed(found.passes, like, layer) });
     layerPeak = Math.max(layerPeak, found.peak);
     seconds += found.seconds;
   }
@@ -143,7 +145,7 @@ function fit(demand: CalibrationDemand, shape: CalibrationShape, limits: GpuLimi
   const place = placeOf(hiddenBytes, free - layerPeak);
   const residentHidden = place === "gpu" ? hiddenBytes : 0;
   // Only what nothing else has a use for goes into overlap.
-  const planned = fitted.map(({ passes, overlapPeak }): LayerPasses => {
+  const planned = fitted.map(({ passes, overlapPeak }): LayerSchedule => {
     const overlap = overlapPeak !== null && overlapPeak <= free - residentHidden;
     if (overlap) layerPeak = Math.max(layerPeak, overlapPeak);
     return { ...passes, overlap };
@@ -181,7 +183,7 @@ function tryJobBytes(
 }
 
 interface FittedLayer {
-  readonly passes: LayerPasses;
+  readonly passes: LayerSchedule;
   readonly peak: number;
   /** The peak with overlap; null if the layer cannot have it. */
   readonly overlapPeak: number | null;
@@ -242,7 +244,7 @@ function calibratePhase(
 /** Weights stay where they are all resident, no later pass needs the original ones, and rows can be copied as they lie. */
 function overlapPeakOf(
   layer: CalibratedLayer,
-  { passes, resident, tileRows, backupOnGpu }: LayerPasses,
+  { passes, resident, tileRows, backupOnGpu }: LayerSchedule,
   weightsBytes: number,
   limits: GpuLimits,
 ): number | null {
@@ -301,20 +303,23 @@ function layerKey({ captures, linears, tasks }: CalibratedLayer): string {
   return JSON.stringify([
     captures.map(({ modules, columns }) => [modules.length, columns]),
     linears.map(({ rows, columns }) => [rows, columns]),
-    tasks.map(({ rows, columns, weights }) => [rows, columns, weights]),
+    tasks.map(({ rows, columns, weights, modifier }) => [rows, columns, weights, modifier.name]),
   ]);
 }
 
-/** The same passes for another layer: captures and tasks come in the same order. */
-function renamed({ passes, tileRows, ...rest }: LayerPasses, layer: CalibratedLayer): LayerPasses {
-  let next = 0;
-  const own = passes.map((pass) =>
-    pass.map(() => layer.captures[next++]).filter((capture) => capture !== undefined),
+/** The same schedule for another layer of equal shape, whose captures and tasks come in the same order. */
+function renamed(
+  { passes, tileRows, ...rest }: LayerSchedule,
+  from: CalibratedLayer,
+  to: CalibratedLayer,
+): LayerSchedule {
+  const captureAt = new Map(from.captures.map((capture, index) => [capture, to.captures[index] ?? capture]));
+  const moduleAt = new Map(
+    from.tasks.map(({ module }, index) => [module, to.tasks[index]?.module ?? module]),
   );
-  const rows = [...tileRows.values()];
-  const modules = own
-    .flat()
-    .flatMap((capture) => layer.tasks.filter(({ module }) => capture.modules.includes(module)));
-  const ownRows = new Map(modules.map(({ module }, index) => [module, rows[index] ?? 0]));
-  return { ...rest, passes: own, tileRows: ownRows };
+  return {
+    ...rest,
+    passes: passes.map((pass) => pass.map((capture) => captureAt.get(capture) ?? capture)),
+    tileRows: new Map(Array.from(tileRows, ([module, rows]) => [moduleAt.get(module) ?? module, rows])),
+  };
 }

@@ -16,6 +16,7 @@ import type { GpuLimits } from "./calibration-memory.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import { type CalibrationPlan, planCalibration } from "./fit-calibration.ts";
 import { planTiling, type Tiling } from "../../quantize/rtn/plan-tiling.ts";
+import { quantizerFor } from "../../quantize/quantizers.ts";
 import { checkMeasurable, staticScales } from "./static-scales.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
@@ -28,7 +29,7 @@ export interface CalibrationJob {
   readonly layers: readonly CalibratedLayer[];
   /** Place of a step's decoder layer in `layers`, by the step's index. */
   readonly layerOf: ReadonlyMap<number, number>;
-  /** Tiles of those weights of the layers that are rounded to nearest; null if there are none. */
+  /** Tiles of those weights of the layers that go in tiles; null if there are none. */
   readonly tiling: Tiling | null;
   /** The most GPU memory that the layers take. */
   readonly peakBytes: number;
@@ -39,7 +40,7 @@ export function expertCalibration(options: CalibrationOptions): ExpertCalibratio
 }
 
 /** Share of the GPU budget that tiles may take beside a calibrating layer. */
-const ROUNDING_SHARE = 1 / 8;
+const TILES_SHARE = 1 / 8;
 
 /**
  * Plans the calibrated part of a job.
@@ -72,7 +73,7 @@ export function planCalibrationJob(
     return calibratedLayer(layer, step, tensors, { cache, experts });
   });
   for (const step of steps) if (!layerOf.has(step.index)) checkMeasurable(step);
-  const { tiling, bytes } = roundingBytes(layers, set, limits.budgetBytes);
+  const { tiling, bytes } = besideBytes(layers, set, limits.budgetBytes);
   const plan = planCalibration(
     {
       layers,
@@ -85,14 +86,14 @@ export function planCalibrationJob(
   return { description, set, options, plan, layers, layerOf, tiling, peakBytes: plan.peakBytes + bytes };
 }
 
-/** What is set aside for rounding to nearest and for ranges; both stand beside everything else. */
-function roundingBytes(
+/** What is set aside for tiles and for ranges; both stand beside everything else. */
+function besideBytes(
   layers: readonly CalibratedLayer[],
   set: CalibrationSet,
   budgetBytes: number,
 ): { tiling: Tiling | null; bytes: number } {
-  const rounded = layers.flatMap((layer) => layer.rounded);
-  const tiling = rounded.length > 0 ? planTiling(rounded, budgetBytes * ROUNDING_SHARE) : null;
+  const tiled = layers.flatMap(({ tasks }) => tasks.filter((task) => quantizerFor(task).tiled));
+  const tiling = tiled.length > 0 ? planTiling(tiled, budgetBytes * TILES_SHARE) : null;
   const ranges = layers.map(({ scales }) => {
     const observed = new Set(scales.flatMap((scale) => scale.observed));
     return activationRangesBytes(observed.size, set.sequences.length);
@@ -106,11 +107,12 @@ function calibratedLayer(
   tensors: ReadonlyMap<string, SourceTensor>,
   { cache, experts }: { readonly cache: QuantizationArgs | null; readonly experts: ExpertCalibration },
 ): CalibratedLayer {
-  const tasks = step.quantize.filter(({ gptq }) => gptq !== null);
-  const quantized = new Set(tasks.map(({ module }) => module));
+  const tasks = step.quantize;
+  const collected = tasks.filter((task) => quantizerFor(task).statistics(task).length > 0);
+  const wanted = new Set(collected.map(({ module }) => module));
   const linears = layerLinears(description);
   const shared = captures(description, experts);
-  for (const { modules } of shared) checkActorder(tasks.filter(({ module }) => modules.includes(module)));
+  for (const { modules } of shared) checkActorder(collected.filter(({ module }) => modules.includes(module)));
   const sources = new Set(linears.map(({ source }) => source.tensor));
   const own = [...step.copy, ...step.quantize.map(({ tensor }) => tensor)];
   const vectors = own
@@ -118,11 +120,10 @@ function calibratedLayer(
     .map(({ name, shape }) => ({ name, elements: shape.reduce((product, size) => product * size, 1) }));
   return {
     description,
-    captures: shared.filter(({ modules }) => modules.some((module) => quantized.has(module))),
+    captures: shared.filter(({ modules }) => modules.some((module) => wanted.has(module))),
     linears,
     vectors,
     tasks,
-    rounded: step.quantize.filter(({ gptq }) => gptq === null),
     scales: staticScales(description, step, cache, experts),
     dtypeOf(name) {
       const dtype = tensors.get(name)?.dtype;

@@ -15,6 +15,7 @@ import type { QuantizeTask, StepPlan } from "../../plan/plan-steps.ts";
 import { checkShapes, quantizedModules } from "../../plan/quantized-modules.ts";
 import { readConfig } from "../../plan/read-config.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
+import { quantizerFor } from "../../quantize/quantizers.ts";
 import { readQuantization } from "../../plan/read-quantization.ts";
 import { checkInRange, checkRounded } from "./verify-weight.ts";
 import type { FileRange } from "../../formats/file-ranges.ts";
@@ -167,7 +168,7 @@ async function checkTask(
   const firstRow = Math.floor((rows - count) / 2);
   const parts = await readParts(verification, tensors, module, weight, { firstRow, count });
   const sampled = { module, weight, firstRow, rows: count, parts };
-  if (task.gptq) {
+  if (quantizerFor(task).expects === "in range") {
     checkInRange(sampled);
     return;
   }

@@ -43,7 +43,7 @@ export function checkRounded(sample: SampledRows, source: Float32Array): void {
 }
 
 /**
- * For GPTQ, whose codes are not the nearest: all codes in range, all values finite.
+ * For codes that need not be the nearest: all codes in range, all values finite.
  * @throws VerificationError naming module, place and value.
  */
 export function checkInRange(sample: SampledRows): void {

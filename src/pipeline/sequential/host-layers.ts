@@ -46,7 +46,7 @@ async function readHostLayer(step: PlanStep, traffic: StepTraffic): Promise<Host
 }
 
 /** Traffic that reads weights from the layer in host memory; the layer's own progress counts their bytes. */
-export function hostTraffic(step: PlanStep, host: HostLayer, traffic: StepTraffic): TileTraffic {
+export function hostTraffic(step: PlanStep, host: HostLayer, traffic: TileTraffic): TileTraffic {
   return {
     ...traffic,
     async read({ path, start, end }) {

@@ -7,10 +7,26 @@ import { narrowFromFloat32, roundTo } from "../../formats/dtype.ts";
 import { globalScale } from "../../formats/global-scale.ts";
 import type { ReadbackRing } from "../../gpu/staging.ts";
 import { qparamsOfRanges } from "../../quantize/rtn/reference.ts";
-import { headName, type StaticScale } from "../calibration/static-scales.ts";
+import type { Collector } from "../../calibrate/collector.ts";
+import type { LayerDescription } from "../../model/decoder-description.ts";
+import { cacheNames, headName, inputName, type StaticScale } from "../calibration/static-scales.ts";
 
-/** Observes keys or values as a whole and head by head; what is not wanted is skipped. */
-export async function observeCache(
+/** Tells ranges of a layer's inputs, and of its keys and values; what is not observed is skipped. */
+export function rangeCollector(ranges: ActivationRanges, layer: LayerDescription): Collector {
+  return {
+    begin: (batch) => ranges.begin(batch),
+    onInput: async (modules, input) => await ranges.observe(inputName(modules), input),
+    async onKeyValue(module, keys, values) {
+      const names = cacheNames(module);
+      const { kvHeads } = layer.attention;
+      await observeCache(ranges, names.k, keys, kvHeads);
+      await observeCache(ranges, names.v, values, kvHeads);
+    },
+  };
+}
+
+/** Observes keys or values as a whole and head by head. */
+async function observeCache(
   ranges: ActivationRanges,
   name: string,
   values: Activations,

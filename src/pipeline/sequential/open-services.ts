@@ -16,7 +16,8 @@ import { batchHiddenBytes } from "../calibration/calibration-memory.ts";
 import { finishedGenerations } from "../job/job-journal.ts";
 import { TilePipeline } from "../data-free/tile-pipeline.ts";
 import type { Job, JobOutput } from "../job/job.ts";
-import type { SequentialServices, LayerServices } from "./services.ts";
+import type { TileTraffic } from "../job/traffic.ts";
+import type { SequentialServices } from "./services.ts";
 
 /** Host memory for embedding rows: all that a calibration set uses of most models. */
 export const MAX_EMBEDDING_BYTES = 1024 ** 3;
@@ -32,9 +33,9 @@ export async function openServices(
   job: Job,
   calibration: CalibrationJob,
   output: JobOutput,
-  gpu: Gpu,
+  { gpu, traffic }: { readonly gpu: Gpu; readonly traffic: TileTraffic },
   lifetime: Lifetime,
-): Promise<{ services: Omit<LayerServices, "report">; flush: () => void }> {
+): Promise<{ services: Omit<SequentialServices, "report">; flush: () => void }> {
   const { plan, set, tiling } = calibration;
   const tiles = tiling ? lifetime.use(await TilePipeline.create(gpu, tiling)) : null;
   const uploads = lifetime.use(await UploadRing.create(gpu, plan.shape.ring));
@@ -55,6 +56,7 @@ export async function openServices(
     ...rings,
     plan,
     tiles,
+    traffic,
     workspace,
     batches,
     hidden,

@@ -5,28 +5,11 @@ import { prepareAttention } from "../../calibrate/forward/attention/attend.ts";
 import type { FloatDtype } from "../../formats/dtype.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { prepareForwardProduct } from "../../gpu/matmul/forward-product.ts";
-import { prepareMatmul } from "../../gpu/matmul/matmul.ts";
-import type { Kernel } from "../../gpu/kernel.ts";
-import { narrowKernel } from "../../gpu/narrow.ts";
-import { choleskyDiagonalKernel } from "../../gpu/triangular/cholesky.ts";
-import { qparamsKernel, rangeKernel } from "../../quantize/observe/observe-weight.ts";
-import { dequantizeKernel, rtnErrorsKernel, walkKernel } from "../../quantize/gptq/gptq-kernels.ts";
+import { byQuantizer } from "../../quantize/quantizers.ts";
 import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
-
-/** Those of more than 40 ms. */
-const GPTQ_KERNELS: readonly Kernel[] = [
-  choleskyDiagonalKernel,
-  rangeKernel,
-  qparamsKernel,
-  walkKernel,
-  dequantizeKernel,
-  rtnErrorsKernel,
-  narrowKernel,
-];
 
 /** Begins to compile the slowest kernels of these layers; returns at once. */
 export function prepareKernels(gpu: Gpu, layers: readonly CalibratedLayer[]): void {
-  const lowerAt = { row: 0, column: 0 };
   const weightDtypes = new Set<FloatDtype>();
   for (const { linears, dtypeOf } of layers) {
     for (const { source } of linears) weightDtypes.add(dtypeOf(source.tensor));
@@ -38,11 +21,5 @@ export function prepareKernels(gpu: Gpu, layers: readonly CalibratedLayer[]): vo
   for (const headDim of new Set(layers.map(({ description }) => description.attention.headDim))) {
     prepareAttention(gpu, { headDim });
   }
-  if (layers.every(({ tasks }) => tasks.length === 0)) return;
-  prepareMatmul(gpu, { aTransposed: true, bTransposed: false, accumulate: true, lowerAt }); // Hessians
-  // Cholesky's wide products and its narrow ones
-  prepareMatmul(gpu, { accumulate: true, lowerAt });
-  prepareMatmul(gpu, { accumulate: true, lowerAt }, "small");
-  prepareMatmul(gpu, { bTransposed: false, accumulate: true }); // GPTQ
-  for (const kernel of GPTQ_KERNELS) gpu.queue.prepare(kernel);
+  for (const quantizer of byQuantizer(layers.flatMap(({ tasks }) => tasks)).keys()) quantizer.prepare(gpu);
 }

@@ -1,5 +1,5 @@
-// The decoder layers of a calibrated job: onload, calibrate, quantize, propagate, offload, one after the other. The
-// samples' hidden states go from layer to layer, and to a file after each, so that a crash costs one layer.
+// The decoder layers of a calibrated job one after the other. The samples' hidden states go from layer to layer, and to a file
+// when a crash would cost more than writing them.
 
 import { createLifetime } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
@@ -7,23 +7,38 @@ import { type Gpu, openGpu } from "../../gpu/gpu.ts";
 import { tuneMatmul } from "../../gpu/matmul/tune-matmul.ts";
 import { removeHiddenFiles } from "../../offload/hidden-file.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
-import { type CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
-import { keepGpuSpeed } from "../planning/gpu-speed.ts";
-import { openForwardProducts } from "./forward-products.ts";
-import { createHostLayers } from "./host-layers.ts";
-import { isFinished, recordStep } from "../job/job-journal.ts";
-import { total } from "../planning/plan-time.ts";
-import { prepareKernels } from "./prepare-kernels.ts";
-import type { TimedReport } from "./quantize-captures.ts";
-import { createSnapshotClock } from "./snapshot-clock.ts";
-import { createStepTraffic, type StepTraffic } from "../job/step-traffic.ts";
+import type { ModuleReport } from "../../quantize/quantizer.ts";
+import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { Job, JobOutput } from "../job/job.ts";
-import type { SequentialServices } from "./services.ts";
+import { isFinished, recordStep } from "../job/job-journal.ts";
+import { createStepTraffic, type StepTraffic } from "../job/step-traffic.ts";
+import { keepGpuSpeed } from "../planning/gpu-speed.ts";
+import { total } from "../planning/plan-time.ts";
+import { openForwardProducts } from "./forward-products.ts";
+import { createHostLayers, type HostLayers } from "./host-layers.ts";
+import type { LayerTurn } from "./layer-at-work.ts";
 import { openServices } from "./open-services.ts";
-import { compressLayer } from "./compress-layer.ts";
+import { prepareKernels } from "./prepare-kernels.ts";
+import type { SequentialServices } from "./services.ts";
+import { createSnapshotClock, type SnapshotClock } from "./snapshot-clock.ts";
 
-/** Runs those decoder layers that the journal does not know. */
-export async function runSequential(job: Job, steps: readonly PlanStep[], output: JobOutput): Promise<void> {
+/** What is known of a layer that is done. */
+export interface CompressedLayer {
+  readonly modules: readonly ModuleReport[];
+  /** True if a crash behind this layer could go on from there. */
+  readonly recordable: boolean;
+}
+
+/** What is done to each layer; see `compress.ts`. */
+export type CompressLayer = (turn: LayerTurn) => Promise<CompressedLayer>;
+
+/** Lets `compressLayer` do those decoder layers that the journal does not know. */
+export async function runSequential(
+  job: Job,
+  steps: readonly PlanStep[],
+  output: JobOutput,
+  compressLayer: CompressLayer,
+): Promise<void> {
   const calibration = job.plan.calibration;
   invariant(calibration, "a calibrated step belongs to a calibrated job");
   if (steps.every((step) => isFinished(output.journal, step))) return;
@@ -37,7 +52,7 @@ export async function runSequential(job: Job, steps: readonly PlanStep[], output
   prepareKernels(gpu, calibration.layers);
   const traffic = createStepTraffic(job, output);
   try {
-    await runLayers(job, calibration, steps, output, { gpu, traffic });
+    await runLayers({ job, calibration, steps, output, compressLayer }, gpu, traffic);
   } finally {
     traffic.abort();
     units[Symbol.dispose]();
@@ -45,15 +60,18 @@ export async function runSequential(job: Job, steps: readonly PlanStep[], output
   }
 }
 
-async function runLayers(
-  job: Job,
-  calibration: CalibrationJob,
-  steps: readonly PlanStep[],
-  output: JobOutput,
-  { gpu, traffic }: { gpu: Gpu; traffic: StepTraffic },
-): Promise<void> {
+interface Walk {
+  readonly job: Job;
+  readonly calibration: CalibrationJob;
+  readonly steps: readonly PlanStep[];
+  readonly output: JobOutput;
+  readonly compressLayer: CompressLayer;
+}
+
+async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<void> {
+  const { job, calibration, steps, output } = walk;
   using lifetime = createLifetime();
-  const { services, flush } = await openServices(job, calibration, output, gpu, lifetime);
+  const { services, flush } = await openServices(job, calibration, output, { gpu, traffic }, lifetime);
   const clock = createSnapshotClock(calibration.plan.hiddenBytes, calibration.plan.hidden.place);
   // Layers behind the last snapshot are not finished for the journal: a crash starts them again from its states.
   const unrecorded: FinishedLayer[] = [];
@@ -64,16 +82,8 @@ async function runLayers(
     job.progress.tell({ step: step.index + 1, stepName: step.name });
     await traffic.begin(step);
     job.progress.began(step.index);
-    const started = performance.now();
-    const progress = layerProgress(job, step);
-    const reporting = { ...services, report: progress.report };
-    const { modules, recordable, worked } = await compressLayer(calibration, step, reporting, traffic, {
-      clock,
-      hosts,
-    });
-    progress.end();
-    await keepGpuSpeed(gpu.adapter, job.time.flops.get(step.index) ?? 0, worked);
-    unrecorded.push({ step, modules, seconds: (performance.now() - started) / 1000 });
+    const { modules, recordable, seconds } = await takeTurn(walk, step, { services, hosts, clock });
+    unrecorded.push({ step, modules, seconds });
     if (recordable) {
       flush();
       output.store.flush();
@@ -91,8 +101,36 @@ async function runLayers(
 
 interface FinishedLayer {
   readonly step: PlanStep;
-  readonly modules: readonly TimedReport[];
+  readonly modules: readonly ModuleReport[];
   readonly seconds: number;
+}
+
+/** One layer, its progress, and what its speed teaches. */
+async function takeTurn(
+  { job, calibration, compressLayer }: Walk,
+  step: PlanStep,
+  lasting: {
+    readonly services: Omit<SequentialServices, "report">;
+    readonly hosts: HostLayers;
+    readonly clock: SnapshotClock;
+  },
+): Promise<CompressedLayer & { readonly seconds: number }> {
+  const index = calibration.layerOf.get(step.index) ?? -1;
+  const layer = calibration.layers[index];
+  const schedule = calibration.plan.layers[index];
+  invariant(layer && schedule, `${step.name} is a layer of the plan`);
+  const began = performance.now();
+  const host = await lasting.hosts.take(step);
+  // Waiting for the layer's bytes says nothing of the GPU.
+  const worked = performance.now();
+  const progress = layerProgress(job, step);
+  const services = { ...lasting.services, report: progress.report };
+  const isLast = index === calibration.layers.length - 1;
+  const done = await compressLayer({ ...lasting, host, step, layer, schedule, isLast, services });
+  progress.end();
+  const now = performance.now();
+  await keepGpuSpeed(services.gpu.adapter, job.time.flops.get(step.index) ?? 0, (now - worked) / 1000);
+  return { ...done, seconds: (now - began) / 1000 };
 }
 
 /** Tells a layer's progress, and spreads its source bytes over its phases by their share of the work. */

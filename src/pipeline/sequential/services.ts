@@ -9,6 +9,7 @@ import type { LedgerBuffer } from "../../gpu/memory.ts";
 import type { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
 import type { ExpertCalibration } from "../../model/layer-linears.ts";
 import type { CalibrationPlan } from "../calibration/fit-calibration.ts";
+import type { TileTraffic } from "../job/traffic.ts";
 import type { TilePipeline } from "../data-free/tile-pipeline.ts";
 
 /** What lives through all layers. */
@@ -28,13 +29,11 @@ export interface SequentialServices {
   readonly experts: ExpertCalibration;
   /** Experts that fewer tokens are routed to are rounded to nearest. */
   readonly minExpertTokens: number;
+  /** For weights that go in tiles; null if there are none. */
+  readonly tiles: TilePipeline | null;
+  readonly traffic: TileTraffic;
   readonly write: (tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>) => void;
   checkpoint(): Promise<void>;
   /** Tells what goes on, and which part of the layer's work is done. */
   report(phase: "calibrating" | "quantizing" | "propagating", detail: string, share: number): void;
-}
-
-export interface LayerServices extends SequentialServices {
-  /** For weights that are rounded to nearest; null if there are none. */
-  readonly tiles: TilePipeline | null;
 }

@@ -7,6 +7,7 @@ import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import { Pool } from "../../gpu/pool.ts";
 import type { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
+import type { ModuleReport, ModuleWeights } from "../quantizer.ts";
 import type { FactoredHessian } from "./factor-hessian.ts";
 import {
   columnTables,
@@ -23,14 +24,6 @@ import {
 /** Whole words of packed zero points, and of one-byte codes. */
 const ROW_MULTIPLE = 32;
 
-/** Where the rows of a weight come from, and where what their codes mean goes. */
-export interface ModuleWeights {
-  /** Puts rows, as they lie in the source, into a buffer. */
-  load(firstRow: number, rows: number, to: LedgerBuffer): Promise<void>;
-  /** Takes rows of the same layout from a buffer. */
-  store(firstRow: number, rows: number, from: LedgerBuffer): Promise<void>;
-}
-
 export interface ModuleServices {
   readonly gpu: Gpu;
   readonly uploads: UploadRing;
@@ -42,16 +35,8 @@ export interface ModuleServices {
   checkpoint(): Promise<void>;
 }
 
-export interface ModuleReport {
-  readonly module: string;
-  /** ½ tr(ΔW H ΔWᵀ) of the chosen codes under the damped Hessian: what the anchor prints as error. */
-  readonly loss: number;
-  /** The same for rounding to nearest with the same scales. */
-  readonly rtnLoss: number;
-  readonly dampeningFrac: number;
-  readonly attempts: number;
-  readonly deadColumns: number;
-}
+/** What the codes of a module came to. */
+export type ModuleOutcome = Omit<ModuleReport, "tokens" | "rounded" | "seconds">;
 
 /** Rows that a tile of at most `tileBytes` GPU bytes takes, with no buffer over `maxBufferBytes`. */
 export function gptqTileRows(task: GptqTask, tileBytes: number, maxBufferBytes: number): number {
@@ -116,16 +101,16 @@ export async function allocateGptqWorkspace(
 }
 
 /**
- * Quantizes a Linear with the factor of its input's Hessian. Resolves when all of its kernels are recorded; `report` when
+ * Quantizes a Linear with the factor of its input's Hessian. Resolves when all of its kernels are recorded; `outcome` when
  * its codes are read back and written.
- * @throws MalformedModelError, as rejection of `report`, if a weight is NaN or infinite.
+ * @throws MalformedModelError, as rejection of `outcome`, if a weight is NaN or infinite.
  */
 export async function quantizeModule(
   { task, tileRows }: TiledTask,
   factored: FactoredHessian,
   { work, results }: GptqWorkspace,
   services: ModuleServices,
-): Promise<{ readonly report: Promise<ModuleReport> }> {
+): Promise<{ readonly outcome: Promise<ModuleOutcome> }> {
   const { gpu, uploads, weights } = services;
   const tables = columnTables(factored, task.weights);
   await uploads.write(new Uint8Array(tables.order.buffer), work.order);
@@ -138,7 +123,7 @@ export async function quantizeModule(
     await weights.load(firstRow, rows, work.source);
     await quantizeTileGptq(gpu, task, factored.factor, rows, { ...work, ...own });
     const read = readTile(task, firstRow, rows, own, services).finally(() => results.release(own));
-    // A failure is told by the report; until someone waits for that it must not count as unhandled.
+    // A failure is told by the outcome; until someone waits for that it must not count as unhandled.
     read.catch(() => undefined);
     tiles.push(read);
     await weights.store(firstRow, rows, work.dequantized);
@@ -146,14 +131,14 @@ export async function quantizeModule(
   if (task.weights.actorder === "group" && task.weights.strategy === "group") {
     services.write(`${task.module}.weight_g_idx`, 0, new Uint8Array(tables.groupOf.buffer));
   }
-  return { report: reportOf(task, factored, tiles) };
+  return { outcome: outcomeOf(task, factored, tiles) };
 }
 
-async function reportOf(
+async function outcomeOf(
   { module }: GptqTask,
   { dampeningFrac, attempts, dead }: FactoredHessian,
   tiles: readonly Promise<TileLosses>[],
-): Promise<ModuleReport> {
+): Promise<ModuleOutcome> {
   let loss = 0;
   let rtnLoss = 0;
   for (const tile of await Promise.all(tiles)) {

@@ -59,7 +59,7 @@ describe("compressing from a script", () => {
     expect(app.state.screen.value).toBe("done");
     expect(app.state.address.value).toBe("org/name");
     expect(start.mock.calls[0]?.[0]).toMatchObject({
-      recipe: { scheme: "W8A16", gptq: null },
+      recipe: { scheme: "W8A16", method: { name: "QuantizationModifier" } },
       calibration: null,
     });
   });
@@ -96,7 +96,7 @@ describe("compressing from a script", () => {
         group_size: 64,
         ignore: ["lm_head", "re:.*down_proj"],
         observer: "memoryless_mse",
-        gptq: { dampening_frac: 0.05, actorder: null },
+        method: { name: "GPTQModifier", dampening_frac: 0.05, actorder: null },
       },
       calibration: {
         num_calibration_samples: 8,

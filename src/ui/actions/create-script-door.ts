@@ -5,7 +5,7 @@ import type { App, AppState, ShownFailure } from "../state/app-state.ts";
 import type { CalibrationFields } from "../state/calibration-fields.ts";
 import { exactBytes } from "../state/exact-bytes.ts";
 import { inspectModel } from "./inspect-model.ts";
-import { GPTQ_DEFAULTS, readRecipeChoice } from "../state/read-recipe-choice.ts";
+import { readRecipeChoice } from "../state/read-recipe-choice.ts";
 import { UNQUANTIZED } from "../state/read-scheme.ts";
 import { calibrationUse, restoreRecipe } from "../state/recipe-fields.ts";
 import type {
@@ -100,17 +100,22 @@ function recipeOf({ text, ...asked }: RecipeRequest): RecipeChoice {
     if (details) throw new RecipeError("UNQUANTIZED dequantizes every weight; it takes no options.");
     return choice;
   }
-  if (!choice.gptq && (asked.dampeningFrac !== null || asked.actorder !== null))
+  const { method } = choice;
+  if (method.name !== "GPTQModifier" && (asked.dampeningFrac !== null || asked.actorder !== null))
     throw new RecipeError(`dampening_frac and actorder are options of GPTQ. Ask for gptq-${choice.scheme}.`);
   return {
     ...choice,
     group_size: asked.groupSize ?? choice.group_size,
     ignore: asked.ignore ?? choice.ignore,
     observer: asked.observer ?? choice.observer,
-    gptq: choice.gptq && {
-      dampening_frac: asked.dampeningFrac ?? GPTQ_DEFAULTS.dampening_frac,
-      actorder: asked.actorder === "none" ? null : (asked.actorder ?? GPTQ_DEFAULTS.actorder),
-    },
+    method:
+      method.name === "GPTQModifier"
+        ? {
+            ...method,
+            dampening_frac: asked.dampeningFrac ?? method.dampening_frac,
+            actorder: asked.actorder === "none" ? null : (asked.actorder ?? method.actorder),
+          }
+        : method,
   };
 }
 

@@ -62,7 +62,7 @@ export function FailureButtons({ failure }: { failure: ShownFailure }) {
 function isPossible({ state }: App, { retry }: ShownFailure, action: FailureAction): boolean {
   if (action === "choose-another") return state.screen.value !== "choose";
   if (action === "round-to-nearest")
-    return state.recipe.yaml.value === null && methodOf(state.recipe) === "gptq";
+    return state.recipe.yaml.value === null && methodOf(state.recipe) === "GPTQModifier";
   return retry !== null || (action !== "retry" && action !== "go-on");
 }
 
@@ -73,7 +73,7 @@ function act(app: App, failure: ShownFailure, action: FailureAction): void {
       void failure.retry?.();
       break;
     case "round-to-nearest":
-      app.state.recipe.method.value = "rtn";
+      app.state.recipe.method.value = "QuantizationModifier";
       app.state.failure.value = null;
       break;
     case "token":

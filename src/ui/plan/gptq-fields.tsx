@@ -7,7 +7,7 @@ import { DAMPENING_RANGE, methodOf } from "../state/recipe-fields.ts";
 export function GptqFields() {
   const { state } = useApp();
   const { dampening, actorder } = state.recipe;
-  if (methodOf(state.recipe) !== "gptq") return null;
+  if (methodOf(state.recipe) !== "GPTQModifier") return null;
   return (
     <>
       <NumberField

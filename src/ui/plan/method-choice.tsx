@@ -1,52 +1,44 @@
-import type { ComponentChildren } from "preact";
+import { type Quantizer, QUANTIZERS } from "../../formats/modifiers/quantizers.ts";
 import { useApp } from "../parts/app-context.ts";
-import { type Method, methodOf } from "../state/recipe-fields.ts";
-import { readScheme, UNQUANTIZED } from "../state/read-scheme.ts";
+import { refusalOf } from "../state/read-recipe-choice.ts";
+import { methodOf } from "../state/recipe-fields.ts";
+import { UNQUANTIZED } from "../state/read-scheme.ts";
 
-/** How codes are chosen. GPTQ is offered where there are integers to choose among. */
+/** How codes are chosen. A method that cannot choose codes of the preset says why. */
 export function MethodChoice() {
   const { state } = useApp();
   const { scheme, yaml } = state.recipe;
   if (yaml.value !== null || scheme.value === UNQUANTIZED) return null;
-  const integer = readScheme(scheme.value)?.integer ?? false;
   return (
     <fieldset>
       <legend>Method</legend>
       <div class="cards methods">
-        <MethodCard method="rtn" name="Round to nearest" disabled={false}>
-          Every weight takes the closest code. Fast, and needs no text.
-        </MethodCard>
-        <MethodCard method="gptq" name="GPTQ" disabled={!integer}>
-          {integer
-            ? "Reads text through the model, layer by layer, and chooses codes that keep what each layer gives out. Slower and more faithful, most of all at 4 bits and below."
-            : `For integer weights; those of ${scheme.value} are floats.`}
-        </MethodCard>
+        {QUANTIZERS.map((quantizer) => (
+          <MethodCard key={quantizer.name} quantizer={quantizer} />
+        ))}
       </div>
     </fieldset>
   );
 }
 
-interface MethodCardProps {
-  readonly method: Method;
-  readonly name: string;
-  readonly disabled: boolean;
-  readonly children: ComponentChildren;
-}
-
-function MethodCard({ method, name, disabled, children }: MethodCardProps) {
+function MethodCard({ quantizer }: { readonly quantizer: Quantizer }) {
   const { state } = useApp();
+  const { name, title, sentence } = quantizer;
+  const problem = refusalOf(quantizer, state.recipe.scheme.value);
   return (
-    <label class={disabled ? "card disabled" : "card"}>
+    <label class={problem === null ? "card" : "card disabled"}>
       <input
         type="radio"
         name="method"
-        value={method}
-        checked={methodOf(state.recipe) === method}
-        disabled={disabled}
-        onChange={() => (state.recipe.method.value = method)}
+        value={name}
+        checked={methodOf(state.recipe) === name}
+        disabled={problem !== null}
+        onChange={() => (state.recipe.method.value = name)}
       />
-      <span class="card-name">{name}</span>
-      <span class="card-sentence">{children}</span>
+      <span class="card-name">{title}</span>
+      <span class="card-sentence">
+        {problem === null ? sentence : `Not for ${state.recipe.scheme.value}: ${problem}.`}
+      </span>
     </label>
   );
 }

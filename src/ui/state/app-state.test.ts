@@ -89,7 +89,10 @@ describe("choosing", () => {
 
   it("takes GPTQ from a link", () => {
     const { state } = open({}, "?recipe=gptq-w8a16");
-    expect(recipeChoice(state.recipe)).toMatchObject({ scheme: "W8A16", gptq: { actorder: "static" } });
+    expect(recipeChoice(state.recipe)).toMatchObject({
+      scheme: "W8A16",
+      method: { name: "GPTQModifier", actorder: "static" },
+    });
   });
 
   it("says which recipe a link may have meant that asks for none", () => {

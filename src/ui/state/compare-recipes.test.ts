@@ -13,9 +13,9 @@ function measured(recipe: string, perplexity: number, weightBytes: number): Meas
 describe("a recipe's name", () => {
   it("is its scheme, how it was rounded, and its bits", () => {
     expect(nameRecipe(JOB, QUALITY)).toBe("W4A16, 4.16 bits");
-    const gptq = { dampening_frac: 0.01, actorder: "static" } as const;
+    const method = { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" } as const;
     const base = { kind: "controls", scheme: "W4A16", group_size: null, ignore: [] } as const;
-    const controls = { ...base, gptq, observer: "memoryless_minmax" } as const;
+    const controls = { ...base, method, observer: "memoryless_minmax" } as const;
     expect(nameRecipe({ ...JOB, options: { ...OPTIONS, recipe: controls } }, QUALITY)).toContain("by GPTQ");
     const yaml = { kind: "yaml", text: "stage:\n  modifiers:\n    GPTQModifier: {}" } as const;
     expect(nameRecipe({ ...JOB, options: { ...OPTIONS, recipe: yaml } }, QUALITY)).toContain("by GPTQ");

@@ -7,7 +7,8 @@ const SMALL_LOSS = 0.01;
 
 /** "W4A16 by GPTQ, 4.16 bits": what tells one recipe from another in few words. */
 export function nameRecipe({ scheme, options: { recipe } }: StoredJob, { model }: QualityReport): string {
-  const isGptq = recipe.kind === "controls" ? recipe.gptq !== null : recipe.text.includes("GPTQModifier");
+  const isGptq =
+    recipe.kind === "controls" ? recipe.method.name === "GPTQModifier" : recipe.text.includes("GPTQModifier");
   return `${scheme}${isGptq ? " by GPTQ" : ""}, ${model.bitsPerWeight.toFixed(2)} bits`;
 }
 

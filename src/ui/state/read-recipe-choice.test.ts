@@ -8,7 +8,7 @@ it("reads a preset in any case", () => {
     scheme: "FP8_DYNAMIC",
     group_size: null,
     ignore: ["lm_head"],
-    gptq: null,
+    method: { name: "QuantizationModifier" },
     observer: "memoryless_minmax",
   });
 });
@@ -16,7 +16,7 @@ it("reads a preset in any case", () => {
 it("reads GPTQ over a preset, with LLM Compressor's defaults", () => {
   expect(readRecipeChoice("GPTQ-w4a16_asym")).toMatchObject({
     scheme: "W4A16_ASYM",
-    gptq: { dampening_frac: 0.01, actorder: "static" },
+    method: { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" },
   });
 });
 
@@ -31,7 +31,7 @@ it.each([
   ["W4A61", /“W4A61” does not exist. The nearest one is W4A16\./],
   ["gptq-w4a1", /nearest one is gptq-W4A16\./],
   ["gtpq-w8a8", /nearest one is gptq-W8A8\./],
-  ["gptq-fp8", /weights of FP8 are floats/],
+  ["gptq-fp8", /chooses among integers, and these weights are floats\. Ask for FP8/],
   ["constructor", /W4A16 and gptq-W4A16 are two/],
   ["", /does not exist/],
 ])("refuses %j in a sentence", (name, sentence) => {

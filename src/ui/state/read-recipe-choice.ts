@@ -1,12 +1,21 @@
 import { RecipeError } from "../../errors.ts";
 import { nearestWord } from "../../formats/nearest-word.ts";
 import { readScheme, SCHEMES, UNQUANTIZED } from "./read-scheme.ts";
-import type { GptqControls, RecipeChoice, RecipeControls } from "../../api/job-options.ts";
+import { GPTQ_ACTORDER, GPTQ_SETTINGS } from "../../formats/modifiers/gptq.ts";
+import { type Quantizer, type QuantizerName, QUANTIZERS } from "../../formats/modifiers/quantizers.ts";
+import { ROUNDING } from "../../formats/modifiers/rounding.ts";
+import type { MethodControls, RecipeChoice, RecipeControls } from "../../api/job-options.ts";
 
-const GPTQ_PREFIX = "gptq-";
-
-/** LLM Compressor's defaults. */
-export const GPTQ_DEFAULTS: GptqControls = { dampening_frac: 0.01, actorder: "static" };
+/** Each method as it stands before anybody touches it. */
+export const METHOD_DEFAULTS: { readonly [Name in QuantizerName]: Extract<MethodControls, { name: Name }> } =
+  {
+    QuantizationModifier: { name: "QuantizationModifier" },
+    GPTQModifier: {
+      name: "GPTQModifier",
+      dampening_frac: GPTQ_SETTINGS.dampening_frac,
+      actorder: GPTQ_ACTORDER,
+    },
+  };
 export const DEFAULT_IGNORE: readonly string[] = ["lm_head"];
 
 /** Every quantized weight as a plain one. */
@@ -15,7 +24,7 @@ export const DEQUANTIZE: RecipeControls = {
   scheme: UNQUANTIZED,
   group_size: null,
   ignore: [],
-  gptq: null,
+  method: { name: "QuantizationModifier" },
   observer: "memoryless_minmax",
 };
 
@@ -29,30 +38,44 @@ export function readRecipeChoice(text: string): RecipeChoice {
   const name = text.trim();
   if (/[\n:]/.test(name)) return { kind: "yaml", text };
   if (name.toUpperCase() === UNQUANTIZED) return DEQUANTIZE;
-  const usesGptq = name.toLowerCase().startsWith(GPTQ_PREFIX);
-  const scheme = (usesGptq ? name.slice(GPTQ_PREFIX.length) : name).toUpperCase();
-  if (!SCHEMES.includes(scheme)) throw unknownRecipe(name, usesGptq);
-  if (usesGptq && !readScheme(scheme)?.integer)
-    throw new RecipeError(
-      `The recipe “${name}” does not exist: GPTQ chooses among integers, and the weights of ${scheme} are floats. Ask for ${scheme} alone.`,
-    );
+  const quantizer = quantizerNamedIn(name);
+  const scheme = name.slice(quantizer.prefix.length).toUpperCase();
+  if (!SCHEMES.includes(scheme)) throw unknownRecipe(name, quantizer);
+  const problem = refusalOf(quantizer, scheme);
+  if (problem !== null)
+    throw new RecipeError(`The recipe “${name}” does not exist: ${problem}. Ask for ${scheme} alone.`);
   return {
     kind: "controls",
     scheme,
     group_size: null,
     ignore: DEFAULT_IGNORE,
-    gptq: usesGptq ? GPTQ_DEFAULTS : null,
+    method: METHOD_DEFAULTS[quantizer.name],
     observer: "memoryless_minmax",
   };
 }
 
-function unknownRecipe(name: string, usesGptq: boolean): RecipeError {
-  const words = usesGptq ? gptqNames() : [...SCHEMES, UNQUANTIZED, ...gptqNames()];
+/** Why a quantizer cannot choose codes of a preset's weights; null if it can. */
+export function refusalOf(quantizer: Quantizer, scheme: string): string | null {
+  const facts = readScheme(scheme);
+  return facts && quantizer.refuses({ type: facts.integer ? "int" : "float", num_bits: facts.weightBits });
+}
+
+/** The quantizer whose prefix the recipe has: the longest that fits. */
+function quantizerNamedIn(name: string): Quantizer {
+  const fitting = QUANTIZERS.filter(({ prefix }) => name.toLowerCase().startsWith(prefix));
+  return fitting.toSorted((a, b) => b.prefix.length - a.prefix.length)[0] ?? ROUNDING;
+}
+
+function unknownRecipe(name: string, quantizer: Quantizer): RecipeError {
+  const own = namesWith(quantizer);
+  const words = quantizer.prefix === "" ? [UNQUANTIZED, ...QUANTIZERS.flatMap(namesWith)] : own;
   const near = nearestWord(name, words);
   const advice = near ? `The nearest one is ${near}.` : "W4A16 and gptq-W4A16 are two that do.";
   return new RecipeError(`The recipe “${name.slice(0, 64)}” does not exist. ${advice}`);
 }
 
-function gptqNames(): string[] {
-  return SCHEMES.filter((scheme) => readScheme(scheme)?.integer).map((scheme) => GPTQ_PREFIX + scheme);
+function namesWith(quantizer: Quantizer): string[] {
+  return SCHEMES.filter((scheme) => refusalOf(quantizer, scheme) === null).map(
+    (scheme) => quantizer.prefix + scheme,
+  );
 }

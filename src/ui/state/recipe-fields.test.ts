@@ -8,7 +8,7 @@ it("begins with the default preset as it is", () => {
     scheme: "W4A16",
     group_size: null,
     ignore: ["lm_head"],
-    gptq: null,
+    method: { name: "QuantizationModifier" },
     observer: "memoryless_minmax",
   });
 });
@@ -43,7 +43,7 @@ it.each<RecipeChoice>([
     scheme: "W8A16",
     group_size: 32,
     ignore: ["lm_head", "re:.*gate$"],
-    gptq: null,
+    method: { name: "QuantizationModifier" },
     observer: "memoryless_mse",
   },
   {
@@ -51,7 +51,7 @@ it.each<RecipeChoice>([
     scheme: "W3A16",
     group_size: null,
     ignore: [],
-    gptq: { dampening_frac: 0.05, actorder: "group" },
+    method: { name: "GPTQModifier", dampening_frac: 0.05, actorder: "group" },
     observer: "memoryless_minmax",
   },
   { kind: "yaml", text: "a: 1" },

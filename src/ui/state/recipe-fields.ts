@@ -1,17 +1,16 @@
 import { type Signal, signal } from "@preact/signals";
 import { DEFAULT_SCHEME } from "./preset-cards.ts";
 import { type NumberRange, readNumber } from "./read-number.ts";
-import { DEFAULT_IGNORE, DEQUANTIZE, GPTQ_DEFAULTS } from "./read-recipe-choice.ts";
+import { DEFAULT_IGNORE, DEQUANTIZE, METHOD_DEFAULTS, refusalOf } from "./read-recipe-choice.ts";
 import { readScheme, UNQUANTIZED } from "./read-scheme.ts";
-import type { GptqControls, RecipeChoice, RecipeControls } from "../../api/job-options.ts";
-
-export type Method = "rtn" | "gptq";
+import type { GptqControls, MethodControls, RecipeChoice, RecipeControls } from "../../api/job-options.ts";
+import { type QuantizerName, quantizerOf } from "../../formats/modifiers/quantizers.ts";
 
 /** The recipe controls as they stand, each as the user left it. */
 export interface RecipeFields {
   readonly scheme: Signal<string>;
-  /** How codes are chosen: rounded to nearest, or by GPTQ where the preset takes it. */
-  readonly method: Signal<Method>;
+  /** How codes are chosen, where the preset takes it. */
+  readonly method: Signal<QuantizerName>;
   /** Null keeps the preset's own group size. */
   readonly groupSize: Signal<number | null>;
   /** Modules to leave as they are, as typed: names or `re:` patterns, separated by commas or white space. */
@@ -29,27 +28,27 @@ export const DAMPENING_RANGE: NumberRange = { min: 0, max: 1, whole: false };
 export function createRecipeFields(): RecipeFields {
   return {
     scheme: signal(DEFAULT_SCHEME),
-    method: signal<Method>("rtn"),
+    method: signal<QuantizerName>("QuantizationModifier"),
     groupSize: signal<number | null>(null),
     ignore: signal(DEFAULT_IGNORE.join(", ")),
-    dampening: signal(String(GPTQ_DEFAULTS.dampening_frac)),
-    actorder: signal(GPTQ_DEFAULTS.actorder),
+    dampening: signal(String(METHOD_DEFAULTS.GPTQModifier.dampening_frac)),
+    actorder: signal(METHOD_DEFAULTS.GPTQModifier.actorder),
     observer: signal<RecipeControls["observer"]>("memoryless_minmax"),
     yaml: signal<string | null>(null),
   };
 }
 
-/** The method that is in force: GPTQ only where it was chosen and the preset's weights are integers. */
-export function methodOf({ scheme, method }: RecipeFields): Method {
+/** The method that is in force: the chosen one only where it takes the preset's weights. */
+export function methodOf({ scheme, method }: RecipeFields): QuantizerName {
   const chosen = method.value;
-  return readScheme(scheme.value)?.integer ? chosen : "rtn";
+  return refusalOf(quantizerOf(chosen), scheme.value) === null ? chosen : "QuantizationModifier";
 }
 
 /** Whether the recipe needs a text; of one in YAML only the plan can tell. */
 export function calibrationUse(fields: RecipeFields): "no" | "yes" | "if-needed" {
   if (fields.yaml.value !== null) return "if-needed";
   const measured = readScheme(fields.scheme.value)?.calibrated ?? false;
-  return measured || methodOf(fields) === "gptq" ? "yes" : "no";
+  return measured || quantizerOf(methodOf(fields)).calibrates ? "yes" : "no";
 }
 
 /** What the controls mean; null while the damping is no number from 0 to 1. */
@@ -57,17 +56,24 @@ export function recipeChoice(fields: RecipeFields): RecipeChoice | null {
   if (fields.yaml.value !== null) return { kind: "yaml", text: fields.yaml.value };
   if (fields.scheme.value === UNQUANTIZED) return DEQUANTIZE;
   const facts = readScheme(fields.scheme.value);
-  const dampening_frac = readNumber(fields.dampening.value, DAMPENING_RANGE);
-  const usesGptq = methodOf(fields) === "gptq";
-  if (usesGptq && dampening_frac === null) return null;
+  const method = methodControls(fields);
+  if (method === null) return null;
   return {
     kind: "controls",
     scheme: fields.scheme.value,
     group_size: facts?.groupSize === null || facts?.fixedGroups ? null : fields.groupSize.value,
     ignore: splitIgnore(fields.ignore.value),
-    gptq: usesGptq && dampening_frac !== null ? { dampening_frac, actorder: fields.actorder.value } : null,
+    method,
     observer: fields.observer.value,
   };
+}
+
+/** The method and what was set for it; null while a field of its own says nothing that can be meant. */
+function methodControls(fields: RecipeFields): MethodControls | null {
+  const name = methodOf(fields);
+  if (name === "QuantizationModifier") return { name };
+  const dampening_frac = readNumber(fields.dampening.value, DAMPENING_RANGE);
+  return dampening_frac === null ? null : { name, dampening_frac, actorder: fields.actorder.value };
 }
 
 /** Names and patterns between commas and white space; the comma of a pattern's `{1,2}` separates nothing. */
@@ -86,9 +92,9 @@ export function restoreRecipe(fields: RecipeFields, choice: RecipeChoice): void 
   if (fields.scheme.value === UNQUANTIZED) return;
   fields.groupSize.value = choice.group_size;
   fields.ignore.value = choice.ignore.join(", ");
-  fields.method.value = choice.gptq ? "gptq" : "rtn";
+  fields.method.value = choice.method.name;
   fields.observer.value = choice.observer;
-  if (!choice.gptq) return;
-  fields.dampening.value = String(choice.gptq.dampening_frac);
-  fields.actorder.value = choice.gptq.actorder;
+  if (choice.method.name === "QuantizationModifier") return;
+  fields.dampening.value = String(choice.method.dampening_frac);
+  fields.actorder.value = choice.method.actorder;
 }

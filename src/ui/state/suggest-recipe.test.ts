@@ -47,7 +47,7 @@ it("UNQUANTIZED has nothing to set", () => {
     scheme: "UNQUANTIZED",
     group_size: null,
     ignore: [],
-    gptq: null,
+    method: { name: "QuantizationModifier" },
     observer: "memoryless_minmax",
   };
   expect(readRecipeChoice(" unquantized ")).toEqual(choice);

@@ -58,7 +58,7 @@ export const OPTIONS: JobOptions = {
     scheme: "W4A16",
     group_size: null,
     ignore: ["lm_head"],
-    gptq: null,
+    method: { name: "QuantizationModifier" },
     observer: "memoryless_minmax",
   },
   calibration: null,

@@ -23,8 +23,11 @@ import {
   expertCalibration,
   planCalibrationJob,
 } from "../calibration/plan-calibrated-layers.ts";
-import type { LayerPasses } from "../calibration/fit-calibration.ts";
-import { openLayer, propagate, quantizeLayer } from "./compress-layer.ts";
+import type { LayerSchedule } from "../calibration/fit-calibration.ts";
+import { calibrate } from "./calibrate.ts";
+import { type LayerAtWork, type LayerTurn, onload } from "./layer-at-work.ts";
+import { propagate } from "./propagate.ts";
+import { quantize } from "./quantize.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
 import type { SequentialServices } from "./services.ts";
 
@@ -182,6 +185,13 @@ async function openRun(
     uploads,
     readbacks,
     plan,
+    tiles: null,
+    traffic: {
+      read: async () => await Promise.resolve(new Uint8Array()),
+      write: () => undefined,
+      checkpoint: async () => await Promise.resolve(),
+      finished: () => undefined,
+    },
     workspace,
     batches,
     hidden,
@@ -225,6 +235,33 @@ function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
 
+/** The turn of the one layer that was planned. */
+function turnOf(
+  { services }: Pick<Run, "services">,
+  job: CalibrationJob,
+  host: HostLayer,
+  schedule: LayerSchedule = only(job.plan.layers),
+): LayerTurn {
+  return {
+    step: { index: 1, name: "model.layers.0", quantize: [], copy: [], measured: [] },
+    layer: only(job.layers),
+    schedule,
+    isLast: false,
+    services,
+    host,
+    hosts: { take: async () => await Promise.resolve(host), readAfter: () => undefined },
+    clock: { due: () => false, restart: () => undefined },
+  };
+}
+
+async function quantizeLayer(work: LayerAtWork): Promise<LayerAtWork["reports"]> {
+  for (const pass of work.passes) {
+    using statistics = await calibrate(work, pass);
+    await quantize(work, pass, statistics);
+  }
+  return work.reports;
+}
+
 function only<Item>(items: readonly Item[]): Item {
   const [item] = items;
   if (item === undefined) throw new Error("one layer was planned");
@@ -241,8 +278,8 @@ async function propagated(budgetBytes: number, residentBytes: number) {
   const planned = only(job.plan.layers);
   const residency = { ...planned.residency, propagate: { ...planned.residency.propagate, residentBytes } };
   const passes = { ...planned, residency, overlap: false };
-  using work = await openLayer(run.services, only(job.layers), passes, hostLayer(64));
-  await propagate(run.services, work, false);
+  using work = await onload(turnOf(run, job, hostLayer(64), passes));
+  await propagate(work);
   return {
     resident: planned.resident,
     bytes: memory.peakBytes - before,
@@ -257,12 +294,12 @@ describe("a layer whose weights stay on the GPU while they are quantized", () =>
     using run = await openRun(job, budgetBytes);
     const planned = only(job.plan.layers);
     expect(planned.overlap).toBe(true);
-    const compressed = async (passes: LayerPasses, propagateError: boolean) => {
+    const compressed = async (passes: LayerSchedule, propagateError: boolean) => {
       const services = { ...run.services, propagateError };
-      using work = await openLayer(services, only(job.layers), passes, hostLayer(2));
+      using work = await onload(turnOf({ services }, job, hostLayer(2), passes));
       run.written.clear();
-      const reports = await quantizeLayer(services, work);
-      await propagate(services, work, false);
+      const reports = await quantizeLayer(work);
+      await propagate(work);
       const losses = reports.map(({ module, loss, rtnLoss }) => ({ module, loss, rtnLoss }));
       return { losses, written: new Map(run.written), outputs: run.outputs() };
     };
@@ -285,10 +322,10 @@ describe("a layer whose batches come and go while others are computed", () => {
     using run = await openRun(job, budgetBytes, { buffers: 2, maxTokens: 1 });
     const { services } = run;
     expect(services.batches.length).toBe(LENGTHS.length);
-    using work = await openLayer(services, only(job.layers), only(job.plan.layers), hostLayer(2));
-    await propagate({ ...services, hidden: services.hidden.slice(0, 1) }, work, false);
+    using work = await onload(turnOf(run, job, hostLayer(2)));
+    await propagate({ ...work, services: { ...services, hidden: services.hidden.slice(0, 1) } });
     const alone = run.outputs();
-    await propagate(services, work, false);
+    await propagate(work);
     expect(alone.every((value) => value !== 0)).toBe(true);
     expect(run.outputs()).toEqual(alone);
   });
@@ -313,8 +350,8 @@ describe("a layer of experts", () => {
     const options = { moe_calibrate_all_experts: false, moe_min_tokens_per_expert: 5 };
     const job = planFor({ experts: 8, budgetBytes: 64 * MIB }, ignore, options);
     using run = await openRun(job, 64 * MIB);
-    using work = await openLayer(run.services, only(job.layers), only(job.plan.layers), hostLayer(8));
-    const reports = await quantizeLayer(run.services, work);
+    using work = await onload(turnOf(run, job, hostLayer(8)));
+    const reports = await quantizeLayer(work);
     const [seen, few] = [true, false].map((enough) => reports.filter(({ tokens }) => tokens >= 5 === enough));
     expect([seen?.length, few?.length]).toEqual([3, 3]);
     expect(seen?.every(({ loss, rtnLoss }) => loss < rtnLoss)).toBe(true);

@@ -4,9 +4,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import calibrated from "../../../e2e/fixtures/golden/calibrated.json";
 import sourceConfig from "../../../e2e/fixtures/golden/source/config.json";
 import sourceUrl from "../../../e2e/fixtures/golden/source/model.safetensors?url";
+import { collectorHooks } from "../../calibrate/collector.ts";
 import { makeBatches } from "../../calibrate/batches.ts";
 import { forwardLayer } from "../../calibrate/forward/forward-layer.ts";
-import type { ForwardHooks } from "../../calibrate/forward/layer-weights.ts";
 import {
   type ActivationRanges,
   openActivationRanges,
@@ -24,8 +24,8 @@ import { type MemoryFile, openMemoryFile, tensorOf } from "../../testing/golden.
 import { openDecoder } from "../../testing/open-decoder.ts";
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { type ReferenceLayer, referenceLayer } from "../../testing/reference-layer.ts";
-import { cacheNames, headName, inputName, staticScales } from "./static-scales.ts";
-import { observeCache, writeStaticScales } from "../sequential/measure-scales.ts";
+import { cacheNames, headName, inputName, staticScales } from "../calibration/static-scales.ts";
+import { rangeCollector, writeStaticScales } from "./measure-scales.ts";
 
 /** Two steps of bfloat16: activations that were rounded after every operation may peak so much higher or lower. */
 const TOLERANCE = 2 * 2 ** -7;
@@ -121,15 +121,9 @@ async function observeLayers(test: TestGpu): Promise<ObservedLayer[]> {
     hidden = reference.output;
     const expected = referenceRanges(layer, reference);
     const ranges = lifetime.use(await openActivationRanges(test.gpu, [...expected.keys()], LENGTHS.length));
-    ranges.begin(batch);
-    const hooks: ForwardHooks = {
-      onInput: async (modules, input) => await ranges.observe(inputName(modules), input),
-      async onKeyValue(module, keys, values) {
-        const { kvHeads } = layer.attention;
-        await observeCache(ranges, cacheNames(module).k, keys, kvHeads);
-        await observeCache(ranges, cacheNames(module).v, values, kvHeads);
-      },
-    };
+    const collector = rangeCollector(ranges, layer);
+    collector.begin?.(batch);
+    const hooks = collectorHooks([collector]);
     await forwardLayer({ ...decoder.pass, hooks }, layer, decoder.hidden);
     const read = async (_: ReadbackRing, name: string) => await Promise.resolve(expected.get(name) ?? []);
     found.push({ layer, measured: ranges, plain: { ...ranges, read } });

@@ -1,0 +1,39 @@
+// What earlier runs of a job, or earlier devices of this one, have finished is not done again.
+
+import { DeviceLostError } from "../../errors.ts";
+import type { Journal } from "../../offload/journal.ts";
+import type { Job } from "./job.ts";
+import { isFinished, recordedModules } from "./job-journal.ts";
+
+/** Attempts that a lost GPU gets without finishing a step in between; then the user is asked. */
+const MAX_FRUITLESS_ATTEMPTS = 3;
+
+/** Counts what earlier runs finished. */
+export function skipFinished({ plan, progress }: Job, journal: Journal): void {
+  for (const step of plan.steps.filter((candidate) => isFinished(journal, candidate))) {
+    const ranges = plan.ranges[step.index] ?? [];
+    progress.skipped(
+      step.index,
+      ranges.reduce((sum, { start, end }) => sum + end - start, 0),
+    );
+  }
+  progress.addReports(recordedModules(journal));
+}
+
+/** Tries again with a new device when the GPU was lost, as long as steps get finished in between. */
+export async function survivingLoss(job: Job, journal: Journal, run: () => Promise<void>): Promise<void> {
+  let fruitless = 0;
+  for (;;) {
+    const before = journal.records.length;
+    try {
+      await run();
+      return;
+    } catch (error) {
+      fruitless = journal.records.length > before ? 0 : fruitless + 1;
+      if (!(error instanceof DeviceLostError) || fruitless >= MAX_FRUITLESS_ATTEMPTS) throw error;
+      const next = job.plan.steps.find((step) => !isFinished(journal, step));
+      const from = next?.name ?? "the end";
+      job.progress.tell({ notice: `${error.message} Going on from ${from} with a new device.` });
+    }
+  }
+}

@@ -1,0 +1,61 @@
+// Runs all samples through the original weights and collects what the quantizers and the static scales want.
+
+import { collectorHooks, type Collector } from "../../calibrate/collector.ts";
+import { type Hessians, openHessians } from "../../calibrate/hessians.ts";
+import { type ActivationRanges, openActivationRanges } from "../../calibrate/ranges/activation-ranges.ts";
+import { linearsBeforeOutput } from "../../model/layer-linears.ts";
+import type { LayerAtWork, Pass } from "./layer-at-work.ts";
+import { rangeCollector } from "./measure-scales.ts";
+import { runSamples } from "./run-samples.ts";
+
+/** What a pass has collected. */
+export interface PassStatistics extends Disposable {
+  readonly inputs: Hessians;
+  /** Of the first pass, which is made for them alone if nothing else is wanted; null in others. */
+  readonly ranges: ActivationRanges | null;
+}
+
+export async function calibrate(work: LayerAtWork, pass: Pass): Promise<PassStatistics> {
+  const { layer, services } = work;
+  const { gpu, samples } = services;
+  const scales = pass.index === 0 ? layer.scales : [];
+  const observed = [...new Set(scales.flatMap((scale) => scale.observed))];
+  const ranges = scales.length > 0 ? await openActivationRanges(gpu, observed, samples) : null;
+  const maxPanelBytes = gpu.device.limits.maxStorageBufferBindingSize;
+  const inputs = await openHessians(gpu, pass.captures, samples, maxPanelBytes);
+  const collectors = [inputs, ...(ranges ? [rangeCollector(ranges, layer.description)] : [])];
+  const wanted = new Set([
+    ...pass.captures.flatMap(({ modules }) => modules),
+    ...scales.map(({ reached }) => reached),
+  ]);
+  if (pass.collects) await collect(work, pass, collectors, wanted);
+  return {
+    inputs,
+    ranges,
+    [Symbol.dispose]() {
+      inputs[Symbol.dispose]();
+      ranges?.[Symbol.dispose]();
+    },
+  };
+}
+
+async function collect(
+  work: LayerAtWork,
+  { residency }: Pass,
+  collectors: readonly Collector[],
+  wanted: ReadonlySet<string>,
+): Promise<void> {
+  const { layer, services, passes } = work;
+  await runSamples(work, {
+    needed: { linears: linearsBeforeOutput(layer.description), residency },
+    begin: (batch) => collectors.forEach((collector) => collector.begin?.(batch)),
+    each: async () => await services.checkpoint(),
+    collect: {
+      hooks: collectorHooks(collectors),
+      wanted,
+      experts: services.experts,
+      stopAtLastInput: true,
+    },
+    report: (detail, done) => services.report("calibrating", detail, done / passes.length),
+  });
+}

@@ -1,0 +1,107 @@
+// A decoder layer between onload and offload: its weights in host memory and, where the plan keeps them, on the GPU.
+
+import { invariant } from "../../errors.ts";
+import type { Linear } from "../../model/decoder-description.ts";
+import { type HostLayer, type OnloadedLayer, onloadLayer } from "../../onload/layer-weights.ts";
+import type { Residency } from "../../onload/residency.ts";
+import type { PlanStep } from "../../plan/plan-steps.ts";
+import type { ModuleReport } from "../../quantize/quantizer.ts";
+import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
+import type { LayerSchedule } from "../calibration/fit-calibration.ts";
+import type { Capture } from "../../model/layer-linears.ts";
+import type { HostLayers } from "./host-layers.ts";
+import type { SequentialServices } from "./services.ts";
+import type { SnapshotClock } from "./snapshot-clock.ts";
+
+/** One run of all samples through the layer, and what is collected of it. */
+export interface Pass {
+  readonly index: number;
+  /** Inputs of which statistics are collected. */
+  readonly captures: readonly Capture[];
+  /** How the weights lie on the GPU meanwhile. */
+  readonly residency: Residency;
+  /** False if nothing at all is wanted of the samples. */
+  readonly collects: boolean;
+  readonly isLast: boolean;
+}
+
+/** Which layer's turn it is. */
+export interface LayerTurn {
+  readonly step: PlanStep;
+  readonly layer: CalibratedLayer;
+  readonly schedule: LayerSchedule;
+  /** Nothing reads what comes out of the last layer. */
+  readonly isLast: boolean;
+  readonly services: SequentialServices;
+  /** Its tensors in host memory: read while the layer before it was at work. */
+  readonly host: HostLayer;
+  readonly hosts: HostLayers;
+  readonly clock: SnapshotClock;
+}
+
+export interface LayerAtWork extends LayerTurn, Disposable {
+  /** Its weights, if they stay on the GPU from the first pass over the samples to the last. */
+  readonly kept: OnloadedLayer | null;
+  readonly passes: readonly Pass[];
+  /** What was done so far. */
+  readonly reports: ModuleReport[];
+  /** What codes mean, by module, while passes to come need the original weights. */
+  readonly dequantized: Map<string, Uint8Array<ArrayBuffer>>;
+}
+
+/** Puts a layer on the GPU if the plan keeps it there; else its weights come with each run of the samples. */
+export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
+  const { services, layer, schedule, host } = turn;
+  const { propagate: residency } = schedule.residency;
+  const kept = schedule.overlap
+    ? await onloadWeights(services, layer, host, { linears: layer.linears, residency })
+    : null;
+  return {
+    ...turn,
+    kept,
+    passes: passesOf(turn),
+    reports: [],
+    dequantized: new Map(),
+    [Symbol.dispose]: () => kept?.[Symbol.dispose](),
+  };
+}
+
+/** At least one pass: ranges take one of their own where no other statistics are wanted. */
+function passesOf({ layer, schedule }: LayerTurn): Pass[] {
+  const { passes, residency } = schedule;
+  const groups = passes.length === 0 ? [[]] : passes;
+  return groups.map((captures, index) => ({
+    index,
+    captures,
+    residency: residency.calibrate[index] ?? residency.propagate,
+    collects: captures.length > 0 || layer.scales.length > 0,
+    isLast: index === groups.length - 1,
+  }));
+}
+
+/** Which of a layer's weights samples need, and how they lie on the GPU. */
+export interface NeededWeights {
+  readonly linears: readonly Linear[];
+  readonly residency: Residency;
+}
+
+/** The weights for a run of samples: those that are kept, or a copy that `release` gives back. */
+export async function weightsFor(
+  { services, layer, host, kept }: LayerAtWork,
+  needed: NeededWeights,
+): Promise<{ readonly weights: OnloadedLayer } & Disposable> {
+  const own = kept ? null : await onloadWeights(services, layer, host, needed);
+  const weights = kept ?? own;
+  invariant(weights, "a layer is onloaded for its samples");
+  return { weights, [Symbol.dispose]: () => own?.[Symbol.dispose]() };
+}
+
+async function onloadWeights(
+  { gpu, uploads }: SequentialServices,
+  { vectors }: CalibratedLayer,
+  host: HostLayer,
+  { linears, residency }: NeededWeights,
+): Promise<OnloadedLayer> {
+  const parts = { linears, vectors: vectors.map(({ name }) => name) };
+  return await onloadLayer(gpu, uploads, host, parts, residency);
+}

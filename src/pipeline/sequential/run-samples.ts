@@ -1,0 +1,32 @@
+// All samples through a layer's present weights, batch after batch.
+
+import type { SequenceBatch } from "../../calibrate/batches.ts";
+import { forwardLayer } from "../../calibrate/forward/forward-layer.ts";
+import type { ForwardPass } from "../../calibrate/forward/forward-pass.ts";
+import type { LedgerBuffer } from "../../gpu/memory.ts";
+import { eachBatch } from "./each-batch.ts";
+import { type LayerAtWork, type NeededWeights, weightsFor } from "./layer-at-work.ts";
+
+export interface SampleRun {
+  readonly needed: NeededWeights;
+  readonly begin?: (batch: SequenceBatch) => void;
+  /** A batch's hidden states behind the layer. */
+  readonly each: (batch: SequenceBatch, hidden: LedgerBuffer) => Promise<void>;
+  readonly collect?: Pick<ForwardPass, "hooks" | "wanted" | "experts" | "stopAtLastInput">;
+  /** Tells which batch is at work, and its share of the samples. */
+  readonly report: (detail: string, done: number) => void;
+}
+
+export async function runSamples(work: LayerAtWork, run: SampleRun): Promise<void> {
+  const { gpu, workspace, batches } = work.services;
+  using onloaded = await weightsFor(work, run.needed);
+  const { weights } = onloaded;
+  await eachBatch(work.services, async ({ rows, tokens }, index, hidden) => {
+    run.report(`batch ${index + 1} of ${batches.length}`, 1 / batches.length);
+    run.begin?.(rows);
+    const pass = { gpu, weights, workspace, batch: tokens, ...run.collect };
+    await forwardLayer(pass, work.layer.description, hidden);
+    return async () => await run.each(rows, hidden);
+  });
+  await gpu.queue.idle();
+}

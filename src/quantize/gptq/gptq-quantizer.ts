@@ -1,0 +1,102 @@
+// GPTQ as a quantizer: a Hessian for each input that modules share, its factor, and tiles of rows beside them.
+
+import { GPTQ } from "../../formats/modifiers/gptq.ts";
+import type { Kernel } from "../../gpu/kernel.ts";
+import { prepareMatmul } from "../../gpu/matmul/matmul.ts";
+import { bufferBytes } from "../../gpu/memory.ts";
+import { narrowKernel } from "../../gpu/narrow.ts";
+import { choleskyDiagonalKernel, choleskyScratchBytes } from "../../gpu/triangular/cholesky.ts";
+import { layOutTriangle } from "../../gpu/triangular/triangular-matrix.ts";
+import type { Capture } from "../../model/layer-linears.ts";
+import { qparamsKernel, rangeKernel } from "../observe/observe-weight.ts";
+import type { Quantizer, QuantizerLimits, QuantizerTask, QuantizePhase } from "../quantizer.ts";
+import { dequantizeKernel, rtnErrorsKernel, walkKernel } from "./gptq-kernels.ts";
+import { quantizeCaptures } from "./quantize-captures.ts";
+import { gptqTileRows, gptqWorkspaceBytes } from "./quantize-module.ts";
+import { gptqTileBytes } from "./quantize-tile.ts";
+
+/** What stands for a second panel while a Hessian is reordered. */
+const PERMUTATION_BYTES = 16;
+/** Tiles that take more GPU memory than this are no faster. */
+const MAX_TILE_BYTES = 1024 ** 3;
+
+/** Those that take more than 40 ms to compile. */
+const SLOW_KERNELS: readonly Kernel[] = [
+  choleskyDiagonalKernel,
+  rangeKernel,
+  qparamsKernel,
+  walkKernel,
+  dequantizeKernel,
+  rtnErrorsKernel,
+  narrowKernel,
+];
+
+export const gptqQuantizer: Quantizer = {
+  name: GPTQ.name,
+  statistics: () => ["hessian"],
+  tiled: false,
+  expects: "in range",
+  // A factorisation, n³ / 3, and the updates, rows · columns² for each module.
+  work: (columns, rows) => columns ** 3 / 3 + rows.reduce((sum, count) => sum + count, 0) * columns ** 2,
+  phase,
+  overlapBytes,
+  prepare(gpu) {
+    const lowerAt = { row: 0, column: 0 };
+    prepareMatmul(gpu, { aTransposed: true, bTransposed: false, accumulate: true, lowerAt }); // Hessians
+    // Cholesky's wide products and its narrow ones
+    prepareMatmul(gpu, { accumulate: true, lowerAt });
+    prepareMatmul(gpu, { accumulate: true, lowerAt }, "small");
+    prepareMatmul(gpu, { bTransposed: false, accumulate: true }); // the updates
+    for (const kernel of SLOW_KERNELS) gpu.queue.prepare(kernel);
+  },
+  quantize: quantizeCaptures,
+};
+
+function hessianBytes({ columns }: Capture, maxBufferBytes: number): number {
+  return layOutTriangle(columns, maxBufferBytes).bytes;
+}
+
+/** Scratch that factoring a Hessian of order n takes beside it, and that stays while its modules are quantized. */
+function factorBytes(n: number): number {
+  return choleskyScratchBytes(n) + bufferBytes(n * 4) + PERMUTATION_BYTES;
+}
+
+function phase(
+  tasks: readonly QuantizerTask[],
+  pass: readonly Capture[],
+  { freeBytes, maxBufferBytes }: QuantizerLimits,
+): QuantizePhase | null {
+  const tileRows = new Map<string, number>();
+  let bytes = 0;
+  let backup = 0;
+  for (const capture of pass) {
+    const fixed = factorBytes(capture.columns);
+    backup = Math.max(backup, fixed + hessianBytes(capture, maxBufferBytes));
+    for (const task of tasks.filter(({ module }) => capture.modules.includes(module))) {
+      const room = Math.min(freeBytes - fixed, MAX_TILE_BYTES);
+      const rows = gptqTileRows(task, room, maxBufferBytes);
+      const needed = fixed + gptqTileBytes(task, rows);
+      if (needed > freeBytes) return null;
+      tileRows.set(task.module, rows);
+      bytes = Math.max(bytes, needed);
+    }
+  }
+  const backupOnGpu = backup <= freeBytes;
+  return { bytes: backupOnGpu ? Math.max(bytes, backup) : bytes, tileRows, backupOnGpu };
+}
+
+function overlapBytes(
+  tasks: readonly QuantizerTask[],
+  pass: readonly Capture[],
+  { tileRows, backupOnGpu }: Pick<QuantizePhase, "tileRows" | "backupOnGpu">,
+  maxBufferBytes: number,
+): number {
+  const factoring = pass.map(
+    (capture) => factorBytes(capture.columns) + (backupOnGpu ? hessianBytes(capture, maxBufferBytes) : 0),
+  );
+  const tiled = tasks.flatMap((task) => {
+    const rows = tileRows.get(task.module);
+    return rows === undefined ? [] : [{ task, tileRows: rows }];
+  });
+  return Math.max(0, ...factoring) + gptqWorkspaceBytes(tiled, 2);
+}

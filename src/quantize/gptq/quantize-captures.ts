@@ -1,0 +1,150 @@
+// GPTQ of the modules whose Hessians a pass collected. Where the layer's weights stay on the GPU, codes are read back while
+// the next module is computed. Else each module comes from host memory and goes back to it before the next one begins.
+
+import { invariant } from "../../errors.ts";
+import type { GptqModifier, QuantizingModifier } from "../../formats/recipe.ts";
+import { allocateCholeskyScratch } from "../../gpu/triangular/cholesky.ts";
+import type { Capture } from "../../model/layer-linears.ts";
+import type { ModuleReport, QuantizerRun, QuantizerTask } from "../quantizer.ts";
+import { type FactoredHessian, factorHessian, readHessianDiagonal } from "./factor-hessian.ts";
+import {
+  allocateGptqWorkspace,
+  type GptqWorkspace,
+  type ModuleOutcome,
+  quantizeModule,
+  type TiledTask,
+} from "./quantize-module.ts";
+
+type Tiled = TiledTask & { readonly task: QuantizerTask };
+
+/** Quantizes the modules of a pass; resolves when their codes are written. */
+export async function quantizeCaptures(run: QuantizerRun): Promise<ModuleReport[]> {
+  const { gpu, pass } = run;
+  const shared = pass.flatMap((capture) => tiledTasks(run, capture));
+  using workspace = run.overlap && shared.length > 0 ? await allocateGptqWorkspace(gpu, shared, 2) : null;
+  const secondsSince = createLaps();
+  const statistics = await readStatistics(run);
+  const reports: Promise<ModuleReport>[] = [];
+  try {
+    for (const capture of pass) {
+      const { factored, ...known } = await factorCapture(run, capture, statistics.get(capture));
+      for (const tiled of tiledTasks(run, capture)) {
+        run.begins(tiled.task.module);
+        const { outcome } = await quantizeTask(run, tiled, factored, workspace);
+        const timed = outcome.then((own) => ({ ...own, ...known, seconds: secondsSince() }));
+        // It is waited for below; until then a failure must not count as unhandled.
+        timed.catch(() => undefined);
+        reports.push(timed);
+      }
+      // A buffer must not be given back before the commands that use it are submitted.
+      await gpu.queue.flush();
+      run.statistics.release(capture);
+    }
+    return await Promise.all(reports);
+  } finally {
+    await Promise.allSettled(reports);
+  }
+}
+
+function tiledTasks({ tasks, phase }: QuantizerRun, { modules }: Capture): Tiled[] {
+  return tasks
+    .filter(({ module }) => modules.includes(module))
+    .map((task) => ({ task, tileRows: phase.tileRows.get(task.module) ?? 1 }));
+}
+
+/** Seconds since the call before. */
+function createLaps(): () => number {
+  let last = performance.now();
+  return () => {
+    const now = performance.now();
+    const seconds = (now - last) / 1000;
+    last = now;
+    return seconds;
+  };
+}
+
+/** What the host needs of a Hessian before it is factored. */
+interface CaptureStatistics {
+  readonly diagonal: Float32Array;
+  readonly tokens: number;
+  /** Too few tokens were seen: its modules are rounded to nearest. */
+  readonly rounded: boolean;
+}
+
+/** All at once: later on, a reading would wait for the modules before it. */
+async function readStatistics(run: QuantizerRun): Promise<Map<Capture, CaptureStatistics>> {
+  const { gpu, readbacks, pass, statistics } = run;
+  const known = new Map<Capture, CaptureStatistics>();
+  const columns = Math.max(0, ...pass.map((capture) => capture.columns));
+  using vector = await gpu.memory.allocate({ label: "diagonals", bytes: columns * 4 });
+  for (const capture of pass) {
+    const tokens = statistics.tokens(capture);
+    const rounded = run.sawTooFew(capture, tokens);
+    if (rounded) await statistics.clear(capture);
+    const hessian = statistics.hessian(capture);
+    const diagonal = await readHessianDiagonal(gpu, hessian, { vector, readbacks });
+    known.set(capture, { diagonal, tokens, rounded });
+  }
+  return known;
+}
+
+interface FactoredCapture {
+  readonly factored: FactoredHessian;
+  readonly tokens: number;
+  readonly rounded: boolean;
+  /** Zero for modules that are rounded to nearest. */
+  readonly loss?: number;
+  readonly rtnLoss?: number;
+}
+
+/** Factors a capture's Hessian, or that of rounding to nearest where too few tokens were seen. */
+async function factorCapture(
+  run: QuantizerRun,
+  capture: Capture,
+  known: CaptureStatistics | undefined,
+): Promise<FactoredCapture> {
+  invariant(known, "each capture of the pass has statistics");
+  const { diagonal, tokens, rounded } = known;
+  const { gpu, uploads, readbacks, statistics, phase } = run;
+  const tasks = run.tasks.filter(({ module }) => capture.modules.includes(module));
+  using cholesky = await allocateCholeskyScratch(gpu, capture.columns);
+  using vector = await gpu.memory.allocate({ label: "diagonal", bytes: capture.columns * 4 });
+  const scratch = { cholesky, vector, uploads, readbacks };
+  const byActivation = tasks.some(({ weights }) => weights.actorder !== null);
+  const name =
+    capture.modules.length > 1 ? `the input of ${capture.modules.join(", ")}` : `${capture.modules[0]}`;
+  const backup = phase.backupOnGpu ? "gpu" : "host";
+  const dampeningFrac = Math.max(...tasks.map(({ modifier }) => settingsOf(modifier).dampening_frac));
+  const options = { diagonal, byActivation, dampeningFrac, name, backup } as const;
+  const factored = await factorHessian(gpu, statistics.hessian(capture), options, scratch);
+  if (!rounded) return { factored, tokens, rounded };
+  // A Hessian of zeros is factored as the identity: no column makes up for another's error, and none is dead.
+  return {
+    factored: { ...factored, dead: new Uint8Array(capture.columns) },
+    tokens,
+    rounded,
+    loss: 0,
+    rtnLoss: 0,
+  };
+}
+
+function settingsOf(modifier: QuantizingModifier): GptqModifier["settings"] {
+  invariant(modifier.name === "GPTQModifier", "its quantizer is asked for it");
+  return modifier.settings;
+}
+
+/** Records a module's kernels. Without the pass's workspace it has one of its own, and is done on return. */
+async function quantizeTask(
+  run: QuantizerRun,
+  tiled: Tiled,
+  factored: FactoredHessian,
+  shared: GptqWorkspace | null,
+): Promise<{ readonly outcome: Promise<ModuleOutcome> }> {
+  using own = shared ? null : await allocateGptqWorkspace(run.gpu, [tiled], 1);
+  const workspace = shared ?? own;
+  invariant(workspace, "a workspace of the pass or of the module");
+  const services = { ...run, weights: run.weights(tiled.task.module) };
+  const quantizing = await quantizeModule(tiled, factored, workspace, services);
+  if (own) await quantizing.outcome;
+  return quantizing;
+}

@@ -1,0 +1,29 @@
+// The quantizers by the modifier that names them. To add one: its words in `formats/modifiers`, a folder here, a line below.
+
+import type { QuantizerName } from "../formats/modifiers/quantizers.ts";
+import { gptqQuantizer } from "./gptq/gptq-quantizer.ts";
+import type { Quantizer, QuantizerTask } from "./quantizer.ts";
+import { roundingQuantizer } from "./rtn/rounding-quantizer.ts";
+
+const QUANTIZERS: Readonly<Record<QuantizerName, Quantizer>> = {
+  QuantizationModifier: roundingQuantizer,
+  GPTQModifier: gptqQuantizer,
+};
+
+export function quantizerFor({ modifier }: Pick<QuantizerTask, "modifier">): Quantizer {
+  return QUANTIZERS[modifier.name];
+}
+
+/** Tasks by their quantizer, in the order in which the first of each comes. */
+export function byQuantizer<Task extends Pick<QuantizerTask, "modifier">>(
+  tasks: readonly Task[],
+): ReadonlyMap<Quantizer, readonly Task[]> {
+  const groups = new Map<Quantizer, Task[]>();
+  for (const task of tasks) {
+    const quantizer = quantizerFor(task);
+    const group = groups.get(quantizer);
+    if (group) group.push(task);
+    else groups.set(quantizer, [task]);
+  }
+  return groups;
+}

@@ -9,6 +9,7 @@ import {
   type TensorEntry,
 } from "../formats/safetensors.ts";
 import { INDEX_FILE, MAX_INDEX_BYTES, parseIndex } from "../formats/safetensors-index.ts";
+import { checkShardNames } from "./check-complete.ts";
 
 /** A tensor and the file that holds it. */
 export interface SourceTensor extends TensorEntry {
@@ -71,6 +72,7 @@ function weightFiles(reader: FileReader): string[] {
   const all = reader.files.map(({ path }) => path).filter((path) => path.endsWith(".safetensors"));
   const top = all.filter((path) => !path.includes("/"));
   if (top.includes("model.safetensors")) return ["model.safetensors"];
+  checkShardNames(top);
   if (top.length > 0) return top;
   const weights = reader.files.filter(({ path }) => /\.(bin|pth?|gguf|onnx)$/.test(path));
   const total = weights.reduce((sum, { bytes }) => sum + bytes, 0);

@@ -3,6 +3,7 @@
 import { MalformedModelError } from "../../errors.ts";
 import { licenseOf, MAX_CARD_BYTES } from "../../package/model-card.ts";
 import { type DequantizedTensors, dequantizedTensors } from "../../plan/dequantized-tensors.ts";
+import { checkLayers } from "../../plan/check-complete.ts";
 import { MAX_CONFIG_BYTES, type ModelConfig, readConfig } from "../../plan/read-config.ts";
 import { readHeaders, type SourceTensor } from "../../plan/read-headers.ts";
 import { splitExperts, type TransposedWeight } from "../../plan/split-experts.ts";
@@ -50,6 +51,10 @@ export async function openModel(
     readRange: async (range) => await remote.readRange(range),
     readFile: async (path, maxBytes) => await remote.readFile(path, maxBytes),
   });
+  checkLayers(
+    stored.map(({ name }) => name),
+    config.raw,
+  );
   const quantized = await openQuantized(remote, source, config, stored);
   const { tensors, transposed: split } = splitExperts(quantized?.tensors ?? stored);
   const transposed = new Map([...(quantized?.transposed ?? []), ...split]);

@@ -152,6 +152,8 @@ export interface ResultSummary {
   readonly files: readonly OutputFile[];
   readonly sourceBytes: number;
   readonly resultBytes: number;
+  /** True if weights of a quantized model were written as plain ones, and nothing was quantized. */
+  readonly dequantized: boolean;
   readonly bitsPerWeight: number;
   readonly peakGpuBytes: number;
   readonly worstSubmitMs: number;

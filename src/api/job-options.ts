@@ -60,7 +60,10 @@ export interface CalibrationOptions {
    * offers them, their sums are right, and they are faster; F32 is float32 arithmetic on any GPU.
    */
   readonly forward_products: ForwardProducts;
-  /** Later layers see what earlier ones became; false propagates the original weights. */
+  /**
+   * Later layers see what earlier ones became where codes were chosen by statistics; those that are rounded to nearest pass
+   * on their original weights, as LLM Compressor's do. False propagates the original weights of all.
+   */
   readonly propagate_error: boolean;
   /** Every expert is calibrated on all tokens; false calibrates each on the tokens that are routed to it. */
   readonly moe_calibrate_all_experts: boolean;

@@ -58,6 +58,8 @@ export interface SourceApi {
   read(range: FileRange): Promise<Uint8Array<ArrayBuffer>>;
   /** Ranges that will be read soon, in that order; replaces what was asked before. Returns at once. */
   prefetch(ranges: readonly FileRange[]): void;
+  /** Says that the job is over: what waits in memory to be read is given up, or stored. */
+  release(): void;
   /** Says that a range will not be read again unless the job breaks off: it need not be stored if storing is too slow. */
   use(range: FileRange): void;
   /** Forgets stored chunks that lie wholly in ranges that are done with. */

@@ -21,3 +21,7 @@ export interface FileRange {
   readonly start: number;
   readonly end: number;
 }
+
+export function rangesBytes(ranges: readonly FileRange[]): number {
+  return ranges.reduce((sum, { start, end }) => sum + end - start, 0);
+}

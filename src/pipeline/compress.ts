@@ -13,12 +13,12 @@ import type { ResultSummary } from "../api/compressor-api.ts";
 import { openJobFolder, openOutputFolder } from "../offload/job-folder.ts";
 import { Journal } from "../offload/journal.ts";
 import { OutputStore } from "../offload/output-store.ts";
-import type { PlanStep } from "../plan/plan-steps.ts";
 import { writeSequences } from "./calibration/stored-sequences.ts";
 import { runDataFree } from "./data-free/run-data-free.ts";
 import { createFigures, type Job } from "./job/job.ts";
 import { beginJournal, finishedResult } from "./job/job-journal.ts";
 import { skipFinished, survivingLoss } from "./job/survive-loss.ts";
+import type { PlannedStep } from "./planning/planned-step.ts";
 import type { CompressionPlan } from "./planning/plan-compression.ts";
 import { finishResult } from "./result/finish-result.ts";
 import { withPresentSizes } from "./result/record-quality.ts";
@@ -67,10 +67,10 @@ export async function compress(job: Job): Promise<ResultSummary> {
 }
 
 /** Neighbouring steps of one kind: decoder layers that are calibrated, and everything else. */
-function runsOf(plan: CompressionPlan): { calibrated: boolean; steps: PlanStep[] }[] {
-  const runs: { calibrated: boolean; steps: PlanStep[] }[] = [];
+function runsOf(plan: CompressionPlan): { calibrated: boolean; steps: PlannedStep[] }[] {
+  const runs: { calibrated: boolean; steps: PlannedStep[] }[] = [];
   for (const step of plan.steps) {
-    const calibrated = plan.calibration?.layerOf.has(step.index) ?? false;
+    const calibrated = step.calibrated !== null;
     const last = runs.at(-1);
     if (last && last.calibrated === calibrated) last.steps.push(step);
     else runs.push({ calibrated, steps: [step] });

@@ -34,11 +34,8 @@ export function createCompressor(): CompressorApi {
     invariant(model, "no model was inspected");
     return model;
   };
-  const sets = new Map<string, Promise<CalibrationSet>>();
-  const planned = async (options: JobOptions) => {
-    const services = { source: connected(), adapter: summarizeAdapter(await requestAdapter()), sets };
-    return await planCompression(inspected(), options, services);
-  };
+  const planner = createPlanner();
+  const planned = async (options: JobOptions) => await planner(inspected(), options, connected());
   const runner = createRunner(connected);
   return {
     connect(port) {
@@ -67,6 +64,27 @@ export function createCompressor(): CompressorApi {
     result: readResult,
     deleteJob,
   };
+}
+
+/** Plans jobs. What was planned last is what is started, not planned anew. */
+function createPlanner() {
+  const sets = new Map<string, Promise<CalibrationSet>>();
+  let last: { readonly model: OpenModel; readonly key: string; readonly plan: CompressionPlan } | null = null;
+  return async (model: OpenModel, options: JobOptions, source: RemoteSource): Promise<CompressionPlan> => {
+    const key = JSON.stringify(options, (_, value: unknown) =>
+      value instanceof File ? fileKey(value) : value,
+    );
+    if (last?.model === model && last.key === key) return last.plan;
+    const services = { source, adapter: summarizeAdapter(await requestAdapter()), sets };
+    const plan = await planCompression(model, options, services);
+    last = { model, key, plan };
+    return plan;
+  };
+}
+
+/** Tells a file from others: a file of the same name, size and date is taken to be the same. */
+function fileKey({ name, size, lastModified }: File): readonly [string, number, number] {
+  return [name, size, lastModified];
 }
 
 /** With the last job goes what was measured of the GPU. */
@@ -109,7 +127,7 @@ function createRunner(connected: () => RemoteSource) {
       } finally {
         progress.stop();
         running = null;
-        await source.prefetch([]);
+        await source.release();
       }
     },
     reports: () => running?.progress.reports ?? [],

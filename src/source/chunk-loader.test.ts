@@ -123,7 +123,7 @@ describe("ChunkLoader", () => {
     // What is needed soonest stayed in memory.
     expect(store.reads).not.toContain(`${A} 0`);
     expect(loader.hotBytes).toBeLessThanOrEqual(limits.hotBytes);
-    loader.prefetch([]);
+    loader.release();
     expect(loader.hotBytes).toBe(0);
   });
 

@@ -116,11 +116,15 @@ export class ChunkLoader implements Disposable {
   prefetch(ranges: readonly FileRange[]): void {
     const chunks = ranges.flatMap((range) => this.#chunksOf(range));
     this.#queue = [...new Map(chunks.map((chunk) => [chunkId(chunk), chunk])).values()];
-    if (ranges.length === 0) {
-      this.#used = [];
-      this.#delayed.flush();
-      this.#hot.clear();
-    }
+    this.#goOn();
+  }
+
+  /** Downloads nothing more ahead, writes what waits to be written, and gives up what waits in memory to be read. */
+  release(): void {
+    this.#queue = [];
+    this.#used = [];
+    this.#delayed.flush();
+    this.#hot.clear();
     this.#goOn();
   }
 

@@ -66,6 +66,7 @@ export function createSource(options: SourceOptions): SourceApi {
     readRange: async (range) => await readDirectly(transport, current(), range),
     read: async (range) => await (current().loader?.read(range) ?? readDirectly(transport, current(), range)),
     prefetch: (ranges) => session?.loader?.prefetch(ranges),
+    release: () => session?.loader?.release(),
     use: (range) => session?.loader?.use(range),
     evict: async (ranges) => await session?.loader?.evict(ranges),
     datasetRows: async (request) =>
@@ -77,8 +78,7 @@ export function createSource(options: SourceOptions): SourceApi {
       storedBytes: session?.loader?.storedBytes ?? 0,
       waiting: transport.traffic.wait,
     }),
-    pause: () => session?.loader?.pause(),
-    resume: () => session?.loader?.resume(),
+    ...pausing(() => session?.loader ?? null),
     stored: async () => await store.sources(),
     async deleteStored(key) {
       const opened = session?.folder.opened.key;
@@ -88,6 +88,10 @@ export function createSource(options: SourceOptions): SourceApi {
     connect: (port) => exposeSource(source, port),
   };
   return source;
+}
+
+function pausing(loader: () => ChunkLoader | null): Pick<SourceApi, "pause" | "resume"> {
+  return { pause: () => loader()?.pause(), resume: () => loader()?.resume() };
 }
 
 interface Wanted {

@@ -27,8 +27,6 @@ export interface CalibrationJob {
   readonly options: CalibrationOptions;
   readonly plan: CalibrationPlan;
   readonly layers: readonly CalibratedLayer[];
-  /** Place of a step's decoder layer in `layers`, by the step's index. */
-  readonly layerOf: ReadonlyMap<number, number>;
   /** Tiles of those weights of the layers that go in tiles; null if there are none. */
   readonly tiling: Tiling | null;
   /** The most GPU memory that the layers take. */
@@ -60,19 +58,18 @@ export function planCalibrationJob(
   );
   checkShapes(description, model.tensors);
   const tensors = new Map(model.tensors.map((tensor) => [tensor.name, tensor]));
-  const layerOf = new Map<number, number>();
   const experts = expertCalibration(options);
-  const layers = description.layers.map((layer, index): CalibratedLayer => {
+  const layers = description.layers.map((layer): CalibratedLayer => {
     const step = steps.find(({ name }) => name === layer.name);
     if (!step) {
       throw new UnsupportedModelError(
         `The files hold no tensors of ${layer.name}, which config.json declares. The data-free recipes still work.`,
       );
     }
-    layerOf.set(step.index, index);
     return calibratedLayer(layer, step, tensors, { cache, experts });
   });
-  for (const step of steps) if (!layerOf.has(step.index)) checkMeasurable(step);
+  const names = new Set(description.layers.map(({ name }) => name));
+  for (const step of steps) if (!names.has(step.name)) checkMeasurable(step);
   const { tiling, bytes } = besideBytes(layers, set, limits.budgetBytes);
   const plan = planCalibration(
     {
@@ -83,7 +80,7 @@ export function planCalibrationJob(
     },
     { ...limits, budgetBytes: limits.budgetBytes - bytes },
   );
-  return { description, set, options, plan, layers, layerOf, tiling, peakBytes: plan.peakBytes + bytes };
+  return { description, set, options, plan, layers, tiling, peakBytes: plan.peakBytes + bytes };
 }
 
 /** What is set aside for tiles and for ranges; both stand beside everything else. */

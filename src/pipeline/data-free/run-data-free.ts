@@ -2,7 +2,7 @@
 
 import { quantizeStep } from "./quantize-set.ts";
 import { openGpu } from "../../gpu/gpu.ts";
-import type { PlanStep } from "../../plan/plan-steps.ts";
+import type { PlannedStep } from "../planning/planned-step.ts";
 import { copyTensors, writeShape } from "../job/copy-tensors.ts";
 import { isFinished, recordStep } from "../job/job-journal.ts";
 import { createStepTraffic, type StepTraffic } from "../job/step-traffic.ts";
@@ -10,7 +10,7 @@ import { TilePipeline } from "./tile-pipeline.ts";
 import type { Job, JobOutput } from "../job/job.ts";
 
 /** Runs those of the steps that the journal does not know. */
-export async function runDataFree(job: Job, steps: readonly PlanStep[], output: JobOutput): Promise<void> {
+export async function runDataFree(job: Job, steps: readonly PlannedStep[], output: JobOutput): Promise<void> {
   using gpu = await openGpu(job.options.gpuBudgetBytes);
   job.progress.watch(gpu.memory);
   job.progress.tell({ phase: "quantizing" });
@@ -40,13 +40,13 @@ export async function runDataFree(job: Job, steps: readonly PlanStep[], output: 
 }
 
 /** Onloads, quantizes and offloads one step; resolves when all of its bytes are written. */
-async function runStep(step: PlanStep, tiles: TilePipeline, traffic: StepTraffic): Promise<void> {
+async function runStep(step: PlannedStep, tiles: TilePipeline, traffic: StepTraffic): Promise<void> {
   for (const task of step.quantize) writeShape(task, traffic);
   await Promise.all([quantizeStep(tiles, step.quantize, traffic), copyTensors(step.copy, traffic)]);
 }
 
 async function finishStep(
-  step: PlanStep,
+  step: PlannedStep,
   written: Promise<void>,
   { store, journal }: JobOutput,
   traffic: StepTraffic,

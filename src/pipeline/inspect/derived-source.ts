@@ -24,7 +24,8 @@ export function derivedSource(source: RemoteSource, files: DerivedFiles): Remote
     const parts = own.flatMap((range) => (files.isDerived(range.path) ? files.partsOf(range.path) : [range]));
     return mergeRanges([...parts, ...more]);
   };
-  const own = {
+  return {
+    ...source,
     read: read(async (of) => await source.read(of)),
     readRange: read(async (of) => await source.readRange(of)),
     prefetch: async (ranges: readonly FileRange[]) => await source.prefetch(inOrder(files, ranges)),
@@ -35,10 +36,6 @@ export function derivedSource(source: RemoteSource, files: DerivedFiles): Remote
     evict: async (ranges: readonly FileRange[]) => await source.evict(stored(ranges, files.unread)),
     missingBytes: async (ranges: readonly FileRange[]) => await source.missingBytes(stored(ranges)),
   };
-  return new Proxy(source, {
-    get: (target, name): unknown =>
-      Object.hasOwn(own, name) ? Reflect.get(own, name) : Reflect.get(target, name),
-  });
 }
 
 /** Ranges in the order in which they are wanted, each once. */

@@ -2,6 +2,7 @@
 
 import type { Journal, JournalRecord } from "../../offload/journal.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
+import type { PlannedStep } from "../planning/planned-step.ts";
 import type { ModuleReport, ResultSummary, StoredJob } from "../../api/compressor-api.ts";
 import { publicAddress } from "./public-address.ts";
 import type { JobOptions } from "../../api/job-options.ts";
@@ -65,9 +66,8 @@ export function recordStep(journal: Journal, step: PlanStep, record: StepRecord)
 }
 
 /** Finished decoder layers, which is the generation of the hidden states on disk. */
-export function finishedGenerations(journal: Journal, layerOf: ReadonlyMap<number, number>): number {
-  return journal.records.filter((record) => record.type === "step" && layerOf.has(Number(record["index"])))
-    .length;
+export function finishedGenerations(journal: Journal, steps: readonly PlannedStep[]): number {
+  return steps.filter((step) => step.calibrated && isFinished(journal, step)).length;
 }
 
 /** Reports of all modules that earlier runs and this one quantized with calibration. */

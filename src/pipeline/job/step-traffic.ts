@@ -1,7 +1,7 @@
 // Bytes in and out of a running job: which ranges to fetch ahead, and which chunks to forget.
 
 import type { Journal } from "../../offload/journal.ts";
-import type { PlanStep } from "../../plan/plan-steps.ts";
+import type { PlannedStep } from "../planning/planned-step.ts";
 import { finishedGenerations, isFinished } from "./job-journal.ts";
 import { mergeRanges, type FileRange } from "../../formats/file-ranges.ts";
 import type { TileTraffic } from "./traffic.ts";
@@ -16,10 +16,7 @@ export type StepTraffic = ReturnType<typeof createStepTraffic>;
 export function createStepTraffic(job: Job, { store, journal }: JobOutput) {
   const { plan, source, control, progress, options } = job;
   const finished = plan.steps.filter((step) => isFinished(journal, step));
-  const done: FileRange[] = [
-    ...headerRanges(job),
-    ...finished.flatMap(({ index }) => plan.ranges[index] ?? []),
-  ];
+  const done: FileRange[] = [...headerRanges(job), ...finished.flatMap(({ ranges }) => ranges)];
   let aborted = false;
   const checkpoint = async () => {
     await control.checkpoint();
@@ -37,21 +34,20 @@ export function createStepTraffic(job: Job, { store, journal }: JobOutput) {
   return {
     ...traffic,
     /** Tells the network thread what comes next. */
-    async begin(step: PlanStep) {
+    async begin(step: PlannedStep) {
       const ahead: FileRange[] = [];
       let bytes = 0;
       for (const next of plan.steps.slice(step.index)) {
         if (isFinished(journal, next)) continue;
         if (bytes > LOOKAHEAD_BYTES && next.index > step.index + LOOKAHEAD_STEPS) break;
-        const ranges = plan.ranges[next.index] ?? [];
-        ahead.push(...ranges);
-        bytes += stepBytes(ranges);
+        ahead.push(...next.ranges);
+        bytes += next.bytes;
       }
       await source.prefetch(ahead);
     },
     /** Forgets the chunks that only finished steps have needed. */
-    async end(step: PlanStep) {
-      done.push(...(plan.ranges[step.index] ?? []));
+    async end(step: PlannedStep) {
+      done.push(...step.ranges);
       if (!options.keepSource && !embeddingIsWanted(job, journal, step))
         await source.evict(mergeRanges(done));
     },
@@ -62,13 +58,9 @@ export function createStepTraffic(job: Job, { store, journal }: JobOutput) {
 }
 
 /** The embedding is copied before the first layer asks for its rows: its chunks must not be fetched twice. */
-function embeddingIsWanted({ plan: { calibration } }: Job, journal: Journal, step: PlanStep): boolean {
-  if (!calibration || calibration.layerOf.has(step.index)) return false;
-  return finishedGenerations(journal, calibration.layerOf) === 0;
-}
-
-function stepBytes(ranges: readonly FileRange[]): number {
-  return ranges.reduce((sum, { start, end }) => sum + end - start, 0);
+function embeddingIsWanted({ plan }: Job, journal: Journal, step: PlannedStep): boolean {
+  if (!plan.calibration || step.calibrated) return false;
+  return finishedGenerations(journal, plan.steps) === 0;
 }
 
 /** No tensor lies in a file's header; without it the first chunk of a file would never be done with. */

@@ -11,11 +11,7 @@ const MAX_FRUITLESS_ATTEMPTS = 3;
 /** Counts what earlier runs finished. */
 export function skipFinished({ plan, progress }: Job, journal: Journal): void {
   for (const step of plan.steps.filter((candidate) => isFinished(journal, candidate))) {
-    const ranges = plan.ranges[step.index] ?? [];
-    progress.skipped(
-      step.index,
-      ranges.reduce((sum, { start, end }) => sum + end - start, 0),
-    );
+    progress.skipped(step.index, step.bytes);
   }
   progress.addReports(recordedModules(journal));
 }

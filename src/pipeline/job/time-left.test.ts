@@ -15,7 +15,6 @@ function plan(layers = LAYERS) {
     secondsPerByte: 0,
     streaming: 0,
     layers: new Map(indices.map((index) => [index, LAYER])),
-    flops: new Map<number, number>(),
   };
 }
 

@@ -2,7 +2,7 @@
 // that is wrong by a factor is found out within a few per cent of the work, without a jump at any single report.
 
 import type { LayerWork } from "../calibration/calibration-work.ts";
-import { type PlannedTime, total } from "../planning/plan-time.ts";
+import { type PlannedTime, sumOfPhases } from "../planning/plan-time.ts";
 
 export type WorkKind = keyof LayerWork | "streaming";
 
@@ -82,7 +82,7 @@ interface Rate {
 /** How many times longer than planned each kind of work takes. */
 function createRates(time: PlannedTime) {
   const layers = [...time.layers.values()];
-  const all = rateOf(layers.reduce((sum, layer) => sum + total(layer), 0));
+  const all = rateOf(layers.reduce((sum, layer) => sum + sumOfPhases(layer), 0));
   const streaming = rateOf(time.streaming);
   const own = {
     calibrating: rateOf(sumOf(layers, "calibrating")),

@@ -65,7 +65,7 @@ export async function checkFit(
     verdict,
     calibration: plan.calibration && {
       ...summarizeCalibration(plan.calibration),
-      flops: totalFlops(time),
+      flops: totalFlops(plan),
       gpu,
     },
     sentences,
@@ -74,7 +74,7 @@ export async function checkFit(
 
 /** Chunks of finished steps are evicted: the three largest neighbouring steps lie in IndexedDB at once. */
 function windowBytes(plan: CompressionPlan): number {
-  const sizes = plan.ranges.map((ranges) => ranges.reduce((sum, { start, end }) => sum + end - start, 0));
+  const sizes = plan.steps.map(({ bytes }) => bytes);
   const windows = sizes.map((size, index) => size + (sizes[index + 1] ?? 0) + (sizes[index + 2] ?? 0));
   return Math.max(...windows);
 }

@@ -6,6 +6,7 @@ import { CalibrationError } from "../../errors.ts";
 import { kvCacheScheme, needsCalibration } from "../../formats/recipe.ts";
 import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
 import { type CalibrationJob, planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
+import { calibratedStep } from "./planned-step.ts";
 import { loadCalibration } from "../calibration/load-sequences.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import { digest, type JobPlan, planJob } from "./plan-job.ts";
@@ -54,6 +55,7 @@ export async function planCompression(
   const ids = set.sequences.map((sequence) => [...sequence]);
   return {
     ...plan,
+    steps: plan.steps.map((step) => calibratedStep(step, calibration)),
     jobId: await digest([plan.jobId, hidden_states_dtype, forward_products, propagate_error, experts, ids]),
     calibration,
     peakGpuBytes: Math.max(plan.tiling.peakBytes, calibration.peakBytes),

@@ -15,9 +15,9 @@ import { recipeFromControls } from "../../plan/choose-recipe.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";
 import { type OutputPlan, planOutput } from "../../plan/plan-output.ts";
 import { towerOf } from "../../plan/find-linears.ts";
-import { type PlanStep, planSteps, type QuantizeTask } from "../../plan/plan-steps.ts";
+import { planSteps, type QuantizeTask } from "../../plan/plan-steps.ts";
 import { elements } from "../../plan/summarize-model.ts";
-import { mergeRanges, type FileRange } from "../../formats/file-ranges.ts";
+import { type PlannedStep, streamedStep } from "./planned-step.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import { planTiling, type Tiling } from "../../quantize/rtn/plan-tiling.ts";
 import type { JobOptions, RecipeChoice } from "../../api/job-options.ts";
@@ -37,12 +37,10 @@ export interface JobPlan {
   readonly recipeYaml: string;
   /** Of the groups that quantize something: "W4A16", "W4A16-G64"; "KV-FP8" of the cache alone; the dtype of plain weights. */
   readonly schemes: readonly string[];
-  readonly steps: readonly PlanStep[];
+  readonly steps: readonly PlannedStep[];
   readonly ignored: readonly string[];
   readonly output: OutputPlan;
   readonly tiling: Tiling;
-  /** Byte ranges of each step, merged, in file order. */
-  readonly ranges: readonly (readonly FileRange[])[];
   readonly sourceBytes: number;
   readonly bitsPerWeight: number;
   readonly quantizedModules: number;
@@ -72,11 +70,10 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
     groups,
     recipeYaml: recipeYaml(recipe),
     schemes: namesOf(model, groups, recipe),
-    steps,
+    steps: steps.map(streamedStep),
     ignored: listIgnored(model, ignored, tasks, recipe),
     output,
     tiling: planTiling(tasks, options.gpuBudgetBytes),
-    ranges: steps.map(stepRanges),
     sourceBytes: model.tensors.reduce((sum, { start, end }) => sum + end - start, 0),
     bitsPerWeight: weights === 0 ? BF16_BITS : (stored * 8) / weights,
     quantizedModules: tasks.length,
@@ -130,11 +127,6 @@ export function wholeTowers(ignored: readonly string[], quantized: readonly stri
   const touched = new Set(quantized.map(towerOf));
   const towers = new Set(ignored.map(towerOf).filter((tower) => tower !== null && !touched.has(tower)));
   return [...towers].map((tower) => `re:.*${tower}.*`);
-}
-
-function stepRanges(step: PlanStep): FileRange[] {
-  const tensors = [...step.copy, ...step.quantize.map((task) => task.tensor)];
-  return mergeRanges(tensors.map(({ file, start, end }) => ({ path: file, start, end })));
 }
 
 /** A short name for a value: the first 16 hex digits of its SHA-256. */

@@ -5,7 +5,8 @@ import { planSteps } from "../../plan/plan-steps.ts";
 import { readConfig } from "../../plan/read-config.ts";
 import { loadCheckpoint } from "../../testing/load-checkpoint.ts";
 import { planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
-import { planTime, total, totalFlops, totalSeconds } from "./plan-time.ts";
+import { calibratedStep, streamedStep } from "./planned-step.ts";
+import { planTime, sumOfPhases, totalFlops, totalSeconds } from "./plan-time.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
 
 const MIB = 1024 ** 2;
@@ -29,8 +30,8 @@ const RATES = {
   gpu: { flopsPerSecond: 1e9, measured: false },
 } as const;
 
-/** Plans the fixture with samples of these lengths. */
-function time(name: string, lengths: readonly number[], options: Partial<CalibrationOptions> = {}) {
+/** The fixture's plan with samples of these lengths. */
+function plan(name: string, lengths: readonly number[], options: Partial<CalibrationOptions> = {}) {
   const { config, tensors } = loadCheckpoint(name);
   const model = { config: readConfig(new TextEncoder().encode(JSON.stringify(config))), tensors };
   const { steps } = planSteps(tensors, parseRecipe(RECIPE));
@@ -43,9 +44,13 @@ function time(name: string, lengths: readonly number[], options: Partial<Calibra
   const limits = { budgetBytes: 64 * MIB, maxBufferBytes: 128 * MIB };
   const all = { ...OPTIONS, ...options };
   const calibration = planCalibrationJob(model, { steps, cache: null }, set, all, limits);
-  const ranges = steps.map(() => [{ path: "model.safetensors", start: 0, end: 100 }]);
-  return (rates: Partial<typeof RATES> | object = {}) =>
-    planTime({ steps, ranges, sourceBytes: 100 * steps.length, calibration }, { ...RATES, ...rates });
+  const planned = steps.map((step) => ({ ...calibratedStep(streamedStep(step), calibration), bytes: 100 }));
+  return { steps: planned, sourceBytes: 100 * steps.length };
+}
+
+function time(...args: Parameters<typeof plan>) {
+  const planned = plan(...args);
+  return (rates: Partial<typeof RATES> | object = {}) => planTime(planned, { ...RATES, ...rates });
 }
 
 const FLAT = { calibrating: 0, quantizing: 0, propagating: 0 };
@@ -79,17 +84,18 @@ describe("the estimate of a job's time", () => {
     const hessians = tokens * (3 * hidden * (hidden + 1) + inner * (inner + 1));
     const solves = 3 * (hidden ** 3 / 3) + inner ** 3 / 3;
     const updates = hidden ** 2 * (2 * hidden + keysValues + 2 * inner) + inner ** 2 * hidden;
-    const { flops } = time("llama", of(2, 48))();
     const propagated = attention + 2 * tokens * (before + inner * hidden);
     const last = attention + 2 * tokens * before + hessians + solves + updates;
-    const counted = [...flops.values()];
+    const counted = plan("llama", of(2, 48)).steps.flatMap(({ calibrated }) =>
+      calibrated ? [sumOfPhases(calibrated.work)] : [],
+    );
     expect(counted.at(-1)).toBeCloseTo(last, 3);
     expect(counted[0]).toBeCloseTo(last + propagated, 3);
   });
 
   it("counts experts that see all tokens higher than those that see their own", () => {
-    const all = totalFlops(time("mixtral", of(8, 64))());
-    const routed = totalFlops(time("mixtral", of(8, 64), { moe_calibrate_all_experts: false })());
+    const all = totalFlops(plan("mixtral", of(8, 64)));
+    const routed = totalFlops(plan("mixtral", of(8, 64), { moe_calibrate_all_experts: false }));
     expect(routed).toBeLessThan(all);
   });
 
@@ -97,6 +103,6 @@ describe("the estimate of a job's time", () => {
     const planned = time("llama", of(1, 8));
     const slow = planned({ downloadBytes: 1e9, network: { bytesPerSecond: 1e6 } });
     expect(totalSeconds(slow)).toBeCloseTo(1000, 6);
-    expect(total(slow.layers.values().next().value ?? FLAT)).toBeGreaterThan(100);
+    expect(sumOfPhases(slow.layers.values().next().value ?? FLAT)).toBeGreaterThan(100);
   });
 });

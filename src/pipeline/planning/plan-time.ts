@@ -2,8 +2,7 @@
 // GPU. The network brings a layer while another one is computed, so that the slower of the two counts.
 
 import type { GpuSpeed } from "../../api/compressor-api.ts";
-import { expertCalibration } from "../calibration/plan-calibrated-layers.ts";
-import { layerWork, type LayerWork } from "../calibration/calibration-work.ts";
+import type { LayerWork } from "../calibration/calibration-work.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import type { CompressionPlan } from "./plan-compression.ts";
 import type { RemoteSource } from "../inspect/remote-source.ts";
@@ -21,8 +20,6 @@ export interface PlannedTime {
   readonly streaming: number;
   /** Seconds of each calibrated step by phase, by the step's index. */
   readonly layers: ReadonlyMap<number, LayerWork>;
-  /** Operations of each calibrated step. */
-  readonly flops: ReadonlyMap<number, number>;
 }
 
 /** What the time of a job depends on beside its plan. */
@@ -32,11 +29,8 @@ export interface PlannedRates {
   readonly gpu: GpuSpeed;
 }
 
-type TimedPlan = Pick<CompressionPlan, "steps" | "ranges" | "sourceBytes"> & {
-  readonly calibration: Pick<
-    NonNullable<CompressionPlan["calibration"]>,
-    "layerOf" | "layers" | "options" | "set" | "plan"
-  > | null;
+type TimedPlan = Pick<CompressionPlan, "sourceBytes"> & {
+  readonly steps: readonly Pick<CompressionPlan["steps"][number], "index" | "bytes" | "calibrated">[];
 };
 
 export function planTime(plan: TimedPlan, { downloadBytes, network, gpu }: PlannedRates): PlannedTime {
@@ -46,57 +40,41 @@ export function planTime(plan: TimedPlan, { downloadBytes, network, gpu }: Plann
   );
   const secondsPerByte = plan.sourceBytes > 0 ? transfer / plan.sourceBytes : 0;
   const layers = new Map<number, LayerWork>();
-  const flops = new Map<number, number>();
   let streaming = 0;
-  for (const { index } of plan.steps) {
-    const bytes = (plan.ranges[index] ?? []).reduce((sum, { start, end }) => sum + end - start, 0);
-    const work = calibratedWork(plan, index);
-    if (work) {
-      flops.set(index, total(work));
-      layers.set(index, inSeconds(work, gpu.flopsPerSecond, bytes * secondsPerByte));
-    } else streaming += bytes * secondsPerByte;
+  for (const { index, bytes, calibrated } of plan.steps) {
+    if (calibrated) layers.set(index, inSeconds(calibrated.work, gpu.flopsPerSecond, bytes * secondsPerByte));
+    else streaming += bytes * secondsPerByte;
   }
-  return { secondsPerByte, streaming, layers, flops };
+  return { secondsPerByte, streaming, layers };
 }
 
 /** Bytes of the plan that have still to come over the network; those of dropped files need not. */
 export async function missingBytes(
   model: Pick<OpenModel, "source">,
-  plan: Pick<CompressionPlan, "ranges">,
+  plan: Pick<CompressionPlan, "steps">,
   source: Pick<RemoteSource, "missingBytes">,
 ): Promise<number> {
-  return model.source.host === null ? 0 : await source.missingBytes(plan.ranges.flat());
+  return model.source.host === null
+    ? 0
+    : await source.missingBytes(plan.steps.flatMap(({ ranges }) => ranges));
 }
 
 export function totalSeconds({ streaming, layers }: PlannedTime): number {
-  return [...layers.values()].reduce((sum, layer) => sum + total(layer), streaming);
+  return [...layers.values()].reduce((sum, layer) => sum + sumOfPhases(layer), streaming);
 }
 
-export function totalFlops({ flops }: PlannedTime): number {
-  return [...flops.values()].reduce((sum, layer) => sum + layer, 0);
+export function totalFlops({ steps }: TimedPlan): number {
+  return steps.reduce((sum, { calibrated }) => sum + (calibrated ? sumOfPhases(calibrated.work) : 0), 0);
 }
 
-export function total({ calibrating, quantizing, propagating }: LayerWork): number {
+export function sumOfPhases({ calibrating, quantizing, propagating }: LayerWork): number {
   return calibrating + quantizing + propagating;
-}
-
-function calibratedWork({ calibration }: TimedPlan, step: number): LayerWork | null {
-  const index = calibration?.layerOf.get(step);
-  const layer = index === undefined ? undefined : calibration?.layers[index];
-  if (!calibration || index === undefined || !layer) return null;
-  return layerWork(layer, {
-    lengths: calibration.set.sequences.map(({ length }) => length),
-    experts: expertCalibration(calibration.options),
-    // Ranges of activations take a pass of their own where no Hessian is wanted.
-    passes: Math.max(calibration.plan.layers[index]?.passes.length ?? 0, 1),
-    propagates: index < calibration.layers.length - 1,
-  });
 }
 
 /** A layer that comes more slowly than it is computed takes as long as it comes. */
 function inSeconds(work: LayerWork, flopsPerSecond: number, transferSeconds: number): LayerWork {
-  const seconds = Math.max(total(work) / flopsPerSecond, transferSeconds);
-  const scale = total(work) > 0 ? seconds / total(work) : 0;
+  const seconds = Math.max(sumOfPhases(work) / flopsPerSecond, transferSeconds);
+  const scale = sumOfPhases(work) > 0 ? seconds / sumOfPhases(work) : 0;
   return {
     calibrating: work.calibrating * scale,
     quantizing: work.quantizing * scale,

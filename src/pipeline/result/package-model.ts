@@ -52,6 +52,7 @@ export async function packageModel(
     files: written.toSorted((a, b) => (a.path < b.path ? -1 : 1)),
     sourceBytes: model.summary.weightBytes,
     resultBytes,
+    dequantized: isPlain,
     bitsPerWeight: plan.bitsPerWeight,
     peakGpuBytes: figures.peakGpuBytes,
     worstSubmitMs: figures.longestSubmits[0]?.milliseconds ?? 0,

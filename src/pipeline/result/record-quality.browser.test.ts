@@ -40,6 +40,7 @@ const RESULT: ResultSummary = {
   ],
   sourceBytes: 400,
   resultBytes: 100,
+  dequantized: false,
   bitsPerWeight: 4.16,
   peakGpuBytes: 0,
   worstSubmitMs: 0,

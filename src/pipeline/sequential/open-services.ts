@@ -108,7 +108,7 @@ export async function openStates(
           await services.gpu.memory.allocate({ label: "packed hidden states", bytes: packedBytes }),
         )
       : null;
-  const generation = finishedGenerations(journal, calibration.layerOf);
+  const generation = finishedGenerations(journal, job.plan.steps);
   const states = lifetime.use(
     await openHiddenStates(
       { batches, hiddenSize: hidden.size, dtype: hidden.dtype, place: hidden.place },

@@ -6,14 +6,14 @@ import { invariant } from "../../errors.ts";
 import { type Gpu, openGpu } from "../../gpu/gpu.ts";
 import { tuneMatmul } from "../../gpu/matmul/tune-matmul.ts";
 import { removeHiddenFiles } from "../../offload/hidden-file.ts";
-import type { PlanStep } from "../../plan/plan-steps.ts";
+import type { PlannedStep } from "../planning/planned-step.ts";
 import type { ModuleReport } from "../../quantize/quantizer.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { Job, JobOutput } from "../job/job.ts";
 import { isFinished, recordStep } from "../job/job-journal.ts";
 import { createStepTraffic, type StepTraffic } from "../job/step-traffic.ts";
 import { keepGpuSpeed } from "../planning/gpu-speed.ts";
-import { total } from "../planning/plan-time.ts";
+import { sumOfPhases } from "../planning/plan-time.ts";
 import { openForwardProducts } from "./forward-products.ts";
 import { createHostLayers, type HostLayers } from "./host-layers.ts";
 import type { LayerTurn } from "./layer-at-work.ts";
@@ -35,7 +35,7 @@ export type CompressLayer = (turn: LayerTurn) => Promise<CompressedLayer>;
 /** Lets `compressLayer` do those decoder layers that the journal does not know. */
 export async function runSequential(
   job: Job,
-  steps: readonly PlanStep[],
+  steps: readonly PlannedStep[],
   output: JobOutput,
   compressLayer: CompressLayer,
 ): Promise<void> {
@@ -63,7 +63,7 @@ export async function runSequential(
 interface Walk {
   readonly job: Job;
   readonly calibration: CalibrationJob;
-  readonly steps: readonly PlanStep[];
+  readonly steps: readonly PlannedStep[];
   readonly output: JobOutput;
   readonly compressLayer: CompressLayer;
 }
@@ -100,43 +100,39 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
 }
 
 interface FinishedLayer {
-  readonly step: PlanStep;
+  readonly step: PlannedStep;
   readonly modules: readonly ModuleReport[];
   readonly seconds: number;
 }
 
 /** One layer, its progress, and what its speed teaches. */
 async function takeTurn(
-  { job, calibration, compressLayer }: Walk,
-  step: PlanStep,
+  { job, compressLayer }: Walk,
+  step: PlannedStep,
   lasting: {
     readonly services: Omit<SequentialServices, "report">;
     readonly hosts: HostLayers;
     readonly clock: SnapshotClock;
   },
 ): Promise<CompressedLayer & { readonly seconds: number }> {
-  const index = calibration.layerOf.get(step.index) ?? -1;
-  const layer = calibration.layers[index];
-  const schedule = calibration.plan.layers[index];
-  invariant(layer && schedule, `${step.name} is a layer of the plan`);
+  const { calibrated } = step;
+  invariant(calibrated, `${step.name} is a layer of the plan`);
   const began = performance.now();
   const host = await lasting.hosts.take(step);
   // Waiting for the layer's bytes says nothing of the GPU.
   const worked = performance.now();
   const progress = layerProgress(job, step);
   const services = { ...lasting.services, report: progress.report };
-  const isLast = index === calibration.layers.length - 1;
-  const done = await compressLayer({ ...lasting, host, step, layer, schedule, isLast, services });
+  const done = await compressLayer({ ...lasting, ...calibrated, host, step, services });
   progress.end();
   const now = performance.now();
-  await keepGpuSpeed(services.gpu.adapter, job.time.flops.get(step.index) ?? 0, (now - worked) / 1000);
+  await keepGpuSpeed(services.gpu.adapter, sumOfPhases(calibrated.work), (now - worked) / 1000);
   return { ...done, seconds: (now - began) / 1000 };
 }
 
 /** Tells a layer's progress, and spreads its source bytes over its phases by their share of the work. */
-function layerProgress(job: Job, step: PlanStep): { report: SequentialServices["report"]; end(): void } {
-  const ranges = job.plan.ranges[step.index] ?? [];
-  const bytes = ranges.reduce((sum, { start, end }) => sum + end - start, 0);
+function layerProgress(job: Job, step: PlannedStep): { report: SequentialServices["report"]; end(): void } {
+  const { bytes } = step;
   const work = job.time.layers.get(step.index);
   invariant(work, `${step.name} is a layer of the plan`);
   // What is reported begins then: it is done with when the next thing begins.
@@ -145,7 +141,8 @@ function layerProgress(job: Job, step: PlanStep): { report: SequentialServices["
     report(phase, detail, share) {
       end();
       job.progress.tell({ phase, detail });
-      end = () => job.progress.worked(step.index, phase, share, (bytes * share * work[phase]) / total(work));
+      end = () =>
+        job.progress.worked(step.index, phase, share, (bytes * share * work[phase]) / sumOfPhases(work));
     },
     end: () => end(),
   };

@@ -18,9 +18,7 @@ export function ResultView() {
     <div class="done">
       <div class="head-line">
         <h1 id="state-heading" tabIndex={-1}>
-          {/* Only plain weights take more room than what they were made of. */}
-          {result.resultBytes > result.sourceBytes ? "Dequantized" : "Compressed"}{" "}
-          <span class="quiet">{result.name}</span>
+          {result.dequantized ? "Dequantized" : "Compressed"} <span class="quiet">{result.name}</span>
         </h1>
         <button type="button" class="link" onClick={() => chooseAnother(app)}>
           Compress another

@@ -139,6 +139,7 @@ export const RESULT: ResultSummary = {
     { path: "README.md", bytes: 1_204 },
   ],
   sourceBytes: 16_060_522_496,
+  dequantized: false,
   resultBytes: 5_735_718_912,
   bitsPerWeight: 4.16,
   peakGpuBytes: 498 * MIB,

@@ -1,4 +1,4 @@
-import { useMemo } from "preact/hooks";
+import { useEffect, useMemo } from "preact/hooks";
 import { formatBytes } from "../../formats/format-bytes.ts";
 import type { ModelQuality, QualityReport } from "../../api/evaluator-api.ts";
 import { useApp } from "../parts/app-context.ts";
@@ -48,6 +48,7 @@ export function QualityPanel() {
 function Report({ report }: { report: QualityReport }) {
   const { original, kl, greedyAgreement } = report;
   const address = useMemo(() => reportAddress(report), [report]);
+  useEffect(() => () => URL.revokeObjectURL(address), [address]);
   return (
     <>
       <table class="figures">

@@ -1,0 +1,58 @@
+// A step with all that is known of it before a job begins.
+
+import { type FileRange, mergeRanges, rangesBytes } from "../../formats/file-ranges.ts";
+import type { PlanStep } from "../../plan/plan-steps.ts";
+import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
+import { layerWork, type LayerWork } from "../calibration/calibration-work.ts";
+import type { LayerSchedule } from "../calibration/fit-calibration.ts";
+import { type CalibrationJob, expertCalibration } from "../calibration/plan-calibrated-layers.ts";
+
+/** A decoder layer that samples run through. */
+export interface PlannedLayer {
+  /** Its place among the decoder's layers. */
+  readonly index: number;
+  /** Nothing reads what comes out of the last layer. */
+  readonly isLast: boolean;
+  readonly layer: CalibratedLayer;
+  readonly schedule: LayerSchedule;
+  /** Operations by phase. */
+  readonly work: LayerWork;
+}
+
+export interface PlannedStep extends PlanStep {
+  /** Its bytes in the source, merged, in file order. */
+  readonly ranges: readonly FileRange[];
+  readonly bytes: number;
+  /** Null for what only streams. */
+  readonly calibrated: PlannedLayer | null;
+}
+
+/** A step as it is without a text. */
+export function streamedStep(step: PlanStep): PlannedStep {
+  const tensors = [...step.copy, ...step.quantize.map((task) => task.tensor)];
+  const ranges = mergeRanges(tensors.map(({ file, start, end }) => ({ path: file, start, end })));
+  return { ...step, ranges, bytes: rangesBytes(ranges), calibrated: null };
+}
+
+/** The step with what samples do in it, if it is one of the decoder's layers. */
+export function calibratedStep(step: PlannedStep, calibration: CalibrationJob): PlannedStep {
+  return { ...step, calibrated: plannedLayer(step.name, calibration) };
+}
+
+/** The decoder layer that a step is, with how it fits the GPU and what it costs; null for other steps. */
+function plannedLayer(step: string, calibration: CalibrationJob): PlannedLayer | null {
+  const { layers, plan, set, options } = calibration;
+  const index = layers.findIndex(({ description }) => description.name === step);
+  const layer = layers[index];
+  const schedule = plan.layers[index];
+  if (!layer || !schedule) return null;
+  const isLast = index === layers.length - 1;
+  const work = layerWork(layer, {
+    lengths: set.sequences.map(({ length }) => length),
+    experts: expertCalibration(options),
+    // Ranges of activations take a pass of their own where no Hessian is wanted.
+    passes: Math.max(schedule.passes.length, 1),
+    propagates: !isLast,
+  });
+  return { index, isLast, layer, schedule, work };
+}

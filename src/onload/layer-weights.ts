@@ -16,13 +16,15 @@ import {
   type TileShape,
 } from "./residency.ts";
 
-/** The bytes of one layer's tensors in host memory; quantized Linears are replaced by what their codes mean. */
+/** The bytes of one layer's tensors in host memory; modifiers fold factors into them, and quantized Linears are replaced by what their codes mean. */
 export interface HostLayer {
   readonly tensors: ReadonlyMap<string, HostTensor>;
 }
 
 export interface HostTensor {
   readonly dtype: Dtype;
+  /** Of a matrix the elements of a row; 1 of a vector. */
+  readonly columns: number;
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 

@@ -38,7 +38,7 @@ async function compressLayer(turn: LayerTurn): Promise<CompressedLayer> {
   }
   const recordable = await propagate(layer);
   await offload(layer);
-  return { modules: layer.reports, recordable };
+  return { modules: layer.reports, folds: layer.folded.folds, recordable };
 }
 
 /** Runs a job, or goes on with it, until its result lies in OPFS. */

@@ -123,6 +123,7 @@ async function verify({ bytes, from, plan, config }: Compressed): Promise<void> 
     plan,
     readResult: async ({ path, start, end }) =>
       await Promise.resolve(files[path]?.slice(start, end) ?? new Uint8Array()),
+    folds: new Map(),
     resultBytes: async (path) => await Promise.resolve(files[path]?.byteLength ?? 0),
     readSource: async ({ start, end }) => await Promise.resolve(from.bytes.slice(start, end)),
     checkpoint: async () => await Promise.resolve(),

@@ -4,6 +4,7 @@ import type { Journal, JournalRecord } from "../../offload/journal.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { PlannedStep } from "../planning/planned-step.ts";
 import type { ModuleReport, ResultSummary, StoredJob } from "../../api/compressor-api.ts";
+import { type Fold, restoreFold, type StoredFold } from "../../formats/fold.ts";
 import { publicAddress } from "./public-address.ts";
 import type { JobOptions } from "../../api/job-options.ts";
 import type { Job } from "./job.ts";
@@ -58,6 +59,8 @@ export function recordForward(journal: JournalRecords, products: string): void {
 /** What is remembered of a finished step beside its being finished. */
 export interface StepRecord {
   readonly modules?: readonly ModuleReport[];
+  /** What modifiers folded into the step's tensors: what it is verified against. */
+  readonly folds?: readonly StoredFold[];
   readonly seconds?: number;
 }
 
@@ -75,6 +78,20 @@ export function recordedModules(journal: Journal): ModuleReport[] {
   return journal.records.flatMap((record) =>
     record.type === "step" ? ((record as StepRecord).modules ?? []) : [],
   );
+}
+
+/** What modifiers folded into tensors, by the tensor's name. */
+export function recordedFolds(journal: JournalRecords): ReadonlyMap<string, readonly Fold[]> {
+  const folds = new Map<string, Fold[]>();
+  for (const record of journal.records) {
+    if (record.type !== "step") continue;
+    for (const fold of ((record as StepRecord).folds ?? []).map(restoreFold)) {
+      const own = folds.get(fold.tensor);
+      if (own) own.push(fold);
+      else folds.set(fold.tensor, [fold]);
+    }
+  }
+  return folds;
 }
 
 export function isFinished(journal: Journal, step: PlanStep): boolean {

@@ -3,7 +3,7 @@
 import type { ResultSummary } from "../../api/compressor-api.ts";
 import type { Journal } from "../../offload/journal.ts";
 import type { GpuFigures, Job } from "../job/job.ts";
-import { recordedForward, recordResult } from "../job/job-journal.ts";
+import { recordedFolds, recordedForward, recordResult } from "../job/job-journal.ts";
 import { forwardNotes } from "../sequential/forward-products.ts";
 import { expertNotes } from "./expert-notes.ts";
 import { packageModel } from "./package-model.ts";
@@ -22,7 +22,7 @@ export async function finishResult(
   job.progress.tell({ phase: "packaging" });
   const packaged = await packageModel(job, output, { figures, forwardProducts: recordedForward(journal) });
   job.progress.tell({ phase: "verifying" });
-  await verifyFolder(job, output);
+  await verifyFolder(job, journal, output);
   const notes = [
     ...packaged.notes,
     ...forwardNotes(journal),
@@ -36,6 +36,7 @@ export async function finishResult(
 /** Opens what was written once more and compares it with the plan and the source. */
 async function verifyFolder(
   { plan, source, control }: Job,
+  journal: Journal,
   output: FileSystemDirectoryHandle,
 ): Promise<void> {
   const open = async (path: string) => await (await output.getFileHandle(path)).getFile();
@@ -44,6 +45,7 @@ async function verifyFolder(
     readResult: async ({ path, start, end }) =>
       new Uint8Array(await (await open(path)).slice(start, end).arrayBuffer()),
     resultBytes: async (path) => (await open(path)).size,
+    folds: recordedFolds(journal),
     readSource: async (range) => await source.readRange(range),
     checkpoint: async () => await control.checkpoint(),
   });

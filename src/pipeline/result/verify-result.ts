@@ -3,6 +3,7 @@
 
 import { VerificationError } from "../../errors.ts";
 import { type QuantizedWeight, readRowParts, type RowParts } from "../../formats/dequantize.ts";
+import { type Fold, foldRows } from "../../formats/fold.ts";
 import { DTYPE_BITS, isFloatDtype, widenToFloat32 } from "../../formats/dtype.ts";
 import {
   HEADER_PREFIX_BYTES,
@@ -32,6 +33,8 @@ export interface Verification {
   readonly readResult: (range: FileRange) => Promise<Uint8Array<ArrayBuffer>>;
   /** Bytes of a file of the result. */
   readonly resultBytes: (path: string) => Promise<number>;
+  /** What modifiers folded into tensors: the result is held against the source with it. */
+  readonly folds: ReadonlyMap<string, readonly Fold[]>;
   /** A small range of the source. */
   readonly readSource: (range: FileRange) => Promise<Uint8Array<ArrayBuffer>>;
   readonly checkpoint: () => Promise<void>;
@@ -138,16 +141,19 @@ async function checkMeasured({ readResult }: Verification, written: readonly Wri
 }
 
 async function checkCopy(
-  { readResult, readSource }: Verification,
+  verification: Verification,
   tensors: ReadonlyMap<string, Written>,
-  { name, file, start, end }: SourceTensor,
+  tensor: SourceTensor,
 ): Promise<void> {
+  const { name, start, end } = tensor;
+  const { readResult } = verification;
   const written = tensors.get(name);
-  const length = Math.min(end - start, SAMPLE_BYTES);
+  const rowBytes = bytesOfRow(tensor);
+  const length = Math.min(end - start, Math.max(Math.floor(SAMPLE_BYTES / rowBytes), 1) * rowBytes);
   if (!written || written.end - written.start !== end - start) {
     throw new VerificationError(`${name} was to be carried through, but is missing or of another size.`);
   }
-  const source = await readSource({ path: file, start, end: start + length });
+  const source = await readFolded(verification, tensor, 0, length / rowBytes);
   const result = await readResult({ path: written.file, start: written.start, end: written.start + length });
   const wrong = result.findIndex((byte, index) => byte !== source[index]);
   if (wrong < 0) return;
@@ -172,9 +178,29 @@ async function checkTask(
     checkInRange(sampled);
     return;
   }
-  const start = tensor.start + firstRow * rowBytes;
-  const source = await verification.readSource({ path: tensor.file, start, end: start + count * rowBytes });
+  const source = await readFolded(verification, tensor, firstRow, count);
   checkRounded(sampled, widenToFloat32(dtype, source));
+}
+
+/** Bytes of a matrix's row; of a vector, of an element. */
+function bytesOfRow({ dtype, shape }: SourceTensor): number {
+  return Math.max((DTYPE_BITS[dtype] * (shape.length > 1 ? (shape.at(-1) ?? 1) : 1)) / 8, 1);
+}
+
+/** Rows of the source as modifiers left them. */
+async function readFolded(
+  { readSource, folds }: Verification,
+  tensor: SourceTensor,
+  firstRow: number,
+  rows: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { name, dtype, shape, file } = tensor;
+  const rowBytes = bytesOfRow(tensor);
+  const start = tensor.start + firstRow * rowBytes;
+  const bytes = await readSource({ path: file, start, end: start + rows * rowBytes });
+  const own = folds.get(name);
+  if (!own || !isFloatDtype(dtype)) return bytes;
+  return foldRows(bytes, { dtype, columns: shape.length > 1 ? (shape.at(-1) ?? 1) : 1, firstRow }, own);
 }
 
 async function readParts(

@@ -38,24 +38,26 @@ export function createHostLayers(steps: readonly PlanStep[], traffic: StepTraffi
 async function readHostLayer(step: PlanStep, traffic: StepTraffic): Promise<HostLayer> {
   const own: readonly SourceTensor[] = [...step.copy, ...step.quantize.map(({ tensor }) => tensor)];
   const tensors = await Promise.all(
-    own.map(async ({ name, dtype, file, start, end }): Promise<[string, HostTensor]> => {
-      return [name, { dtype, bytes: await traffic.read({ path: file, start, end }) }];
+    own.map(async ({ name, dtype, shape, file, start, end }): Promise<[string, HostTensor]> => {
+      const columns = shape.length > 1 ? (shape.at(-1) ?? 1) : 1;
+      return [name, { dtype, columns, bytes: await traffic.read({ path: file, start, end }) }];
     }),
   );
   return { tensors: new Map(tensors) };
 }
 
-/** Traffic that reads weights from the layer in host memory; the layer's own progress counts their bytes. */
+/** Traffic that reads tensors from the layer in host memory, as its modifiers left them; the layer's own progress counts their bytes. */
 export function hostTraffic(step: PlanStep, host: HostLayer, traffic: TileTraffic): TileTraffic {
   return {
     ...traffic,
     async read({ path, start, end }) {
-      const task = step.quantize.find(
-        ({ tensor }) => tensor.file === path && tensor.start <= start && end <= tensor.end,
+      const own = [...step.copy, ...step.quantize.map(({ tensor }) => tensor)];
+      const tensor = own.find(
+        (candidate) => candidate.file === path && candidate.start <= start && end <= candidate.end,
       );
-      const bytes = task && host.tensors.get(task.tensor.name)?.bytes;
-      invariant(task && bytes, "a rounded weight is in host memory");
-      return await Promise.resolve(bytes.slice(start - task.tensor.start, end - task.tensor.start));
+      const bytes = tensor && host.tensors.get(tensor.name)?.bytes;
+      invariant(tensor && bytes, "the layer's tensors are in host memory");
+      return await Promise.resolve(bytes.slice(start - tensor.start, end - tensor.start));
     },
     finished: () => undefined,
   };

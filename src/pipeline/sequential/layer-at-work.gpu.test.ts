@@ -141,7 +141,8 @@ function hostLayer(experts: number): HostLayer {
       shape.length === 1 ? 0.1 : 0.08,
     );
     if (shape.length === 1) values.forEach((value, index) => (values[index] = value + 1));
-    return [name, { dtype: "BF16", bytes: narrowFromFloat32("BF16", values) }] as const;
+    const columns = shape[1] ?? 1;
+    return [name, { dtype: "BF16", columns, bytes: narrowFromFloat32("BF16", values) }] as const;
   });
   return { tensors: new Map(tensors) };
 }

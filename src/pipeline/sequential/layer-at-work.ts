@@ -2,6 +2,7 @@
 
 import { invariant } from "../../errors.ts";
 import type { Linear } from "../../model/decoder-description.ts";
+import { type FoldedLayer, foldLayer } from "../../onload/fold-layer.ts";
 import { type HostLayer, type OnloadedLayer, onloadLayer } from "../../onload/layer-weights.ts";
 import type { Residency } from "../../onload/residency.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
@@ -42,6 +43,8 @@ export interface LayerTurn {
 export interface LayerAtWork extends LayerTurn, Disposable {
   /** Its weights, if they stay on the GPU from the first pass over the samples to the last. */
   readonly kept: OnloadedLayer | null;
+  /** The host's tensors with the factors that modifiers fold into them. */
+  readonly folded: FoldedLayer;
   readonly passes: readonly Pass[];
   /** What was done so far. */
   readonly reports: ModuleReport[];
@@ -59,6 +62,7 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
   return {
     ...turn,
     kept,
+    folded: foldLayer(host),
     passes: passesOf(turn),
     reports: [],
     dequantized: new Map(),

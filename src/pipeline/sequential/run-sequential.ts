@@ -3,6 +3,7 @@
 
 import { createLifetime } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
+import { type Fold, type StoredFold, storeFold } from "../../formats/fold.ts";
 import { type Gpu, openGpu } from "../../gpu/gpu.ts";
 import { tuneMatmul } from "../../gpu/matmul/tune-matmul.ts";
 import { removeHiddenFiles } from "../../offload/hidden-file.ts";
@@ -25,6 +26,8 @@ import { createSnapshotClock, type SnapshotClock } from "./snapshot-clock.ts";
 /** What is known of a layer that is done. */
 export interface CompressedLayer {
   readonly modules: readonly ModuleReport[];
+  /** What modifiers folded into its tensors. */
+  readonly folds: readonly Fold[];
   /** True if a crash behind this layer could go on from there. */
   readonly recordable: boolean;
 }
@@ -82,8 +85,8 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
     job.progress.tell({ step: step.index + 1, stepName: step.name });
     await traffic.begin(step);
     job.progress.began(step.index);
-    const { modules, recordable, seconds } = await takeTurn(walk, step, { services, hosts, clock });
-    unrecorded.push({ step, modules, seconds });
+    const { modules, folds, recordable, seconds } = await takeTurn(walk, step, { services, hosts, clock });
+    unrecorded.push({ step, modules, folds: folds.map(storeFold), seconds });
     if (recordable) {
       flush();
       output.store.flush();
@@ -102,6 +105,7 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
 interface FinishedLayer {
   readonly step: PlannedStep;
   readonly modules: readonly ModuleReport[];
+  readonly folds: readonly StoredFold[];
   readonly seconds: number;
 }
 

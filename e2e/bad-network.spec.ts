@@ -11,6 +11,8 @@ import {
 } from "../scripts/model-server/model-server.ts";
 import { syntheticModel } from "../scripts/model-server/synthetic-model.ts";
 
+test.use({ browserOptions: { profile: true } });
+
 const SIZES = { hidden: 128, intermediate: 256, heads: 4, kvHeads: 2, vocab: 256, dtype: "BF16" } as const;
 const WEIGHTS = "model.safetensors";
 const LAST_SHARD = "model-00004-of-00004.safetensors";

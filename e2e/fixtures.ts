@@ -1,13 +1,25 @@
-// The built page in a real Chromium with a profile on disk: private contexts, Playwright's usual ones, keep IndexedDB and
-// OPFS in memory. Whatever the page throws, and whatever its policy refuses, fails the test.
+// The built page in a real Chromium. Whatever the page throws, and whatever its policy refuses, fails the test.
 
-import { type BrowserContext, chromium, expect, type Page, test as base } from "@playwright/test";
+import {
+  type Browser,
+  type BrowserContext,
+  chromium,
+  expect,
+  type Page,
+  test as base,
+} from "@playwright/test";
 import { chromiumFlags, findChromium } from "../scripts/chromium.mjs";
 
 export { expect };
 
 export interface BrowserOptions {
-  /** False starts the browser without the flags that give it a software GPU. */
+  /**
+   * True gives the test a browser of its own with a profile on disk, as users have: for jobs, what they store and what they
+   * find again. Otherwise tests share a browser, each in a private context, whose IndexedDB and OPFS lie in memory: a
+   * second or two less for each test about what the page shows.
+   */
+  readonly profile?: boolean;
+  /** False starts a browser without the flags that give it a software GPU. */
   readonly gpu?: boolean;
   readonly scheme?: "light" | "dark";
   readonly scripts?: boolean;
@@ -19,20 +31,50 @@ interface Fixtures {
   readonly page: Page;
 }
 
-export const test = base.extend<Fixtures>({
+interface WorkerFixtures {
+  /** Starts the shared browser where it does not run yet. */
+  readonly sharedBrowser: () => Promise<Browser>;
+}
+
+async function launchOptions(gpu: boolean) {
+  const executablePath = await findChromium();
+  const flags = chromiumFlags({ software: true });
+  return {
+    ...(executablePath ? { executablePath } : {}),
+    args: gpu ? flags : flags.filter((flag) => !flag.includes("webgpu")),
+  };
+}
+
+export const test = base.extend<Fixtures, WorkerFixtures>({
+  sharedBrowser: [
+    async ({ playwright }, use) => {
+      const running: { browser?: Promise<Browser> } = {};
+      await use(
+        async () =>
+          await (running.browser ??= launchOptions(true).then(
+            async (own) => await playwright.chromium.launch(own),
+          )),
+      );
+      await (await running.browser)?.close();
+    },
+    { scope: "worker" },
+  ],
   browserOptions: [{}, { option: true }],
-  context: async ({ browserOptions, baseURL }, use, testInfo) => {
-    const { gpu = true, scheme = "light", scripts = true } = browserOptions;
-    const executablePath = await findChromium();
-    const flags = chromiumFlags({ software: true });
-    const context = await chromium.launchPersistentContext(testInfo.outputPath("profile"), {
-      ...(executablePath ? { executablePath } : {}),
+  context: async ({ browserOptions, baseURL, sharedBrowser }, use, testInfo) => {
+    const { profile = false, gpu = true, scheme = "light", scripts = true } = browserOptions;
+    const options = {
       ...(baseURL ? { baseURL } : {}),
-      args: gpu ? flags : flags.filter((flag) => !flag.includes("webgpu")),
       colorScheme: scheme,
       javaScriptEnabled: scripts,
       viewport: { width: 1280, height: 860 },
-    });
+    };
+    const context =
+      profile || !gpu
+        ? await chromium.launchPersistentContext(testInfo.outputPath("profile"), {
+            ...(await launchOptions(gpu)),
+            ...options,
+          })
+        : await (await sharedBrowser()).newContext(options);
     await use(context);
     await context.close();
   },

@@ -5,6 +5,8 @@ import { compress, request, tokenIds } from "./jobs.ts";
 import { type ModelServer, startModelServer } from "../scripts/model-server/model-server.ts";
 import { syntheticModel } from "../scripts/model-server/synthetic-model.ts";
 
+test.use({ browserOptions: { profile: true } });
+
 const SIZES = { hidden: 128, intermediate: 256, heads: 4, kvHeads: 2, vocab: 256, dtype: "BF16" } as const;
 
 /** A layer of 36 MiB, more than the smallest budget that the page takes. */

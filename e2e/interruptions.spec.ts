@@ -6,6 +6,8 @@ import { compress, download, failureOf, request, sha256, tokenIds } from "./jobs
 import { type ModelServer, startModelServer } from "../scripts/model-server/model-server.ts";
 import { syntheticModel } from "../scripts/model-server/synthetic-model.ts";
 
+test.use({ browserOptions: { profile: true } });
+
 const SIZES = { hidden: 128, intermediate: 256, heads: 4, kvHeads: 2, vocab: 256, dtype: "BF16" } as const;
 const IDS = tokenIds(4, 48, SIZES.vocab);
 

@@ -1,5 +1,7 @@
 import { expect, test } from "./fixtures.ts";
 
+test.use({ browserOptions: { profile: true } });
+
 test.describe("without a graphics adapter", () => {
   test.use({ browserOptions: { gpu: false } });
 
@@ -25,7 +27,7 @@ test("names the browsers that have WebGPU where there is none", async ({ page })
 });
 
 test.describe("with scripts switched off", () => {
-  test.use({ browserOptions: { scripts: false } });
+  test.use({ browserOptions: { profile: true, scripts: false } });
 
   test("explains why nothing happens", async ({ page }) => {
     await page.goto("./");

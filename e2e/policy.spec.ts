@@ -2,6 +2,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "./fixtures.ts";
 
+test.use({ browserOptions: { profile: true } });
+
 /** A host that answers everything and remembers that it was asked. */
 async function openHost() {
   const asked: string[] = [];

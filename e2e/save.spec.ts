@@ -2,6 +2,8 @@ import { readFile } from "node:fs/promises";
 import type { Page } from "@playwright/test";
 import { expect, test } from "./fixtures.ts";
 
+test.use({ browserOptions: { profile: true } });
+
 /** Gives the page pickers that choose a folder of its own storage, as no test can click in the browser's own dialogs. */
 async function choosePickers(page: Page, pickers: "chosen" | "none"): Promise<void> {
   await page.addInitScript((kind) => {

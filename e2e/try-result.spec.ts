@@ -4,6 +4,8 @@ import { expect, test } from "./fixtures.ts";
 import { startModelServer } from "../scripts/model-server/model-server.ts";
 import { folderModel, memoryModel } from "../scripts/model-server/served-model.ts";
 
+test.use({ browserOptions: { profile: true } });
+
 test("a finished result generates text and tells what it lost", async ({ page }) => {
   const fetched: string[] = [];
   page.on("request", (request) => fetched.push(new URL(request.url()).pathname));

@@ -1,6 +1,7 @@
 import type { Locator, Page } from "@playwright/test";
 import { expectNoViolations } from "./expect-no-violations.ts";
 import { expect, test } from "./fixtures.ts";
+import { compress, request } from "./jobs.ts";
 
 /** Little enough for a software GPU. */
 const SAMPLES = "4";
@@ -138,39 +139,10 @@ test("a link that asks for an unknown recipe is told which one is near", async (
 
 test("a script compresses through the page's door, and takes the files one by one", async ({ page }) => {
   await page.goto("./");
-  const outcome = await page.evaluate(async () => {
-    const { result, fit, jobId } = await globalThis.layerpress.compress({
-      source: "sample/",
-      token: null,
-      recipe: {
-        text: "w8a16",
-        groupSize: null,
-        ignore: null,
-        observer: null,
-        dampeningFrac: null,
-        actorder: null,
-      },
-      calibration: {
-        file: null,
-        dataset: null,
-        samples: null,
-        maxSeqLength: null,
-        seed: null,
-        shuffle: true,
-        propagateError: true,
-        allExperts: true,
-        minExpertTokens: null,
-        hiddenStates: "F32",
-        forwardProducts: "AUTO",
-      },
-      gpuBudgetBytes: 256 * 1024 ** 2,
-      keepSource: false,
-    });
-    return { files: result.files, peak: result.peakGpuBytes, planned: fit.peakGpuBytes, jobId };
-  });
+  const { files, peakGpuBytes, plannedGpuBytes } = await compress(page, request("sample/", "w8a16"));
   await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible();
-  expect(outcome.peak).toBeLessThanOrEqual(outcome.planned);
-  expect(outcome.files.map(({ path }) => path)).toContain("config.json");
+  expect(peakGpuBytes).toBeLessThanOrEqual(plannedGpuBytes);
+  expect(files).toContain("config.json");
   const [download] = await Promise.all([
     page.waitForEvent("download"),
     page.evaluate(async () => await globalThis.layerpress.save("config.json")),

@@ -1,24 +1,48 @@
 // A model that is quantized already: what the page says of it, and its weights written back as plain ones.
 
-import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtemp, readFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Page } from "@playwright/test";
 import { expect, test } from "./fixtures.ts";
-import { startModelServer } from "../scripts/model-server/model-server.ts";
-import { folderModel } from "../scripts/model-server/served-model.ts";
+import { compress, request, resultFile } from "./jobs.ts";
+import { type ModelServer, startModelServer } from "../scripts/model-server/model-server.ts";
+import { folderModel, memoryModel, type ServedModel } from "../scripts/model-server/served-model.ts";
 
 const GOLDEN = join(import.meta.dirname, "fixtures/golden");
+const WEIGHTS = "model.safetensors";
 
-async function compress(source: string, ...args: string[]): Promise<string> {
-  const out = await mkdtemp(join(tmpdir(), "dequantize-"));
-  await new Promise<void>((resolve, reject) => {
-    execFile("node", ["scripts/compress.mjs", source, "--out", out, ...args], (error, _, stderr) =>
-      error ? reject(new Error(stderr, { cause: error })) : resolve(),
-    );
+let server: ModelServer;
+test.beforeAll(async () => {
+  server = await startModelServer({
+    models: {
+      "golden/source": { files: await folderModel(join(GOLDEN, "source")) },
+      "golden/kv-cache-fp8": { files: await folderModel(join(GOLDEN, "kv-cache-fp8")) },
+    },
   });
-  return out;
+});
+test.afterAll(async () => await server.close());
+
+/** Serves a model for as long as it is used. */
+async function whileServed(files: ServedModel, use: (address: string) => Promise<void>): Promise<void> {
+  const own = await startModelServer({ models: { "local/packed": { files } } });
+  try {
+    await use(`${own.filesUrl}/local/packed/`);
+  } finally {
+    await own.close();
+  }
+}
+
+/** What a recipe makes of a model: its weights, its configuration and its card. */
+async function results(page: Page, address: string, recipe: string, groupSize?: number) {
+  const own = groupSize === undefined ? {} : { groupSize };
+  const { jobId } = await compress(page, request(address, recipe, own));
+  const [weights, config, card] = await Promise.all(
+    [WEIGHTS, "config.json", "README.md"].map(async (path) => await resultFile(page, jobId, path)),
+  );
+  if (!weights || !config || !card) throw new Error("three files were asked for");
+  const model = memoryModel({ [WEIGHTS]: weights, "config.json": config });
+  return { model, tensors: tensorsOf(weights), config: configOf(config), card: card.toString("utf8") };
 }
 
 interface Entry {
@@ -26,9 +50,8 @@ interface Entry {
   readonly data_offsets: readonly [number, number];
 }
 
-/** The tensors of a folder: dtype, and the first 16 hexadecimal digits of the SHA-256. */
-async function tensorsOf(folder: string): Promise<Record<string, string>> {
-  const file = await readFile(join(folder, "model.safetensors"));
+/** The tensors of a file: dtype, and the first 16 hexadecimal digits of the SHA-256. */
+function tensorsOf(file: Buffer): Record<string, string> {
   const start = 8 + Number(file.readBigUInt64LE(0));
   const header = JSON.parse(file.toString("utf8", 8, start)) as Record<string, Entry>;
   const entries = Object.entries(header).filter(([name]) => name !== "__metadata__");
@@ -40,11 +63,13 @@ async function tensorsOf(folder: string): Promise<Record<string, string>> {
   );
 }
 
-async function configOf(folder: string): Promise<Record<string, unknown>> {
-  return JSON.parse(await readFile(join(folder, "config.json"), "utf8")) as Record<string, unknown>;
+function configOf(file: Buffer): Record<string, unknown> {
+  return JSON.parse(file.toString("utf8")) as Record<string, unknown>;
 }
 
-const digests = JSON.parse(await readFile(join(GOLDEN, "digests.json"), "utf8")) as {
+const golden = async (...path: string[]) => await readFile(join(GOLDEN, ...path));
+
+const digests = JSON.parse((await golden("digests.json")).toString("utf8")) as {
   recipes: Record<string, { dequantized: Record<string, string> }>;
 };
 
@@ -52,35 +77,33 @@ const digests = JSON.parse(await readFile(join(GOLDEN, "digests.json"), "utf8"))
 async function dequantized(recipe: string): Promise<Record<string, string>> {
   const modules = Object.entries(digests.recipes[recipe]?.dequantized ?? {});
   const weights = modules.map(([module, digest]) => [`${module}.weight`, `BF16 ${digest}`] as const);
-  return { ...(await tensorsOf(join(GOLDEN, "source"))), ...Object.fromEntries(weights) };
+  return { ...tensorsOf(await golden("source", WEIGHTS)), ...Object.fromEntries(weights) };
 }
 
-for (const recipe of ["W4A16_ASYM", "W8A8", "NVFP4A16"]) {
-  test(`${recipe} is written back as compressed-tensors dequantizes it`, async () => {
-    const quantized = await compress(join(GOLDEN, "source"), "--recipe", recipe);
-    const plain = await compress(quantized, "--recipe", "UNQUANTIZED");
-    expect(await tensorsOf(plain)).toEqual(await dequantized(recipe));
-    expect(await configOf(plain)).toEqual(await configOf(join(GOLDEN, "source")));
-    expect(await readFile(join(plain, "README.md"), "utf8")).toContain("Dequantized from");
-  });
-}
-
-test("a folder of LLM Compressor is written back, without the scales of its key-value cache", async () => {
-  const folder = join(GOLDEN, "kv-cache-fp8");
-  const plain = await compress(folder, "--recipe", "UNQUANTIZED");
-  expect(await tensorsOf(plain)).toEqual(await dequantized("FP8_DYNAMIC"));
-  const { quantization_config: _, ...config } = await configOf(folder);
-  expect(await configOf(plain)).toEqual(config);
+test("quantized models are written back as compressed-tensors dequantizes them", async ({ page }) => {
+  await page.goto("./");
+  for (const recipe of ["W4A16_ASYM", "W8A8", "NVFP4A16"]) {
+    const { model } = await results(page, `${server.filesUrl}/golden/source/`, recipe);
+    await whileServed(model, async (address) => {
+      const { tensors, config, card } = await results(page, address, "UNQUANTIZED");
+      expect(tensors).toEqual(await dequantized(recipe));
+      expect(config).toEqual(configOf(await golden("source", "config.json")));
+      expect(card).toContain("Dequantized from");
+    });
+  }
+  // A folder of LLM Compressor is written back without the scales of its key-value cache.
+  const plain = await results(page, `${server.filesUrl}/golden/kv-cache-fp8/`, "UNQUANTIZED");
+  expect(plain.tensors).toEqual(await dequantized("FP8_DYNAMIC"));
+  const { quantization_config: _, ...config } = configOf(await golden("kv-cache-fp8", "config.json"));
+  expect(plain.config).toEqual(config);
 });
 
 test("the page shows schemes by module and offers to dequantize", async ({ page }) => {
-  const quantized = await compress(join(GOLDEN, "source"), "--recipe", "W4A16", "--group-size", "64");
-  const server = await startModelServer({
-    models: { "local/packed": { files: await folderModel(quantized) } },
-  });
-  try {
-    await page.goto("./");
-    await page.getByLabel("Model", { exact: true }).fill(`${server.filesUrl}/local/packed/`);
+  await page.goto("./");
+  const { model } = await results(page, `${server.filesUrl}/golden/source/`, "W4A16", 64);
+  await page.reload();
+  await whileServed(model, async (address) => {
+    await page.getByLabel("Model", { exact: true }).fill(address);
     await page.getByRole("button", { name: "Inspect" }).click();
     const panel = page.getByRole("region", { name: "Quantized already" });
     await expect(panel).toBeVisible();
@@ -94,7 +117,5 @@ test("the page shows schemes by module and offers to dequantize", async ({ page 
     await expect(page.getByRole("row", { name: "Dequantized 14 modules" })).toBeVisible();
     await page.getByRole("button", { name: "Start" }).click();
     await expect(page.getByRole("heading", { level: 1, name: /^Dequantized/ })).toBeVisible();
-  } finally {
-    await server.close();
-  }
+  });
 });

@@ -3,11 +3,12 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Page } from "@playwright/test";
-import type { CompressRequest } from "../src/api/script-api.ts";
 import { expect, test } from "./fixtures.ts";
+import { compress, download, request } from "./jobs.ts";
 import { type ModelServer, startModelServer } from "../scripts/model-server/model-server.ts";
 import { folderModel } from "../scripts/model-server/served-model.ts";
+
+test.use({ browserOptions: { profile: true } });
 
 interface Golden {
   /** First 16 hexadecimal digits of each tensor's SHA-256. */
@@ -63,43 +64,8 @@ test.afterAll(async () => {
   await server.close();
 });
 
-function requestOf(source: string, recipe: string): CompressRequest {
-  return {
-    source,
-    token: null,
-    recipe: {
-      text: recipe,
-      groupSize: null,
-      ignore: null,
-      observer: null,
-      dampeningFrac: null,
-      actorder: null,
-    },
-    calibration: {
-      file: null,
-      dataset: null,
-      samples: null,
-      maxSeqLength: null,
-      seed: null,
-      shuffle: true,
-      propagateError: true,
-      allExperts: true,
-      minExpertTokens: null,
-      hiddenStates: "F32",
-      forwardProducts: "AUTO",
-    },
-    gpuBudgetBytes: null,
-    keepSource: false,
-  };
-}
-
-async function saved(page: Page, path: string): Promise<Buffer> {
-  const [download] = await Promise.all([
-    page.waitForEvent("download"),
-    page.evaluate(async (name) => await globalThis.layerpress.save(name), path),
-  ]);
-  return await readFile(await download.path());
-}
+const asked = (recipe: string, ids?: readonly (readonly number[])[]) =>
+  request(`${server.filesUrl}/test/golden`, recipe, { gpuBudgetBytes: null, ...(ids ? { ids } : {}) });
 
 function tensorDigests(file: Buffer): Record<string, string> {
   const start = 8 + Number(file.readBigUInt64LE(0));
@@ -128,23 +94,19 @@ function expectedDigests(quantized: Golden["tensors"]): Record<string, string> {
   return { ...Object.fromEntries(copied), ...quantized };
 }
 
-for (const recipe of ["W4A16", "W8A16", "W8A8", "FP8_DYNAMIC"]) {
-  test(`${recipe} from another origin equals LLM Compressor's, tensor by tensor`, async ({ page }) => {
-    await page.goto("./");
-    const request = requestOf(`${server.filesUrl}/test/golden`, recipe);
-    const { result, fit } = await page.evaluate(
-      async (asked) => await globalThis.layerpress.compress(asked),
-      request,
-    );
-    const digests = tensorDigests(await saved(page, "model.safetensors"));
+test("results of another origin are LLM Compressor's, tensor by tensor", async ({ page }) => {
+  await page.goto("./");
+  for (const recipe of ["W4A16", "W8A16", "W8A8", "FP8_DYNAMIC"]) {
+    const { peakGpuBytes, gpuBudgetBytes } = await compress(page, asked(recipe));
     const golden = GOLDEN.recipes[recipe];
-    expect(digests).toEqual(expectedDigests(golden?.tensors ?? {}));
-    const config = JSON.parse((await saved(page, "config.json")).toString("utf8"));
+    const digests = tensorDigests(await download(page, "model.safetensors"));
+    expect(digests, recipe).toEqual(expectedDigests(golden?.tensors ?? {}));
+    const config = JSON.parse((await download(page, "config.json")).toString("utf8"));
     expect(config.quantization_config).toEqual({ ...golden?.quantization_config, ...OWN_FIELDS });
-    expect(result.peakGpuBytes).toBeLessThanOrEqual(fit.gpuBudgetBytes);
-    expect(server.log.some(({ origin, status }) => origin === "cdn" && status === 206)).toBe(true);
-  });
-}
+    expect(peakGpuBytes).toBeLessThanOrEqual(gpuBudgetBytes);
+  }
+  expect(server.log.some(({ origin, status }) => origin === "cdn" && status === 206)).toBe(true);
+});
 
 test("a recipe for the key-value cache alone measures it and leaves every weight as it is", async ({
   page,
@@ -154,23 +116,17 @@ test("a recipe for the key-value cache alone measures it and leaves every weight
   );
   const scheme = "{num_bits: 8, type: float, strategy: tensor, dynamic: false, observer: static_minmax}";
   const yaml = `s_stage: {q_modifiers: {QuantizationModifier: {kv_cache_scheme: ${scheme}}}}`;
-  const asked = requestOf(`${server.filesUrl}/test/golden`, yaml);
-  const file = { name: "ids.json", text: JSON.stringify(input_ids) };
-  const calibration = { ...asked.calibration, file, samples: input_ids.length, shuffle: false };
   await page.goto("./");
-  const name = await page.evaluate(
-    async (wanted) => (await globalThis.layerpress.compress(wanted)).result.name,
-    { ...asked, calibration },
-  );
+  const { name } = await compress(page, asked(yaml, input_ids));
   expect(name).toBe("golden-KV-FP8");
-  const model = await saved(page, "model.safetensors");
+  const model = await download(page, "model.safetensors");
   const own = Object.entries(tensorDigests(model)).filter(([tensor]) => !/\.[kv]_scale$/.test(tensor));
   expect(Object.fromEntries(own)).toEqual(SOURCE);
   for (const [tensor, scale] of Object.entries(scales["kv-cache-alone"])) {
     // Our activations are float32 where the anchor's are bfloat16: two steps of it.
     expect(Math.abs(bfloat16(model, tensor) / scale - 1)).toBeLessThan(2 ** -6);
   }
-  const config = JSON.parse((await saved(page, "config.json")).toString("utf8"));
+  const config = JSON.parse((await download(page, "config.json")).toString("utf8"));
   expect(config.quantization_config).toEqual(CACHE_ALONE);
 });
 

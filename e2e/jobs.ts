@@ -22,7 +22,7 @@ const CALIBRATION: CalibrationRequest = {
 export function request(
   source: string,
   recipe: string,
-  own: { groupSize?: number; ids?: readonly (readonly number[])[]; gpuBudgetBytes?: number } = {},
+  own: { groupSize?: number; ids?: readonly (readonly number[])[]; gpuBudgetBytes?: number | null } = {},
 ): CompressRequest {
   const { groupSize = null, ids, gpuBudgetBytes = 256 * 1024 ** 2 } = own;
   const file = ids ? { name: "ids.json", text: JSON.stringify(ids) } : null;
@@ -44,18 +44,27 @@ export function request(
 }
 
 export interface JobFigures {
+  readonly jobId: string;
+  /** Name of the result's folder. */
+  readonly name: string;
+  readonly files: readonly string[];
   readonly peakGpuBytes: number;
   readonly plannedGpuBytes: number;
+  readonly gpuBudgetBytes: number;
   readonly finalGpuBytes: number;
 }
 
 /** Runs a job through the page and resolves when its result lies in OPFS. */
 export async function compress(page: Page, asked: CompressRequest): Promise<JobFigures> {
   return await page.evaluate(async (wanted) => {
-    const { result, fit } = await globalThis.layerpress.compress(wanted);
+    const { result, fit, jobId } = await globalThis.layerpress.compress(wanted);
     return {
+      jobId,
+      name: result.name,
+      files: result.files.map(({ path }) => path),
       peakGpuBytes: result.peakGpuBytes,
       plannedGpuBytes: fit.peakGpuBytes,
+      gpuBudgetBytes: fit.gpuBudgetBytes,
       finalGpuBytes: globalThis.layerpress.progress()?.gpuBytes ?? 0,
     };
   }, asked);
@@ -71,6 +80,24 @@ export async function failureOf(page: Page, asked: CompressRequest): Promise<str
       return error instanceof Error ? error.message : String(error);
     }
   }, asked);
+}
+
+/** A file of a job's result as it lies in OPFS: a page downloads ten at most by itself. */
+export async function resultFile(page: Page, jobId: string, path: string): Promise<Buffer> {
+  const url = await page.evaluate(
+    async (parts) => {
+      const name = parts.pop() ?? "";
+      let folder = await navigator.storage.getDirectory();
+      for (const part of parts) folder = await folder.getDirectoryHandle(part);
+      const reader = new FileReader();
+      const read = new Promise((resolve) => reader.addEventListener("load", resolve));
+      reader.readAsDataURL(await (await folder.getFileHandle(name)).getFile());
+      await read;
+      return typeof reader.result === "string" ? reader.result : "";
+    },
+    ["layerpress", "jobs", jobId, "output", path],
+  );
+  return Buffer.from(url.slice(url.indexOf(",") + 1), "base64");
 }
 
 /** Downloads a file of the shown result. */

@@ -6,7 +6,7 @@ const baseURL = `http://127.0.0.1:${PORT}/`;
 export default defineConfig({
   testDir: "e2e",
   testMatch: "*.spec.ts",
-  // One browser at a time: jobs take the origin's lock, and a software GPU takes every core.
+  // One browser at a time: each test has a context of its own, but a software GPU takes every core.
   workers: 1,
   retries: 0,
   forbidOnly: true,

@@ -3,77 +3,71 @@ import { expect, test } from "./fixtures.ts";
 import { startModelServer } from "../scripts/model-server/model-server.ts";
 import { folderModel } from "../scripts/model-server/served-model.ts";
 
-for (const scheme of ["light", "dark"] as const) {
-  test.describe(scheme, () => {
-    test.use({ browserOptions: { scheme } });
+test("axe finds nothing in the four states", async ({ page }) => {
+  await page.goto("./");
+  await expect(page.getByRole("heading", { name: "No GPU, only software" })).toBeVisible();
+  await page.getByText("Gated or private model").click();
+  await expectNoViolations(page);
 
-    test("axe finds nothing in the four states", async ({ page }) => {
-      await page.goto("./");
-      await expect(page.getByRole("heading", { name: "No GPU, only software" })).toBeVisible();
-      await page.getByText("Gated or private model").click();
-      await expectNoViolations(page);
+  await page.getByRole("button", { name: "Try the sample model" }).click();
+  await expect(page.getByRole("button", { name: "Start" })).toBeEnabled();
+  await page.getByText("Advanced").click();
+  await page.getByLabel("GPU budget", { exact: true }).fill("nothing");
+  await expect(page.getByRole("alert")).toContainText(["Write an amount"]);
+  await expectNoViolations(page);
+  await page.getByLabel("GPU budget", { exact: true }).fill("256 MiB");
 
-      await page.getByRole("button", { name: "Try the sample model" }).click();
-      await expect(page.getByRole("button", { name: "Start" })).toBeEnabled();
-      await page.getByText("Advanced").click();
-      await page.getByLabel("GPU budget", { exact: true }).fill("nothing");
-      await expect(page.getByRole("alert")).toContainText(["Write an amount"]);
-      await expectNoViolations(page);
-      await page.getByLabel("GPU budget", { exact: true }).fill("256 MiB");
+  await page.getByRole("button", { name: "Start" }).click();
+  await page.getByRole("button", { name: "Pause" }).click();
+  await expect(page.getByRole("heading", { name: /^Paused/ })).toBeVisible();
+  await expectNoViolations(page);
+  await page.getByRole("button", { name: "Resume" }).click();
 
-      await page.getByRole("button", { name: "Start" }).click();
-      await page.getByRole("button", { name: "Pause" }).click();
-      await expect(page.getByRole("heading", { name: /^Paused/ })).toBeVisible();
-      await expectNoViolations(page);
-      await page.getByRole("button", { name: "Resume" }).click();
+  await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible();
+  await expectNoViolations(page);
+  await page.getByRole("button", { name: "Storage" }).click();
+  await expect(page.getByRole("dialog")).toContainText("finished");
+  await expectNoViolations(page);
+});
 
-      await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible();
-      await expectNoViolations(page);
-      await page.getByRole("button", { name: "Storage" }).click();
-      await expect(page.getByRole("dialog")).toContainText("finished");
-      await expectNoViolations(page);
-    });
+test("axe finds nothing where a quantized model is inspected", async ({ page }) => {
+  const files = await folderModel("e2e/fixtures/golden/kv-cache-fp8");
+  const server = await startModelServer({ models: { "local/quantized": { files } } });
+  try {
+    await page.goto("./");
+    await page.getByLabel("Model", { exact: true }).fill(`${server.filesUrl}/local/quantized/`);
+    await page.getByRole("button", { name: "Inspect" }).click();
+    const panel = page.getByRole("region", { name: "Quantized already" });
+    await expect(panel).toContainText("FP8, one scale for keys and one for values");
+    await panel.getByText("Kept as it was").click();
+    await expect(page.getByRole("button", { name: "Start" })).toBeEnabled();
+    await expect(page.getByRole("heading", { name: "Try this model as it is" })).toBeVisible();
+    await expectNoViolations(page);
+    await page.setViewportSize({ width: 320, height: 640 });
+    const widthLeft = await page.evaluate(
+      () => document.documentElement.clientWidth - document.documentElement.scrollWidth,
+    );
+    expect(widthLeft).toBeGreaterThanOrEqual(0);
+  } finally {
+    await server.close();
+  }
+});
 
-    test("axe finds nothing where a quantized model is inspected", async ({ page }) => {
-      const files = await folderModel("e2e/fixtures/golden/kv-cache-fp8");
-      const server = await startModelServer({ models: { "local/quantized": { files } } });
-      try {
-        await page.goto("./");
-        await page.getByLabel("Model", { exact: true }).fill(`${server.filesUrl}/local/quantized/`);
-        await page.getByRole("button", { name: "Inspect" }).click();
-        const panel = page.getByRole("region", { name: "Quantized already" });
-        await expect(panel).toContainText("FP8, one scale for keys and one for values");
-        await panel.getByText("Kept as it was").click();
-        await expect(page.getByRole("button", { name: "Start" })).toBeEnabled();
-        await expect(page.getByRole("heading", { name: "Try this model as it is" })).toBeVisible();
-        await expectNoViolations(page);
-        await page.setViewportSize({ width: 320, height: 640 });
-        const widthLeft = await page.evaluate(
-          () => document.documentElement.clientWidth - document.documentElement.scrollWidth,
-        );
-        expect(widthLeft).toBeGreaterThanOrEqual(0);
-      } finally {
-        await server.close();
-      }
-    });
-
-    test("axe finds nothing where a text is chosen, nor among all presets", async ({ page }) => {
-      await page.goto("./?recipe=gptq-w3a16");
-      await page.getByRole("button", { name: "Try the sample model" }).click();
-      await expect(page.getByRole("radio", { name: /^W3A16/ })).toBeChecked();
-      await page.getByRole("searchbox", { name: "Filter presets" }).fill("blackwell");
-      await expect(page.getByRole("radio", { name: /^NVFP4 / })).toBeVisible();
-      await page.getByText("Advanced").click();
-      await expectNoViolations(page);
-      await page.getByRole("radio", { name: "A file" }).check();
-      await expectNoViolations(page);
-      await page.getByRole("radio", { name: "A Hugging Face data set" }).check();
-      await page.getByLabel("num_calibration_samples").fill("many");
-      await expect(page.getByRole("alert")).toContainText(["Write a whole number"]);
-      await expectNoViolations(page);
-    });
-  });
-}
+test("axe finds nothing where a text is chosen, nor among all presets", async ({ page }) => {
+  await page.goto("./?recipe=gptq-w3a16");
+  await page.getByRole("button", { name: "Try the sample model" }).click();
+  await expect(page.getByRole("radio", { name: /^W3A16/ })).toBeChecked();
+  await page.getByRole("searchbox", { name: "Filter presets" }).fill("blackwell");
+  await expect(page.getByRole("radio", { name: /^NVFP4 / })).toBeVisible();
+  await page.getByText("Advanced").click();
+  await expectNoViolations(page);
+  await page.getByRole("radio", { name: "A file" }).check();
+  await expectNoViolations(page);
+  await page.getByRole("radio", { name: "A Hugging Face data set" }).check();
+  await page.getByLabel("num_calibration_samples").fill("many");
+  await expect(page.getByRole("alert")).toContainText(["Write a whole number"]);
+  await expectNoViolations(page);
+});
 
 test("axe finds nothing in a failure", async ({ page }) => {
   await page.goto("./");

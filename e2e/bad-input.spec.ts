@@ -79,27 +79,24 @@ test.afterEach(() => {
 });
 test.afterAll(async () => await server.close());
 
-for (const [index, [name, { says }]] of Object.entries(HOSTILE).entries()) {
-  test(`${name} is refused in words`, async ({ page }) => {
-    await page.goto("./");
-    const sentence = await failureOf(page, request(`${server.filesUrl}/hostile/m${index}/`, "W4A16"));
-    expect(sentence).toMatch(says);
-    await expect(page.getByRole("alert")).toBeVisible();
-  });
-}
-
-for (const [name, { fault, says }] of Object.entries(FAULTS)) {
-  test(`${name} is said`, async ({ page }) => {
-    server.faults.push({ fault, path: "/made/good/" });
-    await page.goto("./");
-    expect(await failureOf(page, request(`${server.filesUrl}/made/good/`, "W4A16"))).toMatch(says);
-  });
-}
-
-test("a host that nobody answers for is named", async ({ page }) => {
+test("hostile files are refused in words", async ({ page }) => {
   await page.goto("./");
-  const sentence = await failureOf(page, request("http://127.0.0.1:9/models/tiny/", "W4A16"));
-  expect(sentence).toMatch(/^127\.0\.0\.1:9 cannot be reached/);
+  for (const [index, [name, { says }]] of Object.entries(HOSTILE).entries()) {
+    const asked = request(`${server.filesUrl}/hostile/m${index}/`, "W4A16");
+    expect(await failureOf(page, asked), name).toMatch(says);
+    await expect(page.getByRole("alert"), name).toBeVisible();
+  }
+});
+
+test("what a server refuses is said, and a host that nobody answers for is named", async ({ page }) => {
+  await page.goto("./");
+  const asked = request(`${server.filesUrl}/made/good/`, "W4A16");
+  for (const [name, { fault, says }] of Object.entries(FAULTS)) {
+    server.faults.splice(0, server.faults.length, { fault, path: "/made/good/" });
+    expect(await failureOf(page, asked), name).toMatch(says);
+  }
+  const nobody = request("http://127.0.0.1:9/models/tiny/", "W4A16");
+  expect(await failureOf(page, nobody)).toMatch(/^127\.0\.0\.1:9 cannot be reached/);
 });
 
 test("a group size that does not divide names the modules", async ({ page }) => {

@@ -2,8 +2,33 @@ import { AxeBuilder } from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
 import { expect } from "./fixtures.ts";
 
-/** Fails with the rules that axe finds broken in the page as it stands, and the elements that break them. */
+/** Axe's rules about colours: all others say the same of the page in either scheme. */
+const COLOUR_RULES = ["color-contrast", "link-in-text-block"];
+
+/**
+ * Fails with the rules that axe finds broken in the page as it stands, in light and in dark colours, and the elements that
+ * break them.
+ */
 export async function expectNoViolations(page: Page): Promise<void> {
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  expect(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
+  await expectNone(new AxeBuilder({ page }), "in light colours");
+  await showColours(page, "dark");
+  await expectNone(new AxeBuilder({ page }).withRules(COLOUR_RULES), "in dark colours");
+  await showColours(page, "light");
+}
+
+async function expectNone(axe: AxeBuilder, where: string): Promise<void> {
+  const { violations } = await axe.analyze();
+  expect(
+    violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]),
+    where,
+  ).toEqual([]);
+}
+
+/** Changes the scheme, and waits until no colour is on its way from one to the other. */
+async function showColours(page: Page, colorScheme: "light" | "dark"): Promise<void> {
+  await page.emulateMedia({ colorScheme });
+  await page.evaluate(async () => {
+    const transitions = document.getAnimations().filter((animation) => animation instanceof CSSTransition);
+    await Promise.all(transitions.map(async ({ finished }) => await finished));
+  });
 }

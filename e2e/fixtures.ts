@@ -21,7 +21,6 @@ export interface BrowserOptions {
   readonly profile?: boolean;
   /** False starts a browser without the flags that give it a software GPU. */
   readonly gpu?: boolean;
-  readonly scheme?: "light" | "dark";
   readonly scripts?: boolean;
 }
 
@@ -61,10 +60,9 @@ export const test = base.extend<Fixtures, WorkerFixtures>({
   ],
   browserOptions: [{}, { option: true }],
   context: async ({ browserOptions, baseURL, sharedBrowser }, use, testInfo) => {
-    const { profile = false, gpu = true, scheme = "light", scripts = true } = browserOptions;
+    const { profile = false, gpu = true, scripts = true } = browserOptions;
     const options = {
       ...(baseURL ? { baseURL } : {}),
-      colorScheme: scheme,
       javaScriptEnabled: scripts,
       viewport: { width: 1280, height: 860 },
     };

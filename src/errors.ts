@@ -2,10 +2,19 @@
 // to the page, so the name is the discriminator that the page switches on, and the message is the whole sentence:
 // what failed, where, how much, and what next.
 
+/** Longer than any sentence that we write; what makes one longer came from outside. */
+const MAX_MESSAGE = 4000;
+
+/** Keeps beginning and end, where the sentence says what failed and what next. */
+function bounded(message: string): string {
+  if (message.length <= MAX_MESSAGE) return message;
+  return `${message.slice(0, MAX_MESSAGE / 2)} … ${message.slice(-MAX_MESSAGE / 4)}`;
+}
+
 /** Base of every failure that is told to the user in its own words; anything else is a defect of ours. */
 export class LayerpressError extends Error {
   constructor(message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(bounded(message), options);
     this.name = new.target.errorName;
   }
   static readonly errorName: string = "LayerpressError";

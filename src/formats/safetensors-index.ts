@@ -2,6 +2,8 @@
 // Written by transformers' `save_pretrained`.
 
 import { MalformedModelError } from "../errors.ts";
+import { parseJsonBytes } from "./parse-json.ts";
+import { shorten, showValue } from "./show-value.ts";
 
 export const INDEX_FILE = "model.safetensors.index.json";
 /** Largest real index is about 60 MB. */
@@ -12,25 +14,23 @@ export const MAX_INDEX_BYTES = 250_000_000;
  * @throws MalformedModelError if it is not JSON, has no weight_map, or names anything but a .safetensors file beside it.
  */
 export function parseIndex(bytes: Uint8Array): Map<string, string> {
-  let weightMap: unknown;
-  try {
-    const parsed: unknown = JSON.parse(new TextDecoder().decode(bytes));
-    weightMap =
-      typeof parsed === "object" && parsed !== null && "weight_map" in parsed ? parsed.weight_map : null;
-  } catch (cause) {
-    throw new MalformedModelError(`${INDEX_FILE} is not JSON.`, { cause });
-  }
+  const parsed = parseJsonBytes(INDEX_FILE, bytes);
+  const weightMap =
+    typeof parsed === "object" && parsed !== null && "weight_map" in parsed ? parsed.weight_map : null;
   if (typeof weightMap !== "object" || weightMap === null) {
     throw new MalformedModelError(`${INDEX_FILE} has no weight_map.`);
   }
   const entries = Object.entries(weightMap).map(([tensor, file]): [string, string] => {
     if (typeof file !== "string" || !isShardName(file)) {
       throw new MalformedModelError(
-        `${INDEX_FILE} places the tensor "${tensor.slice(0, 80)}" in ${JSON.stringify(file).slice(0, 80)}, which is not the name of a file in this folder.`,
+        `${INDEX_FILE} places the tensor "${shorten(tensor)}" in ${showValue(file)}, which is not the name of a file in this folder.`,
       );
     }
     return [tensor, file];
   });
+  if (entries.length === 0) {
+    throw new MalformedModelError(`${INDEX_FILE} names no tensors. It is damaged, or not this model's.`);
+  }
   return new Map(entries);
 }
 

@@ -4,6 +4,8 @@
 
 import { MalformedModelError } from "../errors.ts";
 import { DTYPE_BITS, isDtype, type Dtype } from "./dtype.ts";
+import { decodeUtf8, endOfString, parseJson } from "./parse-json.ts";
+import { shorten, showValue } from "./show-value.ts";
 
 /** The format's own limit (safetensors `MAX_HEADER_SIZE`). */
 export const MAX_HEADER_BYTES = 100_000_000;
@@ -67,7 +69,7 @@ export function parseHeaderLength(file: string, prefix: Uint8Array, fileBytes: n
  * names, offsets that overlap, leave holes or leave the file, spans that disagree with shape and dtype.
  */
 export function parseHeader(file: string, header: Uint8Array, fileBytes: number): TensorEntry[] {
-  const entries = Object.entries(parseJson(file, header))
+  const entries = Object.entries(parseHeaderJson(file, header))
     .filter(([name]) => name !== "__metadata__")
     .map(([name, value]) => parseEntry(file, name, value, HEADER_PREFIX_BYTES + header.byteLength))
     .toSorted((a, b) => a.start - b.start || a.end - b.end);
@@ -75,13 +77,13 @@ export function parseHeader(file: string, header: Uint8Array, fileBytes: number)
   for (const entry of entries) {
     if (entry.end > fileBytes) {
       throw new MalformedModelError(
-        `${file}: tensor "${entry.name}" ends at byte ${entry.end}, but the file has ${fileBytes}. The download may be damaged; remove it and try again.`,
+        `${file}: tensor "${shorten(entry.name)}" ends at byte ${entry.end}, but the file has ${fileBytes}. The download may be damaged; remove it and try again.`,
       );
     }
     if (entry.start !== position) {
       const problem = entry.start < position ? "overlaps the tensor before it" : "leaves a hole before it";
       throw new MalformedModelError(
-        `${file}: tensor "${entry.name}" starts at byte ${entry.start} where ${position} was due: it ${problem}. The file is malformed.`,
+        `${file}: tensor "${shorten(entry.name)}" starts at byte ${entry.start} where ${position} was due: it ${problem}. The file is malformed.`,
       );
     }
     position = entry.end;
@@ -94,15 +96,10 @@ export function parseHeader(file: string, header: Uint8Array, fileBytes: number)
   return entries;
 }
 
-function parseJson(file: string, header: Uint8Array): Record<string, unknown> {
-  let text: string;
-  let parsed: unknown;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(header);
-    parsed = JSON.parse(text);
-  } catch (cause) {
-    throw new MalformedModelError(`${file}: the safetensors header is not JSON in UTF-8.`, { cause });
-  }
+function parseHeaderJson(file: string, header: Uint8Array): Record<string, unknown> {
+  const what = `${file}: the safetensors header`;
+  const text = decodeUtf8(what, header);
+  const parsed = parseJson(what, text);
   if (!isRecord(parsed))
     throw new MalformedModelError(`${file}: the safetensors header is not a JSON object.`);
   const duplicate = findDuplicateKey(text);
@@ -120,8 +117,7 @@ function parseEntry(file: string, name: string, value: unknown, dataStart: numbe
   if (!isPlainName(name)) fail("has a name that looks like a path or is too long");
   if (!isRecord(value)) return fail("is not described by an object");
   const { dtype, shape, data_offsets: offsets } = value;
-  if (typeof dtype !== "string" || !isDtype(dtype))
-    return fail(`has the unknown dtype ${JSON.stringify(dtype)}`);
+  if (typeof dtype !== "string" || !isDtype(dtype)) return fail(`has the unknown dtype ${showValue(dtype)}`);
   if (!isSizes(shape) || shape.length > MAX_RANK)
     return fail("has a shape that is not a short list of sizes");
   if (!isSizes(offsets) || offsets.length !== 2) return fail("has data_offsets that are not two positions");
@@ -147,24 +143,24 @@ function isPlainName(name: string): boolean {
   return name.length > 0 && name.length <= MAX_NAME_LENGTH && !/[/\\\u0000-\u001f]|\.\./.test(name);
 }
 
-function shorten(name: string): string {
-  return name.length > 80 ? `${name.slice(0, 77)}…` : name;
-}
-
 /** JSON.parse silently keeps the last of two equal keys; two tensors of one name must be an error. */
 function findDuplicateKey(json: string): string | null {
   const seen = new Set<string>();
-  const token = /"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]/g;
+  const bracket = /["{}[\]]/g;
+  const colon = /\s*:/y;
   let depth = 0;
-  for (let match = token.exec(json); match; match = token.exec(json)) {
-    const text = match[0];
-    if (text === "{" || text === "[") depth++;
-    else if (text === "}" || text === "]") depth--;
-    else if (depth === 1 && match[1] !== undefined) {
-      const key = String(JSON.parse(text.slice(0, text.length - match[1].length)));
-      if (seen.has(key)) return key;
-      seen.add(key);
+  for (let match = bracket.exec(json); match; match = bracket.exec(json)) {
+    if (match[0] !== '"') {
+      depth += match[0] === "{" || match[0] === "[" ? 1 : -1;
+      continue;
     }
+    const end = endOfString(json, match.index) + 1;
+    bracket.lastIndex = end;
+    colon.lastIndex = end;
+    if (depth !== 1 || !colon.test(json)) continue;
+    const key = String(JSON.parse(json.slice(match.index, end)));
+    if (seen.has(key)) return key;
+    seen.add(key);
   }
   return null;
 }

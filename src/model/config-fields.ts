@@ -4,6 +4,7 @@
 import * as v from "valibot";
 import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
 import { type FloatDtype, roundTo } from "../formats/dtype.ts";
+import { issueText, shorten, showValue } from "../formats/show-value.ts";
 
 /** What an unsupported model's message ends with. */
 export const DATA_FREE_HINT =
@@ -126,16 +127,16 @@ export function readFields<const Schema extends v.GenericSchema>(
   const result = v.safeParse(schema, config);
   if (result.success) return result.output;
   const [issue] = result.issues;
-  const field = v.getDotPath(issue) ?? "the file";
+  const field = shorten(v.getDotPath(issue) ?? "the file");
   if (issue.type === "picklist" || issue.type === "literal") throw unsupportedField(field, issue.input);
   throw new MalformedModelError(
-    `config.json: "${field}" is ${show(issue.input)}, which cannot be: ${issue.message}.`,
+    `config.json: "${field}" is ${showValue(issue.input)}, which cannot be: ${issueText(issue)}.`,
   );
 }
 
 export function unsupportedField(field: string, value: unknown): UnsupportedModelError {
   return new UnsupportedModelError(
-    `config.json: "${field}" is ${show(value)}, which calibration does not know how to compute. ${DATA_FREE_HINT}`,
+    `config.json: "${field}" is ${showValue(value)}, which calibration does not know how to compute. ${DATA_FREE_HINT}`,
   );
 }
 
@@ -150,9 +151,4 @@ export function embeddingScale(config: Config, hiddenSize: number): number {
 
 export function isRecord(value: unknown): value is Config {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? "absent";
-  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }

@@ -6,7 +6,7 @@ import { DTYPE_BITS, type FloatDtype } from "../formats/dtype.ts";
 import { PRESETS } from "../formats/presets.ts";
 import { tensorBytes } from "../formats/safetensors.ts";
 import type { SourceTensor } from "./read-headers.ts";
-import type { TransposedWeight } from "./split-experts.ts";
+import { checkLinears, type TransposedWeight } from "./split-experts.ts";
 import type { DequantizedModule } from "./dequantized-module.ts";
 
 const BLOCKS = /^(.*\.experts)\.(gate_up_proj|down_proj)_blocks$/;
@@ -38,10 +38,13 @@ export function mxfp4Experts(
   const byName = new Map(stored.map((tensor) => [tensor.name, tensor]));
   const modules = new Map<string, DequantizedModule>();
   const transposed = new Map<string, readonly TransposedWeight[]>();
+  let linears = 0;
   const tensors = stored.flatMap((tensor): SourceTensor[] => {
     if (SCALES.test(tensor.name)) return [];
     const [, prefix = "", kind] = BLOCKS.exec(tensor.name) ?? [];
     if (!kind) return [tensor];
+    linears += tensor.shape[0] ?? 0;
+    checkLinears(tensor, linears);
     const experts = expertModules(tensor, byName.get(`${prefix}.${kind}_scales`), `${prefix}.`, kind, dtype);
     const weights = experts.map((expert) => {
       const file = dequantizedFile(expert.found.module);

@@ -299,4 +299,23 @@ describe("a recipe that is wrong", () => {
     const bomb = `x: &a [1,1,1,1,1,1,1,1]\ny: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nz: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nw: [*c,*c,*c,*c,*c,*c,*c,*c]`;
     expect(problemOf(bomb)).toContain("refers to parts of itself too often");
   });
+
+  it.each(["[".repeat(4000), "{a: ".repeat(1000), "- ".repeat(3000), "? ".repeat(3000)])(
+    "is bounded in depth: %.4s…",
+    (text) => {
+      expect(problemOf(text)).toMatch(
+        /line 1, column \d+: The recipe nests its values more than 50 levels deep/,
+      );
+    },
+  );
+
+  it.each(["]", "&a ", "a: 1\n", "%a\n", ": "])("is bounded in words and signs: %j", (text) => {
+    expect(problemOf(text.repeat(190_000 / text.length))).toContain("more than 10000 words and signs");
+  });
+
+  it("is told of even where it contains itself", () => {
+    expect(problemOf(modifier("&m\n      scheme: W4A16\n      ignore: [*m]"))).toContain(
+      "a circle is not text",
+    );
+  });
 });

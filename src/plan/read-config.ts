@@ -2,6 +2,8 @@
 
 import * as v from "valibot";
 import { MalformedModelError } from "../errors.ts";
+import { decodeUtf8, parseJson } from "../formats/parse-json.ts";
+import { issueText, shorten } from "../formats/show-value.ts";
 
 /** Larger than any config.json, vision towers and all. */
 export const MAX_CONFIG_BYTES = 4_000_000;
@@ -31,19 +33,13 @@ export interface ModelConfig {
  * @throws MalformedModelError if it is not a JSON object, or a field that is used has the wrong type.
  */
 export function readConfig(bytes: Uint8Array): ModelConfig {
-  let parsed: unknown;
-  let text: string;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    parsed = JSON.parse(text);
-  } catch (cause) {
-    throw new MalformedModelError("config.json is not JSON in UTF-8.", { cause });
-  }
+  const text = decodeUtf8("config.json", bytes);
+  const parsed = parseJson("config.json", text);
   const checked = v.safeParse(configSchema, parsed);
   if (!checked.success) {
     const [issue] = checked.issues;
     throw new MalformedModelError(
-      `config.json: ${v.getDotPath(issue) ?? "the file"} is wrong: ${issue.message}`,
+      `config.json: ${shorten(v.getDotPath(issue) ?? "the file")} is wrong: ${issueText(issue)}`,
     );
   }
   const { architectures, model_type, quantization_config } = checked.output;

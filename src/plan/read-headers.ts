@@ -4,10 +4,12 @@ import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
 import {
   HEADER_PREFIX_BYTES,
+  MAX_HEADER_BYTES,
   parseHeader,
   parseHeaderLength,
   type TensorEntry,
 } from "../formats/safetensors.ts";
+import { shorten } from "../formats/show-value.ts";
 import { INDEX_FILE, MAX_INDEX_BYTES, parseIndex } from "../formats/safetensors-index.ts";
 import { checkShardNames } from "./check-complete.ts";
 
@@ -26,6 +28,8 @@ export interface FileReader {
 /** Most headers are far smaller: one request fetches length and header together. */
 const FIRST_READ_BYTES = 256 * 1024;
 const PARALLEL_READS = 4;
+/** A header takes ten times its length once it is parsed. */
+const MAX_ALL_HEADERS_BYTES = 2 * MAX_HEADER_BYTES;
 
 /**
  * Reads the header of each weight file: those that the index names, else model.safetensors, else every .safetensors file.
@@ -35,10 +39,18 @@ const PARALLEL_READS = 4;
 export async function readHeaders(reader: FileReader): Promise<SourceTensor[]> {
   const index = await readIndex(reader);
   const shards = index ? [...new Set(index.values())] : weightFiles(reader);
+  const files = new Map(reader.files.map(({ path, bytes }) => [path, bytes]));
   const perShard: SourceTensor[][] = [];
+  const budget = { bytes: MAX_ALL_HEADERS_BYTES };
   for (let first = 0; first < shards.length; first += PARALLEL_READS) {
     const batch = shards.slice(first, first + PARALLEL_READS);
-    perShard.push(...(await Promise.all(batch.map(async (path) => await readShardHeader(reader, path)))));
+    perShard.push(
+      ...(await Promise.all(
+        batch.map(
+          async (path) => await readShardHeader(reader, { path, bytes: files.get(path) ?? null }, budget),
+        ),
+      )),
+    );
   }
   const tensors = perShard.flat();
   checkUnique(tensors);
@@ -46,13 +58,23 @@ export async function readHeaders(reader: FileReader): Promise<SourceTensor[]> {
   return tensors;
 }
 
-async function readShardHeader(reader: FileReader, path: string): Promise<SourceTensor[]> {
-  const file = reader.files.find((candidate) => candidate.path === path);
-  if (!file) {
+async function readShardHeader(
+  reader: FileReader,
+  { path, bytes: fileBytes }: { readonly path: string; readonly bytes: number | null },
+  budget: { bytes: number },
+): Promise<SourceTensor[]> {
+  if (fileBytes === null) {
     throw new MalformedModelError(`${INDEX_FILE} names ${path}, which is not among the model's files.`);
   }
-  const first = await reader.readRange({ path, start: 0, end: Math.min(FIRST_READ_BYTES, file.bytes) });
-  const length = parseHeaderLength(path, first, file.bytes);
+  const first = await reader.readRange({ path, start: 0, end: Math.min(FIRST_READ_BYTES, fileBytes) });
+  const length = parseHeaderLength(path, first, fileBytes);
+  budget.bytes -= length;
+  if (budget.bytes < 0) {
+    throw new MalformedModelError(
+      `The headers of all files are longer than ${formatBytes(MAX_ALL_HEADERS_BYTES)} together, up to ${path}, which is more than can be planned with here. The files are damaged, or made to do harm.`,
+    );
+  }
+
   const end = HEADER_PREFIX_BYTES + length;
   const bytes = new Uint8Array(end);
   bytes.set(first.subarray(0, end));
@@ -60,7 +82,7 @@ async function readShardHeader(reader: FileReader, path: string): Promise<Source
     bytes.set(await reader.readRange({ path, start: first.byteLength, end }), first.byteLength);
   }
   const header = bytes.subarray(HEADER_PREFIX_BYTES);
-  return parseHeader(path, header, file.bytes).map((entry) => ({ ...entry, file: path }));
+  return parseHeader(path, header, fileBytes).map((entry) => ({ ...entry, file: path }));
 }
 
 async function readIndex(reader: FileReader): Promise<Map<string, string> | null> {
@@ -88,7 +110,7 @@ function checkUnique(tensors: readonly SourceTensor[]): void {
   for (const { name, file } of tensors) {
     const other = places.get(name);
     if (other !== undefined) {
-      throw new MalformedModelError(`The tensor "${name}" is in both ${other} and ${file}.`);
+      throw new MalformedModelError(`The tensor "${shorten(name)}" is in both ${other} and ${file}.`);
     }
     places.set(name, file);
   }
@@ -99,7 +121,7 @@ function checkIndex(index: ReadonlyMap<string, string>, tensors: readonly Source
   for (const [name, file] of index) {
     if (places.get(name) !== file) {
       throw new MalformedModelError(
-        `${INDEX_FILE} places the tensor "${name.slice(0, 80)}" in ${file}, but that file does not have it.`,
+        `${INDEX_FILE} places the tensor "${shorten(name)}" in ${file}, but that file does not have it.`,
       );
     }
   }

@@ -10,10 +10,14 @@ import {
   weightArgs,
 } from "../formats/quantization-args.ts";
 import { groupsOf, type Recipe } from "../formats/recipe.ts";
+import { issueText, shorten, showValue } from "../formats/show-value.ts";
 import { matchGroup } from "./match-targets.ts";
 
 const bits = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(16));
-const size = v.pipe(v.number(), v.integer(), v.minValue(1));
+/** Rows and columns of a weight stay below. */
+const MAX_SIZE = 2 ** 31;
+const size = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SIZE));
+const groupSize = v.pipe(v.number(), v.integer(), v.minValue(-1), v.maxValue(MAX_SIZE));
 const texts = v.pipe(v.array(v.pipe(v.string(), v.maxLength(1000))), v.maxLength(100_000));
 
 /** "128x128", as earlier releases wrote the sizes of a block. */
@@ -29,7 +33,7 @@ const argsSchema = v.looseObject({
   type: v.picklist(["int", "float"]),
   symmetric: v.boolean(),
   strategy: v.picklist(STRATEGIES),
-  group_size: v.optional(v.nullable(v.number()), null),
+  group_size: v.optional(v.nullable(groupSize), null),
   block_structure: v.optional(v.nullable(v.union([v.tuple([size, size]), blockText])), null),
   dynamic: v.optional(v.union([v.boolean(), v.literal("local")]), false),
   actorder: v.optional(v.unknown(), null),
@@ -73,14 +77,14 @@ export function readQuantization(config: Readonly<Record<string, unknown>>): Sto
   const method = typeof raw === "object" && "quant_method" in raw ? raw.quant_method : undefined;
   if (method !== "compressed-tensors") {
     throw new UnsupportedModelError(
-      `config.json names the quantization method ${JSON.stringify(method) ?? "of nobody"}; only compressed-tensors can be read here.`,
+      `config.json names the quantization method ${method === undefined ? "of nobody" : showValue(method)}; only compressed-tensors can be read here.`,
     );
   }
   const checked = v.safeParse(configSchema, raw);
   if (!checked.success) {
     const [issue] = checked.issues;
     throw new MalformedModelError(
-      `config.json: quantization_config.${v.getDotPath(issue) ?? ""} is wrong: ${issue.message}`,
+      `config.json: quantization_config.${shorten(v.getDotPath(issue) ?? "")} is wrong: ${issueText(issue)}`,
     );
   }
   const { config_groups, ignore, format, kv_cache_scheme } = checked.output;

@@ -5,6 +5,7 @@ import * as v from "valibot";
 import { nearestWord } from "../formats/nearest-word.ts";
 import { findScheme, PRESET_NAMES, UNQUANTIZED } from "../formats/presets.ts";
 import { COMPRESSION_FORMATS, OBSERVERS, STRATEGIES } from "../formats/quantization-args.ts";
+import { showValue } from "../formats/show-value.ts";
 
 const MAX_STRINGS = 1000;
 const MAX_STRING_LENGTH = 1000;
@@ -15,14 +16,9 @@ export function suggest(typed: unknown, words: readonly string[]): string {
   return near ? `Did you mean ${near}?` : `Known are ${words.join(", ")}.`;
 }
 
-function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
-}
-
 function oneOf<const Words extends readonly string[]>(what: string, words: Words) {
   const message = ({ input }: v.BaseIssue<unknown>) =>
-    `${show(input)} is not ${what}. ${suggest(input, words)}`;
+    `${showValue(input)} is not ${what}. ${suggest(input, words)}`;
   return v.pipe(v.unknown(), v.transform(lowerCase), v.picklist(words, message));
 }
 
@@ -34,16 +30,16 @@ function lowerCase(value: unknown): unknown {
 function fields<Entries extends v.ObjectEntries>(what: string, entries: Entries) {
   return v.strictObject(entries, (issue) => {
     if (issue.expected === "never") {
-      return `${show(issue.input)} is not a field of ${what}. ${suggest(issue.input, Object.keys(entries))}`;
+      return `${showValue(issue.input)} is not a field of ${what}. ${suggest(issue.input, Object.keys(entries))}`;
     }
     // A missing key is expected by its name in quotes, a wrong type by the name of the type.
     if (issue.expected?.startsWith('"')) return `${what} lacks ${issue.expected}`;
-    return `${show(issue.input)} stands where ${what} should be`;
+    return `${showValue(issue.input)} stands where ${what} should be`;
   });
 }
 
 function must(be: string) {
-  return (issue: v.BaseIssue<unknown>) => `${show(issue.input)} is not ${be}`;
+  return (issue: v.BaseIssue<unknown>) => `${showValue(issue.input)} is not ${be}`;
 }
 
 const truth = v.boolean(must("true or false"));
@@ -143,7 +139,7 @@ const presetName = v.pipe(
   text,
   v.check(
     (name) => findScheme(name) !== null,
-    ({ input }) => `${show(input)} is not a preset. ${suggest(input, [...PRESET_NAMES, UNQUANTIZED])}`,
+    ({ input }) => `${showValue(input)} is not a preset. ${suggest(input, [...PRESET_NAMES, UNQUANTIZED])}`,
   ),
 );
 const presetTargets = v.record(presetName, oneOrMore, must("a preset, or a mapping of presets to targets"));

@@ -30,6 +30,14 @@ describe("experts in one tensor", () => {
     ]);
   });
 
+  it("are refused when a few digits would make millions of Linears", () => {
+    const tensors = [
+      tensor("m.experts.gate_up_proj", [2 ** 32, 2, 0], 0),
+      tensor("m.experts.down_proj", [2 ** 32, 0, 1], 0),
+    ];
+    expect(() => splitExperts(tensors)).toThrow(/4294967296 experts .* more than 262144 Linears/);
+  });
+
   it.each([
     ["that do not belong together", [2, 12, 8], [3, 8, 6]],
     ["of another rank", [24, 8], [16, 6]],

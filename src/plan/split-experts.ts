@@ -2,12 +2,15 @@
 // model_free_ptq and its linearized experts). Where an expert's rows lie together, each Linear is a range of the tensor's
 // bytes and nothing is copied; where inputs come before outputs (Llama 4, Qwen3-VL), each is read turned over.
 
+import { MalformedModelError } from "../errors.ts";
 import { isFloatDtype } from "../formats/dtype.ts";
 import type { SourceTensor } from "./read-headers.ts";
 
 const FUSED = /^(.*\.experts)\.(gate_up_proj|down_proj)$/;
 /** Files of tensors that no file holds as they are: "transposed:model.layers.0.mlp.experts.0.up_proj". */
 const PREFIX = "transposed:";
+/** Three times as many as the largest published models have. */
+const MAX_LINEARS = 262_144;
 
 /** Names of an expert's Linears. */
 const USUAL = { gateUp: ["gate_proj", "up_proj"], down: ["down_proj"] };
@@ -41,6 +44,7 @@ export interface SplitTensors {
 export function splitExperts(tensors: readonly SourceTensor[]): SplitTensors {
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   const transposed = new Map<string, readonly TransposedWeight[]>();
+  let linears = 0;
   const split = tensors.flatMap((tensor) => {
     const [, prefix = "", kind] = FUSED.exec(tensor.name) ?? [];
     const gateUp = byName.get(`${prefix}.gate_up_proj`);
@@ -48,6 +52,8 @@ export function splitExperts(tensors: readonly SourceTensor[]): SplitTensors {
     if (!kind || !gateUp || !down || byName.has(`${prefix}.gate_up_proj_bias`)) return [tensor];
     const names = prefix.endsWith("block_sparse_moe.experts") ? MIXTRAL : USUAL;
     const parts = names[kind === "down_proj" ? "down" : "gateUp"];
+    linears += (tensor.shape[0] ?? 0) * parts.length;
+    checkLinears(tensor, linears);
     if (belongTogether(gateUp, down)) return expertParts(tensor, prefix, parts);
     if (!belongTogether(turned(gateUp), turned(down)) || !isFloatDtype(tensor.dtype)) return [tensor];
     return transposedParts(tensor, prefix, parts).map(({ weight, ...part }) => {
@@ -56,6 +62,14 @@ export function splitExperts(tensors: readonly SourceTensor[]): SplitTensors {
     });
   });
   return { tensors: split, transposed };
+}
+
+/** A shape is a few digits; what it is split into is real. @throws MalformedModelError */
+export function checkLinears({ name, shape }: SourceTensor, linears: number): void {
+  if (linears <= MAX_LINEARS) return;
+  throw new MalformedModelError(
+    `The tensor "${name}" of ${shape[0]} experts and those before it make more than ${MAX_LINEARS} Linears, which is more than any model has.`,
+  );
 }
 
 function turned(tensor: SourceTensor): SourceTensor {

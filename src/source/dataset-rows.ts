@@ -3,6 +3,7 @@
 
 import * as v from "valibot";
 import { AccessError, MalformedModelError } from "../errors.ts";
+import { parseJsonBytes } from "../formats/parse-json.ts";
 import type { Host } from "./host.ts";
 import { ask } from "./request.ts";
 import { type Transport, withRetry } from "./retry.ts";
@@ -90,7 +91,7 @@ async function getJson(
     if (bytes.byteLength > MAX_ANSWER_BYTES) {
       throw new MalformedModelError(`The rows of ${name} are too long to calibrate with.`);
     }
-    return JSON.parse(new TextDecoder().decode(bytes)) as unknown;
+    return parseJsonBytes(`The rows service's answer about ${name}`, new Uint8Array(bytes));
   });
 }
 

@@ -1,7 +1,7 @@
 // Pieces that family descriptions are put together from: the shapes and names that most of transformers' models share.
 
-import { MalformedModelError } from "../errors.ts";
-import type { Config, Sizes } from "./config-fields.ts";
+import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
+import { type Config, DATA_FREE_HINT, type Sizes } from "./config-fields.ts";
 import type {
   Activation,
   Attention,
@@ -186,14 +186,28 @@ export function sharedNorm(layer: string, norm: (module: string) => Norm): Layer
 export type LayerParts = Pick<LayerDescription, "norms" | "attention" | "feedForward"> &
   Partial<Pick<LayerDescription, "parallel" | "residualMultiplier">>;
 
-/** Calls `describe` with each layer's name ("model.layers.0") and number. */
+/** Five times as many as the largest published models have; each takes a kilobyte of description. */
+const MAX_EXPERTS = 131_072;
+
+/**
+ * Calls `describe` with each layer's name ("model.layers.0") and number.
+ * @throws UnsupportedModelError if all layers together have more experts than any model.
+ */
 export function layers(
   tensors: DecoderTensors,
   count: number,
   describe: (layer: string, index: number) => LayerParts,
 ): LayerDescription[] {
+  let experts = 0;
   return Array.from({ length: count }, (_, index) => {
     const name = `${tensors.prefix}layers.${index}`;
-    return { name, parallel: false, residualMultiplier: 1, ...describe(name, index) };
+    const parts = describe(name, index);
+    if (parts.feedForward.kind === "experts") experts += parts.feedForward.experts.length;
+    if (experts > MAX_EXPERTS) {
+      throw new UnsupportedModelError(
+        `config.json asks for more than ${MAX_EXPERTS} experts in ${count} layers, which is more than any model has. ${DATA_FREE_HINT}`,
+      );
+    }
+    return { name, parallel: false, residualMultiplier: 1, ...parts };
   });
 }

@@ -38,6 +38,27 @@ function asV4({ rope_parameters, dtype, ...rest }: Config): Config {
   return { ...rest, ...partial, rope_theta, torch_dtype: dtype, rope_scaling };
 }
 
+describe("a kilobyte of config.json", () => {
+  const sizes = { hidden_size: 64, intermediate_size: 64, vocab_size: 64, num_attention_heads: 8 };
+  const bomb = { model_type: "mixtral", num_hidden_layers: 1024, num_local_experts: 4096, ...sizes };
+
+  it("describes no experts that the files do not name", () => {
+    expect(() => describeDecoder(bomb, ["model.embed_tokens.weight"])).toThrow(
+      'lacks the tensor "model.layers.0.block_sparse_moe.experts.0.w1.weight"',
+    );
+  });
+
+  it("describes no more experts in stacked tensors than any model has", () => {
+    const stacked = Array.from(
+      { length: 1024 },
+      (_, layer) => `model.layers.${layer}.block_sparse_moe.experts.gate_up_proj`,
+    );
+    expect(() => describeDecoder(bomb, ["model.embed_tokens.weight", ...stacked])).toThrow(
+      "more than 131072 experts in 1024 layers",
+    );
+  });
+});
+
 describe.each(ARCHITECTURES)("%s", (name) => {
   const { config, tensors, names } = load(name);
 

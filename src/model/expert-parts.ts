@@ -1,8 +1,8 @@
 // Mixtures of experts as checkpoints hold them: a Linear for each expert, or two tensors with all experts stacked.
 
 import * as v from "valibot";
-import { MalformedModelError } from "../errors.ts";
-import { count, expertCount, flag, intermediateSize, layerNumbers } from "./config-fields.ts";
+import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
+import { count, DATA_FREE_HINT, expertCount, flag, intermediateSize, layerNumbers } from "./config-fields.ts";
 import type { Experts, Linear, Mlp } from "./decoder-description.ts";
 import { type DecoderTensors, linear, type MlpShape, mlpWith } from "./decoder-parts.ts";
 
@@ -84,20 +84,33 @@ export function experts(tensors: DecoderTensors, options: ExpertsOptions): Exper
       `config.json: num_experts_per_tok is ${topK}, of ${options.count} experts.`,
     );
   }
-  const describe = tensors.has(`${module}.experts.gate_up_proj`) ? stackedExpert : separateExpert;
+  const isStacked = tensors.has(`${module}.experts.gate_up_proj`);
   return {
     kind: "experts",
     router: linear(`${module}.gate`, options.count, shape.hiddenSize),
     topK,
     normalizeTopK,
-    experts: Array.from({ length: options.count }, (_, index) => describe(options, index)),
+    experts: Array.from({ length: options.count }, (_, index) =>
+      isStacked ? stackedExpert(options, index) : separateExpert(options, index, tensors),
+    ),
     shared: null,
   };
 }
 
-function separateExpert({ module, names, shape }: ExpertsOptions, index: number): Mlp {
+/** Each has to be there before the next is described: a few digits in config.json must not make millions of them. */
+function separateExpert(
+  { module, names, shape }: ExpertsOptions,
+  index: number,
+  tensors: DecoderTensors,
+): Mlp {
   const { hiddenSize, intermediateSize: inner } = shape;
   const name = (part: string) => `${module}.experts.${index}.${part}`;
+  const tensor = `${name(names.gate)}.weight`;
+  if (!tensors.has(tensor)) {
+    throw new UnsupportedModelError(
+      `The checkpoint lacks the tensor "${tensor}", which config.json asks for. ${DATA_FREE_HINT}`,
+    );
+  }
   const gate = linear(name(names.gate), inner, hiddenSize);
   const up = linear(name(names.up), inner, hiddenSize);
   return mlpWith({ kind: "gated", gate, up }, linear(name(names.down), hiddenSize, inner), shape);

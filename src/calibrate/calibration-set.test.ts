@@ -88,6 +88,14 @@ describe("selectSequences", () => {
   it("refuses ids outside the vocabulary, text without a tokenizer, and nothing at all", () => {
     const samples = parseSamples("a.txt", bytes("zz"));
     expect(() => selectSequences(samples, letters, 100, options)).toThrow("Token id 122 lies outside");
+    for (const id of [2 ** 32 + 1, -1, 1.5]) {
+      const wrapped = [{ kind: "ids", ids: [1, id] } as const];
+      for (const vocabulary of [256, Number.MAX_SAFE_INTEGER]) {
+        expect(() => selectSequences(wrapped, null, vocabulary, options)).toThrow(
+          `Token id ${id} lies outside`,
+        );
+      }
+    }
     expect(() => selectSequences(samples, null, 256, options)).toThrow("no tokenizer.json");
     expect(() => selectSequences([{ kind: "ids", ids: [1] }], null, 256, options)).toThrow(
       "2 tokens or more",

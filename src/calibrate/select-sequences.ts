@@ -16,6 +16,8 @@ export interface SelectionOptions {
 const MIN_TOKENS = 2;
 /** Hessians from fewer tokens than this per input column are nearly singular even for small models. */
 const FEW_TOKENS = 512;
+/** Ids are kept in 32 bits. */
+const MAX_IDS = 2 ** 32;
 
 export interface CalibrationSet {
   readonly sequences: readonly Uint32Array<ArrayBuffer>[];
@@ -40,8 +42,8 @@ export function selectSequences(
   let skipped = 0;
   for (const sample of ordered) {
     if (sequences.length >= options.num_calibration_samples) break;
-    const ids = tokenize(sample, tokenizer).subarray(0, options.max_seq_length);
-    checkVocabulary(ids, vocabularySize);
+    const whole = sample.kind === "ids" ? sample.ids : tokenize(sample, tokenizer);
+    const ids = checkedIds(whole.slice(0, options.max_seq_length), vocabularySize);
     if (ids.length >= MIN_TOKENS) sequences.push(ids.slice());
     else skipped++;
   }
@@ -54,8 +56,9 @@ export function selectSequences(
   return { sequences, tokens, notes: notesOf(sequences.length, tokens, skipped, options) };
 }
 
-function tokenize(sample: Sample, tokenizer: ModelTokenizer | null): Uint32Array<ArrayBuffer> {
-  if (sample.kind === "ids") return Uint32Array.from(sample.ids);
+type TextSample = Exclude<Sample, { readonly kind: "ids" }>;
+
+function tokenize(sample: TextSample, tokenizer: ModelTokenizer | null): Uint32Array<ArrayBuffer> {
   if (!tokenizer) {
     throw new CalibrationError(
       "This model has no tokenizer.json, so text cannot be turned into its tokens. Put one beside the model, give token ids as JSON, or choose a data-free recipe.",
@@ -66,11 +69,16 @@ function tokenize(sample: Sample, tokenizer: ModelTokenizer | null): Uint32Array
     : tokenizer.encodeChat(sample.messages, false);
 }
 
-function checkVocabulary(ids: Uint32Array, vocabularySize: number): void {
-  const outside = ids.find((id) => id >= vocabularySize);
-  if (outside === undefined) return;
+/** Ids that no array has wrapped yet: 2³² + 1 must not become 1. */
+function checkedIds(
+  ids: readonly number[] | Uint32Array<ArrayBuffer>,
+  vocabularySize: number,
+): Uint32Array<ArrayBuffer> {
+  const most = Math.min(vocabularySize, MAX_IDS);
+  const outside = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= most);
+  if (outside === undefined) return Uint32Array.from(ids);
   throw new CalibrationError(
-    `Token id ${outside} lies outside the model's vocabulary of ${vocabularySize}. The tokenizer, or the file of token ids, belongs to another model.`,
+    `Token id ${outside} lies outside the model's vocabulary of ${most}. The tokenizer, or the file of token ids, belongs to another model.`,
   );
 }
 

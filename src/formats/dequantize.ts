@@ -1,6 +1,7 @@
 // What the stored codes of a weight mean, in plain TypeScript: some rows at a time, from the bytes of the file. Source:
 // compressed-tensors `dequantize` (quantization/lifecycle/forward_helpers.py) and its compressors' `decompress`.
 
+import { MalformedModelError } from "../errors.ts";
 import {
   type CellGrid,
   cellGrid,
@@ -99,16 +100,24 @@ export async function readRowParts(
     scales: scales ?? new Uint8Array(),
     zeroPoints,
     globalScale: globalScale ? (widenToFloat32("F32", globalScale)[0] ?? Number.NaN) : null,
-    groupIndex: groupIndex && readGroupIndex(groupIndex, weight.columns),
+    groupIndex: groupIndex && readGroupIndex(groupIndex, weight),
   };
 }
 
-/** int32, or int64 as some writers have it. */
-function readGroupIndex(bytes: Uint8Array<ArrayBuffer>, columns: number): Int32Array {
+/**
+ * int32, or int64 as some writers have it.
+ * @throws MalformedModelError if a column is in a group that the weight has not.
+ */
+function readGroupIndex(bytes: Uint8Array<ArrayBuffer>, weight: QuantizedWeight): Int32Array {
   const own = bytes.slice().buffer;
-  return own.byteLength === columns * 8
-    ? Int32Array.from(new BigInt64Array(own), Number)
-    : new Int32Array(own);
+  const groups = gridOf(weight).cellsPerRow;
+  const indexes =
+    own.byteLength === weight.columns * 8 ? Array.from(new BigInt64Array(own), Number) : new Int32Array(own);
+  const outside = indexes.find((index) => index < 0 || index >= groups);
+  if (outside === undefined) return Int32Array.from(indexes);
+  throw new MalformedModelError(
+    `weight_g_idx puts a column into group ${outside}, of ${groups} groups. The file is damaged, or belongs to another config.json.`,
+  );
 }
 
 /** One weight: its number as stored (an integer, or the value of a float code), its zero point and its scale. */

@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { CalibrationError } from "../errors.ts";
+import { guardedTokenizer } from "./guarded-tokenizer.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 
 const file = (name: string) => new Uint8Array(readFileSync(`public/sample/${name}`));
@@ -47,6 +49,38 @@ describe("loadTokenizer", () => {
   it("says that a model without chat template cannot take conversations", () => {
     const tokenizer = loadTokenizer(sample);
     expect(() => tokenizer.encodeChat([{ role: "user", content: "x" }], false)).toThrow(/no chat template/);
+  });
+
+  it("says what it failed on, whatever is thrown", () => {
+    const template = "{{ messages[0].content.missing.field() }}";
+    const tokenizer = loadTokenizer({ ...sample, chatTemplate: new TextEncoder().encode(template) });
+    const failing = () => tokenizer.encodeChat([{ role: "user", content: "Good morning" }], false);
+    expect(failing).toThrow(CalibrationError);
+    expect(failing).toThrow(
+      /The chat template failed on the conversation that begins "Good morning": .* token ids as JSON/,
+    );
+    const broken = guardedTokenizer({
+      encode: () => {
+        throw new RangeError("Maximum call stack size exceeded");
+      },
+      decode: () => {
+        throw "no";
+      },
+    });
+    expect(() => broken.encode("Once upon", true)).toThrow(
+      'The tokenizer (tokenizer.json) failed on the text "Once upon": Maximum call stack',
+    );
+    expect(() => broken.decode(Uint32Array.of(1, 2), false)).toThrow(
+      /failed to write 2 token ids as text: no/,
+    );
+  });
+
+  it.each([2 ** 32 + 1, -1, 0.5, undefined])("gives no ids that 32 bits would change: %s", (id) => {
+    const wrapped = guardedTokenizer({
+      encode: () => ({ ids: [1, id as number] }),
+      decode: () => "",
+    });
+    expect(() => wrapped.encode("Once", true)).toThrow(/the text "Once" the token id .*, which is none/);
   });
 
   it("refuses files that are not what they should be", () => {

@@ -4,6 +4,8 @@ import { Template } from "@huggingface/jinja";
 import { Tokenizer } from "@huggingface/tokenizers";
 import * as v from "valibot";
 import { CalibrationError, MalformedModelError } from "../errors.ts";
+import { shorten } from "../formats/show-value.ts";
+import { type GuardedTokenizer, guardedTokenizer, told } from "./guarded-tokenizer.ts";
 
 /** Largest tokenizer.json in the wild is about 35 MB. */
 export const MAX_TOKENIZER_BYTES = 100_000_000;
@@ -52,9 +54,9 @@ export function loadTokenizer(files: TokenizerFiles): ModelTokenizer {
   if (!checked.success) {
     throw new MalformedModelError(`tokenizer_config.json: ${checked.issues[0].message}`);
   }
-  let tokenizer: Tokenizer;
+  let tokenizer: GuardedTokenizer;
   try {
-    tokenizer = new Tokenizer(tokenizerJson, config);
+    tokenizer = guardedTokenizer(new Tokenizer(tokenizerJson, config));
   } catch (cause) {
     throw new MalformedModelError(`tokenizer.json cannot be used: ${String(cause)}`, { cause });
   }
@@ -65,18 +67,20 @@ export function loadTokenizer(files: TokenizerFiles): ModelTokenizer {
   const template = templateText === null ? null : parseTemplate(templateText);
   const names = { bos_token: tokenText(bos_token), eos_token: tokenText(eos_token) };
   return {
-    encode: (text) => Uint32Array.from(tokenizer.encode(text).ids),
+    encode: (text) => tokenizer.encode(text, true),
     encodeChat(messages, addGenerationPrompt) {
       if (!template) {
         throw new CalibrationError(
           "The calibration samples are conversations, but this model has no chat template. Use plain text, or an instruct version of the model.",
         );
       }
-      const text = template.render({ messages, add_generation_prompt: addGenerationPrompt, ...names });
-      return Uint32Array.from(tokenizer.encode(text, { add_special_tokens: false }).ids);
+      const said = shorten(messages[0]?.content ?? "");
+      const text = told(`The chat template failed on the conversation that begins "${said}"`, () =>
+        template.render({ messages, add_generation_prompt: addGenerationPrompt, ...names }),
+      );
+      return tokenizer.encode(text, false);
     },
-    decode: (ids, skipSpecialTokens = false) =>
-      tokenizer.decode([...ids], { skip_special_tokens: skipSpecialTokens }),
+    decode: (ids, skipSpecialTokens = false) => tokenizer.decode(ids, skipSpecialTokens),
     hasChatTemplate: template !== null,
   };
 }

@@ -186,8 +186,8 @@ export function sharedNorm(layer: string, norm: (module: string) => Norm): Layer
 export type LayerParts = Pick<LayerDescription, "norms" | "attention" | "feedForward"> &
   Partial<Pick<LayerDescription, "parallel" | "residualMultiplier">>;
 
-/** Five times as many as the largest published models have; each takes a kilobyte of description. */
-const MAX_EXPERTS = 131_072;
+/** Twice as many as the largest published models have; each takes a kilobyte of description. */
+const MAX_EXPERTS = 65_536;
 
 /**
  * Calls `describe` with each layer's name ("model.layers.0") and number.

@@ -54,7 +54,7 @@ describe("a kilobyte of config.json", () => {
       (_, layer) => `model.layers.${layer}.block_sparse_moe.experts.gate_up_proj`,
     );
     expect(() => describeDecoder(bomb, ["model.embed_tokens.weight", ...stacked])).toThrow(
-      "more than 131072 experts in 1024 layers",
+      "more than 65536 experts in 1024 layers",
     );
   });
 });

@@ -1,6 +1,6 @@
 // Attention over the heads of each model, one long sequence or several short ones in a batch.
 
-import { attend, qkvColumns } from "../../src/calibrate/forward/attention/attend.ts";
+import { attend, qkvColumns } from "../../src/calibrate/forward/mixers/attention/attend.ts";
 import { createBatch } from "../../src/calibrate/forward/token-batch.ts";
 import { attention as describeAttention } from "../../src/model/decoder-parts.ts";
 import type { Benchmark } from "../benchmark.ts";

@@ -1,13 +1,14 @@
 // Runs of onloaded graphs over one sequence: what a run needs beside weights and hidden states.
 
 import type { Tensor } from "onnxruntime-web";
-import { maskName, RUN_INPUTS, usesGroupQueryAttention } from "./graph/attention-nodes.ts";
+import { usesGroupQueryAttention } from "./graph/mixers/attention-nodes.ts";
 import { HIDDEN_INPUT, HIDDEN_OUTPUT, LOGITS_OUTPUT, TOKEN_RANGE } from "./graph/decoder-graph.ts";
 import type { Engine, OnloadedGraph } from "./runtime/engine.ts";
 import type { Feeds } from "./runtime/sessions.ts";
 import type { DecoderDescription } from "../model/decoder-description.ts";
 import { invariant } from "../errors.ts";
 import type { StoredModel } from "./weights/stored-model.ts";
+import { maskName, RUN_INPUTS } from "./graph/run-inputs.ts";
 
 /** Large enough to vanish in a softmax, small enough to stay finite after an addition. */
 const MASKED = -1e30;

@@ -1,7 +1,7 @@
 // One dense decoder layer in float64, in plain loops: what the kernels together are held against.
 
 import { referenceActivation } from "../calibrate/forward/activate/reference.ts";
-import { referenceAttention } from "../calibrate/forward/attention/reference.ts";
+import { referenceAttention } from "../calibrate/forward/mixers/attention/reference.ts";
 import { referenceNorm } from "../calibrate/forward/norm/reference.ts";
 import { referenceRotary } from "../calibrate/forward/rotary/reference.ts";
 import type { Attention, LayerDescription, Linear, Mlp, Norm } from "../model/decoder-description.ts";

@@ -7,7 +7,7 @@ import type {
   Rotary,
 } from "../../model/decoder-description.ts";
 import { attentionLinears, feedForwardLinears, mlpInputLinears } from "../../model/layer-linears.ts";
-import { attend, qkvColumns } from "./attention/attend.ts";
+import { attend, qkvColumns } from "./mixers/attention/attend.ts";
 import {
   applyLinear,
   applyNorm,

@@ -9,7 +9,7 @@ import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import { ReadbackRing, ringBytes, type RingSize, type UploadRing } from "../../gpu/staging.ts";
 import type { LayerDescription, Mlp, Rotary } from "../../model/decoder-description.ts";
 import { mlpsOf } from "../../model/layer-linears.ts";
-import { checkHeadDim, qkvColumns } from "./attention/attend.ts";
+import { checkHeadDim, qkvColumns } from "./mixers/attention/attend.ts";
 import { createRotaryTable, type RotaryTable, rotaryTableBytes } from "./rotary/rotary-table.ts";
 
 const FLOAT_BYTES = 4;

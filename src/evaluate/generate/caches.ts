@@ -3,9 +3,9 @@
 import type { Tensor } from "onnxruntime-web";
 import { createLifetime } from "../../disposal.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
-import { cacheNames } from "../graph/attention-nodes.ts";
 import type { Engine } from "../runtime/engine.ts";
 import type { EngineTensor } from "../runtime/tensors.ts";
+import { cacheNames } from "../graph/run-inputs.ts";
 
 export interface Caches extends Disposable {
   feeds(): Record<string, Tensor>;

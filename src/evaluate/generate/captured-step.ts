@@ -5,7 +5,6 @@ import type { Tensor } from "onnxruntime-web";
 import { createLifetime, type Lifetime } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
-import { RUN_INPUTS } from "../graph/attention-nodes.ts";
 import { canLookUp, HIDDEN_INPUT, IDS_INPUT, LOGITS_OUTPUT } from "../graph/decoder-graph.ts";
 import type { Engine, OnloadedGraph } from "../runtime/engine.ts";
 import { embedOne } from "../run-layer.ts";
@@ -13,6 +12,7 @@ import type { MeasuredDevice } from "../runtime/measured-device.ts";
 import type { StoredModel } from "../weights/stored-model.ts";
 import { planLinears } from "../weights/weight-values.ts";
 import type { Caches } from "./caches.ts";
+import { RUN_INPUTS } from "../graph/run-inputs.ts";
 
 export interface CapturedStep extends Disposable {
   /** Logits after a token at `position`; the caches hold all before it. */

@@ -3,7 +3,7 @@
 
 import { DeviceLimitError } from "../../errors.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
-import { usesGroupQueryAttention } from "../graph/attention-nodes.ts";
+import { usesGroupQueryAttention } from "../graph/mixers/attention-nodes.ts";
 import {
   canLookUp,
   generationGraph,

@@ -9,13 +9,14 @@ import type {
   Mlp,
   Norm,
 } from "../../model/decoder-description.ts";
-import { attend, cacheNames } from "./attention-nodes.ts";
+import { attend } from "./mixers/attention-nodes.ts";
 import type { Value } from "./encode-model.ts";
 import { applyExperts } from "./expert-nodes.ts";
 import { applyLinear, applyRows, type RowRange, rowsInput } from "./linear-nodes.ts";
 import { normalize } from "./norm-nodes.ts";
 import { createGraph, type OnnxGraph } from "./onnx-graph.ts";
 import type { DecoderGraph, LinearPlan, WeightInput } from "./weight-input.ts";
+import { cacheNames } from "./run-inputs.ts";
 
 export const HIDDEN_INPUT = "hidden";
 /** int32 (tokens): what is looked up in the embedding. */

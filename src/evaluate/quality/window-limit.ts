@@ -3,7 +3,7 @@
 
 import { layerLinears } from "../../model/layer-linears.ts";
 import type { DecoderDescription, LayerDescription } from "../../model/decoder-description.ts";
-import { usesGroupQueryAttention } from "../graph/attention-nodes.ts";
+import { usesGroupQueryAttention } from "../graph/mixers/attention-nodes.ts";
 
 /** Half is left to weights, a quarter to hidden states. */
 const BUDGET_SHARE = 1 / 4;

@@ -1,7 +1,7 @@
 // Compiles ahead what a calibrated job waits for longest. A driver may take half a second for a product's kernel (4.8 s for
 // all of a job's, one after the other, with an H200), until the browser has it in its cache; meanwhile the embedding is read.
 
-import { prepareAttention } from "../../calibrate/forward/attention/attend.ts";
+import { prepareAttention } from "../../calibrate/forward/mixers/attention/attend.ts";
 import type { FloatDtype } from "../../formats/dtype.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { prepareForwardProduct } from "../../gpu/matmul/forward-product.ts";

@@ -5,7 +5,7 @@ import { attention as describeAttention } from "../../../model/decoder-parts.ts"
 import { relativeError } from "../../../testing/architecture-fixture.ts";
 import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
-import { qkvColumns } from "../attention/attend.ts";
+import { qkvColumns } from "../mixers/attention/attend.ts";
 import { createBatch } from "../token-batch.ts";
 import { referenceRotary } from "./reference.ts";
 import { rotate } from "./rotate.ts";

@@ -2,7 +2,7 @@ import type { Gpu } from "../../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../../gpu/kernel.ts";
 import { struct } from "../../../gpu/struct.ts";
 import type { Attention, Rotary } from "../../../model/decoder-description.ts";
-import { qkvColumns } from "../attention/attend.ts";
+import { qkvColumns } from "../mixers/attention/attend.ts";
 import type { TokenBatch } from "../token-batch.ts";
 import type { RotaryTable } from "./rotary-table.ts";
 import code from "./rotary.wgsl?raw";

@@ -1,43 +1,17 @@
 // Attention of one sequence in ONNX. GroupQueryAttention where it computes what the model does; on WebGPU it ignores soft
 // caps and refuses heads that are not a multiple of 16 (tried with onnxruntime-web 1.30), so that others are spelled out.
 
-import type { Attention, Norm, Rotary } from "../../model/decoder-description.ts";
-import type { Value } from "./encode-model.ts";
-import { applyLinear } from "./linear-nodes.ts";
-import { normalize } from "./norm-nodes.ts";
-import type { OnnxGraph } from "./onnx-graph.ts";
-import { type DecoderGraph, weightName } from "./weight-input.ts";
-
-/** Names of what every run is given beside its weights and hidden states. */
-export const RUN_INPUTS = {
-  /** int64 [1]: tokens before the first of this run. */
-  position: "position",
-  /** int32 [1]: tokens after this run, less one. */
-  lastPosition: "last_position",
-  /** int32 scalar: tokens after this run. */
-  total: "total",
-} as const;
+import type { Attention, Norm, Rotary } from "../../../model/decoder-description.ts";
+import type { Value } from "../encode-model.ts";
+import { applyLinear } from "../linear-nodes.ts";
+import { normalize } from "../norm-nodes.ts";
+import type { OnnxGraph } from "../onnx-graph.ts";
+import { type DecoderGraph, weightName } from "../weight-input.ts";
+import { RUN_INPUTS, type CacheNames, maskName } from "../run-inputs.ts";
 
 /** True if a layer's keys and values can wait in a cache that GroupQueryAttention reads and writes. */
 export function usesGroupQueryAttention({ softCap, headDim }: Attention): boolean {
   return softCap === null && headDim % 16 === 0;
-}
-
-/** Where a layer's keys and values of earlier tokens lie: names of a graph's inputs and outputs. */
-export interface CacheNames {
-  readonly pastKeys: string;
-  readonly pastValues: string;
-  readonly keys: string;
-  readonly values: string;
-}
-
-export function cacheNames(layer: number): CacheNames {
-  return {
-    pastKeys: `past_keys.${layer}`,
-    pastValues: `past_values.${layer}`,
-    keys: `keys.${layer}`,
-    values: `values.${layer}`,
-  };
 }
 
 /** attention(x) of x (tokens, hidden), before it joins the residual. */
@@ -165,11 +139,6 @@ function spelledOut(
   const perHead = graph.node("Reshape", [attended, graph.integers([heads, -1, headDim])]);
   const perToken = graph.node("Transpose", [perHead], { perm: { ints: [1, 0, 2] } });
   return graph.node("Reshape", [perToken, graph.integers([-1, heads * headDim])]);
-}
-
-/** Input of the causal mask for a window, (tokens, tokens). */
-export function maskName(slidingWindow: number | null): string {
-  return `mask.${slidingWindow ?? "full"}`;
 }
 
 /** (tokens, columns) to (1, tokens, columns), as onnxruntime's own operators want it. */

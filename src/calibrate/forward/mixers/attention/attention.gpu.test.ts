@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { UploadRing } from "../../../gpu/staging.ts";
-import type { Attention } from "../../../model/decoder-description.ts";
-import { attention as describeAttention } from "../../../model/decoder-parts.ts";
-import { relativeError } from "../../../testing/architecture-fixture.ts";
-import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
-import { randomNormal, seededRandom } from "../../../testing/random.ts";
-import { createBatch } from "../token-batch.ts";
+import { UploadRing } from "../../../../gpu/staging.ts";
+import type { Attention } from "../../../../model/decoder-description.ts";
+import { attention as describeAttention } from "../../../../model/decoder-parts.ts";
+import { relativeError } from "../../../../testing/architecture-fixture.ts";
+import { openTestGpu, type TestGpu } from "../../../../testing/open-test-gpu.ts";
+import { randomNormal, seededRandom } from "../../../../testing/random.ts";
+import { createBatch } from "../../token-batch.ts";
 import { attend, checkHeadDim, qkvColumns } from "./attend.ts";
 import { referenceAttention } from "./reference.ts";
 

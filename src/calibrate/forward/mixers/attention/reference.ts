@@ -1,4 +1,4 @@
-import type { Attention } from "../../../model/decoder-description.ts";
+import type { Attention } from "../../../../model/decoder-description.ts";
 
 /**
  * Attention of sequences laid end to end, in float64, with the whole row of scores: the plain version that the kernel is

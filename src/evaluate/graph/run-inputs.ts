@@ -1,0 +1,33 @@
+// What graphs are fed and give back beside hidden states and weights, whatever mixers they have.
+
+/** Names of what every run is given beside its weights and hidden states. */
+export const RUN_INPUTS = {
+  /** int64 [1]: tokens before the first of this run. */
+  position: "position",
+  /** int32 [1]: tokens after this run, less one. */
+  lastPosition: "last_position",
+  /** int32 scalar: tokens after this run. */
+  total: "total",
+} as const;
+
+/** Where a layer's keys and values of earlier tokens lie: names of a graph's inputs and outputs. */
+export interface CacheNames {
+  readonly pastKeys: string;
+  readonly pastValues: string;
+  readonly keys: string;
+  readonly values: string;
+}
+
+export function cacheNames(layer: number): CacheNames {
+  return {
+    pastKeys: `past_keys.${layer}`,
+    pastValues: `past_values.${layer}`,
+    keys: `keys.${layer}`,
+    values: `values.${layer}`,
+  };
+}
+
+/** Input of the causal mask for a window, (tokens, tokens). */
+export function maskName(slidingWindow: number | null): string {
+  return `mask.${slidingWindow ?? "full"}`;
+}

@@ -3,7 +3,7 @@
 import { embedTokens } from "../calibrate/forward/embed-tokens.ts";
 import type { ForwardPass } from "../calibrate/forward/forward-pass.ts";
 import { createBatch } from "../calibrate/forward/token-batch.ts";
-import { createWorkspace, planWorkspace } from "../calibrate/forward/workspace.ts";
+import { createWorkspace } from "../calibrate/forward/workspace.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
 import { UploadRing } from "../gpu/staging.ts";
 import type { DecoderDescription } from "../model/decoder-description.ts";
@@ -11,6 +11,7 @@ import { describeDecoder } from "../model/describe-decoder.ts";
 import { createLifetime } from "../disposal.ts";
 import { type ArchitectureFixture, fixtureWeights, floatDtype } from "./architecture-fixture.ts";
 import type { TestGpu } from "./open-test-gpu.ts";
+import { planWorkspace } from "../calibrate/forward/plan-workspace.ts";
 
 export interface OpenDecoder extends Disposable {
   readonly description: DecoderDescription;

@@ -11,7 +11,8 @@ import { forwardLayer } from "./forward-layer.ts";
 import type { ForwardPass } from "./forward-pass.ts";
 import type { Activations, ForwardHooks } from "./layer-weights.ts";
 import { batchBytes, createBatch } from "./token-batch.ts";
-import { createWorkspace, planWorkspace } from "./workspace.ts";
+import { createWorkspace } from "./workspace.ts";
+import { planWorkspace } from "./plan-workspace.ts";
 
 let test: TestGpu;
 beforeAll(async () => {

@@ -11,7 +11,6 @@ import {
   normedMatrix,
 } from "./forward-pass.ts";
 import type { Activations } from "./layer-weights.ts";
-import { mlpColumns } from "./workspace.ts";
 
 /** hidden += mlp(norm(hidden)), in runs of as many tokens as the workspace has room for. */
 export async function mlpBlock(
@@ -65,4 +64,8 @@ export async function innerValues(pass: ForwardPass, mlp: Mlp, input: Activation
   }
   await activate(pass.gpu, activation, inner, up);
   return inner;
+}
+
+export function mlpColumns({ inputs, intermediateSize }: Mlp): number {
+  return inputs.kind === "plain" ? intermediateSize : 2 * intermediateSize;
 }

@@ -1,20 +1,12 @@
-// The buffers that a forward pass writes, made once a job. What they take is said before anything is allocated, so that
-// the plan knows the job's peak. Attention and feed-forward take turns in the same scratch buffer.
+// The buffers that a forward pass writes, made once a job. Mixer and feed-forward take turns in the same scratch buffer.
 
 import { createLifetime, type Lifetime } from "../../disposal.ts";
-import { DeviceLimitError, invariant } from "../../errors.ts";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
-import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
-import { ReadbackRing, ringBytes, type RingSize, type UploadRing } from "../../gpu/staging.ts";
-import type { LayerDescription, Mlp, Rotary } from "../../model/decoder-description.ts";
-import { mlpsOf } from "../../model/layer-linears.ts";
-import { checkHeadDim, qkvColumns } from "./mixers/attention/attend.ts";
-import { createRotaryTable, type RotaryTable, rotaryTableBytes } from "./rotary/rotary-table.ts";
-
-const FLOAT_BYTES = 4;
-/** Runs of tokens are cut at whole tiles of the matrix product. */
-const TOKEN_MULTIPLE = 64;
+import type { LedgerBuffer } from "../../gpu/memory.ts";
+import { ReadbackRing, type RingSize, type UploadRing } from "../../gpu/staging.ts";
+import type { Rotary } from "../../model/decoder-description.ts";
+import { createRotaryTable, type RotaryTable } from "./rotary/rotary-table.ts";
 
 export interface WorkspaceSize {
   /** Rows of the largest batch. */
@@ -44,7 +36,7 @@ export interface WorkspacePlan {
   readonly bytes: number;
 }
 
-type ExpertBytes = Readonly<Record<keyof ExpertBuffers, number>>;
+export type ExpertBytes = Readonly<Record<keyof ExpertBuffers, number>>;
 
 /** For as many tokens as `mlpTokens`. */
 export interface ExpertBuffers {
@@ -75,82 +67,9 @@ export interface Workspace extends Disposable {
   readBytes(from: LedgerBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-/**
- * Says what a workspace for these layers takes.
- * @throws DeviceLimitError if a batch is too large for a buffer.
- * @throws UnsupportedModelError if the layers' heads are too large.
- */
-export function planWorkspace(layers: readonly LayerDescription[], size: WorkspaceSize): WorkspacePlan {
-  const { tokens, longest } = size;
-  for (const { attention } of layers) checkHeadDim(attention);
-  const rotaries = [...new Set(layers.flatMap(({ attention }) => attention.rotary ?? []))];
-  const hidden = Math.max(...layers.map(({ attention }) => attention.output.rows));
-  const qkv = Math.max(...layers.map(({ attention }) => qkvColumns(attention)));
-  const inner = Math.max(...layers.flatMap(innerColumns));
-  const normedBytes = checkedBytes("Hidden states", tokens, hidden, size);
-  const qkvBytes = checkedBytes("Queries, keys and values", tokens, qkv, size);
-  const mlpTokens = Math.min(tokens, size.mlpTokens ?? tokensOf(size.maxBufferBytes, inner));
-  const innerBytes = checkedBytes("Inner values of the MLP", mlpTokens, inner, size);
-  const scratchBytes = Math.max(qkvBytes, innerBytes);
-  const experts = expertBytes(layers, mlpTokens, hidden);
-  const tables = rotaries.map((rotary) => rotaryTableBytes(rotary, longest));
-  const parts = [normedBytes, scratchBytes, ...Object.values(experts ?? {}), ...tables];
-  const bytes = parts.reduce((sum, each) => sum + bufferBytes(each), 0);
-  return {
-    size,
-    mlpTokens,
-    normedBytes,
-    scratchBytes,
-    experts,
-    rotaries,
-    bytes: bytes + (experts ? ringBytes(readbackSize(experts)) : 0),
-  };
-}
-
-function expertBytes(
-  layers: readonly LayerDescription[],
-  tokens: number,
-  hidden: number,
-): ExpertBytes | null {
-  const blocks = layers.flatMap(({ feedForward }) => (feedForward.kind === "experts" ? [feedForward] : []));
-  if (blocks.length === 0) return null;
-  const router = Math.max(...blocks.map(({ experts }) => Math.ceil(experts.length / 4) * 4));
-  const topK = Math.max(...blocks.map((block) => block.topK));
-  return {
-    logits: tokens * router * FLOAT_BYTES,
-    routes: tokens * topK * 8,
-    order: tokens * topK * 4,
-    input: tokens * hidden * FLOAT_BYTES,
-    output: tokens * hidden * FLOAT_BYTES,
-    gate: tokens * 4 * FLOAT_BYTES,
-  };
-}
-
 /** Routes come to the host to be sorted. */
-function readbackSize({ routes }: ExpertBytes): RingSize {
+export function readbackSize({ routes }: ExpertBytes): RingSize {
   return { pieceBytes: routes, pieces: 1 };
-}
-
-/** Columns that gate and up projections of a layer's MLPs fill. */
-function innerColumns({ feedForward }: LayerDescription): number[] {
-  return (feedForward.kind === "mlp" ? [feedForward] : mlpsOf(feedForward)).map(mlpColumns);
-}
-
-export function mlpColumns({ inputs, intermediateSize }: Mlp): number {
-  return inputs.kind === "plain" ? intermediateSize : 2 * intermediateSize;
-}
-
-function tokensOf(bytes: number, columns: number): number {
-  const tokens = Math.floor(bytes / (columns * FLOAT_BYTES));
-  return tokens >= TOKEN_MULTIPLE ? Math.floor(tokens / TOKEN_MULTIPLE) * TOKEN_MULTIPLE : tokens;
-}
-
-function checkedBytes(what: string, tokens: number, columns: number, size: WorkspaceSize): number {
-  const bytes = tokens * columns * FLOAT_BYTES;
-  if (bytes <= size.maxBufferBytes && tokens > 0) return bytes;
-  throw new DeviceLimitError(
-    `${what} of ${tokens} tokens with ${columns} values each need a buffer of ${formatBytes(bytes)}; this GPU binds ${formatBytes(size.maxBufferBytes)} at once. Batches of at most ${tokensOf(size.maxBufferBytes, columns)} tokens would do: set max_seq_length accordingly.`,
-  );
 }
 
 /** Allocates what the plan says. */

@@ -3,7 +3,7 @@
 import { hessianBytes } from "../../calibrate/hessians.ts";
 import { hiddenBytesPerToken, type HiddenDtype } from "../../calibrate/hidden-states.ts";
 import { batchBytes } from "../../calibrate/forward/token-batch.ts";
-import { planWorkspace, type WorkspacePlan } from "../../calibrate/forward/workspace.ts";
+import { type WorkspacePlan } from "../../calibrate/forward/workspace.ts";
 import type { SequenceBatch } from "../../calibrate/batches.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import { QUEUE_BYTES } from "../../gpu/paced-queue.ts";
@@ -16,6 +16,7 @@ import { MATRIX_UNITS_BYTES } from "../../gpu/matmul/matmul-halves.ts";
 import type { QuantizePhase } from "../../quantize/quantizer.ts";
 import { byQuantizer } from "../../quantize/quantizers.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
+import { planWorkspace } from "../../calibrate/forward/plan-workspace.ts";
 
 /** What a calibrated job has to do. */
 export interface CalibrationDemand {

@@ -1,0 +1,85 @@
+// What the buffers of a forward pass take, said before anything is allocated, so that the plan knows the job's peak.
+
+import { DeviceLimitError } from "../../errors.ts";
+import { formatBytes } from "../../formats/format-bytes.ts";
+import { bufferBytes } from "../../gpu/memory.ts";
+import { ringBytes } from "../../gpu/staging.ts";
+import type { LayerDescription } from "../../model/decoder-description.ts";
+import { mlpsOf } from "../../model/layer-linears.ts";
+import { checkHeadDim, qkvColumns } from "./mixers/attention/attend.ts";
+import { rotaryTableBytes } from "./rotary/rotary-table.ts";
+import { type WorkspacePlan, readbackSize, type ExpertBytes, type WorkspaceSize } from "./workspace.ts";
+import { mlpColumns } from "./mlp-block.ts";
+
+const FLOAT_BYTES = 4;
+/** Runs of tokens are cut at whole tiles of the matrix product. */
+const TOKEN_MULTIPLE = 64;
+
+/**
+ * Says what a workspace for these layers takes.
+ * @throws DeviceLimitError if a batch is too large for a buffer.
+ * @throws UnsupportedModelError if the layers' heads are too large.
+ */
+export function planWorkspace(layers: readonly LayerDescription[], size: WorkspaceSize): WorkspacePlan {
+  const { tokens, longest } = size;
+  for (const { attention } of layers) checkHeadDim(attention);
+  const rotaries = [...new Set(layers.flatMap(({ attention }) => attention.rotary ?? []))];
+  const hidden = Math.max(...layers.map(({ attention }) => attention.output.rows));
+  const qkv = Math.max(...layers.map(({ attention }) => qkvColumns(attention)));
+  const inner = Math.max(...layers.flatMap(innerColumns));
+  const normedBytes = checkedBytes("Hidden states", tokens, hidden, size);
+  const qkvBytes = checkedBytes("Queries, keys and values", tokens, qkv, size);
+  const mlpTokens = Math.min(tokens, size.mlpTokens ?? tokensOf(size.maxBufferBytes, inner));
+  const innerBytes = checkedBytes("Inner values of the MLP", mlpTokens, inner, size);
+  const scratchBytes = Math.max(qkvBytes, innerBytes);
+  const experts = expertBytes(layers, mlpTokens, hidden);
+  const tables = rotaries.map((rotary) => rotaryTableBytes(rotary, longest));
+  const parts = [normedBytes, scratchBytes, ...Object.values(experts ?? {}), ...tables];
+  const bytes = parts.reduce((sum, each) => sum + bufferBytes(each), 0);
+  return {
+    size,
+    mlpTokens,
+    normedBytes,
+    scratchBytes,
+    experts,
+    rotaries,
+    bytes: bytes + (experts ? ringBytes(readbackSize(experts)) : 0),
+  };
+}
+
+function expertBytes(
+  layers: readonly LayerDescription[],
+  tokens: number,
+  hidden: number,
+): ExpertBytes | null {
+  const blocks = layers.flatMap(({ feedForward }) => (feedForward.kind === "experts" ? [feedForward] : []));
+  if (blocks.length === 0) return null;
+  const router = Math.max(...blocks.map(({ experts }) => Math.ceil(experts.length / 4) * 4));
+  const topK = Math.max(...blocks.map((block) => block.topK));
+  return {
+    logits: tokens * router * FLOAT_BYTES,
+    routes: tokens * topK * 8,
+    order: tokens * topK * 4,
+    input: tokens * hidden * FLOAT_BYTES,
+    output: tokens * hidden * FLOAT_BYTES,
+    gate: tokens * 4 * FLOAT_BYTES,
+  };
+}
+
+/** Columns that gate and up projections of a layer's MLPs fill. */
+function innerColumns({ feedForward }: LayerDescription): number[] {
+  return (feedForward.kind === "mlp" ? [feedForward] : mlpsOf(feedForward)).map(mlpColumns);
+}
+
+function tokensOf(bytes: number, columns: number): number {
+  const tokens = Math.floor(bytes / (columns * FLOAT_BYTES));
+  return tokens >= TOKEN_MULTIPLE ? Math.floor(tokens / TOKEN_MULTIPLE) * TOKEN_MULTIPLE : tokens;
+}
+
+function checkedBytes(what: string, tokens: number, columns: number, size: WorkspaceSize): number {
+  const bytes = tokens * columns * FLOAT_BYTES;
+  if (bytes <= size.maxBufferBytes && tokens > 0) return bytes;
+  throw new DeviceLimitError(
+    `${what} of ${tokens} tokens with ${columns} values each need a buffer of ${formatBytes(bytes)}; this GPU binds ${formatBytes(size.maxBufferBytes)} at once. Batches of at most ${tokensOf(size.maxBufferBytes, columns)} tokens would do: set max_seq_length accordingly.`,
+  );
+}

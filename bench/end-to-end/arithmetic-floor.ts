@@ -2,6 +2,7 @@
 
 import type { DecoderDescription, LayerDescription } from "../../src/model/decoder-description.ts";
 import { captures, layerLinears } from "../../src/model/layer-linears.ts";
+import { factsOf } from "../../src/model/mixers/facts-of.ts";
 
 export interface ArithmeticFloor {
   readonly calibrating: number;
@@ -11,8 +12,8 @@ export interface ArithmeticFloor {
 
 /**
  * Operations over all layers for `samples` sequences of `tokensEach` tokens. Calibrating: the products of all Linears but
- * the last, attention, and the lower triangles of the Hessians. Quantizing: a Cholesky factorisation for each Hessian and
- * rows · columns² for each Linear. Propagating: all products and attention, but not
+ * the last, mixers, and the lower triangles of the Hessians. Quantizing: a Cholesky factorisation for each Hessian and
+ * rows · columns² for each Linear. Propagating: all products and mixers, but not
  * of the last layer, whose output nobody reads.
  */
 export function arithmeticFloor(
@@ -23,8 +24,8 @@ export function arithmeticFloor(
   const sum = (of: (layer: LayerDescription) => number) =>
     layers.reduce((total, layer) => total + of(layer), 0);
   const tokens = samples * tokensEach;
-  const pairs = (samples * tokensEach * (tokensEach + 1)) / 2;
-  const attention = ({ attention: { heads, headDim } }: LayerDescription) => 4 * heads * headDim * pairs;
+  const mixer = (layer: LayerDescription) =>
+    layer.mixers.reduce((total, each) => total + samples * factsOf(each).work(tokensEach), 0);
   const products = (layer: LayerDescription, without: number) =>
     layerLinears(layer)
       .slice(0, -without || undefined)
@@ -36,10 +37,8 @@ export function arithmeticFloor(
   const rounding = (layer: LayerDescription) =>
     layerLinears(layer).reduce((total, { rows, columns }) => total + rows * columns ** 2, 0);
   return {
-    calibrating: sum((layer) => products(layer, 1) + attention(layer) + hessians(layer)),
+    calibrating: sum((layer) => products(layer, 1) + mixer(layer) + hessians(layer)),
     quantizing: sum((layer) => factors(layer) + rounding(layer)),
-    propagating: layers
-      .slice(0, -1)
-      .reduce((total, layer) => total + products(layer, 0) + attention(layer), 0),
+    propagating: layers.slice(0, -1).reduce((total, layer) => total + products(layer, 0) + mixer(layer), 0),
   };
 }

@@ -9,8 +9,8 @@ export interface Collector {
   begin?(batch: SequenceBatch): void;
   /** Rows of the input that `modules` share; must be read by work recorded in this call. */
   onInput?(modules: readonly string[], input: Activations): Promise<void>;
-  /** Keys (as a cache would store them) and values of an attention module. */
-  onKeyValue?(module: string, keys: Activations, values: Activations): Promise<void>;
+  /** Keys (as a cache would store them) and values of a mixer, `kvHeads` heads side by side. */
+  onKeyValue?(module: string, keys: Activations, values: Activations, kvHeads: number): Promise<void>;
 }
 
 /** Hooks of a forward pass that tell each of the collectors, in their order. */
@@ -19,8 +19,8 @@ export function collectorHooks(collectors: readonly Collector[]): ForwardHooks {
     async onInput(modules, input) {
       for (const collector of collectors) await collector.onInput?.(modules, input);
     },
-    async onKeyValue(module, keys, values) {
-      for (const collector of collectors) await collector.onKeyValue?.(module, keys, values);
+    async onKeyValue(module, keys, values, kvHeads) {
+      for (const collector of collectors) await collector.onKeyValue?.(module, keys, values, kvHeads);
     },
   };
 }

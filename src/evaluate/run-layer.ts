@@ -1,7 +1,7 @@
 // Runs of onloaded graphs over one sequence: what a run needs beside weights and hidden states.
 
 import type { Tensor } from "onnxruntime-web";
-import { usesGroupQueryAttention } from "./graph/mixers/attention-nodes.ts";
+import { mixersOf } from "./graph/mixers/nodes-of.ts";
 import { HIDDEN_INPUT, HIDDEN_OUTPUT, LOGITS_OUTPUT, TOKEN_RANGE } from "./graph/decoder-graph.ts";
 import type { Engine, OnloadedGraph } from "./runtime/engine.ts";
 import type { Feeds } from "./runtime/sessions.ts";
@@ -34,10 +34,9 @@ export function positionFeeds(
   };
 }
 
-/** The windows whose masks the decoder's spelled-out attention asks for. */
+/** The windows whose masks the decoder's mixers ask for. */
 export function maskWindows({ layers }: DecoderDescription): (number | null)[] {
-  const spelledOut = layers.filter(({ attention }) => !usesGroupQueryAttention(attention));
-  return [...new Set(spelledOut.map(({ attention }) => attention.slidingWindow))];
+  return [...new Set(mixersOf(layers).flatMap(({ mask }) => (mask ? [mask.slidingWindow] : [])))];
 }
 
 function causalMask(tokens: number, window: number | null): Float32Array<ArrayBuffer> {

@@ -3,8 +3,10 @@
 import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
 import type { TensorSpec } from "../formats/safetensors.ts";
 import { DATA_FREE_HINT } from "./config-fields.ts";
-import type { DecoderDescription, LayerDescription, Norm } from "./decoder-description.ts";
+import type { DecoderDescription, LayerDescription } from "./decoder-description.ts";
 import { layerLinears } from "./layer-linears.ts";
+import { factsOf } from "./mixers/facts-of.ts";
+import { normTensors, type TensorShape } from "./norm-tensors.ts";
 
 /** Tables that old checkpoints carry and that are computed anew. */
 const COMPUTED = /\.rotary_emb\.inv_freq$|\.masked_bias$|\.attn\.bias$/;
@@ -20,23 +22,14 @@ export function describedTensors(description: DecoderDescription): Map<string, r
   return shapes;
 }
 
-function layerTensors(layer: LayerDescription): [string, readonly number[]][] {
-  const { norms, attention } = layer;
-  const linears = layerLinears(layer).flatMap(({ source, bias, rows }): [string, readonly number[]][] => [
+function layerTensors(layer: LayerDescription): readonly TensorShape[] {
+  const { norms, mixers } = layer;
+  const linears = layerLinears(layer).flatMap(({ source, bias, rows }): TensorShape[] => [
     [source.tensor, source.shape],
-    ...(bias ? [[bias, [rows]] satisfies [string, number[]]] : []),
+    ...(bias ? [[bias, [rows]] satisfies TensorShape] : []),
   ]);
-  const all = [...Object.values(norms), attention.queryNorm, attention.keyNorm];
-  return [...linears, ...all.flatMap((norm) => (norm ? normTensors(norm) : []))];
-}
-
-function normTensors({ weight, weightSize, bias, size }: Norm): [string, readonly number[]][] {
-  return bias
-    ? [
-        [weight, [weightSize]],
-        [bias, [size]],
-      ]
-    : [[weight, [weightSize]]];
+  const around = Object.values(norms).flatMap((norm) => (norm ? normTensors(norm) : []));
+  return [...linears, ...around, ...mixers.flatMap((mixer) => factsOf(mixer).vectors)];
 }
 
 /**

@@ -1,4 +1,4 @@
-// What a decoder computes, as data: config.json and tensor names turned into norms, attention, rotary embedding, MLP or
+// What a decoder computes, as data: config.json and tensor names turned into norms, mixers, rotary embedding, MLP or
 // experts. Executors read it (calibrate/forward in WGSL, evaluate as an ONNX graph); nothing here knows of either.
 
 /** Where the rows of a Linear's weight lie: whole, or a run of rows of a tensor that holds several. */
@@ -92,6 +92,7 @@ export type AttentionInputs =
 
 /** Causal attention; query heads share key heads in runs of heads / kvHeads. */
 export interface Attention {
+  readonly kind: "attention";
   /** Module name ("model.layers.0.self_attn"). */
   readonly module: string;
   readonly heads: number;
@@ -111,6 +112,9 @@ export interface Attention {
   /** A token sees itself and the `slidingWindow` − 1 tokens before it; null sees all. */
   readonly slidingWindow: number | null;
 }
+
+/** What lets a token see others. What each executor needs to know of a kind: ARCHITECTURE.md, "Add to it". */
+export type Mixer = Attention;
 
 /** gelu is the exact one (erf), gelu_tanh its tanh approximation. */
 export type Activation = "silu" | "gelu" | "gelu_tanh" | "relu";
@@ -144,11 +148,11 @@ export interface Experts {
   readonly shared: { readonly mlp: Mlp; readonly gate: Linear } | null;
 }
 
-/** Norms around the two blocks; null where a family has none. Outputs are normed before they join the residual. */
+/** Norms around mixers and feed-forward; null where a family has none. Outputs are normed before they join the residual. */
 export interface LayerNorms {
-  readonly attentionInput: Norm | null;
-  readonly attentionOutput: Norm | null;
-  /** Null in parallel layers too: both blocks see what `attentionInput` gives. */
+  readonly mixerInput: Norm | null;
+  readonly mixerOutput: Norm | null;
+  /** Null in parallel layers too: both blocks see what `mixerInput` gives. */
   readonly feedForwardInput: Norm | null;
   readonly feedForwardOutput: Norm | null;
 }
@@ -156,10 +160,13 @@ export interface LayerNorms {
 export interface LayerDescription {
   /** "model.layers.0" */
   readonly name: string;
+  readonly hiddenSize: number;
   readonly norms: LayerNorms;
-  readonly attention: Attention;
-  readonly feedForward: Mlp | Experts;
-  /** x + attention(n(x)) + feedForward(n(x)) instead of one after the other. */
+  /** Each sees what `mixerInput` gives, and joins the residual on its own; none in layers that only feed forward. */
+  readonly mixers: readonly Mixer[];
+  /** Null in layers that only mix. */
+  readonly feedForward: Mlp | Experts | null;
+  /** x + mixer(n(x)) + feedForward(n(x)) instead of one after the other; only in layers that have both. */
   readonly parallel: boolean;
   /** Factor of each block's output where it joins the residual. */
   readonly residualMultiplier: number;

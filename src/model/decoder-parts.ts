@@ -115,6 +115,7 @@ export function attention(module: string, options: AttentionOptions): Attention 
 export function attentionWith(module: string, inputs: AttentionInputs, options: AttentionOptions): Attention {
   const { heads, kvHeads, headDim, hiddenSize } = options;
   return {
+    kind: "attention",
     module,
     heads,
     kvHeads,
@@ -153,11 +154,11 @@ export function mlpWith(inputs: MlpInputs, down: Linear, shape: MlpShape): Mlp {
   return { kind: "mlp", activation, intermediateSize, inputs, down };
 }
 
-/** input_layernorm before attention and post_attention_layernorm before the MLP, as Llama names them. */
+/** input_layernorm before the mixer and post_attention_layernorm before the MLP, as Llama names them. */
 export function preNorms(layer: string, norm: (module: string) => Norm): LayerNorms {
   return {
-    attentionInput: norm(`${layer}.input_layernorm`),
-    attentionOutput: null,
+    mixerInput: norm(`${layer}.input_layernorm`),
+    mixerOutput: null,
     feedForwardInput: norm(`${layer}.post_attention_layernorm`),
     feedForwardOutput: null,
   };
@@ -166,8 +167,8 @@ export function preNorms(layer: string, norm: (module: string) => Norm): LayerNo
 /** One norm at each block's input and one at its output, as Gemma 2 has them. */
 export function sandwichNorms(layer: string, norm: (module: string) => Norm): LayerNorms {
   return {
-    attentionInput: norm(`${layer}.input_layernorm`),
-    attentionOutput: norm(`${layer}.post_attention_layernorm`),
+    mixerInput: norm(`${layer}.input_layernorm`),
+    mixerOutput: norm(`${layer}.post_attention_layernorm`),
     feedForwardInput: norm(`${layer}.pre_feedforward_layernorm`),
     feedForwardOutput: norm(`${layer}.post_feedforward_layernorm`),
   };
@@ -175,7 +176,7 @@ export function sandwichNorms(layer: string, norm: (module: string) => Norm): La
 
 /** Norms at the blocks' outputs alone, as OLMo 2 has them. */
 export function postNorms(layer: string, norm: (module: string) => Norm): LayerNorms {
-  return { ...sandwichNorms(layer, norm), attentionInput: null, feedForwardInput: null };
+  return { ...sandwichNorms(layer, norm), mixerInput: null, feedForwardInput: null };
 }
 
 /** input_layernorm before both blocks of a parallel layer. */
@@ -183,7 +184,7 @@ export function sharedNorm(layer: string, norm: (module: string) => Norm): Layer
   return { ...preNorms(layer, norm), feedForwardInput: null };
 }
 
-export type LayerParts = Pick<LayerDescription, "norms" | "attention" | "feedForward"> &
+export type LayerParts = Pick<LayerDescription, "norms" | "mixers" | "feedForward"> &
   Partial<Pick<LayerDescription, "parallel" | "residualMultiplier">>;
 
 /** Twice as many as the largest published models have; each takes a kilobyte of description. */
@@ -195,19 +196,19 @@ const MAX_EXPERTS = 65_536;
  */
 export function layers(
   tensors: DecoderTensors,
-  count: number,
+  { num_hidden_layers: count, hidden_size: hiddenSize }: Sizes,
   describe: (layer: string, index: number) => LayerParts,
 ): LayerDescription[] {
   let experts = 0;
   return Array.from({ length: count }, (_, index) => {
     const name = `${tensors.prefix}layers.${index}`;
     const parts = describe(name, index);
-    if (parts.feedForward.kind === "experts") experts += parts.feedForward.experts.length;
+    if (parts.feedForward?.kind === "experts") experts += parts.feedForward.experts.length;
     if (experts > MAX_EXPERTS) {
       throw new UnsupportedModelError(
         `config.json asks for more than ${MAX_EXPERTS} experts in ${count} layers, which is more than any model has. ${DATA_FREE_HINT}`,
       );
     }
-    return { name, parallel: false, residualMultiplier: 1, ...parts };
+    return { name, hiddenSize, parallel: false, residualMultiplier: 1, ...parts };
   });
 }

@@ -5,7 +5,7 @@ import { parseHeader, parseHeaderLength, type TensorEntry } from "../formats/saf
 import { checkShapes, describedTensors } from "./check-tensors.ts";
 import { type Config, isRecord } from "./config-fields.ts";
 import { describeDecoder } from "./describe-decoder.ts";
-import { captures, layerLinears } from "./layer-linears.ts";
+import { captures, layerLinears, linearsBeforeOutput } from "./layer-linears.ts";
 
 const FOLDER = "e2e/fixtures/architectures";
 const ARCHITECTURES = readdirSync(FOLDER);
@@ -102,6 +102,23 @@ describe("captures", () => {
   });
 });
 
+describe("a layer of one block", () => {
+  const { config, names } = load("llama");
+  const [layer] = describeDecoder(config, names).layers;
+
+  it.each([
+    ["mixers", ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], "self_attn.o_proj"],
+    ["feedForward", ["mlp.gate_proj", "mlp.up_proj"], "mlp.down_proj"],
+  ] as const)("has that block's Linears alone: %s", (block, inputs, output) => {
+    if (!layer) throw new Error("The fixture has no layer");
+    const alone = { ...layer, mixers: [], feedForward: null, [block]: layer[block] };
+    const local = (module: string) => module.replace("model.layers.0.", "");
+    expect(captures(alone).map(({ modules }) => modules.map(local))).toEqual([inputs, [output]]);
+    expect(layerLinears(alone).map(({ module }) => local(module))).toEqual([...inputs, output]);
+    expect(linearsBeforeOutput(alone).map(({ module }) => local(module))).toEqual(inputs);
+  });
+});
+
 /** Tensor names and config as a multimodal model around the same decoder has them. */
 function nested(prefix: string, head: string): Checkpoint {
   const { config, tensors } = load("llama-bias");
@@ -136,8 +153,8 @@ describe("multimodal models", () => {
     const { names } = load("gemma3");
     const config = { model_type: "gemma3", text_config: { model_type: "gemma3_text", num_hidden_layers: 3 } };
     const [first, , third] = describeDecoder(config, names).layers;
-    expect(first?.attention).toMatchObject({ heads: 8, kvHeads: 4, headDim: 256, slidingWindow: 4096 });
-    expect(third?.attention.rotary?.theta).toBe(10_000);
+    expect(first?.mixers).toMatchObject([{ heads: 8, kvHeads: 4, headDim: 256, slidingWindow: 4096 }]);
+    expect(third?.mixers).toMatchObject([{ rotary: { theta: 10_000 } }]);
   });
 
   it("may keep the text decoder's fields at the top, as Qwen2-VL does", () => {
@@ -149,7 +166,9 @@ describe("multimodal models", () => {
     };
     const { layers } = describeDecoder(config, names);
     const { rope_theta: _, ...unsaid } = flat as Record<string, unknown>;
-    expect(describeDecoder(unsaid, names).layers[0]?.attention.rotary?.theta).toBe(1_000_000);
+    expect(describeDecoder(unsaid, names).layers[0]?.mixers).toMatchObject([
+      { rotary: { theta: 1_000_000 } },
+    ]);
     expect(describeDecoder(flat, [...names, "visual.blocks.0.attn.qkv.weight"]).layers).toEqual(layers);
   });
 });
@@ -282,6 +301,6 @@ describe("values of published models", () => {
     const dense = ["gate_proj", "up_proj", "down_proj"].map((part) => `model.layers.0.mlp.${part}.weight`);
     const kept = [...names.filter((name) => !/layers\.0\.mlp\./.test(name)), ...dense];
     const { layers } = describeDecoder({ ...config, mlp_only_layers: [0] }, kept);
-    expect(layers.map(({ feedForward }) => feedForward.kind)).toEqual(["mlp", "experts"]);
+    expect(layers.map(({ feedForward }) => feedForward?.kind)).toEqual(["mlp", "experts"]);
   });
 });

@@ -1,17 +1,7 @@
 // The Linears of a layer, in the order in which a forward pass needs them, and which of them share an input.
 
-import type {
-  AttentionInputs,
-  Experts,
-  LayerDescription,
-  Linear,
-  Mlp,
-  MlpInputs,
-} from "./decoder-description.ts";
-
-export function attentionLinears(inputs: AttentionInputs): readonly Linear[] {
-  return inputs.kind === "fused" ? [inputs.queryKeyValue] : [inputs.query, inputs.key, inputs.value];
-}
+import type { Experts, LayerDescription, Linear, Mlp, MlpInputs } from "./decoder-description.ts";
+import { factsOf } from "./mixers/facts-of.ts";
 
 export function mlpInputLinears(inputs: MlpInputs): readonly Linear[] {
   if (inputs.kind === "gated") return [inputs.gate, inputs.up];
@@ -22,29 +12,38 @@ export function mlpLinears(mlp: Mlp): readonly Linear[] {
   return [...mlpInputLinears(mlp.inputs), mlp.down];
 }
 
-/** Linears of the block after attention, routers and gates of shared experts included. */
-export function feedForwardLinears(block: Mlp | Experts): readonly Linear[] {
+/** Linears of the block after the mixers, routers and gates of shared experts included. */
+export function feedForwardLinears(block: Mlp | Experts | null): readonly Linear[] {
+  if (block === null) return [];
   if (block.kind === "mlp") return mlpLinears(block);
   return [block.router, ...mlpsOf(block).flatMap(mlpLinears), ...(block.shared ? [block.shared.gate] : [])];
 }
 
 /** Every Linear of the layer. */
-export function layerLinears({ attention, feedForward }: LayerDescription): readonly Linear[] {
-  return [...attentionLinears(attention.inputs), attention.output, ...feedForwardLinears(feedForward)];
+export function layerLinears(layer: LayerDescription): readonly Linear[] {
+  return [...mixerGroups(layer).flat(), ...feedForwardLinears(layer.feedForward)];
+}
+
+/** The mixers' Linears by the input that they share, in forward order: all mixers see the input of the first group. */
+function mixerGroups({ mixers }: LayerDescription): readonly (readonly Linear[])[] {
+  if (mixers.length === 0) return [];
+  const all = mixers.map(factsOf);
+  const own = all.flatMap(({ inputs, output }) => [...inputs.slice(1), [output]]);
+  return [all.flatMap(({ inputs }) => inputs[0] ?? []), ...own];
 }
 
 /** The Linears that a pass needs that only wants inputs: all but those whose output is added to the hidden states last. */
 export function linearsBeforeOutput(layer: LayerDescription): readonly Linear[] {
-  const { attention, feedForward, parallel } = layer;
-  const mlps = feedForward.kind === "mlp" ? [feedForward] : mlpsOf(feedForward);
-  const last = new Set(mlps.map(({ down }) => down));
-  if (parallel) last.add(attention.output);
+  const { mixers, feedForward, parallel } = layer;
+  const last = new Set(feedForward === null ? [] : mlpsOf(feedForward).map(({ down }) => down));
+  if (parallel || feedForward === null) for (const { output } of mixers.map(factsOf)) last.add(output);
   return layerLinears(layer).filter((linear) => !last.has(linear));
 }
 
-/** The experts and, last, the shared expert. */
-export function mlpsOf({ experts, shared }: Experts): readonly Mlp[] {
-  return shared ? [...experts, shared.mlp] : experts;
+/** The block's only MLP, or its experts and, last, the shared expert. */
+export function mlpsOf(block: Mlp | Experts): readonly Mlp[] {
+  if (block.kind === "mlp") return [block];
+  return block.shared ? [...block.experts, block.shared.mlp] : block.experts;
 }
 
 /** How a mixture of experts is calibrated: every expert on all tokens, or each on those that are routed to it. */
@@ -63,24 +62,23 @@ export interface Capture {
  * and gates of shared experts are never quantized and therefore not listed.
  */
 export function captures(layer: LayerDescription, calibration: ExpertCalibration = "all"): Capture[] {
-  const { attention, feedForward, parallel } = layer;
-  const attentionInput = attentionLinears(attention.inputs);
-  const output = capture([attention.output]);
-  if (feedForward.kind === "experts") {
-    return [capture(attentionInput), output, ...expertCaptures(feedForward, calibration)];
-  }
-  const mlpInput = mlpInputLinears(feedForward.inputs);
-  const down = capture([feedForward.down]);
-  return parallel
-    ? [capture([...attentionInput, ...mlpInput]), output, down]
-    : [capture(attentionInput), output, capture(mlpInput), down];
+  const { feedForward, parallel } = layer;
+  const mixer = mixerGroups(layer);
+  const after = feedForward === null ? [] : feedForwardGroups(feedForward, calibration);
+  if (!parallel) return [...mixer, ...after].map(capture);
+  const [mixerInput = [], ...mixerRest] = mixer;
+  const [input = [], ...rest] = after;
+  return [[...mixerInput, ...input], ...mixerRest, ...rest].map(capture);
 }
 
-function expertCaptures(block: Experts, calibration: ExpertCalibration): Capture[] {
+/** The Linears of the block after the mixer that are captured, by the input that they share. */
+function feedForwardGroups(
+  block: Mlp | Experts,
+  calibration: ExpertCalibration,
+): readonly (readonly Linear[])[] {
   const mlps = mlpsOf(block);
-  const inputs = mlps.map(({ inputs: linears }) => mlpInputLinears(linears));
-  if (calibration === "all") return [capture(inputs.flat()), ...mlps.map(({ down }) => capture([down]))];
-  return mlps.flatMap(({ down }, index) => [capture(inputs[index] ?? []), capture([down])]);
+  if (calibration === "routed") return mlps.flatMap((mlp) => [mlpInputLinears(mlp.inputs), [mlp.down]]);
+  return [mlps.flatMap(({ inputs }) => mlpInputLinears(inputs)), ...mlps.map(({ down }) => [down])];
 }
 
 function capture(linears: readonly Linear[]): Capture {

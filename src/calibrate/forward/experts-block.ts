@@ -1,6 +1,6 @@
 import { invariant } from "../../errors.ts";
 import type { Experts, LayerDescription, Mlp } from "../../model/decoder-description.ts";
-import { captures, mlpLinears } from "../../model/layer-linears.ts";
+import { mlpLinears, mlpsOf } from "../../model/layer-linears.ts";
 import { type ExpertOrder, sortRoutes } from "./experts/expert-order.ts";
 import { addWeighted, type ExpertTokens, gatherRows, type OutputWeights, route } from "./experts/route.ts";
 import {
@@ -47,10 +47,9 @@ interface Context {
 
 /** Every expert sees every token, so that its statistics are good; only routed tokens reach the output. */
 async function allTokens(context: Context): Promise<void> {
-  const { pass, layer, block, buffers, input } = context;
+  const { pass, block, buffers, input } = context;
   const { routes } = buffers;
-  const shared = captures(layer, "all")[2];
-  await pass.hooks?.onInput?.(shared?.modules ?? [], input);
+  await pass.hooks?.onInput?.(mlpsOf(block).flatMap(mlpInputModules), input);
   if (!pass.stopAtLastInput) await chooseExperts(context);
   for (const [expert, mlp] of block.experts.entries()) {
     await addExpert(context, mlp, input, { kind: "searched", routes, expert, topK: block.topK });

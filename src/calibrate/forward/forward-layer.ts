@@ -3,9 +3,9 @@
 import { invariant } from "../../errors.ts";
 import type { BufferPart } from "../../gpu/kernel.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
-import { attentionBlock } from "./attention-block.ts";
 import { expertsBlock } from "./experts-block.ts";
 import type { ForwardPass, HiddenRows } from "./forward-pass.ts";
+import { mixerBlock } from "./mixer-block.ts";
 import { mlpBlock } from "./mlp-block.ts";
 
 /**
@@ -23,12 +23,12 @@ export async function forwardLayer(
   invariant(batch.longest <= workspace.plan.size.longest, "the sequences fit the rotary tables");
   const states: HiddenRows = {
     hidden,
-    hiddenSize: layer.attention.output.rows,
+    hiddenSize: layer.hiddenSize,
     firstRow: 0,
     rows: batch.tokens,
   };
-  if (!(await attentionBlock(pass, layer, states))) return;
+  if (!(await mixerBlock(pass, layer, states))) return;
   const { feedForward } = layer;
-  if (feedForward.kind === "mlp") await mlpBlock(pass, layer, feedForward, states);
-  else await expertsBlock(pass, layer, feedForward, states);
+  if (feedForward?.kind === "mlp") await mlpBlock(pass, layer, feedForward, states);
+  if (feedForward?.kind === "experts") await expertsBlock(pass, layer, feedForward, states);
 }

@@ -50,6 +50,6 @@ export interface ForwardHooks {
   onInput?(modules: readonly string[], input: Activations): Promise<void>;
   /** How many of the tokens at hand were routed to each expert; called where experts see only those. */
   onRoutes?(router: string, counts: readonly number[]): Promise<void>;
-  /** Keys (after norm and rotation, as a cache would store them) and values of an attention module. */
-  onKeyValue?(module: string, keys: Activations, values: Activations): Promise<void>;
+  /** Keys (after norm and rotation, as a cache would store them) and values of a module, `kvHeads` heads side by side. */
+  onKeyValue?(module: string, keys: Activations, values: Activations, kvHeads: number): Promise<void>;
 }

@@ -6,7 +6,7 @@ import { bufferBytes } from "../../gpu/memory.ts";
 import { ringBytes } from "../../gpu/staging.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { mlpsOf } from "../../model/layer-linears.ts";
-import { checkHeadDim, qkvColumns } from "./mixers/attention/attend.ts";
+import { forwardOf } from "./mixers/forward-of.ts";
 import { rotaryTableBytes } from "./rotary/rotary-table.ts";
 import { type WorkspacePlan, readbackSize, type ExpertBytes, type WorkspaceSize } from "./workspace.ts";
 import { mlpColumns } from "./mlp-block.ts";
@@ -18,20 +18,21 @@ const TOKEN_MULTIPLE = 64;
 /**
  * Says what a workspace for these layers takes.
  * @throws DeviceLimitError if a batch is too large for a buffer.
- * @throws UnsupportedModelError if the layers' heads are too large.
+ * @throws UnsupportedModelError if a mixer's sizes are larger than its kernels take.
  */
 export function planWorkspace(layers: readonly LayerDescription[], size: WorkspaceSize): WorkspacePlan {
   const { tokens, longest } = size;
-  for (const { attention } of layers) checkHeadDim(attention);
-  const rotaries = [...new Set(layers.flatMap(({ attention }) => attention.rotary ?? []))];
-  const hidden = Math.max(...layers.map(({ attention }) => attention.output.rows));
-  const qkv = Math.max(...layers.map(({ attention }) => qkvColumns(attention)));
-  const inner = Math.max(...layers.flatMap(innerColumns));
+  const mixers = layers.flatMap((layer) => layer.mixers.map(forwardOf));
+  for (const mixer of mixers) mixer.check();
+  const rotaries = [...new Set(mixers.flatMap(({ rotary }) => rotary ?? []))];
+  const hidden = Math.max(...layers.map(({ hiddenSize }) => hiddenSize));
+  const inner = Math.max(0, ...layers.flatMap(innerColumns));
   const normedBytes = checkedBytes("Hidden states", tokens, hidden, size);
-  const qkvBytes = checkedBytes("Queries, keys and values", tokens, qkv, size);
+  const [widest] = mixers.map(({ scratch }) => scratch).toSorted((a, b) => b.columns - a.columns);
+  const mixerBytes = widest ? checkedBytes(widest.what, tokens, widest.columns, size) : 0;
   const mlpTokens = Math.min(tokens, size.mlpTokens ?? tokensOf(size.maxBufferBytes, inner));
   const innerBytes = checkedBytes("Inner values of the MLP", mlpTokens, inner, size);
-  const scratchBytes = Math.max(qkvBytes, innerBytes);
+  const scratchBytes = Math.max(mixerBytes, innerBytes);
   const experts = expertBytes(layers, mlpTokens, hidden);
   const tables = rotaries.map((rotary) => rotaryTableBytes(rotary, longest));
   const parts = [normedBytes, scratchBytes, ...Object.values(experts ?? {}), ...tables];
@@ -52,7 +53,7 @@ function expertBytes(
   tokens: number,
   hidden: number,
 ): ExpertBytes | null {
-  const blocks = layers.flatMap(({ feedForward }) => (feedForward.kind === "experts" ? [feedForward] : []));
+  const blocks = layers.flatMap(({ feedForward }) => (feedForward?.kind === "experts" ? [feedForward] : []));
   if (blocks.length === 0) return null;
   const router = Math.max(...blocks.map(({ experts }) => Math.ceil(experts.length / 4) * 4));
   const topK = Math.max(...blocks.map((block) => block.topK));
@@ -68,7 +69,7 @@ function expertBytes(
 
 /** Columns that gate and up projections of a layer's MLPs fill. */
 function innerColumns({ feedForward }: LayerDescription): number[] {
-  return (feedForward.kind === "mlp" ? [feedForward] : mlpsOf(feedForward)).map(mlpColumns);
+  return feedForward === null ? [] : mlpsOf(feedForward).map(mlpColumns);
 }
 
 function tokensOf(bytes: number, columns: number): number {

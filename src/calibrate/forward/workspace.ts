@@ -27,7 +27,7 @@ export interface WorkspacePlan {
   readonly mlpTokens: number;
   /** Bytes of normed hidden states. */
   readonly normedBytes: number;
-  /** Bytes of queries, keys and values, or of an MLP's inner values. */
+  /** Bytes of what a mixer works on, or of an MLP's inner values. */
   readonly scratchBytes: number;
   /** Bytes of what mixtures of experts need, or null. */
   readonly experts: ExpertBytes | null;

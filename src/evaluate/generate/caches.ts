@@ -5,6 +5,7 @@ import { createLifetime } from "../../disposal.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
 import type { Engine } from "../runtime/engine.ts";
 import type { EngineTensor } from "../runtime/tensors.ts";
+import { mixersOf } from "../graph/mixers/nodes-of.ts";
 import { cacheNames } from "../graph/run-inputs.ts";
 
 export interface Caches extends Disposable {
@@ -30,9 +31,11 @@ export async function createCaches(
   { layers }: DecoderDescription,
   maxTokens: number,
 ): Promise<Caches> {
-  const pairs = layers.flatMap(({ attention }, index): Pair[] => {
+  const pairs = layers.flatMap((layer, index): Pair[] => {
+    const cache = mixersOf([layer]).find((mixer) => mixer.cache !== null)?.cache;
+    if (!cache) return [];
     const names = cacheNames(index);
-    const dims = [1, attention.kvHeads, maxTokens, attention.headDim];
+    const dims = [1, cache.kvHeads, maxTokens, cache.headDim];
     return [
       { past: names.pastKeys, present: names.keys, dims },
       { past: names.pastValues, present: names.values, dims },

@@ -12,6 +12,7 @@ import type { MeasuredDevice } from "../runtime/measured-device.ts";
 import type { StoredModel } from "../weights/stored-model.ts";
 import { planLinears } from "../weights/weight-values.ts";
 import type { Caches } from "./caches.ts";
+import { mixersOf } from "../graph/mixers/nodes-of.ts";
 import { RUN_INPUTS } from "../graph/run-inputs.ts";
 
 export interface CapturedStep extends Disposable {
@@ -19,12 +20,9 @@ export interface CapturedStep extends Disposable {
   next(id: number, position: number): Promise<Float32Array<ArrayBuffer>>;
 }
 
-/** A sliding window that is exceeded changes the commands, so that they cannot be played again. */
+/** Commands that change from token to token cannot be played again. */
 export function canCapture(engine: Engine, { layers }: DecoderDescription, maxTokens: number): boolean {
-  const isPlain = layers.every(
-    ({ attention: { slidingWindow } }) => slidingWindow === null || slidingWindow >= maxTokens,
-  );
-  return engine.gpu !== null && isPlain;
+  return engine.gpu !== null && mixersOf(layers).every((mixer) => mixer.isRecordable(maxTokens));
 }
 
 /** @throws DeviceLimitError if the little that it takes does not fit. */

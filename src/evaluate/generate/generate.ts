@@ -3,7 +3,7 @@
 
 import { DeviceLimitError } from "../../errors.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
-import { usesGroupQueryAttention } from "../graph/mixers/attention-nodes.ts";
+import { mixersOf } from "../graph/mixers/nodes-of.ts";
 import {
   canLookUp,
   generationGraph,
@@ -51,7 +51,7 @@ export async function openGenerator(engine: Engine, model: StoredModel, maxToken
 
 async function openResident(engine: Engine, model: StoredModel, maxTokens: number): Promise<Decoder> {
   const { description } = model;
-  const isCached = description.layers.every(({ attention }) => usesGroupQueryAttention(attention));
+  const isCached = mixersOf(description.layers).every(({ cache }) => cache !== null);
   const plan = planLinears(model, engine.maxInputBytes);
   const built = generationGraph(description, plan, isCached);
   const graph = await engine.onload(model, built, maxTokens);
@@ -107,7 +107,7 @@ function withCache({ engine, model, graph, caches }: Resident, capturable: boole
   };
 }
 
-/** Attention that is spelled out has no cache: every token sees the whole sequence anew. */
+/** A mixer without a cache, such as attention that is spelled out: every token sees the whole sequence anew. */
 function withoutCache(engine: Engine, model: StoredModel, graph: OnloadedGraph): Decoder {
   return {
     weights: "resident",

@@ -9,7 +9,7 @@ import type {
   Mlp,
   Norm,
 } from "../../model/decoder-description.ts";
-import { attend } from "./mixers/attention-nodes.ts";
+import { nodesOf } from "./mixers/nodes-of.ts";
 import type { Value } from "./encode-model.ts";
 import { applyExperts } from "./expert-nodes.ts";
 import { applyLinear, applyRows, type RowRange, rowsInput } from "./linear-nodes.ts";
@@ -115,19 +115,21 @@ function addLayer(
   hidden: Value,
   cacheIndex: number | null,
 ): Value {
-  const { norms, attention, feedForward, parallel, residualMultiplier } = layer;
+  const { norms, mixers, feedForward, parallel, residualMultiplier, hiddenSize } = layer;
   const { graph } = decoder;
-  const { rows: hiddenSize } = attention.output;
   const norm = (by: Norm | null, x: Value) => (by ? normalize(decoder, by, x, hiddenSize) : x);
   const join = (x: Value, block: Value) =>
     graph.node("Add", [
       x,
       residualMultiplier === 1 ? block : graph.node("Mul", [block, graph.floats(residualMultiplier)]),
     ]);
-  const input = norm(norms.attentionInput, hidden);
   const cache = cacheIndex === null ? null : cacheNames(cacheIndex);
-  const attended = norm(norms.attentionOutput, attend(decoder, attention, input, cache));
-  const middle = join(hidden, attended);
+  const input = mixers.length > 0 ? norm(norms.mixerInput, hidden) : hidden;
+  const middle = mixers.reduce(
+    (x, mixer) => join(x, norm(norms.mixerOutput, nodesOf(mixer).apply(decoder, input, cache))),
+    hidden,
+  );
+  if (feedForward === null) return middle;
   const second = parallel ? input : norm(norms.feedForwardInput, middle);
   return join(middle, norm(norms.feedForwardOutput, applyFeedForward(decoder, feedForward, second)));
 }

@@ -3,7 +3,7 @@
 
 import { layerLinears } from "../../model/layer-linears.ts";
 import type { DecoderDescription, LayerDescription } from "../../model/decoder-description.ts";
-import { usesGroupQueryAttention } from "../graph/mixers/attention-nodes.ts";
+import { mixersOf } from "../graph/mixers/nodes-of.ts";
 
 /** Half is left to weights, a quarter to hidden states. */
 const BUDGET_SHARE = 1 / 4;
@@ -11,7 +11,7 @@ const BUDGET_SHARE = 1 / 4;
 const HIDDEN_COPIES = 8;
 /** Values of a Linear's output that live side by side: a gate, its activation, their product. */
 const INNER_COPIES = 3;
-/** Scores of attention that is spelled out: scaled, masked, after the softmax. */
+/** Scores of mixers that keep one for each pair of tokens: scaled, masked, after the softmax. */
 const SCORE_COPIES = 3;
 
 /** The longest window of tokens whose runs stay within the budget, by an estimate that leans to the safe side. */
@@ -24,8 +24,7 @@ export function longestWindow({ layers, hiddenSize }: DecoderDescription, budget
 function longestIn(layer: LayerDescription, hiddenSize: number, values: number): number {
   const widest = Math.max(...layerLinears(layer).map(({ rows }) => rows));
   const linear = HIDDEN_COPIES * hiddenSize + INNER_COPIES * widest;
-  const { attention } = layer;
-  const quadratic = usesGroupQueryAttention(attention) ? 0 : SCORE_COPIES * attention.heads;
+  const quadratic = SCORE_COPIES * Math.max(0, ...mixersOf([layer]).map(({ scores }) => scores));
   const longest =
     quadratic === 0
       ? values / linear

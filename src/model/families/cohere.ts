@@ -54,17 +54,19 @@ export const describeCohere: DescribeFamily = (config, tensors) => {
     tied: sizes.tie_word_embeddings,
     logitScale: sizes.logit_scale,
     finalNorm: norm(`${tensors.prefix}norm`),
-    layers: layers(tensors, sizes.num_hidden_layers, (layer) => ({
+    layers: layers(tensors, sizes, (layer) => ({
       norms: sharedNorm(layer, norm),
-      attention: attention(`${layer}.self_attn`, {
-        ...shape,
-        hiddenSize,
-        rotary,
-        bias,
-        outputBias: bias,
-        queryNorm: headNorm(`${layer}.self_attn.q_norm`, shape.heads),
-        keyNorm: headNorm(`${layer}.self_attn.k_norm`, shape.kvHeads),
-      }),
+      mixers: [
+        attention(`${layer}.self_attn`, {
+          ...shape,
+          hiddenSize,
+          rotary,
+          bias,
+          outputBias: bias,
+          queryNorm: headNorm(`${layer}.self_attn.q_norm`, shape.heads),
+          keyNorm: headNorm(`${layer}.self_attn.k_norm`, shape.kvHeads),
+        }),
+      ],
       feedForward: gatedMlp(`${layer}.mlp`, {
         hiddenSize,
         intermediateSize: sizes.intermediate_size,

@@ -64,18 +64,20 @@ export const describeGemma2: DescribeFamily = (config, tensors) => {
     embeddingMultiplier: embeddingScale(config, hiddenSize),
     logitSoftCap: sizes.final_logit_softcapping,
     finalNorm: norm(`${tensors.prefix}norm`),
-    layers: layers(tensors, sizes.num_hidden_layers, (layer, index) => ({
+    layers: layers(tensors, sizes, (layer, index) => ({
       norms: sandwichNorms(layer, norm),
-      attention: attention(`${layer}.self_attn`, {
-        ...shape,
-        hiddenSize,
-        rotary,
-        bias,
-        outputBias: bias,
-        scale: sizes.query_pre_attn_scalar ** -0.5,
-        softCap: sizes.attn_logit_softcapping,
-        slidingWindow: windowOf(types[index], sizes.sliding_window),
-      }),
+      mixers: [
+        attention(`${layer}.self_attn`, {
+          ...shape,
+          hiddenSize,
+          rotary,
+          bias,
+          outputBias: bias,
+          scale: sizes.query_pre_attn_scalar ** -0.5,
+          softCap: sizes.attn_logit_softcapping,
+          slidingWindow: windowOf(types[index], sizes.sliding_window),
+        }),
+      ],
       feedForward: gatedMlp(`${layer}.mlp`, {
         hiddenSize,
         intermediateSize: sizes.intermediate_size,

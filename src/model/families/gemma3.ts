@@ -64,19 +64,21 @@ export const describeGemma3: DescribeFamily = (config, tensors) => {
     embeddingMultiplier: embeddingScale(config, hiddenSize),
     logitSoftCap: sizes.final_logit_softcapping ?? null,
     finalNorm: norm(`${tensors.prefix}norm`),
-    layers: layers(tensors, sizes.num_hidden_layers, (layer, index) => ({
+    layers: layers(tensors, sizes, (layer, index) => ({
       norms: sandwichNorms(layer, norm),
-      attention: attention(`${layer}.self_attn`, {
-        ...shape,
-        hiddenSize,
-        rotary: rotary[types[index] ?? "full_attention"],
-        bias,
-        outputBias: bias,
-        queryNorm: headNorm(`${layer}.self_attn.q_norm`),
-        keyNorm: headNorm(`${layer}.self_attn.k_norm`),
-        scale: sizes.query_pre_attn_scalar ** -0.5,
-        slidingWindow: windowOf(types[index], sizes.sliding_window),
-      }),
+      mixers: [
+        attention(`${layer}.self_attn`, {
+          ...shape,
+          hiddenSize,
+          rotary: rotary[types[index] ?? "full_attention"],
+          bias,
+          outputBias: bias,
+          queryNorm: headNorm(`${layer}.self_attn.q_norm`),
+          keyNorm: headNorm(`${layer}.self_attn.k_norm`),
+          scale: sizes.query_pre_attn_scalar ** -0.5,
+          slidingWindow: windowOf(types[index], sizes.sliding_window),
+        }),
+      ],
       feedForward: gatedMlp(`${layer}.mlp`, {
         hiddenSize,
         intermediateSize: sizes.intermediate_size,

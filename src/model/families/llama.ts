@@ -47,9 +47,9 @@ export const describeLlama: DescribeFamily = (config, tensors) => {
     sizes,
     tied: sizes.tie_word_embeddings,
     finalNorm: norm(`${tensors.prefix}norm`),
-    layers: layers(tensors, sizes.num_hidden_layers, (layer) => ({
+    layers: layers(tensors, sizes, (layer) => ({
       norms: preNorms(layer, norm),
-      attention: attention(`${layer}.self_attn`, { ...shape, hiddenSize, rotary, bias, outputBias: bias }),
+      mixers: [attention(`${layer}.self_attn`, { ...shape, hiddenSize, rotary, bias, outputBias: bias })],
       feedForward: gatedMlp(`${layer}.mlp`, {
         hiddenSize,
         intermediateSize: sizes.intermediate_size,

@@ -39,9 +39,9 @@ export const describeMixtral: DescribeFamily = (config, tensors) => {
     sizes,
     tied: sizes.tie_word_embeddings,
     finalNorm: norm(`${tensors.prefix}norm`),
-    layers: layers(tensors, sizes.num_hidden_layers, (layer) => ({
+    layers: layers(tensors, sizes, (layer) => ({
       norms: preNorms(layer, norm),
-      attention: attention(`${layer}.self_attn`, { ...shape, hiddenSize, rotary, slidingWindow }),
+      mixers: [attention(`${layer}.self_attn`, { ...shape, hiddenSize, rotary, slidingWindow })],
       feedForward: experts(tensors, {
         ...blockNames(layer, tensors.has(`${layer}.mlp.gate.weight`)),
         count: sizes.num_local_experts,

@@ -46,17 +46,19 @@ export const describeOlmo2: DescribeFamily = (config, tensors) => {
     sizes,
     tied: sizes.tie_word_embeddings,
     finalNorm: norm(`${tensors.prefix}norm`),
-    layers: layers(tensors, sizes.num_hidden_layers, (layer) => ({
+    layers: layers(tensors, sizes, (layer) => ({
       norms: postNorms(layer, norm),
-      attention: attention(`${layer}.self_attn`, {
-        ...shape,
-        hiddenSize,
-        rotary,
-        bias,
-        outputBias: bias,
-        queryNorm: rmsNorm(`${layer}.self_attn.q_norm`, shape.heads * shape.headDim, eps),
-        keyNorm: rmsNorm(`${layer}.self_attn.k_norm`, shape.kvHeads * shape.headDim, eps),
-      }),
+      mixers: [
+        attention(`${layer}.self_attn`, {
+          ...shape,
+          hiddenSize,
+          rotary,
+          bias,
+          outputBias: bias,
+          queryNorm: rmsNorm(`${layer}.self_attn.q_norm`, shape.heads * shape.headDim, eps),
+          keyNorm: rmsNorm(`${layer}.self_attn.k_norm`, shape.kvHeads * shape.headDim, eps),
+        }),
+      ],
       feedForward: gatedMlp(`${layer}.mlp`, {
         hiddenSize,
         intermediateSize: sizes.intermediate_size,

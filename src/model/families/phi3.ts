@@ -50,13 +50,15 @@ export const describePhi3: DescribeFamily = (config, tensors) => {
     sizes,
     tied: sizes.tie_word_embeddings,
     finalNorm: norm(`${tensors.prefix}norm`),
-    layers: layers(tensors, sizes.num_hidden_layers, (layer) => ({
+    layers: layers(tensors, sizes, (layer) => ({
       norms: preNorms(layer, norm),
-      attention: attentionWith(
-        `${layer}.self_attn`,
-        { kind: "fused", queryKeyValue: linear(`${layer}.self_attn.qkv_proj`, qkvRows, hiddenSize) },
-        { ...shape, hiddenSize, rotary, slidingWindow },
-      ),
+      mixers: [
+        attentionWith(
+          `${layer}.self_attn`,
+          { kind: "fused", queryKeyValue: linear(`${layer}.self_attn.qkv_proj`, qkvRows, hiddenSize) },
+          { ...shape, hiddenSize, rotary, slidingWindow },
+        ),
+      ],
       feedForward: mlpWith(
         {
           kind: "fused",

@@ -64,15 +64,17 @@ export const describeQwen2Moe: DescribeFamily = (config, tensors) => {
     sizes,
     tied: sizes.tie_word_embeddings,
     finalNorm: norm(`${tensors.prefix}norm`),
-    layers: layers(tensors, sizes.num_hidden_layers, (layer, index) => ({
+    layers: layers(tensors, sizes, (layer, index) => ({
       norms: preNorms(layer, norm),
-      attention: attention(`${layer}.self_attn`, {
-        ...shape,
-        hiddenSize,
-        rotary,
-        bias: sizes.qkv_bias,
-        slidingWindow: windowOf(types[index], window),
-      }),
+      mixers: [
+        attention(`${layer}.self_attn`, {
+          ...shape,
+          hiddenSize,
+          rotary,
+          bias: sizes.qkv_bias,
+          slidingWindow: windowOf(types[index], window),
+        }),
+      ],
       feedForward: hasExperts(sizes, index)
         ? {
             ...qwenExperts(tensors, `${layer}.mlp`, sizes, { hiddenSize, activation: act }),

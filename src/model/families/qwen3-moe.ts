@@ -49,18 +49,20 @@ export const describeQwen3Moe: DescribeFamily = (config, tensors) => {
     sizes,
     tied: sizes.tie_word_embeddings,
     finalNorm: norm(`${tensors.prefix}norm`),
-    layers: layers(tensors, sizes.num_hidden_layers, (layer, index) => ({
+    layers: layers(tensors, sizes, (layer, index) => ({
       norms: preNorms(layer, norm),
-      attention: attention(`${layer}.self_attn`, {
-        ...shape,
-        hiddenSize,
-        rotary,
-        bias,
-        outputBias: bias,
-        queryNorm: headNorm(`${layer}.self_attn.q_norm`),
-        keyNorm: headNorm(`${layer}.self_attn.k_norm`),
-        slidingWindow,
-      }),
+      mixers: [
+        attention(`${layer}.self_attn`, {
+          ...shape,
+          hiddenSize,
+          rotary,
+          bias,
+          outputBias: bias,
+          queryNorm: headNorm(`${layer}.self_attn.q_norm`),
+          keyNorm: headNorm(`${layer}.self_attn.k_norm`),
+          slidingWindow,
+        }),
+      ],
       feedForward: hasExperts(sizes, index)
         ? qwenExperts(tensors, `${layer}.mlp`, sizes, { hiddenSize, activation: act })
         : gatedMlp(`${layer}.mlp`, {

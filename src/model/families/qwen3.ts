@@ -51,18 +51,20 @@ export const describeQwen3: DescribeFamily = (config, tensors) => {
     sizes,
     tied: sizes.tie_word_embeddings,
     finalNorm: norm(`${tensors.prefix}norm`),
-    layers: layers(tensors, sizes.num_hidden_layers, (layer, index) => ({
+    layers: layers(tensors, sizes, (layer, index) => ({
       norms: preNorms(layer, norm),
-      attention: attention(`${layer}.self_attn`, {
-        ...shape,
-        hiddenSize,
-        rotary,
-        bias,
-        outputBias: bias,
-        queryNorm: headNorm(`${layer}.self_attn.q_norm`),
-        keyNorm: headNorm(`${layer}.self_attn.k_norm`),
-        slidingWindow: windowOf(types[index], window),
-      }),
+      mixers: [
+        attention(`${layer}.self_attn`, {
+          ...shape,
+          hiddenSize,
+          rotary,
+          bias,
+          outputBias: bias,
+          queryNorm: headNorm(`${layer}.self_attn.q_norm`),
+          keyNorm: headNorm(`${layer}.self_attn.k_norm`),
+          slidingWindow: windowOf(types[index], window),
+        }),
+      ],
       feedForward: gatedMlp(`${layer}.mlp`, {
         hiddenSize,
         intermediateSize: sizes.intermediate_size,

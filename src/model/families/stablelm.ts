@@ -49,14 +49,16 @@ export const describeStablelm: DescribeFamily = (config, tensors) => {
     sizes,
     tied: sizes.tie_word_embeddings,
     finalNorm: norm(`${tensors.prefix}norm`),
-    layers: layers(tensors, sizes.num_hidden_layers, (layer) => ({
+    layers: layers(tensors, sizes, (layer) => ({
       norms: parallel ? sharedNorm(layer, norm) : preNorms(layer, norm),
-      attention: attention(`${layer}.self_attn`, {
-        ...shape,
-        hiddenSize,
-        rotary,
-        bias: sizes.use_qkv_bias,
-      }),
+      mixers: [
+        attention(`${layer}.self_attn`, {
+          ...shape,
+          hiddenSize,
+          rotary,
+          bias: sizes.use_qkv_bias,
+        }),
+      ],
       feedForward: gatedMlp(`${layer}.mlp`, {
         hiddenSize,
         intermediateSize: sizes.intermediate_size,

@@ -47,16 +47,18 @@ export const describeStarcoder2: DescribeFamily = (config, tensors) => {
     sizes,
     tied: sizes.tie_word_embeddings,
     finalNorm: norm(`${tensors.prefix}norm`),
-    layers: layers(tensors, sizes.num_hidden_layers, (layer) => ({
+    layers: layers(tensors, sizes, (layer) => ({
       norms: preNorms(layer, norm),
-      attention: attention(`${layer}.self_attn`, {
-        ...shape,
-        hiddenSize,
-        rotary,
-        bias,
-        outputBias: bias,
-        slidingWindow,
-      }),
+      mixers: [
+        attention(`${layer}.self_attn`, {
+          ...shape,
+          hiddenSize,
+          rotary,
+          bias,
+          outputBias: bias,
+          slidingWindow,
+        }),
+      ],
       feedForward: mlpWith(
         { kind: "plain", up: linear(`${layer}.mlp.c_fc`, intermediateSize, hiddenSize, bias) },
         linear(`${layer}.mlp.c_proj`, hiddenSize, intermediateSize, bias),

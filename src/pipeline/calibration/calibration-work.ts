@@ -6,6 +6,7 @@ import {
   linearsBeforeOutput,
   mlpLinears,
 } from "../../model/layer-linears.ts";
+import { factsOf } from "../../model/mixers/facts-of.ts";
 import type { LayerDescription, Linear } from "../../model/decoder-description.ts";
 import { byQuantizer } from "../../quantize/quantizers.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
@@ -27,15 +28,15 @@ export interface WorkDemand {
   readonly propagates: boolean;
 }
 
-/** Floating-point operations of a layer by phase: products, causal attention, Hessians, the choice of codes. */
+/** Floating-point operations of a layer by phase: products, mixers, Hessians, the choice of codes. */
 export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork {
   const { lengths, experts, passes, propagates } = demand;
   const { description, captures, tasks } = layer;
   const tokens = sum(lengths);
-  const attention = attentionWork(description, lengths);
+  const mixers = mixerWork(description, lengths);
   const routed = routedShare(description);
   const forward = (linears: readonly Linear[], expertShare: number) =>
-    attention + 2 * tokens * parameters(description, linears, expertShare);
+    mixers + 2 * tokens * parameters(description, linears, expertShare);
   const hessians = captures.map((capture) => {
     const share = experts === "routed" && isExpert(description, capture.modules) ? routed : 1;
     return tokens * share * capture.columns * (capture.columns + 1);
@@ -61,14 +62,9 @@ function choiceWork({ modules, columns }: Capture, tasks: CalibratedLayer["tasks
   return sum(work);
 }
 
-/** 4 · head_dim · heads for each pair of tokens of which one sees the other. */
-function attentionWork({ attention }: LayerDescription, lengths: readonly number[]): number {
-  const { heads, headDim, slidingWindow } = attention;
-  const pairs = lengths.map((length) => {
-    const window = Math.min(slidingWindow ?? length, length);
-    return (window * (window + 1)) / 2 + (length - window) * window;
-  });
-  return 4 * headDim * heads * sum(pairs);
+/** Operations of the layer's mixers, their Linears left out. */
+function mixerWork({ mixers }: LayerDescription, lengths: readonly number[]): number {
+  return sum(mixers.map(factsOf).flatMap((facts) => lengths.map((length) => facts.work(length))));
 }
 
 function parameters(layer: LayerDescription, linears: readonly Linear[], expertShare: number): number {
@@ -83,7 +79,7 @@ const expertsOf = new WeakMap<LayerDescription, ReadonlySet<string>>();
 
 /** True for modules of experts that tokens are routed to; a shared expert sees every token. */
 function isExpert(layer: LayerDescription, modules: readonly string[]): boolean {
-  if (layer.feedForward.kind !== "experts") return false;
+  if (layer.feedForward?.kind !== "experts") return false;
   let names = expertsOf.get(layer);
   if (!names) {
     names = new Set(layer.feedForward.experts.flatMap(mlpLinears).map(({ module }) => module));
@@ -93,7 +89,7 @@ function isExpert(layer: LayerDescription, modules: readonly string[]): boolean 
 }
 
 function routedShare({ feedForward }: LayerDescription): number {
-  return feedForward.kind === "experts" ? feedForward.topK / feedForward.experts.length : 1;
+  return feedForward?.kind === "experts" ? feedForward.topK / feedForward.experts.length : 1;
 }
 
 function sum(values: readonly number[]): number {

@@ -5,6 +5,7 @@ import { type FloatDtype, isFloatDtype } from "../../formats/dtype.ts";
 import { isStaticActivation, type QuantizationArgs } from "../../formats/quantization-args.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { captures, type ExpertCalibration } from "../../model/layer-linears.ts";
+import { factsOf } from "../../model/mixers/facts-of.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 
 /** A tensor of measured scales. */
@@ -51,7 +52,7 @@ export function staticScales(
     if (!isStaticActivation(args)) return [];
     const observed = inputs.get(module);
     if (observed === undefined) throw notMeasured(module);
-    if (experts === "routed" && layer.feedForward.kind === "experts") throw notForAll(module);
+    if (experts === "routed" && layer.feedForward?.kind === "experts") throw notForAll(module);
     return [{ observed: [observed], args, dtype, prefix: `${module}.input`, reached: module }];
   });
   return cache ? [...scales, ...cacheScales(layer, step, cache)] : scales;
@@ -75,21 +76,28 @@ function notMeasured(module: string): RecipeError {
   );
 }
 
-function cacheScales({ attention }: LayerDescription, step: PlanStep, args: QuantizationArgs): StaticScale[] {
-  const names = cacheNames(attention.module);
+function cacheScales(layer: LayerDescription, step: PlanStep, args: QuantizationArgs): StaticScale[] {
+  const facts = layer.mixers.map(factsOf).find(({ keyValueCache }) => keyValueCache !== null);
   return step.measured.flatMap(({ name, dtype, shape: [heads] }): StaticScale[] => {
     const what = /\.([kv])_scale$/.exec(name)?.[1];
     if (!isFloatDtype(dtype) || (what !== "k" && what !== "v")) return [];
+    if (!facts?.keyValueCache) throw withoutCache(layer);
+    const { module, kvHeads } = facts.keyValueCache;
     const prefix = name.slice(0, -"_scale".length);
     const perHead = args.strategy === "attn_head";
-    if (perHead && heads !== attention.kvHeads) {
+    if (perHead && heads !== kvHeads) {
       throw new UnsupportedModelError(
-        `${attention.module} has ${attention.kvHeads} key-value heads, but config.json says ${heads} of the whole model: its cache cannot have a scale a head here.`,
+        `${module} has ${kvHeads} key-value heads, but config.json says ${heads} of the whole model: its cache cannot have a scale a head here.`,
       );
     }
-    const observed = perHead
-      ? Array.from({ length: attention.kvHeads }, (_, head) => headName(names[what], head))
-      : [names[what]];
-    return [{ observed, args, dtype, prefix, reached: attention.output.module }];
+    const cache = cacheNames(module)[what];
+    const observed = perHead ? Array.from({ length: kvHeads }, (_, head) => headName(cache, head)) : [cache];
+    return [{ observed, args, dtype, prefix, reached: facts.output.module }];
   });
+}
+
+function withoutCache({ name }: LayerDescription): UnsupportedModelError {
+  return new UnsupportedModelError(
+    `${name} leaves no keys and values in a cache, so that kv_cache_scheme has nothing to measure in it. Leave kv_cache_scheme out of the recipe.`,
+  );
 }

@@ -2,6 +2,7 @@
 
 import { openEmbedding } from "../../calibrate/forward/embed-tokens.ts";
 import { invariant, MalformedModelError, UnsupportedModelError } from "../../errors.ts";
+import { checkMixers } from "../../evaluate/graph/mixers/nodes-of.ts";
 import { originalNames, type StoredModel } from "../../evaluate/weights/stored-model.ts";
 import { isFloatDtype } from "../../formats/dtype.ts";
 import { checkShapes } from "../../model/check-tensors.ts";
@@ -82,6 +83,7 @@ function storedModel(source: SourceApi, config: RawConfig, tensors: readonly Sou
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   const description = describeDecoder(config, originalNames(byName.keys()));
   checkShapes(description, tensors);
+  checkMixers(description);
   const quantization = readQuantization(config);
   const read: StoredModel["read"] = async (name, span) => {
     const tensor = byName.get(name);

@@ -23,7 +23,7 @@ export async function calibrate(work: LayerAtWork, pass: Pass): Promise<PassStat
   const ranges = scales.length > 0 ? await openActivationRanges(gpu, observed, samples) : null;
   const maxPanelBytes = gpu.device.limits.maxStorageBufferBindingSize;
   const inputs = await openHessians(gpu, pass.captures, samples, maxPanelBytes);
-  const collectors = [inputs, ...(ranges ? [rangeCollector(ranges, layer.description)] : [])];
+  const collectors = [inputs, ...(ranges ? [rangeCollector(ranges)] : [])];
   const wanted = new Set([
     ...pass.captures.flatMap(({ modules }) => modules),
     ...scales.map(({ reached }) => reached),

@@ -17,6 +17,7 @@ import { ReadbackRing } from "../../gpu/staging.ts";
 import { kvCacheScheme } from "../../formats/recipe.ts";
 import { widenToFloat32 } from "../../formats/dtype.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
+import { factsOf } from "../../model/mixers/facts-of.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
 import type { ArchitectureFixture } from "../../testing/architecture-fixture.ts";
@@ -73,15 +74,16 @@ function fixtureOf(file: MemoryFile): ArchitectureFixture {
 }
 
 const LENGTHS = calibrated.input_ids.map((ids) => ids.length);
+const TOKENS = LENGTHS.reduce((sum, length) => sum + length, 0);
 
 /** Ranges in each sequence of what may be observed in a layer, by name. */
 function referenceRanges(
   layer: LayerDescription,
-  { inputs, keys, values }: ReferenceLayer,
+  { inputs, cache: kept }: ReferenceLayer,
 ): Map<string, Range[]> {
   const found = new Map<string, Range[]>();
   const add = (name: string, matrix: Float64Array, first = 0, last = Infinity) => {
-    const columns = matrix.length / LENGTHS.reduce((sum, length) => sum + length, 0);
+    const columns = matrix.length / TOKENS;
     let start = 0;
     const ranges = LENGTHS.map((length): Range => {
       const rows = matrix.subarray(start, (start += length * columns));
@@ -95,11 +97,14 @@ function referenceRanges(
     found.set(name, ranges);
   };
   for (const [module, matrix] of inputs) add(inputName([module]), matrix);
-  const { module, kvHeads, headDim } = layer.attention;
+  const [facts] = layer.mixers.map(factsOf);
+  if (!facts?.keyValueCache || !kept) throw new Error("the layer has keys and values");
+  const { module, kvHeads } = facts.keyValueCache;
+  const headDim = kept.keys.length / TOKENS / kvHeads;
   const names = cacheNames(module);
   for (const [name, matrix] of [
-    [names.k, keys],
-    [names.v, values],
+    [names.k, kept.keys],
+    [names.v, kept.values],
   ] as const) {
     add(name, matrix);
     for (let head = 0; head < kvHeads; head++)
@@ -121,7 +126,7 @@ async function observeLayers(test: TestGpu): Promise<ObservedLayer[]> {
     hidden = reference.output;
     const expected = referenceRanges(layer, reference);
     const ranges = lifetime.use(await openActivationRanges(test.gpu, [...expected.keys()], LENGTHS.length));
-    const collector = rangeCollector(ranges, layer);
+    const collector = rangeCollector(ranges);
     collector.begin?.(batch);
     const hooks = collectorHooks([collector]);
     await forwardLayer({ ...decoder.pass, hooks }, layer, decoder.hidden);

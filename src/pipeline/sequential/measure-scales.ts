@@ -8,17 +8,15 @@ import { globalScale } from "../../formats/global-scale.ts";
 import type { ReadbackRing } from "../../gpu/staging.ts";
 import { qparamsOfRanges } from "../../quantize/rtn/reference.ts";
 import type { Collector } from "../../calibrate/collector.ts";
-import type { LayerDescription } from "../../model/decoder-description.ts";
 import { cacheNames, headName, inputName, type StaticScale } from "../calibration/static-scales.ts";
 
 /** Tells ranges of a layer's inputs, and of its keys and values; what is not observed is skipped. */
-export function rangeCollector(ranges: ActivationRanges, layer: LayerDescription): Collector {
+export function rangeCollector(ranges: ActivationRanges): Collector {
   return {
     begin: (batch) => ranges.begin(batch),
     onInput: async (modules, input) => await ranges.observe(inputName(modules), input),
-    async onKeyValue(module, keys, values) {
+    async onKeyValue(module, keys, values, kvHeads) {
       const names = cacheNames(module);
-      const { kvHeads } = layer.attention;
       await observeCache(ranges, names.k, keys, kvHeads);
       await observeCache(ranges, names.v, values, kvHeads);
     },

@@ -1,7 +1,7 @@
 // Compiles ahead what a calibrated job waits for longest. A driver may take half a second for a product's kernel (4.8 s for
 // all of a job's, one after the other, with an H200), until the browser has it in its cache; meanwhile the embedding is read.
 
-import { prepareAttention } from "../../calibrate/forward/mixers/attention/attend.ts";
+import { forwardOf } from "../../calibrate/forward/mixers/forward-of.ts";
 import type { FloatDtype } from "../../formats/dtype.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { prepareForwardProduct } from "../../gpu/matmul/forward-product.ts";
@@ -18,8 +18,8 @@ export function prepareKernels(gpu: Gpu, layers: readonly CalibratedLayer[]): vo
     prepareForwardProduct(gpu, { bDtype, accumulate: false });
     prepareForwardProduct(gpu, { bDtype, accumulate: true });
   }
-  for (const headDim of new Set(layers.map(({ description }) => description.attention.headDim))) {
-    prepareAttention(gpu, { headDim });
+  for (const { description } of layers) {
+    for (const mixer of description.mixers) forwardOf(mixer).prepare(gpu);
   }
   for (const quantizer of byQuantizer(layers.flatMap(({ tasks }) => tasks)).keys()) quantizer.prepare(gpu);
 }

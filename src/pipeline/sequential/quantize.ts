@@ -58,7 +58,7 @@ function isRouted({ services, layer }: LayerAtWork, { modules }: Capture): boole
   const { feedForward } = layer.description;
   return (
     services.experts === "routed" &&
-    feedForward.kind === "experts" &&
+    feedForward?.kind === "experts" &&
     feedForward.experts.flatMap(mlpLinears).some(({ module }) => module === modules[0])
   );
 }

@@ -6,21 +6,30 @@ import type { Value } from "../encode-model.ts";
 import { applyLinear } from "../linear-nodes.ts";
 import { normalize } from "../norm-nodes.ts";
 import type { OnnxGraph } from "../onnx-graph.ts";
+import type { MixerNodes } from "./mixer-nodes.ts";
 import { type DecoderGraph, weightName } from "../weight-input.ts";
 import { RUN_INPUTS, type CacheNames, maskName } from "../run-inputs.ts";
 
+export function attentionNodes(attention: Attention): MixerNodes {
+  const { kvHeads, headDim, heads, slidingWindow } = attention;
+  const isSpelledOut = !usesGroupQueryAttention(attention);
+  return {
+    cache: isSpelledOut ? null : { kvHeads, headDim },
+    mask: isSpelledOut ? { slidingWindow } : null,
+    scores: isSpelledOut ? heads : 0,
+    // A sliding window that is exceeded changes the commands.
+    isRecordable: (maxTokens) => slidingWindow === null || slidingWindow >= maxTokens,
+    apply: (decoder, x, cache) => attend(decoder, attention, x, cache),
+  };
+}
+
 /** True if a layer's keys and values can wait in a cache that GroupQueryAttention reads and writes. */
-export function usesGroupQueryAttention({ softCap, headDim }: Attention): boolean {
+function usesGroupQueryAttention({ softCap, headDim }: Attention): boolean {
   return softCap === null && headDim % 16 === 0;
 }
 
 /** attention(x) of x (tokens, hidden), before it joins the residual. */
-export function attend(
-  decoder: DecoderGraph,
-  attention: Attention,
-  x: Value,
-  cache: CacheNames | null,
-): Value {
+function attend(decoder: DecoderGraph, attention: Attention, x: Value, cache: CacheNames | null): Value {
   const [projectedQueries, projectedKeys, values] = project(decoder, attention, x);
   const { heads, kvHeads, headDim, rotary, queryNorm, keyNorm } = attention;
   const prepare = (value: Value, norm: Norm | null, count: number) => {

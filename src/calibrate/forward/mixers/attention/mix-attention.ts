@@ -1,37 +1,32 @@
 import type {
-  Attention,
   AttentionInputs,
-  LayerDescription,
+  Attention,
   Linear,
   Norm,
   Rotary,
-} from "../../model/decoder-description.ts";
-import { attentionLinears, feedForwardLinears, mlpInputLinears } from "../../model/layer-linears.ts";
-import { attend, qkvColumns } from "./mixers/attention/attend.ts";
-import {
-  applyLinear,
-  applyNorm,
-  blockInput,
-  type ForwardPass,
-  type HiddenRows,
-  isWanted,
-  joinResidual,
-} from "./forward-pass.ts";
-import type { Activations } from "./layer-weights.ts";
-import { rotate } from "./rotary/rotate.ts";
+} from "../../../../model/decoder-description.ts";
+import { applyLinear, applyNorm, type ForwardPass } from "../../forward-pass.ts";
+import type { Activations } from "../../layer-weights.ts";
+import { rotate } from "../../rotary/rotate.ts";
+import type { MixerForward } from "../mixer-forward.ts";
+import { attend, checkHeadDim, prepareAttention, qkvColumns } from "./attend.ts";
 
-/** hidden += attention(norm(hidden)) for the whole batch. Returns false if nothing after it is wanted. */
-export async function attentionBlock(
+export function attentionForward(attention: Attention): MixerForward {
+  return {
+    scratch: { what: "Queries, keys and values", columns: qkvColumns(attention) },
+    rotary: attention.rotary,
+    check: () => checkHeadDim(attention),
+    prepare: (gpu) => prepareAttention(gpu, attention),
+    mix: async (pass, input) => await mixAttention(pass, attention, input),
+  };
+}
+
+async function mixAttention(
   pass: ForwardPass,
-  layer: LayerDescription,
-  states: HiddenRows,
-): Promise<boolean> {
+  attention: Attention,
+  input: Activations,
+): Promise<Activations> {
   const { gpu, batch, workspace, hooks } = pass;
-  const { attention, norms } = layer;
-  const input = await blockInput(pass, norms.attentionInput, states);
-  await hooks?.onInput?.(inputModules(layer), input);
-  const later = laterLinears(layer);
-  if (!isWanted(pass, [attention.output, ...later])) return false;
   await project(pass, attention, input);
   await normHeads(pass, attention);
   if (hasRotary(attention)) {
@@ -39,26 +34,9 @@ export async function attentionBlock(
     await rotate(gpu, attention, workspace.scratch, batch, table);
   }
   const [queries, keys, values] = headRuns(pass, attention);
-  await hooks?.onKeyValue?.(attention.module, keys, values);
+  await hooks?.onKeyValue?.(attention.module, keys, values, attention.kvHeads);
   await attend(gpu, attention, workspace.scratch, batch);
-  await hooks?.onInput?.([attention.output.module], queries);
-  if (!isWanted(pass, later)) return false;
-  // The MLP of a parallel layer does not see attention's output.
-  if (layer.parallel && pass.stopAtLastInput) return true;
-  const end = { linear: attention.output, norm: norms.attentionOutput };
-  await joinResidual(pass, layer, end, queries, states);
-  return true;
-}
-
-/** Linears whose inputs come after attention. */
-function laterLinears({ feedForward, parallel }: LayerDescription): readonly Linear[] {
-  return parallel && feedForward.kind === "mlp" ? [feedForward.down] : feedForwardLinears(feedForward);
-}
-
-/** In parallel layers the MLP sees the same input. */
-function inputModules({ attention, feedForward, parallel }: LayerDescription): string[] {
-  const shared = parallel && feedForward.kind === "mlp" ? mlpInputLinears(feedForward.inputs) : [];
-  return [...attentionLinears(attention.inputs), ...shared].map(({ module }) => module);
+  return queries;
 }
 
 function hasRotary(attention: Attention): attention is Attention & { readonly rotary: Rotary } {

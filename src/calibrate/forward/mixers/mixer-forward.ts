@@ -1,0 +1,21 @@
+import type { Gpu } from "../../../gpu/gpu.ts";
+import type { Rotary } from "../../../model/decoder-description.ts";
+import type { ForwardPass } from "../forward-pass.ts";
+import type { Activations } from "../layer-weights.ts";
+
+/** A mixer's part of the forward pass, whatever its kind. */
+export interface MixerForward {
+  /** What it writes to the workspace's scratch buffer: values a token, and what they are called where they do not fit. */
+  readonly scratch: { readonly what: string; readonly columns: number };
+  /** Whose table it asks the workspace for, or null. */
+  readonly rotary: Rotary | null;
+  /** @throws UnsupportedModelError if its sizes are larger than its kernels take. */
+  check(): void;
+  /** Begins to compile its slowest kernels; returns at once. */
+  prepare(gpu: Gpu): void;
+  /**
+   * Computes the input of the output Linear, in the scratch buffer, from the block's normed input. Calls the pass's hooks
+   * with what its own later Linears see, and with keys and values.
+   */
+  mix(pass: ForwardPass, input: Activations): Promise<Activations>;
+}

@@ -1,0 +1,18 @@
+import type { Linear, Norm } from "../../../model/decoder-description.ts";
+
+/** What a plain float64 mixer gives: what its kernels together are held against. */
+export interface ReferenceMixer {
+  /** Input of the output Linear, (tokens, columns). */
+  readonly values: Float64Array;
+  /** Keys and values as a cache would store them, (tokens, kvHeads · headDim); null for mixers without. */
+  readonly cache: { readonly keys: Float64Array; readonly values: Float64Array } | null;
+}
+
+/** What a plain float64 mixer is made of. */
+export interface MixerSteps {
+  /** x Wᵀ + b */
+  apply(linear: Linear, x: Float64Array): Float64Array;
+  norm(norm: Norm | null, x: Float64Array): Float64Array;
+  /** Tokens of each sequence, laid end to end. */
+  readonly lengths: readonly number[];
+}

@@ -1,6 +1,7 @@
 // Inputs as strangers would make them: files of the right form with one or more things wrong. fast-check shrinks what fails.
 
 import * as fc from "fast-check";
+import { type ModelTensor, QUANTIZATION, SMALL_MODELS, type SmallModel } from "./small-models.ts";
 
 const WORDS = [
   "model.layers.0.self_attn.q_proj", "model.layers.0.mlp.experts.gate_up_proj", "model.layers.0.mlp.experts.down_proj",
@@ -65,44 +66,60 @@ const targets = fc.array(
   { maxLength: 12 },
 );
 
-/** Replaces, removes or adds fields of an object. */
-function altered(base: Readonly<Record<string, unknown>>): fc.Arbitrary<Record<string, unknown>> {
-  const fields = fc.constantFrom(...Object.keys(base));
-  return fc
-    .array(
-      fc.tuple(fc.oneof({ weight: 8, arbitrary: fields }, { weight: 1, arbitrary: fc.string() }), values),
-      {
-        maxLength: 4,
-      },
-    )
-    .map((changes) => Object.fromEntries([...Object.entries(base), ...changes]));
+/** A few changes, often none: what is wrong in many places is refused at the first. */
+function changes<Change>(change: fc.Arbitrary<Change>): fc.Arbitrary<Change[]> {
+  return fc.oneof(
+    { weight: 3, arbitrary: fc.constant<Change[]>([]) },
+    { weight: 4, arbitrary: fc.array(change, { minLength: 1, maxLength: 1 }) },
+    { weight: 1, arbitrary: fc.array(change, { maxLength: 4 }) },
+  );
 }
 
-const args = altered({
-  num_bits: 4, type: "int", symmetric: true, strategy: "group", group_size: 32, block_structure: null, dynamic: false,
-  actorder: null, scale_dtype: null,
-}); // prettier-ignore
+/** Replaces or adds fields of an object. */
+function altered(base: Readonly<Record<string, unknown>>): fc.Arbitrary<Record<string, unknown>> {
+  const fields = fc.constantFrom(...Object.keys(base));
+  const field = fc.oneof({ weight: 8, arbitrary: fields }, { weight: 1, arbitrary: fc.string() });
+  return changes(fc.tuple(field, values)).map((made) =>
+    Object.fromEntries([...Object.entries(base), ...made]),
+  );
+}
+
+const args = altered({ num_bits: 4, type: "int", symmetric: true, strategy: "group", group_size: 16 });
 
 const quantization = fc
-  .tuple(targets, targets, args, altered({ quant_method: "compressed-tensors", format: "pack-quantized" }))
+  .tuple(targets, targets, args, altered(QUANTIZATION))
   .chain(([group, ignore, weights, own]) =>
-    altered({ ...own, ignore, config_groups: { group_0: { targets: group, weights } } }),
+    altered({ ...own, ignore, config_groups: { group_0: { targets: ["Linear", ...group], weights } } }),
   );
 
-/** config.json of any family, quantized or not. */
-export const configs = fc
-  .tuple(
-    fc.constantFrom("llama", "mixtral", "qwen2_moe", "qwen3_moe", "gemma3_text", "phi3", "stablelm", "cohere", "granite"),
-    fc.option(fc.oneof(quantization, fc.constantFrom({ quant_method: "fp8" }, { quant_method: "mxfp4" }))),
-  )
-  .chain(([model_type, quantization_config]) =>
-    altered({
-      model_type, quantization_config, architectures: ["LlamaForCausalLM"], hidden_size: 16, intermediate_size: 32,
-      num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2, head_dim: 4, vocab_size: 64, num_local_experts: 4,
-      num_experts_per_tok: 2, max_position_embeddings: 128, rope_theta: 10_000, rope_scaling: null, layer_types: null,
-      sliding_window: null, tie_word_embeddings: false, rms_norm_eps: 1e-6, text_config: null, torch_dtype: "bfloat16",
-    }),
-  ); // prettier-ignore
+/** Families that the same fields make sense for. */
+const FAMILIES = [
+  "llama",
+  "mixtral",
+  "qwen2_moe",
+  "qwen3_moe",
+  "gemma3_text",
+  "phi3",
+  "stablelm",
+  "cohere",
+  "granite",
+];
+
+/** config.json of a small model, quantized or not. */
+function configsOf(config: SmallModel["config"]): fc.Arbitrary<Record<string, unknown>> {
+  const quantized = "quantization_config" in config;
+  return fc
+    .tuple(
+      fc.oneof(
+        { weight: 5, arbitrary: fc.constant(config["model_type"]) },
+        { weight: 1, arbitrary: fc.constantFrom(...FAMILIES) },
+      ),
+      quantized ? fc.oneof(fc.constant(QUANTIZATION), quantization) : fc.constant(null),
+    )
+    .chain(([model_type, quantization_config]) => altered({ ...config, model_type, quantization_config }));
+}
+
+export const configs = fc.constantFrom(...SMALL_MODELS).chain(({ config }) => configsOf(config));
 
 const sizes = fc.oneof(
   fc.constantFrom(1, 2, 4, 8, 16, 32, 64, 0),
@@ -111,30 +128,64 @@ const sizes = fc.oneof(
 const dtypes = fc.constantFrom("BF16", "F16", "F32", "I32", "I64", "U8", "I8", "F8_E4M3", "F4", "F17");
 const BITS: Readonly<Record<string, number>> = { BF16: 16, F16: 16, F32: 32, I32: 32, I64: 64, F4: 4 };
 
-/** Headers whose tensors lie one after the other, as they must, unless an alteration moves them. */
-export const headers = fc
-  .tuple(
-    fc.array(
-      fc.record({
-        name: fc
-          .tuple(names, fc.constantFrom(...PARTS, ""))
-          .map(([name, part]) => (part ? `${name}.${part}` : name)),
-        dtype: dtypes,
-        shape: fc.array(sizes, { maxLength: 4 }),
-      }),
-      { maxLength: 12 },
-    ),
-    fc.option(fc.tuple(names, values)),
-  )
-  .map(([tensors, extra]) => {
-    let end = 0;
-    const entries = tensors.map(({ name, dtype, shape }): [string, unknown] => {
-      const start = end;
-      end += Math.ceil(shape.reduce((product, size) => product * size, BITS[dtype] ?? 8) / 8);
-      return [name, { dtype, shape, data_offsets: [start, end] }];
+export interface MadeHeader {
+  readonly json: object;
+  readonly dataBytes: number;
+}
+
+type Alteration = (tensors: ModelTensor[], at: number) => ModelTensor[];
+
+const alterations: fc.Arbitrary<Alteration> = fc.oneof(
+  fc.constant((tensors: ModelTensor[], at: number) => tensors.toSpliced(at, 1)),
+  dtypes.map((dtype) => (tensors: ModelTensor[], at: number) => {
+    const [name = "", , shape = []] = tensors[at] ?? [];
+    return tensors.with(at, [name, dtype, shape]);
+  }),
+  fc.array(sizes, { maxLength: 4 }).map((shape) => (tensors: ModelTensor[], at: number) => {
+    const [name = "", dtype = ""] = tensors[at] ?? [];
+    return tensors.with(at, [name, dtype, shape]);
+  }),
+  fc.tuple(names, fc.constantFrom(...PARTS)).map(([name, part]) => (tensors: ModelTensor[], at: number) => {
+    const [, dtype = "", shape = []] = tensors[at] ?? [];
+    return tensors.with(at, [`${name}.${part}`, dtype, shape]);
+  }),
+);
+
+/** Headers of a model whose tensors lie one after the other, as they must, with something changed. */
+function headersOf(whole: readonly ModelTensor[]): fc.Arbitrary<MadeHeader> {
+  return fc
+    .tuple(
+      changes(fc.tuple(alterations, fc.nat({ max: whole.length - 1 }))),
+      fc.oneof(
+        { weight: 9, arbitrary: fc.constant(null) },
+        { weight: 1, arbitrary: fc.tuple(names, values) },
+      ),
+    )
+    .map(([made, extra]) => {
+      const tensors = made.reduce((list, [alter, at]) => alter(list, at % list.length), [...whole]);
+      let end = 0;
+      const entries = tensors.map(([name, dtype, shape]): [string, unknown] => {
+        const start = end;
+        end += Math.ceil(shape.reduce((product, size) => product * size, BITS[dtype] ?? 8) / 8);
+        return [name, { dtype, shape, data_offsets: [start, end] }];
+      });
+      return { json: Object.fromEntries(extra ? [...entries, extra] : entries), dataBytes: end };
     });
-    return { json: Object.fromEntries(extra ? [...entries, extra] : entries), dataBytes: end };
-  });
+}
+
+export const headers = fc.constantFrom(...SMALL_MODELS).chain(({ tensors }) => headersOf(tensors));
+
+/** A model's configuration and header, each altered for itself. */
+export const models = fc
+  .constantFrom(...SMALL_MODELS)
+  .chain(({ config, tensors }) => fc.record({ config: configsOf(config), header: headersOf(tensors) }));
+
+/** A configuration and the names of a whole model's tensors. */
+export const describedModels = fc
+  .constantFrom(...SMALL_MODELS)
+  .chain(({ config, tensors }) =>
+    fc.record({ config: configsOf(config), names: fc.constant(tensors.map(([name]) => name)) }),
+  );
 
 /** Text of JSON that a byte or a piece of was lost, doubled or exchanged. */
 export function damaged(text: fc.Arbitrary<string>): fc.Arbitrary<string> {
@@ -143,31 +194,34 @@ export function damaged(text: fc.Arbitrary<string>): fc.Arbitrary<string> {
     fc.nat(20),
     fc.constantFrom("", "[", "{", '"', "\\", "\u0000", "1e999", "[".repeat(300)),
   );
-  return fc.tuple(text, fc.option(change, { freq: 2 })).map(([whole, made]) => {
-    if (!made) return whole;
-    const [at, length, piece] = made;
-    const place = whole.length === 0 ? 0 : at % whole.length;
-    return whole.slice(0, place) + piece + whole.slice(place + length);
-  });
+  return fc
+    .tuple(text, fc.oneof({ weight: 3, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: change }))
+    .map(([whole, made]) => {
+      if (!made) return whole;
+      const [at, length, piece] = made;
+      const place = whole.length === 0 ? 0 : at % whole.length;
+      return whole.slice(0, place) + piece + whole.slice(place + length);
+    });
 }
+
+const modifierNames = fc.constantFrom(
+  "QuantizationModifier",
+  "QuantizationModifier",
+  "GPTQModifier",
+  "GPTQModifier",
+  "GPTQModifier",
+  "AWQModifier",
+);
 
 export const recipes = damaged(
   fc
-    .tuple(
-      targets,
-      targets,
-      args,
-      fc.constantFrom("GPTQModifier", "QuantizationModifier", "AWQModifier"),
-      values,
+    .tuple(targets, targets, args, modifierNames)
+    .chain(([group, ignore, weights, modifier]) =>
+      altered({ ignore, config_groups: { g: { targets: ["Linear", ...group], weights } } }).chain((own) =>
+        altered({ [modifier]: own }),
+      ),
     )
-    .map(([group, ignore, weights, modifier, other]) =>
-      JSON.stringify({
-        a_stage: {
-          a_modifiers: { [modifier]: { ignore, config_groups: { g: { targets: group, weights } } } },
-          b: other,
-        },
-      }),
-    ),
+    .map((modifiers) => JSON.stringify({ a_stage: { a_modifiers: modifiers } })),
 );
 
 /** Calibration files: ids, conversations, text. */

@@ -15,7 +15,18 @@ import { parseRecipe } from "../../plan/parse-recipe.ts";
 import { readConfig } from "../../plan/read-config.ts";
 import { readQuantization } from "../../plan/read-quantization.ts";
 import { matchesFromStart } from "../../plan/target-pattern.ts";
-import { calibrationTexts, configs, damaged, headers, patterns, recipes, values } from "./arbitraries.ts";
+import {
+  calibrationTexts,
+  configs,
+  damaged,
+  describedModels,
+  headers,
+  type MadeHeader,
+  models,
+  patterns,
+  recipes,
+  values,
+} from "./arbitraries.ts";
 
 export interface FuzzTarget {
   readonly name: string;
@@ -39,7 +50,6 @@ function target<Input>(
   return { name, runs: inputs.map((input) => ({ shown: input, run: () => run(input) })) };
 }
 
-const names = ["model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight", "lm_head.weight"];
 const options: Omit<JobOptions, "recipe"> = { calibration: null, gpuBudgetBytes: 2 ** 30, keepSource: false };
 const selection = {
   num_calibration_samples: 8,
@@ -83,27 +93,22 @@ function memorySource(files: Files): RemoteSource {
   return source as unknown as RemoteSource;
 }
 
-async function openAndPlan([config, header, recipe, index]: [
-  unknown,
-  Header,
-  string,
-  unknown,
-]): Promise<void> {
-  const file = shard(JSON.stringify(header.json), header.dataBytes);
-  const files = new Map([["model.safetensors", file]]);
-  const text = bytesOf(JSON.stringify(config));
-  files.set("config.json", { bytes: text, size: text.byteLength });
-  if (index !== null) {
-    const map = bytesOf(JSON.stringify(index));
-    files.set(INDEX_FILE, { bytes: map, size: map.byteLength });
-  }
-  const model = await openModel(memorySource(files), { kind: "address", address: "https://fuzz/" }, null);
-  await planJob(model, { ...options, recipe: { kind: "yaml", text: recipe } });
+interface Opened {
+  readonly model: { readonly config: unknown; readonly header: MadeHeader };
+  readonly recipe: string;
+  readonly index: unknown;
 }
 
-interface Header {
-  readonly json: object;
-  readonly dataBytes: number;
+async function openAndPlan({ model: { config, header }, recipe, index }: Opened): Promise<void> {
+  const files = new Map([["model.safetensors", shard(JSON.stringify(header.json), header.dataBytes)]]);
+  const add = (path: string, value: unknown) => {
+    const bytes = bytesOf(JSON.stringify(value));
+    files.set(path, { bytes, size: bytes.byteLength });
+  };
+  add("config.json", config);
+  if (index !== null) add(INDEX_FILE, index);
+  const model = await openModel(memorySource(files), { kind: "address", address: "https://fuzz/" }, null);
+  await planJob(model, { ...options, recipe: { kind: "yaml", text: recipe } });
 }
 
 const jsonOf = (arbitrary: fc.Arbitrary<unknown>) =>
@@ -119,7 +124,7 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
     const { raw } = readConfig(bytesOf(text));
     readQuantization(raw)?.schemeOf("model.layers.0.mlp.up_proj");
   }),
-  target("decoder", configs, (config) => describeDecoder(config, names)),
+  target("decoder", describedModels, ({ config, names }) => describeDecoder(config, names)),
   target("header", fc.tuple(jsonOf(headers.map(({ json }) => json)), fc.nat(10_000)), ([text, size]) => {
     const { bytes } = shard(text, size);
     parseHeaderLength("a", bytes, bytes.byteLength + size);
@@ -133,7 +138,11 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   ),
   target(
     "opening and planning",
-    fc.tuple(configs, headers, recipes, fc.option(values, { freq: 10 })),
+    fc.record({
+      model: models,
+      recipe: recipes,
+      index: fc.oneof({ weight: 9, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: values }),
+    }),
     openAndPlan,
   ),
 ];

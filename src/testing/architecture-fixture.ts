@@ -43,7 +43,8 @@ async function fetchBytes(name: string, file: string): Promise<Uint8Array<ArrayB
   return new Uint8Array(await response.arrayBuffer());
 }
 
-function parseTensors(file: string, bytes: Uint8Array<ArrayBuffer>): FixtureTensors {
+/** The tensors of a safetensors file in memory. */
+export function parseTensors(file: string, bytes: Uint8Array<ArrayBuffer>): FixtureTensors {
   const length = parseHeaderLength(file, bytes.subarray(0, HEADER_PREFIX_BYTES), bytes.byteLength);
   const header = bytes.subarray(HEADER_PREFIX_BYTES, HEADER_PREFIX_BYTES + length);
   const entries = parseHeader(file, header, bytes.byteLength);

@@ -68,6 +68,12 @@ export function resultConfig(source: string, quantization: object | null): strin
   return `${unmarkFloats(JSON.stringify(merged, null, 2))}\n`;
 }
 
+/** The text of a config.json with some of its fields changed or added; numbers stay as they were written. */
+export function changedConfig(source: string, fields: Readonly<Record<string, boolean>>): string {
+  const marked: Record<string, unknown> = JSON.parse(markFloats(source));
+  return unmarkFloats(JSON.stringify({ ...marked, ...fields }));
+}
+
 const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 /** A character that no string of a config.json begins with. */
 const MARK = String.raw`\u0000`;

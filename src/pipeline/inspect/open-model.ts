@@ -6,6 +6,7 @@ import { type DequantizedTensors, dequantizedTensors } from "../../plan/dequanti
 import { checkLayers } from "../../plan/check-complete.ts";
 import { MAX_CONFIG_BYTES, type ModelConfig, readConfig } from "../../plan/read-config.ts";
 import { readHeaders, type SourceTensor } from "../../plan/read-headers.ts";
+import type { RotatedTensors } from "../../plan/rotation/rotated-tensors.ts";
 import { splitExperts, type TransposedWeight } from "../../plan/split-experts.ts";
 import { readQuantization } from "../../plan/read-quantization.ts";
 import { summarizeQuantization } from "../../plan/summarize-quantization.ts";
@@ -14,10 +15,16 @@ import type { ModelSummary, QuantizationSummary } from "../../api/compressor-api
 import { calibrationNote } from "./describe-model.ts";
 import { dequantizingSource } from "./dequantizing-source.ts";
 import type { RemoteSource } from "./remote-source.ts";
+import { rotatingSource } from "./rotating-source.ts";
 import { transposingSource } from "./transposing-source.ts";
 import type { FileRange } from "../../formats/file-ranges.ts";
 import type { OpenedSource, SourceReference } from "../../api/source-api.ts";
 import type { DequantizedModule } from "../../plan/dequantized-module.ts";
+
+/** What is rotated, and by what; nothing, unless a recipe says so. */
+export type Rotation = Omit<RotatedTensors, "tensors">;
+
+const NO_ROTATION: Rotation = { rotated: new Map(), seed: null, untiedBytes: 0 };
 
 export interface OpenModel {
   readonly reference: SourceReference;
@@ -28,6 +35,8 @@ export interface OpenModel {
   readonly dequantized: ReadonlyMap<string, DequantizedModule>;
   /** Experts' weights that lie turned over in the files; see `transposingSource`. */
   readonly transposed: ReadonlyMap<string, readonly TransposedWeight[]>;
+  /** Tensors that are read as those of a rotated model; see `rotateModel`. */
+  readonly rotation: Rotation;
   /** Bytes of the files that no tensor is read from. */
   readonly unread: readonly FileRange[];
   /** The source's README.md, or null. */
@@ -65,15 +74,28 @@ export async function openModel(
   const summary = { ...summarize(source, config, tensors, card, notes), weightBytes, quantization };
   const dequantized = quantized?.modules ?? new Map<string, DequantizedModule>();
   const unread = quantized ? unreadRanges(stored, quantized) : [];
-  return { reference, source, config, tensors, dequantized, transposed, unread, card, summary };
+  return {
+    reference,
+    source,
+    config,
+    tensors,
+    dequantized,
+    transposed,
+    rotation: NO_ROTATION,
+    unread,
+    card,
+    summary,
+  };
 }
 
 /** The source as the model's tensors name it: with weights that are made of what the files hold. */
 export function modelSource(
   remote: RemoteSource,
-  { dequantized, transposed, unread }: Pick<OpenModel, "dequantized" | "transposed" | "unread">,
+  model: Pick<OpenModel, "dequantized" | "transposed" | "rotation" | "unread">,
 ): RemoteSource {
-  return transposingSource(dequantizingSource(remote, dequantized, unread), transposed);
+  const { dequantized, transposed, rotation, unread } = model;
+  const plain = transposingSource(dequantizingSource(remote, dequantized, unread), transposed);
+  return rotatingSource(plain, rotation);
 }
 
 /** Headers, and tensors that dequantizing leaves out: the scales of activations and of the key-value cache. */

@@ -2,6 +2,7 @@
 
 import type { GptqSettings } from "./modifiers/gptq.ts";
 import { type QuantizerName, quantizerOf } from "./modifiers/quantizers.ts";
+import type { SpinQuantSettings } from "./modifiers/spinquant.ts";
 import { isStaticActivation, type QuantizationArgs, type QuantizationScheme } from "./quantization-args.ts";
 
 export interface ConfigGroup {
@@ -28,6 +29,8 @@ export type GptqModifier = Quantizing<"GPTQModifier"> & { readonly settings: Gpt
 export type QuantizingModifier = RoundingModifier | GptqModifier;
 
 export interface Recipe {
+  /** What the whole model goes through before anything is quantized; absent where nothing is rotated. */
+  readonly rotation?: SpinQuantSettings;
   /** In the recipe's order; where two target a module, the later one has it. */
   readonly modifiers: readonly QuantizingModifier[];
 }

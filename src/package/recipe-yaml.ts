@@ -3,6 +3,7 @@
 
 import { stringify } from "yaml";
 import { quantizerOf } from "../formats/modifiers/quantizers.ts";
+import { SPIN_QUANT } from "../formats/modifiers/spinquant.ts";
 import type { QuantizationArgs } from "../formats/quantization-args.ts";
 import type { ConfigGroup, QuantizingModifier, Recipe } from "../formats/recipe.ts";
 
@@ -11,7 +12,10 @@ import type { ConfigGroup, QuantizingModifier, Recipe } from "../formats/recipe.
  * another group.
  */
 export function recipeYaml(recipe: Recipe): string {
-  const groups: Record<string, Record<string, unknown>> = {};
+  const { rotation } = recipe;
+  const groups: Record<string, Record<string, unknown>> = rotation
+    ? { default_modifiers: { [SPIN_QUANT.name]: rotation } }
+    : {};
   for (const modifier of recipe.modifiers) {
     const name = groupFor(groups, modifier.name);
     groups[name] = { ...groups[name], [modifier.name]: modifierArguments(modifier) };

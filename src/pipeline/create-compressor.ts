@@ -12,6 +12,8 @@ import { checkFit } from "./planning/check-fit.ts";
 import { gpuSpeed } from "./planning/gpu-speed.ts";
 import { createJobControl, type JobControl } from "./job/job-control.ts";
 import { finishedResult, storedJob } from "./job/job-journal.ts";
+import { rotateModel } from "./inspect/rotate-model.ts";
+import { readRecipe } from "./planning/plan-job.ts";
 import { modelSource, type OpenModel, openModel } from "./inspect/open-model.ts";
 import { type CompressionPlan, planCompression } from "./planning/plan-compression.ts";
 import { missingBytes, planTime } from "./planning/plan-time.ts";
@@ -35,7 +37,9 @@ export function createCompressor(): CompressorApi {
     return model;
   };
   const planner = createPlanner();
-  const planned = async (options: JobOptions) => await planner(inspected(), options, connected());
+  /** The inspected model as the recipe rotates it. */
+  const chosen = (options: JobOptions) => rotateModel(inspected(), readRecipe(options.recipe).rotation);
+  const planned = async (options: JobOptions) => await planner(chosen(options), options, connected());
   const runner = createRunner(connected);
   return {
     connect(port) {
@@ -47,14 +51,14 @@ export function createCompressor(): CompressorApi {
       return model.summary;
     },
     async plan(options) {
-      const opened = inspected();
+      const opened = chosen(options);
       const remote = modelSource(connected(), opened);
       const gpu = await gpuSpeed(summarizeAdapter(await requestAdapter()));
       return await checkFit({ model: opened, source: remote, gpu }, await planned(options), options);
     },
     start: async (options, onProgress) =>
       await withJobLock(
-        async () => await runner.run(inspected(), await planned(options), options, onProgress),
+        async () => await runner.run(chosen(options), await planned(options), options, onProgress),
       ),
     moduleReports: (since) => runner.reports().slice(since),
     pause: () => runner.pause(),

@@ -208,7 +208,7 @@ describe("a recipe that is wrong", () => {
     ["a: [1", "Recipe, line 1, column 6: "],
     ["- QuantizationModifier", "Recipe, line 1, column 1: The recipe is not a mapping."],
     ["", "Recipe, line 1, column 1: The recipe is not a mapping."],
-    ["args: {}", "Recipe, line 1, column 1: The recipe has no modifiers."],
+    ["args: {}", "Recipe, line 1, column 1: The recipe quantizes nothing."],
     ["quant_stages:\n  a_modifiers: {}", 'Recipe, line 1, column 1: "quant_stages" should end in "_stage".'],
     ["s_stage:\n  quant: {}", 'Recipe, line 2, column 3: "quant" should end in "_modifiers".'],
     [
@@ -221,7 +221,7 @@ describe("a recipe that is wrong", () => {
     ],
     [
       modifier("duo_scaling: true", "AWQModifier"),
-      "Recipe, line 3, column 5: AWQModifier is LLM Compressor's, but is not supported here; QuantizationModifier and GPTQModifier are.",
+      "Recipe, line 3, column 5: AWQModifier is LLM Compressor's, but is not supported here; QuantizationModifier, GPTQModifier and SpinQuantModifier are.",
     ],
     [
       modifier("scheme: W4A61"),

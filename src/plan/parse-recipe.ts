@@ -7,8 +7,10 @@ import { findScheme } from "../formats/presets.ts";
 import type { ActorderSetting, QuantizationArgs, QuantizationScheme } from "../formats/quantization-args.ts";
 import { GPTQ_ACTORDER, GPTQ_SETTINGS } from "../formats/modifiers/gptq.ts";
 import { QUANTIZERS } from "../formats/modifiers/quantizers.ts";
+import { SPIN_QUANT } from "../formats/modifiers/spinquant.ts";
 import type { ConfigGroup, QuantizingModifier, Recipe } from "../formats/recipe.ts";
 import { type Checked, checkActivations, checkWeights } from "./check-args.ts";
+import { parseRotation } from "./rotation/parse-rotation.ts";
 import { type RecipeDocument, readRecipeDocument } from "./recipe-document.ts";
 import {
   gptqModifierSchema,
@@ -19,13 +21,12 @@ import {
 } from "./recipe-schema.ts";
 import { compilePattern } from "./target-pattern.ts";
 
-const SUPPORTED: readonly string[] = QUANTIZERS.map(({ name }) => name);
+const SUPPORTED: readonly string[] = [...QUANTIZERS, SPIN_QUANT].map(({ name }) => name);
 /** Modifiers that LLM Compressor has and this program has not. */
 const ELSEWHERE = [
   "AWQModifier",
   "SmoothQuantModifier",
   "AutoRoundModifier",
-  "SpinQuantModifier",
   "QuIPModifier",
   "SparseGPTModifier",
   "WandaPruningModifier",
@@ -43,15 +44,33 @@ type Path = readonly string[];
  */
 export function parseRecipe(text: string): Recipe {
   const document = readRecipeDocument(text);
-  const modifiers = modifierPaths(document).map((path) => parseModifier(document, path));
+  const [rotating, ...paths] = rotationFirst(document);
+  const modifiers = paths.map((path) => parseModifier(document, path));
   if (modifiers.length === 0) {
-    throw document.errorAt([], `The recipe has no modifiers. Write ${example("QuantizationModifier")}`);
+    throw document.errorAt(
+      rotating ?? [],
+      `The recipe quantizes nothing. Write ${example("QuantizationModifier")}`,
+    );
   }
-  return { modifiers };
+  return rotating ? { rotation: parseRotation(document, rotating), modifiers } : { modifiers };
 }
 
 function example(modifier: string): string {
   return `default_stage, in it default_modifiers, in it ${modifier} with its arguments.`;
+}
+
+/** The path of the modifier that rotates, or null, and those of all others, in the recipe's order. */
+function rotationFirst(document: RecipeDocument): [Path | null, ...Path[]] {
+  const [first, ...others] = modifierPaths(document);
+  if (!first) return [null];
+  const late = others.find((path) => path.at(-1) === SPIN_QUANT.name);
+  if (late) {
+    throw document.errorAt(
+      late,
+      `${SPIN_QUANT.name} turns the whole model: name it once, as the first modifier`,
+    );
+  }
+  return first.at(-1) === SPIN_QUANT.name ? [first, ...others] : [null, first, ...others];
 }
 
 /** Paths of all modifiers, in the recipe's order. */
@@ -114,7 +133,7 @@ function parseModifier(document: RecipeDocument, path: Path): QuantizingModifier
 }
 
 function unknownModifier(document: RecipeDocument, path: Path, name: string): RecipeError {
-  const supported = SUPPORTED.join(" and ");
+  const supported = `${SUPPORTED.slice(0, -1).join(", ")} and ${SUPPORTED.at(-1)}`;
   if (ELSEWHERE.includes(name)) {
     return document.errorAt(path, `${name} is LLM Compressor's, but is not supported here; ${supported} are`);
   }

@@ -16,7 +16,7 @@ export function suggest(typed: unknown, words: readonly string[]): string {
   return near ? `Did you mean ${near}?` : `Known are ${words.join(", ")}.`;
 }
 
-function oneOf<const Words extends readonly string[]>(what: string, words: Words) {
+export function oneOf<const Words extends readonly string[]>(what: string, words: Words) {
   const message = ({ input }: v.BaseIssue<unknown>) =>
     `${showValue(input)} is not ${what}. ${suggest(input, words)}`;
   return v.pipe(v.unknown(), v.transform(lowerCase), v.picklist(words, message));
@@ -27,7 +27,7 @@ function lowerCase(value: unknown): unknown {
 }
 
 /** An object whose keys are all known; a missing or an unknown one is named. */
-function fields<Entries extends v.ObjectEntries>(what: string, entries: Entries) {
+export function fields<Entries extends v.ObjectEntries>(what: string, entries: Entries) {
   return v.strictObject(entries, (issue) => {
     if (issue.expected === "never") {
       return `${showValue(issue.input)} is not a field of ${what}. ${suggest(issue.input, Object.keys(entries))}`;
@@ -38,7 +38,7 @@ function fields<Entries extends v.ObjectEntries>(what: string, entries: Entries)
   });
 }
 
-function must(be: string) {
+export function must(be: string) {
   return (issue: v.BaseIssue<unknown>) => `${showValue(issue.input)} is not ${be}`;
 }
 
@@ -151,7 +151,7 @@ const observerNames = fields("observer", {
 });
 
 /** Fields of every modifier that tell when it runs in a training; there is none here. */
-const schedule = {
+export const schedule = {
   index: v.nullish(v.unknown()),
   group: v.nullish(v.unknown()),
   start: v.nullish(v.unknown()),

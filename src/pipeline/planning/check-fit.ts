@@ -68,8 +68,16 @@ export async function checkFit(
       flops: totalFlops(plan),
       gpu,
     },
-    sentences,
+    sentences: [...sentences, ...rotationCost(model)],
   };
+}
+
+/** What a rotation takes of the result, told with the way around it. */
+function rotationCost({ rotation }: OpenModel): string[] {
+  if (rotation.untiedBytes === 0) return [];
+  return [
+    `Rotated, the output head is a tensor of its own: ${formatBytes(rotation.untiedBytes)} of the result. A recipe without R1 keeps it tied to the embedding.`,
+  ];
 }
 
 /** Chunks of finished steps are evicted: the three largest neighbouring steps lie in IndexedDB at once. */

@@ -97,7 +97,8 @@ function kvHeadsOf({ config: { raw } }: OpenModel): number | null {
     : null;
 }
 
-function readRecipe(choice: RecipeChoice): Recipe {
+/** The recipe that a choice means. Throws a RecipeError if it means none. */
+export function readRecipe(choice: RecipeChoice): Recipe {
   return choice.kind === "controls" ? recipeFromControls(choice) : parseRecipe(choice.text);
 }
 

@@ -1,9 +1,10 @@
-// Which tensors are weights of Linear modules. A checkpoint holds names and shapes, not classes, so this goes by the
-// names that model code uses; what is doubtful stays as it is, because a wrongly quantized embedding or router gate is
-// silent damage (LLM Compressor's model_free_ptq quantizes both unless told otherwise).
+// Which tensors are weights of Linear modules: by the architecture's classes where the model's type is known
+// (src/model/linear-classes.ts), else by the names that model code uses; what is doubtful stays as it is, because a wrongly
+// quantized embedding or router gate is silent damage (LLM Compressor's model_free_ptq quantizes both unless told otherwise).
 
-import { type Dtype, isFloatDtype } from "../formats/dtype.ts";
+import { isFloatDtype } from "../formats/dtype.ts";
 import type { TensorSpec } from "../formats/safetensors.ts";
+import { type LinearClasses, NAMES_ALONE } from "../model/linear-classes.ts";
 
 /** Last parts of module names that hold a table or a norm, not a Linear. */
 const NOT_LINEAR =
@@ -19,19 +20,41 @@ export interface LinearModule {
   readonly columns: number;
 }
 
-/** The Linear whose weight this tensor is, or null for everything else. */
-export function linearOf(tensor: TensorSpec): LinearModule | null {
-  const { name, shape, dtype } = tensor;
-  const [rows = 0, columns = 0] = shape;
-  if (!name.endsWith(".weight") || shape.length !== 2 || rows === 0 || columns === 0) return null;
-  if (!isQuantizableDtype(dtype)) return null;
-  const module = name.slice(0, -".weight".length);
-  if (NOT_LINEAR.test(module) || TABLE_INSIDE.test(module)) return null;
-  return { name: module, rows, columns };
+/** A weight of two dimensions that stays as it is, because it is no Linear's, or in no dtype that can be quantized. */
+export interface PlainWeight {
+  /** Module name, without ".weight". */
+  readonly name: string;
+  readonly reason: "embedding" | "turned" | "converted" | "other" | "dtype" | "unknown";
+  /** True if names say as well that no loader takes it for a Linear: `ignore` need not list it. */
+  readonly certain: boolean;
 }
 
-function isQuantizableDtype(dtype: Dtype): boolean {
-  return isFloatDtype(dtype);
+export type FoundWeight =
+  | { readonly kind: "linear"; readonly linear: LinearModule }
+  | { readonly kind: "plain"; readonly plain: PlainWeight };
+
+/** The Linear whose weight this tensor is, or null for everything else. */
+export function linearOf(tensor: TensorSpec, classes: LinearClasses = NAMES_ALONE): LinearModule | null {
+  const found = weightOf(tensor, classes);
+  return found?.kind === "linear" ? found.linear : null;
+}
+
+/** What a tensor is if it is a weight of two dimensions; null for everything else. */
+export function weightOf({ name, shape, dtype }: TensorSpec, classes: LinearClasses): FoundWeight | null {
+  const [rows = 0, columns = 0] = shape;
+  if (!name.endsWith(".weight") || shape.length !== 2 || rows === 0 || columns === 0) return null;
+  const module = name.slice(0, -".weight".length);
+  const byName = !NOT_LINEAR.test(module) && !TABLE_INSIDE.test(module);
+  const known = classes.classOf(module);
+  const plain = (reason: PlainWeight["reason"], certain = false): FoundWeight => ({
+    kind: "plain",
+    plain: { name: module, reason, certain },
+  });
+  if (known === "embedding") return plain("embedding", !byName);
+  if (known === null && (classes.complete || !byName)) return plain("unknown");
+  if (known !== null && known !== "linear") return plain(known);
+  if (!isFloatDtype(dtype)) return plain("dtype");
+  return { kind: "linear", linear: { name: module, rows, columns } };
 }
 
 /** Encoders of images and sound, and what joins them to the language model: small, sensitive, and in no server's kernels. */

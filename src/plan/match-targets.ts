@@ -35,8 +35,13 @@ export function isIgnored(module: string, ignore: readonly string[]): boolean {
 }
 
 /** True if a target of the group means the module by name or pattern, not just by its class. */
-export function isNamed(module: string, { targets }: ConfigGroup): boolean {
+export function isNamed(module: string, { targets }: Pick<ConfigGroup, "targets">): boolean {
   return listOf(targets).findNamed(module) !== null;
+}
+
+/** True if a target of the group means the Linear of that name. */
+export function isTargeted(module: string, { targets }: Pick<ConfigGroup, "targets">): boolean {
+  return listOf(targets).find(module) !== null;
 }
 
 /** A Linear's group and the modifier that it is of. */
@@ -49,12 +54,16 @@ export interface GroupMatch {
  * The group that a Linear belongs to: the last modifier's that targets it; in a modifier by exact name before regular
  * expression before class, within equals by the alphabetical order of the targets, and of two groups with the same target
  * the later one. Null if nothing targets it or it is ignored.
+ * @param names the Linear's name, or several that it goes by, best first: a name that is ignored keeps all of them out
  */
-export function matchGroup(module: string, recipe: Recipe): GroupMatch | null {
+export function matchGroup(names: string | readonly string[], recipe: Recipe): GroupMatch | null {
+  const known = typeof names === "string" ? [names] : names;
   for (const modifier of recipe.modifiers.toReversed()) {
-    if (isIgnored(module, modifier.ignore)) continue;
-    const group = groupsOf(modifier).find(module);
-    if (group) return { modifier, group };
+    if (known.some((name) => isIgnored(name, modifier.ignore))) continue;
+    for (const name of known) {
+      const group = groupsOf(modifier).find(name);
+      if (group) return { modifier, group };
+    }
   }
   return null;
 }

@@ -24,7 +24,7 @@ function planOf(
   const plan = planSteps(
     model(shapes),
     parseRecipe(`s_stage: {q_modifiers: {QuantizationModifier: {${recipe}}}}`),
-    kvHeads,
+    { kvHeads },
   );
   return {
     quantized: plan.steps.flatMap(({ quantize }) => quantize.map(({ module }) => module)),
@@ -50,7 +50,13 @@ describe("the target Linear", () => {
     };
     const plan = planOf(shapes, "scheme: W4A16, ignore: [lm_head]");
     expect(plan.quantized).toEqual([Q]);
-    expect(plan.ignored).toEqual(["model.layers.0.mlp.gate", "lm_head"]);
+    // What a name says is a guess, and an entry too many in ignore does no harm.
+    expect(plan.ignored).toEqual([
+      "model.embed_tokens",
+      "model.layers.0.mlp.gate",
+      "model.layers.0.conv1d",
+      "lm_head",
+    ]);
   });
 
   it.each(["model.visual.blocks.0.attn.qkv", "vision_tower.layers.0.fc1", "model.audio_tower.layers.0.fc2"])(

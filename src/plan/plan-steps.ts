@@ -20,9 +20,10 @@ import {
 import { quantizerOf } from "../formats/modifiers/quantizers.ts";
 import type { TensorSpec } from "../formats/safetensors.ts";
 import { activationTensors, storedTensors } from "../formats/stored-tensors.ts";
-import { isInTower, isRouter, linearOf } from "./find-linears.ts";
+import { type LinearClasses, NAMES_ALONE } from "../model/linear-classes.ts";
+import { isInTower, isRouter, type PlainWeight, weightOf } from "./find-linears.ts";
 import { fusedSets } from "./fuse-modules.ts";
-import { type GroupMatch, isNamed, matchGroup } from "./match-targets.ts";
+import { type GroupMatch, isNamed, isTargeted, matchGroup } from "./match-targets.ts";
 import type { SourceTensor } from "./read-headers.ts";
 
 export interface QuantizeTask {
@@ -56,8 +57,25 @@ export interface PlanStep {
 
 export interface StepPlan {
   readonly steps: readonly PlanStep[];
-  /** Every Linear that stays unquantized: what config.json must list in ignore. */
+  /** Every module with a weight of two dimensions that stays unquantized and that a loader could take for a Linear. */
   readonly ignored: readonly string[];
+}
+
+/** What is known of a model beside its tensors. */
+export interface ModelFacts {
+  /** The architecture's Linears; names decide without them. */
+  readonly classes?: LinearClasses;
+  /** Key-value heads of each layer, for recipes that scale the cache head by head; null if that is not known. */
+  readonly kvHeads?: number | null;
+}
+
+/** What planning gathers on its way through the tensors. */
+interface Gathered {
+  readonly recipe: Recipe;
+  readonly classes: LinearClasses;
+  readonly ignored: string[];
+  readonly plain: PlainWeight[];
+  readonly indivisible: QuantizeTask[];
 }
 
 const BEFORE = "before the layers";
@@ -65,13 +83,13 @@ const AFTER = "after the layers";
 
 /**
  * Sorts tensors into steps and decides for each Linear what it becomes.
- * @param kvHeads key-value heads of each layer, for recipes that scale the cache head by head; null if that is not known
- * @throws RecipeError naming all modules whose columns the group size does not divide, or if nothing is quantized.
+ * @throws RecipeError naming all modules whose columns the group size does not divide, or if nothing is quantized, or if
+ * targets mean a module by a name that no loader gives it.
  */
 export function planSteps(
   tensors: readonly SourceTensor[],
   recipe: Recipe,
-  kvHeads: number | null = null,
+  { classes = NAMES_ALONE, kvHeads = null }: ModelFacts = {},
 ): StepPlan {
   const units = new Map<string, SourceTensor[]>();
   for (const tensor of tensors) {
@@ -81,29 +99,31 @@ export function planSteps(
     else units.set(unit, [tensor]);
   }
   const cache = kvCacheScheme(recipe);
-  const ignored: string[] = [];
-  const indivisible: QuantizeTask[] = [];
+  const gathered: Gathered = { recipe, classes, ignored: [], plain: [], indivisible: [] };
+  const { ignored, plain, indivisible } = gathered;
   const steps = [...units]
     .toSorted(([a], [b]) => compareUnits(a, b))
     .map(([name, members], index): PlanStep => {
       const quantize: QuantizeTask[] = [];
       const copy: SourceTensor[] = [];
       for (const tensor of members.toSorted(byPlace)) {
-        const task = quantizeTask(tensor, recipe, ignored, indivisible);
+        const task = quantizeTask(tensor, gathered);
         if (task) quantize.push(task);
         else copy.push(tensor);
       }
       return { index, name, quantize, copy, measured: cacheTensors(members, cache, kvHeads) };
     });
   if (indivisible.length > 0) throw indivisibleError(indivisible);
-  if (!quantizesNothing(recipe)) checkEffect(steps, recipe);
+  if (!quantizesNothing(recipe)) checkEffect(steps, recipe, plain);
   return { steps: fuse(steps, ignored), ignored };
 }
 
 /** A recipe must do something to a Linear, or, if it is about the key-value cache alone, to that. */
-function checkEffect(steps: readonly PlanStep[], recipe: Recipe): void {
+function checkEffect(steps: readonly PlanStep[], recipe: Recipe, plain: readonly PlainWeight[]): void {
   if (steps.some((step) => step.quantize.length > 0)) return;
   if (groupsOf(recipe).length > 0) {
+    const turned = plain.filter(({ reason }) => reason === "turned");
+    if (turned.length > 0) throw turnedError(turned);
     throw new RecipeError(
       "The recipe quantizes nothing in this model: no Linear weight matches its targets. Check targets and ignore.",
     );
@@ -127,15 +147,24 @@ function fuse(steps: readonly PlanStep[], ignored: readonly string[]): PlanStep[
   }));
 }
 
-function quantizeTask(
-  tensor: SourceTensor,
-  recipe: Recipe,
-  ignored: string[],
-  indivisible: QuantizeTask[],
-): QuantizeTask | null {
-  const linear = linearOf(tensor);
-  if (!linear || !isFloatDtype(tensor.dtype)) return null;
-  const match = isRouter(linear.name) ? null : targetedBy(linear.name, recipe);
+/** Models of Conv1D, which GPT-2 and its kin are made of: targets of the class Linear do not mean them in any engine. */
+function turnedError(turned: readonly PlainWeight[]): RecipeError {
+  const shown = turned.slice(0, 3).map(({ name }) => name);
+  return new RecipeError(
+    `The recipe quantizes nothing in this model: ${turned.length} of its weights (${shown.join(", ")}, …) lie with inputs before outputs, in modules of the class Conv1D, which are no Linears: no engine loads them quantized. Models of this type stay as they are.`,
+  );
+}
+
+function quantizeTask(tensor: SourceTensor, gathered: Gathered): QuantizeTask | null {
+  const { recipe, classes, ignored, plain, indivisible } = gathered;
+  const found = weightOf(tensor, classes);
+  if (found?.kind === "plain") {
+    plain.push(found.plain);
+    if (!found.plain.certain || isNamedByAny(found.plain.name, recipe)) ignored.push(found.plain.name);
+  }
+  if (found?.kind !== "linear" || !isFloatDtype(tensor.dtype)) return null;
+  const { linear } = found;
+  const match = isRouter(linear.name) ? null : targetedBy(linear.name, recipe, classes);
   const weights = match?.group.scheme.weights ?? null;
   if (!match || !weights) {
     ignored.push(linear.name);
@@ -169,10 +198,25 @@ function quantizeTask(
   };
 }
 
-/** The group that a Linear belongs to; one in a tower belongs only to groups that name it. */
-function targetedBy(module: string, recipe: Recipe): GroupMatch | null {
-  const match = matchGroup(module, recipe);
-  return match && isInTower(module) && !isNamed(module, match.group) ? null : match;
+/**
+ * The group that a Linear belongs to; one in a tower belongs only to groups that name it.
+ * @throws RecipeError if the group means it by the files' name alone: loaders would look for a plain weight.
+ */
+function targetedBy(module: string, recipe: Recipe, classes: LinearClasses): GroupMatch | null {
+  const [loaded = module] = classes.loadedAs(module);
+  const match = matchGroup([loaded, module], recipe);
+  if (!match) return null;
+  const named = isNamed(loaded, match.group) || isNamed(module, match.group);
+  if ((isInTower(module) || isInTower(loaded)) && !named) return null;
+  if (isTargeted(loaded, match.group)) return match;
+  throw new RecipeError(
+    `The targets ${match.group.targets.join(", ")} mean ${module}, as the files name it, but loaders call this module ${loaded} and would not find it quantized. Name it so, or by a pattern that fits both, such as re:.*${module.slice(module.lastIndexOf(".") + 1)}.`,
+  );
+}
+
+/** True if a pattern or a name among the targets means the module, so that loaders would expect it quantized. */
+function isNamedByAny(module: string, recipe: Recipe): boolean {
+  return groupsOf(recipe).some((group) => isNamed(module, group));
 }
 
 /** The scales of keys and values, which belong to the module that holds the projections. */

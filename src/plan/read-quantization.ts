@@ -11,6 +11,7 @@ import {
 } from "../formats/quantization-args.ts";
 import { groupsOf, type Recipe } from "../formats/recipe.ts";
 import { issueText, shorten, showValue } from "../formats/show-value.ts";
+import { linearClasses } from "../model/linear-classes.ts";
 import { matchGroup } from "./match-targets.ts";
 
 const bits = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(16));
@@ -89,6 +90,7 @@ export function readQuantization(config: Readonly<Record<string, unknown>>): Sto
   }
   const { config_groups, ignore, format, kv_cache_scheme } = checked.output;
   const recipe = recipeOf(config_groups, ignore ?? [], format ?? null);
+  const classes = linearClasses(config);
   const known = new Map<string, QuantizationScheme | null>();
   // Every pattern is compiled here, so that a bad one is told at once.
   ofConfig(() => matchGroup("", recipe));
@@ -97,7 +99,8 @@ export function readQuantization(config: Readonly<Record<string, unknown>>): Sto
     schemeOf(module) {
       const found = known.get(module);
       if (found !== undefined) return found;
-      const scheme = ofConfig(() => matchGroup(module, recipe))?.group.scheme ?? null;
+      const names = [...classes.loadedAs(module), module];
+      const scheme = ofConfig(() => matchGroup(names, recipe))?.group.scheme ?? null;
       known.set(module, scheme);
       return scheme;
     },

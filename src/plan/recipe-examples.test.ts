@@ -4,6 +4,7 @@
 import { describe, expect, it } from "vitest";
 import { tensorBytes } from "../formats/safetensors.ts";
 import { kvCacheScheme, needsCalibration } from "../formats/recipe.ts";
+import { linearClasses } from "../model/linear-classes.ts";
 import { parseRecipe } from "./parse-recipe.ts";
 import { planSteps } from "./plan-steps.ts";
 import type { SourceTensor } from "./read-headers.ts";
@@ -39,7 +40,8 @@ function model(): SourceTensor[] {
 
 /** What becomes of each Linear: "W4 group pack-quantized GPTQ", or "-" if it stays. */
 function outcome(yaml: string): Record<string, string> {
-  const plan = planSteps(model(), parseRecipe(yaml));
+  const classes = linearClasses({ model_type: "qwen3_vl_moe" });
+  const plan = planSteps(model(), parseRecipe(yaml), { classes });
   const tasks = plan.steps.flatMap(({ quantize }) => quantize);
   const quantized = tasks.map(({ module, weights, format, modifier }) => {
     const algorithm = modifier.name === "GPTQModifier" ? "GPTQ" : "RTN";

@@ -1,6 +1,7 @@
 import { isFloatDtype } from "../formats/dtype.ts";
 import type { TensorSpec } from "../formats/safetensors.ts";
 import type { SourceTensor } from "./read-headers.ts";
+import type { LinearClasses } from "../model/linear-classes.ts";
 import { linearOf } from "./find-linears.ts";
 
 export interface TensorTotals {
@@ -15,7 +16,7 @@ export interface TensorTotals {
 }
 
 /** Counts what a model's headers say. */
-export function summarizeTensors(tensors: readonly SourceTensor[]): TensorTotals {
+export function summarizeTensors(tensors: readonly SourceTensor[], classes: LinearClasses): TensorTotals {
   const byDtype = new Map<string, number>();
   const layersByPrefix = new Map<string, Set<string>>();
   for (const tensor of tensors) {
@@ -36,7 +37,7 @@ export function summarizeTensors(tensors: readonly SourceTensor[]): TensorTotals
     layers: Math.max(0, ...[...layersByPrefix.values()].map((numbers) => numbers.size)),
     weightBytes: tensors.reduce((sum, { start, end }) => sum + end - start, 0),
     shards: new Set(tensors.map(({ file }) => file)).size,
-    linears: tensors.filter((tensor) => linearOf(tensor) !== null).length,
+    linears: tensors.filter((tensor) => linearOf(tensor, classes) !== null).length,
   };
 }
 

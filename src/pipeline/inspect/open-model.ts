@@ -1,10 +1,12 @@
 // A model as far as kilobytes tell: its files, config.json, safetensors headers and licence.
 
 import { MalformedModelError } from "../../errors.ts";
+import { linearClasses } from "../../model/linear-classes.ts";
 import { licenseOf, MAX_CARD_BYTES } from "../../package/model-card.ts";
 import { type DequantizedTensors, dequantizedTensors } from "../../plan/dequantized-tensors.ts";
 import { checkLayers } from "../../plan/check-complete.ts";
 import { MAX_CONFIG_BYTES, type ModelConfig, readConfig } from "../../plan/read-config.ts";
+import { plainWeightNotes } from "../../plan/plain-weight-notes.ts";
 import { readHeaders, type SourceTensor } from "../../plan/read-headers.ts";
 import type { RotatedTensors } from "../../plan/rotation/rotated-tensors.ts";
 import { splitExperts, type TransposedWeight } from "../../plan/split-experts.ts";
@@ -176,7 +178,8 @@ function summarize(
   card: string | null,
   known: readonly string[],
 ): Omit<ModelSummary, "quantization"> {
-  const totals = summarizeTensors(tensors);
+  const classes = linearClasses(config.raw);
+  const totals = summarizeTensors(tensors, classes);
   const notes = [...known];
   const calibration = totals.linears === 0 ? null : calibrationNote({ config, tensors });
   if (calibration !== null) notes.push(calibration);
@@ -185,6 +188,7 @@ function summarize(
       "The experts have biases, and gates and ups that alternate in one tensor, as gpt-oss has them. What servers expect of such experts when they are quantized is not certain: they stay as they are, and only the other Linears are quantized.",
     );
   }
+  notes.push(...plainWeightNotes(tensors, classes));
   if (totals.linears === 0) notes.push("No Linear weight was found: there is nothing to quantize here.");
   if (!source.files.some(({ path }) => path === "tokenizer.json")) {
     notes.push("There is no tokenizer.json: the result will load, but needs a tokenizer from elsewhere.");

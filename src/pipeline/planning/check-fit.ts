@@ -5,6 +5,7 @@ import { formatBytes } from "../../formats/format-bytes.ts";
 import { PRESET_NAMES, type PresetName, PRESETS } from "../../formats/presets.ts";
 import { isStaticActivation } from "../../formats/quantization-args.ts";
 import { tensorBytes } from "../../formats/safetensors.ts";
+import { linearClasses } from "../../model/linear-classes.ts";
 import { freeStorageBytes } from "../../offload/free-space.ts";
 import { defaultControls, recipeFromControls } from "../../plan/choose-recipe.ts";
 import { outputSpecs } from "../../plan/plan-output.ts";
@@ -155,7 +156,8 @@ function describePreset(name: PresetName): Pick<PresetSize, "title" | "sentence"
 
 function presetBytes(model: OpenModel, scheme: PresetName): Pick<PresetSize, "resultBytes" | "problem"> {
   try {
-    const plan = planSteps(model.tensors, recipeFromControls(defaultControls(scheme)));
+    const classes = linearClasses(model.config.raw);
+    const plan = planSteps(model.tensors, recipeFromControls(defaultControls(scheme)), { classes });
     const resultBytes = outputSpecs(plan).reduce((sum, spec) => sum + tensorBytes(spec), 0);
     return { resultBytes, problem: null };
   } catch (error) {

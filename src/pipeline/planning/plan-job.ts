@@ -10,12 +10,13 @@ import {
 } from "../../formats/recipe.ts";
 import { tensorBytes } from "../../formats/safetensors.ts";
 import { schemeName } from "../../formats/scheme-name.ts";
+import { linearClasses } from "../../model/linear-classes.ts";
 import { recipeYaml } from "../../package/recipe-yaml.ts";
 import { recipeFromControls } from "../../plan/choose-recipe.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";
 import { type OutputPlan, planOutput } from "../../plan/plan-output.ts";
-import { towerOf } from "../../plan/find-linears.ts";
-import { planSteps, type QuantizeTask } from "../../plan/plan-steps.ts";
+import { listIgnored } from "../../plan/list-ignored.ts";
+import { planSteps } from "../../plan/plan-steps.ts";
 import { elements } from "../../plan/summarize-model.ts";
 import { type PlannedStep, streamedStep } from "./planned-step.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
@@ -57,7 +58,8 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
       "UNQUANTIZED writes the weights of a quantized model as plain ones; this model is not quantized, so that nothing would change.",
     );
   }
-  const { steps, ignored } = planSteps(model.tensors, recipe, kvHeadsOf(model));
+  const classes = linearClasses(model.config.raw);
+  const { steps, ignored } = planSteps(model.tensors, recipe, { classes, kvHeads: kvHeadsOf(model) });
   const tasks = steps.flatMap((step) => step.quantize);
   const used = new Set(tasks.map((task) => task.group));
   const groups = groupsOf(recipe).filter((group) => used.has(group));
@@ -71,7 +73,13 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
     recipeYaml: recipeYaml(recipe),
     schemes: namesOf(model, groups, recipe),
     steps: steps.map(streamedStep),
-    ignored: listIgnored(model, ignored, tasks, recipe),
+    ignored: listIgnored({
+      classes,
+      recipe,
+      ignored,
+      quantized: tasks.map(({ module }) => module),
+      stored: new Set(model.tensors.flatMap(({ name }) => /^(.*)\.weight$/.exec(name)?.[1] ?? [])),
+    }),
     output,
     tiling: planTiling(tasks, options.gpuBudgetBytes),
     sourceBytes: model.tensors.reduce((sum, { start, end }) => sum + end - start, 0),
@@ -100,34 +108,6 @@ function kvHeadsOf({ config: { raw } }: OpenModel): number | null {
 /** The recipe that a choice means. Throws a RecipeError if it means none. */
 export function readRecipe(choice: RecipeChoice): Recipe {
   return choice.kind === "controls" ? recipeFromControls(choice) : parseRecipe(choice.text);
-}
-
-/**
- * The `ignore` of config.json: every Linear that stays as it is, or none if all do. A tied output head is a Linear of the model although
- * the file does not hold it, and has to be listed too, else it is loaded as if it were quantized.
- */
-function listIgnored(
-  model: OpenModel,
-  ignored: readonly string[],
-  tasks: readonly QuantizeTask[],
-  recipe: Recipe,
-): string[] {
-  if (tasks.length === 0) return [];
-  const quantized = tasks.map(({ module }) => module);
-  const names = new Set(ignored);
-  const hasHead = model.tensors.some(({ name }) => name === "lm_head.weight");
-  if (!hasHead && groupsOf(recipe).some(({ targets }) => targets.includes("Linear"))) names.add("lm_head");
-  return [...names, ...wholeTowers(ignored, quantized)].toSorted();
-}
-
-/**
- * Patterns for the towers that stay as they are: a loader may hold "vision_tower.…" as "model.vision_tower.…", and would
- * look for quantized weights in modules that no entry of the file's own names means.
- */
-export function wholeTowers(ignored: readonly string[], quantized: readonly string[]): string[] {
-  const touched = new Set(quantized.map(towerOf));
-  const towers = new Set(ignored.map(towerOf).filter((tower) => tower !== null && !touched.has(tower)));
-  return [...towers].map((tower) => `re:.*${tower}.*`);
 }
 
 /** A short name for a value: the first 16 hex digits of its SHA-256. */

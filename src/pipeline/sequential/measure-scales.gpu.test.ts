@@ -145,7 +145,7 @@ async function scalesOf(recipeText: string, which: "measured" | "plain"): Promis
     `s_stage: {q_modifiers: {QuantizationModifier: {ignore: [lm_head], ${recipeText}}}}`,
   );
   const tensors = source.entries.map((entry) => ({ ...entry, file: "model.safetensors" }));
-  const { steps } = planSteps(tensors, recipe, sourceConfig.num_key_value_heads);
+  const { steps } = planSteps(tensors, recipe, { kvHeads: sourceConfig.num_key_value_heads });
   const found: Scales = {};
   for (const { layer, [which]: ranges } of observed) {
     const step = steps.find(({ name }) => name === layer.name);

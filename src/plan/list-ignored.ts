@@ -1,0 +1,50 @@
+// The `ignore` of config.json: what a loader would otherwise look for quantized weights of.
+
+import { groupsOf, type Recipe } from "../formats/recipe.ts";
+import type { LinearClasses } from "../model/linear-classes.ts";
+import { towerOf } from "./find-linears.ts";
+
+export interface IgnoreFacts {
+  readonly classes: LinearClasses;
+  readonly recipe: Recipe;
+  /** Modules that stay as they are, as the files name them. */
+  readonly ignored: readonly string[];
+  readonly quantized: readonly string[];
+  /** Names of all modules that have a weight in the files. */
+  readonly stored: ReadonlySet<string>;
+}
+
+/**
+ * Every module that stays as it is, under the name that the files have and under the name that the loader gives it; none if
+ * nothing is quantized. A tied output head is a Linear of the model although the file does not hold it, and has to be
+ * listed too, else it is loaded as if it were quantized.
+ */
+export function listIgnored({ classes, recipe, ignored, quantized, stored }: IgnoreFacts): string[] {
+  if (quantized.length === 0) return [];
+  const patterns = wholeTowers(ignored, quantized);
+  const isCovered = (name: string) => patterns.includes(patternOf(towerOf(name) ?? ""));
+  const names = new Set(ignored);
+  for (const module of ignored) {
+    for (const name of classes.loadedAs(module)) if (!isCovered(name)) names.add(name);
+  }
+  if (groupsOf(recipe).some(({ targets }) => targets.includes("Linear"))) {
+    const loaded = new Set([...stored, ...[...stored].flatMap((module) => classes.loadedAs(module))]);
+    for (const head of classes.heads) if (!loaded.has(head)) names.add(head);
+    if (!stored.has("lm_head")) names.add("lm_head");
+  }
+  return [...names, ...patterns].toSorted();
+}
+
+/**
+ * Patterns for the towers that stay as they are: a loader may hold "vision_tower.…" as "model.vision_tower.…", and would
+ * look for quantized weights in modules that no entry of the file's own names means.
+ */
+export function wholeTowers(ignored: readonly string[], quantized: readonly string[]): string[] {
+  const touched = new Set(quantized.map(towerOf));
+  const towers = new Set(ignored.map(towerOf).filter((tower) => tower !== null && !touched.has(tower)));
+  return [...towers].map((tower) => patternOf(tower ?? ""));
+}
+
+function patternOf(tower: string): string {
+  return `re:.*${tower}.*`;
+}

@@ -5,7 +5,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Page } from "playwright";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
-import type { ResultSummary } from "../../src/api/compressor-api.ts";
+import type { FitReport, ResultSummary } from "../../src/api/compressor-api.ts";
 import type { CompressRequest } from "../../src/api/script-api.ts";
 import {
   COMPRESS_USAGE,
@@ -53,9 +53,12 @@ async function compress(args: CompressArguments): Promise<number> {
   }
 }
 
-async function runInPage(args: CompressArguments, work: string): Promise<ResultSummary> {
+/** What the job made, and what the plan said of servers. */
+type Outcome = ResultSummary & Pick<FitReport, "serverNotes" | "servableRecipe">;
+
+async function runInPage(args: CompressArguments, work: string): Promise<Outcome> {
   const opened = await openPage(work, args.out);
-  let result: ResultSummary;
+  let result: Outcome;
   {
     await using page = opened;
     result = await runJob(page.page, args);
@@ -65,7 +68,7 @@ async function runInPage(args: CompressArguments, work: string): Promise<ResultS
   return result;
 }
 
-async function runJob(page: Page, args: CompressArguments): Promise<ResultSummary> {
+async function runJob(page: Page, args: CompressArguments): Promise<Outcome> {
   const progress = followProgress(page, (line) => console.log(line));
   try {
     if (args.source.kind === "folder")
@@ -77,10 +80,11 @@ async function runJob(page: Page, args: CompressArguments): Promise<ResultSummar
 }
 
 /** Playwright rewrites errors that cross from the page; the page's own sentence crosses as a value. */
-async function askPage(page: Page, request: CompressRequest): Promise<ResultSummary> {
+async function askPage(page: Page, request: CompressRequest): Promise<Outcome> {
   const outcome = await page.evaluate(async (asked) => {
     try {
-      return { result: (await globalThis.layerpress.compress(asked)).result };
+      const { result, fit } = await globalThis.layerpress.compress(asked);
+      return { result: { ...result, serverNotes: fit.serverNotes, servableRecipe: fit.servableRecipe } };
     } catch (error) {
       const { name, message } = error instanceof Error ? error : new Error(String(error));
       return { failure: { name, message } };
@@ -108,16 +112,11 @@ function requestOf({
   };
 }
 
-function succeeded({
-  files,
-  peakGpuBytes,
-  seconds,
-  resultBytes,
-  bitsPerWeight,
-  worstSubmitMs,
-  notes,
-}: ResultSummary) {
-  return { ok: true, files, peakGpuBytes, seconds, resultBytes, bitsPerWeight, worstSubmitMs, notes };
+function succeeded(outcome: Outcome) {
+  const { files, peakGpuBytes, seconds, resultBytes, bitsPerWeight, worstSubmitMs, notes } = outcome;
+  const { serverNotes, servableRecipe } = outcome;
+  const figures = { peakGpuBytes, seconds, resultBytes, bitsPerWeight, worstSubmitMs };
+  return { ok: true, files, ...figures, notes, serverNotes, servableRecipe };
 }
 
 function failed(error: unknown) {

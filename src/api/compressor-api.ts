@@ -51,6 +51,19 @@ export interface FitReport {
   readonly verdict: Verdict;
   /** The verdict in words, then what would make it fit, if anything. */
   readonly sentences: readonly string[];
+  /** What servers would refuse of the result although transformers loads it. */
+  readonly serverNotes: readonly ServerNote[];
+  /** The recipe, as YAML, with everything ignored that the server notes name; null if there are none or nothing is left. */
+  readonly servableRecipe: string | null;
+}
+
+export interface ServerNote {
+  readonly server: "vLLM";
+  /** Modules that it is about. */
+  readonly modules: readonly string[];
+  /** Modules that a recipe has to ignore so that the server takes the result. */
+  readonly ignore: readonly string[];
+  readonly sentence: string;
 }
 
 export interface CalibrationSummary {

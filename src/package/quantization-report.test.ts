@@ -19,6 +19,7 @@ const FACTS: ReportFacts = {
   bitsPerWeight: 4.125,
   quantizedModules: 2,
   ignored: ["lm_head"],
+  serverNotes: [],
   calibration: null,
   modules: [],
   peakGpuBytes: 10,
@@ -29,6 +30,16 @@ const FACTS: ReportFacts = {
 };
 
 describe("the quantization report", () => {
+  it("says what a server would refuse, where one would", () => {
+    const serverNotes = [
+      { server: "vLLM", modules: ["a", "b"], sentence: "vLLM will refuse this." },
+    ] as const;
+    expect(JSON.parse(quantizationReport({ ...FACTS, serverNotes }))).toMatchObject({
+      server_notes: serverNotes,
+    });
+    expect(JSON.parse(quantizationReport(FACTS))).not.toHaveProperty("server_notes");
+  });
+
   it("names the module that kept the largest share of rounding's error", () => {
     const totals = lossTotals([reported("a", 1, 4), reported("b", 3, 4), reported("c", 1, 2)]);
     expect(totals).toMatchObject({ loss: 5, rtn_loss: 10, worst_module: "b", worst_ratio: 0.75 });

@@ -1,6 +1,7 @@
 // The result's quantization-report.json: what was done, on what, and what it cost, so that a result can be judged without
 // trusting the page that made it.
 
+import type { ServerNote } from "../api/compressor-api.ts";
 import type { LongSubmit } from "../gpu/long-submit.ts";
 
 /** One Linear that GPTQ quantized. */
@@ -44,6 +45,8 @@ export interface ReportFacts {
   readonly bitsPerWeight: number;
   readonly quantizedModules: number;
   readonly ignored: readonly string[];
+  /** What servers would refuse of the result. */
+  readonly serverNotes: readonly Pick<ServerNote, "server" | "modules" | "sentence">[];
   readonly calibration: ReportedCalibration | null;
   readonly modules: readonly ReportedModule[];
   readonly peakGpuBytes: number;
@@ -70,6 +73,7 @@ export function quantizationReport(facts: ReportFacts): string {
     bits_per_weight: facts.bitsPerWeight,
     quantized_modules: facts.quantizedModules,
     ignore: facts.ignored,
+    ...(facts.serverNotes.length > 0 ? { server_notes: facts.serverNotes.map(serverNote) } : {}),
     calibration: facts.calibration,
     totals: facts.modules.length > 0 ? lossTotals(facts.modules) : null,
     modules: facts.modules.map((module) => ({
@@ -97,6 +101,10 @@ export function quantizationReport(facts: ReportFacts): string {
     seconds: facts.seconds,
   };
   return `${JSON.stringify(report, null, 2)}\n`;
+}
+
+function serverNote({ server, modules, sentence }: ReportFacts["serverNotes"][number]) {
+  return { server, modules, sentence };
 }
 
 export interface LossTotals {

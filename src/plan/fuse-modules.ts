@@ -5,7 +5,8 @@ import { RecipeError } from "../errors.ts";
 import { hasGlobalScale } from "../formats/compression-format.ts";
 import type { QuantizationArgs } from "../formats/quantization-args.ts";
 
-const FUSED_NAMES: readonly (readonly string[])[] = [
+/** Parts of each set, the first names it. */
+export const FUSED_NAMES: readonly (readonly string[])[] = [
   ["gate_proj", "up_proj"],
   ["q_proj", "k_proj", "v_proj"],
   ["q_a_proj", "kv_a_proj_with_mqa"],

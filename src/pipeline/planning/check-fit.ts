@@ -70,6 +70,8 @@ export async function checkFit(
       gpu,
     },
     sentences: [...sentences, ...rotationCost(model)],
+    serverNotes: plan.serverNotes,
+    servableRecipe: plan.servableRecipe,
   };
 }
 

@@ -17,8 +17,10 @@ import { parseRecipe } from "../../plan/parse-recipe.ts";
 import { type OutputPlan, planOutput } from "../../plan/plan-output.ts";
 import { listIgnored } from "../../plan/list-ignored.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
+import { servableRecipe, serverNotes } from "../../plan/server-notes.ts";
 import { elements } from "../../plan/summarize-model.ts";
 import { type PlannedStep, streamedStep } from "./planned-step.ts";
+import type { ServerNote } from "../../api/compressor-api.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import { planTiling, type Tiling } from "../../quantize/rtn/plan-tiling.ts";
 import type { JobOptions, RecipeChoice } from "../../api/job-options.ts";
@@ -45,6 +47,9 @@ export interface JobPlan {
   readonly sourceBytes: number;
   readonly bitsPerWeight: number;
   readonly quantizedModules: number;
+  /** What servers would refuse of the result, and the recipe that avoids it, if there is one. */
+  readonly serverNotes: readonly ServerNote[];
+  readonly servableRecipe: string | null;
 }
 
 /**
@@ -65,6 +70,8 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
   const groups = groupsOf(recipe).filter((group) => used.has(group));
   const output = planOutput({ steps, ignored });
   const stored = tasks.flatMap((task) => task.outputs).reduce((sum, spec) => sum + tensorBytes(spec), 0);
+  const notes = serverNotes(tasks, ignored);
+  const servable = servableRecipe(recipe, notes, tasks);
   const weights = tasks.reduce((sum, task) => sum + elements(task.tensor), 0);
   return {
     jobId: await digest([model.source.key, recipe, output.shards.map((shard) => shard.fileBytes)]),
@@ -85,6 +92,8 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
     sourceBytes: model.tensors.reduce((sum, { start, end }) => sum + end - start, 0),
     bitsPerWeight: weights === 0 ? BF16_BITS : (stored * 8) / weights,
     quantizedModules: tasks.length,
+    serverNotes: notes,
+    servableRecipe: servable && recipeYaml(servable),
   };
 }
 

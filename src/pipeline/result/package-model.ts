@@ -61,7 +61,7 @@ export async function packageModel(
     seconds: job.progress.seconds(),
     recipeYaml: plan.recipeYaml,
     modules: job.progress.reports,
-    notes: plan.calibration?.set.notes ?? [],
+    notes: [...plan.serverNotes.map(({ sentence }) => sentence), ...(plan.calibration?.set.notes ?? [])],
   };
 }
 
@@ -77,6 +77,7 @@ function report(job: Job, facts: JobFacts): string {
     bitsPerWeight: plan.bitsPerWeight,
     quantizedModules: plan.quantizedModules,
     ignored: plan.ignored,
+    serverNotes: plan.serverNotes,
     calibration: reportedCalibration(job, facts),
     modules: progress.reports,
     peakGpuBytes: figures.peakGpuBytes,

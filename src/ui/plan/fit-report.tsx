@@ -56,6 +56,9 @@ function VerdictText({ fit }: { fit: Report }) {
       {more.map((sentence) => (
         <span key={sentence}>{sentence}</span>
       ))}
+      {fit.serverNotes.map(({ sentence }) => (
+        <span key={sentence}>{sentence}</span>
+      ))}
     </output>
   );
 }

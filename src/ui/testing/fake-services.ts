@@ -98,6 +98,8 @@ export const FIT: FitReport = {
   calibration: null,
   verdict: "fits",
   sentences: ["It fits.", "The GPU holds at most 512 MiB of its budget of 4 GiB at a time."],
+  serverNotes: [],
+  servableRecipe: null,
 };
 
 export const PROGRESS: Progress = {

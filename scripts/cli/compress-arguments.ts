@@ -1,9 +1,12 @@
 // What `npm run compress` takes, read into values or refused with a sentence.
 
-import { existsSync, readFileSync, statSync } from "node:fs";
-import { basename, resolve } from "node:path";
+import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { parseBytes } from "../../src/formats/format-bytes.ts";
+import { AccessError } from "../../src/errors.ts";
+import { formatBytes, parseBytes } from "../../src/formats/format-bytes.ts";
+import { parseSource } from "../../src/source/parse-source.ts";
+import { MIN_BUDGET_BYTES } from "../../src/ui/state/gpu-budget.ts";
 import type { CalibrationRequest, RecipeRequest } from "../../src/api/script-api.ts";
 
 export const COMPRESS_USAGE = `npm run compress -- SOURCE --out FOLDER [options]
@@ -101,26 +104,82 @@ export function readCompressArguments(args: readonly string[]): CompressArgument
   if (!source || more.length > 0)
     throw new UsageError(`One SOURCE is needed, not ${positionals.length}: an id, a URL or a folder.`);
   if (!values.out) throw new UsageError("--out is missing: the folder to write the model to.");
-  const budget = values["gpu-budget"];
-  const gpuBudgetBytes = budget === undefined ? null : parseBytes(budget);
-  if (budget !== undefined && gpuBudgetBytes === null)
-    throw new UsageError(`--gpu-budget ${budget} is not an amount such as 2GiB.`);
+  const from = readSource(source);
   return {
-    source: readSource(source),
-    out: resolve(values.out),
+    source: from,
+    out: readOut(values.out, from),
     recipe: readRecipe(values),
     calibration: readCalibration(values),
-    gpuBudgetBytes,
+    gpuBudgetBytes: readBudget(values["gpu-budget"]),
     keepSource: values["keep-source"],
     token: values.token ?? process.env["HF_TOKEN"] ?? null,
     json: values.json,
   };
 }
 
-/** A folder that exists is one; everything else is an address that the page understands or refuses. */
+/** Where the page of every command lies: what resolves to it was meant for this machine. */
+const PAGE = "http://layerpress.localhost/";
+
+/**
+ * A folder that exists is one; everything else is an address.
+ * @throws UsageError if it is neither
+ */
 export function readSource(text: string): CompressArguments["source"] {
-  const isFolder = existsSync(text) && statSync(text).isDirectory();
-  return isFolder ? { kind: "folder", text: resolve(text) } : { kind: "address", text };
+  if (existsSync(text)) {
+    if (statSync(text).isDirectory()) return { kind: "folder", text: resolve(text) };
+    throw new UsageError(`SOURCE ${text} is a file. Name the folder that it lies in.`);
+  }
+  try {
+    const address = parseSource(text, { base: PAGE, hubUrl: "https://huggingface.co" });
+    if (address.kind === "hub" || !address.url.startsWith(PAGE)) return { kind: "address", text };
+  } catch (error) {
+    if (!(error instanceof AccessError) || isUrl(text))
+      throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+  throw new UsageError(
+    `SOURCE ${text} is no folder of this machine, and no address: there is nothing at ${resolve(text)}. Name a folder that exists, owner/name of the Hugging Face Hub, or a URL.`,
+  );
+}
+
+function isUrl(text: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:/i.test(text);
+}
+
+/**
+ * The folder to write to, which must have nothing to do with the one that is read: result and source have files of the same names.
+ * @throws UsageError
+ */
+function readOut(text: string, source: CompressArguments["source"]): string {
+  const out = resolve(text);
+  if (existsSync(out) && !statSync(out).isDirectory())
+    throw new UsageError(`--out ${text} is a file. Name a folder; it need not exist.`);
+  if (source.kind !== "folder") return out;
+  const [from, to] = [realpathSync(source.text), realPath(out)];
+  const meets = (inner: string, outer: string) => !/^\.\.([/\\]|$)/.test(relative(outer, inner));
+  const how = from === to ? "is SOURCE itself" : meets(to, from) ? "lies in SOURCE" : "holds SOURCE";
+  if (meets(to, from) || meets(from, to))
+    throw new UsageError(
+      `--out ${text} ${how}: the result would be written among the files that it is made from. Name a folder beside it.`,
+    );
+  return out;
+}
+
+/** Where a path leads, links followed as far as it exists. */
+function realPath(path: string): string {
+  if (existsSync(path)) return realpathSync(path);
+  const parent = dirname(path);
+  return parent === path ? path : join(realPath(parent), basename(path));
+}
+
+function readBudget(text: string | undefined): number | null {
+  if (text === undefined) return null;
+  const bytes = parseBytes(text);
+  if (bytes === null) throw new UsageError(`--gpu-budget ${text} is not an amount such as 2GiB.`);
+  if (bytes < MIN_BUDGET_BYTES)
+    throw new UsageError(
+      `--gpu-budget ${text} is too little: ${formatBytes(MIN_BUDGET_BYTES)} is the least.`,
+    );
+  return bytes;
 }
 
 function readRecipe(values: Values): RecipeRequest {

@@ -1,0 +1,71 @@
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { readCompressArguments, UsageError } from "./compress-arguments.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "arguments-"));
+  await mkdir(join(folder, "source/inner"), { recursive: true });
+  await symlink(join(folder, "source"), join(folder, "link"));
+  await writeFile(join(folder, "file"), "");
+});
+
+const refusal = (...args: string[]): string => {
+  try {
+    readCompressArguments(args);
+  } catch (error) {
+    if (error instanceof UsageError) return error.message;
+    throw error;
+  }
+  return "taken";
+};
+const writing = (out: string) => refusal(join(folder, "source"), "--out", join(folder, out));
+
+describe("--out", () => {
+  it("is refused where it is SOURCE, lies in it, or holds it", () => {
+    expect(writing("source")).toMatch(/is SOURCE itself/);
+    expect(writing("source/")).toMatch(/is SOURCE itself/);
+    expect(writing("link")).toMatch(/is SOURCE itself/);
+    expect(writing("source/inner/../out")).toMatch(/lies in SOURCE/);
+    expect(writing("link/out/deeper")).toMatch(/lies in SOURCE/);
+    expect(writing(".")).toMatch(/holds SOURCE/);
+    expect(writing("file")).toMatch(/is a file/);
+    expect(existsSync(join(folder, "source/out"))).toBe(false);
+  });
+
+  it("is taken beside SOURCE, also where it does not exist, or is called much the same", () => {
+    for (const out of ["out", "source-W4A16", "..out", "some/where"]) expect(writing(out)).toBe("taken");
+  });
+});
+
+describe("SOURCE", () => {
+  const reading = (source: string) => refusal(source, "--out", join(folder, "out"));
+
+  it("that is no folder and no address is refused", () => {
+    for (const source of ["/no/such/folder", "./missing", "missing/", "some/missing/folder", "missing"])
+      expect(reading(source)).toMatch(/is no folder of this machine, and no address/);
+    expect(reading(join(folder, "file"))).toMatch(/is a file\. Name the folder/);
+    expect(reading("ftp://models.example/tiny")).toMatch(/not an address that can be fetched/);
+  });
+
+  it("may be an id or a URL", () => {
+    for (const source of [
+      "owner/name",
+      "owner/name@main",
+      "https://models.example/tiny",
+      "http://localhost:8000/tiny/",
+    ])
+      expect(reading(source)).toBe("taken");
+  });
+});
+
+it("a GPU budget is an amount, and not too little for anything", () => {
+  const budget = (amount: string) =>
+    refusal("owner/name", "--out", join(folder, "out"), "--gpu-budget", amount);
+  expect(budget("12MiB")).toBe("--gpu-budget 12MiB is too little: 32 MiB is the least.");
+  expect(budget("much")).toMatch(/not an amount such as 2GiB/);
+  expect(budget("32MiB")).toBe("taken");
+});

@@ -91,6 +91,7 @@ const services: Services = {
   source: {
     stored: () => source.stored(),
     deleteStored: (key) => source.deleteStored(key),
+    progress: () => source.progress(),
   },
   evaluator: lazyEvaluator(),
   measurements: openMeasurementStore(),
@@ -108,6 +109,8 @@ for (const worker of workers) {
   });
 }
 const root = document.querySelector("#app");
+// Scripts may ask for a page that draws nothing: where no font is installed, drawing text ends Chromium.
+document.body.hidden = new URLSearchParams(location.search).get("shown") === "no";
 if (root) {
   root.replaceChildren();
   render(<App app={app} />, root);

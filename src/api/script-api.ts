@@ -56,6 +56,10 @@ export interface ScriptDoor {
   compress(request: CompressRequest): Promise<CompressOutcome>;
   /** Of the running job, or of the last one; null before the first report. */
   progress(): Progress | null;
+  /** What downloads wait for, as the page shows it: "waiting 8 s: …"; null while all is well. */
+  waiting(): Promise<string | null>;
+  /** What unfinished jobs have left to go on with. */
+  kept(): Promise<{ readonly finishedSteps: number; readonly downloadedBytes: number }>;
   /** Starts the browser's download of one file of the result; after ten without a click, browsers wait for one. */
   save(path: string): Promise<void>;
   /** Posts one file of the result to an address. */

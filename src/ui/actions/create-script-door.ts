@@ -25,10 +25,20 @@ export function createScriptDoor(app: App): ScriptDoor {
     inspect: async (source, token) => await inspect(app, source, token),
     compress: async (request) => await compress(app, request),
     progress: () => state.progress.peek(),
+    waiting: async () => (await services.source.progress()).waiting,
+    kept: async () => await kept(app),
     save: async (path) => void (await services.download.saveFiles(resultFile(state, path))),
     send: async (path, address) => {
       await services.download.sendFiles(resultFile(state, path), () => address);
     },
+  };
+}
+
+async function kept({ services }: App) {
+  const [jobs, sources] = await Promise.all([services.compressor.jobs(), services.source.stored()]);
+  return {
+    finishedSteps: jobs.reduce((sum, { finishedSteps }) => sum + finishedSteps, 0),
+    downloadedBytes: sources.reduce((sum, { bytes }) => sum + bytes, 0),
   };
 }
 

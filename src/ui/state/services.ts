@@ -23,7 +23,7 @@ export type Compressor = AcrossThreads<
   >
 >;
 
-export type SourceStore = AcrossThreads<Pick<SourceApi, "stored" | "deleteStored">>;
+export type SourceStore = AcrossThreads<Pick<SourceApi, "stored" | "deleteStored" | "progress">>;
 
 export interface SaveTarget {
   readonly jobId: string;

@@ -246,7 +246,12 @@ export interface FakeServices {
 export function fakeServices(own: FakeServices = {}): Services {
   return {
     compressor: { ...compressor, ...own.compressor },
-    source: { stored: async () => [], deleteStored: nothing, ...own.source },
+    source: {
+      stored: async () => [],
+      deleteStored: nothing,
+      progress: async () => PROGRESS.source,
+      ...own.source,
+    },
     evaluator: { ...evaluator, ...own.evaluator },
     measurements: { list: async () => [], keep: nothing, deleteModel: nothing, ...own.measurements },
     download: { ...download, ...own.download },

@@ -1,4 +1,5 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { cp, mkdtemp, readdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,9 +14,21 @@ interface Outcome {
   readonly last: Record<string, unknown>;
 }
 
+/** Fontconfig without a single font: drawing text there ends Chromium. */
+async function withoutFonts(): Promise<NodeJS.ProcessEnv> {
+  const folder = await emptyFolder();
+  const config = join(folder, "fonts.conf");
+  await writeFile(config, `<?xml version="1.0"?><fontconfig><cachedir>${folder}</cachedir></fontconfig>`);
+  return { ...process.env, FONTCONFIG_FILE: config };
+}
+
 async function compress(...args: string[]): Promise<Outcome> {
+  return await compressIn(process.env, args);
+}
+
+async function compressIn(env: NodeJS.ProcessEnv, args: string[]): Promise<Outcome> {
   return await new Promise((resolve) => {
-    execFile("node", ["scripts/compress.mjs", ...args, "--json"], (error, stdout, stderr) => {
+    execFile("node", ["scripts/compress.mjs", ...args, "--json"], { env }, (error, stdout, stderr) => {
       const lines = stdout.trim().split("\n");
       const status = typeof error?.code === "number" ? error.code : 0;
       resolve({ status, stderr, last: JSON.parse(lines.at(-1) ?? "") });
@@ -27,9 +40,9 @@ async function emptyFolder(): Promise<string> {
   return await mkdtemp(join(tmpdir(), "compress-"));
 }
 
-test("the command line writes a model folder and tells of it in one line", async () => {
+test("the command line writes a model folder, without fonts too, and tells of it in one line", async () => {
   const out = await emptyFolder();
-  const { status, stderr, last } = await compress(GOLDEN, "--out", out);
+  const { status, stderr, last } = await compressIn(await withoutFonts(), [GOLDEN, "--out", out]);
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   expect(last).toMatchObject({ ok: true, peakGpuBytes: expect.any(Number), seconds: expect.any(Object) });
   const named = (last["files"] as { path: string }[]).map(({ path }) => path);
@@ -51,10 +64,30 @@ test("more files are written than a browser downloads by itself", async () => {
 test("a folder that is no model fails with the page's sentence", async () => {
   const folder = await emptyFolder();
   await writeFile(join(folder, "notes.txt"), "no model");
-  const { status, stderr, last } = await compress(folder, "--out", await emptyFolder());
+  const out = await emptyFolder();
+  const { status, stderr, last } = await compress(folder, "--out", out);
   expect(status).toBe(1);
   expect(last).toMatchObject({ ok: false, error: { message: expect.stringContaining("config.json") } });
-  expect(stderr).toContain((last["error"] as { message: string }).message);
+  expect(stderr).toBe(`${(last["error"] as { message: string }).message}\n`);
+  expect(await readdir(out)).toEqual([]);
+});
+
+test("a second command on one folder is refused, and a signal ends the first with a line, to go on later", async () => {
+  const out = await emptyFolder();
+  const args = ["scripts/compress.mjs", "public/sample", "--out", out, "--recipe", "gptq-W4A16"];
+  const running = spawn("node", args);
+  const said: string[] = [];
+  running.stderr.setEncoding("utf8").on("data", (text: string) => said.push(text));
+  for await (const text of running.stdout.setEncoding("utf8")) if (String(text).includes("step 2")) break;
+  const { status, stderr } = await compress(GOLDEN, "--out", out);
+  expect({ status, stderr }).toEqual({ status: 1, stderr: expect.stringContaining(`is writing ${out}.`) });
+  const ended = once(running, "close");
+  running.kill("SIGTERM");
+  expect(await ended).toEqual([143, null]);
+  expect(said.join("")).toBe(
+    `Ended by SIGTERM. What was finished is kept in ${out}/.layerpress; the same command goes on from there.\n`,
+  );
+  expect(await readdir(join(out, ".layerpress"))).toEqual(["profile"]);
 });
 
 test("a command line that makes no sense is told what is wrong with it", async () => {

@@ -9,4 +9,7 @@ await ensureChromium();
 const { register } = await import("tsx/esm/api");
 register();
 const { compressFromCommandLine } = await import("./cli/compress.ts");
-process.exitCode = await compressFromCommandLine(process.argv.slice(2));
+const status = await compressFromCommandLine(process.argv.slice(2));
+// After a signal nothing is waited for, such as a browser that was still starting.
+if (status > 128) process.exit(status);
+process.exitCode = status;

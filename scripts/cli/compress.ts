@@ -1,11 +1,10 @@
 // Drives the built page as a person would: source in, recipe chosen, result downloaded. What it prints last, and its exit
 // status, are a contract with those who script it.
 
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Page } from "playwright";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
-import type { FitReport, ResultSummary } from "../../src/api/compressor-api.ts";
+import type { FitReport, Progress, ResultSummary } from "../../src/api/compressor-api.ts";
 import type { CompressRequest } from "../../src/api/script-api.ts";
 import {
   COMPRESS_USAGE,
@@ -14,13 +13,17 @@ import {
   UsageError,
 } from "./compress-arguments.ts";
 import { followProgress } from "./follow-progress.ts";
+import { InterruptedError } from "./interruption.ts";
 import { openPage } from "./open-page.ts";
 import { saveFiles } from "./save-files.ts";
+import { openWorkFolder } from "./work-folder.ts";
 
 const USAGE_STATUS = 2;
 const FAILURE_STATUS = 1;
+/** A page that is not asked in vain answers within this time. */
+const ANSWER_MS = 2000;
 
-/** Runs `npm run compress`; resolves to the exit status: 0, 1 (the job failed), 2 (the command line is wrong). */
+/** Runs `npm run compress`; resolves to the exit status: 0, 1 (the job failed), 2 (the command line is wrong), 128 + N (signal N). */
 export async function compressFromCommandLine(args: readonly string[]): Promise<number> {
   try {
     const parsed = readCompressArguments(args);
@@ -38,45 +41,68 @@ export async function compressFromCommandLine(args: readonly string[]): Promise<
 }
 
 async function compress(args: CompressArguments): Promise<number> {
-  const work = join(args.out, ".layerpress");
-  await mkdir(work, { recursive: true });
+  const job: JobInPage = { result: null, left: null };
   try {
-    const result = await runInPage(args, work);
+    await compressInFolder(args, job);
+    const { result } = job;
+    if (!result) throw new Error("The page ended the job without a result.");
     console.log(`Wrote ${result.files.length} files (${formatBytes(result.resultBytes)}) to ${args.out}.`);
     if (args.json) console.log(JSON.stringify(succeeded(result)));
     return 0;
   } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error));
-    console.error(`What was finished is kept in ${work}; the same command goes on from there.`);
+    const message = error instanceof Error ? error.message : String(error);
+    console.error([message, job.left].filter((sentence) => sentence !== null).join(" "));
     if (args.json) console.log(JSON.stringify(failed(error)));
-    return FAILURE_STATUS;
+    return error instanceof InterruptedError ? error.status : FAILURE_STATUS;
   }
 }
 
 /** What the job made, and what the plan said of servers. */
 type Outcome = ResultSummary & Pick<FitReport, "serverNotes" | "servableRecipe">;
 
-async function runInPage(args: CompressArguments, work: string): Promise<Outcome> {
-  const opened = await openPage(work, args.out);
-  let result: Outcome;
-  {
-    await using page = opened;
-    result = await runJob(page.page, args);
-    await saveFiles(page.page, result.files, args.out);
+/** What became of a job: its result, or a sentence on what is left of it. */
+interface JobInPage {
+  result: Outcome | null;
+  left: string | null;
+}
+
+/** Deletes the working folder unless something in it is worth going on with. */
+async function compressInFolder(args: CompressArguments, job: JobInPage): Promise<void> {
+  await using work = await openWorkFolder(args.out);
+  let keeps = work.continued;
+  try {
+    await using page = await openPage(work.path, args.out);
+    const progress = followProgress(page.page, (line) => console.log(line));
+    try {
+      const result = await page.during(runJob(page.page, args));
+      await page.during(saveFiles(page.page, result.files, args.out));
+      job.result = result;
+      keeps = false;
+    } catch (error) {
+      keeps = keeps || (await isKept(page.page, progress.progress));
+      throw error;
+    } finally {
+      progress[Symbol.dispose]();
+    }
+  } finally {
+    if (keeps) job.left = `What was finished is kept in ${work.path}; the same command goes on from there.`;
+    else await work.forget();
   }
-  await opened.forget();
-  return result;
+}
+
+/** Whether the page has something to go on with: it is asked, or, where it is gone, what it said last. */
+async function isKept(page: Page, last: Progress | null): Promise<boolean> {
+  const asked = page
+    .evaluate(async () => await globalThis.layerpress.kept())
+    .then(({ finishedSteps, downloadedBytes }) => finishedSteps > 0 || downloadedBytes > 0);
+  const told = (last?.step ?? 0) > 1 || (last?.source.storedBytes ?? 0) > 0;
+  return await Promise.race([asked.catch(() => told), delay(ANSWER_MS, told, { ref: false })]);
 }
 
 async function runJob(page: Page, args: CompressArguments): Promise<Outcome> {
-  const progress = followProgress(page, (line) => console.log(line));
-  try {
-    if (args.source.kind === "folder")
-      await page.setInputFiles('input[type="file"][aria-label="Model folder"]', args.source.text);
-    return await askPage(page, requestOf(args));
-  } finally {
-    progress[Symbol.dispose]();
-  }
+  if (args.source.kind === "folder")
+    await page.setInputFiles('input[type="file"][aria-label="Model folder"]', args.source.text);
+  return await askPage(page, requestOf(args));
 }
 
 /** Playwright rewrites errors that cross from the page; the page's own sentence crosses as a value. */

@@ -1,6 +1,6 @@
 // Drives the built page's evaluation. What it prints last, and its exit status, are a contract with those who script it.
 
-import { mkdtemp } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import type { Page } from "playwright";
@@ -16,12 +16,13 @@ import {
   type EvaluatedSource,
   readEvaluateArguments,
 } from "./evaluate-arguments.ts";
+import { InterruptedError } from "./interruption.ts";
 import { openPage } from "./open-page.ts";
 
 const USAGE_STATUS = 2;
 const FAILURE_STATUS = 1;
 
-/** Runs `npm run evaluate`; resolves to the exit status: 0, 1 (it failed), 2 (the command line is wrong). */
+/** Runs `npm run evaluate`; resolves to the exit status: 0, 1 (it failed), 2 (the command line is wrong), 128 + N (signal N). */
 export async function evaluateFromCommandLine(args: readonly string[]): Promise<number> {
   try {
     const parsed = readEvaluateArguments(args);
@@ -38,6 +39,7 @@ export async function evaluateFromCommandLine(args: readonly string[]): Promise<
     const { name, message } = error instanceof Error ? error : new Error(String(error));
     console.error(isUsage ? `${message}\n\n${EVALUATE_USAGE}` : message);
     if (args.includes("--json")) console.log(JSON.stringify({ ok: false, error: { name, message } }));
+    if (error instanceof InterruptedError) return error.status;
     return isUsage ? USAGE_STATUS : FAILURE_STATUS;
   }
 }
@@ -53,12 +55,12 @@ type Outcome =
 
 async function evaluate(args: EvaluateArguments): Promise<Evaluation> {
   const server = await serveFolders(args);
-  const opened = await openPage(await mkdtemp(join(tmpdir(), "layerpress-evaluate-")));
+  const work = await mkdtemp(join(tmpdir(), "layerpress-evaluate-"));
   try {
-    await using page = opened;
-    return withOwnLabels(args, await runInPage(page.page, args, server));
+    await using page = await openPage(work);
+    return withOwnLabels(args, await page.during(runInPage(page.page, args, server)));
   } finally {
-    await opened.forget();
+    await rm(work, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
     await server.close();
   }
 }

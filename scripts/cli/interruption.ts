@@ -1,0 +1,68 @@
+// What ends a command from outside: signals, and the end of npm, which does not hand every signal on.
+
+import { readFileSync } from "node:fs";
+import { constants } from "node:os";
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+const PARENT_CHECK_MS = 500;
+
+type Ending = (typeof SIGNALS)[number] | "SIGPIPE";
+
+/** The command was ended from outside. */
+export class InterruptedError extends Error {
+  override readonly name = "AbortError";
+  /** What a shell is told of a process that a signal ended. */
+  readonly status: number;
+
+  constructor(signal: Ending) {
+    super(`Ended by ${signal}.`);
+    this.status = 128 + constants.signals[signal];
+  }
+}
+
+export interface Interruption extends Disposable {
+  /** Never resolves; rejects with an InterruptedError at the first signal. Later ones change nothing. */
+  readonly interrupted: Promise<never>;
+}
+
+/** Watches for the end of the command until disposed. */
+export function watchInterruption(): Interruption {
+  let end: (signal: Ending) => void = () => undefined;
+  const interrupted = new Promise<never>((_, reject) => {
+    end = (signal) => reject(new InterruptedError(signal));
+  });
+  // Whoever races it gets the error; without a race it is nobody's.
+  interrupted.catch(() => undefined);
+  for (const signal of SIGNALS) process.on(signal, end);
+  // Nobody reads what is printed any more. Without a listener the process would end in the middle of everything.
+  const unread = () => end("SIGPIPE");
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", unread);
+  // A command may outlive the shell that started it; but of one that outlives its npm, nobody would know.
+  const parents = npmParents();
+  const orphaned = () => void (npmParents() !== parents && end("SIGHUP"));
+  const timer = process.env["npm_lifecycle_event"] ? setInterval(orphaned, PARENT_CHECK_MS) : null;
+  return {
+    interrupted,
+    [Symbol.dispose]() {
+      for (const signal of SIGNALS) process.off(signal, end);
+      if (timer) clearInterval(timer);
+    },
+  };
+}
+
+/** The processes between npm and this one, npm included: it starts scripts in a shell, which may outlive it. */
+function npmParents(): string {
+  const parent = process.ppid;
+  const stat = readStat(parent);
+  const isShell = /^\d+ \((ba|da|z|k)?sh\)/.test(stat);
+  return isShell ? `${parent} ${stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]}` : String(parent);
+}
+
+/** What Linux says of a process; empty elsewhere, and of one that has ended. */
+function readStat(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, "utf8");
+  } catch {
+    return "";
+  }
+}

@@ -2,6 +2,7 @@
 
 import { invariant } from "../errors.ts";
 import { storageFailure } from "./storage-failure.ts";
+import { writeWhole } from "./write-whole.ts";
 
 export class HiddenFile implements Disposable {
   readonly #handle: FileSystemSyncAccessHandle;
@@ -34,14 +35,18 @@ export class HiddenFile implements Disposable {
 
   write(at: number, bytes: Uint8Array<ArrayBuffer>): void {
     try {
-      this.#handle.write(bytes, { at });
+      writeWhole(this.#handle, bytes, at);
     } catch (cause) {
       throw storageFailure(`The file of hidden states ${this.#name}`, bytes.byteLength, cause);
     }
   }
 
   flush(): void {
-    this.#handle.flush();
+    try {
+      this.#handle.flush();
+    } catch (cause) {
+      throw storageFailure(`The file of hidden states ${this.#name}`, 0, cause);
+    }
   }
 
   [Symbol.dispose](): void {

@@ -2,6 +2,7 @@
 // written only after its tensors were flushed, so a crash costs the step that was under way and nothing else.
 
 import { storageFailure } from "./storage-failure.ts";
+import { writeWhole } from "./write-whole.ts";
 
 const FILE = "journal.jsonl";
 
@@ -30,11 +31,16 @@ export class Journal implements Disposable {
     } catch (cause) {
       throw storageFailure("The job's journal", 0, cause);
     }
-    const bytes = new Uint8Array(handle.getSize());
-    handle.read(bytes, { at: 0 });
-    const { records, validBytes } = parseJournal(bytes);
-    handle.truncate(validBytes);
-    return new Journal(handle, records, validBytes);
+    try {
+      const bytes = new Uint8Array(handle.getSize());
+      handle.read(bytes, { at: 0 });
+      const { records, validBytes } = parseJournal(bytes);
+      if (validBytes < bytes.byteLength) handle.truncate(validBytes);
+      return new Journal(handle, records, validBytes);
+    } catch (cause) {
+      handle.close();
+      throw storageFailure("The job's journal", 0, cause);
+    }
   }
 
   get records(): readonly JournalRecord[] {
@@ -45,7 +51,7 @@ export class Journal implements Disposable {
   append(record: JournalRecord): void {
     const line = new TextEncoder().encode(`${JSON.stringify(record)}\n`);
     try {
-      this.#handle.write(line, { at: this.#bytes });
+      writeWhole(this.#handle, line, this.#bytes);
       this.#handle.flush();
     } catch (cause) {
       throw storageFailure("The job's journal", line.byteLength, cause);

@@ -4,6 +4,7 @@
 import { invariant } from "../errors.ts";
 import type { TensorEntry } from "../formats/safetensors.ts";
 import { storageFailure } from "./storage-failure.ts";
+import { writeWhole } from "./write-whole.ts";
 
 export interface ShardLayout {
   readonly path: string;
@@ -60,8 +61,7 @@ export class OutputStore implements Disposable {
     const at = entry.start + offset;
     invariant(at + bytes.byteLength <= entry.end, `${tensor} is written past its end`);
     try {
-      const written = shard.handle.write(bytes, { at });
-      if (written !== bytes.byteLength) throw new Error(`only ${written} bytes were written`);
+      writeWhole(shard.handle, bytes, at);
     } catch (cause) {
       throw storageFailure(`The result file ${shard.path}`, bytes.byteLength, cause);
     }
@@ -91,7 +91,7 @@ async function openShard(
   try {
     handle = await (await output.getFileHandle(layout.path, { create: true })).createSyncAccessHandle();
     if (handle.getSize() !== layout.fileBytes) handle.truncate(layout.fileBytes);
-    handle.write(new Uint8Array(layout.header), { at: 0 });
+    writeWhole(handle, new Uint8Array(layout.header), 0);
     return handle;
   } catch (cause) {
     handle?.close();
@@ -109,7 +109,7 @@ export async function writeOutputFile(
     const handle = await (await output.getFileHandle(path, { create: true })).createSyncAccessHandle();
     try {
       handle.truncate(0);
-      handle.write(bytes, { at: 0 });
+      writeWhole(handle, bytes, 0);
       handle.flush();
     } finally {
       handle.close();

@@ -3,6 +3,7 @@
 import type { CalibrationSet } from "../../calibrate/select-sequences.ts";
 import { CalibrationError } from "../../errors.ts";
 import { storageFailure } from "../../offload/storage-failure.ts";
+import { writeWhole } from "../../offload/write-whole.ts";
 
 const FILE = "calibration.bin";
 
@@ -20,7 +21,7 @@ export async function writeSequences(job: FileSystemDirectoryHandle, set: Calibr
     const handle = await (await job.getFileHandle(FILE, { create: true })).createSyncAccessHandle();
     try {
       handle.truncate(0);
-      handle.write(words, { at: 0 });
+      writeWhole(handle, words, 0);
       handle.flush();
     } finally {
       handle.close();

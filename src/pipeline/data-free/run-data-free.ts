@@ -32,7 +32,7 @@ export async function runDataFree(job: Job, steps: readonly PlannedStep[], outpu
     }
     await finishing;
   } finally {
-    tiles.clear();
+    // Tiles that have not begun end at their first checkpoint.
     traffic.abort();
     await Promise.all(begun);
     output.figures.add(gpu);

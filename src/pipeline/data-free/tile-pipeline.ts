@@ -90,11 +90,6 @@ export class TilePipeline implements Disposable {
     return this.#powers.get(powerTableKey(dtype, norm)) ?? null;
   }
 
-  /** Forgets tiles that have not begun: after a failure or a cancel. */
-  clear(): void {
-    this.#limit.clearQueue();
-  }
-
   [Symbol.dispose](): void {
     this.#uploads[Symbol.dispose]();
     this.#readbacks[Symbol.dispose]();

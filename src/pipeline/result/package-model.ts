@@ -44,8 +44,10 @@ export async function packageModel(
   }
   await put("recipe.yaml", plan.recipeYaml);
   await put("quantization-report.json", report(job, facts));
+  // The report's length changes with the digits of its times; the card of a resumed job must not.
+  const weightBytes = plan.output.shards.reduce((sum, { fileBytes }) => sum + fileBytes, 0);
   const resultBytes = written.reduce((sum, { bytes }) => sum + bytes, 0);
-  await put("README.md", card(job, facts, resultBytes));
+  await put("README.md", card(job, facts, weightBytes));
   return {
     jobId: plan.jobId,
     name: resultName(job),
@@ -119,7 +121,7 @@ function resultName(job: Job): string {
   return `${job.model.source.name}-${job.plan.schemes.join("-")}`;
 }
 
-function card(job: Job, ran: JobFacts, resultBytes: number): string {
+function card(job: Job, ran: JobFacts, weightBytes: number): string {
   const { plan, model, progress } = job;
   const facts = {
     name: resultName(job),
@@ -129,7 +131,7 @@ function card(job: Job, ran: JobFacts, resultBytes: number): string {
     schemes: plan.schemes,
     recipeYaml: plan.recipeYaml,
     sourceBytes: model.summary.weightBytes,
-    resultBytes,
+    resultBytes: weightBytes,
     bitsPerWeight: plan.bitsPerWeight,
     quantizedModules: plan.quantizedModules,
     isPlain: quantizesNothing(plan.recipe),

@@ -1,0 +1,107 @@
+// The conductor itself, without a browser: what the world does to it at each of its operations, and that the job then ends with
+// the bytes that it would have had. GPU arithmetic is a stub that follows from what it reads.
+
+import { beforeAll, describe, expect, it } from "vitest";
+import { type Machine, planFixture, type PlannedJob } from "../testing/run-job.ts";
+import { createJobControl } from "./job/job-control.ts";
+
+const METHODS = {
+  rounded: { name: "QuantizationModifier" },
+  calibrated: { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" },
+} as const;
+
+interface Undisturbed {
+  readonly job: PlannedJob;
+  readonly output: ReadonlyMap<string, string>;
+  readonly operations: number;
+  readonly submits: number;
+}
+
+/** The job as it runs when nothing happens. */
+async function undisturbed(method: keyof typeof METHODS): Promise<Undisturbed> {
+  const job = await planFixture("llama", "W8A8", METHODS[method]);
+  const machine = job.machine();
+  await machine.run();
+  const { disk, gpu } = machine;
+  return { job, output: machine.output(), operations: disk.operations, submits: gpu.submits };
+}
+
+/** What a run comes to: the name of its error, or null. */
+async function outcome(machine: Machine, ...args: Parameters<Machine["run"]>): Promise<string | null> {
+  return await machine.run(...args).then(
+    () => null,
+    (error: unknown) => (error instanceof Error ? error.name : String(error)),
+  );
+}
+
+/** 1, 1 + step, … up to the last. */
+function* every(step: number, last: number, first = 1): Generator<number> {
+  for (let at = first; at <= last; at += step) yield at;
+}
+
+describe.each(["rounded", "calibrated"] as const)("a job that is %s", (method) => {
+  let whole: Undisturbed;
+  beforeAll(async () => {
+    whole = await undisturbed(method);
+  });
+
+  /** Disturbs the first run of a machine; the second one must end with the bytes of an undisturbed job. */
+  async function disturbed(
+    what: string,
+    disturb: (machine: Machine) => void,
+    ...args: Parameters<Machine["run"]>
+  ): Promise<string | null> {
+    const machine = whole.job.machine();
+    disturb(machine);
+    const first = await outcome(machine, ...args);
+    machine.disk.recover();
+    expect(await outcome(machine), `after ${what}`).toBeNull();
+    expect(machine.output(), `after ${what}`).toEqual(whole.output);
+    return first;
+  }
+
+  it("ends with a folder", () => {
+    expect([...whole.output.keys()]).toEqual(expect.arrayContaining(["config.json", "model.safetensors"]));
+    expect(whole.operations).toBeGreaterThan(50);
+  });
+
+  it("goes on after a crash in any write, flush, truncation or deletion, and ends with the same bytes", async () => {
+    for (const operation of every(1, whole.operations)) {
+      const failed = await disturbed(`operation ${operation}`, ({ disk }) => disk.failAt(operation, "crash"));
+      expect(["Crash", "StorageError"], `operation ${operation}`).toContain(failed);
+    }
+  });
+
+  it.each([
+    ["full", 1],
+    ["short of bytes", 2],
+  ] as const)("ends with a sentence when the disk is %s, and goes on with room", async (how, first) => {
+    for (const operation of every(2, whole.operations, first)) {
+      const failed = await disturbed(`operation ${operation}`, ({ disk }) => disk.failAt(operation, how));
+      // What no write follows ends as if there were room.
+      expect(["StorageError", null], `operation ${operation}`).toContain(failed);
+    }
+  });
+
+  it("survives the loss of the GPU in any phase", async () => {
+    for (const submit of every(3, whole.submits)) {
+      expect(await disturbed(`submit ${submit}`, ({ gpu }) => gpu.loseAt(submit))).toBeNull();
+    }
+  });
+
+  it("ends where it is cancelled between two pieces of work, and goes on from its last finished step", async () => {
+    let checkpoints = Number.POSITIVE_INFINITY;
+    for (let at = 1; at <= checkpoints; at += 2) {
+      const control = createJobControl();
+      let passed = 0;
+      const checkpoint = async () => {
+        if (++passed === at) control.cancel();
+        await control.checkpoint();
+      };
+      const failed = await disturbed(`checkpoint ${at}`, () => undefined, { ...control, checkpoint });
+      expect(["AbortError", null]).toContain(failed);
+      if (failed === null) checkpoints = passed;
+    }
+    expect(checkpoints).toBeGreaterThan(10);
+  });
+});

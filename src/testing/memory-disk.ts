@@ -1,0 +1,186 @@
+// The origin private file system in memory, for running the whole conductor in Node: every operation that changes something
+// is counted, and the world can end at any of them.
+
+/** The world has ended: the process was killed in the middle of an operation. */
+export class Crash extends Error {
+  override readonly name = "Crash";
+}
+
+type Entry = MemoryFile | MemoryFolder;
+
+class MemoryFile {
+  bytes = new Uint8Array(0);
+  locked = false;
+}
+
+class MemoryFolder {
+  readonly entries = new Map<string, Entry>();
+}
+
+export interface MemoryDisk {
+  /** Operations so far that changed, or could change, what is stored. */
+  readonly operations: number;
+  /** The root as `navigator.storage.getDirectory()` gives it. */
+  root(): FileSystemDirectoryHandle;
+  /**
+   * At the operation of this number something happens: "crash" ends the world, a write half done; "full" lets writes fail
+   * from there on, as a full disk does; "short of bytes" lets writes take fewer bytes than they were given, without a word.
+   */
+  failAt(operation: number, how: "crash" | "full" | "short of bytes"): void;
+  /** After a crash or on a disk that has room again: locks are gone, what was written is there. */
+  recover(): void;
+  /** All files by path. */
+  files(): Map<string, Uint8Array<ArrayBuffer>>;
+}
+
+export function createMemoryDisk(): MemoryDisk {
+  const top = new MemoryFolder();
+  const state: DiskState = { operations: 0, failAt: Number.POSITIVE_INFINITY, how: "crash", dead: false };
+  return {
+    get operations() {
+      return state.operations;
+    },
+    root: () => folderHandle("", top, state),
+    failAt(operation, how) {
+      state.failAt = operation;
+      state.how = how;
+    },
+    recover() {
+      state.failAt = Number.POSITIVE_INFINITY;
+      state.dead = false;
+      for (const [, file] of allFiles(top)) file.locked = false;
+    },
+    files: () => new Map(Array.from(allFiles(top), ([path, { bytes }]) => [path, bytes.slice()])),
+  };
+}
+
+interface DiskState {
+  operations: number;
+  failAt: number;
+  how: "crash" | "full" | "short of bytes";
+  dead: boolean;
+}
+
+/** Counts an operation of so many bytes; returns how many of them it may take. */
+function permit(state: DiskState, bytes = 0): number {
+  if (state.dead) throw new Crash();
+  state.operations++;
+  if (state.operations < state.failAt) return bytes;
+  if (state.how === "crash") {
+    state.dead = true;
+    return Math.floor(bytes / 2);
+  }
+  if (bytes === 0) return 0;
+  if (state.how === "short of bytes") return bytes - 1;
+  throw new DOMException("The disk is full.", "QuotaExceededError");
+}
+
+function endIfDead(state: DiskState): void {
+  if (state.dead) throw new Crash();
+}
+
+function* allFiles(folder: MemoryFolder, path = ""): Generator<[string, MemoryFile]> {
+  for (const [name, entry] of folder.entries) {
+    if (entry instanceof MemoryFile) yield [path + name, entry];
+    else yield* allFiles(entry, `${path}${name}/`);
+  }
+}
+
+function notFound(name: string): DOMException {
+  return new DOMException(`There is no ${name}.`, "NotFoundError");
+}
+
+function folderHandle(name: string, folder: MemoryFolder, state: DiskState): FileSystemDirectoryHandle {
+  const handleOf = (entryName: string, entry: Entry) =>
+    entry instanceof MemoryFile ? fileHandle(entryName, entry, state) : folderHandle(entryName, entry, state);
+  const open = async <Kind extends Entry>(entryName: string, create: boolean, make: () => Kind) => {
+    endIfDead(state);
+    const known = folder.entries.get(entryName);
+    if (known) return await Promise.resolve(known as Kind);
+    if (!create) throw notFound(entryName);
+    permit(state);
+    const made = make();
+    folder.entries.set(entryName, made);
+    endIfDead(state);
+    return made;
+  };
+  const handle = {
+    kind: "directory",
+    name,
+    getDirectoryHandle: async (entryName: string, { create = false } = {}) =>
+      folderHandle(entryName, await open(entryName, create, () => new MemoryFolder()), state),
+    getFileHandle: async (entryName: string, { create = false } = {}) =>
+      fileHandle(entryName, await open(entryName, create, () => new MemoryFile()), state),
+    async removeEntry(entryName: string) {
+      permit(state);
+      if (!folder.entries.delete(entryName)) throw notFound(entryName);
+      endIfDead(state);
+      await Promise.resolve();
+    },
+    async *keys() {
+      yield* await Promise.resolve([...folder.entries.keys()]);
+    },
+    async *values() {
+      yield* await Promise.resolve(Array.from(folder.entries, ([key, entry]) => handleOf(key, entry)));
+    },
+    async *entries() {
+      yield* await Promise.resolve(Array.from(folder.entries, ([key, entry]) => [key, handleOf(key, entry)]));
+    },
+  };
+  return handle as unknown as FileSystemDirectoryHandle;
+}
+
+function fileHandle(name: string, file: MemoryFile, state: DiskState): FileSystemFileHandle {
+  const handle = {
+    kind: "file",
+    name,
+    async getFile() {
+      endIfDead(state);
+      return await Promise.resolve(new File([file.bytes.slice()], name));
+    },
+    async createSyncAccessHandle() {
+      endIfDead(state);
+      if (file.locked) throw new DOMException(`${name} is locked.`, "NoModificationAllowedError");
+      file.locked = true;
+      return await Promise.resolve(syncHandle(file, state));
+    },
+  };
+  return handle as unknown as FileSystemFileHandle;
+}
+
+function syncHandle(file: MemoryFile, state: DiskState): FileSystemSyncAccessHandle {
+  const resize = (size: number) => {
+    const bytes = new Uint8Array(size);
+    bytes.set(file.bytes.subarray(0, size));
+    file.bytes = bytes;
+  };
+  const handle = {
+    getSize: () => file.bytes.byteLength,
+    read(to: Uint8Array, { at = 0 } = {}) {
+      endIfDead(state);
+      const part = file.bytes.subarray(at, at + to.byteLength);
+      to.set(part);
+      return part.byteLength;
+    },
+    write(from: Uint8Array, { at = 0 } = {}) {
+      const taken = permit(state, from.byteLength);
+      if (at + taken > file.bytes.byteLength) resize(at + taken);
+      file.bytes.set(from.subarray(0, taken), at);
+      endIfDead(state);
+      return taken;
+    },
+    truncate(size: number) {
+      permit(state);
+      resize(size);
+      endIfDead(state);
+    },
+    flush() {
+      permit(state);
+      endIfDead(state);
+    },
+    close() {
+      file.locked = false;
+    },
+  };
+  return handle;
+}

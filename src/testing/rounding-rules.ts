@@ -1,0 +1,137 @@
+// The kernels of rounding to nearest for the stub of a GPU, plainly: what verification holds a result against.
+
+import { type FloatDtype, narrowFromFloat32, roundTo, widenToFloat32 } from "../formats/dtype.ts";
+import { DTYPE_CODE } from "../gpu/dtype-code.ts";
+
+interface Bound {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+type Rule = (bound: readonly Bound[], params: DataView) => void;
+
+const words = (bound: Bound | undefined) => {
+  const { bytes } = bound ?? { bytes: new Uint8Array(0) };
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, Math.floor(bytes.byteLength / 4));
+};
+const floats = (bound: Bound | undefined) => {
+  const { buffer, byteOffset, length } = words(bound);
+  return new Float32Array(buffer, byteOffset, length);
+};
+const integer = (params: DataView, index: number) => params.getInt32(index * 4, true);
+const real = (params: DataView, index: number) => params.getFloat32(index * 4, true);
+
+function dtypeAt(params: DataView, index: number): FloatDtype {
+  const code = integer(params, index);
+  return (Object.keys(DTYPE_CODE) as FloatDtype[]).find((dtype) => DTYPE_CODE[dtype] === code) ?? "F32";
+}
+
+/** Smallest and largest weight of each cell, reaching to 0. */
+const range: Rule = ([weights, ranges], params) => {
+  const [rows, columns, , cellRows, cellColumns, cellsPerRow, first, end] = Array.from(
+    { length: 8 },
+    (_, at) => integer(params, at),
+  ) as [number, number, number, number, number, number, number, number];
+  const values = widenToFloat32(dtypeAt(params, 2), weights?.bytes ?? new Uint8Array(0));
+  const found = floats(ranges);
+  for (let cell = first; cell < end; cell++) {
+    const firstRow = Math.floor(cell / cellsPerRow) * cellRows;
+    const firstColumn = (cell % cellsPerRow) * cellColumns;
+    let [low, high] = [0, 0];
+    for (let row = firstRow; row < Math.min(firstRow + cellRows, rows); row++) {
+      const from = row * columns + firstColumn;
+      const to = row * columns + Math.min(firstColumn + cellColumns, columns);
+      for (const value of values.subarray(from, to)) {
+        low = Math.min(low, value);
+        high = Math.max(high, value);
+      }
+    }
+    found[2 * cell] = low;
+    found[2 * cell + 1] = high;
+  }
+};
+
+/** Symmetric scales in the weights' dtype. */
+const qparams: Rule = ([ranges, scales, zeroPoints], params) => {
+  const dtype = dtypeAt(params, 1);
+  const half = (real(params, 5) - real(params, 4)) / 2;
+  const [from, to] = [floats(ranges), floats(scales)];
+  for (let cell = 0; cell < integer(params, 0); cell++) {
+    const magnitude = Math.max(-(from[2 * cell] ?? 0), from[2 * cell + 1] ?? 0);
+    to[cell] = roundTo(dtype, magnitude / half) || real(params, 6);
+  }
+  words(zeroPoints).fill(0);
+};
+
+/** Integer codes of one byte each, for weights whose rows have a scale each. */
+const encode: Rule = ([weights, scales, , codes], params) => {
+  const [columns, cellRows, cellColumns, cellsPerRow] = [1, 3, 4, 5].map((at) => integer(params, at)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const dtype = dtypeAt(params, 2);
+  const values = widenToFloat32(dtype, weights?.bytes ?? new Uint8Array(0));
+  const perCell = floats(scales);
+  const [low, high] = [real(params, 8), real(params, 9)];
+  const bytes = new Int8Array(codes?.bytes.buffer ?? new ArrayBuffer(0), codes?.bytes.byteOffset);
+  const count = integer(params, 13);
+  for (let index = integer(params, 15) * 4; index < Math.min(integer(params, 16) * 4, count); index++) {
+    const [row, column] = [Math.floor(index / columns), index % columns];
+    const cell = Math.floor(row / cellRows) * cellsPerRow + Math.floor(column / cellColumns);
+    const quotient = roundTo(dtype, (values[index] ?? 0) / (perCell[cell] ?? 1));
+    bytes[index] = roundToEven(Math.min(Math.max(quotient, low), high)) + integer(params, 12);
+  }
+};
+
+function roundToEven(value: number): number {
+  const rounded = Math.round(value);
+  return Math.abs(value % 1) === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
+}
+
+/** Codes of any width, packed row by row. */
+const pack: Rule = ([codes, packed], params) => {
+  const [bits, offset, count, perStream, stride, streamStride, wordStride, wordStreamStride, first, end] =
+    Array.from({ length: 10 }, (_, at) => integer(params, at)) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+  const [from, to] = [words(codes), words(packed)];
+  for (let word = first; word < end; word++) {
+    const [stream, place] = [Math.floor(word / perStream), word % perStream];
+    let value = 0;
+    for (let bit = 0; bit < 32; bit += bits) {
+      const index = (place * 32) / bits + bit / bits;
+      if (index >= count) break;
+      const code = ((from[stream * streamStride + index * stride] ?? 0) + offset) & (2 ** bits - 1);
+      value |= code << bit;
+    }
+    to[place * wordStride + stream * wordStreamStride] = value >>> 0;
+  }
+};
+
+const narrow: Rule = ([values, to], params) => {
+  const part = floats(values).slice(0, integer(params, 0));
+  to?.bytes.set(narrowFromFloat32(dtypeAt(params, 1), part));
+};
+
+const nothing: Rule = () => undefined;
+
+export const ROUNDING_RULES: Readonly<Record<string, Rule>> = {
+  "observe.range": range,
+  "observe.qparams": qparams,
+  "observe.extremes": nothing,
+  "encode.encode": encode,
+  "encode.pack": pack,
+  "gpu.narrow": narrow,
+  // A factorisation that succeeds: its third buffer names the row at which it failed.
+  "triangular.cholesky-diagonal": nothing,
+};

@@ -1,0 +1,219 @@
+// A GPU for tests of the conductor, where arithmetic does not matter but what follows from what does. Buffers, copies and
+// mapping are real. Of the kernels, those that round to nearest are computed as they are; every other one fills what it writes
+// with numbers that follow from the first words of what it reads, so that a step that starts from something else ends in
+// other bytes. It can be lost at any submit.
+
+type Rule = (bound: readonly BoundBuffer[], params: DataView) => void;
+
+interface BoundBuffer {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly writable: boolean;
+}
+
+export interface StubGpu {
+  readonly submits: number;
+  /** The device of this submit is lost; the next one works again. */
+  loseAt(submit: number): void;
+  adapter(): GPUAdapter;
+}
+
+interface StubState {
+  submits: number;
+  loseAt: number;
+}
+
+const LIMITS = {
+  maxBufferSize: 256 * 1024 ** 2,
+  maxStorageBufferBindingSize: 128 * 1024 ** 2,
+  maxComputeWorkgroupStorageSize: 16_384,
+  maxComputeInvocationsPerWorkgroup: 256,
+  maxComputeWorkgroupSizeX: 256,
+  maxComputeWorkgroupSizeY: 256,
+  maxStorageBuffersPerShaderStage: 8,
+};
+
+/** The flags that a browser has as globals. */
+export const GPU_GLOBALS = {
+  GPUBufferUsage: {
+    MAP_READ: 1,
+    MAP_WRITE: 2,
+    COPY_SRC: 4,
+    COPY_DST: 8,
+    UNIFORM: 64,
+    STORAGE: 128,
+    QUERY_RESOLVE: 512,
+  },
+  GPUMapMode: { READ: 1, WRITE: 2 },
+  GPUShaderStage: { COMPUTE: 4 },
+};
+
+export function createStubGpu(rules: Readonly<Record<string, Rule>>): StubGpu {
+  const state: StubState = { submits: 0, loseAt: Number.POSITIVE_INFINITY };
+  return {
+    get submits() {
+      return state.submits;
+    },
+    loseAt(submit) {
+      state.loseAt = submit;
+    },
+    adapter() {
+      const info = { vendor: "stub", architecture: "stub", description: "", isFallbackAdapter: true };
+      const requestDevice = async () => await Promise.resolve(createDevice(state, rules));
+      return { info, limits: LIMITS, features: new Set(), requestDevice } as unknown as GPUAdapter;
+    },
+  };
+}
+
+class StubBuffer {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly label: string;
+  readonly size: number;
+  mapState = "unmapped";
+
+  readonly #isLost: () => boolean;
+
+  constructor({ label = "", size }: GPUBufferDescriptor, isLost: () => boolean) {
+    this.#isLost = isLost;
+    this.label = label;
+    this.size = size;
+    this.bytes = new Uint8Array(size);
+  }
+
+  async mapAsync(): Promise<void> {
+    await Promise.resolve();
+    if (this.#isLost()) throw new DOMException("The device is lost.", "AbortError");
+    this.mapState = "mapped";
+  }
+
+  getMappedRange(offset = 0, size = this.size - offset): ArrayBuffer {
+    // A view would do, but callers wrap what they get in an array of its own.
+    const range = this.bytes.buffer.slice(offset, offset + size);
+    this.#mapped.push({ offset, range });
+    return range;
+  }
+
+  readonly #mapped: { offset: number; range: ArrayBuffer }[] = [];
+
+  unmap(): void {
+    for (const { offset, range } of this.#mapped.splice(0)) this.bytes.set(new Uint8Array(range), offset);
+    this.mapState = "unmapped";
+  }
+
+  destroy(): void {
+    this.mapState = "unmapped";
+  }
+}
+
+function stubOf(buffer: GPUBuffer): StubBuffer {
+  return buffer as unknown as StubBuffer;
+}
+
+function createDevice(state: StubState, rules: Readonly<Record<string, Rule>>): GPUDevice {
+  const lost = Promise.withResolvers<GPUDeviceLostInfo>();
+  let isLost = false;
+  const done = async () => {
+    await Promise.resolve();
+    if (isLost) throw new Error("the device is lost");
+  };
+  const device = {
+    limits: LIMITS,
+    features: new Set<string>(),
+    lost: lost.promise,
+    addEventListener: () => undefined,
+    removeEventListener: () => undefined,
+    destroy: () => undefined,
+    pushErrorScope: () => undefined,
+    popErrorScope: async () => await Promise.resolve(null),
+    createBuffer: (descriptor: GPUBufferDescriptor) => new StubBuffer(descriptor, () => isLost),
+    createShaderModule: () => ({}),
+    createPipelineLayout: () => ({}),
+    createBindGroupLayout: ({ entries }: GPUBindGroupLayoutDescriptor) => ({ entries: [...entries] }),
+    createComputePipelineAsync: async ({ label = "" }: GPUComputePipelineDescriptor) =>
+      await Promise.resolve({ label }),
+    createBindGroup: (descriptor: GPUBindGroupDescriptor) => descriptor,
+    createCommandEncoder: () => createEncoder(rules),
+    queue: {
+      writeBuffer: (buffer: GPUBuffer, offset: number, data: Uint8Array) =>
+        stubOf(buffer).bytes.set(data, offset),
+      submit(commands: readonly (readonly (() => void)[])[]) {
+        state.submits++;
+        if (state.submits === state.loseAt) {
+          isLost = true;
+          lost.resolve({ reason: "unknown", message: "stub" } as GPUDeviceLostInfo);
+        }
+        if (!isLost) for (const command of commands.flat()) command();
+      },
+      onSubmittedWorkDone: done,
+    },
+  };
+  return device as unknown as GPUDevice;
+}
+
+function createEncoder(rules: Readonly<Record<string, Rule>>) {
+  const commands: (() => void)[] = [];
+  return {
+    beginComputePass: () => createPass(commands, rules),
+    copyBufferToBuffer(from: GPUBuffer, fromOffset: number, to: GPUBuffer, toOffset: number, bytes: number) {
+      commands.push(() => {
+        const part = stubOf(from).bytes.subarray(fromOffset, fromOffset + bytes);
+        stubOf(to).bytes.set(part, toOffset);
+      });
+    },
+    clearBuffer(buffer: GPUBuffer, offset: number, bytes: number) {
+      commands.push(() => stubOf(buffer).bytes.fill(0, offset, offset + bytes));
+    },
+    finish: () => commands,
+  };
+}
+
+function createPass(commands: (() => void)[], rules: Readonly<Record<string, Rule>>) {
+  let label = "";
+  let group: { layout: { entries: GPUBindGroupLayoutEntry[] }; entries: GPUBindGroupEntry[] } | null = null;
+  let slot = 0;
+  return {
+    setPipeline: (pipeline: { label: string }) => (label = pipeline.label),
+    setBindGroup(_: number, next: unknown, [offset = 0]: readonly number[]) {
+      group = next as typeof group;
+      slot = offset;
+    },
+    dispatchWorkgroups() {
+      if (!group) return;
+      const [uniform, ...rest] = group.entries.map(({ resource }) => resource as GPUBufferBinding);
+      const writable = group.layout.entries.slice(1).map(({ buffer }) => buffer?.type === "storage");
+      const bound = rest.map(({ buffer, offset = 0, size }, index): BoundBuffer => {
+        const { bytes } = stubOf(buffer);
+        return {
+          bytes: bytes.subarray(offset, offset + (size ?? bytes.byteLength - offset)),
+          writable: writable[index] ?? false,
+        };
+      });
+      const params = uniform ? stubOf(uniform.buffer).bytes : new Uint8Array(256);
+      const name = label;
+      const at = slot;
+      commands.push(() => (rules[name] ?? followFrom(name))(bound, new DataView(params.buffer, at, 256)));
+    },
+    end: () => undefined,
+  };
+}
+
+/** Fills what a kernel writes with numbers from 0.25 to 1 that follow from its name and the first words that it reads. */
+function followFrom(name: string): Rule {
+  return (bound) => {
+    let seed = hash(2_166_136_261, new TextEncoder().encode(name));
+    for (const { bytes, writable } of bound) if (!writable) seed = hash(seed, bytes.subarray(0, 16));
+    for (const { bytes, writable } of bound) {
+      if (!writable) continue;
+      const values = new Float32Array(bytes.buffer, bytes.byteOffset, Math.floor(bytes.byteLength / 4));
+      let next = seed;
+      for (let index = 0; index < values.length; index++) {
+        next = (Math.imul(next, 1_664_525) + 1_013_904_223) >>> 0;
+        values[index] = 0.25 + (next / 2 ** 32) * 0.75;
+      }
+    }
+  };
+}
+
+/** FNV-1a. */
+function hash(seed: number, bytes: Uint8Array): number {
+  return bytes.reduce((sum, byte) => Math.imul(sum ^ byte, 16_777_619) >>> 0, seed);
+}

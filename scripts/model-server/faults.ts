@@ -16,6 +16,12 @@ export type Fault =
   | { readonly kind: "unexposed" }
   /** The connection breaks after so many bytes of the body; with 0, before the headers. */
   | { readonly kind: "reset"; readonly afterBytes: number }
+  /** A byte comes every so many milliseconds. */
+  | { readonly kind: "drip"; readonly everyMs: number }
+  /** Every address redirects to itself. */
+  | { readonly kind: "redirect-circle" }
+  /** A part of the compressed file for a part of the file. */
+  | { readonly kind: "gzip" }
   /** Nothing more comes after so many bytes of the body, and the connection stays open. */
   | { readonly kind: "stall"; readonly afterBytes: number };
 

@@ -119,6 +119,8 @@ async function handle(context: Context, exchange: Exchange): Promise<void> {
     response.writeHead(origin === "cdn" ? 403 : 204).end();
   } else if (fault?.kind === "status") {
     response.writeHead(fault.status, fault.headers ?? {}).end(`Injected ${fault.status}`);
+  } else if (fault?.kind === "redirect-circle") {
+    response.writeHead(302, { location: request.url }).end();
   } else if (fault?.kind === "reset" && fault.afterBytes === 0) {
     response.destroy();
   } else if (origin === "hub") {
@@ -228,6 +230,7 @@ async function sendFile(exchange: Exchange, file: ServedFile, fault: Fault | nul
   const shift = fault?.kind === "wrong-range" ? 1 : 0;
   const contentRange = `bytes ${start + shift}-${end - 1 + shift}/${file.bytes}`;
   if (ranged && !bare) response.setHeader("content-range", contentRange);
+  if (fault?.kind === "gzip" && ranged) response.setHeader("content-encoding", "gzip");
   response.writeHead(ranged ? 206 : 200, { "content-length": sent });
   if (request.method === "HEAD") response.end();
   else await sendBody(response, file.read(start, start + sent), fault, entry);
@@ -240,6 +243,10 @@ async function sendBody(
   entry: LoggedRequest,
 ): Promise<void> {
   const limit = fault?.kind === "reset" || fault?.kind === "stall" ? fault.afterBytes : Infinity;
+  if (fault?.kind === "drip") {
+    await drip(response, fault.everyMs);
+    return;
+  }
   for await (const whole of pieces) {
     const piece = whole.subarray(0, limit - entry.bytes);
     entry.bytes += piece.byteLength;
@@ -251,6 +258,13 @@ async function sendBody(
     }
   }
   response.end();
+}
+
+/** Sends zeros, one at a time, until the connection is given up. */
+async function drip(response: ServerResponse, everyMs: number): Promise<void> {
+  const timer = setInterval(() => response.write(new Uint8Array(1)), everyMs);
+  await once(response, "close");
+  clearInterval(timer);
 }
 
 /** Waits until the socket takes more, or is gone. */

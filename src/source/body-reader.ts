@@ -4,11 +4,16 @@ type Body = ReadableStream<Uint8Array<ArrayBuffer>>;
 
 export interface Answer {
   readonly response: Response;
-  /** Waits for a part of the body; a silence or a broken connection becomes a TransientFailure. */
-  receive<T>(part: Promise<T>): Promise<T>;
+  /**
+   * Waits for a part of the body; a silence, a drip or a broken connection becomes a TransientFailure.
+   * @param bytesOf how many bytes came with it
+   */
+  receive<T>(part: Promise<T>, bytesOf: (part: T) => number): Promise<T>;
   /** Drops the connection, unless the body was read to its end. */
   readonly cancel: () => void;
 }
+
+const lengthOf = ({ value }: { readonly value?: Uint8Array | undefined }) => value?.byteLength ?? 0;
 
 export interface BodyReader {
   /** The next `length` bytes, or fewer if the body ends before. */
@@ -44,7 +49,8 @@ function byteReader(
       let buffer = new ArrayBuffer(length);
       let filled = 0;
       while (filled < length) {
-        const { value, done } = await answer.receive(reader.read(new Uint8Array(buffer, filled)));
+        const reading = reader.read(new Uint8Array(buffer, filled));
+        const { value, done } = await answer.receive(reading, lengthOf);
         buffer = value?.buffer ?? new ArrayBuffer(0);
         if (done) break;
         filled += value.byteLength;
@@ -67,7 +73,7 @@ function pieceReader(
       let filled = 0;
       while (filled < length) {
         if (piece.byteLength === 0) {
-          const { value, done } = await answer.receive(reader.read());
+          const { value, done } = await answer.receive(reader.read(), lengthOf);
           if (done) break;
           piece = value;
           received(value.byteLength);

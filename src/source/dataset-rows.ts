@@ -87,7 +87,7 @@ async function getJson(
 ): Promise<unknown> {
   return await withRetry(transport, signal, async () => {
     const answer = await ask(transport, host, { url, what: `the rows of ${name}` }, signal);
-    const bytes = await answer.receive(answer.response.arrayBuffer());
+    const bytes = await answer.receive(answer.response.arrayBuffer(), (rows) => rows.byteLength);
     if (bytes.byteLength > MAX_ANSWER_BYTES) {
       throw new MalformedModelError(`The rows of ${name} are too long to calibrate with.`);
     }

@@ -5,6 +5,7 @@ import { AccessError, NetworkError } from "../errors.ts";
 import { testTransport } from "../testing/fast-retry.ts";
 import { fetchRange, parseContentRange, type RemoteFile, type Span, streamSpans } from "./fetch-range.ts";
 import { webHost } from "./host.ts";
+import { RETRY_TIMING } from "./retry.ts";
 import type { Traffic } from "./traffic.ts";
 
 const BYTES = 300_000;
@@ -123,13 +124,13 @@ describe("fetchRange", () => {
   });
 
   it.each([
-    ["3600", 90, 90],
-    ["7", 90, 7],
-    [new Date(Date.now() + 3_600_000).toUTCString(), 60, 60],
-  ])("waits as long as Retry-After: %s says, up to %i s, and says so", async (header, longest, shown) => {
+    ["7", 7],
+    ["600", 600],
+  ])("waits as long as Retry-After: %s says, and says so", async (header, shown) => {
     server.faults.push({ fault: { kind: "status", status: 429, headers: { "retry-after": header } } });
     const aborting = new AbortController();
-    const transport = testTransport({ longestRetryAfterMs: longest * 1000 });
+    const { longestRetryAfterMs } = RETRY_TIMING;
+    const transport = testTransport({ longestRetryAfterMs });
     const { waiting } = transport.traffic;
     const waits: string[] = [];
     const traffic: Traffic = {
@@ -145,9 +146,48 @@ describe("fetchRange", () => {
     const failure = fetchRange({ ...transport, traffic }, fileOf("plain/model"), span, aborting.signal);
     await expect(failure).rejects.toMatchObject({ name: "AbortError" });
     const { host } = new URL(server.filesUrl);
-    expect(waits).toEqual([`waiting ${shown} s: ${host} answers 429 (too many requests)`]);
+    expect(waits).toEqual([`waiting ${shown} s: ${host} answers 429 (too many requests), attempt 2 of 7`]);
     expect(transport.traffic.wait).toBeNull();
   });
+
+  it.each([
+    ["601", "11 minutes"],
+    ["31536000", "365 days"],
+    [new Date(Date.now() + 3_600_000 * 3.5).toUTCString(), "4 hours"],
+  ])("answers at once what Retry-After: %s means", async (header, words) => {
+    server.faults.push({ fault: { kind: "status", status: 503, headers: { "retry-after": header } } });
+    const transport = testTransport({ longestRetryAfterMs: RETRY_TIMING.longestRetryAfterMs });
+    await expect(read(0, 10, fileOf("plain/model"), transport)).rejects.toThrow(
+      `asks not to be asked again for ${words}. Try again then`,
+    );
+    expect(server.log).toHaveLength(1);
+  });
+
+  it.each([
+    ["comes byte by byte", { kind: "drip", everyMs: 20 }, "sent nothing for N s, or next to nothing"],
+    ["does not come", { kind: "stall", afterBytes: 100 }, "silent for N s; given up after N s"],
+  ] as const)(
+    "gives up a body that %s, tells so meanwhile, and tries three times",
+    async (_, fault, words) => {
+      server.faults.push({ fault });
+      const transport = testTransport();
+      const { waiting } = transport.traffic;
+      const told = new Set<string>();
+      const traffic: Traffic = {
+        ...transport.traffic,
+        waiting: (task, sentence) => {
+          waiting(task, sentence);
+          if (sentence !== null) told.add(sentence.replace(/\b\d+ s\b/g, "N s"));
+        },
+      };
+      await expect(read(0, 100_000, fileOf("plain/model"), { ...transport, traffic })).rejects.toThrow(
+        /does not go on sending model\.safetensors: 3 times .* less than 1 KiB a second/,
+      );
+      expect(server.log).toHaveLength(3);
+      expect([...told].join("\n")).toContain(words);
+      expect([...told].join("\n")).toContain("attempt 2 of 3");
+    },
+  );
 
   it.each([
     [401, /refuses model\.safetensors \(401\).*login/],

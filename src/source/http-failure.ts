@@ -2,12 +2,15 @@
 
 import { AccessError, NetworkError } from "../errors.ts";
 import type { Host } from "./host.ts";
-import { parseRetryAfter, TransientFailure, type Transport } from "./retry.ts";
+import { formatBytes } from "../formats/format-bytes.ts";
+import { parseRetryAfter, type RetryTiming, TransientFailure, type Transport } from "./retry.ts";
 
 /** A server that has never answered is tried this often again: its address is likely wrong. */
 const UNREACHED_RETRIES = 1;
 /** A signed URL that was refused is signed anew so often. */
 const SIGNED_URL_RETRIES = 1;
+/** A connection that stalls is opened anew so often: with 30 s of silence each, the sentence comes within 95 s. */
+const STALL_RETRIES = 2;
 
 const STATUS_NAMES: Readonly<Record<number, string>> = {
   408: "request timeout",
@@ -47,14 +50,28 @@ export function statusFailure(
   if (![408, 425, 429].includes(status) && status < 500) {
     return new NetworkError(`${host.name} answers ${named} for ${asked.what}, which was not expected.`);
   }
-  const final = new NetworkError(
-    `${host.name} answers ${named} for ${asked.what}, and went on doing so. What has been downloaded is kept; try again later.`,
-  );
   const retryAfter = parseRetryAfter(response.headers.get("retry-after"), Date.now());
+  const { longestRetryAfterMs } = transport.timing;
+  if (retryAfter !== null && retryAfter > longestRetryAfterMs) {
+    return new NetworkError(
+      `${host.name} answers ${named} for ${asked.what}, and asks not to be asked again for ${waitInWords(retryAfter)}. Try again then, or use another server.`,
+    );
+  }
+  const final = new NetworkError(
+    `${host.name} answers ${named} for ${asked.what}, and went on doing so. Try again later.`,
+  );
   return new TransientFailure(`${host.name} answers ${named}`, final, {
     delayMs: (failures) =>
       retryAfter ?? (status === 429 ? transport.timing.rateLimitDelayMs * 2 ** (failures - 1) : 0),
   });
+}
+
+/** "11 minutes", "3 hours", "365 days". */
+function waitInWords(milliseconds: number): string {
+  const minutes = milliseconds / 60_000;
+  if (minutes < 120) return `${Math.ceil(minutes)} minutes`;
+  const hours = minutes / 60;
+  return hours < 48 ? `${Math.ceil(hours)} hours` : `${Math.ceil(hours / 24)} days`;
 }
 
 /**
@@ -79,18 +96,24 @@ export function broken(host: Host, what: string, cause: unknown): TransientFailu
   return new TransientFailure(
     `the connection to ${host.name} broke`,
     new NetworkError(
-      `The connection to ${host.name} keeps breaking while ${what} is downloaded. What has been downloaded is kept; try again on a better connection.`,
+      `The connection to ${host.name} keeps breaking while ${what} is downloaded. Try again on a better connection.`,
       { cause },
     ),
   );
 }
 
-/** Nothing came for `stallMs`. */
-export function stalled(host: Host, what: string, stallMs: number): TransientFailure {
+/** Nothing came for `stallMs`, or so little that it comes to the same. */
+export function stalled(
+  host: Host,
+  what: string,
+  { stallMs, leastBytesPerSecond }: RetryTiming,
+): TransientFailure {
+  const seconds = Math.round(stallMs / 1000);
   return new TransientFailure(
-    `${host.name} sends nothing`,
+    `${host.name} sent nothing for ${seconds} s, or next to nothing`,
     new NetworkError(
-      `${host.name} stopped sending ${what} for ${Math.round(stallMs / 1000)} s, again and again. What has been downloaded is kept; try again later.`,
+      `${host.name} does not go on sending ${what}: ${STALL_RETRIES + 1} times nothing came for ${seconds} s, or less than ${formatBytes(leastBytesPerSecond)} a second. Try again later, or on a better connection.`,
     ),
+    { retryLimit: STALL_RETRIES },
   );
 }

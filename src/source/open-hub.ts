@@ -78,7 +78,7 @@ function hubFetch(transport: Transport, host: Host, address: HubAddress, signal:
     const what = address.folder ? `folder ${address.folder}` : `file list of ${address.repository}`;
     return await withRetry(transport, signal, async () => {
       const answer = await ask(transport, host, { url, what }, signal);
-      const body = await answer.receive(answer.response.arrayBuffer());
+      const body = await answer.receive(answer.response.arrayBuffer(), (list) => list.byteLength);
       return new Response(body, { headers: answer.response.headers });
     });
   };

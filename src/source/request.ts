@@ -1,7 +1,8 @@
 // One try of one request: the only call of `fetch` in the project's network thread.
 
 import { type Answer, readBody } from "./body-reader.ts";
-import { broken, stalled, statusFailure, unreachable } from "./http-failure.ts";
+import { createPatience } from "./patience.ts";
+import { broken, statusFailure, unreachable } from "./http-failure.ts";
 import type { Host } from "./host.ts";
 import { TransientFailure, type Transport } from "./retry.ts";
 
@@ -27,16 +28,22 @@ export async function ask(
   signal: AbortSignal,
 ): Promise<Answer> {
   const connection = new AbortController();
-  const guard = async <T>(promise: Promise<T>, failure: (cause: unknown) => TransientFailure) => {
-    const { stallMs } = transport.timing;
-    const timer = setTimeout(() => connection.abort(stalled(host, asked.what, stallMs)), stallMs);
+  const patience = createPatience(transport, host, asked.what);
+  const guard = async <T>(
+    promise: Promise<T>,
+    failure: (cause: unknown) => TransientFailure,
+    bytesOf: (part: T) => number = () => 0,
+  ) => {
+    const stop = patience.begin((stall) => connection.abort(stall));
     try {
-      return await promise;
+      const part = await promise;
+      patience.came(bytesOf(part));
+      return part;
     } catch (error) {
       signal.throwIfAborted();
       throw error instanceof TransientFailure ? error : failure(error);
     } finally {
-      clearTimeout(timer);
+      stop();
     }
   };
   const response = await guard(
@@ -51,7 +58,7 @@ export async function ask(
   transport.reached.add(host.name);
   const answer: Answer = {
     response,
-    receive: async (part) => await guard(part, (cause) => broken(host, asked.what, cause)),
+    receive: async (part, bytesOf) => await guard(part, (cause) => broken(host, asked.what, cause), bytesOf),
     cancel: () => {
       connection.abort();
     },

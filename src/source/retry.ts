@@ -10,21 +10,28 @@ export interface RetryTiming {
   /** Wait before the second try; it doubles from there, with up to as much again at random. */
   readonly firstDelayMs: number;
   readonly longestDelayMs: number;
-  /** Bound of what a server's Retry-After can make us wait. */
+  /** What a server's Retry-After can make us wait at most: who asks for more is not waited for at all. */
   readonly longestRetryAfterMs: number;
   /** First wait after a 429 that does not say how long; doubles too. The Hub counts over five minutes and hides its Retry-After. */
   readonly rateLimitDelayMs: number;
-  /** Silence after which a connection is given up. */
+  /** Silence that is told while it lasts. */
+  readonly silenceMs: number;
+  /** Silence after which a connection is given up, and time that it can fall behind `leastBytesPerSecond`. */
   readonly stallMs: number;
+  /** A body that comes slower counts as silence: it would take days. */
+  readonly leastBytesPerSecond: number;
 }
 
 export const RETRY_TIMING: RetryTiming = {
   retries: 6,
   firstDelayMs: 500,
   longestDelayMs: 30_000,
-  longestRetryAfterMs: 120_000,
+  // The Hub counts requests over five minutes.
+  longestRetryAfterMs: 600_000,
   rateLimitDelayMs: 15_000,
+  silenceMs: 5_000,
   stallMs: 30_000,
+  leastBytesPerSecond: 1024,
 };
 
 /** What every request of one source shares. */
@@ -90,7 +97,9 @@ export async function withRetry<T>(
             return;
           const asked = Math.min(error.delayMs(failures), timing.longestRetryAfterMs);
           const wait = Math.max(asked, retryDelay);
-          traffic.waiting(task, `waiting ${Math.ceil(wait / 1000)} s: ${error.message}`);
+          const tries = Math.min(timing.retries, error.retryLimit) + 1;
+          const of = `attempt ${failures + 1} of ${tries}`;
+          traffic.waiting(task, `waiting ${Math.ceil(wait / 1000)} s: ${error.message}, ${of}`);
           await sleep(wait - retryDelay, signal);
         },
         shouldRetry: ({ error }) => error instanceof TransientFailure && failures <= error.retryLimit,

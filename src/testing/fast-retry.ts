@@ -6,8 +6,9 @@ export const FAST_RETRY: RetryTiming = {
   ...RETRY_TIMING,
   firstDelayMs: 1,
   longestDelayMs: 5,
-  longestRetryAfterMs: 20,
+  longestRetryAfterMs: 2000,
   rateLimitDelayMs: 1,
+  silenceMs: 50,
   stallMs: 150,
 };
 

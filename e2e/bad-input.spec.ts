@@ -63,7 +63,10 @@ const FAULTS: Readonly<Record<string, { readonly fault: Fault; readonly says: Re
   "401": { fault: { kind: "status", status: 401 }, says: /refuses config\.json \(401\): it needs a login/ },
   "403": { fault: { kind: "status", status: 403 }, says: /refuses config\.json \(403\)/ },
   "404": { fault: { kind: "status", status: 404 }, says: /has no config\.json at this address \(404\)/ },
-  "no CORS": { fault: { kind: "no-cors" }, says: /cannot be reached from this page\..*no CORS headers/ },
+  "no CORS": {
+    fault: { kind: "no-cors" },
+    says: /cannot be reached from this page: it answers.*no CORS headers/,
+  },
 };
 
 let server: ModelServer;

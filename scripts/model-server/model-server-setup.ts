@@ -32,6 +32,8 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
       "test/gated": { files: small, gated: true },
       "test/unexposed": { files: small },
       "test/closed": { files: small },
+      "test/circle": { files: small },
+      "test/packed": { files: small },
       "test/whole": { files: small },
       "test/bare-errors": { files: small },
     },
@@ -39,6 +41,8 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   server.faults.push(
     { path: "/test/unexposed/", fault: { kind: "unexposed" } },
     { path: "/test/closed/", fault: { kind: "no-cors" } },
+    { path: "/test/circle/", fault: { kind: "redirect-circle" } },
+    { path: "/test/packed/model.safetensors", fault: { kind: "gzip" } },
     { path: "/test/whole/", fault: { kind: "ignore-range" } },
     { path: "/test/bare-errors/tokenizer.json", fault: { kind: "no-cors" } },
   );

@@ -125,7 +125,13 @@ describe("CORS", () => {
   });
 
   it("says what may be wrong when the server has no CORS, and what is wrong when it has no ranges", async () => {
-    await expect(source().open(folder("closed"), null)).rejects.toThrow(/cannot be reached.*no CORS headers/);
+    await expect(source().open(folder("closed"), null)).rejects.toThrow(
+      /cannot be reached from this page: it answers.*no CORS headers/,
+    );
+    await expect(source().open(folder("circle"), null)).rejects.toThrow(
+      /redirects .*config\.json, but .* circle/,
+    );
+    await expect(source().open(folder("packed"), null)).rejects.toThrow(/compress byte ranges \(gzip\)/);
     await expect(source().open(folder("whole"), null)).rejects.toThrow(/ignores byte ranges/);
   });
 });

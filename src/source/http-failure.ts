@@ -2,6 +2,8 @@
 
 import { AccessError, NetworkError } from "../errors.ts";
 import type { Host } from "./host.ts";
+import type { Asked } from "./asked.ts";
+import { whyUnreadable } from "./why-unreadable.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
 import { parseRetryAfter, type RetryTiming, TransientFailure, type Transport } from "./retry.ts";
 
@@ -74,21 +76,22 @@ function waitInWords(milliseconds: number): string {
   return hours < 48 ? `${Math.ceil(hours)} hours` : `${Math.ceil(hours / 24)} days`;
 }
 
-/**
- * `fetch` rejects with the same TypeError for a dead host, a wrong name, no network, and an answer without CORS headers: the
- * sentence names them all.
- */
-export function unreachable(transport: Transport, host: Host, cause: unknown): TransientFailure {
+/** `fetch` rejected: the sentence is found when it is needed. */
+export function unreachable(
+  transport: Transport,
+  host: Host,
+  asked: Asked,
+  cause: unknown,
+): TransientFailure {
   const final = new NetworkError(
     `${host.name} cannot be reached from this page. The address may be wrong, the server or this computer may be offline, or the server does not let other pages fetch from it (no CORS headers).`,
     { cause },
   );
   const known = transport.reached.has(host.name);
-  return new TransientFailure(
-    `${host.name} cannot be reached`,
-    final,
-    known ? {} : { retryLimit: UNREACHED_RETRIES },
-  );
+  return new TransientFailure(`${host.name} cannot be reached`, final, {
+    explain: async () => (await whyUnreadable(host, asked, cause)) ?? final,
+    ...(known ? {} : { retryLimit: UNREACHED_RETRIES }),
+  });
 }
 
 /** The connection broke while `what` was coming in. */

@@ -3,7 +3,8 @@
 import { AccessError, NetworkError } from "../errors.ts";
 import { readBody } from "./body-reader.ts";
 import { checkPartial, parseContentRange, type RemoteFile, validatorOf } from "./fetch-range.ts";
-import { ask, type Asked } from "./request.ts";
+import type { Asked } from "./asked.ts";
+import { ask } from "./request.ts";
 import { type Transport, withRetry } from "./retry.ts";
 
 /** The largest last byte that a range can name without leaving JavaScript's integers. */

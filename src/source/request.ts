@@ -1,6 +1,7 @@
-// One try of one request: the only call of `fetch` in the project's network thread.
+// One try of one request.
 
 import { type Answer, readBody } from "./body-reader.ts";
+import type { Asked } from "./asked.ts";
 import { createPatience } from "./patience.ts";
 import { broken, statusFailure, unreachable } from "./http-failure.ts";
 import type { Host } from "./host.ts";
@@ -8,13 +9,6 @@ import { TransientFailure, type Transport } from "./retry.ts";
 
 /** So much of a refusal is read, which is more than most have: then the connection can be used again. */
 const DRAINED_BYTES = 64 * 1024;
-
-export interface Asked {
-  readonly url: string;
-  /** The file or list, for sentences. */
-  readonly what: string;
-  readonly headers?: Readonly<Record<string, string>>;
-}
 
 /**
  * Sends a GET request and waits for the headers. Nothing is written to the HTTP cache, no referrer is sent (the Hub answers some of
@@ -53,7 +47,7 @@ export async function ask(
       referrerPolicy: "no-referrer",
       signal: AbortSignal.any([signal, connection.signal]),
     }),
-    (cause) => unreachable(transport, host, cause),
+    (cause) => unreachable(transport, host, asked, cause),
   );
   transport.reached.add(host.name);
   const answer: Answer = {

@@ -48,6 +48,8 @@ export class TransientFailure extends Error {
   readonly final: LayerpressError;
   /** Tries that are worth making after this failure, if fewer than the timing allows. */
   readonly retryLimit: number;
+  /** Finds out what to throw instead of `final`, once no more tries are made. */
+  readonly explain: () => Promise<LayerpressError>;
   /** Least wait in milliseconds after so many failures in a row. */
   readonly delayMs: (failures: number) => number;
 
@@ -55,12 +57,13 @@ export class TransientFailure extends Error {
   constructor(
     reason: string,
     final: LayerpressError,
-    options: { readonly retryLimit?: number; readonly delayMs?: (failures: number) => number } = {},
+    options: Partial<Pick<TransientFailure, "retryLimit" | "delayMs" | "explain">> = {},
   ) {
     super(reason);
     this.name = "TransientFailure";
     this.final = final;
     this.retryLimit = options.retryLimit ?? Infinity;
+    this.explain = options.explain ?? (async () => final);
     this.delayMs = options.delayMs ?? (() => 0);
   }
 }
@@ -106,7 +109,7 @@ export async function withRetry<T>(
       },
     );
   } catch (error) {
-    throw error instanceof TransientFailure ? error.final : error;
+    throw error instanceof TransientFailure ? await error.explain() : error;
   } finally {
     traffic.waiting(task, null);
   }

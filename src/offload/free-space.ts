@@ -2,12 +2,13 @@
 // the question is put by truncating a scratch file: sparse, instant, and refused exactly when the quota would refuse.
 
 const SCRATCH = "layerpress-space-probe";
-const GRANULARITY = 64 * 1024 ** 2;
+/** The answer is found to a hundredth, and to so many bytes where there is next to nothing. */
+const LEAST_STEP = 64 * 1024;
 /** Nothing larger is asked for: 4 TiB holds every model. */
 const CEILING = 4 * 1024 ** 4;
 
 /**
- * The largest size that the browser grants, to 64 MiB; null where OPFS cannot be used. It is the quota that is asked: a
+ * The largest size that the browser grants, nearly; null where OPFS cannot be used. It is the quota that is asked: a
  * disk that is fuller than the quota assumes shows only when bytes are written.
  */
 export async function freeStorageBytes(): Promise<number | null> {
@@ -22,7 +23,7 @@ export async function freeStorageBytes(): Promise<number | null> {
     let granted = 0;
     let refused = CEILING;
     if (canTake(handle, CEILING)) return CEILING;
-    while (refused - granted > GRANULARITY) {
+    while (refused - granted > Math.max(LEAST_STEP, granted / 100)) {
       const middle = Math.floor((granted + refused) / 2);
       if (canTake(handle, middle)) granted = middle;
       else refused = middle;

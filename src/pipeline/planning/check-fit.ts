@@ -117,8 +117,8 @@ function judge(
   }
   if (total > freeBytes) {
     const advice = options.keepSource
-      ? "Do not keep the source, free disk space, or delete stored models below."
-      : "Free disk space, delete stored models below, or choose a smaller scheme.";
+      ? "Do not keep the source, free disk space, or delete models that this browser keeps."
+      : "Free disk space, delete models that this browser keeps, or choose a smaller scheme.";
     return {
       verdict: "does-not-fit",
       sentences: [

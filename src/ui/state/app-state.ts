@@ -2,7 +2,7 @@
 // combination can contradict itself. What changes the state stands beside this file, one verb a file.
 
 import { computed, signal } from "@preact/signals";
-import { parseBytes } from "../../formats/format-bytes.ts";
+import { formatBytes, parseBytes } from "../../formats/format-bytes.ts";
 import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
 import type {
   FitReport,
@@ -101,7 +101,8 @@ export function createAppState() {
   });
   /** Why the controls mean nothing yet, as a sentence that names the one to look at, or null. */
   const problem = computed((): string | null => {
-    if (budgetBytes.value === null) return "The GPU budget under “Advanced” is not an amount.";
+    if (budgetBytes.value === null)
+      return `The GPU budget under “Advanced” is not an amount such as 2 GiB, of ${formatBytes(MIN_BUDGET_BYTES)} at least.`;
     if (recipeChoice(state.recipe) === null)
       return "dampening_frac under “Advanced” is not a number from 0 to 1.";
     return calibrationUse(state.recipe) === "yes" ? calibrationProblem(state.calibration) : null;

@@ -102,10 +102,16 @@ test("what a server refuses is said, and a host that nobody answers for is named
   expect(await failureOf(page, nobody)).toMatch(/^127\.0\.0\.1:9 cannot be reached/);
 });
 
-test("a group size that does not divide names the modules", async ({ page }) => {
+test("a group size that does not divide names the modules, and one that does is a click away", async ({
+  page,
+}) => {
   await page.goto("./");
   const asked = request(`${server.filesUrl}/made/good/`, "W4A16");
   expect(await failureOf(page, asked)).toMatch(
     /group size 128 does not divide the input columns of 6 modules: model\.layers\.0.*A group size of 64 divides/,
   );
+  await expect(page.getByText("All presets")).toBeVisible();
+  await expect(page.locator(".card", { hasText: "Server, newer GPUs" })).toContainText("KiB");
+  await page.getByRole("button", { name: "Use groups of 64" }).click();
+  await expect(page.getByText("It fits.")).toBeVisible();
 });

@@ -79,6 +79,7 @@ const services: Services = {
     probe: () => compressor.probe(),
     inspect: (reference, token) => compressor.inspect(reference, token),
     plan: (options) => compressor.plan(options),
+    presets: () => compressor.presets(),
     start: (options, onProgress) => compressor.start(options, proxy(onProgress)),
     moduleReports: (since) => compressor.moduleReports(since),
     pause: () => compressor.pause(),

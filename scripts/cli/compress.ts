@@ -4,6 +4,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Page } from "playwright";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
+import { advisedGroupSize } from "../../src/formats/group-size-advice.ts";
 import type { FitReport, Progress, ResultSummary } from "../../src/api/compressor-api.ts";
 import type { CompressRequest } from "../../src/api/script-api.ts";
 import {
@@ -51,7 +52,9 @@ async function compress(args: CompressArguments): Promise<number> {
     return 0;
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    console.error([message, job.left].filter((sentence) => sentence !== null).join(" "));
+    const size = args.recipe.text.includes(":") ? null : advisedGroupSize(message);
+    const remedy = size === null ? null : `Add --group-size ${size}.`;
+    console.error([message, remedy, job.left].filter((sentence) => sentence !== null).join(" "));
     if (args.json) console.log(JSON.stringify(failed(error)));
     return error instanceof InterruptedError ? error.status : FAILURE_STATUS;
   }

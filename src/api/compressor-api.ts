@@ -206,6 +206,8 @@ export interface CompressorApi {
   inspect(reference: SourceReference, token: string | null): Promise<ModelSummary>;
   /** The fit report of the inspected model for these options. */
   plan(options: JobOptions): Promise<FitReport>;
+  /** What each preset would make of the inspected model, where a recipe does not fit and there is no report to say it. */
+  presets(): readonly PresetSize[];
   /** Runs, or goes on with, the job for the inspected model; resolves when the result lies in OPFS. */
   start(options: JobOptions, onProgress: (progress: Progress) => void): Promise<ResultSummary>;
   /** Reports of the running job's modules from index `since` on. */

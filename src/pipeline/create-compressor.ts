@@ -17,6 +17,7 @@ import { readRecipe } from "./planning/plan-job.ts";
 import { modelSource, type OpenModel, openModel } from "./inspect/open-model.ts";
 import { type CompressionPlan, planCompression } from "./planning/plan-compression.ts";
 import { missingBytes, planTime } from "./planning/plan-time.ts";
+import { presetSizes } from "./planning/preset-sizes.ts";
 import { type ProgressLog, startProgress } from "./job/progress.ts";
 import { withPresentSizes } from "./result/record-quality.ts";
 import { connectSource, type RemoteSource } from "./inspect/remote-source.ts";
@@ -56,6 +57,7 @@ export function createCompressor(): CompressorApi {
       const gpu = await gpuSpeed(summarizeAdapter(await requestAdapter()));
       return await checkFit({ model: opened, source: remote, gpu }, await planned(options), options);
     },
+    presets: () => presetSizes(inspected()),
     start: async (options, onProgress) =>
       await withJobLock(
         async () => await runner.run(chosen(options), await planned(options), options, onProgress),

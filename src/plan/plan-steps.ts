@@ -18,6 +18,7 @@ import {
   type Recipe,
 } from "../formats/recipe.ts";
 import { quantizerOf } from "../formats/modifiers/quantizers.ts";
+import { groupSizeAdvice } from "../formats/group-size-advice.ts";
 import type { TensorSpec } from "../formats/safetensors.ts";
 import { activationTensors, storedTensors } from "../formats/stored-tensors.ts";
 import { type LinearClasses, NAMES_ALONE } from "../model/linear-classes.ts";
@@ -252,12 +253,8 @@ function indivisibleError(tasks: readonly QuantizeTask[]): RecipeError {
   const shown = tasks.slice(0, 8).map(({ module, columns }) => `${module} (${columns})`);
   const more = tasks.length > shown.length ? ` and ${tasks.length - shown.length} more` : "";
   const common = tasks.reduce((divisor, { columns }) => gcd(divisor, columns), 0);
-  const fitting = [128, 64, 32, 16].find((candidate) => common % candidate === 0);
-  const advice = fitting
-    ? `A group size of ${fitting} divides all of them`
-    : "No usual group size divides all of them";
   return new RecipeError(
-    `The group size ${size} does not divide the input columns of ${tasks.length} modules: ${shown.join(", ")}${more}. ${advice}; or add them to ignore, or choose a scheme with one scale per channel (W8A8, FP8_DYNAMIC).`,
+    `The group size ${size} does not divide the input columns of ${tasks.length} modules: ${shown.join(", ")}${more}. ${groupSizeAdvice(common)}; or add them to ignore, or choose a scheme with one scale per channel (W8A8, FP8_DYNAMIC).`,
   );
 }
 

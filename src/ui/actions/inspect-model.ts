@@ -32,6 +32,7 @@ export async function inspectModel(app: App, reference: SourceReference): Promis
       resetTrial(state.trial, model.quantization ? null : reference);
       if (model.quantization) state.trial.subject.value = reference;
       state.fit.value = null;
+      state.presets.value = [];
       state.planFailure.value = null;
       state.result.value = null;
     });
@@ -92,6 +93,7 @@ export function chooseAnother({ state }: App): void {
     state.model.value = null;
     state.result.value = null;
     state.fit.value = null;
+    state.presets.value = [];
     state.planFailure.value = null;
     state.failure.value = null;
     state.notice.value = null;

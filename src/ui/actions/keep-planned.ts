@@ -42,6 +42,7 @@ async function plan({ state, services }: App, options: JobOptions): Promise<void
     if (!current()) return;
     batch(() => {
       state.fit.value = fit;
+      state.presets.value = fit.presets;
       state.planFailure.value = null;
       state.planning.value = false;
     });
@@ -51,5 +52,8 @@ async function plan({ state, services }: App, options: JobOptions): Promise<void
       state.planFailure.value = { ...describeFailure(error, "planning"), retry };
       state.planning.value = false;
     });
+    if (state.presets.peek().length > 0) return;
+    const presets = await services.compressor.presets();
+    if (state.model.peek() === model) state.presets.value = presets;
   }
 }

@@ -1,4 +1,5 @@
 import { useEffect, useRef } from "preact/hooks";
+import { advisedGroupSize } from "../../formats/group-size-advice.ts";
 import { useApp } from "./app-context.ts";
 import type { App, ShownFailure } from "../state/app-state.ts";
 import type { FailureAction } from "../state/describe-failure.ts";
@@ -6,7 +7,7 @@ import { CrossIcon } from "./icons.tsx";
 import { chooseAnother } from "../actions/inspect-model.ts";
 import { methodOf } from "../state/recipe-fields.ts";
 
-const LABELS: Readonly<Record<FailureAction, string>> = {
+const LABELS: Readonly<Record<Exclude<FailureAction, "regroup">, string>> = {
   retry: "Try again",
   "go-on": "Go on from the last finished layer",
   "round-to-nearest": "Round to nearest instead",
@@ -52,17 +53,18 @@ export function FailureButtons({ failure }: { failure: ShownFailure }) {
     <>
       {possible.map((action) => (
         <button key={action} type="button" onClick={() => act(app, failure, action)}>
-          {LABELS[action]}
+          {action === "regroup" ? `Use groups of ${advisedGroupSize(failure.message)}` : LABELS[action]}
         </button>
       ))}
     </>
   );
 }
 
-function isPossible({ state }: App, { retry }: ShownFailure, action: FailureAction): boolean {
+function isPossible({ state }: App, { retry, message }: ShownFailure, action: FailureAction): boolean {
   if (action === "choose-another") return state.screen.value !== "choose";
   if (action === "round-to-nearest")
     return state.recipe.yaml.value === null && methodOf(state.recipe) === "GPTQModifier";
+  if (action === "regroup") return state.recipe.yaml.value === null && advisedGroupSize(message) !== null;
   return retry !== null || (action !== "retry" && action !== "go-on");
 }
 
@@ -75,6 +77,9 @@ function act(app: App, failure: ShownFailure, action: FailureAction): void {
     case "round-to-nearest":
       app.state.recipe.method.value = "QuantizationModifier";
       app.state.failure.value = null;
+      break;
+    case "regroup":
+      app.state.recipe.groupSize.value = advisedGroupSize(failure.message);
       break;
     case "token":
       enterToken(app);

@@ -13,7 +13,7 @@ export function MorePresets() {
   useSignalEffect(() => {
     if (!hasCard(state.recipe.scheme.value)) open.value = true;
   });
-  const groups = groupPresets(state.fit.value?.presets ?? []);
+  const groups = groupPresets(state.presets.value);
   const count = groups.reduce((sum, { presets }) => sum + presets.length, 0);
   if (count === 0) return null;
   return (

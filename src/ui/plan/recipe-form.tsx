@@ -64,7 +64,7 @@ function CardSize({ scheme }: { scheme: string }) {
   const dequantized = scheme === UNQUANTIZED ? state.model.value?.quantization : null;
   const size = dequantized
     ? { resultBytes: dequantized.dequantizedBytes, problem: null }
-    : state.fit.value?.presets.find((preset) => preset.scheme === scheme);
+    : state.presets.value.find((preset) => preset.scheme === scheme);
   const sourceBytes = state.model.value?.weightBytes ?? 0;
   if (!size) return <span class="card-size quiet">{state.planFailure.value ? "" : "…"}</span>;
   if (size.resultBytes === null)

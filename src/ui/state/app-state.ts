@@ -8,6 +8,7 @@ import type {
   FitReport,
   ModelSummary,
   ModuleReport,
+  PresetSize,
   Progress,
   ResultSummary,
   StoredJob,
@@ -67,6 +68,8 @@ function createFindings() {
     awaitingSource: signal<StoredJob | null>(null),
     model: signal<ModelSummary | null>(null),
     fit: signal<FitReport | null>(null),
+    /** What each preset makes of the model, whether or not the chosen recipe fits. */
+    presets: signal<readonly PresetSize[]>([]),
     planning: signal(false),
     planFailure: signal<ShownFailure | null>(null),
     /** Counts how often the same options were planned anew. */

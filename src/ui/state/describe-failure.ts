@@ -14,6 +14,7 @@ export type FailureAction =
   | "retry"
   | "go-on"
   | "round-to-nearest"
+  | "regroup"
   | "token"
   | "storage"
   | "choose-another"
@@ -75,7 +76,7 @@ const DESCRIPTIONS: Readonly<Record<string, (running: boolean) => Description>> 
     advice: null,
     actions: ["choose-another"],
   }),
-  RecipeError: () => ({ heading: "The recipe does not fit", advice: null, actions: [] }),
+  RecipeError: () => ({ heading: "The recipe does not fit", advice: null, actions: ["regroup"] }),
   CalibrationError: () => ({
     heading: "The calibration text cannot be used",
     advice: null,

@@ -12,6 +12,7 @@ export type Compressor = AcrossThreads<
     | "probe"
     | "inspect"
     | "plan"
+    | "presets"
     | "start"
     | "moduleReports"
     | "pause"

@@ -273,6 +273,7 @@ const compressor: Compressor = {
   probe: async () => ADAPTER,
   inspect: async () => MODEL,
   plan: async () => FIT,
+  presets: async () => FIT.presets,
   start: async () => RESULT,
   moduleReports: async () => [],
   pause: nothing,

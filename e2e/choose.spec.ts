@@ -16,8 +16,19 @@ async function drop(page: Page, data: Record<string, string>, files: Record<stri
   await page.dispatchEvent("main", "drop", { dataTransfer: transfer });
 }
 
-test("a chosen folder is read where it is", async ({ page }) => {
+test("a chosen folder is read where it is, and what is said of the GPU moves nothing", async ({ page }) => {
+  let probe = () => {};
+  const probed = new Promise<void>((resolve) => (probe = resolve));
+  await page.route("**/assets/compressor-*.js", async (route) => {
+    await probed;
+    await route.continue();
+  });
   await page.goto("./");
+  const button = page.getByRole("button", { name: "Try the sample model" });
+  const before = await button.boundingBox();
+  probe();
+  await expect(page.getByRole("heading", { name: "No GPU, only software" })).toBeVisible();
+  expect(await button.boundingBox()).toEqual(before);
   await page.getByLabel("Model folder").setInputFiles("public/sample");
   await expect(page.getByRole("heading", { level: 1 })).toHaveText("sample");
   await expect(page.getByText("dropped folder sample")).toBeVisible();

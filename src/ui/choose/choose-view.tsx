@@ -24,16 +24,27 @@ export function ChooseView() {
           Your model and text never leave this machine; requests go only to the host you name.
         </p>
       </section>
-      <GpuProblem />
       <FailurePanel />
       <TryQuantized />
       <section class="source panel" aria-label="Choose a model">
         <SourceForm />
         <DropZone />
       </section>
-      <UnfinishedJobs />
+      <Found />
       <HowItWorks />
     </div>
+  );
+}
+
+/** What the page finds a moment after it shows: behind what can be clicked by then, so that nothing moves under the pointer. */
+function Found() {
+  const { adapter, adapterProblem } = useApp().state;
+  if (adapter.value === null && adapterProblem.value === null) return null;
+  return (
+    <>
+      <GpuProblem />
+      <UnfinishedJobs />
+    </>
   );
 }
 
@@ -57,7 +68,7 @@ function GpuProblem() {
 
 function softwareProblem(software: boolean): string | null {
   return software
-    ? "The browser offers a software adapter instead of a GPU: the same results, a thousand times slower. Good for the sample model, not for a real one."
+    ? "The browser offers a software adapter instead of a GPU: a thousand times slower, good for the sample model, not for a real one. Rounding to nearest gives the same bytes everywhere; GPTQ may choose a few codes otherwise, as it may from GPU to GPU."
     : null;
 }
 

@@ -22,6 +22,7 @@ import { groupSizeAdvice } from "../formats/group-size-advice.ts";
 import type { TensorSpec } from "../formats/safetensors.ts";
 import { activationTensors, storedTensors } from "../formats/stored-tensors.ts";
 import { type LinearClasses, NAMES_ALONE } from "../model/linear-classes.ts";
+import { checkTargets } from "./check-targets.ts";
 import { isInTower, isRouter, type PlainWeight, weightOf } from "./find-linears.ts";
 import { fusedSets } from "./fuse-modules.ts";
 import { type GroupMatch, isNamed, isTargeted, matchGroup } from "./match-targets.ts";
@@ -77,6 +78,9 @@ interface Gathered {
   readonly ignored: string[];
   readonly plain: PlainWeight[];
   readonly indivisible: QuantizeTask[];
+  /** Names that targets may mean: of Linears, and of what is no Linear or chooses experts. */
+  readonly linears: string[];
+  readonly others: string[];
 }
 
 const BEFORE = "before the layers";
@@ -85,7 +89,7 @@ const AFTER = "after the layers";
 /**
  * Sorts tensors into steps and decides for each Linear what it becomes.
  * @throws RecipeError naming all modules whose columns the group size does not divide, or if nothing is quantized, or if
- * targets mean a module by a name that no loader gives it.
+ * a target means no Linear, or a module by a name that no loader gives it.
  */
 export function planSteps(
   tensors: readonly SourceTensor[],
@@ -100,7 +104,8 @@ export function planSteps(
     else units.set(unit, [tensor]);
   }
   const cache = kvCacheScheme(recipe);
-  const gathered: Gathered = { recipe, classes, ignored: [], plain: [], indivisible: [] };
+  const lists = { ignored: [], plain: [], indivisible: [], linears: [], others: [] };
+  const gathered: Gathered = { recipe, classes, ...lists };
   const { ignored, plain, indivisible } = gathered;
   const steps = [...units]
     .toSorted(([a], [b]) => compareUnits(a, b))
@@ -115,7 +120,10 @@ export function planSteps(
       return { index, name, quantize, copy, measured: cacheTensors(members, cache, kvHeads) };
     });
   if (indivisible.length > 0) throw indivisibleError(indivisible);
-  if (!quantizesNothing(recipe)) checkEffect(steps, recipe, plain);
+  if (!quantizesNothing(recipe)) {
+    checkEffect(steps, recipe, plain);
+    checkTargets(recipe, gathered);
+  }
   return { steps: fuse(steps, ignored), ignored };
 }
 
@@ -161,10 +169,13 @@ function quantizeTask(tensor: SourceTensor, gathered: Gathered): QuantizeTask | 
   const found = weightOf(tensor, classes);
   if (found?.kind === "plain") {
     plain.push(found.plain);
+    gathered.others.push(found.plain.name);
     if (!found.plain.certain || isNamedByAny(found.plain.name, recipe)) ignored.push(found.plain.name);
   }
   if (found?.kind !== "linear" || !isFloatDtype(tensor.dtype)) return null;
   const { linear } = found;
+  const names = isRouter(linear.name) ? gathered.others : gathered.linears;
+  names.push(linear.name, ...classes.loadedAs(linear.name));
   const match = isRouter(linear.name) ? null : targetedBy(linear.name, recipe, classes);
   const weights = match?.group.scheme.weights ?? null;
   if (!match || !weights) {

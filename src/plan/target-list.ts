@@ -11,7 +11,7 @@ import {
 } from "./target-pattern.ts";
 
 /** Checkpoints have no classes, so the only class known here is Linear, by its names in transformers and vLLM. */
-const LINEAR_CLASSES: readonly string[] = ["Linear", "LinearBase"];
+export const LINEAR_CLASSES: readonly string[] = ["Linear", "LinearBase"];
 
 /** Targets, each with what it stands for. */
 export interface TargetList<Value> {

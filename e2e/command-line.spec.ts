@@ -90,6 +90,15 @@ test("a second command on one folder is refused, and a signal ends the first wit
   expect(await readdir(join(out, ".layerpress"))).toEqual(["profile"]);
 });
 
+test("a Parquet file of this machine is read by the page, the column that is named", async () => {
+  const file = "src/calibrate/samples/fixtures/chats.parquet";
+  const args = ["--recipe", "gptq-W8A16", "--calibration", file, "--column", "story"];
+  const { status, last } = await compress("public/sample", "--out", await emptyFolder(), ...args);
+  expect(status).toBe(1);
+  const message = 'chats.parquet has no column "story". Its columns are messages, tools, body.';
+  expect(last).toMatchObject({ ok: false, error: { name: "CalibrationError", message } });
+});
+
 test("a command line that makes no sense is told what is wrong with it", async () => {
   const { status, stderr, last } = await compress(GOLDEN, "--out", await emptyFolder(), "--recipee", "W4A16");
   expect(status).toBe(2);

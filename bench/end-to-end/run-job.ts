@@ -124,7 +124,11 @@ function jobOptions(
     },
     calibration: calibrated
       ? {
-          source: { kind: "file", file: randomTokens(samples, tokensEach, decoderOf(model).vocabSize) },
+          source: {
+            kind: "file",
+            file: randomTokens(samples, tokensEach, decoderOf(model).vocabSize),
+            column: null,
+          },
           num_calibration_samples: samples,
           max_seq_length: tokensEach,
           shuffle_calibration_samples: false,

@@ -20,8 +20,10 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
   --ignore A,B             modules that stay as they are, instead of lm_head; "re:" patterns too
   --observer NAME          memoryless_minmax (default) or memoryless_mse
   --gpu-budget SIZE        GPU memory to stay within: 2GiB, 256MiB
-  --calibration FILE       plain text, JSONL with "text" or "messages", or token ids as JSON
-  --dataset NAME           calibrate with a Hub data set instead; --split SPLIT, --column COLUMN
+  --calibration FILE       plain text, or JSONL, JSON or Parquet with text, messages, conversations, instructions and
+                           outputs, or token ids; gzip-compressed or not
+  --dataset NAME           calibrate with a Hub data set instead; --split SPLIT
+  --column COLUMN          the column of the file or data set to use, where it is none of these
   --samples N              num_calibration_samples
   --max-seq-length N       max_seq_length, in tokens
   --seed N                 seed of the shuffle
@@ -46,7 +48,9 @@ export interface CompressArguments {
   readonly source: { readonly kind: "address" | "folder"; readonly text: string };
   readonly out: string;
   readonly recipe: RecipeRequest;
-  readonly calibration: CalibrationRequest;
+  readonly calibration: Omit<CalibrationRequest, "file">;
+  /** Calibration text on this machine, or null. */
+  readonly calibrationFile: { readonly path: string; readonly column: string | null } | null;
   readonly gpuBudgetBytes: number | null;
   readonly keepSource: boolean;
   readonly token: string | null;
@@ -110,6 +114,7 @@ export function readCompressArguments(args: readonly string[]): CompressArgument
     out: readOut(values.out, from),
     recipe: readRecipe(values),
     calibration: readCalibration(values),
+    calibrationFile: readCalibrationFile(values),
     gpuBudgetBytes: readBudget(values["gpu-budget"]),
     keepSource: values["keep-source"],
     token: values.token ?? process.env["HF_TOKEN"] ?? null,
@@ -194,15 +199,18 @@ function readRecipe(values: Values): RecipeRequest {
   };
 }
 
-function readCalibration(values: Values): CalibrationRequest {
+function readCalibrationFile({ calibration, column }: Values): CompressArguments["calibrationFile"] {
+  if (calibration === undefined) return null;
+  return { path: readPath(calibration, "--calibration"), column: column ?? null };
+}
+
+function readCalibration(values: Values): CompressArguments["calibration"] {
   const { calibration, dataset } = values;
   if (calibration !== undefined && dataset !== undefined)
     throw new UsageError("--calibration and --dataset exclude each other.");
+  if (values.column !== undefined && calibration === undefined && dataset === undefined)
+    throw new UsageError("--column names a column of --calibration or --dataset, and neither is given.");
   return {
-    file:
-      calibration === undefined
-        ? null
-        : { name: basename(calibration), text: readText(calibration, "--calibration") },
     dataset:
       dataset === undefined ? null : { name: dataset, split: values.split, column: values.column ?? null },
     samples: wholeNumber(values, "samples"),
@@ -219,16 +227,20 @@ function readCalibration(values: Values): CalibrationRequest {
 }
 
 /**
- * A text file, whole.
+ * Path of a file with text.
  * @throws UsageError if there is none, or it is larger than 256 MiB.
  */
-export function readText(path: string, option: string): string {
+export function readPath(path: string, option: string): string {
   if (!existsSync(path) || !statSync(path).isFile())
     throw new UsageError(`${option} ${path}: there is no such file.`);
   const { size } = statSync(path);
   if (size > MAX_TEXT_BYTES)
     throw new UsageError(`${option} ${path} is ${size} bytes long; 256 MiB is the most.`);
-  return readFileSync(path, "utf8");
+  return resolve(path);
+}
+
+function readText(path: string, option: string): string {
+  return readFileSync(readPath(path, option), "utf8");
 }
 
 function wholeNumber(

@@ -1,6 +1,7 @@
 // Drives the built page as a person would: source in, recipe chosen, result downloaded. What it prints last, and its exit
 // status, are a contract with those who script it.
 
+import { basename } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Page } from "playwright";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
@@ -14,6 +15,7 @@ import {
   UsageError,
 } from "./compress-arguments.ts";
 import { followProgress } from "./follow-progress.ts";
+import { giveFile } from "./give-file.ts";
 import { InterruptedError } from "./interruption.ts";
 import { openPage } from "./open-page.ts";
 import { saveFiles } from "./save-files.ts";
@@ -105,20 +107,26 @@ async function isKept(page: Page, last: Progress | null): Promise<boolean> {
 async function runJob(page: Page, args: CompressArguments): Promise<Outcome> {
   if (args.source.kind === "folder")
     await page.setInputFiles('input[type="file"][aria-label="Model folder"]', args.source.text);
-  return await askPage(page, requestOf(args));
+  return await askPage(page, args);
 }
 
 /** Playwright rewrites errors that cross from the page; the page's own sentence crosses as a value. */
-async function askPage(page: Page, request: CompressRequest): Promise<Outcome> {
-  const outcome = await page.evaluate(async (asked) => {
-    try {
-      const { result, fit } = await globalThis.layerpress.compress(asked);
-      return { result: { ...result, serverNotes: fit.serverNotes, servableRecipe: fit.servableRecipe } };
-    } catch (error) {
-      const { name, message } = error instanceof Error ? error : new Error(String(error));
-      return { failure: { name, message } };
-    }
-  }, request);
+async function askPage(page: Page, args: CompressArguments): Promise<Outcome> {
+  const given = args.calibrationFile;
+  const request = requestOf(args);
+  const file = given && (await giveFile(page, given.path));
+  const outcome = await page.evaluate(
+    async ([asked, chosen]) => {
+      try {
+        const { result, fit } = await globalThis.layerpress.compress(asked, chosen ?? undefined);
+        return { result: { ...result, serverNotes: fit.serverNotes, servableRecipe: fit.servableRecipe } };
+      } catch (error) {
+        const { name, message } = error instanceof Error ? error : new Error(String(error));
+        return { failure: { name, message } };
+      }
+    },
+    [request, file] as const,
+  );
   if (outcome.result) return outcome.result;
   throw Object.assign(new Error(outcome.failure.message), { name: outcome.failure.name });
 }
@@ -128,14 +136,20 @@ function requestOf({
   token,
   recipe,
   calibration,
+  calibrationFile,
   gpuBudgetBytes,
   keepSource,
 }: CompressArguments): CompressRequest {
+  const file = calibrationFile && {
+    name: basename(calibrationFile.path),
+    text: null,
+    column: calibrationFile.column,
+  };
   return {
     source: source.kind === "address" ? source.text : null,
     token,
     recipe,
-    calibration,
+    calibration: { ...calibration, file },
     gpuBudgetBytes,
     keepSource,
   };

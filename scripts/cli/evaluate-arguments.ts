@@ -1,16 +1,15 @@
 // What `npm run evaluate` takes, read into values or refused with a sentence.
 
-import { basename } from "node:path";
 import { parseArgs } from "node:util";
 import { parseBytes } from "../../src/formats/format-bytes.ts";
-import { type CompressArguments, readSource, readText, UsageError } from "./compress-arguments.ts";
+import { type CompressArguments, readPath, readSource, UsageError } from "./compress-arguments.ts";
 
 export const EVALUATE_USAGE = `npm run evaluate -- FOLDER_OR_URL [options]
 
 Measures the perplexity of a model, quantized by compressed-tensors or not, one layer at a time.
 
   --against SOURCE         the original: a Hub id, a URL or a local folder; adds KL divergence and greedy agreement
-  --text FILE              plain text or JSONL; otherwise the folder's evaluation.txt, or a text of this program
+  --text FILE              plain text, JSONL, JSON or Parquet; otherwise the folder's evaluation.txt, or a text of this program
   --ids FILE               token ids as JSON instead: [[1, 2, …], …]
   --max-seq-length N       longest window, in tokens (512)
   --windows N              only the first N windows
@@ -26,7 +25,8 @@ export type EvaluatedSource = CompressArguments["source"];
 export interface EvaluateArguments {
   readonly model: EvaluatedSource;
   readonly against: EvaluatedSource | null;
-  readonly text: { readonly name: string; readonly text: string } | null;
+  /** Path of the text, or of token ids. */
+  readonly text: string | null;
   readonly maxSeqLength: number;
   readonly windows: number | null;
   readonly provider: "auto" | "webgpu" | "wasm";
@@ -101,7 +101,7 @@ export function readEvaluateArguments(args: readonly string[]): EvaluateArgument
 function readEvaluationText({ text, ids }: ReturnType<typeof parse>["values"]): EvaluateArguments["text"] {
   const path = text ?? ids;
   if (path === undefined) return null;
-  return { name: basename(path), text: readText(path, text === undefined ? "--ids" : "--text") };
+  return readPath(path, text === undefined ? "--ids" : "--text");
 }
 
 function count(option: string, text: string): number {

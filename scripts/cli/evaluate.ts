@@ -16,6 +16,7 @@ import {
   type EvaluatedSource,
   readEvaluateArguments,
 } from "./evaluate-arguments.ts";
+import { giveFile } from "./give-file.ts";
 import { InterruptedError } from "./interruption.ts";
 import { openPage } from "./open-page.ts";
 
@@ -87,7 +88,6 @@ async function runInPage(page: Page, args: EvaluateArguments, server: ModelServe
     model: addressOf(server, "model", args.model),
     against: args.against && addressOf(server, "against", args.against),
     token,
-    text,
     options: { max_seq_length: maxSeqLength, maxWindows: windows, provider, gpuBudgetBytes },
     prompt,
     generation: {
@@ -100,26 +100,33 @@ async function runInPage(page: Page, args: EvaluateArguments, server: ModelServe
       gpuBudgetBytes,
     },
   };
-  const outcome = await page.evaluate(async (asked): Promise<Outcome> => {
-    const evaluator: Evaluator = globalThis.layerpressEvaluator;
-    try {
-      await evaluator.open("model", { kind: "address", address: asked.model }, asked.token);
-      if (asked.against) {
-        await evaluator.open("original", { kind: "address", address: asked.against }, asked.token);
+  const chosen = text === null ? null : await giveFile(page, text);
+  const outcome = await page.evaluate(
+    async ([asked, file]): Promise<Outcome> => {
+      const evaluator: Evaluator = globalThis.layerpressEvaluator;
+      try {
+        await evaluator.open("model", { kind: "address", address: asked.model }, asked.token);
+        if (asked.against) {
+          await evaluator.open("original", { kind: "address", address: asked.against }, asked.token);
+        }
+        const own = file ? { kind: "file" as const, file } : { kind: "own" as const };
+        const report = await evaluator.measure({ text: own, ...asked.options }, () => undefined);
+        const generation =
+          asked.prompt === null
+            ? null
+            : await evaluator.generate(
+                "model",
+                { prompt: asked.prompt, ...asked.generation },
+                () => undefined,
+              );
+        return { evaluation: { report, generation } };
+      } catch (error) {
+        const { name, message } = error instanceof Error ? error : new Error(String(error));
+        return { failure: { name, message } };
       }
-      const file = asked.text && new File([asked.text.text], asked.text.name);
-      const own = file ? { kind: "file" as const, file } : { kind: "own" as const };
-      const report = await evaluator.measure({ text: own, ...asked.options }, () => undefined);
-      const generation =
-        asked.prompt === null
-          ? null
-          : await evaluator.generate("model", { prompt: asked.prompt, ...asked.generation }, () => undefined);
-      return { evaluation: { report, generation } };
-    } catch (error) {
-      const { name, message } = error instanceof Error ? error : new Error(String(error));
-      return { failure: { name, message } };
-    }
-  }, request);
+    },
+    [request, chosen] as const,
+  );
   if ("evaluation" in outcome) return outcome.evaluation;
   throw Object.assign(new Error(outcome.failure.message), { name: outcome.failure.name });
 }

@@ -30,11 +30,14 @@ export interface GptqControls {
 
 /** Where calibration text comes from. */
 export type CalibrationSource =
-  /** Plain text, JSONL with "text" or "messages", or token ids as JSON. */
-  | { readonly kind: "file"; readonly file: File }
+  /**
+   * Plain text, JSON, JSONL or Parquet, gzip-compressed or not; `column` names the field of its rows, null looks for the
+   * usual ones.
+   */
+  | { readonly kind: "file"; readonly file: File; readonly column: string | null }
   /** The model folder's own calibration.txt. */
   | { readonly kind: "model" }
-  /** Rows of a Hub data set; `column` null looks for messages, input_ids and text. */
+  /** Rows of a Hub data set; `column` null looks for the usual ones. */
   | {
       readonly kind: "dataset";
       readonly name: string;

@@ -20,7 +20,7 @@ export interface RecipeRequest {
  * calibration.txt or the usual data set.
  */
 export interface CalibrationRequest {
-  readonly file: { readonly name: string; readonly text: string } | null;
+  readonly file: CalibrationFile | null;
   readonly dataset: { readonly name: string; readonly split: string; readonly column: string | null } | null;
   readonly samples: number | null;
   readonly maxSeqLength: number | null;
@@ -31,6 +31,14 @@ export interface CalibrationRequest {
   readonly minExpertTokens: number | null;
   readonly hiddenStates: "F32" | "BF16";
   readonly forwardProducts: ForwardProducts;
+}
+
+export interface CalibrationFile {
+  readonly name: string;
+  /** What the file holds; null if the file itself is given beside the request, as one that is no text has to be. */
+  readonly text: string | null;
+  /** Field of its rows to use; null, or none, looks for the usual ones. */
+  readonly column?: string | null | undefined;
 }
 
 export interface CompressRequest {
@@ -53,7 +61,8 @@ export interface CompressOutcome {
 /** Moves the page through its states as a person would. What the page refuses rejects with its name and sentence. */
 export interface ScriptDoor {
   inspect(source: string, token: string | null): Promise<ModelSummary>;
-  compress(request: CompressRequest): Promise<CompressOutcome>;
+  /** @param file the calibration file of a request that has not its text */
+  compress(request: CompressRequest, file?: File): Promise<CompressOutcome>;
   /** Of the running job, or of the last one; null before the first report. */
   progress(): Progress | null;
   /** What downloads wait for, as the page shows it: "waiting 8 s: …"; null while all is well. */

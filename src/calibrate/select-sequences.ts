@@ -3,7 +3,7 @@
 
 import { CalibrationError } from "../errors.ts";
 import type { ModelTokenizer } from "../model/tokenizer.ts";
-import type { Sample } from "./parse-samples.ts";
+import type { Sample } from "./samples/sample.ts";
 
 export interface SelectionOptions {
   readonly num_calibration_samples: number;
@@ -66,7 +66,7 @@ function tokenize(sample: TextSample, tokenizer: ModelTokenizer | null): Uint32A
   }
   return sample.kind === "text"
     ? tokenizer.encode(sample.text)
-    : tokenizer.encodeChat(sample.messages, false);
+    : tokenizer.encodeChat(sample, false, sample.where);
 }
 
 /** Ids that no array has wrapped yet: 2³² + 1 must not become 1. */

@@ -6,10 +6,14 @@ import { loadTokenizer } from "./tokenizer.ts";
 
 const file = (name: string) => new Uint8Array(readFileSync(`public/sample/${name}`));
 const bytes = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+const templates = (texts: Readonly<Record<string, string>>) =>
+  new Map(Object.entries(texts).map(([name, text]) => [name, new TextEncoder().encode(text)]));
+const saying = (content: string) => ({ messages: [{ role: "user", content }], tools: null });
 const sample = {
   tokenizerJson: file("tokenizer.json"),
   tokenizerConfig: file("tokenizer_config.json"),
-  chatTemplate: null,
+  chatTemplates: new Map<string, Uint8Array>(),
+  processorTemplate: null,
 };
 
 describe("loadTokenizer", () => {
@@ -31,8 +35,8 @@ describe("loadTokenizer", () => {
 
   it("writes conversations through the chat template, without a second begin token", () => {
     const template = "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}";
-    const tokenizer = loadTokenizer({ ...sample, chatTemplate: new TextEncoder().encode(template) });
-    const ids = tokenizer.encodeChat([{ role: "user", content: "Hello" }], false);
+    const tokenizer = loadTokenizer({ ...sample, chatTemplates: templates({ default: template }) });
+    const ids = tokenizer.encodeChat(saying("Hello"), false);
     expect(tokenizer.decode(ids)).toBe("<|bos|>user: Hello\n");
     expect(ids.filter((id) => id === 0)).toHaveLength(1);
   });
@@ -43,12 +47,12 @@ describe("loadTokenizer", () => {
       { name: "default", template: "{{ messages[0].content }}" },
     ];
     const tokenizer = loadTokenizer({ ...sample, tokenizerConfig: bytes({ chat_template }) });
-    expect(tokenizer.decode(tokenizer.encodeChat([{ role: "user", content: "yes" }], false))).toBe("yes");
+    expect(tokenizer.decode(tokenizer.encodeChat(saying("yes"), false))).toBe("yes");
   });
 
   it("says that a model without chat template cannot take conversations", () => {
     const tokenizer = loadTokenizer(sample);
-    expect(() => tokenizer.encodeChat([{ role: "user", content: "x" }], false)).toThrow(/no chat template/);
+    expect(() => tokenizer.encodeChat(saying("x"), false)).toThrow(/no chat template/);
   });
 
   it("says what it failed on, whatever is thrown", () => {
@@ -91,7 +95,7 @@ describe("loadTokenizer", () => {
     expect(() => loadTokenizer({ ...sample, tokenizerConfig: bytes({ bos_token: 3 }) })).toThrow(
       /tokenizer_config/,
     );
-    const long = new TextEncoder().encode("x".repeat(300_000));
-    expect(() => loadTokenizer({ ...sample, chatTemplate: long })).toThrow(/300000 characters/);
+    const long = templates({ default: "x".repeat(300_000) });
+    expect(() => loadTokenizer({ ...sample, chatTemplates: long })).toThrow(/300000 characters/);
   });
 });

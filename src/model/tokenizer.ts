@@ -1,36 +1,47 @@
 // The model's own tokenizer and chat template, from its tokenizer.json, tokenizer_config.json and chat_template.jinja.
 
-import { Template } from "@huggingface/jinja";
 import { Tokenizer } from "@huggingface/tokenizers";
 import * as v from "valibot";
 import { CalibrationError, MalformedModelError } from "../errors.ts";
-import { shorten } from "../formats/show-value.ts";
-import { type GuardedTokenizer, guardedTokenizer, told } from "./guarded-tokenizer.ts";
+import { parsePythonJson } from "../formats/python-json.ts";
+import { chatTemplate } from "./chat/chat-template.ts";
+import type { Conversation } from "./chat/conversation.ts";
+import { type GuardedTokenizer, guardedTokenizer } from "./guarded-tokenizer.ts";
 
 /** Largest tokenizer.json in the wild is about 35 MB. */
 export const MAX_TOKENIZER_BYTES = 100_000_000;
-/** Real templates are a few kilobytes; they are programs from strangers. */
-const MAX_TEMPLATE_LENGTH = 200_000;
-
-export interface ChatMessage {
-  readonly role: string;
-  readonly content: string;
-}
-
 export interface ModelTokenizer {
   /** Ids of a text, with the special tokens that the tokenizer's post-processor adds. */
   encode(text: string): Uint32Array<ArrayBuffer>;
-  /** Ids of a conversation through the chat template, which writes its own special tokens. */
-  encodeChat(messages: readonly ChatMessage[], addGenerationPrompt: boolean): Uint32Array<ArrayBuffer>;
+  /**
+   * Ids of a conversation through the chat template, which writes its own special tokens.
+   * @param where what the conversation is called if the template refuses it
+   * @throws CalibrationError if there is no template, or it refuses the conversation.
+   */
+  encodeChat(
+    conversation: Conversation,
+    addGenerationPrompt: boolean,
+    where?: string,
+  ): Uint32Array<ArrayBuffer>;
   decode(ids: Uint32Array, skipSpecialTokens?: boolean): string;
   readonly hasChatTemplate: boolean;
 }
 
 const specialToken = v.union([v.string(), v.looseObject({ content: v.string() })]);
 
+/** transformers' `SPECIAL_TOKENS_ATTRIBUTES`: variables of chat templates. */
+const SPECIAL_TOKENS = [
+  "bos_token",
+  "eos_token",
+  "unk_token",
+  "sep_token",
+  "pad_token",
+  "cls_token",
+  "mask_token",
+] as const;
+
 const configSchema = v.looseObject({
-  bos_token: v.nullish(specialToken),
-  eos_token: v.nullish(specialToken),
+  ...v.entriesFromList(SPECIAL_TOKENS, v.nullish(specialToken)),
   chat_template: v.nullish(
     v.union([v.string(), v.array(v.looseObject({ name: v.string(), template: v.string() }))]),
   ),
@@ -39,8 +50,13 @@ const configSchema = v.looseObject({
 export interface TokenizerFiles {
   readonly tokenizerJson: Uint8Array;
   readonly tokenizerConfig: Uint8Array | null;
-  /** chat_template.jinja, which newer models have beside tokenizer_config.json. */
-  readonly chatTemplate: Uint8Array | null;
+  /**
+   * Templates in files of their own, by name, which come before those of tokenizer_config.json: chat_template.jinja is
+   * "default", additional_chat_templates/tool_use.jinja "tool_use".
+   */
+  readonly chatTemplates: ReadonlyMap<string, Uint8Array>;
+  /** chat_template.json, where older processors have theirs: the last resort. */
+  readonly processorTemplate: Uint8Array | null;
 }
 
 /**
@@ -60,25 +76,17 @@ export function loadTokenizer(files: TokenizerFiles): ModelTokenizer {
   } catch (cause) {
     throw new MalformedModelError(`tokenizer.json cannot be used: ${String(cause)}`, { cause });
   }
-  const { bos_token, eos_token, chat_template } = checked.output;
-  const templateText = files.chatTemplate
-    ? new TextDecoder().decode(files.chatTemplate)
-    : templateOf(chat_template);
-  const template = templateText === null ? null : parseTemplate(templateText);
-  const names = { bos_token: tokenText(bos_token), eos_token: tokenText(eos_token) };
+  const templates = templatesOf(files, checked.output.chat_template);
+  const template = templates.size === 0 ? null : chatTemplate(templates, specialTokens(checked.output));
   return {
     encode: (text) => tokenizer.encode(text, true),
-    encodeChat(messages, addGenerationPrompt) {
+    encodeChat(conversation, addGenerationPrompt, where = "The conversation") {
       if (!template) {
         throw new CalibrationError(
           "The calibration samples are conversations, but this model has no chat template. Use plain text, or an instruct version of the model.",
         );
       }
-      const said = shorten(messages[0]?.content ?? "");
-      const text = told(`The chat template failed on the conversation that begins "${said}"`, () =>
-        template.render({ messages, add_generation_prompt: addGenerationPrompt, ...names }),
-      );
-      return tokenizer.encode(text, false);
+      return tokenizer.encode(template.render(conversation, addGenerationPrompt, where), false);
     },
     decode: (ids, skipSpecialTokens = false) => tokenizer.decode(ids, skipSpecialTokens),
     hasChatTemplate: template !== null,
@@ -87,7 +95,7 @@ export function loadTokenizer(files: TokenizerFiles): ModelTokenizer {
 
 function parseObject(name: string, bytes: Uint8Array): Record<string, unknown> {
   try {
-    const parsed: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    const parsed = parsePythonJson(new TextDecoder().decode(bytes));
     if (typeof parsed === "object" && parsed !== null) return { ...parsed };
   } catch (cause) {
     throw new MalformedModelError(`${name} is not JSON.`, { cause });
@@ -95,27 +103,28 @@ function parseObject(name: string, bytes: Uint8Array): Record<string, unknown> {
   throw new MalformedModelError(`${name} is not a JSON object.`);
 }
 
-type ChatTemplateField = v.InferOutput<typeof configSchema>["chat_template"];
+type TokenizerConfig = v.InferOutput<typeof configSchema>;
 
-function templateOf(field: ChatTemplateField): string | null {
-  if (typeof field === "string") return field;
-  if (!field) return null;
-  return (field.find(({ name }) => name === "default") ?? field[0])?.template ?? null;
+/** Templates in files replace those of tokenizer_config.json altogether, as transformers loads them. */
+function templatesOf(
+  { chatTemplates: files, processorTemplate }: TokenizerFiles,
+  field: TokenizerConfig["chat_template"],
+): ReadonlyMap<string, string> {
+  if (files.size > 0) {
+    return new Map([...files].map(([name, bytes]) => [name, new TextDecoder().decode(bytes)]));
+  }
+  if (typeof field === "string") return new Map([["default", field]]);
+  if (field) return new Map(field.map(({ name, template }) => [name, template]));
+  const processor =
+    processorTemplate && parseObject("chat_template.json", processorTemplate)["chat_template"];
+  return new Map(typeof processor === "string" ? [["default", processor]] : []);
 }
 
-function parseTemplate(text: string): Template {
-  if (text.length > MAX_TEMPLATE_LENGTH) {
-    throw new MalformedModelError(
-      `The chat template has ${text.length} characters; ${MAX_TEMPLATE_LENGTH} is the most that is read.`,
-    );
-  }
-  try {
-    return new Template(text);
-  } catch (cause) {
-    throw new MalformedModelError(`The chat template cannot be parsed: ${String(cause)}`, { cause });
-  }
-}
-
-function tokenText(token: v.InferOutput<typeof specialToken> | null | undefined): string | undefined {
-  return typeof token === "string" ? token : token?.content;
+function specialTokens(config: TokenizerConfig): Readonly<Record<string, string>> {
+  const given = SPECIAL_TOKENS.flatMap((name) => {
+    const token = config[name];
+    const text = typeof token === "string" ? token : token?.content;
+    return text === undefined ? [] : [[name, text] as const];
+  });
+  return Object.fromEntries(given);
 }

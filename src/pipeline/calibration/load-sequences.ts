@@ -1,13 +1,14 @@
 // From what the user names as calibration text to token sequences: a file, the model's own text, a Hub data set, or what
 // an earlier run of the job used. The text stays in this worker.
 
-import { MAX_CALIBRATION_BYTES, parseRow, parseSamples, type Sample } from "../../calibrate/parse-samples.ts";
+import { parseSamples, readRows } from "../../calibrate/samples/parse-samples.ts";
+import { MAX_CALIBRATION_BYTES, type SampleSet } from "../../calibrate/samples/sample.ts";
 import { type CalibrationSet, selectSequences } from "../../calibrate/select-sequences.ts";
 import { CalibrationError } from "../../errors.ts";
 import { formatBytes } from "../../formats/format-bytes.ts";
-import { loadTokenizer, MAX_TOKENIZER_BYTES, type ModelTokenizer } from "../../model/tokenizer.ts";
 import { openJobFolder } from "../../offload/job-folder.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
+import { openTokenizer } from "../inspect/open-tokenizer.ts";
 import type { RemoteSource } from "../inspect/remote-source.ts";
 import { readSequences } from "./stored-sequences.ts";
 import type { CalibrationOptions, CalibrationSource } from "../../api/job-options.ts";
@@ -28,10 +29,12 @@ export async function loadCalibration(
   if (options.source.kind === "stored") {
     return await readSequences(await openJobFolder(options.source.jobId));
   }
-  const samples = await readSamples(remote, model, options.source, options.num_calibration_samples);
+  const wanted = options.num_calibration_samples;
+  const { samples, notes } = await readSamples(remote, model, options.source, wanted);
   const needsTokenizer = samples.some(({ kind }) => kind !== "ids");
-  const tokenizer = needsTokenizer ? await openTokenizer(remote, model) : null;
-  return selectSequences(samples, tokenizer, vocabularySize(model), options);
+  const tokenizer = needsTokenizer ? await openTokenizer(remote, model.source.files) : null;
+  const set = selectSequences(samples, tokenizer, vocabularySize(model), options);
+  return { ...set, notes: [...notes, ...set.notes] };
 }
 
 async function readSamples(
@@ -39,7 +42,7 @@ async function readSamples(
   model: OpenModel,
   source: Exclude<CalibrationSource, { kind: "stored" }>,
   wanted: number,
-): Promise<Sample[]> {
+): Promise<SampleSet> {
   if (source.kind === "file") {
     const { name, size } = source.file;
     if (size > MAX_CALIBRATION_BYTES) {
@@ -47,32 +50,18 @@ async function readSamples(
         `${name} has ${formatBytes(size)}; calibration text may have ${formatBytes(MAX_CALIBRATION_BYTES)}. A few thousand samples are plenty.`,
       );
     }
-    return parseSamples(name, new Uint8Array(await source.file.arrayBuffer()));
+    return await parseSamples(name, new Uint8Array(await source.file.arrayBuffer()), source.column);
   }
   if (source.kind === "model") {
     if (!model.source.files.some(({ path }) => path === MODEL_TEXT)) {
       throw new CalibrationError(`${model.source.label} has no ${MODEL_TEXT}. Choose a file or a data set.`);
     }
-    return parseSamples(MODEL_TEXT, await remote.readFile(MODEL_TEXT, MAX_CALIBRATION_BYTES));
+    return await parseSamples(MODEL_TEXT, await remote.readFile(MODEL_TEXT, MAX_CALIBRATION_BYTES));
   }
   const { name, config, split, column } = source;
   const rows = await remote.datasetRows({ name, config, split, rows: Math.ceil(wanted * SPARE_ROWS) });
-  return rows.map((row, index) => parseRow(`Row ${index + 1} of ${name}`, row, column));
-}
-
-/** The model's tokenizer, or null if it has no tokenizer.json. */
-async function openTokenizer(remote: RemoteSource, model: OpenModel): Promise<ModelTokenizer | null> {
-  const read = async (path: string) =>
-    model.source.files.some((file) => file.path === path)
-      ? await remote.readFile(path, MAX_TOKENIZER_BYTES)
-      : null;
-  const tokenizerJson = await read("tokenizer.json");
-  if (!tokenizerJson) return null;
-  return loadTokenizer({
-    tokenizerJson,
-    tokenizerConfig: await read("tokenizer_config.json"),
-    chatTemplate: await read("chat_template.jinja"),
-  });
+  const placed = rows.map((value, index) => ({ where: `Row ${index + 1} of ${name},`, value }));
+  return readRows(name, placed, column);
 }
 
 /** Rows of the embedding table; ids from 0 up to it exist. */

@@ -7,7 +7,10 @@ import type { OpenStoredModel } from "./open-stored-model.ts";
 /** A token for each letter. */
 const LETTERS: ModelTokenizer = {
   encode: (text) => Uint32Array.from(text, (letter) => letter.codePointAt(0) ?? 0),
-  encodeChat: ([message]) => LETTERS.encode(`<user>${message?.content}`),
+  encodeChat: ({ messages }) => {
+    const [message] = messages;
+    return LETTERS.encode(`<user>${typeof message?.content === "string" ? message.content : ""}`);
+  },
   decode: (ids) => String.fromCodePoint(...ids),
   hasChatTemplate: true,
 };

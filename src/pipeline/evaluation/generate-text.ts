@@ -100,7 +100,7 @@ function encodePrompt(tokenizer: ModelTokenizer, { model, options }: GenerationR
   const { prompt, chat } = options;
   const ids =
     chat && tokenizer.hasChatTemplate
-      ? tokenizer.encodeChat([{ role: "user", content: prompt }], true)
+      ? tokenizer.encodeChat({ messages: [{ role: "user", content: prompt }], tools: null }, true)
       : tokenizer.encode(prompt);
   if (ids.length === 0) {
     throw new CalibrationError("The prompt is empty. Write something for the model to go on from.");

@@ -1,6 +1,7 @@
 // The text that quality is measured on: from a file, the model's folder or this page to windows of token ids.
 
-import { MAX_CALIBRATION_BYTES, parseSamples, type Sample } from "../../calibrate/parse-samples.ts";
+import { parseSamples } from "../../calibrate/samples/parse-samples.ts";
+import { MAX_CALIBRATION_BYTES, type Sample } from "../../calibrate/samples/sample.ts";
 import { CalibrationError } from "../../errors.ts";
 import builtInText from "../../evaluate/quality/built-in-text.txt?raw";
 import { formatBytes } from "../../formats/format-bytes.ts";
@@ -34,7 +35,7 @@ export async function loadWindows(
 ): Promise<EvaluationWindows> {
   const { model } = models;
   const { name, bytes } = await readText(models, options);
-  const samples = parseSamples(name, bytes);
+  const { samples } = await parseSamples(name, bytes);
   const wanted = Math.min(options.max_seq_length, model.summary.maxPositions);
   const length = Math.min(wanted, longest);
   const all = samples.flatMap((sample) => cut(tokenize(sample, model.tokenizer), length));
@@ -80,7 +81,7 @@ function tokenize(sample: Sample, tokenizer: ModelTokenizer | null): number[] {
   return [
     ...(sample.kind === "text"
       ? tokenizer.encode(sample.text)
-      : tokenizer.encodeChat(sample.messages, false)),
+      : tokenizer.encodeChat(sample, false, sample.where)),
   ];
 }
 

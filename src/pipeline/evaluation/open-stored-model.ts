@@ -8,13 +8,16 @@ import { isFloatDtype } from "../../formats/dtype.ts";
 import { checkShapes } from "../../model/check-tensors.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
-import { loadTokenizer, MAX_TOKENIZER_BYTES, type ModelTokenizer } from "../../model/tokenizer.ts";
+import type { ModelTokenizer } from "../../model/tokenizer.ts";
+import { openTokenizer } from "../inspect/open-tokenizer.ts";
 import { openJobFolder, openOutputFolder } from "../../offload/job-folder.ts";
-import { MAX_CONFIG_BYTES, readConfig } from "../../plan/read-config.ts";
+import { quantizationField } from "../../formats/quantization-field.ts";
+import { MAX_CONFIG_BYTES, readConfig, tiesHead } from "../../plan/read-config.ts";
 import { readHeaders, type SourceTensor } from "../../plan/read-headers.ts";
 import { readQuantization } from "../../plan/read-quantization.ts";
 import type { EvaluatedModel, EvaluatedReference } from "../../api/evaluator-api.ts";
 import type { DroppedFile, OpenedSource, SourceApi, SourceReference } from "../../api/source-api.ts";
+import type { FileRange } from "../../formats/file-ranges.ts";
 
 /** Rows of the embedding that are held in memory while sequences are embedded. */
 const MAX_EMBEDDING_BYTES = 2 ** 30;
@@ -36,13 +39,14 @@ export async function openStoredModel(
 ): Promise<OpenStoredModel> {
   const opened = await source.open(await sourceReference(reference), token);
   const config = await readConfigFile(source, opened);
-  const tensors = await readHeaders({
+  const reader = {
     files: opened.files,
-    readRange: async (range) => await source.readRange(range),
-    readFile: async (path, maxBytes) => await source.readFile(path, maxBytes),
-  });
+    readRange: async (range: FileRange) => await source.readRange(range),
+    readFile: async (path: string, maxBytes: number) => await source.readFile(path, maxBytes),
+  };
+  const { tensors } = await readHeaders(reader, tiesHead(config));
   const stored = storedModel(source, config, tensors);
-  const tokenizer = await openTokenizer(source, opened);
+  const tokenizer = await openTokenizer(source, opened.files);
   const summary = {
     source: opened,
     format: formatOf(config),
@@ -126,22 +130,8 @@ function bitsPerWeight({ description }: StoredModel, tensors: readonly SourceTen
 }
 
 function formatOf(config: RawConfig): string {
-  const quantization = config["quantization_config"];
-  const format =
-    typeof quantization === "object" && quantization && "format" in quantization ? quantization.format : null;
+  const format = quantizationField(config)?.["format"];
   return typeof format === "string" ? format.slice(0, 100) : "original";
-}
-
-async function openTokenizer(source: SourceApi, { files }: OpenedSource): Promise<ModelTokenizer | null> {
-  const read = async (path: string) =>
-    files.some((file) => file.path === path) ? await source.readFile(path, MAX_TOKENIZER_BYTES) : null;
-  const tokenizerJson = await read("tokenizer.json");
-  if (!tokenizerJson) return null;
-  return loadTokenizer({
-    tokenizerJson,
-    tokenizerConfig: await read("tokenizer_config.json"),
-    chatTemplate: await read("chat_template.jinja"),
-  });
 }
 
 async function readEndIds(

@@ -68,7 +68,8 @@ async function calibrationSet(
   { source, sets }: PlanServices,
 ): Promise<CalibrationSet> {
   const { source: from, ...selection } = options;
-  const file = from.kind === "file" ? [from.file.name, from.file.size, from.file.lastModified] : from;
+  const file =
+    from.kind === "file" ? [from.file.name, from.file.size, from.file.lastModified, from.column] : from;
   const key = JSON.stringify([model.source.key, file, selection]);
   const known = sets.get(key);
   if (known) return await known;

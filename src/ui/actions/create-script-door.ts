@@ -23,7 +23,7 @@ export function createScriptDoor(app: App): ScriptDoor {
   const { state, services } = app;
   return {
     inspect: async (source, token) => await inspect(app, source, token),
-    compress: async (request) => await compress(app, request),
+    compress: async (request, file) => await compress(app, request, file ?? null),
     progress: () => state.progress.peek(),
     waiting: async () => (await services.source.progress()).waiting,
     kept: async () => await kept(app),
@@ -66,14 +66,14 @@ function inspected(state: AppState): ModelSummary {
   return model;
 }
 
-async function compress(app: App, request: CompressRequest): Promise<CompressOutcome> {
+async function compress(app: App, request: CompressRequest, file: File | null): Promise<CompressOutcome> {
   const { state } = app;
   const recipe = recipeOf(request.recipe);
   if (request.source !== null) await inspect(app, request.source, request.token);
   await until(() => state.model.value !== null || state.failure.value !== null);
   inspected(state);
   await until(() => state.adapter.value !== null || state.adapterProblem.value !== null);
-  fillIn(state, request, recipe);
+  fillIn(state, request, recipe, file);
   if (state.problem.peek() !== null) throw new RecipeError(state.problem.peek() ?? "");
   await until(() => !state.planning.value);
   throwShown(state.planFailure.peek());
@@ -87,10 +87,12 @@ async function compress(app: App, request: CompressRequest): Promise<CompressOut
   return { jobId: result.jobId, fit, result };
 }
 
-function fillIn(state: AppState, request: CompressRequest, recipe: RecipeChoice): void {
+function fillIn(state: AppState, request: CompressRequest, recipe: RecipeChoice, file: File | null): void {
   batch(() => {
     restoreRecipe(state.recipe, recipe);
-    if (calibrationUse(state.recipe) !== "no") fillInCalibration(state.calibration, request.calibration);
+    if (calibrationUse(state.recipe) !== "no") {
+      fillInCalibration(state.calibration, request.calibration, file);
+    }
     if (request.gpuBudgetBytes !== null) state.budget.value = exactBytes(request.gpuBudgetBytes);
     state.keepSource.value = request.keepSource;
   });
@@ -129,10 +131,11 @@ function recipeOf({ text, ...asked }: RecipeRequest): RecipeChoice {
   };
 }
 
-function fillInCalibration(fields: CalibrationFields, asked: CalibrationRequest): void {
+function fillInCalibration(fields: CalibrationFields, asked: CalibrationRequest, file: File | null): void {
   if (asked.file) {
     fields.source.value = "file";
-    fields.file.value = new File([asked.file.text], asked.file.name);
+    fields.file.value = file ?? new File([asked.file.text ?? ""], asked.file.name);
+    fields.fileColumn.value = asked.file.column ?? "";
   } else if (asked.dataset) {
     const { name, split, column } = asked.dataset;
     fields.source.value = "dataset";

@@ -38,7 +38,8 @@ export async function readDrop(transfer: DataTransfer): Promise<SourceReference 
 export function calibrationFileOf(reference: SourceReference): File | null {
   const [only, ...more] = reference.kind === "files" ? reference.files : [];
   if (!only || more.length > 0) return null;
-  return /\.(txt|jsonl|json)$/i.test(only.path) && !/(config|index)\.json$/i.test(only.path)
+  return /\.(txt|jsonl|ndjson|json|parquet)(\.gz)?$/i.test(only.path) &&
+    !/(config|index)\.json$/i.test(only.path)
     ? only.file
     : null;
 }

@@ -94,10 +94,32 @@ function FileChoice() {
       </div>
       <input ref={input} type="file" hidden aria-label="Calibration file" onChange={chosen} />
       <p id="calibration-file-hint" class="hint">
-        Or drop it anywhere here. Plain text with a sample a paragraph or a line, JSONL with “text” or
-        “messages”, or token ids as JSON.
+        Or drop it anywhere here. Plain text with a sample a paragraph or a line; JSONL, JSON or Parquet with
+        “text”, “messages”, “conversations”, or instructions and outputs; or token ids as JSON.
       </p>
+      <FileColumn />
     </>
+  );
+}
+
+/** Takes effect when it is left or entered: the file is read anew for each. */
+function FileColumn() {
+  const { fileColumn } = useApp().state.calibration;
+  return (
+    <div class="field">
+      <label htmlFor="file-column">Column</label>
+      <input
+        id="file-column"
+        class="code"
+        type="text"
+        value={fileColumn.value}
+        onChange={(event) => (fileColumn.value = event.currentTarget.value)}
+        placeholder="found by its name"
+        autocomplete="off"
+        autocapitalize="none"
+        spellcheck={false}
+      />
+    </div>
   );
 }
 
@@ -109,7 +131,7 @@ const DATASET_INPUTS: readonly {
   { key: "name", label: "Data set", hint: "owner/name" },
   { key: "config", label: "Config", hint: "its default" },
   { key: "split", label: "Split", hint: "train" },
-  { key: "column", label: "Column", hint: "messages, input_ids or text" },
+  { key: "column", label: "Column", hint: "found by its name" },
 ];
 
 function Dataset() {

@@ -95,7 +95,7 @@ it("names a data set that has no split", () => {
 it.each<CalibrationOptions["source"]>([
   { kind: "model" },
   { kind: "stored", jobId: "3f6c" },
-  { kind: "file", file: new File(["text"], "tales.txt") },
+  { kind: "file", file: new File(["text"], "tales.txt"), column: "story" },
   { kind: "dataset", name: "org/tales", config: "en", split: "test", column: null },
 ])("restores what an earlier job calibrated with: $kind", (source) => {
   const options: CalibrationOptions = {

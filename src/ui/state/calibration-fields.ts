@@ -16,6 +16,8 @@ export interface DatasetFields {
 export interface CalibrationFields {
   readonly source: Signal<CalibrationSource["kind"]>;
   readonly file: Signal<File | null>;
+  /** Field of the file's rows, as typed; empty looks for the usual ones. */
+  readonly fileColumn: Signal<string>;
   readonly dataset: Signal<DatasetFields>;
   /** The unfinished job whose samples are kept, or null. */
   readonly storedJobId: Signal<string | null>;
@@ -62,6 +64,7 @@ export function createCalibrationFields(): CalibrationFields {
   return {
     source: signal<CalibrationSource["kind"]>("file"),
     file: signal<File | null>(null),
+    fileColumn: signal(""),
     dataset: signal(DEFAULT_DATASET),
     storedJobId: signal<string | null>(null),
     samples: signal(USUAL_SAMPLES),
@@ -136,12 +139,18 @@ export function calibrationChoice(fields: CalibrationFields): CalibrationOptions
   };
 }
 
-function sourceOf({ source, file, dataset, storedJobId }: CalibrationFields): CalibrationSource | null {
+function sourceOf({
+  source,
+  file,
+  fileColumn,
+  dataset,
+  storedJobId,
+}: CalibrationFields): CalibrationSource | null {
   switch (source.value) {
     case "model":
       return { kind: "model" };
     case "file":
-      return file.value && { kind: "file", file: file.value };
+      return file.value && { kind: "file", file: file.value, column: fileColumn.value.trim() || null };
     case "dataset":
       return datasetSource(dataset.value);
     case "stored":
@@ -168,7 +177,10 @@ export function restoreCalibration(fields: CalibrationFields, options: Calibrati
   const { source } = options;
   fields.source.value = source.kind;
   fields.storedJobId.value = source.kind === "stored" ? source.jobId : null;
-  if (source.kind === "file") fields.file.value = source.file;
+  if (source.kind === "file") {
+    fields.file.value = source.file;
+    fields.fileColumn.value = source.column ?? "";
+  }
   if (source.kind === "dataset") {
     const { name, config, split, column } = source;
     fields.dataset.value = { name, config: config ?? "", split, column: column ?? "" };

@@ -1,0 +1,38 @@
+import type { SourceApi, SourceFile } from "../../api/source-api.ts";
+import { loadTokenizer, MAX_TOKENIZER_BYTES, type ModelTokenizer } from "../../model/tokenizer.ts";
+
+/** Where transformers keeps templates beside the default one. */
+const OTHER_TEMPLATES = /^additional_chat_templates\/([^/]+)\.jinja$/;
+/** A model has a few; bounds what a listing can make us read. */
+const MAX_TEMPLATES = 32;
+
+/** A model's tokenizer with its chat templates, or null if it has no tokenizer.json. */
+export async function openTokenizer(
+  source: Pick<SourceApi, "readFile">,
+  files: readonly SourceFile[],
+): Promise<ModelTokenizer | null> {
+  const paths = new Set(files.map(({ path }) => path));
+  const read = async (path: string) =>
+    paths.has(path) ? await source.readFile(path, MAX_TOKENIZER_BYTES) : null;
+  const tokenizerJson = await read("tokenizer.json");
+  if (!tokenizerJson) return null;
+  const chatTemplates = new Map<string, Uint8Array>();
+  for (const [name, path] of templatePaths(paths)) {
+    const template = await read(path);
+    if (template) chatTemplates.set(name, template);
+  }
+  return loadTokenizer({
+    tokenizerJson,
+    tokenizerConfig: await read("tokenizer_config.json"),
+    chatTemplates,
+    processorTemplate: await read("chat_template.json"),
+  });
+}
+
+function templatePaths(paths: ReadonlySet<string>): [string, string][] {
+  const others = [...paths].flatMap((path): [string, string][] => {
+    const name = OTHER_TEMPLATES.exec(path)?.[1];
+    return name === undefined ? [] : [[name, path]];
+  });
+  return [["default", "chat_template.jinja"], ...others.slice(0, MAX_TEMPLATES)];
+}

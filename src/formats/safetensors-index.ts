@@ -3,6 +3,7 @@
 
 import { MalformedModelError } from "../errors.ts";
 import { parseJsonBytes } from "./parse-json.ts";
+import { isSourcePath } from "./safe-path.ts";
 import { shorten, showValue } from "./show-value.ts";
 
 export const INDEX_FILE = "model.safetensors.index.json";
@@ -36,7 +37,5 @@ export function parseIndex(bytes: Uint8Array): Map<string, string> {
 
 /** A file beside the index: no folders, no way out. */
 function isShardName(name: string): boolean {
-  return (
-    name.length <= 255 && /^[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors$/.test(name) && !name.includes("..")
-  );
+  return isSourcePath(name) && !name.includes("/") && !name.startsWith(".") && name.endsWith(".safetensors");
 }

@@ -2,6 +2,7 @@
 
 import { AccessError, invariant, MalformedModelError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
+import { isLfsPointer, lfsPointerSentence } from "../formats/git-lfs.ts";
 import { ChunkLoader } from "./chunk-loader.ts";
 import { type ChunkStore, openChunkStore } from "./chunk-store.ts";
 import { datasetRows, ROWS_URL } from "./dataset-rows.ts";
@@ -126,7 +127,9 @@ async function readFile(transport: Transport, session: Session, path: string, ma
       `${path} has ${formatBytes(bytes)}; more than ${formatBytes(maxBytes)} is not expected of it. It is damaged, or not what its name says.`,
     );
   }
-  return await readDirectly(transport, session, { path, start: 0, end: bytes });
+  const content = await readDirectly(transport, session, { path, start: 0, end: bytes });
+  if (isLfsPointer(content)) throw new MalformedModelError(lfsPointerSentence(path));
+  return content;
 }
 
 async function readDirectly(transport: Transport, session: Session, range: FileRange) {

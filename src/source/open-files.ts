@@ -2,12 +2,12 @@
 
 import { AccessError } from "../errors.ts";
 import { digestKey, MAX_FILES, type ModelFolder, plainName } from "./model-folder.ts";
-import { isSafePath } from "../formats/safe-path.ts";
+import { isSourcePath } from "../formats/safe-path.ts";
 import type { DroppedFile } from "../api/source-api.ts";
 
 /**
  * Takes dropped files for a model folder; a folder that they all lie in is taken off their paths. Names that cannot be
- * files of a model (".DS_Store" can, "copy of model" cannot) are left out.
+ * files of a model ("a:b" cannot) are left out.
  * @throws AccessError if nothing is left
  */
 export async function openFiles(dropped: readonly DroppedFile[]): Promise<ModelFolder> {
@@ -16,7 +16,7 @@ export async function openFiles(dropped: readonly DroppedFile[]): Promise<ModelF
     dropped
       .slice(0, MAX_FILES)
       .map(({ path, file }): [string, File] => [path.slice(top.length), file])
-      .filter(([path]) => isSafePath(path)),
+      .filter(([path]) => isSourcePath(path)),
   );
   if (files.size === 0) {
     throw new AccessError(

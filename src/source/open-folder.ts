@@ -3,14 +3,17 @@
 import pLimit from "p-limit";
 import { AccessError, MalformedModelError, NetworkError } from "../errors.ts";
 import { INDEX_FILE, MAX_INDEX_BYTES, parseIndex } from "../formats/safetensors-index.ts";
+import { encodePath } from "../formats/safe-path.ts";
 import { fetchRange, type RemoteFile } from "./fetch-range.ts";
 import { type Host, webHost } from "./host.ts";
 import { digestKey, MAX_FILES, type ModelFolder, plainName } from "./model-folder.ts";
+import { codeFiles, moduleFiles } from "./named-files.ts";
 import { probeFile } from "./probe-file.ts";
 import type { Transport } from "./retry.ts";
 
 const CONFIG_FILE = "config.json";
-const WEIGHT_FILES = [INDEX_FILE, "model.safetensors"];
+const WHOLE_FILE = "model.safetensors";
+const WEIGHT_FILES = [INDEX_FILE, WHOLE_FILE];
 const OTHER_FILES = [
   "generation_config.json",
   "tokenizer.json",
@@ -24,15 +27,30 @@ const OTHER_FILES = [
   "chat_template.json",
   "preprocessor_config.json",
   "processor_config.json",
+  "video_preprocessor_config.json",
+  "tekken.json",
+  "additional_chat_templates/tool_use.jinja",
+  "additional_chat_templates/rag.jinja",
   "LICENSE",
   "LICENSE.txt",
   "LICENSE.md",
   "NOTICE",
+  "modules.json",
+  "config_sentence_transformers.json",
+  "sentence_bert_config.json",
   "README.md",
   "recipe.yaml",
   "calibration.txt",
   "evaluation.txt",
 ];
+/** Files that name others. */
+const NAMING_FILES: readonly (readonly [string, (bytes: Uint8Array) => string[]])[] = [
+  [CONFIG_FILE, codeFiles],
+  ["tokenizer_config.json", codeFiles],
+  ["modules.json", moduleFiles],
+];
+/** A configuration is shorter, and what names nothing is not worth waiting for. */
+const MAX_NAMING_BYTES = 4_000_000;
 /** Probes are tiny; six is what a browser opens to one HTTP/1.1 server. */
 const PARALLEL_PROBES = 6;
 
@@ -58,6 +76,7 @@ export async function openFolder(
     throw config;
   }
   for (const shard of await probeShards(probes, files)) files.set(shard.path, shard);
+  for (const file of await probeNamed(probes, files)) files.set(file.path, file);
   const pinned = [...files.values()].map(({ path, bytes, validator }) => ({
     path,
     bytes,
@@ -95,7 +114,7 @@ function isFile(found: Found): found is RemoteFile {
 
 async function probe({ transport, folder, host, signal }: Probes, path: string): Promise<Found> {
   const url = new URL(folder);
-  url.pathname += path;
+  url.pathname += encodePath(path);
   // A silence is soon believed: a folder has some ten of the files that are tried.
   const impatient = { ...transport, reached: new Set<string>() };
   return await probeFile(impatient, { path, url: url.href, host }, signal);
@@ -121,6 +140,22 @@ async function probeAll(probes: Probes, paths: readonly string[]): Promise<Found
   return await Promise.all(paths.map(async (path) => await limit(() => probeOptional(probes, path))));
 }
 
+/** Files that small files of the folder name: code, and the modules of sentence-transformers. */
+async function probeNamed(probes: Probes, files: ReadonlyMap<string, RemoteFile>): Promise<RemoteFile[]> {
+  const named = new Set<string>();
+  for (const [path, namesOf] of NAMING_FILES) {
+    const file = files.get(path);
+    if (!file || file.bytes > MAX_NAMING_BYTES) continue;
+    const bytes = await fetchRange(probes.transport, file, { start: 0, end: file.bytes }, probes.signal);
+    for (const name of namesOf(bytes)) named.add(name);
+  }
+  const found = await probeAll(
+    probes,
+    [...named].filter((path) => !files.has(path)),
+  );
+  return found.filter(isFile);
+}
+
 /** The shards that the folder's index names. */
 async function probeShards(probes: Probes, files: ReadonlyMap<string, RemoteFile>): Promise<RemoteFile[]> {
   const index = files.get(INDEX_FILE);
@@ -138,7 +173,8 @@ async function probeShards(probes: Probes, files: ReadonlyMap<string, RemoteFile
   }
   const shards = await probeAll(probes, names);
   const missing = names.filter((_, position) => shards[position] instanceof AccessError);
-  if (missing.length > 0) {
+  // Loaders take a whole model.safetensors before an index, which may be left from an earlier upload.
+  if (missing.length > 0 && !files.has(WHOLE_FILE)) {
     const shown = missing.slice(0, 3).join(", ");
     const more = missing.length > 3 ? ` and ${missing.length - 3} more` : "";
     throw new MalformedModelError(

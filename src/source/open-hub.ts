@@ -7,7 +7,7 @@ import { type Host, hubHost } from "./host.ts";
 import { MAX_FILES, type ModelFolder, plainName } from "./model-folder.ts";
 import { ask } from "./request.ts";
 import { type Transport, withRetry } from "./retry.ts";
-import { isSafePath } from "../formats/safe-path.ts";
+import { encodePath, isSafePath, isSourcePath } from "../formats/safe-path.ts";
 
 export interface HubAddress {
   readonly hubUrl: string;
@@ -45,8 +45,8 @@ export async function openHub(
   const listing = { repo: { type: "model", name: repository }, revision: sha, recursive: true } as const;
   for await (const entry of listFiles({ ...listing, hubUrl, fetch, ...(folder ? { path: folder } : {}) })) {
     const path = folder ? entry.path.slice(folder.length + 1) : entry.path;
-    if (entry.type !== "file" || !isSafePath(path) || !Number.isSafeInteger(entry.size)) continue;
-    const url = `${hubUrl}/${repository}/resolve/${sha}/${entry.path}`;
+    if (entry.type !== "file" || !isSourcePath(path) || !Number.isSafeInteger(entry.size)) continue;
+    const url = `${hubUrl}/${repository}/resolve/${sha}/${encodePath(entry.path)}`;
     files.set(path, { path, url, host, bytes: entry.lfs?.size ?? entry.size, validator: null });
     if (files.size > MAX_FILES) throw new AccessError(`${repository} has more than ${MAX_FILES} files.`);
   }

@@ -33,6 +33,14 @@ const single = memoryModel({
   "small/model.safetensors": "12345678",
 });
 const index = (weights: Record<string, string>) => JSON.stringify({ weight_map: weights });
+const INDEX = "model.safetensors.index.json";
+const ODD_SHARD = "llama+merge [v2] (1).safetensors";
+const oddNames = memoryModel({
+  "config.json": "{}",
+  [INDEX]: index({ a: ODD_SHARD }),
+  [ODD_SHARD]: "12345678",
+  "a:b.txt": "",
+});
 let server: ModelServer;
 
 beforeAll(async () => {
@@ -45,6 +53,14 @@ beforeAll(async () => {
       "open/odd": { files: memoryModel({ "config.json": "{}", "my-weights.safetensors": "12345678" }) },
       "gated/model": { files: single, gated: true },
       "private/model": { files: single, private: true },
+      "open/odd-names": { files: oddNames },
+      "open/stale": {
+        files: memoryModel({
+          "config.json": "{}",
+          "model.safetensors": "12345678",
+          [INDEX]: index({ a: "model-00001-of-00002.safetensors" }),
+        }),
+      },
       "broken/missing": {
         files: memoryModel({
           "config.json": "{}",
@@ -113,10 +129,10 @@ describe("openHub", () => {
     expect(server.log[2]?.path).toContain(`/resolve/${server.commit("open/single")}/`);
   });
 
-  it("leaves out names that cannot be files of a model", async () => {
-    const { opened } = await hub("open/single");
-    expect(opened.files.map(({ path }) => path)).not.toContain("a file with spaces.txt");
-    expect(opened.files.map(({ path }) => path)).toContain("onnx/model.onnx");
+  it("reads files whose names hold blanks, plus signs and brackets, and leaves out what leads elsewhere", async () => {
+    const model = await hub("open/odd-names");
+    expect([...model.files.keys()]).toEqual(["config.json", INDEX, ODD_SHARD]);
+    expect(text(await readWhole(model, ODD_SHARD))).toBe("12345678");
   });
 
   it("opens a folder of a repository", async () => {
@@ -211,6 +227,15 @@ describe("openFolder", () => {
     expect([...(await folder("open/odd/")).files.keys()]).toEqual(["config.json"]);
   });
 
+  it("finds shards whose names hold blanks, plus signs and brackets", async () => {
+    const model = await folder("open/odd-names/");
+    expect(text(await readWhole(model, ODD_SHARD))).toBe("12345678");
+  });
+
+  it("opens a folder with an index of shards that are gone beside a whole model.safetensors", async () => {
+    expect((await folder("open/stale/")).files.has("model.safetensors")).toBe(true);
+  });
+
   it("names the shards that are missing", async () => {
     const failure = folder("broken/missing/");
     await expect(failure).rejects.toThrow(MalformedModelError);
@@ -266,6 +291,7 @@ describe("openFiles", () => {
       dropped("tiny/model.safetensors"),
       dropped("tiny/sub/x.txt"),
       dropped("tiny/copy of model.txt"),
+      dropped("tiny/a:b.txt"),
     ]);
     expect(model.opened).toMatchObject({
       label: "dropped folder tiny",
@@ -273,7 +299,8 @@ describe("openFiles", () => {
       host: null,
       revision: null,
     });
-    expect([...model.files.keys()]).toEqual(["config.json", "model.safetensors", "sub/x.txt"]);
+    const names = ["config.json", "model.safetensors", "sub/x.txt", "copy of model.txt"];
+    expect([...model.files.keys()]).toEqual(names);
     const file = model.files.get("model.safetensors");
     expect(
       file instanceof File && text(await readDropped("model.safetensors", file, { start: 2, end: 5 })),
@@ -290,7 +317,7 @@ describe("openFiles", () => {
 
   it("refuses a drop without files of a model", async () => {
     await expect(openFiles([])).rejects.toThrow(AccessError);
-    await expect(openFiles([dropped("my holiday.jpg")])).rejects.toThrow(/None of the dropped files/);
+    await expect(openFiles([dropped("my: holiday.jpg")])).rejects.toThrow(/None of the dropped files/);
   });
 
   it("says so when a dropped file has gone", async () => {

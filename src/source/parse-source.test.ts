@@ -33,6 +33,18 @@ describe("parseSource", () => {
     expect(parse("https://huggingface.co/org/name/tree/refs%2Fpr%2F1/sub")).toEqual(
       hub("org/name", "refs/pr/1", "sub"),
     );
+    expect(parse("https://huggingface.co/org/name/tree/feature%2Fbranch")).toEqual(
+      hub("org/name", "feature/branch"),
+    );
+    expect(parse("https://huggingface.co/org/name/tree/fix%2Fa%2Bb%231/sub%20folder/x")).toEqual(
+      hub("org/name", "fix/a+b#1", "sub folder/x"),
+    );
+    expect(parse("https://huggingface.co/org/name/blob/feature%2Fbranch/a/config.json")).toEqual(
+      hub("org/name", "feature/branch", "a"),
+    );
+    expect(parse("https://huggingface.co/org/name/tree/refs/pr/7/sub")).toEqual(
+      hub("org/name", "refs/pr/7", "sub"),
+    );
     expect(parse("https://huggingface.co/org/name/blob/main/config.json")).toEqual(hub("org/name", "main"));
     expect(parse("https://huggingface.co/org/name/resolve/main/a/model.safetensors?download=true")).toEqual(
       hub("org/name", "main", "a"),
@@ -82,6 +94,8 @@ describe("parseSource", () => {
     ["https://huggingface.co/org/name/tree/main/..%2F..", /cannot be used/],
     ["https://huggingface.co/org/name/tree/%E0%A4", /not properly encoded/],
     ["org/name@../main", /cannot be a revision/],
+    ["https://huggingface.co/org/name/tree/a%2F..%2Fb", /cannot be a revision/],
+    ["https://huggingface.co/org/name/tree/a%2F", /cannot be a revision/],
     ["https://example.org/model.gguf", /not a safetensors file/],
     [`https://example.org/${"x".repeat(9000)}`, /is not an address/],
   ])("refuses %j with a sentence", (address, message) => {

@@ -1,7 +1,7 @@
 // One text field takes every way of naming a model; this is where it becomes one of two things.
 
 import { AccessError } from "../errors.ts";
-import { isSafePath } from "../formats/safe-path.ts";
+import { isSourcePath } from "../formats/safe-path.ts";
 
 export type ParsedAddress =
   /** A repository of the Hub; a null revision is its main branch, and `folder` is "" or a path inside. */
@@ -111,11 +111,11 @@ function parseHubPage(url: URL): ParsedAddress {
   if (view === undefined || !HUB_VIEWS.has(view)) {
     return { kind: "hub", repository, revision: null, folder: "" };
   }
-  // "refs/pr/1" is the one kind of revision that pages write with slashes.
+  // The slashes of a branch are encoded ("feature%2Fbranch"); "refs/pr/1" is the one revision that pages write with them.
   const revisionParts = rest[0] === "refs" ? 3 : 1;
   const path = view === "tree" ? rest.slice(revisionParts) : rest.slice(revisionParts, -1);
   const folder = path.join("/");
-  if (folder !== "" && !isSafePath(folder)) {
+  if (folder !== "" && !isSourcePath(folder)) {
     throw new AccessError(`The folder "${shorten(folder)}" of ${repository} has a name that cannot be used.`);
   }
   const revision = rest.slice(0, revisionParts).join("/");
@@ -133,13 +133,13 @@ function parseFolder(url: URL): ParsedAddress {
   const folder = new URL(url);
   if (isFile) folder.pathname = url.pathname.slice(0, url.pathname.lastIndexOf("/") + 1);
   else if (!url.pathname.endsWith("/")) folder.pathname = `${url.pathname}/`;
-  return { kind: "folder", url: folder.href, file: isFile && isSafePath(last) ? last : null };
+  return { kind: "folder", url: folder.href, file: isFile && isSourcePath(last) ? last : null };
 }
 
 function segmentsOf(url: URL): string[] {
   const segments = url.pathname.split("/").filter((segment) => segment !== "");
   try {
-    return segments.flatMap((segment) => decodeURIComponent(segment).split("/"));
+    return segments.map((segment) => decodeURIComponent(segment));
   } catch (cause) {
     throw new AccessError(`The address of ${url.host} is not properly encoded.`, { cause });
   }
@@ -147,9 +147,17 @@ function segmentsOf(url: URL): string[] {
 
 function checkRevision(revision: string | null): string | null {
   if (revision === null) return null;
-  if (/^[A-Za-z0-9][A-Za-z0-9._/-]{0,200}$/.test(revision) && !revision.includes("..")) return revision;
+  if (isRevision(revision)) return revision;
   throw new AccessError(
     `"${shorten(revision)}" cannot be a revision. It is a branch, a tag or a commit of the repository.`,
+  );
+}
+
+/** A name that git takes for a branch, a tag or a commit (`git check-ref-format`). */
+function isRevision(text: string): boolean {
+  return (
+    /^[A-Za-z0-9][^\s~^:?*[\\\p{C}]{0,200}$/u.test(text) &&
+    !/\.\.|\/\/|@\{|\/$|\.$|\.lock(\/|$)|\/\./.test(text)
   );
 }
 

@@ -1,0 +1,27 @@
+import { expect, it } from "vitest";
+import { codeFiles, moduleFiles } from "./named-files.ts";
+
+const bytes = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+
+it("finds the code that a configuration names", () => {
+  const auto_map = {
+    AutoConfig: "configuration_x.XConfig",
+    AutoModel: "lib.modeling_x.XModel",
+    AutoModelForCausalLM: "lib.modeling_x.XForCausalLM",
+    AutoTokenizer: ["tokenization_x.XTokenizer", null],
+    AutoProcessor: "owner/name--processing_x.XProcessor",
+    AutoImageProcessor: "...passwd.X",
+  };
+  expect(codeFiles(bytes({ auto_map }))).toEqual([
+    "configuration_x.py",
+    "lib/modeling_x.py",
+    "tokenization_x.py",
+  ]);
+  expect(codeFiles(bytes({ auto_map: "x" }))).toEqual([]);
+  expect(codeFiles(new TextEncoder().encode("{"))).toEqual([]);
+});
+
+it("finds the folders of sentence-transformers' modules", () => {
+  const modules = [{ path: "" }, { path: "1_Pooling" }, { path: "../x" }, { path: 7 }, null];
+  expect(moduleFiles(bytes(modules))).toEqual(["1_Pooling/config.json", "1_Pooling/model.safetensors"]);
+});

@@ -1,0 +1,52 @@
+// Files that other files of a folder name: a server that lists nothing has to be asked for each.
+
+import { parsePythonJson } from "../formats/python-json.ts";
+import { isSourcePath } from "../formats/safe-path.ts";
+
+/** A model has a handful of either; bounds what a file from outside can make us ask for. */
+const MAX_NAMED = 32;
+
+/** Code that config.json, tokenizer_config.json and the like name in `auto_map`: "modeling_x.XForCausalLM" is modeling_x.py. */
+export function codeFiles(config: Uint8Array): string[] {
+  const { auto_map } = fieldsOf(config);
+  const named = isFields(auto_map) ? Object.values(auto_map).flat() : [];
+  const files = named.flatMap((name) => {
+    // "owner/name--module.Class" is code of another repository, which the loader fetches from there.
+    const module = typeof name === "string" && !name.includes("--") ? name.split(".").slice(0, -1) : [];
+    return module.length > 0 ? [`${module.join("/")}.py`] : [];
+  });
+  return bounded(files);
+}
+
+/** What sentence-transformers' modules.json names: a folder for each module that keeps something. */
+export function moduleFiles(modules: Uint8Array): string[] {
+  const list = parsed(modules);
+  const folders = Array.isArray(list)
+    ? list.flatMap((entry: unknown) =>
+        isFields(entry) && typeof entry["path"] === "string" && entry["path"] !== "" ? [entry["path"]] : [],
+      )
+    : [];
+  return bounded(folders.flatMap((folder) => [`${folder}/config.json`, `${folder}/model.safetensors`]));
+}
+
+function bounded(files: readonly string[]): string[] {
+  return [...new Set(files)].filter(isSourcePath).slice(0, MAX_NAMED);
+}
+
+function fieldsOf(bytes: Uint8Array): Readonly<Record<string, unknown>> {
+  const value = parsed(bytes);
+  return isFields(value) ? value : {};
+}
+
+/** What is wrong with the file is told by who reads it. */
+function parsed(bytes: Uint8Array): unknown {
+  try {
+    return parsePythonJson(new TextDecoder().decode(bytes));
+  } catch {
+    return null;
+  }
+}
+
+function isFields(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -2,6 +2,7 @@
 // does so by recursion.
 
 import { type LayerpressError, MalformedModelError } from "../errors.ts";
+import { parsePythonJson } from "./python-json.ts";
 
 /** Files of models and data sets nest a dozen levels. */
 export const MAX_DEPTH = 100;
@@ -33,11 +34,14 @@ export function decodeUtf8(what: string, bytes: Uint8Array, Failure: Failure = M
   }
 }
 
-/** @throws Failure if the text is not JSON, or nests deeper than `MAX_DEPTH`. */
+/**
+ * Takes Infinity and NaN, as Python writes them.
+ * @throws Failure if the text is not JSON, or nests deeper than `MAX_DEPTH`.
+ */
 export function parseJson(what: string, text: string, Failure: Failure = MalformedModelError): unknown {
   checkDepth(what, text, Failure);
   try {
-    return JSON.parse(text);
+    return parsePythonJson(text);
   } catch (cause) {
     throw new Failure(`${what} is not JSON in UTF-8.`, { cause });
   }

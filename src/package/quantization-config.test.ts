@@ -23,6 +23,23 @@ describe("resultConfig", () => {
     );
   });
 
+  it("writes the numbers that JSON has not as Python reads them", () => {
+    const source = '{"limit": [0.0, Infinity, -Infinity], "x": NaN, "s": "NaN, Infinity"}';
+    expect(resultConfig(source, null)).toBe(
+      '{\n  "limit": [\n    0.0,\n    Infinity,\n    -Infinity\n  ],\n  "s": "NaN, Infinity",\n  "x": NaN\n}\n',
+    );
+  });
+
+  it("leaves no older word of a quantization, wherever it stood", () => {
+    const source =
+      '{"compression_config": {}, "text_config": {"quantization_config": {}, "hidden_size": 8}, "vision_config": {"depth": 2}}';
+    expect(JSON.parse(withQuantization(source))).toEqual({
+      quantization_config: { quant_method: "compressed-tensors" },
+      text_config: { hidden_size: 8 },
+      vision_config: { depth: 2 },
+    });
+  });
+
   it("replaces a quantization that the source has, and leaves it out where nothing is quantized", () => {
     const source = '{"quantization_config": {"quant_method": "fp8"}, "vocab_size": 8}';
     expect(JSON.parse(withQuantization(source)).quantization_config).toEqual({

@@ -2,6 +2,7 @@
 // library writes, in its order (sorted), so that our files and its own cannot be told apart.
 
 import { compressionFormat } from "../formats/compression-format.ts";
+import { withoutQuantization } from "../formats/quantization-field.ts";
 import type { CompressionFormat, QuantizationArgs } from "../formats/quantization-args.ts";
 import type { ConfigGroup } from "../formats/recipe.ts";
 
@@ -63,7 +64,7 @@ function sortKeys(value: object | null): Record<string, unknown> | null {
  */
 export function resultConfig(source: string, quantization: object | null): string {
   const marked: Record<string, unknown> = JSON.parse(markFloats(source));
-  const { quantization_config: _, ...plain } = marked;
+  const plain = withoutQuantization(marked);
   const merged = sortKeys(quantization ? { ...plain, quantization_config: quantization } : plain);
   return `${unmarkFloats(JSON.stringify(merged, null, 2))}\n`;
 }
@@ -74,14 +75,15 @@ export function changedConfig(source: string, fields: Readonly<Record<string, bo
   return unmarkFloats(JSON.stringify({ ...marked, ...fields }));
 }
 
-const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+const TOKEN = /"(?:[^"\\]|\\.)*"|-?Infinity|NaN|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 /** A character that no string of a config.json begins with. */
 const MARK = String.raw`\u0000`;
-const MARKED = /"\\u0000(-?\d+\.0)"/g;
+const MARKED = /"\\u0000(-?\d+\.0|-?Infinity|NaN)"/g;
 
-/** Floats of whole values as strings, which JSON keeps as they are. */
+/** Floats of whole values, and the numbers that JSON has not, as strings, which JSON keeps as they are. */
 function markFloats(json: string): string {
   return json.replace(TOKEN, (token) => {
+    if (/^(-?Infinity|NaN)$/.test(token)) return `"${MARK}${token}"`;
     const isFloat = !token.startsWith('"') && /[.eE]/.test(token);
     const value = String(Number(token));
     return isFloat && /^-?\d+$/.test(value) ? `"${MARK}${value}.0"` : token;

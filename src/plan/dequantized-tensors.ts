@@ -6,6 +6,7 @@ import { codeStorage, hasGlobalScale, isGrouped } from "../formats/compression-f
 import { codesTensor, type QuantizedWeight, rowRanges, storedColumns } from "../formats/dequantize.ts";
 import { DTYPE_BITS, type FloatDtype, isFloatDtype } from "../formats/dtype.ts";
 import { weightArgs } from "../formats/quantization-args.ts";
+import { quantizationField } from "../formats/quantization-field.ts";
 import { mxfp4Experts } from "./mxfp4-experts.ts";
 import { findQuantizedModules, type FoundModules, type QuantizedModule } from "./quantized-modules.ts";
 import { readQuantization } from "./read-quantization.ts";
@@ -114,13 +115,8 @@ function blockModules(
   });
 }
 
-function blockOf({ quantization_config }: Readonly<Record<string, unknown>>): readonly [number, number] {
-  const block: unknown =
-    typeof quantization_config === "object" &&
-    quantization_config !== null &&
-    "weight_block_size" in quantization_config
-      ? quantization_config.weight_block_size
-      : null;
+function blockOf(config: Readonly<Record<string, unknown>>): readonly [number, number] {
+  const block = quantizationField(config)?.["weight_block_size"] ?? null;
   if (!Array.isArray(block)) return DEEPSEEK_BLOCK;
   const [rows, columns]: unknown[] = block;
   const isSize = (size: unknown): size is number => Number.isSafeInteger(size) && Number(size) > 0;

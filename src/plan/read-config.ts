@@ -3,6 +3,7 @@
 import * as v from "valibot";
 import { MalformedModelError } from "../errors.ts";
 import { decodeUtf8, parseJson } from "../formats/parse-json.ts";
+import { quantizationField } from "../formats/quantization-field.ts";
 import { issueText, shorten } from "../formats/show-value.ts";
 
 /** Larger than any config.json, vision towers and all. */
@@ -42,12 +43,25 @@ export function readConfig(bytes: Uint8Array): ModelConfig {
       `config.json: ${shorten(v.getDotPath(issue) ?? "the file")} is wrong: ${issueText(issue)}`,
     );
   }
-  const { architectures, model_type, quantization_config } = checked.output;
+  if (Array.isArray(parsed)) throw new MalformedModelError("config.json is a list, not an object.");
+  const { architectures, model_type } = checked.output;
+  const quantization = quantizationField(checked.output);
+  const method = v.safeParse(nullableString, quantization?.["quant_method"]);
+  if (!method.success) throw new MalformedModelError("config.json: quant_method is not a short text.");
   return {
     raw: checked.output,
     text,
     architecture: architectures?.[0] ?? null,
     modelType: model_type ?? null,
-    quantMethod: quantization_config ? (quantization_config.quant_method ?? "unknown") : null,
+    quantMethod: quantization ? (method.output ?? "unknown") : null,
   };
+}
+
+/** Whether the output head may be the embedding: unless config.json says that it is not. */
+export function tiesHead(raw: ModelConfig["raw"]): boolean {
+  const text = raw["text_config"];
+  const inner = typeof text === "object" && text && "tie_word_embeddings" in text ? text : {};
+  const ties =
+    raw["tie_word_embeddings"] ?? ("tie_word_embeddings" in inner ? inner.tie_word_embeddings : null);
+  return ties !== false;
 }

@@ -23,14 +23,14 @@ describe("headers of strangers", () => {
     const names = ["a.safetensors", "b.safetensors", "c.safetensors"];
     const files = Object.fromEntries(names.map((name) => [name, declared]));
     const sizes = Object.fromEntries(names.map((name) => [name, 100_000_000]));
-    await expect(readHeaders(reader(files, sizes))).rejects.toThrow(/longer than 191 MiB together/);
+    await expect(readHeaders(reader(files, sizes), false)).rejects.toThrow(/longer than 191 MiB together/);
   });
 
   it("are refused when they nest deep, in one sentence for each file", async () => {
     const deep = `{"a":${"[".repeat(5000)}${"]".repeat(5000)}}`;
     const header = bytesOf(`        ${deep}`);
     new DataView(header.buffer).setBigUint64(0, BigInt(deep.length), true);
-    await expect(readHeaders(reader({ "model.safetensors": header }))).rejects.toThrow(
+    await expect(readHeaders(reader({ "model.safetensors": header }), false)).rejects.toThrow(
       "model.safetensors: the safetensors header nests its values more than 100 levels deep",
     );
     expect(() => parseIndex(bytesOf(`{"weight_map":${deep}}`))).toThrow(/levels deep/);
@@ -42,7 +42,10 @@ describe("headers of strangers", () => {
     const text = new TextDecoder().decode(header.subarray(8)).replace('"pt"', `"${"x".repeat(10_000_000)}"`);
     const bytes = bytesOf(`        ${text}`);
     new DataView(bytes.buffer).setBigUint64(0, BigInt(text.length), true);
-    await expect(readHeaders(reader({ "model.safetensors": bytes }))).resolves.toEqual([]);
+    await expect(readHeaders(reader({ "model.safetensors": bytes }), false)).resolves.toEqual({
+      tensors: [],
+      notes: [],
+    });
   });
 
   it("are looked for in no file if the index names none", () => {

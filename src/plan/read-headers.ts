@@ -2,6 +2,7 @@
 
 import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
+import { isLfsPointer, lfsPointerSentence } from "../formats/git-lfs.ts";
 import {
   HEADER_PREFIX_BYTES,
   MAX_HEADER_BYTES,
@@ -30,14 +31,26 @@ const FIRST_READ_BYTES = 256 * 1024;
 const PARALLEL_READS = 4;
 /** A header takes ten times its length once it is parsed. */
 const MAX_ALL_HEADERS_BYTES = 2 * MAX_HEADER_BYTES;
+const WHOLE_FILE = "model.safetensors";
+/** Names of output heads, which may be the embedding under another name. */
+const HEAD = /(^|\.)(lm_head|embed_out|output)\.weight$/;
+
+export interface ModelHeaders {
+  readonly tensors: readonly SourceTensor[];
+  /** What is odd about the files and does no harm, each a sentence. */
+  readonly notes: readonly string[];
+}
 
 /**
  * Reads the header of each weight file: those that the index names, else model.safetensors, else every .safetensors file.
+ * Where the index names files that are not there, and model.safetensors is, that is read, as loaders do.
+ * @param tiesHead whether config.json lets the output head be the embedding: an index may then name a head that no file has
  * @throws MalformedModelError if a header breaks the format, or the index disagrees with the files.
  * @throws UnsupportedModelError if there are no safetensors.
  */
-export async function readHeaders(reader: FileReader): Promise<SourceTensor[]> {
-  const index = await readIndex(reader);
+export async function readHeaders(reader: FileReader, tiesHead: boolean): Promise<ModelHeaders> {
+  const notes: string[] = [];
+  const index = usableIndex(reader, await readIndex(reader), notes);
   const shards = index ? [...new Set(index.values())] : weightFiles(reader);
   const files = new Map(reader.files.map(({ path, bytes }) => [path, bytes]));
   const perShard: SourceTensor[][] = [];
@@ -54,8 +67,23 @@ export async function readHeaders(reader: FileReader): Promise<SourceTensor[]> {
   }
   const tensors = perShard.flat();
   checkUnique(tensors);
-  if (index) checkIndex(index, tensors);
-  return tensors;
+  if (index) notes.push(...checkIndex(index, tensors, tiesHead));
+  return { tensors, notes };
+}
+
+/** The index, unless it names files that are gone while the whole model lies beside it. */
+function usableIndex(
+  { files }: FileReader,
+  index: ReadonlyMap<string, string> | null,
+  notes: string[],
+): ReadonlyMap<string, string> | null {
+  const present = new Set(files.map(({ path }) => path));
+  const gone = index && [...new Set(index.values())].find((shard) => !present.has(shard));
+  if (gone === null || gone === undefined || !present.has(WHOLE_FILE)) return index;
+  notes.push(
+    `${INDEX_FILE} names ${gone}, which is not there: it is left from another upload. ${WHOLE_FILE} is read instead.`,
+  );
+  return null;
 }
 
 async function readShardHeader(
@@ -67,6 +95,7 @@ async function readShardHeader(
     throw new MalformedModelError(`${INDEX_FILE} names ${path}, which is not among the model's files.`);
   }
   const first = await reader.readRange({ path, start: 0, end: Math.min(FIRST_READ_BYTES, fileBytes) });
+  if (isLfsPointer(first)) throw new MalformedModelError(lfsPointerSentence(path));
   const length = parseHeaderLength(path, first, fileBytes);
   budget.bytes -= length;
   if (budget.bytes < 0) {
@@ -93,7 +122,7 @@ async function readIndex(reader: FileReader): Promise<Map<string, string> | null
 function weightFiles(reader: FileReader): string[] {
   const all = reader.files.map(({ path }) => path).filter((path) => path.endsWith(".safetensors"));
   const top = all.filter((path) => !path.includes("/"));
-  if (top.includes("model.safetensors")) return ["model.safetensors"];
+  if (top.includes(WHOLE_FILE)) return [WHOLE_FILE];
   checkShardNames(top);
   if (top.length > 0) return top;
   const weights = reader.files.filter(({ path }) => /\.(bin|pth?|gguf|onnx)$/.test(path));
@@ -116,13 +145,24 @@ function checkUnique(tensors: readonly SourceTensor[]): void {
   }
 }
 
-function checkIndex(index: ReadonlyMap<string, string>, tensors: readonly SourceTensor[]): void {
+/** Every tensor of the index is where it says, but for a head that is tied; a note about that one. */
+function checkIndex(
+  index: ReadonlyMap<string, string>,
+  tensors: readonly SourceTensor[],
+  tiesHead: boolean,
+): string[] {
   const places = new Map(tensors.map(({ name, file }) => [name, file]));
+  const notes: string[] = [];
   for (const [name, file] of index) {
-    if (places.get(name) !== file) {
+    if (places.get(name) === file) continue;
+    if (!tiesHead || !HEAD.test(name) || places.has(name)) {
       throw new MalformedModelError(
         `${INDEX_FILE} places the tensor "${shorten(name)}" in ${file}, but that file does not have it.`,
       );
     }
+    notes.push(
+      `${INDEX_FILE} names ${name}, which no file has: it is the embedding under another name (tied).`,
+    );
   }
+  return notes;
 }

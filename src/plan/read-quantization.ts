@@ -9,6 +9,7 @@ import {
   STRATEGIES,
   weightArgs,
 } from "../formats/quantization-args.ts";
+import { quantizationField } from "../formats/quantization-field.ts";
 import { groupsOf, type Recipe } from "../formats/recipe.ts";
 import { issueText, shorten, showValue } from "../formats/show-value.ts";
 import { linearClasses } from "../model/linear-classes.ts";
@@ -73,9 +74,9 @@ export interface StoredQuantization {
  * @throws MalformedModelError if the field breaks compressed-tensors' form.
  */
 export function readQuantization(config: Readonly<Record<string, unknown>>): StoredQuantization | null {
-  const raw = config["quantization_config"];
-  if (raw === undefined || raw === null) return null;
-  const method = typeof raw === "object" && "quant_method" in raw ? raw.quant_method : undefined;
+  const raw = quantizationField(config);
+  if (raw === null) return null;
+  const method = raw["quant_method"];
   if (method !== "compressed-tensors") {
     throw new UnsupportedModelError(
       `config.json names the quantization method ${method === undefined ? "of nobody" : showValue(method)}; only compressed-tensors can be read here.`,

@@ -99,14 +99,23 @@ async function openShard(
   }
 }
 
-/** Writes a small file of the result whole. */
+/** A file of the result, and the folders that it lies in, made if they are not there. */
+async function fileHandle(output: FileSystemDirectoryHandle, path: string): Promise<FileSystemFileHandle> {
+  const folders = path.split("/");
+  const name = folders.pop() ?? "";
+  let folder = output;
+  for (const part of folders) folder = await folder.getDirectoryHandle(part, { create: true });
+  return await folder.getFileHandle(name, { create: true });
+}
+
+/** Writes a small file of the result whole; its path may lead through folders. */
 export async function writeOutputFile(
   output: FileSystemDirectoryHandle,
   path: string,
   bytes: Uint8Array<ArrayBuffer>,
 ): Promise<void> {
   try {
-    const handle = await (await output.getFileHandle(path, { create: true })).createSyncAccessHandle();
+    const handle = await (await fileHandle(output, path)).createSyncAccessHandle();
     try {
       handle.truncate(0);
       writeWhole(handle, bytes, 0);

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { isCarried, MAX_SMALL_FILE_BYTES } from "./small-files.ts";
+import { isCarried, leftOutNote, MAX_SMALL_FILE_BYTES } from "./small-files.ts";
 
 it.each([
   "tokenizer.json",
@@ -25,6 +25,16 @@ it.each([
   "LICENSE.txt",
   "Notice.txt",
   "USE_POLICY.md",
+  "modules.json",
+  "config_sentence_transformers.json",
+  "sentence_bert_config.json",
+  "1_Pooling/config.json",
+  "2_Dense/config.json",
+  "2_Dense/model.safetensors",
+  "additional_chat_templates/tool_use.jinja",
+  "lib/helper.py",
+  "lib/deeper/helper.py",
+  "__init__.py",
 ])("carries %s", (path) => {
   expect(isCarried(path, 1000)).toBe(true);
 });
@@ -43,6 +53,14 @@ it.each([
   "recipe.yaml",
   "original/tokenizer.model",
   "../tokenizer.json",
+  "2_Dense/pytorch_model.bin",
+  "checkpoint-10/tokenizer.json",
+  "onnx/model.onnx",
+  "scripts/convert.py",
+  ".cache/hook.py",
+  "lib/../helper.py",
+  "my tokenizer.model",
+  "params.json",
   ".tokenizer.json",
 ])("leaves %s", (path) => {
   expect(isCarried(path, 1000)).toBe(false);
@@ -50,4 +68,19 @@ it.each([
 
 it("leaves what is larger than any tokenizer", () => {
   expect(isCarried("tokenizer.json", MAX_SMALL_FILE_BYTES + 1)).toBe(false);
+});
+
+it("names what stays behind", () => {
+  const files = (...paths: string[]) => paths.map((path) => ({ path, bytes: 10 }));
+  const replaced = [
+    "config.json",
+    "README.md",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "recipe.yaml",
+  ];
+  expect(leftOutNote(files(...replaced, ".gitattributes", "tokenizer.json", "lib/x.py"))).toBeNull();
+  expect(leftOutNote(files("params.json"))).toMatch(/^A file stays behind: params\.json\./);
+  const many = files(...["h", "g", "f", "e", "d", "c", "b", "a"].map((name) => `${name}.bin`));
+  expect(leftOutNote(many)).toMatch(/^8 files stay behind: a\.bin, b\.bin, .*, f\.bin and 2 more\./);
 });

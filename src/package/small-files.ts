@@ -1,6 +1,8 @@
-// Which files of the source go into the result beside its weights: what transformers writes and reads with a model (tokenizer,
-// generation config, chat templates, processors, remote code) and the licence. Texts, pictures, weights in other containers
-// and the old model card do not.
+// Which files of the source go into the result beside its weights: what transformers and sentence-transformers write and read
+// with a model (tokenizer, generation config, chat templates, processors, remote code, modules that pool), and the licence.
+// Texts, pictures, weights in other containers and the old model card do not.
+
+import { isSafePath } from "../formats/safe-path.ts";
 
 /** Largest tokenizer.json in the wild is about 35 MB. */
 export const MAX_SMALL_FILE_BYTES = 100_000_000;
@@ -8,15 +10,42 @@ export const MAX_SMALL_FILE_BYTES = 100_000_000;
 const CARRIED: readonly RegExp[] = [
   // Tokenizers, and the vocabularies of those without a tokenizer.json.
   /^(tokenizer.*|special_tokens_map|added_tokens|tekken|vocab.*|encoder|normalizer)\.json$/,
-  /^(vocab\.txt|merges\.txt|bpe\.codes|tokenizer\.model.*|.*\.(model|tiktoken|bpe|vocab))$/,
-  /^(generation_config|preprocessor_config|.*processor_config)\.json$/,
-  /^chat_template.*\.(jinja|json)$/,
-  /^.*\.py$/,
-  /^(LICEN[SC]E|NOTICE|USE_POLICY|COPYING).*$/i,
+  /^(vocab\.txt|merges\.txt|bpe\.codes|tokenizer\.model.*|[^/]*\.(model|tiktoken|bpe|vocab))$/,
+  /^(generation_config|preprocessor_config|[^/]*processor_config)\.json$/,
+  /^chat_template[^/]*\.(jinja|json)$/,
+  /^additional_chat_templates\/[^/]+\.jinja$/,
+  // sentence-transformers: the list of modules, and a numbered folder for each that has something to keep.
+  /^(modules|config_sentence_transformers|sentence_[a-z_]*config)\.json$/,
+  /^\d+_[A-Za-z0-9]+\/([a-z_]*config\.json|model\.safetensors|[a-z_]*tokenizer[a-z_]*\.json)$/,
+  // Code that config.json names, and what it imports from folders of its own.
+  /^[^.][^.]*\.py$/,
+  /^(LICEN[SC]E|NOTICE|USE_POLICY|COPYING)[^/]*$/i,
 ];
 
-/** True for a file of the model's top folder that is copied as it is. */
+/** Folders with other forms of the same model, or with what was used to make it: their code is not the model's. */
+const FOREIGN_FOLDERS = /^(original|onnx|openvino|coreml|gguf|metal|tests?|examples?|scripts?|\.[^/]*)\//i;
+
+/** True for a file that is copied as it is, into the same place. */
 export function isCarried(path: string, bytes: number): boolean {
-  if (!/^[A-Za-z0-9_][A-Za-z0-9._ -]*$/.test(path) || bytes > MAX_SMALL_FILE_BYTES) return false;
-  return CARRIED.some((pattern) => pattern.test(path));
+  if (!isSafePath(path) || path.startsWith(".") || bytes > MAX_SMALL_FILE_BYTES) return false;
+  return !FOREIGN_FOLDERS.test(path) && CARRIED.some((pattern) => pattern.test(path));
+}
+
+/** Files that a result has anew, or that weights are read from. */
+const REPLACED =
+  /^(config\.json|README\.md|recipe\.yaml|quantization-report\.json|[^/]*\.safetensors(\.index\.json)?|\.gitattributes)$/;
+const SHOWN = 6;
+
+/** A sentence on the files that do not come along, or null if all do. */
+export function leftOutNote(
+  files: readonly { readonly path: string; readonly bytes: number }[],
+): string | null {
+  const left = files
+    .filter(({ path, bytes }) => !REPLACED.test(path) && !isCarried(path, bytes))
+    .map(({ path }) => path)
+    .toSorted((a, b) => (a < b ? -1 : 1));
+  if (left.length === 0) return null;
+  const more = left.length > SHOWN ? ` and ${left.length - SHOWN} more` : "";
+  const are = left.length === 1 ? "A file stays" : `${left.length} files stay`;
+  return `${are} behind: ${left.slice(0, SHOWN).join(", ")}${more}. The result has the weights, configuration, tokenizer, templates, code and licence.`;
 }

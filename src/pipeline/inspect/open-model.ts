@@ -3,9 +3,10 @@
 import { MalformedModelError } from "../../errors.ts";
 import { linearClasses } from "../../model/linear-classes.ts";
 import { licenseOf, MAX_CARD_BYTES } from "../../package/model-card.ts";
+import { isCarried, leftOutNote } from "../../package/small-files.ts";
 import { type DequantizedTensors, dequantizedTensors } from "../../plan/dequantized-tensors.ts";
 import { checkLayers } from "../../plan/check-complete.ts";
-import { MAX_CONFIG_BYTES, type ModelConfig, readConfig } from "../../plan/read-config.ts";
+import { MAX_CONFIG_BYTES, type ModelConfig, readConfig, tiesHead } from "../../plan/read-config.ts";
 import { plainWeightNotes } from "../../plan/plain-weight-notes.ts";
 import { readHeaders, type SourceTensor } from "../../plan/read-headers.ts";
 import type { RotatedTensors } from "../../plan/rotation/rotated-tensors.ts";
@@ -57,11 +58,13 @@ export async function openModel(
 ): Promise<OpenModel> {
   const source = await remote.open(reference, token);
   const config = await readModelConfig(remote, source);
-  const stored = await readHeaders({
+  await checkPointers(remote, source);
+  const reader = {
     files: source.files,
-    readRange: async (range) => await remote.readRange(range),
-    readFile: async (path, maxBytes) => await remote.readFile(path, maxBytes),
-  });
+    readRange: async (range: FileRange) => await remote.readRange(range),
+    readFile: async (path: string, maxBytes: number) => await remote.readFile(path, maxBytes),
+  };
+  const { tensors: stored, notes: fileNotes } = await readHeaders(reader, tiesHead(config.raw));
   checkLayers(
     stored.map(({ name }) => name),
     config.raw,
@@ -71,7 +74,9 @@ export async function openModel(
   const transposed = new Map([...(quantized?.transposed ?? []), ...split]);
   const card = await readCard(remote, source);
   const quantization = quantized && summarizeQuantized(config, stored, quantized);
-  const notes = quantized && quantization ? quantizedNotes(quantization, quantized.disagreements) : [];
+  const quantizedAlready =
+    quantized && quantization ? quantizedNotes(quantization, quantized.disagreements) : [];
+  const notes = [...fileNotes, ...quantizedAlready];
   const weightBytes = stored.reduce((sum, { start, end }) => sum + end - start, 0);
   const summary = { ...summarize(source, config, tensors, card, notes), weightBytes, quantization };
   const dequantized = quantized?.modules ?? new Map<string, DequantizedModule>();
@@ -155,6 +160,20 @@ function quantizedNotes(
   ];
 }
 
+/** Sizes that Git LFS pointers have: two fixed lines and the digits of a size. */
+const POINTER_BYTES = { least: 120, most: 160 };
+
+/** A small file that is a pointer would come along as one: told before the work, not by whoever loads the result. */
+async function checkPointers(remote: RemoteSource, { files, repository }: OpenedSource): Promise<void> {
+  // The Hub gives files, never pointers.
+  if (repository !== null) return;
+  const { least, most } = POINTER_BYTES;
+  const suspects = files.filter(
+    ({ path, bytes }) => bytes >= least && bytes <= most && isCarried(path, bytes),
+  );
+  for (const { path } of suspects) await remote.readFile(path, most);
+}
+
 async function readModelConfig(remote: RemoteSource, source: OpenedSource): Promise<ModelConfig> {
   if (!source.files.some(({ path }) => path === "config.json")) {
     throw new MalformedModelError(
@@ -193,6 +212,8 @@ function summarize(
   if (!source.files.some(({ path }) => path === "tokenizer.json")) {
     notes.push("There is no tokenizer.json: the result will load, but needs a tokenizer from elsewhere.");
   }
+  const leftOut = leftOutNote(source.files);
+  if (leftOut !== null) notes.push(leftOut);
   return {
     source,
     architecture: config.architecture ?? "unknown",

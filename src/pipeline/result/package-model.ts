@@ -9,7 +9,7 @@ import {
   quantizationReport,
   type ReportedCalibration,
 } from "../../package/quantization-report.ts";
-import { isCarried, MAX_SMALL_FILE_BYTES } from "../../package/small-files.ts";
+import { isCarried, leftOutNote, MAX_SMALL_FILE_BYTES } from "../../package/small-files.ts";
 import type { OutputFile, ResultSummary } from "../../api/compressor-api.ts";
 import type { GpuFigures, Job } from "../job/job.ts";
 
@@ -63,7 +63,11 @@ export async function packageModel(
     seconds: job.progress.seconds(),
     recipeYaml: plan.recipeYaml,
     modules: job.progress.reports,
-    notes: [...plan.serverNotes.map(({ sentence }) => sentence), ...(plan.calibration?.set.notes ?? [])],
+    notes: [
+      ...plan.serverNotes.map(({ sentence }) => sentence),
+      leftOutNote(model.source.files),
+      ...(plan.calibration?.set.notes ?? []),
+    ].filter((note) => note !== null),
   };
 }
 

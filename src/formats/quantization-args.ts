@@ -81,10 +81,13 @@ export function weightArgs(args: Partial<QuantizationArgs>): QuantizationArgs {
   return { ...DEFAULTS, zp_dtype: zeroPointDtype(args), ...args };
 }
 
-/** Activation arguments with the library's defaults; a dynamic activation has no observer. */
+/**
+ * Activation arguments with the library's defaults. A dynamic activation has no observer; a measured one, the key-value cache
+ * too, has `minmax`, a moving average over all samples (LLM Compressor 0.14 `initialize_observer`; earlier releases had
+ * `memoryless_minmax`, which remembers the last sample alone).
+ */
 export function activationArgs(args: Partial<QuantizationArgs>): QuantizationArgs {
-  const staticObserver = args.dynamic === "local" ? "minmax" : "memoryless_minmax";
-  const observer = args.dynamic === true ? null : staticObserver;
+  const observer = args.dynamic === true ? null : "minmax";
   return { ...DEFAULTS, zp_dtype: zeroPointDtype(args), observer, ...args };
 }
 

@@ -141,8 +141,18 @@ config_groups:
     const cache = "kv_cache_scheme:\n  {num_bits: 8, type: float, symmetric: true, strategy: tensor}";
     const alone = parseRecipe(modifier(cache));
     expect(alone.modifiers[0]?.groups).toEqual([]);
-    expect(alone.modifiers[0]?.kv_cache_scheme).toEqual(activationArgs({ type: "float" }));
+    expect(alone.modifiers[0]?.kv_cache_scheme).toEqual({
+      ...activationArgs({ type: "float" }),
+      observer: "minmax",
+    });
     expect(needsCalibration(alone)).toBe(true);
+    for (const none of [
+      "targets: []",
+      "targets: []\nscheme: FP8",
+      "config_groups: {group_0: {targets: []}}",
+    ]) {
+      expect(parseRecipe(modifier(`${none}\n${cache}`)).modifiers[0]?.groups).toEqual([]);
+    }
     const beside = parseRecipe(modifier(`scheme: FP8_DYNAMIC\n${cache}`));
     expect(beside.modifiers[0]?.groups).toHaveLength(1);
   });

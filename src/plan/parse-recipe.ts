@@ -172,7 +172,13 @@ function checkPatterns(document: RecipeDocument, path: Path, parsed: ParsedModif
   }
 }
 
+/** A group without targets is how recipes for the key-value cache alone say that no weight is meant. */
 function resolveGroups(document: RecipeDocument, path: Path, parsed: ParsedModifier): ConfigGroup[] {
+  const groups = namedGroups(document, path, parsed);
+  return parsed.kv_cache_scheme ? groups.filter(({ targets }) => targets.length > 0) : groups;
+}
+
+function namedGroups(document: RecipeDocument, path: Path, parsed: ParsedModifier): ConfigGroup[] {
   const { scheme, config_groups, targets } = parsed;
   if (scheme && config_groups) {
     throw document.errorAt([...path, "scheme"], "Give either scheme or config_groups, not both");

@@ -110,7 +110,7 @@ quant_stage:
       kv_cache_scheme: {num_bits: 8, type: float, strategy: tensor, dynamic: false, symmetric: true}
 `;
     expect(outcome(yaml)).toEqual(everywhere("8 tensor float-quantized RTN"));
-    expect(kvCacheScheme(parseRecipe(yaml))).toMatchObject({ num_bits: 8, observer: "memoryless_minmax" });
+    expect(kvCacheScheme(parseRecipe(yaml))).toMatchObject({ num_bits: 8, observer: "minmax" });
   });
 
   it("FP8 in blocks, without router and vision tower", () => {

@@ -30,13 +30,14 @@ import { rangeCollector, writeStaticScales } from "./measure-scales.ts";
 
 /** Two steps of bfloat16: activations that were rounded after every operation may peak so much higher or lower. */
 const TOLERANCE = 2 * 2 ** -7;
-const cache = "kv_cache_scheme: {num_bits: 8, type: float, dynamic: false, strategy: tensor}";
+const cache = "kv_cache_scheme: {num_bits: 8, type: float, dynamic: false, strategy: tensor";
 const widest =
   "kv_cache_scheme: {num_bits: 8, type: float, dynamic: false, observer: static_minmax, strategy: ";
 const RECIPES = [
   ["fp8", "scheme: FP8"],
   ["nvfp4", "scheme: NVFP4"],
-  ["kv-cache-fp8", `scheme: FP8_DYNAMIC, ${cache}`],
+  ["kv-cache-fp8", `scheme: FP8_DYNAMIC, ${cache}, observer: memoryless_minmax}`],
+  ["kv-cache-default", `scheme: FP8_DYNAMIC, ${cache}}`],
   ["kv-cache-alone", `${widest} tensor}`],
   ["kv-cache-heads", `${widest} attn_head}`],
 ] as const;

@@ -49,7 +49,7 @@ export interface FitReport {
   /** For calibrated recipes: what the samples come to. */
   readonly calibration: CalibrationSummary | null;
   readonly verdict: Verdict;
-  /** The verdict in words, then what would make it fit, if anything. */
+  /** The verdict in words, then what would make it fit, if anything, then what is to be known of the samples. */
   readonly sentences: readonly string[];
   /** What servers would refuse of the result although transformers loads it. */
   readonly serverNotes: readonly ServerNote[];

@@ -55,7 +55,7 @@ describe("selectSequences", () => {
     const samples = lines("zz");
     expect(() => selectSequences(samples, letters, 100, options)).toThrow("Token id 122 lies outside");
     for (const id of [2 ** 32 + 1, -1, 1.5]) {
-      const wrapped = [{ kind: "ids", ids: [1, id] } as const];
+      const wrapped = [{ kind: "ids", ids: [1, id], where: "ids.json" } as const];
       for (const vocabulary of [256, Number.MAX_SAFE_INTEGER]) {
         expect(() => selectSequences(wrapped, null, vocabulary, options)).toThrow(
           `Token id ${id} lies outside`,

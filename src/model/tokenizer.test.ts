@@ -57,11 +57,11 @@ describe("loadTokenizer", () => {
 
   it("says what it failed on, whatever is thrown", () => {
     const template = "{{ messages[0].content.missing.field() }}";
-    const tokenizer = loadTokenizer({ ...sample, chatTemplate: new TextEncoder().encode(template) });
-    const failing = () => tokenizer.encodeChat([{ role: "user", content: "Good morning" }], false);
+    const tokenizer = loadTokenizer({ ...sample, chatTemplates: templates({ default: template }) });
+    const failing = () => tokenizer.encodeChat(saying("Good morning"), false, "a.jsonl, line 1");
     expect(failing).toThrow(CalibrationError);
     expect(failing).toThrow(
-      /The chat template failed on the conversation that begins "Good morning": .* token ids as JSON/,
+      /a\.jsonl, line 1: the model's chat template cannot write this conversation: .* token ids as JSON/,
     );
     const broken = guardedTokenizer({
       encode: () => {

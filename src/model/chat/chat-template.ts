@@ -125,7 +125,7 @@ function refusal(where: string, error: unknown): CalibrationError {
       ? `the model's chat template refuses this conversation: “${shown}”.`
       : `the model's chat template cannot write this conversation: ${shown.replace(/\.$/, "")}.`;
   return new CalibrationError(
-    `${where}: ${said} Change or leave out such conversations (roles and their order are what templates are strict about), or calibrate with plain text.`,
+    `${where}: ${said} Change or leave out such conversations (roles and their order are what templates are strict about), or calibrate with plain text, or with token ids as JSON.`,
     { cause: error },
   );
 }

@@ -3,7 +3,7 @@
 import * as fc from "fast-check";
 import type { JobOptions } from "../../api/job-options.ts";
 import type { SourceApi } from "../../api/source-api.ts";
-import { parseSamples } from "../../calibrate/parse-samples.ts";
+import { parseSamples } from "../../calibrate/samples/parse-samples.ts";
 import { selectSequences } from "../../calibrate/select-sequences.ts";
 import { parseHeader, parseHeaderLength } from "../../formats/safetensors.ts";
 import { INDEX_FILE, parseIndex } from "../../formats/safetensors-index.ts";
@@ -133,9 +133,10 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   target("index", jsonOf(fc.record({ weight_map: fc.dictionary(fc.string(), values) })), (text) =>
     parseIndex(bytesOf(text)),
   ),
-  target("calibration text", calibrationTexts, (text) =>
-    selectSequences(parseSamples("a.json", bytesOf(text)), null, 2 ** 40, selection),
-  ),
+  target("calibration text", calibrationTexts, async (text) => {
+    const { samples } = await parseSamples("a.json", bytesOf(text));
+    return selectSequences(samples, null, 2 ** 40, selection);
+  }),
   target(
     "opening and planning",
     fc.record({

@@ -87,7 +87,9 @@ export function joinRanges(
   if (observer === "memoryless_minmax") return rounded.at(-1) ?? [0, 0];
   return rounded.reduce((joined, range) => {
     if (observer !== "minmax") return [Math.min(joined[0], range[0]), Math.max(joined[1], range[1])];
-    const average = (old: number, next: number) => round(old + round(AVERAGING * round(next - old)));
+    // LLM Compressor's own `lerp`, rounded where PyTorch rounds: torch.lerp would keep more of what was.
+    const average = (old: number, next: number) =>
+      round(round(old * (1 - AVERAGING)) + round(next * AVERAGING));
     return [average(joined[0], range[0]), average(joined[1], range[1])];
   });
 }

@@ -37,7 +37,6 @@ const RECIPES = [
   ["fp8", "scheme: FP8"],
   ["nvfp4", "scheme: NVFP4"],
   ["kv-cache-fp8", `scheme: FP8_DYNAMIC, ${cache}, observer: memoryless_minmax}`],
-  ["kv-cache-default", `scheme: FP8_DYNAMIC, ${cache}}`],
   ["kv-cache-alone", `${widest} tensor}`],
   ["kv-cache-heads", `${widest} attn_head}`],
 ] as const;

@@ -56,7 +56,7 @@ export async function checkFit(
       flops: totalFlops(plan),
       gpu,
     },
-    sentences: [...sentences, ...rotationCost(model)],
+    sentences: [...sentences, ...rotationCost(model), ...(plan.calibration?.set.notes ?? [])],
     serverNotes: plan.serverNotes,
     servableRecipe: plan.servableRecipe,
   };

@@ -128,7 +128,7 @@ function optionsOf(scheme: string, method: MethodControls): JobOptions {
       method.name === "QuantizationModifier"
         ? null
         : {
-            source: { kind: "file", file: new File([IDS], "ids.json") },
+            source: { kind: "file", file: new File([IDS], "ids.json"), column: null },
             num_calibration_samples: 2,
             max_seq_length: 24,
             shuffle_calibration_samples: false,

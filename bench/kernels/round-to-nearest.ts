@@ -5,14 +5,9 @@ import { compressionFormat } from "../../src/formats/compression-format.ts";
 import { PRESET_NAMES, PRESETS, type PresetName } from "../../src/formats/presets.ts";
 import { type QuantizationArgs, weightArgs } from "../../src/formats/quantization-args.ts";
 import type { CompressionFormat } from "../../src/formats/quantization-args.ts";
-import { mseSettings } from "../../src/quantize/observe/mse-settings.ts";
-import { POWER_TABLE_BYTES, powerTable } from "../../src/quantize/observe/power-table.ts";
-import {
-  observeTile,
-  PLAIN_CONTEXT,
-  quantizeTile,
-  type TileContext,
-} from "../../src/quantize/rtn/quantize-tile.ts";
+import { observeTile, PLAIN_CONTEXT, type TileContext } from "../../src/quantize/observe/observe-tile.ts";
+import { POWER_TABLE_BYTES, powerTable, powerTableFor } from "../../src/quantize/observe/power-table.ts";
+import { quantizeTile } from "../../src/quantize/rtn/quantize-tile.ts";
 import {
   type RtnTask,
   TILE_BUFFER_NAMES,
@@ -95,14 +90,10 @@ async function makeBuffers(bench: BenchGpu, task: RtnTask, lifetime: Lifetime): 
 
 /** Where tiles share a scale they are observed first; what that would give is set here. */
 async function contextOf(bench: BenchGpu, { weights }: RtnTask, lifetime: Lifetime): Promise<TileContext> {
-  const norm = mseSettings(weights)?.norm;
+  const table = powerTableFor(weights, "BF16");
   const powers =
-    norm === undefined
-      ? null
-      : lifetime.use(await bench.gpu.memory.allocate({ label: "powers", bytes: POWER_TABLE_BYTES }));
-  if (powers && norm !== undefined) {
-    await bench.uploads.write(new Uint8Array(powerTable("BF16", norm).buffer), powers);
-  }
+    table && lifetime.use(await bench.gpu.memory.allocate({ label: "powers", bytes: POWER_TABLE_BYTES }));
+  if (powers) await bench.uploads.write(new Uint8Array(powerTable(table).buffer), powers);
   const plain = { ...PLAIN_CONTEXT, powers };
   if (weights.strategy === "tensor")
     return { ...plain, statistics: { range: [-0.1, 0.1], globalScale: null } };

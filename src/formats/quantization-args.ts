@@ -23,6 +23,9 @@ export const OBSERVERS = [
   "imatrix_mse",
 ] as const;
 export type ObserverName = (typeof OBSERVERS)[number];
+/** Those that a recipe of one word may name for weights; see mse-settings.ts. */
+export const WEIGHT_OBSERVERS = ["memoryless_minmax", "memoryless_mse", "imatrix_mse"] as const;
+export type WeightObserver = (typeof WEIGHT_OBSERVERS)[number];
 
 export interface QuantizationArgs {
   readonly num_bits: number;
@@ -104,6 +107,11 @@ export function hasMxScales(args: QuantizationArgs): boolean {
 /** True if scales are measured while a text is calibrated: static activations, or NVFP4's static global scale. */
 export function isStaticActivation(args: QuantizationArgs | null): args is QuantizationArgs {
   return args !== null && args.dynamic !== true;
+}
+
+/** True for weights whose observer weighs errors by the importance of their input column, which a calibration measures. */
+export function usesImportance(args: Pick<QuantizationArgs, "observer"> | null): boolean {
+  return args?.observer === "imatrix_mse";
 }
 
 /** Smallest and largest code, or value for floats (compressed-tensors `calculate_range`). */

@@ -2,9 +2,9 @@
 
 import { narrowFromFloat32 } from "../formats/dtype.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
-import { mseSettings } from "../quantize/observe/mse-settings.ts";
-import { powerTable } from "../quantize/observe/power-table.ts";
-import { quantizeTile, type TileContext } from "../quantize/rtn/quantize-tile.ts";
+import type { TileContext } from "../quantize/observe/observe-tile.ts";
+import { powerTable, powerTableFor } from "../quantize/observe/power-table.ts";
+import { quantizeTile } from "../quantize/rtn/quantize-tile.ts";
 import {
   type RtnTask,
   TILE_BUFFER_NAMES,
@@ -41,20 +41,31 @@ export async function uploadTile(
 
 /** The table of powers that the task's observer needs, or null. */
 export async function uploadPowers(test: TestGpu, task: RtnTask): Promise<LedgerBuffer | null> {
-  const norm = mseSettings(task.weights)?.norm;
-  if (norm === undefined || task.dtype === "F32") return null;
-  return await test.upload("powers", powerTable(task.dtype, norm));
+  const table = powerTableFor(task.weights, task.dtype);
+  return table && (await test.upload("powers", powerTable(table)));
 }
 
-/** Quantizes the weight as one tile; the parts of the output by tensor name, and the words of its statistics. */
+/**
+ * Quantizes the weight as one tile, with an importance of each column if its observer wants one; the parts of the output by
+ * tensor name, and the words of its statistics.
+ */
 export async function runTile(
   test: TestGpu,
   task: RtnTask,
   values: Float32Array,
-  context: TileContext,
+  { importance, ...context }: TileContext & { readonly importance?: Float32Array<ArrayBuffer> },
 ): Promise<{ parts: Map<string, Uint8Array>; statistics: Uint32Array }> {
   using buffers = await makeTileBuffers(test, task);
   await uploadTile(test, task, values, buffers);
+  if (importance) {
+    using staged = await test.upload("importance", importance);
+    await test.gpu.queue.copy(
+      { of: staged, offset: 0 },
+      { of: buffers.importance, offset: 0 },
+      importance.byteLength,
+    );
+    await test.gpu.queue.idle();
+  }
   const wanted = await quantizeTile(test.gpu, task, { firstRow: 0, rows: task.rows }, buffers, context);
   const parts = new Map<string, Uint8Array>();
   for (const part of wanted) parts.set(part.tensor, await test.readBytes(part.buffer, part.bytes));

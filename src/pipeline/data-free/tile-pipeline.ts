@@ -2,23 +2,27 @@
 // under way at once, so that network, GPU and disk overlap while memory stays what the plan said.
 
 import pLimit, { type LimitFunction } from "p-limit";
+import { invariant } from "../../errors.ts";
 import { DTYPE_BITS } from "../../formats/dtype.ts";
+import { usesImportance } from "../../formats/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import { Pool } from "../../gpu/pool.ts";
 import { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
-import { mseSettings } from "../../quantize/observe/mse-settings.ts";
-import { POWER_TABLE_BYTES, powerTable, powerTableKey } from "../../quantize/observe/power-table.ts";
+import { importanceOf } from "../../quantize/observe/importance.ts";
+import type { TileContext } from "../../quantize/observe/observe-tile.ts";
 import {
-  quantizeTile,
-  type TileContext,
-  type TilePart,
-  type TileRows,
-} from "../../quantize/rtn/quantize-tile.ts";
+  POWER_TABLE_BYTES,
+  powerTable,
+  powerTableFor,
+  powerTableKey,
+} from "../../quantize/observe/power-table.ts";
+import { readStatistics, type TileStatistics } from "../../quantize/observe/tile-statistics.ts";
+import { quantizeTile, type TilePart, type TileRows } from "../../quantize/rtn/quantize-tile.ts";
 import { TILE_BUFFER_NAMES, tileBufferBytes, type TileBuffers } from "../../quantize/rtn/tile-buffers.ts";
 import { type Tiling, tileRows } from "../../quantize/rtn/plan-tiling.ts";
-import { checkFinite, readStatistics, type TileStatistics } from "./tile-statistics.ts";
+import { checkFinite } from "./check-finite.ts";
 import type { TileTraffic } from "../job/traffic.ts";
 
 /** Records kernels for a tile whose source is uploaded, and says which of its buffers are wanted back. */
@@ -55,10 +59,10 @@ export class TilePipeline implements Disposable {
     const slots: TileBuffers[] = [];
     for (let slot = 0; slot < tiling.slots; slot++) slots.push(await makeSlot(gpu, tiling, slot));
     const pipeline = new TilePipeline(gpu, tiling, { uploads, readbacks }, slots);
-    for (const { dtype, norm } of tiling.powerTables) {
+    for (const table of tiling.powerTables) {
       const buffer = await gpu.memory.allocate({ label: "table of powers", bytes: POWER_TABLE_BYTES });
-      pipeline.#powers.set(powerTableKey(dtype, norm), buffer);
-      await uploads.write(new Uint8Array(powerTable(dtype, norm).buffer), buffer);
+      pipeline.#powers.set(powerTableKey(table), buffer);
+      await uploads.write(new Uint8Array(powerTable(table).buffer), buffer);
     }
     return pipeline;
   }
@@ -85,9 +89,8 @@ export class TilePipeline implements Disposable {
 
   /** The table of powers that a task's observer looks up, or null. */
   powersFor({ dtype, weights }: QuantizeTask): LedgerBuffer | null {
-    const norm = mseSettings(weights)?.norm;
-    if (norm === undefined || dtype === "F32") return null;
-    return this.#powers.get(powerTableKey(dtype, norm)) ?? null;
+    const table = powerTableFor(weights, dtype);
+    return (table && this.#powers.get(powerTableKey(table))) ?? null;
   }
 
   [Symbol.dispose](): void {
@@ -111,6 +114,11 @@ export class TilePipeline implements Disposable {
     const slot = await this.#pool.acquire();
     try {
       await this.#uploads.write(bytes, slot.source);
+      if (usesImportance(task.weights)) {
+        const squares = traffic.squares?.get(task.module);
+        invariant(squares, `${task.module} has an importance for each column`);
+        await this.#uploads.write(new Uint8Array(importanceOf(squares).buffer), slot.importance);
+      }
       const parts = await record(tile, slot);
       const counted = tileBufferBytes(task, tile.rows).statistics;
       const [words] = await Promise.all([

@@ -12,4 +12,6 @@ export interface TileTraffic {
   checkpoint(): Promise<void>;
   /** A range of the source that is done with. */
   finished(range: FileRange): void;
+  /** Σx² of each input column by module, for modules whose observer weighs columns by it. */
+  readonly squares?: ReadonlyMap<string, Float32Array>;
 }

@@ -9,6 +9,7 @@ import {
   referenceCodes,
   type ReferenceWeight,
 } from "../rtn/reference.ts";
+import { importanceOf } from "./importance.ts";
 import { referenceMseRanges } from "./mse-reference.ts";
 import { mseSettings, stepsTaken } from "./mse-settings.ts";
 import { powerTable } from "./power-table.ts";
@@ -69,7 +70,9 @@ describe("the observer memoryless_mse", () => {
 
   it("takes the defaults of the library", () => {
     const memoryless = mseSettings(weightArgs({ observer: "memoryless_mse" }));
-    expect(memoryless).toEqual({ steps: 20, grid: 100, norm: 2.4, patience: 5, expand: 1 });
+    expect(memoryless).toEqual({ steps: 20, grid: 100, norm: 2.4, patience: 5, expand: 1, weighted: false });
+    const weighted = mseSettings(weightArgs({ observer: "imatrix_mse" }));
+    expect(weighted).toEqual({ steps: 20, grid: 20, norm: 3, patience: 5, expand: 1, weighted: true });
     expect(mseSettings(weightArgs({ observer: "nvfp4_expanded_mse" }))?.steps).toBe(111);
     expect(mseSettings(weightArgs({ observer: "static_minmax" }))).toBeNull();
   });
@@ -77,6 +80,50 @@ describe("the observer memoryless_mse", () => {
   it("refuses a search without end", () => {
     const args = weightArgs({ observer: "mse", observer_kwargs: { grid: 1e6 } });
     expect(() => mseSettings(args)).toThrow(/between 1 and 256/);
+  });
+});
+
+describe("the observer imatrix_mse", () => {
+  // What LLM Compressor's `_grid_search` (observers/imatrix.py) gives for these weights and this importance, and
+  // compressed-tensors' scale and zero point for its ranges.
+  const values = Float32Array.from(
+    { length: 48 },
+    (_, i) => (((i * 37) % 101) - 50) / 64 + (i === 5 ? 2 : 0),
+  );
+  const weight = { values, dtype: "BF16", rows: 3, columns: 16 } as const;
+  const squares = Float32Array.of(1, 2, 0.5, 0, 8, 0.1, 1, 1, 3, 0.2, 1, 0.7, 6, 1, 0.4, 2);
+
+  it.each([
+    [
+      true,
+      [0.337890625, 0.09326171875, 0.08349609375, 0.09912109375, 0.08935546875, 0.0849609375],
+      [0, 0, 0, 0, 0, 0],
+    ],
+    [
+      false,
+      [0.2099609375, 0.0947265625, 0.0947265625, 0.07861328125, 0.08349609375, 0.08740234375],
+      [-4, 0, -1, -2, -1, 1],
+    ],
+  ] as const)("chooses LLM Compressor's ranges, symmetric: %s", (symmetric, scales, zeroPoints) => {
+    const args = weightArgs({
+      num_bits: 4,
+      strategy: "group",
+      group_size: 8,
+      symmetric,
+      observer: "imatrix_mse",
+    });
+    const settings = mseSettings(args);
+    if (!settings) throw new Error("not a searching observer");
+    const grid = cellGrid(args, 3, 16);
+    const ranges = referenceMseRanges(weight, args, grid, settings, importanceOf(squares));
+    const found = qparamsOfRanges(ranges, args, "BF16");
+    expect([...found.scales]).toEqual(scales);
+    expect([...found.zeroPoints]).toEqual(zeroPoints);
+  });
+
+  it("counts all columns alike where nothing but zeros was seen", () => {
+    expect(importanceOf(new Float32Array(3))).toEqual(Float32Array.of(1, 1, 1));
+    expect(importanceOf(Float32Array.of(1, 0, 2))).toEqual(Float32Array.of(1, 0, 2));
   });
 });
 
@@ -90,7 +137,7 @@ describe("the end of the search", () => {
 
 describe("the table of powers", () => {
   it("rounds the exponent to bfloat16, as torch does", () => {
-    const table = powerTable("BF16", 2.4);
+    const table = powerTable({ dtype: "BF16", norm: 2.4 });
     const bits = numberToBf16(0.0123);
     expect(table[bits]).toBe(numberToBf16(Math.fround(bf16ToNumber(bits) ** 2.40625)));
     expect(table[0]).toBe(0);

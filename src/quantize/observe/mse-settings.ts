@@ -1,8 +1,8 @@
-// Options of LLM Compressor's observers `memoryless_mse` and `nvfp4_expanded_mse` (`observers/mse.py`), which search the
-// range that quantizes with the least error.
+// Options of LLM Compressor's observers `memoryless_mse`, `nvfp4_expanded_mse` (`observers/mse.py`) and `imatrix_mse`
+// (`observers/imatrix.py`), which search the range that quantizes with the least error.
 
 import { RecipeError } from "../../errors.ts";
-import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import { type QuantizationArgs, usesImportance } from "../../formats/quantization-args.ts";
 
 export interface MseSettings {
   /** Steps of the search; step i shrinks the range to 1 − i / grid of itself. */
@@ -14,6 +14,8 @@ export interface MseSettings {
   readonly patience: number;
   /** The search starts at this multiple of the observed range. */
   readonly expand: number;
+  /** True if each input column's errors count by its importance. */
+  readonly weighted: boolean;
 }
 
 /** More steps than any published setting has; each costs one pass over the weights. */
@@ -21,27 +23,33 @@ export const MAX_MSE_STEPS = 256;
 
 const DEFAULTS = { maxshrink: 0.2, grid: 100, norm: 2.4, patience: 5, expand: 1 };
 const EXPANDED = { ...DEFAULTS, maxshrink: 1 - 0.8 / 1.8, grid: 200, patience: 1000, expand: 1.8 };
+const WEIGHTED = { ...DEFAULTS, maxshrink: 0.95, grid: 20, norm: 3 };
 
 /**
  * The search that a weight's observer makes, or null for the observers of the plain range. For weights, "minmax" and
  * "static_minmax" are "memoryless_minmax", and "mse" is "memoryless_mse", as LLM Compressor has it.
  * @throws RecipeError if an option is out of its range.
  */
-export function mseSettings(args: QuantizationArgs): MseSettings | null {
-  const defaults = defaultsOf(args);
+export function mseSettings(
+  args: Pick<QuantizationArgs, "observer" | "observer_kwargs">,
+): MseSettings | null {
+  const defaults = defaultsOf(args.observer);
   if (!defaults) return null;
+  const weighted = usesImportance(args);
   const { maxshrink, grid, norm, patience, expand } = { ...defaults, ...numbers(args.observer_kwargs) };
-  const steps = Math.trunc(maxshrink * grid);
+  // imatrix_mse takes one step more: with its defaults the last one leaves a twentieth of the range.
+  const steps = Math.trunc(maxshrink * grid) + Number(weighted);
   if (!(steps >= 1 && steps <= MAX_MSE_STEPS && maxshrink < 1 && expand >= 1 && norm > 0 && patience >= 1)) {
     throw new RecipeError(
-      `The observer ${args.observer} takes maxshrink below 1, grid so that maxshrink × grid lies between 1 and ${MAX_MSE_STEPS}, and positive norm and patience; expand is at least 1.`,
+      `The observer ${args.observer} takes maxshrink below 1, grid so that maxshrink × grid lies between 1 and ${MAX_MSE_STEPS - Number(weighted)}, and positive norm and patience; expand is at least 1.`,
     );
   }
-  return { steps, grid, norm, patience, expand };
+  return { steps, grid, norm, patience, expand, weighted };
 }
 
-function defaultsOf({ observer }: QuantizationArgs): typeof DEFAULTS | null {
+function defaultsOf(observer: QuantizationArgs["observer"]): typeof DEFAULTS | null {
   if (observer === "memoryless_mse" || observer === "mse") return DEFAULTS;
+  if (observer === "imatrix_mse") return WEIGHTED;
   return observer === "nvfp4_expanded_mse" ? EXPANDED : null;
 }
 

@@ -4,6 +4,9 @@
 //
 // Powers of 16-bit values come from a table of all of them; float32 takes pow(), which differs from torch's in its last
 // bits. For a tensor that shares one range (`range_given`), cells are pieces of it and only their errors are kept.
+//
+// `imatrix_mse` (`weighted`) computes the error in float32 whatever the weight's dtype, and weights each column's by its
+// importance.
 override WORKGROUP: u32 = 64;
 
 const KIND_INT: u32 = 0u;
@@ -33,15 +36,18 @@ struct Params {
   range_given: u32,
   low: f32,
   high: f32,
+  weighted: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> weights: array<u32>;
 @group(0) @binding(2) var<storage, read> ranges: array<vec2<f32>>;
 @group(0) @binding(3) var<storage, read> powers: array<u32>;
+// One number a column.
+@group(0) @binding(4) var<storage, read> importance: array<f32>;
 // Least error of each cell and the shrink that gave it.
-@group(0) @binding(4) var<storage, read_write> best: array<vec2<f32>>;
-@group(0) @binding(5) var<storage, read_write> statistics: array<atomic<u32>>;
+@group(0) @binding(5) var<storage, read_write> best: array<vec2<f32>>;
+@group(0) @binding(6) var<storage, read_write> statistics: array<atomic<u32>>;
 
 var<workgroup> sums: array<f32, WORKGROUP>;
 
@@ -61,11 +67,25 @@ fn quantized(weight: f32, qparams: CellQparams) -> f32 {
   return round_to_dtype(value * qparams.scale, params.dtype);
 }
 
+fn float_power(difference: f32) -> f32 {
+  // torch multiplies for these exponents, and so does not depend on how exact pow() is
+  if (params.norm == 2.0) { return difference * difference; }
+  if (params.norm == 3.0) { return difference * difference * difference; }
+  return pow(difference, params.norm);
+}
+
 fn power(difference: f32) -> f32 {
   if (difference == 0.0) { return 0.0; }
-  if (params.dtype == DTYPE_F32) { return pow(difference, params.norm); }
+  if (params.dtype == DTYPE_F32) { return float_power(difference); }
   let bits = narrow_bits(difference, params.dtype);
   return widen_bits((powers[bits >> 1u] >> ((bits & 1u) * 16u)) & 0xffffu, params.dtype);
+}
+
+fn error_of(weight: f32, meaning: f32, column: u32) -> f32 {
+  let difference = abs(meaning - weight);
+  if (params.weighted == 0u) { return power(round_to_dtype(difference, params.dtype)); }
+  if (difference == 0.0) { return 0.0; }
+  return float_power(difference) * importance[column];
 }
 
 fn shrunk_range(cell: u32) -> vec2<f32> {
@@ -96,8 +116,9 @@ fn main(
     let range = shrunk_range(cell);
     let qparams = cell_qparams(range.x, range.y, rule);
     for (var i = own_lane; i < cell_rows * cell_columns; i += params.lanes) {
-      let weight = weight_at((first_row + i / cell_columns) * params.columns + first_column + i % cell_columns);
-      sum += power(abs(round_to_dtype(quantized(weight, qparams) - weight, params.dtype)));
+      let column = first_column + i % cell_columns;
+      let weight = weight_at((first_row + i / cell_columns) * params.columns + column);
+      sum += error_of(weight, quantized(weight, qparams), column);
     }
   }
   sums[lane] = sum;
@@ -110,7 +131,7 @@ fn main(
     best[cell] = vec2(sums[lane], params.shrink);
     return;
   }
-  let error = round_to_dtype(sums[lane], params.dtype);
+  let error = select(round_to_dtype(sums[lane], params.dtype), sums[lane], params.weighted == 1u);
   var least = vec2(params.largest, 1.0);
   if (params.step > 0u) { least = best[cell]; }
   if (error < least.x) {

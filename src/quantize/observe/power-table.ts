@@ -1,19 +1,40 @@
 // |x|^norm for every 16-bit x. torch computes powers of bfloat16 and float16 in float32 with the exponent rounded to the
 // dtype, and rounds the result: all of it is known beforehand, so the GPU looks it up and gives torch's bits.
 
-import { bf16ToNumber, f16ToNumber, numberToBf16, numberToF16, roundTo } from "../../formats/dtype.ts";
+import {
+  bf16ToNumber,
+  f16ToNumber,
+  type FloatDtype,
+  numberToBf16,
+  numberToF16,
+  roundTo,
+} from "../../formats/dtype.ts";
+import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import { mseSettings } from "./mse-settings.ts";
 
 /** Magnitudes of a 16-bit format. */
 const ENTRIES = 32_768;
 export const POWER_TABLE_BYTES = ENTRIES * 2;
 
-/** Names a table; float32 needs none. */
-export function powerTableKey(dtype: "BF16" | "F16", norm: number): string {
+export interface PowerTable {
+  readonly dtype: "BF16" | "F16";
+  readonly norm: number;
+}
+
+/** The table that a weight's observer looks up; null if it computes in float32, or does not search. */
+export function powerTableFor(weights: QuantizationArgs, dtype: FloatDtype): PowerTable | null {
+  const settings = mseSettings(weights);
+  if (!settings || settings.weighted || dtype === "F32") return null;
+  return { dtype, norm: settings.norm };
+}
+
+/** Names a table. */
+export function powerTableKey({ dtype, norm }: PowerTable): string {
   return `${dtype} ${norm}`;
 }
 
 /** Bits of |x|^norm by the bits of |x|, both in `dtype`. */
-export function powerTable(dtype: "BF16" | "F16", norm: number): Uint16Array<ArrayBuffer> {
+export function powerTable({ dtype, norm }: PowerTable): Uint16Array<ArrayBuffer> {
   const exponent = roundTo(dtype, norm);
   const [toNumber, toBits] = dtype === "BF16" ? [bf16ToNumber, numberToBf16] : [f16ToNumber, numberToF16];
   return Uint16Array.from({ length: ENTRIES }, (_, bits) => toBits(Math.fround(toNumber(bits) ** exponent)));

@@ -1,4 +1,5 @@
-// The observer `memoryless_mse` on the GPU: for each cell, the shrunken range that quantizes with the least error.
+// The observers `memoryless_mse` and `imatrix_mse` on the GPU: for each cell, the shrunken range that quantizes with the
+// least error.
 
 import type { CellGrid } from "../../formats/compression-format.ts";
 import type { FloatDtype } from "../../formats/dtype.ts";
@@ -51,11 +52,13 @@ export const mseStepKernel = kernel({
     range_given: "u32",
     low: "f32",
     high: "f32",
+    weighted: "u32",
   }),
   bindings: {
     weights: "read",
     ranges: "read",
     powers: "read",
+    importance: "read",
     best: "read_write",
     statistics: "read_write",
   },
@@ -86,8 +89,10 @@ export interface MseSearch {
   readonly best: BufferPart;
   /** From step i on, word 4 + i says whether the step improved any cell, or holds the step's error. */
   readonly statistics: BufferPart;
-  /** Table of powers; null for float32 weights. */
+  /** Table of powers; null for float32 weights and for `imatrix_mse`. */
   readonly powers: BufferPart | null;
+  /** One float32 a column, for `imatrix_mse`; see importance.ts. */
+  readonly importance: BufferPart;
 }
 
 /** Replaces each cell's range by the best of the first `steps` steps. */
@@ -144,14 +149,21 @@ async function runStep(
   step: number,
   range: readonly [number, number] | null,
 ): Promise<void> {
-  const { weight, grid, ranges, best, statistics } = search;
+  const { weight, grid, settings, ranges, best, statistics } = search;
   const cells = grid.cellsPerColumn * grid.cellsPerRow;
   const lanes = lanesFor(grid);
   const work = grid.cellRows * grid.cellColumns * WORK_PER_WEIGHT;
   for (const { first, end } of gpu.queue.split(mseStepKernel, cells, work)) {
     await gpu.queue.run(mseStepKernel, {
       params: { ...stepParams(search, step, range), first_cell: first, end_cell: end, lanes },
-      buffers: { weights: weight.weights, ranges, powers: search.powers ?? weight.weights, best, statistics },
+      buffers: {
+        weights: weight.weights,
+        ranges,
+        powers: search.powers ?? weight.weights,
+        importance: settings.weighted ? search.importance : weight.weights,
+        best,
+        statistics,
+      },
       workgroups: spreadWorkgroups(Math.ceil(((end - first) * lanes) / WORKGROUP)),
       work: (end - first) * work,
     });
@@ -179,9 +191,10 @@ function stepParams(search: MseSearch, step: number, range: readonly [number, nu
     step,
     shrink: shrinkOf(step, settings),
     norm: settings.norm,
-    largest: LARGEST[weight.dtype],
+    largest: LARGEST[settings.weighted ? "F32" : weight.dtype],
     range_given: Number(range !== null),
     low: range?.[0] ?? 0,
     high: range?.[1] ?? 0,
+    weighted: Number(settings.weighted),
   };
 }

@@ -7,8 +7,7 @@ import { formatBytes } from "../../formats/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import { QUEUE_BYTES } from "../../gpu/paced-queue.ts";
 import { type RingSize, ringBytes } from "../../gpu/staging.ts";
-import { mseSettings } from "../observe/mse-settings.ts";
-import { POWER_TABLE_BYTES, powerTableKey } from "../observe/power-table.ts";
+import { POWER_TABLE_BYTES, type PowerTable, powerTableFor, powerTableKey } from "../observe/power-table.ts";
 import {
   type RtnTask,
   TILE_BUFFER_NAMES,
@@ -31,16 +30,11 @@ export interface Tiling {
   /** Bytes of each buffer of a slot: the most that any tile of the job needs. */
   readonly buffers: Readonly<Record<keyof TileBuffers, number>>;
   /** Tables of powers for searching observers: dtype and exponent. */
-  readonly powerTables: readonly PowerTableSpec[];
+  readonly powerTables: readonly PowerTable[];
   readonly upload: RingSize;
   readonly readback: RingSize;
   /** All of it, and what the queue itself takes. */
   readonly peakBytes: number;
-}
-
-export interface PowerTableSpec {
-  readonly dtype: "BF16" | "F16";
-  readonly norm: number;
 }
 
 /** Rows of `task` that one tile takes. */
@@ -87,11 +81,9 @@ function tilingOf(tasks: readonly RtnTask[], tileBytes: number): Tiling {
   return { slots: SLOTS, tileBytes, buffers: largest, powerTables, upload, readback, peakBytes };
 }
 
-function powerTablesOf(tasks: readonly RtnTask[]): PowerTableSpec[] {
-  const tables = new Map<string, PowerTableSpec>();
-  for (const { dtype, weights } of tasks) {
-    const norm = mseSettings(weights)?.norm;
-    if (norm !== undefined && dtype !== "F32") tables.set(powerTableKey(dtype, norm), { dtype, norm });
-  }
-  return [...tables.values()];
+function powerTablesOf(tasks: readonly RtnTask[]): PowerTable[] {
+  const tables = tasks
+    .map(({ dtype, weights }) => powerTableFor(weights, dtype))
+    .filter((table) => table !== null);
+  return [...new Map(tables.map((table) => [powerTableKey(table), table])).values()];
 }

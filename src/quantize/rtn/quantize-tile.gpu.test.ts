@@ -12,14 +12,22 @@ import { numberToE4m3 } from "../../formats/fp8.ts";
 import { globalScale } from "../../formats/global-scale.ts";
 import { numberToE8m0 } from "../../formats/mx-scale.ts";
 import { packStream } from "../../formats/packing.ts";
-import { activationArgs, type QuantizationArgs, weightArgs } from "../../formats/quantization-args.ts";
+import {
+  activationArgs,
+  type QuantizationArgs,
+  usesImportance,
+  weightArgs,
+} from "../../formats/quantization-args.ts";
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { runTile, uploadPowers } from "../../testing/tile-buffers.ts";
 import { referenceMseRanges } from "../observe/mse-reference.ts";
+import { importanceOf } from "../observe/importance.ts";
 import { mseSettings } from "../observe/mse-settings.ts";
+import { stepsThatCount } from "../observe/scan-weight.ts";
+import { readStatistics } from "../observe/tile-statistics.ts";
+import { PLAIN_CONTEXT } from "../observe/observe-tile.ts";
 import { NO_STATISTICS, type TensorStatistics } from "../observe/observe-weight.ts";
-import { PLAIN_CONTEXT } from "./quantize-tile.ts";
 import { qparamsOfRanges, referenceCodes, referenceRanges, type ReferenceWeight } from "./reference.ts";
 import type { RtnTask } from "./tile-buffers.ts";
 
@@ -98,11 +106,21 @@ const CASES: readonly Case[] = [
     label: "MXFP8A16 by memoryless_mse",
     weights: weightArgs({ num_bits: 8, ...mx, observer: "memoryless_mse" }),
   },
+  {
+    label: "W4A16_ASYM by imatrix_mse",
+    weights: weightArgs({ num_bits: 4, ...group, symmetric: false, observer: "imatrix_mse" }),
+  },
+  { label: "NVFP4A16 by imatrix_mse", weights: weightArgs({ ...nvfp4, observer: "imatrix_mse" }) },
 ];
 
 const DTYPES: readonly FloatDtype[] = ["BF16", "F16", "F32"];
 const ROWS = 38;
 const COLUMNS = 192;
+
+/** Columns that see little, and some that see a lot. */
+const IMPORTANCE = importanceOf(
+  Float32Array.from({ length: COLUMNS }, (_, column) => (column % 7 === 3 ? 40 : (column % 5) * 0.3)),
+);
 
 /** Weights of very different rows: plain, tiny, zero, constant, with one large value, with signed zeros. */
 function hardWeights(dtype: FloatDtype): Float32Array {
@@ -130,7 +148,8 @@ function weightOf(task: RtnTask, values: Float32Array): ReferenceWeight {
 function observedRanges(task: RtnTask, values: Float32Array, grid: CellGrid) {
   const settings = mseSettings(task.weights);
   const weight = weightOf(task, values);
-  return settings ? referenceMseRanges(weight, task.weights, grid, settings) : referenceRanges(weight, grid);
+  if (!settings) return referenceRanges(weight, grid);
+  return referenceMseRanges(weight, task.weights, grid, settings, settings.weighted ? IMPORTANCE : null);
 }
 
 function statisticsOf(task: RtnTask, values: Float32Array, grid: CellGrid): TensorStatistics {
@@ -179,7 +198,13 @@ function storedZeroPoints(task: RtnTask, grid: CellGrid, zeroPoints: Int32Array)
 
 async function run(task: RtnTask, values: Float32Array, statistics: TensorStatistics) {
   using powers = await uploadPowers(test, task);
-  return await runTile(test, task, values, { statistics, steps: null, powers });
+  const importance = usesImportance(task.weights) ? { importance: IMPORTANCE } : {};
+  const context = { statistics, powers, ...importance };
+  const result = await runTile(test, task, values, { ...context, steps: null });
+  const counted = readStatistics(new Uint8Array(result.statistics.slice().buffer));
+  // The search takes all steps, but may have to end before its last improvement.
+  const steps = stepsThatCount(task.weights, [counted]);
+  return steps === null ? result : await runTile(test, task, values, { ...context, steps });
 }
 
 describe.each(CASES)("$label round to nearest", (chosen) => {

@@ -10,10 +10,16 @@ import {
   scaleStorage,
 } from "../../formats/compression-format.ts";
 import { DTYPE_BITS, type FloatDtype } from "../../formats/dtype.ts";
-import type { CompressionFormat, QuantizationArgs } from "../../formats/quantization-args.ts";
+import {
+  type CompressionFormat,
+  type QuantizationArgs,
+  usesImportance,
+} from "../../formats/quantization-args.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import type { NarrowDtype } from "../../gpu/narrow.ts";
-import { MAX_MSE_STEPS, mseSettings } from "../observe/mse-settings.ts";
+import { mseSettings } from "../observe/mse-settings.ts";
+import { observedGrid } from "../observe/observe-tile.ts";
+import { statisticsBytes } from "../observe/tile-statistics.ts";
 
 /** What is quantized to what: one Linear of a plan. */
 export interface RtnTask {
@@ -41,6 +47,8 @@ export interface TileBuffers {
    * weight, as float32; then one word for each step of a search.
    */
   readonly statistics: LedgerBuffer;
+  /** One float32 a column, for the observer `imatrix_mse`; see importance.ts. */
+  readonly importance: LedgerBuffer;
 }
 
 export const TILE_BUFFER_NAMES = [
@@ -53,10 +61,8 @@ export const TILE_BUFFER_NAMES = [
   "storedScales",
   "storedZeroPoints",
   "statistics",
+  "importance",
 ] as const satisfies readonly (keyof TileBuffers)[];
-
-/** Words of `statistics` before those of the search's steps. */
-export const STATISTICS_HEAD_WORDS = 4;
 
 /** Rows that tiles are cut at: whole words of packed zero points, or whole blocks. */
 export function tileRowMultiple(task: RtnTask): number {
@@ -74,11 +80,10 @@ export interface TileLayout {
 
 export function tileLayout(task: RtnTask, rows: number): TileLayout {
   const grid = cellGrid(task.weights, rows, task.columns);
-  const byRow = { cellRows: 1, cellColumns: task.columns, cellsPerColumn: rows, cellsPerRow: 1 };
   const scaleDtypes = { dtype: task.dtype, e4m3: "F8_E4M3", e8m0: "F8_E8M0" } as const;
   return {
     grid,
-    observed: task.weights.strategy === "tensor" ? byRow : grid,
+    observed: observedGrid(task.weights, rows, task.columns),
     storage: codeStorage(task.weights, task.format),
     scaleDtype: scaleDtypes[scaleStorage(task.weights)],
   };
@@ -102,7 +107,8 @@ export function tileBufferBytes(task: RtnTask, rows: number): Record<keyof TileB
     codes: codeBytes(task, storage, rows),
     storedScales: (cells * DTYPE_BITS[scaleDtype]) / 8,
     storedZeroPoints: task.weights.symmetric ? 0 : zeroPointBytes(task, grid),
-    statistics: (STATISTICS_HEAD_WORDS + (searches ? MAX_MSE_STEPS : 0)) * 4,
+    statistics: statisticsBytes(searches),
+    importance: usesImportance(task.weights) ? task.columns * 4 : 0,
   };
 }
 

@@ -2,6 +2,7 @@
 
 import type { Lifetime } from "../../src/disposal.ts";
 import { invariant } from "../../src/errors.ts";
+import { cellGrid } from "../../src/formats/compression-format.ts";
 import { type QuantizationArgs, weightArgs } from "../../src/formats/quantization-args.ts";
 import { type GptqTile, WALK_BLOCK, walkBlock } from "../../src/quantize/gptq/gptq-kernels.ts";
 import { columnTables } from "../../src/quantize/gptq/quantize-tile.ts";
@@ -69,6 +70,7 @@ async function makeTile(
   ]);
   for (const buffer of [weights, scales, zeroPoints, order]) lifetime.use(buffer);
   await bench.uploads.write(new Uint8Array(table.buffer), order);
-  const shape = { rows, columns: COLUMNS, dtype: "BF16", args, cellsPerRow } as const;
+  const grid = cellGrid(args, rows, COLUMNS);
+  const shape = { rows, columns: COLUMNS, dtype: "BF16", args, grid } as const;
   return { ...shape, weights, order, scales, zero_points: zeroPoints };
 }

@@ -10,7 +10,8 @@ import {
   gptqTileRows,
   quantizeModule,
 } from "../../src/quantize/gptq/quantize-module.ts";
-import type { GptqTask } from "../../src/quantize/gptq/quantize-tile.ts";
+import { PLAIN_CONTEXT } from "../../src/quantize/observe/observe-tile.ts";
+import type { RtnTask } from "../../src/quantize/rtn/tile-buffers.ts";
 import { seededRandom } from "../../src/testing/random.ts";
 import type { BenchGpu, Benchmark } from "../benchmark.ts";
 import { layerLinears, shapeText, type Sizes } from "../model-shapes.ts";
@@ -30,7 +31,7 @@ export function gptqBenchmarks({ models }: Sizes): Benchmark[] {
 /** rows · columns² operations: the error of each column goes to every column that is still to come. */
 function gptqModule(name: string, rows: number, columns: number): Benchmark {
   const weights = weightArgs({ num_bits: 4, strategy: "group", group_size: 128, actorder: "static" });
-  const task: GptqTask = { module: "m", dtype: "BF16", rows, columns, weights, format: "pack-quantized" };
+  const task: RtnTask = { module: "m", dtype: "BF16", rows, columns, weights, format: "pack-quantized" };
   return {
     name,
     shape: shapeText(rows, columns),
@@ -42,7 +43,8 @@ function gptqModule(name: string, rows: number, columns: number): Benchmark {
       const rowBytes = columns * 2;
       const weight = lifetime.use(await allocateNoise({ label: "weights", bytes: rows * rowBytes }, "BF16"));
       const { maxStorageBufferBindingSize } = gpu.device.limits;
-      const tiled = { task, tileRows: gptqTileRows(task, TILE_BYTES, maxStorageBufferBindingSize) };
+      const tileRows = gptqTileRows(task, TILE_BYTES, maxStorageBufferBindingSize);
+      const tiled = { task, tileRows, context: PLAIN_CONTEXT };
       const workspace = lifetime.use(await allocateGptqWorkspace(gpu, [tiled], 2));
       const services = {
         gpu,
@@ -92,5 +94,6 @@ export async function makeFactor(bench: BenchGpu, n: number, lifetime: Lifetime)
     const other = Math.floor(random() * (last + 1));
     [order[last], order[other]] = [order[other] ?? 0, order[last] ?? 0];
   }
-  return { factor, order, dead: new Uint8Array(n), dampeningFrac: 0.01, attempts: 1 };
+  const known = { diagonal: new Float32Array(n), dead: new Uint8Array(n), dampeningFrac: 0.01, attempts: 1 };
+  return { factor, order, ...known };
 }

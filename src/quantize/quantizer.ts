@@ -23,6 +23,8 @@ export interface QuantizerTask {
   readonly weights: QuantizationArgs;
   readonly format: CompressionFormat;
   readonly modifier: QuantizingModifier;
+  /** Names the set of modules that share this one's global scale; null if it shares none. */
+  readonly fusedWith: string | null;
 }
 
 export interface QuantizerLimits {
@@ -127,8 +129,8 @@ export interface Quantizer {
     phase: Pick<QuantizePhase, "tileRows" | "backupOnGpu">,
     maxBufferBytes: number,
   ): number;
-  /** Begins to compile its slowest kernels; returns at once. */
-  prepare(gpu: Gpu): void;
+  /** Begins to compile the slowest kernels for these tasks; returns at once. */
+  prepare(gpu: Gpu, tasks: readonly QuantizerTask[]): void;
   /** Quantizes the modules of a pass; resolves when their codes are written. */
   quantize(run: QuantizerRun): Promise<ModuleReport[]>;
 }

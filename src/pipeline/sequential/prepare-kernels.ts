@@ -21,5 +21,6 @@ export function prepareKernels(gpu: Gpu, layers: readonly CalibratedLayer[]): vo
   for (const { description } of layers) {
     for (const mixer of description.mixers) forwardOf(mixer).prepare(gpu);
   }
-  for (const quantizer of byQuantizer(layers.flatMap(({ tasks }) => tasks)).keys()) quantizer.prepare(gpu);
+  const tasks = layers.flatMap((layer) => layer.tasks);
+  for (const [quantizer, own] of byQuantizer(tasks)) quantizer.prepare(gpu, own);
 }

@@ -7,6 +7,7 @@ struct Params {
   rows: u32,
   columns: u32,
   dtype: u32,
+  cell_rows: u32,
   cells_per_row: u32,
   first_word: u32,
   end_word: u32,
@@ -21,8 +22,9 @@ struct Params {
 
 fn bits_at(index: u32) -> u32 {
   if (index >= params.rows * params.columns) { return 0u; }
-  let cell = index / params.columns * params.cells_per_row + group_of[index % params.columns];
-  return narrow_bits(f32(codes[index] - zero_points[cell]) * scales[cell], params.dtype);
+  let row = index / params.columns;
+  let cell = row / params.cell_rows * params.cells_per_row + group_of[index % params.columns];
+  return narrow_bits((number_of(codes[index]) - f32(zero_points[cell])) * scales[cell], params.dtype);
 }
 
 @compute @workgroup_size(WORKGROUP)

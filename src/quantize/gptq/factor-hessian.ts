@@ -41,6 +41,8 @@ export interface FactoredHessian {
   readonly factor: TriangularMatrix;
   /** order[a]: the column of the weight that has place a; the last place is quantized first. */
   readonly order: Uint32Array<ArrayBuffer>;
+  /** The diagonal before anything was added to it: Σx² of each column of the weight, times a constant. */
+  readonly diagonal: Float32Array;
   /** 1 for columns whose input was always zero. */
   readonly dead: Uint8Array;
   /** Fraction of the mean diagonal that was added at last. */
@@ -79,7 +81,9 @@ export async function factorHessian(
       await scratch.uploads.write(bytes, scratch.vector);
     });
     const failedRow = await cholesky(gpu, hessian, scratch.cholesky, scratch.readbacks);
-    if (failedRow === null) return { factor: hessian, order, dead, dampeningFrac, attempts: attempt };
+    if (failedRow === null) {
+      return { factor: hessian, order, diagonal, dead, dampeningFrac, attempts: attempt };
+    }
     dampeningFrac = Math.max(dampeningFrac * DAMPING_GROWTH, USUAL_DAMPING);
   }
   throw new CalibrationError(

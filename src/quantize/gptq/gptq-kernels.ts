@@ -1,11 +1,15 @@
 import { DTYPE_CODE } from "../../gpu/dtype-code.ts";
 import type { FloatDtype } from "../../formats/dtype.ts";
+import type { CellGrid } from "../../formats/compression-format.ts";
 import { quantizedRange, type QuantizationArgs } from "../../formats/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../gpu/kernel.ts";
 import numberFormats from "../../gpu/number-formats.wgsl?raw";
 import { struct } from "../../gpu/struct.ts";
+import { CODE_CONSTANTS, codeConstants } from "../encode/code-values.ts";
+import codeValues from "../encode/code-values.wgsl?raw";
 import dequantizeCode from "./dequantize.wgsl?raw";
+import divideScalesCode from "./divide-scales.wgsl?raw";
 import gatherCode from "./gather-columns.wgsl?raw";
 import rowSquaresCode from "./row-squares.wgsl?raw";
 import rtnErrorsCode from "./rtn-errors.wgsl?raw";
@@ -18,11 +22,13 @@ const WORKGROUP = 64;
 
 export const walkKernel = kernel({
   name: "gptq.walk-block",
-  code: [numberFormats, walkCode],
+  code: [numberFormats, codeValues, walkCode],
+  constants: CODE_CONSTANTS,
   params: struct({
     rows: "u32",
     columns: "u32",
     dtype: "u32",
+    cell_rows: "u32",
     cells_per_row: "u32",
     q_min: "f32",
     q_max: "f32",
@@ -47,11 +53,13 @@ export const walkKernel = kernel({
 
 export const rtnErrorsKernel = kernel({
   name: "gptq.rtn-errors",
-  code: [numberFormats, rtnErrorsCode],
+  code: [numberFormats, codeValues, rtnErrorsCode],
+  constants: CODE_CONSTANTS,
   params: struct({
     rows: "u32",
     columns: "u32",
     dtype: "u32",
+    cell_rows: "u32",
     cells_per_row: "u32",
     q_min: "f32",
     q_max: "f32",
@@ -69,6 +77,13 @@ export const rowSquaresKernel = kernel({
   bindings: { values: "read", sums: "read_write" },
 });
 
+export const divideScalesKernel = kernel({
+  name: "gptq.divide-scales",
+  code: [numberFormats, divideScalesCode],
+  params: struct({ count: "u32", global_scale: "f32" }),
+  bindings: { scales: "read_write" },
+});
+
 export const gatherColumnsKernel = kernel({
   name: "gptq.gather-columns",
   code: [numberFormats, gatherCode],
@@ -78,11 +93,13 @@ export const gatherColumnsKernel = kernel({
 
 export const dequantizeKernel = kernel({
   name: "gptq.dequantize",
-  code: [numberFormats, dequantizeCode],
+  code: [numberFormats, codeValues, dequantizeCode],
+  constants: CODE_CONSTANTS,
   params: struct({
     rows: "u32",
     columns: "u32",
     dtype: "u32",
+    cell_rows: "u32",
     cells_per_row: "u32",
     first_word: "u32",
     end_word: "u32",
@@ -96,8 +113,8 @@ export interface GptqTile {
   readonly columns: number;
   readonly dtype: FloatDtype;
   readonly args: QuantizationArgs;
-  /** Scales of a row; 0 if one scale serves all rows. */
-  readonly cellsPerRow: number;
+  /** Cells that share a scale. */
+  readonly grid: CellGrid;
   readonly weights: BufferPart;
   /** Four u32 a place: original column, group, dead, unused. */
   readonly order: BufferPart;
@@ -130,11 +147,13 @@ export async function walkBlock(
   const workEach = WALK_ROWS * width * (WALK_BLOCK + 20);
   for (const { first, end } of gpu.queue.split(walkKernel, Math.ceil(tile.rows / WALK_ROWS), workEach)) {
     await gpu.queue.run(walkKernel, {
+      constants: codeConstants(tile.args),
       params: {
         rows: tile.rows,
         columns: tile.columns,
         dtype: DTYPE_CODE[tile.dtype],
-        cells_per_row: tile.cellsPerRow,
+        cell_rows: tile.grid.cellRows,
+        cells_per_row: tile.grid.cellsPerRow,
         q_min,
         q_max,
         first: block.first,
@@ -163,11 +182,13 @@ export async function rtnErrors(gpu: Gpu, tile: GptqTile, errors: BufferPart, st
   const [q_min, q_max] = quantizedRange(tile.args);
   for (const { first, end } of gpu.queue.split(rtnErrorsKernel, tile.rows, tile.columns)) {
     await gpu.queue.run(rtnErrorsKernel, {
+      constants: codeConstants(tile.args),
       params: {
         rows: tile.rows,
         columns: tile.columns,
         dtype: DTYPE_CODE[tile.dtype],
-        cells_per_row: tile.cellsPerRow,
+        cell_rows: tile.grid.cellRows,
+        cells_per_row: tile.grid.cellsPerRow,
         q_min,
         q_max,
         error_stride: stride,
@@ -237,11 +258,13 @@ export async function dequantizeCodes(
   const words = Math.ceil((tile.rows * tile.columns) / perWord);
   for (const { first, end } of gpu.queue.split(dequantizeKernel, words, perWord)) {
     await gpu.queue.run(dequantizeKernel, {
+      constants: codeConstants(tile.args),
       params: {
         rows: tile.rows,
         columns: tile.columns,
         dtype: DTYPE_CODE[tile.dtype],
-        cells_per_row: tile.cellsPerRow,
+        cell_rows: tile.grid.cellRows,
+        cells_per_row: tile.grid.cellsPerRow,
         first_word: first,
         end_word: end,
       },
@@ -250,4 +273,19 @@ export async function dequantizeCodes(
       work: (end - first) * perWord,
     });
   }
+}
+
+/** scales[i] /= globalScale, correctly rounded. */
+export async function divideScales(
+  gpu: Gpu,
+  scales: BufferPart,
+  count: number,
+  globalScale: number,
+): Promise<void> {
+  await gpu.queue.run(divideScalesKernel, {
+    params: { count, global_scale: globalScale },
+    buffers: { scales },
+    workgroups: spreadWorkgroups(Math.ceil(count / WORKGROUP)),
+    work: count,
+  });
 }

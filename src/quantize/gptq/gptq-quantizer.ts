@@ -8,6 +8,7 @@ import { narrowKernel } from "../../gpu/narrow.ts";
 import { choleskyDiagonalKernel, choleskyScratchBytes } from "../../gpu/triangular/cholesky.ts";
 import { layOutTriangle } from "../../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../../model/layer-linears.ts";
+import { codeConstants } from "../encode/code-values.ts";
 import { qparamsKernel, rangeKernel } from "../observe/observe-weight.ts";
 import type { Quantizer, QuantizerLimits, QuantizerTask, QuantizePhase } from "../quantizer.ts";
 import { dequantizeKernel, rtnErrorsKernel, walkKernel } from "./gptq-kernels.ts";
@@ -21,15 +22,9 @@ const PERMUTATION_BYTES = 16;
 const MAX_TILE_BYTES = 1024 ** 3;
 
 /** Those that take more than 40 ms to compile. */
-const SLOW_KERNELS: readonly Kernel[] = [
-  choleskyDiagonalKernel,
-  rangeKernel,
-  qparamsKernel,
-  walkKernel,
-  dequantizeKernel,
-  rtnErrorsKernel,
-  narrowKernel,
-];
+const SLOW_KERNELS: readonly Kernel[] = [choleskyDiagonalKernel, rangeKernel, qparamsKernel, narrowKernel];
+/** Those of them that are compiled for each kind of codes. */
+const SLOW_CODE_KERNELS: readonly Kernel[] = [walkKernel, dequantizeKernel, rtnErrorsKernel];
 
 export const gptqQuantizer: Quantizer = {
   name: GPTQ.name,
@@ -40,7 +35,7 @@ export const gptqQuantizer: Quantizer = {
   work: (columns, rows) => columns ** 3 / 3 + rows.reduce((sum, count) => sum + count, 0) * columns ** 2,
   phase,
   overlapBytes,
-  prepare(gpu) {
+  prepare(gpu, tasks) {
     const lowerAt = { row: 0, column: 0 };
     prepareMatmul(gpu, { aTransposed: true, bTransposed: false, accumulate: true, lowerAt }); // Hessians
     // Cholesky's wide products and its narrow ones
@@ -48,6 +43,9 @@ export const gptqQuantizer: Quantizer = {
     prepareMatmul(gpu, { accumulate: true, lowerAt }, "small");
     prepareMatmul(gpu, { bTransposed: false, accumulate: true }); // the updates
     for (const kernel of SLOW_KERNELS) gpu.queue.prepare(kernel);
+    for (const constants of new Set(tasks.map(({ weights }) => codeConstants(weights)))) {
+      for (const kernel of SLOW_CODE_KERNELS) gpu.queue.prepare(kernel, constants);
+    }
   },
   quantize: quantizeCaptures,
 };

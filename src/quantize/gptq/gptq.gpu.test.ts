@@ -1,37 +1,31 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { invariant } from "../../errors.ts";
 import { cellGrid, compressionFormat } from "../../formats/compression-format.ts";
-import { type FloatDtype, narrowFromFloat32, roundHalfToEven, widenToFloat32 } from "../../formats/dtype.ts";
+import {
+  type FloatDtype,
+  narrowFromFloat32,
+  roundHalfToEven,
+  roundTo,
+  widenToFloat32,
+} from "../../formats/dtype.ts";
+import { globalScale } from "../../formats/global-scale.ts";
 import { packStream } from "../../formats/packing.ts";
 import { activationArgs, type QuantizationArgs, weightArgs } from "../../formats/quantization-args.ts";
-import { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
-import { allocateCholeskyScratch } from "../../gpu/triangular/cholesky.ts";
-import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
-import { uploadTriangle } from "../../testing/triangle.ts";
-import { referenceQparams } from "../rtn/reference.ts";
-import {
-  type FactoredHessian,
-  factorHessian,
-  type FactorScratch,
-  readHessianDiagonal,
-} from "./factor-hessian.ts";
-import { columnTables, gptqBufferBytes, type GptqTask, quantizeTileGptq } from "./quantize-tile.ts";
-import { allocateGptqWorkspace } from "./quantize-module.ts";
+import { type GptqBench, type GptqResult, openGptqBench, runGptq } from "../../testing/run-gptq.ts";
+import { importanceOf } from "../observe/importance.ts";
+import { referenceMseRanges } from "../observe/mse-reference.ts";
+import { mseSettings } from "../observe/mse-settings.ts";
+import { codeValue, qparamsOfRanges, referenceQparams } from "../rtn/reference.ts";
+import type { RtnTask } from "../rtn/tile-buffers.ts";
+import { moduleContexts } from "./observe-module.ts";
 import { hessianWeightedError, referenceGptq } from "./reference.ts";
 
-let test: TestGpu;
-let uploads: UploadRing;
-let readbacks: ReadbackRing;
+let bench: GptqBench;
 beforeAll(async () => {
-  test = await openTestGpu();
-  uploads = await UploadRing.create(test.gpu, { pieceBytes: 2 ** 18, pieces: 1 });
-  readbacks = await ReadbackRing.create(test.gpu, { pieceBytes: 2 ** 18, pieces: 1 });
+  bench = await openGptqBench();
 });
-afterAll(() => {
-  uploads[Symbol.dispose]();
-  readbacks[Symbol.dispose]();
-  test[Symbol.dispose]();
-});
+afterAll(() => bench[Symbol.dispose]());
 
 /** 2 XᵀX of correlated inputs with a few large and, if asked for, dead columns. */
 function hessianOf(n: number, tokens: number, dead: readonly number[] = []): Float64Array {
@@ -52,68 +46,6 @@ function hessianOf(n: number, tokens: number, dead: readonly number[] = []): Flo
   return h;
 }
 
-async function scratchOf(n: number): Promise<FactorScratch & Disposable> {
-  const cholesky = await allocateCholeskyScratch(test.gpu, n);
-  const vector = await test.empty("vector", n * 4);
-  return {
-    cholesky,
-    vector,
-    uploads,
-    readbacks,
-    [Symbol.dispose]() {
-      cholesky[Symbol.dispose]();
-      vector[Symbol.dispose]();
-    },
-  };
-}
-
-interface GpuResult {
-  readonly factored: FactoredHessian;
-  readonly codes: Int32Array;
-  readonly packed: Uint8Array;
-  readonly scales: Float32Array;
-  readonly zeroPoints: Int32Array;
-  readonly dequantized: Float32Array;
-  readonly loss: number;
-  readonly rtnLoss: number;
-}
-
-async function runGptq(
-  task: GptqTask,
-  weights: Float32Array,
-  h: Float64Array,
-  frac = 0.01,
-): Promise<GpuResult> {
-  const { rows, columns, dtype } = task;
-  using hessian = await uploadTriangle(test, h, columns, 1_000_000);
-  using scratch = await scratchOf(columns);
-  using workspace = await allocateGptqWorkspace(test.gpu, [{ task, tileRows: rows }], 1);
-  const buffers = { ...workspace.work, ...(await workspace.results.acquire()) };
-  const byActivation = task.weights.actorder !== null;
-  const backup = columns > 100 ? "gpu" : "host";
-  const diagonal = await readHessianDiagonal(test.gpu, hessian, scratch);
-  const options = { diagonal, byActivation, dampeningFrac: frac, name: "test", backup } as const;
-  const factored = await factorHessian(test.gpu, hessian, options, scratch);
-  const tables = columnTables(factored, task.weights);
-  await uploads.write(narrowFromFloat32(dtype, weights), buffers.source);
-  await uploads.write(new Uint8Array(tables.order.buffer), buffers.order);
-  await uploads.write(new Uint8Array(tables.groupOf.buffer), buffers.groupOf);
-  await quantizeTileGptq(test.gpu, task, factored.factor, rows, buffers);
-  const losses = await test.readFloats(buffers.losses, rows);
-  const rtnLosses = await test.readFloats(buffers.rtnLosses, rows);
-  const cells = gptqBufferBytes(task, rows).scales / 4;
-  return {
-    factored,
-    codes: await test.readInts(buffers.codes, rows * columns),
-    packed: await test.readBytes(buffers.packed),
-    scales: await test.readFloats(buffers.scales, cells),
-    zeroPoints: await test.readInts(buffers.zeroPoints, cells),
-    dequantized: widenToFloat32(dtype, await test.readBytes(buffers.dequantized)),
-    loss: losses.reduce((sum, value) => sum + value / 2, 0),
-    rtnLoss: rtnLosses.reduce((sum, value) => sum + value / 2, 0),
-  };
-}
-
 const int8Token = activationArgs({ strategy: "token", dynamic: true });
 
 interface Case {
@@ -122,9 +54,21 @@ interface Case {
   readonly dtype?: FloatDtype;
   readonly activations?: QuantizationArgs;
   readonly n: number;
+  readonly rows?: number;
+  readonly tileRows?: number;
 }
 
 const group32 = { strategy: "group", group_size: 32 } as const;
+const fp8 = { num_bits: 8, type: "float", actorder: "static" } as const;
+const nvfp4 = {
+  num_bits: 4,
+  type: "float",
+  strategy: "tensor_group",
+  group_size: 16,
+  scale_dtype: "torch.float8_e4m3fn",
+  actorder: "static",
+} as const;
+const mx = { type: "float", ...group32, scale_dtype: "torch.uint8", actorder: "static" } as const;
 const CASES: readonly Case[] = [
   // More columns than a span has, in two panels.
   { label: "W4A16 static", n: 640, weights: weightArgs({ num_bits: 4, ...group32, actorder: "static" }) },
@@ -153,6 +97,46 @@ const CASES: readonly Case[] = [
     activations: int8Token,
     weights: weightArgs({ num_bits: 8, strategy: "channel", actorder: "static" }),
   },
+  {
+    label: "one scale and zero point, two tiles",
+    n: 96,
+    rows: 40,
+    tileRows: 32,
+    weights: weightArgs({ num_bits: 5, strategy: "tensor", symmetric: false, actorder: "static" }),
+  },
+  {
+    label: "FP8, two tiles",
+    n: 96,
+    rows: 40,
+    tileRows: 32,
+    weights: weightArgs({ ...fp8, strategy: "tensor", observer: "memoryless_mse" }),
+  },
+  { label: "FP8_DYNAMIC", n: 96, weights: weightArgs({ ...fp8, strategy: "channel" }) },
+  {
+    label: "FP8_BLOCK, two tiles",
+    n: 160,
+    rows: 150,
+    tileRows: 128,
+    weights: weightArgs({ ...fp8, strategy: "block", block_structure: [128, 128] }),
+  },
+  { label: "NVFP4A16", n: 160, rows: 40, tileRows: 32, weights: weightArgs(nvfp4) },
+  {
+    label: "NVFP4A16 by imatrix_mse",
+    n: 96,
+    weights: weightArgs({ ...nvfp4, observer: "imatrix_mse" }),
+  },
+  { label: "MXFP4A16", n: 96, weights: weightArgs({ num_bits: 4, ...mx }) },
+  { label: "MXFP8A16", n: 96, weights: weightArgs({ num_bits: 8, ...mx }) },
+  {
+    label: "W4A16 by memoryless_mse",
+    n: 96,
+    weights: weightArgs({ num_bits: 4, ...group32, actorder: "static", observer: "memoryless_mse" }),
+  },
+  {
+    label: "W4A16 group by imatrix_mse",
+    n: 96,
+    weights: weightArgs({ num_bits: 4, ...group32, actorder: "group", observer: "imatrix_mse" }),
+  },
 ];
 
 function damped(h: Float64Array, n: number, frac: number): Float64Array {
@@ -162,22 +146,15 @@ function damped(h: Float64Array, n: number, frac: number): Float64Array {
 
 describe.each(CASES)("GPTQ $label", (chosen) => {
   it("costs what the float64 reference costs, and less than rounding to nearest", async () => {
-    const rows = 21;
-    const { n } = chosen;
-    const dtype = chosen.dtype ?? "BF16";
-    const format = compressionFormat({
-      weights: chosen.weights,
-      input_activations: chosen.activations ?? null,
-    });
-    const task: GptqTask = { module: "m", dtype, rows, columns: n, weights: chosen.weights, format };
+    const { n, rows = 21, dtype = "BF16", weights: args } = chosen;
+    const format = compressionFormat({ weights: args, input_activations: chosen.activations ?? null });
+    const task: RtnTask = { module: "m", dtype, rows, columns: n, weights: args, format };
     const weights = widenToFloat32(
       dtype,
       narrowFromFloat32(dtype, randomNormal(rows * n, seededRandom(n), 0.05)),
     );
     const h = hessianOf(n, n + 96);
-    const result = await runGptq(task, weights, h);
-    const tables = columnTables(result.factored, task.weights);
-    const perRow = result.scales.length / rows;
+    const result = await runGptq(bench, task, weights, h, { tileRows: chosen.tileRows ?? rows });
     const reference = referenceGptq({
       weights: Float64Array.from(weights),
       dtype,
@@ -185,26 +162,35 @@ describe.each(CASES)("GPTQ $label", (chosen) => {
       n,
       hessian: damped(h, n, 0.01),
       order: result.factored.order.toReversed(),
-      args: task.weights,
+      args,
       qparams: (row, column) => {
-        const cell = row * perRow + (tables.groupOf[column] ?? 0);
-        return { scale: result.scales[cell] ?? 1, zeroPoint: result.zeroPoints[cell] ?? 0 };
+        const at = row * n + column;
+        return { scale: result.scales[at] ?? 1, zeroPoint: result.zeroPoints[at] ?? 0 };
       },
     });
     const delta = Float64Array.from(weights, (weight, index) => weight - (result.dequantized[index] ?? 0));
     const error = hessianWeightedError(delta, damped(h, n, 0.01), rows, n);
-    const agreement = result.codes.filter((code, i) => code === reference.codes[i]).length / (rows * n);
+    const expected = Float32Array.from(reference.codes, (code) => codeValue(code, 0, args));
+    const agreement = result.numbers.filter((number, i) => number === expected[i]).length / (rows * n);
     // Float32 sums in another order move a target across a rounding boundary now and then, 8-bit ones more often.
-    expect(agreement).toBeGreaterThan(task.weights.num_bits === 8 ? 0.93 : 0.97);
+    expect(agreement).toBeGreaterThan(args.num_bits === 8 ? 0.93 : 0.97);
     expect(error / reference.loss).toBeLessThan(1.01);
-    expect(result.loss / error).toBeCloseTo(1, 3);
-    expect(result.loss).toBeLessThan(result.rtnLoss);
+    expect(result.outcome.loss / error).toBeCloseTo(1, 3);
+    expect(result.outcome.loss).toBeLessThan(result.outcome.rtnLoss);
+    expect(result.dequantized).toEqual(meaningOf(result, dtype));
   });
 });
 
+/** What a loader makes of the codes: products in float32, rounded to the dtype. */
+function meaningOf({ numbers, zeroPoints, scales }: GptqResult, dtype: FloatDtype): Float32Array {
+  return numbers.map((number, at) =>
+    roundTo(dtype, Math.fround((number - (zeroPoints[at] ?? 0)) * (scales[at] ?? 0))),
+  );
+}
+
 describe("GPTQ", () => {
   const weights = weightArgs({ num_bits: 4, ...group32, actorder: "static" });
-  const task: GptqTask = {
+  const task: RtnTask = {
     module: "m",
     dtype: "BF16",
     rows: 16,
@@ -215,50 +201,82 @@ describe("GPTQ", () => {
   const values = widenToFloat32("BF16", narrowFromFloat32("BF16", randomNormal(16 * 96, seededRandom(3))));
 
   it("takes its scales from the original weights and packs the codes that it chose", async () => {
-    const result = await runGptq(task, values, hessianOf(96, 200));
+    const result = await runGptq(bench, task, values, hessianOf(96, 200));
     const grid = cellGrid(weights, 16, 96);
     const { scales } = referenceQparams({ values, dtype: "BF16", rows: 16, columns: 96 }, weights, grid);
-    expect(result.scales).toEqual(scales);
+    expect(result.tensors.get("m.weight_scale")).toEqual(narrowFromFloat32("BF16", scales));
     const rows = Array.from({ length: 16 }, (_, row) => [
-      ...packStream(result.codes.subarray(row * 96, (row + 1) * 96), 4, 8),
+      ...packStream(Int32Array.from(result.numbers.subarray(row * 96, (row + 1) * 96)), 4, 8),
     ]);
-    expect(new Uint32Array(result.packed.slice().buffer)).toEqual(Uint32Array.from(rows.flat()));
+    const packed = result.tensors.get("m.weight_packed");
+    expect(new Uint32Array(packed?.slice().buffer ?? [])).toEqual(Uint32Array.from(rows.flat()));
+  });
+
+  it("takes the ranges that imatrix_mse chooses by the Hessian's diagonal", async () => {
+    const observed = { ...task, weights: { ...weights, observer: "imatrix_mse" } } as const;
+    const h = hessianOf(96, 200, [5]);
+    const result = await runGptq(bench, observed, values, h);
+    const importance = importanceOf(Float32Array.from({ length: 96 }, (_, column) => h[column * 97] ?? 0));
+    const settings = mseSettings(observed.weights);
+    invariant(settings, "imatrix_mse searches");
+    const weight = { values, dtype: "BF16", rows: 16, columns: 96 } as const;
+    const grid = cellGrid(weights, 16, 96);
+    const ranges = referenceMseRanges(weight, observed.weights, grid, settings, importance);
+    const { scales } = qparamsOfRanges(ranges, observed.weights, "BF16");
+    expect(result.tensors.get("m.weight_scale")).toEqual(narrowFromFloat32("BF16", scales));
+    expect(scales).not.toEqual(referenceQparams(weight, weights, grid).scales);
+  });
+
+  it("shares NVFP4's global scale over a fused set, whose widest weight fits", async () => {
+    const args = weightArgs(nvfp4);
+    const plain = { ...task, weights: args, format: "nvfp4-pack-quantized" } as const;
+    const alone = await runGptq(bench, plain, values, hessianOf(96, 200));
+    const narrow = { range: [-0.5, 0.5], steps: null } as const;
+    const wide = { range: [-8, 1], steps: null } as const;
+    const set = moduleContexts([
+      { task: plain, observed: narrow },
+      { task: { ...plain, module: "n" }, observed: wide },
+    ]);
+    expect(set.get("m")?.statistics.globalScale).toBe(globalScale(8, "BF16"));
+    expect(set.get("n")).toEqual(set.get("m"));
+    const stored = alone.tensors.get("m.weight_global_scale");
+    expect(new Float32Array(stored?.slice().buffer ?? [])[0]).toBe(alone.context.statistics.globalScale);
   });
 
   it("puts the error of rounding to nearest at the Hessian-weighted error of its codes", async () => {
     const h = hessianOf(96, 200);
-    const result = await runGptq(task, values, h);
+    const result = await runGptq(bench, task, values, h);
     const rounded = Float64Array.from(values, (value, index) => {
-      const scale = result.scales[Math.floor(index / 32)] ?? 1;
+      const scale = result.scales[index] ?? 1;
       const code = roundHalfToEven(Math.min(Math.max(value / scale, -8), 7));
       return (
         value - (widenToFloat32("BF16", narrowFromFloat32("BF16", Float32Array.of(code * scale)))[0] ?? 0)
       );
     });
     const expected = hessianWeightedError(rounded, damped(h, 96, 0.01), 16, 96);
-    expect(result.rtnLoss / expected).toBeCloseTo(1, 3);
+    expect(result.outcome.rtnLoss / expected).toBeCloseTo(1, 3);
   });
 
   it("gives dead columns the code of zero and leaves them out of the error", async () => {
-    const result = await runGptq(task, values, hessianOf(96, 200, [5, 40]));
+    const result = await runGptq(bench, task, values, hessianOf(96, 200, [5, 40]));
     for (let row = 0; row < 16; row++) {
-      expect(result.codes[row * 96 + 5]).toBe(0);
-      expect(result.codes[row * 96 + 40]).toBe(0);
+      expect(result.numbers[row * 96 + 5]).toBe(0);
+      expect(result.numbers[row * 96 + 40]).toBe(0);
     }
     expect([...result.factored.dead].filter(Boolean)).toHaveLength(2);
   });
 
   it("retries a singular Hessian with more damping and says so", async () => {
     const h = hessianOf(96, 4);
-    const result = await runGptq(task, values, h, 1e-9);
+    const result = await runGptq(bench, task, values, h, { frac: 1e-9 });
     expect(result.factored.attempts).toBeGreaterThan(1);
     expect(result.factored.dampeningFrac).toBeGreaterThan(1e-9);
-    expect(result.loss).toBeLessThan(result.rtnLoss);
+    expect(result.outcome.loss).toBeLessThan(result.outcome.rtnLoss);
   });
 
   it("refuses a Hessian with NaN and names it", async () => {
     const h = hessianOf(96, 100);
     h[0] = Number.NaN;
-    await expect(runGptq(task, values, h)).rejects.toThrow(/Hessian of test has NaN/);
+    await expect(runGptq(bench, task, values, h)).rejects.toThrow(/Hessian of test has NaN/);
   });
 });

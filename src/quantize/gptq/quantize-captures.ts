@@ -5,17 +5,21 @@ import { invariant } from "../../errors.ts";
 import type { GptqModifier, QuantizingModifier } from "../../formats/recipe.ts";
 import { allocateCholeskyScratch } from "../../gpu/triangular/cholesky.ts";
 import type { Capture } from "../../model/layer-linears.ts";
+import { PLAIN_CONTEXT } from "../observe/observe-tile.ts";
 import type { ModuleReport, QuantizerRun, QuantizerTask } from "../quantizer.ts";
 import { type FactoredHessian, factorHessian, readHessianDiagonal } from "./factor-hessian.ts";
+import { type ModuleObservation, moduleContexts, needsScan, observeModule } from "./observe-module.ts";
 import {
   allocateGptqWorkspace,
   type GptqWorkspace,
+  type ModuleContext,
   type ModuleOutcome,
   quantizeModule,
   type TiledTask,
 } from "./quantize-module.ts";
 
 type Tiled = TiledTask & { readonly task: QuantizerTask };
+type Observed = Tiled & { readonly context: ModuleContext };
 
 /** Quantizes the modules of a pass; resolves when their codes are written. */
 export async function quantizeCaptures(run: QuantizerRun): Promise<ModuleReport[]> {
@@ -28,7 +32,7 @@ export async function quantizeCaptures(run: QuantizerRun): Promise<ModuleReport[
   try {
     for (const capture of pass) {
       const { factored, ...known } = await factorCapture(run, capture, statistics.get(capture));
-      for (const tiled of tiledTasks(run, capture)) {
+      for (const tiled of await observeTasks(run, tiledTasks(run, capture), factored, workspace)) {
         run.begins(tiled.task.module);
         const { outcome } = await quantizeTask(run, tiled, factored, workspace);
         const timed = outcome.then((own) => ({ ...own, ...known, seconds: secondsSince() }));
@@ -133,18 +137,49 @@ function settingsOf(modifier: QuantizingModifier): GptqModifier["settings"] {
   return modifier.settings;
 }
 
+/** Observes the modules of a capture, as far as it takes to know what their tiles share, before one of them changes. */
+async function observeTasks(
+  run: QuantizerRun,
+  tasks: readonly Tiled[],
+  factored: FactoredHessian,
+  shared: GptqWorkspace | null,
+): Promise<Observed[]> {
+  const all: (Tiled & { readonly observed: ModuleObservation | null })[] = [];
+  for (const tiled of tasks) {
+    const services = { ...run, weights: run.weights(tiled.task.module) };
+    const observe = async (workspace: GptqWorkspace) =>
+      await observeModule(tiled, factored, workspace, services);
+    const scans = needsScan(tiled.task.weights);
+    all.push({ ...tiled, observed: scans ? await withWorkspace(run, tiled, shared, observe) : null });
+  }
+  const sets = Map.groupBy(all, ({ task }) => task.fusedWith ?? task.module);
+  const contexts = new Map([...sets.values()].flatMap((set) => [...moduleContexts(set)]));
+  return tasks.map((tiled) => ({ ...tiled, context: contexts.get(tiled.task.module) ?? PLAIN_CONTEXT }));
+}
+
 /** Records a module's kernels. Without the pass's workspace it has one of its own, and is done on return. */
 async function quantizeTask(
   run: QuantizerRun,
-  tiled: Tiled,
+  tiled: Observed,
   factored: FactoredHessian,
   shared: GptqWorkspace | null,
 ): Promise<{ readonly outcome: Promise<ModuleOutcome> }> {
-  using own = shared ? null : await allocateGptqWorkspace(run.gpu, [tiled], 1);
-  const workspace = shared ?? own;
-  invariant(workspace, "a workspace of the pass or of the module");
   const services = { ...run, weights: run.weights(tiled.task.module) };
-  const quantizing = await quantizeModule(tiled, factored, workspace, services);
-  if (own) await quantizing.outcome;
-  return quantizing;
+  return await withWorkspace(run, tiled, shared, async (workspace) => {
+    const quantizing = await quantizeModule(tiled, factored, workspace, services);
+    if (!shared) await quantizing.outcome;
+    return quantizing;
+  });
+}
+
+/** Runs with the pass's workspace, or with one that the module has for so long. */
+async function withWorkspace<Result>(
+  { gpu }: QuantizerRun,
+  tiled: TiledTask,
+  shared: GptqWorkspace | null,
+  run: (workspace: GptqWorkspace) => Promise<Result>,
+): Promise<Result> {
+  if (shared) return await run(shared);
+  using own = await allocateGptqWorkspace(gpu, [tiled], 1);
+  return await run(own);
 }

@@ -2,27 +2,31 @@
 // of a tile may be read back while the next one is computed.
 
 import { createLifetime } from "../../disposal.ts";
-import { invariant, MalformedModelError } from "../../errors.ts";
+import { MalformedModelError } from "../../errors.ts";
+import { codesTensor } from "../../formats/dequantize.ts";
+import { type QuantizationArgs, usesImportance } from "../../formats/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import { Pool } from "../../gpu/pool.ts";
 import type { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
+import { importanceOf } from "../observe/importance.ts";
+import type { TileContext } from "../observe/observe-tile.ts";
+import { powerTable, powerTableFor } from "../observe/power-table.ts";
+import { readStatistics, type TileStatistics } from "../observe/tile-statistics.ts";
+import { type RtnTask, tileRowMultiple } from "../rtn/tile-buffers.ts";
 import type { ModuleReport, ModuleWeights } from "../quantizer.ts";
 import type { FactoredHessian } from "./factor-hessian.ts";
 import {
+  type ColumnTables,
   columnTables,
   gptqBufferBytes,
   type GptqBuffers,
-  type GptqTask,
   quantizeTileGptq,
   RESULT_BUFFER_NAMES,
   type ResultBuffers,
   WORK_BUFFER_NAMES,
   type WorkBuffers,
 } from "./quantize-tile.ts";
-
-/** Whole words of packed zero points, and of one-byte codes. */
-const ROW_MULTIPLE = 32;
 
 export interface ModuleServices {
   readonly gpu: Gpu;
@@ -39,20 +43,21 @@ export interface ModuleServices {
 export type ModuleOutcome = Omit<ModuleReport, "tokens" | "rounded" | "seconds">;
 
 /** Rows that a tile of at most `tileBytes` GPU bytes takes, with no buffer over `maxBufferBytes`. */
-export function gptqTileRows(task: GptqTask, tileBytes: number, maxBufferBytes: number): number {
-  let rows = Math.ceil(task.rows / ROW_MULTIPLE) * ROW_MULTIPLE;
-  while (rows > ROW_MULTIPLE) {
+export function gptqTileRows(task: RtnTask, tileBytes: number, maxBufferBytes: number): number {
+  const multiple = tileRowMultiple(task);
+  let rows = Math.ceil(task.rows / multiple) * multiple;
+  while (rows > multiple) {
     const sizes = Object.values(gptqBufferBytes(task, Math.min(rows, task.rows)));
     const total = sizes.reduce((sum, bytes) => sum + bufferBytes(bytes), 0);
     if (total <= tileBytes && Math.max(...sizes) <= maxBufferBytes) break;
-    rows = Math.floor(rows / 2 / ROW_MULTIPLE) * ROW_MULTIPLE || ROW_MULTIPLE;
+    rows = Math.floor(rows / 2 / multiple) * multiple || multiple;
   }
   return Math.min(rows, task.rows);
 }
 
 /** A task with the rows of its tiles. */
 export interface TiledTask {
-  readonly task: GptqTask;
+  readonly task: RtnTask;
   readonly tileRows: number;
 }
 
@@ -100,28 +105,30 @@ export async function allocateGptqWorkspace(
   return { work, results: new Pool(sets), [Symbol.dispose]: () => lifetime[Symbol.dispose]() };
 }
 
+/** What all tiles of a module are quantized with; `observeModules` finds it. */
+export type ModuleContext = Pick<TileContext, "statistics" | "steps">;
+
 /**
  * Quantizes a Linear with the factor of its input's Hessian. Resolves when all of its kernels are recorded; `outcome` when
  * its codes are read back and written.
  * @throws MalformedModelError, as rejection of `outcome`, if a weight is NaN or infinite.
  */
 export async function quantizeModule(
-  { task, tileRows }: TiledTask,
+  { task, tileRows, context }: TiledTask & { readonly context: ModuleContext },
   factored: FactoredHessian,
   { work, results }: GptqWorkspace,
   services: ModuleServices,
 ): Promise<{ readonly outcome: Promise<ModuleOutcome> }> {
-  const { gpu, uploads, weights } = services;
-  const tables = columnTables(factored, task.weights);
-  await uploads.write(new Uint8Array(tables.order.buffer), work.order);
-  await uploads.write(new Uint8Array(tables.groupOf.buffer), work.groupOf);
+  const { gpu, weights } = services;
+  const { groupOf } = await uploadTables(task, factored, work, services.uploads);
   const tiles: Promise<TileLosses>[] = [];
   for (let firstRow = 0; firstRow < task.rows; firstRow += tileRows) {
     await services.checkpoint();
     const rows = Math.min(tileRows, task.rows - firstRow);
     const own = await results.acquire();
     await weights.load(firstRow, rows, work.source);
-    await quantizeTileGptq(gpu, task, factored.factor, rows, { ...work, ...own });
+    const tile = { ...context, powers: powersOf(task, work), rows };
+    await quantizeTileGptq(gpu, task, factored.factor, tile, { ...work, ...own });
     const read = readTile(task, firstRow, rows, own, services).finally(() => results.release(own));
     // A failure is told by the outcome; until someone waits for that it must not count as unhandled.
     read.catch(() => undefined);
@@ -129,13 +136,49 @@ export async function quantizeModule(
     await weights.store(firstRow, rows, work.dequantized);
   }
   if (task.weights.actorder === "group" && task.weights.strategy === "group") {
-    services.write(`${task.module}.weight_g_idx`, 0, new Uint8Array(tables.groupOf.buffer));
+    services.write(`${task.module}.weight_g_idx`, 0, new Uint8Array(groupOf.buffer));
+  }
+  const { globalScale } = context.statistics;
+  if (globalScale !== null) {
+    const bytes = new Uint8Array(Float32Array.of(globalScale).buffer);
+    services.write(`${task.module}.weight_global_scale`, 0, bytes);
   }
   return { outcome: outcomeOf(task, factored, tiles) };
 }
 
+/** Uploads what all tiles of a module look up: order and groups of columns, their importance, powers. */
+export async function uploadTables(
+  task: RtnTask,
+  factored: FactoredHessian,
+  work: WorkBuffers,
+  uploads: UploadRing,
+): Promise<ColumnTables> {
+  const { weights, dtype } = task;
+  const tables = columnTables(factored, weights);
+  await uploads.write(new Uint8Array(tables.order.buffer), work.order);
+  await uploads.write(new Uint8Array(tables.groupOf.buffer), work.groupOf);
+  if (usesImportance(weights)) {
+    const importance = importanceOf(observedColumns(factored, weights));
+    await uploads.write(new Uint8Array(importance.buffer), work.importance);
+  }
+  const powers = powerTableFor(weights, dtype);
+  if (powers) await uploads.write(new Uint8Array(powerTable(powers).buffer), work.powers);
+  return tables;
+}
+
+/** Σx² of the columns as the observer sees them: with actorder "group" in the order of quantization. */
+function observedColumns({ diagonal, order }: FactoredHessian, args: QuantizationArgs): Float32Array {
+  if (args.actorder !== "group") return diagonal;
+  return Float32Array.from(order.toReversed(), (column) => diagonal[column] ?? 0);
+}
+
+/** The module's table of powers among the buffers, or null if its observer looks up none. */
+export function powersOf({ weights, dtype }: RtnTask, { powers }: WorkBuffers): LedgerBuffer | null {
+  return powerTableFor(weights, dtype) && powers;
+}
+
 async function outcomeOf(
-  { module }: GptqTask,
+  { module }: RtnTask,
   { dampeningFrac, attempts, dead }: FactoredHessian,
   tiles: readonly Promise<TileLosses>[],
 ): Promise<ModuleOutcome> {
@@ -156,7 +199,7 @@ interface TileLosses {
 
 /** Reads a tile's results back and writes them. */
 async function readTile(
-  task: GptqTask,
+  task: RtnTask,
   firstRow: number,
   rows: number,
   results: ResultBuffers,
@@ -165,22 +208,25 @@ async function readTile(
   const { readbacks } = services;
   const sizes = gptqBufferBytes(task, rows);
   const before = gptqBufferBytes(task, firstRow);
+  const codes = codesTensor({ args: task.weights, format: task.format });
+  const once = task.weights.strategy === "tensor";
   const stored = [
-    [task.format === "pack-quantized" ? "weight_packed" : "weight", "packed"],
-    ["weight_scale", "storedScales"],
-    ...(task.weights.symmetric ? [] : [["weight_zero_point", "storedZeroPoints"] as const]),
+    [codes, "packed", before.packed],
+    ["weight_scale", "storedScales", once ? 0 : before.storedScales],
+    ["weight_zero_point", "storedZeroPoints", once ? 0 : before.storedZeroPoints],
   ] as const;
-  const [nonfinite, losses, rtnLosses] = await Promise.all([
-    readbacks.readBytes(results.nonfinite, 0, 8),
+  const [statistics, losses, rtnLosses] = await Promise.all([
+    readbacks.readBytes(results.statistics, 0, sizes.statistics),
     readbacks.readBytes(results.losses, 0, rows * 4),
     readbacks.readBytes(results.rtnLosses, 0, rows * 4),
-    ...stored.map(async ([suffix, name]) => {
+    ...stored.map(async ([suffix, name, offset]) => {
+      if (sizes[name] === 0) return;
       await readbacks.read(results[name], 0, sizes[name], (view, position) => {
-        services.write(`${task.module}.${suffix}`, before[name] + position, view);
+        services.write(`${task.module}.${suffix}`, offset + position, view);
       });
     }),
   ]);
-  checkFinite(task, firstRow, nonfinite);
+  checkFinite(task, firstRow, readStatistics(statistics));
   return { loss: halfSum(losses), rtnLoss: halfSum(rtnLosses) };
 }
 
@@ -188,12 +234,12 @@ function halfSum(bytes: Uint8Array<ArrayBuffer>): number {
   return new Float32Array(bytes.buffer).reduce((sum, value) => sum + value / 2, 0);
 }
 
-function checkFinite(task: GptqTask, firstRow: number, flags: Uint8Array<ArrayBuffer>): void {
-  const [count, first] = new Uint32Array(flags.buffer);
-  invariant(count !== undefined && first !== undefined, "two counters");
-  if (count === 0) return;
-  const row = firstRow + Math.floor((0xffffffff - first) / task.columns);
+/** @throws MalformedModelError if a weight of the tile is NaN or infinite, saying where. */
+export function checkFinite(task: RtnTask, firstRow: number, statistics: TileStatistics): void {
+  const { nonfinite, firstNonfinite } = statistics;
+  if (nonfinite === 0) return;
+  const row = firstRow + Math.floor(firstNonfinite / task.columns);
   throw new MalformedModelError(
-    `${task.module}.weight has ${count} NaN or infinite weights, the first in row ${row}. They cannot be quantized: the file is damaged (delete the stored source and try again), or the model itself is broken (add ${task.module} to ignore).`,
+    `${task.module}.weight has ${nonfinite} NaN or infinite weights, the first in row ${row}. They cannot be quantized: the file is damaged (delete the stored source and try again), or the model itself is broken (add ${task.module} to ignore).`,
   );
 }

@@ -1,19 +1,28 @@
 // GPTQ of a tile: some whole rows of one Linear, which share their input's Hessian but no error. Scales first, from the
 // original weights; then block after block from the column of largest activation to the smallest.
 
-import { cellGrid, codeStorage, packedRowBytes } from "../../formats/compression-format.ts";
-import { DTYPE_BITS, type FloatDtype } from "../../formats/dtype.ts";
-import type { CompressionFormat, QuantizationArgs } from "../../formats/quantization-args.ts";
+import { cellGrid } from "../../formats/compression-format.ts";
+import { DTYPE_BITS } from "../../formats/dtype.ts";
+import type { QuantizationArgs } from "../../formats/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { matmul } from "../../gpu/matmul/matmul.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
-import { narrow } from "../../gpu/narrow.ts";
 import type { TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
-import { packCodes, packColumns, packRows } from "../encode/encode-weight.ts";
-import { computeQparams, observeRange } from "../observe/observe-weight.ts";
+import { packCodes, packRows } from "../encode/encode-weight.ts";
+import {
+  type ObserveBuffers,
+  observeCells,
+  type ObservedWeight,
+  type TileContext,
+} from "../observe/observe-tile.ts";
+import { computeQparams } from "../observe/observe-weight.ts";
+import { POWER_TABLE_BYTES, powerTableFor } from "../observe/power-table.ts";
+import { storeQparams } from "../rtn/store-qparams.ts";
+import { type RtnTask, tileBufferBytes, tileLayout } from "../rtn/tile-buffers.ts";
 import type { FactoredHessian } from "./factor-hessian.ts";
 import {
   dequantizeCodes,
+  divideScales,
   gatherColumns,
   type GptqTile,
   rowSquares,
@@ -22,19 +31,13 @@ import {
   walkBlock,
 } from "./gptq-kernels.ts";
 
-export interface GptqTask {
-  readonly module: string;
-  readonly dtype: FloatDtype;
-  readonly rows: number;
-  readonly columns: number;
-  readonly weights: QuantizationArgs;
-  readonly format: CompressionFormat;
-}
-
 /** What the kernels of a tile work in. `order` and `groupOf` serve all tiles of a module. */
 export const WORK_BUFFER_NAMES = [
   "source",
   "ranges",
+  "best",
+  "powers",
+  "importance",
   "scales",
   "zeroPoints",
   "pushed",
@@ -52,7 +55,7 @@ export const RESULT_BUFFER_NAMES = [
   "storedZeroPoints",
   "losses",
   "rtnLosses",
-  "nonfinite",
+  "statistics",
 ] as const;
 
 export type WorkBuffers = Readonly<Record<(typeof WORK_BUFFER_NAMES)[number], LedgerBuffer>>;
@@ -69,37 +72,27 @@ function floatStrideOf(columns: number): number {
 }
 
 /** Bytes of each buffer for a tile of `rows` rows. */
-export function gptqBufferBytes(task: GptqTask, rows: number): Record<keyof GptqBuffers, number> {
+export function gptqBufferBytes(task: RtnTask, rows: number): Record<keyof GptqBuffers, number> {
   const { columns, weights, dtype } = task;
-  const grid = cellGrid(weights, rows, columns);
-  const cells = grid.cellsPerColumn * grid.cellsPerRow;
-  const storage = codeStorage(weights, task.format);
-  const elementBytes = DTYPE_BITS[dtype] / 8;
+  const { codes: packed, ...shared } = tileBufferBytes(task, rows);
   const floats = rows * floatStrideOf(columns) * 4;
   return {
-    source: rows * columns * elementBytes,
-    ranges: cells * 8,
-    scales: cells * 4,
-    zeroPoints: cells * 4,
+    ...shared,
+    packed,
+    powers: powerTableFor(weights, dtype) ? POWER_TABLE_BYTES : 0,
     pushed: floats,
     errors: floats,
     codes: rows * columns * 4,
-    packed: storage.rowsPadded ? rows * packedRowBytes(columns, storage.storedBits) : rows * columns,
-    storedScales: cells * elementBytes,
-    storedZeroPoints: weights.symmetric
-      ? 0
-      : packedRowBytes(grid.cellsPerColumn, storage.storedBits) * grid.cellsPerRow,
-    dequantized: rows * columns * elementBytes,
+    dequantized: (rows * columns * DTYPE_BITS[dtype]) / 8,
     losses: rows * 4,
     rtnLosses: rows * 4,
-    nonfinite: 8,
     order: columns * 16,
     groupOf: columns * 4,
   };
 }
 
 /** GPU bytes of a tile's buffers. */
-export function gptqTileBytes(task: GptqTask, rows: number): number {
+export function gptqTileBytes(task: RtnTask, rows: number): number {
   const sizes = Object.values(gptqBufferBytes(task, rows));
   return sizes.reduce((sum, bytes) => sum + bufferBytes(bytes), 0);
 }
@@ -120,7 +113,7 @@ export function columnTables(
   args: QuantizationArgs,
 ): ColumnTables {
   const n = order.length;
-  const size = args.strategy === "group" ? (args.group_size ?? n) : n;
+  const size = args.group_size ?? args.block_structure?.[1] ?? n;
   const table = new Uint32Array(n * 4);
   const groupOf = new Uint32Array(n);
   order.forEach((original, place) => {
@@ -132,22 +125,25 @@ export function columnTables(
   return { order: table, groupOf };
 }
 
-/** Records all kernels for a tile whose source bytes and column tables are uploaded. */
+/**
+ * Records all kernels for a tile whose source bytes and column tables are uploaded, and the importance of its columns if its
+ * observer wants it.
+ */
 export async function quantizeTileGptq(
   gpu: Gpu,
-  task: GptqTask,
+  task: RtnTask,
   factor: TriangularMatrix,
-  rows: number,
+  { rows, ...context }: GptqTileContext,
   buffers: GptqBuffers,
 ): Promise<void> {
   const tile = tileOf(task, rows, buffers);
   const shape = { rows, columns: task.columns, stride: floatStrideOf(task.columns) };
   const { pushed, errors } = buffers;
-  await observeTile(gpu, task, tile, buffers);
+  await chooseScales(gpu, task, tile, context, buffers);
   await gpu.queue.clear(pushed, 0, rows * shape.stride * 4);
   await walkAll(gpu, tile, factor, buffers);
   await rowSquares(gpu, pushed, buffers.losses, shape);
-  await storeTile(gpu, task, tile, buffers);
+  await storeCodes(gpu, task, tile, buffers);
   await rtnErrors(gpu, tile, errors, shape.stride);
   await gpu.queue.clear(pushed, 0, rows * shape.stride * 4);
   for (const span of spansOf(factor, RTN_SPAN)) {
@@ -156,14 +152,17 @@ export async function quantizeTileGptq(
   await rowSquares(gpu, pushed, buffers.rtnLosses, shape);
 }
 
-function tileOf(task: GptqTask, rows: number, buffers: GptqBuffers): GptqTile {
-  const grid = cellGrid(task.weights, rows, task.columns);
+export interface GptqTileContext extends TileContext {
+  readonly rows: number;
+}
+
+function tileOf(task: RtnTask, rows: number, buffers: GptqBuffers): GptqTile {
   return {
     rows,
     columns: task.columns,
     dtype: task.dtype,
     args: task.weights,
-    cellsPerRow: task.weights.strategy === "tensor" ? 0 : grid.cellsPerRow,
+    grid: cellGrid(task.weights, rows, task.columns),
     weights: buffers.source,
     order: buffers.order,
     scales: buffers.scales,
@@ -171,18 +170,42 @@ function tileOf(task: GptqTask, rows: number, buffers: GptqBuffers): GptqTile {
   };
 }
 
-async function observeTile(gpu: Gpu, task: GptqTask, tile: GptqTile, buffers: GptqBuffers): Promise<void> {
-  const grid = cellGrid(task.weights, tile.rows, task.columns);
-  const { rows, columns, dtype } = tile;
-  await gpu.queue.clear(buffers.nonfinite);
-  let observed = { weights: tile.weights, dtype, rows, columns };
-  if (task.weights.actorder === "group") {
-    await gatherColumns(gpu, tile, buffers.pushed, columns);
-    observed = { weights: buffers.pushed, dtype: "F32", rows, columns };
+/** Scales and zero points from the original weights, as `scales` and `zeroPoints` and as the file holds them. */
+async function chooseScales(
+  gpu: Gpu,
+  task: RtnTask,
+  tile: GptqTile,
+  context: TileContext,
+  buffers: GptqBuffers,
+): Promise<void> {
+  const { statistics } = context;
+  const cells = tile.grid.cellsPerColumn * tile.grid.cellsPerRow;
+  if (statistics.range) await gpu.queue.clear(buffers.statistics);
+  else {
+    const seen = await observedTile(gpu, task, tile.rows, buffers);
+    await observeCells(gpu, seen.weight, tile.rows, seen.buffers, context);
   }
-  await observeRange(gpu, observed, grid, buffers.ranges, buffers.nonfinite);
-  const qparams = { ranges: buffers.ranges, scales: buffers.scales, zero_points: buffers.zeroPoints };
-  await computeQparams(gpu, task.weights, dtype, grid.cellsPerColumn * grid.cellsPerRow, qparams);
+  const { ranges, scales, zeroPoints: zero_points } = buffers;
+  await computeQparams(gpu, task.weights, task.dtype, cells, {
+    ranges,
+    scales,
+    zero_points,
+    known: statistics,
+  });
+  await storeQparams(gpu, task, tile.rows, buffers);
+  if (statistics.globalScale !== null) await divideScales(gpu, scales, cells, statistics.globalScale);
+}
+
+/** A tile as its observer sees it: with actorder "group" in float32, columns in the order of quantization. */
+export async function observedTile(
+  gpu: Gpu,
+  task: RtnTask,
+  rows: number,
+  buffers: GptqBuffers,
+): Promise<{ readonly weight: ObservedWeight; readonly buffers: ObserveBuffers }> {
+  if (task.weights.actorder !== "group") return { weight: task, buffers };
+  await gatherColumns(gpu, tileOf(task, rows, buffers), buffers.pushed, task.columns);
+  return { weight: { ...task, dtype: "F32" }, buffers: { ...buffers, source: buffers.pushed } };
 }
 
 /**
@@ -249,19 +272,12 @@ async function pushErrors(
   });
 }
 
-async function storeTile(gpu: Gpu, task: GptqTask, tile: GptqTile, buffers: GptqBuffers): Promise<void> {
-  const grid = cellGrid(task.weights, tile.rows, task.columns);
-  const storage = codeStorage(task.weights, task.format);
+async function storeCodes(gpu: Gpu, task: RtnTask, tile: GptqTile, buffers: GptqBuffers): Promise<void> {
+  const { storage } = tileLayout(task, tile.rows);
   const layout = storage.rowsPadded
     ? packRows(tile.rows, tile.columns, storage)
     : packRows(1, tile.rows * tile.columns, storage);
   await packCodes(gpu, buffers.codes, buffers.packed, layout);
-  const cells = grid.cellsPerColumn * grid.cellsPerRow;
-  await narrow(gpu, buffers.scales, buffers.storedScales, cells, task.dtype);
-  if (!task.weights.symmetric) {
-    const columns = packColumns(grid.cellsPerColumn, grid.cellsPerRow, storage);
-    await packCodes(gpu, buffers.zeroPoints, buffers.storedZeroPoints, columns);
-  }
   const { codes, groupOf, dequantized } = buffers;
   await dequantizeCodes(gpu, tile, { codes, group_of: groupOf, words: dequantized });
 }

@@ -7,6 +7,9 @@
 import type { QuantizationArgs } from "../../formats/quantization-args.ts";
 import { quantizedRange } from "../../formats/quantization-args.ts";
 import { type FloatDtype, roundHalfToEven, roundTo } from "../../formats/dtype.ts";
+import { numberToE2m1 } from "../../formats/fp4.ts";
+import { numberToE4m3 } from "../../formats/fp8.ts";
+import { codeValue } from "../rtn/reference.ts";
 
 export interface ReferenceInput {
   readonly weights: Float64Array;
@@ -43,8 +46,8 @@ export function referenceGptq(input: ReferenceInput): ReferenceResult {
       const weight = input.weights[row * n + column] ?? 0;
       const target = weight + shift / diagonal;
       const { scale, zeroPoint } = input.qparams(row, column);
-      const code = quantize(target, scale, zeroPoint, args);
-      const value = roundTo(dtype, (code - zeroPoint) * scale);
+      const code = nearestCode(target / scale + zeroPoint, args);
+      const value = roundTo(dtype, codeValue(code, zeroPoint, args) * scale);
       codes[row * n + column] = code;
       errors[a] = weight - value;
       loss += 0.5 * ((target - value) * diagonal) ** 2;
@@ -53,9 +56,13 @@ export function referenceGptq(input: ReferenceInput): ReferenceResult {
   return { codes, loss };
 }
 
-function quantize(value: number, scale: number, zeroPoint: number, args: QuantizationArgs): number {
+/** Code of the number nearest to x. */
+function nearestCode(x: number, args: QuantizationArgs): number {
   const [min, max] = quantizedRange(args);
-  return roundHalfToEven(Math.min(Math.max(value / scale + zeroPoint, min), max));
+  const clamped = Math.min(Math.max(x, min), max);
+  if (args.type === "int") return roundHalfToEven(clamped);
+  const code = args.num_bits === 4 ? numberToE2m1(clamped) : numberToE4m3(clamped);
+  return codeValue(code, 0, args) === 0 ? 0 : code;
 }
 
 /** L of the reordered and reversed Hessian: row and column a are those of column order[n − 1 − a]. */

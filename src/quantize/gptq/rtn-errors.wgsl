@@ -2,10 +2,14 @@
 // that the report shows. One invocation per weight.
 override WORKGROUP: u32 = 64;
 
+// See walk-block.wgsl.
+const LEAST_SCALE: f32 = 1.1754943508222875e-38;
+
 struct Params {
   rows: u32,
   columns: u32,
   dtype: u32,
+  cell_rows: u32,
   cells_per_row: u32,
   q_min: f32,
   q_max: f32,
@@ -35,8 +39,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   if (row >= params.end_row || a >= params.columns) { return; }
   let column = order[a];
   let weight = select(weight_at(row * params.columns + column.original), 0.0, column.dead == 1u);
-  let cell = row * params.cells_per_row + column.group;
+  let cell = row / params.cell_rows * params.cells_per_row + column.group;
   let zero_point = f32(zero_points[cell]);
-  let code = round(clamp(weight / scales[cell] + zero_point, params.q_min, params.q_max));
-  errors[row * params.error_stride + a] = weight - round_to_dtype((code - zero_point) * scales[cell], params.dtype);
+  let scale = max(scales[cell], LEAST_SCALE);
+  let number = nearest_number(weight / scale + zero_point, params.q_min, params.q_max);
+  errors[row * params.error_stride + a] = weight - round_to_dtype((number - zero_point) * scale, params.dtype);
 }

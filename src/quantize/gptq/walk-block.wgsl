@@ -12,11 +12,14 @@ const QUADS: u32 = 32u; // of a block of 128 columns
 const LANES: u32 = ROWS * LANES_PER_ROW;
 // One quad of padding keeps rows off each other's banks.
 const PUSH_ROW: u32 = QUADS + 1u;
+// MX has scales of 2^-127 for groups of zeros, which a GPU may take for zero.
+const LEAST_SCALE: f32 = 1.1754943508222875e-38;
 
 struct Params {
   rows: u32,
   columns: u32,
   dtype: u32,
+  cell_rows: u32,
   cells_per_row: u32,
   q_min: f32,
   q_max: f32,
@@ -59,18 +62,18 @@ fn factor_row(a: u32) -> u32 {
 fn column_values(row: u32, column: Column, a: u32) -> vec4<f32> {
   if (a >= params.end) { return vec4(0.0, 1.0, 0.0, 1.0); }
   let weight = select(weight_at(row * params.columns + column.original), 0.0, column.dead == 1u);
-  let cell = row * params.cells_per_row + column.group;
+  let cell = row / params.cell_rows * params.cells_per_row + column.group;
   let quad = factor[factor_row(a) + a / 4u];
-  return vec4(weight, scales[cell], f32(zero_points[cell]), quad[a % 4u]);
+  return vec4(weight, max(scales[cell], LEAST_SCALE), f32(zero_points[cell]), quad[a % 4u]);
 }
 
-struct Settled { code: f32, error: f32, miss: f32 }
+struct Settled { number: f32, error: f32, miss: f32 }
 
 fn settle(push: f32, column: vec4<f32>) -> Settled {
   let goal = column.x + push / column.w;
-  let code = round(clamp(goal / column.y + column.z, params.q_min, params.q_max));
-  let value = round_to_dtype((code - column.z) * column.y, params.dtype);
-  return Settled(code, column.x - value, (goal - value) * column.w);
+  let number = nearest_number(goal / column.y + column.z, params.q_min, params.q_max);
+  let value = round_to_dtype((number - column.z) * column.y, params.dtype);
+  return Settled(number, column.x - value, (goal - value) * column.w);
 }
 
 @compute @workgroup_size(LANES)
@@ -141,8 +144,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
 
     let is_low = t < 4u;
-    let four_codes = select(vec4(s4.code, s5.code, s6.code, s7.code), vec4(s0.code, s1.code, s2.code, s3.code), is_low);
-    if (inside && base + t < width) { codes[row * params.columns + original] = i32(four_codes[t % 4u]); }
+    let low_numbers = vec4(s0.number, s1.number, s2.number, s3.number);
+    let four = select(vec4(s4.number, s5.number, s6.number, s7.number), low_numbers, is_low);
+    if (inside && base + t < width) { codes[row * params.columns + original] = code_of(four[t % 4u]); }
     // The first two invocations of a row write what the product with L goes on from.
     if (inside && t < 2u && base + t * 4u < width) {
       let quad = row_quads + base / 4u + t;

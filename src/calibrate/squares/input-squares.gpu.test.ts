@@ -1,0 +1,32 @@
+import { expect, it } from "vitest";
+import { ReadbackRing } from "../../gpu/staging.ts";
+import { openTestGpu } from "../../testing/open-test-gpu.ts";
+import { randomNormal, seededRandom } from "../../testing/random.ts";
+import { openInputSquares } from "./input-squares.ts";
+
+it("adds up the squares of each column over all rows that come, of the inputs that are collected", async () => {
+  using test = await openTestGpu();
+  using readbacks = await ReadbackRing.create(test.gpu, { pieceBytes: 4096, pieces: 1 });
+  const [rows, columns, stride, offset] = [41, 67, 72, 4];
+  const values = randomNormal(rows * stride + offset, seededRandom(7), 3);
+  using buffer = await test.upload("activations", values);
+  const capture = { modules: ["q", "k"], columns };
+  using squares = await openInputSquares(test.gpu, [capture, { modules: ["idle"], columns: 3 }]);
+  for (const [firstRow, count] of [
+    [0, 30],
+    [30, 11],
+  ] as const) {
+    const input = { buffer, rows: count, columns, stride, offset: offset + firstRow * stride };
+    await squares.accumulate(["q", "k"], input);
+    await squares.accumulate(["another"], input);
+  }
+  const found = await squares.read(readbacks);
+  expect(found.get("k")).toBe(found.get("q"));
+  expect(found.get("idle")).toEqual(new Float32Array(3));
+  for (let column = 0; column < columns; column++) {
+    let expected = 0;
+    for (let row = 0; row < rows; row++) expected += (values[offset + row * stride + column] ?? 0) ** 2;
+    // float32 sums of 41 squares
+    expect((found.get("q")?.[column] ?? 0) / expected).toBeCloseTo(1, 5);
+  }
+});

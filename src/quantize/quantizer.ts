@@ -11,8 +11,8 @@ import type { ReadbackRing, UploadRing } from "../gpu/staging.ts";
 import type { TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../model/layer-linears.ts";
 
-/** What can be collected of the input that modules share: "hessian", 2 / sequences · XᵀX. */
-export type StatisticKind = "hessian";
+/** What can be collected of the input that modules share: "hessian", 2 / sequences · XᵀX; "squares", Σx² of each column. */
+export type StatisticKind = "hessian" | "squares";
 
 /** One Linear and what it becomes. */
 export interface QuantizerTask {

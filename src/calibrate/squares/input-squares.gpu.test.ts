@@ -17,8 +17,8 @@ it("adds up the squares of each column over all rows that come, of the inputs th
     [30, 11],
   ] as const) {
     const input = { buffer, rows: count, columns, stride, offset: offset + firstRow * stride };
-    await squares.accumulate(["q", "k"], input);
-    await squares.accumulate(["another"], input);
+    await squares.onInput(["q", "k"], input);
+    await squares.onInput(["another"], input);
   }
   const found = await squares.read(readbacks);
   expect(found.get("k")).toBe(found.get("q"));

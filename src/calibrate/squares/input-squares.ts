@@ -6,12 +6,13 @@ import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import type { ReadbackRing } from "../../gpu/staging.ts";
 import type { Capture } from "../../model/layer-linears.ts";
+import type { Collector } from "../collector.ts";
 import type { Activations } from "../forward/layer-weights.ts";
 import { addColumnSquares } from "./column-squares.ts";
 
-export interface InputSquares extends Disposable {
+export interface InputSquares extends Collector, Disposable {
   /** Adds the squares of the modules' input, if they are collected. */
-  accumulate(modules: readonly string[], input: Activations): Promise<void>;
+  onInput(modules: readonly string[], input: Activations): Promise<void>;
   /** One number a column, by module; zero where no token came by. */
   read(readbacks: ReadbackRing): Promise<ReadonlyMap<string, Float32Array>>;
 }
@@ -33,7 +34,7 @@ export async function openInputSquares(gpu: Gpu, captures: readonly Capture[]): 
     captures.flatMap(({ modules }, index) => modules.map((module) => [module, index] as const)),
   );
   return {
-    async accumulate(modules, input) {
+    async onInput(modules, input) {
       const sums = allocated[indexOf.get(modules[0] ?? "") ?? -1];
       if (sums && input.rows > 0) await addColumnSquares(gpu, input, sums);
     },

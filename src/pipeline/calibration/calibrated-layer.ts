@@ -9,8 +9,10 @@ import type { StaticScale } from "./static-scales.ts";
 /** A decoder layer as the planner sees it. */
 export interface CalibratedLayer {
   readonly description: LayerDescription;
-  /** Inputs of which some quantizer wants statistics. */
+  /** Inputs of which some quantizer wants the Hessian. */
   readonly captures: readonly Capture[];
+  /** Inputs of which some quantizer wants the squares of columns alone. */
+  readonly weighed: readonly Capture[];
   readonly linears: readonly Linear[];
   /** Names and elements of norms and biases. */
   readonly vectors: readonly { readonly name: string; readonly elements: number }[];

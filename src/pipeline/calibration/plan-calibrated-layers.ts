@@ -2,10 +2,11 @@
 // of its layers the tensors, captures and tasks.
 
 import type { CalibrationSet } from "../../calibrate/select-sequences.ts";
+import { inputSquaresBytes } from "../../calibrate/squares/input-squares.ts";
 import { activationRangesBytes } from "../../calibrate/ranges/activation-ranges.ts";
 import { invariant, RecipeError, UnsupportedModelError } from "../../errors.ts";
 import { isFloatDtype } from "../../formats/dtype.ts";
-import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import { type QuantizationArgs, usesImportance } from "../../formats/quantization-args.ts";
 import { checkShapes } from "../../model/check-tensors.ts";
 import type { DecoderDescription, LayerDescription } from "../../model/decoder-description.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
@@ -16,6 +17,7 @@ import type { GpuLimits } from "./calibration-memory.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import { type CalibrationPlan, planCalibration } from "./fit-calibration.ts";
 import { planTiling, type Tiling } from "../../quantize/rtn/plan-tiling.ts";
+import type { StatisticKind } from "../../quantize/quantizer.ts";
 import { quantizerFor } from "../../quantize/quantizers.ts";
 import { checkMeasurable, staticScales } from "./static-scales.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
@@ -69,7 +71,11 @@ export function planCalibrationJob(
     return calibratedLayer(layer, step, tensors, { cache, experts });
   });
   const names = new Set(description.layers.map(({ name }) => name));
-  for (const step of steps) if (!names.has(step.name)) checkMeasurable(step);
+  for (const step of steps) {
+    if (names.has(step.name)) continue;
+    checkMeasurable(step);
+    checkWeighable(step.quantize);
+  }
   const { tiling, bytes } = besideBytes(layers, set, limits.budgetBytes);
   const plan = planCalibration(
     {
@@ -83,7 +89,7 @@ export function planCalibrationJob(
   return { description, set, options, plan, layers, tiling, peakBytes: plan.peakBytes + bytes };
 }
 
-/** What is set aside for tiles and for ranges; both stand beside everything else. */
+/** What is set aside for tiles, ranges and squares; they stand beside everything else. */
 function besideBytes(
   layers: readonly CalibratedLayer[],
   set: CalibrationSet,
@@ -95,7 +101,9 @@ function besideBytes(
     const observed = new Set(scales.flatMap((scale) => scale.observed));
     return activationRangesBytes(observed.size, set.sequences.length);
   });
-  return { tiling, bytes: (tiling?.peakBytes ?? 0) + Math.max(0, ...ranges) };
+  const squares = layers.map(({ weighed }) => inputSquaresBytes(weighed));
+  const collected = Math.max(0, ...ranges) + Math.max(0, ...squares);
+  return { tiling, bytes: (tiling?.peakBytes ?? 0) + collected };
 }
 
 function calibratedLayer(
@@ -105,11 +113,18 @@ function calibratedLayer(
   { cache, experts }: { readonly cache: QuantizationArgs | null; readonly experts: ExpertCalibration },
 ): CalibratedLayer {
   const tasks = step.quantize;
-  const collected = tasks.filter((task) => quantizerFor(task).statistics(task).length > 0);
-  const wanted = new Set(collected.map(({ module }) => module));
+  const wanting = (kind: StatisticKind) =>
+    tasks.filter((task) => quantizerFor(task).statistics(task).includes(kind));
   const linears = layerLinears(description);
   const shared = captures(description, experts);
-  for (const { modules } of shared) checkActorder(collected.filter(({ module }) => modules.includes(module)));
+  const capturesOf = (kind: StatisticKind) => {
+    const wanted = new Set(wanting(kind).map(({ module }) => module));
+    return shared.filter(({ modules }) => modules.some((module) => wanted.has(module)));
+  };
+  const hessians = wanting("hessian");
+  for (const { modules } of shared) checkActorder(hessians.filter(({ module }) => modules.includes(module)));
+  const met = new Set(shared.flatMap(({ modules }) => modules));
+  checkWeighable(tasks.filter(({ module }) => !met.has(module)));
   const sources = new Set(linears.map(({ source }) => source.tensor));
   const own = [...step.copy, ...step.quantize.map(({ tensor }) => tensor)];
   const vectors = own
@@ -117,7 +132,8 @@ function calibratedLayer(
     .map(({ name, shape }) => ({ name, elements: shape.reduce((product, size) => product * size, 1) }));
   return {
     description,
-    captures: shared.filter(({ modules }) => modules.some((module) => wanted.has(module))),
+    captures: capturesOf("hessian"),
+    weighed: capturesOf("squares"),
     linears,
     vectors,
     tasks,
@@ -128,6 +144,15 @@ function calibratedLayer(
       return dtype;
     },
   };
+}
+
+/** @throws RecipeError if one of these modules, whose inputs no calibration comes by, weighs columns by them. */
+function checkWeighable(tasks: readonly QuantizeTask[]): void {
+  const unseen = tasks.find(({ weights }) => usesImportance(weights));
+  if (!unseen) return;
+  throw new RecipeError(
+    `${unseen.module} is to have its ranges by imatrix_mse, but only inputs of Linears inside of decoder layers are measured. Add it to ignore, or take memoryless_mse for it.`,
+  );
 }
 
 /** Modules that see one input share its Hessian, and with it the order of columns. */

@@ -3,6 +3,7 @@
 import { collectorHooks, type Collector } from "../../calibrate/collector.ts";
 import { type Hessians, openHessians } from "../../calibrate/hessians.ts";
 import { type ActivationRanges, openActivationRanges } from "../../calibrate/ranges/activation-ranges.ts";
+import { type InputSquares, openInputSquares } from "../../calibrate/squares/input-squares.ts";
 import { linearsBeforeOutput } from "../../model/layer-linears.ts";
 import type { LayerAtWork, Pass } from "./layer-at-work.ts";
 import { rangeCollector } from "./measure-scales.ts";
@@ -13,28 +14,37 @@ export interface PassStatistics extends Disposable {
   readonly inputs: Hessians;
   /** Of the first pass, which is made for them alone if nothing else is wanted; null in others. */
   readonly ranges: ActivationRanges | null;
+  /** Of the first pass, too; null in others. */
+  readonly squares: InputSquares | null;
 }
 
 export async function calibrate(work: LayerAtWork, pass: Pass): Promise<PassStatistics> {
   const { layer, services } = work;
   const { gpu, samples } = services;
-  const scales = pass.index === 0 ? layer.scales : [];
+  const isFirst = pass.index === 0;
+  const scales = isFirst ? layer.scales : [];
+  const weighed = isFirst ? layer.weighed : [];
   const observed = [...new Set(scales.flatMap((scale) => scale.observed))];
   const ranges = scales.length > 0 ? await openActivationRanges(gpu, observed, samples) : null;
   const maxPanelBytes = gpu.device.limits.maxStorageBufferBindingSize;
   const inputs = await openHessians(gpu, pass.captures, samples, maxPanelBytes);
-  const collectors = [inputs, ...(ranges ? [rangeCollector(ranges)] : [])];
+  const squares = weighed.length > 0 ? await openInputSquares(gpu, weighed) : null;
+  const collectors = [inputs, ranges && rangeCollector(ranges), squares].filter(
+    (collector) => collector !== null,
+  );
   const wanted = new Set([
-    ...pass.captures.flatMap(({ modules }) => modules),
+    ...[...pass.captures, ...weighed].flatMap(({ modules }) => modules),
     ...scales.map(({ reached }) => reached),
   ]);
   if (pass.collects) await collect(work, pass, collectors, wanted);
   return {
     inputs,
     ranges,
+    squares,
     [Symbol.dispose]() {
       inputs[Symbol.dispose]();
       ranges?.[Symbol.dispose]();
+      squares?.[Symbol.dispose]();
     },
   };
 }

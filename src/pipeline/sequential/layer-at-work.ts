@@ -70,7 +70,7 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
   };
 }
 
-/** At least one pass: ranges take one of their own where no other statistics are wanted. */
+/** At least one pass: ranges and squares take one of their own where no Hessians are wanted. */
 function passesOf({ layer, schedule }: LayerTurn): Pass[] {
   const { passes, residency } = schedule;
   const groups = passes.length === 0 ? [[]] : passes;
@@ -78,7 +78,7 @@ function passesOf({ layer, schedule }: LayerTurn): Pass[] {
     index,
     captures,
     residency: residency.calibrate[index] ?? residency.propagate,
-    collects: captures.length > 0 || layer.scales.length > 0,
+    collects: captures.length > 0 || layer.scales.length > 0 || layer.weighed.length > 0,
     isLast: index === groups.length - 1,
   }));
 }

@@ -31,7 +31,7 @@ export async function quantize(work: LayerAtWork, pass: Pass, statistics: PassSt
 function runOf(
   work: LayerAtWork,
   pass: Pass,
-  { inputs }: PassStatistics,
+  { inputs, squares }: PassStatistics,
 ): Omit<QuantizerRun<QuantizeTask>, "tasks" | "begins"> {
   const { services, kept, schedule, host, step } = work;
   return {
@@ -46,7 +46,9 @@ function runOf(
     sawTooFew: (capture, tokens) => tokens < services.minExpertTokens && isRouted(work, capture),
     async round(tasks) {
       if (!services.tiles) return;
-      await quantizeStep(services.tiles, tasks, hostTraffic(step, host, services.traffic));
+      const seen = squares ? { squares: await squares.read(services.readbacks) } : {};
+      const traffic = hostTraffic(step, host, services.traffic);
+      await quantizeStep(services.tiles, tasks, { ...traffic, ...seen });
     },
     write: (tensor, offset, bytes) => services.write(tensor, offset, bytes),
     checkpoint: async () => await services.checkpoint(),

@@ -1,10 +1,12 @@
-// Rounding to nearest as a quantizer: it asks nothing of a text, and goes in tiles that the plan sets aside.
+// Rounding to nearest as a quantizer: it goes in tiles that the plan sets aside, and asks nothing of a text unless its
+// observer weighs columns.
 
+import { usesImportance } from "../../formats/quantization-args.ts";
 import type { Quantizer } from "../quantizer.ts";
 
 export const roundingQuantizer: Quantizer = {
   name: "QuantizationModifier",
-  statistics: () => [],
+  statistics: ({ weights }) => (usesImportance(weights) ? ["squares"] : []),
   tiled: true,
   expects: "nearest",
   work: () => 0,

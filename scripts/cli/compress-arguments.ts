@@ -4,6 +4,7 @@ import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { AccessError } from "../../src/errors.ts";
+import { WEIGHT_OBSERVERS } from "../../src/formats/quantization-args.ts";
 import { formatBytes, parseBytes } from "../../src/formats/format-bytes.ts";
 import { parseSource } from "../../src/source/parse-source.ts";
 import { MIN_BUDGET_BYTES } from "../../src/ui/state/gpu-budget.ts";
@@ -18,7 +19,8 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
                            UNQUANTIZED writes a quantized model's weights as plain ones
   --group-size N           replaces the preset's group size
   --ignore A,B             modules that stay as they are, instead of lm_head; "re:" patterns too
-  --observer NAME          memoryless_minmax (default) or memoryless_mse
+  --observer NAME          how ranges of weights are found: memoryless_minmax (default), memoryless_mse, or imatrix_mse,
+                           which calibrates
   --gpu-budget SIZE        GPU memory to stay within: 2GiB, 256MiB
   --calibration FILE       plain text, or JSONL, JSON or Parquet with text, messages, conversations, instructions and
                            outputs, or token ids; gzip-compressed or not
@@ -193,7 +195,7 @@ function readRecipe(values: Values): RecipeRequest {
     text: isFile ? readText(values.recipe, "--recipe") : values.recipe,
     groupSize: wholeNumber(values, "group-size"),
     ignore: values.ignore?.split(",").filter((name) => name !== "") ?? null,
-    observer: oneOf(values.observer, "observer", ["memoryless_minmax", "memoryless_mse"]),
+    observer: oneOf(values.observer, "observer", WEIGHT_OBSERVERS),
     dampeningFrac: fraction(values["dampening-frac"]),
     actorder: oneOf(values.actorder, "actorder", ["static", "group", "none"]),
   };

@@ -1,5 +1,7 @@
 // What a job is asked to do: recipe, calibration, budget. Types only; they cross a worker boundary by structured clone.
 
+import type { WeightObserver } from "../formats/quantization-args.ts";
+
 /** Recipe as the page's controls say it, or as LLM Compressor's YAML. */
 export type RecipeChoice = RecipeControls | { readonly kind: "yaml"; readonly text: string };
 
@@ -11,8 +13,8 @@ export interface RecipeControls {
   readonly group_size: number | null;
   readonly ignore: readonly string[];
   readonly method: MethodControls;
-  /** Range of weights: plain, or the one with the smallest error. */
-  readonly observer: "memoryless_minmax" | "memoryless_mse";
+  /** How ranges of weights are found: plain, the one of least error, or that by what the inputs are. */
+  readonly observer: WeightObserver;
 }
 
 /** How codes are chosen: a modifier by its name, and what can be told to it. */

@@ -3,7 +3,12 @@
 import type { GptqSettings } from "./modifiers/gptq.ts";
 import { type QuantizerName, quantizerOf } from "./modifiers/quantizers.ts";
 import type { SpinQuantSettings } from "./modifiers/spinquant.ts";
-import { isStaticActivation, type QuantizationArgs, type QuantizationScheme } from "./quantization-args.ts";
+import {
+  isStaticActivation,
+  type QuantizationArgs,
+  type QuantizationScheme,
+  usesImportance,
+} from "./quantization-args.ts";
 
 export interface ConfigGroup {
   /** Key in `config_groups`: "group_0", or the name that the recipe gives. */
@@ -55,11 +60,14 @@ export function kvCacheScheme(recipe: Recipe): QuantizationArgs | null {
   return recipe.modifiers.findLast((modifier) => modifier.kv_cache_scheme)?.kv_cache_scheme ?? null;
 }
 
-/** True if the recipe needs a text: for what chooses codes, for activation scales, or for the cache's scales. */
+/** True if the recipe needs a text: for what chooses codes or ranges, for activation scales, or for the cache's scales. */
 export function needsCalibration(recipe: Recipe): boolean {
   return (
     recipe.modifiers.some(
       ({ name, kv_cache_scheme }) => quantizerOf(name).calibrates || kv_cache_scheme !== null,
-    ) || groupsOf(recipe).some(({ scheme }) => isStaticActivation(scheme.input_activations))
+    ) ||
+    groupsOf(recipe).some(
+      ({ scheme }) => isStaticActivation(scheme.input_activations) || usesImportance(scheme.weights),
+    )
   );
 }

@@ -68,15 +68,26 @@ function scaleDtype({ scale_dtype }: ParsedArgs): QuantizationArgs["scale_dtype"
 }
 
 function weightProblem(args: QuantizationArgs): string | null {
-  const { strategy, observer } = args;
+  const { strategy } = args;
   if (args.dynamic !== false) return "Weights are not dynamic; leave dynamic out.";
   if (strategy === "token" || strategy === "attn_head") {
     return `The strategy "${strategy}" is for activations; weights take tensor, channel, group, block or tensor_group.`;
   }
-  if (observer === "imatrix_mse") {
-    return "The observer imatrix_mse needs the activations' importance, which is not measured here. Take memoryless_mse.";
-  }
+  const observed = observerProblem(args);
+  if (observed) return observed;
   return args.type === "float" ? floatProblem(args) : intProblem(args);
+}
+
+/**
+ * Why an observer cannot choose the ranges of these weights; null if it can. LLM Compressor falls back to equal columns there,
+ * in a line of its log.
+ */
+export function observerProblem({
+  observer,
+  strategy,
+}: Pick<QuantizationArgs, "observer" | "strategy">): string | null {
+  if (observer !== "imatrix_mse" || !(strategy === "tensor" || strategy === "block")) return null;
+  return `The observer imatrix_mse weighs input columns against each other in scales of a channel or a group; with one scale a ${strategy} take memoryless_mse.`;
 }
 
 function intProblem({ strategy, scale_dtype }: QuantizationArgs): string | null {

@@ -6,6 +6,8 @@ import type { QuantizationArgs } from "../formats/quantization-args.ts";
 import { GPTQ_SETTINGS } from "../formats/modifiers/gptq.ts";
 import { DEFAULT_IGNORE, DEFAULT_TARGETS, type QuantizingModifier, type Recipe } from "../formats/recipe.ts";
 import type { MethodControls, RecipeControls } from "../api/job-options.ts";
+import { observerProblem } from "./check-args.ts";
+import { withActorder } from "./resolve-actorder.ts";
 
 /** No model has wider rows; keeps a typed number from becoming an allocation. */
 const MAX_GROUP_SIZE = 65_536;
@@ -38,10 +40,12 @@ export function recipeFromControls(controls: RecipeControls): Recipe {
   const changed = regrouped || observer !== weights.observer;
   const sized = regrouped ? withGroupSize(preset.name, weights, group_size) : weights;
   const observed = observer === weights.observer ? sized : { ...sized, observer };
+  const problem = observerProblem(observed);
+  if (problem) throw new RecipeError(`${preset.name}: ${problem}`);
   const group = {
     name: "group_0",
     preset: changed ? null : preset.name,
-    scheme: { weights: orderedBy(method, observed), input_activations },
+    scheme: { weights: orderedBy(preset.name, method, observed), input_activations },
     targets: DEFAULT_TARGETS,
   };
   return { modifiers: [modifierOf(method, { groups: [group], ignore, kv_cache_scheme: null })] };
@@ -57,8 +61,11 @@ function modifierOf(
 }
 
 /** The order of columns stands in the weight arguments. */
-function orderedBy(method: MethodControls, weights: QuantizationArgs): QuantizationArgs {
-  return method.name === "QuantizationModifier" ? weights : { ...weights, actorder: method.actorder };
+function orderedBy(name: string, method: MethodControls, weights: QuantizationArgs): QuantizationArgs {
+  if (method.name === "QuantizationModifier") return weights;
+  const ordered = withActorder(weights, method.actorder);
+  if ("problem" in ordered) throw new RecipeError(`${name}: ${ordered.problem}`);
+  return ordered.args;
 }
 
 /** Writes the weights of a quantized model as plain ones; nothing is left to be ignored. */

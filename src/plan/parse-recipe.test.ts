@@ -188,6 +188,21 @@ config_groups:
       ),
     ).modifiers;
     expect(own?.groups[0]?.scheme.weights?.actorder).toBe("group");
+    const [ungrouped] = parseRecipe(modifier("scheme: W8A8\nactorder: group", "GPTQModifier")).modifiers;
+    expect(ungrouped?.groups[0]?.scheme.weights?.actorder).toBeNull();
+  });
+
+  it("need a text for imatrix_mse, whatever chooses the codes", () => {
+    const weighted = parseRecipe(modifier("scheme: W4A16\nweight_observer: imatrix_mse"));
+    expect(weighted.modifiers[0]?.groups[0]?.scheme.weights?.observer).toBe("imatrix_mse");
+    expect(needsCalibration(weighted)).toBe(true);
+    expect(needsCalibration(parseRecipe(modifier("scheme: W4A16\nweight_observer: mse")))).toBe(false);
+    const chosen = recipeFromControls({ ...defaultControls("NVFP4A16"), observer: "imatrix_mse" });
+    expect(needsCalibration(chosen)).toBe(true);
+    const asked = { ...defaultControls("FP8_BLOCK"), observer: "imatrix_mse" } as const;
+    expect(() => recipeFromControls(asked)).toThrow(
+      /FP8_BLOCK: The observer imatrix_mse weighs input columns/,
+    );
   });
 
   it.each(["W4A16", "W4A16_ASYM", "FP8", "FP8_BLOCK", "NVFP4", "MXFP4", "W8A8"])(
@@ -299,6 +314,14 @@ describe("a recipe that is wrong", () => {
         "GPTQModifier",
       ),
       "Recipe, line 4, column 7: The modifier's actorder null and that of g, group, differ",
+    ],
+    [
+      modifier("scheme: NVFP4A16\nactorder: group", "GPTQModifier"),
+      'Recipe, line 5, column 7: group_0: actorder "group" needs weight_g_idx, which no loader reads for 4-bit floats',
+    ],
+    [
+      modifier("scheme: FP8_BLOCK\nweight_observer: imatrix_mse"),
+      "with one scale a block take memoryless_mse",
     ],
   ])("names line, column and reason: %j", (text, expected) => {
     expect(problemOf(text)).toContain(expected);

@@ -9,7 +9,7 @@ import { GPTQ_ACTORDER, GPTQ_SETTINGS } from "../formats/modifiers/gptq.ts";
 import { QUANTIZERS } from "../formats/modifiers/quantizers.ts";
 import { SPIN_QUANT } from "../formats/modifiers/spinquant.ts";
 import type { ConfigGroup, QuantizingModifier, Recipe } from "../formats/recipe.ts";
-import { type Checked, checkActivations, checkWeights } from "./check-args.ts";
+import { type Checked, checkActivations, checkWeights, observerProblem } from "./check-args.ts";
 import { parseRotation } from "./rotation/parse-rotation.ts";
 import { type RecipeDocument, readRecipeDocument } from "./recipe-document.ts";
 import {
@@ -19,6 +19,7 @@ import {
   type ParsedModifier,
   quantizationModifierSchema,
 } from "./recipe-schema.ts";
+import { withActorder } from "./resolve-actorder.ts";
 import { compilePattern } from "./target-pattern.ts";
 
 const SUPPORTED: readonly string[] = [...QUANTIZERS, SPIN_QUANT].map(({ name }) => name);
@@ -116,13 +117,15 @@ function parseModifier(document: RecipeDocument, path: Path): QuantizingModifier
     name === "GPTQModifier" ? gptqModifierSchema : quantizationModifierSchema,
   );
   checkPatterns(document, path, parsed);
-  const groups = resolveGroups(document, path, parsed).map((group) => withObservers(group, parsed));
+  const groups = resolveGroups(document, path, parsed).map((group) =>
+    withObservers(document, path, group, parsed),
+  );
   const { ignore } = parsed;
   const kv_cache_scheme = resolveCache(document, path, parsed);
   if (name === "QuantizationModifier") return { name, groups, ignore, kv_cache_scheme };
   return {
     name,
-    groups: groups.map((group) => withActorder(document, path, group, parsed)),
+    groups: groups.map((group) => orderedGroup(document, path, group, parsed)),
     ignore,
     kv_cache_scheme,
     settings: {
@@ -248,11 +251,18 @@ function formatProblem(
 }
 
 /** Observers that the modifier names for all of its groups. The preset is then no longer itself. */
-function withObservers(group: ConfigGroup, parsed: ParsedModifier): ConfigGroup {
+function withObservers(
+  document: RecipeDocument,
+  path: Path,
+  group: ConfigGroup,
+  parsed: ParsedModifier,
+): ConfigGroup {
   const weights = parsed.observer?.weights ?? parsed.weight_observer ?? null;
   const inputs = parsed.observer?.input ?? parsed.input_observer ?? null;
   if (!weights && !inputs) return group;
   const { scheme } = group;
+  const problem = weights && scheme.weights && observerProblem({ ...scheme.weights, observer: weights });
+  if (problem) throw document.errorAt(path, problem);
   const watch = (args: QuantizationArgs | null, observer: QuantizationArgs["observer"]) =>
     args && observer && args.dynamic !== true ? { ...args, observer } : args;
   return {
@@ -267,7 +277,7 @@ function withObservers(group: ConfigGroup, parsed: ParsedModifier): ConfigGroup 
 }
 
 /** GPTQ's own actorder, unless the group has one: "static" if neither says anything (`resolve_actorder`). */
-function withActorder(
+function orderedGroup(
   document: RecipeDocument,
   path: Path,
   group: ConfigGroup,
@@ -283,8 +293,10 @@ function withActorder(
       `The modifier's actorder ${given ?? "null"} and that of ${group.name}, ${own}, differ: give only one`,
     );
   }
-  const actorder = given === undefined ? (own ?? GPTQ_ACTORDER) : given;
-  return { ...group, scheme: { ...group.scheme, weights: { ...weights, actorder } } };
+  const ordered = withActorder(weights, given === undefined ? (own ?? GPTQ_ACTORDER) : given);
+  if ("problem" in ordered)
+    throw document.errorAt([...path, "actorder"], `${group.name}: ${ordered.problem}`);
+  return { ...group, scheme: { ...group.scheme, weights: ordered.args } };
 }
 
 function resolveCache(document: RecipeDocument, path: Path, parsed: ParsedModifier): QuantizationArgs | null {

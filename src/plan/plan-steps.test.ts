@@ -113,3 +113,21 @@ describe("the preset UNQUANTIZED", () => {
     );
   });
 });
+
+describe("modules that share NVFP4's global scale", () => {
+  it("must belong to one modifier", () => {
+    const names = [Q, K, "model.layers.0.self_attn.v_proj"];
+    const tensors = model(Object.fromEntries(names.map((name) => [`${name}.weight`, [128, 128]])));
+    const plan = (queries: string) =>
+      planSteps(
+        tensors,
+        parseRecipe(
+          `s_stage: {a_modifiers: {GPTQModifier: {scheme: NVFP4A16}}, b_modifiers: {${queries}: {scheme: NVFP4A16, targets: ["re:.*q_proj"]}}}`,
+        ),
+      );
+    expect(plan("GPTQModifier").steps).toHaveLength(1);
+    expect(() => plan("QuantizationModifier")).toThrow(
+      /q_proj belongs to QuantizationModifier and .*k_proj to GPTQModifier, but NVFP4 gives them one global scale/,
+    );
+  });
+});

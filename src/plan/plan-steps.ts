@@ -150,6 +150,8 @@ function fuse(steps: readonly PlanStep[], ignored: readonly string[]): PlanStep[
     ...steps.flatMap((step) => step.quantize),
     ...ignored.map((module) => ({ module, weights: null })),
   ]);
+  const tasks = steps.flatMap((step) => step.quantize);
+  checkFused(tasks, leaders);
   return steps.map((step) => ({
     ...step,
     quantize: step.quantize.map((task) => ({ ...task, fusedWith: leaders.get(task.module) ?? null })),
@@ -162,6 +164,18 @@ function turnedError(turned: readonly PlainWeight[]): RecipeError {
   return new RecipeError(
     `The recipe quantizes nothing in this model: ${turned.length} of its weights (${shown.join(", ")}, …) lie with inputs before outputs, in modules of the class Conv1D, which are no Linears: no engine loads them quantized. Models of this type stay as they are.`,
   );
+}
+
+/** Modules that share a global scale are observed together. */
+function checkFused(tasks: readonly QuantizeTask[], leaders: ReadonlyMap<string, string>): void {
+  const modifiers = new Map(tasks.map(({ module, modifier }) => [module, modifier.name]));
+  for (const [module, leader] of leaders) {
+    const [own, first] = [modifiers.get(module), modifiers.get(leader)];
+    if (own === first) continue;
+    throw new RecipeError(
+      `${leader} belongs to ${first} and ${module} to ${own}, but NVFP4 gives them one global scale. Let one modifier have both.`,
+    );
+  }
 }
 
 function quantizeTask(tensor: SourceTensor, gathered: Gathered): QuantizeTask | null {

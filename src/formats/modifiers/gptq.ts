@@ -18,6 +18,5 @@ export const GPTQ: QuantizerVocabulary<"GPTQModifier"> = {
     "Reads text through the model, layer by layer, and chooses codes that keep what each layer gives out. Slower and more faithful, most of all at 4 bits and below.",
   calibrates: true,
   ordersColumns: true,
-  refuses: ({ type }) =>
-    type === "int" ? null : "GPTQ chooses among integers, and these weights are floats",
+  refuses: () => null,
 };

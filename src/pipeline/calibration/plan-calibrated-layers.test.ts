@@ -85,6 +85,36 @@ function planMixed(queries: { weights: string; more?: string }, others: { weight
   return { steps, job: planCalibrationJob(model, { steps, cache: null }, set, OPTIONS, limits) };
 }
 
+describe("the observer imatrix_mse", () => {
+  const planWeighed = (modifier: string, ignore: string) => {
+    const { config, tensors } = load("mistral-sliding");
+    const weights = "{num_bits: 4, type: int, strategy: group, group_size: 32, observer: imatrix_mse}";
+    const recipe = parseRecipe(
+      `s_stage: {q_modifiers: {${modifier}: {config_groups: {g: {targets: [Linear], weights: ${weights}}}, ignore: [${ignore}]}}}`,
+    );
+    const { steps } = planSteps(tensors, recipe);
+    const model = { config: configOf(config), tensors };
+    const set = { sequences: [0, 1].map(() => new Uint32Array(64)), tokens: 128, notes: [] };
+    const limits = { budgetBytes: 64 * MIB, maxBufferBytes: 128 * MIB };
+    return planCalibrationJob(model, { steps, cache: null }, set, OPTIONS, limits);
+  };
+
+  it("has squares collected for what is rounded to nearest, and takes them from the Hessian for GPTQ", () => {
+    const rounded = planWeighed("QuantizationModifier", "lm_head").layers[0];
+    expect(rounded?.captures).toEqual([]);
+    expect(rounded?.weighed.map(({ modules }) => modules.length)).toEqual([3, 1, 2, 1]);
+    const byGptq = planWeighed("GPTQModifier", "lm_head").layers[0];
+    expect(byGptq?.weighed).toEqual([]);
+    expect(byGptq?.captures.length).toBe(4);
+  });
+
+  it("is refused for a Linear that no calibration comes by", () => {
+    expect(() => planWeighed("QuantizationModifier", "")).toThrow(
+      /lm_head is to have its ranges by imatrix_mse, but only inputs of Linears inside of decoder layers/,
+    );
+  });
+});
+
 describe("modules of one input in several groups", () => {
   it("may differ in bits, strategy and kind of actorder, and only groups by activation store g_idx", () => {
     const { steps, job } = planMixed(

@@ -92,7 +92,11 @@ function checkpoint(count: number): TensorSpec[] {
 }
 
 function planFor(
-  { experts, budgetBytes }: { readonly experts: number; readonly budgetBytes: number },
+  {
+    experts,
+    budgetBytes,
+    scheme = NARROW,
+  }: { readonly experts: number; readonly budgetBytes: number; readonly scheme?: string },
   ignore: string,
   options: Partial<CalibrationOptions> = {},
 ): CalibrationJob {
@@ -103,7 +107,7 @@ function planFor(
     return { ...spec, file: "model.safetensors", start, end };
   });
   const recipe = parseRecipe(
-    `s_stage: {q_modifiers: {GPTQModifier: {${NARROW}, ignore: [lm_head, ${ignore}]}}}`,
+    `s_stage: {q_modifiers: {GPTQModifier: {${scheme}, ignore: [lm_head, ${ignore}]}}}`,
   );
   const model = { config: readConfig(new TextEncoder().encode(JSON.stringify(configOf(experts)))), tensors };
   const set = { sequences: LENGTHS.map((length) => new Uint32Array(length)), tokens: TOKENS, notes: [] };
@@ -313,6 +317,27 @@ describe("a layer whose weights stay on the GPU while they are quantized", () =>
     expect(await compressed(several, true)).toEqual(kept);
     expect(await compressed(anew, false)).toEqual(await compressed(planned, false));
     expect(run.services.gpu.memory.peakBytes).toBeLessThanOrEqual(job.peakBytes + RUN_BYTES);
+  });
+});
+
+describe("a layer of NVFP4 weights by GPTQ", () => {
+  it("gives the modules of a fused set one global scale, over ranges that the Hessian weighs", async () => {
+    const budgetBytes = 64 * MIB;
+    const weights =
+      "{num_bits: 4, type: float, strategy: tensor_group, group_size: 16, scale_dtype: torch.float8_e4m3fn, observer: imatrix_mse}";
+    const scheme = `config_groups: {group_0: {targets: [Linear], weights: ${weights}}}`;
+    const job = planFor({ experts: 2, budgetBytes, scheme }, '"re:.*o_proj", "re:.*down_proj"');
+    using run = await openRun(job, budgetBytes);
+    using work = await onload(turnOf(run, job, hostLayer(2)));
+    const reports = await quantizeLayer(work);
+    expect(reports.every(({ loss, rtnLoss }) => loss < rtnLoss)).toBe(true);
+    const scaleOf = (module: string) => run.written.get(`model.layers.0.${module}.weight_global_scale 0`);
+    const [q, k, v] = ["q", "k", "v"].map((part) => scaleOf(`self_attn.${part}_proj`));
+    expect(q).toHaveLength(4);
+    expect([k, v]).toEqual([q, q]);
+    const up = scaleOf("mlp.experts.0.up_proj");
+    expect(scaleOf("mlp.experts.0.gate_proj")).toEqual(up);
+    expect(scaleOf("mlp.experts.1.up_proj")).not.toEqual(up);
   });
 });
 

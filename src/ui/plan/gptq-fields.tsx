@@ -1,3 +1,4 @@
+import type { WeightObserver } from "../../formats/quantization-args.ts";
 import { useApp } from "../parts/app-context.ts";
 import { ChoiceField } from "../parts/choice-field.tsx";
 import { NumberField } from "../parts/number-field.tsx";
@@ -35,6 +36,12 @@ export function GptqFields() {
   );
 }
 
+const CHOICES: Readonly<Record<WeightObserver, string>> = {
+  memoryless_minmax: "memoryless_minmax",
+  memoryless_mse: "memoryless_mse",
+  imatrix_mse: "imatrix_mse",
+};
+
 /** How the range of a group's weights is found, whichever method then chooses the codes. */
 export function Observer() {
   const { state } = useApp();
@@ -46,10 +53,11 @@ export function Observer() {
       option="observer"
       value={observer.value}
       onChoose={(name) => (observer.value = name)}
-      choices={{ memoryless_minmax: "memoryless_minmax", memoryless_mse: "memoryless_mse" }}
+      choices={CHOICES}
     >
       memoryless_minmax: from the smallest to the largest. memoryless_mse: cuts off a few large ones where
-      that serves all others better, and takes longer.
+      that serves all others better, and takes longer. imatrix_mse: the same with a text, by what it makes of
+      each column’s input.
     </ChoiceField>
   );
 }

@@ -31,7 +31,6 @@ it.each([
   ["W4A61", /“W4A61” does not exist. The nearest one is W4A16\./],
   ["gptq-w4a1", /nearest one is gptq-W4A16\./],
   ["gtpq-w8a8", /nearest one is gptq-W8A8\./],
-  ["gptq-fp8", /chooses among integers, and these weights are floats\. Ask for FP8/],
   ["constructor", /W4A16 and gptq-W4A16 are two/],
   ["", /does not exist/],
 ])("refuses %j in a sentence", (name, sentence) => {

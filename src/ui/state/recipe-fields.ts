@@ -1,4 +1,5 @@
 import { type Signal, signal } from "@preact/signals";
+import { usesImportance } from "../../formats/quantization-args.ts";
 import { DEFAULT_SCHEME } from "./preset-cards.ts";
 import { type NumberRange, readNumber } from "./read-number.ts";
 import { DEFAULT_IGNORE, DEQUANTIZE, METHOD_DEFAULTS, refusalOf } from "./read-recipe-choice.ts";
@@ -48,7 +49,8 @@ export function methodOf({ scheme, method }: RecipeFields): QuantizerName {
 export function calibrationUse(fields: RecipeFields): "no" | "yes" | "if-needed" {
   if (fields.yaml.value !== null) return "if-needed";
   const measured = readScheme(fields.scheme.value)?.calibrated ?? false;
-  return measured || quantizerOf(methodOf(fields)).calibrates ? "yes" : "no";
+  const weighted = usesImportance({ observer: fields.observer.value });
+  return measured || weighted || quantizerOf(methodOf(fields)).calibrates ? "yes" : "no";
 }
 
 /** What the controls mean; null while the damping is no number from 0 to 1. */

@@ -18,12 +18,18 @@ export interface TokenBatch extends Disposable {
   readonly positions: LedgerBuffer;
   /** Four u32 a tile: its fields, and a zero. */
   readonly attentionTiles: LedgerBuffer;
+  /** Two u32 a sequence: its first row, and the row after its last. */
+  readonly sequences: LedgerBuffer;
 }
 
 /** GPU bytes that a batch of these sequences keeps. */
 export function batchBytes(lengths: readonly number[]): number {
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
-  return bufferBytes(tokens * 8) + bufferBytes(attentionTiles(lengths).length * 16);
+  return (
+    bufferBytes(tokens * 8) +
+    bufferBytes(attentionTiles(lengths).length * 16) +
+    bufferBytes(lengths.length * 8)
+  );
 }
 
 /** @throws CalibrationError if a sequence is empty, or there is none. */
@@ -41,12 +47,15 @@ export async function createBatch(
   const tileBytes = new Uint32Array(
     tiles.flatMap(({ firstRow, endRow, sequenceStart }) => [firstRow, endRow, sequenceStart, 0]),
   );
-  const [positions, tileBuffer] = await gpu.memory.allocateAll([
+  const sequenceBytes = new Uint32Array(sequenceRows(lengths));
+  const [positions, tileBuffer, sequences] = await gpu.memory.allocateAll([
     { label: "token positions", bytes: positionBytes.byteLength },
     { label: "attention tiles", bytes: tileBytes.byteLength },
+    { label: "sequences", bytes: sequenceBytes.byteLength },
   ]);
   await uploads.write(new Uint8Array(positionBytes.buffer), positions);
   await uploads.write(new Uint8Array(tileBytes.buffer), tileBuffer);
+  await uploads.write(new Uint8Array(sequenceBytes.buffer), sequences);
   return {
     lengths,
     tokens: rows.length,
@@ -54,9 +63,17 @@ export async function createBatch(
     tiles,
     positions,
     attentionTiles: tileBuffer,
+    sequences,
     [Symbol.dispose]() {
       positions[Symbol.dispose]();
       tileBuffer[Symbol.dispose]();
+      sequences[Symbol.dispose]();
     },
   };
+}
+
+/** First and end row of each sequence. */
+function sequenceRows(lengths: readonly number[]): number[] {
+  let row = 0;
+  return lengths.flatMap((length) => [row, (row += length)]);
 }

@@ -1,6 +1,6 @@
 // Attention over the heads of each model, one long sequence or several short ones in a batch.
 
-import { attend, qkvColumns } from "../../src/calibrate/forward/mixers/attention/attend.ts";
+import { attend, attentionColumns } from "../../src/calibrate/forward/mixers/attention/attend.ts";
 import { createBatch } from "../../src/calibrate/forward/token-batch.ts";
 import { attention as describeAttention } from "../../src/model/decoder-parts.ts";
 import type { Benchmark } from "../benchmark.ts";
@@ -39,9 +39,10 @@ function attentionOf(model: ModelShape, batches: string, lengths: readonly numbe
       const shape = { heads, kvHeads, headDim, hiddenSize: hidden, rotary: null };
       const attention = describeAttention("self_attn", shape);
       const batch = lifetime.use(await createBatch(gpu, uploads, lengths));
-      const bytes = batch.tokens * qkvColumns(attention) * 4;
+      const columns = attentionColumns(attention);
+      const bytes = batch.tokens * columns.stride * 4;
       const qkv = lifetime.use(await allocateNoise({ label: "qkv", bytes }, "F32"));
-      return { run: async () => await attend(gpu, attention, qkv, batch) };
+      return { run: async () => await attend(gpu, batch, { attention, qkv, columns, sinks: null }) };
     },
   };
 }

@@ -8,17 +8,17 @@ import type { Feeds } from "./runtime/sessions.ts";
 import type { DecoderDescription } from "../model/decoder-description.ts";
 import { invariant } from "../errors.ts";
 import type { StoredModel } from "./weights/stored-model.ts";
-import { maskName, RUN_INPUTS } from "./graph/run-inputs.ts";
+import { maskName, type MaskShape, RUN_INPUTS } from "./graph/run-inputs.ts";
 
 /** Large enough to vanish in a softmax, small enough to stay finite after an addition. */
 const MASKED = -1e30;
 
-/** Positions of a run of `tokens` tokens after `past` others; causal masks if `windows` names any. */
+/** Positions of a run of `tokens` tokens after `past` others; causal masks of the shapes in `masks`. */
 export function positionFeeds(
   { runtime }: Engine,
   past: number,
   tokens: number,
-  windows: readonly (number | null)[] = [],
+  masks: readonly MaskShape[] = [],
 ): Feeds {
   const total = past + tokens;
   return {
@@ -26,23 +26,26 @@ export function positionFeeds(
     [RUN_INPUTS.lastPosition]: new runtime.Tensor("int32", Int32Array.of(total - 1), [1]),
     [RUN_INPUTS.total]: new runtime.Tensor("int32", Int32Array.of(total), []),
     ...Object.fromEntries(
-      windows.map((window) => [
-        maskName(window),
-        new runtime.Tensor("float32", causalMask(tokens, window), [tokens, tokens]),
+      masks.map((shape) => [
+        maskName(shape),
+        new runtime.Tensor("float32", causalMask(tokens, shape), [tokens, tokens]),
       ]),
     ),
   };
 }
 
-/** The windows whose masks the decoder's mixers ask for. */
-export function maskWindows({ layers }: DecoderDescription): (number | null)[] {
-  return [...new Set(mixersOf(layers).flatMap(({ mask }) => (mask ? [mask.slidingWindow] : [])))];
+/** The shapes of masks that the decoder's mixers ask for, each once. */
+export function masksOf({ layers }: DecoderDescription): MaskShape[] {
+  const asked = mixersOf(layers).flatMap(({ mask }) => mask ?? []);
+  return [...new Map(asked.map((shape) => [maskName(shape), shape])).values()];
 }
 
-function causalMask(tokens: number, window: number | null): Float32Array<ArrayBuffer> {
+function causalMask(tokens: number, { slidingWindow, chunk }: MaskShape): Float32Array<ArrayBuffer> {
   const mask = new Float32Array(tokens * tokens).fill(MASKED);
   for (let row = 0; row < tokens; row++) {
-    const first = window === null ? 0 : Math.max(0, row - window + 1);
+    const inWindow = slidingWindow === null ? 0 : row - slidingWindow + 1;
+    const inChunk = chunk === null ? 0 : row - (row % chunk);
+    const first = Math.max(0, inWindow, inChunk);
     mask.fill(0, row * tokens + first, row * tokens + row + 1);
   }
   return mask;

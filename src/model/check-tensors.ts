@@ -3,19 +3,20 @@
 import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
 import type { TensorSpec } from "../formats/safetensors.ts";
 import { DATA_FREE_HINT } from "./config-fields.ts";
-import type { DecoderDescription, LayerDescription } from "./decoder-description.ts";
-import { layerLinears } from "./layer-linears.ts";
+import type { Activation, DecoderDescription, FeedForward, LayerDescription } from "./decoder-description.ts";
+import { layerLinears, mlpsOf } from "./layer-linears.ts";
 import { factsOf } from "./mixers/facts-of.ts";
-import { normTensors, type TensorShape } from "./norm-tensors.ts";
+import { normTensors, type TensorShape, vectorShape } from "./norm-tensors.ts";
 
 /** Tables that old checkpoints carry and that are computed anew. */
-const COMPUTED = /\.rotary_emb\.inv_freq$|\.masked_bias$|\.attn\.bias$/;
+const COMPUTED = /\.rotary_emb\.inv_freq$|\.masked_bias$|\.(attn|attention)\.bias$/;
 
 /** Tensors that the description reads, with the shapes that they must have. */
 export function describedTensors(description: DecoderDescription): Map<string, readonly number[]> {
   const { embedding, vocabSize, hiddenSize, head, finalNorm, layers } = description;
   const shapes = new Map<string, readonly number[]>([[embedding.tensor, [vocabSize, hiddenSize]]]);
   shapes.set(head.linear.source.tensor, head.linear.source.shape);
+  if (head.linear.bias !== null) shapes.set(head.linear.bias, [vocabSize]);
   for (const [name, shape] of [...normTensors(finalNorm), ...layers.flatMap(layerTensors)]) {
     shapes.set(name, shape);
   }
@@ -23,13 +24,30 @@ export function describedTensors(description: DecoderDescription): Map<string, r
 }
 
 function layerTensors(layer: LayerDescription): readonly TensorShape[] {
-  const { norms, mixers } = layer;
+  const { norms, mixers, feedForward } = layer;
   const linears = layerLinears(layer).flatMap(({ source, bias, rows }): TensorShape[] => [
     [source.tensor, source.shape],
-    ...(bias ? [[bias, [rows]] satisfies TensorShape] : []),
+    ...(bias ? [vectorShape(bias, rows)] : []),
   ]);
-  const around = Object.values(norms).flatMap((norm) => (norm ? normTensors(norm) : []));
-  return [...linears, ...around, ...mixers.flatMap((mixer) => factsOf(mixer).vectors)];
+  return [
+    ...linears,
+    ...Object.values(norms).flatMap(normTensors),
+    ...mixers.flatMap((mixer) => factsOf(mixer).vectors),
+    ...(feedForward ? feedForwardTensors(feedForward) : []),
+  ];
+}
+
+/** What a feed-forward reads beside its Linears: parameters of activations, the router's correction. */
+function feedForwardTensors(block: FeedForward): readonly TensorShape[] {
+  const activations = mlpsOf(block).flatMap(({ activation }) => activationTensors(activation));
+  if (block.kind === "mlp" || block.correction === null) return activations;
+  return [...activations, vectorShape(block.correction, block.experts.length)];
+}
+
+function activationTensors(activation: Activation): readonly TensorShape[] {
+  if (typeof activation === "string") return [];
+  const { alphaP, alphaN, beta, eps } = activation;
+  return [alphaP, alphaN, beta, eps].map((name) => vectorShape(name, 1));
 }
 
 /**
@@ -48,7 +66,7 @@ export function checkNames(description: DecoderDescription, names: ReadonlySet<s
   const layers = new Set(description.layers.map(({ name }) => name));
   for (const name of names) {
     if (described.has(name) || COMPUTED.test(name)) continue;
-    const layer = /^(.*?layers\.\d+)\./.exec(name)?.[1];
+    const layer = /^(.*?(?:layers|\bh)\.\d+)\./.exec(name)?.[1];
     if (layer !== undefined && layers.has(layer)) {
       throw new UnsupportedModelError(
         `The tensor "${name}" does not belong to a model of type ${description.family} as calibration knows it; leaving it out would give wrong statistics. ${DATA_FREE_HINT}`,

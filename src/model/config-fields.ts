@@ -36,6 +36,11 @@ export function count() {
   return v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MOST.positions));
 }
 
+/** An integer that rows of activations can be cut at. */
+export function aligned(most: number) {
+  return alignedInteger(most);
+}
+
 function alignedInteger(most: number) {
   return v.pipe(integer(most), v.multipleOf(ALIGNMENT));
 }
@@ -62,11 +67,12 @@ const ACTIVATIONS = {
   gelu_new: "gelu_tanh",
   gelu_fast: "gelu_tanh",
   relu: "relu",
+  relu2: "relu2",
 } as const;
 
 /** Names as transformers' ACT2FN has them; those with the same formula are one. */
 export const activation = v.pipe(
-  v.picklist(["silu", "swish", "gelu", "gelu_pytorch_tanh", "gelu_new", "gelu_fast", "relu"]),
+  v.picklist(["silu", "swish", "gelu", "gelu_pytorch_tanh", "gelu_new", "gelu_fast", "relu", "relu2"]),
   v.transform((name) => ACTIVATIONS[name]),
 );
 

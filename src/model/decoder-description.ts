@@ -1,4 +1,4 @@
-// What a decoder computes, as data: config.json and tensor names turned into norms, mixers, rotary embedding, MLP or
+// What a decoder computes, as data: config.json and tensor names turned into norms, attention, rotary embedding, MLP or
 // experts. Executors read it (calibrate/forward in WGSL, evaluate as an ONNX graph); nothing here knows of either.
 
 /** Where the rows of a Linear's weight lie: whole, or a run of rows of a tensor that holds several. */
@@ -31,8 +31,8 @@ export interface Norm {
   readonly kind: "rms" | "layer";
   readonly size: number;
   readonly eps: number;
-  /** Tensor of the weight. */
-  readonly weight: string;
+  /** Tensor of the weight; null where there is none and all are 1. */
+  readonly weight: string | null;
   /** Values of the weight tensor, flattened: `size`, or more where each head has its own. */
   readonly weightSize: number;
   /** Added to the weight before it is used: 1 where checkpoints hold w − 1 (Gemma). */
@@ -87,8 +87,23 @@ export interface Rotary {
 
 export type AttentionInputs =
   | { readonly kind: "separate"; readonly query: Linear; readonly key: Linear; readonly value: Linear }
-  /** One Linear whose rows are queries, then keys, then values. */
-  | { readonly kind: "fused"; readonly queryKeyValue: Linear };
+  /**
+   * One Linear. Its rows come in `groups` equal groups, each with its share of the query heads, then of the key heads,
+   * then of the value heads.
+   */
+  | { readonly kind: "fused"; readonly queryKeyValue: Linear; readonly groups: number };
+
+/** A Linear of its own, or rows of the query's Linear: each head's queries, then its gate. */
+export type AttentionGate =
+  | { readonly kind: "separate"; readonly linear: Linear }
+  | { readonly kind: "with-queries" };
+
+/** Scores of position p are multiplied by 1 + slope · log(1 + floor((p + offset) / every)). */
+export interface AttentionTemperature {
+  readonly slope: number;
+  readonly every: number;
+  readonly offset: 0 | 1;
+}
 
 /** Causal attention; query heads share key heads in runs of heads / kvHeads. */
 export interface Attention {
@@ -97,12 +112,18 @@ export interface Attention {
   readonly module: string;
   readonly heads: number;
   readonly kvHeads: number;
+  /** Values of a query and a key. */
   readonly headDim: number;
+  /** Values of a value. */
+  readonly valueDim: number;
   readonly inputs: AttentionInputs;
+  /** Sees the input too: sigmoid(gate x) multiplies the result, value by value, before the output. Null in most families. */
+  readonly gate: AttentionGate | null;
   readonly output: Linear;
-  /** Applied to queries and keys before rotation. */
+  /** Applied to queries and keys of each head, before rotation or after it. */
   readonly queryNorm: Norm | null;
   readonly keyNorm: Norm | null;
+  readonly normAfterRotary: boolean;
   /** Null in layers without positions. */
   readonly rotary: Rotary | null;
   /** Factor of q · k. */
@@ -111,13 +132,142 @@ export interface Attention {
   readonly softCap: number | null;
   /** A token sees itself and the `slidingWindow` − 1 tokens before it; null sees all. */
   readonly slidingWindow: number | null;
+  /** Sequences are cut into chunks of so many tokens that do not see each other, or null. */
+  readonly chunk: number | null;
+  /** Tensor of one logit a head that takes part in its softmax and gives nothing, or null. */
+  readonly sinks: string | null;
+  readonly temperature: AttentionTemperature | null;
+  /** Factor of the values. */
+  readonly valueScale: number;
 }
 
-/** What lets a token see others. What each executor needs to know of a kind: ARCHITECTURE.md, "Add to it". */
-export type Mixer = Attention;
+/** Causal convolution of each channel along the tokens: y_t = Σ_j weight[channel, j] · x_(t − taps + 1 + j) + bias. */
+export interface Convolution {
+  /** Tensor (channels, 1, taps). */
+  readonly weight: string;
+  /** Tensor of the bias, or null. */
+  readonly bias: string | null;
+  readonly channels: number;
+  readonly taps: number;
+}
 
-/** gelu is the exact one (erf), gelu_tanh its tanh approximation. */
-export type Activation = "silu" | "gelu" | "gelu_tanh" | "relu";
+/** C · convolution(B · x), with B, C and x from one Linear (LFM2). */
+export interface ShortConvolution {
+  readonly kind: "short-convolution";
+  readonly module: string;
+  /** Rows are B, then C, then x. */
+  readonly input: Linear;
+  readonly convolution: Convolution;
+  readonly output: Linear;
+}
+
+export type DeltaInputs =
+  | {
+      readonly kind: "separate";
+      /** Rows are queries, keys and values of all heads. */
+      readonly queryKeyValue: Linear;
+      readonly gate: Linear;
+      readonly beta: Linear;
+      readonly timeStep: Linear;
+    }
+  /** Rows come in a group for each key head: its query, its key, its values, their gates; and betas, then time steps. */
+  | { readonly kind: "grouped"; readonly queryKeyValueGate: Linear; readonly betaTimeStep: Linear };
+
+/**
+ * Gated delta rule (arXiv 2412.06464): queries, keys and values are convolved and go through silu; queries and keys are
+ * brought to length one. S ← e^g S, S ← S + β k (v − Sᵀ k)ᵀ, output norm(Sᵀ q / √keyDim) · silu(gate) with
+ * g = −e^decay · softplus(timeStep + bias) and β a sigmoid.
+ */
+export interface GatedDeltaNet {
+  readonly kind: "gated-delta-net";
+  readonly module: string;
+  /** Heads of values, and of queries and keys, which runs of heads share. */
+  readonly heads: number;
+  readonly keyHeads: number;
+  readonly keyDim: number;
+  readonly valueDim: number;
+  readonly inputs: DeltaInputs;
+  /** Over queries, keys and values. */
+  readonly convolution: Convolution;
+  /** Tensors of one value a head. */
+  readonly decay: string;
+  readonly timeStepBias: string;
+  /** Over each head's values. */
+  readonly norm: Norm;
+  readonly output: Linear;
+}
+
+/**
+ * Mamba-2 (arXiv 2405.21060): S ← e^(−e^decay · Δ) S + Δ B xᵀ, output Sᵀ C + skip · x, with x, B and C convolved and through
+ * silu, and Δ = softplus(timeStep + bias) within limits.
+ */
+export interface Mamba2 {
+  readonly kind: "mamba-2";
+  readonly module: string;
+  readonly heads: number;
+  readonly headDim: number;
+  /** B and C come in groups that runs of heads share. */
+  readonly groups: number;
+  readonly stateDim: number;
+  /** Rows are the gate, x, B of all groups, C of all groups, and time steps. */
+  readonly input: Linear;
+  /** Factors of the input's parts (Falcon-H1), each 1 in other families. */
+  readonly factors: Readonly<Record<"gate" | "x" | "b" | "c" | "timeStep", number>>;
+  /** Over x, B and C. */
+  readonly convolution: Convolution;
+  /** Tensors of one value a head. */
+  readonly decay: string;
+  readonly timeStepBias: string;
+  readonly skip: string;
+  readonly timeStepLimits: { readonly least: number; readonly largest: number };
+  /** The result times silu(gate), normed after that or before it; null leaves the norm out. */
+  readonly norm: { readonly norm: Norm; readonly isBeforeGate: boolean } | null;
+  readonly output: Linear;
+}
+
+/** Attention whose queries, keys and values come from low-rank projections (MLA, arXiv 2405.04434). */
+export interface LatentAttention {
+  readonly kind: "latent-attention";
+  readonly module: string;
+  readonly heads: number;
+  /** Values of a query and a key: the head's own, then those that are rotated. */
+  readonly headDim: number;
+  /** The last ones, which keys of all heads share. */
+  readonly rotaryDim: number;
+  readonly valueDim: number;
+  /** Values of the latent keys and values. */
+  readonly rank: number;
+  readonly query:
+    | { readonly kind: "direct"; readonly linear: Linear }
+    | { readonly kind: "low-rank"; readonly down: Linear; readonly norm: Norm; readonly up: Linear };
+  /** Rows are the latent, then the shared part of the keys. */
+  readonly keyValueDown: Linear;
+  readonly keyValueNorm: Norm;
+  /** Rows are each head's key, then its value. */
+  readonly keyValueUp: Linear;
+  readonly rotary: Rotary;
+  readonly scale: number;
+  readonly output: Linear;
+}
+
+/** What mixes the tokens of a sequence. Its output, times the factor, joins the residual. */
+export type Mixer = (Attention | ShortConvolution | GatedDeltaNet | Mamba2 | LatentAttention) & {
+  readonly outputFactor?: number;
+};
+
+/** gelu is the exact one (erf), gelu_tanh its tanh approximation, relu2 the square of relu. */
+export type ActivationFunction = "silu" | "gelu" | "gelu_tanh" | "relu" | "relu2";
+
+/** xIELU (arXiv 2411.13010) has learned parameters, each a tensor of one value. */
+export interface XieluActivation {
+  readonly kind: "xielu";
+  readonly alphaP: string;
+  readonly alphaN: string;
+  readonly beta: string;
+  readonly eps: string;
+}
+
+export type Activation = ActivationFunction | XieluActivation;
 
 export type MlpInputs =
   /** activation(gate x) · up x */
@@ -133,26 +283,50 @@ export interface Mlp {
   readonly intermediateSize: number;
   readonly inputs: MlpInputs;
   readonly down: Linear;
+  /** Factors of the gate before its activation, and of the output (Falcon-H1); absent: 1. */
+  readonly factors?: { readonly gate: number; readonly output: number };
 }
 
-/** Mixture of experts: each token goes to the `topK` experts with the largest softmax of the router's logits. */
-export interface Experts {
+/** How the router's logits become experts and weights. */
+export interface Routing {
+  readonly topK: number;
+  /**
+   * "sparsemixer" (arXiv 2409.12136) chooses two experts one after the other, each with its softmax over the logits that
+   * come within 2 · jitter of the largest that is left, relative to the larger magnitude.
+   */
+  readonly scoring: "softmax" | "sigmoid" | { readonly kind: "sparsemixer"; readonly jitter: number };
+  /** Tensor of one value an expert that is added to the scores for the choice, not for the weights; or null. */
+  readonly correction: string | null;
+  /**
+   * Experts come in equal groups; only those of the `kept` best groups are chosen. A group counts as much as its best
+   * score, or as the sum of its best two. Null where there is one group.
+   */
+  readonly groups: { readonly count: number; readonly kept: number; readonly by: "best" | "best-two" } | null;
+  /** The chosen experts' scores are divided by their sum. */
+  readonly normalizeTopK: boolean;
+  /** Factor of the weights. */
+  readonly scale: number;
+}
+
+/** Mixture of experts: each token goes to the `topK` experts with the best scores of the router's logits. */
+export interface Experts extends Routing {
   readonly kind: "experts";
   /** (experts, hidden); never quantized. */
   readonly router: Linear;
-  readonly topK: number;
-  /** The chosen experts' probabilities are divided by their sum. */
-  readonly normalizeTopK: boolean;
+  /** Weights multiply the experts' inputs instead of their outputs (Llama 4). */
+  readonly weighsInputs: boolean;
   readonly experts: readonly Mlp[];
-  /** Sees every token; its output is multiplied by sigmoid(gate x). */
-  readonly shared: { readonly mlp: Mlp; readonly gate: Linear } | null;
+  /** Sees every token; its output is multiplied by sigmoid(gate x) if it has a gate. */
+  readonly shared: { readonly mlp: Mlp; readonly gate: Linear | null } | null;
 }
+
+export type FeedForward = Mlp | Experts;
 
 /** Norms around mixers and feed-forward; null where a family has none. Outputs are normed before they join the residual. */
 export interface LayerNorms {
   readonly mixerInput: Norm | null;
   readonly mixerOutput: Norm | null;
-  /** Null in parallel layers too: both blocks see what `mixerInput` gives. */
+  /** Null in parallel layers whose blocks both see what `mixerInput` gives. */
   readonly feedForwardInput: Norm | null;
   readonly feedForwardOutput: Norm | null;
 }
@@ -164,9 +338,8 @@ export interface LayerDescription {
   readonly norms: LayerNorms;
   /** Each sees what `mixerInput` gives, and joins the residual on its own; none in layers that only feed forward. */
   readonly mixers: readonly Mixer[];
-  /** Null in layers that only mix. */
-  readonly feedForward: Mlp | Experts | null;
-  /** x + mixer(n(x)) + feedForward(n(x)) instead of one after the other; only in layers that have both. */
+  readonly feedForward: FeedForward | null;
+  /** x + attention(n(x)) + feedForward(n(x)) instead of one after the other. */
   readonly parallel: boolean;
   /** Factor of each block's output where it joins the residual. */
   readonly residualMultiplier: number;

@@ -5,7 +5,9 @@ import { type Config, DATA_FREE_HINT, type Sizes } from "./config-fields.ts";
 import type {
   Activation,
   Attention,
+  AttentionGate,
   AttentionInputs,
+  AttentionTemperature,
   DecoderDescription,
   LayerDescription,
   LayerNorms,
@@ -20,6 +22,8 @@ import type {
 export interface DecoderTensors {
   /** What stands before "layers.0": "model.", or "model.language_model." inside a multimodal model. */
   readonly prefix: string;
+  /** Module of the embedding, after the prefix: "embed_tokens". */
+  readonly embedding: string;
   has(name: string): boolean;
 }
 
@@ -28,6 +32,9 @@ export type DecoderBody = Pick<DecoderDescription, "layers" | "finalNorm"> & {
   readonly sizes: Sizes;
   readonly tied: boolean;
   readonly embeddingMultiplier?: number;
+  /** Name of the head where it has one of its own; default lm_head. */
+  readonly headName?: string;
+  readonly headBias?: boolean;
   readonly logitScale?: number;
   readonly logitSoftCap?: number | null;
 };
@@ -49,14 +56,25 @@ export function rmsNorm(module: string, size: number, eps: number, weightOffset:
   return { kind: "rms", size, eps, weight, weightSize: size, weightOffset, bias: null };
 }
 
-export function layerNorm(module: string, size: number, eps: number, bias: boolean): Norm {
+/** An RMS norm without a weight. */
+export function plainNorm(size: number, eps: number): Norm {
+  return { kind: "rms", size, eps, weight: null, weightSize: size, weightOffset: 0, bias: null };
+}
+
+export function layerNorm(
+  module: string,
+  size: number,
+  eps: number,
+  bias: boolean,
+  weightOffset: 0 | 1 = 0,
+): Norm {
   return {
     kind: "layer",
     size,
     eps,
     weight: `${module}.weight`,
     weightSize: size,
-    weightOffset: 0,
+    weightOffset,
     bias: bias ? `${module}.bias` : null,
   };
 }
@@ -97,37 +115,56 @@ export type AttentionOptions = HeadShape & {
   readonly scale?: number;
   readonly softCap?: number | null;
   readonly slidingWindow?: number | null;
+  readonly chunk?: number | null;
+  readonly normAfterRotary?: boolean;
+  /** Values of a value; default headDim. */
+  readonly valueDim?: number;
+  readonly sinks?: string | null;
+  readonly temperature?: AttentionTemperature | null;
+  readonly valueScale?: number;
+  readonly gate?: AttentionGate | null;
+  /** Name of the output Linear; default o_proj. */
+  readonly outputName?: string;
 };
 
 /** Attention with the Linears q_proj, k_proj, v_proj and o_proj. */
 export function attention(module: string, options: AttentionOptions): Attention {
-  const { heads, kvHeads, headDim, hiddenSize, bias = false } = options;
+  const { heads, kvHeads, headDim, valueDim = headDim, hiddenSize, bias = false } = options;
+  const queryDim = options.gate?.kind === "with-queries" ? 2 * headDim : headDim;
   const inputs: AttentionInputs = {
     kind: "separate",
-    query: linear(`${module}.q_proj`, heads * headDim, hiddenSize, bias),
+    query: linear(`${module}.q_proj`, heads * queryDim, hiddenSize, bias),
     key: linear(`${module}.k_proj`, kvHeads * headDim, hiddenSize, bias),
-    value: linear(`${module}.v_proj`, kvHeads * headDim, hiddenSize, bias),
+    value: linear(`${module}.v_proj`, kvHeads * valueDim, hiddenSize, bias),
   };
   return attentionWith(module, inputs, options);
 }
 
-/** Attention with given input Linears and o_proj. */
+/** Attention with given input Linears, and o_proj. */
 export function attentionWith(module: string, inputs: AttentionInputs, options: AttentionOptions): Attention {
-  const { heads, kvHeads, headDim, hiddenSize } = options;
+  const { heads, kvHeads, headDim, valueDim = headDim, hiddenSize } = options;
+  const output = `${module}.${options.outputName ?? "o_proj"}`;
   return {
     kind: "attention",
     module,
     heads,
     kvHeads,
     headDim,
+    valueDim,
     inputs,
-    output: linear(`${module}.o_proj`, hiddenSize, heads * headDim, options.outputBias ?? false),
+    gate: options.gate ?? null,
+    output: linear(output, hiddenSize, heads * valueDim, options.outputBias ?? false),
     queryNorm: options.queryNorm ?? null,
     keyNorm: options.keyNorm ?? null,
+    normAfterRotary: options.normAfterRotary ?? false,
     rotary: options.rotary,
     scale: options.scale ?? headDim ** -0.5,
     softCap: options.softCap ?? null,
     slidingWindow: options.slidingWindow ?? null,
+    chunk: options.chunk ?? null,
+    sinks: options.sinks ?? null,
+    temperature: options.temperature ?? null,
+    valueScale: options.valueScale ?? 1,
   };
 }
 
@@ -149,12 +186,28 @@ export function gatedMlp(module: string, shape: MlpShape): Mlp {
   return mlpWith(inputs, linear(`${module}.down_proj`, hiddenSize, intermediateSize, bias), shape);
 }
 
+/** activation(up_proj x), then down_proj; the Linears may have other names. */
+export function plainMlp(module: string, shape: MlpShape, names = { up: "up_proj", down: "down_proj" }): Mlp {
+  const { hiddenSize, intermediateSize, bias = false } = shape;
+  const up = linear(`${module}.${names.up}`, intermediateSize, hiddenSize, bias);
+  const down = linear(`${module}.${names.down}`, hiddenSize, intermediateSize, bias);
+  return mlpWith({ kind: "plain", up }, down, shape);
+}
+
+/** activation(gate x) · up x from one Linear, gate_up_proj, then down_proj. */
+export function fusedMlp(module: string, shape: MlpShape): Mlp {
+  const { hiddenSize, intermediateSize, bias = false } = shape;
+  const gateUp = linear(`${module}.gate_up_proj`, 2 * intermediateSize, hiddenSize, bias);
+  const down = linear(`${module}.down_proj`, hiddenSize, intermediateSize, bias);
+  return mlpWith({ kind: "fused", gateUp }, down, shape);
+}
+
 export function mlpWith(inputs: MlpInputs, down: Linear, shape: MlpShape): Mlp {
   const { intermediateSize, activation } = shape;
   return { kind: "mlp", activation, intermediateSize, inputs, down };
 }
 
-/** input_layernorm before the mixer and post_attention_layernorm before the MLP, as Llama names them. */
+/** input_layernorm before attention and post_attention_layernorm before the MLP, as Llama names them. */
 export function preNorms(layer: string, norm: (module: string) => Norm): LayerNorms {
   return {
     mixerInput: norm(`${layer}.input_layernorm`),
@@ -196,12 +249,13 @@ const MAX_EXPERTS = 65_536;
  */
 export function layers(
   tensors: DecoderTensors,
-  { num_hidden_layers: count, hidden_size: hiddenSize }: Sizes,
+  { num_hidden_layers: count, hidden_size: hiddenSize }: Pick<Sizes, "num_hidden_layers" | "hidden_size">,
   describe: (layer: string, index: number) => LayerParts,
+  list = "layers",
 ): LayerDescription[] {
   let experts = 0;
   return Array.from({ length: count }, (_, index) => {
-    const name = `${tensors.prefix}layers.${index}`;
+    const name = `${tensors.prefix}${list}.${index}`;
     const parts = describe(name, index);
     if (parts.feedForward?.kind === "experts") experts += parts.feedForward.experts.length;
     if (experts > MAX_EXPERTS) {

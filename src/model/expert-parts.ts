@@ -2,9 +2,17 @@
 
 import * as v from "valibot";
 import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
-import { count, DATA_FREE_HINT, expertCount, flag, intermediateSize, layerNumbers } from "./config-fields.ts";
-import type { Experts, Linear, Mlp } from "./decoder-description.ts";
-import { type DecoderTensors, linear, type MlpShape, mlpWith } from "./decoder-parts.ts";
+import {
+  count,
+  DATA_FREE_HINT,
+  expertCount,
+  finite,
+  flag,
+  intermediateSize,
+  layerNumbers,
+} from "./config-fields.ts";
+import type { Experts, Linear, Mlp, Routing } from "./decoder-description.ts";
+import { type DecoderTensors, gatedMlp, linear, type MlpShape, mlpWith } from "./decoder-parts.ts";
 
 /** Fields of the Qwen families; `defaults` are those of the configuration class. */
 export function expertFields(defaults: {
@@ -53,7 +61,7 @@ export function qwenExperts(
 ): Experts {
   return experts(tensors, {
     module,
-    names: { gate: "gate_proj", up: "up_proj", down: "down_proj" },
+    names: EXPERT_NAMES,
     count: countOf(settings),
     topK: settings.num_experts_per_tok,
     normalizeTopK: settings.norm_topk_prob,
@@ -65,12 +73,28 @@ export interface ExpertsOptions {
   /** Module that holds router and experts ("model.layers.0.mlp"). */
   readonly module: string;
   /** Names of the Linears of one expert. */
-  readonly names: { readonly gate: string; readonly up: string; readonly down: string };
+  readonly names: {
+    /** Null for MLPs of two Linears. */
+    readonly gate: string | null;
+    readonly up: string;
+    readonly down: string;
+  };
+  /** Tensors of all experts' weights, after the module; default experts.gate_up_proj and experts.down_proj. */
+  readonly stacked?: { readonly gateUp: string; readonly down: string };
   readonly count: number;
   readonly topK: number;
   readonly normalizeTopK: boolean;
   /** Sizes of one expert. */
   readonly shape: MlpShape;
+  /** Name of the router's Linear; default gate. */
+  readonly routerName?: string;
+  readonly routerBias?: boolean;
+  readonly scoring?: Routing["scoring"];
+  readonly correction?: string | null;
+  readonly groups?: Routing["groups"];
+  readonly scale?: number;
+  readonly weighsInputs?: boolean;
+  readonly shared?: Experts["shared"];
 }
 
 /**
@@ -84,16 +108,26 @@ export function experts(tensors: DecoderTensors, options: ExpertsOptions): Exper
       `config.json: num_experts_per_tok is ${topK}, of ${options.count} experts.`,
     );
   }
-  const isStacked = tensors.has(`${module}.experts.gate_up_proj`);
+  const isStacked = tensors.has(stackedNames(options).gateUp);
   return {
     kind: "experts",
-    router: linear(`${module}.gate`, options.count, shape.hiddenSize),
+    router: linear(
+      `${module}.${options.routerName ?? "gate"}`,
+      options.count,
+      shape.hiddenSize,
+      options.routerBias,
+    ),
     topK,
     normalizeTopK,
+    scoring: options.scoring ?? "softmax",
+    correction: options.correction ?? null,
+    groups: options.groups ?? null,
+    scale: options.scale ?? 1,
+    weighsInputs: options.weighsInputs ?? false,
     experts: Array.from({ length: options.count }, (_, index) =>
       isStacked ? stackedExpert(options, index) : separateExpert(options, index, tensors),
     ),
-    shared: null,
+    shared: options.shared ?? null,
   };
 }
 
@@ -105,35 +139,99 @@ function separateExpert(
 ): Mlp {
   const { hiddenSize, intermediateSize: inner } = shape;
   const name = (part: string) => `${module}.experts.${index}.${part}`;
-  const tensor = `${name(names.gate)}.weight`;
+  const tensor = `${name(names.gate ?? names.up)}.weight`;
   if (!tensors.has(tensor)) {
     throw new UnsupportedModelError(
       `The checkpoint lacks the tensor "${tensor}", which config.json asks for. ${DATA_FREE_HINT}`,
     );
   }
-  const gate = linear(name(names.gate), inner, hiddenSize);
   const up = linear(name(names.up), inner, hiddenSize);
-  return mlpWith({ kind: "gated", gate, up }, linear(name(names.down), hiddenSize, inner), shape);
+  const down = linear(name(names.down), hiddenSize, inner);
+  const gate = names.gate === null ? null : linear(name(names.gate), inner, hiddenSize);
+  return mlpWith(gate ? { kind: "gated", gate, up } : { kind: "plain", up }, down, shape);
+}
+
+function stackedNames({ module, stacked }: ExpertsOptions) {
+  const { gateUp, down } = stacked ?? { gateUp: "experts.gate_up_proj", down: "experts.down_proj" };
+  return { gateUp: `${module}.${gateUp}`, down: `${module}.${down}` };
 }
 
 /** Rows of gate_up_proj, (experts, 2 · intermediate, hidden), and down_proj; the result names each expert's Linears. */
 function stackedExpert(options: ExpertsOptions, index: number): Mlp {
   const { module, names, shape } = options;
   const { hiddenSize, intermediateSize: inner } = shape;
+  const tensors = stackedNames(options);
   const slice = (part: string, tensor: string, rows: number, columns: number, place: [number, number]) => {
     const [perExpert, offset] = place;
     return {
       ...linear(`${module}.experts.${index}.${part}`, rows, columns),
       source: {
-        tensor: `${module}.experts.${tensor}`,
+        tensor,
         shape: [options.count, perExpert, columns],
         firstRow: index * perExpert + offset,
       },
     } satisfies Linear;
   };
   const both = 2 * inner;
-  const gate = slice(names.gate, "gate_up_proj", inner, hiddenSize, [both, 0]);
-  const up = slice(names.up, "gate_up_proj", inner, hiddenSize, [both, inner]);
-  const down = slice(names.down, "down_proj", hiddenSize, inner, [hiddenSize, 0]);
+  const gate = slice(names.gate ?? "gate_proj", tensors.gateUp, inner, hiddenSize, [both, 0]);
+  const up = slice(names.up, tensors.gateUp, inner, hiddenSize, [both, inner]);
+  const down = slice(names.down, tensors.down, hiddenSize, inner, [hiddenSize, 0]);
   return mlpWith({ kind: "gated", gate, up }, down, shape);
+}
+
+/** Names of the Linears of most families' experts. */
+export const EXPERT_NAMES = { gate: "gate_proj", up: "up_proj", down: "down_proj" } as const;
+
+/** Fields of routers after DeepSeek-V3's: sigmoids, groups, a correction and a factor. */
+export const groupedRouterFields = {
+  n_routed_experts: v.optional(expertCount, 64),
+  n_shared_experts: v.nullish(expertCount),
+  num_experts_per_tok: v.optional(v.nullable(expertCount), 8),
+  n_group: v.nullish(v.pipe(expertCount, v.minValue(1))),
+  topk_group: v.nullish(v.pipe(expertCount, v.minValue(1))),
+  norm_topk_prob: v.optional(flag, false),
+  routed_scaling_factor: v.nullish(finite),
+};
+
+export type GroupedRouter = v.InferOutput<v.ObjectSchema<typeof groupedRouterFields, undefined>>;
+
+/**
+ * What such a router chooses by.
+ * @throws MalformedModelError if experts do not divide into the groups, or more groups are kept than there are.
+ */
+export function groupsOf(
+  { n_routed_experts: all, n_group: groups, topk_group: kept }: GroupedRouter,
+  by: "best" | "best-two",
+): Routing["groups"] {
+  if (!groups || groups === 1) return null;
+  if (all % groups !== 0 || !kept || kept > groups || groups > 32) {
+    throw new MalformedModelError(
+      `config.json: ${all} experts in ${groups} groups ("n_group"), of which ${kept} are kept ("topk_group"), cannot be.`,
+    );
+  }
+  return { count: groups, kept, by };
+}
+
+/** A router with sigmoids, as DeepSeek-V3 has it, with its experts and shared ones under the usual names. */
+export function sigmoidExperts(
+  tensors: DecoderTensors,
+  module: string,
+  router: GroupedRouter,
+  shape: MlpShape,
+): Experts {
+  const shared = router.n_shared_experts ?? 0;
+  const sharedShape = { ...shape, intermediateSize: shape.intermediateSize * shared };
+  return experts(tensors, {
+    module,
+    names: EXPERT_NAMES,
+    count: router.n_routed_experts,
+    topK: router.num_experts_per_tok ?? 0,
+    normalizeTopK: router.norm_topk_prob,
+    scoring: "sigmoid",
+    correction: `${module}.gate.e_score_correction_bias`,
+    groups: groupsOf(router, "best-two"),
+    scale: router.routed_scaling_factor ?? 1,
+    shape,
+    shared: shared > 0 ? { mlp: gatedMlp(`${module}.shared_experts`, sharedShape), gate: null } : null,
+  });
 }

@@ -1,6 +1,13 @@
 // The Linears of a layer, in the order in which a forward pass needs them, and which of them share an input.
 
-import type { Experts, LayerDescription, Linear, Mlp, MlpInputs } from "./decoder-description.ts";
+import type {
+  Experts,
+  FeedForward,
+  LayerDescription,
+  Linear,
+  Mlp,
+  MlpInputs,
+} from "./decoder-description.ts";
 import { factsOf } from "./mixers/facts-of.ts";
 
 export function mlpInputLinears(inputs: MlpInputs): readonly Linear[] {
@@ -13,10 +20,11 @@ export function mlpLinears(mlp: Mlp): readonly Linear[] {
 }
 
 /** Linears of the block after the mixers, routers and gates of shared experts included. */
-export function feedForwardLinears(block: Mlp | Experts | null): readonly Linear[] {
+export function feedForwardLinears(block: FeedForward | null): readonly Linear[] {
   if (block === null) return [];
   if (block.kind === "mlp") return mlpLinears(block);
-  return [block.router, ...mlpsOf(block).flatMap(mlpLinears), ...(block.shared ? [block.shared.gate] : [])];
+  const gate = block.shared?.gate;
+  return [block.router, ...mlpsOf(block).flatMap(mlpLinears), ...(gate ? [gate] : [])];
 }
 
 /** Every Linear of the layer. */
@@ -32,6 +40,16 @@ function mixerGroups({ mixers }: LayerDescription): readonly (readonly Linear[])
   return [all.flatMap(({ inputs }) => inputs[0] ?? []), ...own];
 }
 
+/** True if the feed-forward of a parallel layer sees the same input as the mixers. */
+export function sharesInput({ parallel, norms }: LayerDescription): boolean {
+  return parallel && norms.feedForwardInput === null;
+}
+
+/** Modules that see the input of all experts, where they are calibrated on all tokens. */
+export function expertInputModules(block: Experts): readonly string[] {
+  return mlpsOf(block).flatMap(({ inputs }) => mlpInputLinears(inputs).map(({ module }) => module));
+}
+
 /** The Linears that a pass needs that only wants inputs: all but those whose output is added to the hidden states last. */
 export function linearsBeforeOutput(layer: LayerDescription): readonly Linear[] {
   const { mixers, feedForward, parallel } = layer;
@@ -41,7 +59,7 @@ export function linearsBeforeOutput(layer: LayerDescription): readonly Linear[] 
 }
 
 /** The block's only MLP, or its experts and, last, the shared expert. */
-export function mlpsOf(block: Mlp | Experts): readonly Mlp[] {
+export function mlpsOf(block: FeedForward): readonly Mlp[] {
   if (block.kind === "mlp") return [block];
   return block.shared ? [...block.experts, block.shared.mlp] : block.experts;
 }
@@ -62,10 +80,10 @@ export interface Capture {
  * and gates of shared experts are never quantized and therefore not listed.
  */
 export function captures(layer: LayerDescription, calibration: ExpertCalibration = "all"): Capture[] {
-  const { feedForward, parallel } = layer;
+  const { feedForward } = layer;
   const mixer = mixerGroups(layer);
   const after = feedForward === null ? [] : feedForwardGroups(feedForward, calibration);
-  if (!parallel) return [...mixer, ...after].map(capture);
+  if (!sharesInput(layer)) return [...mixer, ...after].map(capture);
   const [mixerInput = [], ...mixerRest] = mixer;
   const [input = [], ...rest] = after;
   return [[...mixerInput, ...input], ...mixerRest, ...rest].map(capture);
@@ -73,7 +91,7 @@ export function captures(layer: LayerDescription, calibration: ExpertCalibration
 
 /** The Linears of the block after the mixer that are captured, by the input that they share. */
 function feedForwardGroups(
-  block: Mlp | Experts,
+  block: FeedForward,
   calibration: ExpertCalibration,
 ): readonly (readonly Linear[])[] {
   const mlps = mlpsOf(block);

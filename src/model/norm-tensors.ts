@@ -3,12 +3,16 @@ import type { Norm } from "./decoder-description.ts";
 /** A tensor's name, and the shape that it must have. */
 export type TensorShape = readonly [string, readonly number[]];
 
-/** The tensors that a norm reads: its weight, and its bias if it has one. */
-export function normTensors({ weight, weightSize, bias, size }: Norm): readonly TensorShape[] {
-  return bias
-    ? [
-        [weight, [weightSize]],
-        [bias, [size]],
-      ]
-    : [[weight, [weightSize]]];
+/** The tensors that a norm reads: its weight and its bias, if it has them; none where there is no norm. */
+export function normTensors(norm: Norm | null): readonly TensorShape[] {
+  if (!norm) return [];
+  const { weight, weightSize, bias, size } = norm;
+  return [
+    ...(weight === null ? [] : [vectorShape(weight, weightSize)]),
+    ...(bias === null ? [] : [vectorShape(bias, size)]),
+  ];
+}
+
+export function vectorShape(name: string, size: number): TensorShape {
+  return [name, [size]];
 }

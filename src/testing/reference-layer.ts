@@ -1,11 +1,25 @@
-// One dense decoder layer in float64, in plain loops: what the kernels together are held against.
+// One decoder layer in float64, in plain loops: what the kernels together are held against.
 
-import { referenceActivation } from "../calibrate/forward/activate/reference.ts";
+import { referenceActivation, referenceXielu } from "../calibrate/forward/activate/reference.ts";
+import { referenceRoutes } from "../calibrate/forward/experts/reference.ts";
 import { referenceAttentionMixer } from "../calibrate/forward/mixers/attention/reference-mixer.ts";
+import { referenceGatedDeltaNetMixer } from "../calibrate/forward/mixers/gated-delta-net/reference-mixer.ts";
+import { referenceLatentAttentionMixer } from "../calibrate/forward/mixers/latent-attention/reference-mixer.ts";
+import { referenceMamba2Mixer } from "../calibrate/forward/mixers/mamba-2/reference-mixer.ts";
 import type { MixerSteps, ReferenceMixer } from "../calibrate/forward/mixers/reference-mixer.ts";
+import { referenceShortConvolutionMixer } from "../calibrate/forward/mixers/short-convolution/reference-mixer.ts";
 import { referenceNorm } from "../calibrate/forward/norm/reference.ts";
-import type { LayerDescription, Linear, Mixer, Mlp, Norm } from "../model/decoder-description.ts";
-import { mlpInputLinears } from "../model/layer-linears.ts";
+import type {
+  Activation,
+  Experts,
+  FeedForward,
+  LayerDescription,
+  Linear,
+  Mixer,
+  Mlp,
+  Norm,
+} from "../model/decoder-description.ts";
+import { mlpInputLinears, sharesInput } from "../model/layer-linears.ts";
 import { factsOf } from "../model/mixers/facts-of.ts";
 import { type FixtureTensors, floatsOf } from "./architecture-fixture.ts";
 
@@ -23,35 +37,46 @@ export function referenceLayer(
   lengths: readonly number[],
 ): ReferenceLayer {
   const inputs = new Map<string, Float64Array>();
-  const apply = (linear: Linear, x: Float64Array) => {
-    inputs.set(linear.module, x);
-    return product(linear, tensors, x);
+  const steps: MixerSteps = {
+    lengths,
+    apply(linear, x) {
+      inputs.set(linear.module, x);
+      return product(linear, tensors, x);
+    },
+    norm: (by, x) => (by ? applyNorm(by, tensors, x) : x),
+    vector: (tensor) => floatsOf(tensors, tensor),
   };
-  const norm = (by: Norm | null, x: Float64Array) => (by ? applyNorm(by, tensors, x) : x);
   const { norms, mixers, feedForward, residualMultiplier } = layer;
   const join = (x: Float64Array, block: Float64Array) =>
     x.map((value, index) => value + residualMultiplier * (block[index] ?? 0));
 
   const x = Float64Array.from(hidden);
-  const first = norm(norms.mixerInput, x);
-  const mixed = mixers.map((mixer) => ({ mixer, ...referenceMixer(mixer, first, { apply, norm, lengths }) }));
-  const middle = mixed.reduce(
-    (sum, { mixer, values }) => join(sum, norm(norms.mixerOutput, apply(factsOf(mixer).output, values))),
-    x,
-  );
+  const first = mixers.length > 0 ? steps.norm(norms.mixerInput, x) : x;
+  const mixed = mixers.map((mixer) => {
+    const { values, cache } = referenceMixer(mixer, first, steps);
+    const output = steps.apply(factsOf(mixer).output, values);
+    return { cache, output: output.map((value) => value * (mixer.outputFactor ?? 1)) };
+  });
+  const middle = mixed.reduce((sum, { output }) => join(sum, steps.norm(norms.mixerOutput, output)), x);
   const cache = mixed.find((each) => each.cache !== null)?.cache ?? null;
   if (feedForward === null) return { inputs, cache, output: middle };
-  if (feedForward.kind === "experts") throw new Error("The reference layer is dense");
-  const second = layer.parallel ? first : norm(norms.feedForwardInput, middle);
-  const inner = innerValues(feedForward, apply, second);
-  const output = join(middle, norm(norms.feedForwardOutput, apply(feedForward.down, inner)));
-  return { inputs, cache, output };
+  const second = sharesInput(layer) ? first : steps.norm(norms.feedForwardInput, layer.parallel ? x : middle);
+  const fed = steps.norm(norms.feedForwardOutput, feed(steps, feedForward, second));
+  return { inputs, cache, output: join(middle, fed) };
 }
 
 function referenceMixer(mixer: Mixer, input: Float64Array, steps: MixerSteps): ReferenceMixer {
   switch (mixer.kind) {
     case "attention":
       return referenceAttentionMixer(mixer, input, steps);
+    case "short-convolution":
+      return referenceShortConvolutionMixer(mixer, input, steps);
+    case "gated-delta-net":
+      return referenceGatedDeltaNetMixer(mixer, input, steps);
+    case "mamba-2":
+      return referenceMamba2Mixer(mixer, input, steps);
+    case "latent-attention":
+      return referenceLatentAttentionMixer(mixer, input, steps);
   }
 }
 
@@ -72,21 +97,72 @@ function product({ rows, columns, bias, source }: Linear, tensors: FixtureTensor
 
 function applyNorm(norm: Norm, tensors: FixtureTensors, x: Float64Array): Float64Array {
   const bias = norm.bias === null ? null : floatsOf(tensors, norm.bias);
-  return referenceNorm(norm, x, floatsOf(tensors, norm.weight), bias);
+  const weight = norm.weight === null ? null : floatsOf(tensors, norm.weight);
+  return referenceNorm(norm, x, weight, bias);
 }
 
-function innerValues(
-  { inputs, activation, intermediateSize }: Mlp,
-  apply: MixerSteps["apply"],
-  x: Float64Array,
-) {
-  const [first = new Float64Array(), second] = mlpInputLinears(inputs).map((linear) => apply(linear, x));
+function feed(steps: MixerSteps, block: FeedForward, x: Float64Array): Float64Array {
+  return block.kind === "mlp" ? applyMlp(steps, block, x) : applyExperts(steps, block, x);
+}
+
+function applyMlp(steps: MixerSteps, mlp: Mlp, x: Float64Array): Float64Array {
+  const output = steps.apply(mlp.down, innerValues(steps, mlp, x));
+  return output.map((value) => value * (mlp.factors?.output ?? 1));
+}
+
+/** Every expert on all tokens, each as much as its token's weight says. */
+function applyExperts(steps: MixerSteps, block: Experts, x: Float64Array): Float64Array {
+  const { router, experts, shared, weighsInputs } = block;
+  const logits = steps.apply(router, x);
+  const tokens = logits.length / experts.length;
+  const correction = block.correction === null ? null : steps.vector(block.correction);
+  const routes = Array.from({ length: tokens }, (_, token) =>
+    referenceRoutes(logits.subarray(token * experts.length, (token + 1) * experts.length), block, correction),
+  );
+  const perToken = x.length / tokens;
+  const result = new Float64Array(x.length);
+  for (const [expert, mlp] of experts.entries()) {
+    const weights = routes.map((route) => route.find((each) => each.expert === expert)?.weight ?? 0);
+    const weightAt = (index: number) => weights[Math.floor(index / perToken)] ?? 0;
+    const input = weighsInputs ? x.map((value, index) => value * weightAt(index)) : x;
+    const output = applyMlp(steps, mlp, input);
+    for (const [index, value] of output.entries()) {
+      result[index] = (result[index] ?? 0) + value * (weighsInputs ? 1 : weightAt(index));
+    }
+  }
+  if (!shared) return result;
+  const gates = shared.gate && steps.apply(shared.gate, x);
+  const output = applyMlp(steps, shared.mlp, x);
+  return result.map((value, index) => {
+    const gate = gates ? 1 / (1 + Math.exp(-(gates[Math.floor(index / perToken)] ?? 0))) : 1;
+    return value + gate * (output[index] ?? 0);
+  });
+}
+
+function innerValues(steps: MixerSteps, mlp: Mlp, x: Float64Array): Float64Array {
+  const { inputs, activation, intermediateSize } = mlp;
+  const [first = new Float64Array(), second] = mlpInputLinears(inputs).map((linear) =>
+    steps.apply(linear, x),
+  );
   const stride = inputs.kind === "fused" ? 2 * intermediateSize : intermediateSize;
   const tokens = first.length / stride;
+  const activate = activationOf(steps, activation);
   return Float64Array.from({ length: tokens * intermediateSize }, (_, index) => {
     const at = Math.floor(index / intermediateSize) * stride + (index % intermediateSize);
-    const activated = referenceActivation(activation, first[at] ?? 0);
+    const activated = activate((first[at] ?? 0) * (mlp.factors?.gate ?? 1));
     if (inputs.kind === "plain") return activated;
     return activated * ((second ?? first)[second ? index : at + intermediateSize] ?? 0);
   });
+}
+
+function activationOf(steps: MixerSteps, activation: Activation): (x: number) => number {
+  if (typeof activation === "string") return (x) => referenceActivation(activation, x);
+  const value = (tensor: string) => steps.vector(tensor)[0] ?? 0;
+  const parameters = {
+    alphaP: value(activation.alphaP),
+    alphaN: value(activation.alphaN),
+    beta: value(activation.beta),
+    eps: value(activation.eps),
+  };
+  return (x) => referenceXielu(parameters, x);
 }

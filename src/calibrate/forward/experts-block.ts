@@ -1,10 +1,11 @@
 import { invariant } from "../../errors.ts";
 import type { Experts, LayerDescription, Mlp } from "../../model/decoder-description.ts";
-import { mlpLinears, mlpsOf } from "../../model/layer-linears.ts";
+import { expertInputModules, mlpLinears } from "../../model/layer-linears.ts";
 import { type ExpertOrder, sortRoutes } from "./experts/expert-order.ts";
 import { addWeighted, type ExpertTokens, gatherRows, type OutputWeights, route } from "./experts/route.ts";
 import {
   applyLinear,
+  applyNorm,
   blockInput,
   type ForwardPass,
   hiddenMatrix,
@@ -27,38 +28,77 @@ export async function expertsBlock(
 ): Promise<void> {
   const buffers = pass.workspace.experts;
   invariant(buffers, "the workspace was planned for experts");
-  invariant(!layer.norms.feedForwardOutput && !layer.parallel, "experts join the residual as they are");
+  invariant(!layer.parallel, "experts come after the mixers");
+  const { feedForwardInput, feedForwardOutput } = layer.norms;
   for (const run of tokenRuns(pass, states)) {
-    const input = await blockInput(pass, layer.norms.feedForwardInput, run);
-    const context = { pass, layer, block, buffers, run, input };
+    const input = await blockInput(pass, feedForwardInput, run);
+    const sum = feedForwardOutput ? await clearedSum(pass, buffers, run) : hiddenMatrix(run);
+    const context = {
+      pass,
+      block,
+      buffers,
+      input,
+      sum,
+      scale: feedForwardOutput ? 1 : layer.residualMultiplier,
+    };
     await (pass.experts === "all" ? allTokens(context) : routedTokens(context));
     if (block.shared) await sharedExpert(context, block.shared);
+    if (!feedForwardOutput || pass.stopAtLastInput) continue;
+    await applyNorm(pass, feedForwardOutput, sum, hiddenMatrix(run), { scale: layer.residualMultiplier });
   }
+}
+
+/** Where the experts' outputs are added up before they are normed. */
+async function clearedSum(
+  { gpu }: ForwardPass,
+  { sum }: ExpertBuffers,
+  run: HiddenRows,
+): Promise<Activations> {
+  invariant(sum, "the workspace was planned for a norm of the experts' output");
+  const { rows, hiddenSize } = run;
+  await gpu.queue.clear(sum, 0, rows * hiddenSize * 4);
+  return { buffer: sum, rows, columns: hiddenSize, stride: hiddenSize };
 }
 
 interface Context {
   readonly pass: ForwardPass;
-  readonly layer: LayerDescription;
   readonly block: Experts;
   readonly buffers: ExpertBuffers;
-  readonly run: HiddenRows;
   readonly input: Activations;
+  /** What outputs are added to, with this factor: the hidden states, or a sum that is normed first. */
+  readonly sum: Activations;
+  readonly scale: number;
 }
 
 /** Every expert sees every token, so that its statistics are good; only routed tokens reach the output. */
 async function allTokens(context: Context): Promise<void> {
   const { pass, block, buffers, input } = context;
   const { routes } = buffers;
-  await pass.hooks?.onInput?.(mlpsOf(block).flatMap(mlpInputModules), input);
+  await pass.hooks?.onInput?.(expertInputModules(block), input);
+  if (block.weighsInputs) {
+    await innerInputs(context);
+    if (pass.stopAtLastInput) return;
+    const { hooks: _, ...quiet } = pass;
+    await routedTokens({ ...context, pass: quiet });
+    return;
+  }
   if (!pass.stopAtLastInput) await chooseExperts(context);
   for (const [expert, mlp] of block.experts.entries()) {
     await addExpert(context, mlp, input, { kind: "searched", routes, expert, topK: block.topK });
   }
 }
 
+/** Shows all tokens to every expert's down projection, unweighed: what experts give for them is not wanted. */
+async function innerInputs({ pass, block, input }: Context): Promise<void> {
+  for (const mlp of block.experts) {
+    if (!isWanted(pass, [mlp.down])) continue;
+    await pass.hooks?.onInput?.([mlp.down.module], await innerValues(pass, mlp, input));
+  }
+}
+
 /** Each expert sees the tokens that are routed to it. */
 async function routedTokens(context: Context): Promise<void> {
-  const { pass, block, buffers, run, input } = context;
+  const { pass, block, buffers, input } = context;
   const { routes } = buffers;
   await chooseExperts(context);
   const { order, starts } = await sortOnHost(context);
@@ -68,10 +108,12 @@ async function routedTokens(context: Context): Promise<void> {
     const count = (starts[expert + 1] ?? 0) - firstEntry;
     if (count === 0 || !isWanted(pass, mlpLinears(mlp))) continue;
     const tokens: ExpertTokens = { order: buffers.order, firstEntry, tokens: count, topK: block.topK };
-    await gatherRows(pass.gpu, tokens, input, buffers.input);
-    const gathered = { buffer: buffers.input, rows: count, columns: run.hiddenSize, stride: run.hiddenSize };
+    const { columns } = input;
+    await gatherRows(pass.gpu, tokens, input, buffers.input, block.weighsInputs ? routes : null);
+    const gathered = { buffer: buffers.input, rows: count, columns, stride: columns };
     await pass.hooks?.onInput?.(mlpInputModules(mlp), gathered);
-    await addExpert(context, mlp, gathered, { kind: "routed", routes, tokens });
+    const weights = block.weighsInputs ? { kind: "unweighed" as const } : { kind: "routed" as const, routes };
+    await addExpert(context, mlp, gathered, { ...weights, tokens });
   }
 }
 
@@ -84,7 +126,9 @@ async function chooseExperts({ pass, block, buffers, input }: Context): Promise<
     stride: Math.ceil(router.rows / 4) * 4,
   };
   await applyLinear(pass, router, input, logits);
-  await route(pass.gpu, block, logits, buffers.routes);
+  const { correction } = block;
+  const added = correction === null ? null : await pass.weights.vector(correction);
+  await route(pass.gpu, block, logits, added, buffers.routes);
 }
 
 async function sortOnHost({ pass, block, buffers, input }: Context): Promise<ExpertOrder> {
@@ -100,14 +144,26 @@ async function sortOnHost({ pass, block, buffers, input }: Context): Promise<Exp
 async function sharedExpert(context: Context, { mlp, gate }: NonNullable<Experts["shared"]>): Promise<void> {
   const { pass, buffers, input } = context;
   if (pass.experts !== "all") await pass.hooks?.onInput?.(mlpInputModules(mlp), input);
+  if (!gate) {
+    await addPlain(context, mlp);
+    return;
+  }
   const logits = { buffer: buffers.gate, stride: 4 };
   if (!pass.stopAtLastInput) await applyLinear(pass, gate, input, logits);
   await addExpert(context, mlp, input, { kind: "gated", logits });
 }
 
-/** hidden += weight · mlp(input), unless only the inputs are wanted. */
+/** sum += scale · mlp(input), unless only the inputs are wanted. */
+async function addPlain({ pass, input, sum, scale }: Context, mlp: Mlp): Promise<void> {
+  if (!isWanted(pass, [mlp.down])) return;
+  const inner = await innerValues(pass, mlp, input);
+  await pass.hooks?.onInput?.([mlp.down.module], inner);
+  if (!pass.stopAtLastInput) await applyLinear(pass, mlp.down, inner, sum, { scale });
+}
+
+/** sum += scale · weight · mlp(input), unless only the inputs are wanted. */
 async function addExpert(
-  { pass, layer, buffers, run }: Context,
+  { pass, buffers, sum, scale }: Context,
   mlp: Mlp,
   input: Activations,
   weights: OutputWeights,
@@ -119,9 +175,9 @@ async function addExpert(
   const output = {
     buffer: buffers.output,
     rows: input.rows,
-    columns: run.hiddenSize,
-    stride: run.hiddenSize,
+    columns: sum.columns,
+    stride: sum.columns,
   };
   await applyLinear(pass, mlp.down, inner, output);
-  await addWeighted(pass.gpu, weights, output, hiddenMatrix(run), layer.residualMultiplier);
+  await addWeighted(pass.gpu, weights, output, sum, scale);
 }

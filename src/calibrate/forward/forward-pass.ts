@@ -1,6 +1,7 @@
 // What every step of a layer needs, and the three steps that all blocks are made of: norm an input, apply a Linear, join
 // the residual.
 
+import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { BufferPart } from "../../gpu/kernel.ts";
 import { forwardProduct } from "../../gpu/matmul/forward-product.ts";
@@ -65,29 +66,33 @@ export async function blockInput(
   return y;
 }
 
-/** y = norm(x), or y += scale · norm(x); a null x norms y in place. */
+/**
+ * y = norm(x), or y += scale · norm(x); a null x norms y in place. Norms without a weight need a batch, whose buffer is
+ * bound instead.
+ */
 export async function applyNorm(
-  { gpu, weights }: Pick<ForwardPass, "gpu" | "weights">,
+  { gpu, weights, batch }: Pick<ForwardPass, "gpu" | "weights"> & Partial<Pick<ForwardPass, "batch">>,
   norm: Norm,
   x: Matrix | null,
   y: Activations,
   accumulate?: { readonly scale: number },
 ): Promise<void> {
-  const weight = await weights.vector(norm.weight);
+  const weight = norm.weight === null ? batch?.positions : await weights.vector(norm.weight);
+  invariant(weight, "norms without a weight are computed within a batch");
   const bias = norm.bias === null ? null : await weights.vector(norm.bias);
   const { rows, columns } = y;
   await normalize(gpu, { norm, weight, bias, rows, columns, x, y, ...(accumulate ? { accumulate } : {}) });
 }
 
-/** y = x Wᵀ + b, or y += scale · (x Wᵀ + b), one row tile of W after the other. */
+/** y = x Wᵀ + b, y += scale · (x Wᵀ + b) or y = scale · (x Wᵀ + b), one row tile of W after the other. */
 export async function applyLinear(
   { gpu, weights }: Pick<ForwardPass, "gpu" | "weights">,
   linear: Linear,
   x: Activations,
   y: Matrix,
-  accumulate?: { readonly scale: number },
+  as: { readonly scale: number; readonly replaces?: boolean } = { scale: 1, replaces: true },
 ): Promise<void> {
-  const alpha = accumulate?.scale ?? 1;
+  const alpha = as.scale;
   const offset = y.offset ?? 0;
   for await (const tile of weights.rowTiles(linear.module)) {
     await forwardProduct(gpu, {
@@ -99,7 +104,7 @@ export async function applyLinear(
       bDtype: tile.dtype,
       c: { ...y, offset: offset + tile.firstRow },
       alpha,
-      accumulate: accumulate !== undefined,
+      accumulate: !as.replaces,
     });
   }
   if (linear.bias === null) return;
@@ -107,20 +112,72 @@ export async function applyLinear(
   await addBias(gpu, target, await weights.vector(linear.bias), alpha);
 }
 
-/** hidden += multiplier · norm(x Wᵀ + b): how a block ends. Overwrites the rows' normed states where there is a norm. */
+/** Rows of a Linear that go to a run of columns of their own. */
+export interface LinearPiece {
+  readonly firstRow: number;
+  readonly rows: number;
+  /** First of the columns, from y's offset. */
+  readonly column: number;
+  /** Factor of these outputs; default 1. */
+  readonly scale?: number;
+}
+
+/** y = x Wᵀ + b with outputs in another order: each piece of W's rows goes to its columns of y. All are multiples of 4. */
+export async function applyPieces(
+  { gpu, weights }: Pick<ForwardPass, "gpu" | "weights">,
+  linear: Linear,
+  pieces: readonly LinearPiece[],
+  x: Activations,
+  y: Matrix,
+): Promise<void> {
+  const offset = y.offset ?? 0;
+  for await (const tile of weights.rowTiles(linear.module)) {
+    for (const { firstRow, rows, column, scale: alpha = 1 } of pieces) {
+      const first = Math.max(firstRow, tile.firstRow);
+      const end = Math.min(firstRow + rows, tile.firstRow + tile.rows);
+      if (first >= end) continue;
+      await forwardProduct(gpu, {
+        m: x.rows,
+        n: end - first,
+        k: linear.columns,
+        a: x,
+        b: { buffer: tile.weight, stride: tile.stride, offset: (first - tile.firstRow) * tile.stride },
+        bDtype: tile.dtype,
+        c: { ...y, offset: offset + column + first - firstRow },
+        alpha,
+      });
+    }
+  }
+  if (linear.bias === null) return;
+  const bias = await weights.vector(linear.bias);
+  for (const { firstRow, rows, column, scale = 1 } of pieces) {
+    const target = { ...y, rows: x.rows, columns: rows, offset: offset + column };
+    await addBias(gpu, target, bias, scale, firstRow);
+  }
+}
+
+/** A block's last Linear, with what comes after it. */
+export interface BlockEnd {
+  readonly linear: Linear;
+  readonly norm: Norm | null;
+  /** Factor of the Linear's output; default 1. */
+  readonly factor?: number;
+}
+
+/** hidden += multiplier · norm(factor · (x Wᵀ + b)): how a block ends. Overwrites the rows' normed states where there is a norm. */
 export async function joinResidual(
   pass: ForwardPass,
-  { residualMultiplier: scale }: LayerDescription,
-  { linear, norm }: { readonly linear: Linear; readonly norm: Norm | null },
+  { residualMultiplier }: LayerDescription,
+  { linear, norm, factor = 1 }: BlockEnd,
   x: Activations,
   states: HiddenRows,
 ): Promise<void> {
   const hidden = hiddenMatrix(states);
   if (!norm) {
-    await applyLinear(pass, linear, x, hidden, { scale });
+    await applyLinear(pass, linear, x, hidden, { scale: residualMultiplier * factor });
     return;
   }
   const output = normedMatrix(pass, states);
-  await applyLinear(pass, linear, x, output);
-  await applyNorm(pass, norm, output, hidden, { scale });
+  await applyLinear(pass, linear, x, output, { scale: factor, replaces: true });
+  await applyNorm(pass, norm, output, hidden, { scale: residualMultiplier });
 }

@@ -1,8 +1,17 @@
 import { invariant } from "../../errors.ts";
 import type { LayerDescription, Linear, Mixer } from "../../model/decoder-description.ts";
-import { feedForwardLinears, mlpInputLinears } from "../../model/layer-linears.ts";
+import { feedForwardLinears, mlpInputLinears, sharesInput } from "../../model/layer-linears.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";
-import { blockInput, type ForwardPass, type HiddenRows, isWanted, joinResidual } from "./forward-pass.ts";
+import {
+  applyNorm,
+  blockInput,
+  type ForwardPass,
+  hiddenMatrix,
+  type HiddenRows,
+  isWanted,
+  joinResidual,
+  normedMatrix,
+} from "./forward-pass.ts";
 import { forwardOf } from "./mixers/forward-of.ts";
 
 /** hidden += mixer(norm(hidden)) of each mixer, for the whole batch. Returns false if nothing after it is wanted. */
@@ -24,11 +33,15 @@ export async function mixerBlock(
     if (!isWanted(pass, [...innerLinears(mixer), ...after])) return false;
     const { output } = factsOf(mixer);
     const mixed = await forwardOf(mixer).mix(pass, input);
+    // Nothing asks for the mixers' input any more, and the hidden states are still those before them.
+    const own = parallel && index === mixers.length - 1 ? norms.feedForwardInput : null;
+    if (own) await applyNorm(pass, own, hiddenMatrix(states), normedMatrix(pass, states));
     await hooks?.onInput?.([output.module], mixed);
     if (!isWanted(pass, after)) return false;
     // The MLP of a parallel layer does not see what mixers add.
     if (stopAtLastInput && (parallel || feedForward === null)) continue;
-    await joinResidual(pass, layer, { linear: output, norm: norms.mixerOutput }, mixed, states);
+    const end = { linear: output, norm: norms.mixerOutput, factor: mixer.outputFactor ?? 1 };
+    await joinResidual(pass, layer, end, mixed, states);
   }
   return true;
 }
@@ -40,13 +53,17 @@ function innerLinears(mixer: Mixer): readonly Linear[] {
 }
 
 /** Linears whose inputs come after the mixers. */
-function laterLinears({ feedForward, parallel }: LayerDescription): readonly Linear[] {
-  return parallel && feedForward?.kind === "mlp" ? [feedForward.down] : feedForwardLinears(feedForward);
+function laterLinears(layer: LayerDescription): readonly Linear[] {
+  const { feedForward } = layer;
+  return sharesInput(layer) && feedForward?.kind === "mlp"
+    ? [feedForward.down]
+    : feedForwardLinears(feedForward);
 }
 
-/** All mixers see one input; in parallel layers the MLP sees it too. */
-function inputModules({ mixers, feedForward, parallel }: LayerDescription): string[] {
-  const shared = parallel && feedForward?.kind === "mlp" ? mlpInputLinears(feedForward.inputs) : [];
+/** All mixers see one input; in parallel layers with one norm the MLP sees it too. */
+function inputModules(layer: LayerDescription): string[] {
+  const { mixers, feedForward } = layer;
+  const shared = sharesInput(layer) && feedForward?.kind === "mlp" ? mlpInputLinears(feedForward.inputs) : [];
   return [...mixers.flatMap((mixer) => factsOf(mixer).inputs[0] ?? []), ...shared].map(
     ({ module }) => module,
   );

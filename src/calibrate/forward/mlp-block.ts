@@ -1,6 +1,7 @@
-import type { LayerDescription, Mlp } from "../../model/decoder-description.ts";
-import { mlpInputLinears } from "../../model/layer-linears.ts";
+import type { LayerDescription, Mlp, XieluActivation } from "../../model/decoder-description.ts";
+import { mlpInputLinears, sharesInput } from "../../model/layer-linears.ts";
 import { activate } from "./activate/activate.ts";
+import { xielu } from "./activate/xielu.ts";
 import {
   applyLinear,
   blockInput,
@@ -23,14 +24,20 @@ export async function mlpBlock(
     const input = layer.parallel
       ? normedMatrix(pass, run)
       : await blockInput(pass, layer.norms.feedForwardInput, run);
-    if (!layer.parallel) await pass.hooks?.onInput?.(mlpInputModules(mlp), input);
+    if (!sharesInput(layer)) await pass.hooks?.onInput?.(mlpInputModules(mlp), input);
     if (!isWanted(pass, [mlp.down])) continue;
     const inner = await innerValues(pass, mlp, input);
     await pass.hooks?.onInput?.([mlp.down.module], inner);
     if (pass.stopAtLastInput) continue;
-    const end = { linear: mlp.down, norm: layer.norms.feedForwardOutput };
+    const factor = mlp.factors?.output ?? 1;
+    const end = { linear: mlp.down, norm: layer.norms.feedForwardOutput, factor };
     await joinResidual(pass, layer, end, inner, run);
   }
+}
+
+/** Values of a token that an MLP's input Linears fill. */
+export function mlpColumns({ inputs, intermediateSize }: Mlp): number {
+  return inputs.kind === "plain" ? intermediateSize : 2 * intermediateSize;
 }
 
 /** Runs of rows that the workspace's scratch buffer holds the inner values of. */
@@ -57,15 +64,22 @@ export async function innerValues(pass: ForwardPass, mlp: Mlp, input: Activation
   };
   const up = inputs.kind === "plain" ? null : intermediateSize;
   if (inputs.kind === "gated") {
-    await applyLinear(pass, inputs.gate, input, inner);
+    const scale = mlp.factors?.gate ?? 1;
+    await applyLinear(pass, inputs.gate, input, inner, { scale, replaces: true });
     await applyLinear(pass, inputs.up, input, { ...inner, offset: intermediateSize });
   } else {
     await applyLinear(pass, inputs.kind === "fused" ? inputs.gateUp : inputs.up, input, inner);
   }
-  await activate(pass.gpu, activation, inner, up);
+  if (typeof activation === "string") await activate(pass.gpu, activation, inner, up);
+  else await xielu(pass.gpu, await xieluBuffers(pass, activation), inner);
   return inner;
 }
 
-export function mlpColumns({ inputs, intermediateSize }: Mlp): number {
-  return inputs.kind === "plain" ? intermediateSize : 2 * intermediateSize;
+async function xieluBuffers({ weights }: ForwardPass, activation: XieluActivation) {
+  return {
+    alphaP: await weights.vector(activation.alphaP),
+    alphaN: await weights.vector(activation.alphaN),
+    beta: await weights.vector(activation.beta),
+    eps: await weights.vector(activation.eps),
+  };
 }

@@ -36,7 +36,7 @@ export function planWorkspace(layers: readonly LayerDescription[], size: Workspa
   const experts = expertBytes(layers, mlpTokens, hidden);
   const tables = rotaries.map((rotary) => rotaryTableBytes(rotary, longest));
   const parts = [normedBytes, scratchBytes, ...Object.values(experts ?? {}), ...tables];
-  const bytes = parts.reduce((sum, each) => sum + bufferBytes(each), 0);
+  const bytes = parts.reduce((sum, each) => sum + (each > 0 ? bufferBytes(each) : 0), 0);
   return {
     size,
     mlpTokens,
@@ -64,7 +64,14 @@ function expertBytes(
     input: tokens * hidden * FLOAT_BYTES,
     output: tokens * hidden * FLOAT_BYTES,
     gate: tokens * 4 * FLOAT_BYTES,
+    sum: hasNormedExperts(layers) ? tokens * hidden * FLOAT_BYTES : 0,
   };
+}
+
+function hasNormedExperts(layers: readonly LayerDescription[]): boolean {
+  return layers.some(
+    ({ feedForward, norms }) => feedForward?.kind === "experts" && norms.feedForwardOutput !== null,
+  );
 }
 
 /** Columns that gate and up projections of a layer's MLPs fill. */

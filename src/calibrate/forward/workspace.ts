@@ -36,6 +36,7 @@ export interface WorkspacePlan {
   readonly bytes: number;
 }
 
+/** Zero for what these layers do not need. */
 export type ExpertBytes = Readonly<Record<keyof ExpertBuffers, number>>;
 
 /** For as many tokens as `mlpTokens`. */
@@ -52,6 +53,8 @@ export interface ExpertBuffers {
   readonly output: LedgerBuffer;
   /** (tokens, 4) of a shared expert's gate. */
   readonly gate: LedgerBuffer;
+  /** (tokens, hidden): the outputs of all experts, where those are normed before they join the residual. */
+  readonly sum: LedgerBuffer | null;
 }
 
 export interface Workspace extends Disposable {
@@ -130,5 +133,8 @@ async function createExpertBuffers(gpu: Gpu, bytes: ExpertBytes, lifetime: Lifet
   ]);
   const buffers = { logits, routes, order, input, output, gate };
   for (const buffer of Object.values(buffers)) lifetime.use(buffer);
-  return buffers;
+  const sum =
+    bytes.sum > 0 ? await gpu.memory.allocate({ label: "experts' outputs", bytes: bytes.sum }) : null;
+  if (sum) lifetime.use(sum);
+  return { ...buffers, sum };
 }

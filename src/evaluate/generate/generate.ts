@@ -13,7 +13,7 @@ import {
   layerGraph,
   LOGITS_OUTPUT,
 } from "../graph/decoder-graph.ts";
-import { embedOne, floatsOf, maskWindows, positionFeeds, runHead, runLayer } from "../run-layer.ts";
+import { embedOne, floatsOf, masksOf, positionFeeds, runHead, runLayer } from "../run-layer.ts";
 import type { Engine, OnloadedGraph } from "../runtime/engine.ts";
 import type { StoredModel } from "../weights/stored-model.ts";
 import { vocabularyParts } from "../weights/vocabulary-parts.ts";
@@ -122,7 +122,7 @@ function withoutCache(engine: Engine, model: StoredModel, graph: OnloadedGraph):
 
 async function tokenFeeds(engine: Engine, model: StoredModel, ids: readonly number[], past: number) {
   const { description } = model;
-  const positions = positionFeeds(engine, past, ids.length, maskWindows(description));
+  const positions = positionFeeds(engine, past, ids.length, masksOf(description));
   if (canLookUp(description, planLinears(model, engine.maxInputBytes))) {
     return {
       ...positions,
@@ -141,7 +141,7 @@ function layerByLayer(engine: Engine, model: StoredModel): Decoder {
     weights: "layer by layer",
     isCaptured: () => false,
     async next(ids) {
-      const positions = positionFeeds(engine, 0, ids.length, maskWindows(description));
+      const positions = positionFeeds(engine, 0, ids.length, masksOf(description));
       let hidden = await embedOne(model, ids);
       for (const layer of description.layers) {
         using onloaded = await engine.onload(model, layerGraph(description, layer, plan), ids.length);

@@ -1,22 +1,23 @@
 // A decoder's layers and its end as ONNX graphs, from the same description that calibration runs in WGSL.
 
 import type {
-  Activation,
   DecoderDescription,
-  Experts,
+  FeedForward,
   LayerDescription,
   Linear,
   Mlp,
   Norm,
 } from "../../model/decoder-description.ts";
-import { nodesOf } from "./mixers/nodes-of.ts";
+import { sharesInput } from "../../model/layer-linears.ts";
+import { activate } from "./activation-nodes.ts";
 import type { Value } from "./encode-model.ts";
 import { applyExperts } from "./expert-nodes.ts";
 import { applyLinear, applyRows, type RowRange, rowsInput } from "./linear-nodes.ts";
+import { nodesOf } from "./mixers/nodes-of.ts";
 import { normalize } from "./norm-nodes.ts";
 import { createGraph, type OnnxGraph } from "./onnx-graph.ts";
-import type { DecoderGraph, LinearPlan, WeightInput } from "./weight-input.ts";
 import { cacheNames } from "./run-inputs.ts";
+import type { DecoderGraph, LinearPlan, WeightInput } from "./weight-input.ts";
 
 export const HIDDEN_INPUT = "hidden";
 /** int32 (tokens): what is looked up in the embedding. */
@@ -123,50 +124,50 @@ function addLayer(
       x,
       residualMultiplier === 1 ? block : graph.node("Mul", [block, graph.floats(residualMultiplier)]),
     ]);
-  const cache = cacheIndex === null ? null : cacheNames(cacheIndex);
   const input = mixers.length > 0 ? norm(norms.mixerInput, hidden) : hidden;
+  const cache = cacheIndex === null ? null : cacheNames(cacheIndex);
   const middle = mixers.reduce(
-    (x, mixer) => join(x, norm(norms.mixerOutput, nodesOf(mixer).apply(decoder, input, cache))),
+    (x, mixer) =>
+      join(
+        x,
+        norm(
+          norms.mixerOutput,
+          scaled(graph, nodesOf(mixer).apply(decoder, input, cache), mixer.outputFactor),
+        ),
+      ),
     hidden,
   );
-  if (feedForward === null) return middle;
-  const second = parallel ? input : norm(norms.feedForwardInput, middle);
+  if (!feedForward) return middle;
+  const second = sharesInput(layer) ? input : norm(norms.feedForwardInput, parallel ? hidden : middle);
   return join(middle, norm(norms.feedForwardOutput, applyFeedForward(decoder, feedForward, second)));
 }
 
-function applyFeedForward(decoder: DecoderGraph, block: Mlp | Experts, x: Value): Value {
+function scaled(graph: OnnxGraph, x: Value, factor = 1): Value {
+  return factor === 1 ? x : graph.node("Mul", [x, graph.floats(factor)]);
+}
+
+function applyFeedForward(decoder: DecoderGraph, block: FeedForward, x: Value): Value {
   if (block.kind === "mlp") return applyMlp(decoder, block, x);
   return applyExperts(decoder, block, x, (mlp, input) => applyMlp(decoder, mlp, input));
 }
 
 function applyMlp(decoder: DecoderGraph, mlp: Mlp, x: Value): Value {
-  return applyLinear(decoder, mlp.down, innerValues(decoder, mlp, x));
+  const output = applyLinear(decoder, mlp.down, innerValues(decoder, mlp, x));
+  return scaled(decoder.graph, output, mlp.factors?.output);
 }
 
-function innerValues(decoder: DecoderGraph, { inputs, activation, intermediateSize }: Mlp, x: Value): Value {
+function innerValues(decoder: DecoderGraph, mlp: Mlp, x: Value): Value {
+  const { inputs, activation, intermediateSize } = mlp;
   const { graph } = decoder;
   const apply = (linear: Linear) => applyLinear(decoder, linear, x);
-  if (inputs.kind === "plain") return activate(graph, activation, apply(inputs.up));
+  if (inputs.kind === "plain") return activate(decoder, activation, apply(inputs.up));
   if (inputs.kind === "gated") {
-    const gate = activate(graph, activation, apply(inputs.gate));
+    const gate = activate(decoder, activation, scaled(graph, apply(inputs.gate), mlp.factors?.gate));
     return graph.node("Mul", [gate, apply(inputs.up)]);
   }
   const lengths = graph.integers([intermediateSize, intermediateSize]);
   const [gate = "", up = ""] = graph.nodes("Split", [apply(inputs.gateUp), lengths], 2, { axis: { int: 1 } });
-  return graph.node("Mul", [activate(graph, activation, gate), up]);
-}
-
-function activate(graph: OnnxGraph, activation: Activation, x: Value): Value {
-  switch (activation) {
-    case "silu":
-      return graph.node("Mul", [x, graph.node("Sigmoid", [x])]);
-    case "gelu":
-      return graph.node("Gelu", [x], { approximate: { text: "none" } });
-    case "gelu_tanh":
-      return graph.node("Gelu", [x], { approximate: { text: "tanh" } });
-    case "relu":
-      return graph.node("Relu", [x]);
-  }
+  return graph.node("Mul", [activate(decoder, activation, gate), up]);
 }
 
 function addHead(
@@ -181,10 +182,10 @@ function addHead(
     ? applyRows(decoder, head.linear, normed, part)
     : applyLinear(decoder, head.linear, normed);
   const factor = head.softCap === null ? head.scale : head.scale / head.softCap;
-  const scaled = factor === 1 ? logits : graph.node("Mul", [logits, graph.floats(factor)]);
+  const scaledLogits = scaled(graph, logits, factor);
   const capped =
     head.softCap === null
-      ? scaled
-      : graph.node("Mul", [graph.node("Tanh", [scaled]), graph.floats(head.softCap)]);
+      ? scaledLogits
+      : graph.node("Mul", [graph.node("Tanh", [scaledLogits]), graph.floats(head.softCap)]);
   graph.output(LOGITS_OUTPUT, "float32", ["predicted", part?.rows ?? vocabSize], capped);
 }

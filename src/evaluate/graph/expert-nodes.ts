@@ -5,22 +5,21 @@ import type { Experts, Mlp } from "../../model/decoder-description.ts";
 import type { Value } from "./encode-model.ts";
 import { applyLinear } from "./linear-nodes.ts";
 import type { OnnxGraph } from "./onnx-graph.ts";
-import type { DecoderGraph } from "./weight-input.ts";
+import { type DecoderGraph, vectorInput } from "./weight-input.ts";
 
-/** Below every probability: marks experts that were chosen already. */
-const CHOSEN = -1;
+/** Below every score and logit: marks what is not to be chosen. */
+const NEVER = -1e30;
 
 /** The block's output for x (tokens, hidden); `applyMlp` gives one expert's. */
 export function applyExperts(
   decoder: DecoderGraph,
-  { router, topK, normalizeTopK, experts, shared }: Experts,
+  block: Experts,
   x: Value,
   applyMlp: (mlp: Mlp, x: Value) => Value,
 ): Value {
   const { graph } = decoder;
-  const probabilities = graph.node("Softmax", [applyLinear(decoder, router, x)], { axis: { int: -1 } });
-  const chosen = keepLargest(graph, probabilities, topK);
-  const shares = normalizeTopK ? graph.node("Div", [chosen, reduce(graph, "ReduceSum", chosen)]) : chosen;
+  const { experts, shared, weighsInputs } = block;
+  const shares = sharesOf(decoder, block, applyLinear(decoder, block.router, x));
   const outputs = experts.map((expert, index) => {
     const share = graph.node("Slice", [
       shares,
@@ -28,24 +27,83 @@ export function applyExperts(
       graph.integers([index + 1]),
       graph.integers([1]),
     ]);
-    return graph.node("Mul", [applyMlp(expert, x), share]);
+    // An expert without biases gives nothing for an input of zeros.
+    return weighsInputs
+      ? applyMlp(expert, graph.node("Mul", [x, share]))
+      : graph.node("Mul", [applyMlp(expert, x), share]);
   });
   if (shared) {
-    const gate = graph.node("Sigmoid", [applyLinear(decoder, shared.gate, x)]);
-    outputs.push(graph.node("Mul", [applyMlp(shared.mlp, x), gate]));
+    const output = applyMlp(shared.mlp, x);
+    const gate = shared.gate && graph.node("Sigmoid", [applyLinear(decoder, shared.gate, x)]);
+    outputs.push(gate === null ? output : graph.node("Mul", [output, gate]));
   }
   return outputs.reduce((sum, output) => graph.node("Add", [sum, output]));
 }
 
-/** The `count` largest values of each row; 0 in place of the others. Of equal values at the border all stay. */
-function keepLargest(graph: OnnxGraph, values: Value, count: number): Value {
+/** Weights of all experts (tokens, experts): 0 for those that are not chosen. */
+function sharesOf(decoder: DecoderGraph, block: Experts, logits: Value): Value {
+  const { graph } = decoder;
+  const { scoring, correction, topK, normalizeTopK, scale, experts } = block;
+  if (typeof scoring !== "string") return sparsemixerShares(graph, scoring.jitter, logits);
+  const scores =
+    scoring === "softmax"
+      ? graph.node("Softmax", [logits], { axis: { int: -1 } })
+      : graph.node("Sigmoid", [logits]);
+  const corrected =
+    correction === null
+      ? scores
+      : graph.node("Add", [scores, vectorInput(decoder, correction, experts.length)]);
+  const isChosen = isAmongLargest(graph, keepGroups(graph, block, corrected), topK);
+  const chosen = graph.node("Where", [isChosen, scores, graph.floats(0)]);
+  const shares = normalizeTopK ? graph.node("Div", [chosen, reduce(graph, "ReduceSum", chosen)]) : chosen;
+  return scale === 1 ? shares : graph.node("Mul", [shares, graph.floats(scale)]);
+}
+
+/** Scores of the best groups; far below all others in place of the rest. */
+function keepGroups(graph: OnnxGraph, { groups, experts }: Experts, scores: Value): Value {
+  if (!groups) return scores;
+  const { count, kept, by } = groups;
+  const grouped = graph.node("Reshape", [scores, graph.integers([-1, count, experts.length / count])]);
+  const best = reduce(graph, "ReduceMax", grouped);
+  const others = graph.node("Where", [
+    graph.node("GreaterOrEqual", [grouped, best]),
+    graph.floats(NEVER),
+    grouped,
+  ]);
+  const worth = by === "best" ? best : graph.node("Add", [best, reduce(graph, "ReduceMax", others)]);
+  const flat = graph.node("Reshape", [worth, graph.integers([-1, count])]);
+  const isKept = graph.node("Unsqueeze", [isAmongLargest(graph, flat, kept), graph.integers([2])]);
+  const masked = graph.node("Where", [isKept, grouped, graph.floats(NEVER)]);
+  return graph.node("Reshape", [masked, graph.integers([-1, experts.length])]);
+}
+
+/** Two experts one after the other, each with its softmax over the logits that come close to the largest. */
+function sparsemixerShares(graph: OnnxGraph, jitter: number, logits: Value): Value {
+  const first = sparseChoice(graph, jitter, logits, logits);
+  const left = graph.node("Where", [first.isChosen, graph.floats(NEVER), logits]);
+  const second = sparseChoice(graph, jitter, logits, left);
+  return graph.node("Add", [first.share, second.share]);
+}
+
+function sparseChoice(graph: OnnxGraph, jitter: number, logits: Value, left: Value) {
+  const largest = reduce(graph, "ReduceMax", left);
+  const magnitude = graph.node("Max", [graph.node("Abs", [logits]), largest]);
+  const distance = graph.node("Div", [graph.node("Sub", [largest, logits]), magnitude]);
+  const isFar = graph.node("Greater", [distance, graph.floats(2 * jitter)]);
+  const close = graph.node("Where", [isFar, graph.floats(NEVER), left]);
+  const isChosen = graph.node("GreaterOrEqual", [left, largest]);
+  const share = graph.node("Softmax", [close], { axis: { int: -1 } });
+  return { isChosen, share: graph.node("Where", [isChosen, share, graph.floats(0)]) };
+}
+
+/** True for the `count` largest values of each row. Of equal values at the border all are. */
+function isAmongLargest(graph: OnnxGraph, values: Value, count: number): Value {
   let left = values;
   for (let taken = 1; taken < count; taken++) {
     const isLargest = graph.node("GreaterOrEqual", [left, reduce(graph, "ReduceMax", left)]);
-    left = graph.node("Where", [isLargest, graph.floats(CHOSEN), left]);
+    left = graph.node("Where", [isLargest, graph.floats(NEVER), left]);
   }
-  const least = reduce(graph, "ReduceMax", left);
-  return graph.node("Where", [graph.node("GreaterOrEqual", [values, least]), values, graph.floats(0)]);
+  return graph.node("GreaterOrEqual", [values, reduce(graph, "ReduceMax", left)]);
 }
 
 function reduce(graph: OnnxGraph, operator: "ReduceMax" | "ReduceSum", x: Value): Value {

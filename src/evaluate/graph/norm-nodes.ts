@@ -6,10 +6,11 @@ import { type DecoderGraph, vectorInput } from "./weight-input.ts";
 export function normalize(decoder: DecoderGraph, norm: Norm, x: Value, columns: number): Value {
   const { graph } = decoder;
   const { size, weightSize, weightOffset } = norm;
-  const weight = vectorInput(decoder, norm.weight, weightSize, weightOffset);
+  const ones = Array.from({ length: size }, () => 1);
+  const weight =
+    norm.weight === null ? graph.floats(ones) : vectorInput(decoder, norm.weight, weightSize, weightOffset);
   // Heads with weights of their own: normed by ones, and multiplied afterwards.
   const isShared = weightSize === size;
-  const ones = Array.from({ length: size }, () => 1);
   const grouped =
     size === columns ? x : graph.node("Reshape", [x, graph.integers([-1, columns / size, size])]);
   const operator = norm.kind === "rms" ? "SimplifiedLayerNormalization" : "LayerNormalization";

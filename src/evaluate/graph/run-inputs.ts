@@ -27,7 +27,13 @@ export function cacheNames(layer: number): CacheNames {
   };
 }
 
-/** Input of the causal mask for a window, (tokens, tokens). */
-export function maskName(slidingWindow: number | null): string {
-  return `mask.${slidingWindow ?? "full"}`;
+/** What a causal mask depends on: how far back tokens see, and chunks that do not see each other. */
+export interface MaskShape {
+  readonly slidingWindow: number | null;
+  readonly chunk: number | null;
+}
+
+/** Input of the causal mask of such a shape, (tokens, tokens). */
+export function maskName({ slidingWindow, chunk }: MaskShape): string {
+  return `mask.${slidingWindow ?? "full"}${chunk === null ? "" : `.${chunk}`}`;
 }

@@ -1,7 +1,7 @@
 // What a graph is fed with besides hidden states: weights under short names, so that layers of one shape have one and the
 // same graph, byte for byte, and share a session.
 
-import type { Linear, Rotary } from "../../model/decoder-description.ts";
+import type { AttentionTemperature, Linear, Rotary } from "../../model/decoder-description.ts";
 import type { QuantizationArgs } from "../../formats/quantization-args.ts";
 import type { Value } from "./encode-model.ts";
 import type { OnnxGraph } from "./onnx-graph.ts";
@@ -53,7 +53,13 @@ export type WeightInput =
       readonly layout: NbitsLayout;
     }
   /** (positions, dims / 2) */
-  | { readonly kind: "cosines" | "sines"; readonly input: string; readonly rotary: Rotary };
+  | {
+      readonly kind: "cosines" | "sines";
+      readonly input: string;
+      readonly rotary: Rotary;
+      /** Factor of each position's row: scores follow the queries that are rotated by it. */
+      readonly temperature: AttentionTemperature | null;
+    };
 
 /** How a model's Linears are stored, as far as the graph must know. */
 export interface LinearPlan {

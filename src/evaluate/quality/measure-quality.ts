@@ -5,7 +5,7 @@ import { createLifetime } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import { HIDDEN_INPUT, HIDDEN_OUTPUT, layerGraph } from "../graph/decoder-graph.ts";
 import { differenceGraph, STATISTICS_INPUTS, STATISTICS_OUTPUT } from "../graph/statistics-graph.ts";
-import { floatsOf, maskWindows, positionFeeds } from "../run-layer.ts";
+import { floatsOf, masksOf, positionFeeds } from "../run-layer.ts";
 import type { Engine, OnloadedGraph } from "../runtime/engine.ts";
 import type { Feeds } from "../runtime/sessions.ts";
 import { yieldToMessages } from "../runtime/yield-to-messages.ts";
@@ -102,7 +102,7 @@ async function runOne(
 function rememberPositions(engine: Engine, { description }: StoredModel): (length: number) => Feeds {
   const known = new Map<number, Feeds>();
   return (length) => {
-    const feeds = known.get(length) ?? positionFeeds(engine, 0, length, maskWindows(description));
+    const feeds = known.get(length) ?? positionFeeds(engine, 0, length, masksOf(description));
     known.set(length, feeds);
     return feeds;
   };

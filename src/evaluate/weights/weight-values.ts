@@ -2,7 +2,7 @@
 
 import { invariant, UnsupportedModelError } from "../../errors.ts";
 import { DTYPE_BITS, isFloatDtype, widenToFloat32 } from "../../formats/dtype.ts";
-import type { Linear, Rotary } from "../../model/decoder-description.ts";
+import type { AttentionTemperature, Linear } from "../../model/decoder-description.ts";
 import { inverseFrequencies } from "../../model/rotary.ts";
 import { isSimulated } from "../graph/quantize-input.ts";
 import type { InputQuantization, LinearPlan, WeightInput } from "../graph/weight-input.ts";
@@ -67,7 +67,7 @@ export async function weightValues(
     }
     case "cosines":
     case "sines":
-      return rotaryTable(weight.rotary, positions, weight.kind === "cosines" ? Math.cos : Math.sin);
+      return rotaryTable(weight, positions);
     case "codes":
     case "scales":
     case "zeros":
@@ -137,12 +137,23 @@ async function readFloats(
 }
 
 /** (positions, dims / 2), the angle rounded to float32 as transformers does. */
-function rotaryTable(rotary: Rotary, positions: number, of: (angle: number) => number): WeightValues {
+function rotaryTable(
+  { kind, rotary, temperature }: Extract<WeightInput, { kind: "cosines" | "sines" }>,
+  positions: number,
+): WeightValues {
   const frequencies = inverseFrequencies(rotary, positions);
+  const of = kind === "cosines" ? Math.cos : Math.sin;
   const data = Float32Array.from({ length: positions * frequencies.length }, (_, index) => {
     const position = Math.floor(index / frequencies.length);
     const frequency = frequencies[index % frequencies.length] ?? 0;
-    return of(Math.fround(position * frequency)) * rotary.attentionFactor;
+    const factor = rotary.attentionFactor * temperatureAt(temperature, position);
+    return of(Math.fround(position * frequency)) * factor;
   });
   return { dims: [positions, frequencies.length], data };
+}
+
+function temperatureAt(temperature: AttentionTemperature | null, position: number): number {
+  if (!temperature) return 1;
+  const { slope, every, offset } = temperature;
+  return 1 + slope * Math.log(1 + Math.floor((position + offset) / every));
 }

@@ -55,7 +55,11 @@ export const describePhi3: DescribeFamily = (config, tensors) => {
       mixers: [
         attentionWith(
           `${layer}.self_attn`,
-          { kind: "fused", queryKeyValue: linear(`${layer}.self_attn.qkv_proj`, qkvRows, hiddenSize) },
+          {
+            kind: "fused",
+            queryKeyValue: linear(`${layer}.self_attn.qkv_proj`, qkvRows, hiddenSize),
+            groups: 1,
+          },
           { ...shape, hiddenSize, rotary, slidingWindow },
         ),
       ],

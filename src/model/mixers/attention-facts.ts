@@ -1,5 +1,5 @@
 import type { AttentionInputs, Attention, Linear } from "../decoder-description.ts";
-import { normTensors } from "../norm-tensors.ts";
+import { normTensors, vectorShape } from "../norm-tensors.ts";
 import type { MixerFacts } from "./mixer-facts.ts";
 
 export function attentionLinears(inputs: AttentionInputs): readonly Linear[] {
@@ -7,19 +7,26 @@ export function attentionLinears(inputs: AttentionInputs): readonly Linear[] {
 }
 
 export function attentionFacts(attention: Attention): MixerFacts {
-  const { module, inputs, output, queryNorm, keyNorm, kvHeads } = attention;
+  const { module, inputs, gate, output, queryNorm, keyNorm, kvHeads, heads, sinks } = attention;
   return {
-    inputs: [attentionLinears(inputs)],
+    inputs: [[...attentionLinears(inputs), ...(gate?.kind === "separate" ? [gate.linear] : [])]],
     output,
-    vectors: [queryNorm, keyNorm].flatMap((norm) => (norm ? normTensors(norm) : [])),
+    vectors: [
+      ...normTensors(queryNorm),
+      ...normTensors(keyNorm),
+      ...(sinks === null ? [] : [vectorShape(sinks, heads)]),
+    ],
     keyValueCache: { module, kvHeads },
     work: (tokens) => attentionWork(attention, tokens),
   };
 }
 
-/** 4 · head_dim · heads for each pair of tokens of which one sees the other. */
-function attentionWork({ heads, headDim, slidingWindow }: Attention, tokens: number): number {
-  const window = Math.min(slidingWindow ?? tokens, tokens);
+type Seen = Pick<Attention, "heads" | "headDim" | "valueDim" | "slidingWindow" | "chunk">;
+
+/** Both products of each head, for each pair of tokens of which one sees the other. */
+export function attentionWork(attention: Seen, tokens: number): number {
+  const { heads, headDim, valueDim, slidingWindow, chunk } = attention;
+  const window = Math.min(slidingWindow ?? tokens, chunk ?? tokens, tokens);
   const pairs = (window * (window + 1)) / 2 + (tokens - window) * window;
-  return 4 * headDim * heads * pairs;
+  return 2 * (headDim + valueDim) * heads * pairs;
 }

@@ -94,7 +94,7 @@ function logitsOf(
   const lengths = [ids.length / 2, ids.length / 2];
   for (const layer of layers)
     hidden = Float64Array.from(referenceLayer(layer, tensors, hidden, lengths).output);
-  const normed = referenceNorm(finalNorm, hidden, floatsOf(tensors, finalNorm.weight), null);
+  const normed = referenceNorm(finalNorm, hidden, floatsOf(tensors, finalNorm.weight ?? ""), null);
   const { rows, source } = head.linear;
   const weight = floatsOf(tensors, source.tensor);
   return Float64Array.from({ length: ids.length * rows }, (_, index) => {
@@ -155,7 +155,7 @@ describe.each(["mixtral", "qwen2-moe"])("the rotated experts of %s", (name) => {
     const { hiddenSize } = model.description;
     const x = Float64Array.from(randomNormal(hiddenSize, seededRandom(8)));
     const norm = (by: Norm, of: FixtureTensors, at: Float64Array) =>
-      referenceNorm(by, at, floatsOf(of, by.weight), null);
+      referenceNorm(by, at, floatsOf(of, by.weight ?? ""), null);
     const turned = await rotateVector(model, x);
     for (const { norms, feedForward, mixers } of model.description.layers) {
       if (!norms.feedForwardInput || feedForward?.kind !== "experts")

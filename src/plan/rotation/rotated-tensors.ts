@@ -9,7 +9,7 @@
 import { UnsupportedModelError } from "../../errors.ts";
 import type { FusedRotation } from "../../formats/modifiers/spinquant.ts";
 import { isFloatDtype } from "../../formats/dtype.ts";
-import type { DecoderDescription, Linear, Mixer, Norm } from "../../model/decoder-description.ts";
+import type { Attention, DecoderDescription, Linear, Norm } from "../../model/decoder-description.ts";
 import { feedForwardLinears, mlpsOf } from "../../model/layer-linears.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";
 import type { SourceTensor } from "../read-headers.ts";
@@ -83,7 +83,7 @@ export function rotatedTensors(
     rotateResidual(description, byName, changes);
   }
   if (rotations.includes("R2")) {
-    for (const mixer of description.layers.flatMap(({ mixers }) => mixers)) rotateHeads(mixer, changes);
+    for (const attention of rotatableAttention(description)) rotateHeads(attention, changes);
   }
   const rotated = new Map<string, RotatedTensor | ConstantTensor>();
   const result = tensors.map((tensor) => {
@@ -128,10 +128,10 @@ function rotateResidual(
 }
 
 /** Values and what the output Linear reads, head by head. */
-function rotateHeads(attention: Mixer, changes: Map<string, Change>): void {
-  const { inputs, output, heads, kvHeads, headDim: size } = attention;
+function rotateHeads(attention: Attention, changes: Map<string, Change>): void {
+  const { inputs, output, heads, kvHeads, headDim, valueDim: size } = attention;
   const linear = inputs.kind === "fused" ? inputs.queryKeyValue : inputs.value;
-  const first = linear.source.firstRow + (inputs.kind === "fused" ? (heads + kvHeads) * size : 0);
+  const first = linear.source.firstRow + (inputs.kind === "fused" ? (heads + kvHeads) * headDim : 0);
   const run: RotatedRun = { rotation: "R2", first, size, blocks: kvHeads };
   merge(changes, linear.source.tensor, { byRow: run });
   if (linear.bias !== null) {
@@ -145,14 +145,14 @@ function merge(changes: Map<string, Change>, name: string, change: Change): void
 }
 
 function becomeOne({ weight, weightOffset }: Norm, changes: Map<string, Change>): void {
-  changes.set(weight, { value: 1 - weightOffset });
+  if (weight !== null) changes.set(weight, { value: 1 - weightOffset });
 }
 
 function folded(
   { weight, weightOffset }: Norm,
   byName: ReadonlyMap<string, SourceTensor>,
 ): FoldedNorm | null {
-  const tensor = byName.get(weight);
+  const tensor = weight === null ? undefined : byName.get(weight);
   return tensor ? { weight: tensor, offset: weightOffset } : null;
 }
 
@@ -193,6 +193,32 @@ function untiedHead(
   const file = `${PREFIX}${name}`;
   rotated.set(file, rotatedTensor(table, { norm: folded(finalNorm, byName), byColumn: run }));
   return { ...table, name, file, start: 0, end: table.end - table.start };
+}
+
+/**
+ * Attention whose heads can be rotated; other mixers keep what they are.
+ * @throws UnsupportedModelError if there is none, or what stands between values and output passes no rotation.
+ */
+function rotatableAttention({ family, layers }: DecoderDescription): readonly Attention[] {
+  const mixers = layers.flatMap((layer) => layer.mixers);
+  const found = mixers.filter((mixer) => mixer.kind === "attention");
+  const hint = "Leave R2 out of the rotations.";
+  if (found.length === 0) {
+    throw new UnsupportedModelError(
+      `R2 turns values inside of heads of attention, and ${family} has none of the kind. ${hint}`,
+    );
+  }
+  if (found.some(({ gate }) => gate !== null)) {
+    throw new UnsupportedModelError(
+      `The attention of ${family} has a gate between values and its output, where no rotation passes. ${hint}`,
+    );
+  }
+  if (found.some(({ inputs }) => inputs.kind === "fused" && inputs.groups > 1)) {
+    throw new UnsupportedModelError(
+      `The values of ${family} lie in groups of one tensor, which R2 does not know. ${hint}`,
+    );
+  }
+  return found;
 }
 
 const HINT = "Leave R1 out of the rotations: R2 turns only what is inside of attention.";

@@ -1,14 +1,20 @@
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { kernel, spreadWorkgroups } from "../../../gpu/kernel.ts";
 import { struct } from "../../../gpu/struct.ts";
-import type { Activation } from "../../../model/decoder-description.ts";
+import type { ActivationFunction } from "../../../model/decoder-description.ts";
 import type { Activations } from "../layer-weights.ts";
 import code from "./activate.wgsl?raw";
 
 const WORKGROUP = 64;
 const LANES = 4;
 /** As activate.wgsl names them. */
-const ACTIVATION_CODE: Readonly<Record<Activation, number>> = { silu: 0, gelu: 1, gelu_tanh: 2, relu: 3 };
+const ACTIVATION_CODE: Readonly<Record<ActivationFunction, number>> = {
+  silu: 0,
+  gelu: 1,
+  gelu_tanh: 2,
+  relu: 3,
+  relu2: 4,
+};
 
 export const activateKernel = kernel({
   name: "forward.activate",
@@ -24,7 +30,7 @@ export const activateKernel = kernel({
  */
 export async function activate(
   gpu: Gpu,
-  activation: Activation,
+  activation: ActivationFunction,
   x: Activations,
   up: number | null,
 ): Promise<void> {

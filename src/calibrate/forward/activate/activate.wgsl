@@ -7,6 +7,7 @@ override GATED: bool = false;
 const SILU: u32 = 0u;
 const GELU: u32 = 1u;
 const GELU_TANH: u32 = 2u;
+const RELU: u32 = 3u;
 
 struct Params {
   // Sizes in vec4.
@@ -39,7 +40,8 @@ fn activate(x: vec4<f32>) -> vec4<f32> {
     case SILU: { return x / (1.0 + exp(min(-x, vec4(80.0)))); }
     case GELU: { return 0.5 * x * (1.0 + erf_of(x * 0.7071067811865476)); }
     case GELU_TANH: { return 0.5 * x * (1.0 + tanh_of(0.7978845608028654 * (x + 0.044715 * x * x * x))); }
-    default: { return max(x, vec4(0.0)); }
+    case RELU: { return max(x, vec4(0.0)); }
+    default: { return max(x, vec4(0.0)) * max(x, vec4(0.0)); }
   }
 }
 

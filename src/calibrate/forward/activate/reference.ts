@@ -1,7 +1,7 @@
-import type { Activation } from "../../../model/decoder-description.ts";
+import type { ActivationFunction } from "../../../model/decoder-description.ts";
 
 /** Activations in float64: the plain version that the kernel is held against. */
-export function referenceActivation(activation: Activation, x: number): number {
+export function referenceActivation(activation: ActivationFunction, x: number): number {
   switch (activation) {
     case "silu":
       return x / (1 + Math.exp(-x));
@@ -11,7 +11,24 @@ export function referenceActivation(activation: Activation, x: number): number {
       return 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
     case "relu":
       return Math.max(x, 0);
+    case "relu2":
+      return Math.max(x, 0) ** 2;
   }
+}
+
+export interface XieluParameters {
+  /** Before the softplus, as checkpoints hold them. */
+  readonly alphaP: number;
+  readonly alphaN: number;
+  readonly beta: number;
+  readonly eps: number;
+}
+
+/** xIELU (arXiv 2411.13010) as transformers computes it, in float64. */
+export function referenceXielu({ alphaP, alphaN, beta, eps }: XieluParameters, x: number): number {
+  const softplus = (value: number) => Math.log1p(Math.exp(value));
+  if (x > 0) return softplus(alphaP) * x * x + beta * x;
+  return (Math.expm1(Math.min(x, eps)) - x) * (beta + softplus(alphaN)) + beta * x;
 }
 
 /** Taylor series: exact to 1e-12 for |x| < 4, beyond which erf is ±1 to 2e-8. */

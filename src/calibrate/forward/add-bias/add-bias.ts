@@ -15,17 +15,24 @@ export const addBiasKernel = kernel({
     offset: "u32",
     first: "u32",
     end: "u32",
+    bias_first: "u32",
     scale: "f32",
   }),
   bindings: { bias: "read", y: "read_write" },
 });
 
-/** y += scale · bias in every row. */
-export async function addBias(gpu: Gpu, y: Activations, bias: BufferPart, scale = 1): Promise<void> {
+/** y += scale · bias in every row; the bias's values from `biasFirst` on. */
+export async function addBias(
+  gpu: Gpu,
+  y: Activations,
+  bias: BufferPart,
+  scale = 1,
+  biasFirst = 0,
+): Promise<void> {
   const { rows, columns, stride, offset = 0 } = y;
   for (const { first, end } of gpu.queue.split(addBiasKernel, rows * columns, 1, WORKGROUP)) {
     await gpu.queue.run(addBiasKernel, {
-      params: { columns, stride, offset, first, end, scale },
+      params: { columns, stride, offset, first, end, bias_first: biasFirst, scale },
       buffers: { bias, y: y.buffer },
       workgroups: spreadWorkgroups(Math.ceil((end - first) / WORKGROUP)),
       work: end - first,

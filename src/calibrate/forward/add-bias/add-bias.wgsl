@@ -7,6 +7,7 @@ struct Params {
   offset: u32,
   first: u32,
   end: u32,
+  bias_first: u32,
   scale: f32,
 }
 
@@ -23,5 +24,5 @@ fn main(
   let item = params.first + (group.y * groups.x + group.x) * WORKGROUP + lane;
   if (item >= params.end) { return; }
   let column = item % params.columns;
-  y[params.offset + item / params.columns * params.stride + column] += params.scale * bias[column];
+  y[params.offset + item / params.columns * params.stride + column] += params.scale * bias[params.bias_first + column];
 }

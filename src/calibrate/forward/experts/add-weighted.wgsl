@@ -9,6 +9,8 @@ const ROUTED: u32 = 0u;
 const SEARCHED: u32 = 1u;
 // Rows are all tokens; `weights` holds logits of a gate, `top_k` elements apart.
 const GATED: u32 = 2u;
+// As ROUTED, with weights of one.
+const UNWEIGHED: u32 = 3u;
 
 struct Params {
   // In vec4.
@@ -45,6 +47,10 @@ fn main(
       let entry = order[params.first_entry + row];
       token = entry / params.top_k;
       weight = bitcast<f32>(weights[2u * entry + 1u]);
+    }
+    case UNWEIGHED: {
+      token = order[params.first_entry + row] / params.top_k;
+      weight = 1.0;
     }
     case SEARCHED: {
       for (var choice = 0u; choice < params.top_k; choice++) {

@@ -1,5 +1,7 @@
 // Brings the rows of the tokens that are routed to one expert together.
 override WORKGROUP: u32 = 64;
+// Multiplies each row by its weight.
+override WEIGHED: bool = false;
 
 struct Params {
   // In vec4.
@@ -15,8 +17,10 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 // Routes (token · top_k + choice), sorted by expert.
 @group(0) @binding(1) var<storage, read> order: array<u32>;
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
+// Expert, and the bits of its weight, for each token and choice.
+@group(0) @binding(2) var<storage, read> routes: array<vec2<u32>>;
+@group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -26,6 +30,9 @@ fn main(
 ) {
   let item = params.first + (group.y * groups.x + group.x) * WORKGROUP + lane;
   if (item >= params.end) { return; }
-  let token = order[params.first_entry + item / params.columns] / params.top_k;
-  y[item] = x[params.x_offset + token * params.columns + item % params.columns];
+  let entry = order[params.first_entry + item / params.columns];
+  let token = entry / params.top_k;
+  var value = x[params.x_offset + token * params.columns + item % params.columns];
+  if (WEIGHED) { value *= bitcast<f32>(routes[entry].y); }
+  y[item] = value;
 }

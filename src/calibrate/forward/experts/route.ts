@@ -1,10 +1,11 @@
 // Kernels of mixtures of experts: choosing, gathering tokens, adding weighted outputs.
 
+import { invariant } from "../../../errors.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../../gpu/kernel.ts";
 import type { Matrix } from "../../../gpu/matmul/matmul.ts";
 import { struct } from "../../../gpu/struct.ts";
-import type { Experts } from "../../../model/decoder-description.ts";
+import type { Routing } from "../../../model/decoder-description.ts";
 import type { Activations } from "../layer-weights.ts";
 import addWeightedCode from "./add-weighted.wgsl?raw";
 import gatherRowsCode from "./gather-rows.wgsl?raw";
@@ -13,31 +14,67 @@ import routeCode from "./route.wgsl?raw";
 const WORKGROUP = 64;
 const LANES = 4;
 
+/** As route.wgsl numbers them. */
+const SCORING_CODE = { softmax: 0, sigmoid: 1, sparsemixer: 2 } as const;
+/** Groups are bits of a word. */
+const MAX_GROUPS = 32;
+
 export const routeKernel = kernel({
   name: "forward.route",
   code: [routeCode],
-  params: struct({ experts: "u32", stride: "u32", top_k: "u32", first: "u32", end: "u32" }),
-  bindings: { logits: "read", routes: "read_write" },
-  constants: ["NORMALIZED"],
+  params: struct({
+    experts: "u32",
+    stride: "u32",
+    top_k: "u32",
+    groups: "u32",
+    kept_groups: "u32",
+    first: "u32",
+    end: "u32",
+    scale: "f32",
+    jitter: "f32",
+  }),
+  bindings: { logits: "read", correction: "read", routes: "read_write" },
+  constants: ["SCORING", "CORRECTED", "GROUPED", "BEST_TWO", "NORMALIZED"],
 });
 
 /**
  * Chooses each token's experts from the router's logits: `routes` becomes (tokens, topK) pairs of an expert's index
- * and the bits of its float32 weight, largest first.
+ * and the bits of its float32 weight, best first. `correction` is the vector of the routing's tensor.
  */
 export async function route(
   gpu: Gpu,
-  { topK, normalizeTopK }: Pick<Experts, "topK" | "normalizeTopK">,
+  routing: Routing,
   logits: Activations,
+  correction: BufferPart | null,
   routes: BufferPart,
 ): Promise<void> {
+  const { topK, scoring, groups, normalizeTopK, scale } = routing;
   const { rows, columns, stride } = logits;
+  invariant((groups?.count ?? 0) <= MAX_GROUPS, "groups of experts are bits of a word");
   const work = columns * (topK + 2);
+  const constants = {
+    SCORING: SCORING_CODE[typeof scoring === "string" ? scoring : scoring.kind],
+    CORRECTED: Number(correction !== null),
+    GROUPED: Number(groups !== null),
+    BEST_TWO: Number(groups?.by === "best-two"),
+    NORMALIZED: Number(normalizeTopK),
+  };
   for (const { first, end } of gpu.queue.split(routeKernel, rows, work, WORKGROUP)) {
     await gpu.queue.run(routeKernel, {
-      params: { experts: columns, stride, top_k: topK, first, end },
-      buffers: { logits: logits.buffer, routes },
-      constants: { NORMALIZED: Number(normalizeTopK) },
+      params: {
+        experts: columns,
+        stride,
+        top_k: topK,
+        groups: groups?.count ?? 1,
+        kept_groups: groups?.kept ?? 1,
+        first,
+        end,
+        scale,
+        jitter: typeof scoring === "string" ? 0 : scoring.jitter,
+      },
+      // A binding that is not read still needs a buffer.
+      buffers: { logits: logits.buffer, correction: correction ?? logits.buffer, routes },
+      constants,
       workgroups: spreadWorkgroups(Math.ceil((end - first) / WORKGROUP)),
       work: (end - first) * work,
     });
@@ -63,15 +100,20 @@ export const gatherRowsKernel = kernel({
     first: "u32",
     end: "u32",
   }),
-  bindings: { order: "read", x: "read", y: "read_write" },
+  bindings: { order: "read", routes: "read", x: "read", y: "read_write" },
+  constants: ["WEIGHED"],
 });
 
-/** y = the expert's rows of x, both without gaps; `columns` is a multiple of 4. */
+/**
+ * y = the expert's rows of x, both without gaps; `columns` is a multiple of 4. With `routes` each is multiplied by its
+ * weight.
+ */
 export async function gatherRows(
   gpu: Gpu,
   { order, firstEntry, tokens, topK }: ExpertTokens,
   x: Activations,
   y: BufferPart,
+  routes: BufferPart | null = null,
 ): Promise<void> {
   const columns = x.columns / LANES;
   for (const { first, end } of gpu.queue.split(gatherRowsKernel, tokens * columns, LANES, WORKGROUP)) {
@@ -84,7 +126,8 @@ export async function gatherRows(
         first,
         end,
       },
-      buffers: { order, x: x.buffer, y },
+      buffers: { order, routes: routes ?? order, x: x.buffer, y },
+      constants: { WEIGHED: Number(routes !== null) },
       workgroups: spreadWorkgroups(Math.ceil((end - first) / WORKGROUP)),
       work: (end - first) * LANES,
     });
@@ -112,6 +155,8 @@ export const addWeightedKernel = kernel({
 export type OutputWeights =
   /** x holds the expert's tokens. */
   | { readonly kind: "routed"; readonly routes: BufferPart; readonly tokens: ExpertTokens }
+  /** The same, with weights of one. */
+  | { readonly kind: "unweighed"; readonly tokens: ExpertTokens }
   /** x holds all tokens; those that are routed elsewhere add nothing. */
   | {
       readonly kind: "searched";
@@ -149,6 +194,10 @@ function weightParams(weights: OutputWeights) {
     case "routed": {
       const { order, firstEntry, topK } = weights.tokens;
       return { constant: 0, source: weights.routes, order, expert: 0, top_k: topK, first_entry: firstEntry };
+    }
+    case "unweighed": {
+      const { order, firstEntry, topK } = weights.tokens;
+      return { constant: 3, source: order, order, expert: 0, top_k: topK, first_entry: firstEntry };
     }
     case "searched": {
       const { routes, expert, topK } = weights;

@@ -13,6 +13,7 @@ export interface MixerSteps {
   /** x Wᵀ + b */
   apply(linear: Linear, x: Float64Array): Float64Array;
   norm(norm: Norm | null, x: Float64Array): Float64Array;
+  vector(tensor: string): Float32Array;
   /** Tokens of each sequence, laid end to end. */
   readonly lengths: readonly number[];
 }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Norm } from "../../../model/decoder-description.ts";
-import { layerNorm, rmsNorm } from "../../../model/decoder-parts.ts";
+import { layerNorm, plainNorm, rmsNorm } from "../../../model/decoder-parts.ts";
 import { relativeError } from "../../../testing/architecture-fixture.ts";
 import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
@@ -75,6 +75,8 @@ const CASES: readonly [string, Case][] = [
   ["RMS over rows", makeCase(rmsNorm("norm", 300, 1e-6), 5, 300)],
   ["RMS with weights stored as w − 1", makeCase(rmsNorm("norm", 64, 1e-6, 1), 70, 64)],
   ["RMS over each head", makeCase(rmsNorm("q_norm", 32, 1e-6), 9, 128)],
+  ["RMS over each head without a weight", makeCase(plainNorm(16, 1e-6), 9, 64)],
+  ["layer norm with weights stored as w − 1", makeCase(layerNorm("norm", 300, 1e-5, true, 1), 5, 300)],
   ["layer norm with a bias", makeCase(layerNorm("norm", 300, 1e-5, true), 5, 300)],
   ["layer norm without a bias", makeCase(layerNorm("norm", 5, 1e-5, false), 3, 5)],
   [
@@ -84,7 +86,7 @@ const CASES: readonly [string, Case][] = [
 ];
 
 describe.each(CASES)("%s", (_name, c) => {
-  const expected = referenceNorm(c.norm, c.x, c.weight, c.bias);
+  const expected = referenceNorm(c.norm, c.x, c.norm.weight === null ? null : c.weight, c.bias);
 
   it("agrees with float64", async () => {
     expect(relativeError(await compute(c, false), expected)).toBeLessThan(2e-6);

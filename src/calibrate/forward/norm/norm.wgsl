@@ -4,6 +4,8 @@ override WORKGROUP: u32 = 64;
 // Subtracts the mean (layer norm) instead of only dividing by the root mean square.
 override CENTERED: bool = false;
 override BIASED: bool = false;
+// Without it all weights are 1.
+override WEIGHTED: bool = true;
 // Reads and writes y; x is not touched.
 override IN_PLACE: bool = false;
 // y += scale · norm(x) instead of y = norm(x): a block's output joins the residual.
@@ -75,7 +77,8 @@ fn main(
   }
   let factor = inverseSqrt(total(lane, squares) / f32(params.size) + params.eps);
   for (var i = lane; i < params.size; i += WORKGROUP) {
-    var value = (load(x_base + i) - mean) * factor * (weight[(first + i) % params.weight_size] + params.weight_offset);
+    var value = (load(x_base + i) - mean) * factor;
+    if (WEIGHTED) { value *= weight[(first + i) % params.weight_size] + params.weight_offset; }
     if (BIASED) { value += bias[i]; }
     if (ACCUMULATE) { y[y_base + i] += params.scale * value; } else { y[y_base + i] = value; }
   }

@@ -27,12 +27,12 @@ export const normKernel = kernel({
     scale: "f32",
   }),
   bindings: { x: "read", weight: "read", bias: "read", y: "read_write" },
-  constants: ["WORKGROUP", "CENTERED", "BIASED", "IN_PLACE", "ACCUMULATE"],
+  constants: ["WORKGROUP", "CENTERED", "BIASED", "WEIGHTED", "IN_PLACE", "ACCUMULATE"],
 });
 
 export interface NormalizeOptions {
   readonly norm: Norm;
-  /** The norm's vectors; `bias` only where it has one. */
+  /** The norm's vectors: `bias` only where it has one, any other buffer than y where it has no weight. */
   readonly weight: BufferPart;
   readonly bias: BufferPart | null;
   /** (rows, columns); columns a multiple of the norm's size. */
@@ -72,6 +72,7 @@ export async function normalize(gpu: Gpu, options: NormalizeOptions): Promise<vo
         WORKGROUP: norm.size <= NARROW.upTo ? NARROW.workgroup : WIDE_WORKGROUP,
         CENTERED: Number(norm.kind === "layer"),
         BIASED: Number(bias !== null),
+        WEIGHTED: Number(norm.weight !== null),
         IN_PLACE: Number(x === null),
         ACCUMULATE: Number(accumulate !== undefined),
       },

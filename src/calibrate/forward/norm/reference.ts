@@ -4,7 +4,7 @@ import type { Norm } from "../../../model/decoder-description.ts";
 export function referenceNorm(
   norm: Norm,
   x: ArrayLike<number>,
-  weight: ArrayLike<number>,
+  weight: ArrayLike<number> | null,
   bias: ArrayLike<number> | null,
 ): Float64Array<ArrayBuffer> {
   const result = new Float64Array(x.length);
@@ -13,7 +13,7 @@ export function referenceNorm(
     const mean = norm.kind === "layer" ? average(group) : 0;
     const deviation = Math.sqrt(average(group.map((value) => (value - mean) ** 2)) + norm.eps);
     for (const [index, value] of group.entries()) {
-      const factor = (weight[(start + index) % norm.weightSize] ?? 0) + norm.weightOffset;
+      const factor = weight ? (weight[(start + index) % norm.weightSize] ?? 0) + norm.weightOffset : 1;
       result[start + index] = ((value - mean) / deviation) * factor + (bias?.[index] ?? 0);
     }
   }

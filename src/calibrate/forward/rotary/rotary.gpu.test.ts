@@ -5,7 +5,7 @@ import { attention as describeAttention } from "../../../model/decoder-parts.ts"
 import { relativeError } from "../../../testing/architecture-fixture.ts";
 import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
-import { qkvColumns } from "../mixers/attention/attend.ts";
+import { attentionColumns } from "../mixers/attention/attend.ts";
 import { createBatch } from "../token-batch.ts";
 import { referenceRotary } from "./reference.ts";
 import { rotate } from "./rotate.ts";
@@ -47,7 +47,10 @@ async function compute(attention: Rotated, qkv: Float32Array, lengths = LENGTHS)
   using batch = await createBatch(test.gpu, uploads, lengths);
   using table = await createRotaryTable(test.gpu, uploads, attention.rotary, 100);
   using buffer = await test.upload("qkv", qkv);
-  await rotate(test.gpu, attention, buffer, batch, table);
+  const { stride } = attentionColumns(attention);
+  const heads = attention.heads + attention.kvHeads;
+  const run = { buffer, stride, column: 0, heads, headStride: attention.headDim };
+  await rotate(test.gpu, attention.rotary, run, batch, table);
   return await test.readFloats(buffer);
 }
 
@@ -69,15 +72,20 @@ const CASES: readonly [string, Rotary][] = [
 describe("rotary embedding", () => {
   it.each(CASES)("agrees with float64: %s", async (_name, rotary) => {
     const attention = headsOf(rotary);
-    const qkv = randomNormal(TOKENS * qkvColumns(attention), seededRandom(5));
-    const expected = referenceRotary(attention, qkv, LENGTHS);
+    const qkv = randomNormal(TOKENS * attentionColumns(attention).stride, seededRandom(5));
+    const { heads, kvHeads, headDim } = attention;
+    const isRotated = (_: number, index: number) =>
+      index % attentionColumns(attention).stride < (heads + kvHeads) * headDim;
+    const run = { heads: heads + kvHeads, headDim, first: 0 };
+    const expected = referenceRotary(rotary, run, qkv.filter(isRotated), LENGTHS);
     // Angles of 90 radians have a unit in the last place of 8e-6.
-    expect(relativeError(await compute(attention, qkv), expected)).toBeLessThan(2e-5);
+    const actual = (await compute(attention, qkv)).filter(isRotated);
+    expect(relativeError(actual, expected)).toBeLessThan(2e-5);
   });
 
   it("keeps lengths, first tokens and values", async () => {
     const attention = headsOf(rotaryOf());
-    const columns = qkvColumns(attention);
+    const columns = attentionColumns(attention).stride;
     const qkv = randomNormal(TOKENS * columns, seededRandom(6));
     const result = await compute(attention, qkv);
     expect(result.subarray(0, columns)).toEqual(qkv.subarray(0, columns));

@@ -6,6 +6,7 @@ override INTERLEAVED: bool = false;
 
 struct Params {
   stride: u32,
+  column: u32,
   heads: u32,
   head_dim: u32,
   // Half of the rotated dims: pairs of a head.
@@ -38,7 +39,7 @@ fn main(
   let token = tokens[row];
   let position = token.x + select(0u, params.long_row, token.y > params.beyond);
   let angle = angles[position * params.pairs + pair];
-  let base = row * params.stride + head * params.head_dim;
+  let base = row * params.stride + params.column + head * params.head_dim;
   let at = base + select(pair, 2u * pair, INTERLEAVED);
   let other = at + select(params.pairs, 1u, INTERLEAVED);
   let a = qkv[at];

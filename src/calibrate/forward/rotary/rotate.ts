@@ -1,8 +1,7 @@
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../../gpu/kernel.ts";
 import { struct } from "../../../gpu/struct.ts";
-import type { Attention, Rotary } from "../../../model/decoder-description.ts";
-import { qkvColumns } from "../mixers/attention/attend.ts";
+import type { Rotary } from "../../../model/decoder-description.ts";
 import type { TokenBatch } from "../token-batch.ts";
 import type { RotaryTable } from "./rotary-table.ts";
 import code from "./rotary.wgsl?raw";
@@ -14,6 +13,7 @@ export const rotaryKernel = kernel({
   code: [code],
   params: struct({
     stride: "u32",
+    column: "u32",
     heads: "u32",
     head_dim: "u32",
     pairs: "u32",
@@ -26,31 +26,41 @@ export const rotaryKernel = kernel({
   constants: ["INTERLEAVED"],
 });
 
-/** Rotates the query and key heads in `qkv`, (tokens, qkvColumns), by each token's position in its sequence. */
+/** Heads whose first dims are rotated. */
+export interface RotatedHeads {
+  /** (tokens, stride) float32. */
+  readonly buffer: BufferPart;
+  readonly stride: number;
+  /** First column of the first head's rotated dims. */
+  readonly column: number;
+  readonly heads: number;
+  /** Columns from head to head. */
+  readonly headStride: number;
+}
+
+/** Rotates a run of heads by each token's position in its sequence. */
 export async function rotate(
   gpu: Gpu,
-  attention: Attention & { readonly rotary: Rotary },
-  qkv: BufferPart,
+  rotary: Rotary,
+  { buffer, stride, column, heads, headStride }: RotatedHeads,
   batch: TokenBatch,
   table: RotaryTable,
 ): Promise<void> {
-  const { rotary, headDim } = attention;
-  // Keys follow the queries in a row, so that both are rotated as one run of heads.
-  const heads = attention.heads + attention.kvHeads;
   const pairs = rotary.dims / 2;
   for (const { first, end } of gpu.queue.split(rotaryKernel, batch.tokens * heads * pairs, 2, WORKGROUP)) {
     await gpu.queue.run(rotaryKernel, {
       params: {
-        stride: qkvColumns(attention),
+        stride,
+        column,
         heads,
-        head_dim: headDim,
+        head_dim: headStride,
         pairs,
         beyond: table.beyond,
         long_row: table.longRow,
         first,
         end,
       },
-      buffers: { tokens: batch.positions, angles: table.buffer, qkv },
+      buffers: { tokens: batch.positions, angles: table.buffer, qkv: buffer },
       constants: { INTERLEAVED: Number(rotary.interleaved) },
       workgroups: spreadWorkgroups(Math.ceil((end - first) / WORKGROUP)),
       work: (end - first) * 2,

@@ -1,21 +1,28 @@
 // Attention of one sequence in ONNX. GroupQueryAttention where it computes what the model does; on WebGPU it ignores soft
-// caps and refuses heads that are not a multiple of 16 (tried with onnxruntime-web 1.30), so that others are spelled out.
+// caps and refuses heads that are not a multiple of 16 (tried with onnxruntime-web 1.30), so that others are spelled out,
+// and so are chunks, sinks and values of another width than queries.
 
-import type { Attention, Norm, Rotary } from "../../../model/decoder-description.ts";
+import { invariant } from "../../../errors.ts";
+import type {
+  Attention,
+  AttentionInputs,
+  AttentionTemperature,
+  Rotary,
+} from "../../../model/decoder-description.ts";
 import type { Value } from "../encode-model.ts";
 import { applyLinear } from "../linear-nodes.ts";
 import { normalize } from "../norm-nodes.ts";
 import type { OnnxGraph } from "../onnx-graph.ts";
+import { type CacheNames, maskName, RUN_INPUTS } from "../run-inputs.ts";
+import { type DecoderGraph, vectorInput, weightName } from "../weight-input.ts";
 import type { MixerNodes } from "./mixer-nodes.ts";
-import { type DecoderGraph, weightName } from "../weight-input.ts";
-import { RUN_INPUTS, type CacheNames, maskName } from "../run-inputs.ts";
 
 export function attentionNodes(attention: Attention): MixerNodes {
-  const { kvHeads, headDim, heads, slidingWindow } = attention;
+  const { kvHeads, headDim, heads, slidingWindow, chunk } = attention;
   const isSpelledOut = !usesGroupQueryAttention(attention);
   return {
     cache: isSpelledOut ? null : { kvHeads, headDim },
-    mask: isSpelledOut ? { slidingWindow } : null,
+    mask: isSpelledOut ? { slidingWindow, chunk } : null,
     scores: isSpelledOut ? heads : 0,
     // A sliding window that is exceeded changes the commands.
     isRecordable: (maxTokens) => slidingWindow === null || slidingWindow >= maxTokens,
@@ -24,47 +31,115 @@ export function attentionNodes(attention: Attention): MixerNodes {
 }
 
 /** True if a layer's keys and values can wait in a cache that GroupQueryAttention reads and writes. */
-function usesGroupQueryAttention({ softCap, headDim }: Attention): boolean {
-  return softCap === null && headDim % 16 === 0;
+function usesGroupQueryAttention(attention: Attention): boolean {
+  const { softCap, headDim, valueDim, chunk, sinks } = attention;
+  return softCap === null && headDim % 16 === 0 && valueDim === headDim && chunk === null && sinks === null;
 }
 
 /** attention(x) of x (tokens, hidden), before it joins the residual. */
 function attend(decoder: DecoderGraph, attention: Attention, x: Value, cache: CacheNames | null): Value {
-  const [projectedQueries, projectedKeys, values] = project(decoder, attention, x);
-  const { heads, kvHeads, headDim, rotary, queryNorm, keyNorm } = attention;
-  const prepare = (value: Value, norm: Norm | null, count: number) => {
-    const normed = norm ? normalize(decoder, norm, value, count * headDim) : value;
-    return rotary ? rotate(decoder, rotary, normed, count, headDim) : normed;
-  };
-  const queries = prepare(projectedQueries, queryNorm, heads);
-  const keys = prepare(projectedKeys, keyNorm, kvHeads);
+  const { queries: projectedQueries, keys: projectedKeys, values, gate } = project(decoder, attention, x);
+  const queries = placeHeads(decoder, attention, projectedQueries, "query");
+  const keys = placeHeads(decoder, attention, projectedKeys, "key");
   const attended = usesGroupQueryAttention(attention)
     ? groupQueryAttention(decoder.graph, attention, [queries, keys, values], cache)
-    : spelledOut(decoder.graph, attention, queries, keys, values);
-  return applyLinear(decoder, attention.output, attended);
+    : spelledOut(decoder, attention, [queries, keys, values]);
+  const { valueScale } = attention;
+  const { graph } = decoder;
+  const scaled = valueScale === 1 ? attended : graph.node("Mul", [attended, graph.floats(valueScale)]);
+  const gated = gate === null ? scaled : graph.node("Mul", [scaled, graph.node("Sigmoid", [gate])]);
+  return applyLinear(decoder, attention.output, gated);
 }
 
-function project(decoder: DecoderGraph, attention: Attention, x: Value): readonly [Value, Value, Value] {
-  const { inputs, heads, kvHeads, headDim } = attention;
-  if (inputs.kind === "separate") {
-    return [
-      applyLinear(decoder, inputs.query, x),
-      applyLinear(decoder, inputs.key, x),
-      applyLinear(decoder, inputs.value, x),
-    ];
-  }
-  const { graph } = decoder;
-  const all = applyLinear(decoder, inputs.queryKeyValue, x);
-  const lengths = graph.integers([heads * headDim, kvHeads * headDim, kvHeads * headDim]);
-  const [queries = "", keys = "", values = ""] = graph.nodes("Split", [all, lengths], 3, {
-    axis: { int: 1 },
-  });
-  return [queries, keys, values];
+/** Norms and rotation of queries or keys, in the family's order. */
+function placeHeads(decoder: DecoderGraph, attention: Attention, x: Value, which: "query" | "key"): Value {
+  const isQuery = which === "query";
+  const count = isQuery ? attention.heads : attention.kvHeads;
+  const norm = isQuery ? attention.queryNorm : attention.keyNorm;
+  const { headDim, normAfterRotary } = attention;
+  const normed = (value: Value) => (norm ? normalize(decoder, norm, value, count * headDim) : value);
+  const rotation = rotationOf(attention, isQuery);
+  const rotated = (value: Value) => (rotation ? rotate(decoder, rotation, value, count, headDim) : value);
+  return normAfterRotary ? normed(rotated(x)) : rotated(normed(x));
 }
 
-function rotate(decoder: DecoderGraph, rotary: Rotary, x: Value, heads: number, headDim: number): Value {
+interface Rotation {
+  readonly rotary: Rotary;
+  readonly temperature: AttentionTemperature | null;
+}
+
+/** The rotation of queries carries the temperature of the scores; where nothing turns, it is by angles of zero. */
+function rotationOf({ rotary, temperature, headDim }: Attention, isQuery: boolean): Rotation | null {
+  if (!temperature || !isQuery) return rotary && { rotary, temperature: null };
+  invariant(!rotary || rotary.dims === headDim, "whole heads are rotated where scores have a temperature");
+  return { rotary: rotary ?? standingStill(headDim), temperature };
+}
+
+const still = new Map<number, Rotary>();
+
+/** One object a size, since layers that share it share their tables. */
+function standingStill(dims: number): Rotary {
+  const known = still.get(dims);
+  if (known) return known;
+  const scaling = { type: "proportional", factor: 1, rotated: 0 } as const;
+  const rotary: Rotary = { theta: 1, dims, interleaved: false, attentionFactor: 1, scaling };
+  still.set(dims, rotary);
+  return rotary;
+}
+
+interface Projected {
+  readonly queries: Value;
+  readonly keys: Value;
+  readonly values: Value;
+  readonly gate: Value | null;
+}
+
+function project(decoder: DecoderGraph, attention: Attention, x: Value): Projected {
+  const { inputs, gate: by } = attention;
+  const gate = by?.kind === "separate" ? applyLinear(decoder, by.linear, x) : null;
+  if (inputs.kind === "fused") return { ...projectFused(decoder, attention, inputs, x), gate };
+  const queries = applyLinear(decoder, inputs.query, x);
+  const keys = applyLinear(decoder, inputs.key, x);
+  const values = applyLinear(decoder, inputs.value, x);
+  if (by?.kind !== "with-queries") return { queries, keys, values, gate };
+  const { heads, headDim } = attention;
+  const [own = "", gates = ""] = splitGroups(decoder.graph, queries, heads, [headDim, headDim]);
+  return { queries: own, keys, values, gate: gates };
+}
+
+function projectFused(
+  decoder: DecoderGraph,
+  { heads, kvHeads, headDim, valueDim }: Attention,
+  { queryKeyValue, groups }: Extract<AttentionInputs, { kind: "fused" }>,
+  x: Value,
+): Omit<Projected, "gate"> {
+  const widths = [heads * headDim, kvHeads * headDim, kvHeads * valueDim].map((width) => width / groups);
+  const all = applyLinear(decoder, queryKeyValue, x);
+  const [queries = "", keys = "", values = ""] = splitGroups(decoder.graph, all, groups, widths);
+  return { queries, keys, values };
+}
+
+/** Parts of x (tokens, groups · Σ widths), each (tokens, groups · width). */
+function splitGroups(
+  graph: OnnxGraph,
+  x: Value,
+  groups: number,
+  widths: readonly number[],
+): readonly Value[] {
+  const lengths = graph.integers([...widths]);
+  if (groups === 1) return graph.nodes("Split", [x, lengths], widths.length, { axis: { int: 1 } });
+  const size = widths.reduce((sum, width) => sum + width);
+  const grouped = graph.node("Reshape", [x, graph.integers([-1, groups, size])]);
+  const parts = graph.nodes("Split", [grouped, lengths], widths.length, { axis: { int: 2 } });
+  return parts.map((part, index) =>
+    graph.node("Reshape", [part, graph.integers([-1, groups * (widths[index] ?? 0)])]),
+  );
+}
+
+function rotate(decoder: DecoderGraph, rotation: Rotation, x: Value, heads: number, headDim: number): Value {
   const { graph } = decoder;
-  const [cosines, sines] = rotaryTables(decoder, rotary);
+  const { rotary } = rotation;
+  const [cosines, sines] = rotaryTables(decoder, rotation);
   const position = graph.input(RUN_INPUTS.position, "int64", [1]);
   const rotated = graph.node("RotaryEmbedding", [lift(graph, x), position, cosines, sines], {
     interleaved: { int: Number(rotary.interleaved) },
@@ -74,12 +149,14 @@ function rotate(decoder: DecoderGraph, rotary: Rotary, x: Value, heads: number, 
   return lower(graph, rotated);
 }
 
-function rotaryTables(decoder: DecoderGraph, rotary: Rotary): [Value, Value] {
+function rotaryTables(decoder: DecoderGraph, { rotary, temperature }: Rotation): [Value, Value] {
   const table = (kind: "cosines" | "sines") => {
-    const known = decoder.weights.find((weight) => weight.kind === kind && weight.rotary === rotary);
+    const known = decoder.weights.find(
+      (weight) => weight.kind === kind && weight.rotary === rotary && weight.temperature === temperature,
+    );
     if (known) return known.input;
     const input = weightName(decoder);
-    decoder.weights.push({ kind, input, rotary });
+    decoder.weights.push({ kind, input, rotary, temperature });
     return decoder.graph.input(input, "float32", ["positions", rotary.dims / 2]);
   };
   return [table("cosines"), table("sines")];
@@ -121,33 +198,51 @@ function groupQueryAttention(
 
 /** softmax(cap(scale · Q Kᵀ) + mask) V over the sequence that the run is given; no cache. */
 function spelledOut(
-  graph: OnnxGraph,
-  { heads, kvHeads, headDim, scale, softCap, slidingWindow }: Attention,
-  queries: Value,
-  keys: Value,
-  values: Value,
+  decoder: DecoderGraph,
+  attention: Attention,
+  [queries, keys, values]: readonly [Value, Value, Value],
 ): Value {
-  const mask = graph.input(maskName(slidingWindow), "float32", ["tokens", "tokens"]);
-  const split = (x: Value, count: number, perm: number[]) => {
-    const parted = graph.node("Reshape", [x, graph.integers([-1, count, headDim])]);
+  const { graph } = decoder;
+  const { heads, kvHeads, headDim, valueDim } = attention;
+  const split = (x: Value, count: number, size: number, perm: number[]) => {
+    const parted = graph.node("Reshape", [x, graph.integers([-1, count, size])]);
     return graph.node("Transpose", [parted], { perm: { ints: perm } });
   };
-  const share = heads / kvHeads;
   // Query heads that share a key head stand side by side: (kvHeads, share, tokens, …).
   const spread = (x: Value) => graph.node("Unsqueeze", [x, graph.integers([1])]);
   const grouped = graph.node("Reshape", [
-    split(queries, heads, [1, 0, 2]),
-    graph.integers([kvHeads, share, -1, headDim]),
+    split(queries, heads, headDim, [1, 0, 2]),
+    graph.integers([kvHeads, heads / kvHeads, -1, headDim]),
   ]);
-  const scores = graph.node("MatMul", [grouped, spread(split(keys, kvHeads, [1, 2, 0]))]);
+  const scores = graph.node("MatMul", [grouped, spread(split(keys, kvHeads, headDim, [1, 2, 0]))]);
+  const weights = softmaxOf(decoder, attention, scores);
+  const attended = graph.node("MatMul", [weights, spread(split(values, kvHeads, valueDim, [1, 0, 2]))]);
+  const perHead = graph.node("Reshape", [attended, graph.integers([heads, -1, valueDim])]);
+  const perToken = graph.node("Transpose", [perHead], { perm: { ints: [1, 0, 2] } });
+  return graph.node("Reshape", [perToken, graph.integers([-1, heads * valueDim])]);
+}
+
+/** Weights of the values from scores (kvHeads, share, tokens, tokens). */
+function softmaxOf(decoder: DecoderGraph, attention: Attention, scores: Value): Value {
+  const { graph } = decoder;
+  const { heads, kvHeads, scale, softCap, sinks } = attention;
+  const mask = graph.input(maskName(attention), "float32", ["tokens", "tokens"]);
   const scaled = graph.node("Mul", [scores, graph.floats(softCap === null ? scale : scale / softCap)]);
   const capped =
     softCap === null ? scaled : graph.node("Mul", [graph.node("Tanh", [scaled]), graph.floats(softCap)]);
-  const weights = graph.node("Softmax", [graph.node("Add", [capped, mask])], { axis: { int: -1 } });
-  const attended = graph.node("MatMul", [weights, spread(split(values, kvHeads, [1, 0, 2]))]);
-  const perHead = graph.node("Reshape", [attended, graph.integers([heads, -1, headDim])]);
-  const perToken = graph.node("Transpose", [perHead], { perm: { ints: [1, 0, 2] } });
-  return graph.node("Reshape", [perToken, graph.integers([-1, heads * headDim])]);
+  const masked = graph.node("Add", [capped, mask]);
+  if (sinks === null) return graph.node("Softmax", [masked], { axis: { int: -1 } });
+  // The softmax with one term more, which is the same as dividing by a larger sum.
+  const sink = graph.node("Reshape", [
+    vectorInput(decoder, sinks, heads),
+    graph.integers([kvHeads, heads / kvHeads, 1, 1]),
+  ]);
+  const reduce = (operator: "ReduceMax" | "ReduceSum", x: Value) =>
+    graph.node(operator, [x, graph.integers([-1])], { keepdims: { int: 1 } });
+  const largest = graph.node("Max", [reduce("ReduceMax", masked), sink]);
+  const powers = graph.node("Exp", [graph.node("Sub", [masked, largest])]);
+  const sinkPower = graph.node("Exp", [graph.node("Sub", [sink, largest])]);
+  return graph.node("Div", [powers, graph.node("Add", [reduce("ReduceSum", powers), sinkPower])]);
 }
 
 /** (tokens, columns) to (1, tokens, columns), as onnxruntime's own operators want it. */

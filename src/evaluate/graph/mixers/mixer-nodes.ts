@@ -1,5 +1,5 @@
 import type { Value } from "../encode-model.ts";
-import type { CacheNames } from "../run-inputs.ts";
+import type { CacheNames, MaskShape } from "../run-inputs.ts";
 import type { DecoderGraph } from "../weight-input.ts";
 
 /** A mixer's part of the ONNX graph, whatever its kind. */
@@ -7,7 +7,7 @@ export interface MixerNodes {
   /** Keys and values that wait from run to run; null where each run must be given the whole sequence. */
   readonly cache: { readonly kvHeads: number; readonly headDim: number } | null;
   /** The causal mask that its runs are fed with, or null. */
-  readonly mask: { readonly slidingWindow: number | null } | null;
+  readonly mask: MaskShape | null;
   /** Values that it keeps for each pair of tokens. */
   readonly scores: number;
   /** True if the GPU's commands for one more token stay the same up to so many. */

@@ -2,6 +2,7 @@ import { UnsupportedModelError } from "../../../errors.ts";
 import type { DecoderDescription, LayerDescription, Mixer } from "../../../model/decoder-description.ts";
 import { attentionNodes } from "./attention-nodes.ts";
 import type { MixerNodes } from "./mixer-nodes.ts";
+import { shortConvolutionNodes } from "./short-convolution-nodes.ts";
 
 /**
  * The one place where graphs tell mixers by their kind.
@@ -11,6 +12,11 @@ export function nodesOf(mixer: Mixer): MixerNodes {
   switch (mixer.kind) {
     case "attention":
       return attentionNodes(mixer);
+    case "short-convolution":
+      return shortConvolutionNodes(mixer);
+    case "gated-delta-net":
+    case "mamba-2":
+    case "latent-attention":
     default:
       throw unsupportedMixer(mixer);
   }

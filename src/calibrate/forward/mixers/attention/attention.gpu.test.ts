@@ -6,7 +6,7 @@ import { relativeError } from "../../../../testing/architecture-fixture.ts";
 import { openTestGpu, type TestGpu } from "../../../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../../testing/random.ts";
 import { createBatch } from "../../token-batch.ts";
-import { attend, checkHeadDim, qkvColumns } from "./attend.ts";
+import { attend, checkHeadDim, attentionColumns, type HeadColumns } from "./attend.ts";
 import { referenceAttention } from "./reference.ts";
 
 let test: TestGpu;
@@ -35,23 +35,40 @@ function randomInput(
   attention: Attention,
   lengths: readonly number[],
   deviation = 1,
+  { stride }: HeadColumns = attentionColumns(attention),
 ): Float32Array<ArrayBuffer> {
-  return randomNormal(tokensOf(lengths) * qkvColumns(attention), seededRandom(7), deviation);
+  return randomNormal(tokensOf(lengths) * stride, seededRandom(7), deviation);
 }
 
-/** (tokens, heads · headDim) */
+/** (tokens, heads · valueDim) */
 async function compute(
   attention: Attention,
   qkv: Float32Array,
   lengths: readonly number[],
+  columns: HeadColumns = attentionColumns(attention),
 ): Promise<Float32Array> {
   using batch = await createBatch(test.gpu, uploads, lengths);
   using buffer = await test.upload("qkv", qkv);
-  await attend(test.gpu, attention, buffer, batch);
+  using sinks = attention.sinks === null ? null : await test.upload("sinks", SINKS);
+  await attend(test.gpu, batch, { attention, qkv: buffer, columns, sinks });
   const whole = await test.readFloats(buffer);
-  const width = attention.heads * attention.headDim;
-  return whole.filter((_, index) => index % qkvColumns(attention) < width);
+  const width = attention.heads * attention.valueDim;
+  return whole.filter((_, index) => {
+    const column = (index % columns.stride) - columns.output;
+    return column >= 0 && column < width;
+  });
 }
+
+function expectedOf(
+  attention: Attention,
+  qkv: Float32Array,
+  lengths: readonly number[],
+  columns: HeadColumns = attentionColumns(attention),
+): Float64Array {
+  return referenceAttention(attention, qkv, lengths, columns, attention.sinks === null ? null : SINKS);
+}
+
+const SINKS = Float32Array.of(0.5, 3, -1, 30);
 
 const CASES: readonly [string, readonly number[], Options][] = [
   ["a sequence longer than a tile", [150], {}],
@@ -62,6 +79,12 @@ const CASES: readonly [string, readonly number[], Options][] = [
   ["heads of 80", [90], { headDim: 80, heads: 2, kvHeads: 1 }],
   ["heads of 128", [130], { headDim: 128, heads: 2, kvHeads: 1 }],
   ["heads of 256", [70], { headDim: 256, heads: 2, kvHeads: 1 }],
+  ["heads of 512, whose values two workgroups share", [40], { headDim: 512, heads: 1, kvHeads: 1 }],
+  ["values wider than queries", [70], { valueDim: 40 }],
+  ["values narrower than queries, and scaled", [70], { valueDim: 8, valueScale: 0.7 }],
+  ["chunks", [70, 3, 150], { chunk: 24 }],
+  ["sinks, some larger than every score", [90], { sinks: "sinks", slidingWindow: 16 }],
+  ["a temperature", [90], { temperature: { slope: 0.3, every: 7, offset: 1 } }],
   ["a sliding window", [150, 20], { slidingWindow: 16 }],
   ["a window of one token", [70], { slidingWindow: 1 }],
   ["a window longer than the sequence", [70], { slidingWindow: 4096 }],
@@ -72,21 +95,21 @@ describe("attention", () => {
   it.each(CASES)("agrees with float64: %s", async (_name, lengths, options) => {
     const attention = describeHeads(options);
     const qkv = randomInput(attention, lengths);
-    const expected = referenceAttention(attention, qkv, lengths);
+    const expected = expectedOf(attention, qkv, lengths);
     expect(relativeError(await compute(attention, qkv, lengths), expected)).toBeLessThan(5e-6);
   });
 
   it("keeps its precision where scores are in the hundreds", async () => {
     const attention = describeHeads({ scale: 1 });
     const qkv = randomInput(attention, [100], 8);
-    const expected = referenceAttention(attention, qkv, [100]);
+    const expected = expectedOf(attention, qkv, [100]);
     // Scores of a few hundred have a unit in the last place of 3e-5.
     expect(relativeError(await compute(attention, qkv, [100]), expected)).toBeLessThan(5e-4);
   });
 
   it("gives weights that sum to one: equal values come back", async () => {
     const attention = describeHeads({ slidingWindow: 20 });
-    const columns = qkvColumns(attention);
+    const columns = attentionColumns(attention).stride;
     const valuesFrom = (attention.heads + attention.kvHeads) * attention.headDim;
     const qkv = randomInput(attention, [90]).map((value, index) =>
       index % columns < valuesFrom ? value : 3,
@@ -98,7 +121,7 @@ describe("attention", () => {
     const attention = describeHeads();
     const before = randomInput(attention, [80, 40]);
     const changed = before.slice();
-    const from = 50 * qkvColumns(attention);
+    const from = 50 * attentionColumns(attention).stride;
     changed.set(randomNormal(before.length - from, seededRandom(8)), from);
     const width = attention.heads * attention.headDim;
     const first = await compute(attention, before, [80, 40]);
@@ -110,7 +133,25 @@ describe("attention", () => {
     expect(third.subarray(80 * width)).toEqual(first.subarray(80 * width));
   });
 
-  it("refuses heads that do not fit the registers", () => {
-    expect(() => checkHeadDim(describeHeads({ headDim: 512 }))).toThrow("heads of up to 256");
+  it("takes a part of each key that all heads share, and values between the keys", async () => {
+    const attention = describeHeads({ kvHeads: 4, headDim: 24, valueDim: 20 });
+    const [queries, perHead] = [4 * 24, 16 + 20];
+    const columns: HeadColumns = {
+      keys: queries,
+      keyStride: perHead,
+      ownDim: 16,
+      sharedKeys: queries + 4 * perHead,
+      values: queries + 16,
+      valueStride: perHead,
+      output: queries + 4 * perHead + 8,
+      stride: queries + 4 * perHead + 8 + 4 * 20,
+    };
+    const qkv = randomInput(attention, [70, 5], 1, columns);
+    const expected = expectedOf(attention, qkv, [70, 5], columns);
+    expect(relativeError(await compute(attention, qkv, [70, 5], columns), expected)).toBeLessThan(5e-6);
+  });
+
+  it("refuses heads that no model has", () => {
+    expect(() => checkHeadDim(describeHeads({ headDim: 2048 }))).toThrow("heads of up to 1024");
   });
 });

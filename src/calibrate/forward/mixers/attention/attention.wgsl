@@ -1,20 +1,25 @@
-// Causal attention of several sequences laid end to end, with grouped queries, sliding window and soft cap, in the manner
-// of FlashAttention (arXiv 2205.14135): a workgroup keeps one tile of query rows of one head and walks over the keys that
-// it sees, with the softmax's maximum and sum corrected on the way; no matrix of scores is ever stored.
+// Causal attention of several sequences laid end to end, with grouped queries, sliding window, chunks, sinks and soft cap,
+// in the manner of FlashAttention (arXiv 2205.14135): a workgroup keeps one tile of query rows of one head and walks over
+// the keys that it sees, with the softmax's maximum and sum corrected on the way; no matrix of scores is ever stored.
 //
-// Rows of `qkv` hold all query heads, then all key heads, then all value heads of a token. The result replaces the
-// queries: no other workgroup reads them.
+// Rows of `qkv` hold the heads of a token: queries, keys and values, each a run of columns. The result replaces the
+// queries, which no other workgroup reads, or goes to columns of its own where values are not as wide as queries.
 //
 // Invocations form a grid of ROW_GROUPS x COLUMN_GROUPS. Each keeps the scores of 8 rows and 4 neighbouring keys, and of
 // the result 8 rows and OUT_VECS vec4, COLUMN_GROUPS apart. Both products go through one workgroup array: chunks of
 // queries and keys, laid dimension-major, then partial maxima, then chunks of probabilities, key-major, and of values.
 override HEAD_DIM: u32 = 128;
+override VALUE_DIM: u32 = 128;
+// Dims of a key from here on are shared by all heads (latent attention).
+override OWN_DIM: u32 = 128;
+// Each head's softmax has one term more, which gives nothing.
+override SINKS: bool = false;
 override ROW_GROUPS: u32 = 8;
 override COLUMN_GROUPS: u32 = 16;
 // Dimensions of queries and keys, and keys of probabilities and values, that are staged at once.
 override DIMS: u32 = 16;
 override KEYS: u32 = 16;
-// vec4 of the result that each invocation keeps of each row: HEAD_DIM / 4 / COLUMN_GROUPS, rounded up; at most 4.
+// vec4 of the result that each invocation keeps of each row, at most 4: wider values are dealt out to several workgroups.
 override OUT_VECS: u32 = 2;
 // vec4 of workgroup memory: what the largest of the phases needs.
 override ARENA: u32 = 784;
@@ -24,16 +29,29 @@ const NEVER = -1e30;
 struct Params {
   heads: u32,
   kv_heads: u32,
-  // In vec4.
+  // In vec4; from head to head in the strides.
   stride: u32,
   keys: u32,
+  key_stride: u32,
+  shared_keys: u32,
   values: u32,
-  // Items are pairs of a tile and a head.
+  value_stride: u32,
+  output: u32,
+  // Workgroups that share a head's values.
+  parts: u32,
+  // Items are a tile, a head and a part.
   first: u32,
   end: u32,
   // Zero sees all.
   window: u32,
+  // Tokens of a chunk, which sees no other; zero for one chunk.
+  chunk: u32,
+  // Scores of position p are multiplied by 1 + slope · log(1 + floor((p + offset) / every)).
+  temperature_every: u32,
+  temperature_offset: u32,
+  temperature_slope: f32,
   scale: f32,
+  value_scale: f32,
   // Zero caps nothing.
   soft_cap: f32,
 }
@@ -41,12 +59,16 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 // First row, end row, first row of the sequence.
 @group(0) @binding(1) var<storage, read> tiles: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> qkv: array<vec4<f32>>;
+// One logit a head.
+@group(0) @binding(2) var<storage, read> sinks: array<f32>;
+@group(0) @binding(3) var<storage, read_write> qkv: array<vec4<f32>>;
 
 override LANES: u32 = ROW_GROUPS * COLUMN_GROUPS;
 override TILE_ROWS: u32 = ROW_GROUPS * 8;
 override TILE_KEYS: u32 = COLUMN_GROUPS * 4;
 override HEAD_VECS: u32 = HEAD_DIM / 4;
+override OWN_VECS: u32 = OWN_DIM / 4;
+override VALUE_VECS: u32 = VALUE_DIM / 4;
 // One vec4 of padding a row keeps the transposing stores off each other's banks.
 override ROWS_PITCH: u32 = TILE_ROWS / 4 + 1;
 override KEYS_PITCH: u32 = TILE_KEYS / 4 + 1;
@@ -62,24 +84,37 @@ fn transpose_into(at: u32, pitch: u32, row: u32, values: vec4<f32>) {
 }
 
 // Stages dims dim0 … of `rows` rows, dimension-major. Rows past the end repeat the last one: their results are not used.
-fn stage(lane: u32, base: u32, pitch: u32, rows: u32, row0: u32, end_row: u32, column: u32, dim0: u32) {
+// Dims from OWN_DIM on lie at `shared_column`.
+fn stage(
+  lane: u32,
+  base: u32,
+  pitch: u32,
+  rows: u32,
+  row0: u32,
+  end_row: u32,
+  column: u32,
+  shared_column: u32,
+  dim0: u32,
+) {
   let vecs = DIMS / 4u;
   for (var at = lane; at < rows * vecs; at += LANES) {
     let row = at / vecs;
     let vec = at % vecs;
     let dim = dim0 / 4u + vec;
-    let index = min(row0 + row, end_row - 1u) * params.stride + column + min(dim, HEAD_VECS - 1u);
+    let own = min(dim, HEAD_VECS - 1u);
+    let place = select(column + own, shared_column + own - OWN_VECS, own >= OWN_VECS);
+    let index = min(row0 + row, end_row - 1u) * params.stride + place;
     let values = select(vec4(0.0), qkv[index], dim < HEAD_VECS);
     transpose_into(base + vec * 4u * pitch, pitch, row, values);
   }
 }
 
-// Stages value rows key0 … key0 + KEYS − 1 of a head.
-fn stage_values(lane: u32, base: u32, key0: u32, end_row: u32, column: u32) {
+// Stages value rows key0 … key0 + KEYS − 1 of a head, from vec4 `vec0` on.
+fn stage_values(lane: u32, base: u32, key0: u32, end_row: u32, column: u32, vec0: u32) {
   for (var at = lane; at < KEYS * VALUES_PITCH; at += LANES) {
-    let vec = at % VALUES_PITCH;
+    let vec = vec0 + at % VALUES_PITCH;
     let row = min(key0 + at / VALUES_PITCH, end_row - 1u);
-    arena[base + at] = qkv[row * params.stride + column + min(vec, HEAD_VECS - 1u)];
+    arena[base + at] = qkv[row * params.stride + column + min(vec, VALUE_VECS - 1u)];
   }
 }
 
@@ -102,14 +137,15 @@ fn main(
 ) {
   let item = params.first + group.y * groups.x + group.x;
   if (item >= params.end) { return; }
-  let tile = tiles[item / params.heads];
-  let head = item % params.heads;
+  let vec0 = item % params.parts * VALUES_PITCH;
+  let head = item / params.parts % params.heads;
+  let tile = tiles[item / params.parts / params.heads];
   let kv_head = head / (params.heads / params.kv_heads);
   let first_row = tile.x;
   let end_row = tile.y;
   let queries = head * HEAD_VECS;
-  let keys = params.keys + kv_head * HEAD_VECS;
-  let values = params.values + kv_head * HEAD_VECS;
+  let keys = params.keys + kv_head * params.key_stride;
+  let values = params.values + kv_head * params.value_stride;
   let row_group = lane / COLUMN_GROUPS;
   let column_group = lane % COLUMN_GROUPS;
   let keys_base = DIMS * ROWS_PITCH;
@@ -117,6 +153,7 @@ fn main(
 
   var first_key = tile.z;
   if (params.window > 0u) { first_key = max(first_key, first_row + 1u - min(params.window, first_row + 1u)); }
+  if (params.chunk > 0u) { first_key = max(first_key, first_row - (first_row - tile.z) % params.chunk); }
 
   // Of 8 rows: running maximum, sum over this invocation's keys, and result.
   var maximum_low = vec4(NEVER);
@@ -130,8 +167,8 @@ fn main(
     var scores = array<vec4<f32>, 8>();
     for (var dim0 = 0u; dim0 < HEAD_DIM; dim0 += DIMS) {
       workgroupBarrier();
-      stage(lane, 0u, ROWS_PITCH, TILE_ROWS, first_row, end_row, queries, dim0);
-      stage(lane, keys_base, KEYS_PITCH, TILE_KEYS, key0, end_row, keys, dim0);
+      stage(lane, 0u, ROWS_PITCH, TILE_ROWS, first_row, end_row, queries, queries + OWN_VECS, dim0);
+      stage(lane, keys_base, KEYS_PITCH, TILE_KEYS, key0, end_row, keys, params.shared_keys, dim0);
       workgroupBarrier();
       for (var dim = 0u; dim < DIMS; dim++) {
         let low = arena[dim * ROWS_PITCH + row_group * 2u];
@@ -152,8 +189,13 @@ fn main(
     for (var i = 0u; i < 8u; i++) {
       let row = first_row + row_group * 8u + i;
       var score = scores[i] * params.scale;
+      if (params.temperature_slope != 0.0) {
+        let times = (row - tile.z + params.temperature_offset) / params.temperature_every;
+        score *= 1.0 + params.temperature_slope * log(1.0 + f32(times));
+      }
       if (params.soft_cap > 0.0) { score = params.soft_cap * tanh_of(score / params.soft_cap); }
-      let seen = (key_of <= vec4(row)) & (vec4(params.window == 0u) | (key_of + params.window > vec4(row)));
+      var seen = (key_of <= vec4(row)) & (vec4(params.window == 0u) | (key_of + params.window > vec4(row)));
+      if (params.chunk > 0u) { seen = seen & (key_of >= vec4(row - (row - tile.z) % params.chunk)); }
       scores[i] = select(vec4(NEVER), score, seen);
     }
 
@@ -204,7 +246,7 @@ fn main(
         arena[at + 3u * ROWS_PITCH] = vec4(scores[0].w, scores[1].w, scores[2].w, scores[3].w);
         arena[at + 3u * ROWS_PITCH + 1u] = vec4(scores[4].w, scores[5].w, scores[6].w, scores[7].w);
       }
-      stage_values(lane, values_base, key0 + chunk, end_row, values);
+      stage_values(lane, values_base, key0 + chunk, end_row, values, vec0);
       workgroupBarrier();
       for (var i = 0u; i < KEYS; i++) {
         let low = arena[i * ROWS_PITCH + row_group * 2u];
@@ -235,13 +277,20 @@ fn main(
     sum_low += arena[i * TILE_ROWS / 4u + row_group * 2u];
     sum_high += arena[i * TILE_ROWS / 4u + row_group * 2u + 1u];
   }
+  if (SINKS) {
+    let sink = vec4(sinks[head]);
+    sum_low += exp(sink - maximum_low);
+    sum_high += exp(sink - maximum_high);
+  }
   for (var i = 0u; i < 8u; i++) {
     let row = first_row + row_group * 8u + i;
     if (row >= end_row) { return; }
     let sum = select(sum_high[i % 4u], sum_low[i % 4u], i < 4u);
     for (var j = 0u; j < OUT_VECS; j++) {
-      let vec = j * COLUMN_GROUPS + column_group;
-      if (vec < HEAD_VECS) { qkv[row * params.stride + queries + vec] = result[j * 8u + i] / sum; }
+      let vec = vec0 + j * COLUMN_GROUPS + column_group;
+      if (vec < VALUE_VECS) {
+        qkv[row * params.stride + params.output + head * VALUE_VECS + vec] = params.value_scale * result[j * 8u + i] / sum;
+      }
     }
   }
 }

@@ -1,82 +1,132 @@
-import type {
-  AttentionInputs,
-  Attention,
-  Linear,
-  Norm,
-  Rotary,
-} from "../../../../model/decoder-description.ts";
-import { applyLinear, applyNorm, type ForwardPass } from "../../forward-pass.ts";
+import type { Attention, Norm } from "../../../../model/decoder-description.ts";
+import {
+  applyLinear,
+  applyNorm,
+  applyPieces,
+  type ForwardPass,
+  type LinearPiece,
+} from "../../forward-pass.ts";
+import { multiplyByGate } from "../../gate/multiply-by-gate.ts";
 import type { Activations } from "../../layer-weights.ts";
 import { rotate } from "../../rotary/rotate.ts";
 import type { MixerForward } from "../mixer-forward.ts";
-import { attend, checkHeadDim, prepareAttention, qkvColumns } from "./attend.ts";
+import { attend, attentionColumns, checkHeadDim, prepareAttention } from "./attend.ts";
 
 export function attentionForward(attention: Attention): MixerForward {
   return {
-    scratch: { what: "Queries, keys and values", columns: qkvColumns(attention) },
+    scratch: { what: "Queries, keys and values", columns: attentionColumns(attention).stride },
     rotary: attention.rotary,
     check: () => checkHeadDim(attention),
-    prepare: (gpu) => prepareAttention(gpu, attention),
+    prepare: (gpu) => prepareAttention(gpu, { ...attention, ownDim: attention.headDim }),
     mix: async (pass, input) => await mixAttention(pass, attention, input),
   };
 }
 
+/** softmax(q kᵀ) v of all heads, with what the family does to queries and keys before and to the result after. */
 async function mixAttention(
   pass: ForwardPass,
   attention: Attention,
   input: Activations,
 ): Promise<Activations> {
-  const { gpu, batch, workspace, hooks } = pass;
+  const { gpu, batch, workspace, weights, hooks } = pass;
   await project(pass, attention, input);
-  await normHeads(pass, attention);
-  if (hasRotary(attention)) {
-    const table = workspace.rotaryTable(attention.rotary);
-    await rotate(gpu, attention, workspace.scratch, batch, table);
-  }
-  const [queries, keys, values] = headRuns(pass, attention);
+  await placeHeads(pass, attention);
+  const { keys, values, output } = headRuns(pass, attention);
   await hooks?.onKeyValue?.(attention.module, keys, values, attention.kvHeads);
-  await attend(gpu, attention, workspace.scratch, batch);
-  return queries;
+  const sinks = attention.sinks === null ? null : await weights.vector(attention.sinks);
+  const columns = attentionColumns(attention);
+  await attend(gpu, batch, { attention, qkv: workspace.scratch, columns, sinks });
+  if (attention.gate) await multiplyByGate(gpu, output, columns.gate, "sigmoid");
+  return output;
 }
 
-function hasRotary(attention: Attention): attention is Attention & { readonly rotary: Rotary } {
-  return attention.rotary !== null;
-}
+type HeadRuns = Readonly<Record<"queries" | "keys" | "values" | "output" | "gate", Activations>>;
 
-/** Queries, keys and values as runs of columns of the scratch buffer. */
-function headRuns(
-  { workspace, batch }: ForwardPass,
-  attention: Attention,
-): [Activations, Activations, Activations] {
-  const { heads, kvHeads, headDim } = attention;
-  const run = (first: number, count: number): Activations => ({
+/** Queries, keys, values and the result as runs of columns of the scratch buffer. */
+function headRuns({ workspace, batch }: ForwardPass, attention: Attention): HeadRuns {
+  const { heads, kvHeads, headDim, valueDim } = attention;
+  const columns = attentionColumns(attention);
+  const run = (offset: number, width: number): Activations => ({
     buffer: workspace.scratch,
     rows: batch.tokens,
-    columns: count * headDim,
-    stride: qkvColumns(attention),
-    offset: first * headDim,
+    columns: width,
+    stride: columns.stride,
+    offset,
   });
-  return [run(0, heads), run(heads, kvHeads), run(heads + kvHeads, kvHeads)];
+  return {
+    queries: run(0, heads * headDim),
+    keys: run(columns.keys, kvHeads * headDim),
+    values: run(columns.values, kvHeads * valueDim),
+    output: run(columns.output, heads * valueDim),
+    gate: run(columns.gate, heads * valueDim),
+  };
 }
 
 async function project(pass: ForwardPass, attention: Attention, input: Activations): Promise<void> {
-  const runs = headRuns(pass, attention);
-  const [queries] = runs;
-  if (attention.inputs.kind === "fused") {
-    await applyLinear(pass, attention.inputs.queryKeyValue, input, queries);
-    return;
-  }
-  for (const [index, linear] of separateLinears(attention.inputs).entries()) {
-    await applyLinear(pass, linear, input, runs[index] ?? queries);
+  const { inputs, gate: by } = attention;
+  const { queries, keys, values, gate } = headRuns(pass, attention);
+  if (by?.kind === "separate") await applyLinear(pass, by.linear, input, gate);
+  if (inputs.kind === "separate") {
+    if (by?.kind === "with-queries") {
+      await applyPieces(pass, inputs.query, gatePieces(attention), input, queries);
+    } else {
+      await applyLinear(pass, inputs.query, input, queries);
+    }
+    await applyLinear(pass, inputs.key, input, keys);
+    await applyLinear(pass, inputs.value, input, values);
+  } else if (inputs.groups === 1) {
+    await applyLinear(pass, inputs.queryKeyValue, input, queries);
+  } else {
+    await applyPieces(pass, inputs.queryKeyValue, groupPieces(attention, inputs.groups), input, queries);
   }
 }
 
-function separateLinears(inputs: Extract<AttentionInputs, { kind: "separate" }>): [Linear, Linear, Linear] {
-  return [inputs.query, inputs.key, inputs.value];
+/** Rows of a query Linear that gives each head's queries, then its gate. */
+function gatePieces(attention: Attention): LinearPiece[] {
+  const { heads, headDim: rows } = attention;
+  const { gate } = attentionColumns(attention);
+  return Array.from({ length: heads }, (_, head): LinearPiece[] => [
+    { firstRow: 2 * head * rows, rows, column: head * rows },
+    { firstRow: (2 * head + 1) * rows, rows, column: gate + head * rows },
+  ]).flat();
+}
+
+/** Rows of a fused Linear whose queries, keys and values come in groups. */
+function groupPieces(attention: Attention, groups: number): LinearPiece[] {
+  const { heads, kvHeads, headDim, valueDim } = attention;
+  const columns = attentionColumns(attention);
+  const widths = [(heads / groups) * headDim, (kvHeads / groups) * headDim, (kvHeads / groups) * valueDim];
+  const starts = [0, columns.keys, columns.values];
+  const pieces: LinearPiece[] = [];
+  let firstRow = 0;
+  for (let group = 0; group < groups; group++) {
+    for (const [part, rows] of widths.entries()) {
+      pieces.push({ firstRow, rows, column: (starts[part] ?? 0) + group * rows });
+      firstRow += rows;
+    }
+  }
+  return pieces;
+}
+
+/** Norms and rotation of queries and keys, in the family's order. */
+async function placeHeads(pass: ForwardPass, attention: Attention): Promise<void> {
+  if (!attention.normAfterRotary) await normHeads(pass, attention);
+  await rotateHeads(pass, attention);
+  if (attention.normAfterRotary) await normHeads(pass, attention);
+}
+
+async function rotateHeads({ gpu, batch, workspace }: ForwardPass, attention: Attention): Promise<void> {
+  const { rotary, heads, kvHeads, headDim } = attention;
+  if (!rotary) return;
+  // Keys follow the queries in a row, so that both are rotated as one run of heads.
+  const run = { column: 0, heads: heads + kvHeads, headStride: headDim };
+  const { stride } = attentionColumns(attention);
+  const table = workspace.rotaryTable(rotary);
+  await rotate(gpu, rotary, { ...run, buffer: workspace.scratch, stride }, batch, table);
 }
 
 async function normHeads(pass: ForwardPass, attention: Attention): Promise<void> {
-  const [queries, keys] = headRuns(pass, attention);
+  const { queries, keys } = headRuns(pass, attention);
   const normed: [Norm | null, Activations][] = [
     [attention.queryNorm, queries],
     [attention.keyNorm, keys],

@@ -1,65 +1,57 @@
 import type { Attention } from "../../../../model/decoder-description.ts";
-import { attentionLinears } from "../../../../model/mixers/attention-facts.ts";
+import { referenceGate } from "../../gate/reference.ts";
 import { referenceRotary } from "../../rotary/reference.ts";
+import { beside, ungroup } from "../reference-columns.ts";
 import type { MixerSteps, ReferenceMixer } from "../reference-mixer.ts";
+import { attentionColumns } from "./attend.ts";
 import { referenceAttention } from "./reference.ts";
 
 /** Attention from the block's input to the output Linear's, in float64. */
 export function referenceAttentionMixer(
-  attention: Attention,
-  input: Float64Array,
+  mixer: Attention,
+  x: Float64Array,
   steps: MixerSteps,
 ): ReferenceMixer {
-  const { heads, kvHeads } = attention;
-  const qkv = queriesKeysValues(attention, input, steps);
-  const keys = headColumns(attention, qkv, heads, kvHeads);
-  const values = headColumns(attention, qkv, heads + kvHeads, kvHeads);
-  return { values: referenceAttention(attention, qkv, steps.lengths), cache: { keys, values } };
+  const { heads, kvHeads, headDim, valueDim, rotary, normAfterRotary } = mixer;
+  const { queries, keys, values, gate } = project(steps, mixer, x);
+  const normed = (rows: Float64Array, norm: typeof mixer.queryNorm) => steps.norm(norm, rows);
+  const rotated = (rows: Float64Array, count: number) =>
+    rotary ? referenceRotary(rotary, { heads: count, headDim, first: 0 }, rows, steps.lengths) : rows;
+  const place = (rows: Float64Array, norm: typeof mixer.queryNorm, count: number) =>
+    normAfterRotary ? normed(rotated(rows, count), norm) : rotated(normed(rows, norm), count);
+  const placedKeys = place(keys, mixer.keyNorm, kvHeads);
+  const columns = attentionColumns(mixer);
+  const rest = columns.stride - columns.values - kvHeads * valueDim;
+  const tokens = x.length / (mixer.output.rows || 1);
+  const qkv = beside([
+    [place(queries, mixer.queryNorm, heads), heads * headDim],
+    [placedKeys, kvHeads * headDim],
+    [values, kvHeads * valueDim],
+    ...(rest > 0 ? [[new Float64Array(tokens * rest), rest] as const] : []),
+  ]);
+  const sinks = mixer.sinks === null ? null : steps.vector(mixer.sinks);
+  const attended = referenceAttention(mixer, qkv, steps.lengths, columns, sinks);
+  const gated = gate ? referenceGate(attended, gate, "sigmoid") : attended;
+  return { values: gated, cache: { keys: placedKeys, values } };
 }
 
-function queriesKeysValues(attention: Attention, input: Float64Array, steps: MixerSteps): Float64Array {
-  const { heads, kvHeads, queryNorm, keyNorm, rotary } = attention;
-  const projected = attentionLinears(attention.inputs).map((linear) => steps.apply(linear, input));
-  const joined = columnsBeside(projected, attention);
-  const normed = columnsBeside(
-    [
-      steps.norm(queryNorm, headColumns(attention, joined, 0, heads)),
-      steps.norm(keyNorm, headColumns(attention, joined, heads, kvHeads)),
-      headColumns(attention, joined, heads + kvHeads, kvHeads),
-    ],
-    attention,
-  );
-  return rotary ? referenceRotary({ ...attention, rotary }, normed, steps.lengths) : normed;
-}
-
-/** Columns of `count` heads of a token's queries, keys and values, from head `first`. */
-function headColumns(
-  { heads, kvHeads, headDim }: Attention,
-  qkv: Float64Array,
-  first: number,
-  count: number,
-): Float64Array {
-  return qkv.filter((_, index) => {
-    const head = Math.floor((index % ((heads + 2 * kvHeads) * headDim)) / headDim);
-    return head >= first && head < first + count;
-  });
-}
-
-/** Queries, keys and values of a token next to each other; one part alone holds all three already. */
-function columnsBeside(parts: readonly Float64Array[], { heads, kvHeads, headDim }: Attention): Float64Array {
-  const [only, ...others] = parts;
-  if (only && others.length === 0) return only;
-  const widths = [heads * headDim, kvHeads * headDim, kvHeads * headDim];
-  const stride = widths.reduce((sum, width) => sum + width, 0);
-  const tokens = (parts[0]?.length ?? 0) / (widths[0] ?? 1);
-  const result = new Float64Array(tokens * stride);
-  let column = 0;
-  for (const [index, width] of widths.entries()) {
-    for (let token = 0; token < tokens; token++) {
-      const row = parts[index]?.subarray(token * width, (token + 1) * width) ?? [];
-      result.set(row, token * stride + column);
-    }
-    column += width;
+function project(steps: MixerSteps, { inputs, gate: by, ...mixer }: Attention, x: Float64Array) {
+  const { heads, kvHeads, headDim, valueDim } = mixer;
+  const gate = by?.kind === "separate" ? steps.apply(by.linear, x) : null;
+  if (inputs.kind === "fused") {
+    const widths = [heads * headDim, kvHeads * headDim, kvHeads * valueDim];
+    const parts = ungroup(
+      steps.apply(inputs.queryKeyValue, x),
+      inputs.groups,
+      widths.map((width) => width / inputs.groups),
+    );
+    const [queries = x, keys = x, values = x] = parts;
+    return { queries, keys, values, gate };
   }
-  return result;
+  const keys = steps.apply(inputs.key, x);
+  const values = steps.apply(inputs.value, x);
+  const all = steps.apply(inputs.query, x);
+  if (by?.kind !== "with-queries") return { queries: all, keys, values, gate };
+  const [queries = x, gates = x] = ungroup(all, heads, [headDim, headDim]);
+  return { queries, keys, values, gate: gates };
 }

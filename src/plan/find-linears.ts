@@ -10,7 +10,7 @@ import { type LinearClasses, NAMES_ALONE } from "../model/linear-classes.ts";
 const NOT_LINEAR =
   /(^|[._])(embed\w*|embeddings?|wte|wpe|word_embeddings?|position_embeddings?|tok_embeddings|relative_attention_bias|\w*norm\d*|ln_\w+|ln\d*|layernorm|conv\d*d?|conv\w*|patch_embed\w*|rotary_emb)$/i;
 /** Routers choose experts; their logits must not move. */
-const ROUTER = /(^|\.)(router|gate|shared_expert_gate|routers?\.\w+|switch)$/i;
+const ROUTER = /(^|\.)(router|gate|gate\.wg|shared_expert_gate|routers?\.\w+|switch)$/i;
 const TABLE_INSIDE = /(^|\.)(patch_embed\w*|embeddings?|embed_tokens|conv\w*)\./i;
 
 export interface LinearModule {

@@ -6,43 +6,76 @@ import { checkNames } from "./check-tensors.ts";
 import { type Config, DATA_FREE_HINT, isRecord } from "./config-fields.ts";
 import type { DecoderDescription, Linear } from "./decoder-description.ts";
 import { type DecoderTensors, type DescribeFamily, linear } from "./decoder-parts.ts";
+import { describeApertus } from "./families/apertus.ts";
+import { describeArcee } from "./families/arcee.ts";
 import { describeCohere } from "./families/cohere.ts";
+import { describeCohere2 } from "./families/cohere2.ts";
+import { describeErnie45 } from "./families/ernie4-5.ts";
+import { describeExaone4 } from "./families/exaone4.ts";
+import { describeFalcon } from "./families/falcon.ts";
+import { describeGemma } from "./families/gemma.ts";
 import { describeGemma2 } from "./families/gemma2.ts";
 import { describeGemma3 } from "./families/gemma3.ts";
+import { describeGlm, describeGlm4 } from "./families/glm.ts";
+import { describeGptNeox } from "./families/gpt-neox.ts";
 import { describeGranite } from "./families/granite.ts";
+import { describeHelium } from "./families/helium.ts";
+import { describeHunyuanDense } from "./families/hunyuan-dense.ts";
 import { describeLlama } from "./families/llama.ts";
+import { describeMinistral3 } from "./families/ministral3.ts";
 import { describeMistral } from "./families/mistral.ts";
 import { describeMixtral } from "./families/mixtral.ts";
+import { describeNemotron } from "./families/nemotron.ts";
 import { describeOlmo2 } from "./families/olmo2.ts";
+import { describeOlmo3 } from "./families/olmo3.ts";
+import { describePhi } from "./families/phi.ts";
 import { describePhi3 } from "./families/phi3.ts";
-import { describeQwen2Moe } from "./families/qwen2-moe.ts";
 import { describeQwen2 } from "./families/qwen2.ts";
-import { describeQwen3Moe } from "./families/qwen3-moe.ts";
+import { describeQwen2Moe } from "./families/qwen2-moe.ts";
 import { describeQwen3 } from "./families/qwen3.ts";
+import { describeQwen3Moe } from "./families/qwen3-moe.ts";
+import { describeSeedOss } from "./families/seed-oss.ts";
 import { describeSmollm3 } from "./families/smollm3.ts";
 import { describeStablelm } from "./families/stablelm.ts";
 import { describeStarcoder2 } from "./families/starcoder2.ts";
 
 /** By `model_type`; multimodal models by that of their `text_config`. */
 const FAMILIES: Readonly<Record<string, DescribeFamily>> = {
+  apertus: describeApertus,
+  arcee: describeArcee,
   cohere: describeCohere,
+  cohere2: describeCohere2,
+  ernie4_5: describeErnie45,
+  exaone4: describeExaone4,
+  falcon: describeFalcon,
+  gemma: describeGemma,
   gemma2: describeGemma2,
   gemma3_text: describeGemma3,
+  glm: describeGlm,
+  glm4: describeGlm4,
+  gpt_neox: describeGptNeox,
   granite: describeGranite,
+  helium: describeHelium,
+  hunyuan_v1_dense: describeHunyuanDense,
   llama: describeLlama,
+  ministral3: describeMinistral3,
   mistral: describeMistral,
   mixtral: describeMixtral,
+  nemotron: describeNemotron,
   olmo2: describeOlmo2,
+  olmo3: describeOlmo3,
+  phi: describePhi,
   phi3: describePhi3,
   qwen2: describeQwen2,
-  qwen2_vl: withTheta(1_000_000, describeQwen2),
-  qwen2_vl_text: withTheta(1_000_000, describeQwen2),
   qwen2_5_vl: withTheta(1_000_000, describeQwen2),
   qwen2_5_vl_text: withTheta(1_000_000, describeQwen2),
   qwen2_moe: describeQwen2Moe,
+  qwen2_vl: withTheta(1_000_000, describeQwen2),
+  qwen2_vl_text: withTheta(1_000_000, describeQwen2),
   qwen3: describeQwen3,
   qwen3_moe: describeQwen3Moe,
   qwen3_vl_text: withTheta(500_000, describeQwen3),
+  seed_oss: describeSeedOss,
   smollm3: describeSmollm3,
   stablelm: describeStablelm,
   starcoder2: describeStarcoder2,
@@ -54,7 +87,19 @@ function withTheta(rope_theta: number, describe: DescribeFamily): DescribeFamily
 }
 
 /** What the text decoder's tensors may start with: inside a multimodal model, in newer and older files, and alone. */
-const PREFIXES = ["model.language_model.", "language_model.model.", "model.", "language_model.", ""] as const;
+const PREFIXES = [
+  "model.language_model.",
+  "model.text_model.",
+  "language_model.model.",
+  "model.",
+  "language_model.",
+  "gpt_neox.",
+  "transformer.",
+  "backbone.",
+  "",
+] as const;
+/** What families call the table that tokens are looked up in. */
+const EMBEDDINGS = ["embed_tokens", "embed_in", "word_embeddings", "embeddings"] as const;
 
 /** Types of models that can be calibrated, for messages and documentation. */
 export const FAMILY_NAMES: readonly string[] = Object.keys(FAMILIES);
@@ -73,11 +118,12 @@ export function describeDecoder(config: Config, tensorNames: Iterable<string>): 
       `Calibration does not know models of type "${family}" (config.json, "model_type"). It knows ${FAMILY_NAMES.join(", ")}. ${DATA_FREE_HINT}`,
     );
   }
-  const prefix = findPrefix(names, family);
-  const tensors: DecoderTensors = { prefix, has: (name) => names.has(name) };
+  const { prefix, embedding: table } = findEmbedding(names, family);
+  const tensors: DecoderTensors = { prefix, embedding: table, has: (name) => names.has(name) };
   const body = describe(text, tensors);
   const { vocab_size: vocabSize, hidden_size: hiddenSize } = body.sizes;
-  const embedding = `${prefix}embed_tokens.weight`;
+  const embedding = `${prefix}${table}.weight`;
+  const head = headModule(prefix, body.headName ?? "lm_head");
   // Multimodal configs say it outside of text_config.
   const tied = typeof config["tie_word_embeddings"] === "boolean" ? config["tie_word_embeddings"] : body.tied;
   const description: DecoderDescription = {
@@ -90,8 +136,8 @@ export function describeDecoder(config: Config, tensorNames: Iterable<string>): 
     finalNorm: body.finalNorm,
     head: {
       linear: tied
-        ? tiedHead(headModule(prefix), embedding, vocabSize, hiddenSize)
-        : linear(headModule(prefix), vocabSize, hiddenSize),
+        ? tiedHead(head, embedding, vocabSize, hiddenSize)
+        : linear(head, vocabSize, hiddenSize, body.headBias),
       tied,
       scale: body.logitScale ?? 1,
       softCap: body.logitSoftCap ?? null,
@@ -114,19 +160,22 @@ function textDecoder(config: Config): { family: string; text: Config } {
   return { family: type.slice(0, 100), text };
 }
 
-function findPrefix(names: ReadonlySet<string>, family: string): string {
-  const prefix = PREFIXES.find((candidate) => names.has(`${candidate}embed_tokens.weight`));
-  if (prefix === undefined) {
-    throw new UnsupportedModelError(
-      `The checkpoint has no tensor "model.embed_tokens.weight", under this name or inside a multimodal model, though config.json calls it "${family}". ${DATA_FREE_HINT}`,
-    );
+function findEmbedding(
+  names: ReadonlySet<string>,
+  family: string,
+): Pick<DecoderTensors, "prefix" | "embedding"> {
+  for (const prefix of PREFIXES) {
+    const embedding = EMBEDDINGS.find((candidate) => names.has(`${prefix}${candidate}.weight`));
+    if (embedding) return { prefix, embedding };
   }
-  return prefix;
+  throw new UnsupportedModelError(
+    `The checkpoint has no tensor "model.embed_tokens.weight", under this name or inside a multimodal model, though config.json calls it "${family}". ${DATA_FREE_HINT}`,
+  );
 }
 
 /** "language_model.model." belongs to a head beside it, all others to one at the top. */
-function headModule(prefix: string): string {
-  return prefix === "language_model.model." ? "language_model.lm_head" : "lm_head";
+function headModule(prefix: string, name: string): string {
+  return prefix === "language_model.model." ? `language_model.${name}` : name;
 }
 
 function tiedHead(module: string, tensor: string, rows: number, columns: number): Linear {

@@ -1,0 +1,91 @@
+import * as v from "valibot";
+import {
+  activation,
+  type Config,
+  epsilon,
+  flag,
+  isRecord,
+  positive,
+  readFields,
+  sizeFields,
+} from "../config-fields.ts";
+import {
+  attention,
+  type DescribeFamily,
+  gatedMlp,
+  headShape,
+  layers,
+  preNorms,
+  rmsNorm,
+} from "../decoder-parts.ts";
+import { readRotary } from "../rotary-parameters.ts";
+import type { Rotary } from "../decoder-description.ts";
+
+const schema = v.object({
+  ...sizeFields({
+    vocab_size: 290_943,
+    hidden_size: 4096,
+    intermediate_size: 11_008,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+    num_key_value_heads: null,
+    head_dim: null,
+    max_position_embeddings: 2048,
+  }),
+  hidden_act: v.optional(activation, "silu"),
+  rms_norm_eps: v.optional(epsilon, 1e-5),
+  attention_bias: v.optional(flag, false),
+  tie_word_embeddings: v.optional(flag, false),
+});
+
+/** transformers `modeling_hunyuan_v1_dense.py`: Llama whose heads are normed after they were rotated. */
+export const describeHunyuanDense: DescribeFamily = (config, tensors) => {
+  const sizes = readFields(schema, config);
+  const { hidden_size: hiddenSize, attention_bias: bias, rms_norm_eps: eps } = sizes;
+  const shape = headShape(sizes);
+  const rotary = readHunyuanRotary(config, shape.headDim, sizes.max_position_embeddings);
+  const norm = (module: string) => rmsNorm(module, hiddenSize, eps);
+  return {
+    sizes,
+    tied: sizes.tie_word_embeddings,
+    finalNorm: norm(`${tensors.prefix}norm`),
+    layers: layers(tensors, sizes, (layer) => ({
+      norms: preNorms(layer, norm),
+      mixers: [
+        attention(`${layer}.self_attn`, {
+          ...shape,
+          hiddenSize,
+          rotary,
+          bias,
+          outputBias: bias,
+          queryNorm: rmsNorm(`${layer}.self_attn.query_layernorm`, shape.headDim, eps),
+          keyNorm: rmsNorm(`${layer}.self_attn.key_layernorm`, shape.headDim, eps),
+          normAfterRotary: true,
+        }),
+      ],
+      feedForward: gatedMlp(`${layer}.mlp`, {
+        hiddenSize,
+        intermediateSize: sizes.intermediate_size,
+        activation: sizes.hidden_act,
+      }),
+    })),
+  };
+};
+
+const alphaSchema = v.object({
+  rope_type: v.nullish(v.string()),
+  type: v.nullish(v.string()),
+  rope_theta: v.nullish(positive),
+  alpha: v.nullish(positive),
+});
+
+/** The rotation of HunYuan's models: "dynamic" with an `alpha` means a larger base, whatever the length. */
+export function readHunyuanRotary(config: Config, headDim: number, maxPositions: number): Rotary {
+  const request = { headDim, maxPositions, defaultTheta: 10_000 };
+  const part = config["rope_parameters"] ?? config["rope_scaling"];
+  const { rope_type, type, rope_theta, alpha } = readFields(alphaSchema, isRecord(part) ? part : {});
+  if ((rope_type ?? type) !== "dynamic" || !alpha) return readRotary(config, request);
+  const { rope_theta: outer } = readFields(alphaSchema, config);
+  const theta = (rope_theta ?? outer ?? request.defaultTheta) * alpha ** (headDim / (headDim - 2));
+  return readRotary({ rope_theta: theta }, request);
+}

@@ -6,30 +6,41 @@ import { checkNames } from "./check-tensors.ts";
 import { type Config, DATA_FREE_HINT, isRecord } from "./config-fields.ts";
 import type { DecoderDescription, Linear } from "./decoder-description.ts";
 import { type DecoderTensors, type DescribeFamily, linear } from "./decoder-parts.ts";
+import { describeAfmoe } from "./families/afmoe.ts";
 import { describeApertus } from "./families/apertus.ts";
 import { describeArcee } from "./families/arcee.ts";
 import { describeCohere } from "./families/cohere.ts";
 import { describeCohere2 } from "./families/cohere2.ts";
+import { describeDots1 } from "./families/dots1.ts";
 import { describeErnie45 } from "./families/ernie4-5.ts";
+import { describeErnie45Moe } from "./families/ernie4-5-moe.ts";
 import { describeExaone4 } from "./families/exaone4.ts";
 import { describeFalcon } from "./families/falcon.ts";
 import { describeGemma } from "./families/gemma.ts";
 import { describeGemma2 } from "./families/gemma2.ts";
 import { describeGemma3 } from "./families/gemma3.ts";
 import { describeGlm, describeGlm4 } from "./families/glm.ts";
+import { describeGlm4Moe } from "./families/glm4-moe.ts";
 import { describeGptNeox } from "./families/gpt-neox.ts";
 import { describeGranite } from "./families/granite.ts";
+import { describeGraniteMoe } from "./families/granite-moe.ts";
 import { describeHelium } from "./families/helium.ts";
 import { describeHunyuanDense } from "./families/hunyuan-dense.ts";
+import { describeHunyuanMoe } from "./families/hunyuan-moe.ts";
 import { describeLlama } from "./families/llama.ts";
+import { describeLlama4 } from "./families/llama4.ts";
+import { describeMimoV2 } from "./families/mimo-v2.ts";
+import { describeMinimaxM2 } from "./families/minimax-m2.ts";
 import { describeMinistral3 } from "./families/ministral3.ts";
 import { describeMistral } from "./families/mistral.ts";
 import { describeMixtral } from "./families/mixtral.ts";
 import { describeNemotron } from "./families/nemotron.ts";
 import { describeOlmo2 } from "./families/olmo2.ts";
 import { describeOlmo3 } from "./families/olmo3.ts";
+import { describeOlmoe } from "./families/olmoe.ts";
 import { describePhi } from "./families/phi.ts";
 import { describePhi3 } from "./families/phi3.ts";
+import { describePhimoe } from "./families/phimoe.ts";
 import { describeQwen2 } from "./families/qwen2.ts";
 import { describeQwen2Moe } from "./families/qwen2-moe.ts";
 import { describeQwen3 } from "./families/qwen3.ts";
@@ -41,11 +52,14 @@ import { describeStarcoder2 } from "./families/starcoder2.ts";
 
 /** By `model_type`; multimodal models by that of their `text_config`. */
 const FAMILIES: Readonly<Record<string, DescribeFamily>> = {
+  afmoe: describeAfmoe,
   apertus: describeApertus,
   arcee: describeArcee,
   cohere: describeCohere,
   cohere2: describeCohere2,
+  dots1: describeDots1,
   ernie4_5: describeErnie45,
+  ernie4_5_moe: describeErnie45Moe,
   exaone4: describeExaone4,
   falcon: describeFalcon,
   gemma: describeGemma,
@@ -53,19 +67,27 @@ const FAMILIES: Readonly<Record<string, DescribeFamily>> = {
   gemma3_text: describeGemma3,
   glm: describeGlm,
   glm4: describeGlm4,
+  glm4_moe: describeGlm4Moe,
   gpt_neox: describeGptNeox,
   granite: describeGranite,
+  granitemoe: describeGraniteMoe,
   helium: describeHelium,
   hunyuan_v1_dense: describeHunyuanDense,
+  hunyuan_v1_moe: describeHunyuanMoe,
   llama: describeLlama,
+  llama4_text: describeLlama4,
+  mimo_v2_flash: describeMimoV2,
+  minimax_m2: describeMinimaxM2,
   ministral3: describeMinistral3,
   mistral: describeMistral,
   mixtral: describeMixtral,
   nemotron: describeNemotron,
   olmo2: describeOlmo2,
   olmo3: describeOlmo3,
+  olmoe: describeOlmoe,
   phi: describePhi,
   phi3: describePhi3,
+  phimoe: describePhimoe,
   qwen2: describeQwen2,
   qwen2_5_vl: withTheta(1_000_000, describeQwen2),
   qwen2_5_vl_text: withTheta(1_000_000, describeQwen2),
@@ -74,6 +96,8 @@ const FAMILIES: Readonly<Record<string, DescribeFamily>> = {
   qwen2_vl_text: withTheta(1_000_000, describeQwen2),
   qwen3: describeQwen3,
   qwen3_moe: describeQwen3Moe,
+  qwen3_vl_moe_text: (config, tensors) =>
+    describeQwen3Moe({ rope_theta: 500_000, ...config, norm_topk_prob: true }, tensors),
   qwen3_vl_text: withTheta(500_000, describeQwen3),
   seed_oss: describeSeedOss,
   smollm3: describeSmollm3,

@@ -3,7 +3,7 @@ import { floatsOf, loadArchitecture, relativeError } from "../testing/architectu
 import { fixtureIds } from "../testing/open-decoder.ts";
 import { storedFixture } from "../testing/stored-fixture.ts";
 import { headGraph, layerGraph } from "./graph/decoder-graph.ts";
-import { embedOne, maskWindows, positionFeeds, runHead, runLayer } from "./run-layer.ts";
+import { embedOne, masksOf, positionFeeds, runHead, runLayer } from "./run-layer.ts";
 import { createEngine, type Engine } from "./runtime/engine.ts";
 import type { StoredModel } from "./weights/stored-model.ts";
 import { planLinears } from "./weights/weight-values.ts";
@@ -12,17 +12,24 @@ import { planLinears } from "./weights/weight-values.ts";
 const TOLERANCE = 1e-5;
 
 const ARCHITECTURES = [
+  "afmoe",
+  "apertus",
   "cohere",
+  "dots1",
   "gemma2",
   "gemma3",
+  "gpt-neox",
   "granite",
+  "lfm2",
   "llama",
   "llama-bias",
   "llama3-rope",
+  "mimo-v2",
   "mistral-sliding",
   "mixtral",
   "olmo2",
   "phi3",
+  "phimoe",
   "qwen2",
   "qwen2-moe",
   "qwen3",
@@ -36,7 +43,7 @@ async function logitsOf(engine: Engine, model: StoredModel, ids: readonly number
   const { description } = model;
   const { hiddenSize } = description;
   const plan = planLinears(model, engine.maxInputBytes);
-  const positions = positionFeeds(engine, 0, ids.length, maskWindows(description));
+  const positions = positionFeeds(engine, 0, ids.length, masksOf(description));
   let hidden = await embedOne(model, ids);
   for (const layer of description.layers) {
     using onloaded = await engine.onload(model, layerGraph(description, layer, plan), ids.length);

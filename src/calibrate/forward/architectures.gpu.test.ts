@@ -21,22 +21,38 @@ afterAll(() => test[Symbol.dispose]());
 /** Float32 rounding through a few layers; a wrong formula is off by 1e-2 or more. */
 const TOLERANCE = 2e-5;
 
+/**
+ * The delta rule gives small values that a norm makes large, and rounding with them: plain float64 loops are 2e-4 off
+ * PyTorch here.
+ */
+const LOOSE = new Map([["qwen3-next", 5e-4]]);
+
 const ARCHITECTURES = [
+  "afmoe",
+  "apertus",
   "cohere",
+  "deepseek-v3",
+  "dots1",
+  "falcon-h1",
   "gemma2",
   "gemma3",
+  "gpt-neox",
   "granite",
+  "lfm2",
   "llama",
   "llama-bias",
   "llama3-rope",
+  "mimo-v2",
   "mistral-sliding",
   "mixtral",
   "olmo2",
   "phi3",
+  "phimoe",
   "qwen2",
   "qwen2-moe",
   "qwen3",
   "qwen3-moe",
+  "qwen3-next",
   "smollm3",
   "stablelm",
   "starcoder2",
@@ -69,6 +85,7 @@ async function errors(fixture: ArchitectureFixture): Promise<number[]> {
 
 describe("the forward pass agrees with PyTorch in float32", () => {
   it.each(ARCHITECTURES)("%s", async (name) => {
-    for (const error of await errors(await loadArchitecture(name))) expect(error).toBeLessThan(TOLERANCE);
+    for (const error of await errors(await loadArchitecture(name)))
+      expect(error).toBeLessThan(LOOSE.get(name) ?? TOLERANCE);
   });
 });

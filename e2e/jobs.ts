@@ -37,7 +37,13 @@ export function request(
       dampeningFrac: null,
       actorder: null,
     },
-    calibration: { ...CALIBRATION, file, samples: ids?.length ?? null },
+    // What does not calibrate takes no order of samples.
+    calibration: {
+      ...CALIBRATION,
+      file,
+      samples: ids?.length ?? null,
+      shuffle: !/^gptq-|^(FP8|NVFP4)$|:/i.test(recipe),
+    },
     gpuBudgetBytes,
     keepSource: false,
   };

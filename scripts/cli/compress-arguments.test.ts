@@ -69,3 +69,17 @@ it("a GPU budget is an amount, and not too little for anything", () => {
   expect(budget("much")).toMatch(/not an amount such as 2GiB/);
   expect(budget("32MiB")).toBe("taken");
 });
+
+it("an option that nothing would be done for is refused", () => {
+  const options = (source: string, ...more: string[]) =>
+    refusal(source, "--out", join(folder, "out"), ...more);
+  expect(options("owner/name", "--split", "test")).toMatch(/needs --dataset/);
+  expect(options("owner/name", "--column", "text")).toMatch(/neither is given/);
+  expect(options("owner/name", "--split", "test", "--column", "text", "--dataset", "a/b")).toBe("taken");
+  for (const option of [["--keep-source"], ["--token", "hf_x"]]) {
+    expect(options(join(folder, "source"), ...option)).toMatch(
+      /changes nothing for a folder of this machine/,
+    );
+    expect(options("owner/name", ...option)).toBe("taken");
+  }
+});

@@ -70,7 +70,7 @@ const OPTIONS = {
   "gpu-budget": { type: "string" },
   calibration: { type: "string" },
   dataset: { type: "string" },
-  split: { type: "string", default: "train" },
+  split: { type: "string" },
   column: { type: "string" },
   samples: { type: "string" },
   "max-seq-length": { type: "string" },
@@ -111,6 +111,11 @@ export function readCompressArguments(args: readonly string[]): CompressArgument
     throw new UsageError(`One SOURCE is needed, not ${positionals.length}: an id, a URL or a folder.`);
   if (!values.out) throw new UsageError("--out is missing: the folder to write the model to.");
   const from = readSource(source);
+  for (const option of ["keep-source", "token"] as const)
+    if (from.kind === "folder" && values[option])
+      throw new UsageError(
+        `--${option} changes nothing for a folder of this machine: nothing is downloaded.`,
+      );
   return {
     source: from,
     out: readOut(values.out, from),
@@ -212,9 +217,13 @@ function readCalibration(values: Values): CompressArguments["calibration"] {
     throw new UsageError("--calibration and --dataset exclude each other.");
   if (values.column !== undefined && calibration === undefined && dataset === undefined)
     throw new UsageError("--column names a column of --calibration or --dataset, and neither is given.");
+  if (values.split !== undefined && dataset === undefined)
+    throw new UsageError("--split says which part of a data set is taken: it needs --dataset.");
   return {
     dataset:
-      dataset === undefined ? null : { name: dataset, split: values.split, column: values.column ?? null },
+      dataset === undefined
+        ? null
+        : { name: dataset, split: values.split ?? "train", column: values.column ?? null },
     samples: wholeNumber(values, "samples"),
     maxSeqLength: wholeNumber(values, "max-seq-length"),
     seed: wholeNumber(values, "seed"),

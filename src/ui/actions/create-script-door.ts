@@ -5,14 +5,12 @@ import type { App, AppState, ShownFailure } from "../state/app-state.ts";
 import type { CalibrationFields } from "../state/calibration-fields.ts";
 import { exactBytes } from "../state/exact-bytes.ts";
 import { inspectModel } from "./inspect-model.ts";
-import { readRecipeChoice } from "../state/read-recipe-choice.ts";
-import { UNQUANTIZED } from "../state/read-scheme.ts";
+import { readRequest, refuseCalibration } from "./read-request.ts";
 import { calibrationUse, restoreRecipe } from "../state/recipe-fields.ts";
 import type {
   CalibrationRequest,
   CompressOutcome,
   CompressRequest,
-  RecipeRequest,
   ScriptDoor,
 } from "../../api/script-api.ts";
 import { startJob } from "./start-job.ts";
@@ -68,7 +66,7 @@ function inspected(state: AppState): ModelSummary {
 
 async function compress(app: App, request: CompressRequest, file: File | null): Promise<CompressOutcome> {
   const { state } = app;
-  const recipe = recipeOf(request.recipe);
+  const recipe = readRequest(request);
   if (request.source !== null) await inspect(app, request.source, request.token);
   await until(() => state.model.value !== null || state.failure.value !== null);
   inspected(state);
@@ -79,6 +77,8 @@ async function compress(app: App, request: CompressRequest, file: File | null): 
   throwShown(state.planFailure.peek());
   const fit = state.fit.peek();
   invariant(fit, "a plan without failure has a fit report");
+  // Only the plan tells what a recipe in YAML needs.
+  if (recipe.kind === "yaml" && fit.calibration === null) refuseCalibration(request.calibration);
   if (fit.verdict === "does-not-fit") throw new StorageError(fit.sentences.join(" "));
   await startJob(app);
   throwShown(state.failure.peek());
@@ -96,39 +96,6 @@ function fillIn(state: AppState, request: CompressRequest, recipe: RecipeChoice,
     if (request.gpuBudgetBytes !== null) state.budget.value = exactBytes(request.gpuBudgetBytes);
     state.keepSource.value = request.keepSource;
   });
-}
-
-function recipeOf({ text, ...asked }: RecipeRequest): RecipeChoice {
-  const choice = readRecipeChoice(text);
-  const details = Object.values(asked).some((value) => value !== null);
-  if (choice.kind === "yaml") {
-    if (details)
-      throw new RecipeError(
-        "A recipe in YAML says everything itself: group size, ignore, observer and GPTQ’s options cannot be given beside it.",
-      );
-    return choice;
-  }
-  if (choice.scheme === UNQUANTIZED) {
-    if (details) throw new RecipeError("UNQUANTIZED dequantizes every weight; it takes no options.");
-    return choice;
-  }
-  const { method } = choice;
-  if (method.name !== "GPTQModifier" && (asked.dampeningFrac !== null || asked.actorder !== null))
-    throw new RecipeError(`dampening_frac and actorder are options of GPTQ. Ask for gptq-${choice.scheme}.`);
-  return {
-    ...choice,
-    group_size: asked.groupSize ?? choice.group_size,
-    ignore: asked.ignore ?? choice.ignore,
-    observer: asked.observer ?? choice.observer,
-    method:
-      method.name === "GPTQModifier"
-        ? {
-            ...method,
-            dampening_frac: asked.dampeningFrac ?? method.dampening_frac,
-            actorder: asked.actorder === "none" ? null : (asked.actorder ?? method.actorder),
-          }
-        : method,
-  };
 }
 
 function fillInCalibration(fields: CalibrationFields, asked: CalibrationRequest, file: File | null): void {

@@ -1,0 +1,102 @@
+// What a script asks for, as the controls say it; and what of it would be done nothing for, which is refused.
+
+import { RecipeError } from "../../errors.ts";
+import { quantizerOf } from "../../formats/modifiers/quantizers.ts";
+import { readRecipeChoice } from "../state/read-recipe-choice.ts";
+import { readScheme, UNQUANTIZED } from "../state/read-scheme.ts";
+import type { RecipeChoice } from "../../api/job-options.ts";
+import type { CalibrationRequest, CompressRequest, RecipeRequest } from "../../api/script-api.ts";
+
+/**
+ * The recipe that a script asks for.
+ * @throws RecipeError if it is none, or has an option that it cannot have or that would change nothing
+ */
+export function readRequest({ recipe: asked, calibration }: CompressRequest): RecipeChoice {
+  const recipe = recipeOf(asked);
+  refuseContradictions(calibration);
+  if (recipe.kind === "yaml") return recipe;
+  const { calibrates } = quantizerOf(recipe.method.name);
+  if (!calibrates && !(readScheme(recipe.scheme)?.calibrated ?? false)) refuseCalibration(calibration);
+  if (!calibrates && !calibration.propagateError)
+    throw new RecipeError(
+      `propagate_error changes nothing for ${recipe.scheme}: what is rounded to nearest passes on its original weights. Leave it out.`,
+    );
+  return recipe;
+}
+
+/**
+ * Refuses what only a calibration would look at.
+ * @throws RecipeError that names all of it
+ */
+export function refuseCalibration(asked: CalibrationRequest): void {
+  const { file, dataset, samples, maxSeqLength, seed, minExpertTokens } = asked;
+  const options: readonly (readonly [string, boolean])[] = [
+    ["a calibration text", file !== null],
+    ["a data set", dataset !== null],
+    ["num_calibration_samples", samples !== null],
+    ["max_seq_length", maxSeqLength !== null],
+    ["a seed", seed !== null],
+    ["the order of samples", !asked.shuffle],
+    ["propagate_error", !asked.propagateError],
+    ["moe_calibrate_all_experts", !asked.allExperts],
+    ["moe_min_tokens_per_expert", minExpertTokens !== null],
+    ["hidden_states_dtype", asked.hiddenStates !== "F32"],
+    ["forward_products", asked.forwardProducts !== "AUTO"],
+  ];
+  const idle = options.flatMap(([name, given]) => (given ? [name] : []));
+  if (idle.length === 0) return;
+  throw new RecipeError(
+    `The recipe needs no calibration: ${idle.join(", ")} would change nothing. Leave ${idle.length === 1 ? "it" : "them"} out, or ask for a recipe that calibrates, such as gptq-W4A16.`,
+  );
+}
+
+function refuseContradictions({ seed, shuffle, allExperts, minExpertTokens }: CalibrationRequest): void {
+  if (seed !== null && !shuffle)
+    throw new RecipeError(
+      `The seed ${seed} changes nothing where samples are not shuffled. Leave one of both out.`,
+    );
+  if (minExpertTokens !== null && allExperts)
+    throw new RecipeError(
+      "moe_min_tokens_per_expert changes nothing where every expert is calibrated on all tokens. Leave it out, or calibrate experts on the tokens that are routed to them.",
+    );
+}
+
+function recipeOf({ text, ...asked }: RecipeRequest): RecipeChoice {
+  const choice = readRecipeChoice(text);
+  const details = Object.values(asked).some((value) => value !== null);
+  if (choice.kind === "yaml") {
+    if (details)
+      throw new RecipeError(
+        "A recipe in YAML says everything itself: group size, ignore, observer and GPTQ’s options cannot be given beside it.",
+      );
+    return choice;
+  }
+  if (choice.scheme === UNQUANTIZED) {
+    if (details) throw new RecipeError("UNQUANTIZED dequantizes every weight; it takes no options.");
+    return choice;
+  }
+  const { method, scheme } = choice;
+  const facts = readScheme(scheme);
+  if (asked.groupSize !== null && (facts?.groupSize === null || facts?.fixedGroups))
+    throw new RecipeError(
+      facts.groupSize === null
+        ? `${scheme} has no groups of columns; it takes no group size.`
+        : `${scheme} is a format with groups of ${facts.groupSize}; they cannot be changed.`,
+    );
+  if (method.name !== "GPTQModifier" && (asked.dampeningFrac !== null || asked.actorder !== null))
+    throw new RecipeError(`dampening_frac and actorder are options of GPTQ. Ask for gptq-${scheme}.`);
+  return {
+    ...choice,
+    group_size: asked.groupSize ?? choice.group_size,
+    ignore: asked.ignore ?? choice.ignore,
+    observer: asked.observer ?? choice.observer,
+    method:
+      method.name === "GPTQModifier"
+        ? {
+            ...method,
+            dampening_frac: asked.dampeningFrac ?? method.dampening_frac,
+            actorder: asked.actorder === "none" ? null : (asked.actorder ?? method.actorder),
+          }
+        : method,
+  };
+}

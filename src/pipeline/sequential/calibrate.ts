@@ -45,7 +45,7 @@ async function collect(
   collectors: readonly Collector[],
   wanted: ReadonlySet<string>,
 ): Promise<void> {
-  const { layer, services, passes } = work;
+  const { layer, services, collections } = work;
   await runSamples(work, {
     needed: { linears: linearsBeforeOutput(layer.description), residency },
     begin: (batch) => collectors.forEach((collector) => collector.begin?.(batch)),
@@ -56,6 +56,6 @@ async function collect(
       experts: services.experts,
       stopAtLastInput: true,
     },
-    report: (detail, done) => services.report("calibrating", detail, done / passes.length),
+    report: (detail, done) => services.report("calibrating", detail, done / collections),
   });
 }

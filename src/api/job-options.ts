@@ -1,5 +1,7 @@
 // What a job is asked to do: recipe, calibration, budget. Types only; they cross a worker boundary by structured clone.
 
+import type { RewriterName } from "../formats/modifiers/rewriters.ts";
+
 /** Recipe as the page's controls say it, or as LLM Compressor's YAML. */
 export type RecipeChoice = RecipeControls | { readonly kind: "yaml"; readonly text: string };
 
@@ -11,6 +13,8 @@ export interface RecipeControls {
   readonly group_size: number | null;
   readonly ignore: readonly string[];
   readonly method: MethodControls;
+  /** What moves factors between tensors before codes are chosen, with its defaults; absent, nothing does. */
+  readonly rewriter?: RewriterName;
   /** Range of weights: plain, or the one with the smallest error. */
   readonly observer: "memoryless_minmax" | "memoryless_mse";
 }

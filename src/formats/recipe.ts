@@ -103,7 +103,6 @@ export function needsCalibration(recipe: Recipe): boolean {
     recipe.modifiers.some(
       (modifier) =>
         isRewriting(modifier) || quantizerOf(modifier.name).calibrates || modifier.kv_cache_scheme !== null,
-    ) ||
-    groupsOf(recipe).some(({ scheme }) => isStaticActivation(scheme.input_activations))
+    ) || groupsOf(recipe).some(({ scheme }) => isStaticActivation(scheme.input_activations))
   );
 }

@@ -4,7 +4,9 @@ import { EXPERT_TOKENS_RANGE, LENGTH_RANGE, SAMPLES_RANGE, SEED_RANGE } from "..
 import { CalibrationSourceChoice } from "./calibration-source.tsx";
 import { ChoiceField } from "../parts/choice-field.tsx";
 import { NumberField } from "../parts/number-field.tsx";
-import { calibrationUse } from "../state/recipe-fields.ts";
+import { readScheme } from "../state/read-scheme.ts";
+import { calibrationUse, methodOf, type RecipeFields, rewriterOf } from "../state/recipe-fields.ts";
+import { quantizerOf } from "../../formats/modifiers/quantizers.ts";
 
 /** Which text calibrates and how much of it; shown where the recipe needs one. */
 export function CalibrationPanel() {
@@ -15,7 +17,7 @@ export function CalibrationPanel() {
   return (
     <fieldset class="calibration">
       <legend>Calibration</legend>
-      <p class="calibration-why">{reason(use === "if-needed", state.recipe.scheme.value)}</p>
+      <p class="calibration-why">{reason(state.recipe)}</p>
       <CalibrationSourceChoice />
       <div class="option-grid">
         <fieldset class="bare" disabled={kept} aria-label="Samples">
@@ -30,12 +32,20 @@ export function CalibrationPanel() {
   );
 }
 
-function reason(byYaml: boolean, scheme: string): string {
-  if (byYaml)
-    return "Read only if the recipe needs it: for GPTQ, for activations with static scales, or for a key-value cache scheme.";
-  return scheme === "FP8" || scheme === "NVFP4"
-    ? `${scheme} stores a scale for each module’s activations, which is measured on this text.`
-    : "GPTQ looks at what this text makes of each layer’s inputs. A few hundred samples like those that the model will meet are enough.";
+function reason(recipe: RecipeFields): string {
+  if (calibrationUse(recipe) === "if-needed")
+    return "Read only if the recipe needs it: for GPTQ or SmoothQuant, for activations with static scales, or for a key-value cache scheme.";
+  const scheme = recipe.scheme.value;
+  const reasons = [];
+  if (rewriterOf(recipe) !== null)
+    reasons.push("SmoothQuant looks at how far each channel of the activations reaches on this text.");
+  if (quantizerOf(methodOf(recipe)).calibrates)
+    reasons.push(
+      "GPTQ looks at what this text makes of each layer’s inputs. A few hundred samples like those that the model will meet are enough.",
+    );
+  if (readScheme(scheme)?.calibrated)
+    reasons.push(`${scheme} stores a scale for each module’s activations, which is measured on this text.`);
+  return reasons.join(" ");
 }
 
 function Selection() {

@@ -1,6 +1,7 @@
 // What a job is asked to do: recipe, calibration, budget. Types only; they cross a worker boundary by structured clone.
 
 import type { WeightObserver } from "../formats/quantization-args.ts";
+import type { RewriterName } from "../formats/modifiers/rewriters.ts";
 
 /** Recipe as the page's controls say it, or as LLM Compressor's YAML. */
 export type RecipeChoice = RecipeControls | { readonly kind: "yaml"; readonly text: string };
@@ -13,6 +14,8 @@ export interface RecipeControls {
   readonly group_size: number | null;
   readonly ignore: readonly string[];
   readonly method: MethodControls;
+  /** What moves factors between tensors before codes are chosen, with its defaults; absent, nothing does. */
+  readonly rewriter?: RewriterName;
   /** How ranges of weights are found: plain, the one of least error, or that by what the inputs are. */
   readonly observer: WeightObserver;
 }

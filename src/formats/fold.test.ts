@@ -4,8 +4,9 @@ import { type Fold, foldRows, restoreFold, storeFold } from "./fold.ts";
 
 const columns = 3;
 const weight = Float32Array.of(1, -2, 0.5, 3, 1.5, -0.25);
-const rows: Fold = { tensor: "w", axis: "rows", factors: Float32Array.of(2, 0.5), offset: 0 };
-const inputs: Fold = { tensor: "w", axis: "columns", factors: Float32Array.of(1, 4, 3), offset: 0 };
+const plain = { tensor: "w", divides: false, offset: 0 } as const;
+const rows: Fold = { ...plain, axis: "rows", factors: Float32Array.of(2, 0.5) };
+const inputs: Fold = { ...plain, axis: "columns", factors: Float32Array.of(1, 4, 3) };
 
 describe("folding", () => {
   it("multiplies rows and columns", () => {
@@ -30,10 +31,17 @@ describe("folding", () => {
   });
 
   it("multiplies 1 + w of norms that have an offset", () => {
-    const norm: Fold = { tensor: "n", axis: "rows", factors: Float32Array.of(2, 2), offset: 1 };
+    const norm: Fold = { ...plain, tensor: "n", axis: "rows", factors: Float32Array.of(2, 2), offset: 1 };
     const bytes = narrowFromFloat32("F32", Float32Array.of(0.5, -0.25));
     const folded = foldRows(bytes, { dtype: "F32", columns: 1, firstRow: 0 }, [norm]);
     expect([...widenToFloat32("F32", folded)]).toEqual([2, 0.5]);
+  });
+
+  it("divides by what no reciprocal stands for", () => {
+    const divided: Fold = { ...inputs, divides: true, factors: Float32Array.of(49, 49, 49) };
+    const bytes = narrowFromFloat32("F32", Float32Array.of(49, 98, 1));
+    const folded = foldRows(bytes, { dtype: "F32", columns, firstRow: 0 }, [divided]);
+    expect([...widenToFloat32("F32", folded)]).toEqual([1, 2, Math.fround(1 / 49)]);
   });
 
   it("comes back from a journal as it was", () => {

@@ -3,12 +3,14 @@
 
 import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "./dtype.ts";
 
-/** A tensor and what its rows or columns are multiplied by. A vector, such as a norm's weight, has rows alone. */
+/** A tensor and what its rows or columns are multiplied or divided by. A vector, such as a norm's weight, has rows alone. */
 export interface Fold {
   readonly tensor: string;
   readonly axis: "rows" | "columns";
   /** A factor for each row or column. */
   readonly factors: Float32Array<ArrayBuffer>;
+  /** True if they divide: a reciprocal, rounded, would not give the bits of a quotient. */
+  readonly divides: boolean;
   /** 1 for norms that multiply by 1 + w: it is 1 + w that is multiplied. */
   readonly offset: 0 | 1;
 }
@@ -21,8 +23,8 @@ export interface FoldedRows {
 }
 
 /**
- * Rows of the original tensor with all of its folds: the factors are multiplied in float32, in the order of the folds, and
- * the product with the weight is rounded once, to the dtype.
+ * Rows of the original tensor with all of its folds: the factors are multiplied in float64, which holds a product of two
+ * float32 exactly, and the result is rounded to float32 and once more, to the dtype.
  * @param bytes whole rows as they lie in the source
  */
 export function foldRows(
@@ -31,21 +33,41 @@ export function foldRows(
   folds: readonly Fold[],
 ): Uint8Array<ArrayBuffer> {
   const values = widenToFloat32(dtype, bytes);
-  for (const [index, value] of values.entries()) {
-    const row = firstRow + Math.floor(index / columns);
-    values[index] = foldValue(value, row, index % columns, folds);
+  const rows = values.length / columns;
+  const outputs = joinFactors(folds, "rows", firstRow, rows);
+  const inputs = joinFactors(folds, "columns", 0, columns);
+  const offset = folds[0]?.offset ?? 0;
+  for (let row = 0, index = 0; row < rows; row++) {
+    const by = outputs.factors[row] ?? 1;
+    const over = outputs.divisors[row] ?? 1;
+    for (let column = 0; column < columns; column++, index++) {
+      const factor = by * (inputs.factors[column] ?? 1);
+      const divisor = over * (inputs.divisors[column] ?? 1);
+      values[index] = (((values[index] ?? 0) + offset) * factor) / divisor - offset;
+    }
   }
   return narrowFromFloat32(dtype, values);
 }
 
-function foldValue(value: number, row: number, column: number, folds: readonly Fold[]): number {
-  let factor = 1;
-  let offset = 0;
-  for (const fold of folds) {
-    factor = Math.fround(factor * (fold.factors[fold.axis === "rows" ? row : column] ?? 1));
-    offset = fold.offset;
+interface JoinedFactors {
+  readonly factors: Float64Array;
+  readonly divisors: Float64Array;
+}
+
+/** The product of all factors, and of all divisors, of each of `count` rows or columns. */
+function joinFactors(
+  folds: readonly Fold[],
+  along: Fold["axis"],
+  first: number,
+  count: number,
+): JoinedFactors {
+  const joined = { factors: new Float64Array(count).fill(1), divisors: new Float64Array(count).fill(1) };
+  for (const { axis, factors, divides } of folds) {
+    if (axis !== along) continue;
+    const products = divides ? joined.divisors : joined.factors;
+    for (let at = 0; at < count; at++) products[at] = (products[at] ?? 1) * (factors[first + at] ?? 1);
   }
-  return Math.fround(Math.fround((value + offset) * factor) - offset);
+  return joined;
 }
 
 /** Folds as a journal keeps them: float32 in base64. */

@@ -2,6 +2,8 @@
 
 import type { GptqSettings } from "./modifiers/gptq.ts";
 import { type QuantizerName, quantizerOf } from "./modifiers/quantizers.ts";
+import { REWRITERS, type RewriterName } from "./modifiers/rewriters.ts";
+import type { SmoothQuantSettings } from "./modifiers/smoothquant.ts";
 import type { SpinQuantSettings } from "./modifiers/spinquant.ts";
 import {
   isStaticActivation,
@@ -30,14 +32,52 @@ interface Quantizing<Name extends QuantizerName> {
 export type RoundingModifier = Quantizing<"QuantizationModifier">;
 export type GptqModifier = Quantizing<"GPTQModifier"> & { readonly settings: GptqSettings };
 
-/** One modifier of a recipe. */
+/** A modifier that chooses codes. */
 export type QuantizingModifier = RoundingModifier | GptqModifier;
+
+/** What gives out less, and what reads it and makes up for that: names or patterns of modules. */
+export interface MappingTargets {
+  readonly smooth_layer: string;
+  readonly balance_layers: readonly string[];
+}
+
+/** What all modifiers have that move factors between tensors. */
+interface Rewriting<Name extends RewriterName> {
+  readonly name: Name;
+  /** Null takes those of the model's family. */
+  readonly mappings: readonly MappingTargets[] | null;
+  /** A mapping is left out if all of its modules are ignored. */
+  readonly ignore: readonly string[];
+}
+
+export type SmoothQuantModifier = Rewriting<"SmoothQuantModifier"> & {
+  readonly settings: SmoothQuantSettings;
+};
+
+/** A modifier that changes weights, and not what the model computes, before codes are chosen. */
+export type RewritingModifier = SmoothQuantModifier;
+
+export type Modifier = QuantizingModifier | RewritingModifier;
 
 export interface Recipe {
   /** What the whole model goes through before anything is quantized; absent where nothing is rotated. */
   readonly rotation?: SpinQuantSettings;
-  /** In the recipe's order; where two target a module, the later one has it. */
-  readonly modifiers: readonly QuantizingModifier[];
+  /** In the recipe's order; where two that choose codes target a module, the later one has it. */
+  readonly modifiers: readonly Modifier[];
+}
+
+export function isRewriting(modifier: Modifier): modifier is RewritingModifier {
+  return REWRITERS.some(({ name }) => name === modifier.name);
+}
+
+/** Those of a recipe's modifiers that choose codes, in their order. */
+export function quantizingModifiers({ modifiers }: Recipe): readonly QuantizingModifier[] {
+  return modifiers.filter((modifier) => !isRewriting(modifier));
+}
+
+/** Those that change weights before, in their order. */
+export function rewritingModifiers({ modifiers }: Recipe): readonly RewritingModifier[] {
+  return modifiers.filter(isRewriting);
 }
 
 /** What is ignored when nobody says otherwise: the output head, which costs quality and saves little. */
@@ -46,7 +86,7 @@ export const DEFAULT_TARGETS: readonly string[] = ["Linear"];
 
 /** The groups of all modifiers. */
 export function groupsOf(recipe: Recipe): readonly ConfigGroup[] {
-  return recipe.modifiers.flatMap((modifier) => modifier.groups);
+  return quantizingModifiers(recipe).flatMap((modifier) => modifier.groups);
 }
 
 /** True for the preset UNQUANTIZED alone: low-precision sources are written as bfloat16. */
@@ -57,14 +97,17 @@ export function quantizesNothing(recipe: Recipe): boolean {
 
 /** The key-value cache's arguments; the last modifier that has some says them. */
 export function kvCacheScheme(recipe: Recipe): QuantizationArgs | null {
-  return recipe.modifiers.findLast((modifier) => modifier.kv_cache_scheme)?.kv_cache_scheme ?? null;
+  return (
+    quantizingModifiers(recipe).findLast((modifier) => modifier.kv_cache_scheme)?.kv_cache_scheme ?? null
+  );
 }
 
-/** True if the recipe needs a text: for what chooses codes or ranges, for activation scales, or for the cache's scales. */
+/** True if the recipe needs a text: for what moves factors, chooses codes or ranges, for activation scales, or for the cache's. */
 export function needsCalibration(recipe: Recipe): boolean {
   return (
     recipe.modifiers.some(
-      ({ name, kv_cache_scheme }) => quantizerOf(name).calibrates || kv_cache_scheme !== null,
+      (modifier) =>
+        isRewriting(modifier) || quantizerOf(modifier.name).calibrates || modifier.kv_cache_scheme !== null,
     ) ||
     groupsOf(recipe).some(
       ({ scheme }) => isStaticActivation(scheme.input_activations) || usesImportance(scheme.weights),

@@ -21,6 +21,7 @@ const FACTS: ReportFacts = {
   ignored: ["lm_head"],
   serverNotes: [],
   calibration: null,
+  mappings: [],
   modules: [],
   peakGpuBytes: 10,
   gpuBudgetBytes: 20,
@@ -54,6 +55,15 @@ describe("the quantization report", () => {
         { module: "a", loss: 1, tokens: 64, rounded_to_nearest: false },
         { module: "experts.3", loss: null, rtn_loss: null, rounded_to_nearest: true },
       ],
+    });
+  });
+
+  it("tells what was moved between tensors, and by how much", () => {
+    const mappings = [
+      { modifier: "SmoothQuantModifier", smooth: "norm", balance: ["q", "k"], scales: [0.5, 4] } as const,
+    ];
+    expect(JSON.parse(quantizationReport({ ...FACTS, mappings }))).toMatchObject({
+      mappings: [{ smooth_layer: "norm", balance_layers: ["q", "k"], least_scale: 0.5, largest_scale: 4 }],
     });
   });
 

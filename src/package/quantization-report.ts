@@ -19,6 +19,15 @@ export interface ReportedModule {
   readonly seconds: number;
 }
 
+/** Linears whose columns were multiplied, and what was divided by the same factors. */
+export interface ReportedMapping {
+  readonly modifier: string;
+  readonly smooth: string;
+  readonly balance: readonly string[];
+  /** Smallest and largest factor. */
+  readonly scales: readonly [number, number];
+}
+
 export interface ReportedCalibration {
   readonly samples: number;
   readonly tokens: number;
@@ -48,6 +57,7 @@ export interface ReportFacts {
   /** What servers would refuse of the result. */
   readonly serverNotes: readonly Pick<ServerNote, "server" | "modules" | "sentence">[];
   readonly calibration: ReportedCalibration | null;
+  readonly mappings: readonly ReportedMapping[];
   readonly modules: readonly ReportedModule[];
   readonly peakGpuBytes: number;
   readonly gpuBudgetBytes: number;
@@ -75,6 +85,13 @@ export function quantizationReport(facts: ReportFacts): string {
     ignore: facts.ignored,
     ...(facts.serverNotes.length > 0 ? { server_notes: facts.serverNotes.map(serverNote) } : {}),
     calibration: facts.calibration,
+    mappings: facts.mappings.map(({ modifier, smooth, balance, scales: [least, most] }) => ({
+      modifier,
+      smooth_layer: smooth,
+      balance_layers: balance,
+      least_scale: least,
+      largest_scale: most,
+    })),
     totals: facts.modules.length > 0 ? lossTotals(facts.modules) : null,
     modules: facts.modules.map((module) => ({
       module: module.module,

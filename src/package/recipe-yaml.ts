@@ -5,7 +5,14 @@ import { stringify } from "yaml";
 import { quantizerOf } from "../formats/modifiers/quantizers.ts";
 import { SPIN_QUANT } from "../formats/modifiers/spinquant.ts";
 import type { QuantizationArgs } from "../formats/quantization-args.ts";
-import type { ConfigGroup, QuantizingModifier, Recipe } from "../formats/recipe.ts";
+import {
+  type ConfigGroup,
+  isRewriting,
+  type Modifier,
+  type QuantizingModifier,
+  type Recipe,
+  type RewritingModifier,
+} from "../formats/recipe.ts";
 
 /**
  * The recipe as a document. LLM Compressor's groups hold each kind of modifier once, so of two equal ones the second opens
@@ -30,7 +37,17 @@ function groupFor(groups: Readonly<Record<string, Record<string, unknown>>>, mod
   }
 }
 
-function modifierArguments(modifier: QuantizingModifier): Record<string, unknown> {
+function modifierArguments(modifier: Modifier): Record<string, unknown> {
+  return isRewriting(modifier) ? rewritingArguments(modifier) : quantizingArguments(modifier);
+}
+
+/** Mappings as the modifier's own class writes them. */
+function rewritingArguments({ mappings, ignore, settings }: RewritingModifier): Record<string, unknown> {
+  const written = mappings?.map(({ smooth_layer, balance_layers }) => [balance_layers, smooth_layer]);
+  return { ...settings, ...(written ? { mappings: written } : {}), ignore };
+}
+
+function quantizingArguments(modifier: QuantizingModifier): Record<string, unknown> {
   const { ignore, kv_cache_scheme } = modifier;
   return {
     ...schemeArguments(modifier),

@@ -1,6 +1,6 @@
 // READ FIRST. The whole path on one page: a planned model goes through the GPU a layer at a time and becomes a folder.
 //
-//   source ranges -> onload -> (calibrate) -> quantize -> (propagate) -> offload (OPFS, journal) -> next layer … -> package
+//   source ranges -> onload -> (rewrite) -> (calibrate) -> quantize -> (propagate) -> offload (OPFS, journal) -> next layer … -> package
 //
 // Where things join: a family of models is a description of its layers (`src/model/families`), whose mixers and feed-forward
 // blocks `calibrate` and `propagate` run; an algorithm is a modifier (`src/quantize/quantizer.ts`), which says what `calibrate`
@@ -27,18 +27,21 @@ import { type LayerTurn, onload } from "./sequential/layer-at-work.ts";
 import { offload } from "./sequential/offload.ts";
 import { propagate } from "./sequential/propagate.ts";
 import { quantize } from "./sequential/quantize.ts";
+import { rewrite } from "./sequential/rewrite.ts";
 import { type CompressedLayer, runSequential } from "./sequential/run-sequential.ts";
 
 /** One decoder layer of a job that calibrates. Weights that need no text go the shorter way of `runDataFree`, tile by tile. */
 async function compressLayer(turn: LayerTurn): Promise<CompressedLayer> {
   using layer = await onload(turn);
+  await rewrite(layer);
   for (const pass of layer.passes) {
     using statistics = await calibrate(layer, pass);
     await quantize(layer, pass, statistics);
   }
   const recordable = await propagate(layer);
   await offload(layer);
-  return { modules: layer.reports, folds: layer.folded.folds, recordable };
+  const { reports: modules, rewritten: mappings, folded } = layer;
+  return { modules, mappings, folds: folded.folds, recordable };
 }
 
 /** Runs a job, or goes on with it, until its result lies in OPFS. */

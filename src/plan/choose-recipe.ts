@@ -4,7 +4,15 @@ import { RecipeError } from "../errors.ts";
 import { findScheme, PRESET_NAMES, UNQUANTIZED } from "../formats/presets.ts";
 import type { QuantizationArgs } from "../formats/quantization-args.ts";
 import { GPTQ_SETTINGS } from "../formats/modifiers/gptq.ts";
-import { DEFAULT_IGNORE, DEFAULT_TARGETS, type QuantizingModifier, type Recipe } from "../formats/recipe.ts";
+import type { RewriterName } from "../formats/modifiers/rewriters.ts";
+import { SMOOTHQUANT_SETTINGS } from "../formats/modifiers/smoothquant.ts";
+import {
+  DEFAULT_IGNORE,
+  DEFAULT_TARGETS,
+  type QuantizingModifier,
+  type Recipe,
+  type RewritingModifier,
+} from "../formats/recipe.ts";
 import type { MethodControls, RecipeControls } from "../api/job-options.ts";
 import { observerProblem } from "./check-args.ts";
 import { withActorder } from "./resolve-actorder.ts";
@@ -48,7 +56,13 @@ export function recipeFromControls(controls: RecipeControls): Recipe {
     scheme: { weights: orderedBy(preset.name, method, observed), input_activations },
     targets: DEFAULT_TARGETS,
   };
-  return { modifiers: [modifierOf(method, { groups: [group], ignore, kv_cache_scheme: null })] };
+  const quantizing = modifierOf(method, { groups: [group], ignore, kv_cache_scheme: null });
+  return { modifiers: [...rewritingOf(controls.rewriter ?? null), quantizing] };
+}
+
+/** The modifier with its defaults. What the recipe ignores is not quantized; it may still take factors. */
+function rewritingOf(name: RewriterName | null): RewritingModifier[] {
+  return name === null ? [] : [{ name, mappings: null, ignore: [], settings: SMOOTHQUANT_SETTINGS }];
 }
 
 function modifierOf(

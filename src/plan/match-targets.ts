@@ -1,7 +1,12 @@
 // Targets and ignore as compressed-tensors matches them (`utils/match.py`): "re:" is a regular expression that must match
 // from the start of the module's name; otherwise the exact name or the class name.
 
-import type { ConfigGroup, QuantizingModifier, Recipe } from "../formats/recipe.ts";
+import {
+  type ConfigGroup,
+  type QuantizingModifier,
+  quantizingModifiers,
+  type Recipe,
+} from "../formats/recipe.ts";
 import { createTargetList, type TargetList } from "./target-list.ts";
 
 /** Multimodal checkpoints nest the output head; the models that recipes are written for have it at the top. */
@@ -58,7 +63,7 @@ export interface GroupMatch {
  */
 export function matchGroup(names: string | readonly string[], recipe: Recipe): GroupMatch | null {
   const known = typeof names === "string" ? [names] : names;
-  for (const modifier of recipe.modifiers.toReversed()) {
+  for (const modifier of quantizingModifiers(recipe).toReversed()) {
     if (known.some((name) => isIgnored(name, modifier.ignore))) continue;
     for (const name of known) {
       const group = groupsOf(modifier).find(name);

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { RecipeError } from "../errors.ts";
 import { findScheme } from "../formats/presets.ts";
 import { activationArgs, weightArgs } from "../formats/quantization-args.ts";
-import { needsCalibration } from "../formats/recipe.ts";
+import { needsCalibration, quantizingModifiers } from "../formats/recipe.ts";
 import { recipeYaml } from "../package/recipe-yaml.ts";
 import { defaultControls, recipeFromControls } from "./choose-recipe.ts";
 import { parseRecipe } from "./parse-recipe.ts";
@@ -19,6 +19,10 @@ function problemOf(text: string): string {
 
 function controlled(scheme: string, ignore: readonly string[], group_size: number | null = null) {
   return recipeFromControls({ ...defaultControls(scheme), ignore, group_size });
+}
+
+function quantizersIn(text: string) {
+  return quantizingModifiers(parseRecipe(text));
 }
 
 function modifier(body: string, name = "QuantizationModifier"): string {
@@ -46,16 +50,16 @@ describe("recipes of LLM Compressor's structure", () => {
       actorder: static
       offload_hessians: false
 `;
-    const [gptq] = parseRecipe(written).modifiers;
+    const [gptq] = quantizersIn(written);
     expect(gptq).toMatchObject({ settings: { block_size: 128, dampening_frac: 0.01 } });
     expect(gptq?.groups[0]?.scheme.weights?.actorder).toBe("static");
     expect(gptq?.groups[0]?.preset).toBe("W4A16");
   });
 
   it("map presets to targets", () => {
-    const [only] = parseRecipe(
+    const [only] = quantizersIn(
       modifier('scheme:\n  W4A16: "re:.*self_attn.*"\n  FP8_DYNAMIC: ["re:.*mlp.*", model.head]'),
-    ).modifiers;
+    );
     expect(only?.groups.map(({ preset, targets }) => [preset, targets])).toEqual([
       ["W4A16", ["re:.*self_attn.*"]],
       ["FP8_DYNAMIC", ["re:.*mlp.*", "model.head"]],
@@ -63,7 +67,7 @@ describe("recipes of LLM Compressor's structure", () => {
   });
 
   it("spell out config groups: floats by channel, activations by token", () => {
-    const [only] = parseRecipe(
+    const [only] = quantizersIn(
       modifier(`ignore: ["lm_head", "re:.*visual.*"]
 config_groups:
   group_0:
@@ -75,13 +79,13 @@ config_groups:
       dynamic: false
     input_activations: {num_bits: 8, type: float, symmetric: true, strategy: token, dynamic: true}
     targets: ["Linear"]`),
-    ).modifiers;
+    );
     expect(only?.groups[0]?.scheme).toEqual(findScheme("FP8_DYNAMIC")?.scheme);
     expect(only?.ignore).toEqual(["lm_head", "re:.*visual.*"]);
   });
 
   it("mix NVFP4 and FP8 in one model", () => {
-    const [only] = parseRecipe(
+    const [only] = quantizersIn(
       modifier(`ignore: [lm_head]
 config_groups:
   group_0:
@@ -95,7 +99,7 @@ config_groups:
     targets:
       - "re:.*self_attn\\\\.(k|o|q|v)_proj$"
       - "re:.*\\\\.(gate|up)_proj$"`),
-    ).modifiers;
+    );
     expect(only?.groups[0]?.targets).toEqual(["re:.*\\.down_proj$"]);
     expect(only?.groups[1]?.scheme.weights).toEqual(findScheme("NVFP4A16")?.scheme.weights);
     expect(only?.groups[1]?.scheme.input_activations).toMatchObject({ dynamic: "local", observer: "minmax" });
@@ -103,9 +107,9 @@ config_groups:
 
   it("infer the strategy from the group size", () => {
     const strategies = ["group_size: 64", "group_size: -1", ""].map((size) => {
-      const [only] = parseRecipe(
+      const [only] = quantizersIn(
         modifier(`config_groups: {g: {targets: [Linear], weights: {num_bits: 4, ${size}}}}`),
-      ).modifiers;
+      );
       const weights = only?.groups[0]?.scheme.weights;
       return [weights?.strategy, weights?.group_size];
     });
@@ -134,14 +138,14 @@ config_groups:
       { name: "QuantizationModifier" },
       { name: "GPTQModifier", settings: { dampening_frac: 0.001 } },
     ]);
-    expect(recipe.modifiers[1]?.groups[0]?.scheme.weights?.actorder).toBeNull();
+    expect(quantizingModifiers(recipe)[1]?.groups[0]?.scheme.weights?.actorder).toBeNull();
   });
 
   it("quantize the key-value cache, alone or beside weights", () => {
     const cache = "kv_cache_scheme:\n  {num_bits: 8, type: float, symmetric: true, strategy: tensor}";
     const alone = parseRecipe(modifier(cache));
-    expect(alone.modifiers[0]?.groups).toEqual([]);
-    expect(alone.modifiers[0]?.kv_cache_scheme).toEqual({
+    expect(quantizingModifiers(alone)[0]?.groups).toEqual([]);
+    expect(quantizingModifiers(alone)[0]?.kv_cache_scheme).toEqual({
       ...activationArgs({ type: "float" }),
       observer: "minmax",
     });
@@ -151,17 +155,17 @@ config_groups:
       "targets: []\nscheme: FP8",
       "config_groups: {group_0: {targets: []}}",
     ]) {
-      expect(parseRecipe(modifier(`${none}\n${cache}`)).modifiers[0]?.groups).toEqual([]);
+      expect(quantizersIn(modifier(`${none}\n${cache}`))[0]?.groups).toEqual([]);
     }
     const beside = parseRecipe(modifier(`scheme: FP8_DYNAMIC\n${cache}`));
-    expect(beside.modifiers[0]?.groups).toHaveLength(1);
+    expect(quantizingModifiers(beside)[0]?.groups).toHaveLength(1);
   });
 
   it("name observers for all groups", () => {
     const byName = parseRecipe(modifier("scheme: W4A16\nweight_observer: memoryless_mse"));
     const byMap = parseRecipe(modifier("scheme: W4A16\nobserver: {weights: memoryless_mse}"));
     expect(byMap).toEqual(byName);
-    expect(byName.modifiers[0]?.groups[0]?.scheme.weights).toEqual(
+    expect(quantizingModifiers(byName)[0]?.groups[0]?.scheme.weights).toEqual(
       weightArgs({ num_bits: 4, strategy: "group", group_size: 128, observer: "memoryless_mse" }),
     );
   });
@@ -170,31 +174,31 @@ config_groups:
     const recipe = parseRecipe(
       '{"a_stage": {"b_modifiers": {"QuantizationModifier": {"scheme": "FP8_BLOCK"}}}}',
     );
-    expect(recipe.modifiers[0]?.groups[0]?.preset).toBe("FP8_BLOCK");
+    expect(quantizingModifiers(recipe)[0]?.groups[0]?.preset).toBe("FP8_BLOCK");
   });
 
   it("say actorder for GPTQ: static unless the group or the modifier has another", () => {
     const actorders = ["", "actorder: weight", "actorder: group", "actorder: null", "actorder: False"].map(
       (line) => {
-        const [only] = parseRecipe(modifier(`scheme: W4A16\n${line}`, "GPTQModifier")).modifiers;
+        const [only] = quantizersIn(modifier(`scheme: W4A16\n${line}`, "GPTQModifier"));
         return only?.groups[0]?.scheme.weights?.actorder;
       },
     );
     expect(actorders).toEqual(["static", "static", "group", null, null]);
-    const [own] = parseRecipe(
+    const [own] = quantizersIn(
       modifier(
         "config_groups: {g: {targets: [Linear], weights: {group_size: 128, actorder: group}}}",
         "GPTQModifier",
       ),
-    ).modifiers;
+    );
     expect(own?.groups[0]?.scheme.weights?.actorder).toBe("group");
-    const [ungrouped] = parseRecipe(modifier("scheme: W8A8\nactorder: group", "GPTQModifier")).modifiers;
+    const [ungrouped] = quantizersIn(modifier("scheme: W8A8\nactorder: group", "GPTQModifier"));
     expect(ungrouped?.groups[0]?.scheme.weights?.actorder).toBeNull();
   });
 
   it("need a text for imatrix_mse, whatever chooses the codes", () => {
     const weighted = parseRecipe(modifier("scheme: W4A16\nweight_observer: imatrix_mse"));
-    expect(weighted.modifiers[0]?.groups[0]?.scheme.weights?.observer).toBe("imatrix_mse");
+    expect(quantizingModifiers(weighted)[0]?.groups[0]?.scheme.weights?.observer).toBe("imatrix_mse");
     expect(needsCalibration(weighted)).toBe(true);
     expect(needsCalibration(parseRecipe(modifier("scheme: W4A16\nweight_observer: mse")))).toBe(false);
     const chosen = recipeFromControls({ ...defaultControls("NVFP4A16"), observer: "imatrix_mse" });
@@ -210,7 +214,7 @@ config_groups:
     (name) => {
       const plain = controlled(name, ["lm_head", "re:.*gate$"]);
       expect(parseRecipe(recipeYaml(plain))).toEqual(plain);
-      const [first] = plain.modifiers;
+      const [first] = quantizingModifiers(plain);
       const [group] = first?.groups ?? [];
       if (!first || !group) throw new Error("no group");
       const custom = {
@@ -246,7 +250,7 @@ describe("a recipe that is wrong", () => {
     ],
     [
       modifier("duo_scaling: true", "AWQModifier"),
-      "Recipe, line 3, column 5: AWQModifier is LLM Compressor's, but is not supported here; QuantizationModifier, GPTQModifier and SpinQuantModifier are.",
+      "Recipe, line 3, column 5: AWQModifier is LLM Compressor's, but is not supported here; QuantizationModifier, GPTQModifier, SmoothQuantModifier and SpinQuantModifier are.",
     ],
     [
       modifier("scheme: W4A61"),

@@ -8,8 +8,9 @@ import type { ActorderSetting, QuantizationArgs, QuantizationScheme } from "../f
 import { GPTQ_ACTORDER, GPTQ_SETTINGS } from "../formats/modifiers/gptq.ts";
 import { QUANTIZERS } from "../formats/modifiers/quantizers.ts";
 import { SPIN_QUANT } from "../formats/modifiers/spinquant.ts";
-import type { ConfigGroup, QuantizingModifier, Recipe } from "../formats/recipe.ts";
+import type { ConfigGroup, Modifier, QuantizingModifier, Recipe } from "../formats/recipe.ts";
 import { type Checked, checkActivations, checkWeights, observerProblem } from "./check-args.ts";
+import { checkOrder, checkPatterns, parseRewriter, REWRITER_NAMES } from "./parse-rewriter.ts";
 import { parseRotation } from "./rotation/parse-rotation.ts";
 import { type RecipeDocument, readRecipeDocument } from "./recipe-document.ts";
 import {
@@ -20,13 +21,15 @@ import {
   quantizationModifierSchema,
 } from "./recipe-schema.ts";
 import { withActorder } from "./resolve-actorder.ts";
-import { compilePattern } from "./target-pattern.ts";
 
-const SUPPORTED: readonly string[] = [...QUANTIZERS, SPIN_QUANT].map(({ name }) => name);
+const SUPPORTED: readonly string[] = [
+  ...QUANTIZERS.map(({ name }) => name),
+  ...REWRITER_NAMES,
+  SPIN_QUANT.name,
+];
 /** Modifiers that LLM Compressor has and this program has not. */
 const ELSEWHERE = [
   "AWQModifier",
-  "SmoothQuantModifier",
   "AutoRoundModifier",
   "QuIPModifier",
   "SparseGPTModifier",
@@ -46,13 +49,15 @@ type Path = readonly string[];
 export function parseRecipe(text: string): Recipe {
   const document = readRecipeDocument(text);
   const [rotating, ...paths] = rotationFirst(document);
-  const modifiers = paths.map((path) => parseModifier(document, path));
-  if (modifiers.length === 0) {
+  const placed = paths.map((path) => ({ path, modifier: parseModifier(document, path) }));
+  if (placed.length === 0) {
     throw document.errorAt(
       rotating ?? [],
       `The recipe quantizes nothing. Write ${example("QuantizationModifier")}`,
     );
   }
+  checkOrder(document, placed);
+  const modifiers = placed.map(({ modifier }) => modifier);
   return rotating ? { rotation: parseRotation(document, rotating), modifiers } : { modifiers };
 }
 
@@ -106,7 +111,13 @@ function misplaced(document: RecipeDocument, path: Path, ending: "_stage" | "_mo
   );
 }
 
-function parseModifier(document: RecipeDocument, path: Path): QuantizingModifier {
+function parseModifier(document: RecipeDocument, path: Path): Modifier {
+  return REWRITER_NAMES.includes(path.at(-1) ?? "")
+    ? parseRewriter(document, path)
+    : parseQuantizer(document, path);
+}
+
+function parseQuantizer(document: RecipeDocument, path: Path): QuantizingModifier {
   const name = path.at(-1) ?? "";
   if (name !== "QuantizationModifier" && name !== "GPTQModifier") throw unknownModifier(document, path, name);
   if (document.valueAt(path) === null) {
@@ -116,7 +127,7 @@ function parseModifier(document: RecipeDocument, path: Path): QuantizingModifier
     path,
     name === "GPTQModifier" ? gptqModifierSchema : quantizationModifierSchema,
   );
-  checkPatterns(document, path, parsed);
+  checkTargets(document, path, parsed);
   const groups = resolveGroups(document, path, parsed).map((group) =>
     withObservers(document, path, group, parsed),
   );
@@ -147,8 +158,7 @@ function unknownModifier(document: RecipeDocument, path: Path, name: string): Re
   );
 }
 
-/** Every pattern is tried once, so that a bad one is reported at its line and not in the middle of planning. */
-function checkPatterns(document: RecipeDocument, path: Path, parsed: ParsedModifier): void {
+function checkTargets(document: RecipeDocument, path: Path, parsed: ParsedModifier): void {
   const places: [Path, readonly string[]][] = [
     [[...path, "ignore"], parsed.ignore],
     [[...path, "targets"], parsed.targets],
@@ -163,16 +173,7 @@ function checkPatterns(document: RecipeDocument, path: Path, parsed: ParsedModif
         ])
       : []),
   ];
-  for (const [place, targets] of places) {
-    for (const target of targets) {
-      if (!target.startsWith("re:")) continue;
-      try {
-        compilePattern(target.slice(3));
-      } catch (error) {
-        throw document.errorAt(place, error instanceof Error ? error.message : String(error));
-      }
-    }
-  }
+  for (const [place, targets] of places) checkPatterns(document, place, targets);
 }
 
 /** A group without targets is how recipes for the key-value cache alone say that no weight is meant. */

@@ -43,12 +43,12 @@ export function must(be: string) {
 }
 
 const truth = v.boolean(must("true or false"));
-const text = v.pipe(v.string(must("text")), v.maxLength(MAX_STRING_LENGTH, "is longer than any name"));
-const texts = v.pipe(
+export const text = v.pipe(v.string(must("text")), v.maxLength(MAX_STRING_LENGTH, "is longer than any name"));
+export const texts = v.pipe(
   v.array(text, must("a list of names and patterns")),
   v.maxLength(MAX_STRINGS, "has more entries than any recipe needs"),
 );
-const oneOrMore = v.union(
+export const oneOrMore = v.union(
   [
     v.pipe(
       text,
@@ -58,7 +58,7 @@ const oneOrMore = v.union(
   ],
   must("a name or a list of names and patterns"),
 );
-const real = v.pipe(v.number(must("a number")), v.finite(must("a finite number")));
+export const real = v.pipe(v.number(must("a number")), v.finite(must("a finite number")));
 
 function whole(least: number, most: number) {
   const message = must(`a whole number from ${least} to ${most}`);

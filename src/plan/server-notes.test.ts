@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Recipe } from "../formats/recipe.ts";
+import { quantizingModifiers, type Recipe } from "../formats/recipe.ts";
 import { tensorBytes } from "../formats/safetensors.ts";
 import { linearClasses } from "../model/linear-classes.ts";
 import { defaultControls, recipeFromControls } from "./choose-recipe.ts";
@@ -71,7 +71,7 @@ describe("what vLLM asks beyond what loads", () => {
     ]);
     expect(servable && planned(servable, SHAPES).notes).toEqual([]);
     // o_proj is fused with nothing: its last block may be small.
-    expect(servable?.modifiers[0]?.ignore).not.toContain(`${ATTENTION}.o_proj`);
+    expect(servable && quantizingModifiers(servable)[0]?.ignore).not.toContain(`${ATTENTION}.o_proj`);
   });
 
   it("offers no recipe that would quantize nothing", () => {

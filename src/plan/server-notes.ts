@@ -3,7 +3,7 @@
 // kernels take whole blocks (`fp8_utils.py`, validate_fp8_block_shape and per_token_group_quant_fp8).
 
 import type { ServerNote } from "../api/compressor-api.ts";
-import type { ConfigGroup, Recipe } from "../formats/recipe.ts";
+import { type ConfigGroup, isRewriting, type Recipe } from "../formats/recipe.ts";
 import { isInTower } from "./find-linears.ts";
 import { FUSED_NAMES } from "./fuse-modules.ts";
 
@@ -66,10 +66,14 @@ export function servableRecipe(
   if (more.length === 0 || quantized.every(({ module }) => named.has(module))) return null;
   return {
     ...recipe,
-    modifiers: recipe.modifiers.map((modifier) => ({
-      ...modifier,
-      ignore: [...modifier.ignore, ...more.filter((name) => !modifier.ignore.includes(name))],
-    })),
+    modifiers: recipe.modifiers.map((modifier) =>
+      isRewriting(modifier)
+        ? modifier
+        : {
+            ...modifier,
+            ignore: [...modifier.ignore, ...more.filter((name) => !modifier.ignore.includes(name))],
+          },
+    ),
   };
 }
 

@@ -1,5 +1,5 @@
 // The contract of a modifier that chooses codes. What it asks of a text, of the GPU and of time is known before a job begins;
-// the layer's page (`src/pipeline/sequential/compress-layer.ts`) asks each quantizer in turn, and none of them by name.
+// the layer's page (`src/pipeline/compress.ts`) asks each quantizer in turn, and none of them by name.
 
 import type { QuantizerName } from "../formats/modifiers/quantizers.ts";
 import type { CompressionFormat, QuantizationArgs } from "../formats/quantization-args.ts";

@@ -324,7 +324,9 @@ describe("ChunkLoader", () => {
     loader.prefetch([wholeFile(A), wholeFile(B)]);
     await eventually(() => expect(server.log).toHaveLength(1));
     await expect(loader.read(range(B, 0, 10))).rejects.toThrow(/404/);
-    expect(server.log).toHaveLength(2);
+    // One for the reader; one more if it asked before the first had failed. Of both files' chunks there are dozens.
+    expect(server.log.length).toBeGreaterThanOrEqual(2);
+    expect(server.log.length).toBeLessThanOrEqual(3);
   });
 
   it("ends with the store's sentence when the disk is full, and goes on when there is room", async () => {

@@ -19,3 +19,12 @@ export interface QuantizerVocabulary<Name extends string> {
   /** Why it cannot choose codes of these weights, as a sentence without its end; null if it can. */
   refuses(weights: Pick<QuantizationArgs, "type" | "num_bits">): string | null;
 }
+
+/** The words of a modifier that moves factors between tensors, so that a quantizer after it loses less. It needs a text. */
+export interface RewriterVocabulary<Name extends string> {
+  /** LLM Compressor's class. */
+  readonly name: Name;
+  /** What stands before a quantizer's words in a recipe of one word: "smoothquant-" in "smoothquant-gptq-W8A8". */
+  readonly prefix: string;
+  readonly title: string;
+}

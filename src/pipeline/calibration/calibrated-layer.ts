@@ -1,10 +1,20 @@
 // A decoder layer as a calibrated job sees it.
 
 import type { FloatDtype } from "../../formats/dtype.ts";
+import type { RewritingModifier } from "../../formats/recipe.ts";
+import type { Mapping } from "../../model/mappings.ts";
 import type { LayerDescription, Linear } from "../../model/decoder-description.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { StaticScale } from "./static-scales.ts";
+
+/** What a modifier moves between a layer's tensors before its codes are chosen. */
+export interface LayerRewriting {
+  readonly modifier: RewritingModifier;
+  readonly mappings: readonly Mapping[];
+  /** Inputs that the mappings' Linears read. */
+  readonly captures: readonly Capture[];
+}
 
 /** A decoder layer as the planner sees it. */
 export interface CalibratedLayer {
@@ -13,6 +23,8 @@ export interface CalibratedLayer {
   readonly captures: readonly Capture[];
   /** Inputs of which some quantizer wants the squares of columns alone. */
   readonly weighed: readonly Capture[];
+  /** In the recipe's order; each sees what the one before it made of the layer. */
+  readonly rewritings: readonly LayerRewriting[];
   readonly linears: readonly Linear[];
   /** Names and elements of norms and biases. */
   readonly vectors: readonly { readonly name: string; readonly elements: number }[];

@@ -241,7 +241,10 @@ function calibratePhase(
   return onload && { ...onload, bytes: onload.bytes + hessians };
 }
 
-/** Weights stay where they are all resident, no later pass needs the original ones, and rows can be copied as they lie. */
+/**
+ * Weights stay where they are all resident, no later pass needs the original ones, and rows can be copied as they lie. What is
+ * folded into them is folded in host memory, so then they come from there each time.
+ */
 function overlapPeakOf(
   layer: CalibratedLayer,
   { passes, resident, tileRows, backupOnGpu }: LayerSchedule,
@@ -250,7 +253,8 @@ function overlapPeakOf(
 ): number | null {
   const [pass] = passes;
   const plain = layer.linears.every((linear) => hasPlainRows(linear, layer.dtypeOf(linear.source.tensor)));
-  if (!pass || passes.length > 1 || !resident || !plain) return null;
+  const folded = layer.rewritings.some(({ mappings }) => mappings.length > 0);
+  if (!pass || passes.length > 1 || !resident || !plain || folded) return null;
   const hessians = hessianBytes(pass, limits.maxBufferBytes);
   return weightsBytes + hessians + overlapBytes(layer, pass, { tileRows, backupOnGpu }, limits);
 }
@@ -299,8 +303,9 @@ function placeOf(hiddenBytes: number, spareBytes: number): HiddenPlace {
 }
 
 /** Layers of equal shape fit in the same way. */
-function layerKey({ captures, linears, tasks }: CalibratedLayer): string {
+function layerKey({ captures, linears, tasks, rewritings }: CalibratedLayer): string {
   return JSON.stringify([
+    rewritings.map(({ mappings }) => mappings.length),
     captures.map(({ modules, columns }) => [modules.length, columns]),
     linears.map(({ rows, columns }) => [rows, columns]),
     tasks.map(({ rows, columns, weights, modifier }) => [rows, columns, weights, modifier.name]),

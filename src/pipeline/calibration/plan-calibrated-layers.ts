@@ -1,12 +1,15 @@
 // A planned model and a calibration set to what the sequential pipeline works on: the decoder's description, and for each
 // of its layers the tensors, captures and tasks.
 
+import { inputChannelsBytes } from "../../calibrate/channels/input-channels.ts";
 import type { CalibrationSet } from "../../calibrate/select-sequences.ts";
 import { inputSquaresBytes } from "../../calibrate/squares/input-squares.ts";
 import { activationRangesBytes } from "../../calibrate/ranges/activation-ranges.ts";
 import { invariant, RecipeError, UnsupportedModelError } from "../../errors.ts";
 import { isFloatDtype } from "../../formats/dtype.ts";
 import { type QuantizationArgs, usesImportance } from "../../formats/quantization-args.ts";
+import type { RewritingModifier } from "../../formats/recipe.ts";
+import { createMappingChooser, type MappingChooser } from "../../plan/choose-mappings.ts";
 import { checkShapes } from "../../model/check-tensors.ts";
 import type { DecoderDescription, LayerDescription } from "../../model/decoder-description.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
@@ -21,7 +24,7 @@ import type { StatisticKind } from "../../quantize/quantizer.ts";
 import { quantizerFor } from "../../quantize/quantizers.ts";
 import { checkMeasurable, staticScales } from "./static-scales.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
-import type { CalibratedLayer } from "./calibrated-layer.ts";
+import type { CalibratedLayer, LayerRewriting } from "./calibrated-layer.ts";
 
 export interface CalibrationJob {
   readonly description: DecoderDescription;
@@ -42,6 +45,14 @@ export function expertCalibration(options: CalibrationOptions): ExpertCalibratio
 /** Share of the GPU budget that tiles may take beside a calibrating layer. */
 const TILES_SHARE = 1 / 8;
 
+/** What a recipe makes of a model. */
+export interface QuantizedSteps {
+  readonly steps: readonly PlanStep[];
+  readonly cache: QuantizationArgs | null;
+  /** Modifiers that change weights before codes are chosen; none if absent. */
+  readonly rewriting?: readonly RewritingModifier[];
+}
+
 /**
  * Plans the calibrated part of a job.
  * @throws UnsupportedModelError if the architecture is not known, MalformedModelError if a tensor's shape is not what
@@ -49,7 +60,7 @@ const TILES_SHARE = 1 / 8;
  */
 export function planCalibrationJob(
   model: Pick<OpenModel, "config" | "tensors">,
-  { steps, cache }: { readonly steps: readonly PlanStep[]; readonly cache: QuantizationArgs | null },
+  { steps, cache, rewriting = [] }: QuantizedSteps,
   set: CalibrationSet,
   options: CalibrationOptions,
   limits: GpuLimits,
@@ -61,6 +72,7 @@ export function planCalibrationJob(
   checkShapes(description, model.tensors);
   const tensors = new Map(model.tensors.map((tensor) => [tensor.name, tensor]));
   const experts = expertCalibration(options);
+  const choosers = rewriting.map((modifier) => ({ modifier, chooser: createMappingChooser(modifier) }));
   const layers = description.layers.map((layer): CalibratedLayer => {
     const step = steps.find(({ name }) => name === layer.name);
     if (!step) {
@@ -68,8 +80,10 @@ export function planCalibrationJob(
         `The files hold no tensors of ${layer.name}, which config.json declares. The data-free recipes still work.`,
       );
     }
-    return calibratedLayer(layer, step, tensors, { cache, experts });
+    const rewritings = layerRewritings(layer, choosers, experts);
+    return { ...calibratedLayer(layer, step, tensors, { cache, experts }), rewritings };
   });
+  for (const { chooser } of choosers) chooser.checkUsed();
   const names = new Set(description.layers.map(({ name }) => name));
   for (const step of steps) {
     if (names.has(step.name)) continue;
@@ -89,7 +103,7 @@ export function planCalibrationJob(
   return { description, set, options, plan, layers, tiling, peakBytes: plan.peakBytes + bytes };
 }
 
-/** What is set aside for tiles, ranges and squares; they stand beside everything else. */
+/** What is set aside for tiles, ranges, squares and channels; they stand beside everything else. */
 function besideBytes(
   layers: readonly CalibratedLayer[],
   set: CalibrationSet,
@@ -101,9 +115,25 @@ function besideBytes(
     const observed = new Set(scales.flatMap((scale) => scale.observed));
     return activationRangesBytes(observed.size, set.sequences.length);
   });
+  const channels = layers.flatMap(({ rewritings }) =>
+    rewritings.map(({ captures: read }) => inputChannelsBytes(read)),
+  );
   const squares = layers.map(({ weighed }) => inputSquaresBytes(weighed));
-  const collected = Math.max(0, ...ranges) + Math.max(0, ...squares);
+  const collected = Math.max(0, ...ranges) + Math.max(0, ...squares) + Math.max(0, ...channels);
   return { tiling, bytes: (tiling?.peakBytes ?? 0) + collected };
+}
+
+function layerRewritings(
+  layer: LayerDescription,
+  choosers: readonly { readonly modifier: RewritingModifier; readonly chooser: MappingChooser }[],
+  experts: ExpertCalibration,
+): LayerRewriting[] {
+  return choosers.map(({ modifier, chooser }) => {
+    const mappings = chooser.choose(layer);
+    const read = new Set(mappings.flatMap(({ balance }) => balance.map(({ module }) => module)));
+    const own = captures(layer, experts).filter(({ modules }) => modules.some((module) => read.has(module)));
+    return { modifier, mappings, captures: own };
+  });
 }
 
 function calibratedLayer(
@@ -111,7 +141,7 @@ function calibratedLayer(
   step: PlanStep,
   tensors: ReadonlyMap<string, SourceTensor>,
   { cache, experts }: { readonly cache: QuantizationArgs | null; readonly experts: ExpertCalibration },
-): CalibratedLayer {
+): Omit<CalibratedLayer, "rewritings"> {
   const tasks = step.quantize;
   const wanting = (kind: StatisticKind) =>
     tasks.filter((task) => quantizerFor(task).statistics(task).includes(kind));

@@ -1,6 +1,7 @@
 // What a compression job writes into its journal, and reads back to go on or to be listed.
 
 import type { Journal, JournalRecord } from "../../offload/journal.ts";
+import type { MappingReport } from "../../quantize/rewriter.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { PlannedStep } from "../planning/planned-step.ts";
 import type { ModuleReport, ResultSummary, StoredJob } from "../../api/compressor-api.ts";
@@ -59,6 +60,8 @@ export function recordForward(journal: JournalRecords, products: string): void {
 /** What is remembered of a finished step beside its being finished. */
 export interface StepRecord {
   readonly modules?: readonly ModuleReport[];
+  /** What modifiers moved between the step's tensors. */
+  readonly mappings?: readonly MappingReport[];
   /** What modifiers folded into the step's tensors: what it is verified against. */
   readonly folds?: readonly StoredFold[];
   readonly seconds?: number;
@@ -77,6 +80,13 @@ export function finishedGenerations(journal: Journal, steps: readonly PlannedSte
 export function recordedModules(journal: Journal): ModuleReport[] {
   return journal.records.flatMap((record) =>
     record.type === "step" ? ((record as StepRecord).modules ?? []) : [],
+  );
+}
+
+/** Reports of all mappings along which factors were moved, by earlier runs and this one. */
+export function recordedMappings(journal: JournalRecords): MappingReport[] {
+  return journal.records.flatMap((record) =>
+    record.type === "step" ? ((record as StepRecord).mappings ?? []) : [],
   );
 }
 

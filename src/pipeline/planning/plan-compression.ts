@@ -3,7 +3,7 @@
 
 import type { CalibrationSet } from "../../calibrate/select-sequences.ts";
 import { CalibrationError } from "../../errors.ts";
-import { kvCacheScheme, needsCalibration } from "../../formats/recipe.ts";
+import { kvCacheScheme, needsCalibration, rewritingModifiers } from "../../formats/recipe.ts";
 import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
 import { type CalibrationJob, planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import { calibratedStep } from "./planned-step.ts";
@@ -47,7 +47,11 @@ export async function planCompression(
   }
   const set = await calibrationSet(model, options.calibration, services);
   const limits = { budgetBytes: options.gpuBudgetBytes, maxBufferBytes: services.adapter.maxBindingBytes };
-  const quantized = { steps: plan.steps, cache: kvCacheScheme(plan.recipe) };
+  const quantized = {
+    steps: plan.steps,
+    cache: kvCacheScheme(plan.recipe),
+    rewriting: rewritingModifiers(plan.recipe),
+  };
   const calibration = planCalibrationJob(model, quantized, set, options.calibration, limits);
   const { hidden_states_dtype, forward_products, propagate_error } = options.calibration;
   const { moe_calibrate_all_experts, moe_min_tokens_per_expert } = options.calibration;

@@ -3,7 +3,7 @@
 import type { ResultSummary } from "../../api/compressor-api.ts";
 import type { Journal } from "../../offload/journal.ts";
 import type { GpuFigures, Job } from "../job/job.ts";
-import { recordedFolds, recordedForward, recordResult } from "../job/job-journal.ts";
+import { recordedFolds, recordedForward, recordedMappings, recordResult } from "../job/job-journal.ts";
 import { forwardNotes } from "../sequential/forward-products.ts";
 import { expertNotes } from "./expert-notes.ts";
 import { packageModel } from "./package-model.ts";
@@ -20,7 +20,11 @@ export async function finishResult(
   figures: GpuFigures,
 ): Promise<ResultSummary> {
   job.progress.tell({ phase: "packaging" });
-  const packaged = await packageModel(job, output, { figures, forwardProducts: recordedForward(journal) });
+  const packaged = await packageModel(job, output, {
+    figures,
+    forwardProducts: recordedForward(journal),
+    mappings: recordedMappings(journal),
+  });
   job.progress.tell({ phase: "verifying" });
   await verifyFolder(job, journal, output);
   const notes = [

@@ -10,6 +10,7 @@ import {
   type ReportedCalibration,
 } from "../../package/quantization-report.ts";
 import { isCarried, leftOutNote, MAX_SMALL_FILE_BYTES } from "../../package/small-files.ts";
+import type { MappingReport } from "../../quantize/rewriter.ts";
 import type { OutputFile, ResultSummary } from "../../api/compressor-api.ts";
 import type { GpuFigures, Job } from "../job/job.ts";
 
@@ -18,6 +19,7 @@ interface JobFacts {
   readonly figures: GpuFigures;
   /** What its forward products ran on; null if it calibrated nothing. */
   readonly forwardProducts: string | null;
+  readonly mappings: readonly MappingReport[];
 }
 
 /** Writes the folder's small files beside its shards and sums up the job. */
@@ -85,6 +87,7 @@ function report(job: Job, facts: JobFacts): string {
     ignored: plan.ignored,
     serverNotes: plan.serverNotes,
     calibration: reportedCalibration(job, facts),
+    mappings: facts.mappings,
     modules: progress.reports,
     peakGpuBytes: figures.peakGpuBytes,
     gpuBudgetBytes: options.gpuBudgetBytes,

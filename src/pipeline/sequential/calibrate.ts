@@ -55,7 +55,7 @@ async function collect(
   collectors: readonly Collector[],
   wanted: ReadonlySet<string>,
 ): Promise<void> {
-  const { layer, services, passes } = work;
+  const { layer, services, collections } = work;
   await runSamples(work, {
     needed: { linears: linearsBeforeOutput(layer.description), residency },
     begin: (batch) => collectors.forEach((collector) => collector.begin?.(batch)),
@@ -66,6 +66,6 @@ async function collect(
       experts: services.experts,
       stopAtLastInput: true,
     },
-    report: (detail, done) => services.report("calibrating", detail, done / passes.length),
+    report: (detail, done) => services.report("calibrating", detail, done / collections),
   });
 }

@@ -7,6 +7,7 @@ import { type HostLayer, type OnloadedLayer, onloadLayer } from "../../onload/la
 import type { Residency } from "../../onload/residency.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { ModuleReport } from "../../quantize/quantizer.ts";
+import type { MappingReport } from "../../quantize/rewriter.ts";
 import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
 import type { LayerSchedule } from "../calibration/fit-calibration.ts";
 import type { Capture } from "../../model/layer-linears.ts";
@@ -46,8 +47,12 @@ export interface LayerAtWork extends LayerTurn, Disposable {
   /** The host's tensors with the factors that modifiers fold into them. */
   readonly folded: FoldedLayer;
   readonly passes: readonly Pass[];
+  /** Runs of the samples that collect something. */
+  readonly collections: number;
   /** What was done so far. */
   readonly reports: ModuleReport[];
+  /** What modifiers moved between tensors. */
+  readonly rewritten: MappingReport[];
   /** What codes mean, by module, while passes to come need the original weights. */
   readonly dequantized: Map<string, Uint8Array<ArrayBuffer>>;
 }
@@ -59,12 +64,18 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
   const kept = schedule.overlap
     ? await onloadWeights(services, layer, host, { linears: layer.linears, residency })
     : null;
+  const passes = passesOf(turn);
+  const { rewritings } = layer;
   return {
     ...turn,
     kept,
     folded: foldLayer(host),
-    passes: passesOf(turn),
+    passes,
+    collections:
+      passes.filter(({ collects }) => collects).length +
+      rewritings.filter(({ mappings }) => mappings.length > 0).length,
     reports: [],
+    rewritten: [],
     dequantized: new Map(),
     [Symbol.dispose]: () => kept?.[Symbol.dispose](),
   };

@@ -9,6 +9,7 @@ import { tuneMatmul } from "../../gpu/matmul/tune-matmul.ts";
 import { removeHiddenFiles } from "../../offload/hidden-file.ts";
 import type { PlannedStep } from "../planning/planned-step.ts";
 import type { ModuleReport } from "../../quantize/quantizer.ts";
+import type { MappingReport } from "../../quantize/rewriter.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { Job, JobOutput } from "../job/job.ts";
 import { isFinished, recordStep } from "../job/job-journal.ts";
@@ -26,6 +27,7 @@ import { createSnapshotClock, type SnapshotClock } from "./snapshot-clock.ts";
 /** What is known of a layer that is done. */
 export interface CompressedLayer {
   readonly modules: readonly ModuleReport[];
+  readonly mappings: readonly MappingReport[];
   /** What modifiers folded into its tensors. */
   readonly folds: readonly Fold[];
   /** True if a crash behind this layer could go on from there. */
@@ -85,15 +87,15 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
     job.progress.tell({ step: step.index + 1, stepName: step.name });
     await traffic.begin(step);
     job.progress.began(step.index);
-    const { modules, folds, recordable, seconds } = await takeTurn(walk, step, { services, hosts, clock });
-    unrecorded.push({ step, modules, folds: folds.map(storeFold), seconds });
+    const { folds, recordable, ...done } = await takeTurn(walk, step, { services, hosts, clock });
+    unrecorded.push({ step, ...done, folds: folds.map(storeFold) });
     if (recordable) {
       flush();
       output.store.flush();
       for (const layer of unrecorded.splice(0)) recordStep(output.journal, layer.step, layer);
       clock.restart();
     }
-    job.progress.addReports(modules);
+    job.progress.addReports(done.modules);
     services.states.turn();
     await traffic.end(step);
   }
@@ -105,6 +107,7 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
 interface FinishedLayer {
   readonly step: PlannedStep;
   readonly modules: readonly ModuleReport[];
+  readonly mappings: readonly MappingReport[];
   readonly folds: readonly StoredFold[];
   readonly seconds: number;
 }

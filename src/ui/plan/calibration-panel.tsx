@@ -7,7 +7,7 @@ import { CalibrationSourceChoice } from "./calibration-source.tsx";
 import { ChoiceField } from "../parts/choice-field.tsx";
 import { NumberField } from "../parts/number-field.tsx";
 import { readScheme } from "../state/read-scheme.ts";
-import { calibrationUse, methodOf, type RecipeFields } from "../state/recipe-fields.ts";
+import { calibrationUse, methodOf, type RecipeFields, rewriterOf } from "../state/recipe-fields.ts";
 
 /** Which text calibrates and how much of it; shown where the recipe needs one. */
 export function CalibrationPanel() {
@@ -35,9 +35,11 @@ export function CalibrationPanel() {
 
 function reason(recipe: RecipeFields): string {
   if (calibrationUse(recipe) === "if-needed")
-    return "Read only if the recipe needs it: for GPTQ, for ranges by imatrix_mse, for activations with static scales, or for a key-value cache scheme.";
+    return "Read only if the recipe needs it: for GPTQ or SmoothQuant, for ranges by imatrix_mse, for activations with static scales, or for a key-value cache scheme.";
   const scheme = recipe.scheme.value;
   const reasons = [];
+  if (rewriterOf(recipe) !== null)
+    reasons.push("SmoothQuant looks at how far each channel of the activations reaches on this text.");
   if (quantizerOf(methodOf(recipe)).calibrates)
     reasons.push(
       "GPTQ looks at what this text makes of each layer’s inputs. A few hundred samples like those that the model will meet are enough.",

@@ -1,7 +1,7 @@
-import { type Quantizer, QUANTIZERS } from "../../formats/modifiers/quantizers.ts";
+import { type Method, METHODS } from "../../formats/modifiers/methods.ts";
 import { useApp } from "../parts/app-context.ts";
 import { refusalOf } from "../state/read-recipe-choice.ts";
-import { methodOf } from "../state/recipe-fields.ts";
+import { methodOf, rewriterOf } from "../state/recipe-fields.ts";
 import { UNQUANTIZED } from "../state/read-scheme.ts";
 
 /** How codes are chosen. A method that cannot choose codes of the preset says why. */
@@ -13,27 +13,30 @@ export function MethodChoice() {
     <fieldset>
       <legend>Method</legend>
       <div class="cards methods">
-        {QUANTIZERS.map((quantizer) => (
-          <MethodCard key={quantizer.name} quantizer={quantizer} />
+        {METHODS.map((method) => (
+          <MethodCard key={method.title} method={method} />
         ))}
       </div>
     </fieldset>
   );
 }
 
-function MethodCard({ quantizer }: { readonly quantizer: Quantizer }) {
+function MethodCard({ method }: { readonly method: Method }) {
   const { state } = useApp();
-  const { name, title, sentence } = quantizer;
+  const { quantizer, rewriter, title, sentence } = method;
   const problem = refusalOf(quantizer, state.recipe.scheme.value);
   return (
     <label class={problem === null ? "card" : "card disabled"}>
       <input
         type="radio"
         name="method"
-        value={name}
-        checked={methodOf(state.recipe) === name}
+        value={[rewriter, quantizer.name].filter((name) => name !== null).join("+")}
+        checked={methodOf(state.recipe) === quantizer.name && rewriterOf(state.recipe) === rewriter}
         disabled={problem !== null}
-        onChange={() => (state.recipe.method.value = name)}
+        onChange={() => {
+          state.recipe.method.value = quantizer.name;
+          state.recipe.rewriter.value = rewriter;
+        }}
       />
       <span class="card-name">{title}</span>
       <span class="card-sentence">

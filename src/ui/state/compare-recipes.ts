@@ -9,7 +9,12 @@ const SMALL_LOSS = 0.01;
 export function nameRecipe({ scheme, options: { recipe } }: StoredJob, { model }: QualityReport): string {
   const isGptq =
     recipe.kind === "controls" ? recipe.method.name === "GPTQModifier" : recipe.text.includes("GPTQModifier");
-  return `${scheme}${isGptq ? " by GPTQ" : ""}, ${model.bitsPerWeight.toFixed(2)} bits`;
+  const isSmoothed =
+    recipe.kind === "controls"
+      ? recipe.rewriter === "SmoothQuantModifier"
+      : recipe.text.includes("SmoothQuantModifier");
+  const ways = [isSmoothed ? "SmoothQuant" : "", isGptq ? "GPTQ" : ""].filter((way) => way !== "");
+  return `${scheme}${ways.length > 0 ? ` by ${ways.join(" and ")}` : ""}, ${model.bitsPerWeight.toFixed(2)} bits`;
 }
 
 /** What was measured of `shown`'s model on the same windows of the same text, `shown` included; the oldest first. */

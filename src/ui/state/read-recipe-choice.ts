@@ -3,6 +3,7 @@ import { nearestWord } from "../../formats/nearest-word.ts";
 import { readScheme, SCHEMES, UNQUANTIZED } from "./read-scheme.ts";
 import { GPTQ_ACTORDER, GPTQ_SETTINGS } from "../../formats/modifiers/gptq.ts";
 import { type Quantizer, type QuantizerName, QUANTIZERS } from "../../formats/modifiers/quantizers.ts";
+import { type Rewriter, REWRITERS } from "../../formats/modifiers/rewriters.ts";
 import { ROUNDING } from "../../formats/modifiers/rounding.ts";
 import type { MethodControls, RecipeChoice, RecipeControls } from "../../api/job-options.ts";
 
@@ -30,7 +31,7 @@ export const DEQUANTIZE: RecipeControls = {
 
 /**
  * What a recipe means that is written in one piece, in a link or on a command line: the name of a preset ("W4A16"), GPTQ
- * over one ("gptq-w4a16"), both in any case, UNQUANTIZED, which dequantizes, or, if it has a colon, which no name has, LLM
+ * over one ("gptq-w4a16"), either behind SmoothQuant ("smoothquant-gptq-w8a8"), all in any case, UNQUANTIZED, which dequantizes, or, if it has a colon, which no name has, LLM
  * Compressor's YAML.
  * @throws RecipeError for a name that is none, with the nearest one that is.
  */
@@ -38,9 +39,11 @@ export function readRecipeChoice(text: string): RecipeChoice {
   const name = text.trim();
   if (/[\n:]/.test(name)) return { kind: "yaml", text };
   if (name.toUpperCase() === UNQUANTIZED) return DEQUANTIZE;
-  const quantizer = quantizerNamedIn(name);
-  const scheme = name.slice(quantizer.prefix.length).toUpperCase();
-  if (!SCHEMES.includes(scheme)) throw unknownRecipe(name, quantizer);
+  const rewriter = REWRITERS.find(({ prefix }) => name.toLowerCase().startsWith(prefix)) ?? null;
+  const rest = name.slice(rewriter?.prefix.length ?? 0);
+  const quantizer = quantizerNamedIn(rest);
+  const scheme = rest.slice(quantizer.prefix.length).toUpperCase();
+  if (!SCHEMES.includes(scheme)) throw unknownRecipe(name, quantizer, rewriter);
   const problem = refusalOf(quantizer, scheme);
   if (problem !== null)
     throw new RecipeError(`The recipe “${name}” does not exist: ${problem}. Ask for ${scheme} alone.`);
@@ -50,6 +53,7 @@ export function readRecipeChoice(text: string): RecipeChoice {
     group_size: null,
     ignore: DEFAULT_IGNORE,
     method: METHOD_DEFAULTS[quantizer.name],
+    ...(rewriter ? { rewriter: rewriter.name } : {}),
     observer: "memoryless_minmax",
   };
 }
@@ -66,9 +70,13 @@ function quantizerNamedIn(name: string): Quantizer {
   return fitting.toSorted((a, b) => b.prefix.length - a.prefix.length)[0] ?? ROUNDING;
 }
 
-function unknownRecipe(name: string, quantizer: Quantizer): RecipeError {
-  const own = namesWith(quantizer);
-  const words = quantizer.prefix === "" ? [UNQUANTIZED, ...QUANTIZERS.flatMap(namesWith)] : own;
+function unknownRecipe(name: string, quantizer: Quantizer, rewriter: Rewriter | null): RecipeError {
+  const prefix = rewriter?.prefix ?? "";
+  const own = quantizer.prefix === "" ? QUANTIZERS.flatMap(namesWith) : namesWith(quantizer);
+  const words = [
+    ...(prefix + quantizer.prefix === "" ? [UNQUANTIZED] : []),
+    ...own.map((word) => prefix + word),
+  ];
   const near = nearestWord(name, words);
   const advice = near ? `The nearest one is ${near}.` : "W4A16 and gptq-W4A16 are two that do.";
   return new RecipeError(`The recipe “${name.slice(0, 64)}” does not exist. ${advice}`);

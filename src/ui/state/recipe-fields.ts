@@ -5,6 +5,7 @@ import { type NumberRange, readNumber } from "./read-number.ts";
 import { DEFAULT_IGNORE, DEQUANTIZE, METHOD_DEFAULTS, refusalOf } from "./read-recipe-choice.ts";
 import { readScheme, UNQUANTIZED } from "./read-scheme.ts";
 import type { GptqControls, MethodControls, RecipeChoice, RecipeControls } from "../../api/job-options.ts";
+import type { RewriterName } from "../../formats/modifiers/rewriters.ts";
 import { type QuantizerName, quantizerOf } from "../../formats/modifiers/quantizers.ts";
 
 /** The recipe controls as they stand, each as the user left it. */
@@ -12,6 +13,8 @@ export interface RecipeFields {
   readonly scheme: Signal<string>;
   /** How codes are chosen, where the preset takes it. */
   readonly method: Signal<QuantizerName>;
+  /** What moves factors between tensors before, or null. */
+  readonly rewriter: Signal<RewriterName | null>;
   /** Null keeps the preset's own group size. */
   readonly groupSize: Signal<number | null>;
   /** Modules to leave as they are, as typed: names or `re:` patterns, separated by commas or white space. */
@@ -30,6 +33,7 @@ export function createRecipeFields(): RecipeFields {
   return {
     scheme: signal(DEFAULT_SCHEME),
     method: signal<QuantizerName>("QuantizationModifier"),
+    rewriter: signal<RewriterName | null>(null),
     groupSize: signal<number | null>(null),
     ignore: signal(DEFAULT_IGNORE.join(", ")),
     dampening: signal(String(METHOD_DEFAULTS.GPTQModifier.dampening_frac)),
@@ -45,12 +49,18 @@ export function methodOf({ scheme, method }: RecipeFields): QuantizerName {
   return refusalOf(quantizerOf(chosen), scheme.value) === null ? chosen : "QuantizationModifier";
 }
 
+/** What moves factors before that method; null where the chosen one does not take the preset. */
+export function rewriterOf(fields: RecipeFields): RewriterName | null {
+  return methodOf(fields) === fields.method.value ? fields.rewriter.value : null;
+}
+
 /** Whether the recipe needs a text; of one in YAML only the plan can tell. */
 export function calibrationUse(fields: RecipeFields): "no" | "yes" | "if-needed" {
   if (fields.yaml.value !== null) return "if-needed";
   const measured = readScheme(fields.scheme.value)?.calibrated ?? false;
   const weighted = usesImportance({ observer: fields.observer.value });
-  return measured || weighted || quantizerOf(methodOf(fields)).calibrates ? "yes" : "no";
+  const collects = rewriterOf(fields) !== null || quantizerOf(methodOf(fields)).calibrates;
+  return measured || weighted || collects ? "yes" : "no";
 }
 
 /** What the controls mean; null while the damping is no number from 0 to 1. */
@@ -60,12 +70,14 @@ export function recipeChoice(fields: RecipeFields): RecipeChoice | null {
   const facts = readScheme(fields.scheme.value);
   const method = methodControls(fields);
   if (method === null) return null;
+  const rewriter = rewriterOf(fields);
   return {
     kind: "controls",
     scheme: fields.scheme.value,
     group_size: facts?.groupSize === null || facts?.fixedGroups ? null : fields.groupSize.value,
     ignore: splitIgnore(fields.ignore.value),
     method,
+    ...(rewriter ? { rewriter } : {}),
     observer: fields.observer.value,
   };
 }
@@ -95,6 +107,7 @@ export function restoreRecipe(fields: RecipeFields, choice: RecipeChoice): void 
   fields.groupSize.value = choice.group_size;
   fields.ignore.value = choice.ignore.join(", ");
   fields.method.value = choice.method.name;
+  fields.rewriter.value = choice.rewriter ?? null;
   fields.observer.value = choice.observer;
   if (choice.method.name === "QuantizationModifier") return;
   fields.dampening.value = String(choice.method.dampening_frac);

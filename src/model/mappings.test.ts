@@ -1,0 +1,61 @@
+import { describe, expect, it } from "vitest";
+import { loadCheckpoint } from "../testing/load-checkpoint.ts";
+import { describeDecoder } from "./describe-decoder.ts";
+import { layerMappings } from "./mappings.ts";
+
+/** "smooth -> balance, …" of a fixture's first layer, without what stands before the layer's own names. */
+function mappingsOf(name: string): string[] {
+  const { config, tensors } = loadCheckpoint(name);
+  const [layer] = describeDecoder(
+    config,
+    tensors.map((tensor) => tensor.name),
+  ).layers;
+  if (!layer) return [];
+  const short = (module: string) => module.slice(layer.name.length + 1).replace(/self_attn\.|mlp\./, "");
+  return layerMappings(layer).map(
+    ({ smooth, balance }) => `${short(smooth)} -> ${balance.map(({ module }) => short(module)).join(", ")}`,
+  );
+}
+
+describe("the mappings of a layer", () => {
+  it.each([
+    [
+      "llama",
+      [
+        "input_layernorm -> q_proj, k_proj, v_proj",
+        "post_attention_layernorm -> gate_proj, up_proj",
+        "up_proj -> down_proj",
+      ],
+    ],
+    // Four norms: those before the blocks are read by Linears.
+    [
+      "gemma2",
+      [
+        "input_layernorm -> q_proj, k_proj, v_proj",
+        "pre_feedforward_layernorm -> gate_proj, up_proj",
+        "up_proj -> down_proj",
+      ],
+    ],
+    // Norms after the blocks alone: nothing reads them but the residual.
+    ["olmo2", ["up_proj -> down_proj"]],
+    // Parallel blocks read one norm.
+    ["cohere", ["input_layernorm -> q_proj, k_proj, v_proj, gate_proj, up_proj", "up_proj -> down_proj"]],
+    [
+      "phi3",
+      [
+        "input_layernorm -> qkv_proj",
+        "post_attention_layernorm -> gate_up_proj",
+        "gate_up_proj -> down_proj",
+      ],
+    ],
+    // A GELU stands between its two Linears.
+    ["starcoder2", ["input_layernorm -> q_proj, k_proj, v_proj", "post_attention_layernorm -> c_fc"]],
+  ])("of %s are those that factors can pass along", (name, expected) => {
+    expect(mappingsOf(name).filter((line) => !line.includes("-> o_proj"))).toEqual(expected);
+  });
+
+  it("of experts balance the router and every expert", () => {
+    const [, line] = mappingsOf("mixtral").filter((each) => each.includes("layernorm"));
+    expect(line).toMatch(/^post_attention_layernorm -> .*gate, .*experts\.0\.w1, .*experts\.0\.w3/);
+  });
+});

@@ -1,0 +1,94 @@
+// What gives a Linear its input, where a factor for each channel can move from one into the other without changing what the
+// model computes: a norm and the Linears that read it, up and down, v and o.
+
+import type { Experts, LayerDescription, Linear, Mixer, Mlp, Norm } from "./decoder-description.ts";
+import { mlpInputLinears, mlpsOf } from "./layer-linears.ts";
+import { factsOf } from "./mixers/facts-of.ts";
+
+/** Where in a layer a mapping lies. */
+export type MappingPlace = "mixer-input" | "mixer-output" | "mlp-input" | "mlp-output";
+
+/** A tensor whose last rows are divided: a norm's weight, a Linear's, a bias. */
+export interface SmoothTensor {
+  readonly tensor: string;
+  readonly rows: number;
+  /** 1 for norms that multiply by 1 + w. */
+  readonly offset: 0 | 1;
+}
+
+export interface Mapping {
+  readonly place: MappingPlace;
+  /** Module whose output is divided ("model.layers.0.input_layernorm"). */
+  readonly smooth: string;
+  readonly tensors: readonly SmoothTensor[];
+  /** Linears that read that output, all of them: their columns are multiplied. */
+  readonly balance: readonly Linear[];
+  /** Those of them that are never quantized: routers, and gates of shared experts. */
+  readonly carried: readonly Linear[];
+  /** Channels. */
+  readonly columns: number;
+}
+
+/** Every mapping of a layer that is exact, in the order of the forward pass. */
+export function layerMappings(layer: LayerDescription): Mapping[] {
+  const { norms, mixers, feedForward, parallel } = layer;
+  // What else reads the norm in mixers of other kinds is not known here: their norm stays as it is.
+  const plain = mixers.every(({ kind }) => kind === "attention");
+  const mixing = plain ? mixers.flatMap((mixer) => factsOf(mixer).inputs[0] ?? []) : [];
+  const { inputs, carried } = feedForwardInputs(feedForward);
+  const shared = plain && parallel && norms.feedForwardInput === null;
+  const first = shared ? { balance: [...mixing, ...inputs], carried } : { balance: mixing, carried: [] };
+  return [
+    normMapping("mixer-input", norms.mixerInput, first),
+    ...mixers.map(valueMapping),
+    normMapping("mlp-input", norms.feedForwardInput, { balance: inputs, carried }),
+    ...(feedForward === null ? [] : mlpsOf(feedForward)).map(mlpMapping),
+  ].filter((mapping) => mapping !== null);
+}
+
+type Readers = Pick<Mapping, "balance" | "carried">;
+
+function feedForwardInputs(block: Mlp | Experts | null): {
+  inputs: readonly Linear[];
+  carried: readonly Linear[];
+} {
+  if (block === null) return { inputs: [], carried: [] };
+  if (block.kind === "mlp") return { inputs: mlpInputLinears(block.inputs), carried: [] };
+  const gate = block.shared?.gate ?? null;
+  const carried = gate ? [block.router, gate] : [block.router];
+  return { inputs: [...carried, ...mlpsOf(block).flatMap(({ inputs }) => mlpInputLinears(inputs))], carried };
+}
+
+function normMapping(place: MappingPlace, norm: Norm | null, { balance, carried }: Readers): Mapping | null {
+  const columns = balance[0]?.columns;
+  if (!norm || norm.weight === null || columns === undefined || norm.weightSize !== columns) return null;
+  const weight: SmoothTensor = { tensor: norm.weight, rows: columns, offset: norm.weightOffset };
+  const bias: SmoothTensor[] = norm.bias === null ? [] : [{ tensor: norm.bias, rows: columns, offset: 0 }];
+  const smooth = norm.weight.replace(/\.weight$/, "");
+  return { place, smooth, tensors: [weight, ...bias], balance, carried, columns };
+}
+
+/** Values to the output, where each query head has a value head of its own: else a channel of v feeds several of o. */
+function valueMapping(mixer: Mixer): Mapping | null {
+  if (mixer.kind !== "attention" || mixer.heads !== mixer.kvHeads) return null;
+  const { inputs, output } = mixer;
+  const value = inputs.kind === "fused" ? inputs.queryKeyValue : inputs.value;
+  return linearMapping("mixer-output", value, output);
+}
+
+/** The factor that is multiplied last, which is linear in what it is given; of MLPs without a gate only those with a ReLU. */
+function mlpMapping({ inputs, activation, down }: Mlp): Mapping | null {
+  if (inputs.kind === "plain") {
+    return activation === "relu" ? linearMapping("mlp-output", inputs.up, down) : null;
+  }
+  return linearMapping("mlp-output", inputs.kind === "fused" ? inputs.gateUp : inputs.up, down);
+}
+
+/** A Linear whose last rows are another's input. */
+function linearMapping(place: MappingPlace, from: Linear, to: Linear): Mapping {
+  const { columns } = to;
+  const { source, rows, bias } = from;
+  const weight: SmoothTensor = { tensor: source.tensor, rows, offset: 0 };
+  const tensors = [weight, ...(bias === null ? [] : [{ tensor: bias, rows, offset: 0 } as const])];
+  return { place, smooth: from.module, tensors, balance: [to], carried: [], columns };
+}

@@ -1,0 +1,98 @@
+// Which mappings of a layer a modifier takes: those of the model's family, or those that the recipe names.
+
+import { RecipeError } from "../errors.ts";
+import type { MappingTargets, RewritingModifier } from "../formats/recipe.ts";
+import type { LayerDescription } from "../model/decoder-description.ts";
+import { layerMappings, type Mapping } from "../model/mappings.ts";
+import { isIgnored } from "./match-targets.ts";
+import { createTargetList, type TargetList } from "./target-list.ts";
+
+export interface MappingChooser {
+  /** The mappings of a layer, in the order of the forward pass. */
+  choose(layer: LayerDescription): Mapping[];
+  /** @throws RecipeError naming the first mapping of the recipe that no layer has, or saying that the family has none. */
+  checkUsed(): void;
+}
+
+/** Prepares a modifier's patterns, once for all layers. */
+export function createMappingChooser(modifier: RewritingModifier): MappingChooser {
+  const named = modifier.mappings?.map(prepareTargets);
+  let count = 0;
+  return {
+    choose(layer) {
+      const exact = layerMappings(layer);
+      const chosen = named
+        ? exact.filter((mapping) => named.some((targets) => isMeant(mapping, targets, modifier)))
+        : exact.filter((mapping) => isUsual(mapping, layer, modifier));
+      const kept = chosen.filter((mapping) => !isLeftOut(mapping, modifier));
+      count += kept.length;
+      return kept;
+    },
+    checkUsed() {
+      const unused = named?.find(({ used }) => !used);
+      if (unused) throw nothingMatches(modifier, unused.targets);
+      if (count > 0) return;
+      throw new RecipeError(
+        `${modifier.name} finds nothing to do in this model: none of its norms or Linears can hand factors on${modifier.ignore.length > 0 ? ", or all of them are ignored" : ""}. Leave the modifier out.`,
+      );
+    },
+  };
+}
+
+interface PreparedTargets {
+  readonly targets: MappingTargets;
+  readonly smooth: TargetList<true>;
+  readonly balance: TargetList<true>;
+  used: boolean;
+}
+
+function prepareTargets(targets: MappingTargets): PreparedTargets {
+  return {
+    targets,
+    smooth: createTargetList([[targets.smooth_layer, true]]),
+    balance: createTargetList(targets.balance_layers.map((target) => [target, true] as const)),
+    used: false,
+  };
+}
+
+/**
+ * True if the recipe's mapping means this one. Routers come along whether or not they are named.
+ * @throws RecipeError if only some of the Linears that read the output are named: the others would read what is not theirs.
+ */
+function isMeant(mapping: Mapping, targets: PreparedTargets, { name }: RewritingModifier): boolean {
+  if (targets.smooth.findNamed(mapping.smooth) === null) return false;
+  const readers = mapping.balance.filter((linear) => !mapping.carried.includes(linear));
+  const missing = readers.filter(({ module }) => targets.balance.findNamed(module) === null);
+  if (missing.length === readers.length) return false;
+  if (missing.length > 0) {
+    throw new RecipeError(
+      `${name}: ${mapping.smooth} is read by ${missing[0]?.module} too, which the mapping does not balance, so that the model would compute something else. Add it to balance_layers.`,
+    );
+  }
+  targets.used = true;
+  return true;
+}
+
+/** Norms before attention and MLP. One scale for all experts serves none of them well, so they are left alone. */
+function isUsual(mapping: Mapping, layer: LayerDescription, { name }: RewritingModifier): boolean {
+  switch (name) {
+    case "SmoothQuantModifier":
+      return (
+        mapping.place === "mixer-input" ||
+        (mapping.place === "mlp-input" && layer.feedForward?.kind === "mlp")
+      );
+  }
+}
+
+function isLeftOut({ smooth, balance }: Mapping, { ignore }: RewritingModifier): boolean {
+  return (
+    ignore.length > 0 &&
+    [smooth, ...balance.map(({ module }) => module)].every((module) => isIgnored(module, ignore))
+  );
+}
+
+function nothingMatches({ name }: RewritingModifier, targets: MappingTargets): RecipeError {
+  return new RecipeError(
+    `${name}: the mapping of ${targets.smooth_layer} to ${targets.balance_layers.join(", ")} matches nothing in this model: no such module hands its output to such Linears without something in between that factors cannot pass. Check the patterns, or leave mappings out to take those of the model's family.`,
+  );
+}

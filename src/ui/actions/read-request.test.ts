@@ -16,6 +16,7 @@ const RECIPES = {
   "round to nearest, fixed groups": "MXFP4",
   "measured inputs": "FP8",
   GPTQ: "gptq-W4A16",
+  SmoothQuant: "smoothquant-W8A8",
   "GPTQ, a channel": "gptq-W8A8",
   dequantizing: "UNQUANTIZED",
   "YAML that rounds": yaml("QuantizationModifier"),
@@ -50,7 +51,7 @@ const OPTIONS: Readonly<Record<string, Changes>> = {
   "--forward-products": { calibration: { forwardProducts: "F32" } },
 };
 
-const calibrates = (text: string) => /gptq|^FP8$/i.test(text);
+const calibrates = (text: string) => /gptq|smoothquant|^FP8$/i.test(text);
 
 function requestFor(text: string, { recipe, calibration, ...rest }: Changes): CompressRequest {
   const file = calibrates(text) ? { name: "a.txt", text: "", column: null } : null;
@@ -125,6 +126,7 @@ const REFUSED: Readonly<Record<keyof typeof RECIPES, RegExp>> = {
     /group-size|dampening|actorder|calibration|dataset|samples|max-seq|seed|shuffle|propagate|expert|hidden|forward/,
   "measured inputs": /group-size|dampening|actorder|propagate|shuffle --seed|^--min-expert/,
   GPTQ: /shuffle --seed|^--min-expert/,
+  SmoothQuant: /group-size|dampening|actorder|propagate|shuffle --seed|^--min-expert/,
   "GPTQ, a channel": /group-size|shuffle --seed|^--min-expert/,
   dequantizing: /^--(?!gpu-budget|keep-source)/,
   "YAML that rounds": /^--(?!gpu-budget|keep-source)/,

@@ -4,7 +4,8 @@ import { RecipeError } from "../../errors.ts";
 import { quantizerOf } from "../../formats/modifiers/quantizers.ts";
 import { readRecipeChoice } from "../state/read-recipe-choice.ts";
 import { readScheme, UNQUANTIZED } from "../state/read-scheme.ts";
-import type { RecipeChoice } from "../../api/job-options.ts";
+import { usesImportance } from "../../formats/quantization-args.ts";
+import type { RecipeChoice, RecipeControls } from "../../api/job-options.ts";
 import type { CalibrationRequest, CompressRequest, RecipeRequest } from "../../api/script-api.ts";
 
 /**
@@ -16,12 +17,22 @@ export function readRequest({ recipe: asked, calibration }: CompressRequest): Re
   refuseContradictions(calibration);
   if (recipe.kind === "yaml") return recipe;
   const { calibrates } = quantizerOf(recipe.method.name);
-  if (!calibrates && !(readScheme(recipe.scheme)?.calibrated ?? false)) refuseCalibration(calibration);
+  if (!needsText(recipe)) refuseCalibration(calibration);
   if (!calibrates && !calibration.propagateError)
     throw new RecipeError(
       `propagate_error changes nothing for ${recipe.scheme}: what is rounded to nearest passes on its original weights. Leave it out.`,
     );
   return recipe;
+}
+
+/** True if something of a text is looked at: for codes, for factors, for ranges of weights, or for scales of activations. */
+function needsText({ method, rewriter, observer, scheme }: RecipeControls): boolean {
+  return (
+    quantizerOf(method.name).calibrates ||
+    rewriter !== undefined ||
+    usesImportance({ observer }) ||
+    (readScheme(scheme)?.calibrated ?? false)
+  );
 }
 
 /**

@@ -67,10 +67,10 @@ test("a recipe's YAML can be copied, edited and given up again", async ({ page }
   await page.getByText("Advanced").click();
   const yaml = page.getByLabel("Recipe in YAML");
   await expect(yaml).toHaveValue(/QuantizationModifier/);
-  await page.getByRole("radio", { name: /W8A8/ }).check();
+  await page.getByRole("radio", { name: /^Server W8A8/ }).check();
   await expect(yaml).toHaveValue(/W8A8/);
   await page.getByRole("button", { name: "Edit or paste" }).click();
-  await expect(page.getByRole("radio", { name: /W8A8/ })).toBeDisabled();
+  await expect(page.getByRole("radio", { name: /^Server W8A8/ })).toBeDisabled();
   await yaml.fill("not: a recipe");
   await expect(page.getByRole("alert")).toContainText(["The recipe does not fit"]);
   await expect(page.getByRole("button", { name: "Start" })).toBeDisabled();

@@ -48,10 +48,10 @@ async function readHostLayer(step: PlanStep, traffic: StepTraffic): Promise<Host
 
 /** Traffic that reads tensors from the layer in host memory, as its modifiers left them; the layer's own progress counts their bytes. */
 export function hostTraffic(step: PlanStep, host: HostLayer, traffic: TileTraffic): TileTraffic {
+  const own = [...step.copy, ...step.quantize.map(({ tensor }) => tensor)];
   return {
     ...traffic,
     async read({ path, start, end }) {
-      const own = [...step.copy, ...step.quantize.map(({ tensor }) => tensor)];
       const tensor = own.find(
         (candidate) => candidate.file === path && candidate.start <= start && end <= candidate.end,
       );

@@ -4,13 +4,13 @@ import { packStream } from "../formats/packing.ts";
 import type { FixtureTensors } from "../testing/architecture-fixture.ts";
 import { floatsOf, loadArchitecture, relativeError } from "../testing/architecture-fixture.ts";
 import { storedFixture } from "../testing/stored-fixture.ts";
-import type { Linear } from "../model/decoder-description.ts";
 import { layerLinears } from "../model/layer-linears.ts";
 import { headGraph, layerGraph } from "./graph/decoder-graph.ts";
 import { embedOne, positionFeeds, runHead, runLayer } from "./run-layer.ts";
 import { createEngine, type Engine } from "./runtime/engine.ts";
 import type { StoredModel } from "./weights/stored-model.ts";
 import { planLinears, readRows } from "./weights/weight-values.ts";
+import type { Linear } from "../model/weight-description.ts";
 
 const IDS = [5, 17, 200, 3, 99, 42, 7, 7];
 const GROUP = 32;

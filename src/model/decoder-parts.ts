@@ -4,19 +4,20 @@ import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
 import { type Config, DATA_FREE_HINT, type Sizes } from "./config-fields.ts";
 import type {
   Activation,
+  DecoderDescription,
+  LayerDescription,
+  LayerNorms,
+  Mlp,
+  MlpInputs,
+} from "./decoder-description.ts";
+import type { Linear, Norm } from "./weight-description.ts";
+import type {
   Attention,
   AttentionGate,
   AttentionInputs,
   AttentionTemperature,
-  DecoderDescription,
-  LayerDescription,
-  LayerNorms,
-  Linear,
-  Mlp,
-  MlpInputs,
-  Norm,
   Rotary,
-} from "./decoder-description.ts";
+} from "./mixer-description.ts";
 
 /** The tensors of a checkpoint, as far as a family must look at them. */
 export interface DecoderTensors {

@@ -4,7 +4,7 @@
 import { UnsupportedModelError } from "../errors.ts";
 import { checkNames } from "./check-tensors.ts";
 import { type Config, DATA_FREE_HINT, isRecord } from "./config-fields.ts";
-import type { DecoderDescription, Linear } from "./decoder-description.ts";
+import type { DecoderDescription } from "./decoder-description.ts";
 import { type DecoderTensors, type DescribeFamily, linear } from "./decoder-parts.ts";
 import { describeAfmoe } from "./families/afmoe.ts";
 import { describeApertus } from "./families/apertus.ts";
@@ -57,6 +57,7 @@ import { describeSeedOss } from "./families/seed-oss.ts";
 import { describeSmollm3 } from "./families/smollm3.ts";
 import { describeStablelm } from "./families/stablelm.ts";
 import { describeStarcoder2 } from "./families/starcoder2.ts";
+import type { Linear } from "./weight-description.ts";
 
 /** By `model_type`; multimodal models by that of their `text_config`. */
 const FAMILIES: Readonly<Record<string, DescribeFamily>> = {

@@ -11,8 +11,9 @@ import {
   intermediateSize,
   layerNumbers,
 } from "./config-fields.ts";
-import type { Experts, Linear, Mlp, Routing } from "./decoder-description.ts";
+import type { Experts, Mlp, Routing } from "./decoder-description.ts";
 import { type DecoderTensors, gatedMlp, linear, type MlpShape, mlpWith } from "./decoder-parts.ts";
+import type { Linear } from "./weight-description.ts";
 
 /** Fields of the Qwen families; `defaults` are those of the configuration class. */
 export function expertFields(defaults: {

@@ -1,14 +1,8 @@
 // The Linears of a layer, in the order in which a forward pass needs them, and which of them share an input.
 
-import type {
-  Experts,
-  FeedForward,
-  LayerDescription,
-  Linear,
-  Mlp,
-  MlpInputs,
-} from "./decoder-description.ts";
+import type { Experts, FeedForward, LayerDescription, Mlp, MlpInputs } from "./decoder-description.ts";
 import { factsOf } from "./mixers/facts-of.ts";
+import type { Linear } from "./weight-description.ts";
 
 export function mlpInputLinears(inputs: MlpInputs): readonly Linear[] {
   if (inputs.kind === "gated") return [inputs.gate, inputs.up];

@@ -1,9 +1,11 @@
 // What gives a Linear its input, where a factor for each channel can move from one into the other without changing what the
 // model computes: a norm and the Linears that read it, up and down, v and o.
 
-import type { Experts, LayerDescription, Linear, Mixer, Mlp, Norm } from "./decoder-description.ts";
+import type { Experts, LayerDescription, Mlp } from "./decoder-description.ts";
 import { mlpInputLinears, mlpsOf } from "./layer-linears.ts";
 import { factsOf } from "./mixers/facts-of.ts";
+import type { Linear, Norm } from "./weight-description.ts";
+import type { Mixer } from "./mixer-description.ts";
 
 /** Where in a layer a mapping lies. */
 export type MappingPlace = "mixer-input" | "mixer-output" | "mlp-input" | "mlp-output";

@@ -3,8 +3,9 @@
 import * as v from "valibot";
 import { MalformedModelError } from "../errors.ts";
 import { aligned, count, finite, flag, positions } from "./config-fields.ts";
-import type { Convolution, DeltaInputs, GatedDeltaNet, Mamba2, Norm } from "./decoder-description.ts";
 import { type DecoderTensors, linear, rmsNorm } from "./decoder-parts.ts";
+import type { Norm } from "./weight-description.ts";
+import type { Convolution, DeltaInputs, GatedDeltaNet, Mamba2 } from "./mixer-description.ts";
 
 const MOST_LAYERS = 1024;
 const MOST_HEADS = 4096;

@@ -1,4 +1,4 @@
-import type { Norm } from "./decoder-description.ts";
+import type { Norm } from "./weight-description.ts";
 
 /** A tensor's name, and the shape that it must have. */
 export type TensorShape = readonly [string, readonly number[]];

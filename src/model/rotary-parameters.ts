@@ -12,7 +12,7 @@ import {
   readFields,
   unsupportedField,
 } from "./config-fields.ts";
-import type { Rotary, RotaryScaling } from "./decoder-description.ts";
+import type { Rotary, RotaryScaling } from "./mixer-description.ts";
 
 export type LayerType = "full_attention" | "sliding_attention";
 

@@ -2,7 +2,7 @@
 // (`modeling_rope_utils.py`): a table from them is exact where a GPU's sine of a large angle is not.
 
 import { CalibrationError, invariant } from "../errors.ts";
-import type { Rotary, RotaryScaling } from "./decoder-description.ts";
+import type { Rotary, RotaryScaling } from "./mixer-description.ts";
 
 /**
  * Angle per position of each rotated pair, for a sequence of `length` tokens: dims / 2 values.

@@ -6,7 +6,6 @@ import { DTYPE_BITS, type FloatDtype, isFloatDtype, type Dtype, widenToFloat32 }
 import type { Gpu } from "../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../gpu/memory.ts";
 import type { UploadRing } from "../gpu/staging.ts";
-import type { Linear } from "../model/decoder-description.ts";
 import {
   divideLinears,
   type Residency,
@@ -15,6 +14,7 @@ import {
   tileShape,
   type TileShape,
 } from "./residency.ts";
+import type { Linear } from "../model/weight-description.ts";
 
 /** The bytes of one layer's tensors in host memory; modifiers fold factors into them, and quantized Linears are replaced by what their codes mean. */
 export interface HostLayer {

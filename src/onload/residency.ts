@@ -3,7 +3,7 @@
 
 import { DTYPE_BITS, type FloatDtype } from "../formats/dtype.ts";
 import { bufferBytes } from "../gpu/memory.ts";
-import type { Linear } from "../model/decoder-description.ts";
+import type { Linear } from "../model/weight-description.ts";
 
 export interface Residency {
   /** Bytes of Linears that stay; the first ones of the layer that fit. */

@@ -6,8 +6,8 @@ import type { FloatDtype } from "../formats/dtype.ts";
 import type { Fold } from "../formats/fold.ts";
 import type { RewriterName } from "../formats/modifiers/rewriters.ts";
 import type { RewritingModifier } from "../formats/recipe.ts";
-import type { Linear } from "../model/decoder-description.ts";
 import type { Mapping } from "../model/mappings.ts";
+import type { Linear } from "../model/weight-description.ts";
 
 /** What a channel of an input reached over all tokens; see `calibrate/channels`. */
 export interface ChannelStatistics {

@@ -5,9 +5,10 @@ import type { GpuLinear, LayerWeights } from "../calibrate/forward/layer-weights
 import { type FloatDtype, widenToFloat32 } from "../formats/dtype.ts";
 import { HEADER_PREFIX_BYTES, parseHeader, parseHeaderLength } from "../formats/safetensors.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
-import type { DecoderDescription, Linear } from "../model/decoder-description.ts";
+import type { DecoderDescription } from "../model/decoder-description.ts";
 import { layerLinears } from "../model/layer-linears.ts";
 import type { TestGpu } from "./open-test-gpu.ts";
+import type { Linear } from "../model/weight-description.ts";
 
 export interface FixtureTensor {
   readonly dtype: string;

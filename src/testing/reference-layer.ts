@@ -14,14 +14,13 @@ import type {
   Experts,
   FeedForward,
   LayerDescription,
-  Linear,
-  Mixer,
   Mlp,
-  Norm,
 } from "../model/decoder-description.ts";
 import { mlpInputLinears, sharesInput } from "../model/layer-linears.ts";
 import { factsOf } from "../model/mixers/facts-of.ts";
 import { type FixtureTensors, floatsOf } from "./architecture-fixture.ts";
+import type { Linear, Norm } from "../model/weight-description.ts";
+import type { Mixer } from "../model/mixer-description.ts";
 
 export interface ReferenceLayer {
   /** Input of each Linear by its module name, (tokens, columns). */

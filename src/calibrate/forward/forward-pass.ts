@@ -6,13 +6,14 @@ import type { Gpu } from "../../gpu/gpu.ts";
 import type { BufferPart } from "../../gpu/kernel.ts";
 import { forwardProduct } from "../../gpu/matmul/forward-product.ts";
 import type { Matrix } from "../../gpu/matmul/matmul.ts";
-import type { LayerDescription, Linear, Norm } from "../../model/decoder-description.ts";
+import type { LayerDescription } from "../../model/decoder-description.ts";
 import type { ExpertCalibration } from "../../model/layer-linears.ts";
 import { addBias } from "./add-bias/add-bias.ts";
 import type { Activations, ForwardHooks, LayerWeights } from "./layer-weights.ts";
 import { normalize } from "./norm/normalize.ts";
 import type { TokenBatch } from "./token-batch.ts";
 import type { Workspace } from "./workspace.ts";
+import type { Linear, Norm } from "../../model/weight-description.ts";
 
 export interface ForwardPass {
   readonly gpu: Gpu;

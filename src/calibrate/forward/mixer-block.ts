@@ -1,5 +1,5 @@
 import { invariant } from "../../errors.ts";
-import type { LayerDescription, Linear, Mixer } from "../../model/decoder-description.ts";
+import type { LayerDescription } from "../../model/decoder-description.ts";
 import { feedForwardLinears, mlpInputLinears, sharesInput } from "../../model/layer-linears.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";
 import {
@@ -13,6 +13,8 @@ import {
   normedMatrix,
 } from "./forward-pass.ts";
 import { forwardOf } from "./mixers/forward-of.ts";
+import type { Linear } from "../../model/weight-description.ts";
+import type { Mixer } from "../../model/mixer-description.ts";
 
 /** hidden += mixer(norm(hidden)) of each mixer, for the whole batch. Returns false if nothing after it is wanted. */
 export async function mixerBlock(

@@ -5,8 +5,8 @@ import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import { ReadbackRing, type RingSize, type UploadRing } from "../../gpu/staging.ts";
-import type { Rotary } from "../../model/decoder-description.ts";
 import { createRotaryTable, type RotaryTable } from "./rotary/rotary-table.ts";
+import type { Rotary } from "../../model/mixer-description.ts";
 
 export interface WorkspaceSize {
   /** Rows of the largest batch. */

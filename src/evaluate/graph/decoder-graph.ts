@@ -4,9 +4,7 @@ import type {
   DecoderDescription,
   FeedForward,
   LayerDescription,
-  Linear,
   Mlp,
-  Norm,
 } from "../../model/decoder-description.ts";
 import { sharesInput } from "../../model/layer-linears.ts";
 import { activate } from "./activation-nodes.ts";
@@ -18,6 +16,7 @@ import { normalize } from "./norm-nodes.ts";
 import { createGraph, type OnnxGraph } from "./onnx-graph.ts";
 import { cacheNames } from "./run-inputs.ts";
 import type { DecoderGraph, LinearPlan, WeightInput } from "./weight-input.ts";
+import type { Linear, Norm } from "../../model/weight-description.ts";
 
 export const HIDDEN_INPUT = "hidden";
 /** int32 (tokens): what is looked up in the embedding. */

@@ -1,7 +1,7 @@
-import type { Linear } from "../../model/decoder-description.ts";
 import type { Value } from "./encode-model.ts";
 import { quantizeInput } from "./quantize-input.ts";
 import { type DecoderGraph, type NbitsLayout, vectorInput, weightName } from "./weight-input.ts";
+import type { Linear } from "../../model/weight-description.ts";
 
 /** x Wᵀ + b of x (tokens, columns), in the layout that the weight is stored in. */
 export function applyLinear(decoder: DecoderGraph, linear: Linear, x: Value): Value {

@@ -1,6 +1,6 @@
-import type { Norm } from "../../model/decoder-description.ts";
 import type { Value } from "./encode-model.ts";
 import { type DecoderGraph, vectorInput } from "./weight-input.ts";
+import type { Norm } from "../../model/weight-description.ts";
 
 /** norm(x) of x (tokens, columns), over groups of `norm.size` neighbouring values. */
 export function normalize(decoder: DecoderGraph, norm: Norm, x: Value, columns: number): Value {

@@ -2,10 +2,10 @@
 // quantized and dequantized again in float32. What cannot be said in ONNX's operators is left alone and told.
 
 import type { QuantizationArgs } from "../../formats/quantization-args.ts";
-import type { Linear } from "../../model/decoder-description.ts";
 import type { Value } from "./encode-model.ts";
 import { type DecoderGraph, vectorInput } from "./weight-input.ts";
 import type { OnnxGraph } from "./onnx-graph.ts";
+import type { Linear } from "../../model/weight-description.ts";
 
 /** Mantissa bits and least exponent of the floats that activations are rounded to. */
 const FLOATS = { 8: { largest: 448, mantissa: 3, leastExponent: -6 } } as const;

@@ -1,10 +1,11 @@
 // What a graph is fed with besides hidden states: weights under short names, so that layers of one shape have one and the
 // same graph, byte for byte, and share a session.
 
-import type { AttentionTemperature, Linear, Rotary } from "../../model/decoder-description.ts";
 import type { QuantizationArgs } from "../../formats/quantization-args.ts";
 import type { Value } from "./encode-model.ts";
 import type { OnnxGraph } from "./onnx-graph.ts";
+import type { Linear } from "../../model/weight-description.ts";
+import type { AttentionTemperature, Rotary } from "../../model/mixer-description.ts";
 
 /** How a Linear's weight is handed to onnxruntime. */
 export type LinearLayout =

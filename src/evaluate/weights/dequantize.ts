@@ -12,8 +12,8 @@ import {
 } from "../../formats/dequantize.ts";
 import { isFloatDtype, widenToFloat32 } from "../../formats/dtype.ts";
 import type { QuantizationArgs, QuantizationScheme } from "../../formats/quantization-args.ts";
-import type { Linear } from "../../model/decoder-description.ts";
 import type { StoredModel } from "./stored-model.ts";
+import type { Linear } from "../../model/weight-description.ts";
 
 export type QuantizedScheme = QuantizationScheme & { readonly weights: QuantizationArgs };
 

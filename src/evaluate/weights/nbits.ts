@@ -3,10 +3,10 @@
 // smaller than a group, zero points are packed anew, along the blocks of a row.
 
 import { cellGrid, codeStorage, compressionFormat } from "../../formats/compression-format.ts";
-import type { Linear } from "../../model/decoder-description.ts";
 import type { LinearLayout, NbitsLayout } from "../graph/weight-input.ts";
 import { allScales, allZeroPoints, quantizedScheme, type QuantizedScheme } from "./dequantize.ts";
 import type { StoredModel } from "./stored-model.ts";
+import type { Linear } from "../../model/weight-description.ts";
 
 /** Blocks that onnxruntime's kernels are written for, the best first. */
 const BLOCK_SIZES = [128, 64, 32, 16, 256] as const;

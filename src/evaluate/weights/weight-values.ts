@@ -2,13 +2,14 @@
 
 import { invariant, UnsupportedModelError } from "../../errors.ts";
 import { DTYPE_BITS, isFloatDtype, widenToFloat32 } from "../../formats/dtype.ts";
-import type { AttentionTemperature, Linear } from "../../model/decoder-description.ts";
 import { inverseFrequencies } from "../../model/rotary.ts";
 import { isSimulated } from "../graph/quantize-input.ts";
 import type { InputQuantization, LinearPlan, WeightInput } from "../graph/weight-input.ts";
 import { dequantizeRows, quantizedScheme, type QuantizedScheme } from "./dequantize.ts";
 import { linearLayout, nbitsCodes, nbitsScales, nbitsZeroPoints } from "./nbits.ts";
 import type { StoredModel } from "./stored-model.ts";
+import type { Linear } from "../../model/weight-description.ts";
+import type { AttentionTemperature } from "../../model/mixer-description.ts";
 
 export interface WeightValues {
   readonly dims: readonly number[];

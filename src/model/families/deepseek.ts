@@ -26,7 +26,8 @@ import {
 } from "../decoder-parts.ts";
 import { groupedRouterFields, groupsOf, sigmoidExperts } from "../expert-parts.ts";
 import { readRotary } from "../rotary-parameters.ts";
-import type { Experts, LatentAttention, Rotary } from "../decoder-description.ts";
+import type { Experts } from "../decoder-description.ts";
+import type { LatentAttention, Rotary } from "../mixer-description.ts";
 
 const fields = {
   ...sizeFields({

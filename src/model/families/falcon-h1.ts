@@ -10,8 +10,9 @@ import {
 } from "../config-fields.ts";
 import { attention, type DescribeFamily, gatedMlp, headShape, layers, rmsNorm } from "../decoder-parts.ts";
 import { readRotary } from "../rotary-parameters.ts";
-import type { Mamba2, Mlp } from "../decoder-description.ts";
+import type { Mlp } from "../decoder-description.ts";
 import { groupedNorm, mamba2, mambaFields, mambaShape } from "../mixer-parts.ts";
+import type { Mamba2 } from "../mixer-description.ts";
 
 const schema = v.object({
   ...sizeFields({

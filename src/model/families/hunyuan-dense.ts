@@ -19,7 +19,7 @@ import {
   rmsNorm,
 } from "../decoder-parts.ts";
 import { readRotary } from "../rotary-parameters.ts";
-import type { Rotary } from "../decoder-description.ts";
+import type { Rotary } from "../mixer-description.ts";
 
 const schema = v.object({
   ...sizeFields({

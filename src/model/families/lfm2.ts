@@ -19,8 +19,9 @@ import {
   rmsNorm,
 } from "../decoder-parts.ts";
 import { readRotary } from "../rotary-parameters.ts";
-import type { Mlp, ShortConvolution } from "../decoder-description.ts";
+import type { Mlp } from "../decoder-description.ts";
 import { convolution } from "../mixer-parts.ts";
+import type { ShortConvolution } from "../mixer-description.ts";
 
 const schema = v.object({
   ...sizeFields({

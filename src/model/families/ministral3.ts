@@ -22,7 +22,7 @@ import {
 } from "../decoder-parts.ts";
 import { requireFullAttention } from "../layer-types.ts";
 import { readRotary } from "../rotary-parameters.ts";
-import type { AttentionTemperature } from "../decoder-description.ts";
+import type { AttentionTemperature } from "../mixer-description.ts";
 
 const schema = v.object({
   ...sizeFields({

@@ -21,8 +21,9 @@ import {
   rmsNorm,
 } from "../decoder-parts.ts";
 import { EXPERT_NAMES, experts, groupedRouterFields, groupsOf } from "../expert-parts.ts";
-import type { Experts, Mamba2, Mlp } from "../decoder-description.ts";
+import type { Experts, Mlp } from "../decoder-description.ts";
 import { groupedNorm, mamba2 } from "../mixer-parts.ts";
+import type { Mamba2 } from "../mixer-description.ts";
 
 const schema = v.object({
   ...sizeFields({

@@ -1,6 +1,7 @@
-import type { AttentionInputs, Attention, Linear } from "../decoder-description.ts";
 import { normTensors, vectorShape } from "../norm-tensors.ts";
 import type { MixerFacts } from "./mixer-facts.ts";
+import type { Linear } from "../weight-description.ts";
+import type { AttentionInputs, Attention } from "../mixer-description.ts";
 
 export function attentionLinears(inputs: AttentionInputs): readonly Linear[] {
   return inputs.kind === "fused" ? [inputs.queryKeyValue] : [inputs.query, inputs.key, inputs.value];

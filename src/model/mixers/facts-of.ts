@@ -1,10 +1,10 @@
-import type { Mixer } from "../decoder-description.ts";
 import { attentionFacts } from "./attention-facts.ts";
 import { gatedDeltaNetFacts } from "./gated-delta-net-facts.ts";
 import { latentAttentionFacts } from "./latent-attention-facts.ts";
 import { mamba2Facts } from "./mamba-2-facts.ts";
 import type { MixerFacts } from "./mixer-facts.ts";
 import { shortConvolutionFacts } from "./short-convolution-facts.ts";
+import type { Mixer } from "../mixer-description.ts";
 
 /** The one place where the description of a mixer is told by its kind. */
 export function factsOf(mixer: Mixer): MixerFacts {

@@ -1,7 +1,8 @@
-import type { DeltaInputs, GatedDeltaNet, Linear } from "../decoder-description.ts";
 import { normTensors } from "../norm-tensors.ts";
 import type { MixerFacts } from "./mixer-facts.ts";
 import { convolutionTensors, gateTensors, recurrentWork } from "./recurrent-facts.ts";
+import type { Linear } from "../weight-description.ts";
+import type { DeltaInputs, GatedDeltaNet } from "../mixer-description.ts";
 
 export function gatedDeltaNetFacts(mixer: GatedDeltaNet): MixerFacts {
   const { heads, keyDim, valueDim, convolution } = mixer;

@@ -1,7 +1,7 @@
-import type { LatentAttention } from "../decoder-description.ts";
 import { normTensors } from "../norm-tensors.ts";
 import { attentionWork } from "./attention-facts.ts";
 import type { MixerFacts } from "./mixer-facts.ts";
+import type { LatentAttention } from "../mixer-description.ts";
 
 export function latentAttentionFacts(mixer: LatentAttention): MixerFacts {
   const { query, keyValueDown, keyValueUp, keyValueNorm, output } = mixer;

@@ -1,7 +1,7 @@
-import type { Mamba2 } from "../decoder-description.ts";
 import { normTensors, vectorShape } from "../norm-tensors.ts";
 import type { MixerFacts } from "./mixer-facts.ts";
 import { convolutionTensors, gateTensors, recurrentWork } from "./recurrent-facts.ts";
+import type { Mamba2 } from "../mixer-description.ts";
 
 export function mamba2Facts(mixer: Mamba2): MixerFacts {
   const { heads, headDim, stateDim, convolution, norm, skip } = mixer;

@@ -1,7 +1,7 @@
 // What the rest of a job asks of a mixer, whatever its kind.
 
-import type { Linear } from "../decoder-description.ts";
 import type { TensorShape } from "../norm-tensors.ts";
+import type { Linear } from "../weight-description.ts";
 
 export interface MixerFacts {
   /** Its Linears but the last, in forward order, by the input that they share; the first share the block's input. */

@@ -1,7 +1,7 @@
 // What the mixers with a convolution and a state have in common.
 
-import type { Convolution, GatedDeltaNet, Mamba2 } from "../decoder-description.ts";
 import { type TensorShape, vectorShape } from "../norm-tensors.ts";
+import type { Convolution, GatedDeltaNet, Mamba2 } from "../mixer-description.ts";
 
 export function convolutionTensors({ weight, bias, channels, taps }: Convolution): readonly TensorShape[] {
   return [[weight, [channels, 1, taps]], ...(bias === null ? [] : [vectorShape(bias, channels)])];

@@ -1,6 +1,6 @@
-import type { ShortConvolution } from "../decoder-description.ts";
 import type { MixerFacts } from "./mixer-facts.ts";
 import { convolutionTensors } from "./recurrent-facts.ts";
+import type { ShortConvolution } from "../mixer-description.ts";
 
 export function shortConvolutionFacts({ input, output, convolution }: ShortConvolution): MixerFacts {
   return {

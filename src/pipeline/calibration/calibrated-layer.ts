@@ -3,10 +3,11 @@
 import type { FloatDtype } from "../../formats/dtype.ts";
 import type { RewritingModifier } from "../../formats/recipe.ts";
 import type { Mapping } from "../../model/mappings.ts";
-import type { LayerDescription, Linear } from "../../model/decoder-description.ts";
+import type { LayerDescription } from "../../model/decoder-description.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { StaticScale } from "./static-scales.ts";
+import type { Linear } from "../../model/weight-description.ts";
 
 /** What a modifier moves between a layer's tensors before its codes are chosen. */
 export interface LayerRewriting {

@@ -8,7 +8,6 @@ import type { SequenceBatch } from "../../calibrate/batches.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import { QUEUE_BYTES } from "../../gpu/paced-queue.ts";
 import { type RingSize, ringBytes } from "../../gpu/staging.ts";
-import type { Linear } from "../../model/decoder-description.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import { vectorBytes } from "../../onload/layer-weights.ts";
 import { fitResidency, onloadedBytes, type OnloadedBytes, type Residency } from "../../onload/residency.ts";
@@ -17,6 +16,7 @@ import type { QuantizePhase } from "../../quantize/quantizer.ts";
 import { byQuantizer } from "../../quantize/quantizers.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
 import { planWorkspace } from "../../calibrate/forward/plan-workspace.ts";
+import type { Linear } from "../../model/weight-description.ts";
 
 /** What a calibrated job has to do. */
 export interface CalibrationDemand {

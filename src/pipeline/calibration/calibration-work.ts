@@ -7,9 +7,10 @@ import {
   mlpLinears,
 } from "../../model/layer-linears.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";
-import type { LayerDescription, Linear } from "../../model/decoder-description.ts";
+import type { LayerDescription } from "../../model/decoder-description.ts";
 import { byQuantizer } from "../../quantize/quantizers.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
+import type { Linear } from "../../model/weight-description.ts";
 
 /** One figure for each phase of a calibrated layer, in operations or in seconds. */
 export interface LayerWork {

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { referenceNorm } from "../../calibrate/forward/norm/reference.ts";
 import type { FusedRotation } from "../../formats/modifiers/spinquant.ts";
 import type { FileRange } from "../../formats/file-ranges.ts";
-import type { DecoderDescription, Linear, Norm } from "../../model/decoder-description.ts";
+import type { DecoderDescription } from "../../model/decoder-description.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import { feedForwardLinears, mlpsOf } from "../../model/layer-linears.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
@@ -18,6 +18,7 @@ import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { referenceLayer } from "../../testing/reference-layer.ts";
 import type { RemoteSource } from "./remote-source.ts";
 import { rotatingSource } from "./rotating-source.ts";
+import type { Linear, Norm } from "../../model/weight-description.ts";
 
 const SEED = 3;
 

@@ -1,7 +1,6 @@
 // A decoder layer between onload and offload: its weights in host memory and, where the plan keeps them, on the GPU.
 
 import { invariant } from "../../errors.ts";
-import type { Linear } from "../../model/decoder-description.ts";
 import { type FoldedLayer, foldLayer } from "../../onload/fold-layer.ts";
 import { type HostLayer, type OnloadedLayer, onloadLayer } from "../../onload/layer-weights.ts";
 import type { Residency } from "../../onload/residency.ts";
@@ -14,6 +13,7 @@ import type { Capture } from "../../model/layer-linears.ts";
 import type { HostLayers } from "./host-layers.ts";
 import type { SequentialServices } from "./services.ts";
 import type { SnapshotClock } from "./snapshot-clock.ts";
+import type { Linear } from "../../model/weight-description.ts";
 
 /** One run of all samples through the layer, and what is collected of it. */
 export interface Pass {

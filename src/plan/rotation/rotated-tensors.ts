@@ -9,10 +9,12 @@
 import { UnsupportedModelError } from "../../errors.ts";
 import type { FusedRotation } from "../../formats/modifiers/spinquant.ts";
 import { isFloatDtype } from "../../formats/dtype.ts";
-import type { Attention, DecoderDescription, Linear, Norm } from "../../model/decoder-description.ts";
+import type { DecoderDescription } from "../../model/decoder-description.ts";
 import { feedForwardLinears, mlpsOf } from "../../model/layer-linears.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";
 import type { SourceTensor } from "../read-headers.ts";
+import type { Linear, Norm } from "../../model/weight-description.ts";
+import type { Attention } from "../../model/mixer-description.ts";
 
 /** Files of tensors that no file holds as they are: "rotated:model.layers.0.self_attn.q_proj.weight". */
 const PREFIX = "rotated:";

@@ -1,7 +1,7 @@
 import type { Gpu } from "../../../gpu/gpu.ts";
-import type { Rotary } from "../../../model/decoder-description.ts";
 import type { ForwardPass } from "../forward-pass.ts";
 import type { Activations } from "../layer-weights.ts";
+import type { Rotary } from "../../../model/mixer-description.ts";
 
 /** A mixer's part of the forward pass, whatever its kind. */
 export interface MixerForward {

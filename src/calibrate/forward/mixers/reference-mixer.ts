@@ -1,4 +1,4 @@
-import type { Linear, Norm } from "../../../model/decoder-description.ts";
+import type { Linear, Norm } from "../../../model/weight-description.ts";
 
 /** What a plain float64 mixer gives: what its kernels together are held against. */
 export interface ReferenceMixer {

@@ -1,9 +1,9 @@
 // What the plain float64 mixers with a convolution and a state have in common.
 
-import type { Convolution, GatedDeltaNet, Mamba2 } from "../../../model/decoder-description.ts";
 import { referenceConvolution } from "../causal-convolution/reference.ts";
 import { referenceGates } from "../chunk-scan/reference.ts";
 import type { MixerSteps } from "./reference-mixer.ts";
+import type { Convolution, GatedDeltaNet, Mamba2 } from "../../../model/mixer-description.ts";
 
 export function convolved(
   steps: MixerSteps,

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Norm } from "../../../model/decoder-description.ts";
 import { layerNorm, plainNorm, rmsNorm } from "../../../model/decoder-parts.ts";
 import { relativeError } from "../../../testing/architecture-fixture.ts";
 import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { normalize } from "./normalize.ts";
 import { referenceNorm } from "./reference.ts";
+import type { Norm } from "../../../model/weight-description.ts";
 
 let test: TestGpu;
 beforeAll(async () => {

@@ -2,8 +2,8 @@ import type { Gpu } from "../../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../../gpu/kernel.ts";
 import { struct } from "../../../gpu/struct.ts";
 import type { Matrix } from "../../../gpu/matmul/matmul.ts";
-import type { Norm } from "../../../model/decoder-description.ts";
 import code from "./norm.wgsl?raw";
+import type { Norm } from "../../../model/weight-description.ts";
 
 /** Heads are short: a wider workgroup would idle. */
 const NARROW = { workgroup: 64, upTo: 256 } as const;

@@ -1,4 +1,4 @@
-import type { Norm } from "../../../model/decoder-description.ts";
+import type { Norm } from "../../../model/weight-description.ts";
 
 /** norm(x) of rows of values in float64: the plain version that the kernel is held against. */
 export function referenceNorm(

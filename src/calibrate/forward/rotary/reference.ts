@@ -1,5 +1,5 @@
-import type { Rotary } from "../../../model/decoder-description.ts";
 import { inverseFrequencies } from "../../../model/rotary.ts";
+import type { Rotary } from "../../../model/mixer-description.ts";
 
 export interface ReferenceHeads {
   readonly heads: number;

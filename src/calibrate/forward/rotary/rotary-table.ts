@@ -1,10 +1,10 @@
 // Cosines and sines of every position, computed on the CPU and uploaded once a job.
 
-import { type Rotary } from "../../../model/decoder-description.ts";
 import { rotaryVariants } from "../../../model/rotary.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../../gpu/memory.ts";
 import type { UploadRing } from "../../../gpu/staging.ts";
+import type { Rotary } from "../../../model/mixer-description.ts";
 
 export interface RotaryTable extends Disposable {
   readonly buffer: LedgerBuffer;

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UploadRing } from "../../../gpu/staging.ts";
-import type { Attention, Rotary } from "../../../model/decoder-description.ts";
 import { attention as describeAttention } from "../../../model/decoder-parts.ts";
 import { relativeError } from "../../../testing/architecture-fixture.ts";
 import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
@@ -10,6 +9,7 @@ import { createBatch } from "../token-batch.ts";
 import { referenceRotary } from "./reference.ts";
 import { rotate } from "./rotate.ts";
 import { createRotaryTable } from "./rotary-table.ts";
+import type { Attention, Rotary } from "../../../model/mixer-description.ts";
 
 let test: TestGpu;
 let uploads: UploadRing;

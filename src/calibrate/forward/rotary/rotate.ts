@@ -1,10 +1,10 @@
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../../gpu/kernel.ts";
 import { struct } from "../../../gpu/struct.ts";
-import type { Rotary } from "../../../model/decoder-description.ts";
 import type { TokenBatch } from "../token-batch.ts";
 import type { RotaryTable } from "./rotary-table.ts";
 import code from "./rotary.wgsl?raw";
+import type { Rotary } from "../../../model/mixer-description.ts";
 
 const WORKGROUP = 64;
 

@@ -3,12 +3,6 @@
 // and so are chunks, sinks and values of another width than queries.
 
 import { invariant } from "../../../errors.ts";
-import type {
-  Attention,
-  AttentionInputs,
-  AttentionTemperature,
-  Rotary,
-} from "../../../model/decoder-description.ts";
 import type { Value } from "../encode-model.ts";
 import { applyLinear } from "../linear-nodes.ts";
 import { normalize } from "../norm-nodes.ts";
@@ -16,6 +10,12 @@ import type { OnnxGraph } from "../onnx-graph.ts";
 import { type CacheNames, maskName, RUN_INPUTS } from "../run-inputs.ts";
 import { type DecoderGraph, vectorInput, weightName } from "../weight-input.ts";
 import type { MixerNodes } from "./mixer-nodes.ts";
+import type {
+  Attention,
+  AttentionInputs,
+  AttentionTemperature,
+  Rotary,
+} from "../../../model/mixer-description.ts";
 
 export function attentionNodes(attention: Attention): MixerNodes {
   const { kvHeads, headDim, heads, slidingWindow, chunk } = attention;

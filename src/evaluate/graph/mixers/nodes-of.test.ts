@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { UnsupportedModelError } from "../../../errors.ts";
-import type { Mixer } from "../../../model/decoder-description.ts";
 import { attention } from "../../../model/decoder-parts.ts";
 import { nodesOf } from "./nodes-of.ts";
+import type { Mixer } from "../../../model/mixer-description.ts";
 
 const mixer = attention("model.layers.3.self_attn", {
   heads: 4,

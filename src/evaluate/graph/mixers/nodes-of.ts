@@ -1,8 +1,9 @@
 import { UnsupportedModelError } from "../../../errors.ts";
-import type { DecoderDescription, LayerDescription, Mixer } from "../../../model/decoder-description.ts";
+import type { DecoderDescription, LayerDescription } from "../../../model/decoder-description.ts";
 import { attentionNodes } from "./attention-nodes.ts";
 import type { MixerNodes } from "./mixer-nodes.ts";
 import { shortConvolutionNodes } from "./short-convolution-nodes.ts";
+import type { Mixer } from "../../../model/mixer-description.ts";
 
 /**
  * The one place where graphs tell mixers by their kind.

@@ -1,8 +1,8 @@
-import type { Convolution, ShortConvolution } from "../../../model/decoder-description.ts";
 import type { Value } from "../encode-model.ts";
 import { applyLinear } from "../linear-nodes.ts";
 import { type DecoderGraph, vectorInput } from "../weight-input.ts";
 import type { MixerNodes } from "./mixer-nodes.ts";
+import type { Convolution, ShortConvolution } from "../../../model/mixer-description.ts";
 
 export function shortConvolutionNodes(mixer: ShortConvolution): MixerNodes {
   return {

@@ -2,10 +2,10 @@ import { UnsupportedModelError } from "../../../../errors.ts";
 import type { Gpu } from "../../../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../../../gpu/kernel.ts";
 import { struct } from "../../../../gpu/struct.ts";
-import type { Attention } from "../../../../model/decoder-description.ts";
 import type { TokenBatch } from "../../token-batch.ts";
 import { ATTENTION_TILE_ROWS, type AttentionTile } from "./attention-tile.ts";
 import code from "./attention.wgsl?raw";
+import type { Attention } from "../../../../model/mixer-description.ts";
 
 const LANES = 4;
 const ROWS_EACH = 8;

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UploadRing } from "../../../../gpu/staging.ts";
-import type { Attention } from "../../../../model/decoder-description.ts";
 import { attention as describeAttention } from "../../../../model/decoder-parts.ts";
 import { relativeError } from "../../../../testing/architecture-fixture.ts";
 import { openTestGpu, type TestGpu } from "../../../../testing/open-test-gpu.ts";
@@ -8,6 +7,7 @@ import { randomNormal, seededRandom } from "../../../../testing/random.ts";
 import { createBatch } from "../../token-batch.ts";
 import { attend, checkHeadDim, attentionColumns, type HeadColumns } from "./attend.ts";
 import { referenceAttention } from "./reference.ts";
+import type { Attention } from "../../../../model/mixer-description.ts";
 
 let test: TestGpu;
 let uploads: UploadRing;

@@ -1,4 +1,3 @@
-import type { Attention, Norm } from "../../../../model/decoder-description.ts";
 import {
   applyLinear,
   applyNorm,
@@ -11,6 +10,8 @@ import type { Activations } from "../../layer-weights.ts";
 import { rotate } from "../../rotary/rotate.ts";
 import type { MixerForward } from "../mixer-forward.ts";
 import { attend, attentionColumns, checkHeadDim, prepareAttention } from "./attend.ts";
+import type { Norm } from "../../../../model/weight-description.ts";
+import type { Attention } from "../../../../model/mixer-description.ts";
 
 export function attentionForward(attention: Attention): MixerForward {
   return {

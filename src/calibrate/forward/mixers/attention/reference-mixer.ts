@@ -1,10 +1,10 @@
-import type { Attention } from "../../../../model/decoder-description.ts";
 import { referenceGate } from "../../gate/reference.ts";
 import { referenceRotary } from "../../rotary/reference.ts";
 import { beside, ungroup } from "../reference-columns.ts";
 import type { MixerSteps, ReferenceMixer } from "../reference-mixer.ts";
 import { attentionColumns } from "./attend.ts";
 import { referenceAttention } from "./reference.ts";
+import type { Attention } from "../../../../model/mixer-description.ts";
 
 /** Attention from the block's input to the output Linear's, in float64. */
 export function referenceAttentionMixer(

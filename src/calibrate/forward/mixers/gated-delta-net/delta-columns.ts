@@ -1,5 +1,5 @@
-import type { GatedDeltaNet } from "../../../../model/decoder-description.ts";
 import { scanColumns, type ScanColumns, type ScanShape } from "../../chunk-scan/scan-layout.ts";
+import type { GatedDeltaNet } from "../../../../model/mixer-description.ts";
 
 /** Where the parts of a token lie in its row; all are multiples of 4. */
 export interface DeltaColumns extends ScanColumns {

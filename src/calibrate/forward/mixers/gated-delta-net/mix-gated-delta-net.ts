@@ -1,4 +1,3 @@
-import type { GatedDeltaNet, Norm } from "../../../../model/decoder-description.ts";
 import { plainNorm } from "../../../../model/decoder-parts.ts";
 import { checkTaps, convolve } from "../../causal-convolution/convolve.ts";
 import { decayGates } from "../../chunk-scan/decay-gates.ts";
@@ -15,6 +14,8 @@ import { multiplyByGate } from "../../gate/multiply-by-gate.ts";
 import type { Activations } from "../../layer-weights.ts";
 import { type DeltaColumns, deltaColumns, deltaShape } from "./delta-columns.ts";
 import type { MixerForward } from "../mixer-forward.ts";
+import type { Norm } from "../../../../model/weight-description.ts";
+import type { GatedDeltaNet } from "../../../../model/mixer-description.ts";
 
 /** Added to the sum of squares of a query or key (transformers' `l2norm`). */
 const LENGTH_EPS = 1e-6;

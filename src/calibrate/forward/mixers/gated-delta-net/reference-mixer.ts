@@ -1,9 +1,9 @@
-import type { GatedDeltaNet } from "../../../../model/decoder-description.ts";
 import { referenceScan } from "../../chunk-scan/reference.ts";
 import { referenceGate } from "../../gate/reference.ts";
 import { beside, ungroup } from "../reference-columns.ts";
 import type { MixerSteps, ReferenceMixer } from "../reference-mixer.ts";
 import { convolved, gatesOf } from "../reference-recurrence.ts";
+import type { GatedDeltaNet } from "../../../../model/mixer-description.ts";
 
 /** The gated delta rule from the block's input to the output Linear's, in float64. */
 export function referenceGatedDeltaNetMixer(

@@ -1,5 +1,5 @@
-import type { LatentAttention } from "../../../../model/decoder-description.ts";
 import type { HeadColumns } from "../attention/attend.ts";
+import type { LatentAttention } from "../../../../model/mixer-description.ts";
 
 /** Where the parts of a token lie in its row, queries first; all are multiples of 4. */
 export interface LatentColumns extends HeadColumns {

@@ -1,11 +1,12 @@
 import { UnsupportedModelError } from "../../../../errors.ts";
-import type { LatentAttention, Linear, Norm } from "../../../../model/decoder-description.ts";
 import { applyLinear, applyNorm, type ForwardPass } from "../../forward-pass.ts";
 import type { Activations } from "../../layer-weights.ts";
 import { rotate } from "../../rotary/rotate.ts";
 import { attend, checkHeadDim, prepareAttention } from "../attention/attend.ts";
 import { type LatentColumns, latentColumns } from "./latent-columns.ts";
 import type { MixerForward } from "../mixer-forward.ts";
+import type { Linear, Norm } from "../../../../model/weight-description.ts";
+import type { LatentAttention } from "../../../../model/mixer-description.ts";
 
 export function latentAttentionForward(mixer: LatentAttention): MixerForward {
   return {

@@ -1,9 +1,9 @@
-import type { LatentAttention } from "../../../../model/decoder-description.ts";
 import { referenceRotary } from "../../rotary/reference.ts";
 import type { HeadColumns } from "../attention/attend.ts";
 import { referenceAttention } from "../attention/reference.ts";
 import { beside, columnsOf } from "../reference-columns.ts";
 import type { MixerSteps, ReferenceMixer } from "../reference-mixer.ts";
+import type { LatentAttention } from "../../../../model/mixer-description.ts";
 
 /** Latent attention from the block's input to the output Linear's, in float64. */
 export function referenceLatentAttentionMixer(

@@ -1,5 +1,5 @@
-import type { Mamba2 } from "../../../../model/decoder-description.ts";
 import { scanColumns, type ScanColumns, type ScanShape } from "../../chunk-scan/scan-layout.ts";
+import type { Mamba2 } from "../../../../model/mixer-description.ts";
 
 /** Where the parts of a token lie in its row, the input Linear's rows first; all are multiples of 4. */
 export interface MambaColumns extends ScanColumns {

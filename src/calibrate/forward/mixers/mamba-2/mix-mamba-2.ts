@@ -1,4 +1,3 @@
-import type { Mamba2 } from "../../../../model/decoder-description.ts";
 import { checkTaps, convolve } from "../../causal-convolution/convolve.ts";
 import { decayGates } from "../../chunk-scan/decay-gates.ts";
 import { scan } from "../../chunk-scan/scan.ts";
@@ -8,6 +7,7 @@ import { multiplyByGate } from "../../gate/multiply-by-gate.ts";
 import type { Activations } from "../../layer-weights.ts";
 import { type MambaColumns, mambaColumns, mambaShape } from "./mamba-columns.ts";
 import type { MixerForward } from "../mixer-forward.ts";
+import type { Mamba2 } from "../../../../model/mixer-description.ts";
 
 export function mamba2Forward(mixer: Mamba2): MixerForward {
   return {

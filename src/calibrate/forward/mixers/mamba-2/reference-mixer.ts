@@ -1,9 +1,9 @@
-import type { Mamba2 } from "../../../../model/decoder-description.ts";
 import { referenceScan } from "../../chunk-scan/reference.ts";
 import { referenceGate } from "../../gate/reference.ts";
 import { beside, ungroup } from "../reference-columns.ts";
 import type { MixerSteps, ReferenceMixer } from "../reference-mixer.ts";
 import { convolved, gatesOf } from "../reference-recurrence.ts";
+import type { Mamba2 } from "../../../../model/mixer-description.ts";
 
 /** Mamba-2 from the block's input to the output Linear's, in float64. */
 export function referenceMamba2Mixer(mixer: Mamba2, x: Float64Array, steps: MixerSteps): ReferenceMixer {

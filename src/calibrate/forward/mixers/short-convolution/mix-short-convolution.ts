@@ -1,8 +1,8 @@
-import type { ShortConvolution } from "../../../../model/decoder-description.ts";
 import { checkTaps, convolve } from "../../causal-convolution/convolve.ts";
 import { applyLinear, type ForwardPass } from "../../forward-pass.ts";
 import type { Activations } from "../../layer-weights.ts";
 import type { MixerForward } from "../mixer-forward.ts";
+import type { ShortConvolution } from "../../../../model/mixer-description.ts";
 
 export function shortConvolutionForward(mixer: ShortConvolution): MixerForward {
   return {

@@ -1,7 +1,7 @@
-import type { ShortConvolution } from "../../../../model/decoder-description.ts";
 import { columnsOf } from "../reference-columns.ts";
 import type { MixerSteps, ReferenceMixer } from "../reference-mixer.ts";
 import { convolved } from "../reference-recurrence.ts";
+import type { ShortConvolution } from "../../../../model/mixer-description.ts";
 
 /** A gated convolution from the block's input to the output Linear's, in float64. */
 export function referenceShortConvolutionMixer(

@@ -1,4 +1,6 @@
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { defineConfig, type Plugin } from "vite";
 
 /** The commit that is built, with "+" if files differ from it; "unknown" outside of a repository. */
@@ -16,6 +18,11 @@ function builtCommit(): string {
   } catch {
     return "unknown";
   }
+}
+
+function packageVersion(): string {
+  const text = readFileSync(join(import.meta.dirname, "package.json"), "utf8");
+  return (JSON.parse(text) as { readonly version: string }).version;
 }
 
 /** The development server styles by inline elements and reloads by WebSocket; the built page does neither. */
@@ -38,7 +45,10 @@ export default defineConfig({
   plugins: [relaxPolicyWhileDeveloping()],
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   worker: { format: "es" },
-  define: { LAYERPRESS_COMMIT: JSON.stringify(builtCommit()) },
+  define: {
+    LAYERPRESS_COMMIT: JSON.stringify(builtCommit()),
+    LAYERPRESS_VERSION: JSON.stringify(packageVersion()),
+  },
   build: {
     // The first versions with everything that the page needs; `using` is younger than these and is lowered.
     target: ["chrome123", "edge123", "firefox141", "safari26"],

@@ -1,9 +1,11 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cp, mkdtemp, readdir, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
+import type { Receipt } from "../src/api/receipt.ts";
+import { sha256 } from "./jobs.ts";
 
 const GOLDEN = join(import.meta.dirname, "fixtures/golden/source");
 
@@ -40,7 +42,7 @@ async function emptyFolder(): Promise<string> {
   return await mkdtemp(join(tmpdir(), "compress-"));
 }
 
-test("the command line writes a model folder, without fonts too, and tells of it in one line", async () => {
+test("the command line writes a model folder, without fonts too, tells of it in one line, and does it again by its receipt", async () => {
   const out = await emptyFolder();
   const { status, stderr, last } = await compressIn(await withoutFonts(), [GOLDEN, "--out", out]);
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
@@ -48,6 +50,13 @@ test("the command line writes a model folder, without fonts too, and tells of it
   const named = (last["files"] as { path: string }[]).map(({ path }) => path);
   expect(named).toEqual(expect.arrayContaining(["model.safetensors", "config.json", "recipe.yaml"]));
   expect((await readdir(out)).toSorted()).toEqual(named.toSorted());
+
+  const receipt = join(out, "receipt.json");
+  const { files } = JSON.parse(await readFile(receipt, "utf8")) as Receipt;
+  for (const { path, sha256: digest } of files)
+    expect(sha256(await readFile(join(out, path))), path).toBe(digest);
+  const again = await compress(GOLDEN, "--replay", receipt, "--out", await emptyFolder());
+  expect(again).toMatchObject({ status: 0, last: { ok: true, replay: { equal: true, causes: [] } } });
 });
 
 test("more files are written than a browser downloads by itself", async () => {

@@ -87,6 +87,7 @@ const services: Services = {
     cancel: () => compressor.cancel(),
     jobs: () => compressor.jobs(),
     result: (jobId) => compressor.result(jobId),
+    makeReceipt: (jobId, onBytes) => compressor.makeReceipt(jobId, proxy(onBytes)),
     deleteJob: (jobId) => compressor.deleteJob(jobId),
   },
   source: {

@@ -3,7 +3,8 @@ import { mkdir, mkdtemp, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { readCompressArguments, UsageError } from "./compress-arguments.ts";
+import { UsageError } from "./argument-readers.ts";
+import { readCompressArguments } from "./compress-arguments.ts";
 
 let folder: string;
 beforeAll(async () => {

@@ -1,14 +1,19 @@
 // What `npm run compress` takes, read into values or refused with a sentence.
 
-import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
-import { basename, dirname, join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { AccessError } from "../../src/errors.ts";
 import { WEIGHT_OBSERVERS } from "../../src/formats/quantization-args.ts";
-import { formatBytes, parseBytes } from "../../src/formats/format-bytes.ts";
-import { parseSource } from "../../src/source/parse-source.ts";
-import { MIN_BUDGET_BYTES } from "../../src/ui/state/gpu-budget.ts";
+import type { Receipt } from "../../src/api/receipt.ts";
 import type { CalibrationRequest, RecipeRequest } from "../../src/api/script-api.ts";
+import {
+  readBudget,
+  readOut,
+  readPath,
+  readSource,
+  readText,
+  type Source,
+  UsageError,
+} from "./argument-readers.ts";
+import { BESIDE_REPLAY, readReplay } from "./replay-arguments.ts";
 
 export const COMPRESS_USAGE = `npm run compress -- SOURCE --out FOLDER [options]
 
@@ -38,17 +43,14 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
   --min-expert-tokens N    experts that fewer tokens are routed to are rounded to nearest, 64
   --hidden-states DTYPE    F32 (default) or BF16: how samples wait between layers
   --forward-products KIND  AUTO (default): on matrix units where there are any; or F32
+  --replay RECEIPT         makes the result of a receipt.json again and compares the hashes; SOURCE and --calibration are
+                           given only for what lay on a disk
   --keep-source            keeps downloaded chunks until the job is done
   --token TOKEN            for gated and private models; better: the HF_TOKEN environment variable
   --json                   a result in JSON as the last line`;
 
-/** A command line that cannot be carried out; the message says what is wrong with it. */
-export class UsageError extends Error {
-  override readonly name = "UsageError";
-}
-
 export interface CompressArguments {
-  readonly source: { readonly kind: "address" | "folder"; readonly text: string };
+  readonly source: Source;
   readonly out: string;
   readonly recipe: RecipeRequest;
   readonly calibration: Omit<CalibrationRequest, "file">;
@@ -58,13 +60,14 @@ export interface CompressArguments {
   readonly keepSource: boolean;
   readonly token: string | null;
   readonly json: boolean;
+  /** What the result is compared with, or null. */
+  readonly receipt: Receipt | null;
 }
-
-const MAX_TEXT_BYTES = 256 * 1024 ** 2;
 
 const OPTIONS = {
   out: { type: "string" },
-  recipe: { type: "string", default: "W4A16" },
+  replay: { type: "string" },
+  recipe: { type: "string" },
   "group-size": { type: "string" },
   ignore: { type: "string" },
   observer: { type: "string" },
@@ -82,8 +85,8 @@ const OPTIONS = {
   "no-propagate-error": { type: "boolean", default: false },
   "routed-experts-only": { type: "boolean", default: false },
   "min-expert-tokens": { type: "string" },
-  "hidden-states": { type: "string", default: "F32" },
-  "forward-products": { type: "string", default: "AUTO" },
+  "hidden-states": { type: "string" },
+  "forward-products": { type: "string" },
   "keep-source": { type: "boolean", default: false },
   token: { type: "string" },
   json: { type: "boolean", default: false },
@@ -107,98 +110,58 @@ type Values = ReturnType<typeof parse>["values"];
 export function readCompressArguments(args: readonly string[]): CompressArguments | null {
   const { values, positionals } = parse(args);
   if (values.help) return null;
-  const [source, ...more] = positionals;
-  if (!source || more.length > 0)
-    throw new UsageError(`One SOURCE is needed, not ${positionals.length}: an id, a URL or a folder.`);
   if (!values.out) throw new UsageError("--out is missing: the folder to write the model to.");
-  const from = readSource(source);
+  const { source, ...asked } =
+    values.replay === undefined ? readJob(values, positionals) : replayed(values, positionals);
   for (const option of ["keep-source", "token"] as const)
-    if (from.kind === "folder" && values[option])
+    if (source.kind === "folder" && values[option])
       throw new UsageError(
         `--${option} changes nothing for a folder of this machine: nothing is downloaded.`,
       );
   return {
-    source: from,
-    out: readOut(values.out, from),
-    recipe: readRecipe(values),
-    calibration: readCalibration(values),
-    calibrationFile: readCalibrationFile(values),
-    gpuBudgetBytes: readBudget(values["gpu-budget"]),
+    source,
+    ...asked,
+    out: readOut(values.out, source),
     keepSource: values["keep-source"],
     token: values.token ?? process.env["HF_TOKEN"] ?? null,
     json: values.json,
   };
 }
 
-/** Where the page of every command lies: what resolves to it was meant for this machine. */
-const PAGE = "http://layerpress.localhost/";
+type Asked = Omit<CompressArguments, "out" | "keepSource" | "token" | "json">;
 
-/**
- * A folder that exists is one; everything else is an address.
- * @throws UsageError if it is neither
- */
-export function readSource(text: string): CompressArguments["source"] {
-  if (existsSync(text)) {
-    if (statSync(text).isDirectory()) return { kind: "folder", text: resolve(text) };
-    throw new UsageError(`SOURCE ${text} is a file. Name the folder that it lies in.`);
-  }
-  try {
-    const address = parseSource(text, { base: PAGE, hubUrl: "https://huggingface.co" });
-    if (address.kind === "hub" || !address.url.startsWith(PAGE)) return { kind: "address", text };
-  } catch (error) {
-    if (!(error instanceof AccessError) || isUrl(text))
-      throw new UsageError(error instanceof Error ? error.message : String(error));
-  }
-  throw new UsageError(
-    `SOURCE ${text} is no folder of this machine, and no address: there is nothing at ${resolve(text)}. Name a folder that exists, owner/name of the Hugging Face Hub, or a URL.`,
-  );
+function readJob(values: Values, positionals: readonly string[]): Asked {
+  const [source, ...more] = positionals;
+  if (!source || more.length > 0)
+    throw new UsageError(`One SOURCE is needed, not ${positionals.length}: an id, a URL or a folder.`);
+  return {
+    source: readSource(source),
+    recipe: readRecipe(values),
+    calibration: readCalibration(values),
+    calibrationFile: readCalibrationFile(values),
+    gpuBudgetBytes: readBudget(values["gpu-budget"]),
+    receipt: null,
+  };
 }
 
-function isUrl(text: string): boolean {
-  return /^[a-z][a-z0-9+.-]*:/i.test(text);
-}
-
-/**
- * The folder to write to, which must have nothing to do with the one that is read: result and source have files of the same names.
- * @throws UsageError
- */
-function readOut(text: string, source: CompressArguments["source"]): string {
-  const out = resolve(text);
-  if (existsSync(out) && !statSync(out).isDirectory())
-    throw new UsageError(`--out ${text} is a file. Name a folder; it need not exist.`);
-  if (source.kind !== "folder") return out;
-  const [from, to] = [realpathSync(source.text), realPath(out)];
-  const meets = (inner: string, outer: string) => !/^\.\.([/\\]|$)/.test(relative(outer, inner));
-  const how = from === to ? "is SOURCE itself" : meets(to, from) ? "lies in SOURCE" : "holds SOURCE";
-  if (meets(to, from) || meets(from, to))
-    throw new UsageError(
-      `--out ${text} ${how}: the result would be written among the files that it is made from. Name a folder beside it.`,
-    );
-  return out;
-}
-
-/** Where a path leads, links followed as far as it exists. */
-function realPath(path: string): string {
-  if (existsSync(path)) return realpathSync(path);
-  const parent = dirname(path);
-  return parent === path ? path : join(realPath(parent), basename(path));
-}
-
-function readBudget(text: string | undefined): number | null {
-  if (text === undefined) return null;
-  const bytes = parseBytes(text);
-  if (bytes === null) throw new UsageError(`--gpu-budget ${text} is not an amount such as 2GiB.`);
-  if (bytes < MIN_BUDGET_BYTES)
-    throw new UsageError(
-      `--gpu-budget ${text} is too little: ${formatBytes(MIN_BUDGET_BYTES)} is the least.`,
-    );
-  return bytes;
+/** What a receipt asks for; options that it says itself cannot be given beside it. */
+function replayed(values: Values, positionals: readonly string[]): Asked {
+  const [source = null, ...more] = positionals;
+  if (more.length > 0) throw new UsageError("One SOURCE at most can be named beside --replay.");
+  const given = Object.entries(values).flatMap(([name, value]) => (value === false ? [] : [name]));
+  const idle = given.find((name) => !BESIDE_REPLAY.includes(name));
+  if (idle !== undefined)
+    throw new UsageError(`--${idle} cannot be given beside --replay: the receipt says it.`);
+  const { calibration = null, replay = "" } = values;
+  const job = readReplay(replay, { source, calibration });
+  return { ...job, gpuBudgetBytes: readBudget(values["gpu-budget"]) ?? job.gpuBudgetBytes };
 }
 
 function readRecipe(values: Values): RecipeRequest {
-  const isFile = /\.ya?ml$/i.test(values.recipe);
+  const { recipe = "W4A16" } = values;
+  const isFile = /\.ya?ml$/i.test(recipe);
   return {
-    text: isFile ? readText(values.recipe, "--recipe") : values.recipe,
+    text: isFile ? readText(recipe, "--recipe") : recipe,
     groupSize: wholeNumber(values, "group-size"),
     ignore: values.ignore?.split(",").filter((name) => name !== "") ?? null,
     observer: oneOf(values.observer, "observer", WEIGHT_OBSERVERS),
@@ -232,27 +195,10 @@ function readCalibration(values: Values): CompressArguments["calibration"] {
     propagateError: !values["no-propagate-error"],
     allExperts: !values["routed-experts-only"],
     minExpertTokens: wholeNumber(values, "min-expert-tokens"),
-    hiddenStates: oneOf(values["hidden-states"].toUpperCase(), "hidden-states", ["F32", "BF16"]) ?? "F32",
+    hiddenStates: oneOf(values["hidden-states"]?.toUpperCase(), "hidden-states", ["F32", "BF16"]) ?? "F32",
     forwardProducts:
-      oneOf(values["forward-products"].toUpperCase(), "forward-products", ["AUTO", "F32"]) ?? "AUTO",
+      oneOf(values["forward-products"]?.toUpperCase(), "forward-products", ["AUTO", "F32"]) ?? "AUTO",
   };
-}
-
-/**
- * Path of a file with text.
- * @throws UsageError if there is none, or it is larger than 256 MiB.
- */
-export function readPath(path: string, option: string): string {
-  if (!existsSync(path) || !statSync(path).isFile())
-    throw new UsageError(`${option} ${path}: there is no such file.`);
-  const { size } = statSync(path);
-  if (size > MAX_TEXT_BYTES)
-    throw new UsageError(`${option} ${path} is ${size} bytes long; 256 MiB is the most.`);
-  return resolve(path);
-}
-
-function readText(path: string, option: string): string {
-  return readFileSync(readPath(path, option), "utf8");
 }
 
 function wholeNumber(

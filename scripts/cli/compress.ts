@@ -1,32 +1,37 @@
 // Drives the built page as a person would: source in, recipe chosen, result downloaded. What it prints last, and its exit
 // status, are a contract with those who script it.
 
-import { basename } from "node:path";
+import { readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Page } from "playwright";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
 import { advisedGroupSize } from "../../src/formats/group-size-advice.ts";
-import type { FitReport, Progress, ResultSummary } from "../../src/api/compressor-api.ts";
+import type { FitReport, OutputFile, Progress, ResultSummary } from "../../src/api/compressor-api.ts";
+import type { Receipt } from "../../src/api/receipt.ts";
 import type { CompressRequest } from "../../src/api/script-api.ts";
-import {
-  COMPRESS_USAGE,
-  type CompressArguments,
-  readCompressArguments,
-  UsageError,
-} from "./compress-arguments.ts";
+import { UsageError } from "./argument-readers.ts";
+import { COMPRESS_USAGE, type CompressArguments, readCompressArguments } from "./compress-arguments.ts";
+import { type Comparison, compareReceipts } from "./compare-receipts.ts";
 import { followProgress } from "./follow-progress.ts";
 import { giveFile } from "./give-file.ts";
 import { InterruptedError } from "./interruption.ts";
 import { openPage } from "./open-page.ts";
+import { readReceipt } from "./read-receipt.ts";
 import { saveFiles } from "./save-files.ts";
 import { openWorkFolder } from "./work-folder.ts";
 
 const USAGE_STATUS = 2;
 const FAILURE_STATUS = 1;
+/** The folder is written, but it is not what the receipt says. */
+const DIFFERENT_STATUS = 3;
 /** A page that is not asked in vain answers within this time. */
 const ANSWER_MS = 2000;
 
-/** Runs `npm run compress`; resolves to the exit status: 0, 1 (the job failed), 2 (the command line is wrong), 128 + N (signal N). */
+/**
+ * Runs `npm run compress`; resolves to the exit status: 0, 1 (the job failed), 2 (the command line is wrong), 3 (a replay gave other
+ * bytes), 128 + N (signal N).
+ */
 export async function compressFromCommandLine(args: readonly string[]): Promise<number> {
   try {
     const parsed = readCompressArguments(args);
@@ -50,8 +55,10 @@ async function compress(args: CompressArguments): Promise<number> {
     const { result } = job;
     if (!result) throw new Error("The page ended the job without a result.");
     console.log(`Wrote ${result.files.length} files (${formatBytes(result.resultBytes)}) to ${args.out}.`);
-    if (args.json) console.log(JSON.stringify(succeeded(result)));
-    return 0;
+    const replay = args.receipt && (await compareWith(args.receipt, args.out));
+    if (replay) console.log(replay.sentence);
+    if (args.json) console.log(JSON.stringify({ ...succeeded(result), ...(replay ? { replay } : {}) }));
+    return replay && !replay.equal ? DIFFERENT_STATUS : 0;
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     const size = args.recipe.text.includes(":") ? null : advisedGroupSize(message);
@@ -80,8 +87,9 @@ async function compressInFolder(args: CompressArguments, job: JobInPage): Promis
     const progress = followProgress(page.page, (line) => console.log(line));
     try {
       const result = await page.during(runJob(page.page, args));
-      await page.during(saveFiles(page.page, result.files, args.out));
-      job.result = result;
+      const files = await page.during(addReceipt(page.page));
+      await page.during(saveFiles(page.page, files, args.out));
+      job.result = { ...result, files };
       keeps = false;
     } catch (error) {
       keeps = keeps || (await isKept(page.page, progress.progress));
@@ -129,6 +137,24 @@ async function askPage(page: Page, args: CompressArguments): Promise<Outcome> {
   );
   if (outcome.result) return outcome.result;
   throw Object.assign(new Error(outcome.failure.message), { name: outcome.failure.name });
+}
+
+/** Has the page make the result's receipt; the page's own sentence crosses as a value. */
+async function addReceipt(page: Page): Promise<readonly OutputFile[]> {
+  const made = await page.evaluate(async () => {
+    try {
+      return { files: await globalThis.layerpress.receipt() };
+    } catch (error) {
+      return { failure: error instanceof Error ? error.message : String(error) };
+    }
+  });
+  if (made.files) return made.files;
+  throw new Error(made.failure);
+}
+
+async function compareWith(receipt: Receipt, out: string): Promise<Comparison> {
+  const path = join(out, "receipt.json");
+  return compareReceipts(receipt, readReceipt(await readFile(path, "utf8"), path));
 }
 
 function requestOf({

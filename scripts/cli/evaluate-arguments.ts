@@ -2,7 +2,7 @@
 
 import { parseArgs } from "node:util";
 import { parseBytes } from "../../src/formats/format-bytes.ts";
-import { type CompressArguments, readPath, readSource, UsageError } from "./compress-arguments.ts";
+import { readPath, readSource, type Source, UsageError } from "./argument-readers.ts";
 
 export const EVALUATE_USAGE = `npm run evaluate -- FOLDER_OR_URL [options]
 
@@ -20,7 +20,7 @@ Measures the perplexity of a model, quantized by compressed-tensors or not, one 
   --token TOKEN            for gated and private models; better: the HF_TOKEN environment variable
   --json                   the report in JSON as the last line`;
 
-export type EvaluatedSource = CompressArguments["source"];
+export type EvaluatedSource = Source;
 
 export interface EvaluateArguments {
   readonly model: EvaluatedSource;

@@ -9,7 +9,7 @@ import { folderModel } from "../model-server/served-model.ts";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
 import type { Generation, QualityReport } from "../../src/api/evaluator-api.ts";
 import type { Evaluator } from "../../src/api/across-threads.ts";
-import { UsageError } from "./compress-arguments.ts";
+import { UsageError } from "./argument-readers.ts";
 import {
   EVALUATE_USAGE,
   type EvaluateArguments,

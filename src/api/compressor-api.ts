@@ -220,5 +220,10 @@ export interface CompressorApi {
   jobs(): Promise<StoredJob[]>;
   /** The summary of a finished job. */
   result(jobId: string): Promise<ResultSummary>;
+  /**
+   * Writes `receipt.json` into a finished job's result, unless it is there; `onBytes` is told what was hashed. The summary then
+   * lists it.
+   */
+  makeReceipt(jobId: string, onBytes: (hashedBytes: number) => void): Promise<ResultSummary>;
   deleteJob(jobId: string): Promise<void>;
 }

@@ -1,7 +1,7 @@
 // What a script that drives this page may ask of it, as `globalThis.layerpress`. Types only, so that the script's own
 // project can read them without the page.
 
-import type { FitReport, ModelSummary, Progress, ResultSummary } from "./compressor-api.ts";
+import type { FitReport, ModelSummary, OutputFile, Progress, ResultSummary } from "./compressor-api.ts";
 import type { ForwardProducts, GptqControls, RecipeControls } from "./job-options.ts";
 
 /** Null keeps what the recipe's name means. */
@@ -21,7 +21,7 @@ export interface RecipeRequest {
  */
 export interface CalibrationRequest {
   readonly file: CalibrationFile | null;
-  readonly dataset: { readonly name: string; readonly split: string; readonly column: string | null } | null;
+  readonly dataset: RequestedDataset | null;
   readonly samples: number | null;
   readonly maxSeqLength: number | null;
   readonly seed: number | null;
@@ -31,6 +31,14 @@ export interface CalibrationRequest {
   readonly minExpertTokens: number | null;
   readonly hiddenStates: "F32" | "BF16";
   readonly forwardProducts: ForwardProducts;
+}
+
+export interface RequestedDataset {
+  readonly name: string;
+  /** Null, or none, takes the data set's default. */
+  readonly config?: string | null;
+  readonly split: string;
+  readonly column: string | null;
 }
 
 export interface CalibrationFile {
@@ -69,6 +77,8 @@ export interface ScriptDoor {
   waiting(): Promise<string | null>;
   /** What unfinished jobs have left to go on with. */
   kept(): Promise<{ readonly finishedSteps: number; readonly downloadedBytes: number }>;
+  /** Makes the shown result's receipt.json, and gives all files that the result has then. */
+  receipt(): Promise<readonly OutputFile[]>;
   /** Starts the browser's download of one file of the result; after ten without a click, browsers wait for one. */
   save(path: string): Promise<void>;
   /** Posts one file of the result to an address. */

@@ -16,6 +16,8 @@ export interface DroppedFile {
 export interface SourceFile {
   readonly path: string;
   readonly bytes: number;
+  /** What the server calls these bytes: an ETag, on the Hub a SHA-256 or a git blob's SHA-1. Absent where it does not say. */
+  readonly version?: string;
 }
 
 /** A model folder that has been found and pinned: the same key means the same bytes, for ever. */

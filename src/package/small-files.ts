@@ -33,7 +33,7 @@ export function isCarried(path: string, bytes: number): boolean {
 
 /** Files that a result has anew, or that weights are read from. */
 const REPLACED =
-  /^(config\.json|README\.md|recipe\.yaml|quantization-report\.json|[^/]*\.safetensors(\.index\.json)?|\.gitattributes)$/;
+  /^(config\.json|README\.md|recipe\.yaml|(quantization-report|receipt)\.json|[^/]*\.safetensors(\.index\.json)?|\.gitattributes)$/;
 const SHOWN = 6;
 
 /** A sentence on the files that do not come along, or null if all do. */

@@ -3,6 +3,8 @@
 
 import { beforeAll, describe, expect, it } from "vitest";
 import { type Machine, planFixture, type PlannedJob } from "../testing/run-job.ts";
+import type { Receipt } from "../api/receipt.ts";
+import { makeReceipt } from "./result/make-receipt.ts";
 import { createJobControl } from "./job/job-control.ts";
 
 const METHODS = {
@@ -63,6 +65,28 @@ describe.each(["rounded", "calibrated"] as const)("a job that is %s", (method) =
   it("ends with a folder", () => {
     expect([...whole.output.keys()]).toEqual(expect.arrayContaining(["config.json", "model.safetensors"]));
     expect(whole.operations).toBeGreaterThan(50);
+  });
+
+  it("can be told of by a receipt, the same from run to run, with the hashes of what was written", async () => {
+    const texts: string[] = [];
+    for (let run = 0; run < 2; run++) {
+      const machine = whole.job.machine();
+      const { jobId } = await machine.run();
+      const result = await makeReceipt(jobId, () => undefined);
+      expect(result.files.map(({ path }) => path)).toContain("receipt.json");
+      expect(await makeReceipt(jobId, () => undefined)).toEqual(result);
+      const [, bytes] = [...machine.disk.files()].find(([path]) => path.endsWith("receipt.json")) ?? [];
+      texts.push(new TextDecoder().decode(bytes));
+    }
+    expect(texts[1]).toBe(texts[0]);
+    const receipt = JSON.parse(texts[0] ?? "") as Receipt;
+    const hashed = new Map(receipt.files.map(({ path, sha256 }) => [path, sha256]));
+    const output = [...whole.output].filter(([path]) => path !== "README.md");
+    expect(hashed).toEqual(new Map(output));
+    expect(receipt.options.calibration?.source).toEqual(
+      method === "rounded" ? undefined : { kind: "file", name: "ids.json", column: null },
+    );
+    expect(receipt.calibration?.tokens).toBe(method === "rounded" ? undefined : 48);
   });
 
   it("goes on after a crash in any write, flush, truncation or deletion, and ends with the same bytes", async () => {

@@ -52,7 +52,7 @@ export async function compress(job: Job): Promise<ResultSummary> {
   if (finished) return await withPresentSizes(finished);
   if (job.plan.calibration && journal.records.length === 0)
     await writeSequences(folder, job.plan.calibration.set);
-  beginJournal(journal, job);
+  await beginJournal(journal, job);
   skipFinished(job, journal);
   const output = await openOutputFolder(folder);
   const figures = createFigures();

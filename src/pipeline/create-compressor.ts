@@ -19,6 +19,7 @@ import { type CompressionPlan, planCompression } from "./planning/plan-compressi
 import { missingBytes, planTime } from "./planning/plan-time.ts";
 import { presetSizes } from "./planning/preset-sizes.ts";
 import { type ProgressLog, startProgress } from "./job/progress.ts";
+import { makeReceipt } from "./result/make-receipt.ts";
 import { withPresentSizes } from "./result/record-quality.ts";
 import { connectSource, type RemoteSource } from "./inspect/remote-source.ts";
 import type { JobOptions } from "../api/job-options.ts";
@@ -68,6 +69,7 @@ export function createCompressor(): CompressorApi {
     cancel: () => runner.cancel(),
     jobs: listJobs,
     result: readResult,
+    makeReceipt,
     deleteJob,
   };
 }

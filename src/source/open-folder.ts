@@ -93,7 +93,11 @@ export async function openFolder(
       repository: null,
       revision: null,
       host: host.name,
-      files: [...files.values()].map(({ path, bytes }) => ({ path, bytes })),
+      files: [...files.values()].map(({ path, bytes, validator }) => ({
+        path,
+        bytes,
+        ...(validator === null ? {} : { version: validator }),
+      })),
     },
   };
 }

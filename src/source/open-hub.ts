@@ -8,6 +8,7 @@ import { MAX_FILES, type ModelFolder, plainName } from "./model-folder.ts";
 import { ask } from "./request.ts";
 import { type Transport, withRetry } from "./retry.ts";
 import { encodePath, isSafePath, isSourcePath } from "../formats/safe-path.ts";
+import type { SourceFile } from "../api/source-api.ts";
 
 export interface HubAddress {
   readonly hubUrl: string;
@@ -42,12 +43,16 @@ export async function openHub(
     throw new NetworkError(`${host.name} does not say which commit ${address.repository} stands at.`);
   }
   const files = new Map<string, RemoteFile>();
+  const listed: SourceFile[] = [];
   const listing = { repo: { type: "model", name: repository }, revision: sha, recursive: true } as const;
   for await (const entry of listFiles({ ...listing, hubUrl, fetch, ...(folder ? { path: folder } : {}) })) {
     const path = folder ? entry.path.slice(folder.length + 1) : entry.path;
     if (entry.type !== "file" || !isSourcePath(path) || !Number.isSafeInteger(entry.size)) continue;
     const url = `${hubUrl}/${repository}/resolve/${sha}/${encodePath(entry.path)}`;
-    files.set(path, { path, url, host, bytes: entry.lfs?.size ?? entry.size, validator: null });
+    const bytes = entry.lfs?.size ?? entry.size;
+    files.set(path, { path, url, host, bytes, validator: null });
+    const version = entry.lfs?.oid ?? entry.oid;
+    listed.push({ path, bytes, ...(version ? { version } : {}) });
     if (files.size > MAX_FILES) throw new AccessError(`${repository} has more than ${MAX_FILES} files.`);
   }
   return {
@@ -60,7 +65,7 @@ export async function openHub(
       repository,
       revision: sha,
       host: host.name,
-      files: [...files.values()].map(({ path, bytes }) => ({ path, bytes })),
+      files: listed,
     },
   };
 }

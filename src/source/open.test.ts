@@ -111,7 +111,9 @@ describe("openHub", () => {
       revision: commit,
       host: new URL(server.hubUrl).host,
     });
-    expect(opened.files).toEqual([...sharded].map(([path, { bytes }]) => ({ path, bytes })));
+    expect(opened.files).toEqual(
+      [...sharded].map(([path, { bytes }]) => ({ path, bytes, version: server.commit(path) })),
+    );
     expect(server.log.filter(({ path }) => path.includes("/tree/")).length).toBe(2);
   });
 
@@ -195,7 +197,7 @@ describe("openHub", () => {
 describe("openFolder", () => {
   it("finds the known files, and the shards of the index", async () => {
     const { opened } = await folder("open/sharded/");
-    const expected = [...sharded].map(([path, { bytes }]) => ({ path, bytes }));
+    const expected = [...sharded].map(([path, { bytes, etag }]) => ({ path, bytes, version: etag }));
     expect(opened.files).toHaveLength(expected.length);
     expect(opened.files).toEqual(expect.arrayContaining(expected));
     expect(opened).toMatchObject({

@@ -138,6 +138,21 @@ function fileHandle(name: string, file: MemoryFile, state: DiskState): FileSyste
       endIfDead(state);
       return await Promise.resolve(new File([file.bytes.slice()], name));
     },
+    async createWritable() {
+      permit(state);
+      const pieces: string[] = [];
+      return await Promise.resolve({
+        write: async (text: string) => void (await Promise.resolve(pieces.push(text))),
+        abort: async () => await Promise.resolve(),
+        // What was written is swapped in whole, or not at all.
+        async close() {
+          permit(state);
+          endIfDead(state);
+          file.bytes = new TextEncoder().encode(pieces.join(""));
+          await Promise.resolve();
+        },
+      });
+    },
     async createSyncAccessHandle() {
       endIfDead(state);
       if (file.locked) throw new DOMException(`${name} is locked.`, "NoModificationAllowedError");

@@ -7,6 +7,8 @@ import type { PlannedStep } from "../planning/planned-step.ts";
 import type { ModuleReport, ResultSummary, StoredJob } from "../../api/compressor-api.ts";
 import { type Fold, restoreFold, type StoredFold } from "../../formats/fold.ts";
 import { publicAddress } from "./public-address.ts";
+import { receiptFacts } from "./receipt-facts.ts";
+import type { ReceiptFacts } from "../../api/receipt.ts";
 import type { JobOptions } from "../../api/job-options.ts";
 import type { Job } from "./job.ts";
 
@@ -18,10 +20,12 @@ interface JobRecord extends JournalRecord {
   readonly address: string | null;
   readonly addressShortened: boolean;
   readonly options: JobOptions;
+  /** What a receipt says of the job; absent in journals of earlier versions. */
+  readonly receipt?: ReceiptFacts;
 }
 
 /** Writes the first record, unless an earlier run did. The folder's name is the plan's digest, so the plan is the same. */
-export function beginJournal(journal: Journal, job: Job): void {
+export async function beginJournal(journal: Journal, job: Job): Promise<void> {
   if (journal.records.length > 0) return;
   const { model, plan, options } = job;
   const { reference } = model;
@@ -34,8 +38,15 @@ export function beginJournal(journal: Journal, job: Job): void {
     address: kept?.address ?? null,
     addressShortened: kept?.shortened ?? false,
     options: storable(options, plan.jobId),
+    receipt: await receiptFacts(job, kept?.address ?? null),
   };
   journal.append(record);
+}
+
+/** What the first run wrote down for a receipt, or null. */
+export function recordedReceipt(records: readonly JournalRecord[]): ReceiptFacts | null {
+  const first = records.find((record): record is JobRecord => record.type === "job");
+  return first?.receipt ?? null;
 }
 
 /** A file cannot be written down; its token ids lie in the job's folder. */

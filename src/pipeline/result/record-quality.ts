@@ -7,8 +7,9 @@ import { replaceOutputFile } from "../../offload/output-store.ts";
 import { cardWithQuality, type MeasuredQuality, reportWithQuality } from "../../package/quality-report.ts";
 import type { ResultSummary } from "../../api/compressor-api.ts";
 
-const REPORT = "quantization-report.json";
-const CARD = "README.md";
+export const REPORT = "quantization-report.json";
+export const CARD = "README.md";
+export const RECEIPT = "receipt.json";
 /** Two tabs that measure one result write one after the other. */
 const LOCK = "layerpress-quality";
 
@@ -41,16 +42,25 @@ async function readText(output: FileSystemDirectoryHandle, path: string): Promis
   return await (await (await output.getFileHandle(path)).getFile()).text();
 }
 
-/** A job's summary with the sizes that its files have now: recording a quality changes two of them. */
+/**
+ * A job's summary with the files that its folder has now: recording a quality changes the sizes of two of them, and a receipt may
+ * have come since.
+ */
 export async function withPresentSizes(result: ResultSummary): Promise<ResultSummary> {
   const output = await findOutputFolder(result.jobId);
   if (!output) return result;
+  const sizeOf = async (path: string) => (await (await output.getFileHandle(path)).getFile()).size;
   const files = await Promise.all(
     result.files.map(async ({ path, bytes }) =>
-      path === REPORT || path === CARD
-        ? { path, bytes: (await (await output.getFileHandle(path)).getFile()).size }
-        : { path, bytes },
+      path === REPORT || path === CARD ? { path, bytes: await sizeOf(path) } : { path, bytes },
     ),
   );
-  return { ...result, files };
+  if (!(await hasFile(output, RECEIPT))) return { ...result, files };
+  const receipt = { path: RECEIPT, bytes: await sizeOf(RECEIPT) };
+  return { ...result, files: [...files, receipt].toSorted((a, b) => (a.path < b.path ? -1 : 1)) };
+}
+
+async function hasFile(folder: FileSystemDirectoryHandle, name: string): Promise<boolean> {
+  for await (const own of folder.keys()) if (own === name) return true;
+  return false;
 }

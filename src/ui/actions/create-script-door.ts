@@ -5,6 +5,7 @@ import type { App, AppState, ShownFailure } from "../state/app-state.ts";
 import type { CalibrationFields } from "../state/calibration-fields.ts";
 import { exactBytes } from "../state/exact-bytes.ts";
 import { inspectModel } from "./inspect-model.ts";
+import { makeReceipt } from "./make-receipt.ts";
 import { readRequest, refuseCalibration } from "./read-request.ts";
 import { calibrationUse, restoreRecipe } from "../state/recipe-fields.ts";
 import type {
@@ -25,6 +26,11 @@ export function createScriptDoor(app: App): ScriptDoor {
     progress: () => state.progress.peek(),
     waiting: async () => (await services.source.progress()).waiting,
     kept: async () => await kept(app),
+    receipt: async () => {
+      await makeReceipt(app);
+      throwShown(state.failure.peek());
+      return state.result.peek()?.files ?? [];
+    },
     save: async (path) => void (await services.download.saveFiles(resultFile(state, path))),
     send: async (path, address) => {
       await services.download.sendFiles(resultFile(state, path), () => address);
@@ -104,9 +110,9 @@ function fillInCalibration(fields: CalibrationFields, asked: CalibrationRequest,
     fields.file.value = file ?? new File([asked.file.text ?? ""], asked.file.name);
     fields.fileColumn.value = asked.file.column ?? "";
   } else if (asked.dataset) {
-    const { name, split, column } = asked.dataset;
+    const { name, config, split, column } = asked.dataset;
     fields.source.value = "dataset";
-    fields.dataset.value = { name, config: "", split, column: column ?? "" };
+    fields.dataset.value = { name, config: config ?? "", split, column: column ?? "" };
   }
   if (asked.samples !== null) fields.samples.value = String(asked.samples);
   if (asked.maxSeqLength !== null) fields.maxSeqLength.value = String(asked.maxSeqLength);

@@ -13,10 +13,10 @@ export async function saveResult(app: App, way: SaveWay): Promise<void> {
   const totalBytes = result.files.reduce((sum, { bytes }) => sum + bytes, 0);
   const target = { jobId: result.jobId, name: result.name, files: result.files };
   const onBytes = services.platform.newestPerFrame((savedBytes: number) => {
-    if (state.saving.peek()) state.saving.value = { savedBytes, totalBytes };
+    if (state.saving.peek()) state.saving.value = { what: "Saving", savedBytes, totalBytes };
   });
   batch(() => {
-    state.saving.value = { savedBytes: 0, totalBytes };
+    state.saving.value = { what: "Saving", savedBytes: 0, totalBytes };
     state.saved.value = null;
     state.failure.value = null;
   });

@@ -1,6 +1,7 @@
 import { formatBytes } from "../../formats/format-bytes.ts";
 import { useApp } from "../parts/app-context.ts";
 import { formatPercent } from "../words/format-count.ts";
+import { makeReceipt, RECEIPT_FILE } from "../actions/make-receipt.ts";
 import { saveResult } from "../actions/save-result.ts";
 
 /** Three ways to the user's disk; the best that this browser has comes first. */
@@ -8,6 +9,7 @@ export function SaveButtons() {
   const app = useApp();
   const { state, services } = app;
   const saving = state.saving.value;
+  const hasReceipt = state.result.value?.files.some(({ path }) => path === RECEIPT_FILE) ?? true;
   const toFolder = services.download.canSaveFolder;
   return (
     <section class="save" aria-label="Save">
@@ -33,12 +35,18 @@ export function SaveButtons() {
         <button type="button" disabled={saving !== null} onClick={() => void saveResult(app, "files")}>
           Save as files
         </button>
+        {!hasReceipt && (
+          <button type="button" disabled={saving !== null} onClick={() => void makeReceipt(app)}>
+            Add a receipt
+          </button>
+        )}
       </div>
       <output class="saved">{state.saved.value}</output>
       {saving && saving.savedBytes > 0 && (
         <div class="saving">
-          <progress aria-label="Saving" max={saving.totalBytes} value={saving.savedBytes} />
+          <progress aria-label={saving.what} max={saving.totalBytes} value={saving.savedBytes} />
           <span>
+            {saving.what === "Hashing" && "Hashing: "}
             {formatPercent(saving.savedBytes / saving.totalBytes)} of {formatBytes(saving.totalBytes)}
           </span>
         </div>

@@ -39,6 +39,7 @@ export interface StoredThings {
 }
 
 export interface Saving {
+  readonly what: "Saving" | "Hashing";
   readonly savedBytes: number;
   readonly totalBytes: number;
 }

@@ -1,4 +1,5 @@
 import { RecipeError } from "../../errors.ts";
+import { DEFAULT_IGNORE } from "../../formats/default-ignore.ts";
 import { nearestWord } from "../../formats/nearest-word.ts";
 import { readScheme, SCHEMES, UNQUANTIZED } from "./read-scheme.ts";
 import { GPTQ_ACTORDER, GPTQ_SETTINGS } from "../../formats/modifiers/gptq.ts";
@@ -17,7 +18,6 @@ export const METHOD_DEFAULTS: { readonly [Name in QuantizerName]: Extract<Method
       actorder: GPTQ_ACTORDER,
     },
   };
-export const DEFAULT_IGNORE: readonly string[] = ["lm_head"];
 
 /** Every quantized weight as a plain one. */
 export const DEQUANTIZE: RecipeControls = {

@@ -1,8 +1,9 @@
 import { type Signal, signal } from "@preact/signals";
+import { DEFAULT_IGNORE } from "../../formats/default-ignore.ts";
 import { usesImportance } from "../../formats/quantization-args.ts";
 import { DEFAULT_SCHEME } from "./preset-cards.ts";
 import { type NumberRange, readNumber } from "./read-number.ts";
-import { DEFAULT_IGNORE, DEQUANTIZE, METHOD_DEFAULTS, refusalOf } from "./read-recipe-choice.ts";
+import { DEQUANTIZE, METHOD_DEFAULTS, refusalOf } from "./read-recipe-choice.ts";
 import { readScheme, UNQUANTIZED } from "./read-scheme.ts";
 import type { GptqControls, MethodControls, RecipeChoice, RecipeControls } from "../../api/job-options.ts";
 import type { RewriterName } from "../../formats/modifiers/rewriters.ts";

@@ -20,6 +20,7 @@ export type Compressor = AcrossThreads<
     | "cancel"
     | "jobs"
     | "result"
+    | "makeReceipt"
     | "deleteJob"
   >
 >;

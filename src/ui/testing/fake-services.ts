@@ -281,6 +281,7 @@ const compressor: Compressor = {
   cancel: nothing,
   jobs: async () => [],
   result: async () => RESULT,
+  makeReceipt: async () => RESULT,
   deleteJob: nothing,
 };
 

@@ -1,0 +1,108 @@
+// Words of a command line, read into values or refused with a sentence.
+
+import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { basename, dirname, join, relative, resolve } from "node:path";
+import { AccessError } from "../../src/errors.ts";
+import { formatBytes, parseBytes } from "../../src/formats/format-bytes.ts";
+import { parseSource } from "../../src/source/parse-source.ts";
+import { MIN_BUDGET_BYTES } from "../../src/ui/state/gpu-budget.ts";
+
+/** A command line that cannot be carried out; the message says what is wrong with it. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** Where a model is read from: an address, or a folder of this machine by its whole path. */
+export interface Source {
+  readonly kind: "address" | "folder";
+  readonly text: string;
+}
+
+const MAX_TEXT_BYTES = 256 * 1024 ** 2;
+
+/** Where the page of every command lies: what resolves to it was meant for this machine. */
+const PAGE = "http://layerpress.localhost/";
+
+/**
+ * A folder that exists is one; everything else is an address.
+ * @throws UsageError if it is neither
+ */
+export function readSource(text: string): Source {
+  if (existsSync(text)) {
+    if (statSync(text).isDirectory()) return { kind: "folder", text: resolve(text) };
+    throw new UsageError(`SOURCE ${text} is a file. Name the folder that it lies in.`);
+  }
+  try {
+    const address = parseSource(text, { base: PAGE, hubUrl: "https://huggingface.co" });
+    if (address.kind === "hub" || !address.url.startsWith(PAGE)) return { kind: "address", text };
+  } catch (error) {
+    if (!(error instanceof AccessError) || isUrl(text))
+      throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+  throw new UsageError(
+    `SOURCE ${text} is no folder of this machine, and no address: there is nothing at ${resolve(text)}. Name a folder that exists, owner/name of the Hugging Face Hub, or a URL.`,
+  );
+}
+
+function isUrl(text: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:/i.test(text);
+}
+
+/**
+ * The folder to write to, which must have nothing to do with the one that is read: result and source have files of the same names.
+ * @throws UsageError
+ */
+export function readOut(text: string, source: Source): string {
+  const out = resolve(text);
+  if (existsSync(out) && !statSync(out).isDirectory())
+    throw new UsageError(`--out ${text} is a file. Name a folder; it need not exist.`);
+  if (source.kind !== "folder") return out;
+  const [from, to] = [realpathSync(source.text), realPath(out)];
+  const meets = (inner: string, outer: string) => !/^\.\.([/\\]|$)/.test(relative(outer, inner));
+  const how = from === to ? "is SOURCE itself" : meets(to, from) ? "lies in SOURCE" : "holds SOURCE";
+  if (meets(to, from) || meets(from, to))
+    throw new UsageError(
+      `--out ${text} ${how}: the result would be written among the files that it is made from. Name a folder beside it.`,
+    );
+  return out;
+}
+
+/** Where a path leads, links followed as far as it exists. */
+function realPath(path: string): string {
+  if (existsSync(path)) return realpathSync(path);
+  const parent = dirname(path);
+  return parent === path ? path : join(realPath(parent), basename(path));
+}
+
+/**
+ * An amount of GPU memory, or null where none is given.
+ * @throws UsageError
+ */
+export function readBudget(text: string | undefined): number | null {
+  if (text === undefined) return null;
+  const bytes = parseBytes(text);
+  if (bytes === null) throw new UsageError(`--gpu-budget ${text} is not an amount such as 2GiB.`);
+  if (bytes < MIN_BUDGET_BYTES)
+    throw new UsageError(
+      `--gpu-budget ${text} is too little: ${formatBytes(MIN_BUDGET_BYTES)} is the least.`,
+    );
+  return bytes;
+}
+
+/**
+ * Path of a file with text.
+ * @throws UsageError if there is none, or it is larger than 256 MiB.
+ */
+export function readPath(path: string, option: string): string {
+  if (!existsSync(path) || !statSync(path).isFile())
+    throw new UsageError(`${option} ${path}: there is no such file.`);
+  const { size } = statSync(path);
+  if (size > MAX_TEXT_BYTES)
+    throw new UsageError(`${option} ${path} is ${size} bytes long; 256 MiB is the most.`);
+  return resolve(path);
+}
+
+/** The text of a small file. @throws UsageError as `readPath` does */
+export function readText(path: string, option: string): string {
+  return readFileSync(readPath(path, option), "utf8");
+}

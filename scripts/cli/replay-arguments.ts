@@ -1,0 +1,86 @@
+// `--replay receipt.json`: the command line that the receipt stands for.
+
+import type { Receipt, StatedCalibration } from "../../src/api/receipt.ts";
+import type { CalibrationRequest, RecipeRequest } from "../../src/api/script-api.ts";
+import { requestedCalibration, requestedRecipe } from "../../src/formats/requested-options.ts";
+import { type Source, UsageError, readPath, readSource, readText } from "./argument-readers.ts";
+import { readReceipt } from "./read-receipt.ts";
+
+export interface Replayed {
+  readonly receipt: Receipt;
+  readonly source: Source;
+  readonly recipe: RecipeRequest;
+  readonly calibration: Omit<CalibrationRequest, "file">;
+  readonly calibrationFile: { readonly path: string; readonly column: string | null } | null;
+  readonly gpuBudgetBytes: number;
+}
+
+/** What a replay takes beside the receipt: where things lie, and what changes no byte. */
+export const BESIDE_REPLAY: readonly string[] = [
+  "replay",
+  "out",
+  "calibration",
+  "gpu-budget",
+  "keep-source",
+  "token",
+  "json",
+  "help",
+];
+
+/**
+ * Reads a receipt into what it asks for.
+ * @param given SOURCE and --calibration, for what a receipt cannot name: files of another machine
+ * @throws UsageError if something is missing, or is given although the receipt says it
+ */
+export function readReplay(
+  path: string,
+  given: { readonly source: string | null; readonly calibration: string | null },
+): Replayed {
+  const receipt = readReceipt(readText(path, "--replay"), path);
+  const { recipe, calibration, gpu_budget_bytes } = receipt.options;
+  const { file, ...requested } = requestedCalibration(recipe, calibration);
+  return {
+    receipt,
+    source: sourceOf(receipt, given.source),
+    recipe: requestedRecipe(recipe),
+    calibration: requested,
+    calibrationFile: textOf(calibration, given.calibration, file?.column ?? null),
+    gpuBudgetBytes: gpu_budget_bytes,
+  };
+}
+
+function sourceOf(
+  { source: { repository, revision, address, label } }: Receipt,
+  given: string | null,
+): Source {
+  if (given !== null) return readSource(given);
+  if (address === null)
+    throw new UsageError(
+      `The receipt was made from files of a disk (${label}). Name the folder that they lie in as SOURCE.`,
+    );
+  // The commit that was read, whatever its branch holds by now. An address with a view of the Hub names a folder, too.
+  const isId = repository !== null && address.split("@", 1)[0] === repository;
+  return readSource(isId && revision !== null ? `${repository}@${revision}` : address);
+}
+
+function textOf(
+  calibration: StatedCalibration | null,
+  given: string | null,
+  column: string | null,
+): Replayed["calibrationFile"] {
+  const kind = calibration?.source.kind;
+  const needed = kind === "file" || kind === "stored";
+  if (given !== null) {
+    if (!needed) throw new UsageError("--calibration: the receipt says what to calibrate with, if anything.");
+    return { path: readPath(given, "--calibration"), column };
+  }
+  if (calibration?.source.kind === "file")
+    throw new UsageError(
+      `The receipt’s calibration text lay on a disk: ${calibration.source.name}. Give it by --calibration.`,
+    );
+  if (kind === "stored")
+    throw new UsageError(
+      "The receipt does not say where its calibration text lay. Give it by --calibration.",
+    );
+  return null;
+}

@@ -4,9 +4,10 @@ import { formatBytes } from "../../formats/format-bytes.ts";
 import { type App, createAppState } from "../state/app-state.ts";
 import { defaultBudget } from "../state/gpu-budget.ts";
 import { keepPlanned } from "./keep-planned.ts";
-import { readPageRequest } from "../state/page-address.ts";
+import { readLinkedJob } from "../state/linked-job.ts";
+import { readLinkedModel } from "../state/page-address.ts";
 import { DEFAULT_SCHEME } from "../state/preset-cards.ts";
-import { readRecipeChoice } from "../state/read-recipe-choice.ts";
+import { readRequest } from "./read-request.ts";
 import { restoreRecipe } from "../state/recipe-fields.ts";
 import type { Services } from "../state/services.ts";
 import { refreshStored } from "./stored-things.ts";
@@ -33,11 +34,15 @@ export function followTitle({ state }: App, apply: (title: string) => void): () 
 }
 
 function fillInRequest({ state, pageUrl }: App): void {
-  const { model, recipe } = readPageRequest(new URL(pageUrl).search);
+  const { search } = new URL(pageUrl);
+  const model = readLinkedModel(search);
   if (model !== null) state.address.value = model;
-  if (recipe === null) return;
   try {
-    restoreRecipe(state.recipe, readRecipeChoice(recipe));
+    const job = readLinkedJob(search);
+    if (!job) return;
+    const recipe = readRequest(job);
+    restoreRecipe(state.recipe, recipe);
+    state.linked.value = { model, recipe, calibration: job.calibration };
   } catch (error) {
     if (!(error instanceof RecipeError)) throw error;
     state.notice.value = `The link cannot be followed entirely. ${error.message} ${DEFAULT_SCHEME} is chosen for now.`;

@@ -2,18 +2,13 @@ import { batch, effect } from "@preact/signals";
 import { AccessError, invariant, RecipeError, StorageError } from "../../errors.ts";
 import type { ModelSummary } from "../../api/compressor-api.ts";
 import type { App, AppState, ShownFailure } from "../state/app-state.ts";
-import type { CalibrationFields } from "../state/calibration-fields.ts";
 import { exactBytes } from "../state/exact-bytes.ts";
+import { fillInCalibration } from "./fill-in-calibration.ts";
 import { inspectModel } from "./inspect-model.ts";
 import { makeReceipt } from "./make-receipt.ts";
 import { readRequest, refuseCalibration } from "./read-request.ts";
 import { calibrationUse, restoreRecipe } from "../state/recipe-fields.ts";
-import type {
-  CalibrationRequest,
-  CompressOutcome,
-  CompressRequest,
-  ScriptDoor,
-} from "../../api/script-api.ts";
+import type { CompressOutcome, CompressRequest, ScriptDoor } from "../../api/script-api.ts";
 import { startJob } from "./start-job.ts";
 import type { RecipeChoice } from "../../api/job-options.ts";
 
@@ -102,27 +97,6 @@ function fillIn(state: AppState, request: CompressRequest, recipe: RecipeChoice,
     if (request.gpuBudgetBytes !== null) state.budget.value = exactBytes(request.gpuBudgetBytes);
     state.keepSource.value = request.keepSource;
   });
-}
-
-function fillInCalibration(fields: CalibrationFields, asked: CalibrationRequest, file: File | null): void {
-  if (asked.file) {
-    fields.source.value = "file";
-    fields.file.value = file ?? new File([asked.file.text ?? ""], asked.file.name);
-    fields.fileColumn.value = asked.file.column ?? "";
-  } else if (asked.dataset) {
-    const { name, config, split, column } = asked.dataset;
-    fields.source.value = "dataset";
-    fields.dataset.value = { name, config: config ?? "", split, column: column ?? "" };
-  }
-  if (asked.samples !== null) fields.samples.value = String(asked.samples);
-  if (asked.maxSeqLength !== null) fields.maxSeqLength.value = String(asked.maxSeqLength);
-  if (asked.seed !== null) fields.seed.value = String(asked.seed);
-  fields.shuffle.value = asked.shuffle;
-  fields.propagateError.value = asked.propagateError;
-  fields.allExperts.value = asked.allExperts;
-  if (asked.minExpertTokens !== null) fields.minExpertTokens.value = String(asked.minExpertTokens);
-  fields.hiddenStatesDtype.value = asked.hiddenStates;
-  fields.forwardProducts.value = asked.forwardProducts;
 }
 
 /** What the page shows as a failure, as the error that it was. */

@@ -1,7 +1,9 @@
 import { batch } from "@preact/signals";
 import type { StoredJob } from "../../api/compressor-api.ts";
-import type { App } from "../state/app-state.ts";
+import type { App, AppState } from "../state/app-state.ts";
 import { suggestCalibration } from "../state/calibration-fields.ts";
+import { calibrationUse, restoreRecipe } from "../state/recipe-fields.ts";
+import { fillInCalibration } from "./fill-in-calibration.ts";
 import { describeFailure } from "../state/describe-failure.ts";
 import { restoreOptions } from "../state/restore-options.ts";
 import { startJob } from "./start-job.ts";
@@ -28,7 +30,9 @@ export async function inspectModel(app: App, reference: SourceReference): Promis
     batch(() => {
       suggestCalibration(state.calibration, model);
       suggestRecipe(state.recipe, model);
+      fillInLinked(state, reference);
       state.model.value = model;
+      state.reference.value = reference;
       resetTrial(state.trial, model.quantization ? null : reference);
       if (model.quantization) state.trial.subject.value = reference;
       state.fit.value = null;
@@ -50,6 +54,16 @@ export async function inspectModel(app: App, reference: SourceReference): Promis
   } finally {
     if (current()) state.inspecting.value = null;
   }
+}
+
+/** What a link asked for goes before what is suggested for its model; afterwards the controls are the user's. */
+function fillInLinked(state: AppState, reference: SourceReference): void {
+  const linked = state.linked.peek();
+  const address = reference.kind === "address" ? reference.address : null;
+  if (!linked || (linked.model !== null && linked.model !== address)) return;
+  restoreRecipe(state.recipe, linked.recipe);
+  if (calibrationUse(state.recipe) !== "no") fillInCalibration(state.calibration, linked.calibration, null);
+  state.linked.value = null;
 }
 
 /** Inspects what stands in the address field, and restores the options of the job that waited for it, if there is one. */

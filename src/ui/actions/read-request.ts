@@ -9,10 +9,13 @@ import type { RecipeChoice, RecipeControls } from "../../api/job-options.ts";
 import type { CalibrationRequest, CompressRequest, RecipeRequest } from "../../api/script-api.ts";
 
 /**
- * The recipe that a script asks for.
+ * The recipe that a script or a link asks for.
  * @throws RecipeError if it is none, or has an option that it cannot have or that would change nothing
  */
-export function readRequest({ recipe: asked, calibration }: CompressRequest): RecipeChoice {
+export function readRequest({
+  recipe: asked,
+  calibration,
+}: Pick<CompressRequest, "recipe" | "calibration">): RecipeChoice {
   const recipe = recipeOf(asked);
   refuseContradictions(calibration);
   if (recipe.kind === "yaml") return recipe;

@@ -5,8 +5,15 @@ import { useApp } from "./app-context.ts";
 /** Long enough to be read, short enough not to be taken for a state. */
 const SHOWN_MS = 2_000;
 
+export interface CopyButtonProps {
+  readonly text: string;
+  readonly what: string;
+  /** Shown where "Copy" alone does not say what of. */
+  readonly label?: string;
+}
+
 /** Copies `text`; `what` names it for screen readers, who meet several of these. */
-export function CopyButton({ text, what }: { text: string; what: string }) {
+export function CopyButton({ text, what, label = "Copy" }: CopyButtonProps) {
   const { services } = useApp();
   const answer = useSignal<string | null>(null);
   useEffect(() => {
@@ -27,7 +34,8 @@ export function CopyButton({ text, what }: { text: string; what: string }) {
       <output>{answer.value}</output>
       {answer.value === null && (
         <>
-          Copy<span class="unseen"> {what}</span>
+          {label}
+          <span class="unseen"> {what}</span>
         </>
       )}
     </button>

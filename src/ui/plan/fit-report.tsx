@@ -2,12 +2,14 @@ import type { ComponentChildren } from "preact";
 import { formatBytes } from "../../formats/format-bytes.ts";
 import type { CalibrationSummary, FitReport as Report, Verdict } from "../../api/compressor-api.ts";
 import { useApp } from "../parts/app-context.ts";
+import { CopyButton } from "../parts/copy-button.tsx";
 import type { AppState } from "../state/app-state.ts";
 import { FailureButtons } from "../parts/failure.tsx";
 import { formatPercent } from "../words/format-count.ts";
 import { formatDuration } from "../words/format-duration.ts";
 import { Gauge } from "../parts/gauge.tsx";
 import { CheckIcon, CrossIcon, WarningIcon } from "../parts/icons.tsx";
+import { jobLink } from "../state/linked-job.ts";
 import { UNQUANTIZED } from "../state/read-scheme.ts";
 import { startJob } from "../actions/start-job.ts";
 
@@ -216,7 +218,31 @@ function StartButton() {
         {obstacle ??
           "Keep this tab open; it may be in the background. You can pause, and close it and go on later."}
       </p>
+      <JobLink />
     </div>
+  );
+}
+
+/** The planned job as an address of this page, for somebody else; and what of it no address can say. */
+function JobLink() {
+  const { state, pageUrl } = useApp();
+  const [options, fit, reference] = [state.options.value, state.fit.value, state.reference.value];
+  if (!options || !fit) return null;
+  const address = reference?.kind === "address" ? reference.address : null;
+  const calibrates = fit.calibration !== null;
+  const link = jobLink(pageUrl, address, options, calibrates);
+  const kind = calibrates ? options.calibration?.source.kind : null;
+  const left = [
+    ...(address === null ? ["the model’s files"] : []),
+    ...(kind === "file" || kind === "stored" ? ["the calibration text"] : []),
+  ];
+  return (
+    <p class="job-link hint">
+      <CopyButton text={link ?? ""} label="Copy link" what="to this page with the job filled in" />
+      {link === null
+        ? "The recipe is too long for a link. Send it as a file."
+        : `A link that fills in this job${left.length > 0 ? `, but for ${left.join(" and ")}` : ""}.`}
+    </p>
   );
 }
 

@@ -20,8 +20,9 @@ import type { MeasuredRecipe } from "./measurement-store.ts";
 import { calibrationUse, createRecipeFields, recipeChoice } from "./recipe-fields.ts";
 import type { Services } from "./services.ts";
 import { type Screen, titleText } from "./title-text.ts";
-import type { StoredSource } from "../../api/source-api.ts";
-import type { JobOptions } from "../../api/job-options.ts";
+import type { SourceReference, StoredSource } from "../../api/source-api.ts";
+import type { JobOptions, RecipeChoice } from "../../api/job-options.ts";
+import type { CalibrationRequest } from "../../api/script-api.ts";
 import { createTrial } from "./trial-fields.ts";
 
 export interface ShownFailure extends Failure {
@@ -36,6 +37,13 @@ export interface StoredThings {
   readonly measurements: readonly MeasuredRecipe[];
   /** True if the browser has promised not to delete them by itself. */
   readonly persisted: boolean;
+}
+
+/** A link's request, checked; `model` null is any. */
+export interface LinkedRequest {
+  readonly model: string | null;
+  readonly recipe: RecipeChoice;
+  readonly calibration: CalibrationRequest;
 }
 
 export interface Saving {
@@ -68,6 +76,10 @@ function createFindings() {
     /** A job that waits for its dropped files, or for its whole address. */
     awaitingSource: signal<StoredJob | null>(null),
     model: signal<ModelSummary | null>(null),
+    /** What the inspected model was named by. */
+    reference: signal<SourceReference | null>(null),
+    /** What a link asks for besides its model, until that is inspected. */
+    linked: signal<LinkedRequest | null>(null),
     fit: signal<FitReport | null>(null),
     /** What each preset makes of the model, whether or not the chosen recipe fits. */
     presets: signal<readonly PresetSize[]>([]),

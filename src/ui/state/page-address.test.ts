@@ -1,21 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { hostOfAddress, readPageRequest } from "./page-address.ts";
+import { hostOfAddress, readLinkedModel } from "./page-address.ts";
 
 const PAGE = "https://pages.example.org/layerpress/?model=x";
 
-describe("readPageRequest", () => {
-  it("reads model and recipe", () => {
-    expect(readPageRequest("?model=Qwen%2FQwen3-0.6B&recipe=W8A8")).toEqual({
-      model: "Qwen/Qwen3-0.6B",
-      recipe: "W8A8",
-    });
-  });
-
-  it("takes empty and overlong values for absent", () => {
-    expect(readPageRequest("?model=%20&recipe=")).toEqual({ model: null, recipe: null });
-    expect(readPageRequest(`?model=${"a".repeat(2_001)}`)).toEqual({ model: null, recipe: null });
-    expect(readPageRequest("")).toEqual({ model: null, recipe: null });
-  });
+it("takes an empty and an overlong model of a link for absent", () => {
+  expect(readLinkedModel("?model=Qwen%2FQwen3-0.6B&recipe=W8A8")).toBe("Qwen/Qwen3-0.6B");
+  for (const search of ["?model=%20", `?model=${"a".repeat(2_001)}`, ""])
+    expect(readLinkedModel(search)).toBeNull();
 });
 
 describe("hostOfAddress", () => {

@@ -10,19 +10,10 @@ const HUB_ID = /^\w[\w.-]*\/\w[\w.-]*(@[\w./-]+)?\/?$/;
 /** The sample model that is served beside the page. */
 export const SAMPLE_ADDRESS = "sample/";
 
-export interface PageRequest {
-  readonly model: string | null;
-  readonly recipe: string | null;
-}
-
-/** Reads `?model=…&recipe=…`; empty or overlong values count as absent. */
-export function readPageRequest(search: string): PageRequest {
-  const parameters = new URLSearchParams(search);
-  const read = (name: string): string | null => {
-    const value = parameters.get(name)?.trim() ?? "";
-    return value === "" || value.length > MAX_PARAMETER_LENGTH ? null : value;
-  };
-  return { model: read("model"), recipe: read("recipe") };
+/** Reads `?model=…`; an empty or overlong value counts as absent. What else a link says, `linked-job.ts` reads. */
+export function readLinkedModel(search: string): string | null {
+  const value = new URLSearchParams(search).get("model")?.trim() ?? "";
+  return value === "" || value.length > MAX_PARAMETER_LENGTH ? null : value;
 }
 
 /** The host that the first request for this address goes to, or null while the address means nothing yet. */

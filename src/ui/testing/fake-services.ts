@@ -156,17 +156,8 @@ export const RESULT: ResultSummary = {
 
 /** A report of one module, in which only the given figures matter. */
 export function moduleReport(module: string, own: Partial<ModuleReport> = {}): ModuleReport {
-  const report = {
-    loss: 0.5,
-    rtnLoss: 1,
-    dampeningFrac: 0.01,
-    attempts: 1,
-    deadColumns: 0,
-    rounded: false,
-    tokens: 8192,
-    seconds: 0.2,
-  };
-  return { module, ...report, ...own };
+  const losses = { loss: 0.5, rtnLoss: 1, dampeningFrac: 0.01, attempts: 1, rounded: false };
+  return { module, ...losses, deadColumns: 0, tokens: 8192, seconds: 0.2, ...own };
 }
 
 export const JOB: StoredJob = {

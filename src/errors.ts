@@ -45,6 +45,11 @@ export class RecipeError extends LayerpressError {
   static override readonly errorName = "RecipeError";
 }
 
+/** Parts of a model do not make a whole: others are needed, or these do not belong together. */
+export class PartsError extends LayerpressError {
+  static override readonly errorName = "PartsError";
+}
+
 /** The calibration text or its tokenization cannot be used. */
 export class CalibrationError extends LayerpressError {
   static override readonly errorName = "CalibrationError";

@@ -84,3 +84,28 @@ it("an option that nothing would be done for is refused", () => {
     expect(options("owner/name", ...option)).toBe("taken");
   }
 });
+
+describe("a part", () => {
+  const asking = (...args: string[]) => refusal("owner/name", "--out", join(folder, "out"), ...args);
+
+  it("is a range that includes its last layer, or the rest", () => {
+    const read = (layers: string) =>
+      readCompressArguments(["owner/name", "--out", join(folder, "out"), "--layers", layers]);
+    expect(read("4..7")).toMatchObject({ part: { kind: "layers", first: 4, last: 7 } });
+    expect(read("0..0")).toMatchObject({ part: { kind: "layers", first: 0, last: 0 } });
+    expect(read("rest")).toMatchObject({ part: { kind: "rest" } });
+    for (const layers of ["4", "7..4", "-1..2", "4...7", "4..", "all", "1e3..2e3"])
+      expect(asking(`--layers=${layers}`)).toMatch(/is no range such as 4\.\.7/);
+  });
+
+  it("is planned with nothing that would be written", () => {
+    expect(asking("--parts", "4")).toMatch(/--parts says how many ranges --plan prints/);
+    expect(asking("--plan", "--parts", "4")).toMatch(/--out changes nothing beside --plan/);
+    expect(refusal("owner/name", "--plan")).toMatch(/--parts N says into how many/);
+    expect(refusal("owner/name", "--plan", "--parts", "0")).toMatch(/--parts N says into how many/);
+    expect(refusal("owner/name", "--plan", "--parts", "4", "--layers", "0..3")).toMatch(
+      /--layers changes nothing/,
+    );
+    expect(readCompressArguments(["owner/name", "--plan", "--parts", "4"])).toMatchObject({ parts: 4 });
+  });
+});

@@ -2,6 +2,7 @@
 
 import { parseArgs } from "node:util";
 import { WEIGHT_OBSERVERS } from "../../src/formats/quantization-args.ts";
+import type { JobPart } from "../../src/api/job-options.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
 import type { CalibrationRequest, RecipeRequest } from "../../src/api/script-api.ts";
 import {
@@ -45,6 +46,9 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
   --forward-products KIND  AUTO (default): on matrix units where there are any; or F32
   --replay RECEIPT         makes the result of a receipt.json again and compares the hashes; SOURCE and --calibration are
                            given only for what lay on a disk
+  --layers A..B            does a part: the decoder's layers A to B, counted from 0; "rest" is what belongs to none of
+                           them. npm run merge joins all parts
+  --plan --parts N         writes nothing: prints N ranges of layers with about the same work
   --keep-source            keeps downloaded chunks until the job is done
   --token TOKEN            for gated and private models; better: the HF_TOKEN environment variable
   --json                   a result in JSON as the last line`;
@@ -62,6 +66,13 @@ export interface CompressArguments {
   readonly json: boolean;
   /** What the result is compared with, or null. */
   readonly receipt: Receipt | null;
+  /** The part to do; null for the whole model. */
+  readonly part: JobPart | null;
+}
+
+/** A command line that asks for the ranges of a division, and for nothing to be written. */
+export interface PlanArguments extends Omit<CompressArguments, "out" | "part"> {
+  readonly parts: number;
 }
 
 const OPTIONS = {
@@ -88,6 +99,9 @@ const OPTIONS = {
   "hidden-states": { type: "string" },
   "forward-products": { type: "string" },
   "keep-source": { type: "boolean", default: false },
+  layers: { type: "string" },
+  plan: { type: "boolean", default: false },
+  parts: { type: "string" },
   token: { type: "string" },
   json: { type: "boolean", default: false },
   help: { type: "boolean", default: false },
@@ -107,10 +121,11 @@ type Values = ReturnType<typeof parse>["values"];
  * Reads the command line; null if help was asked for.
  * @throws UsageError with a sentence about the first argument that cannot be used.
  */
-export function readCompressArguments(args: readonly string[]): CompressArguments | null {
+export function readCompressArguments(args: readonly string[]): CompressArguments | PlanArguments | null {
   const { values, positionals } = parse(args);
   if (values.help) return null;
-  if (!values.out) throw new UsageError("--out is missing: the folder to write the model to.");
+  if (!values.plan && !values.out)
+    throw new UsageError("--out is missing: the folder to write the model to.");
   const { source, ...asked } =
     values.replay === undefined ? readJob(values, positionals) : replayed(values, positionals);
   for (const option of ["keep-source", "token"] as const)
@@ -118,17 +133,20 @@ export function readCompressArguments(args: readonly string[]): CompressArgument
       throw new UsageError(
         `--${option} changes nothing for a folder of this machine: nothing is downloaded.`,
       );
-  return {
+  const job = {
     source,
     ...asked,
-    out: readOut(values.out, source),
     keepSource: values["keep-source"],
     token: values.token ?? process.env["HF_TOKEN"] ?? null,
     json: values.json,
   };
+  if (values.plan) return { ...job, parts: readParts(values) };
+  if (values.parts !== undefined)
+    throw new UsageError("--parts says how many ranges --plan prints; a part is made with --layers.");
+  return { ...job, out: readOut(values.out ?? "", source), part: readPart(values.layers) };
 }
 
-type Asked = Omit<CompressArguments, "out" | "keepSource" | "token" | "json">;
+type Asked = Omit<CompressArguments, "out" | "keepSource" | "token" | "json" | "part">;
 
 function readJob(values: Values, positionals: readonly string[]): Asked {
   const [source, ...more] = positionals;
@@ -151,10 +169,37 @@ function replayed(values: Values, positionals: readonly string[]): Asked {
   const given = Object.entries(values).flatMap(([name, value]) => (value === false ? [] : [name]));
   const idle = given.find((name) => !BESIDE_REPLAY.includes(name));
   if (idle !== undefined)
-    throw new UsageError(`--${idle} cannot be given beside --replay: the receipt says it.`);
+    throw new UsageError(
+      ["layers", "plan", "parts"].includes(idle)
+        ? `--${idle} cannot be given beside --replay, which makes the whole model.`
+        : `--${idle} cannot be given beside --replay: the receipt says it.`,
+    );
   const { calibration = null, replay = "" } = values;
   const job = readReplay(replay, { source, calibration });
   return { ...job, gpuBudgetBytes: readBudget(values["gpu-budget"]) ?? job.gpuBudgetBytes };
+}
+
+/** How many ranges are to be printed, where nothing else is done. */
+function readParts(values: Values): number {
+  for (const option of ["out", "layers", "keep-source"] as const)
+    if (values[option])
+      throw new UsageError(`--${option} changes nothing beside --plan: nothing is written.`);
+  const parts = wholeNumber(values, "parts");
+  if (parts === null || parts < 1)
+    throw new UsageError("--plan prints how a job is divided: --parts N says into how many ranges.");
+  return parts;
+}
+
+/** "4..7", both included, or "rest". */
+function readPart(text: string | undefined): JobPart | null {
+  if (text === undefined) return null;
+  if (text === "rest") return { kind: "rest" };
+  const [, first, last] = /^(\d{1,6})\.\.(\d{1,6})$/.exec(text) ?? [];
+  if (first === undefined || last === undefined || Number(first) > Number(last))
+    throw new UsageError(
+      `--layers ${text} is no range such as 4..7, the last layer included, and not the word rest.`,
+    );
+  return { kind: "layers", first: Number(first), last: Number(last) };
 }
 
 function readRecipe(values: Values): RecipeRequest {
@@ -203,7 +248,7 @@ function readCalibration(values: Values): CompressArguments["calibration"] {
 
 function wholeNumber(
   values: Values,
-  option: "group-size" | "samples" | "max-seq-length" | "seed" | "min-expert-tokens",
+  option: "group-size" | "samples" | "max-seq-length" | "seed" | "min-expert-tokens" | "parts",
 ): number | null {
   const text = values[option];
   if (text === undefined) return null;

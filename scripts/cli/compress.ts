@@ -1,20 +1,26 @@
 // Drives the built page as a person would: source in, recipe chosen, result downloaded. What it prints last, and its exit
 // status, are a contract with those who script it.
 
-import { readFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Page } from "playwright";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
 import { advisedGroupSize } from "../../src/formats/group-size-advice.ts";
-import type { FitReport, OutputFile, Progress, ResultSummary } from "../../src/api/compressor-api.ts";
+import type { OutputFile, Progress } from "../../src/api/compressor-api.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
-import type { CompressRequest } from "../../src/api/script-api.ts";
 import { UsageError } from "./argument-readers.ts";
-import { COMPRESS_USAGE, type CompressArguments, readCompressArguments } from "./compress-arguments.ts";
+import { compressInPage, type Outcome, planInPage } from "./ask-page.ts";
+import {
+  COMPRESS_USAGE,
+  type CompressArguments,
+  type PlanArguments,
+  readCompressArguments,
+} from "./compress-arguments.ts";
 import { type Comparison, compareReceipts } from "./compare-receipts.ts";
+import { divideJob, divisionLines } from "./divide-job.ts";
 import { followProgress } from "./follow-progress.ts";
-import { giveFile } from "./give-file.ts";
 import { InterruptedError } from "./interruption.ts";
 import { openPage } from "./open-page.ts";
 import { readReceipt } from "./read-receipt.ts";
@@ -39,7 +45,7 @@ export async function compressFromCommandLine(args: readonly string[]): Promise<
       console.log(COMPRESS_USAGE);
       return 0;
     }
-    return await compress(parsed);
+    return "out" in parsed ? await compress(parsed) : await printParts(parsed);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     console.error(`${error.message}\n\n${COMPRESS_USAGE}`);
@@ -69,8 +75,24 @@ async function compress(args: CompressArguments): Promise<number> {
   }
 }
 
-/** What the job made, and what the plan said of servers. */
-type Outcome = ResultSummary & Pick<FitReport, "serverNotes" | "servableRecipe">;
+/** Prints how the job is divided. */
+async function printParts(args: PlanArguments): Promise<number> {
+  const work = await mkdtemp(join(tmpdir(), "layerpress-plan-"));
+  try {
+    await using page = await openPage(work);
+    const plan = await page.during(planInPage(page.page, args));
+    const division = divideJob(plan.partCosts, args.parts);
+    for (const line of divisionLines(division)) console.log(line);
+    if (args.json) console.log(JSON.stringify({ ok: true, ...division }));
+    return 0;
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error));
+    if (args.json) console.log(JSON.stringify(failed(error)));
+    return error instanceof InterruptedError ? error.status : FAILURE_STATUS;
+  } finally {
+    await rm(work, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  }
+}
 
 /** What became of a job: its result, or a sentence on what is left of it. */
 interface JobInPage {
@@ -86,7 +108,7 @@ async function compressInFolder(args: CompressArguments, job: JobInPage): Promis
     await using page = await openPage(work.path, args.out);
     const progress = followProgress(page.page, (line) => console.log(line));
     try {
-      const result = await page.during(runJob(page.page, args));
+      const result = await page.during(compressInPage(page.page, args));
       const files = await page.during(addReceipt(page.page));
       await page.during(saveFiles(page.page, files, args.out));
       job.result = { ...result, files };
@@ -112,33 +134,6 @@ async function isKept(page: Page, last: Progress | null): Promise<boolean> {
   return await Promise.race([asked.catch(() => told), delay(ANSWER_MS, told, { ref: false })]);
 }
 
-async function runJob(page: Page, args: CompressArguments): Promise<Outcome> {
-  if (args.source.kind === "folder")
-    await page.setInputFiles('input[type="file"][aria-label="Model folder"]', args.source.text);
-  return await askPage(page, args);
-}
-
-/** Playwright rewrites errors that cross from the page; the page's own sentence crosses as a value. */
-async function askPage(page: Page, args: CompressArguments): Promise<Outcome> {
-  const given = args.calibrationFile;
-  const request = requestOf(args);
-  const file = given && (await giveFile(page, given.path));
-  const outcome = await page.evaluate(
-    async ([asked, chosen]) => {
-      try {
-        const { result, fit } = await globalThis.layerpress.compress(asked, chosen ?? undefined);
-        return { result: { ...result, serverNotes: fit.serverNotes, servableRecipe: fit.servableRecipe } };
-      } catch (error) {
-        const { name, message } = error instanceof Error ? error : new Error(String(error));
-        return { failure: { name, message } };
-      }
-    },
-    [request, file] as const,
-  );
-  if (outcome.result) return outcome.result;
-  throw Object.assign(new Error(outcome.failure.message), { name: outcome.failure.name });
-}
-
 /** Has the page make the result's receipt; the page's own sentence crosses as a value. */
 async function addReceipt(page: Page): Promise<readonly OutputFile[]> {
   const made = await page.evaluate(async () => {
@@ -155,30 +150,6 @@ async function addReceipt(page: Page): Promise<readonly OutputFile[]> {
 async function compareWith(receipt: Receipt, out: string): Promise<Comparison> {
   const path = join(out, "receipt.json");
   return compareReceipts(receipt, readReceipt(await readFile(path, "utf8"), path));
-}
-
-function requestOf({
-  source,
-  token,
-  recipe,
-  calibration,
-  calibrationFile,
-  gpuBudgetBytes,
-  keepSource,
-}: CompressArguments): CompressRequest {
-  const file = calibrationFile && {
-    name: basename(calibrationFile.path),
-    text: null,
-    column: calibrationFile.column,
-  };
-  return {
-    source: source.kind === "address" ? source.text : null,
-    token,
-    recipe,
-    calibration: { ...calibration, file },
-    gpuBudgetBytes,
-    keepSource,
-  };
 }
 
 function succeeded(outcome: Outcome) {

@@ -55,6 +55,24 @@ export interface FitReport {
   readonly serverNotes: readonly ServerNote[];
   /** The recipe, as YAML, with everything ignored that the server notes name; null if there are none or nothing is left. */
   readonly servableRecipe: string | null;
+  /** What cuts into parts go by. */
+  readonly partCosts: PartCosts;
+}
+
+/** What the pieces of a job cost that can be done apart. */
+export interface PartCosts {
+  /** The decoder's layers in order; none for a model whose tensors are not numbered. */
+  readonly layers: readonly LayerCost[];
+  /** Bytes of the source that belong to no layer. */
+  readonly restBytes: number;
+}
+
+export interface LayerCost {
+  readonly name: string;
+  /** Bytes of its weights in the source. */
+  readonly bytes: number;
+  /** Operations of samples, statistics and the choice of codes; 0 where nothing is calibrated. */
+  readonly operations: number;
 }
 
 export interface ServerNote {

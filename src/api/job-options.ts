@@ -79,6 +79,13 @@ export interface CalibrationOptions {
   readonly moe_min_tokens_per_expert: number;
 }
 
+/** What of a model one job of several does; `npm run merge` joins what they write. */
+export type JobPart =
+  /** Layers of the decoder by number, the last one included. */
+  | { readonly kind: "layers"; readonly first: number; readonly last: number }
+  /** What belongs to none of them: embedding, final norm, head, encoders of images and sound, small files. */
+  | { readonly kind: "rest" };
+
 export interface JobOptions {
   readonly recipe: RecipeChoice;
   /** Null for data-free recipes. */
@@ -86,4 +93,6 @@ export interface JobOptions {
   readonly gpuBudgetBytes: number;
   /** Keeps the source's chunks in IndexedDB after their layer is finished. */
   readonly keepSource: boolean;
+  /** The part that is done; absent, the whole model is. */
+  readonly part?: JobPart;
 }

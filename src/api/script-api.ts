@@ -2,7 +2,7 @@
 // project can read them without the page.
 
 import type { FitReport, ModelSummary, OutputFile, Progress, ResultSummary } from "./compressor-api.ts";
-import type { ForwardProducts, GptqControls, RecipeControls } from "./job-options.ts";
+import type { ForwardProducts, GptqControls, JobPart, RecipeControls } from "./job-options.ts";
 
 /** Null keeps what the recipe's name means. */
 export interface RecipeRequest {
@@ -58,6 +58,8 @@ export interface CompressRequest {
   /** Null keeps the page's default for this GPU. */
   readonly gpuBudgetBytes: number | null;
   readonly keepSource: boolean;
+  /** The part to do; without it, the whole model. */
+  readonly part?: JobPart | null;
 }
 
 export interface CompressOutcome {
@@ -69,6 +71,8 @@ export interface CompressOutcome {
 /** Moves the page through its states as a person would. What the page refuses rejects with its name and sentence. */
 export interface ScriptDoor {
   inspect(source: string, token: string | null): Promise<ModelSummary>;
+  /** What a request would come to, without doing it. */
+  plan(request: CompressRequest, file?: File): Promise<FitReport>;
   /** @param file the calibration file of a request that has not its text */
   compress(request: CompressRequest, file?: File): Promise<CompressOutcome>;
   /** Of the running job, or of the last one; null before the first report. */

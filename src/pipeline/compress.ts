@@ -19,7 +19,7 @@ import { createFigures, type Job } from "./job/job.ts";
 import { beginJournal, finishedResult } from "./job/job-journal.ts";
 import { skipFinished, survivingLoss } from "./job/survive-loss.ts";
 import type { PlannedStep } from "./planning/planned-step.ts";
-import type { CompressionPlan } from "./planning/plan-compression.ts";
+import type { CompressionPlan } from "./planning/compression-plan.ts";
 import { finishResult } from "./result/finish-result.ts";
 import { withPresentSizes } from "./result/record-quality.ts";
 import { calibrate } from "./sequential/calibrate.ts";

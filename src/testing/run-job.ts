@@ -11,7 +11,8 @@ import type { RemoteSource } from "../pipeline/inspect/remote-source.ts";
 import type { Job } from "../pipeline/job/job.ts";
 import { createJobControl, type JobControl } from "../pipeline/job/job-control.ts";
 import { startProgress } from "../pipeline/job/progress.ts";
-import { type CompressionPlan, planCompression } from "../pipeline/planning/plan-compression.ts";
+import type { CompressionPlan } from "../pipeline/planning/compression-plan.ts";
+import { planCompression } from "../pipeline/planning/plan-compression.ts";
 import { planTime } from "../pipeline/planning/plan-time.ts";
 import { createSource } from "../source/create-source.ts";
 import { summarizeAdapter } from "../gpu/gpu.ts";
@@ -37,6 +38,8 @@ export interface Machine {
   run(control?: JobControl): Promise<ResultSummary>;
   /** Digest of each file of the result by path; what tells of times is left out. */
   output(): Map<string, string>;
+  /** The files of the result by path. */
+  files(): Map<string, Uint8Array<ArrayBuffer>>;
 }
 
 export interface PlannedJob {
@@ -46,12 +49,17 @@ export interface PlannedJob {
 }
 
 /** Opens a fixture and plans a job. */
-export async function planFixture(name: string, scheme: string, method: MethodControls): Promise<PlannedJob> {
+export async function planFixture(
+  name: string,
+  scheme: string,
+  method: MethodControls,
+  changes: Pick<JobOptions, "part"> = {},
+): Promise<PlannedJob> {
   provideBrowserGlobals();
   const source = createSource({ base: "http://localhost/", store: memoryChunkStore() });
   const remote = source as unknown as RemoteSource;
   const model = await openModel(remote, { kind: "files", files: filesOf(name) }, null);
-  const options = optionsOf(scheme, method);
+  const options = { ...optionsOf(scheme, method), ...changes };
   const adapter = summarizeAdapter(createStubGpu({}).adapter());
   const plan = await planCompression(model, options, { source: remote, adapter, sets: new Map() });
   return { plan, machine: () => createMachine({ model, options, source: remote, plan }) };
@@ -68,6 +76,12 @@ function createMachine(job: Pick<Job, "model" | "options" | "source" | "plan">):
     },
   });
   const { plan, options, source } = job;
+  const files = () => {
+    const written = [...disk.files()].filter(([path]) => path.includes("/output/"));
+    return new Map(
+      written.map(([path, bytes]) => [path.slice(path.indexOf("/output/") + "/output/".length), bytes]),
+    );
+  };
   const time = planTime(plan, {
     downloadBytes: 0,
     network: { bytesPerSecond: 0 },
@@ -94,15 +108,10 @@ function createMachine(job: Pick<Job, "model" | "options" | "source" | "plan">):
         progress.stop();
       }
     },
+    files,
     output() {
-      const files = [...disk.files()].filter(([path]) => path.includes("/output/"));
-      return new Map(
-        files.flatMap(([path, bytes]) => {
-          const name = path.slice(path.indexOf("/output/") + "/output/".length);
-          const digest = createHash("sha256").update(bytes).digest("hex");
-          return name === "quantization-report.json" ? [] : [[name, digest]];
-        }),
-      );
+      const told = [...files()].filter(([name]) => name !== "quantization-report.json");
+      return new Map(told.map(([name, bytes]) => [name, createHash("sha256").update(bytes).digest("hex")]));
     },
   };
 }
@@ -111,7 +120,10 @@ function filesOf(name: string) {
   const folder = join(FIXTURES, name);
   return readdirSync(folder)
     .filter((path) => !path.startsWith("reference"))
-    .map((path) => ({ path: `${name}/${path}`, file: new File([readFileSync(join(folder, path))], path) }));
+    .map((path) => {
+      const file = new File([readFileSync(join(folder, path))], path, { lastModified: 0 });
+      return { path: `${name}/${path}`, file };
+    });
 }
 
 function optionsOf(scheme: string, method: MethodControls): JobOptions {

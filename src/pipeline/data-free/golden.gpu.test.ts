@@ -10,7 +10,8 @@ import type { Gpu } from "../../gpu/gpu.ts";
 import { quantizationConfig } from "../../package/quantization-config.ts";
 import { dequantizedTensors } from "../../plan/dequantized-tensors.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";
-import { type OutputShard, planOutput } from "../../plan/plan-output.ts";
+import type { OutputShard } from "../../formats/shards.ts";
+import { planOutput } from "../../plan/plan-output.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
 import {
   castFile,

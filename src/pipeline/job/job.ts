@@ -6,7 +6,7 @@ import type { Journal } from "../../offload/journal.ts";
 import type { OutputStore } from "../../offload/output-store.ts";
 import type { JobControl } from "./job-control.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
-import type { CompressionPlan } from "../planning/plan-compression.ts";
+import type { CompressionPlan } from "../planning/compression-plan.ts";
 import type { PlannedTime } from "../planning/plan-time.ts";
 import type { ProgressLog } from "./progress.ts";
 import type { RemoteSource } from "../inspect/remote-source.ts";

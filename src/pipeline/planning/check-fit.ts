@@ -5,8 +5,9 @@ import { freeStorageBytes } from "../../offload/free-space.ts";
 import type { CalibrationSummary, FitReport, GpuSpeed, Verdict } from "../../api/compressor-api.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
-import type { CompressionPlan } from "./plan-compression.ts";
+import type { CompressionPlan } from "./compression-plan.ts";
 import { missingBytes, planTime, totalFlops, totalSeconds } from "./plan-time.ts";
+import { partCosts } from "./take-part.ts";
 import { presetSizes } from "./preset-sizes.ts";
 import type { RemoteSource } from "../inspect/remote-source.ts";
 import type { JobOptions } from "../../api/job-options.ts";
@@ -31,8 +32,9 @@ export async function checkFit(
   const resultBytes = plan.output.shards.reduce((sum, shard) => sum + shard.fileBytes, 0);
   const { weightBytes } = model.summary;
   // Of a quantized source, the plan's ranges are those of its plain weights; the files hold less.
-  const window = Math.ceil(windowBytes(plan) * (weightBytes / plan.sourceBytes));
-  const indexedDbBytes = local ? 0 : options.keepSource ? weightBytes : window;
+  const stored = weightBytes / model.tensors.reduce((sum, { start, end }) => sum + end - start, 0);
+  const kept = options.keepSource ? plan.sourceBytes : windowBytes(plan);
+  const indexedDbBytes = local ? 0 : Math.ceil(kept * stored);
   const freeBytes = await freeStorageBytes();
   const needed = { indexedDbBytes, opfsBytes: resultBytes };
   const time = planTime(plan, { downloadBytes, network: await source.progress(), gpu });
@@ -59,6 +61,7 @@ export async function checkFit(
     sentences: [...sentences, ...rotationCost(model), ...(plan.calibration?.set.notes ?? [])],
     serverNotes: plan.serverNotes,
     servableRecipe: plan.servableRecipe,
+    partCosts: partCosts(plan),
   };
 }
 

@@ -5,20 +5,15 @@ import type { CalibrationSet } from "../../calibrate/select-sequences.ts";
 import { CalibrationError } from "../../errors.ts";
 import { kvCacheScheme, needsCalibration, rewritingModifiers } from "../../formats/recipe.ts";
 import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
-import { type CalibrationJob, planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
+import { planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import { calibratedStep } from "./planned-step.ts";
 import { loadCalibration } from "../calibration/load-sequences.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
-import { digest, type JobPlan, planJob } from "./plan-job.ts";
+import { digest, planJob } from "./plan-job.ts";
 import type { RemoteSource } from "../inspect/remote-source.ts";
 import type { CalibrationOptions, JobOptions } from "../../api/job-options.ts";
-
-export interface CompressionPlan extends JobPlan {
-  /** Null if the recipe needs no text. */
-  readonly calibration: CalibrationJob | null;
-  /** The most GPU memory that any phase of the job takes. */
-  readonly peakGpuBytes: number;
-}
+import type { CompressionPlan } from "./compression-plan.ts";
+import { takePart } from "./take-part.ts";
 
 export interface PlanServices {
   readonly source: RemoteSource;
@@ -28,7 +23,7 @@ export interface PlanServices {
 }
 
 /**
- * Plans a job, samples included.
+ * Plans a job, samples included; the whole of it even where a part is asked for, so that nothing depends on the cut.
  * @throws what planJob and loading samples throw; CalibrationError if the recipe needs samples and none are named.
  */
 export async function planCompression(
@@ -38,7 +33,8 @@ export async function planCompression(
 ): Promise<CompressionPlan> {
   const plan = await planJob(model, options);
   if (!needsCalibration(plan.recipe)) {
-    return { ...plan, calibration: null, peakGpuBytes: plan.tiling.peakBytes };
+    const whole = { ...plan, calibration: null, peakGpuBytes: plan.tiling.peakBytes, part: null };
+    return await takePart(whole, options.part);
   }
   if (!options.calibration) {
     throw new CalibrationError(
@@ -57,13 +53,15 @@ export async function planCompression(
   const { moe_calibrate_all_experts, moe_min_tokens_per_expert } = options.calibration;
   const experts = moe_calibrate_all_experts ? "all" : moe_min_tokens_per_expert;
   const ids = set.sequences.map((sequence) => [...sequence]);
-  return {
+  const whole = {
     ...plan,
     steps: plan.steps.map((step) => calibratedStep(step, calibration)),
     jobId: await digest([plan.jobId, hidden_states_dtype, forward_products, propagate_error, experts, ids]),
     calibration,
     peakGpuBytes: Math.max(plan.tiling.peakBytes, calibration.peakBytes),
+    part: null,
   };
+  return await takePart(whole, options.part);
 }
 
 async function calibrationSet(

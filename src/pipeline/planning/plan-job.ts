@@ -14,7 +14,8 @@ import { linearClasses } from "../../model/linear-classes.ts";
 import { recipeYaml } from "../../package/recipe-yaml.ts";
 import { recipeFromControls } from "../../plan/choose-recipe.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";
-import { type OutputPlan, planOutput } from "../../plan/plan-output.ts";
+import type { OutputPlan } from "../../formats/shards.ts";
+import { planOutput } from "../../plan/plan-output.ts";
 import { listIgnored } from "../../plan/list-ignored.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
 import { servableRecipe, serverNotes } from "../../plan/server-notes.ts";
@@ -68,7 +69,7 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
   const tasks = steps.flatMap((step) => step.quantize);
   const used = new Set(tasks.map((task) => task.group));
   const groups = groupsOf(recipe).filter((group) => used.has(group));
-  const output = planOutput({ steps, ignored });
+  const output = planOutput({ steps });
   const stored = tasks.flatMap((task) => task.outputs).reduce((sum, spec) => sum + tensorBytes(spec), 0);
   const notes = serverNotes(tasks, ignored);
   const servable = servableRecipe(recipe, notes, tasks);

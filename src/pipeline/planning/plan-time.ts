@@ -4,7 +4,7 @@
 import type { GpuSpeed } from "../../api/compressor-api.ts";
 import type { LayerWork } from "../calibration/calibration-work.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
-import type { CompressionPlan } from "./plan-compression.ts";
+import type { CompressionPlan } from "./compression-plan.ts";
 import type { RemoteSource } from "../inspect/remote-source.ts";
 import type { SourceProgress } from "../../api/source-api.ts";
 

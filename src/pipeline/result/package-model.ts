@@ -2,17 +2,22 @@
 
 import { kvCacheScheme, quantizesNothing } from "../../formats/recipe.ts";
 import { writeOutputFile } from "../../offload/output-store.ts";
-import { modelCard } from "../../package/model-card.ts";
-import { quantizationConfig, resultConfig } from "../../package/quantization-config.ts";
+import { buildFacts } from "../../package/build-facts.ts";
+import { describeResult } from "../../package/describe-result.ts";
 import {
-  lossTotals,
-  quantizationReport,
-  type ReportedCalibration,
-} from "../../package/quantization-report.ts";
+  PART_FILE,
+  type PartDocument,
+  type ResultFacts,
+  writePartDocument,
+} from "../../package/part-document.ts";
+import { quantizationConfig, resultConfig } from "../../package/quantization-config.ts";
+import type { ReportedCalibration } from "../../package/quantization-report.ts";
 import { isCarried, leftOutNote, MAX_SMALL_FILE_BYTES } from "../../package/small-files.ts";
+import { stepSpecs } from "../../plan/plan-output.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
 import type { OutputFile, ResultSummary } from "../../api/compressor-api.ts";
 import type { GpuFigures, Job } from "../job/job.ts";
+import type { PlannedPart } from "../planning/compression-plan.ts";
 
 /** What is known of a job that has run. */
 interface JobFacts {
@@ -22,7 +27,7 @@ interface JobFacts {
   readonly mappings: readonly MappingReport[];
 }
 
-/** Writes the folder's small files beside its shards and sums up the job. */
+/** Writes the folder's small files beside its shards and sums up the job; of a part, those that join it to the others. */
 export async function packageModel(
   job: Job,
   output: FileSystemDirectoryHandle,
@@ -36,20 +41,20 @@ export async function packageModel(
     await writeOutputFile(output, path, bytes);
     written.push({ path, bytes: bytes.byteLength });
   };
-  if (plan.output.shards.length > 1) await put("model.safetensors.index.json", indexJson(job));
   const kv_cache_scheme = kvCacheScheme(plan.recipe);
   const quantization = quantizationConfig({ groups: plan.groups, kv_cache_scheme, ignored: plan.ignored });
   const isPlain = quantizesNothing(plan.recipe);
   await put("config.json", resultConfig(model.config.text, isPlain ? null : quantization));
-  for (const { path, bytes } of model.source.files) {
-    if (isCarried(path, bytes)) await put(path, await source.readFile(path, MAX_SMALL_FILE_BYTES));
-  }
-  await put("recipe.yaml", plan.recipeYaml);
-  await put("quantization-report.json", report(job, facts));
-  // The report's length changes with the digits of its times; the card of a resumed job must not.
-  const weightBytes = plan.output.shards.reduce((sum, { fileBytes }) => sum + fileBytes, 0);
+  const carried = plan.part?.asked.kind === "layers" ? [] : model.source.files.filter(isSmallFile);
+  for (const { path } of carried) await put(path, await source.readFile(path, MAX_SMALL_FILE_BYTES));
+  const told = resultFacts(job, facts);
+  if (plan.part)
+    await put(
+      PART_FILE,
+      partDocument(job, plan.part, { ...told, carried, forwardProducts: facts.forwardProducts }),
+    );
+  else for (const [path, content] of describeResult(told, plan.output)) await put(path, content);
   const resultBytes = written.reduce((sum, { bytes }) => sum + bytes, 0);
-  await put("README.md", card(job, facts, weightBytes));
   return {
     jobId: plan.jobId,
     name: resultName(job),
@@ -73,28 +78,60 @@ export async function packageModel(
   };
 }
 
-function report(job: Job, facts: JobFacts): string {
-  const { figures } = facts;
-  const { plan, model, options, progress } = job;
-  const { label, repository, revision } = model.source;
-  return quantizationReport({
-    source: { label, repository, revision },
-    schemes: plan.schemes,
-    recipeYaml: plan.recipeYaml,
-    sourceBytes: model.summary.weightBytes,
-    bitsPerWeight: plan.bitsPerWeight,
-    quantizedModules: plan.quantizedModules,
-    ignored: plan.ignored,
-    serverNotes: plan.serverNotes,
-    calibration: reportedCalibration(job, facts),
-    mappings: facts.mappings,
-    modules: progress.reports,
-    peakGpuBytes: figures.peakGpuBytes,
-    gpuBudgetBytes: options.gpuBudgetBytes,
-    longestSubmits: figures.longestSubmits,
-    gpuBusySeconds: figures.busySeconds,
-    seconds: progress.seconds(),
+function isSmallFile({ path, bytes }: OutputFile): boolean {
+  return isCarried(path, bytes);
+}
+
+/** What joins the part to the others. */
+function partDocument(
+  { plan: { steps, output }, options }: Job,
+  { jobId, places, asked, ...whole }: PlannedPart,
+  told: ResultFacts & Pick<PartDocument, "carried" | "forwardProducts">,
+): string {
+  const products = options.calibration?.forward_products ?? "AUTO";
+  return writePartDocument({
+    ...told,
+    calibration: told.calibration && { ...told.calibration, forward_products: products },
+    version: buildFacts().commit,
+    job: jobId,
+    part: asked,
+    layers: whole.layers,
+    steps: whole.steps,
+    written: steps.map((step, index) => ({ place: places[index] ?? index, tensors: stepSpecs(step) })),
+    shards: output.shards.map(({ path, fileBytes }) => ({ path, bytes: fileBytes })),
   });
+}
+
+/** What is told of the job's result. */
+function resultFacts(job: Job, facts: JobFacts): ResultFacts {
+  const { figures, mappings } = facts;
+  const { plan, model, options, progress } = job;
+  const { key, label, name, repository, revision } = model.source;
+  return {
+    source: { key, label, name, repository, revision },
+    recipe: plan.recipeYaml,
+    calibration: reportedCalibration(job, facts),
+    result: {
+      name: resultName(job),
+      schemes: plan.schemes,
+      sourceBytes: model.summary.weightBytes,
+      bitsPerWeight: plan.bitsPerWeight,
+      quantizedModules: plan.quantizedModules,
+      isPlain: quantizesNothing(plan.recipe),
+      ignored: plan.ignored,
+      serverNotes: plan.serverNotes.map(({ server, modules, sentence }) => ({ server, modules, sentence })),
+      card: model.card,
+    },
+    measured: {
+      modules: progress.reports,
+      mappings,
+      peakGpuBytes: figures.peakGpuBytes,
+      gpuBudgetBytes: options.gpuBudgetBytes,
+      longestSubmits: figures.longestSubmits,
+      gpuBusySeconds: figures.busySeconds,
+      seconds: progress.seconds(),
+    },
+  };
 }
 
 function reportedCalibration({ plan }: Job, { forwardProducts }: JobFacts): ReportedCalibration | null {
@@ -114,37 +151,6 @@ function reportedCalibration({ plan }: Job, { forwardProducts }: JobFacts): Repo
   };
 }
 
-function indexJson(job: Job): string {
-  const { shards, totalBytes, totalParameters } = job.plan.output;
-  const places = shards.flatMap((shard) => shard.entries.map(({ name }) => [name, shard.path] as const));
-  const index = {
-    metadata: { total_parameters: totalParameters, total_size: totalBytes },
-    weight_map: Object.fromEntries(places.toSorted(([a], [b]) => (a < b ? -1 : 1))),
-  };
-  return `${JSON.stringify(index, null, 2)}\n`;
-}
-
 function resultName(job: Job): string {
   return `${job.model.source.name}-${job.plan.schemes.join("-")}`;
-}
-
-function card(job: Job, ran: JobFacts, weightBytes: number): string {
-  const { plan, model, progress } = job;
-  const facts = {
-    name: resultName(job),
-    sourceName: model.source.name,
-    repository: model.source.repository,
-    revision: model.source.revision,
-    schemes: plan.schemes,
-    recipeYaml: plan.recipeYaml,
-    sourceBytes: model.summary.weightBytes,
-    resultBytes: weightBytes,
-    bitsPerWeight: plan.bitsPerWeight,
-    quantizedModules: plan.quantizedModules,
-    isPlain: quantizesNothing(plan.recipe),
-    ignored: plan.ignored,
-    calibration: reportedCalibration(job, ran),
-    totals: progress.reports.length > 0 ? lossTotals(progress.reports) : null,
-  };
-  return modelCard(facts, model.card);
 }

@@ -11,7 +11,7 @@ import {
   parseHeaderLength,
   type TensorEntry,
 } from "../../formats/safetensors.ts";
-import type { OutputPlan } from "../../plan/plan-output.ts";
+import type { OutputPlan } from "../../formats/shards.ts";
 import type { QuantizeTask, StepPlan } from "../../plan/plan-steps.ts";
 import { checkShapes, quantizedModules } from "../../plan/quantized-modules.ts";
 import { readConfig } from "../../plan/read-config.ts";

@@ -1,6 +1,6 @@
 import { batch, effect } from "@preact/signals";
 import { AccessError, invariant, RecipeError, StorageError } from "../../errors.ts";
-import type { ModelSummary } from "../../api/compressor-api.ts";
+import type { FitReport, ModelSummary } from "../../api/compressor-api.ts";
 import type { App, AppState, ShownFailure } from "../state/app-state.ts";
 import { exactBytes } from "../state/exact-bytes.ts";
 import { fillInCalibration } from "./fill-in-calibration.ts";
@@ -17,6 +17,7 @@ export function createScriptDoor(app: App): ScriptDoor {
   const { state, services } = app;
   return {
     inspect: async (source, token) => await inspect(app, source, token),
+    plan: async (request, file) => await plan(app, request, file ?? null),
     compress: async (request, file) => await compress(app, request, file ?? null),
     progress: () => state.progress.peek(),
     waiting: async () => (await services.source.progress()).waiting,
@@ -65,7 +66,8 @@ function inspected(state: AppState): ModelSummary {
   return model;
 }
 
-async function compress(app: App, request: CompressRequest, file: File | null): Promise<CompressOutcome> {
+/** Brings the page to the plan that the request asks for. */
+async function plan(app: App, request: CompressRequest, file: File | null): Promise<FitReport> {
   const { state } = app;
   const recipe = readRequest(request);
   if (request.source !== null) await inspect(app, request.source, request.token);
@@ -80,6 +82,12 @@ async function compress(app: App, request: CompressRequest, file: File | null): 
   invariant(fit, "a plan without failure has a fit report");
   // Only the plan tells what a recipe in YAML needs.
   if (recipe.kind === "yaml" && fit.calibration === null) refuseCalibration(request.calibration);
+  return fit;
+}
+
+async function compress(app: App, request: CompressRequest, file: File | null): Promise<CompressOutcome> {
+  const { state } = app;
+  const fit = await plan(app, request, file);
   if (fit.verdict === "does-not-fit") throw new StorageError(fit.sentences.join(" "));
   await startJob(app);
   throwShown(state.failure.peek());
@@ -96,6 +104,7 @@ function fillIn(state: AppState, request: CompressRequest, recipe: RecipeChoice,
     }
     if (request.gpuBudgetBytes !== null) state.budget.value = exactBytes(request.gpuBudgetBytes);
     state.keepSource.value = request.keepSource;
+    state.part.value = request.part ?? null;
   });
 }
 

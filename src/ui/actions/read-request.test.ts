@@ -26,7 +26,7 @@ const RECIPES = {
 type Changes = {
   readonly recipe?: Partial<RecipeRequest>;
   readonly calibration?: Partial<CalibrationRequest>;
-} & Partial<Pick<CompressRequest, "gpuBudgetBytes" | "keepSource">>;
+} & Partial<Pick<CompressRequest, "gpuBudgetBytes" | "keepSource" | "part">>;
 const OPTIONS: Readonly<Record<string, Changes>> = {
   "--group-size": { recipe: { groupSize: 64 } },
   "--ignore": { recipe: { ignore: ["re:.*down_proj"] } },
@@ -36,6 +36,7 @@ const OPTIONS: Readonly<Record<string, Changes>> = {
   "--actorder none": { recipe: { actorder: "none" } },
   "--gpu-budget": { gpuBudgetBytes: 2 ** 28 },
   "--keep-source": { keepSource: true },
+  "--layers": { part: { kind: "layers", first: 1, last: 2 } },
   "--calibration": { calibration: { file: { name: "a.txt", text: "other", column: null } } },
   "--dataset": { calibration: { file: null, dataset: { name: "a/b", split: "test", column: "text" } } },
   "--samples": { calibration: { samples: 7 } },
@@ -128,8 +129,8 @@ const REFUSED: Readonly<Record<keyof typeof RECIPES, RegExp>> = {
   GPTQ: /shuffle --seed|^--min-expert/,
   SmoothQuant: /group-size|dampening|actorder|propagate|shuffle --seed|^--min-expert/,
   "GPTQ, a channel": /group-size|shuffle --seed|^--min-expert/,
-  dequantizing: /^--(?!gpu-budget|keep-source)/,
-  "YAML that rounds": /^--(?!gpu-budget|keep-source)/,
+  dequantizing: /^--(?!gpu-budget|keep-source|layers)/,
+  "YAML that rounds": /^--(?!gpu-budget|keep-source|layers)/,
   "YAML with GPTQ": /group-size|ignore|observer|dampening|actorder|shuffle --seed|^--min-expert/,
 };
 

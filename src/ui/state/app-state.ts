@@ -21,7 +21,7 @@ import { calibrationUse, createRecipeFields, recipeChoice } from "./recipe-field
 import type { Services } from "./services.ts";
 import { type Screen, titleText } from "./title-text.ts";
 import type { SourceReference, StoredSource } from "../../api/source-api.ts";
-import type { JobOptions, RecipeChoice } from "../../api/job-options.ts";
+import type { JobOptions, JobPart, RecipeChoice } from "../../api/job-options.ts";
 import type { CalibrationRequest } from "../../api/script-api.ts";
 import { createTrial } from "./trial-fields.ts";
 
@@ -63,6 +63,8 @@ function createInputs() {
     /** The GPU budget as typed: "2 GiB". */
     budget: signal("1 GiB"),
     storageShown: signal(false),
+    /** The part of the model to do, which scripts ask for; null for all of it. */
+    part: signal<JobPart | null>(null),
   };
 }
 
@@ -131,7 +133,8 @@ export function createAppState() {
     const keepSource = state.keepSource.value;
     const gpuBudgetBytes = budgetBytes.value;
     if (problem.value !== null || recipe === null || gpuBudgetBytes === null) return null;
-    return { recipe, calibration, gpuBudgetBytes, keepSource };
+    const part = state.part.value;
+    return { recipe, calibration, gpuBudgetBytes, keepSource, ...(part ? { part } : {}) };
   });
   const title = computed(() =>
     titleText({

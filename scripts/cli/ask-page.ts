@@ -1,0 +1,100 @@
+// What a command asks of the page through its door for scripts.
+
+import { basename } from "node:path";
+import type { JSHandle, Page } from "playwright";
+import type { FitReport, ResultSummary } from "../../src/api/compressor-api.ts";
+import type { CompressRequest } from "../../src/api/script-api.ts";
+import type { CompressArguments, PlanArguments } from "./compress-arguments.ts";
+import { giveFile } from "./give-file.ts";
+
+/** What the job made, and what the plan said of servers. */
+export type Outcome = ResultSummary & Pick<FitReport, "serverNotes" | "servableRecipe">;
+
+/** Runs the job. @throws Error with the page's name and sentence */
+export async function compressInPage(page: Page, args: CompressArguments): Promise<Outcome> {
+  const [request, file] = await giveInputs(page, args, args.part);
+  return taken(
+    await page.evaluate(
+      async ([asked, chosen]) => {
+        try {
+          const { result, fit } = await globalThis.layerpress.compress(asked, chosen ?? undefined);
+          const { serverNotes, servableRecipe } = fit;
+          return { answer: { ...result, serverNotes, servableRecipe } };
+        } catch (error) {
+          const { name, message } = error instanceof Error ? error : new Error(String(error));
+          return { failure: { name, message } };
+        }
+      },
+      [request, file] as const,
+    ),
+  );
+}
+
+/** Plans the job. @throws Error with the page's name and sentence */
+export async function planInPage(page: Page, args: PlanArguments): Promise<FitReport> {
+  const [request, file] = await giveInputs(page, args, null);
+  return taken(
+    await page.evaluate(
+      async ([asked, chosen]) => {
+        try {
+          return { answer: await globalThis.layerpress.plan(asked, chosen ?? undefined) };
+        } catch (error) {
+          const { name, message } = error instanceof Error ? error : new Error(String(error));
+          return { failure: { name, message } };
+        }
+      },
+      [request, file] as const,
+    ),
+  );
+}
+
+/** Playwright rewrites errors that cross from the page; the page's own sentence crosses as a value. */
+function taken<Answer extends object>({ answer, failure }: Told<Answer>): Answer {
+  if (answer) return answer;
+  throw Object.assign(new Error(failure?.message), { name: failure?.name ?? "Error" });
+}
+
+interface Told<Answer> {
+  readonly answer?: Answer;
+  readonly failure?: { readonly name: string; readonly message: string };
+}
+
+/** The request, and the files of this machine that it needs, which the page is given. */
+async function giveInputs(
+  page: Page,
+  args: Omit<CompressArguments, "out" | "part">,
+  part: CompressArguments["part"],
+): Promise<readonly [CompressRequest, JSHandle<File> | null]> {
+  if (args.source.kind === "folder")
+    await page.setInputFiles('input[type="file"][aria-label="Model folder"]', args.source.text);
+  const given = args.calibrationFile;
+  return [requestOf(args, part), given && (await giveFile(page, given.path))];
+}
+
+function requestOf(
+  {
+    source,
+    token,
+    recipe,
+    calibration,
+    calibrationFile,
+    gpuBudgetBytes,
+    keepSource,
+  }: Omit<CompressArguments, "out" | "part">,
+  part: CompressArguments["part"],
+): CompressRequest {
+  const file = calibrationFile && {
+    name: basename(calibrationFile.path),
+    text: null,
+    column: calibrationFile.column,
+  };
+  return {
+    source: source.kind === "address" ? source.text : null,
+    token,
+    recipe,
+    calibration: { ...calibration, file },
+    gpuBudgetBytes,
+    keepSource,
+    part,
+  };
+}

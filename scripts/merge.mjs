@@ -1,0 +1,9 @@
+// npm run merge: parts of a model into one folder. Needs no browser; installs packages if they are missing.
+
+import { ensureDependencies } from "./prepare.mjs";
+
+ensureDependencies();
+const { register } = await import("tsx/esm/api");
+register();
+const { mergeFromCommandLine } = await import("./cli/merge.ts");
+process.exitCode = await mergeFromCommandLine(process.argv.slice(2));

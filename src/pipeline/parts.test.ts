@@ -1,0 +1,144 @@
+// Parts of a model, made by the real conductor on a stub of a GPU, and joined: the bytes of the job that was not divided.
+
+import { mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import type { JobPart } from "../api/job-options.ts";
+import { layOutShards } from "../formats/shards.ts";
+import { planFixture } from "../testing/run-job.ts";
+import { mergeParts } from "../../scripts/cli/merge-parts.ts";
+
+const ROUNDED = { name: "QuantizationModifier" } as const;
+const PARTS = {
+  first: { kind: "layers", first: 0, last: 0 },
+  second: { kind: "layers", first: 1, last: 1 },
+  both: { kind: "layers", first: 0, last: 1 },
+  rest: { kind: "rest" },
+} as const satisfies Record<string, JobPart>;
+
+let folder: string;
+let count = 0;
+const fresh = () => join(folder, `out-${++count}`);
+
+async function save(name: string, files: ReadonlyMap<string, Uint8Array>): Promise<string> {
+  const target = join(folder, name);
+  for (const [path, bytes] of files) {
+    await mkdir(dirname(join(target, path)), { recursive: true });
+    await writeFile(join(target, path), bytes);
+  }
+  return target;
+}
+
+async function makePart(name: string, scheme: string, part: JobPart): Promise<string> {
+  const machine = (await planFixture("llama", scheme, ROUNDED, { part })).machine();
+  await machine.run();
+  return await save(name, machine.files());
+}
+
+const parts: Record<string, string> = {};
+const part = (name: keyof typeof PARTS) => parts[name] ?? "";
+let whole: ReadonlyMap<string, Uint8Array>;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "parts-"));
+  for (const [name, asked] of Object.entries(PARTS)) parts[name] = await makePart(name, "W8A8", asked);
+  const machine = (await planFixture("llama", "W8A8", ROUNDED)).machine();
+  await machine.run();
+  whole = machine.files();
+});
+
+describe("merged parts", () => {
+  it("are the undivided job's folder, byte for byte, in whatever order they are given", async () => {
+    const out = fresh();
+    const written = await mergeParts([part("second"), part("rest"), part("first")], out);
+    expect(written.map(({ path }) => path)).toEqual([...whole.keys()].toSorted());
+    for (const [path, bytes] of whole) {
+      // The report tells of times.
+      if (path === "quantization-report.json") continue;
+      expect([path, (await readFile(join(out, path))).equals(bytes)]).toEqual([path, true]);
+    }
+  });
+
+  it("are cut into shards where the undivided job cuts, not where parts end", async () => {
+    const rules = { maxShardBytes: 20_000 };
+    const out = fresh();
+    const written = await mergeParts([part("both"), part("rest")], out, rules);
+    const { plan } = await planFixture("llama", "W8A8", ROUNDED);
+    const specs = plan.steps.flatMap(({ copy, quantize }) => [
+      ...copy,
+      ...quantize.flatMap((task) => task.outputs),
+    ]);
+    const expected = layOutShards(
+      specs.map(({ name, dtype, shape }) => ({ name, dtype, shape })),
+      rules,
+    );
+    expect(expected.shards.length).toBeGreaterThan(2);
+    const from = new Map(plan.output.shards[0]?.entries.map((entry) => [entry.name, entry]));
+    const model = whole.get("model.safetensors");
+    for (const { path, header, entries } of expected.shards) {
+      const bytes = await readFile(join(out, path));
+      expect(bytes.subarray(0, header.byteLength).equals(header)).toBe(true);
+      for (const { name, start, end } of entries) {
+        const place = from.get(name);
+        expect(
+          bytes.subarray(start, end).equals(model?.subarray(place?.start, place?.end) ?? new Uint8Array()),
+        ).toBe(true);
+      }
+    }
+    expect(written.map(({ path }) => path)).toContain("model.safetensors.index.json");
+  });
+
+  it.each([
+    [["first", "rest"], /layers 1\.\.1 is in none of them/],
+    [["second"], /layers 0\.\.0, rest are in none of them/],
+    [
+      ["first", "both", "rest"],
+      /first \(layers 0\.\.0\) and .*both \(layers 0\.\.1\) overlap: both hold layer 0/,
+    ],
+  ] as const)("%j are refused", async (names, sentence) => {
+    const asked = names.map(part);
+    await expect(mergeParts(asked, fresh())).rejects.toThrow(sentence);
+  });
+
+  it("of other recipes are refused, and folders that are no parts", async () => {
+    const other = await makePart("other", "FP8_DYNAMIC", PARTS.rest);
+    await expect(mergeParts([part("both"), other], fresh())).rejects.toThrow(
+      /both and .*other are no parts of one job: the recipe differs/,
+    );
+    await expect(mergeParts([part("both"), folder], fresh())).rejects.toThrow(/has no layerpress-part\.json/);
+  });
+
+  it("that were changed are refused before anything is written", async () => {
+    const shard = await readFile(join(part("both"), "part.safetensors"));
+    const document = await readFile(join(part("both"), "layerpress-part.json"));
+    const config = await readFile(join(part("both"), "config.json"));
+    const files = { "part.safetensors": shard, "layerpress-part.json": document, "config.json": config };
+    const changed = async (name: string, change: Record<string, Uint8Array>) => {
+      const target = await save(name, new Map(Object.entries({ ...files, ...change })));
+      return await mergeParts([target, part("rest")], fresh());
+    };
+    await expect(changed("cut", { "part.safetensors": shard.subarray(0, -1) })).rejects.toThrow(
+      /bytes where its part wrote/,
+    );
+    const tampered = Buffer.from(document.toString().replace('"place": 1', '"place": 7'));
+    await expect(changed("moved", { "layerpress-part.json": tampered })).rejects.toThrow(
+      /does not hold together/,
+    );
+    await expect(
+      changed("unreadable", { "layerpress-part.json": Buffer.from('{"layout": 2}') }),
+    ).rejects.toThrow(/is not what this version writes of a part/);
+    await expect(changed("config", { "config.json": Buffer.from("{}") })).rejects.toThrow(
+      /different files config\.json/,
+    );
+  });
+});
+
+describe("a part", () => {
+  it("outside of the model's layers is refused, and one of a job that calibrates", async () => {
+    const beyond = planFixture("llama", "W8A8", ROUNDED, { part: { kind: "layers", first: 1, last: 2 } });
+    await expect(beyond).rejects.toThrow("The model has the layers 0 to 1; 1..2 is no range of them.");
+    const gptq = { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" } as const;
+    const calibrated = planFixture("llama", "W8A8", gptq, { part: PARTS.first });
+    await expect(calibrated).rejects.toThrow(/This recipe calibrates/);
+  });
+});

@@ -1,0 +1,26 @@
+// Everything that a job does and needs, samples included.
+
+import type { JobPart } from "../../api/job-options.ts";
+import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
+import type { JobPlan } from "./plan-job.ts";
+
+export interface CompressionPlan extends JobPlan {
+  /** Null if the recipe needs no text. */
+  readonly calibration: CalibrationJob | null;
+  /** The most GPU memory that any phase of the job takes. */
+  readonly peakGpuBytes: number;
+  /** Of what job this is a part; null of a job that does the whole model. */
+  readonly part: PlannedPart | null;
+}
+
+/** A part's place in the job that would do the whole model. */
+export interface PlannedPart {
+  readonly asked: JobPart;
+  /** The whole job's id: parts that have it in common belong together. */
+  readonly jobId: string;
+  /** The whole job's steps, and the decoder's layers among them. */
+  readonly steps: number;
+  readonly layers: number;
+  /** The place of each of the part's steps among those of the whole job. */
+  readonly places: readonly number[];
+}

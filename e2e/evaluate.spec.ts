@@ -1,8 +1,9 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "@playwright/test";
+import { expect, test } from "./fixtures.ts";
+import { compress, request, resultFile } from "./jobs.ts";
 
 interface Outcome {
   readonly status: number;
@@ -12,12 +13,8 @@ interface Outcome {
 }
 
 async function evaluate(...args: string[]): Promise<Outcome> {
-  return await run("scripts/evaluate.mjs", ...args);
-}
-
-async function run(...args: string[]): Promise<Outcome> {
   return await new Promise((resolve) => {
-    execFile("node", [...args, "--json"], (error, stdout, stderr) => {
+    execFile("node", ["scripts/evaluate.mjs", ...args, "--json"], (error, stdout, stderr) => {
       const lines = stdout.trim().split("\n");
       const status = typeof error?.code === "number" ? error.code : 0;
       resolve({ status, stderr, last: JSON.parse(lines.at(-1) ?? "") });
@@ -47,13 +44,20 @@ test("the command line measures a folder against another", async () => {
  */
 const BY_TRANSFORMERS = { W4A16: 1.4992472904262975, W8A8: 1.4992297370386305 };
 
-test("the perplexity of a result is what transformers measures on the same files", async () => {
-  for (const [recipe, expected] of Object.entries(BY_TRANSFORMERS)) {
-    const out = join(await mkdtemp(join(tmpdir(), "evaluate-")), recipe);
-    await run("scripts/compress.mjs", "public/sample", "--out", out, "--recipe", recipe);
-    const { last } = await evaluate(out, "--provider", "wasm", "--text", "public/sample/evaluation.txt");
-    expect(Math.abs(Number(last["perplexity"]) / expected - 1)).toBeLessThan(1e-4);
+test("the perplexities of results are what transformers measures on the same files", async ({ page }) => {
+  const folder = await mkdtemp(join(tmpdir(), "evaluate-"));
+  await page.goto("./");
+  for (const recipe of Object.keys(BY_TRANSFORMERS)) {
+    const { jobId, files } = await compress(page, request("sample/", recipe));
+    await mkdir(join(folder, recipe));
+    for (const path of files) {
+      await writeFile(join(folder, recipe, path), await resultFile(page, jobId, path));
+    }
   }
+  const text = ["--provider", "wasm", "--text", "public/sample/evaluation.txt"];
+  const { last } = await evaluate(join(folder, "W4A16"), "--against", join(folder, "W8A8"), ...text);
+  expect(Math.abs(Number(last["perplexity"]) / BY_TRANSFORMERS.W4A16 - 1)).toBeLessThan(1e-4);
+  expect(Math.abs(Number(last["originalPerplexity"]) / BY_TRANSFORMERS.W8A8 - 1)).toBeLessThan(1e-4);
 });
 
 test("a folder that is no model fails in words", async () => {

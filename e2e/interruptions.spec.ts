@@ -14,8 +14,10 @@ const IDS = tokenIds(4, 48, SIZES.vocab);
 let server: ModelServer;
 test.beforeAll(async () => {
   const files = syntheticModel({ ...SIZES, layers: 4 });
-  // The same model at two places: two jobs.
-  server = await startModelServer({ models: { "made/four": { files }, "made/again": { files } } });
+  // The same model at several places: several jobs.
+  server = await startModelServer({
+    models: { "made/four": { files }, "made/reloaded": { files }, "made/lost": { files } },
+  });
 });
 test.afterAll(async () => await server.close());
 
@@ -31,61 +33,61 @@ async function startUntil(page: Page, name: string, layer: string): Promise<void
   await page.waitForFunction((wanted) => globalThis.layerpress.progress()?.stepName === wanted, layer);
 }
 
-test("a reload in the third of four layers changes nothing", async ({ page }) => {
-  await page.goto("./");
-  await compress(page, gptq("four"));
-  const undisturbed = sha256(await download(page, "model.safetensors"));
-  await page.reload();
-  await startUntil(page, "again", "model.layers.2");
-  await page.reload();
-  const [finished] = await page.evaluate(async (asked) => {
-    const steps: string[] = [];
-    const job = globalThis.layerpress.compress(asked);
-    const timer = setInterval(() => {
-      const name = globalThis.layerpress.progress()?.stepName;
-      if (name && !steps.includes(name)) steps.push(name);
-    }, 20);
-    await job.finally(() => clearInterval(timer));
-    return [steps];
-  }, gptq("again"));
-  expect(finished).not.toContain("model.layers.0");
-  expect(sha256(await download(page, "model.safetensors"))).toBe(undisturbed);
-});
+/** Runs a job to its end, and tells the values of a field of its progress. */
+async function compressLooking(page: Page, name: string, what: "stepName" | "notice"): Promise<string[]> {
+  return await page.evaluate(
+    async ([asked, field]) => {
+      const seen = new Set<string>();
+      const job = globalThis.layerpress.compress(asked);
+      const timer = setInterval(() => {
+        const value = globalThis.layerpress.progress()?.[field];
+        if (value) seen.add(value);
+      }, 20);
+      await job.finally(() => clearInterval(timer));
+      return [...seen];
+    },
+    [gptq(name), what] as const,
+  );
+}
 
-test("a GPU that is lost in the middle is replaced, and nothing changes", async ({ page, context }) => {
+// The device that is at work at the worker's 60th submit dies.
+const LOSE_GPU = `
+  const { requestDevice } = GPUAdapter.prototype;
+  let submits = 0;
+  GPUAdapter.prototype.requestDevice = async function (...args) {
+    const device = await requestDevice.apply(this, args);
+    const submit = device.queue.submit.bind(device.queue);
+    device.queue.submit = (commands) => {
+      submit(commands);
+      if (++submits === 60) device.destroy();
+    };
+    return device;
+  };`;
+
+test("neither a reload in the third of four layers nor a GPU that is lost changes anything", async ({
+  page,
+  context,
+}) => {
+  const digest = async () => sha256(await download(page, "model.safetensors"));
   await page.goto("./");
   await compress(page, gptq("four"));
-  const undisturbed = sha256(await download(page, "model.safetensors"));
-  // The device that is at work at the worker's 60th submit dies.
-  const patch = `
-    const { requestDevice } = GPUAdapter.prototype;
-    let submits = 0;
-    GPUAdapter.prototype.requestDevice = async function (...args) {
-      const device = await requestDevice.apply(this, args);
-      const submit = device.queue.submit.bind(device.queue);
-      device.queue.submit = (commands) => {
-        submit(commands);
-        if (++submits === 60) device.destroy();
-      };
-      return device;
-    };`;
+  const undisturbed = await digest();
+
+  await page.reload();
+  await startUntil(page, "reloaded", "model.layers.2");
+  await page.reload();
+  const steps = await compressLooking(page, "reloaded", "stepName");
+  expect(steps).not.toContain("model.layers.0");
+  expect(await digest()).toBe(undisturbed);
+
   await context.route("**/assets/compressor-*.js", async (route) => {
     const response = await route.fetch();
-    await route.fulfill({ response, body: `${patch}\n${await response.text()}` });
+    await route.fulfill({ response, body: `${LOSE_GPU}\n${await response.text()}` });
   });
   await page.reload();
-  const notices = await page.evaluate(async (asked) => {
-    const seen = new Set<string>();
-    const job = globalThis.layerpress.compress(asked);
-    const timer = setInterval(() => {
-      const notice = globalThis.layerpress.progress()?.notice;
-      if (notice) seen.add(notice);
-    }, 20);
-    await job.finally(() => clearInterval(timer));
-    return [...seen];
-  }, gptq("again"));
+  const notices = await compressLooking(page, "lost", "notice");
   expect(notices.join("\n")).toMatch(/The GPU was lost.*Going on from .* with a new device\./);
-  expect(sha256(await download(page, "model.safetensors"))).toBe(undisturbed);
+  expect(await digest()).toBe(undisturbed);
 });
 
 test("a second tab is told that a job is running", async ({ page, context }) => {
@@ -93,7 +95,7 @@ test("a second tab is told that a job is running", async ({ page, context }) => 
   await startUntil(page, "four", "model.layers.0");
   const other = await context.newPage();
   await other.goto("./");
-  expect(await failureOf(other, gptq("again"))).toMatch(/another tab/i);
+  expect(await failureOf(other, gptq("reloaded"))).toMatch(/another tab/i);
 });
 
 test("a full disk ends a job in a sentence, and it goes on when there is room", async ({ page, context }) => {

@@ -39,6 +39,9 @@ const ARCHITECTURES = [
   "starcoder2",
 ];
 
+/** Each operator that a family's graph has occurs in one of these; its formulas are the graph's, whichever provider runs it. */
+const ON_WEBGPU = ["afmoe", "apertus", "cohere", "gemma2", "gpt-neox", "lfm2", "phimoe", "qwen2-moe"];
+
 async function logitsOf(engine: Engine, model: StoredModel, ids: readonly number[]) {
   const { description } = model;
   const { hiddenSize } = description;
@@ -53,32 +56,32 @@ async function logitsOf(engine: Engine, model: StoredModel, ids: readonly number
   return await runHead(engine, head, hidden, hiddenSize);
 }
 
-describe.each(["wasm", "webgpu"] as const)(
-  "onnxruntime-web on %s agrees with PyTorch in float32",
-  (provider) => {
-    let engine: Engine;
-    beforeAll(async () => {
-      engine = await createEngine({ budgetBytes: 2 ** 28, provider });
-    });
-    afterAll(async () => {
-      await engine[Symbol.asyncDispose]();
-    });
+describe.each([
+  { provider: "wasm", names: ARCHITECTURES },
+  { provider: "webgpu", names: ON_WEBGPU },
+] as const)("onnxruntime-web on $provider agrees with PyTorch in float32", ({ provider, names }) => {
+  let engine: Engine;
+  beforeAll(async () => {
+    engine = await createEngine({ budgetBytes: 2 ** 28, provider });
+  });
+  afterAll(async () => {
+    await engine[Symbol.asyncDispose]();
+  });
 
-    it.each(ARCHITECTURES)("%s", async (name) => {
-      const fixture = await loadArchitecture(name);
-      const model = storedFixture(fixture.config, fixture.tensors);
-      const { ids, lengths } = fixtureIds(fixture);
-      const length = lengths[0] ?? 0;
-      const actual: number[] = [];
-      for (let first = 0; first < ids.length; first += length) {
-        actual.push(...(await logitsOf(engine, model, ids.slice(first, first + length))));
-      }
-      const error = relativeError(actual, floatsOf(fixture.reference, "logits"));
-      expect(error).toBeLessThan(TOLERANCE);
-    });
+  it.each(names)("%s", async (name) => {
+    const fixture = await loadArchitecture(name);
+    const model = storedFixture(fixture.config, fixture.tensors);
+    const { ids, lengths } = fixtureIds(fixture);
+    const length = lengths[0] ?? 0;
+    const actual: number[] = [];
+    for (let first = 0; first < ids.length; first += length) {
+      actual.push(...(await logitsOf(engine, model, ids.slice(first, first + length))));
+    }
+    const error = relativeError(actual, floatsOf(fixture.reference, "logits"));
+    expect(error).toBeLessThan(TOLERANCE);
+  });
 
-    it("and gives back every weight", () => {
-      expect(engine.gpu?.memory.live() ?? []).toEqual([]);
-    });
-  },
-);
+  it("and gives back every weight", () => {
+    expect(engine.gpu?.memory.live() ?? []).toEqual([]);
+  });
+});

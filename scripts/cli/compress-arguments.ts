@@ -26,8 +26,8 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
                            UNQUANTIZED writes a quantized model's weights as plain ones
   --group-size N           replaces the preset's group size
   --ignore A,B             modules that stay as they are, instead of lm_head; "re:" patterns too
-  --observer NAME          how ranges of weights are found: memoryless_minmax (default), memoryless_mse, or imatrix_mse,
-                           which calibrates
+  --observer NAME          how ranges of weights are found: memoryless_minmax (default), memoryless_mse, imatrix_mse or
+                           hessian_mse, which calibrate
   --gpu-budget SIZE        GPU memory to stay within: 2GiB, 256MiB
   --calibration FILE       plain text, or JSONL, JSON or Parquet with text, messages, conversations, instructions and
                            outputs, or token ids; gzip-compressed or not

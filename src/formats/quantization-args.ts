@@ -21,10 +21,16 @@ export const OBSERVERS = [
   "mse",
   "nvfp4_expanded_mse",
   "imatrix_mse",
+  "hessian_mse",
 ] as const;
 export type ObserverName = (typeof OBSERVERS)[number];
 /** Those that a recipe of one word may name for weights; see mse-settings.ts. */
-export const WEIGHT_OBSERVERS = ["memoryless_minmax", "memoryless_mse", "imatrix_mse"] as const;
+export const WEIGHT_OBSERVERS = [
+  "memoryless_minmax",
+  "memoryless_mse",
+  "imatrix_mse",
+  "hessian_mse",
+] as const;
 export type WeightObserver = (typeof WEIGHT_OBSERVERS)[number];
 
 export interface QuantizationArgs {
@@ -111,7 +117,7 @@ export function isStaticActivation(args: QuantizationArgs | null): args is Quant
 
 /** True for weights whose observer weighs errors by the importance of their input column, which a calibration measures. */
 export function usesImportance(args: Pick<QuantizationArgs, "observer"> | null): boolean {
-  return args?.observer === "imatrix_mse";
+  return args?.observer === "imatrix_mse" || args?.observer === "hessian_mse";
 }
 
 /** Smallest and largest code, or value for floats (compressed-tensors `calculate_range`). */

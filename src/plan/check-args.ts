@@ -1,7 +1,12 @@
 // Parsed arguments to QuantizationArgs: the library's defaults and its rules (compressed-tensors `validate_model_after`),
 // and what of it can be done here.
 
-import { type QuantizationArgs, activationArgs, weightArgs } from "../formats/quantization-args.ts";
+import {
+  type QuantizationArgs,
+  activationArgs,
+  usesImportance,
+  weightArgs,
+} from "../formats/quantization-args.ts";
 import type { ParsedArgs } from "./recipe-schema.ts";
 
 /** Arguments, or the sentence that says why there can be none. */
@@ -85,9 +90,13 @@ function weightProblem(args: QuantizationArgs): string | null {
 export function observerProblem({
   observer,
   strategy,
-}: Pick<QuantizationArgs, "observer" | "strategy">): string | null {
-  if (observer !== "imatrix_mse" || !(strategy === "tensor" || strategy === "block")) return null;
-  return `The observer imatrix_mse weighs input columns against each other in scales of a channel or a group; with one scale a ${strategy} take memoryless_mse.`;
+  observer_kwargs,
+}: Pick<QuantizationArgs, "observer" | "strategy" | "observer_kwargs">): string | null {
+  if (observer === "hessian_mse" && Object.keys(observer_kwargs).length > 0) {
+    return "The observer hessian_mse has no options; leave observer_kwargs out.";
+  }
+  if (!usesImportance({ observer }) || !(strategy === "tensor" || strategy === "block")) return null;
+  return `The observer ${observer} weighs input columns against each other in scales of a channel or a group; with one scale a ${strategy} take memoryless_mse.`;
 }
 
 function intProblem({ strategy, scale_dtype }: QuantizationArgs): string | null {

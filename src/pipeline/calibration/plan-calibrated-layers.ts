@@ -181,7 +181,7 @@ function checkWeighable(tasks: readonly QuantizeTask[]): void {
   const unseen = tasks.find(({ weights }) => usesImportance(weights));
   if (!unseen) return;
   throw new RecipeError(
-    `${unseen.module} is to have its ranges by imatrix_mse, but only inputs of Linears inside of decoder layers are measured. Add it to ignore, or take memoryless_mse for it.`,
+    `${unseen.module} is to have its ranges by ${unseen.weights.observer}, but only inputs of Linears inside of decoder layers are measured. Add it to ignore, or take memoryless_mse for it.`,
   );
 }
 

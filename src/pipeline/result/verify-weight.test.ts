@@ -183,6 +183,20 @@ describe("a quantized weight", () => {
     },
   );
 
+  it("may lie as far beyond its largest code as hessian_mse cuts ranges off", () => {
+    const args = weightArgs({ num_bits: 4, strategy: "channel", observer: "hessian_mse" });
+    const weight = { args, format: "pack-quantized", dtype: "F32", rows: 1, columns: 8 } as const;
+    const values = Float32Array.of(-3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 3, 7.5);
+    const source = { values, dtype: "F32", rows: 1, columns: 8 } as const;
+    const qparams = { scales: Float32Array.of((7.5 * 0.46) / 7.5), zeroPoints: Int32Array.of(0) };
+    const one = { weight, source, globalScale: null };
+    const codes = referenceCodes(source, args, cellGrid(args, 1, 8), qparams, 0);
+    const sample = { module: "m", weight, firstRow: 0, rows: 1, parts: store(one, codes, qparams) };
+    expect(() => checkRounded(sample, values)).not.toThrow();
+    const plain = { ...weight, args: { ...args, observer: "memoryless_minmax" } } as const;
+    expect(() => checkRounded({ ...sample, weight: plain }, values)).toThrow("the source has 7.5");
+  });
+
   it("is refused if a code is exchanged for one two steps away", () => {
     const args = weightArgs({ num_bits: 4, strategy: "channel" });
     const weight = { args, format: "pack-quantized", dtype: "F32", rows: 1, columns: 8 } as const;

@@ -5,6 +5,7 @@ import { dequantized, type QuantizedWeight, type RowParts, visitRows } from "../
 import type { FloatDtype } from "../../formats/dtype.ts";
 import { quantizedRange } from "../../formats/quantization-args.ts";
 import { mseSettings } from "../../quantize/observe/mse-settings.ts";
+import { RANGE_SHARES, rangeShare } from "../../quantize/observe/range-shares.ts";
 
 export interface SampledRows {
   readonly module: string;
@@ -85,6 +86,7 @@ function halfStep(type: "int" | "float", bits: number, code: number): number {
 
 /** The smallest share of its range that a searching observer leaves a group. */
 function leastShrink({ args }: QuantizedWeight): number {
+  if (args.observer === "hessian_mse") return rangeShare(RANGE_SHARES.steps - 1);
   const settings = mseSettings(args);
   return settings ? 1 - (settings.steps - 1) / settings.grid : 1;
 }

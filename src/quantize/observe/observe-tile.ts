@@ -1,6 +1,6 @@
 // Ranges of a tile: some whole rows of one weight on the GPU, whichever algorithm then chooses the codes.
 
-import { type CellGrid, cellGrid } from "../../formats/compression-format.ts";
+import { type CellGrid, cellGrid, hasGlobalScale } from "../../formats/compression-format.ts";
 import type { FloatDtype } from "../../formats/dtype.ts";
 import type { QuantizationArgs } from "../../formats/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
@@ -15,6 +15,7 @@ import {
   type TensorStatistics,
 } from "./observe-weight.ts";
 import { measureMse, type MseSearch, searchMse } from "./search-mse.ts";
+import { searchWeightedRanges, type WeightedSearch } from "./weighted-ranges.ts";
 
 /** What is observed: rows of a weight of so many columns. */
 export interface ObservedWeight {
@@ -91,10 +92,32 @@ export async function observeCells(
   await observeRange(gpu, gpuWeight(task, rows, buffers), grid, buffers.ranges, buffers.statistics);
   const search = task.weights.strategy === "tensor" ? null : mseSearch(task, rows, buffers, context);
   if (search) await searchMse(gpu, search, context.steps ?? search.settings.steps);
+  const weighted = weightedSearch(task, rows, buffers, context);
+  if (weighted) await searchWeightedRanges(gpu, weighted);
 }
 
 function gpuWeight({ dtype, columns }: ObservedWeight, rows: number, { source }: ObserveBuffers): GpuWeight {
   return { weights: source, dtype, rows, columns };
+}
+
+/** Null for other observers, and for groups whose global scale is not known yet: that follows from their plain ranges. */
+function weightedSearch(
+  task: ObservedWeight,
+  rows: number,
+  buffers: ObserveBuffers,
+  { statistics }: TileContext,
+): WeightedSearch | null {
+  const args = task.weights;
+  const { globalScale } = statistics;
+  if (args.observer !== "hessian_mse" || (hasGlobalScale(args) && globalScale === null)) return null;
+  return {
+    weight: gpuWeight(task, rows, buffers),
+    args,
+    grid: observedGrid(args, rows, task.columns),
+    importance: buffers.importance,
+    ranges: buffers.ranges,
+    globalScale: globalScale ?? 0,
+  };
 }
 
 function mseSearch(

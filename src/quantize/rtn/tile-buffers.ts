@@ -47,7 +47,7 @@ export interface TileBuffers {
    * weight, as float32; then one word for each step of a search.
    */
   readonly statistics: LedgerBuffer;
-  /** One float32 a column, for the observer `imatrix_mse`; see importance.ts. */
+  /** One float32 a column, for the observers `imatrix_mse` and `hessian_mse`; see importance.ts. */
   readonly importance: LedgerBuffer;
 }
 

@@ -35,7 +35,7 @@ export function CalibrationPanel() {
 
 function reason(recipe: RecipeFields): string {
   if (calibrationUse(recipe) === "if-needed")
-    return "Read only if the recipe needs it: for GPTQ or SmoothQuant, for ranges by imatrix_mse, for activations with static scales, or for a key-value cache scheme.";
+    return "Read only if the recipe needs it: for GPTQ or SmoothQuant, for ranges by imatrix_mse or hessian_mse, for activations with static scales, or for a key-value cache scheme.";
   const scheme = recipe.scheme.value;
   const reasons = [];
   if (rewriterOf(recipe) !== null)
@@ -45,7 +45,7 @@ function reason(recipe: RecipeFields): string {
       "GPTQ looks at what this text makes of each layer’s inputs. A few hundred samples like those that the model will meet are enough.",
     );
   if (usesImportance({ observer: recipe.observer.value }))
-    reasons.push("imatrix_mse weighs each column of a weight by what this text puts into it.");
+    reasons.push("The observer weighs each column of a weight by what this text puts into it.");
   if (readScheme(scheme)?.calibrated)
     reasons.push(`${scheme} stores a scale for each module’s activations, which is measured on this text.`);
   return reasons.join(" ");

@@ -4,13 +4,13 @@
 import type { RecipeError } from "../errors.ts";
 import { nearestWord } from "../formats/nearest-word.ts";
 import { findScheme } from "../formats/presets.ts";
-import type { ActorderSetting, QuantizationArgs, QuantizationScheme } from "../formats/quantization-args.ts";
-import { GPTQ_ACTORDER, GPTQ_SETTINGS } from "../formats/modifiers/gptq.ts";
+import type { QuantizationArgs, QuantizationScheme } from "../formats/quantization-args.ts";
 import { QUANTIZERS } from "../formats/modifiers/quantizers.ts";
 import { SPIN_QUANT } from "../formats/modifiers/spinquant.ts";
 import type { ConfigGroup, Modifier, QuantizingModifier, Recipe } from "../formats/recipe.ts";
 import { type Checked, checkActivations, checkWeights, observerProblem } from "./check-args.ts";
 import { checkOrder, checkPatterns, parseRewriter, REWRITER_NAMES } from "./parse-rewriter.ts";
+import { gptqSettings, orderedGroup } from "./parse-gptq.ts";
 import { parseRotation } from "./rotation/parse-rotation.ts";
 import { type RecipeDocument, readRecipeDocument } from "./recipe-document.ts";
 import {
@@ -20,7 +20,6 @@ import {
   type ParsedModifier,
   quantizationModifierSchema,
 } from "./recipe-schema.ts";
-import { withActorder } from "./resolve-actorder.ts";
 
 const SUPPORTED: readonly string[] = [
   ...QUANTIZERS.map(({ name }) => name),
@@ -139,10 +138,7 @@ function parseQuantizer(document: RecipeDocument, path: Path): QuantizingModifie
     groups: groups.map((group) => orderedGroup(document, path, group, parsed)),
     ignore,
     kv_cache_scheme,
-    settings: {
-      block_size: parsed.block_size ?? GPTQ_SETTINGS.block_size,
-      dampening_frac: parsed.dampening_frac ?? GPTQ_SETTINGS.dampening_frac,
-    },
+    settings: gptqSettings(document, path, groups, parsed),
   };
 }
 
@@ -275,29 +271,6 @@ function withObservers(
       input_activations: watch(scheme.input_activations, inputs),
     },
   };
-}
-
-/** GPTQ's own actorder, unless the group has one: "static" if neither says anything (`resolve_actorder`). */
-function orderedGroup(
-  document: RecipeDocument,
-  path: Path,
-  group: ConfigGroup,
-  parsed: ParsedModifier,
-): ConfigGroup {
-  const { weights } = group.scheme;
-  if (!weights) return group;
-  const given: ActorderSetting | undefined = parsed.actorder;
-  const own = weights.actorder;
-  if (given !== undefined && own !== null && own !== given) {
-    throw document.errorAt(
-      [...path, "actorder"],
-      `The modifier's actorder ${given ?? "null"} and that of ${group.name}, ${own}, differ: give only one`,
-    );
-  }
-  const ordered = withActorder(weights, given === undefined ? (own ?? GPTQ_ACTORDER) : given);
-  if ("problem" in ordered)
-    throw document.errorAt([...path, "actorder"], `${group.name}: ${ordered.problem}`);
-  return { ...group, scheme: { ...group.scheme, weights: ordered.args } };
 }
 
 function resolveCache(document: RecipeDocument, path: Path, parsed: ParsedModifier): QuantizationArgs | null {

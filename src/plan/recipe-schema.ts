@@ -3,10 +3,13 @@
 
 import * as v from "valibot";
 import { nearestWord } from "../formats/nearest-word.ts";
+import { REFINE_SETTINGS } from "../formats/modifiers/gptq.ts";
 import { findScheme, PRESET_NAMES, UNQUANTIZED } from "../formats/presets.ts";
 import { COMPRESSION_FORMATS, OBSERVERS, STRATEGIES } from "../formats/quantization-args.ts";
 import { showValue } from "../formats/show-value.ts";
 
+/** More rounds or passes than ever changed a code. */
+const MAX_REFINEMENTS = 32;
 const MAX_STRINGS = 1000;
 const MAX_STRING_LENGTH = 1000;
 
@@ -180,12 +183,18 @@ export const gptqModifierSchema = fields("GPTQModifier", {
   block_size: v.optional(whole(1, 65_536), 128),
   dampening_frac: v.nullish(v.pipe(real, v.minValue(0, must("a damping of at least 0")))),
   actorder: v.nullish(actorder),
+  refine: v.nullish(
+    fields("refine", {
+      rounds: v.optional(whole(1, MAX_REFINEMENTS), REFINE_SETTINGS.rounds),
+      passes: v.optional(whole(0, MAX_REFINEMENTS), REFINE_SETTINGS.passes),
+    }),
+  ),
   // How LLM Compressor spends memory and time; the result does not depend on them.
   offload_hessians: v.nullish(v.unknown()),
   batched_quantization: v.nullish(v.unknown()),
 });
 
 type ParsedGptq = v.InferOutput<typeof gptqModifierSchema>;
-/** Arguments of either modifier; only GPTQ's has the last three. */
+/** Arguments of either modifier; only GPTQ's has the last four. */
 export type ParsedModifier = v.InferOutput<typeof quantizationModifierSchema> &
-  Partial<Pick<ParsedGptq, "block_size" | "dampening_frac" | "actorder">>;
+  Partial<Pick<ParsedGptq, "block_size" | "dampening_frac" | "actorder" | "refine">>;

@@ -93,7 +93,7 @@ export interface ModuleReport {
   readonly module: string;
   /** ½ tr(ΔW H ΔWᵀ) of the chosen codes under the damped Hessian: what the anchor prints as error. */
   readonly loss: number;
-  /** The same for rounding to nearest with the same scales. */
+  /** The same for rounding to nearest with the scales that the observer chose. */
   readonly rtnLoss: number;
   readonly dampeningFrac: number;
   readonly attempts: number;
@@ -114,8 +114,8 @@ export interface Quantizer {
   readonly tiled: boolean;
   /** What verification may hold a code against: the nearest one to the weight, or only that it is in range. */
   readonly expects: "nearest" | "in range";
-  /** Floating-point operations for modules of these rows that share an input of so many columns. */
-  work(columns: number, rows: readonly number[]): number;
+  /** Floating-point operations for modules that share an input of so many columns. */
+  work(columns: number, tasks: readonly QuantizerTask[]): number;
   /** How a pass's modules fit; null if not even the smallest tiles do. */
   phase(
     tasks: readonly QuantizerTask[],

@@ -18,6 +18,7 @@ import {
   type ModuleServices,
   quantizeModule,
 } from "../quantize/gptq/quantize-module.ts";
+import type { GptqTask } from "../quantize/gptq/quantize-tile.ts";
 import { PLAIN_CONTEXT } from "../quantize/observe/observe-tile.ts";
 import type { RtnTask } from "../quantize/rtn/tile-buffers.ts";
 import { openTestGpu, type TestGpu } from "./open-test-gpu.ts";
@@ -81,7 +82,7 @@ export interface GptqResult {
 /** Quantizes a module in tiles and reads its tensors as a loader does. */
 export async function runGptq(
   bench: GptqBench,
-  task: RtnTask,
+  task: GptqTask,
   weights: Float32Array,
   h: Float64Array,
   { frac = 0.01, tileRows = task.rows } = {},

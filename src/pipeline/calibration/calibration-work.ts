@@ -54,12 +54,7 @@ export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork
 /** What the quantizers of a capture's modules take to choose codes. */
 function choiceWork({ modules, columns }: Capture, tasks: CalibratedLayer["tasks"]): number {
   const own = byQuantizer(tasks.filter(({ module }) => modules.includes(module)));
-  const work = Array.from(own, ([quantizer, of]) =>
-    quantizer.work(
-      columns,
-      of.map(({ rows }) => rows),
-    ),
-  );
+  const work = Array.from(own, ([quantizer, of]) => quantizer.work(columns, of));
   return sum(work);
 }
 

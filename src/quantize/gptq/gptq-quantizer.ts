@@ -14,7 +14,9 @@ import type { Quantizer, QuantizerLimits, QuantizerTask, QuantizePhase } from ".
 import { dequantizeKernel, rtnErrorsKernel, walkKernel } from "./gptq-kernels.ts";
 import { quantizeCaptures } from "./quantize-captures.ts";
 import { gptqTileRows, gptqWorkspaceBytes } from "./quantize-module.ts";
-import { gptqTileBytes } from "./quantize-tile.ts";
+import { descendKernel, fitKernel } from "../refine/refine-kernels.ts";
+import { refineWork } from "../refine/refine-tile.ts";
+import { gptqTileBytes, refinementOf } from "./quantize-tile.ts";
 
 /** What stands for a second panel while a Hessian is reordered. */
 const PERMUTATION_BYTES = 16;
@@ -32,7 +34,7 @@ export const gptqQuantizer: Quantizer = {
   tiled: false,
   expects: "in range",
   // A factorisation, n³ / 3, and the updates, rows · columns² for each module.
-  work: (columns, rows) => columns ** 3 / 3 + rows.reduce((sum, count) => sum + count, 0) * columns ** 2,
+  work: (columns, tasks) => tasks.reduce((sum, task) => sum + moduleWork(task), columns ** 3 / 3),
   phase,
   overlapBytes,
   prepare(gpu, tasks) {
@@ -46,9 +48,19 @@ export const gptqQuantizer: Quantizer = {
     for (const constants of new Set(tasks.map(({ weights }) => codeConstants(weights)))) {
       for (const kernel of SLOW_CODE_KERNELS) gpu.queue.prepare(kernel, constants);
     }
+    const refined = tasks.filter((task) => refinementOf(task) !== null);
+    for (const constants of new Set(refined.map(({ weights }) => codeConstants(weights)))) {
+      for (const kernel of [fitKernel, descendKernel]) gpu.queue.prepare(kernel, constants);
+    }
   },
   quantize: quantizeCaptures,
 };
+
+function moduleWork(task: QuantizerTask): number {
+  const { rows, columns } = task;
+  const refinement = refinementOf(task);
+  return rows * columns ** 2 + (refinement ? refineWork(rows, columns, refinement) : 0);
+}
 
 function hessianBytes({ columns }: Capture, maxBufferBytes: number): number {
   return layOutTriangle(columns, maxBufferBytes).bytes;

@@ -13,7 +13,8 @@ import { importanceOf } from "../observe/importance.ts";
 import type { TileContext } from "../observe/observe-tile.ts";
 import { powerTable, powerTableFor } from "../observe/power-table.ts";
 import { readStatistics, type TileStatistics } from "../observe/tile-statistics.ts";
-import { type RtnTask, tileRowMultiple } from "../rtn/tile-buffers.ts";
+import { walkTable } from "../refine/refine-tile.ts";
+import { tileRowMultiple } from "../rtn/tile-buffers.ts";
 import type { ModuleReport, ModuleWeights } from "../quantizer.ts";
 import type { FactoredHessian } from "./factor-hessian.ts";
 import {
@@ -21,7 +22,9 @@ import {
   columnTables,
   gptqBufferBytes,
   type GptqBuffers,
+  type GptqTask,
   quantizeTileGptq,
+  refinementOf,
   RESULT_BUFFER_NAMES,
   type ResultBuffers,
   WORK_BUFFER_NAMES,
@@ -43,7 +46,7 @@ export interface ModuleServices {
 export type ModuleOutcome = Omit<ModuleReport, "tokens" | "rounded" | "seconds">;
 
 /** Rows that a tile of at most `tileBytes` GPU bytes takes, with no buffer over `maxBufferBytes`. */
-export function gptqTileRows(task: RtnTask, tileBytes: number, maxBufferBytes: number): number {
+export function gptqTileRows(task: GptqTask, tileBytes: number, maxBufferBytes: number): number {
   const multiple = tileRowMultiple(task);
   let rows = Math.ceil(task.rows / multiple) * multiple;
   while (rows > multiple) {
@@ -57,7 +60,7 @@ export function gptqTileRows(task: RtnTask, tileBytes: number, maxBufferBytes: n
 
 /** A task with the rows of its tiles. */
 export interface TiledTask {
-  readonly task: RtnTask;
+  readonly task: GptqTask;
   readonly tileRows: number;
 }
 
@@ -146,9 +149,9 @@ export async function quantizeModule(
   return { outcome: outcomeOf(task, factored, tiles) };
 }
 
-/** Uploads what all tiles of a module look up: order and groups of columns, their importance, powers. */
+/** Uploads what all tiles of a module look up: order and groups of columns, their importance, powers, a refinement's walk. */
 export async function uploadTables(
-  task: RtnTask,
+  task: GptqTask,
   factored: FactoredHessian,
   work: WorkBuffers,
   uploads: UploadRing,
@@ -160,6 +163,9 @@ export async function uploadTables(
   if (usesImportance(weights)) {
     const importance = importanceOf(observedColumns(factored, weights));
     await uploads.write(new Uint8Array(importance.buffer), work.importance);
+  }
+  if (refinementOf(task)) {
+    await uploads.write(new Uint8Array(walkTable(factored.order, tables.groupOf).buffer), work.walk);
   }
   const powers = powerTableFor(weights, dtype);
   if (powers) await uploads.write(new Uint8Array(powerTable(powers).buffer), work.powers);
@@ -173,12 +179,12 @@ function observedColumns({ diagonal, order }: FactoredHessian, args: Quantizatio
 }
 
 /** The module's table of powers among the buffers, or null if its observer looks up none. */
-export function powersOf({ weights, dtype }: RtnTask, { powers }: WorkBuffers): LedgerBuffer | null {
+export function powersOf({ weights, dtype }: GptqTask, { powers }: WorkBuffers): LedgerBuffer | null {
   return powerTableFor(weights, dtype) && powers;
 }
 
 async function outcomeOf(
-  { module }: RtnTask,
+  { module }: GptqTask,
   { dampeningFrac, attempts, dead }: FactoredHessian,
   tiles: readonly Promise<TileLosses>[],
 ): Promise<ModuleOutcome> {
@@ -199,7 +205,7 @@ interface TileLosses {
 
 /** Reads a tile's results back and writes them. */
 async function readTile(
-  task: RtnTask,
+  task: GptqTask,
   firstRow: number,
   rows: number,
   results: ResultBuffers,
@@ -235,7 +241,7 @@ function halfSum(bytes: Uint8Array<ArrayBuffer>): number {
 }
 
 /** @throws MalformedModelError if a weight of the tile is NaN or infinite, saying where. */
-export function checkFinite(task: RtnTask, firstRow: number, statistics: TileStatistics): void {
+export function checkFinite(task: GptqTask, firstRow: number, statistics: TileStatistics): void {
   const { nonfinite, firstNonfinite } = statistics;
   if (nonfinite === 0) return;
   const row = firstRow + Math.floor(firstNonfinite / task.columns);

@@ -3,6 +3,8 @@
 
 import { cellGrid } from "../../formats/compression-format.ts";
 import { DTYPE_BITS } from "../../formats/dtype.ts";
+import type { RefineSettings } from "../../formats/modifiers/gptq.ts";
+import type { QuantizingModifier } from "../../formats/recipe.ts";
 import type { QuantizationArgs } from "../../formats/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { matmul } from "../../gpu/matmul/matmul.ts";
@@ -17,6 +19,7 @@ import {
 } from "../observe/observe-tile.ts";
 import { computeQparams } from "../observe/observe-weight.ts";
 import { POWER_TABLE_BYTES, powerTableFor } from "../observe/power-table.ts";
+import { REFINE_BUFFER_NAMES, refineBufferBytes, refineTile } from "../refine/refine-tile.ts";
 import { storeQparams } from "../rtn/store-qparams.ts";
 import { type RtnTask, tileBufferBytes, tileLayout } from "../rtn/tile-buffers.ts";
 import type { FactoredHessian } from "./factor-hessian.ts";
@@ -31,7 +34,18 @@ import {
   walkBlock,
 } from "./gptq-kernels.ts";
 
-/** What the kernels of a tile work in. `order` and `groupOf` serve all tiles of a module. */
+/** One Linear, and the modifier that says what is done to its codes. */
+export interface GptqTask extends RtnTask {
+  /** Absent for plain GPTQ. */
+  readonly modifier?: QuantizingModifier;
+}
+
+/** What is done to a module's codes after GPTQ; null for nothing. */
+export function refinementOf({ modifier }: GptqTask): RefineSettings | null {
+  return modifier?.name === "GPTQModifier" ? (modifier.settings.refine ?? null) : null;
+}
+
+/** What the kernels of a tile work in. `order`, `groupOf` and `walk` serve all tiles of a module. */
 export const WORK_BUFFER_NAMES = [
   "source",
   "ranges",
@@ -46,6 +60,7 @@ export const WORK_BUFFER_NAMES = [
   "dequantized",
   "order",
   "groupOf",
+  ...REFINE_BUFFER_NAMES,
 ] as const;
 
 /** What is read back of a tile. */
@@ -72,9 +87,10 @@ function floatStrideOf(columns: number): number {
 }
 
 /** Bytes of each buffer for a tile of `rows` rows. */
-export function gptqBufferBytes(task: RtnTask, rows: number): Record<keyof GptqBuffers, number> {
+export function gptqBufferBytes(task: GptqTask, rows: number): Record<keyof GptqBuffers, number> {
   const { columns, weights, dtype } = task;
   const { codes: packed, ...shared } = tileBufferBytes(task, rows);
+  const refines = refinementOf(task) !== null;
   const floats = rows * floatStrideOf(columns) * 4;
   return {
     ...shared,
@@ -88,11 +104,12 @@ export function gptqBufferBytes(task: RtnTask, rows: number): Record<keyof GptqB
     rtnLosses: rows * 4,
     order: columns * 16,
     groupOf: columns * 4,
+    ...refineBufferBytes(refines ? rows : 0, refines ? columns : 0),
   };
 }
 
 /** GPU bytes of a tile's buffers. */
-export function gptqTileBytes(task: RtnTask, rows: number): number {
+export function gptqTileBytes(task: GptqTask, rows: number): number {
   const sizes = Object.values(gptqBufferBytes(task, rows));
   return sizes.reduce((sum, bytes) => sum + bufferBytes(bytes), 0);
 }
@@ -131,7 +148,7 @@ export function columnTables(
  */
 export async function quantizeTileGptq(
   gpu: Gpu,
-  task: RtnTask,
+  task: GptqTask,
   factor: TriangularMatrix,
   { rows, ...context }: GptqTileContext,
   buffers: GptqBuffers,
@@ -142,9 +159,15 @@ export async function quantizeTileGptq(
   await chooseScales(gpu, task, tile, context, buffers);
   await gpu.queue.clear(pushed, 0, rows * shape.stride * 4);
   await walkAll(gpu, tile, factor, buffers);
+  await rtnErrors(gpu, tile, errors, shape.stride); // before a refinement has moved the scales
+  const refinement = refinementOf(task);
+  if (refinement) {
+    const globalScale = context.statistics.globalScale ?? 0;
+    await refineTile(gpu, { ...tile, globalScale }, factor, buffers, refinement);
+    await storeRefined(gpu, task, tile, globalScale, buffers);
+  }
   await rowSquares(gpu, pushed, buffers.losses, shape);
   await storeCodes(gpu, task, tile, buffers);
-  await rtnErrors(gpu, tile, errors, shape.stride);
   await gpu.queue.clear(pushed, 0, rows * shape.stride * 4);
   for (const span of spansOf(factor, RTN_SPAN)) {
     await pushErrors(gpu, factor, buffers, tile, { from: span, to: { first: 0, end: span.end } });
@@ -194,6 +217,25 @@ async function chooseScales(
   });
   await storeQparams(gpu, task, tile.rows, buffers);
   if (statistics.globalScale !== null) await divideScales(gpu, scales, cells, statistics.globalScale);
+}
+
+/** Refined scales as the file holds them: those of groups without the global one, which rounding finds again. */
+async function storeRefined(
+  gpu: Gpu,
+  task: RtnTask,
+  { rows, grid }: GptqTile,
+  globalScale: number,
+  buffers: GptqBuffers,
+): Promise<void> {
+  if (globalScale === 0) {
+    await storeQparams(gpu, task, rows, buffers);
+    return;
+  }
+  const { scales, ranges } = buffers;
+  const cells = grid.cellsPerColumn * grid.cellsPerRow;
+  await gpu.queue.copy({ of: scales, offset: 0 }, { of: ranges, offset: 0 }, cells * 4);
+  await divideScales(gpu, ranges, cells, 1 / globalScale);
+  await storeQparams(gpu, task, rows, { ...buffers, scales: ranges });
 }
 
 /** A tile as its observer sees it: with actorder "group" in float32, columns in the order of quantization. */

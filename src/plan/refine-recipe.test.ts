@@ -1,0 +1,62 @@
+import { describe, expect, it } from "vitest";
+import { RecipeError } from "../errors.ts";
+import { groupsOf, needsCalibration } from "../formats/recipe.ts";
+import { recipeYaml } from "../package/recipe-yaml.ts";
+import { parseRecipe } from "./parse-recipe.ts";
+
+function gptq(more: string): string {
+  return `quant_stage:\n  quant_modifiers:\n    GPTQModifier: {scheme: W4A16, ignore: [lm_head]${more}}\n`;
+}
+
+function problemOf(text: string): string {
+  try {
+    parseRecipe(text);
+  } catch (error) {
+    if (error instanceof RecipeError) return error.message;
+    throw error;
+  }
+  throw new Error("the recipe was accepted");
+}
+
+describe("a refinement in a recipe", () => {
+  it("is absent from plain GPTQ", () => {
+    const [plain] = parseRecipe(gptq("")).modifiers;
+    expect(plain).toHaveProperty("settings", { block_size: 128, dampening_frac: 0.01 });
+    expect(recipeYaml(parseRecipe(gptq("")))).not.toContain("refine");
+  });
+
+  it("has two rounds of one pass if nothing else is said, and is written as it is read", () => {
+    const [short] = parseRecipe(gptq(", refine: {}")).modifiers;
+    expect(short).toHaveProperty("settings.refine", { rounds: 2, passes: 1 });
+    const parsed = parseRecipe(gptq(", refine: {rounds: 3, passes: 0}, weight_observer: hessian_mse"));
+    expect(parsed.modifiers[0]).toHaveProperty("settings.refine", { rounds: 3, passes: 0 });
+    expect(groupsOf(parsed)[0]?.scheme.weights?.observer).toBe("hessian_mse");
+    expect(parseRecipe(recipeYaml(parsed))).toEqual(parsed);
+  });
+
+  it("is refused where it would change nothing", () => {
+    const channels = gptq(", refine: {passes: 0}").replace("W4A16", "W8A8");
+    expect(problemOf(channels)).toContain("groups of at most 128 columns; group_0 has none");
+    expect(() => parseRecipe(channels.replace("passes: 0", "passes: 1"))).not.toThrow();
+  });
+
+  it("is bounded", () => {
+    expect(problemOf(gptq(", refine: {rounds: 1000}"))).toContain("is not a whole number from 1 to 32");
+    expect(problemOf(gptq(", refine: {steps: 3}"))).toContain('"steps" is not a field of refine');
+  });
+});
+
+describe("the observer hessian_mse", () => {
+  it("calibrates what is rounded to nearest, and takes no scale of a whole tensor", () => {
+    const recipe = (weights: string) =>
+      `q_stage: {q_modifiers: {QuantizationModifier: {config_groups: {g: {targets: [Linear], weights: ${weights}}}}}}`;
+    const grouped = recipe("{num_bits: 4, group_size: 32, observer: hessian_mse}");
+    expect(needsCalibration(parseRecipe(grouped))).toBe(true);
+    expect(problemOf(recipe("{observer: hessian_mse}"))).toContain(
+      "The observer hessian_mse weighs input columns",
+    );
+    expect(
+      problemOf(recipe("{group_size: 32, observer: hessian_mse, observer_kwargs: {grid: 9}}")),
+    ).toContain("The observer hessian_mse has no options");
+  });
+});

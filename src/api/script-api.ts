@@ -6,7 +6,7 @@ import type { ForwardProducts, GptqControls, JobPart, RecipeControls } from "./j
 
 /** Null keeps what the recipe's name means. */
 export interface RecipeRequest {
-  /** A preset in any case, "gptq-" and a preset, or LLM Compressor's YAML. */
+  /** A preset in any case, "gptq-" and a preset, "best-W4A16", or LLM Compressor's YAML. */
   readonly text: string;
   readonly groupSize: number | null;
   readonly ignore: readonly string[] | null;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { RecipeError } from "../errors.ts";
+import { BEST_SCHEMES, bestRecipe } from "../formats/modifiers/best.ts";
 import { groupsOf, needsCalibration } from "../formats/recipe.ts";
 import { recipeYaml } from "../package/recipe-yaml.ts";
 import { parseRecipe } from "./parse-recipe.ts";
@@ -58,5 +59,15 @@ describe("the observer hessian_mse", () => {
     expect(
       problemOf(recipe("{group_size: 32, observer: hessian_mse, observer_kwargs: {grid: 9}}")),
     ).toContain("The observer hessian_mse has no options");
+  });
+});
+
+describe("the best recipe", () => {
+  it.each(BEST_SCHEMES)("of %s is one that can be run", (scheme) => {
+    const recipe = parseRecipe(bestRecipe(scheme));
+    const { rotation, modifiers } = recipe;
+    expect(rotation).toEqual({ rotations: ["R1", "R2"], transform_type: "random-hadamard" });
+    expect(modifiers[0]).toHaveProperty("settings.refine", { rounds: 2, passes: 1 });
+    expect(groupsOf(recipe)[0]?.scheme.weights?.observer).toBe("hessian_mse");
   });
 });

@@ -1,3 +1,4 @@
+import { BEST_PREFIX, BEST_SCHEMES, BEST_SENTENCE, bestRecipe } from "../../formats/modifiers/best.ts";
 import { type Method, METHODS } from "../../formats/modifiers/methods.ts";
 import { useApp } from "../parts/app-context.ts";
 import { refusalOf } from "../state/read-recipe-choice.ts";
@@ -17,7 +18,32 @@ export function MethodChoice() {
           <MethodCard key={method.title} method={method} />
         ))}
       </div>
+      <BestChoice />
     </fieldset>
+  );
+}
+
+/** What pays at few bits, put together, for the presets that have it; spelled out in YAML, which then decides. */
+function BestChoice() {
+  const { state } = useApp();
+  const { scheme, yaml } = state.recipe;
+  if (!BEST_SCHEMES.includes(scheme.value)) return null;
+  return (
+    <div class="field">
+      <span class="buttons">
+        <button
+          type="button"
+          onClick={() => (yaml.value = bestRecipe(scheme.value))}
+          aria-describedby="best-hint"
+        >
+          Take {BEST_PREFIX}
+          {scheme.value}
+        </button>
+      </span>
+      <p id="best-hint" class="hint">
+        {BEST_SENTENCE}
+      </p>
+    </div>
   );
 }
 

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { RecipeError } from "../../errors.ts";
+import { bestRecipe } from "../../formats/modifiers/best.ts";
 import { readRecipeChoice } from "./read-recipe-choice.ts";
 
 it("reads a preset in any case", () => {
@@ -27,7 +28,13 @@ it.each(["QuantizationModifier:\n  scheme: W4A16\n", "QuantizationModifier: {sch
   },
 );
 
+it("spells out what is best at few bits", () => {
+  const choice = readRecipeChoice("Best-w3a16");
+  expect(choice).toEqual({ kind: "yaml", text: bestRecipe("W3A16") });
+});
+
 it.each([
+  ["best-W4A61", /nearest one is best-w4a16\./],
   ["W4A61", /“W4A61” does not exist. The nearest one is W4A16\./],
   ["gptq-w4a1", /nearest one is gptq-W4A16\./],
   ["gtpq-w8a8", /nearest one is gptq-W8A8\./],

@@ -2,6 +2,7 @@ import { RecipeError } from "../../errors.ts";
 import { DEFAULT_IGNORE } from "../../formats/default-ignore.ts";
 import { nearestWord } from "../../formats/nearest-word.ts";
 import { readScheme, SCHEMES, UNQUANTIZED } from "./read-scheme.ts";
+import { BEST_PREFIX, BEST_SCHEMES, bestRecipe } from "../../formats/modifiers/best.ts";
 import { GPTQ_ACTORDER, GPTQ_SETTINGS } from "../../formats/modifiers/gptq.ts";
 import { type Quantizer, type QuantizerName, QUANTIZERS } from "../../formats/modifiers/quantizers.ts";
 import { type Rewriter, REWRITERS } from "../../formats/modifiers/rewriters.ts";
@@ -18,6 +19,8 @@ export const METHOD_DEFAULTS: { readonly [Name in QuantizerName]: Extract<Method
       actorder: GPTQ_ACTORDER,
     },
   };
+/** Presets by the word that asks for the best of each, in small letters. */
+const BEST_NAMES = new Map(BEST_SCHEMES.map((scheme) => [`${BEST_PREFIX}${scheme}`.toLowerCase(), scheme]));
 
 /** Every quantized weight as a plain one. */
 export const DEQUANTIZE: RecipeControls = {
@@ -31,14 +34,16 @@ export const DEQUANTIZE: RecipeControls = {
 
 /**
  * What a recipe means that is written in one piece, in a link or on a command line: the name of a preset ("W4A16"), GPTQ
- * over one ("gptq-w4a16"), either behind SmoothQuant ("smoothquant-gptq-w8a8"), all in any case, UNQUANTIZED, which dequantizes, or, if it has a colon, which no name has, LLM
- * Compressor's YAML.
+ * over one ("gptq-w4a16"), either behind SmoothQuant ("smoothquant-gptq-w8a8"), or what pays at few bits ("best-w4a16"), all in
+ * any case, UNQUANTIZED, which dequantizes, or, if it has a colon, which no name has, LLM Compressor's YAML.
  * @throws RecipeError for a name that is none, with the nearest one that is.
  */
 export function readRecipeChoice(text: string): RecipeChoice {
   const name = text.trim();
   if (/[\n:]/.test(name)) return { kind: "yaml", text };
   if (name.toUpperCase() === UNQUANTIZED) return DEQUANTIZE;
+  const best = BEST_NAMES.get(name.toLowerCase());
+  if (best !== undefined) return { kind: "yaml", text: bestRecipe(best) };
   const rewriter = REWRITERS.find(({ prefix }) => name.toLowerCase().startsWith(prefix)) ?? null;
   const rest = name.slice(rewriter?.prefix.length ?? 0);
   const quantizer = quantizerNamedIn(rest);
@@ -74,7 +79,7 @@ function unknownRecipe(name: string, quantizer: Quantizer, rewriter: Rewriter | 
   const prefix = rewriter?.prefix ?? "";
   const own = quantizer.prefix === "" ? QUANTIZERS.flatMap(namesWith) : namesWith(quantizer);
   const words = [
-    ...(prefix + quantizer.prefix === "" ? [UNQUANTIZED] : []),
+    ...(prefix + quantizer.prefix === "" ? [UNQUANTIZED, ...BEST_NAMES.keys()] : []),
     ...own.map((word) => prefix + word),
   ];
   const near = nearestWord(name, words);

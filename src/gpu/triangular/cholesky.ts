@@ -112,7 +112,7 @@ export async function cholesky(
     }
     await updateColumns(gpu, matrix, scratch, { column: 0, depth: WIDE }, { first: end, end: n });
   }
-  for (const [index, panel] of panels.entries()) await zeroAbove(gpu, panel, bufferOf(matrix, index));
+  await zeroAboveDiagonal(gpu, matrix);
   const status = new Uint32Array((await readbacks.readBytes(scratch.failedRow, 0, 4)).buffer);
   return status[0] ? status[0] - 1 : null;
 }
@@ -210,13 +210,16 @@ async function updateColumns(
   }
 }
 
-async function zeroAbove(gpu: Gpu, panel: Panel, buffer: LedgerBuffer): Promise<void> {
-  await gpu.queue.run(zeroAboveKernel, {
-    params: { first_row: panel.firstRow, rows: panel.rows, stride: panel.stride },
-    buffers: { panel: buffer },
-    workgroups: [panel.rows, Math.ceil((panel.stride - panel.firstRow) / WORKGROUP)],
-    work: panel.rows * panel.rows,
-  });
+/** Sets what panels store above the diagonal to zero. */
+export async function zeroAboveDiagonal(gpu: Gpu, matrix: TriangularMatrix): Promise<void> {
+  for (const [index, panel] of matrix.layout.panels.entries()) {
+    await gpu.queue.run(zeroAboveKernel, {
+      params: { first_row: panel.firstRow, rows: panel.rows, stride: panel.stride },
+      buffers: { panel: bufferOf(matrix, index) },
+      workgroups: [panel.rows, Math.ceil((panel.stride - panel.firstRow) / WORKGROUP)],
+      work: panel.rows * panel.rows,
+    });
+  }
 }
 
 function panelOf(matrix: TriangularMatrix, index: number): Panel {

@@ -7,8 +7,14 @@ import type { RefineSettings } from "../../formats/modifiers/gptq.ts";
 import type { QuantizingModifier } from "../../formats/recipe.ts";
 import type { QuantizationArgs } from "../../formats/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
-import { matmul } from "../../gpu/matmul/matmul.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
+import {
+  addLowerProduct,
+  addSpanProduct,
+  type ColumnRange,
+  columnSpans,
+  panelAt,
+} from "../../gpu/triangular/lower-product.ts";
 import type { TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
 import { packCodes, packRows } from "../encode/encode-weight.ts";
 import {
@@ -79,8 +85,6 @@ export type GptqBuffers = WorkBuffers & ResultBuffers;
 
 /** Columns whose errors are pushed onto all columns before them at once. */
 const SPAN = 1024;
-/** The same for rounding to nearest, which has no blocks: less of the products falls on zeros above the diagonal. */
-const RTN_SPAN = 512;
 
 function floatStrideOf(columns: number): number {
   return Math.ceil(columns / 4) * 4;
@@ -169,9 +173,9 @@ export async function quantizeTileGptq(
   await rowSquares(gpu, pushed, buffers.losses, shape);
   await storeCodes(gpu, task, tile, buffers);
   await gpu.queue.clear(pushed, 0, rows * shape.stride * 4);
-  for (const span of spansOf(factor, RTN_SPAN)) {
-    await pushErrors(gpu, factor, buffers, tile, { from: span, to: { first: 0, end: span.end } });
-  }
+  const { stride } = shape;
+  const product = { m: rows, a: { buffer: errors, stride }, c: { buffer: pushed, stride } };
+  await addLowerProduct(gpu, factor, product);
   await rowSquares(gpu, pushed, buffers.rtnLosses, shape);
 }
 
@@ -262,7 +266,7 @@ async function walkAll(
 ): Promise<void> {
   const stride = floatStrideOf(tile.columns);
   const { pushed, codes, errors } = buffers;
-  for (const span of spansOf(factor, SPAN).toReversed()) {
+  for (const span of columnSpans(factor, SPAN).toReversed()) {
     const { panel, buffer } = panelAt(factor, span.first);
     for (let end = span.end; end > span.first;) {
       const first = Math.floor((end - 1) / WALK_BLOCK) * WALK_BLOCK;
@@ -275,43 +279,17 @@ async function walkAll(
   }
 }
 
-interface ColumnRange {
-  readonly first: number;
-  readonly end: number;
-}
-
-/** Cuts the columns into spans that each lie in one panel of the factor. */
-function spansOf({ layout }: TriangularMatrix, columns: number): ColumnRange[] {
-  return layout.panels.flatMap(({ firstRow, rows }) => {
-    const spans: ColumnRange[] = [];
-    for (let first = firstRow; first < firstRow + rows; first += columns) {
-      spans.push({ first, end: Math.min(first + columns, firstRow + rows) });
-    }
-    return spans;
-  });
-}
-
 /** pushed[:, to] += errors[:, from] · L[from, to]. */
 async function pushErrors(
   gpu: Gpu,
   factor: TriangularMatrix,
   { errors, pushed }: GptqBuffers,
   tile: GptqTile,
-  { from, to }: { readonly from: ColumnRange; readonly to: ColumnRange },
+  ranges: { readonly from: ColumnRange; readonly to: ColumnRange },
 ): Promise<void> {
-  if (to.end === to.first) return;
   const stride = floatStrideOf(tile.columns);
-  const { panel, buffer } = panelAt(factor, from.first);
-  await matmul(gpu, {
-    m: tile.rows,
-    n: to.end - to.first,
-    k: from.end - from.first,
-    a: { buffer: errors, stride, offset: from.first },
-    b: { buffer, stride: panel.stride, offset: (from.first - panel.firstRow) * panel.stride + to.first },
-    bTransposed: false,
-    c: { buffer: pushed, stride, offset: to.first },
-    accumulate: true,
-  });
+  const product = { m: tile.rows, a: { buffer: errors, stride }, c: { buffer: pushed, stride } };
+  await addSpanProduct(gpu, factor, product, ranges);
 }
 
 async function storeCodes(gpu: Gpu, task: RtnTask, tile: GptqTile, buffers: GptqBuffers): Promise<void> {
@@ -322,12 +300,4 @@ async function storeCodes(gpu: Gpu, task: RtnTask, tile: GptqTile, buffers: Gptq
   await packCodes(gpu, buffers.codes, buffers.packed, layout);
   const { codes, groupOf, dequantized } = buffers;
   await dequantizeCodes(gpu, tile, { codes, group_of: groupOf, words: dequantized });
-}
-
-function panelAt(factor: TriangularMatrix, row: number) {
-  const index = factor.layout.panels.findIndex((panel) => row < panel.firstRow + panel.rows);
-  const panel = factor.layout.panels[index];
-  const buffer = factor.buffers[index];
-  if (!panel || !buffer) throw new Error(`Defect: the factor has no row ${row}`);
-  return { panel, buffer };
 }

@@ -21,8 +21,8 @@ export const COMPRESS_USAGE = `npm run compress -- SOURCE --out FOLDER [options]
 SOURCE is a Hub id (owner/name), a URL, or a local folder.
 
   --out FOLDER             where the model folder is written (required)
-  --recipe RECIPE          a preset (W4A16, the default; FP8_DYNAMIC; …), gptq-PRESET, smoothquant-PRESET,
-                           smoothquant-gptq-PRESET, best-W4A16, best-W3A16, a YAML file, or YAML text;
+  --recipe RECIPE          a preset (W4A16, the default; FP8_DYNAMIC; …), gptq-PRESET, awq-PRESET,
+                           smoothquant-PRESET, smoothquant-gptq-PRESET, best-W4A16, best-W3A16, a YAML file, or YAML text;
                            UNQUANTIZED writes a quantized model's weights as plain ones
   --group-size N           replaces the preset's group size
   --ignore A,B             modules that stay as they are, instead of lm_head; "re:" patterns too

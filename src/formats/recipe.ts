@@ -1,5 +1,6 @@
 // A recipe: what LLM Compressor's modifiers say, as plain data.
 
+import type { AwqSettings } from "./modifiers/awq.ts";
 import type { GptqSettings } from "./modifiers/gptq.ts";
 import { type QuantizerName, quantizerOf } from "./modifiers/quantizers.ts";
 import { REWRITERS, type RewriterName } from "./modifiers/rewriters.ts";
@@ -54,8 +55,10 @@ export type SmoothQuantModifier = Rewriting<"SmoothQuantModifier"> & {
   readonly settings: SmoothQuantSettings;
 };
 
+export type AwqModifier = Rewriting<"AWQModifier"> & { readonly settings: AwqSettings };
+
 /** A modifier that changes weights, and not what the model computes, before codes are chosen. */
-export type RewritingModifier = SmoothQuantModifier;
+export type RewritingModifier = SmoothQuantModifier | AwqModifier;
 
 export type Modifier = QuantizingModifier | RewritingModifier;
 

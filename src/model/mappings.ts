@@ -70,10 +70,21 @@ function normMapping(place: MappingPlace, norm: Norm | null, { balance, carried 
   return { place, smooth, tensors: [weight, ...bias], balance, carried, columns };
 }
 
+/** Values and outputs where a value head serves several query heads, so that no factor of its own passes along them. */
+export function sharedValues({ mixers }: LayerDescription): Mapping[] {
+  return mixers.flatMap((mixer) => {
+    if (mixer.kind !== "attention" || mixer.heads === mixer.kvHeads) return [];
+    return valuesToOutput(mixer) ?? [];
+  });
+}
+
 /** Values to the output, where each query head has a value head of its own: else a channel of v feeds several of o. */
 function valueMapping(mixer: Mixer): Mapping | null {
   if (mixer.kind !== "attention" || mixer.heads !== mixer.kvHeads) return null;
-  const { inputs, output } = mixer;
+  return valuesToOutput(mixer);
+}
+
+function valuesToOutput({ inputs, output }: Extract<Mixer, { kind: "attention" }>): Mapping | null {
   const value = inputs.kind === "fused" ? inputs.queryKeyValue : inputs.value;
   return linearMapping("mixer-output", value, output);
 }
@@ -86,11 +97,16 @@ function mlpMapping({ inputs, activation, down }: Mlp): Mapping | null {
   return linearMapping("mlp-output", inputs.kind === "fused" ? inputs.gateUp : inputs.up, down);
 }
 
-/** A Linear whose last rows are another's input. */
-function linearMapping(place: MappingPlace, from: Linear, to: Linear): Mapping {
+/** A Linear whose last rows are another's input; null where either shares its tensor with other Linears. */
+function linearMapping(place: MappingPlace, from: Linear, to: Linear): Mapping | null {
+  if (!isAlone(from) || !isAlone(to)) return null;
   const { columns } = to;
   const { source, rows, bias } = from;
   const weight: SmoothTensor = { tensor: source.tensor, rows, offset: 0 };
   const tensors = [weight, ...(bias === null ? [] : [{ tensor: bias, rows, offset: 0 } as const])];
   return { place, smooth: from.module, tensors, balance: [to], carried: [], columns };
+}
+
+function isAlone({ source: { shape }, rows, columns }: Linear): boolean {
+  return shape.reduce((product, size) => product * size, 1) === rows * columns;
 }

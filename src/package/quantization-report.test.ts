@@ -61,9 +61,19 @@ describe("the quantization report", () => {
   it("tells what was moved between tensors, and by how much", () => {
     const mappings = [
       { modifier: "SmoothQuantModifier", smooth: "norm", balance: ["q", "k"], scales: [0.5, 4] } as const,
+      {
+        modifier: "AWQModifier",
+        smooth: "up",
+        balance: ["down"],
+        scales: [0.25, 2],
+        search: { ratio: 0.5, duo: true, loss: 3, unscaledLoss: 4 },
+      } as const,
     ];
     expect(JSON.parse(quantizationReport({ ...FACTS, mappings }))).toMatchObject({
-      mappings: [{ smooth_layer: "norm", balance_layers: ["q", "k"], least_scale: 0.5, largest_scale: 4 }],
+      mappings: [
+        { smooth_layer: "norm", balance_layers: ["q", "k"], least_scale: 0.5, largest_scale: 4 },
+        { smooth_layer: "up", ratio: 0.5, duo_scaling: true, loss: 3, unscaled_loss: 4 },
+      ],
     });
   });
 

@@ -26,6 +26,13 @@ export interface ReportedMapping {
   readonly balance: readonly string[];
   /** Smallest and largest factor. */
   readonly scales: readonly [number, number];
+  /** Where scales were searched for: what was chosen, and ½ tr(ΔW H ΔWᵀ) of rounding to nearest with and without it. */
+  readonly search?: {
+    readonly ratio: number;
+    readonly duo: boolean;
+    readonly loss: number;
+    readonly unscaledLoss: number;
+  };
 }
 
 export interface ReportedCalibration {
@@ -85,13 +92,7 @@ export function quantizationReport(facts: ReportFacts): string {
     ignore: facts.ignored,
     ...(facts.serverNotes.length > 0 ? { server_notes: facts.serverNotes.map(serverNote) } : {}),
     calibration: facts.calibration,
-    mappings: facts.mappings.map(({ modifier, smooth, balance, scales: [least, most] }) => ({
-      modifier,
-      smooth_layer: smooth,
-      balance_layers: balance,
-      least_scale: least,
-      largest_scale: most,
-    })),
+    mappings: facts.mappings.map(reportedMapping),
     totals: facts.modules.length > 0 ? lossTotals(facts.modules) : null,
     modules: facts.modules.map((module) => ({
       module: module.module,
@@ -118,6 +119,24 @@ export function quantizationReport(facts: ReportFacts): string {
     seconds: facts.seconds,
   };
   return `${JSON.stringify(report, null, 2)}\n`;
+}
+
+function reportedMapping({ modifier, smooth, balance, scales: [least, most], search }: ReportedMapping) {
+  return {
+    modifier,
+    smooth_layer: smooth,
+    balance_layers: balance,
+    least_scale: least,
+    largest_scale: most,
+    ...(search
+      ? {
+          ratio: search.ratio,
+          duo_scaling: search.duo,
+          loss: search.loss,
+          unscaled_loss: search.unscaledLoss,
+        }
+      : {}),
+  };
 }
 
 function serverNote({ server, modules, sentence }: ReportFacts["serverNotes"][number]) {

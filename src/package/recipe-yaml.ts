@@ -42,7 +42,13 @@ function modifierArguments(modifier: Modifier): Record<string, unknown> {
 }
 
 /** Mappings as the modifier's own class writes them. */
-function rewritingArguments({ mappings, ignore, settings }: RewritingModifier): Record<string, unknown> {
+function rewritingArguments({
+  name,
+  mappings,
+  ignore,
+  settings,
+}: RewritingModifier): Record<string, unknown> {
+  if (name === "AWQModifier") return { ...(mappings ? { mappings } : {}), ...settings };
   const written = mappings?.map(({ smooth_layer, balance_layers }) => [balance_layers, smooth_layer]);
   return { ...settings, ...(written ? { mappings: written } : {}), ignore };
 }

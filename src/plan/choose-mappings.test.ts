@@ -1,27 +1,43 @@
 import { describe, expect, it } from "vitest";
 import type { MappingTargets, RewritingModifier } from "../formats/recipe.ts";
 import { describeDecoder } from "../model/describe-decoder.ts";
+import { layerLinears } from "../model/layer-linears.ts";
 import { loadCheckpoint } from "../testing/load-checkpoint.ts";
 import { createMappingChooser } from "./choose-mappings.ts";
+
+const SMOOTHQUANT: RewritingModifier = {
+  name: "SmoothQuantModifier",
+  mappings: null,
+  ignore: [],
+  settings: { smoothing_strength: 0.5, algorithm: "smoothquant" },
+};
+const AWQ: RewritingModifier = {
+  name: "AWQModifier",
+  mappings: null,
+  ignore: [],
+  settings: { duo_scaling: true, n_grid: 20 },
+};
 
 function chosen(
   name: string,
   mappings: readonly MappingTargets[] | null,
   ignore: readonly string[] = [],
 ): string[] {
+  return chosenBy({ ...SMOOTHQUANT, mappings, ignore }, name);
+}
+
+/** Last words of the modules whose output a fixture's first layer divides; all Linears but those `kept` are quantized. */
+function chosenBy(modifier: RewritingModifier, name: string, kept = /$^/): string[] {
   const { config, tensors } = loadCheckpoint(name);
   const { layers } = describeDecoder(
     config,
     tensors.map((tensor) => tensor.name),
   );
-  const modifier: RewritingModifier = {
-    name: "SmoothQuantModifier",
-    mappings,
-    ignore,
-    settings: { smoothing_strength: 0.5, algorithm: "smoothquant" },
-  };
   const chooser = createMappingChooser(modifier);
-  const found = layers.map((layer) => chooser.choose(layer));
+  const found = layers.map((layer) => {
+    const modules = layerLinears(layer).map(({ module }) => module);
+    return chooser.choose(layer, new Set(modules.filter((module) => !kept.test(module))));
+  });
   chooser.checkUsed();
   return (found[0] ?? []).map(({ smooth }) => smooth.split(".").at(-1) ?? "");
 }
@@ -63,5 +79,29 @@ describe("SmoothQuant's mappings", () => {
       "model.layers.0.input_layernorm is read by model.layers.0.self_attn.v_proj too",
     );
     expect(() => chosen("olmo2", null)).toThrow("SmoothQuantModifier finds nothing to do in this model");
+  });
+});
+
+describe("AWQ's mappings", () => {
+  it("are all along which factors pass", () => {
+    expect(chosenBy(AWQ, "llama")).toEqual(["input_layernorm", "post_attention_layernorm", "up_proj"]);
+    expect(chosenBy(AWQ, "mixtral").slice(0, 3)).toEqual([
+      "input_layernorm",
+      "post_attention_layernorm",
+      "w3",
+    ]);
+  });
+
+  it("are left out where nothing behind them is quantized", () => {
+    expect(chosenBy(AWQ, "llama", /down_proj|[qk]_proj/)).toEqual([
+      "input_layernorm",
+      "post_attention_layernorm",
+    ]);
+    expect(() => chosenBy(AWQ, "llama", /proj/)).toThrow("hand factors on to Linears that are quantized");
+  });
+
+  it("pass over values that several heads share, which LLM Compressor names in every recipe", () => {
+    const values = { smooth_layer: "re:.*v_proj$", balance_layers: ["re:.*o_proj$"] };
+    expect(chosenBy({ ...AWQ, mappings: [values, UP] }, "llama")).toEqual(["up_proj"]);
   });
 });

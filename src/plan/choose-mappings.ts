@@ -3,13 +3,13 @@
 import { RecipeError } from "../errors.ts";
 import type { MappingTargets, RewritingModifier } from "../formats/recipe.ts";
 import type { LayerDescription } from "../model/decoder-description.ts";
-import { layerMappings, type Mapping } from "../model/mappings.ts";
+import { layerMappings, type Mapping, sharedValues } from "../model/mappings.ts";
 import { isIgnored } from "./match-targets.ts";
 import { createTargetList, type TargetList } from "./target-list.ts";
 
 export interface MappingChooser {
-  /** The mappings of a layer, in the order of the forward pass. */
-  choose(layer: LayerDescription): Mapping[];
+  /** The mappings of a layer, in the order of the forward pass; `quantized` names its Linears that will be quantized. */
+  choose(layer: LayerDescription, quantized: ReadonlySet<string>): Mapping[];
   /** @throws RecipeError naming the first mapping of the recipe that no layer has, or saying that the family has none. */
   checkUsed(): void;
 }
@@ -19,12 +19,15 @@ export function createMappingChooser(modifier: RewritingModifier): MappingChoose
   const named = modifier.mappings?.map(prepareTargets);
   let count = 0;
   return {
-    choose(layer) {
+    choose(layer, quantized) {
       const exact = layerMappings(layer);
       const chosen = named
         ? exact.filter((mapping) => named.some((targets) => isMeant(mapping, targets, modifier)))
         : exact.filter((mapping) => isUsual(mapping, layer, modifier));
-      const kept = chosen.filter((mapping) => !isLeftOut(mapping, modifier));
+      if (modifier.name === "AWQModifier") named?.forEach((targets) => passOver(targets, layer, modifier));
+      const kept = chosen.filter(
+        (mapping) => !isLeftOut(mapping, modifier) && isOfUse(mapping, modifier, quantized),
+      );
       count += kept.length;
       return kept;
     },
@@ -33,7 +36,7 @@ export function createMappingChooser(modifier: RewritingModifier): MappingChoose
       if (unused) throw nothingMatches(modifier, unused.targets);
       if (count > 0) return;
       throw new RecipeError(
-        `${modifier.name} finds nothing to do in this model: none of its norms or Linears can hand factors on${modifier.ignore.length > 0 ? ", or all of them are ignored" : ""}. Leave the modifier out.`,
+        `${modifier.name} finds nothing to do in this model: none of its norms or Linears can hand factors on${modifier.ignore.length > 0 ? ", or all of them are ignored" : modifier.name === "AWQModifier" ? " to Linears that are quantized" : ""}. Leave the modifier out.`,
       );
     },
   };
@@ -73,7 +76,17 @@ function isMeant(mapping: Mapping, targets: PreparedTargets, { name }: Rewriting
   return true;
 }
 
-/** Norms before attention and MLP. One scale for all experts serves none of them well, so they are left alone. */
+/** Takes a mapping as used that is AWQ's of values to an output, where a value head feeds several: there it is passed over. */
+function passOver(targets: PreparedTargets, layer: LayerDescription, modifier: RewritingModifier): void {
+  for (const mapping of sharedValues(layer)) isMeant(mapping, targets, modifier);
+}
+
+/** AWQ has nothing to search for where no Linear is quantized. */
+function isOfUse({ balance }: Mapping, { name }: RewritingModifier, quantized: ReadonlySet<string>): boolean {
+  return name !== "AWQModifier" || balance.some(({ module }) => quantized.has(module));
+}
+
+/** SmoothQuant takes the norms before attention and MLP, AWQ all there are. One scale for all experts serves the activations of none of them well, so SmoothQuant leaves them alone. */
 function isUsual(mapping: Mapping, layer: LayerDescription, { name }: RewritingModifier): boolean {
   switch (name) {
     case "SmoothQuantModifier":
@@ -81,6 +94,8 @@ function isUsual(mapping: Mapping, layer: LayerDescription, { name }: RewritingM
         mapping.place === "mixer-input" ||
         (mapping.place === "mlp-input" && layer.feedForward?.kind === "mlp")
       );
+    case "AWQModifier":
+      return true;
   }
 }
 

@@ -3,8 +3,9 @@
 import { RecipeError } from "../errors.ts";
 import { findScheme, PRESET_NAMES, UNQUANTIZED } from "../formats/presets.ts";
 import type { QuantizationArgs } from "../formats/quantization-args.ts";
+import { AWQ_SETTINGS } from "../formats/modifiers/awq.ts";
 import { GPTQ_SETTINGS } from "../formats/modifiers/gptq.ts";
-import type { RewriterName } from "../formats/modifiers/rewriters.ts";
+import { type RewriterName, rewriterOf } from "../formats/modifiers/rewriters.ts";
 import { SMOOTHQUANT_SETTINGS } from "../formats/modifiers/smoothquant.ts";
 import {
   DEFAULT_IGNORE,
@@ -57,12 +58,25 @@ export function recipeFromControls(controls: RecipeControls): Recipe {
     targets: DEFAULT_TARGETS,
   };
   const quantizing = modifierOf(method, { groups: [group], ignore, kv_cache_scheme: null });
-  return { modifiers: [...rewritingOf(controls.rewriter ?? null), quantizing] };
+  return { modifiers: [...rewritingOf(controls.rewriter ?? null, preset.name, weights), quantizing] };
 }
 
-/** The modifier with its defaults. What the recipe ignores is not quantized; it may still take factors. */
-function rewritingOf(name: RewriterName | null): RewritingModifier[] {
-  return name === null ? [] : [{ name, mappings: null, ignore: [], settings: SMOOTHQUANT_SETTINGS }];
+/**
+ * The modifier with its defaults. What the recipe ignores is not quantized; it may still take factors.
+ * @throws RecipeError if it cannot prepare these weights
+ */
+function rewritingOf(
+  name: RewriterName | null,
+  preset: string,
+  weights: QuantizationArgs,
+): RewritingModifier[] {
+  if (name === null) return [];
+  const problem = rewriterOf(name).refuses(weights);
+  if (problem !== null) throw new RecipeError(`${preset}: ${problem}. Leave ${name} out.`);
+  const plain = { mappings: null, ignore: [] };
+  return name === "AWQModifier"
+    ? [{ name, ...plain, settings: AWQ_SETTINGS }]
+    : [{ name, ...plain, settings: SMOOTHQUANT_SETTINGS }];
 }
 
 function modifierOf(

@@ -249,8 +249,8 @@ describe("a recipe that is wrong", () => {
       'Recipe, line 3, column 5: There is no modifier "QuantisationModifier". Did you mean QuantizationModifier?',
     ],
     [
-      modifier("duo_scaling: true", "AWQModifier"),
-      "Recipe, line 3, column 5: AWQModifier is LLM Compressor's, but is not supported here; QuantizationModifier, GPTQModifier, SmoothQuantModifier and SpinQuantModifier are.",
+      modifier("iters: 200", "AutoRoundModifier"),
+      "Recipe, line 3, column 5: AutoRoundModifier is LLM Compressor's, but is not supported here; QuantizationModifier, GPTQModifier, SmoothQuantModifier, AWQModifier and SpinQuantModifier are.",
     ],
     [
       modifier("scheme: W4A61"),

@@ -5,11 +5,11 @@ import type { RecipeError } from "../errors.ts";
 import { nearestWord } from "../formats/nearest-word.ts";
 import { findScheme } from "../formats/presets.ts";
 import type { QuantizationArgs, QuantizationScheme } from "../formats/quantization-args.ts";
-import { QUANTIZERS } from "../formats/modifiers/quantizers.ts";
+import { type QuantizerName, QUANTIZERS } from "../formats/modifiers/quantizers.ts";
 import { SPIN_QUANT } from "../formats/modifiers/spinquant.ts";
 import type { ConfigGroup, Modifier, QuantizingModifier, Recipe } from "../formats/recipe.ts";
 import { type Checked, checkActivations, checkWeights, observerProblem } from "./check-args.ts";
-import { checkOrder, checkPatterns, parseRewriter, REWRITER_NAMES } from "./parse-rewriter.ts";
+import { checkOrder, checkPatterns, parseRewriter, quantizesToo, REWRITER_NAMES } from "./parse-rewriter.ts";
 import { gptqSettings, orderedGroup } from "./parse-gptq.ts";
 import { parseRotation } from "./rotation/parse-rotation.ts";
 import { type RecipeDocument, readRecipeDocument } from "./recipe-document.ts";
@@ -20,6 +20,7 @@ import {
   type ParsedModifier,
   quantizationModifierSchema,
 } from "./recipe-schema.ts";
+import { awqQuantizationSchema } from "./rewriter-schema.ts";
 
 const SUPPORTED: readonly string[] = [
   ...QUANTIZERS.map(({ name }) => name),
@@ -28,7 +29,6 @@ const SUPPORTED: readonly string[] = [
 ];
 /** Modifiers that LLM Compressor has and this program has not. */
 const ELSEWHERE = [
-  "AWQModifier",
   "AutoRoundModifier",
   "QuIPModifier",
   "SparseGPTModifier",
@@ -48,7 +48,9 @@ type Path = readonly string[];
 export function parseRecipe(text: string): Recipe {
   const document = readRecipeDocument(text);
   const [rotating, ...paths] = rotationFirst(document);
-  const placed = paths.map((path) => ({ path, modifier: parseModifier(document, path) }));
+  const placed = paths.flatMap((path) =>
+    parseModifiers(document, path).map((modifier) => ({ path, modifier })),
+  );
   if (placed.length === 0) {
     throw document.errorAt(
       rotating ?? [],
@@ -110,10 +112,13 @@ function misplaced(document: RecipeDocument, path: Path, ending: "_stage" | "_mo
   );
 }
 
-function parseModifier(document: RecipeDocument, path: Path): Modifier {
-  return REWRITER_NAMES.includes(path.at(-1) ?? "")
-    ? parseRewriter(document, path)
-    : parseQuantizer(document, path);
+/** One modifier, or the two that an AWQModifier with a scheme stands for. */
+function parseModifiers(document: RecipeDocument, path: Path): Modifier[] {
+  if (!REWRITER_NAMES.includes(path.at(-1) ?? "")) return [parseQuantizer(document, path)];
+  const rewriter = parseRewriter(document, path);
+  if (!quantizesToo(document, path)) return [rewriter];
+  const parsed = document.parseAt(path, awqQuantizationSchema);
+  return [rewriter, quantizingModifier(document, path, "QuantizationModifier", parsed)];
 }
 
 function parseQuantizer(document: RecipeDocument, path: Path): QuantizingModifier {
@@ -126,6 +131,15 @@ function parseQuantizer(document: RecipeDocument, path: Path): QuantizingModifie
     path,
     name === "GPTQModifier" ? gptqModifierSchema : quantizationModifierSchema,
   );
+  return quantizingModifier(document, path, name, parsed);
+}
+
+function quantizingModifier(
+  document: RecipeDocument,
+  path: Path,
+  name: QuantizerName,
+  parsed: ParsedModifier,
+): QuantizingModifier {
   checkTargets(document, path, parsed);
   const groups = resolveGroups(document, path, parsed).map((group) =>
     withObservers(document, path, group, parsed),

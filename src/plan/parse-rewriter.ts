@@ -2,9 +2,15 @@
 
 import * as v from "valibot";
 import { REWRITERS } from "../formats/modifiers/rewriters.ts";
-import { isRewriting, type Modifier, type RewritingModifier } from "../formats/recipe.ts";
+import {
+  isRewriting,
+  type MappingTargets,
+  type Modifier,
+  type QuantizingModifier,
+  type RewritingModifier,
+} from "../formats/recipe.ts";
 import type { RecipeDocument } from "./recipe-document.ts";
-import { smoothQuantModifierSchema } from "./rewriter-schema.ts";
+import { AWQ_QUANTIZING_FIELDS, awqModifierSchema, smoothQuantModifierSchema } from "./rewriter-schema.ts";
 import { compilePattern } from "./target-pattern.ts";
 
 type Path = readonly string[];
@@ -16,16 +22,76 @@ export const REWRITER_NAMES: readonly string[] = REWRITERS.map(({ name }) => nam
  * @throws RecipeError that names line, column and reason.
  */
 export function parseRewriter(document: RecipeDocument, path: Path): RewritingModifier {
-  const schema = smoothQuantModifierSchema;
-  const isEmpty = document.valueAt(path) === null;
-  const parsed = isEmpty ? v.parse(schema, {}) : document.parseAt(path, schema);
+  return path.at(-1) === "AWQModifier" ? parseAwq(document, path) : parseSmoothQuant(document, path);
+}
+
+function parseSmoothQuant(document: RecipeDocument, path: Path): RewritingModifier {
+  const parsed = parseArguments(document, path, smoothQuantModifierSchema);
   const { smoothing_strength, algorithm } = parsed;
-  const mappings = parsed.mappings ?? null;
   const ignore = parsed.ignore ?? [];
+  checkPatterns(document, [...path, "ignore"], ignore);
+  return {
+    name: "SmoothQuantModifier",
+    mappings: checkedMappings(document, path, parsed.mappings),
+    ignore,
+    settings: { smoothing_strength, algorithm },
+  };
+}
+
+/** Fields without which the others that quantize say nothing. */
+const SAYS_SCHEME: ReadonlySet<string> = new Set(["scheme", "config_groups", "kv_cache_scheme"]);
+
+function parseAwq(document: RecipeDocument, path: Path): RewritingModifier {
+  const { mappings, duo_scaling, n_grid } = parseArguments(document, path, awqModifierSchema);
+  const idle = document.keysAt(path)?.find((key) => AWQ_QUANTIZING_FIELDS.includes(key));
+  if (idle !== undefined && !quantizesToo(document, path)) {
+    throw document.errorAt(
+      [...path, idle],
+      `${idle} says what is quantized, which AWQModifier does not do without a scheme: give ${idle} to the modifier behind it`,
+    );
+  }
+  // With fewer, the grid has no two ends.
+  const least = duo_scaling === "both" ? 4 : duo_scaling ? 3 : 2;
+  if (n_grid < least) {
+    throw document.errorAt(
+      [...path, "n_grid"],
+      `n_grid is ${n_grid}; with duo_scaling: ${duo_scaling} it is at least ${least}, usually 20`,
+    );
+  }
+  return {
+    name: "AWQModifier",
+    mappings: checkedMappings(document, path, mappings),
+    ignore: [],
+    settings: { duo_scaling, n_grid },
+  };
+}
+
+/** True for LLM Compressor's older AWQModifier, which stands for itself and a QuantizationModifier behind it. */
+export function quantizesToo(document: RecipeDocument, path: Path): boolean {
+  return (
+    path.at(-1) === "AWQModifier" &&
+    (document.keysAt(path) ?? []).some(
+      (key) => SAYS_SCHEME.has(key) && document.valueAt([...path, key]) !== null,
+    )
+  );
+}
+
+function parseArguments<Schema extends v.GenericSchema>(
+  document: RecipeDocument,
+  path: Path,
+  schema: Schema,
+): v.InferOutput<Schema> {
+  return document.valueAt(path) === null ? v.parse(schema, {}) : document.parseAt(path, schema);
+}
+
+function checkedMappings(
+  document: RecipeDocument,
+  path: Path,
+  mappings: readonly MappingTargets[] | null | undefined,
+): readonly MappingTargets[] | null {
   const named = mappings?.flatMap(({ smooth_layer, balance_layers }) => [smooth_layer, ...balance_layers]);
   checkPatterns(document, [...path, "mappings"], named ?? []);
-  checkPatterns(document, [...path, "ignore"], ignore);
-  return { name: "SmoothQuantModifier", mappings, ignore, settings: { smoothing_strength, algorithm } };
+  return mappings ?? null;
 }
 
 /**
@@ -60,11 +126,43 @@ export function checkOrder(
         `${modifier.name} stands behind ${before.modifier.name}, which has chosen its codes by then: put it before`,
       );
     }
+    if (modifier.name === "AWQModifier") {
+      checkAwq(
+        document,
+        path,
+        modifier,
+        placed.slice(index + 1).map((other) => other.modifier),
+      );
+    }
     if (placed.every((other) => isRewriting(other.modifier))) {
       throw document.errorAt(
         path,
         `${modifier.name} only prepares weights, and nothing behind it quantizes them: add QuantizationModifier or GPTQModifier`,
       );
     }
+  }
+}
+
+function checkAwq(
+  document: RecipeDocument,
+  path: Path,
+  { name, settings }: Extract<RewritingModifier, { name: "AWQModifier" }>,
+  behind: readonly Modifier[],
+): void {
+  if (behind.some((other) => other.name === name)) {
+    throw document.errorAt(
+      path,
+      `${name} is there twice: the second would search for scales of weights that the first has scaled. Name it once`,
+    );
+  }
+  const quantizing = behind.filter((other): other is QuantizingModifier => !isRewriting(other));
+  const whole = quantizing
+    .flatMap(({ groups }) => groups)
+    .find(({ scheme }) => scheme.weights?.strategy === "tensor");
+  if (whole && settings.duo_scaling !== false) {
+    throw document.errorAt(
+      path,
+      `${name}: duo_scaling compares the columns of each group of weights, and ${whole.preset ?? whole.name} has one scale for a whole weight. Set duo_scaling to false, or take a scheme with groups or channels`,
+    );
   }
 }

@@ -163,7 +163,8 @@ export const schedule = {
   requires_calibration_data: v.nullish(v.unknown()),
 };
 
-const quantization = {
+/** Fields of every modifier that chooses codes. */
+export const quantization = {
   ...schedule,
   config_groups: v.nullish(v.record(text, groupSchema, must("a mapping of groups"))),
   targets: v.optional(oneOrMore, ["Linear"]),

@@ -6,8 +6,13 @@ import type { FloatDtype } from "../formats/dtype.ts";
 import type { Fold } from "../formats/fold.ts";
 import type { RewriterName } from "../formats/modifiers/rewriters.ts";
 import type { RewritingModifier } from "../formats/recipe.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import type { ReadbackRing, UploadRing } from "../gpu/staging.ts";
+import type { TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
+import type { Capture } from "../model/layer-linears.ts";
 import type { Mapping } from "../model/mappings.ts";
 import type { Linear } from "../model/weight-description.ts";
+import type { QuantizerLimits, QuantizerTask } from "./quantizer.ts";
 
 /** What a channel of an input reached over all tokens; see `calibrate/channels`. */
 export interface ChannelStatistics {
@@ -18,18 +23,45 @@ export interface ChannelStatistics {
   readonly tokens: number;
 }
 
-/** A layer whose samples have run: what a rewriter works on. */
-export interface RewriterRun {
+/** What a modifier is to do to a layer. */
+export interface RewriterDemand {
   readonly modifier: RewritingModifier;
   /** In the order of the forward pass. */
   readonly mappings: readonly Mapping[];
-  /** Of the input that a mapping's Linears read. */
+  /** Inputs that the mappings' Linears read. */
+  readonly captures: readonly Capture[];
+  /** Every Linear of the layer that is quantized. */
+  readonly tasks: readonly QuantizerTask[];
+}
+
+/** One run of the samples, and the Hessians that it collected. */
+export interface RewriterPass {
+  readonly captures: readonly Capture[];
+  hessian(capture: Capture): TriangularMatrix;
+}
+
+/** A layer at work: what a rewriter works on. */
+export interface RewriterRun extends RewriterDemand {
+  readonly gpu: Gpu;
+  readonly uploads: UploadRing;
+  readonly readbacks: ReadbackRing;
+  /** GPU bytes beside the Hessians of a pass, as planned. */
+  readonly freeBytes: number;
+  /** Runs the samples, as often as the Hessians that the rewriter wants take, and lets it work on those of each run. */
+  eachPass(work: (pass: RewriterPass) => Promise<void>): Promise<void>;
+  /** Of the input that a mapping's Linears read; known from the first pass on. */
   channels(mapping: Mapping): Promise<ChannelStatistics>;
-  /** A Linear's weight in host memory, (rows, columns), with all that was folded into it so far. */
-  weight(linear: Linear): { readonly dtype: FloatDtype; readonly bytes: Uint8Array<ArrayBuffer> };
+  /** Rows of a Linear's weight in host memory with all that was folded into it so far; all of them if not said otherwise. */
+  weight(
+    linear: Linear,
+    firstRow?: number,
+    rows?: number,
+  ): { readonly dtype: FloatDtype; readonly bytes: Uint8Array<ArrayBuffer> };
   dtypeOf(tensor: string): FloatDtype;
   /** Waits while paused; throws once cancelled. */
   checkpoint(): Promise<void>;
+  /** Tells which mapping is at work. */
+  begins(mapping: Mapping): void;
 }
 
 /** What was done to one mapping. */
@@ -39,6 +71,19 @@ export interface MappingReport {
   readonly balance: readonly string[];
   /** Smallest and largest factor of a channel. */
   readonly scales: readonly [number, number];
+  /** What was found, if scales were searched for. */
+  readonly search?: MappingSearch;
+}
+
+export interface MappingSearch {
+  /** The exponent of the mean activations. */
+  readonly ratio: number;
+  /** True if the weights counted, too. */
+  readonly duo: boolean;
+  /** ½ tr(ΔW H ΔWᵀ) of rounding to nearest with these scales, over all Linears of the mapping that are quantized. */
+  readonly loss: number;
+  /** The same without scales. */
+  readonly unscaledLoss: number;
 }
 
 export interface Rewritten {
@@ -48,6 +93,12 @@ export interface Rewritten {
 
 export interface Rewriter {
   readonly name: RewriterName;
+  /** Those of the captures of which it wants the Hessian. */
+  hessians(demand: RewriterDemand): readonly Capture[];
+  /** Floating-point operations beside those of running the samples and of Hessians. */
+  work(demand: RewriterDemand): number;
+  /** GPU bytes that it takes beside the Hessians of a pass, within `freeBytes`; null if nothing fits. */
+  bytes(demand: RewriterDemand, pass: readonly Capture[], limits: QuantizerLimits): number | null;
   rewrite(run: RewriterRun): Promise<Rewritten[]>;
 }
 
@@ -69,8 +120,10 @@ export function foldsOf(mapping: Mapping, scales: Float32Array<ArrayBuffer>): Fo
     factors.set(scales, rows - scales.length);
     return { tensor, axis: "rows", factors, divides: true, offset };
   });
-  const multiplied = mapping.balance.map(({ source }): Fold => ({
-    tensor: source.tensor,
+  // Experts may lie in one tensor.
+  const read = new Set(mapping.balance.map(({ source }) => source.tensor));
+  const multiplied = Array.from(read, (tensor): Fold => ({
+    tensor,
     axis: "columns",
     factors: scales,
     divides: false,

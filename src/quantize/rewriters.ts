@@ -2,11 +2,13 @@
 
 import type { RewriterName } from "../formats/modifiers/rewriters.ts";
 import type { RewritingModifier } from "../formats/recipe.ts";
+import { awqRewriter } from "./awq/awq-rewriter.ts";
 import type { Rewriter } from "./rewriter.ts";
 import { smoothQuantRewriter } from "./smoothquant/smoothquant-rewriter.ts";
 
 const REWRITERS: Readonly<Record<RewriterName, Rewriter>> = {
   SmoothQuantModifier: smoothQuantRewriter,
+  AWQModifier: awqRewriter,
 };
 
 export function rewriterFor({ name }: RewritingModifier): Rewriter {

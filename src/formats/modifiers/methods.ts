@@ -1,5 +1,6 @@
 // The ways to choose codes that the page offers: a quantizer, alone or behind what prepares weights for it.
 
+import { AWQ } from "./awq.ts";
 import { GPTQ } from "./gptq.ts";
 import type { Quantizer } from "./quantizers.ts";
 import type { RewriterName } from "./rewriters.ts";
@@ -16,6 +17,13 @@ export interface Method {
 
 export const METHODS: readonly Method[] = [
   { quantizer: ROUNDING, rewriter: null, title: ROUNDING.title, sentence: ROUNDING.sentence },
+  {
+    quantizer: ROUNDING,
+    rewriter: AWQ.name,
+    title: AWQ.title,
+    sentence:
+      "Scales up those columns of weights that large activations meet, so that rounding to nearest spares them, by what loses least on a text. For 4-bit weights, most of all with zero points (W4A16_ASYM); takes about as long as GPTQ.",
+  },
   { quantizer: GPTQ, rewriter: null, title: GPTQ.title, sentence: GPTQ.sentence },
   {
     quantizer: GPTQ,

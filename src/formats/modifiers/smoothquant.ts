@@ -16,4 +16,6 @@ export const SMOOTHQUANT: RewriterVocabulary<"SmoothQuantModifier"> = {
   name: "SmoothQuantModifier",
   prefix: "smoothquant-",
   title: "SmoothQuant",
+  looksAt: "SmoothQuant looks at how far each channel of the activations reaches on this text.",
+  refuses: () => null,
 };

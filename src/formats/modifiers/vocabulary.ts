@@ -27,4 +27,8 @@ export interface RewriterVocabulary<Name extends string> {
   /** What stands before a quantizer's words in a recipe of one word: "smoothquant-" in "smoothquant-gptq-W8A8". */
   readonly prefix: string;
   readonly title: string;
+  /** What it wants a text for, as a sentence. */
+  readonly looksAt: string;
+  /** Why its defaults cannot prepare these weights, as a sentence without its end; null if they can. */
+  refuses(weights: Pick<QuantizationArgs, "strategy">): string | null;
 }

@@ -6,6 +6,7 @@ import type { Mapping } from "../../model/mappings.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import type { Capture } from "../../model/layer-linears.ts";
+import type { RewriterDemand } from "../../quantize/rewriter.ts";
 import type { StaticScale } from "./static-scales.ts";
 import type { Linear } from "../../model/weight-description.ts";
 
@@ -15,6 +16,13 @@ export interface LayerRewriting {
   readonly mappings: readonly Mapping[];
   /** Inputs that the mappings' Linears read. */
   readonly captures: readonly Capture[];
+  /** Those of them of which it wants the Hessian. */
+  readonly hessians: readonly Capture[];
+}
+
+/** What a rewriter is to do to a layer. */
+export function demandOf({ tasks }: CalibratedLayer, rewriting: LayerRewriting): RewriterDemand {
+  return { ...rewriting, tasks };
 }
 
 /** A decoder layer as the planner sees it. */

@@ -8,7 +8,7 @@ import type { SequenceBatch } from "../../calibrate/batches.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import { QUEUE_BYTES } from "../../gpu/paced-queue.ts";
 import { type RingSize, ringBytes } from "../../gpu/staging.ts";
-import type { Capture } from "../../model/layer-linears.ts";
+import { type Capture, linearsBeforeOutput } from "../../model/layer-linears.ts";
 import { vectorBytes } from "../../onload/layer-weights.ts";
 import { fitResidency, onloadedBytes, type OnloadedBytes, type Residency } from "../../onload/residency.ts";
 import { MATRIX_UNITS_BYTES } from "../../gpu/matmul/matmul-halves.ts";
@@ -99,6 +99,19 @@ export function onloadPhase(
   if (!residency) return null;
   const onloaded = onloadedBytes(linears, dtypeOf, residency, maxBufferBytes);
   return { ...onloaded, residency, bytes: onloaded.bytes + vectors };
+}
+
+/** A pass that collects Hessians; null if it does not fit. */
+export function calibratePhase(
+  layer: CalibratedLayer,
+  pass: readonly Capture[],
+  tileBytes: number,
+  limits: GpuLimits,
+): OnloadPhase | null {
+  const hessians = hessianBytes(pass, limits.maxBufferBytes);
+  const linears = linearsBeforeOutput(layer.description);
+  const onload = onloadPhase(layer, linears, tileBytes, limits.budgetBytes - hessians, limits);
+  return onload && { ...onload, bytes: onload.bytes + hessians };
 }
 
 /** The quantizing phase of a pass; null if not even the smallest tiles fit in `freeBytes`. */

@@ -9,7 +9,8 @@ import {
 import { factsOf } from "../../model/mixers/facts-of.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { byQuantizer } from "../../quantize/quantizers.ts";
-import type { CalibratedLayer } from "./calibrated-layer.ts";
+import { rewriterFor } from "../../quantize/rewriters.ts";
+import { type CalibratedLayer, demandOf } from "./calibrated-layer.ts";
 import type { Linear } from "../../model/weight-description.ts";
 
 /** One figure for each phase of a calibrated layer, in operations or in seconds. */
@@ -38,14 +39,20 @@ export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork
   const routed = routedShare(description);
   const forward = (linears: readonly Linear[], expertShare: number) =>
     mixers + 2 * tokens * parameters(description, linears, expertShare);
-  const hessians = captures.map((capture) => {
+  const rewritten = layer.rewritings.map((rewriting) =>
+    rewriterFor(rewriting.modifier).work(demandOf(layer, rewriting)),
+  );
+  const collected = [...captures, ...layer.rewritings.flatMap((rewriting) => rewriting.hessians)];
+  const hessians = collected.map((capture) => {
     const share = experts === "routed" && isExpert(description, capture.modules) ? routed : 1;
     return tokens * share * capture.columns * (capture.columns + 1);
   });
   const solves = captures.map((capture) => choiceWork(capture, tasks));
   return {
     calibrating:
-      passes * forward(linearsBeforeOutput(description), experts === "all" ? 1 : routed) + sum(hessians),
+      passes * forward(linearsBeforeOutput(description), experts === "all" ? 1 : routed) +
+      sum(hessians) +
+      sum(rewritten),
     quantizing: sum(solves),
     propagating: propagates ? forward(layer.linears, routed) : 0,
   };

@@ -9,13 +9,14 @@ import { type HiddenDtype, hiddenBytesPerToken, type HiddenPlace } from "../../c
 import { DeviceLimitError } from "../../errors.ts";
 import { formatBytes } from "../../formats/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
-import { type Capture, linearsBeforeOutput } from "../../model/layer-linears.ts";
+import type { Capture } from "../../model/layer-linears.ts";
 import { hasPlainRows } from "../../onload/layer-weights.ts";
 import type { Residency } from "../../onload/residency.ts";
 import {
   type CalibrationDemand,
   type CalibrationShape,
   batchHiddenBytes,
+  calibratePhase,
   type GpuLimits,
   jobBytes,
   onloadPhase,
@@ -24,6 +25,7 @@ import {
   quantizePhase,
 } from "./calibration-memory.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
+import { fitRewritings, type RewritePass } from "./fit-rewritings.ts";
 
 const MIB = 1024 ** 2;
 const TOKEN_STEPS = [32_768, 16_384, 8192, 4096, 2048, 1024, 512, 256, 128] as const;
@@ -41,6 +43,8 @@ const MAX_HOST_BYTES = 6 * 1024 ** 3;
 export interface LayerSchedule {
   /** Captures whose Hessians are collected together; a pass runs all samples through the layer. */
   readonly passes: readonly (readonly Capture[])[];
+  /** The passes of each of the layer's modifiers that move factors, before all others. */
+  readonly rewrites: readonly (readonly RewritePass[])[];
   readonly tileRows: ReadonlyMap<string, number>;
   /** How the weights lie on the GPU in each pass, and while the samples are propagated. */
   readonly residency: { readonly calibrate: readonly Residency[]; readonly propagate: Residency };
@@ -199,10 +203,12 @@ function fitLayer(
   free: GpuLimits,
 ): FittedLayer | null {
   const passes = packPasses(layer, shape, free);
-  const phases = passes.map((pass) => calibratePhase(layer, pass, shape, free));
+  const rewriting = fitRewritings(layer, shape.tileBytes, free);
+  if (!rewriting) return null;
+  const phases = passes.map((pass) => calibratePhase(layer, pass, shape.tileBytes, free));
   phases.push(onloadPhase(layer, layer.linears, shape.tileBytes, free.budgetBytes, free));
   const tileRows = new Map<string, number>();
-  let peak = 0;
+  let peak = rewriting.bytes;
   let backupOnGpu = true;
   for (const pass of passes) {
     const quantize = quantizePhase(layer, pass, free.budgetBytes, free);
@@ -218,27 +224,16 @@ function fitLayer(
     calibrate: onloads.slice(0, -1).map((onload) => onload.residency),
     propagate: propagate.residency,
   };
+  onloads.push(...rewriting.onloads);
   const resident = onloads.every(({ streamed }) => streamed === 0);
-  const fitted = { passes, tileRows, residency, resident, overlap: false, backupOnGpu };
+  const rewrites = rewriting.passes;
+  const fitted = { passes, rewrites, tileRows, residency, resident, overlap: false, backupOnGpu };
   return {
     passes: fitted,
     peak: Math.max(peak, ...onloads.map(({ bytes }) => bytes)),
     overlapPeak: overlapPeakOf(layer, fitted, propagate.bytes, free),
     seconds: layerSeconds(layer, lengths, batches, shape, onloads),
   };
-}
-
-/** A pass that collects Hessians. */
-function calibratePhase(
-  layer: CalibratedLayer,
-  pass: readonly Capture[],
-  { tileBytes }: CalibrationShape,
-  free: GpuLimits,
-): OnloadPhase | null {
-  const hessians = hessianBytes(pass, free.maxBufferBytes);
-  const linears = linearsBeforeOutput(layer.description);
-  const onload = onloadPhase(layer, linears, tileBytes, free.budgetBytes - hessians, free);
-  return onload && { ...onload, bytes: onload.bytes + hessians };
 }
 
 /**
@@ -266,7 +261,7 @@ function packPasses(layer: CalibratedLayer, shape: CalibrationShape, free: GpuLi
     const grown = [...(passes.at(-1) ?? []), capture];
     const fits =
       passes.length > 0 &&
-      calibratePhase(layer, grown, shape, free) !== null &&
+      calibratePhase(layer, grown, shape.tileBytes, free) !== null &&
       quantizePhase(layer, grown, free.budgetBytes, free) !== null;
     if (fits) passes[passes.length - 1] = grown;
     else passes.push([capture]);
@@ -305,7 +300,10 @@ function placeOf(hiddenBytes: number, spareBytes: number): HiddenPlace {
 /** Layers of equal shape fit in the same way. */
 function layerKey({ captures, linears, tasks, rewritings }: CalibratedLayer): string {
   return JSON.stringify([
-    rewritings.map(({ mappings }) => mappings.length),
+    rewritings.map(({ mappings, hessians }) => [
+      mappings.map(({ balance, columns }) => [balance.length, columns]),
+      hessians.map(({ modules, columns }) => [modules.length, columns]),
+    ]),
     captures.map(({ modules, columns }) => [modules.length, columns]),
     linears.map(({ rows, columns }) => [rows, columns]),
     tasks.map(({ rows, columns, weights, modifier }) => [rows, columns, weights, modifier.name]),
@@ -314,17 +312,25 @@ function layerKey({ captures, linears, tasks, rewritings }: CalibratedLayer): st
 
 /** The same schedule for another layer of equal shape, whose captures and tasks come in the same order. */
 function renamed(
-  { passes, tileRows, ...rest }: LayerSchedule,
+  { passes, rewrites, tileRows, ...rest }: LayerSchedule,
   from: CalibratedLayer,
   to: CalibratedLayer,
 ): LayerSchedule {
-  const captureAt = new Map(from.captures.map((capture, index) => [capture, to.captures[index] ?? capture]));
+  const pairsOf = (own: readonly Capture[], other: readonly Capture[] = []) =>
+    own.map((capture, index) => [capture, other[index] ?? capture] as const);
+  const captureAt = new Map([
+    ...pairsOf(from.captures, to.captures),
+    ...from.rewritings.flatMap(({ hessians }, index) => pairsOf(hessians, to.rewritings[index]?.hessians)),
+  ]);
+  const renamedAll = (captures: readonly Capture[]) =>
+    captures.map((capture) => captureAt.get(capture) ?? capture);
   const moduleAt = new Map(
     from.tasks.map(({ module }, index) => [module, to.tasks[index]?.module ?? module]),
   );
   return {
     ...rest,
-    passes: passes.map((pass) => pass.map((capture) => captureAt.get(capture) ?? capture)),
+    passes: passes.map(renamedAll),
+    rewrites: rewrites.map((own) => own.map((pass) => ({ ...pass, captures: renamedAll(pass.captures) }))),
     tileRows: new Map(Array.from(tileRows, ([module, rows]) => [moduleAt.get(module) ?? module, rows])),
   };
 }

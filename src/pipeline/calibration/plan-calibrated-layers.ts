@@ -22,6 +22,7 @@ import { type CalibrationPlan, planCalibration } from "./fit-calibration.ts";
 import { planTiling, type Tiling } from "../../quantize/rtn/plan-tiling.ts";
 import type { StatisticKind } from "../../quantize/quantizer.ts";
 import { quantizerFor } from "../../quantize/quantizers.ts";
+import { rewriterFor } from "../../quantize/rewriters.ts";
 import { checkMeasurable, staticScales } from "./static-scales.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
 import type { CalibratedLayer, LayerRewriting } from "./calibrated-layer.ts";
@@ -80,7 +81,7 @@ export function planCalibrationJob(
         `The files hold no tensors of ${layer.name}, which config.json declares. The data-free recipes still work.`,
       );
     }
-    const rewritings = layerRewritings(layer, choosers, experts);
+    const rewritings = layerRewritings(layer, step.quantize, choosers, experts);
     return { ...calibratedLayer(layer, step, tensors, { cache, experts }), rewritings };
   });
   for (const { chooser } of choosers) chooser.checkUsed();
@@ -125,14 +126,16 @@ function besideBytes(
 
 function layerRewritings(
   layer: LayerDescription,
+  tasks: readonly QuantizeTask[],
   choosers: readonly { readonly modifier: RewritingModifier; readonly chooser: MappingChooser }[],
   experts: ExpertCalibration,
 ): LayerRewriting[] {
   return choosers.map(({ modifier, chooser }) => {
-    const mappings = chooser.choose(layer);
+    const mappings = chooser.choose(layer, new Set(tasks.map(({ module }) => module)));
     const read = new Set(mappings.flatMap(({ balance }) => balance.map(({ module }) => module)));
     const own = captures(layer, experts).filter(({ modules }) => modules.some((module) => read.has(module)));
-    return { modifier, mappings, captures: own };
+    const demand = { modifier, mappings, captures: own, tasks };
+    return { modifier, mappings, captures: own, hessians: rewriterFor(modifier).hessians(demand) };
   });
 }
 

@@ -50,8 +50,8 @@ function plannedLayer(step: string, calibration: CalibrationJob): PlannedLayer |
   const work = layerWork(layer, {
     lengths: set.sequences.map(({ length }) => length),
     experts: expertCalibration(options),
-    // Ranges of activations take a pass of their own where no Hessian is wanted, and so does each rewriting modifier.
-    passes: Math.max(schedule.passes.length, 1) + layer.rewritings.length,
+    // Ranges of activations take a pass of their own where no Hessian is wanted.
+    passes: Math.max(schedule.passes.length, 1) + schedule.rewrites.flat().length,
     propagates: !isLast,
   });
   return { index, isLast, layer, schedule, work };

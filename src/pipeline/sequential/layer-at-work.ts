@@ -47,7 +47,7 @@ export interface LayerAtWork extends LayerTurn, Disposable {
   /** The host's tensors with the factors that modifiers fold into them. */
   readonly folded: FoldedLayer;
   readonly passes: readonly Pass[];
-  /** Runs of the samples that collect something. */
+  /** Runs of the samples that collect something, and searches for scales, which take about as long. */
   readonly collections: number;
   /** What was done so far. */
   readonly reports: ModuleReport[];
@@ -65,7 +65,6 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
     ? await onloadWeights(services, layer, host, { linears: layer.linears, residency })
     : null;
   const passes = passesOf(turn);
-  const { rewritings } = layer;
   return {
     ...turn,
     kept,
@@ -73,7 +72,8 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
     passes,
     collections:
       passes.filter(({ collects }) => collects).length +
-      rewritings.filter(({ mappings }) => mappings.length > 0).length,
+      schedule.rewrites.flat().length +
+      layer.rewritings.filter(({ hessians }) => hessians.length > 0).length,
     reports: [],
     rewritten: [],
     dequantized: new Map(),

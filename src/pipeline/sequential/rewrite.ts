@@ -1,62 +1,91 @@
-// Lets modifiers move factors between a layer's tensors before its codes are chosen. Each collects what it wants with a run of
-// the samples of its own, so that what is collected later is of the weights that it leaves.
+// Lets each modifier that moves factors between tensors see what the samples do in the layer, and folds what it finds into the
+// layer in host memory, where codes are chosen of it later.
 
 import { type InputChannels, openInputChannels } from "../../calibrate/channels/input-channels.ts";
-import { collectorHooks } from "../../calibrate/collector.ts";
+import { collectorHooks, type Collector } from "../../calibrate/collector.ts";
+import { openHessians } from "../../calibrate/hessians.ts";
 import { invariant } from "../../errors.ts";
 import { linearsBeforeOutput } from "../../model/layer-linears.ts";
 import type { Mapping } from "../../model/mappings.ts";
 import { linearRows } from "../../onload/layer-weights.ts";
-import type { ChannelStatistics } from "../../quantize/rewriter.ts";
+import type { ChannelStatistics, RewriterPass, RewriterRun } from "../../quantize/rewriter.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
-import type { LayerRewriting } from "../calibration/calibrated-layer.ts";
+import { demandOf, type LayerRewriting } from "../calibration/calibrated-layer.ts";
+import type { RewritePass } from "../calibration/fit-rewritings.ts";
 import type { LayerAtWork } from "./layer-at-work.ts";
 import { runSamples } from "./run-samples.ts";
 
 /** The host's tensors then hold what the modifiers made of them. */
 export async function rewrite(work: LayerAtWork): Promise<void> {
-  const { layer, host, services, folded, rewritten } = work;
-  for (const rewriting of layer.rewritings) {
-    const { modifier, mappings } = rewriting;
-    if (mappings.length === 0) continue;
+  const { layer, services, folded, rewritten, schedule } = work;
+  for (const [index, rewriting] of layer.rewritings.entries()) {
+    const passes = schedule.rewrites[index] ?? [];
+    if (rewriting.mappings.length === 0) continue;
     using channels = await openInputChannels(services.gpu, rewriting.captures);
-    await collect(work, rewriting, channels);
-    const done = await rewriterFor(modifier).rewrite({
-      modifier,
-      mappings,
-      channels: async (mapping) => await readChannels(work, rewriting, channels, mapping),
-      weight: (linear) => ({
-        dtype: layer.dtypeOf(linear.source.tensor),
-        bytes: linearRows(host, linear, 0, linear.rows),
-      }),
-      dtypeOf: (tensor) => layer.dtypeOf(tensor),
-      checkpoint: async () => await services.checkpoint(),
-    });
+    const run = runOf(work, rewriting, passes, channels);
+    const done = await rewriterFor(rewriting.modifier).rewrite(run);
     folded.add(done.flatMap(({ folds }) => folds));
     rewritten.push(...done.map(({ report }) => report));
   }
 }
 
-async function collect(
+function runOf(
   work: LayerAtWork,
-  { captures }: LayerRewriting,
+  rewriting: LayerRewriting,
+  passes: readonly RewritePass[],
   channels: InputChannels,
-): Promise<void> {
-  const { layer, services, schedule, collections } = work;
-  await runSamples(work, {
-    needed: {
-      linears: linearsBeforeOutput(layer.description),
-      residency: schedule.residency.propagate,
+): RewriterRun {
+  const { layer, host, services, collections } = work;
+  const { gpu, uploads, readbacks } = services;
+  const share = 1 / collections / rewriting.mappings.length;
+  return {
+    ...demandOf(layer, rewriting),
+    gpu,
+    uploads,
+    readbacks,
+    freeBytes: Math.min(...passes.map(({ freeBytes }) => freeBytes)),
+    async eachPass(use) {
+      for (const [index, pass] of passes.entries()) {
+        await collectPass(work, rewriting, pass, index === 0 ? channels : null, use);
+      }
     },
+    channels: async (mapping) => await readChannels(work, rewriting, channels, mapping),
+    weight: (linear, firstRow = 0, rows = linear.rows - firstRow) => ({
+      dtype: layer.dtypeOf(linear.source.tensor),
+      bytes: linearRows(host, linear, firstRow, rows),
+    }),
+    dtypeOf: (tensor) => layer.dtypeOf(tensor),
+    checkpoint: async () => await services.checkpoint(),
+    begins: ({ smooth }) => services.report("calibrating", `scales of ${smooth}`, share),
+  };
+}
+
+/** Runs the samples for the Hessians of a pass, and for the channels of all inputs in the first one. */
+async function collectPass(
+  work: LayerAtWork,
+  rewriting: LayerRewriting,
+  { captures, residency }: RewritePass,
+  channels: InputChannels | null,
+  use: (pass: RewriterPass) => Promise<void>,
+): Promise<void> {
+  const { layer, services, collections } = work;
+  const { gpu, samples } = services;
+  const maxPanelBytes = gpu.device.limits.maxStorageBufferBindingSize;
+  using hessians = await openHessians(gpu, captures, samples, maxPanelBytes);
+  const collectors: Collector[] = channels ? [channels, hessians] : [hessians];
+  const wanted = channels ? rewriting.captures : captures;
+  await runSamples(work, {
+    needed: { linears: linearsBeforeOutput(layer.description), residency },
     each: async () => await services.checkpoint(),
     collect: {
-      hooks: collectorHooks([channels]),
-      wanted: new Set(captures.flatMap(({ modules }) => modules)),
+      hooks: collectorHooks(collectors),
+      wanted: new Set(wanted.flatMap(({ modules }) => modules)),
       experts: services.experts,
       stopAtLastInput: true,
     },
     report: (detail, done) => services.report("calibrating", detail, done / collections),
   });
+  await use({ captures, hessian: (capture) => hessians.hessian(capture) });
 }
 
 /** Experts that are calibrated on their own tokens have an input each: what they reach together is the mapping's. */

@@ -6,9 +6,13 @@ import { raiseColumnMagnitudes, smoothingScales } from "./smoothing-scales.ts";
 
 export const smoothQuantRewriter: Rewriter = {
   name: "SmoothQuantModifier",
+  hessians: () => [],
+  work: () => 0,
+  bytes: () => 0,
   async rewrite(run) {
     const { modifier } = run;
     invariant(modifier.name === "SmoothQuantModifier", "its rewriter is asked for it");
+    await run.eachPass(async () => {});
     const rewritten: Rewritten[] = [];
     for (const mapping of run.mappings) {
       await run.checkpoint();

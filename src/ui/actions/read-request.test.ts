@@ -17,6 +17,8 @@ const RECIPES = {
   "measured inputs": "FP8",
   GPTQ: "gptq-W4A16",
   SmoothQuant: "smoothquant-W8A8",
+  AWQ: "awq-W4A16_ASYM",
+  "AWQ and GPTQ": "awq-gptq-W4A16",
   "GPTQ, a channel": "gptq-W8A8",
   dequantizing: "UNQUANTIZED",
   "YAML that rounds": yaml("QuantizationModifier"),
@@ -52,7 +54,7 @@ const OPTIONS: Readonly<Record<string, Changes>> = {
   "--forward-products": { calibration: { forwardProducts: "F32" } },
 };
 
-const calibrates = (text: string) => /gptq|smoothquant|^FP8$/i.test(text);
+const calibrates = (text: string) => /gptq|smoothquant|awq|^FP8$/i.test(text);
 
 function requestFor(text: string, { recipe, calibration, ...rest }: Changes): CompressRequest {
   const file = calibrates(text) ? { name: "a.txt", text: "", column: null } : null;
@@ -128,6 +130,8 @@ const REFUSED: Readonly<Record<keyof typeof RECIPES, RegExp>> = {
   "measured inputs": /group-size|dampening|actorder|propagate|shuffle --seed|^--min-expert/,
   GPTQ: /shuffle --seed|^--min-expert/,
   SmoothQuant: /group-size|dampening|actorder|propagate|shuffle --seed|^--min-expert/,
+  AWQ: /dampening|actorder|propagate|shuffle --seed|^--min-expert/,
+  "AWQ and GPTQ": /shuffle --seed|^--min-expert/,
   "GPTQ, a channel": /group-size|shuffle --seed|^--min-expert/,
   dequantizing: /^--(?!gpu-budget|keep-source|layers)/,
   "YAML that rounds": /^--(?!gpu-budget|keep-source|layers)/,

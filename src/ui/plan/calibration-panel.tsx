@@ -1,5 +1,6 @@
 import { matrixShapeName } from "../../gpu/matmul/matrix-shape.ts";
 import { quantizerOf } from "../../formats/modifiers/quantizers.ts";
+import { rewriterOf } from "../../formats/modifiers/rewriters.ts";
 import { usesImportance } from "../../formats/quantization-args.ts";
 import { useApp } from "../parts/app-context.ts";
 import { EXPERT_TOKENS_RANGE, LENGTH_RANGE, SAMPLES_RANGE, SEED_RANGE } from "../state/calibration-fields.ts";
@@ -7,7 +8,7 @@ import { CalibrationSourceChoice } from "./calibration-source.tsx";
 import { ChoiceField } from "../parts/choice-field.tsx";
 import { NumberField } from "../parts/number-field.tsx";
 import { readScheme } from "../state/read-scheme.ts";
-import { calibrationUse, methodOf, type RecipeFields, rewriterOf } from "../state/recipe-fields.ts";
+import { calibrationUse, chosenRewriter, methodOf, type RecipeFields } from "../state/recipe-fields.ts";
 
 /** Which text calibrates and how much of it; shown where the recipe needs one. */
 export function CalibrationPanel() {
@@ -35,11 +36,11 @@ export function CalibrationPanel() {
 
 function reason(recipe: RecipeFields): string {
   if (calibrationUse(recipe) === "if-needed")
-    return "Read only if the recipe needs it: for GPTQ or SmoothQuant, for ranges by imatrix_mse or hessian_mse, for activations with static scales, or for a key-value cache scheme.";
+    return "Read only if the recipe needs it: for GPTQ, AWQ or SmoothQuant, for ranges by imatrix_mse or hessian_mse, for activations with static scales, or for a key-value cache scheme.";
   const scheme = recipe.scheme.value;
   const reasons = [];
-  if (rewriterOf(recipe) !== null)
-    reasons.push("SmoothQuant looks at how far each channel of the activations reaches on this text.");
+  const rewriter = chosenRewriter(recipe);
+  if (rewriter !== null) reasons.push(rewriterOf(rewriter).looksAt);
   if (quantizerOf(methodOf(recipe)).calibrates)
     reasons.push(
       "GPTQ looks at what this text makes of each layer’s inputs. A few hundred samples like those that the model will meet are enough.",

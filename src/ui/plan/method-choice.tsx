@@ -1,8 +1,9 @@
 import { BEST_PREFIX, BEST_SCHEMES, BEST_SENTENCE, bestRecipe } from "../../formats/modifiers/best.ts";
 import { type Method, METHODS } from "../../formats/modifiers/methods.ts";
+import { rewriterOf } from "../../formats/modifiers/rewriters.ts";
 import { useApp } from "../parts/app-context.ts";
-import { refusalOf } from "../state/read-recipe-choice.ts";
-import { methodOf, rewriterOf } from "../state/recipe-fields.ts";
+import { refusalOf, rewriterRefusal } from "../state/read-recipe-choice.ts";
+import { chosenRewriter, methodOf } from "../state/recipe-fields.ts";
 import { UNQUANTIZED } from "../state/read-scheme.ts";
 
 /** How codes are chosen. A method that cannot choose codes of the preset says why. */
@@ -50,14 +51,17 @@ function BestChoice() {
 function MethodCard({ method }: { readonly method: Method }) {
   const { state } = useApp();
   const { quantizer, rewriter, title, sentence } = method;
-  const problem = refusalOf(quantizer, state.recipe.scheme.value);
+  const { scheme } = state.recipe;
+  const problem =
+    refusalOf(quantizer, scheme.value) ??
+    (rewriter === null ? null : rewriterRefusal(rewriterOf(rewriter), scheme.value));
   return (
     <label class={problem === null ? "card" : "card disabled"}>
       <input
         type="radio"
         name="method"
         value={[rewriter, quantizer.name].filter((name) => name !== null).join("+")}
-        checked={methodOf(state.recipe) === quantizer.name && rewriterOf(state.recipe) === rewriter}
+        checked={methodOf(state.recipe) === quantizer.name && chosenRewriter(state.recipe) === rewriter}
         disabled={problem !== null}
         onChange={() => {
           state.recipe.method.value = quantizer.name;
@@ -66,7 +70,7 @@ function MethodCard({ method }: { readonly method: Method }) {
       />
       <span class="card-name">{title}</span>
       <span class="card-sentence">
-        {problem === null ? sentence : `Not for ${state.recipe.scheme.value}: ${problem}.`}
+        {problem === null ? sentence : `Not for ${scheme.value}: ${problem}.`}
       </span>
     </label>
   );

@@ -1,4 +1,6 @@
 import type { StoredJob } from "../../api/compressor-api.ts";
+import { GPTQ } from "../../formats/modifiers/gptq.ts";
+import { REWRITERS } from "../../formats/modifiers/rewriters.ts";
 import type { QualityReport } from "../../api/evaluator-api.ts";
 import type { MeasuredRecipe } from "./measurement-store.ts";
 
@@ -9,11 +11,10 @@ const SMALL_LOSS = 0.01;
 export function nameRecipe({ scheme, options: { recipe } }: StoredJob, { model }: QualityReport): string {
   const isGptq =
     recipe.kind === "controls" ? recipe.method.name === "GPTQModifier" : recipe.text.includes("GPTQModifier");
-  const isSmoothed =
-    recipe.kind === "controls"
-      ? recipe.rewriter === "SmoothQuantModifier"
-      : recipe.text.includes("SmoothQuantModifier");
-  const ways = [isSmoothed ? "SmoothQuant" : "", isGptq ? "GPTQ" : ""].filter((way) => way !== "");
+  const rewriters = REWRITERS.filter(({ name }) =>
+    recipe.kind === "controls" ? recipe.rewriter === name : recipe.text.includes(name),
+  );
+  const ways = [...rewriters.map(({ title }) => title), ...(isGptq ? [GPTQ.title] : [])];
   return `${scheme}${ways.length > 0 ? ` by ${ways.join(" and ")}` : ""}, ${model.bitsPerWeight.toFixed(2)} bits`;
 }
 

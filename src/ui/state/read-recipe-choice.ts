@@ -34,7 +34,7 @@ export const DEQUANTIZE: RecipeControls = {
 
 /**
  * What a recipe means that is written in one piece, in a link or on a command line: the name of a preset ("W4A16"), GPTQ
- * over one ("gptq-w4a16"), either behind SmoothQuant ("smoothquant-gptq-w8a8"), or what pays at few bits ("best-w4a16"), all in
+ * over one ("gptq-w4a16"), either behind SmoothQuant or AWQ ("smoothquant-gptq-w8a8", "awq-w4a16"), or what pays at few bits ("best-w4a16"), all in
  * any case, UNQUANTIZED, which dequantizes, or, if it has a colon, which no name has, LLM Compressor's YAML.
  * @throws RecipeError for a name that is none, with the nearest one that is.
  */
@@ -49,7 +49,7 @@ export function readRecipeChoice(text: string): RecipeChoice {
   const quantizer = quantizerNamedIn(rest);
   const scheme = rest.slice(quantizer.prefix.length).toUpperCase();
   if (!SCHEMES.includes(scheme)) throw unknownRecipe(name, quantizer, rewriter);
-  const problem = refusalOf(quantizer, scheme);
+  const problem = refusalOf(quantizer, scheme) ?? (rewriter && rewriterRefusal(rewriter, scheme));
   if (problem !== null)
     throw new RecipeError(`The recipe “${name}” does not exist: ${problem}. Ask for ${scheme} alone.`);
   return {
@@ -67,6 +67,12 @@ export function readRecipeChoice(text: string): RecipeChoice {
 export function refusalOf(quantizer: Quantizer, scheme: string): string | null {
   const facts = readScheme(scheme);
   return facts && quantizer.refuses({ type: facts.integer ? "int" : "float", num_bits: facts.weightBits });
+}
+
+/** Why a rewriter's defaults cannot prepare a preset's weights; null if they can. */
+export function rewriterRefusal(rewriter: Rewriter, scheme: string): string | null {
+  const facts = readScheme(scheme);
+  return facts && rewriter.refuses({ strategy: facts.oneScale ? "tensor" : "group" });
 }
 
 /** The quantizer whose prefix the recipe has: the longest that fits. */

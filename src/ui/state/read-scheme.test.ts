@@ -9,6 +9,7 @@ it.each(Object.entries(PRESETS))("reads from the name of %s what the preset is",
     weightBits: weights?.num_bits,
     integer: weights?.type === "int",
     groupSize: weights?.group_size,
+    oneScale: weights?.strategy === "tensor",
     fixedGroups: weights?.scale_dtype !== null,
     calibrated: isStaticActivation(input_activations),
   });

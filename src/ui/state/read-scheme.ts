@@ -5,6 +5,8 @@ export interface SchemeFacts {
   readonly integer: boolean;
   /** Weights that share a scale, or null where a channel, a block or the whole tensor does. */
   readonly groupSize: number | null;
+  /** True if the whole tensor shares a scale. */
+  readonly oneScale: boolean;
   /** True if the format itself fixes the groups. */
   readonly fixedGroups: boolean;
   /** True if activations have to be measured on a text, however weights are rounded. */
@@ -58,7 +60,7 @@ export function readScheme(name: string): SchemeFacts | null {
   if (integer) {
     const groupSize = PER_CHANNEL.has(upper) ? null : 128;
     const weightBits = Number(integer[1] ?? 8);
-    return { weightBits, integer: true, groupSize, fixedGroups: false, calibrated: false };
+    return { weightBits, integer: true, groupSize, oneScale: false, fixedGroups: false, calibrated: false };
   }
   const float = /^(?:(FP)8(?:_DYNAMIC|_BLOCK)?|(NVFP)4(?:A16)?|(MXFP)[48](?:A16)?)$/.exec(upper);
   if (!float) return null;
@@ -67,6 +69,7 @@ export function readScheme(name: string): SchemeFacts | null {
     weightBits: upper.includes("8") ? 8 : 4,
     integer: false,
     groupSize,
+    oneScale: upper === "FP8",
     fixedGroups: groupSize !== null,
     calibrated: MEASURED.has(upper),
   };

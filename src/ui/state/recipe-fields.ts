@@ -3,10 +3,10 @@ import { DEFAULT_IGNORE } from "../../formats/default-ignore.ts";
 import { usesImportance } from "../../formats/quantization-args.ts";
 import { DEFAULT_SCHEME } from "./preset-cards.ts";
 import { type NumberRange, readNumber } from "./read-number.ts";
-import { DEQUANTIZE, METHOD_DEFAULTS, refusalOf } from "./read-recipe-choice.ts";
+import { DEQUANTIZE, METHOD_DEFAULTS, refusalOf, rewriterRefusal } from "./read-recipe-choice.ts";
 import { readScheme, UNQUANTIZED } from "./read-scheme.ts";
 import type { GptqControls, MethodControls, RecipeChoice, RecipeControls } from "../../api/job-options.ts";
-import type { RewriterName } from "../../formats/modifiers/rewriters.ts";
+import { type RewriterName, rewriterOf } from "../../formats/modifiers/rewriters.ts";
 import { type QuantizerName, quantizerOf } from "../../formats/modifiers/quantizers.ts";
 
 /** The recipe controls as they stand, each as the user left it. */
@@ -50,9 +50,11 @@ export function methodOf({ scheme, method }: RecipeFields): QuantizerName {
   return refusalOf(quantizerOf(chosen), scheme.value) === null ? chosen : "QuantizationModifier";
 }
 
-/** What moves factors before that method; null where the chosen one does not take the preset. */
-export function rewriterOf(fields: RecipeFields): RewriterName | null {
-  return methodOf(fields) === fields.method.value ? fields.rewriter.value : null;
+/** What moves factors before that method; null where one of both does not take the preset. */
+export function chosenRewriter(fields: RecipeFields): RewriterName | null {
+  const chosen = fields.rewriter.value;
+  if (chosen === null || methodOf(fields) !== fields.method.value) return null;
+  return rewriterRefusal(rewriterOf(chosen), fields.scheme.value) === null ? chosen : null;
 }
 
 /** Whether the recipe needs a text; of one in YAML only the plan can tell. */
@@ -60,7 +62,7 @@ export function calibrationUse(fields: RecipeFields): "no" | "yes" | "if-needed"
   if (fields.yaml.value !== null) return "if-needed";
   const measured = readScheme(fields.scheme.value)?.calibrated ?? false;
   const weighted = usesImportance({ observer: fields.observer.value });
-  const collects = rewriterOf(fields) !== null || quantizerOf(methodOf(fields)).calibrates;
+  const collects = chosenRewriter(fields) !== null || quantizerOf(methodOf(fields)).calibrates;
   return measured || weighted || collects ? "yes" : "no";
 }
 
@@ -71,7 +73,7 @@ export function recipeChoice(fields: RecipeFields): RecipeChoice | null {
   const facts = readScheme(fields.scheme.value);
   const method = methodControls(fields);
   if (method === null) return null;
-  const rewriter = rewriterOf(fields);
+  const rewriter = chosenRewriter(fields);
   return {
     kind: "controls",
     scheme: fields.scheme.value,

@@ -1,0 +1,87 @@
+// How the modifiers that move factors fit the GPU in a layer: how many runs of the samples the Hessians that they want take.
+
+import { hessianBytes } from "../../calibrate/hessians.ts";
+import type { Capture } from "../../model/layer-linears.ts";
+import type { Residency } from "../../onload/residency.ts";
+import { rewriterFor } from "../../quantize/rewriters.ts";
+import { type CalibratedLayer, demandOf, type LayerRewriting } from "./calibrated-layer.ts";
+import { calibratePhase, type GpuLimits, type OnloadPhase } from "./calibration-memory.ts";
+
+/** A run of the samples for a modifier. */
+export interface RewritePass {
+  /** Inputs whose Hessians are collected. */
+  readonly captures: readonly Capture[];
+  /** How the weights lie on the GPU meanwhile. */
+  readonly residency: Residency;
+  /** What the modifier may take beside those Hessians, once the weights are gone. */
+  readonly freeBytes: number;
+}
+
+export interface FittedRewritings {
+  /** The passes of each modifier, none where it has nothing to do. */
+  readonly passes: readonly (readonly RewritePass[])[];
+  readonly onloads: readonly OnloadPhase[];
+  /** The most GPU bytes that modifiers take beside nothing else. */
+  readonly bytes: number;
+}
+
+/** Null if not even one Hessian at a time fits. */
+export function fitRewritings(
+  layer: CalibratedLayer,
+  tileBytes: number,
+  free: GpuLimits,
+): FittedRewritings | null {
+  const onloads: OnloadPhase[] = [];
+  const passes: RewritePass[][] = [];
+  let bytes = 0;
+  for (const rewriting of layer.rewritings) {
+    const own: RewritePass[] = [];
+    for (const captures of rewriting.mappings.length > 0 ? packed(layer, rewriting, tileBytes, free) : []) {
+      const onload = calibratePhase(layer, captures, tileBytes, free);
+      const used = usedBytes(layer, rewriting, captures, free);
+      if (!onload || used === null) return null;
+      bytes = Math.max(bytes, used);
+      onloads.push(onload);
+      own.push({ captures, residency: onload.residency, freeBytes: freeBeside(captures, free) });
+    }
+    passes.push(own);
+  }
+  return { passes, onloads, bytes };
+}
+
+/** Hessians in as few passes as the free bytes allow; one pass without any where none are wanted. */
+function packed(
+  layer: CalibratedLayer,
+  rewriting: LayerRewriting,
+  tileBytes: number,
+  free: GpuLimits,
+): readonly (readonly Capture[])[] {
+  const passes: Capture[][] = [];
+  for (const capture of rewriting.hessians) {
+    const grown = [...(passes.at(-1) ?? []), capture];
+    const fits =
+      passes.length > 0 &&
+      calibratePhase(layer, grown, tileBytes, free) !== null &&
+      usedBytes(layer, rewriting, grown, free) !== null;
+    if (fits) passes[passes.length - 1] = grown;
+    else passes.push([capture]);
+  }
+  return passes.length > 0 ? passes : [[]];
+}
+
+function freeBeside(captures: readonly Capture[], { budgetBytes, maxBufferBytes }: GpuLimits): number {
+  return budgetBytes - hessianBytes(captures, maxBufferBytes);
+}
+
+/** The Hessians of a pass and what the modifier takes beside them; null if that does not fit. */
+function usedBytes(
+  layer: CalibratedLayer,
+  rewriting: LayerRewriting,
+  captures: readonly Capture[],
+  free: GpuLimits,
+): number | null {
+  const { maxBufferBytes } = free;
+  const limits = { freeBytes: freeBeside(captures, free), maxBufferBytes };
+  const own = rewriterFor(rewriting.modifier).bytes(demandOf(layer, rewriting), captures, limits);
+  return own === null ? null : hessianBytes(captures, maxBufferBytes) + own;
+}

@@ -1,0 +1,190 @@
+import type { CellGrid } from "../../formats/compression-format.ts";
+import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import { DTYPE_CODE } from "../../gpu/dtype-code.ts";
+import type { Gpu } from "../../gpu/gpu.ts";
+import { type BufferPart, kernel, spreadWorkgroups } from "../../gpu/kernel.ts";
+import numberFormats from "../../gpu/number-formats.wgsl?raw";
+import { struct } from "../../gpu/struct.ts";
+import { CODE_CONSTANTS, codeConstants } from "../encode/code-values.ts";
+import codeValues from "../encode/code-values.wgsl?raw";
+import cellQparams from "../observe/cell-qparams.wgsl?raw";
+import { type GpuWeight, qparamsRule } from "../observe/observe-weight.ts";
+import errorsCode from "./candidate-errors.wgsl?raw";
+import extremesCode from "./candidate-extremes.wgsl?raw";
+import sharesCode from "./column-shares.wgsl?raw";
+import lossesCode from "./row-losses.wgsl?raw";
+
+/** Columns of a workgroup in column-shares.wgsl. */
+const STRIP = 32;
+
+export const candidateErrorsKernel = kernel({
+  name: "awq.candidate-errors",
+  code: [numberFormats, codeValues, cellQparams, errorsCode],
+  constants: CODE_CONSTANTS,
+  params: struct({
+    rows: "u32",
+    columns: "u32",
+    cell_rows: "u32",
+    cell_columns: "u32",
+    cells_per_row: "u32",
+    cells: "u32",
+    dtype: "u32",
+    symmetric: "u32",
+    scale_kind: "u32",
+    q_min: "f32",
+    q_max: "f32",
+    epsilon: "f32",
+    error_stride: "u32",
+    first_candidate: "u32",
+    first_item: "u32",
+    end_item: "u32",
+  }),
+  bindings: { weights: "read", factors: "read", known: "read", errors: "read_write" },
+});
+
+export const candidateExtremesKernel = kernel({
+  name: "awq.candidate-extremes",
+  code: [numberFormats, extremesCode],
+  params: struct({
+    rows: "u32",
+    columns: "u32",
+    dtype: "u32",
+    first_candidate: "u32",
+    first_item: "u32",
+    end_item: "u32",
+  }),
+  bindings: { weights: "read", factors: "read", extremes: "read_write" },
+});
+
+export const columnSharesKernel = kernel({
+  name: "awq.column-shares",
+  code: [numberFormats, sharesCode],
+  params: struct({
+    rows: "u32",
+    columns: "u32",
+    dtype: "u32",
+    cell_rows: "u32",
+    cell_columns: "u32",
+    cells_per_row: "u32",
+    first_strip: "u32",
+  }),
+  bindings: { weights: "read", ranges: "read", sums: "read_write" },
+});
+
+export const rowLossesKernel = kernel({
+  name: "awq.row-losses",
+  code: [lossesCode],
+  params: struct({ columns: "u32", stride: "u32", first_row: "u32" }),
+  bindings: { errors: "read", products: "read", diagonal: "read", losses: "read_write" },
+});
+
+/** Which of the candidates are at work: `count` of them from `first` on. */
+export interface CandidateRange {
+  readonly first: number;
+  readonly count: number;
+}
+
+/** errors[candidate, row] = W − Q(W · s) / s, (candidates, rows, stride) float32; see candidate-errors.wgsl. */
+export async function candidateErrors(
+  gpu: Gpu,
+  weight: GpuWeight & { readonly args: QuantizationArgs; readonly grid: CellGrid },
+  { first: first_candidate, count }: CandidateRange,
+  buffers: { readonly factors: BufferPart; readonly known: BufferPart; readonly errors: BufferPart },
+  error_stride: number,
+): Promise<void> {
+  const { weights, dtype, rows, columns, args, grid } = weight;
+  const cells = grid.cellsPerColumn * grid.cellsPerRow;
+  const workEach = grid.cellRows * grid.cellColumns;
+  for (const { first, end } of gpu.queue.split(candidateErrorsKernel, cells * count, workEach)) {
+    await gpu.queue.run(candidateErrorsKernel, {
+      constants: codeConstants(args),
+      params: {
+        rows,
+        columns,
+        cell_rows: grid.cellRows,
+        cell_columns: grid.cellColumns,
+        cells_per_row: grid.cellsPerRow,
+        cells,
+        ...qparamsRule(args, dtype),
+        error_stride,
+        first_candidate,
+        first_item: first,
+        end_item: end,
+      },
+      buffers: { weights, ...buffers },
+      workgroups: spreadWorkgroups(end - first),
+      work: (end - first) * workEach,
+    });
+  }
+}
+
+/** extremes[candidate, row] = smallest and largest value of W · s, reaching to 0. */
+export async function candidateExtremes(
+  gpu: Gpu,
+  { weights, dtype, rows, columns }: GpuWeight,
+  { first: first_candidate, count }: CandidateRange,
+  buffers: { readonly factors: BufferPart; readonly extremes: BufferPart },
+): Promise<void> {
+  for (const { first, end } of gpu.queue.split(candidateExtremesKernel, rows * count, columns)) {
+    await gpu.queue.run(candidateExtremesKernel, {
+      params: {
+        rows,
+        columns,
+        dtype: DTYPE_CODE[dtype],
+        first_candidate,
+        first_item: first,
+        end_item: end,
+      },
+      buffers: { weights, ...buffers },
+      workgroups: spreadWorkgroups(end - first),
+      work: (end - first) * columns,
+    });
+  }
+}
+
+/** sums[column] = Σ |w| / (max |w| of its cell + 1e-6) over these rows; `ranges` as `observeRange` gives them. */
+export async function columnShares(
+  gpu: Gpu,
+  { weights, dtype, rows, columns }: GpuWeight,
+  grid: CellGrid,
+  buffers: { readonly ranges: BufferPart; readonly sums: BufferPart },
+): Promise<void> {
+  const strips = Math.ceil(columns / STRIP);
+  for (const { first, end } of gpu.queue.split(columnSharesKernel, strips, rows * STRIP)) {
+    await gpu.queue.run(columnSharesKernel, {
+      params: {
+        rows,
+        columns,
+        dtype: DTYPE_CODE[dtype],
+        cell_rows: grid.cellRows,
+        cell_columns: grid.cellColumns,
+        cells_per_row: grid.cellsPerRow,
+        first_strip: first,
+      },
+      buffers: { weights, ...buffers },
+      workgroups: [end - first],
+      work: (end - first) * rows * STRIP,
+    });
+  }
+}
+
+/** losses[row] = ½ e H eᵀ; `products` are the errors times the lower triangle of H. */
+export async function rowLosses(
+  gpu: Gpu,
+  buffers: {
+    readonly errors: BufferPart;
+    readonly products: BufferPart;
+    readonly diagonal: BufferPart;
+    readonly losses: BufferPart;
+  },
+  { rows, columns, stride }: { readonly rows: number; readonly columns: number; readonly stride: number },
+): Promise<void> {
+  for (const { first, end } of gpu.queue.split(rowLossesKernel, rows, columns)) {
+    await gpu.queue.run(rowLossesKernel, {
+      params: { columns, stride, first_row: first },
+      buffers,
+      workgroups: [end - first],
+      work: (end - first) * columns,
+    });
+  }
+}

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { narrowFromFloat32 } from "../../formats/dtype.ts";
-import { embedTokens, type EmbeddingTable } from "./embed-tokens.ts";
+import { embedTokens, type EmbeddingTable, openEmbedding } from "./embed-tokens.ts";
 
 const ROWS = 6000;
 const COLUMNS = 8;
@@ -47,4 +47,23 @@ describe("embedTokens", () => {
   it("refuses ids outside the vocabulary", async () => {
     await expect(embedTokens(table(), [1, ROWS])).rejects.toThrow("Token id 6000 is outside");
   });
+});
+
+describe("openEmbedding", () => {
+  it.each([Infinity, 0])(
+    "gives rows as the table holds them, read once or anew (%d bytes kept)",
+    async (limit) => {
+      const source = table(2);
+      const embedding = await openEmbedding(source, new Set([3, 7]), limit);
+      const rows = await embedding.rows([7, 3, 7], new Uint8Array(4 * COLUMNS * 2));
+      expect(rows).toEqual(
+        narrowFromFloat32(
+          "BF16",
+          Float32Array.from([7, 3, 7].flatMap((id) => Array.from({ length: COLUMNS }, () => id))),
+        ),
+      );
+      expect([...(await embedding.states([3]))]).toEqual(Array.from({ length: COLUMNS }, () => 6));
+      expect(source.ranges).toHaveLength(limit > 0 ? 1 : 2);
+    },
+  );
 });

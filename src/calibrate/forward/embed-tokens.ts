@@ -22,11 +22,16 @@ export interface EmbeddingTable {
 /** Rows of a table by token id, in the table's dtype. */
 type Rows = ReadonlyMap<number, Uint8Array>;
 
-/** Gives hidden states of token ids, (ids, hidden) float32 without gaps; in the start of `into` if there is one. */
-export type Embedding = (
-  ids: ArrayLike<number>,
-  into?: Float32Array<ArrayBuffer>,
-) => Promise<Float32Array<ArrayBuffer>>;
+/** Rows of token ids without gaps, in the start of `into`. */
+export interface Embedding {
+  /** Hidden states, (ids, hidden) float32. */
+  readonly states: (
+    ids: ArrayLike<number>,
+    into?: Float32Array<ArrayBuffer>,
+  ) => Promise<Float32Array<ArrayBuffer>>;
+  /** Rows as the table holds them, not multiplied. */
+  readonly rows: (ids: ArrayLike<number>, into: Uint8Array<ArrayBuffer>) => Promise<Uint8Array<ArrayBuffer>>;
+}
 
 /**
  * Opens the rows of `ids`, all that will be asked for: read once if they fit into `limitBytes` of host memory, else anew
@@ -39,10 +44,13 @@ export async function openEmbedding(
   limitBytes: number,
 ): Promise<Embedding> {
   checkIds(table, ids);
-  if (ids.size * rowBytesOf(table) > limitBytes)
-    return async (asked, into) => await embedTokens(table, asked, into);
-  const rows = await readRows(table, ids);
-  return async (asked, into) => await Promise.resolve(statesOf(table, rows, asked, into));
+  const kept = ids.size * rowBytesOf(table) > limitBytes ? null : await readRows(table, ids);
+  const rowsFor = async (asked: ArrayLike<number>) =>
+    kept ?? (await readRows(table, new Set(Array.from(asked))));
+  return {
+    states: async (asked, into) => statesOf(table, await rowsFor(asked), asked, into),
+    rows: async (asked, into) => joinRows(await rowsFor(asked), asked, into),
+  };
 }
 
 /**
@@ -104,6 +112,21 @@ function statesOf(
   if (multiplier !== 1)
     for (let at = 0; at < states.length; at++) states[at] = (states[at] ?? 0) * multiplier;
   return states;
+}
+
+function joinRows(
+  rows: Rows,
+  ids: ArrayLike<number>,
+  into: Uint8Array<ArrayBuffer>,
+): Uint8Array<ArrayBuffer> {
+  let end = 0;
+  for (let place = 0; place < ids.length; place++) {
+    const row = rows.get(ids[place] ?? -1);
+    invariant(row, "the row of each id was read");
+    into.set(row, end);
+    end += row.byteLength;
+  }
+  return into.subarray(0, end);
 }
 
 interface Run {

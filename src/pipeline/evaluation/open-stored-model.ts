@@ -112,8 +112,8 @@ function storedModel(source: SourceApi, config: RawConfig, tensors: readonly Sou
       const table = { dtype, rows, columns, multiplier: embedding.multiplier };
       const readTable = async (start: number, end: number) => await read(embedding.tensor, { start, end });
       const used = new Set(sequences.flat());
-      const statesOf = await openEmbedding({ ...table, read: readTable }, used, MAX_EMBEDDING_BYTES);
-      return await Promise.all(sequences.map(async (ids) => await statesOf(ids)));
+      const { states } = await openEmbedding({ ...table, read: readTable }, used, MAX_EMBEDDING_BYTES);
+      return await Promise.all(sequences.map(async (ids) => await states(ids)));
     },
   };
 }

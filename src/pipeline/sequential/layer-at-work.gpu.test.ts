@@ -211,6 +211,7 @@ async function openRun(
         outputs.set(new Float32Array(bytes.buffer), firstToken * HIDDEN);
       },
       put: async () => await Promise.resolve(),
+      putRows: null,
       turn: () => undefined,
       [Symbol.dispose]: () => undefined,
     },

@@ -49,9 +49,11 @@ export async function openServices(
     Array.from({ length: plan.hidden.atWork }, () => atWork),
   );
   hidden.forEach((buffer) => lifetime.use(buffer));
+  const [scratch] = hidden;
+  invariant(scratch, "hidden states are at work somewhere");
   const rings = { gpu, uploads, readbacks };
   const batches = await openBatches(calibration, rings, lifetime);
-  const { states, flush } = await openStates(job, calibration, output, rings, lifetime);
+  const { states, flush } = await openStates(job, calibration, output, { ...rings, scratch }, lifetime);
   const services = {
     ...rings,
     plan,
@@ -91,7 +93,7 @@ export async function openStates(
   job: Job,
   calibration: CalibrationJob,
   { folder, journal }: JobOutput,
-  services: Rings,
+  services: Rings & { readonly scratch: LedgerBuffer },
   lifetime: Lifetime,
 ): Promise<{ states: HiddenStates; flush: () => void }> {
   const { batches, hidden, hiddenBytes } = calibration.plan;
@@ -121,11 +123,11 @@ export async function openStates(
   return { states, flush };
 }
 
-/** Rows of the embedding table, gathered from byte ranges; the table never goes to the GPU. */
+/** Rows of the embedding table, gathered from byte ranges; only those that are used go to the GPU. */
 export async function embed(
   job: Job,
   { description, set, plan }: CalibrationJob,
-  states: { put: (batch: (typeof plan.batches)[number], values: Float32Array<ArrayBuffer>) => Promise<void> },
+  states: Pick<HiddenStates, "put" | "putRows">,
 ): Promise<void> {
   job.progress.tell({ phase: "embedding" });
   const tensor = job.model.tensors.find(({ name }) => name === description.embedding.tensor);
@@ -142,12 +144,16 @@ export async function embed(
   const used = new Set(set.sequences.flatMap((sequence) => [...sequence]));
   const embedding = await openEmbedding(table, used, MAX_EMBEDDING_BYTES);
   const tokens = Math.max(...plan.batches.map((batch) => batch.tokens));
-  const values = new Float32Array(tokens * description.hiddenSize);
+  // Where states are widened on the GPU, rows go there as they are.
+  const { putRows } = dtype === "BF16" ? states : { putRows: null };
+  const values = new Float32Array(putRows ? 0 : tokens * description.hiddenSize);
+  const rows = new Uint8Array(putRows ? tokens * description.hiddenSize * 2 : 0);
   for (const batch of plan.batches) {
     await job.control.checkpoint();
     const sequences = set.sequences.slice(batch.first, batch.first + batch.starts.length - 1);
     const ids = new Uint32Array(batch.tokens);
     sequences.forEach((sequence, index) => ids.set(sequence, batch.starts[index]));
-    await states.put(batch, await embedding(ids, values));
+    if (putRows) await putRows(batch, await embedding.rows(ids, rows), table.multiplier);
+    else await states.put(batch, await embedding.states(ids, values));
   }
 }

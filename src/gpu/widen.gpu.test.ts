@@ -1,0 +1,19 @@
+import { describe, expect, it } from "vitest";
+import { narrowFromFloat32, widenToFloat32 } from "../formats/dtype.ts";
+import { openTestGpu } from "../testing/open-test-gpu.ts";
+import { randomNormal, seededRandom } from "../testing/random.ts";
+import { widenBf16 } from "./widen.ts";
+
+describe("widenBf16", () => {
+  it.each([1, 2.5])("gives the CPU's bits times %d, odd counts included", async (factor) => {
+    using test = await openTestGpu();
+    const narrowed = narrowFromFloat32("BF16", randomNormal(1001, seededRandom(1), 3));
+    const words = new Uint8Array(1002 * 2);
+    words.set(narrowed);
+    using source = await test.upload("words", words);
+    using values = await test.empty("values", 1001 * 4);
+    await widenBf16(test.gpu, source, values, 1001, factor);
+    const expected = widenToFloat32("BF16", narrowed).map((value) => value * factor);
+    expect(await test.readFloats(values)).toEqual(expected);
+  });
+});

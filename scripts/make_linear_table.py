@@ -11,6 +11,8 @@ An entry holds for its `types`:
   converted                  weights that loading splits or joins: end of the name -> names of the modules that it becomes
   modules                    beginnings of names: as files have them -> as the loader calls the module ("*" is a number)
   heads                      Linears that share the embedding's weight, which files then leave out
+  experts                    "merged": loading makes one tensor of those of single experts; "fused": files hold experts in one
+                             tensor, and loading does not make it of single ones
 """
 
 import collections
@@ -39,6 +41,7 @@ from transformers.core_model_loading import (
 from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.pytorch_utils import Conv1D
+from transformers.quantizers.base import MODULES_TO_PATCH_FOR_QUANTIZATION
 
 OUT = Path(__file__).parent.parent / "src/model/linear-table.json"
 AUTO_CLASSES = ("CAUSAL_LM", "IMAGE_TEXT_TO_TEXT", "MULTIMODAL_LM", "SPEECH_SEQ_2_SEQ", "SEQ_TO_SEQ_CAUSAL_LM", "MASKED_LM")
@@ -56,6 +59,9 @@ ALTERNATIVES = {"q_lora_rank": (None, 32), "shared_expert_intermediate_size": (6
 OPEN_FIELDS = {"num_key_value_heads": 8, "head_dim": 64, "n_routed_experts": 8, "n_shared_experts": 1, "num_experts": 8,
                "num_local_experts": 8, "moe_intermediate_size": 64, "num_experts_per_tok": 2, "vocab_size": 1024,
                "layer_types": ["linear_attention", "full_attention"] * 16, "num_attention_heads": 8, "hidden_size": 512, "pad_token_id": 0, "vocabulary_map": {"<image>": 5}}
+
+# An expert's Linears as src/plan/split-experts.ts names them, of a tensor that holds all experts.
+FUSED_EXPERTS = re.compile(r"(.*\.experts)\.(gate_up_proj|down_proj)")
 
 
 def class_names():
@@ -180,20 +186,38 @@ def weights_of(model):
     return rows, heads | {name for name in linears if modules[name] is output}
 
 
+def keeps_experts_fused(model):
+    """True if files hold some experts in one tensor, and loading has no rule that makes it of the tensors of single experts."""
+    if any(type(module).__name__ in MODULES_TO_PATCH_FOR_QUANTIZATION for module in model.modules()):
+        return False  # Llama 4's, which are Linears in a quantized model
+    weights, conversions = model.state_dict(), get_model_conversion_mapping(model)
+    renamings = [one for one in conversions if isinstance(one, WeightRenaming)]
+    converters = [one for one in conversions if isinstance(one, WeightConverter)]
+    for module, part in (found.groups() for found in map(FUSED_EXPERTS.fullmatch, next(saved_names(model, weights))) if found):
+        single = f"{module}.0.{'down_proj' if part == 'down_proj' else 'gate_proj'}.weight"
+        _, pattern = rename_source_key(single, renamings, converters, model.base_model_prefix, weights)
+        converter = next((one for one in converters if pattern in one.source_patterns), None)
+        if not converter or type(converter.operations[0]).__name__ != "MergeModulelist":
+            return True
+    return False
+
+
 def star(name):
     return ".".join("*" if part.isdigit() else part for part in name.split("."))
 
 
 def build(kind, names):
-    """Facts of one type: starred name -> (starred modules, kind), and heads; None if it cannot be built."""
-    facts, heads, problem, working = {}, set(), None, None
+    """Facts of one type: starred name -> (starred modules, kind), heads, fused experts; the problem if it cannot be built."""
+    facts, heads, fused, problem, working = {}, set(), False, None, None
     generates = any(name != modeling_auto.MODEL_MAPPING_NAMES.get(kind) for name in names)
     for config in itertools.islice(configurations(kind), MOST_TRIED[generates]):
         for name in [working] if working else names:
             try:
                 signal.alarm(60)
                 with torch.device("meta"):
-                    rows, own_heads = weights_of(getattr(transformers, name)(config))
+                    model = getattr(transformers, name)(config)
+                rows, own_heads = weights_of(model)
+                fused |= keeps_experts_fused(model)
                 working = name
             except Exception as error:
                 problem = problem or f"{type(error).__name__}: {str(error).strip()[:100]}"
@@ -203,7 +227,7 @@ def build(kind, names):
             heads |= own_heads
             merge(facts, rows)
             break
-    return (facts, heads) if working else problem
+    return (facts, heads, fused) if working else problem
 
 
 def merge(facts, rows):
@@ -261,11 +285,13 @@ def renamed(name, pairs):
     return name
 
 
-def entry(facts, heads):
+def entry(facts, heads, fused):
     found = ends(facts)
     converted = {name: " ".join(modules) for name, (modules, kind) in facts.items() if kind == "converted"}
     row = {kind: " ".join(sorted(found[kind])) for kind in ("linear", "embedding", "turned", "other")}
     row |= {"converted": dict(sorted(converted.items())), "modules": beginnings(facts), "heads": " ".join(sorted(heads))}
+    merged = any(not modules for modules, _ in facts.values())
+    row["experts"] = "fused" if fused else "merged" if merged else ""
     return {key: value for key, value in row.items() if value}
 
 

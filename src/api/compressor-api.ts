@@ -51,7 +51,7 @@ export interface FitReport {
   readonly verdict: Verdict;
   /** The verdict in words, then what would make it fit, if anything, then what is to be known of the samples. */
   readonly sentences: readonly string[];
-  /** What servers would refuse of the result although transformers loads it. */
+  /** What servers, or transformers, would refuse of the result. */
   readonly serverNotes: readonly ServerNote[];
   /** The recipe, as YAML, with everything ignored that the server notes name; null if there are none or nothing is left. */
   readonly servableRecipe: string | null;
@@ -76,10 +76,10 @@ export interface LayerCost {
 }
 
 export interface ServerNote {
-  readonly server: "vLLM";
+  readonly server: "vLLM" | "transformers";
   /** Modules that it is about. */
   readonly modules: readonly string[];
-  /** Modules that a recipe has to ignore so that the server takes the result. */
+  /** Modules that a recipe has to ignore so that the server takes the result; none where that is no way around it. */
   readonly ignore: readonly string[];
   readonly sentence: string;
 }

@@ -19,6 +19,14 @@ export interface LinearClasses {
   loadedAs(module: string): readonly string[];
   /** Linears that the files leave out where they share the embedding's weight. */
   readonly heads: readonly string[];
+  /** How transformers loads experts, by the model type that says so; null where each is a Linear, or nothing is known. */
+  readonly experts: ExpertLoading | null;
+}
+
+export interface ExpertLoading {
+  readonly modelType: string;
+  /** "merged": one tensor is made of those of single experts; "fused": files hold one tensor, and single ones are not looked for. */
+  readonly how: "merged" | "fused";
 }
 
 interface Entry {
@@ -26,7 +34,11 @@ interface Entry {
   readonly converted: ReadonlyMap<string, readonly string[]>;
   readonly modules: ReadonlyMap<string, string>;
   readonly heads: readonly string[];
+  readonly experts: ExpertLoading["how"] | null;
 }
+
+/** The release of transformers that the table tells of. */
+export const TRANSFORMERS = table.transformers;
 
 /** Configurations are nested in configurations, though not deeply. */
 const MAX_DEPTH = 4;
@@ -50,6 +62,7 @@ export function linearClasses(config: Readonly<Record<string, unknown>>): Linear
   return {
     complete: types.length > 0 && known.length === types.length,
     heads: own?.heads ?? USUAL_HEADS,
+    experts: expertLoading(types),
     classOf(module) {
       if (EXPERT.test(module)) return "linear";
       const parts = starred(module).split(".");
@@ -79,13 +92,22 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** The outermost type decides: its rules of loading are those of the whole model. */
+function expertLoading(types: readonly string[]): ExpertLoading | null {
+  for (const modelType of types) {
+    const how = entryOf(modelType)?.experts;
+    if (how) return { modelType, how };
+  }
+  return null;
+}
+
 function entryOf(type: string): Entry | null {
   if (entries.size === 0) readTable();
   return entries.get(type) ?? null;
 }
 
 type Row = { readonly types: string } & Partial<
-  Readonly<Record<"linear" | "embedding" | "turned" | "other" | "heads", string>>
+  Readonly<Record<"linear" | "embedding" | "turned" | "other" | "heads" | "experts", string>>
 > & { readonly converted?: object; readonly modules?: object };
 
 /** Options that no default configuration has bring modules of other families, such as attention into Mamba's stack. */
@@ -120,6 +142,7 @@ function addRow(row: Row): void {
     ),
     modules: new Map(Object.entries(row.modules ?? {}).map(([from, to]) => [from, String(to)] as const)),
     heads: words(row.heads),
+    experts: row.experts === "fused" || row.experts === "merged" ? row.experts : null,
   };
   for (const type of words(row.types)) entries.set(type, entry);
 }

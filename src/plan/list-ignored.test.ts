@@ -18,14 +18,22 @@ describe("towers that stay as they are", () => {
 
 describe("the list of what a loader must not expect quantized", () => {
   const recipe = recipeFromControls(defaultControls("W8A8"));
-  const list = (type: string, ignored: readonly string[], quantized: readonly string[]) =>
+  const list = (type: string, ignored: readonly string[], quantized: readonly string[], stacked = false) =>
     listIgnored({
       classes: linearClasses({ model_type: type }),
       recipe,
       ignored,
       quantized,
       stored: new Set([...ignored, ...quantized]),
+      stacked,
     });
+
+  it("has single experts where all of a layer stay in one tensor", () => {
+    expect(list("llama", ["lm_head"], ["model.layers.0.mlp.up_proj"], true)).toEqual([
+      "lm_head",
+      "re:.*\\.experts\\.\\d+\\..*",
+    ]);
+  });
 
   it("has the names that the loader knows beside those of the files", () => {
     const module = "language_model.model.layers.3.mlp.up_proj";

@@ -2,6 +2,7 @@
 
 import { groupsOf, type Recipe } from "../formats/recipe.ts";
 import type { LinearClasses } from "../model/linear-classes.ts";
+import { EVERY_EXPERT, isExpert } from "./expert-notes.ts";
 import { towerOf } from "./find-linears.ts";
 
 export interface IgnoreFacts {
@@ -12,14 +13,16 @@ export interface IgnoreFacts {
   readonly quantized: readonly string[];
   /** Names of all modules that have a weight in the files. */
   readonly stored: ReadonlySet<string>;
+  /** True if experts stay as they are in tensors that hold all of a layer's. */
+  readonly stacked: boolean;
 }
 
 /**
  * Every module that stays as it is, under the name that the files have and under the name that the loader gives it; none if
  * nothing is quantized. A tied output head is a Linear of the model although the file does not hold it, and has to be
- * listed too, else it is loaded as if it were quantized.
+ * listed too, else it is loaded as if it were quantized. So do experts in one tensor: vLLM asks for the scheme of single ones.
  */
-export function listIgnored({ classes, recipe, ignored, quantized, stored }: IgnoreFacts): string[] {
+export function listIgnored({ classes, recipe, ignored, quantized, stored, stacked }: IgnoreFacts): string[] {
   if (quantized.length === 0) return [];
   const patterns = wholeTowers(ignored, quantized);
   const isCovered = (name: string) => patterns.includes(patternOf(towerOf(name) ?? ""));
@@ -32,6 +35,7 @@ export function listIgnored({ classes, recipe, ignored, quantized, stored }: Ign
     for (const head of classes.heads) if (!loaded.has(head)) names.add(head);
     if (!stored.has("lm_head")) names.add("lm_head");
   }
+  if (stacked && !quantized.some(isExpert)) names.add(EVERY_EXPERT);
   return [...names, ...patterns].toSorted();
 }
 

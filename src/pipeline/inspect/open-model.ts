@@ -7,6 +7,7 @@ import { isCarried, leftOutNote } from "../../package/small-files.ts";
 import { type DequantizedTensors, dequantizedTensors } from "../../plan/dequantized-tensors.ts";
 import { checkLayers } from "../../plan/check-complete.ts";
 import { MAX_CONFIG_BYTES, type ModelConfig, readConfig, tiesHead } from "../../plan/read-config.ts";
+import { isStacked, keepsFused, keptFusedNote } from "../../plan/expert-notes.ts";
 import { plainWeightNotes } from "../../plan/plain-weight-notes.ts";
 import { readHeaders, type SourceTensor } from "../../plan/read-headers.ts";
 import type { RotatedTensors } from "../../plan/rotation/rotated-tensors.ts";
@@ -34,6 +35,8 @@ export interface OpenModel {
   readonly source: OpenedSource;
   readonly config: ModelConfig;
   readonly tensors: readonly SourceTensor[];
+  /** The same with all experts of a layer in one tensor, where the files hold them so. */
+  readonly unsplit: readonly SourceTensor[];
   /** Weights that are stored quantized and read as plain ones; see `dequantizingSource`. */
   readonly dequantized: ReadonlyMap<string, DequantizedModule>;
   /** Experts' weights that lie turned over in the files; see `transposingSource`. */
@@ -70,7 +73,11 @@ export async function openModel(
     config.raw,
   );
   const quantized = await openQuantized(remote, source, config, stored);
-  const { tensors, transposed: split } = splitExperts(quantized?.tensors ?? stored);
+  const classes = linearClasses(config.raw);
+  const plain = quantized?.tensors ?? stored;
+  const { tensors, transposed: split } = keepsFused(classes)
+    ? { tensors: plain, transposed: new Map<string, readonly TransposedWeight[]>() }
+    : splitExperts(plain);
   const transposed = new Map([...(quantized?.transposed ?? []), ...split]);
   const card = await readCard(remote, source);
   const quantization = quantized && summarizeQuantized(config, stored, quantized);
@@ -86,6 +93,7 @@ export async function openModel(
     source,
     config,
     tensors,
+    unsplit: plain,
     dequantized,
     transposed,
     rotation: NO_ROTATION,
@@ -206,6 +214,8 @@ function summarize(
     notes.push(
       "The experts have biases, and gates and ups that alternate in one tensor, as gpt-oss has them. What servers expect of such experts when they are quantized is not certain: they stay as they are, and only the other Linears are quantized.",
     );
+  } else if (keepsFused(classes) && tensors.some(isStacked)) {
+    notes.push(keptFusedNote(classes, tensors.filter(isStacked).length));
   }
   notes.push(...plainWeightNotes(tensors, classes));
   if (totals.linears === 0) notes.push("No Linear weight was found: there is nothing to quantize here.");

@@ -5,19 +5,21 @@ import {
   type ConfigGroup,
   groupsOf,
   kvCacheScheme,
+  needsCalibration,
   quantizesNothing,
   type Recipe,
 } from "../../formats/recipe.ts";
 import { tensorBytes } from "../../formats/safetensors.ts";
 import { schemeName } from "../../formats/scheme-name.ts";
-import { linearClasses } from "../../model/linear-classes.ts";
+import { type LinearClasses, linearClasses } from "../../model/linear-classes.ts";
 import { recipeYaml } from "../../package/recipe-yaml.ts";
 import { recipeFromControls } from "../../plan/choose-recipe.ts";
+import { expertNotes, isExpert, isStacked } from "../../plan/expert-notes.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";
 import type { OutputPlan } from "../../formats/shards.ts";
 import { planOutput } from "../../plan/plan-output.ts";
 import { listIgnored } from "../../plan/list-ignored.ts";
-import { planSteps } from "../../plan/plan-steps.ts";
+import { planSteps, type StepPlan } from "../../plan/plan-steps.ts";
 import { servableRecipe, serverNotes } from "../../plan/server-notes.ts";
 import { elements } from "../../plan/summarize-model.ts";
 import { type PlannedStep, streamedStep } from "./planned-step.ts";
@@ -65,13 +67,16 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
     );
   }
   const classes = linearClasses(model.config.raw);
-  const { steps, ignored } = planSteps(model.tensors, recipe, { classes, kvHeads: kvHeadsOf(model) });
+  const { steps, ignored } = planModel(model, recipe, classes);
   const tasks = steps.flatMap((step) => step.quantize);
   const used = new Set(tasks.map((task) => task.group));
   const groups = groupsOf(recipe).filter((group) => used.has(group));
   const output = planOutput({ steps });
   const stored = tasks.flatMap((task) => task.outputs).reduce((sum, spec) => sum + tensorBytes(spec), 0);
-  const notes = serverNotes(tasks, ignored);
+  const notes = [
+    ...serverNotes(tasks, ignored),
+    ...expertNotes({ classes, groups, quantized: tasks, ignored }),
+  ];
   const servable = servableRecipe(recipe, notes, tasks);
   const weights = tasks.reduce((sum, task) => sum + elements(task.tensor), 0);
   return {
@@ -87,6 +92,7 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
       ignored,
       quantized: tasks.map(({ module }) => module),
       stored: new Set(model.tensors.flatMap(({ name }) => /^(.*)\.weight$/.exec(name)?.[1] ?? [])),
+      stacked: steps.some(({ copy }) => copy.some(isStacked)),
     }),
     output,
     tiling: planTiling(tasks, options.gpuBudgetBytes),
@@ -96,6 +102,19 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
     serverNotes: notes,
     servableRecipe: servable && recipeYaml(servable),
   };
+}
+
+/**
+ * Experts are split into Linears only if some are quantized: loaders find plain ones as the files hold them. A job with a text
+ * computes with single ones.
+ */
+function planModel(model: OpenModel, recipe: Recipe, classes: LinearClasses): StepPlan {
+  const facts = { classes, kvHeads: kvHeadsOf(model) };
+  const plan = planSteps(model.tensors, recipe, facts);
+  const isSplit = model.tensors.length !== model.unsplit.length && model.rotation.rotated.size === 0;
+  const someQuantized = plan.steps.some(({ quantize }) => quantize.some(({ module }) => isExpert(module)));
+  if (!isSplit || someQuantized || !classes.experts || needsCalibration(recipe)) return plan;
+  return planSteps(model.unsplit, recipe, facts);
 }
 
 function namesOf({ summary }: OpenModel, groups: readonly ConfigGroup[], recipe: Recipe): string[] {

@@ -8,7 +8,8 @@ import { planJob, readRecipe } from "./plan-job.ts";
 
 function inspected(name: string): OpenModel {
   const { config, tensors } = loadCheckpoint(name);
-  const known = { config: readConfig(new TextEncoder().encode(JSON.stringify(config))), tensors };
+  const text = new TextEncoder().encode(JSON.stringify(config));
+  const known = { config: readConfig(text), tensors, unsplit: tensors };
   return { ...known, source: { key: name }, dequantized: new Map(), summary: {} } as unknown as OpenModel;
 }
 

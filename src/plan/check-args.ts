@@ -7,6 +7,7 @@ import {
   usesImportance,
   weightArgs,
 } from "../formats/quantization-args.ts";
+import { showValue } from "../formats/show-value.ts";
 import type { ParsedArgs } from "./recipe-schema.ts";
 
 /** Arguments, or the sentence that says why there can be none. */
@@ -25,7 +26,7 @@ export function checkWeights(parsed: ParsedArgs): Checked {
 export function checkActivations(parsed: ParsedArgs, of: "inputs" | "cache"): Checked {
   const given = complete(parsed);
   if (typeof given === "string") return { problem: given };
-  const args = activationArgs({ ...given, ...(given.dynamic === true ? { observer: null } : {}) });
+  const args = activationArgs(given);
   const problem = of === "cache" ? cacheProblem(args) : activationProblem(args);
   return problem ? { problem } : { args };
 }
@@ -47,6 +48,8 @@ function complete(parsed: ParsedArgs): Partial<QuantizationArgs> | string {
   if (parsed.type === "float" && parsed.num_bits !== 4 && parsed.num_bits !== 8) {
     return `Floats have 4 or 8 bits, not ${parsed.num_bits}.`;
   }
+  const unused = unusedField(parsed);
+  if (unused) return unused;
   const { num_bits, type, symmetric, dynamic } = parsed;
   return {
     num_bits,
@@ -57,19 +60,43 @@ function complete(parsed: ParsedArgs): Partial<QuantizationArgs> | string {
     group_size,
     block_structure,
     actorder: parsed.actorder ?? null,
-    scale_dtype: scaleDtype(parsed),
+    scale_dtype: parsed.scale_dtype === "torch.int8" ? null : (parsed.scale_dtype ?? null),
     ...(parsed.observer ? { observer: parsed.observer } : {}),
     observer_kwargs: parsed.observer_kwargs ?? {},
   };
 }
 
+/** Options that each observer reads; a moving average has one, which is not offered. */
+const SEARCH_OPTIONS = ["maxshrink", "grid", "norm", "patience", "expand"];
+
+/** A field that nothing would be done for, in a sentence; null if there is none. */
+function unusedField({
+  dynamic,
+  observer,
+  observer_kwargs,
+  scale_dtype,
+  zp_dtype,
+  ...args
+}: ParsedArgs): string | null {
+  if (dynamic === true && observer) {
+    return `Dynamic activations are not observed; leave observer ${observer} out.`;
+  }
+  const known = observer?.includes("mse") ? SEARCH_OPTIONS : [];
+  const option = Object.keys(observer_kwargs ?? {}).find((name) => !known.includes(name));
+  if (option !== undefined) {
+    const takes = known.length > 0 ? `takes ${known.join(", ")}` : "takes no options here";
+    return `The observer ${observer ?? "that is taken by default"} ${takes}; leave ${showValue(option)} out.`;
+  }
+  if (scale_dtype === "torch.int8") return "Scales are no int8; leave scale_dtype out.";
+  if (zp_dtype && (args.symmetric || args.type === "float" || zp_dtype !== "torch.int8")) {
+    return "Zero points are int8, and asymmetric integers alone have them; leave zp_dtype out.";
+  }
+  return null;
+}
+
 function inferStrategy(group_size: number | null): QuantizationArgs["strategy"] {
   if (group_size === null) return "tensor";
   return group_size > 0 ? "group" : "channel";
-}
-
-function scaleDtype({ scale_dtype }: ParsedArgs): QuantizationArgs["scale_dtype"] {
-  return scale_dtype === "torch.int8" ? null : (scale_dtype ?? null);
 }
 
 function weightProblem(args: QuantizationArgs): string | null {

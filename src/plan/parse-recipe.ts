@@ -8,10 +8,11 @@ import type { QuantizationArgs, QuantizationScheme } from "../formats/quantizati
 import { type QuantizerName, QUANTIZERS } from "../formats/modifiers/quantizers.ts";
 import { SPIN_QUANT } from "../formats/modifiers/spinquant.ts";
 import type { ConfigGroup, Modifier, QuantizingModifier, Recipe } from "../formats/recipe.ts";
-import { type Checked, checkActivations, checkWeights, observerProblem } from "./check-args.ts";
+import { type Checked, checkActivations, checkWeights } from "./check-args.ts";
 import { checkOrder, checkPatterns, parseRewriter, quantizesToo, REWRITER_NAMES } from "./parse-rewriter.ts";
 import { gptqSettings, orderedGroup } from "./parse-gptq.ts";
 import { parseRotation } from "./rotation/parse-rotation.ts";
+import { checkObservers, withObservers } from "./recipe-observers.ts";
 import { type RecipeDocument, readRecipeDocument } from "./recipe-document.ts";
 import {
   gptqModifierSchema,
@@ -141,9 +142,9 @@ function quantizingModifier(
   parsed: ParsedModifier,
 ): QuantizingModifier {
   checkTargets(document, path, parsed);
-  const groups = resolveGroups(document, path, parsed).map((group) =>
-    withObservers(document, path, group, parsed),
-  );
+  const plain = resolveGroups(document, path, parsed);
+  checkObservers(document, path, plain, parsed);
+  const groups = plain.map((group) => withObservers(document, path, group, parsed));
   const { ignore } = parsed;
   const kv_cache_scheme = resolveCache(document, path, parsed);
   if (name === "QuantizationModifier") return { name, groups, ignore, kv_cache_scheme };
@@ -259,32 +260,6 @@ function formatProblem(
   return fitting.includes(format)
     ? null
     : `These weights cannot have the format ${format}; ${fitting.join(" or ")} would do`;
-}
-
-/** Observers that the modifier names for all of its groups. The preset is then no longer itself. */
-function withObservers(
-  document: RecipeDocument,
-  path: Path,
-  group: ConfigGroup,
-  parsed: ParsedModifier,
-): ConfigGroup {
-  const weights = parsed.observer?.weights ?? parsed.weight_observer ?? null;
-  const inputs = parsed.observer?.input ?? parsed.input_observer ?? null;
-  if (!weights && !inputs) return group;
-  const { scheme } = group;
-  const problem = weights && scheme.weights && observerProblem({ ...scheme.weights, observer: weights });
-  if (problem) throw document.errorAt(path, problem);
-  const watch = (args: QuantizationArgs | null, observer: QuantizationArgs["observer"]) =>
-    args && observer && args.dynamic !== true ? { ...args, observer } : args;
-  return {
-    ...group,
-    preset: null,
-    scheme: {
-      ...scheme,
-      weights: watch(scheme.weights, weights),
-      input_activations: watch(scheme.input_activations, inputs),
-    },
-  };
 }
 
 function resolveCache(document: RecipeDocument, path: Path, parsed: ParsedModifier): QuantizationArgs | null {

@@ -45,6 +45,13 @@ export function must(be: string) {
   return (issue: v.BaseIssue<unknown>) => `${showValue(issue.input)} is not ${be}`;
 }
 
+/** A field that LLM Compressor knows and that nothing would be done for here. */
+export function absent(sentence: string) {
+  return v.nullish(v.custom<never>(() => false, sentence));
+}
+
+const noOutputs = absent("is about output activations, which are not quantized here: leave it out");
+
 const truth = v.boolean(must("true or false"));
 export const text = v.pipe(v.string(must("text")), v.maxLength(MAX_STRING_LENGTH, "is longer than any name"));
 export const texts = v.pipe(
@@ -126,13 +133,11 @@ export const argsSchema = fields("quantization arguments", {
 
 export type ParsedArgs = v.InferOutput<typeof argsSchema>;
 
-const groupSchema = fields("a config group", {
+export const groupSchema = fields("a config group", {
   targets: texts,
   weights: v.nullish(argsSchema),
   input_activations: v.nullish(argsSchema),
-  output_activations: v.nullish(
-    v.custom<never>(() => false, "output_activations cannot be quantized here: leave them out"),
-  ),
+  output_activations: absent("output_activations cannot be quantized here: leave them out"),
   format: v.nullish(oneOf("a format", COMPRESSION_FORMATS)),
 });
 
@@ -147,20 +152,23 @@ const presetName = v.pipe(
 );
 const presetTargets = v.record(presetName, oneOrMore, must("a preset, or a mapping of presets to targets"));
 
-const observerNames = fields("observer", {
+export const observerNames = fields("observer", {
   weights: v.nullish(observer),
   input: v.nullish(observer),
-  output: v.nullish(observer),
+  output: noOutputs,
 });
 
-/** Fields of every modifier that tell when it runs in a training; there is none here. */
+const untimed = absent("tells when a modifier runs in a training, and there is none here: leave it out");
+
+/** Fields of every modifier in LLM Compressor. */
 export const schedule = {
-  index: v.nullish(v.unknown()),
-  group: v.nullish(v.unknown()),
-  start: v.nullish(v.unknown()),
-  end: v.nullish(v.unknown()),
-  update: v.nullish(v.unknown()),
-  requires_calibration_data: v.nullish(v.unknown()),
+  index: untimed,
+  group: untimed,
+  start: untimed,
+  end: untimed,
+  update: untimed,
+  // LLM Compressor writes it down of itself: what follows from the other fields.
+  requires_calibration_data: v.nullish(truth),
 };
 
 /** Fields of every modifier that chooses codes. */
@@ -173,9 +181,15 @@ export const quantization = {
   kv_cache_scheme: v.nullish(argsSchema),
   weight_observer: v.nullish(observer),
   input_observer: v.nullish(observer),
-  output_observer: v.nullish(observer),
+  output_observer: noOutputs,
   observer: v.nullish(observerNames),
-  bypass_divisibility_checks: v.optional(truth, false),
+  bypass_divisibility_checks: v.optional(
+    v.literal(
+      false,
+      "cannot be true here: groups that columns do not fill have no form that loaders agree on",
+    ),
+    false,
+  ),
 };
 
 export const quantizationModifierSchema = fields("QuantizationModifier", quantization);
@@ -190,7 +204,7 @@ export const gptqModifierSchema = fields("GPTQModifier", {
       passes: v.optional(whole(0, MAX_REFINEMENTS), REFINE_SETTINGS.passes),
     }),
   ),
-  // How LLM Compressor spends memory and time; the result does not depend on them.
+  // How LLM Compressor spends memory and time; the result depends neither on them nor, but for rounding, on block_size.
   offload_hessians: v.nullish(v.unknown()),
   batched_quantization: v.nullish(v.unknown()),
 });

@@ -3,6 +3,7 @@
 
 import * as v from "valibot";
 import {
+  absent,
   fields,
   must,
   oneOf,
@@ -27,7 +28,7 @@ const mapping = v.union(
       v.strictObject({
         smooth_layer: text,
         balance_layers: oneOrMore,
-        activation_hook_target: v.nullish(text),
+        activation_hook_target: absent("Inputs are seen at the balance layers here: leave it out"),
       }),
       v.transform(({ smooth_layer, balance_layers }) => ({ smooth_layer, balance_layers })),
     ),
@@ -57,9 +58,8 @@ export const smoothQuantModifierSchema = fields("SmoothQuantModifier", {
   ...ignore,
   smoothing_strength: v.optional(between(0, 1), 0.5),
   algorithm: v.optional(oneOf("an algorithm", ["smoothquant", "log_equalization"]), "smoothquant"),
-  // The samples are those of the job.
-  num_calibration_steps: v.nullish(v.unknown()),
-  calibration_function: v.nullish(v.unknown()),
+  num_calibration_steps: absent("All samples of the job are taken: leave it out"),
+  calibration_function: absent("The samples are those of the job: leave it out"),
 });
 
 /** More than any search is worth, and few enough to be tried. */

@@ -70,6 +70,13 @@ describe("inspection says of a model that calibration does not understand", () =
   });
 });
 
+describe("experts that see their own tokens alone", () => {
+  it("are asked for in vain of a model that has none", () => {
+    const routed = () => plan(load("llama"), { moe_calibrate_all_experts: false }, NARROW);
+    expect(routed).toThrow(/no experts.*--routed-experts-only.*leave it out/);
+  });
+});
+
 /** Two GPTQ modifiers over the attention of the llama fixture, one for queries, one for keys and values. */
 function planMixed(queries: { weights: string; more?: string }, others: { weights: string; more?: string }) {
   const { config, tensors } = load("llama");

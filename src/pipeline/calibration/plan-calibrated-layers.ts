@@ -71,6 +71,7 @@ export function planCalibrationJob(
     model.tensors.map(({ name }) => name),
   );
   checkShapes(description, model.tensors);
+  checkRouting(description, options);
   const tensors = new Map(model.tensors.map((tensor) => [tensor.name, tensor]));
   const experts = expertCalibration(options);
   const choosers = rewriting.map((modifier) => ({ modifier, chooser: createMappingChooser(modifier) }));
@@ -102,6 +103,15 @@ export function planCalibrationJob(
     { ...limits, budgetBytes: limits.budgetBytes - bytes },
   );
   return { description, set, options, plan, layers, tiling, peakBytes: plan.peakBytes + bytes };
+}
+
+/** @throws RecipeError if experts are to see their own tokens alone, and there are no experts */
+function checkRouting({ layers }: DecoderDescription, options: CalibrationOptions): void {
+  if (options.moe_calibrate_all_experts) return;
+  if (layers.some(({ feedForward }) => feedForward?.kind === "experts")) return;
+  throw new RecipeError(
+    "This model has no experts, so that calibrating them on the tokens that are routed to them (moe_calibrate_all_experts: false, --routed-experts-only) would change nothing: leave it out.",
+  );
 }
 
 /** What is set aside for tiles, ranges, squares and channels; they stand beside everything else. */

@@ -9,7 +9,7 @@ import {
 } from "../../formats/modifiers/spinquant.ts";
 import { showValue } from "../../formats/show-value.ts";
 import type { RecipeDocument } from "../recipe-document.ts";
-import { fields, must, oneOf, schedule, suggest } from "../recipe-schema.ts";
+import { absent, fields, must, oneOf, schedule, suggest } from "../recipe-schema.ts";
 
 const ONLINE = new Set<unknown>(["R3", "R4"]);
 
@@ -23,13 +23,9 @@ const rotation = v.pipe(
   ),
 );
 
-function absent(sentence: string) {
-  return v.nullish(v.custom<never>(() => false, sentence));
-}
-
 const never = (what: string) => v.optional(v.literal(false, `${what} is not supported: leave it out`), false);
 
-const spinQuantSchema = fields("SpinQuantModifier", {
+export const spinQuantSchema = fields("SpinQuantModifier", {
   ...schedule,
   rotations: v.optional(
     v.pipe(
@@ -41,8 +37,12 @@ const spinQuantSchema = fields("SpinQuantModifier", {
   transform_type: v.optional(oneOf("a transform that is offered here", TRANSFORM_TYPES), "hadamard"),
   randomize: never("A rotation of its own for each place"),
   learnable: never("Learning rotations"),
-  // Everything is multiplied in float64, as there.
-  precision: v.nullish(v.unknown()),
+  precision: v.nullish(
+    v.picklist(
+      ["torch.float64", "float64"],
+      "is float64 here, as it is in LLM Compressor unless told otherwise: leave it out",
+    ),
+  ),
   transform_block_size: absent(
     "Rotations of blocks are not supported: leave it out, and whole rows are rotated",
   ),

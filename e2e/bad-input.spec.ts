@@ -102,9 +102,7 @@ test("what a server refuses is said, and a host that nobody answers for is named
   expect(await failureOf(page, nobody)).toMatch(/^127\.0\.0\.1:9 cannot be reached/);
 });
 
-test("a group size that does not divide names the modules, and one that does is a click away", async ({
-  page,
-}) => {
+test("a recipe that fits, and one that servers take, are a click away", async ({ page }) => {
   await page.goto("./");
   const asked = request(`${server.filesUrl}/made/good/`, "W4A16");
   expect(await failureOf(page, asked)).toMatch(
@@ -113,5 +111,13 @@ test("a group size that does not divide names the modules, and one that does is 
   await expect(page.getByText("All presets")).toBeVisible();
   await expect(page.locator(".card", { hasText: "Server, newer GPUs" })).toContainText("KiB");
   await page.getByRole("button", { name: "Use groups of 64" }).click();
+  await expect(page.getByText("It fits.")).toBeVisible();
+
+  await page.goto("./?recipe=FP8_BLOCK");
+  await page.getByLabel("Model folder").setInputFiles("e2e/fixtures/golden/source");
+  const refused = page.getByText("vLLM will refuse this result");
+  await expect(refused).toHaveCount(1);
+  await page.getByRole("button", { name: "Ignore what vLLM refuses" }).click();
+  await expect(refused).toHaveCount(0);
   await expect(page.getByText("It fits.")).toBeVisible();
 });

@@ -106,7 +106,9 @@ const schema = v.strictObject({
     quantizedModules: count,
     isPlain: v.boolean(),
     ignored: texts,
-    serverNotes: list(v.strictObject({ server: v.literal("vLLM"), modules: texts, sentence: text })),
+    serverNotes: list(
+      v.strictObject({ server: v.picklist(["vLLM", "transformers"]), modules: texts, sentence: text }),
+    ),
     /** The source's model card, whose front matter the result's goes by. */
     card: v.nullable(text),
   }),

@@ -36,6 +36,7 @@ export function FitReport() {
         )}
       </div>
       {fit && !failure && <VerdictText fit={fit} />}
+      {fit && !failure && <ServableButton fit={fit} />}
       {!fit && !failure && state.problem.value === null && <p class="quiet">Reading the tensor headers…</p>}
       {fit && !failure && <Figures fit={fit} />}
       <StartButton />
@@ -62,6 +63,19 @@ function VerdictText({ fit }: { fit: Report }) {
         <span key={sentence}>{sentence}</span>
       ))}
     </output>
+  );
+}
+
+/** Takes the recipe that leaves alone what a server would refuse; from then on it is one in YAML. */
+function ServableButton({ fit: { servableRecipe } }: { fit: Report }) {
+  const { yaml } = useApp().state.recipe;
+  if (servableRecipe === null) return null;
+  return (
+    <p class="buttons">
+      <button type="button" onClick={() => (yaml.value = servableRecipe)}>
+        Ignore what vLLM refuses
+      </button>
+    </p>
   );
 }
 

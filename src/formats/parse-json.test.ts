@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { CalibrationError, LayerpressError, MalformedModelError } from "../errors.ts";
-import { endOfString, parseJson, parseJsonBytes } from "./parse-json.ts";
+import { parseJson, parseJsonBytes } from "./parse-json.ts";
+import { endOfString } from "./python-json.ts";
 import { issueText, shorten, showValue } from "./show-value.ts";
 
 const nested = (depth: number) => `${"[".repeat(depth)}${"]".repeat(depth)}`;

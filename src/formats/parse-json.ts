@@ -2,15 +2,9 @@
 // does so by recursion.
 
 import { type LayerpressError, MalformedModelError } from "../errors.ts";
-import { parsePythonJson } from "./python-json.ts";
-
-/** Files of models and data sets nest a dozen levels. */
-export const MAX_DEPTH = 100;
+import { MAX_DEPTH, nestsTooDeep, parseShallowJson } from "./python-json.ts";
 
 type Failure = new (message: string, options?: ErrorOptions) => LayerpressError;
-
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
 
 /**
  * Parses a file's bytes.
@@ -39,39 +33,14 @@ export function decodeUtf8(what: string, bytes: Uint8Array, Failure: Failure = M
  * @throws Failure if the text is not JSON, or nests deeper than `MAX_DEPTH`.
  */
 export function parseJson(what: string, text: string, Failure: Failure = MalformedModelError): unknown {
-  checkDepth(what, text, Failure);
+  if (nestsTooDeep(text)) {
+    throw new Failure(
+      `${what} nests its values more than ${MAX_DEPTH} levels deep, which no real file does. It is damaged, or made to do harm.`,
+    );
+  }
   try {
-    return parsePythonJson(text);
+    return parseShallowJson(text);
   } catch (cause) {
     throw new Failure(`${what} is not JSON in UTF-8.`, { cause });
-  }
-}
-
-function checkDepth(what: string, text: string, Failure: Failure): void {
-  let depth = 0;
-  for (let position = 0; position < text.length; position++) {
-    const unit = text.charCodeAt(position);
-    if (unit === QUOTE) position = endOfString(text, position);
-    // The brackets [ ] { }: closing ones come two after opening ones.
-    else if (unit === 0x5b || unit === 0x7b) depth++;
-    else if (unit === 0x5d || unit === 0x7d) depth--;
-    if (depth > MAX_DEPTH) {
-      throw new Failure(
-        `${what} nests its values more than ${MAX_DEPTH} levels deep, which no real file does. It is damaged, or made to do harm.`,
-      );
-    }
-  }
-}
-
-/** Position of the quote that ends the string that begins at `start`; the text's length if none does. */
-export function endOfString(text: string, start: number): number {
-  let position = start + 1;
-  for (;;) {
-    const quote = text.indexOf('"', position);
-    if (quote < 0) return text.length;
-    let slashes = 0;
-    while (text.charCodeAt(quote - 1 - slashes) === BACKSLASH) slashes++;
-    if (slashes % 2 === 0) return quote;
-    position = quote + 1;
   }
 }

@@ -4,7 +4,8 @@
 
 import { MalformedModelError } from "../errors.ts";
 import { DTYPE_BITS, isDtype, type Dtype } from "./dtype.ts";
-import { decodeUtf8, endOfString, parseJson } from "./parse-json.ts";
+import { decodeUtf8, parseJson } from "./parse-json.ts";
+import { endOfString } from "./python-json.ts";
 import { shorten, showValue } from "./show-value.ts";
 
 /** The format's own limit (safetensors `MAX_HEADER_SIZE`). */

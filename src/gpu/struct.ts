@@ -28,9 +28,17 @@ export function writeStruct(
   for (const [name, scalar] of Object.entries(layout.fields)) {
     const value = values[name];
     if (value === undefined) throw new Error(`Defect: the params field "${name}" is missing`);
+    if (!fits(scalar, value))
+      throw new Error(`Defect: the params field "${name}" is ${value}, which no ${scalar} holds`);
     if (scalar === "f32") view.setFloat32(position, value, true);
     else if (scalar === "i32") view.setInt32(position, value, true);
     else view.setUint32(position, value, true);
     position += 4;
   }
+}
+
+/** A number that another would be written for: beyond 32 bits, a fraction, or NaN. Floats may be anything. */
+function fits(scalar: Scalar, value: number): boolean {
+  if (scalar === "f32") return true;
+  return scalar === "i32" ? (value | 0) === value : value >>> 0 === value;
 }

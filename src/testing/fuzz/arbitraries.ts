@@ -204,6 +204,18 @@ export function damaged(text: fc.Arbitrary<string>): fc.Arbitrary<string> {
     });
 }
 
+/** One of the files, whole, cut off, or with some bytes changed. */
+export function damagedBytes(files: readonly Uint8Array[]): fc.Arbitrary<Uint8Array<ArrayBuffer>> {
+  const edits = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 4 });
+  return fc
+    .tuple(fc.constantFrom(...files), edits, fc.option(fc.nat(), { freq: 4 }))
+    .map(([file, changed, length]) => {
+      const bytes = new Uint8Array(file);
+      for (const [at, byte] of changed) bytes[at % bytes.byteLength] = byte;
+      return length === null ? bytes : bytes.slice(0, length % (bytes.byteLength + 1));
+    });
+}
+
 const modifierNames = fc.constantFrom(
   "QuantizationModifier",
   "QuantizationModifier",

@@ -2,7 +2,18 @@
 
 import * as fc from "fast-check";
 import { LayerpressError } from "../../errors.ts";
-import type { FuzzRun, FuzzTarget } from "./targets.ts";
+
+export interface FuzzTarget {
+  readonly name: string;
+  /** Inputs, and the call that each is given to. */
+  readonly runs: fc.Arbitrary<FuzzRun>;
+}
+
+export interface FuzzRun {
+  /** What a report shows of the input. */
+  readonly shown: unknown;
+  readonly run: () => unknown;
+}
 
 const MAX_MILLISECONDS = 1000;
 const MAX_BYTES = 256 * 1024 ** 2;
@@ -20,8 +31,8 @@ export interface FuzzResult {
   readonly failure: string | null;
 }
 
-export async function fuzzTarget(target: FuzzTarget, options: FuzzOptions): Promise<FuzzResult> {
-  const property = fc.asyncProperty(target.runs, async (input) => await check(input, options.measured));
+export async function fuzzTarget({ name, runs }: FuzzTarget, options: FuzzOptions): Promise<FuzzResult> {
+  const property = fc.asyncProperty(runs, async (input) => await check(input, options.measured));
   const result = await fc.check(property, { seed: options.seed, numRuns: options.inputs });
   if (!result.failed) return { inputs: result.numRuns, failure: null };
   const [input] = result.counterexample ?? [];
@@ -29,7 +40,7 @@ export async function fuzzTarget(target: FuzzTarget, options: FuzzOptions): Prom
   const error = result.errorInstance instanceof Error ? result.errorInstance : null;
   return {
     inputs: result.numRuns,
-    failure: `${target.name}: ${error?.stack ?? "failed"}\n  seed ${result.seed}, path ${result.counterexamplePath}\n  input ${shown}`,
+    failure: `${name}: ${error?.stack ?? "failed"}\n  seed ${result.seed}, path ${result.counterexamplePath}\n  input ${shown}`,
   };
 }
 
@@ -48,4 +59,13 @@ async function check({ run }: FuzzRun, measured: boolean): Promise<void> {
     throw new Error(`took ${Math.round(milliseconds)} ms of the processor`);
   const bytes = (process.resourceUsage().maxRSS - before) * 1024;
   if (bytes > MAX_BYTES) throw new Error(`took ${bytes} bytes of memory`);
+}
+
+/** A target that gives each input to `run`. */
+export function target<Input>(
+  name: string,
+  inputs: fc.Arbitrary<Input>,
+  run: (input: Input) => unknown,
+): FuzzTarget {
+  return { name, runs: inputs.map((input) => ({ shown: input, run: () => run(input) })) };
 }

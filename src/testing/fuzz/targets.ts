@@ -27,28 +27,10 @@ import {
   recipes,
   values,
 } from "./arbitraries.ts";
-
-export interface FuzzTarget {
-  readonly name: string;
-  /** Inputs, and the call that each is given to. */
-  readonly runs: fc.Arbitrary<FuzzRun>;
-}
-
-export interface FuzzRun {
-  /** What a report shows of the input. */
-  readonly shown: unknown;
-  readonly run: () => unknown;
-}
+import { FILE_TARGETS } from "./file-targets.ts";
+import { type FuzzTarget, target } from "./fuzz-target.ts";
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
-
-function target<Input>(
-  name: string,
-  inputs: fc.Arbitrary<Input>,
-  run: (input: Input) => unknown,
-): FuzzTarget {
-  return { name, runs: inputs.map((input) => ({ shown: input, run: () => run(input) })) };
-}
 
 const options: Omit<JobOptions, "recipe"> = { calibration: null, gpuBudgetBytes: 2 ** 30, keepSource: false };
 const selection = {
@@ -146,4 +128,5 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
     }),
     openAndPlan,
   ),
+  ...FILE_TARGETS,
 ];

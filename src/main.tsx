@@ -18,39 +18,12 @@ import { createScriptDoor } from "./ui/actions/create-script-door.ts";
 import { describeFailure } from "./ui/state/describe-failure.ts";
 import { openMeasurementStore } from "./ui/state/measurement-store.ts";
 import type { Services } from "./ui/state/services.ts";
+import { startWorker } from "./start-worker.ts";
 import type { SourceApi } from "./api/source-api.ts";
 
-/** Trusted Types as far as they are used here: TypeScript's library does not have them, nor do all browsers. */
-interface TrustedTypesFactory {
-  createPolicy(
-    name: string,
-    rules: { createScriptURL: (url: string) => string },
-  ): { createScriptURL(url: string): string };
-}
-
-/** The one place that turns text into a script; the page's policy refuses every other. */
-const scriptPolicy = (
-  globalThis as { readonly trustedTypes?: TrustedTypesFactory }
-).trustedTypes?.createPolicy("layerpress-worker", { createScriptURL: (url) => url });
-
-/**
- * Starts a worker that obeys this page's Content-Security-Policy. A worker loaded from its URL takes its policy from that
- * response's headers, which a static host does not send, so it could ask any host for anything; a worker from a blob takes
- * the page's policy. So the blob is one import of the script. Tried in Chromium 156 with the built page under a sub-path and
- * connect-src narrowed to one host: the worker's fetch to another host is refused, where a worker started by URL gets an
- * answer. The script keeps its own address in `import.meta.url`, so its dynamic imports, assets and WebAssembly load; only
- * `self.location` is the blob's. Chromium checks the import against worker-src, which therefore names 'self' beside blob:.
- */
-function startWorker(scriptUrl: string, name: string): Worker {
-  const absolute = new URL(scriptUrl, document.baseURI).href;
-  const blob = new Blob([`import ${JSON.stringify(absolute)};`], { type: "text/javascript" });
-  const url = URL.createObjectURL(blob);
-  return new Worker(scriptPolicy?.createScriptURL(url) ?? url, { type: "module", name });
-}
-
 function startWorkers() {
-  const compressorWorker = startWorker(compressorUrl, "compressor");
-  const sourceWorker = startWorker(sourceUrl, "source");
+  const compressorWorker = startWorker(compressorUrl, document.baseURI, "compressor");
+  const sourceWorker = startWorker(sourceUrl, document.baseURI, "source");
   const compressor = wrap<CompressorApi>(compressorWorker);
   const source = wrap<SourceApi>(sourceWorker);
   const line = new MessageChannel();
@@ -62,7 +35,8 @@ function startWorkers() {
 /** Evaluation and its engine are fetched when something is evaluated, not before. */
 function lazyEvaluator(): Services["evaluator"] {
   let started: Remote<EvaluatorApi> | null = null;
-  const worker = () => (started ??= wrap<EvaluatorApi>(startWorker(evaluatorUrl, "evaluator")));
+  const worker = () =>
+    (started ??= wrap<EvaluatorApi>(startWorker(evaluatorUrl, document.baseURI, "evaluator")));
   return {
     open: (role, reference, token) => worker().open(role, reference, token),
     close: (role) => worker().close(role),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { CalibrationError } from "../errors.ts";
-import type { ModelTokenizer } from "../model/tokenizer.ts";
+import type { ModelTokenizer } from "../model/model-tokenizer.ts";
 import type { Sample } from "./samples/sample.ts";
 import { selectSequences, shuffled } from "./select-sequences.ts";
 
@@ -9,12 +9,12 @@ const lines = (...texts: string[]): Sample[] =>
 
 /** One id per character. */
 const letters: ModelTokenizer = {
-  encode: (text) => Uint32Array.from(text, (letter) => letter.charCodeAt(0)),
-  encodeChat: ({ messages }, _, where) => {
+  encode: async (text) => await Promise.resolve(Uint32Array.from(text, (letter) => letter.charCodeAt(0))),
+  encodeChat: async ({ messages }, _, where) => {
     if (messages[0]?.role === "system") throw new CalibrationError(`${where}: no system`);
-    return Uint32Array.from(messages, ({ role }) => role.length);
+    return await Promise.resolve(Uint32Array.from(messages, ({ role }) => role.length));
   },
-  decode: () => "",
+  decode: async () => await Promise.resolve(""),
   hasChatTemplate: true,
 };
 
@@ -26,46 +26,50 @@ const options = {
 };
 
 describe("selectSequences", () => {
-  it("cuts at max_seq_length, leaves out what is too short and never pads", () => {
+  it("cuts at max_seq_length, leaves out what is too short and never pads", async () => {
     const samples = lines("abcdef", "x", "ab");
-    const set = selectSequences(samples, letters, 256, options);
+    const set = await selectSequences(samples, letters, 256, options);
     expect(set.sequences.map(({ length }) => length)).toEqual([4, 2]);
     expect(set.tokens).toBe(6);
     expect(set.notes.join(" ")).toMatch(/1 samples were too short/);
   });
 
-  it("takes as many as are asked for, in an order that the seed decides", () => {
+  it("takes as many as are asked for, in an order that the seed decides", async () => {
     const samples = lines(...Array.from({ length: 26 }, (_, i) => `${i}${i}`));
     const chosen = { ...options, num_calibration_samples: 5, shuffle_calibration_samples: true };
-    const first = selectSequences(samples, letters, 256, chosen);
+    const first = await selectSequences(samples, letters, 256, chosen);
     expect(first.sequences).toHaveLength(5);
-    expect(selectSequences(samples, letters, 256, chosen).sequences).toEqual(first.sequences);
-    expect(selectSequences(samples, letters, 256, { ...chosen, seed: 43 }).sequences).not.toEqual(
+    expect((await selectSequences(samples, letters, 256, chosen)).sequences).toEqual(first.sequences);
+    expect((await selectSequences(samples, letters, 256, { ...chosen, seed: 43 })).sequences).not.toEqual(
       first.sequences,
     );
   });
 
-  it("tells the template which sample it writes", () => {
+  it("tells the template which sample it writes", async () => {
     const messages = [{ role: "system", content: "s" }];
     const sample: Sample = { kind: "messages", messages, tools: null, where: "a.jsonl, line 7" };
-    expect(() => selectSequences([sample], letters, 256, options)).toThrow("a.jsonl, line 7: no system");
+    await expect(selectSequences([sample], letters, 256, options)).rejects.toThrow(
+      "a.jsonl, line 7: no system",
+    );
   });
 
-  it("refuses ids outside the vocabulary, text without a tokenizer, and nothing at all", () => {
+  it("refuses ids outside the vocabulary, text without a tokenizer, and nothing at all", async () => {
     const samples = lines("zz");
-    expect(() => selectSequences(samples, letters, 100, options)).toThrow("Token id 122 lies outside");
+    await expect(selectSequences(samples, letters, 100, options)).rejects.toThrow(
+      "Token id 122 lies outside",
+    );
     for (const id of [2 ** 32 + 1, -1, 1.5]) {
       const wrapped = [{ kind: "ids", ids: [1, id], where: "ids.json" } as const];
       for (const vocabulary of [256, Number.MAX_SAFE_INTEGER]) {
-        expect(() => selectSequences(wrapped, null, vocabulary, options)).toThrow(
+        await expect(selectSequences(wrapped, null, vocabulary, options)).rejects.toThrow(
           `Token id ${id} lies outside`,
         );
       }
     }
-    expect(() => selectSequences(samples, null, 256, options)).toThrow("no tokenizer.json");
-    expect(() => selectSequences([{ kind: "ids", ids: [1], where: "ids.json" }], null, 256, options)).toThrow(
-      "2 tokens or more",
-    );
+    await expect(selectSequences(samples, null, 256, options)).rejects.toThrow("no tokenizer.json");
+    await expect(
+      selectSequences([{ kind: "ids", ids: [1], where: "ids.json" }], null, 256, options),
+    ).rejects.toThrow("2 tokens or more");
   });
 });
 

@@ -2,7 +2,7 @@
 // `num_calibration_samples`, `max_seq_length`, `shuffle_calibration_samples`.
 
 import { CalibrationError } from "../errors.ts";
-import type { ModelTokenizer } from "../model/tokenizer.ts";
+import type { ModelTokenizer } from "../model/model-tokenizer.ts";
 import type { Sample } from "./samples/sample.ts";
 
 export interface SelectionOptions {
@@ -31,18 +31,18 @@ export interface CalibrationSet {
  * @param tokenizer null if the model has none: then only samples of token ids can be used.
  * @throws CalibrationError if there is no tokenizer for text, an id lies outside the vocabulary, or nothing is left.
  */
-export function selectSequences(
+export async function selectSequences(
   samples: readonly Sample[],
   tokenizer: ModelTokenizer | null,
   vocabularySize: number,
   options: SelectionOptions,
-): CalibrationSet {
+): Promise<CalibrationSet> {
   const ordered = options.shuffle_calibration_samples ? shuffled(samples, options.seed) : samples;
   const sequences: Uint32Array<ArrayBuffer>[] = [];
   let skipped = 0;
   for (const sample of ordered) {
     if (sequences.length >= options.num_calibration_samples) break;
-    const whole = sample.kind === "ids" ? sample.ids : tokenize(sample, tokenizer);
+    const whole = sample.kind === "ids" ? sample.ids : await tokenize(sample, tokenizer);
     const ids = checkedIds(whole.slice(0, options.max_seq_length), vocabularySize);
     if (ids.length >= MIN_TOKENS) sequences.push(ids.slice());
     else skipped++;
@@ -58,15 +58,18 @@ export function selectSequences(
 
 type TextSample = Exclude<Sample, { readonly kind: "ids" }>;
 
-function tokenize(sample: TextSample, tokenizer: ModelTokenizer | null): Uint32Array<ArrayBuffer> {
+async function tokenize(
+  sample: TextSample,
+  tokenizer: ModelTokenizer | null,
+): Promise<Uint32Array<ArrayBuffer>> {
   if (!tokenizer) {
     throw new CalibrationError(
       "This model has no tokenizer.json, so text cannot be turned into its tokens. Put one beside the model, give token ids as JSON, or choose a data-free recipe.",
     );
   }
   return sample.kind === "text"
-    ? tokenizer.encode(sample.text)
-    : tokenizer.encodeChat(sample, false, sample.where);
+    ? await tokenizer.encode(sample.text, sample.where)
+    : await tokenizer.encodeChat(sample, false, sample.where);
 }
 
 /** Ids that no array has wrapped yet: 2³² + 1 must not become 1. */

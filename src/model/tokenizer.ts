@@ -3,14 +3,15 @@
 import { Tokenizer } from "@huggingface/tokenizers";
 import * as v from "valibot";
 import { CalibrationError, MalformedModelError } from "../errors.ts";
-import { parsePythonJson } from "../formats/python-json.ts";
+import { parseJsonBytes } from "../formats/parse-json.ts";
 import { chatTemplate } from "./chat/chat-template.ts";
 import type { Conversation } from "./chat/conversation.ts";
 import { type GuardedTokenizer, guardedTokenizer } from "./guarded-tokenizer.ts";
 
 /** Largest tokenizer.json in the wild is about 35 MB. */
 export const MAX_TOKENIZER_BYTES = 100_000_000;
-export interface ModelTokenizer {
+/** A tokenizer in this thread, which a stranger's pattern or template may never give back: see `open-tokenizer.ts`. */
+export interface LoadedTokenizer {
   /** Ids of a text, with the special tokens that the tokenizer's post-processor adds. */
   encode(text: string): Uint32Array<ArrayBuffer>;
   /**
@@ -63,7 +64,7 @@ export interface TokenizerFiles {
  * Loads a tokenizer.
  * @throws MalformedModelError if a file cannot be understood.
  */
-export function loadTokenizer(files: TokenizerFiles): ModelTokenizer {
+export function loadTokenizer(files: TokenizerFiles): LoadedTokenizer {
   const tokenizerJson = parseObject("tokenizer.json", files.tokenizerJson);
   const config = files.tokenizerConfig ? parseObject("tokenizer_config.json", files.tokenizerConfig) : {};
   const checked = v.safeParse(configSchema, config);
@@ -94,12 +95,8 @@ export function loadTokenizer(files: TokenizerFiles): ModelTokenizer {
 }
 
 function parseObject(name: string, bytes: Uint8Array): Record<string, unknown> {
-  try {
-    const parsed = parsePythonJson(new TextDecoder().decode(bytes));
-    if (typeof parsed === "object" && parsed !== null) return { ...parsed };
-  } catch (cause) {
-    throw new MalformedModelError(`${name} is not JSON.`, { cause });
-  }
+  const parsed = parseJsonBytes(name, bytes);
+  if (typeof parsed === "object" && parsed !== null) return { ...parsed };
   throw new MalformedModelError(`${name} is not a JSON object.`);
 }
 

@@ -32,8 +32,8 @@ export async function loadCalibration(
   const wanted = options.num_calibration_samples;
   const { samples, notes } = await readSamples(remote, model, options.source, wanted);
   const needsTokenizer = samples.some(({ kind }) => kind !== "ids");
-  const tokenizer = needsTokenizer ? await openTokenizer(remote, model.source.files) : null;
-  const set = selectSequences(samples, tokenizer, vocabularySize(model), options);
+  using tokenizer = needsTokenizer ? await openTokenizer(remote, model.source.files) : null;
+  const set = await selectSequences(samples, tokenizer, vocabularySize(model), options);
   return { ...set, notes: [...notes, ...set.notes] };
 }
 

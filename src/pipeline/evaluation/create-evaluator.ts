@@ -28,18 +28,20 @@ export function createEvaluator(createSource: () => SourceApi): EvaluatorApi {
     invariant(found, `the ${role} is open`);
     return found;
   };
+  const shut = (role: Role) => {
+    opened.get(role)?.model.tokenizer?.[Symbol.dispose]();
+    opened.delete(role);
+  };
   return {
     async open(role, reference, token) {
       const source = sources.get(role) ?? createSource();
       sources.set(role, source);
-      opened.delete(role);
+      shut(role);
       const model = await openStoredModel(source, reference, token);
       opened.set(role, { model, reference, kept: source.progress().storedBytes > 0 });
       return model.summary;
     },
-    close(role) {
-      opened.delete(role);
-    },
+    close: shut,
     async measure(options, onProgress) {
       const { model, reference } = find("model");
       const original = opened.get("original")?.model ?? null;

@@ -1,21 +1,23 @@
 import { describe, expect, it } from "vitest";
-import type { ModelTokenizer } from "../../model/tokenizer.ts";
+import type { OpenTokenizer } from "../inspect/tokenizer-worker.ts";
 import type { GenerationOptions } from "../../api/evaluator-api.ts";
 import { generateText } from "./generate-text.ts";
 import type { OpenStoredModel } from "./open-stored-model.ts";
 
 /** A token for each letter. */
-const LETTERS: ModelTokenizer = {
-  encode: (text) => Uint32Array.from(text, (letter) => letter.codePointAt(0) ?? 0),
-  encodeChat: ({ messages }) => {
+const LETTERS: OpenTokenizer = {
+  encode: async (text) =>
+    await Promise.resolve(Uint32Array.from(text, (letter) => letter.codePointAt(0) ?? 0)),
+  encodeChat: async ({ messages }) => {
     const [message] = messages;
-    return LETTERS.encode(`<user>${typeof message?.content === "string" ? message.content : ""}`);
+    return await LETTERS.encode(`<user>${typeof message?.content === "string" ? message.content : ""}`);
   },
-  decode: (ids) => String.fromCodePoint(...ids),
+  decode: async (ids) => await Promise.resolve(String.fromCodePoint(...ids)),
   hasChatTemplate: true,
+  [Symbol.dispose]: () => undefined,
 };
 
-async function generate(tokenizer: ModelTokenizer | null, own: Partial<GenerationOptions>) {
+async function generate(tokenizer: OpenTokenizer | null, own: Partial<GenerationOptions>) {
   const source = { label: "tiny" };
   const model = { tokenizer, summary: { source, maxPositions: 8 } } as OpenStoredModel;
   const options: GenerationOptions = {

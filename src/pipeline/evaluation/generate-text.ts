@@ -5,7 +5,7 @@ import { openGenerator } from "../../evaluate/generate/generate.ts";
 import { sampleToken, seededRandom } from "../../evaluate/generate/sample-token.ts";
 import { createEngine, type Engine } from "../../evaluate/runtime/engine.ts";
 import { yieldToMessages } from "../../evaluate/runtime/yield-to-messages.ts";
-import type { ModelTokenizer } from "../../model/tokenizer.ts";
+import type { ModelTokenizer } from "../../model/model-tokenizer.ts";
 import { engineOptions } from "./engine-options.ts";
 import type { Generation, GenerationOptions, GenerationUpdate } from "../../api/evaluator-api.ts";
 import type { OpenStoredModel } from "./open-stored-model.ts";
@@ -24,7 +24,7 @@ interface GenerationRun {
 export async function generateText(run: GenerationRun): Promise<Generation> {
   const started = performance.now();
   const tokenizer = requireTokenizer(run.model);
-  const prompt = encodePrompt(tokenizer, run);
+  const prompt = await encodePrompt(tokenizer, run);
   const engine = await createEngine(engineOptions(run.options));
   try {
     return await generateWith(engine, run, { tokenizer, prompt, started });
@@ -52,8 +52,8 @@ async function generateWith(
   let known = 0;
   let firstAt = 0;
   let stop: Generation["stop"] = "length";
-  const update = (): GenerationUpdate => ({
-    text: tokenizer.decode(Uint32Array.from(generated()), true),
+  const update = async (): Promise<GenerationUpdate> => ({
+    text: await tokenizer.decode(Uint32Array.from(generated()), true),
     tokens: ids.length - prompt.length,
     tokensPerSecond: rate(ids.length - prompt.length - 1, firstAt),
   });
@@ -68,10 +68,10 @@ async function generateWith(
     if (model.endIds.has(token)) stop = "end";
     if (model.endIds.has(token)) break;
     ids.push(token);
-    onUpdate(update());
+    onUpdate(await update());
   }
   return {
-    ...update(),
+    ...(await update()),
     ids: generated(),
     promptTokens: prompt.length,
     stop,
@@ -96,12 +96,15 @@ function requireTokenizer({ tokenizer, summary }: OpenStoredModel): ModelTokeniz
   );
 }
 
-function encodePrompt(tokenizer: ModelTokenizer, { model, options }: GenerationRun): readonly number[] {
+async function encodePrompt(
+  tokenizer: ModelTokenizer,
+  { model, options }: GenerationRun,
+): Promise<readonly number[]> {
   const { prompt, chat } = options;
   const ids =
     chat && tokenizer.hasChatTemplate
-      ? tokenizer.encodeChat({ messages: [{ role: "user", content: prompt }], tools: null }, true)
-      : tokenizer.encode(prompt);
+      ? await tokenizer.encodeChat({ messages: [{ role: "user", content: prompt }], tools: null }, true)
+      : await tokenizer.encode(prompt, "The prompt");
   if (ids.length === 0) {
     throw new CalibrationError("The prompt is empty. Write something for the model to go on from.");
   }

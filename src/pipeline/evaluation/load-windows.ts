@@ -5,7 +5,7 @@ import { MAX_CALIBRATION_BYTES, type Sample } from "../../calibrate/samples/samp
 import { CalibrationError } from "../../errors.ts";
 import builtInText from "../../evaluate/quality/built-in-text.txt?raw";
 import { formatBytes } from "../../formats/format-bytes.ts";
-import type { ModelTokenizer } from "../../model/tokenizer.ts";
+import type { ModelTokenizer } from "../../model/model-tokenizer.ts";
 import type { EvaluationOptions } from "../../api/evaluator-api.ts";
 import type { OpenStoredModel } from "./open-stored-model.ts";
 
@@ -38,7 +38,8 @@ export async function loadWindows(
   const { samples } = await parseSamples(name, bytes);
   const wanted = Math.min(options.max_seq_length, model.summary.maxPositions);
   const length = Math.min(wanted, longest);
-  const all = samples.flatMap((sample) => cut(tokenize(sample, model.tokenizer), length));
+  const all: number[][] = [];
+  for (const sample of samples) all.push(...cut(await tokenize(sample, model.tokenizer), length));
   const windows = all.filter((ids) => ids.length > 1).slice(0, options.maxWindows ?? all.length);
   if (windows.length === 0) {
     throw new CalibrationError(`${name} has no sequence of two tokens or more: there is nothing to predict.`);
@@ -71,7 +72,7 @@ async function readText({ model, original }: EvaluatedModels, { text }: Evaluati
   return { name: "built-in text", bytes: new TextEncoder().encode(builtInText) };
 }
 
-function tokenize(sample: Sample, tokenizer: ModelTokenizer | null): number[] {
+async function tokenize(sample: Sample, tokenizer: ModelTokenizer | null): Promise<number[]> {
   if (sample.kind === "ids") return [...sample.ids];
   if (!tokenizer) {
     throw new CalibrationError(
@@ -80,8 +81,8 @@ function tokenize(sample: Sample, tokenizer: ModelTokenizer | null): number[] {
   }
   return [
     ...(sample.kind === "text"
-      ? tokenizer.encode(sample.text)
-      : tokenizer.encodeChat(sample, false, sample.where)),
+      ? await tokenizer.encode(sample.text, sample.where)
+      : await tokenizer.encodeChat(sample, false, sample.where)),
   ];
 }
 

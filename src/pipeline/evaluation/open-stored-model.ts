@@ -8,8 +8,8 @@ import { isFloatDtype } from "../../formats/dtype.ts";
 import { checkShapes } from "../../model/check-tensors.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
-import type { ModelTokenizer } from "../../model/tokenizer.ts";
 import { openTokenizer } from "../inspect/open-tokenizer.ts";
+import type { OpenTokenizer } from "../inspect/tokenizer-worker.ts";
 import { openJobFolder, openOutputFolder } from "../../offload/job-folder.ts";
 import { quantizationField } from "../../formats/quantization-field.ts";
 import { MAX_CONFIG_BYTES, readConfig, tiesHead } from "../../plan/read-config.ts";
@@ -26,7 +26,7 @@ export interface OpenStoredModel {
   readonly stored: StoredModel;
   readonly source: SourceApi;
   readonly summary: EvaluatedModel;
-  readonly tokenizer: ModelTokenizer | null;
+  readonly tokenizer: OpenTokenizer | null;
   /** Ids that end a generation, from generation_config.json or config.json. */
   readonly endIds: ReadonlySet<number>;
 }

@@ -1,16 +1,17 @@
 import type { SourceApi, SourceFile } from "../../api/source-api.ts";
-import { loadTokenizer, MAX_TOKENIZER_BYTES, type ModelTokenizer } from "../../model/tokenizer.ts";
+import { MAX_TOKENIZER_BYTES } from "../../model/tokenizer.ts";
+import { type OpenTokenizer, startTokenizer } from "./tokenizer-worker.ts";
 
 /** Where transformers keeps templates beside the default one. */
 const OTHER_TEMPLATES = /^additional_chat_templates\/([^/]+)\.jinja$/;
 /** A model has a few; bounds what a listing can make us read. */
 const MAX_TEMPLATES = 32;
 
-/** A model's tokenizer with its chat templates, or null if it has no tokenizer.json. */
+/** A model's tokenizer with its chat templates, in a worker of its own, or null if it has no tokenizer.json. */
 export async function openTokenizer(
   source: Pick<SourceApi, "readFile">,
   files: readonly SourceFile[],
-): Promise<ModelTokenizer | null> {
+): Promise<OpenTokenizer | null> {
   const paths = new Set(files.map(({ path }) => path));
   const read = async (path: string) =>
     paths.has(path) ? await source.readFile(path, MAX_TOKENIZER_BYTES) : null;
@@ -21,7 +22,7 @@ export async function openTokenizer(
     const template = await read(path);
     if (template) chatTemplates.set(name, template);
   }
-  return loadTokenizer({
+  return await startTokenizer({
     tokenizerJson,
     tokenizerConfig: await read("tokenizer_config.json"),
     chatTemplates,

@@ -117,7 +117,7 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   ),
   target("calibration text", calibrationTexts, async (text) => {
     const { samples } = await parseSamples("a.json", bytesOf(text));
-    return selectSequences(samples, null, 2 ** 40, selection);
+    return await selectSequences(samples, null, 2 ** 40, selection);
   }),
   target(
     "opening and planning",

@@ -76,6 +76,10 @@ test("a recipe's YAML can be copied, edited and given up again", async ({ page }
   await expect(page.getByRole("button", { name: "Start" })).toBeDisabled();
   await page.getByRole("button", { name: "Return to the presets" }).click();
   await expect(page.getByRole("button", { name: "Start" })).toBeEnabled();
+  await page.getByRole("radio", { name: /^Small W4A16/ }).check();
+  await page.getByRole("button", { name: "Take best-W4A16" }).click();
+  await expect(yaml).toHaveValue(/SpinQuantModifier[^]*hessian_mse[^]*refine/);
+  await expect(page.getByText(/the output head is a tensor of its own/)).toBeVisible();
 });
 
 test("a part of the page that does not arrive is said, and so is what helps", async ({ page }) => {

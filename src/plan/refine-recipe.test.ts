@@ -63,6 +63,15 @@ describe("the observer hessian_mse", () => {
 });
 
 describe("the best recipe", () => {
+  it("takes another group size and other modules to ignore", () => {
+    const ignore = ["lm_head", "re:.*[.]0[.].*"];
+    const own = parseRecipe(bestRecipe("W3A16"));
+    const recipe = parseRecipe(bestRecipe("W3A16", 64, ignore));
+    expect(recipe.modifiers[0]).toHaveProperty("ignore", ignore);
+    const weights = groupsOf(own)[0]?.scheme.weights;
+    expect(groupsOf(recipe)[0]?.scheme.weights).toEqual({ ...weights, group_size: 64 });
+  });
+
   it.each(BEST_SCHEMES)("of %s is one that can be run", (scheme) => {
     const recipe = parseRecipe(bestRecipe(scheme));
     const { rotation, modifiers } = recipe;

@@ -20,6 +20,7 @@ const RECIPES = {
   AWQ: "awq-W4A16_ASYM",
   "AWQ and GPTQ": "awq-gptq-W4A16",
   "GPTQ, a channel": "gptq-W8A8",
+  "what is best": "best-W4A16",
   dequantizing: "UNQUANTIZED",
   "YAML that rounds": yaml("QuantizationModifier"),
   "YAML with GPTQ": yaml("GPTQModifier"),
@@ -54,7 +55,7 @@ const OPTIONS: Readonly<Record<string, Changes>> = {
   "--forward-products": { calibration: { forwardProducts: "F32" } },
 };
 
-const calibrates = (text: string) => /gptq|smoothquant|awq|^FP8$/i.test(text);
+const calibrates = (text: string) => /gptq|smoothquant|awq|best|^FP8$/i.test(text);
 
 function requestFor(text: string, { recipe, calibration, ...rest }: Changes): CompressRequest {
   const file = calibrates(text) ? { name: "a.txt", text: "", column: null } : null;
@@ -133,6 +134,7 @@ const REFUSED: Readonly<Record<keyof typeof RECIPES, RegExp>> = {
   AWQ: /dampening|actorder|propagate|shuffle --seed|^--min-expert/,
   "AWQ and GPTQ": /shuffle --seed|^--min-expert/,
   "GPTQ, a channel": /group-size|shuffle --seed|^--min-expert/,
+  "what is best": /observer|dampening|actorder|shuffle --seed|^--min-expert/,
   dequantizing: /^--(?!gpu-budget|keep-source|layers)/,
   "YAML that rounds": /^--(?!gpu-budget|keep-source|layers)/,
   "YAML with GPTQ": /group-size|ignore|observer|dampening|actorder|shuffle --seed|^--min-expert/,

@@ -1,8 +1,9 @@
 // What a script asks for, as the controls say it; and what of it would be done nothing for, which is refused.
 
 import { RecipeError } from "../../errors.ts";
+import { BEST_PREFIX, bestRecipe } from "../../formats/modifiers/best.ts";
 import { quantizerOf } from "../../formats/modifiers/quantizers.ts";
-import { readRecipeChoice } from "../state/read-recipe-choice.ts";
+import { bestNamed, readRecipeChoice } from "../state/read-recipe-choice.ts";
 import { readScheme, UNQUANTIZED } from "../state/read-scheme.ts";
 import { usesImportance } from "../../formats/quantization-args.ts";
 import type { RecipeChoice, RecipeControls } from "../../api/job-options.ts";
@@ -75,7 +76,18 @@ function refuseContradictions({ seed, shuffle, allExperts, minExpertTokens }: Ca
     );
 }
 
+/** What pays at few bits, with what of it may be asked for otherwise. */
+function bestOf(scheme: string, { groupSize, ignore, ...others }: Omit<RecipeRequest, "text">): RecipeChoice {
+  if (Object.values(others).some((value) => value !== null))
+    throw new RecipeError(
+      `${BEST_PREFIX}${scheme} says itself how ranges and codes are chosen: observer, dampening_frac and actorder cannot be given beside it. Write it as YAML to change them.`,
+    );
+  return { kind: "yaml", text: bestRecipe(scheme, groupSize, ignore ?? undefined) };
+}
+
 function recipeOf({ text, ...asked }: RecipeRequest): RecipeChoice {
+  const best = bestNamed(text);
+  if (best !== null) return bestOf(best, asked);
   const choice = readRecipeChoice(text);
   const details = Object.values(asked).some((value) => value !== null);
   if (choice.kind === "yaml") {

@@ -1,9 +1,9 @@
-import { BEST_PREFIX, BEST_SCHEMES, BEST_SENTENCE, bestRecipe } from "../../formats/modifiers/best.ts";
+import { BEST_PREFIX, BEST_SCHEMES, BEST_SENTENCE } from "../../formats/modifiers/best.ts";
 import { type Method, METHODS } from "../../formats/modifiers/methods.ts";
 import { rewriterOf } from "../../formats/modifiers/rewriters.ts";
 import { useApp } from "../parts/app-context.ts";
 import { refusalOf, rewriterRefusal } from "../state/read-recipe-choice.ts";
-import { chosenRewriter, methodOf } from "../state/recipe-fields.ts";
+import { bestText, chosenRewriter, methodOf } from "../state/recipe-fields.ts";
 import { UNQUANTIZED } from "../state/read-scheme.ts";
 
 /** How codes are chosen. A method that cannot choose codes of the preset says why. */
@@ -34,7 +34,7 @@ function BestChoice() {
       <span class="buttons">
         <button
           type="button"
-          onClick={() => (yaml.value = bestRecipe(scheme.value))}
+          onClick={() => (yaml.value = bestText(state.recipe))}
           aria-describedby="best-hint"
         >
           Take {BEST_PREFIX}

@@ -42,8 +42,8 @@ export function readRecipeChoice(text: string): RecipeChoice {
   const name = text.trim();
   if (/[\n:]/.test(name)) return { kind: "yaml", text };
   if (name.toUpperCase() === UNQUANTIZED) return DEQUANTIZE;
-  const best = BEST_NAMES.get(name.toLowerCase());
-  if (best !== undefined) return { kind: "yaml", text: bestRecipe(best) };
+  const best = bestNamed(name);
+  if (best !== null) return { kind: "yaml", text: bestRecipe(best) };
   const rewriter = REWRITERS.find(({ prefix }) => name.toLowerCase().startsWith(prefix)) ?? null;
   const rest = name.slice(rewriter?.prefix.length ?? 0);
   const quantizer = quantizerNamedIn(rest);
@@ -61,6 +61,11 @@ export function readRecipeChoice(text: string): RecipeChoice {
     ...(rewriter ? { rewriter: rewriter.name } : {}),
     observer: "memoryless_minmax",
   };
+}
+
+/** The preset whose best recipe a name asks for, or null. */
+export function bestNamed(name: string): string | null {
+  return BEST_NAMES.get(name.trim().toLowerCase()) ?? null;
 }
 
 /** Why a quantizer cannot choose codes of a preset's weights; null if it can. */

@@ -7,6 +7,7 @@ import { DEQUANTIZE, METHOD_DEFAULTS, refusalOf, rewriterRefusal } from "./read-
 import { readScheme, UNQUANTIZED } from "./read-scheme.ts";
 import type { GptqControls, MethodControls, RecipeChoice, RecipeControls } from "../../api/job-options.ts";
 import { type RewriterName, rewriterOf } from "../../formats/modifiers/rewriters.ts";
+import { bestRecipe } from "../../formats/modifiers/best.ts";
 import { type QuantizerName, quantizerOf } from "../../formats/modifiers/quantizers.ts";
 
 /** The recipe controls as they stand, each as the user left it. */
@@ -83,6 +84,11 @@ export function recipeChoice(fields: RecipeFields): RecipeChoice | null {
     ...(rewriter ? { rewriter } : {}),
     observer: fields.observer.value,
   };
+}
+
+/** What is best at few bits, with the group size and the ignored modules that the controls have. */
+export function bestText({ scheme, groupSize, ignore }: RecipeFields): string {
+  return bestRecipe(scheme.value, groupSize.value, splitIgnore(ignore.value));
 }
 
 /** The method and what was set for it; null while a field of its own says nothing that can be meant. */

@@ -129,3 +129,22 @@ describe.each(["rounded", "calibrated"] as const)("a job that is %s", (method) =
     expect(checkpoints).toBeGreaterThan(10);
   });
 });
+
+describe("a job whose weights AWQ scales", () => {
+  it("goes on after a crash with the scales of the layers that it had finished, and ends with the same bytes", async () => {
+    const job = await planFixture("llama", "W8A8", METHODS.rounded, { rewriter: "AWQModifier" });
+    const whole = job.machine();
+    await whole.run();
+    const plain = (await planFixture("llama", "W8A8", METHODS.rounded)).machine();
+    await plain.run();
+    expect(whole.output().get("model.safetensors")).not.toBe(plain.output().get("model.safetensors"));
+    for (const operation of every(8, whole.disk.operations)) {
+      const machine = job.machine();
+      machine.disk.failAt(operation, "crash");
+      expect(["Crash", "StorageError"]).toContain(await outcome(machine));
+      machine.disk.recover();
+      expect(await outcome(machine), `after operation ${operation}`).toBeNull();
+      expect(machine.output(), `after operation ${operation}`).toEqual(whole.output());
+    }
+  });
+});

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { ResultSummary } from "../api/compressor-api.ts";
-import type { JobOptions, MethodControls } from "../api/job-options.ts";
+import type { JobOptions, MethodControls, RecipeControls } from "../api/job-options.ts";
 import { compress } from "../pipeline/compress.ts";
 import { openModel } from "../pipeline/inspect/open-model.ts";
 import type { RemoteSource } from "../pipeline/inspect/remote-source.ts";
@@ -53,13 +53,13 @@ export async function planFixture(
   name: string,
   scheme: string,
   method: MethodControls,
-  changes: Pick<JobOptions, "part"> = {},
+  { rewriter, ...changes }: Pick<JobOptions, "part"> & Pick<RecipeControls, "rewriter"> = {},
 ): Promise<PlannedJob> {
   provideBrowserGlobals();
   const source = createSource({ base: "http://localhost/", store: memoryChunkStore() });
   const remote = source as unknown as RemoteSource;
   const model = await openModel(remote, { kind: "files", files: filesOf(name) }, null);
-  const options = { ...optionsOf(scheme, method), ...changes };
+  const options = { ...optionsOf(scheme, method, rewriter), ...changes };
   const adapter = summarizeAdapter(createStubGpu({}).adapter());
   const plan = await planCompression(model, options, { source: remote, adapter, sets: new Map() });
   return { plan, machine: () => createMachine({ model, options, source: remote, plan }) };
@@ -126,7 +126,7 @@ function filesOf(name: string) {
     });
 }
 
-function optionsOf(scheme: string, method: MethodControls): JobOptions {
+function optionsOf(scheme: string, method: MethodControls, rewriter: RecipeControls["rewriter"]): JobOptions {
   return {
     recipe: {
       kind: "controls",
@@ -134,10 +134,11 @@ function optionsOf(scheme: string, method: MethodControls): JobOptions {
       group_size: null,
       ignore: ["lm_head"],
       method,
+      ...(rewriter ? { rewriter } : {}),
       observer: "memoryless_minmax",
     },
     calibration:
-      method.name === "QuantizationModifier"
+      method.name === "QuantizationModifier" && !rewriter
         ? null
         : {
             source: { kind: "file", file: new File([IDS], "ids.json"), column: null },

@@ -4,8 +4,16 @@ import { cp, mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
+import { startPublishingHub } from "../scripts/model-server/publishing-hub.ts";
 import type { Receipt } from "../src/api/receipt.ts";
 import { sha256 } from "./jobs.ts";
+
+const TOKEN = "hf_of_this_test";
+
+async function openHub() {
+  const hub = await startPublishingHub({ accounts: { [TOKEN]: { name: "ada", orgs: [] } } });
+  return { ...hub, [Symbol.asyncDispose]: hub.close };
+}
 
 const GOLDEN = join(import.meta.dirname, "fixtures/golden/source");
 
@@ -45,18 +53,24 @@ async function emptyFolder(): Promise<string> {
 /** More files than a browser downloads by itself. */
 const EXTRA = Array.from({ length: 12 }, (_, index) => `NOTICE-${index}.txt`);
 
-test("the command line writes a folder of many files, without fonts too, tells of it, and does it again by its receipt", async () => {
+test("the command line writes a folder of many files, without fonts too, publishes it, tells of it, and does it again by its receipt", async () => {
   const folder = await emptyFolder();
   await cp(GOLDEN, folder, { recursive: true });
   for (const name of EXTRA) await writeFile(join(folder, name), name);
   const out = await emptyFolder();
-  const { status, stderr, last } = await compressIn(await withoutFonts(), [folder, "--out", out]);
+  await using hub = await openHub();
+  const env = { ...(await withoutFonts()), HF_TOKEN: TOKEN, HF_ENDPOINT: hub.url };
+  const { status, stderr, last } = await compressIn(env, [folder, "--out", out, "--push", "ada/tiny"]);
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   expect(last).toMatchObject({ ok: true, peakGpuBytes: expect.any(Number), seconds: expect.any(Object) });
   const named = (last["files"] as { path: string }[]).map(({ path }) => path);
   const written = ["model.safetensors", "config.json", "recipe.yaml", ...EXTRA];
   expect(named).toEqual(expect.arrayContaining(written));
   expect((await readdir(out)).toSorted()).toEqual(named.toSorted());
+
+  const pushed = hub.state.repositories.get("ada/tiny");
+  expect(last).toMatchObject({ published: { repository: "ada/tiny", commit: pushed?.head } });
+  expect([...(pushed?.files.keys() ?? [])].toSorted()).toEqual([".gitattributes", ...named].toSorted());
 
   const receipt = join(out, "receipt.json");
   const { files } = JSON.parse(await readFile(receipt, "utf8")) as Receipt;

@@ -12,6 +12,7 @@ const STAGES = [
   "offload",
   "package",
   "download",
+  "publish",
   "evaluate",
 ];
 /** `api` holds types alone: what page, workers and stages say to each other. */
@@ -28,6 +29,7 @@ const FLOORS = {
     "sequential",
     "result",
     "evaluation",
+    "publication",
     "compress.ts",
     "create-compressor.ts",
   ],

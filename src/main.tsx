@@ -6,11 +6,13 @@ import { render } from "preact";
 // oxlint-disable import/default -- Vite makes the default export.
 import compressorUrl from "../workers/compressor.ts?worker&url";
 import evaluatorUrl from "../workers/evaluator.ts?worker&url";
+import publisherUrl from "../workers/publisher.ts?worker&url";
 import sourceUrl from "../workers/source.ts?worker&url";
 // oxlint-enable import/default
 import { createDownload, type Pickers } from "./download/create-download.ts";
 import type { CompressorApi } from "./api/compressor-api.ts";
 import type { EvaluatorApi } from "./api/evaluator-api.ts";
+import type { PublisherApi } from "./api/publisher-api.ts";
 import { App } from "./ui/app.tsx";
 import { browserPlatform } from "./ui/actions/browser-platform.ts";
 import { createApp, followTitle, wakeApp } from "./ui/actions/create-app.ts";
@@ -46,6 +48,31 @@ function lazyEvaluator(): Services["evaluator"] {
   };
 }
 
+/** Fetched, with the Hub's library, when somebody publishes. */
+function lazyPublisher(): Services["publisher"] {
+  let started: Remote<PublisherApi> | null = null;
+  const worker = () =>
+    (started ??= wrap<PublisherApi>(startWorker(publisherUrl, document.baseURI, "publisher")));
+  return {
+    signIn: (hubUrl, token) => worker().signIn(hubUrl, token),
+    beginLogin: (login) => worker().beginLogin(login),
+    endLogin: (login) => worker().endLogin(login),
+    license: (jobId) => worker().license(jobId),
+    publish: (request, onProgress) => worker().publish(request, proxy(onProgress)),
+    stop: () => worker().stop(),
+  };
+}
+
+/** Who serves the page may name another Hub, and the page's application there, in its head. */
+function hubSettings(): Services["hub"] {
+  const named = (name: string) => document.querySelector<HTMLMetaElement>(`meta[name="${name}"]`)?.content;
+  const space = globalThis as { readonly huggingface?: { readonly variables?: Record<string, string> } };
+  return {
+    url: named("layerpress:hub") || "https://huggingface.co",
+    clientId: named("layerpress:oauth-client") || (space.huggingface?.variables?.["OAUTH_CLIENT_ID"] ?? null),
+  };
+}
+
 const { compressor, source, workers } = startWorkers();
 const download = createDownload(window as Pickers);
 const services: Services = {
@@ -70,6 +97,8 @@ const services: Services = {
     progress: () => source.progress(),
   },
   evaluator: lazyEvaluator(),
+  publisher: lazyPublisher(),
+  hub: hubSettings(),
   measurements: openMeasurementStore(),
   download,
   platform: browserPlatform(),

@@ -90,6 +90,16 @@ export function readBudget(text: string | undefined): number | null {
 }
 
 /**
+ * Origin of the Hub that is published to: huggingface.co, or another one that HF_ENDPOINT names, as the Hub's own tools have it.
+ * @throws UsageError
+ */
+export function readHub(endpoint: string | undefined): string {
+  if (!endpoint) return "https://huggingface.co";
+  if (/^https?:/.test(endpoint) && URL.canParse(endpoint)) return new URL(endpoint).origin;
+  throw new UsageError(`HF_ENDPOINT ${endpoint} is no address.`);
+}
+
+/**
  * Path of a file with text.
  * @throws UsageError if there is none, or it is larger than 256 MiB.
  */

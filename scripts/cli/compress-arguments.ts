@@ -14,6 +14,7 @@ import {
   type Source,
   UsageError,
 } from "./argument-readers.ts";
+import { type Push, readPush } from "./read-push.ts";
 import { BESIDE_REPLAY, readReplay } from "./replay-arguments.ts";
 
 export const COMPRESS_USAGE = `npm run compress -- SOURCE --out FOLDER [options]
@@ -51,6 +52,10 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
   --plan --parts N         writes nothing: prints N ranges of layers with about the same work
   --keep-source            keeps downloaded chunks until the job is done
   --token TOKEN            for gated and private models; better: the HF_TOKEN environment variable
+  --push OWNER/NAME        publishes the result on the Hub, too: a private repository, made if there is none; the token
+                           needs write permission
+  --public                 makes the repository public
+  --push-existing          commits into a repository that holds something already
   --json                   a result in JSON as the last line`;
 
 export interface CompressArguments {
@@ -64,6 +69,8 @@ export interface CompressArguments {
   readonly keepSource: boolean;
   readonly token: string | null;
   readonly json: boolean;
+  /** Where the result is published, or null. */
+  readonly push: Push | null;
   /** What the result is compared with, or null. */
   readonly receipt: Receipt | null;
   /** The part to do; null for the whole model. */
@@ -103,6 +110,9 @@ const OPTIONS = {
   plan: { type: "boolean", default: false },
   parts: { type: "string" },
   token: { type: "string" },
+  push: { type: "string" },
+  public: { type: "boolean", default: false },
+  "push-existing": { type: "boolean", default: false },
   json: { type: "boolean", default: false },
   help: { type: "boolean", default: false },
 } as const;
@@ -129,7 +139,7 @@ export function readCompressArguments(args: readonly string[]): CompressArgument
   const { source, ...asked } =
     values.replay === undefined ? readJob(values, positionals) : replayed(values, positionals);
   for (const option of ["keep-source", "token"] as const)
-    if (source.kind === "folder" && values[option])
+    if (source.kind === "folder" && values[option] && !(option === "token" && values.push))
       throw new UsageError(
         `--${option} changes nothing for a folder of this machine: nothing is downloaded.`,
       );
@@ -138,6 +148,7 @@ export function readCompressArguments(args: readonly string[]): CompressArgument
     ...asked,
     keepSource: values["keep-source"],
     token: values.token ?? process.env["HF_TOKEN"] ?? null,
+    push: readPush(values),
     json: values.json,
   };
   if (values.plan) return { ...job, parts: readParts(values) };
@@ -146,7 +157,7 @@ export function readCompressArguments(args: readonly string[]): CompressArgument
   return { ...job, out: readOut(values.out ?? "", source), part: readPart(values.layers) };
 }
 
-type Asked = Omit<CompressArguments, "out" | "keepSource" | "token" | "json" | "part">;
+type Asked = Omit<CompressArguments, "out" | "keepSource" | "token" | "push" | "json" | "part">;
 
 function readJob(values: Values, positionals: readonly string[]): Asked {
   const [source, ...more] = positionals;

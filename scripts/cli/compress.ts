@@ -9,6 +9,7 @@ import type { Page } from "playwright";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
 import { advisedGroupSize } from "../../src/formats/group-size-advice.ts";
 import type { OutputFile, Progress } from "../../src/api/compressor-api.ts";
+import type { Published } from "../../src/api/publisher-api.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
 import { UsageError } from "./argument-readers.ts";
 import { compressInPage, type Outcome, planInPage } from "./ask-page.ts";
@@ -23,6 +24,7 @@ import { divideJob, divisionLines } from "./divide-job.ts";
 import { followProgress } from "./follow-progress.ts";
 import { InterruptedError } from "./interruption.ts";
 import { openPage } from "./open-page.ts";
+import { pushResult } from "./push-result.ts";
 import { readReceipt } from "./read-receipt.ts";
 import { saveFiles } from "./save-files.ts";
 import { openWorkFolder } from "./work-folder.ts";
@@ -61,6 +63,8 @@ async function compress(args: CompressArguments): Promise<number> {
     const { result } = job;
     if (!result) throw new Error("The page ended the job without a result.");
     console.log(`Wrote ${result.files.length} files (${formatBytes(result.resultBytes)}) to ${args.out}.`);
+    if (result.published)
+      console.log(`Published as ${result.published.url}, commit ${result.published.commit}.`);
     const replay = args.receipt && (await compareWith(args.receipt, args.out));
     if (replay) console.log(replay.sentence);
     if (args.json) console.log(JSON.stringify({ ...succeeded(result), ...(replay ? { replay } : {}) }));
@@ -96,7 +100,7 @@ async function printParts(args: PlanArguments): Promise<number> {
 
 /** What became of a job: its result, or a sentence on what is left of it. */
 interface JobInPage {
-  result: Outcome | null;
+  result: (Outcome & { readonly published: Published | null }) | null;
   left: string | null;
 }
 
@@ -111,7 +115,8 @@ async function compressInFolder(args: CompressArguments, job: JobInPage): Promis
       const result = await page.during(compressInPage(page.page, args));
       const files = await page.during(addReceipt(page.page));
       await page.during(saveFiles(page.page, files, args.out));
-      job.result = { ...result, files };
+      const published = args.push && (await page.during(pushResult(page.page, args.push)));
+      job.result = { ...result, files, published };
       keeps = false;
     } catch (error) {
       keeps = keeps || (await isKept(page.page, progress.progress));
@@ -152,11 +157,12 @@ async function compareWith(receipt: Receipt, out: string): Promise<Comparison> {
   return compareReceipts(receipt, readReceipt(await readFile(path, "utf8"), path));
 }
 
-function succeeded(outcome: Outcome) {
+function succeeded(outcome: NonNullable<JobInPage["result"]>) {
   const { files, peakGpuBytes, seconds, resultBytes, bitsPerWeight, worstSubmitMs, notes } = outcome;
-  const { serverNotes, servableRecipe } = outcome;
+  const { serverNotes, servableRecipe, published } = outcome;
   const figures = { peakGpuBytes, seconds, resultBytes, bitsPerWeight, worstSubmitMs };
-  return { ok: true, files, ...figures, notes, serverNotes, servableRecipe };
+  const pushed = published ? { published } : {};
+  return { ok: true, files, ...figures, notes, serverNotes, servableRecipe, ...pushed };
 }
 
 function failed(error: unknown) {

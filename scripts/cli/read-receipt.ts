@@ -2,6 +2,8 @@
 // that nothing of it is believed before its shape is known.
 
 import * as v from "valibot";
+import { REWRITERS } from "../../src/formats/modifiers/rewriters.ts";
+import { WEIGHT_OBSERVERS } from "../../src/formats/quantization-args.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
 import { UsageError } from "./argument-readers.ts";
 
@@ -32,8 +34,8 @@ const RECIPE = v.variant("kind", [
     group_size: v.nullable(count),
     ignore: v.pipe(v.array(name), v.maxLength(MAX_FILES)),
     method: METHOD,
-    rewriter: v.exactOptional(v.literal("SmoothQuantModifier")),
-    observer: v.picklist(["memoryless_minmax", "memoryless_mse", "imatrix_mse"]),
+    rewriter: v.exactOptional(v.picklist(REWRITERS.map((rewriter) => rewriter.name))),
+    observer: v.picklist(WEIGHT_OBSERVERS),
   }),
 ]);
 

@@ -23,6 +23,9 @@ export const BESIDE_REPLAY: readonly string[] = [
   "gpu-budget",
   "keep-source",
   "token",
+  "push",
+  "public",
+  "push-existing",
   "json",
   "help",
 ];

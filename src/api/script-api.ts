@@ -2,6 +2,7 @@
 // project can read them without the page.
 
 import type { FitReport, ModelSummary, OutputFile, Progress, ResultSummary } from "./compressor-api.ts";
+import type { Published, PublishProgress, PublishRequest } from "./publisher-api.ts";
 import type { ForwardProducts, GptqControls, JobPart, RecipeControls } from "./job-options.ts";
 
 /** Null keeps what the recipe's name means. */
@@ -83,6 +84,10 @@ export interface ScriptDoor {
   kept(): Promise<{ readonly finishedSteps: number; readonly downloadedBytes: number }>;
   /** Makes the shown result's receipt.json, and gives all files that the result has then. */
   receipt(): Promise<readonly OutputFile[]>;
+  /** Publishes the shown result. */
+  publish(request: Omit<PublishRequest, "jobId">): Promise<Published>;
+  /** Of the upload that is under way; null while none is. */
+  publishing(): PublishProgress | null;
   /** Starts the browser's download of one file of the result; after ten without a click, browsers wait for one. */
   save(path: string): Promise<void>;
   /** Posts one file of the result to an address. */

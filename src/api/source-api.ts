@@ -35,6 +35,8 @@ export interface OpenedSource {
   /** Host that bytes come from, or null for dropped files. */
   readonly host: string | null;
   readonly files: readonly SourceFile[];
+  /** True if the Hub gives it only to those who accepted its terms. */
+  readonly gated?: boolean;
 }
 
 export interface SourceProgress {

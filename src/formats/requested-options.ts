@@ -7,7 +7,8 @@ import { DEFAULT_IGNORE } from "./default-ignore.ts";
 import { GPTQ_ACTORDER, GPTQ_SETTINGS } from "./modifiers/gptq.ts";
 import { quantizerOf } from "./modifiers/quantizers.ts";
 import { REWRITERS } from "./modifiers/rewriters.ts";
-import { UNQUANTIZED } from "./presets.ts";
+/** Also in `presets.ts`, which a page that shows nothing yet does without. */
+const UNQUANTIZED = "UNQUANTIZED";
 
 const USUAL: Omit<RecipeRequest, "text"> = {
   groupSize: null,

@@ -32,7 +32,11 @@ export async function openHub(
   const { hubUrl, folder } = address;
   const host = hubHost(address);
   const fetch = hubFetch(transport, host, address, signal);
-  const { name: repository, sha } = await modelInfo({
+  const {
+    name: repository,
+    sha,
+    gated,
+  } = await modelInfo({
     name: address.repository,
     revision: address.revision ?? "main",
     additionalFields: ["sha"],
@@ -66,6 +70,7 @@ export async function openHub(
       revision: sha,
       host: host.name,
       files: listed,
+      ...(gated ? { gated: true } : {}),
     },
   };
 }

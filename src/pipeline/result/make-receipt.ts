@@ -24,7 +24,7 @@ const UNHASHED = new Set([REPORT, CARD, RECEIPT]);
  */
 export async function makeReceipt(
   jobId: string,
-  onBytes: (hashedBytes: number) => void,
+  onBytes: (hashedBytes: number, totalBytes: number) => void,
 ): Promise<ResultSummary> {
   const job = await openJobFolder(jobId);
   const records = (await readJournal(job)) ?? [];
@@ -38,18 +38,21 @@ export async function makeReceipt(
       "This result was made by an earlier version of the page, which did not write down what a receipt says. Delete the job and run it again.",
     );
   const output = await openOutputFolder(job);
+  const hashed = result.files.filter(({ path }) => !UNHASHED.has(path));
+  const totalBytes = hashed.reduce((sum, { bytes }) => sum + bytes, 0);
   const files: Receipt["files"][number][] = [];
   let hashedBytes = 0;
-  for (const { path, bytes } of result.files.filter(({ path: name }) => !UNHASHED.has(name))) {
-    const sha256 = await hashFile(await openFile(output, path), (piece) => onBytes((hashedBytes += piece)));
-    files.push({ path, bytes, sha256 });
+  for (const { path, bytes } of hashed) {
+    const onPiece = (piece: number) => onBytes((hashedBytes += piece), totalBytes);
+    files.push({ path, bytes, sha256: await hashFile(await openOutputFile(output, path), onPiece) });
   }
   const receipt: Receipt = { layout: 1, ...facts, files };
   await replaceOutputFile(output, RECEIPT, `${JSON.stringify(receipt, null, 2)}\n`);
   return await withPresentSizes(result);
 }
 
-async function openFile(output: FileSystemDirectoryHandle, path: string): Promise<File> {
+/** A file of a result by its path. */
+export async function openOutputFile(output: FileSystemDirectoryHandle, path: string): Promise<File> {
   const folders = path.split("/");
   const name = folders.pop() ?? "";
   let folder = output;

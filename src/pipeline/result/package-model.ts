@@ -19,6 +19,9 @@ import type { OutputFile, ResultSummary } from "../../api/compressor-api.ts";
 import type { GpuFigures, Job } from "../job/job.ts";
 import type { PlannedPart } from "../planning/compression-plan.ts";
 
+const GATED =
+  "The original is gated: who may have copies of it, its licence says. Read it before you publish this result, and gate the repository if it asks for that.";
+
 /** What is known of a job that has run. */
 interface JobFacts {
   readonly figures: GpuFigures;
@@ -73,6 +76,7 @@ export async function packageModel(
     notes: [
       ...plan.serverNotes.map(({ sentence }) => sentence),
       leftOutNote(model.source.files),
+      model.source.gated ? GATED : null,
       ...(plan.calibration?.set.notes ?? []),
     ].filter((note) => note !== null),
   };

@@ -1,6 +1,7 @@
-import type { Platform } from "../state/services.ts";
+import type { LoginProof, Platform } from "../state/services.ts";
 
 const LOCK = "layerpress-page";
+const LOGIN = "layerpress-login";
 const HIDDEN_INTERVAL_MS = 1_000;
 
 /** The browser's own means, as the interface uses them. */
@@ -11,8 +12,22 @@ export function browserPlatform(): Platform {
     persist: async () => await navigator.storage.persist(),
     copyText: async (text) => await navigator.clipboard.writeText(text),
     reload: () => location.reload(),
+    leaveForLogin(url, proof) {
+      sessionStorage.setItem(LOGIN, JSON.stringify(proof));
+      location.assign(url);
+    },
+    takeLogin,
     newestPerFrame,
   };
+}
+
+/** The token itself is never kept; this proof is worth nothing once the login has ended. */
+function takeLogin(): LoginProof | null {
+  const kept = sessionStorage.getItem(LOGIN);
+  if (kept === null) return null;
+  sessionStorage.removeItem(LOGIN);
+  history.replaceState(null, "", location.pathname);
+  return JSON.parse(kept) as LoginProof;
 }
 
 /**

@@ -10,6 +10,7 @@ import { DEFAULT_SCHEME } from "../state/preset-cards.ts";
 import { readRequest } from "./read-request.ts";
 import { restoreRecipe } from "../state/recipe-fields.ts";
 import type { Services } from "../state/services.ts";
+import { returnFromHub } from "./sign-in.ts";
 import { refreshStored } from "./stored-things.ts";
 
 /**
@@ -25,7 +26,7 @@ export function createApp(services: Services, pageUrl: string): App {
 
 /** Looks for a GPU and for what earlier visits left behind. */
 export async function wakeApp(app: App): Promise<void> {
-  await Promise.all([probeAdapter(app), refreshStored(app)]);
+  await Promise.all([probeAdapter(app), refreshStored(app).then(async () => await returnFromHub(app))]);
 }
 
 /** Keeps something outside, such as the tab's title, equal to the state's title. */

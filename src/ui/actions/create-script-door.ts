@@ -6,6 +6,7 @@ import { exactBytes } from "../state/exact-bytes.ts";
 import { fillInCalibration } from "./fill-in-calibration.ts";
 import { inspectModel } from "./inspect-model.ts";
 import { makeReceipt } from "./make-receipt.ts";
+import { publish } from "./publish-result.ts";
 import { readRequest, refuseCalibration } from "./read-request.ts";
 import { calibrationUse, restoreRecipe } from "../state/recipe-fields.ts";
 import type { CompressOutcome, CompressRequest, ScriptDoor } from "../../api/script-api.ts";
@@ -27,6 +28,8 @@ export function createScriptDoor(app: App): ScriptDoor {
       throwShown(state.failure.peek());
       return state.result.peek()?.files ?? [];
     },
+    publish: async ({ hubUrl, ...wanted }) => await publish(app, hubUrl, wanted),
+    publishing: () => state.publication.progress.peek(),
     save: async (path) => void (await services.download.saveFiles(resultFile(state, path))),
     send: async (path, address) => {
       await services.download.sendFiles(resultFile(state, path), () => address);

@@ -7,6 +7,7 @@ import { chooseAnother } from "../actions/inspect-model.ts";
 import { LoadExamples } from "./load-examples.tsx";
 import { ModuleErrors } from "../run/module-errors.tsx";
 import { inOrder, phaseName } from "../words/phase-words.ts";
+import { PublishPanel } from "./publish-panel.tsx";
 import { SaveButtons } from "./save-buttons.tsx";
 import { TryResult } from "../try/try-result.tsx";
 
@@ -35,6 +36,7 @@ export function ResultView() {
       )}
       <ModuleErrors reports={result.modules} layers={0} />
       <TryResult />
+      <PublishPanel />
       <LoadExamples name={result.name} />
       <div class="result-columns">
         <Files result={result} />

@@ -23,6 +23,7 @@ import { type Screen, titleText } from "./title-text.ts";
 import type { SourceReference, StoredSource } from "../../api/source-api.ts";
 import type { JobOptions, JobPart, RecipeChoice } from "../../api/job-options.ts";
 import type { CalibrationRequest } from "../../api/script-api.ts";
+import { createPublication } from "./publication-fields.ts";
 import { createTrial } from "./trial-fields.ts";
 
 export interface ShownFailure extends Failure {
@@ -102,6 +103,7 @@ function createFindings() {
     /** A sentence that is no failure: "Stopped. Finished layers are kept." */
     notice: signal<string | null>(null),
     trial: createTrial(),
+    publication: createPublication(),
   };
 }
 

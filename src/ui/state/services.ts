@@ -4,6 +4,7 @@
 import type { CompressorApi, OutputFile } from "../../api/compressor-api.ts";
 import type { AcrossThreads, Evaluator } from "../../api/across-threads.ts";
 import type { MeasurementStore } from "./measurement-store.ts";
+import type { PendingLogin, PublisherApi } from "../../api/publisher-api.ts";
 import type { SourceApi } from "../../api/source-api.ts";
 
 export type Compressor = AcrossThreads<
@@ -27,6 +28,8 @@ export type Compressor = AcrossThreads<
 
 export type SourceStore = AcrossThreads<Pick<SourceApi, "stored" | "deleteStored" | "progress">>;
 
+export type Publisher = AcrossThreads<PublisherApi>;
+
 export interface SaveTarget {
   readonly jobId: string;
   /** Name of the folder, or of the zip without its ending. */
@@ -48,6 +51,17 @@ export interface Download {
   sendFiles(target: SaveTarget, addressOf: (path: string) => string): Promise<void>;
 }
 
+/** The Hub that results are published to. */
+export interface HubSettings {
+  /** Its origin. */
+  readonly url: string;
+  /** This page's own application there, for signing in; null where the page's host has registered none. */
+  readonly clientId: string | null;
+}
+
+/** What proves, when the browser comes back from the Hub's login, that it left from here. */
+export type LoginProof = Pick<PendingLogin, "nonce" | "codeVerifier">;
+
 export interface Platform {
   /** Keeps the machine awake and the tab unfrozen, and asks before leaving, until disposed. */
   holdForJob(): Disposable;
@@ -57,6 +71,10 @@ export interface Platform {
   persist(): Promise<boolean>;
   copyText(text: string): Promise<void>;
   reload(): void;
+  /** Goes to another page, and keeps what is needed when it comes back, in this tab alone. */
+  leaveForLogin(url: string, proof: LoginProof): void;
+  /** What was kept, once; the address is freed of what the login put into it. */
+  takeLogin(): LoginProof | null;
   /** Calls `apply` with the newest value only: once a frame, or once a second while the page is hidden. */
   newestPerFrame<T>(apply: (value: T) => void): (value: T) => void;
 }
@@ -65,6 +83,8 @@ export interface Services {
   readonly compressor: Compressor;
   readonly source: SourceStore;
   readonly evaluator: Evaluator;
+  readonly publisher: Publisher;
+  readonly hub: HubSettings;
   readonly measurements: MeasurementStore;
   readonly download: Download;
   readonly platform: Platform;

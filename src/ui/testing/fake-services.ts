@@ -10,11 +10,19 @@ import type {
   ResultSummary,
   StoredJob,
 } from "../../api/compressor-api.ts";
-import type { EvaluatedModel, Generation, QualityReport } from "../../api/evaluator-api.ts";
 import type { Evaluator } from "../../api/across-threads.ts";
 import type { MeasurementStore } from "../state/measurement-store.ts";
-import type { Compressor, Download, Platform, Services, SourceStore } from "../state/services.ts";
+import type {
+  Compressor,
+  Download,
+  HubSettings,
+  Platform,
+  Publisher,
+  Services,
+  SourceStore,
+} from "../state/services.ts";
 import type { JobOptions } from "../../api/job-options.ts";
+import { fakeEvaluator } from "./fake-evaluator.ts";
 
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
@@ -174,63 +182,14 @@ export const JOB: StoredJob = {
   options: OPTIONS,
 };
 
-export const EVALUATED: EvaluatedModel = {
-  source: MODEL.source,
-  format: "pack-quantized",
-  weightBytes: 5_735_718_912,
-  bitsPerWeight: 4.16,
-  hasTokenizer: true,
-  hasChatTemplate: true,
-  maxPositions: 131_072,
-};
-
-export const QUALITY: QualityReport = {
-  text: "built-in text",
-  windowing: "Each line is a window.",
-  windows: 10,
-  tokens: 900,
-  model: { label: RESULT.name, perplexity: 7.4, weightBytes: 5_735_718_912, bitsPerWeight: 4.16 },
-  original: {
-    label: "Llama-3.1-8B-Instruct",
-    perplexity: 7.1,
-    weightBytes: 16_060_522_496,
-    bitsPerWeight: 16,
-  },
-  kl: { mean: 0.021, worst: 0.9 },
-  greedyAgreement: 0.93,
-  layers: [
-    { layer: "model.layers.0", relativeError: 0.01 },
-    { layer: "model.layers.1", relativeError: 0.03 },
-  ],
-  provider: "webgpu",
-  peakGpuBytes: 900 * MIB,
-  leftGpuBytes: 0,
-  phases: { weights: 20, layers: 15, predictions: 7 },
-  seconds: 42,
-  recorded: true,
-  notes: [],
-};
-
-export const GENERATION: Generation = {
-  text: " a river",
-  tokens: 2,
-  tokensPerSecond: 20,
-  ids: [5, 7],
-  promptTokens: 4,
-  stop: "length",
-  provider: "webgpu",
-  secondsToFirst: 1.2,
-  weights: "resident",
-  captured: true,
-  peakGpuBytes: 900 * MIB,
-};
-
 export interface FakeServices {
   readonly compressor?: Partial<Compressor>;
   readonly source?: Partial<SourceStore>;
   readonly evaluator?: Partial<Evaluator>;
   readonly measurements?: Partial<MeasurementStore>;
   readonly download?: Partial<Download>;
+  readonly publisher?: Partial<Publisher>;
+  readonly hub?: Partial<HubSettings>;
   readonly platform?: Partial<Platform>;
 }
 
@@ -244,20 +203,27 @@ export function fakeServices(own: FakeServices = {}): Services {
       progress: async () => PROGRESS.source,
       ...own.source,
     },
-    evaluator: { ...evaluator, ...own.evaluator },
+    evaluator: { ...fakeEvaluator(MODEL.source), ...own.evaluator },
     measurements: { list: async () => [], keep: nothing, deleteModel: nothing, ...own.measurements },
     download: { ...download, ...own.download },
+    publisher: { ...publisher, ...own.publisher },
+    hub: { url: "https://huggingface.co", clientId: "client", ...own.hub },
     platform: { ...platform, ...own.platform },
   };
 }
 
 const nothing = async () => undefined;
 
-const evaluator: Evaluator = {
-  open: async () => EVALUATED,
-  close: nothing,
-  measure: async () => QUALITY,
-  generate: async () => GENERATION,
+const publisher: Publisher = {
+  signIn: async () => ({ name: "ada", owners: ["ada", "lab"] }),
+  beginLogin: async () => ({ url: "https://huggingface.co/oauth", nonce: "n", codeVerifier: "v" }),
+  endLogin: async () => ({ account: { name: "ada", owners: ["ada"] }, token: "hf_x", state: RESULT.jobId }),
+  license: async () => "llama3.1",
+  publish: async ({ repository }) => ({
+    repository,
+    url: `https://huggingface.co/${repository}`,
+    commit: "c",
+  }),
   stop: nothing,
 };
 
@@ -291,5 +257,7 @@ const platform: Platform = {
   persist: async () => true,
   copyText: nothing,
   reload: () => undefined,
+  leaveForLogin: () => undefined,
+  takeLogin: () => null,
   newestPerFrame: (apply) => apply,
 };

@@ -1,0 +1,59 @@
+// The publishing worker's side of the contract: a finished result, its receipt and its card to a repository of the Hub.
+
+import { invariant, StorageError } from "../../errors.ts";
+import { findOutputFolder } from "../../offload/job-folder.ts";
+import { carriedLicense, publishedCard } from "../../package/published-card.ts";
+import { beginLogin, endLogin, signIn } from "../../publish/hub-account.ts";
+import { publishFiles, type UploadedFile } from "../../publish/publish-files.ts";
+import type { PublisherApi, PublishProgress, PublishRequest } from "../../api/publisher-api.ts";
+import type { Receipt } from "../../api/receipt.ts";
+import { makeReceipt, openOutputFile } from "../result/make-receipt.ts";
+import { CARD, RECEIPT } from "../result/record-quality.ts";
+
+export function createPublisher(): PublisherApi {
+  let running = new AbortController();
+  return {
+    signIn,
+    beginLogin,
+    endLogin,
+    license: async (jobId) => carriedLicense(await textOf(await outputOf(jobId), CARD)),
+    async publish(request, onProgress) {
+      running = new AbortController();
+      const { signal } = running;
+      const files = await filesOf(request, onProgress);
+      return await publishFiles({ ...request, files, signal, onProgress });
+    },
+    stop: () => running.abort(),
+  };
+}
+
+/** The result's files as they lie on the disk, its receipt among them, and its card as it stands in a repository. */
+async function filesOf(
+  { jobId, repository }: PublishRequest,
+  onProgress: (progress: PublishProgress) => void,
+): Promise<UploadedFile[]> {
+  const output = await outputOf(jobId);
+  const { files } = await makeReceipt(jobId, (doneBytes, totalBytes) =>
+    onProgress({ phase: "hashing", doneBytes, totalBytes, bytesPerSecond: 0, secondsLeft: null }),
+  );
+  const receipt = JSON.parse(await textOf(output, RECEIPT)) as Receipt;
+  const card = publishedCard(await textOf(output, CARD), repository, receipt.files);
+  return await Promise.all(
+    files.map(async ({ path, bytes }) => {
+      if (path === CARD) return { path, content: new Blob([card], { type: "text/markdown" }) };
+      const content = await openOutputFile(output, path);
+      invariant(content.size === bytes, `${path} has the size that the job wrote`);
+      return { path, content };
+    }),
+  );
+}
+
+async function outputOf(jobId: string): Promise<FileSystemDirectoryHandle> {
+  const output = await findOutputFolder(jobId);
+  if (!output) throw new StorageError("The result is no longer in the browser’s storage.");
+  return output;
+}
+
+async function textOf(output: FileSystemDirectoryHandle, path: string): Promise<string> {
+  return await (await openOutputFile(output, path)).text();
+}

@@ -1,0 +1,137 @@
+// A folder of files to a repository of the Hub, by one commit. Large files go to the Hub's storage first, as LFS or Xet as the
+// Hub says; what lies there already is not sent again, so that trying again goes on where an upload was cut.
+
+import {
+  type CommitOperation,
+  commitIter,
+  createRepo,
+  HubApiError,
+  listFiles,
+  modelInfo,
+} from "@huggingface/hub";
+import { AccessError, NetworkError } from "../errors.ts";
+import type { Published, PublishProgress, Visibility } from "../api/publisher-api.ts";
+import { hubFetch, PUBLISH_TIMING, type PublishTiming } from "./hub-fetch.ts";
+import { publishFailure } from "./publish-failure.ts";
+import { uploadProgress } from "./upload-progress.ts";
+
+export interface UploadedFile {
+  readonly path: string;
+  /** A file of a disk is read in pieces as it is sent. */
+  readonly content: Blob;
+}
+
+export interface Upload {
+  readonly hubUrl: string;
+  readonly token: string;
+  readonly repository: string;
+  readonly visibility: Visibility;
+  readonly existing: boolean;
+  readonly files: readonly UploadedFile[];
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: PublishProgress) => void;
+  readonly timing?: PublishTiming;
+}
+
+/** What the Hub puts into a repository that it makes. */
+const MADE_BY_HUB = new Set([".gitattributes"]);
+/** Weights of a model; those of an earlier result do not belong to this one. */
+const WEIGHTS = /^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/;
+
+/**
+ * Uploads files.
+ * @throws AccessError if the token may not, or the repository holds something already; StorageError if the Hub has no room;
+ * BusyError if there is a newer commit meanwhile; NetworkError; the signal's reason when aborted
+ */
+export async function publishFiles(upload: Upload): Promise<Published> {
+  const { hubUrl, token, repository, signal, timing = PUBLISH_TIMING } = upload;
+  if (!token.startsWith("hf_"))
+    throw new AccessError("A token of the Hub begins with “hf_”. Copy it again from the Hub’s settings.");
+  const hub: Hub = {
+    hubUrl,
+    accessToken: token,
+    fetch: hubFetch({ hubUrl, token, timing, signal }),
+  };
+  try {
+    const made = await makeRepository(upload, hub);
+    const head = await headOf(upload, hub, made);
+    const commit = await commitFiles(upload, hub, head);
+    return { repository, url: `${new URL(hubUrl).origin}/${repository}`, commit };
+  } catch (error) {
+    signal.throwIfAborted();
+    throw publishFailure(error, upload);
+  }
+}
+
+interface Hub {
+  readonly hubUrl: string;
+  readonly accessToken: string;
+  readonly fetch: typeof fetch;
+}
+
+/** False if the repository was there. */
+async function makeRepository({ repository, visibility }: Upload, hub: Hub): Promise<boolean> {
+  try {
+    await createRepo({ repo: { type: "model", name: repository }, visibility, ...hub });
+    return true;
+  } catch (error) {
+    if (error instanceof HubApiError && error.statusCode === 409) return false;
+    throw error;
+  }
+}
+
+interface Head {
+  readonly commit: string;
+  readonly paths: readonly string[];
+}
+
+/** Where the repository stands; refuses to write into one that is not as it was asked for. */
+async function headOf({ repository, visibility, existing }: Upload, hub: Hub, made: boolean): Promise<Head> {
+  const info = await modelInfo({ name: repository, revision: "main", additionalFields: ["sha"], ...hub });
+  if (!/^[0-9a-f]{40}$/.test(info.sha))
+    throw new NetworkError(`${new URL(hub.hubUrl).host} does not say at which commit ${repository} stands.`);
+  const paths: string[] = [];
+  const listed = listFiles({ repo: { type: "model", name: repository }, revision: info.sha, ...hub });
+  if (!made) for await (const { path } of listed) paths.push(path);
+  // An upload that was cut leaves a repository with nothing in it.
+  if (!existing && paths.some((path) => !MADE_BY_HUB.has(path)))
+    throw new AccessError(
+      `${repository} exists already, and is not empty. Choose another name, or allow the result to be committed into it.`,
+    );
+  if (!made && info.private !== (visibility === "private"))
+    throw new AccessError(
+      `${repository} is ${info.private ? "private" : "public"}, and ${visibility} was asked for. Choose that, or change it in the repository’s settings first.`,
+    );
+  return { commit: info.sha, paths };
+}
+
+async function commitFiles({ repository, files, signal, onProgress }: Upload, hub: Hub, head: Head) {
+  const sizes = new Map(files.map(({ path, content }) => [path, content.size]));
+  const progress = uploadProgress(sizes, onProgress);
+  const stale = head.paths.filter((path) => WEIGHTS.test(path) && !sizes.has(path));
+  const operations: CommitOperation[] = [
+    ...files.map(({ path, content }) => ({ operation: "addOrUpdate" as const, path, content })),
+    ...stale.map((path) => ({ operation: "delete" as const, path })),
+  ];
+  const events = commitIter({
+    repo: { type: "model", name: repository },
+    title: "Add a model made with Layerpress",
+    operations,
+    parentCommit: head.commit,
+    abortSignal: signal,
+    ...hub,
+  });
+  let phase = "";
+  for (;;) {
+    const { done, value } = await events.next();
+    if (done) return value?.commit.oid ?? "";
+    const next = value.event === "phase" ? PHASES[value.phase] : STATES[value.state];
+    // Small files go with the commit itself.
+    if (value.event === "fileProgress" && phase === "committing") continue;
+    if (next && next !== phase) progress.begin((phase = next));
+    if (value.event === "fileProgress") progress.file(value.path, value.progress);
+  }
+}
+
+const PHASES = { preuploading: "preparing", uploadingLargeFiles: null, committing: "committing" } as const;
+const STATES = { hashing: "hashing", uploading: "uploading", error: null } as const;

@@ -16,6 +16,12 @@ export type Fault =
   | { readonly kind: "unexposed" }
   /** The connection breaks after so many bytes of the body; with 0, before the headers. */
   | { readonly kind: "reset"; readonly afterBytes: number }
+  /** A page in HTML, as captive portals and gateways send, for a part of the file. */
+  | { readonly kind: "html" }
+  /** The file has become so many bytes longer. */
+  | { readonly kind: "length"; readonly more: number }
+  /** The headers take their time. */
+  | { readonly kind: "slow-headers"; readonly afterMs: number }
   /** A byte comes every so many milliseconds. */
   | { readonly kind: "drip"; readonly everyMs: number }
   /** Every address redirects to itself. */

@@ -5,6 +5,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import { type Fault, type FaultRule, takeFault, type Origin } from "./faults.ts";
 import { commitOf, hubResponse } from "./hub-api.ts";
 import type { ServedFile, ModelServerOptions } from "./served-model.ts";
@@ -114,6 +115,7 @@ async function handle(context: Context, exchange: Exchange): Promise<void> {
   const { origin, request, response, entry } = exchange;
   const fault = takeFault(context.faults, origin, entry.path);
   for (const [name, value] of corsHeaders(origin, request, fault)) response.setHeader(name, value);
+  if (fault?.kind === "slow-headers") await delay(fault.afterMs);
   if (request.method === "OPTIONS") {
     // The Hub and plain servers let scripts send what they like; the CDN refuses preflights, as the real one did.
     response.writeHead(origin === "cdn" ? 403 : 204).end();
@@ -228,9 +230,16 @@ async function sendFile(exchange: Exchange, file: ServedFile, fault: Fault | nul
   const { start, end } = ranged ?? { start: 0, end: file.bytes };
   const sent = fault?.kind === "short" ? Math.min(fault.bytes, end - start) : end - start;
   const shift = fault?.kind === "wrong-range" ? 1 : 0;
-  const contentRange = `bytes ${start + shift}-${end - 1 + shift}/${file.bytes}`;
+  const total = file.bytes + (fault?.kind === "length" ? fault.more : 0);
+  const contentRange = `bytes ${start + shift}-${end - 1 + shift}/${total}`;
   if (ranged && !bare) response.setHeader("content-range", contentRange);
   if (fault?.kind === "gzip" && ranged) response.setHeader("content-encoding", "gzip");
+  if (fault?.kind === "html" && request.method !== "HEAD") {
+    response
+      .writeHead(ranged ? 206 : 200, { "content-type": "text/html" })
+      .end("<html>Please sign in</html>");
+    return;
+  }
   response.writeHead(ranged ? 206 : 200, { "content-length": sent });
   if (request.method === "HEAD") response.end();
   else await sendBody(response, file.read(start, start + sent), fault, entry);

@@ -1,0 +1,42 @@
+// What a server does to a job in one round.
+
+import type { Fault, FaultRule } from "../model-server/faults.ts";
+
+const FAULTS: Readonly<Record<string, Fault>> = {
+  stall: { kind: "stall", afterBytes: 100_000 },
+  drip: { kind: "drip", everyMs: 500 },
+  reset: { kind: "reset", afterBytes: 50_000 },
+  "reset before headers": { kind: "reset", afterBytes: 0 },
+  "429": { kind: "status", status: 429, headers: { "retry-after": "2" } },
+  "429 for a year": { kind: "status", status: 429, headers: { "retry-after": "31536000" } },
+  "503": { kind: "status", status: 503 },
+  "404": { kind: "status", status: 404 },
+  "wrong range": { kind: "wrong-range" },
+  "range ignored": { kind: "ignore-range" },
+  "changed ETag": { kind: "etag", etag: '"changed"' },
+  "changed length": { kind: "length", more: 4096 },
+  "HTML as 206": { kind: "html" },
+  "redirect circle": { kind: "redirect-circle" },
+  "gzip'd range": { kind: "gzip" },
+  "short body": { kind: "short", bytes: 1000 },
+  "slow headers": { kind: "slow-headers", afterMs: 12_000 },
+};
+export const FAULT_NAMES: readonly string[] = Object.keys(FAULTS);
+/** Requests that pass at most before the fault begins. */
+const MOST_PASSED = 12;
+
+/** The rule of a round, and how it is called: after how many requests, and how often. */
+export function faultOf(
+  round: number,
+  random: () => number,
+): { readonly rule: FaultRule; readonly what: string } {
+  const name = FAULT_NAMES[round % FAULT_NAMES.length] ?? "stall";
+  const fault = FAULTS[name] ?? { kind: "bare" };
+  const skip = Math.floor(random() * MOST_PASSED);
+  const times = random() < 0.5 ? 1 + Math.floor(random() * 3) : undefined;
+  const often = times === undefined ? "for good" : `${times} ×`;
+  return {
+    rule: { fault, path: ".safetensors", skip, ...(times === undefined ? {} : { times }) },
+    what: `${name}, ${often}, after ${skip} requests`,
+  };
+}

@@ -1,5 +1,6 @@
 // A source whose transposed weights are read turned over: inputs before outputs in the file, outputs before inputs here.
 
+import { turnOver } from "../../formats/turn-over.ts";
 import type { TransposedWeight } from "../../plan/split-experts.ts";
 import { derivedSource, type ReadRange } from "./derived-source.ts";
 import type { RemoteSource } from "./remote-source.ts";
@@ -7,8 +8,6 @@ import type { FileRange } from "../../formats/file-ranges.ts";
 
 /** Matrices that are kept in memory: a row touches all of one, and its gate, up and down are read together. */
 const KEPT_MATRICES = 3;
-/** Rows and columns that are turned over at a time, so that both ends of the way stay in the processor's cache. */
-const TURNED_AT_ONCE = 64;
 
 /** The source itself where nothing is transposed. */
 export function transposingSource(
@@ -65,28 +64,4 @@ async function matrixOf(
     kept.delete(key);
     throw error;
   }
-}
-
-/** Rows of the weight, one after the other. */
-function turnOver(
-  matrix: Uint8Array<ArrayBuffer>,
-  { bytesEach, width, firstColumn, columns }: TransposedWeight,
-  firstRow: number,
-  rows: number,
-): Uint8Array<ArrayBuffer> {
-  const Values = bytesEach === 2 ? Uint16Array : Uint32Array;
-  const from = new Values(matrix.buffer, matrix.byteOffset, matrix.byteLength / bytesEach);
-  const to = new Values(rows * columns);
-  for (let rowBlock = 0; rowBlock < rows; rowBlock += TURNED_AT_ONCE) {
-    const lastRow = Math.min(rowBlock + TURNED_AT_ONCE, rows);
-    for (let block = 0; block < columns; block += TURNED_AT_ONCE) {
-      const lastColumn = Math.min(block + TURNED_AT_ONCE, columns);
-      for (let row = rowBlock; row < lastRow; row++) {
-        const place = firstColumn + firstRow + row;
-        for (let column = block; column < lastColumn; column++)
-          to[row * columns + column] = from[column * width + place] ?? 0;
-      }
-    }
-  }
-  return new Uint8Array(to.buffer);
 }

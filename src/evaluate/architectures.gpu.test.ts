@@ -19,6 +19,7 @@ const ARCHITECTURES = [
   "gemma2",
   "gemma3",
   "gpt-neox",
+  "gpt-oss",
   "granite",
   "lfm2",
   "llama",

@@ -25,9 +25,9 @@ export function describedTensors(description: DecoderDescription): Map<string, r
 
 function layerTensors(layer: LayerDescription): readonly TensorShape[] {
   const { norms, mixers, feedForward } = layer;
-  const linears = layerLinears(layer).flatMap(({ source, bias, rows }): TensorShape[] => [
+  const linears = layerLinears(layer).flatMap(({ source, bias, biasPlace, rows }): TensorShape[] => [
     [source.tensor, source.shape],
-    ...(bias ? [vectorShape(bias, rows)] : []),
+    ...(bias === null ? [] : [[bias, biasPlace?.shape ?? [rows]] as const]),
   ]);
   return [
     ...linears,
@@ -45,7 +45,7 @@ function feedForwardTensors(block: FeedForward): readonly TensorShape[] {
 }
 
 function activationTensors(activation: Activation): readonly TensorShape[] {
-  if (typeof activation === "string") return [];
+  if (typeof activation === "string" || activation.kind === "clamped-swiglu") return [];
   const { alphaP, alphaN, beta, eps } = activation;
   return [alphaP, alphaN, beta, eps].map((name) => vectorShape(name, 1));
 }

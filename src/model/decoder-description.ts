@@ -16,7 +16,17 @@ export interface XieluActivation {
   readonly eps: string;
 }
 
-export type Activation = ActivationFunction | XieluActivation;
+/**
+ * gate · sigmoid(alpha · gate) · (up + 1), with gate at most `limit` and up within ±`limit`: not an activation that is
+ * multiplied by up, so that only MLPs with a gate have it (gpt-oss).
+ */
+export interface ClampedSwiglu {
+  readonly kind: "clamped-swiglu";
+  readonly alpha: number;
+  readonly limit: number;
+}
+
+export type Activation = ActivationFunction | XieluActivation | ClampedSwiglu;
 
 export type MlpInputs =
   /** activation(gate x) · up x */

@@ -78,7 +78,7 @@ describe.each(ARCHITECTURES)("%s", (name) => {
         const captured = captures(layer, calibration).flatMap(({ modules }) => modules);
         const linears = layerLinears(layer).map(({ module }) => module);
         expect(captured.toSorted()).toEqual(
-          linears.filter((module) => !/\.gate$|shared_expert_gate$/.test(module)).toSorted(),
+          linears.filter((module) => !/\.(gate|router)$|shared_expert_gate$/.test(module)).toSorted(),
         );
       }
     }
@@ -238,6 +238,11 @@ describe("what is not understood is named", () => {
     expect(change(fields)).toThrow(message);
     expect(change(fields)).toThrow("Recipes without calibration");
     expect(change(fields)).toThrow(expect.objectContaining({ name: "UnsupportedModelError" }));
+  });
+
+  it("a limit of gpt-oss's experts that transformers does not compute with", () => {
+    const { config: own, names: all } = load("gpt-oss");
+    expect(() => describeDecoder({ ...own, swiglu_limit: 8 }, all)).toThrow('"swiglu_limit" is 8');
   });
 
   it.each([

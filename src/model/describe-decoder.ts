@@ -25,6 +25,7 @@ import { describeGemma3 } from "./families/gemma3.ts";
 import { describeGlm, describeGlm4 } from "./families/glm.ts";
 import { describeGlm4Moe } from "./families/glm4-moe.ts";
 import { describeGptNeox } from "./families/gpt-neox.ts";
+import { describeGptOss } from "./families/gpt-oss.ts";
 import { describeGranite } from "./families/granite.ts";
 import { describeGraniteMoe } from "./families/granite-moe.ts";
 import { describeGraniteMoeHybrid } from "./families/granite-moe-hybrid.ts";
@@ -82,6 +83,7 @@ const FAMILIES: Readonly<Record<string, DescribeFamily>> = {
   glm4: describeGlm4,
   glm4_moe: describeGlm4Moe,
   gpt_neox: describeGptNeox,
+  gpt_oss: describeGptOss,
   granite: describeGranite,
   granitemoe: describeGraniteMoe,
   granitemoehybrid: describeGraniteMoeHybrid,

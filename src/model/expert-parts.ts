@@ -82,6 +82,8 @@ export interface ExpertsOptions {
   };
   /** Tensors of all experts' weights, after the module; default experts.gate_up_proj and experts.down_proj. */
   readonly stacked?: { readonly gateUp: string; readonly down: string };
+  /** An expert of such tensors where they do not hold rows of all gates, then of all ups. */
+  readonly stackedExpert?: (index: number) => Mlp;
   readonly count: number;
   readonly topK: number;
   readonly normalizeTopK: boolean;
@@ -126,7 +128,9 @@ export function experts(tensors: DecoderTensors, options: ExpertsOptions): Exper
     scale: options.scale ?? 1,
     weighsInputs: options.weighsInputs ?? false,
     experts: Array.from({ length: options.count }, (_, index) =>
-      isStacked ? stackedExpert(options, index) : separateExpert(options, index, tensors),
+      isStacked
+        ? (options.stackedExpert?.(index) ?? stackedExpert(options, index))
+        : separateExpert(options, index, tensors),
     ),
     shared: options.shared ?? null,
   };
@@ -138,7 +142,7 @@ function separateExpert(
   index: number,
   tensors: DecoderTensors,
 ): Mlp {
-  const { hiddenSize, intermediateSize: inner } = shape;
+  const { hiddenSize, intermediateSize: inner, bias } = shape;
   const name = (part: string) => `${module}.experts.${index}.${part}`;
   const tensor = `${name(names.gate ?? names.up)}.weight`;
   if (!tensors.has(tensor)) {
@@ -146,9 +150,9 @@ function separateExpert(
       `The checkpoint lacks the tensor "${tensor}", which config.json asks for. ${DATA_FREE_HINT}`,
     );
   }
-  const up = linear(name(names.up), inner, hiddenSize);
-  const down = linear(name(names.down), hiddenSize, inner);
-  const gate = names.gate === null ? null : linear(name(names.gate), inner, hiddenSize);
+  const up = linear(name(names.up), inner, hiddenSize, bias);
+  const down = linear(name(names.down), hiddenSize, inner, bias);
+  const gate = names.gate === null ? null : linear(name(names.gate), inner, hiddenSize, bias);
   return mlpWith(gate ? { kind: "gated", gate, up } : { kind: "plain", up }, down, shape);
 }
 

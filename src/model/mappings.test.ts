@@ -36,6 +36,8 @@ describe("the mappings of a layer", () => {
         "up_proj -> down_proj",
       ],
     ],
+    // Experts that lie turned over take no factors, and a clamp is not linear.
+    ["gpt-oss", ["input_layernorm -> q_proj, k_proj, v_proj"]],
     // Norms after the blocks alone: nothing reads them but the residual.
     ["olmo2", ["up_proj -> down_proj"]],
     // Parallel blocks read one norm.

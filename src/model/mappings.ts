@@ -64,6 +64,8 @@ function feedForwardInputs(block: Mlp | Experts | null): {
 function normMapping(place: MappingPlace, norm: Norm | null, { balance, carried }: Readers): Mapping | null {
   const columns = balance[0]?.columns;
   if (!norm || norm.weight === null || columns === undefined || norm.weightSize !== columns) return null;
+  // Factors go into whole rows of what lies in the files.
+  if (balance.some(({ source }) => source.turned)) return null;
   const weight: SmoothTensor = { tensor: norm.weight, rows: columns, offset: norm.weightOffset };
   const bias: SmoothTensor[] = norm.bias === null ? [] : [{ tensor: norm.bias, rows: columns, offset: 0 }];
   const smooth = norm.weight.replace(/\.weight$/, "");
@@ -89,8 +91,12 @@ function valuesToOutput({ inputs, output }: Extract<Mixer, { kind: "attention" }
   return linearMapping("mixer-output", value, output);
 }
 
-/** The factor that is multiplied last, which is linear in what it is given; of MLPs without a gate only those with a ReLU. */
+/**
+ * The factor that is multiplied last, which is linear in what it is given, if nothing clamps it; of MLPs without a gate only
+ * those with a ReLU.
+ */
 function mlpMapping({ inputs, activation, down }: Mlp): Mapping | null {
+  if (typeof activation !== "string" && activation.kind === "clamped-swiglu") return null;
   if (inputs.kind === "plain") {
     return activation === "relu" ? linearMapping("mlp-output", inputs.up, down) : null;
   }

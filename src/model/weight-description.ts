@@ -5,8 +5,18 @@ export interface WeightSource {
   readonly tensor: string;
   /** Shape of that tensor; all but its last dimension, multiplied, are its rows. */
   readonly shape: readonly number[];
-  /** First of the Linear's rows, with the leading dimensions flattened. */
+  /** First of the Linear's rows, with the leading dimensions flattened; of a matrix that lies turned over, its first. */
   readonly firstRow: number;
+  /** Set where inputs come before outputs: row r is column `firstColumn` + r · `step` of the matrix (columns, shape's last). */
+  readonly turned?: { readonly firstColumn: number; readonly step: number };
+}
+
+/** Where in a tensor of several biases a Linear's values lie. */
+export interface BiasPlace {
+  readonly shape: readonly number[];
+  /** First of the values, with all dimensions flattened, and how far apart they are. */
+  readonly first: number;
+  readonly step: number;
 }
 
 /** y = x Wᵀ + b with W (rows, columns). */
@@ -19,6 +29,8 @@ export interface Linear {
   readonly columns: number;
   /** Tensor of the bias, or null. */
   readonly bias: string | null;
+  /** Absent where the bias is the whole tensor. */
+  readonly biasPlace?: BiasPlace;
   readonly source: WeightSource;
 }
 

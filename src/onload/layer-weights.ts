@@ -3,6 +3,7 @@
 
 import { invariant, UnsupportedModelError } from "../errors.ts";
 import { DTYPE_BITS, type FloatDtype, isFloatDtype, type Dtype, widenToFloat32 } from "../formats/dtype.ts";
+import { turnOver } from "../formats/turn-over.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../gpu/memory.ts";
 import type { UploadRing } from "../gpu/staging.ts";
@@ -210,7 +211,10 @@ async function writeRows(
   await uploads.write(padded, to.weight);
 }
 
-/** Host bytes of some rows of a Linear's weight: a view, so that writing to it changes the layer. */
+/**
+ * Host bytes of some rows of a Linear's weight: a view, so that writing to it changes the layer, but a copy where the weight
+ * lies turned over.
+ */
 export function linearRows(
   host: HostLayer,
   linear: Linear,
@@ -219,6 +223,14 @@ export function linearRows(
 ): Uint8Array<ArrayBuffer> {
   const { dtype, bytes } = floatTensor(host, linear.source.tensor);
   const rowBytes = (linear.columns * DTYPE_BITS[dtype]) / 8;
+  const { turned, shape } = linear.source;
+  if (turned) {
+    const bytesEach = DTYPE_BITS[dtype] / 8;
+    const part = { ...turned, bytesEach, width: shape.at(-1) ?? 0, columns: linear.columns };
+    const matrixBytes = part.width * bytesEach;
+    const first = linear.source.firstRow * matrixBytes;
+    return turnOver(bytes.subarray(first, first + part.columns * matrixBytes), part, firstRow, rows);
+  }
   const start = (linear.source.firstRow + firstRow) * rowBytes;
   return bytes.subarray(start, start + rows * rowBytes);
 }

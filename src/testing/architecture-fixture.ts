@@ -4,6 +4,7 @@
 import type { GpuLinear, LayerWeights } from "../calibrate/forward/layer-weights.ts";
 import { type FloatDtype, widenToFloat32 } from "../formats/dtype.ts";
 import { HEADER_PREFIX_BYTES, parseHeader, parseHeaderLength } from "../formats/safetensors.ts";
+import { turnOver } from "../formats/turn-over.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
 import type { DecoderDescription } from "../model/decoder-description.ts";
 import { layerLinears } from "../model/layer-linears.ts";
@@ -98,15 +99,15 @@ export function fixtureWeights(
       const linear = linears.get(module);
       const tensor = linear && tensors.get(linear.source.tensor);
       if (!tensor) throw new Error(`The fixture has no Linear ${module}`);
-      const { rows, columns, source } = linear;
-      const rowBytes =
-        tensor.bytes.byteLength / source.shape.slice(0, -1).reduce((all, each) => all * each, 1);
+      const { rows, columns } = linear;
+      const dtype = floatDtype(tensor.dtype);
+      const bytes = weightBytes(linear, tensor);
+      const rowBytes = bytes.byteLength / rows;
       for (let firstRow = 0; firstRow < rows; firstRow += tileRows) {
         const count = Math.min(tileRows, rows - firstRow);
-        const start = (source.firstRow + firstRow) * rowBytes;
-        const part = tensor.bytes.slice(start, start + count * rowBytes);
+        const part = bytes.slice(firstRow * rowBytes, (firstRow + count) * rowBytes);
         const weight = await upload(`${module} from row ${firstRow}`, part);
-        yield { weight, dtype: floatDtype(tensor.dtype), stride: columns, firstRow, rows: count };
+        yield { weight, dtype, stride: columns, firstRow, rows: count };
       }
     },
     vector: async (name) => await upload(name, floatsOf(tensors, name)),
@@ -114,6 +115,20 @@ export function fixtureWeights(
       for (const buffer of buffers.values()) buffer[Symbol.dispose]();
     },
   };
+}
+
+/** A Linear's weight, row after row, as its tensor's dtype. */
+export function weightBytes(
+  { source, rows, columns }: Linear,
+  tensor: FixtureTensor,
+): Uint8Array<ArrayBuffer> {
+  const { bytes, shape } = tensor;
+  const width = shape.at(-1) ?? 0;
+  const bytesEach = bytes.byteLength / shape.reduce((all, each) => all * each, 1);
+  const start = source.firstRow * width * bytesEach;
+  if (!source.turned) return bytes.slice(start, start + rows * columns * bytesEach);
+  const matrix = bytes.slice(start, start + columns * width * bytesEach);
+  return turnOver(matrix, { ...source.turned, bytesEach, width, columns }, 0, rows);
 }
 
 /** Largest difference over the reference's standard deviation. */

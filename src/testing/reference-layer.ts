@@ -1,6 +1,10 @@
 // One decoder layer in float64, in plain loops: what the kernels together are held against.
 
-import { referenceActivation, referenceXielu } from "../calibrate/forward/activate/reference.ts";
+import {
+  referenceActivation,
+  referenceClampedSwiglu,
+  referenceXielu,
+} from "../calibrate/forward/activate/reference.ts";
 import { referenceRoutes } from "../calibrate/forward/experts/reference.ts";
 import { referenceAttentionMixer } from "../calibrate/forward/mixers/attention/reference-mixer.ts";
 import { referenceGatedDeltaNetMixer } from "../calibrate/forward/mixers/gated-delta-net/reference-mixer.ts";
@@ -16,9 +20,10 @@ import type {
   LayerDescription,
   Mlp,
 } from "../model/decoder-description.ts";
+import { widenToFloat32 } from "../formats/dtype.ts";
 import { mlpInputLinears, sharesInput } from "../model/layer-linears.ts";
 import { factsOf } from "../model/mixers/facts-of.ts";
-import { type FixtureTensors, floatsOf } from "./architecture-fixture.ts";
+import { type FixtureTensors, floatDtype, floatsOf, weightBytes } from "./architecture-fixture.ts";
 import type { Linear, Norm } from "../model/weight-description.ts";
 import type { Mixer } from "../model/mixer-description.ts";
 
@@ -80,15 +85,18 @@ function referenceMixer(mixer: Mixer, input: Float64Array, steps: MixerSteps): R
 }
 
 /** x Wᵀ + b */
-function product({ rows, columns, bias, source }: Linear, tensors: FixtureTensors, x: Float64Array) {
-  const weight = floatsOf(tensors, source.tensor);
+function product(linear: Linear, tensors: FixtureTensors, x: Float64Array) {
+  const { rows, columns, bias, biasPlace = { first: 0, step: 1 }, source } = linear;
+  const tensor = tensors.get(source.tensor);
+  if (!tensor) throw new Error(`The fixture has no tensor ${source.tensor}`);
+  const weight = widenToFloat32(floatDtype(tensor.dtype), weightBytes(linear, tensor));
   const added = bias === null ? null : floatsOf(tensors, bias);
   const tokens = x.length / columns;
   return Float64Array.from({ length: tokens * rows }, (_, index) => {
     const [token, row] = [Math.floor(index / rows), index % rows];
-    let sum = added?.[row] ?? 0;
+    let sum = added?.[biasPlace.first + row * biasPlace.step] ?? 0;
     for (let k = 0; k < columns; k++) {
-      sum += (x[token * columns + k] ?? 0) * (weight[(source.firstRow + row) * columns + k] ?? 0);
+      sum += (x[token * columns + k] ?? 0) * (weight[row * columns + k] ?? 0);
     }
     return sum;
   });
@@ -148,14 +156,15 @@ function innerValues(steps: MixerSteps, mlp: Mlp, x: Float64Array): Float64Array
   const activate = activationOf(steps, activation);
   return Float64Array.from({ length: tokens * intermediateSize }, (_, index) => {
     const at = Math.floor(index / intermediateSize) * stride + (index % intermediateSize);
-    const activated = activate((first[at] ?? 0) * (mlp.factors?.gate ?? 1));
-    if (inputs.kind === "plain") return activated;
-    return activated * ((second ?? first)[second ? index : at + intermediateSize] ?? 0);
+    const gate = (first[at] ?? 0) * (mlp.factors?.gate ?? 1);
+    if (inputs.kind === "plain") return activate(gate, 1);
+    return activate(gate, (second ?? first)[second ? index : at + intermediateSize] ?? 0);
   });
 }
 
-function activationOf(steps: MixerSteps, activation: Activation): (x: number) => number {
-  if (typeof activation === "string") return (x) => referenceActivation(activation, x);
+function activationOf(steps: MixerSteps, activation: Activation): (x: number, up: number) => number {
+  if (typeof activation === "string") return (x, up) => referenceActivation(activation, x) * up;
+  if (activation.kind === "clamped-swiglu") return (x, up) => referenceClampedSwiglu(activation, x, up);
   const value = (tensor: string) => steps.vector(tensor)[0] ?? 0;
   const parameters = {
     alphaP: value(activation.alphaP),
@@ -163,5 +172,5 @@ function activationOf(steps: MixerSteps, activation: Activation): (x: number) =>
     beta: value(activation.beta),
     eps: value(activation.eps),
   };
-  return (x) => referenceXielu(parameters, x);
+  return (x, up) => referenceXielu(parameters, x) * up;
 }

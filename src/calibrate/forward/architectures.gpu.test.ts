@@ -37,6 +37,7 @@ const ARCHITECTURES = [
   "gemma2",
   "gemma3",
   "gpt-neox",
+  "gpt-oss",
   "granite",
   "lfm2",
   "llama",

@@ -110,7 +110,7 @@ export async function applyLinear(
   }
   if (linear.bias === null) return;
   const target = { ...y, rows: x.rows, columns: linear.rows };
-  await addBias(gpu, target, await weights.vector(linear.bias), alpha);
+  await addBias(gpu, target, await weights.vector(linear.bias), alpha, linear.biasPlace);
 }
 
 /** Rows of a Linear that go to a run of columns of their own. */
@@ -153,7 +153,7 @@ export async function applyPieces(
   const bias = await weights.vector(linear.bias);
   for (const { firstRow, rows, column, scale = 1 } of pieces) {
     const target = { ...y, rows: x.rows, columns: rows, offset: offset + column };
-    await addBias(gpu, target, bias, scale, firstRow);
+    await addBias(gpu, target, bias, scale, { first: firstRow, step: 1 });
   }
 }
 

@@ -70,8 +70,9 @@ export async function innerValues(pass: ForwardPass, mlp: Mlp, input: Activation
   } else {
     await applyLinear(pass, inputs.kind === "fused" ? inputs.gateUp : inputs.up, input, inner);
   }
-  if (typeof activation === "string") await activate(pass.gpu, activation, inner, up);
-  else await xielu(pass.gpu, await xieluBuffers(pass, activation), inner);
+  if (typeof activation !== "string" && activation.kind === "xielu") {
+    await xielu(pass.gpu, await xieluBuffers(pass, activation), inner);
+  } else await activate(pass.gpu, activation, inner, up);
   return inner;
 }
 

@@ -1,9 +1,34 @@
-import type { Activation, XieluActivation } from "../../model/decoder-description.ts";
+import { invariant } from "../../errors.ts";
+import type { Activation, ClampedSwiglu, XieluActivation } from "../../model/decoder-description.ts";
 import type { Value } from "./encode-model.ts";
 import { type DecoderGraph, vectorInput } from "./weight-input.ts";
 
+/** activation(gate) · up, or what a clamped swiglu makes of both. */
+export function gatedUnit(decoder: DecoderGraph, activation: Activation, gate: Value, up: Value): Value {
+  if (typeof activation !== "string" && activation.kind === "clamped-swiglu") {
+    return clampedSwiglu(decoder, activation, gate, up);
+  }
+  return decoder.graph.node("Mul", [activate(decoder, activation, gate), up]);
+}
+
+function clampedSwiglu(
+  { graph }: DecoderGraph,
+  { alpha, limit }: ClampedSwiglu,
+  gate: Value,
+  up: Value,
+): Value {
+  const most = graph.node("Min", [gate, graph.floats(limit)]);
+  const open = graph.node("Sigmoid", [graph.node("Mul", [most, graph.floats(alpha)])]);
+  const within = graph.node("Max", [graph.node("Min", [up, graph.floats(limit)]), graph.floats(-limit)]);
+  const factor = graph.node("Add", [within, graph.floats(1)]);
+  return graph.node("Mul", [graph.node("Mul", [most, open]), factor]);
+}
+
 export function activate(decoder: DecoderGraph, activation: Activation, x: Value): Value {
-  if (typeof activation !== "string") return xielu(decoder, activation, x);
+  if (typeof activation !== "string") {
+    invariant(activation.kind === "xielu", "MLPs without a gate have no clamped swiglu");
+    return xielu(decoder, activation, x);
+  }
   const { graph } = decoder;
   switch (activation) {
     case "silu":

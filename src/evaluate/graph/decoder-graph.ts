@@ -7,7 +7,7 @@ import type {
   Mlp,
 } from "../../model/decoder-description.ts";
 import { sharesInput } from "../../model/layer-linears.ts";
-import { activate } from "./activation-nodes.ts";
+import { activate, gatedUnit } from "./activation-nodes.ts";
 import type { Value } from "./encode-model.ts";
 import { applyExperts } from "./expert-nodes.ts";
 import { applyLinear, applyRows, type RowRange, rowsInput } from "./linear-nodes.ts";
@@ -161,12 +161,12 @@ function innerValues(decoder: DecoderGraph, mlp: Mlp, x: Value): Value {
   const apply = (linear: Linear) => applyLinear(decoder, linear, x);
   if (inputs.kind === "plain") return activate(decoder, activation, apply(inputs.up));
   if (inputs.kind === "gated") {
-    const gate = activate(decoder, activation, scaled(graph, apply(inputs.gate), mlp.factors?.gate));
-    return graph.node("Mul", [gate, apply(inputs.up)]);
+    const gate = scaled(graph, apply(inputs.gate), mlp.factors?.gate);
+    return gatedUnit(decoder, activation, gate, apply(inputs.up));
   }
   const lengths = graph.integers([intermediateSize, intermediateSize]);
   const [gate = "", up = ""] = graph.nodes("Split", [apply(inputs.gateUp), lengths], 2, { axis: { int: 1 } });
-  return graph.node("Mul", [activate(decoder, activation, gate), up]);
+  return gatedUnit(decoder, activation, gate, up);
 }
 
 function addHead(

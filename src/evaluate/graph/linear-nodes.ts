@@ -16,8 +16,19 @@ export function applyLinear(decoder: DecoderGraph, linear: Linear, x: Value): Va
   }
   const [first = ""] = tiles;
   const y = tiles.length > 1 ? decoder.graph.node("Concat", tiles, { axis: { int: 1 } }) : first;
-  if (linear.bias === null) return y;
-  return decoder.graph.node("Add", [y, vectorInput(decoder, linear.bias, rows)]);
+  return linear.bias === null ? y : decoder.graph.node("Add", [y, biasOf(decoder, linear, linear.bias)]);
+}
+
+/** A Linear's bias (rows), taken from a tensor of several where it lies in one; that is declared once. */
+function biasOf(decoder: DecoderGraph, { rows, biasPlace }: Linear, tensor: string): Value {
+  if (!biasPlace) return vectorInput(decoder, tensor, rows);
+  const { graph, weights } = decoder;
+  const { shape, first, step } = biasPlace;
+  const known = weights.find((weight) => weight.kind === "vector" && weight.tensor === tensor);
+  const length = shape.reduce((product, size) => product * size, 1);
+  const all = known?.input ?? vectorInput(decoder, tensor, length);
+  const ends = [graph.integers([first]), graph.integers([first + rows * step])];
+  return graph.node("Slice", [all, ...ends, graph.integers([0]), graph.integers([step])]);
 }
 
 export interface RowRange {
@@ -32,7 +43,7 @@ export function applyRows(decoder: DecoderGraph, linear: Linear, x: Value, range
   if (linear.bias === null) return y;
   const { firstRow, rows } = range;
   const ends = [graph.integers([firstRow]), graph.integers([firstRow + rows])];
-  const bias = graph.node("Slice", [vectorInput(decoder, linear.bias, linear.rows), ...ends]);
+  const bias = graph.node("Slice", [biasOf(decoder, linear, linear.bias), ...ends]);
   return graph.node("Add", [y, bias]);
 }
 
@@ -77,6 +88,5 @@ function multiplyCodes(decoder: DecoderGraph, linear: Linear, layout: NbitsLayou
     bits: { int: bits },
     block_size: { int: blockSize },
   });
-  if (linear.bias === null) return y;
-  return graph.node("Add", [y, vectorInput(decoder, linear.bias, rows)]);
+  return linear.bias === null ? y : graph.node("Add", [y, biasOf(decoder, linear, linear.bias)]);
 }

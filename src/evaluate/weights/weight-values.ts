@@ -2,6 +2,7 @@
 
 import { invariant, UnsupportedModelError } from "../../errors.ts";
 import { DTYPE_BITS, isFloatDtype, widenToFloat32 } from "../../formats/dtype.ts";
+import { turnOver, type TurnedPart } from "../../formats/turn-over.ts";
 import { inverseFrequencies } from "../../model/rotary.ts";
 import { isSimulated } from "../graph/quantize-input.ts";
 import type { InputQuantization, LinearPlan, WeightInput } from "../graph/weight-input.ts";
@@ -103,9 +104,25 @@ export async function readRows(
 ): Promise<Float32Array<ArrayBuffer>> {
   const scheme: QuantizedScheme | null = quantizedScheme(model, linear);
   if (scheme) return await dequantizeRows(model, linear, scheme, firstRow, rows);
+  const { turned, shape } = linear.source;
+  if (turned) return await readTurned(model, linear, { ...turned, width: shape.at(-1) ?? 0 }, firstRow, rows);
   const first = linear.source.firstRow + firstRow;
   const columns = linear.columns;
   return await readFloats(model, linear.source.tensor, { first: first * columns, count: rows * columns });
+}
+
+/** The whole matrix is read, and turned over in float32. */
+async function readTurned(
+  model: StoredModel,
+  { source, columns }: Linear,
+  place: Pick<TurnedPart, "width" | "firstColumn" | "step">,
+  firstRow: number,
+  rows: number,
+): Promise<Float32Array<ArrayBuffer>> {
+  const { width } = place;
+  const values = { first: source.firstRow * width, count: columns * width };
+  const matrix = new Uint8Array((await readFloats(model, source.tensor, values)).buffer);
+  return new Float32Array(turnOver(matrix, { ...place, bytesEach: 4, columns }, firstRow, rows).buffer);
 }
 
 async function readFloats(

@@ -242,6 +242,12 @@ function checkRotatable(description: DecoderDescription, tensors: readonly Sourc
   if (inputs.some((norm) => norm && norm.size !== hiddenSize)) {
     throw new UnsupportedModelError(`The norms of ${family} see parts of the hidden states alone. ${HINT}`);
   }
+  const linears = layers.flatMap(({ feedForward }) => feedForwardLinears(feedForward));
+  if (linears.some(({ source }) => source.turned)) {
+    throw new UnsupportedModelError(
+      `The experts of ${family} lie with inputs before outputs, and stay as they are. ${HINT}`,
+    );
+  }
   const stranger = strangerTo(description, tensors);
   if (stranger !== undefined) {
     throw new UnsupportedModelError(

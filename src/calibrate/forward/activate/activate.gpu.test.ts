@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { ActivationFunction } from "../../../model/decoder-description.ts";
+import type { ActivationFunction, ClampedSwiglu } from "../../../model/decoder-description.ts";
 import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { activate } from "./activate.ts";
-import { referenceActivation, referenceXielu } from "./reference.ts";
+import { referenceActivation, referenceClampedSwiglu, referenceXielu } from "./reference.ts";
 import { xielu } from "./xielu.ts";
 
 let test: TestGpu;
@@ -18,7 +18,7 @@ const STRIDE = 2 * COLUMNS + 4;
 const ACTIVATIONS: readonly ActivationFunction[] = ["silu", "gelu", "gelu_tanh", "relu", "relu2"];
 
 async function compute(
-  activation: ActivationFunction,
+  activation: ActivationFunction | ClampedSwiglu,
   x: Float32Array,
   gated: boolean,
 ): Promise<Float32Array> {
@@ -51,6 +51,21 @@ describe.each(ACTIVATIONS)("%s", (activation) => {
     for (const low of [a, b, c]) expect(low).toBeCloseTo(0, 6);
     const high = [90, 200, 1e4, 0].map((value) => (activation === "relu2" ? value * value : value));
     expect([d, e, f, zero]).toEqual(high);
+  });
+});
+
+describe("clamped swiglu", () => {
+  it("agrees with float64, beyond its limits too", async () => {
+    const activation = { kind: "clamped-swiglu", alpha: 1.702, limit: 7 } as const;
+    const x = randomNormal(ROWS * STRIDE, seededRandom(6), 6);
+    x.set([-1e4, -60, 0, 7, 1e4]);
+    const result = await compute(activation, x, true);
+    for (const [index, value] of result.entries()) {
+      const before = x[index] ?? 0;
+      const up = x[index + COLUMNS] ?? 0;
+      const expected = index % STRIDE < COLUMNS ? referenceClampedSwiglu(activation, before, up) : before;
+      expect(Math.abs(value - expected)).toBeLessThan(1e-6 * (1 + Math.abs(expected)));
+    }
   });
 });
 

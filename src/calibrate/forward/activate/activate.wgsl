@@ -8,6 +8,7 @@ const SILU: u32 = 0u;
 const GELU: u32 = 1u;
 const GELU_TANH: u32 = 2u;
 const RELU: u32 = 3u;
+const RELU2: u32 = 4u;
 
 struct Params {
   // Sizes in vec4.
@@ -16,6 +17,9 @@ struct Params {
   up: u32,
   first: u32,
   end: u32,
+  // Of the clamped swiglu.
+  alpha: f32,
+  limit: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -41,8 +45,18 @@ fn activate(x: vec4<f32>) -> vec4<f32> {
     case GELU: { return 0.5 * x * (1.0 + erf_of(x * 0.7071067811865476)); }
     case GELU_TANH: { return 0.5 * x * (1.0 + tanh_of(0.7978845608028654 * (x + 0.044715 * x * x * x))); }
     case RELU: { return max(x, vec4(0.0)); }
-    default: { return max(x, vec4(0.0)) * max(x, vec4(0.0)); }
+    case RELU2: { return max(x, vec4(0.0)) * max(x, vec4(0.0)); }
+    default: {
+      let gate = min(x, vec4(params.limit));
+      return gate / (1.0 + exp(min(-params.alpha * gate, vec4(80.0))));
+    }
   }
+}
+
+// What the activation is multiplied by.
+fn factor(up: vec4<f32>) -> vec4<f32> {
+  if (ACTIVATION <= RELU2) { return up; }
+  return clamp(up, vec4(-params.limit), vec4(params.limit)) + 1.0;
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -55,6 +69,6 @@ fn main(
   if (item >= params.end) { return; }
   let at = item / params.columns * params.stride + item % params.columns;
   var value = activate(x[at]);
-  if (GATED) { value *= x[at + params.up]; }
+  if (GATED) { value *= factor(x[at + params.up]); }
   x[at] = value;
 }

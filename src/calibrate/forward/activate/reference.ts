@@ -1,4 +1,4 @@
-import type { ActivationFunction } from "../../../model/decoder-description.ts";
+import type { ActivationFunction, ClampedSwiglu } from "../../../model/decoder-description.ts";
 
 /** Activations in float64: the plain version that the kernel is held against. */
 export function referenceActivation(activation: ActivationFunction, x: number): number {
@@ -14,6 +14,12 @@ export function referenceActivation(activation: ActivationFunction, x: number): 
     case "relu2":
       return Math.max(x, 0) ** 2;
   }
+}
+
+/** gpt-oss's gated unit in float64. */
+export function referenceClampedSwiglu({ alpha, limit }: ClampedSwiglu, gate: number, up: number): number {
+  const most = Math.min(gate, limit);
+  return (most / (1 + Math.exp(-alpha * most))) * (Math.max(-limit, Math.min(up, limit)) + 1);
 }
 
 export interface XieluParameters {

@@ -8,6 +8,7 @@ struct Params {
   first: u32,
   end: u32,
   bias_first: u32,
+  bias_step: u32,
   scale: f32,
 }
 
@@ -24,5 +25,6 @@ fn main(
   let item = params.first + (group.y * groups.x + group.x) * WORKGROUP + lane;
   if (item >= params.end) { return; }
   let column = item % params.columns;
-  y[params.offset + item / params.columns * params.stride + column] += params.scale * bias[params.bias_first + column];
+  let at = params.offset + item / params.columns * params.stride + column;
+  y[at] += params.scale * bias[params.bias_first + column * params.bias_step];
 }

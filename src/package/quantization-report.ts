@@ -26,7 +26,7 @@ export interface ReportedMapping {
   readonly balance: readonly string[];
   /** Smallest and largest factor. */
   readonly scales: readonly [number, number];
-  /** Where scales were searched for: what was chosen, and ½ tr(ΔW H ΔWᵀ) of rounding to nearest with and without it. */
+  /** Where scales were searched for: what was chosen, and the relative squared error of outputs with and without it. */
   readonly search?: {
     readonly ratio: number;
     readonly duo: boolean;

@@ -38,6 +38,8 @@ export interface RewriterDemand {
 export interface RewriterPass {
   readonly captures: readonly Capture[];
   hessian(capture: Capture): TriangularMatrix;
+  /** Tokens that each capture's modules saw. */
+  tokens(capture: Capture): number;
 }
 
 /** A layer at work: what a rewriter works on. */
@@ -80,7 +82,10 @@ export interface MappingSearch {
   readonly ratio: number;
   /** True if the weights counted, too. */
   readonly duo: boolean;
-  /** ½ tr(ΔW H ΔWᵀ) of rounding to nearest with these scales, over all Linears of the mapping that are quantized. */
+  /**
+   * tr(ΔW H ΔWᵀ) / tr(W H Wᵀ) of rounding to nearest with these scales: the squared error of what a Linear gives out as a share
+   * of that, the mean over the Linears of the mapping that are quantized.
+   */
   readonly loss: number;
   /** The same without scales. */
   readonly unscaledLoss: number;

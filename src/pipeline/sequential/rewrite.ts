@@ -85,7 +85,11 @@ async function collectPass(
     },
     report: (detail, done) => services.report("calibrating", detail, done / collections),
   });
-  await use({ captures, hessian: (capture) => hessians.hessian(capture) });
+  await use({
+    captures,
+    hessian: (capture) => hessians.hessian(capture),
+    tokens: (capture) => hessians.tokens(capture),
+  });
 }
 
 /** Experts that are calibrated on their own tokens have an input each: what they reach together is the mapping's. */

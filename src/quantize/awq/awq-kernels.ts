@@ -38,6 +38,7 @@ export const candidateErrorsKernel = kernel({
     first_candidate: "u32",
     first_item: "u32",
     end_item: "u32",
+    loses_all: "u32",
   }),
   bindings: { weights: "read", factors: "read", known: "read", errors: "read_write" },
 });
@@ -84,15 +85,19 @@ export interface CandidateRange {
   readonly count: number;
 }
 
-/** errors[candidate, row] = W − Q(W · s) / s, (candidates, rows, stride) float32; see candidate-errors.wgsl. */
+/**
+ * errors[candidate, row] = W − Q(W · s) / s, (candidates, rows, stride) float32; see candidate-errors.wgsl. In place of
+ * candidates, "all" gives W itself.
+ */
 export async function candidateErrors(
   gpu: Gpu,
   weight: GpuWeight & { readonly args: QuantizationArgs; readonly grid: CellGrid },
-  { first: first_candidate, count }: CandidateRange,
+  candidates: CandidateRange | "all",
   buffers: { readonly factors: BufferPart; readonly known: BufferPart; readonly errors: BufferPart },
   error_stride: number,
 ): Promise<void> {
   const { weights, dtype, rows, columns, args, grid } = weight;
+  const { first: first_candidate, count } = candidates === "all" ? { first: 0, count: 1 } : candidates;
   const cells = grid.cellsPerColumn * grid.cellsPerRow;
   const workEach = grid.cellRows * grid.cellColumns;
   for (const { first, end } of gpu.queue.split(candidateErrorsKernel, cells * count, workEach)) {
@@ -110,6 +115,7 @@ export async function candidateErrors(
         first_candidate,
         first_item: first,
         end_item: end,
+        loses_all: Number(candidates === "all"),
       },
       buffers: { weights, ...buffers },
       workgroups: spreadWorkgroups(end - first),

@@ -1,5 +1,6 @@
 // AWQ as a rewriter. LLM Compressor runs a block again for each candidate; the Hessian of a Linear's input knows the error of its
-// output, ‖X ΔWᵀ‖² = tr(ΔW XᵀX ΔWᵀ), so here the samples run once and each candidate costs a product.
+// output, ‖X ΔWᵀ‖² = tr(ΔW XᵀX ΔWᵀ), so here the samples run once and each candidate costs a product. Errors count as shares of
+// their Linear's output: queries and keys are large, values are small, and a block's output feels the errors of all.
 
 import { AWQ } from "../../formats/modifiers/awq.ts";
 import { CalibrationError, invariant } from "../../errors.ts";
@@ -21,9 +22,9 @@ import {
 } from "../rewriter.ts";
 import { type Candidate, candidates, candidateScales, type MappingMeans } from "./candidates.ts";
 import {
-  addLosses,
   candidateRanges,
   knownOf,
+  relativeErrors,
   type SearchedLinear,
   type SearchServices,
   sharesScale,
@@ -42,7 +43,8 @@ export const awqRewriter: Rewriter = {
     const products = demand.mappings
       .flatMap((mapping) => searchedTasks(demand, mapping))
       .map(({ rows, columns }) => rows * columns ** 2);
-    return tried * products.reduce((sum, each) => sum + each, 0);
+    // Once more for the outputs that errors are compared with.
+    return (tried + 1) * products.reduce((sum, each) => sum + each, 0);
   },
   bytes,
   async rewrite(run) {
@@ -94,7 +96,10 @@ function bytes(
 interface Search {
   readonly tried: readonly Candidate[];
   readonly scales: readonly Float32Array<ArrayBuffer>[];
-  readonly losses: Float64Array;
+  /** Of each candidate, over all Linears so far: their relative errors, each as often as tokens came by. */
+  readonly errors: Float64Array;
+  /** How many those were. */
+  readonly tokens: { count: number };
 }
 
 /** Adds to a mapping's losses what the Linears of a pass say; the first pass begins its search. */
@@ -119,7 +124,7 @@ async function searchMapping(
     // Experts that no token reached tell nothing.
     if (!means) return;
     const scales = tried.map((candidate) => candidateScales(means, candidate));
-    search = { tried, scales, losses: new Float64Array(tried.length) };
+    search = { tried, scales, errors: new Float64Array(tried.length), tokens: { count: 0 } };
     searches.set(mapping, search);
   }
   for (const [index, scales] of search.scales.entries()) {
@@ -130,19 +135,19 @@ async function searchMapping(
     await zeroAboveDiagonal(gpu, matrix);
     await readDiagonal(gpu, matrix, buffers.diagonal);
     const reading = linears.filter(({ task }) => capture.modules.includes(task.module));
-    await addCaptureLosses(services, reading, matrix, search.losses);
+    await addErrors(services, reading, { matrix, tokens: pass.tokens(capture) }, search);
   }
   await gpu.queue.idle();
 }
 
 /** Linears of one capture; those that share a scale with others of it are looked at first. */
-async function addCaptureLosses(
+async function addErrors(
   services: SearchServices,
   linears: readonly (SearchedLinear & { readonly task: RewriterDemand["tasks"][number] })[],
-  matrix: TriangularMatrix,
-  losses: Float64Array,
+  input: { readonly matrix: TriangularMatrix; readonly tokens: number },
+  { errors, tokens }: Search,
 ): Promise<void> {
-  const total = losses.length;
+  const total = errors.length;
   const ranges = new Map<SearchedLinear, Awaited<ReturnType<typeof candidateRanges>>>();
   for (const linear of linears.filter(sharesScale)) {
     ranges.set(linear, await candidateRanges(services, linear, total));
@@ -153,7 +158,10 @@ async function addCaptureLosses(
     const ofSet = set.map((each) => ranges.get(each) ?? []);
     const known = knownOf(linear, ranges.get(linear) ?? [], ofSet, total);
     await services.uploads.write(bytesOf(known), services.buffers.known);
-    await addLosses(services, linear, matrix, losses);
+    const own = await relativeErrors(services, linear, input.matrix, total);
+    if (!own) continue;
+    tokens.count += input.tokens;
+    own.forEach((error, candidate) => (errors[candidate] = (errors[candidate] ?? 0) + error * input.tokens));
   }
 }
 
@@ -198,7 +206,8 @@ async function meansOf(
  * The candidate of least loss, the first of equal ones; where that is no scaling at all, nothing is folded.
  * @throws CalibrationError if no loss is finite
  */
-function chosen(mapping: Mapping, { tried, scales, losses }: Search): Rewritten {
+function chosen(mapping: Mapping, { tried, scales, errors, tokens }: Search): Rewritten {
+  const losses = errors.map((error) => error / Math.max(tokens.count, 1));
   let best = 0;
   for (let index = 0; index < losses.length; index++) {
     const loss = losses[index] ?? Number.NaN;

@@ -111,9 +111,10 @@ it.each(CASES)("finds the scales of $label that lose least, as the plain search 
           : args.strategy === "tensor"
             ? { range: [Math.min(0, ...own), Math.max(0, ...own)] as const, globalScale: null }
             : NO_STATISTICS;
-      return referenceLoss(referenceErrors(weight, args, scales, known), h, N);
+      const output = referenceLoss(Float64Array.from(weight.values), h, N);
+      return referenceLoss(referenceErrors(weight, args, scales, known), h, N) / output;
     });
-    return { candidate, scales, loss: loss.reduce((sum, each) => sum + each, 0) };
+    return { candidate, scales, loss: loss.reduce((sum, each) => sum + each, 0) / layers.length };
   });
   const best = losses.reduce((least, each) => (each.loss < least.loss ? each : least));
   expect(best.candidate.ratio).toBeGreaterThan(0);
@@ -178,7 +179,7 @@ async function search({ which, layers, settings, x, h, freeBytes }: Searched) {
     uploads,
     readbacks,
     freeBytes,
-    eachPass: async (work) => await work({ captures: [capture], hessian: () => hessian }),
+    eachPass: async (work) => await work({ captures: [capture], hessian: () => hessian, tokens: () => 50 }),
     channels: async () => await Promise.resolve({ low: magnitude, high: magnitude, magnitude, tokens: 50 }),
     weight(linear, firstRow = 0, rows = linear.rows) {
       const layer = layers[balance.findIndex(({ module }) => module === linear.module)];

@@ -1,4 +1,4 @@
-// What a weight loses under each candidate: W − Q(W · s) / s, every operation rounded to the weight's dtype as LLM
+// What a weight loses under each candidate: W − Q(W · s) / s, or all of it, W, to compare that with. Every operation rounded to the weight's dtype as LLM
 // Compressor's search rounds it, in float32. One workgroup per cell (the rectangle that shares a scale) and candidate.
 // weights is (rows, columns) in its own dtype, factors (candidates, columns), errors (candidates, rows, error_stride).
 override WORKGROUP: u32 = 64;
@@ -23,6 +23,7 @@ struct Params {
   first_candidate: u32,
   first_item: u32,
   end_item: u32,
+  loses_all: u32,
 }
 
 // What is known of the whole scaled weight: a global scale (NVFP4), or the range of a tensor with one scale.
@@ -66,6 +67,14 @@ fn main(
   let cell_rows = min(params.cell_rows, params.rows - min(first_row, params.rows));
   let cell_columns = min(params.cell_columns, params.columns - first_column);
   let count = select(0u, cell_rows * cell_columns, item < params.end_item);
+  if (params.loses_all == 1u) {
+    for (var i = lane; i < count; i += WORKGROUP) {
+      let row = first_row + i / cell_columns;
+      let column = first_column + i % cell_columns;
+      errors[row * params.error_stride + column] = weight_at(row * params.columns + column);
+    }
+    return;
+  }
   var smallest = 0.0;
   var largest = 0.0;
   for (var i = lane; i < count; i += WORKGROUP) {

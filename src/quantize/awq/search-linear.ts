@@ -101,39 +101,62 @@ export function knownOf(
   return known;
 }
 
-/** Adds ½ tr(E H Eᵀ) of each candidate, whose factors are uploaded, to `losses`. `hessian` has zeros above its diagonal. */
-export async function addLosses(
+/**
+ * The squared error of a Linear's output under each candidate, whose factors are uploaded, over its squared output:
+ * tr(E H Eᵀ) / tr(W H Wᵀ). Null if it gives out nothing. `hessian` has zeros above its diagonal.
+ */
+export async function relativeErrors(
   services: SearchServices,
   linear: SearchedLinear,
   hessian: TriangularMatrix,
-  losses: Float64Array,
-): Promise<void> {
-  const { gpu, readbacks, buffers } = services;
+  total: number,
+): Promise<Float64Array | null> {
+  const { gpu, buffers } = services;
   const { weights, columns } = linear.task;
   const stride = errorStride(columns);
-  const { errors, products, diagonal, results } = buffers;
+  const errors = new Float64Array(total);
+  let output = 0;
   await eachTile(services, linear, async (rows) => {
     const grid = searchGrid(linear.task, rows);
     const weight = { ...gpuWeight(linear, rows, buffers), args: weights, grid };
-    for (const { first, count } of inTurns(losses.length, linear.shape.candidates)) {
+    await candidateErrors(gpu, weight, "all", buffers, stride);
+    output += sum(await losses(services, hessian, { rows, columns, stride }));
+    for (const { first, count } of inTurns(total, linear.shape.candidates)) {
       await services.checkpoint();
-      const m = count * rows;
       await candidateErrors(gpu, weight, { first, count }, buffers, stride);
-      await gpu.queue.clear(products, 0, m * stride * 4);
-      await addLowerProduct(gpu, hessian, {
-        m,
-        a: { buffer: errors, stride },
-        c: { buffer: products, stride },
-      });
-      const bound = { errors, products, diagonal, losses: results };
-      await rowLosses(gpu, bound, { rows: m, columns, stride });
-      const found = new Float32Array((await readbacks.readBytes(results, 0, m * 4)).buffer);
-      for (let index = 0; index < m; index++) {
-        const candidate = first + Math.floor(index / rows);
-        losses[candidate] = (losses[candidate] ?? 0) + (found[index] ?? 0);
+      const found = await losses(services, hessian, { rows: count * rows, columns, stride });
+      for (let candidate = 0; candidate < count; candidate++) {
+        const own = found.subarray(candidate * rows, (candidate + 1) * rows);
+        errors[first + candidate] = (errors[first + candidate] ?? 0) + sum(own);
       }
     }
   });
+  return output > 0 ? errors.map((error) => error / output) : null;
+}
+
+/** ½ e H eᵀ of each row of the errors on the GPU. */
+async function losses(
+  { gpu, readbacks, buffers }: SearchServices,
+  hessian: TriangularMatrix,
+  shape: { readonly rows: number; readonly columns: number; readonly stride: number },
+): Promise<Float32Array> {
+  const { errors, products, diagonal, results } = buffers;
+  const { rows, stride } = shape;
+  await gpu.queue.clear(products, 0, rows * stride * 4);
+  await addLowerProduct(gpu, hessian, {
+    m: rows,
+    a: { buffer: errors, stride },
+    c: { buffer: products, stride },
+  });
+  await rowLosses(gpu, { errors, products, diagonal, losses: results }, shape);
+  return new Float32Array((await readbacks.readBytes(results, 0, rows * 4)).buffer);
+}
+
+/** In float64. */
+function sum(values: Float32Array): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
 }
 
 /** Brings the rows of a Linear into `source`, tile after tile. */

@@ -15,7 +15,7 @@ export const AWQ: RewriterVocabulary<"AWQModifier"> = {
   prefix: "awq-",
   title: "AWQ",
   looksAt:
-    "AWQ looks at how large the activations of each channel are on this text, and at what rounding would do to what layers give out. A hundred samples are plenty.",
+    "AWQ looks at how large the activations of each channel are on this text, and at what rounding would do to what layers give out.",
   refuses: ({ strategy }) =>
     strategy === "tensor"
       ? "AWQ moves scale between columns, and these weights have one scale for all of them"

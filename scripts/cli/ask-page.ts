@@ -71,7 +71,8 @@ async function giveInputs(
   return [requestOf(args, part), given && (await giveFile(page, given.path))];
 }
 
-function requestOf(
+/** What the door is asked for. */
+export function requestOf(
   {
     source,
     token,

@@ -8,7 +8,7 @@ export interface ConsumerCase {
   readonly source: string;
   readonly options: readonly string[];
   readonly transformers: Verdict;
-  /** On a processor: most kernels are for GPUs. */
+  /** On a processor: most kernels are for GPUs. One that has a kernel after all is as good as expected. */
   readonly vllm: Verdict;
 }
 

@@ -1,0 +1,130 @@
+// Every data-free preset in Firefox and in Chromium: the results' tensors and configuration have to be equal byte for byte.
+
+import { mkdtempSync, rmSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { preview } from "vite";
+import { PRESET_NAMES, PRESETS } from "../../src/formats/presets.ts";
+import { isStaticActivation } from "../../src/formats/quantization-args.ts";
+import { different, digests } from "../chaos/same-bytes.ts";
+import { requestOf } from "../cli/ask-page.ts";
+import { readCompressArguments } from "../cli/compress-arguments.ts";
+import { openPage } from "../cli/open-page.ts";
+import { receiveFiles, RECEIVING_PATH } from "../cli/receive-files.ts";
+import { startModelServer } from "../model-server/model-server.ts";
+import { folderModel } from "../model-server/served-model.ts";
+import { findFirefox, openFirefox } from "./open-firefox.ts";
+
+const USAGE = `npm run check:firefox -- [--presets A,B] [--source FOLDER]
+
+Compresses a small model in Firefox and in Chromium with every preset that needs no calibration, and compares the bytes. Firefox
+is LAYERPRESS_FIREFOX, or the system's. Exits with 1 if a byte differs, or no Firefox is found.`;
+const SOURCE = "e2e/fixtures/golden/source";
+/** What tells of times and addresses. */
+const OWN = new Set(["README.md"]);
+
+/** Runs a job in the page and has it send the files of the result. */
+const COMPRESS = `async (text) => {
+  const { request, to } = JSON.parse(text);
+  try {
+    const { result } = await globalThis.layerpress.compress(request);
+    for (const { path } of result.files) await globalThis.layerpress.send(path, to + encodeURIComponent(path));
+    return "";
+  } catch (error) {
+    return error.name + ": " + error.message;
+  }
+}`;
+
+type Call = (functionText: string, argument: string) => Promise<string>;
+
+/** Runs `npm run check:firefox`; resolves to the exit status. */
+export async function checkFirefox(args: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      presets: { type: "string" },
+      source: { type: "string", default: SOURCE },
+      help: { type: "boolean", default: false },
+    },
+  });
+  const executable = findFirefox();
+  if (values.help || executable === null) {
+    console.log(
+      values.help ? USAGE : "No Firefox was found. Install one, or set LAYERPRESS_FIREFOX to its path.",
+    );
+    return values.help ? 0 : 1;
+  }
+  const isDataFree = (name: keyof typeof PRESETS) =>
+    !isStaticActivation(PRESETS[name].scheme.input_activations);
+  const presets = values.presets?.split(",") ?? PRESET_NAMES.filter(isDataFree);
+  const folder = mkdtempSync(join(tmpdir(), "layerpress-firefox-"));
+  const models = { "golden/source": { files: await folderModel(values.source) } };
+  const server = await startModelServer({ models });
+  const source = `${server.filesUrl}/golden/source/`;
+  try {
+    await inFirefox(executable, join(folder, "firefox"), async (call) => await runAll(call, source, presets));
+    await inChromium(folder, async (call) => await runAll(call, source, presets));
+    return report(folder, presets);
+  } finally {
+    await server.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function inFirefox(
+  executable: string,
+  out: string,
+  work: (call: Call) => Promise<void>,
+): Promise<void> {
+  const page = await preview({
+    root: join(import.meta.dirname, "../.."),
+    logLevel: "error",
+    plugins: [receiveFiles(out)],
+    preview: { host: "127.0.0.1", port: 0, strictPort: true, open: false },
+  });
+  try {
+    await using firefox = await openFirefox(executable);
+    console.log(`Firefox ${firefox.version}`);
+    const { port } = page.httpServer.address() as AddressInfo;
+    await firefox.goto(`http://localhost:${port}/?shown=no`);
+    await work(async (...asked) => await firefox.call(...asked));
+  } finally {
+    await page.close();
+  }
+}
+
+async function inChromium(folder: string, work: (call: Call) => Promise<void>): Promise<void> {
+  await using opened = await openPage(join(folder, "work"), join(folder, "chromium"));
+  await work(
+    async (functionText, argument) =>
+      await opened.during(opened.page.evaluate<string>(`(${functionText})(${JSON.stringify(argument)})`)),
+  );
+}
+
+async function runAll(call: Call, source: string, presets: readonly string[]): Promise<void> {
+  for (const preset of presets) {
+    const started = performance.now();
+    const args = readCompressArguments([source, "--out", "out", "--recipe", preset]);
+    if (!args || !("out" in args)) throw new Error(`${preset} is no recipe.`);
+    const request = requestOf(args, null);
+    const failure = await call(COMPRESS, JSON.stringify({ request, to: `${RECEIVING_PATH}${preset}%2F` }));
+    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    console.log(failure === "" ? `  ${preset} ${seconds} s` : `  ${preset}: ${failure}`);
+  }
+}
+
+function report(folder: string, presets: readonly string[]): number {
+  let wrong = 0;
+  console.log("\n| Preset | Firefox and Chromium |\n| --- | --- |");
+  for (const preset of presets) {
+    const [ours, theirs] = ["firefox", "chromium"].map((name) => digests(join(folder, name, preset)));
+    const found = different(ours ?? new Map(), theirs ?? new Map()).filter((name) => !OWN.has(name));
+    const isEmpty = (ours?.size ?? 0) === 0;
+    if (found.length > 0 || isEmpty) wrong++;
+    console.log(`| ${preset} | ${isEmpty ? "no result" : found.length > 0 ? found.join(", ") : "equal"} |`);
+  }
+  console.log(wrong === 0 ? `\n${presets.length} presets equal.` : `\n${wrong} of ${presets.length} differ.`);
+  return wrong === 0 ? 0 : 1;
+}

@@ -77,6 +77,7 @@ const DESCRIPTIONS: Readonly<Record<string, (running: boolean) => Description>> 
     actions: ["choose-another"],
   }),
   RecipeError: () => ({ heading: "The recipe does not fit", advice: null, actions: ["regroup"] }),
+  PartsError: () => ({ heading: "These parts make no whole", advice: null, actions: ["choose-another"] }),
   CalibrationError: () => ({
     heading: "The calibration text cannot be used",
     advice: null,

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig, type Plugin } from "vite";
+import { fillServiceWorker, SERVICE_WORKER } from "./scripts/fill-service-worker.ts";
 
 /** The commit that is built, with "+" if files differ from it; "unknown" outside of a repository. */
 function builtCommit(): string {
@@ -42,7 +43,7 @@ export default defineConfig({
   base: "./",
   // A missing file is a 404 while previewing too, not the page.
   appType: "mpa",
-  plugins: [relaxPolicyWhileDeveloping()],
+  plugins: [relaxPolicyWhileDeveloping(), fillServiceWorker()],
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   worker: { format: "es" },
   define: {
@@ -57,6 +58,17 @@ export default defineConfig({
     // All of these browsers know modulepreload.
     modulePreload: { polyfill: false },
     // The benchmark is a page of its own, which shares no script with the application.
-    rolldownOptions: { input: ["index.html", "bench/index.html"] },
+    rolldownOptions: {
+      input: {
+        index: "index.html",
+        bench: "bench/index.html",
+        "service-worker": "workers/service-worker.ts",
+      },
+      output: {
+        // A service worker rules over the folder that it lies in, and is found by its name.
+        entryFileNames: ({ name }) =>
+          name === "service-worker" ? SERVICE_WORKER : "assets/[name]-[hash].js",
+      },
+    },
   },
 });

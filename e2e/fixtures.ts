@@ -22,6 +22,8 @@ export interface BrowserOptions {
   /** False starts a browser without the flags that give it a software GPU. */
   readonly gpu?: boolean;
   readonly scripts?: boolean;
+  /** True lets the page keep its own files; otherwise each test gets them from the server, and may change them under way. */
+  readonly installed?: boolean;
 }
 
 interface Fixtures {
@@ -60,10 +62,11 @@ export const test = base.extend<Fixtures, WorkerFixtures>({
   ],
   browserOptions: [{}, { option: true }],
   context: async ({ browserOptions, baseURL, sharedBrowser }, use, testInfo) => {
-    const { profile = false, gpu = true, scripts = true } = browserOptions;
+    const { profile = false, gpu = true, scripts = true, installed = false } = browserOptions;
     const options = {
       ...(baseURL ? { baseURL } : {}),
       javaScriptEnabled: scripts,
+      serviceWorkers: installed ? ("allow" as const) : ("block" as const),
       viewport: { width: 1280, height: 860 },
     };
     const context =

@@ -21,6 +21,7 @@ import { describeFailure } from "./ui/state/describe-failure.ts";
 import { openMeasurementStore } from "./ui/state/measurement-store.ts";
 import type { Services } from "./ui/state/services.ts";
 import { startWorker } from "./start-worker.ts";
+import { type InstalledPage, installPage } from "./install-page.ts";
 import type { SourceApi } from "./api/source-api.ts";
 
 function startWorkers() {
@@ -73,6 +74,7 @@ function hubSettings(): Services["hub"] {
   };
 }
 
+let installed: InstalledPage | null = null;
 const { compressor, source, workers } = startWorkers();
 const download = createDownload(window as Pickers);
 const services: Services = {
@@ -101,7 +103,7 @@ const services: Services = {
   hub: hubSettings(),
   measurements: openMeasurementStore(),
   download,
-  platform: browserPlatform(),
+  platform: browserPlatform(async () => (await installed?.takeUpdate()) ?? false),
 };
 
 const app = createApp(services, document.URL);
@@ -115,7 +117,8 @@ for (const worker of workers) {
 }
 const root = document.querySelector("#app");
 // Scripts may ask for a page that draws nothing: where no font is installed, drawing text ends Chromium.
-document.body.hidden = new URLSearchParams(location.search).get("shown") === "no";
+const shown = new URLSearchParams(location.search).get("shown") !== "no";
+document.body.hidden = !shown;
 if (root) {
   root.replaceChildren();
   render(<App app={app} />, root);
@@ -124,3 +127,8 @@ globalThis.layerpress = createScriptDoor(app);
 globalThis.layerpressEvaluator = services.evaluator;
 void wakeApp(app);
 void download.tidyUp();
+// What runs from sources changes under way, and a command takes the build that is there.
+if (shown && import.meta.env.PROD)
+  addEventListener("load", () => {
+    installed = installPage(() => (app.state.updateReady.value = true));
+  });

@@ -13,6 +13,11 @@ const scriptPolicy = (
   globalThis as { readonly trustedTypes?: TrustedTypesFactory }
 ).trustedTypes?.createPolicy("layerpress-worker", { createScriptURL: (url) => url });
 
+/** An address as a script's, for what takes no other. */
+export function trustedScriptUrl(url: string): unknown {
+  return scriptPolicy?.createScriptURL(url) ?? url;
+}
+
 /**
  * Starts a worker that obeys the page's Content-Security-Policy. A worker loaded from its URL takes its policy from that
  * response's headers, which a static host does not send, so it could ask any host for anything; a worker from a blob takes

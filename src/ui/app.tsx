@@ -6,6 +6,7 @@ import { ChooseView } from "./choose/choose-view.tsx";
 import { DropOverlay } from "./choose/drop-overlay.tsx";
 import { FailurePanel } from "./parts/failure.tsx";
 import { Mark } from "./parts/icons.tsx";
+import { UpdateOffer } from "./parts/update-offer.tsx";
 import { useLater } from "./parts/use-later.ts";
 import { StorageDialog, StorageButton } from "./stored/storage-panel.tsx";
 import type { Screen } from "./state/title-text.ts";
@@ -26,6 +27,7 @@ export function App({ app }: { app: AppModel }) {
         </div>
       </header>
       <main class="page">
+        <UpdateOffer />
         <Notice />
         <CurrentView />
       </main>

@@ -5,7 +5,7 @@ const LOGIN = "layerpress-login";
 const HIDDEN_INTERVAL_MS = 1_000;
 
 /** The browser's own means, as the interface uses them. */
-export function browserPlatform(): Platform {
+export function browserPlatform(takeUpdate: Platform["takeUpdate"]): Platform {
   return {
     holdForJob,
     persisted: async () => await navigator.storage.persisted(),
@@ -17,6 +17,7 @@ export function browserPlatform(): Platform {
       location.assign(url);
     },
     takeLogin,
+    takeUpdate,
     newestPerFrame,
   };
 }

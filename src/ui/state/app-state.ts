@@ -104,6 +104,8 @@ function createFindings() {
     notice: signal<string | null>(null),
     trial: createTrial(),
     publication: createPublication(),
+    /** True if a newer build of the page lies ready. */
+    updateReady: signal(false),
   };
 }
 

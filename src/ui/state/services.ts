@@ -71,6 +71,8 @@ export interface Platform {
   persist(): Promise<boolean>;
   copyText(text: string): Promise<void>;
   reload(): void;
+  /** Reloads into a newer build that lies ready; false while a job or an upload is under way in any tab. */
+  takeUpdate(): Promise<boolean>;
   /** Goes to another page, and keeps what is needed when it comes back, in this tab alone. */
   leaveForLogin(url: string, proof: LoginProof): void;
   /** What was kept, once; the address is freed of what the login put into it. */

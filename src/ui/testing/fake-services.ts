@@ -259,5 +259,6 @@ const platform: Platform = {
   reload: () => undefined,
   leaveForLogin: () => undefined,
   takeLogin: () => null,
+  takeUpdate: async () => true,
   newestPerFrame: (apply) => apply,
 };

@@ -8,12 +8,14 @@ import { isFloatDtype } from "../../formats/dtype.ts";
 import { checkShapes } from "../../model/check-tensors.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
+import { transposedReader } from "../inspect/transposing-source.ts";
 import { openTokenizer } from "../inspect/open-tokenizer.ts";
 import type { OpenTokenizer } from "../inspect/tokenizer-worker.ts";
 import { openJobFolder, openOutputFolder } from "../../offload/job-folder.ts";
 import { quantizationField } from "../../formats/quantization-field.ts";
 import { MAX_CONFIG_BYTES, readConfig, tiesHead } from "../../plan/read-config.ts";
 import { readHeaders, type SourceTensor } from "../../plan/read-headers.ts";
+import { splitExperts } from "../../plan/split-experts.ts";
 import { readQuantization } from "../../plan/read-quantization.ts";
 import type { EvaluatedModel, EvaluatedReference } from "../../api/evaluator-api.ts";
 import type { DroppedFile, OpenedSource, SourceApi, SourceReference } from "../../api/source-api.ts";
@@ -44,8 +46,13 @@ export async function openStoredModel(
     readRange: async (range: FileRange) => await source.readRange(range),
     readFile: async (path: string, maxBytes: number) => await source.readFile(path, maxBytes),
   };
-  const { tensors } = await readHeaders(reader, tiesHead(config));
-  const stored = storedModel(source, config, tensors);
+  const { tensors: files } = await readHeaders(reader, tiesHead(config));
+  const { tensors, transposed } = splitExperts(files);
+  const readTransposed = transposedReader(transposed);
+  const readPlain = async (range: FileRange) => await source.read(range);
+  const read = async (range: FileRange) =>
+    await (transposed.has(range.path) ? readTransposed(range, readPlain) : readPlain(range));
+  const stored = storedModel(read, config, tensors);
   const tokenizer = await openTokenizer(source, opened.files);
   const summary = {
     source: opened,
@@ -83,7 +90,11 @@ async function readConfigFile(source: SourceApi, { label, files }: OpenedSource)
 
 type RawConfig = Readonly<Record<string, unknown>>;
 
-function storedModel(source: SourceApi, config: RawConfig, tensors: readonly SourceTensor[]): StoredModel {
+function storedModel(
+  readRange: (range: FileRange) => Promise<Uint8Array<ArrayBuffer>>,
+  config: RawConfig,
+  tensors: readonly SourceTensor[],
+): StoredModel {
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   const description = describeDecoder(config, originalNames(byName.keys()));
   checkShapes(description, tensors);
@@ -93,8 +104,8 @@ function storedModel(source: SourceApi, config: RawConfig, tensors: readonly Sou
     const tensor = byName.get(name);
     invariant(tensor, `the model has ${name}`);
     const { file: path, start, end } = tensor;
-    if (!span) return await source.read({ path, start, end });
-    return await source.read({ path, start: start + span.start, end: start + span.end });
+    if (!span) return await readRange({ path, start, end });
+    return await readRange({ path, start: start + span.start, end: start + span.end });
   };
   return {
     description,

@@ -15,22 +15,29 @@ export function transposingSource(
   files: ReadonlyMap<string, readonly TransposedWeight[]>,
 ): RemoteSource {
   if (files.size === 0) return source;
-  const kept = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
   return derivedSource(source, {
     isDerived: (path) => files.has(path),
     partsOf: (path) => (files.get(path) ?? []).map(({ file, start, end }) => ({ path: file, start, end })),
-    async read({ path, start, end }, read) {
-      const bytes = new Uint8Array(end - start);
-      let first = 0;
-      for (const weight of files.get(path) ?? []) {
-        const size = weight.rows * weight.columns * weight.bytesEach;
-        const [from, to] = [Math.max(start - first, 0), Math.min(end - first, size)];
-        if (from < to) bytes.set(await readTurned(kept, weight, from, to, read), first + from - start);
-        first += size;
-      }
-      return bytes;
-    },
+    read: transposedReader(files),
   });
+}
+
+/** Reads ranges of such files by `read`, which gives those of the files that there are. */
+export function transposedReader(
+  files: ReadonlyMap<string, readonly TransposedWeight[]>,
+): (range: FileRange, read: ReadRange) => Promise<Uint8Array<ArrayBuffer>> {
+  const kept = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
+  return async ({ path, start, end }, read) => {
+    const bytes = new Uint8Array(end - start);
+    let first = 0;
+    for (const weight of files.get(path) ?? []) {
+      const size = weight.rows * weight.columns * weight.bytesEach;
+      const [from, to] = [Math.max(start - first, 0), Math.min(end - first, size)];
+      if (from < to) bytes.set(await readTurned(kept, weight, from, to, read), first + from - start);
+      first += size;
+    }
+    return bytes;
+  };
 }
 
 /** Bytes [start, end) of a weight. */

@@ -1,0 +1,90 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import type { SourceApi } from "../../api/source-api.ts";
+import type { FileRange } from "../../formats/file-ranges.ts";
+import { layOutSafetensors } from "../../formats/safetensors.ts";
+import { turnOver } from "../../formats/turn-over.ts";
+import { layerLinears } from "../../model/layer-linears.ts";
+import { readRows } from "../../evaluate/weights/weight-values.ts";
+import { parseTensors } from "../../testing/architecture-fixture.ts";
+import { openStoredModel } from "./open-stored-model.ts";
+
+const FOLDER = "e2e/fixtures/architectures/qwen3-moe";
+const [HIDDEN, INNER, EXPERTS] = [64, 32, 4];
+
+const original = parseTensors(
+  "model.safetensors",
+  Uint8Array.from(readFileSync(`${FOLDER}/model.safetensors`)),
+);
+
+function bytesOf(name: string): Uint8Array<ArrayBuffer> {
+  const tensor = original.get(name);
+  if (!tensor) throw new Error(`The fixture has no tensor ${name}`);
+  return tensor.bytes;
+}
+
+/** The checkpoint with each layer's experts in two tensors, inputs before outputs, as Qwen3-VL's and Llama 4's lie. */
+function turnedFile(): Uint8Array<ArrayBuffer> {
+  const plain = [...original].filter(([name]) => !name.includes(".experts."));
+  const stacked = [0, 1].flatMap((layer) => {
+    const expert = (index: number, part: string) =>
+      bytesOf(`model.layers.${layer}.mlp.experts.${index}.${part}_proj.weight`);
+    const gateUps = all((index) => turned([expert(index, "gate"), expert(index, "up")], 2 * INNER, HIDDEN));
+    const downs = all((index) => turned([expert(index, "down")], HIDDEN, INNER));
+    const name = `model.layers.${layer}.mlp.experts`;
+    return [
+      [`${name}.gate_up_proj`, { dtype: "BF16", shape: [EXPERTS, HIDDEN, 2 * INNER], bytes: gateUps }],
+      [`${name}.down_proj`, { dtype: "BF16", shape: [EXPERTS, INNER, HIDDEN], bytes: downs }],
+    ] as const;
+  });
+  const tensors = [...plain, ...stacked];
+  const { header, entries, fileBytes } = layOutSafetensors(
+    tensors.map(([name, { shape }]) => ({ name, dtype: "BF16", shape })),
+  );
+  const file = new Uint8Array(fileBytes);
+  file.set(header);
+  const starts = new Map(entries.map(({ name, start }) => [name, start]));
+  for (const [name, { bytes }] of tensors) file.set(bytes, starts.get(name));
+  return file;
+}
+
+function all(bytesOfExpert: (index: number) => Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return joined(Array.from({ length: EXPERTS }, (_, index) => bytesOfExpert(index)));
+}
+
+/** Rows of one matrix after another's, the whole turned over. */
+function turned(parts: readonly Uint8Array<ArrayBuffer>[], rows: number, columns: number) {
+  return turnOver(joined(parts), { bytesEach: 2, width: columns, firstColumn: 0, columns: rows }, 0, columns);
+}
+
+function joined(parts: readonly Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(parts.flatMap((part) => [...part]));
+}
+
+function sourceOf(files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>): SourceApi {
+  const read = async ({ path, start, end }: FileRange) =>
+    await Promise.resolve((files.get(path) ?? new Uint8Array()).slice(start, end));
+  const listed = Array.from(files, ([path, { byteLength: bytes }]) => ({ path, bytes }));
+  return {
+    open: async () => await Promise.resolve({ label: "test", files: listed }),
+    readFile: async (path: string) => await Promise.resolve(files.get(path)),
+    read,
+    readRange: read,
+  } as unknown as SourceApi;
+}
+
+describe("a model whose experts lie turned over", () => {
+  it("is evaluated with the same weights as one whose experts are Linears", async () => {
+    const files = new Map([
+      ["config.json", Uint8Array.from(readFileSync(`${FOLDER}/config.json`))],
+      ["model.safetensors", turnedFile()],
+    ]);
+    const { stored, summary } = await openStoredModel(sourceOf(files), { kind: "files", files: [] }, null);
+    expect(summary.bitsPerWeight).toBe(16);
+    for (const linear of stored.description.layers.flatMap(layerLinears)) {
+      const values = await readRows(stored, linear, 0, linear.rows);
+      const words = new Uint16Array(bytesOf(`${linear.module}.weight`).slice().buffer);
+      expect([...new Uint32Array(values.buffer)]).toEqual(Array.from(words, (bits) => bits * 2 ** 16));
+    }
+  });
+});

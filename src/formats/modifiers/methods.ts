@@ -22,7 +22,7 @@ export const METHODS: readonly Method[] = [
     rewriter: AWQ.name,
     title: AWQ.title,
     sentence:
-      "Scales up those columns of weights that large activations meet, so that rounding to nearest spares them, by what loses least on a text. For 4-bit weights, most of all with zero points; reads a text through the model, as GPTQ does.",
+      "Scales up the columns of weights that large activations meet, so that rounding spares them. For 4-bit weights, most of all with zero points; takes longer than GPTQ.",
   },
   { quantizer: GPTQ, rewriter: null, title: GPTQ.title, sentence: GPTQ.sentence },
   {

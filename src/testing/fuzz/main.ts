@@ -14,6 +14,10 @@ const { values } = parseArgs({
   },
 });
 
+// The reader of Parquet files leaves promises behind that nobody awaits; in a page their errors end in its console. What is
+// awaited, counts.
+process.on("unhandledRejection", () => undefined);
+
 async function main(): Promise<number> {
   const wanted = Number(values.inputs);
   const targets = FUZZ_TARGETS.filter(({ name }) => values.target === undefined || name === values.target);

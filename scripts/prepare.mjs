@@ -40,7 +40,16 @@ export function ensureDependencies() {
 
 /** Builds dist/ unless it is newer than every source. */
 export function ensureBuild() {
-  const sources = ["src", "workers", "bench", "public", "index.html", "vite.config.ts", "package-lock.json"];
+  const sources = [
+    "src",
+    "workers",
+    "bench",
+    "public",
+    "index.html",
+    "vite.config.ts",
+    "scripts/fill-service-worker.ts",
+    "package-lock.json",
+  ];
   const newest = Math.max(...sources.map((source) => newestIn(join(root, source))));
   if (modified(join(root, "dist/index.html")) >= newest) return;
   console.log("Building the page …");

@@ -6,6 +6,10 @@ import type { FitReport, ResultSummary } from "../../src/api/compressor-api.ts";
 import type { CompressRequest } from "../../src/api/script-api.ts";
 import type { CompressArguments, PlanArguments } from "./compress-arguments.ts";
 import { giveFile } from "./give-file.ts";
+import type { AskedPart } from "./part-arguments.ts";
+
+/** What is asked of the whole job. */
+type PlainArguments = Omit<CompressArguments, "out" | keyof AskedPart>;
 
 /** What the job made, and what the plan said of servers. */
 export type Outcome = ResultSummary & Pick<FitReport, "serverNotes" | "servableRecipe">;
@@ -13,11 +17,16 @@ export type Outcome = ResultSummary & Pick<FitReport, "serverNotes" | "servableR
 /** Runs the job. @throws Error with the page's name and sentence */
 export async function compressInPage(page: Page, args: CompressArguments): Promise<Outcome> {
   const [request, file] = await giveInputs(page, args, args.part);
+  const states = args.statesFile === null ? null : await giveFile(page, args.statesFile);
   return taken(
     await page.evaluate(
-      async ([asked, chosen]) => {
+      async ([asked, chosen, begun]) => {
         try {
-          const { result, fit } = await globalThis.layerpress.compress(asked, chosen ?? undefined);
+          const { result, fit } = await globalThis.layerpress.compress(
+            asked,
+            chosen ?? undefined,
+            begun ?? undefined,
+          );
           const { serverNotes, servableRecipe } = fit;
           return { answer: { ...result, serverNotes, servableRecipe } };
         } catch (error) {
@@ -25,7 +34,7 @@ export async function compressInPage(page: Page, args: CompressArguments): Promi
           return { failure: { name, message } };
         }
       },
-      [request, file] as const,
+      [request, file, states] as const,
     ),
   );
 }
@@ -62,7 +71,7 @@ interface Told<Answer> {
 /** The request, and the files of this machine that it needs, which the page is given. */
 async function giveInputs(
   page: Page,
-  args: Omit<CompressArguments, "out" | "part">,
+  args: PlainArguments,
   part: CompressArguments["part"],
 ): Promise<readonly [CompressRequest, JSHandle<File> | null]> {
   if (args.source.kind === "folder")
@@ -73,15 +82,7 @@ async function giveInputs(
 
 /** What the door is asked for. */
 export function requestOf(
-  {
-    source,
-    token,
-    recipe,
-    calibration,
-    calibrationFile,
-    gpuBudgetBytes,
-    keepSource,
-  }: Omit<CompressArguments, "out" | "part">,
+  { source, token, recipe, calibration, calibrationFile, gpuBudgetBytes, keepSource }: PlainArguments,
   part: CompressArguments["part"],
 ): CompressRequest {
   const file = calibrationFile && {

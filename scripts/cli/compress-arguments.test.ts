@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { UsageError } from "./argument-readers.ts";
+import { statesHeader } from "../../src/calibrate/states-file.ts";
 import { readCompressArguments } from "./compress-arguments.ts";
 
 let folder: string;
@@ -96,6 +97,33 @@ describe("a part", () => {
     expect(read("rest")).toMatchObject({ part: { kind: "rest" } });
     for (const layers of ["4", "7..4", "-1..2", "4...7", "4..", "all", "1e3..2e3"])
       expect(asking(`--layers=${layers}`)).toMatch(/is no range such as 4\.\.7/);
+  });
+
+  it("begins with hidden states, or makes them", async () => {
+    const states = join(folder, "states");
+    await mkdir(states);
+    const facts = { job: "j", version: "v", layer: 4, forwardProducts: "16x16x16" };
+    const header = statesHeader(facts, { dtype: "F32", tokens: 0, hiddenSize: 8 });
+    await writeFile(join(states, "states-4.safetensors"), header);
+    await writeFile(join(states, "states-9.safetensors"), "");
+    const read = (...args: string[]) =>
+      readCompressArguments(["owner/name", "--out", join(folder, "out"), ...args]);
+    const part = { kind: "layers", first: 4, last: 7, forwardProducts: "16x16x16" };
+    expect(read("--layers", "4..7", "--from-states", states)).toMatchObject({
+      part,
+      statesFile: join(states, "states-4.safetensors"),
+    });
+    expect(read("--layers", "0..3", "--from-states", states)).toMatchObject({
+      part: { first: 0, forwardProducts: "16x16x16" },
+      statesFile: null,
+    });
+    expect(read("--states-at", "8,4,4")).toMatchObject({ part: { kind: "states", at: [4, 8] } });
+    expect(asking("--states-at", "4..8")).toMatch(/is no list of layers such as 4,8,12/);
+    expect(asking("--states-at", "4", "--layers", "0..3")).toMatch(/goes without --layers/);
+    expect(asking("--from-states", states)).toMatch(/it needs --layers A\.\.B/);
+    expect(asking("--from-states", states, "--layers", "rest")).toMatch(/it needs --layers A\.\.B/);
+    expect(asking("--from-states", states, "--layers", "5..7")).toMatch(/has no states-5\.safetensors/);
+    expect(asking("--from-states", states, "--layers", "9..9")).toMatch(/too few/);
   });
 
   it("is planned with nothing that would be written", () => {

@@ -2,7 +2,6 @@
 
 import { parseArgs } from "node:util";
 import { WEIGHT_OBSERVERS } from "../../src/formats/quantization-args.ts";
-import type { JobPart } from "../../src/api/job-options.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
 import type { CalibrationRequest, RecipeRequest } from "../../src/api/script-api.ts";
 import {
@@ -14,6 +13,7 @@ import {
   type Source,
   UsageError,
 } from "./argument-readers.ts";
+import { type AskedPart, PART_OPTIONS, readPart } from "./part-arguments.ts";
 import { type Push, readPush } from "./read-push.ts";
 import { BESIDE_REPLAY, readReplay } from "./replay-arguments.ts";
 
@@ -49,6 +49,9 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
                            given only for what lay on a disk
   --layers A..B            does a part: the decoder's layers A to B, counted from 0; "rest" is what belongs to none of
                            them. npm run merge joins all parts
+  --states-at A,B          quantizes nothing: writes the samples' hidden states in front of layers A and B, which ranges of
+                           layers of a recipe that calibrates with --no-propagate-error begin with
+  --from-states FOLDER     what --states-at has written, for --layers
   --plan --parts N         writes nothing: prints N ranges of layers with about the same work
   --keep-source            keeps downloaded chunks until the job is done
   --token TOKEN            for gated and private models; better: the HF_TOKEN environment variable
@@ -58,7 +61,7 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
   --push-existing          commits into a repository that holds something already
   --json                   a result in JSON as the last line`;
 
-export interface CompressArguments {
+export interface CompressArguments extends AskedPart {
   readonly source: Source;
   readonly out: string;
   readonly recipe: RecipeRequest;
@@ -73,12 +76,10 @@ export interface CompressArguments {
   readonly push: Push | null;
   /** What the result is compared with, or null. */
   readonly receipt: Receipt | null;
-  /** The part to do; null for the whole model. */
-  readonly part: JobPart | null;
 }
 
 /** A command line that asks for the ranges of a division, and for nothing to be written. */
-export interface PlanArguments extends Omit<CompressArguments, "out" | "part"> {
+export interface PlanArguments extends Omit<CompressArguments, "out" | keyof AskedPart> {
   readonly parts: number;
 }
 
@@ -106,9 +107,7 @@ const OPTIONS = {
   "hidden-states": { type: "string" },
   "forward-products": { type: "string" },
   "keep-source": { type: "boolean", default: false },
-  layers: { type: "string" },
-  plan: { type: "boolean", default: false },
-  parts: { type: "string" },
+  ...PART_OPTIONS,
   token: { type: "string" },
   push: { type: "string" },
   public: { type: "boolean", default: false },
@@ -154,10 +153,10 @@ export function readCompressArguments(args: readonly string[]): CompressArgument
   if (values.plan) return { ...job, parts: readParts(values) };
   if (values.parts !== undefined)
     throw new UsageError("--parts says how many ranges --plan prints; a part is made with --layers.");
-  return { ...job, out: readOut(values.out ?? "", source), part: readPart(values.layers) };
+  return { ...job, out: readOut(values.out ?? "", source), ...readPart(values) };
 }
 
-type Asked = Omit<CompressArguments, "out" | "keepSource" | "token" | "push" | "json" | "part">;
+type Asked = Omit<CompressArguments, "out" | "keepSource" | "token" | "push" | "json" | keyof AskedPart>;
 
 function readJob(values: Values, positionals: readonly string[]): Asked {
   const [source, ...more] = positionals;
@@ -181,7 +180,7 @@ function replayed(values: Values, positionals: readonly string[]): Asked {
   const idle = given.find((name) => !BESIDE_REPLAY.includes(name));
   if (idle !== undefined)
     throw new UsageError(
-      ["layers", "plan", "parts"].includes(idle)
+      Object.hasOwn(PART_OPTIONS, idle)
         ? `--${idle} cannot be given beside --replay, which makes the whole model.`
         : `--${idle} cannot be given beside --replay: the receipt says it.`,
     );
@@ -192,25 +191,13 @@ function replayed(values: Values, positionals: readonly string[]): Asked {
 
 /** How many ranges are to be printed, where nothing else is done. */
 function readParts(values: Values): number {
-  for (const option of ["out", "layers", "keep-source"] as const)
+  for (const option of ["out", "layers", "states-at", "from-states", "keep-source"] as const)
     if (values[option])
       throw new UsageError(`--${option} changes nothing beside --plan: nothing is written.`);
   const parts = wholeNumber(values, "parts");
   if (parts === null || parts < 1)
     throw new UsageError("--plan prints how a job is divided: --parts N says into how many ranges.");
   return parts;
-}
-
-/** "4..7", both included, or "rest". */
-function readPart(text: string | undefined): JobPart | null {
-  if (text === undefined) return null;
-  if (text === "rest") return { kind: "rest" };
-  const [, first, last] = /^(\d{1,6})\.\.(\d{1,6})$/.exec(text) ?? [];
-  if (first === undefined || last === undefined || Number(first) > Number(last))
-    throw new UsageError(
-      `--layers ${text} is no range such as 4..7, the last layer included, and not the word rest.`,
-    );
-  return { kind: "layers", first: Number(first), last: Number(last) };
 }
 
 function readRecipe(values: Values): RecipeRequest {

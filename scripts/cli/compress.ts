@@ -113,7 +113,9 @@ async function compressInFolder(args: CompressArguments, job: JobInPage): Promis
     const progress = followProgress(page.page, (line) => console.log(line));
     try {
       const result = await page.during(compressInPage(page.page, args));
-      const files = await page.during(addReceipt(page.page));
+      // Hidden states are no result that anybody would make again and compare.
+      const isResult = args.part?.kind !== "states";
+      const files = isResult ? await page.during(addReceipt(page.page)) : result.files;
       await page.during(saveFiles(page.page, files, args.out));
       const published = args.push && (await page.during(pushResult(page.page, args.push)));
       job.result = { ...result, files, published };

@@ -12,6 +12,7 @@ interface PushValues {
   readonly token?: string | undefined;
   readonly plan: boolean;
   readonly layers?: string | undefined;
+  readonly "states-at"?: string | undefined;
 }
 
 /**
@@ -20,7 +21,7 @@ interface PushValues {
  */
 export function readPush(values: PushValues): Push | null {
   const { push, public: isPublic, "push-existing": existing } = values;
-  if (push !== undefined && (values.plan || values.layers !== undefined))
+  if (push !== undefined && (values.plan || values.layers !== undefined || values["states-at"] !== undefined))
     throw new UsageError("--push publishes a whole model: a part is none, and --plan makes nothing.");
   if (push === undefined) {
     if (isPublic || existing)

@@ -81,10 +81,20 @@ export interface CalibrationOptions {
 
 /** What of a model one job of several does; `npm run merge` joins what they write. */
 export type JobPart =
-  /** Layers of the decoder by number, the last one included. */
-  | { readonly kind: "layers"; readonly first: number; readonly last: number }
+  /**
+   * Layers of the decoder by number, the last one included. `forwardProducts` is what the forward passes must run on, those of
+   * the hidden states that the other parts begin with.
+   */
+  | {
+      readonly kind: "layers";
+      readonly first: number;
+      readonly last: number;
+      readonly forwardProducts?: string;
+    }
   /** What belongs to none of them: embedding, final norm, head, encoders of images and sound, small files. */
-  | { readonly kind: "rest" };
+  | { readonly kind: "rest" }
+  /** Nothing is quantized: samples run through the original model, and their hidden states in front of these layers are kept. */
+  | { readonly kind: "states"; readonly at: readonly number[] };
 
 export interface JobOptions {
   readonly recipe: RecipeChoice;
@@ -95,4 +105,6 @@ export interface JobOptions {
   readonly keepSource: boolean;
   /** The part that is done; absent, the whole model is. */
   readonly part?: JobPart;
+  /** Hidden states in front of the part's first layer, where the recipe calibrates and the part begins behind layer 0. */
+  readonly states?: File;
 }

@@ -66,18 +66,22 @@ export interface HiddenServices {
   file(generation: number): HiddenBytes;
 }
 
-/** Opens the states that feed layer `generation`: empty for the first, else as the file of that generation has them. */
+/**
+ * Opens the states that feed layer `generation`.
+ * @param stored true if the file of that generation has them; else they are empty, to be put
+ */
 export async function openHiddenStates(
   layout: HiddenLayout,
   services: HiddenServices,
   generation: number,
+  stored = generation > 0,
 ): Promise<HiddenStates> {
   let current = generation;
   const perToken = hiddenBytesPerToken(layout);
   const rangeOf = (batch: SequenceBatch) => [batch.firstToken * perToken, batch.tokens * perToken] as const;
   const readFile = (batch: SequenceBatch) => services.file(current).read(...rangeOf(batch));
   const store = await openStore(layout, services, readFile);
-  if (generation > 0) for (const batch of layout.batches) await store.keep(batch, readFile(batch));
+  if (stored) for (const batch of layout.batches) await store.keep(batch, readFile(batch));
   const { packed } = services;
   return {
     async load(batch, to) {

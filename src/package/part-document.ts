@@ -53,6 +53,9 @@ const mapping = v.strictObject({
   smooth: text,
   balance: texts,
   scales: v.pipe(v.tuple([amount, amount]), v.readonly()),
+  search: v.exactOptional(
+    v.strictObject({ ratio: amount, duo: v.boolean(), loss: amount, unscaledLoss: amount }),
+  ),
 });
 
 const submit = v.strictObject({ milliseconds: amount, predictedMs: amount, kernels: texts });

@@ -25,6 +25,7 @@ import { withPresentSizes } from "./result/record-quality.ts";
 import { calibrate } from "./sequential/calibrate.ts";
 import { type LayerTurn, onload } from "./sequential/layer-at-work.ts";
 import { offload } from "./sequential/offload.ts";
+import { passLayer } from "./sequential/pass-layer.ts";
 import { propagate } from "./sequential/propagate.ts";
 import { quantize } from "./sequential/quantize.ts";
 import { rewrite } from "./sequential/rewrite.ts";
@@ -61,12 +62,17 @@ export async function compress(job: Job): Promise<ResultSummary> {
     const to = { folder, store, journal, figures };
     for (const { calibrated, steps } of runsOf(job.plan)) {
       await survivingLoss(job, journal, async () => {
-        if (calibrated) await runSequential(job, steps, to, compressLayer);
+        if (calibrated) await runSequential(job, steps, to, makesStates(job) ? passLayer : compressLayer);
         else await runDataFree(job, steps, to);
       });
     }
   }
   return await finishResult(job, journal, output, figures);
+}
+
+/** A part of a job may be to bring hidden states in front of other parts' layers, and nothing else. */
+function makesStates({ plan: { part } }: Job): boolean {
+  return part?.asked.kind === "states";
 }
 
 /** Neighbouring steps of one kind: decoder layers that are calibrated, and everything else. */

@@ -133,12 +133,92 @@ describe("merged parts", () => {
   });
 });
 
+describe("parts of a job that calibrates on the original model", () => {
+  const GPTQ = { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" } as const;
+  const plan = async (changes: Parameters<typeof planFixture>[3]) =>
+    await planFixture("llama", "W8A8", GPTQ, { propagateError: false, ...changes });
+  const make = async (changes: Parameters<typeof planFixture>[3] = {}) => {
+    const machine = (await plan(changes)).machine();
+    await machine.run();
+    return machine;
+  };
+  const stateFile = (bytes: Uint8Array<ArrayBuffer> | undefined) =>
+    new File([bytes ?? new Uint8Array()], "states-1.safetensors");
+  let states: File;
+  beforeAll(async () => {
+    const made = (await make({ part: { kind: "states", at: [1] } })).files();
+    states = stateFile(made.get("states-1.safetensors"));
+  });
+
+  it("begin with hidden states, and are merged into the undivided job's folder, byte for byte", async () => {
+    const folders = [
+      await save("gptq-0", (await make({ part: PARTS.first })).files()),
+      await save("gptq-1", (await make({ part: PARTS.second, states })).files()),
+      await save("gptq-rest", (await make({ part: PARTS.rest })).files()),
+    ];
+    const out = fresh();
+    await mergeParts(folders, out);
+    const undivided = (await make()).files();
+    for (const [path, bytes] of undivided) {
+      if (path === "quantization-report.json") continue;
+      expect([path, (await readFile(join(out, path))).equals(bytes)]).toEqual([path, true]);
+    }
+    const report = JSON.parse(await readFile(join(out, "quantization-report.json"), "utf8"));
+    const expected = JSON.parse(Buffer.from(undivided.get("quantization-report.json") ?? []).toString());
+    const losses = ({ modules }: typeof expected) =>
+      modules.map(({ module, loss }: { module: string; loss: number }) => [module, loss]);
+    expect(losses(report)).toEqual(losses(expected));
+    expect(report.calibration).toEqual(expected.calibration);
+  });
+
+  it("go on after a crash, states too", async () => {
+    for (const asked of [{ kind: "states", at: [1] }, PARTS.second] as const) {
+      const job = await plan({ part: asked, ...(asked.kind === "layers" ? { states } : {}) });
+      const undisturbed = job.machine();
+      await undisturbed.run();
+      for (let operation = 1; operation <= undisturbed.disk.operations; operation += 3) {
+        const machine = job.machine();
+        machine.disk.failAt(operation, "crash");
+        await machine.run().catch(() => undefined);
+        machine.disk.recover();
+        await machine.run();
+        // What tells of times is left out.
+        const told = ([path]: [string, string]) => path !== "layerpress-part.json";
+        expect([...machine.output()].filter(told)).toEqual([...undisturbed.output()].filter(told));
+      }
+    }
+  });
+
+  it("are refused where they do not fit, each with a sentence", async () => {
+    const refused = async (changes: Parameters<typeof planFixture>[3]) =>
+      await make(changes).then(
+        () => "taken",
+        (error: unknown) => String(error),
+      );
+    expect(await refused({ part: PARTS.first, propagateError: true })).toMatch(/Add --no-propagate-error/);
+    expect(await refused({ part: PARTS.second })).toMatch(/Make them with --states-at 1/);
+    expect(await refused({ part: { kind: "states", at: [2] } })).toMatch(/in front of layers 1 to 1, not 2/);
+    const torn = new File([states.slice(0, -4)], "states-1.safetensors");
+    expect(await refused({ part: PARTS.second, states: torn })).toMatch(/bytes where \d+ are due/);
+    const other = Buffer.from(await states.arrayBuffer());
+    other.write("0", other.indexOf('"job":"') + 7);
+    other.write("0", other.indexOf('"job":"') + 8);
+    expect(await refused({ part: PARTS.second, states: stateFile(other) })).toMatch(
+      /of another source, recipe or/,
+    );
+    expect(await refused({ part: PARTS.second, states: stateFile(undefined) })).toMatch(/too few/);
+    expect(await refused({ part: { ...PARTS.second, forwardProducts: "16x16x16" }, states })).toMatch(
+      /were computed on 16x16x16, and this GPU and browser compute on F32/,
+    );
+  });
+});
+
 describe("a part", () => {
-  it("outside of the model's layers is refused, and one of a job that calibrates", async () => {
+  it("outside of the model's layers is refused, and hidden states where nothing calibrates", async () => {
     const beyond = planFixture("llama", "W8A8", ROUNDED, { part: { kind: "layers", first: 1, last: 2 } });
     await expect(beyond).rejects.toThrow("The model has the layers 0 to 1; 1..2 is no range of them.");
-    const gptq = { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" } as const;
-    const calibrated = planFixture("llama", "W8A8", gptq, { part: PARTS.first });
-    await expect(calibrated).rejects.toThrow(/This recipe calibrates/);
+    const states = new File([], "states-1.safetensors");
+    const idle = planFixture("llama", "W8A8", ROUNDED, { part: PARTS.second, states });
+    await expect(idle).rejects.toThrow(/hidden states would change nothing/);
   });
 });

@@ -48,18 +48,24 @@ export interface PlannedJob {
   machine(): Machine;
 }
 
+interface JobChanges extends Pick<JobOptions, "part" | "states">, Pick<RecipeControls, "rewriter"> {
+  readonly propagateError?: boolean;
+}
+
 /** Opens a fixture and plans a job. */
 export async function planFixture(
   name: string,
   scheme: string,
   method: MethodControls,
-  { rewriter, ...changes }: Pick<JobOptions, "part"> & Pick<RecipeControls, "rewriter"> = {},
+  { propagateError = true, rewriter, ...part }: JobChanges = {},
 ): Promise<PlannedJob> {
   provideBrowserGlobals();
   const source = createSource({ base: "http://localhost/", store: memoryChunkStore() });
   const remote = source as unknown as RemoteSource;
   const model = await openModel(remote, { kind: "files", files: filesOf(name) }, null);
-  const options = { ...optionsOf(scheme, method, rewriter), ...changes };
+  const { calibration, ...plain } = optionsOf(scheme, method, rewriter);
+  const propagating = calibration && { ...calibration, propagate_error: propagateError };
+  const options = { ...plain, calibration: propagating, ...part };
   const adapter = summarizeAdapter(createStubGpu({}).adapter());
   const plan = await planCompression(model, options, { source: remote, adapter, sets: new Map() });
   return { plan, machine: () => createMachine({ model, options, source: remote, plan }) };

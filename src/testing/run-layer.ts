@@ -205,6 +205,13 @@ async function openBatches(
   return batches;
 }
 
+/** Nothing is kept, nothing told. */
+const SILENT = {
+  keepsStates: () => false,
+  keepStates: async () => await Promise.resolve(),
+  report: () => undefined,
+};
+
 export async function openRun(
   job: CalibrationJob,
   budgetBytes: number,
@@ -239,7 +246,7 @@ export async function openRun(
     minExpertTokens: job.options.moe_min_tokens_per_expert,
     write: (tensor, offset, bytes) => void written.set(`${tensor} ${offset}`, [...bytes]),
     checkpoint: async () => await Promise.resolve(),
-    report: () => undefined,
+    ...SILENT,
   };
   return {
     services,
@@ -268,6 +275,7 @@ export function turnOf(
     layer: only(job.layers),
     schedule,
     isLast: false,
+    index: 0,
     services,
     host,
     hosts: { take: async () => await Promise.resolve(host), readAfter: () => undefined },

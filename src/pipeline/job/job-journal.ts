@@ -49,10 +49,16 @@ export function recordedReceipt(records: readonly JournalRecord[]): ReceiptFacts
   return first?.receipt ?? null;
 }
 
-/** A file cannot be written down; its token ids lie in the job's folder. */
+/** Files cannot be written down; the token ids of a calibration's lie in the job's folder. */
 function storable(options: JobOptions, jobId: string): JobOptions {
-  if (!options.calibration) return options;
-  return { ...options, calibration: { ...options.calibration, source: { kind: "stored", jobId } } };
+  const { recipe, calibration, gpuBudgetBytes, keepSource, part } = options;
+  return {
+    recipe,
+    calibration: calibration && { ...calibration, source: { kind: "stored", jobId } },
+    gpuBudgetBytes,
+    keepSource,
+    ...(part && { part }),
+  };
 }
 
 /** Records so far, and a place for the next one. */

@@ -34,7 +34,7 @@ export async function planCompression(
   const plan = await planJob(model, options);
   if (!needsCalibration(plan.recipe)) {
     const whole = { ...plan, calibration: null, peakGpuBytes: plan.tiling.peakBytes, part: null };
-    return await takePart(whole, options.part);
+    return await takePart(whole, options);
   }
   if (!options.calibration) {
     throw new CalibrationError(
@@ -61,7 +61,7 @@ export async function planCompression(
     peakGpuBytes: Math.max(plan.tiling.peakBytes, calibration.peakBytes),
     part: null,
   };
-  return await takePart(whole, options.part);
+  return await takePart(whole, options);
 }
 
 async function calibrationSet(

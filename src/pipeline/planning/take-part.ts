@@ -2,8 +2,11 @@
 // whole job, its samples, batches and tiles stay as they are, and only steps are left out.
 
 import type { PartCosts } from "../../api/compressor-api.ts";
-import type { JobPart } from "../../api/job-options.ts";
+import type { JobOptions, JobPart } from "../../api/job-options.ts";
 import { RecipeError } from "../../errors.ts";
+import { quantizerOf } from "../../formats/modifiers/quantizers.ts";
+import { rewritingModifiers } from "../../formats/recipe.ts";
+import type { OutputPlan } from "../../formats/shards.ts";
 import { decoderLayers } from "../../plan/decoder-layers.ts";
 import { planOutput } from "../../plan/plan-output.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
@@ -13,22 +16,31 @@ import { sumOfPhases } from "./plan-time.ts";
 
 /**
  * The part of a planned job that is asked for; all of it if none is.
- * @throws RecipeError if the model has no such layers, or the recipe's layers depend on those before them
+ * @throws RecipeError if the model has no such layers, or the recipe's layers depend on those before them in a way that the
+ * part cannot know
  */
-export async function takePart(plan: CompressionPlan, part: JobPart | undefined): Promise<CompressionPlan> {
+export async function takePart(
+  plan: CompressionPlan,
+  { part, ...given }: Pick<JobOptions, "part" | "states">,
+): Promise<CompressionPlan> {
   if (!part) return plan;
+  const states = given.states ?? null;
   const layers = decoderLayers(plan.steps);
-  checkPart(plan, part, layers);
-  const own = new Set(part.kind === "layers" ? layers.slice(part.first, part.last + 1) : layers);
-  const taken = plan.steps.filter(({ name }) => own.has(name) === (part.kind === "layers"));
+  checkPart(plan, part, layers, states);
+  const taken = partSteps(plan.steps, part, layers);
   return {
     ...plan,
     jobId: await digest([plan.jobId, part]),
-    steps: taken.map((step, index): PlannedStep => ({ ...step, index })),
-    output: planOutput({ steps: taken }, { stem: "part" }),
+    steps: taken.map((step, index): PlannedStep => ({
+      ...step,
+      index,
+      calibrated: inPart(step, part, taken),
+    })),
+    output: part.kind === "states" ? NO_OUTPUT : planOutput({ steps: taken }, { stem: "part" }),
     sourceBytes: taken.reduce((sum, { bytes }) => sum + bytes, 0),
     part: {
       asked: part,
+      states,
       jobId: plan.jobId,
       steps: plan.steps.length,
       layers: layers.length,
@@ -37,19 +49,91 @@ export async function takePart(plan: CompressionPlan, part: JobPart | undefined)
   };
 }
 
-function checkPart({ calibration }: CompressionPlan, part: JobPart, layers: readonly string[]): void {
+const NO_OUTPUT: OutputPlan = { shards: [], totalBytes: 0, totalParameters: 0 };
+
+function partSteps(
+  steps: readonly PlannedStep[],
+  part: JobPart,
+  layers: readonly string[],
+): readonly PlannedStep[] {
+  if (part.kind === "rest") return steps.filter(({ name }) => !layers.includes(name));
+  const [first, end] = part.kind === "layers" ? [part.first, part.last + 1] : [0, Math.max(...part.at)];
+  const own = new Set(layers.slice(first, end));
+  return steps.filter(({ name }) => own.has(name));
+}
+
+/** Nothing reads what comes out of a range's last layer; where states are made, nothing else is done. */
+function inPart(step: PlannedStep, part: JobPart, taken: readonly PlannedStep[]): PlannedStep["calibrated"] {
+  const { calibrated } = step;
+  if (!calibrated) return null;
+  const { work } = calibrated;
+  if (part.kind === "states") return { ...calibrated, work: { ...work, calibrating: 0, quantizing: 0 } };
+  const isLast = step === taken.findLast((candidate) => candidate.calibrated);
+  return isLast ? { ...calibrated, isLast, work: { ...work, propagating: 0 } } : calibrated;
+}
+
+function checkPart(
+  plan: CompressionPlan,
+  part: JobPart,
+  layers: readonly string[],
+  states: File | null,
+): void {
   if (layers.length === 0)
     throw new RecipeError(
       "This model has no numbered layers that it could be cut between. Compress it as a whole.",
     );
-  if (part.kind !== "layers") return;
-  if (part.first > part.last || part.last >= layers.length)
+  if (part.kind === "layers") checkRange(plan, part, layers.length, states);
+  if (part.kind === "states") checkStates(plan, part, layers.length);
+}
+
+type Of<Kind extends JobPart["kind"]> = Extract<JobPart, { readonly kind: Kind }>;
+
+function checkRange(
+  plan: CompressionPlan,
+  { first, last, forwardProducts }: Of<"layers">,
+  layers: number,
+  states: File | null,
+): void {
+  if (first > last || last >= layers)
     throw new RecipeError(
-      `The model has the layers 0 to ${layers.length - 1}; ${part.first}..${part.last} is no range of them.`,
+      `The model has the layers 0 to ${layers - 1}; ${first}..${last} is no range of them.`,
     );
-  if (calibration && (part.first > 0 || part.last < layers.length - 1))
+  if (!plan.calibration && (states || forwardProducts !== undefined))
     throw new RecipeError(
-      "This recipe calibrates: what a layer sees comes out of the layers before it, so that a range of layers cannot be done by itself. Compress the whole model in one job.",
+      "The recipe needs no calibration: hidden states would change nothing. Leave them out.",
+    );
+  if (!plan.calibration || (first === 0 && last === layers - 1)) return;
+  checkIndependent(plan);
+  if (first > 0 && !states)
+    throw new RecipeError(
+      `This recipe calibrates: layer ${first} begins with the hidden states in front of it. Make them with --states-at ${first}, and give them with --from-states.`,
+    );
+}
+
+function checkStates(plan: CompressionPlan, { at }: Of<"states">, layers: number): void {
+  if (!plan.calibration)
+    throw new RecipeError("The recipe needs no calibration: its parts begin without hidden states.");
+  checkIndependent(plan);
+  const wrong = at.find((layer) => layer < 1 || layer >= layers);
+  if (at.length === 0 || wrong !== undefined)
+    throw new RecipeError(
+      `Hidden states are kept in front of layers 1 to ${layers - 1}, not ${wrong ?? "of none"}.`,
+    );
+}
+
+/** What comes out of a layer must not depend on what the recipe makes of it. */
+function checkIndependent({ calibration, recipe }: CompressionPlan): void {
+  if (!calibration) return;
+  if (rewritingModifiers(recipe).length > 0)
+    throw new RecipeError(
+      "This recipe moves factors between the tensors of a layer, which rounds what the next one sees: its layers cannot be done apart. Compress the whole model in one job.",
+    );
+  const chosen = calibration.layers.some(({ tasks }) =>
+    tasks.some(({ modifier }) => quantizerOf(modifier.name).calibrates),
+  );
+  if (chosen && calibration.options.propagate_error)
+    throw new RecipeError(
+      "Later layers are to see the error of earlier ones, so that layers cannot be done apart. Add --no-propagate-error, which calibrates each on the original model, or compress the whole model in one job.",
     );
 }
 

@@ -1,5 +1,6 @@
 // Finished shards to a model folder: index, config.json, tokenizer and other small files, recipe, model card.
 
+import { statesFileName } from "../../calibrate/states-file.ts";
 import { kvCacheScheme, quantizesNothing } from "../../formats/recipe.ts";
 import { writeOutputFile } from "../../offload/output-store.ts";
 import { buildFacts } from "../../package/build-facts.ts";
@@ -16,6 +17,7 @@ import { isCarried, leftOutNote, MAX_SMALL_FILE_BYTES } from "../../package/smal
 import { stepSpecs } from "../../plan/plan-output.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
 import type { OutputFile, ResultSummary } from "../../api/compressor-api.ts";
+import type { JobPart } from "../../api/job-options.ts";
 import type { GpuFigures, Job } from "../job/job.ts";
 import type { PlannedPart } from "../planning/compression-plan.ts";
 
@@ -37,26 +39,15 @@ export async function packageModel(
   facts: JobFacts,
 ): Promise<ResultSummary> {
   const { figures } = facts;
-  const { plan, model, source } = job;
+  const { plan, model } = job;
   const written: OutputFile[] = plan.output.shards.map(({ path, fileBytes }) => ({ path, bytes: fileBytes }));
   const put = async (path: string, content: string | Uint8Array<ArrayBuffer>) => {
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
     await writeOutputFile(output, path, bytes);
     written.push({ path, bytes: bytes.byteLength });
   };
-  const kv_cache_scheme = kvCacheScheme(plan.recipe);
-  const quantization = quantizationConfig({ groups: plan.groups, kv_cache_scheme, ignored: plan.ignored });
-  const isPlain = quantizesNothing(plan.recipe);
-  await put("config.json", resultConfig(model.config.text, isPlain ? null : quantization));
-  const carried = plan.part?.asked.kind === "layers" ? [] : model.source.files.filter(isSmallFile);
-  for (const { path } of carried) await put(path, await source.readFile(path, MAX_SMALL_FILE_BYTES));
-  const told = resultFacts(job, facts);
-  if (plan.part)
-    await put(
-      PART_FILE,
-      partDocument(job, plan.part, { ...told, carried, forwardProducts: facts.forwardProducts }),
-    );
-  else for (const [path, content] of describeResult(told, plan.output)) await put(path, content);
+  if (plan.part?.asked.kind === "states") written.push(...(await statesFiles(output, plan.part.asked.at)));
+  else await putFiles(job, facts, put);
   const resultBytes = written.reduce((sum, { bytes }) => sum + bytes, 0);
   return {
     jobId: plan.jobId,
@@ -64,7 +55,7 @@ export async function packageModel(
     files: written.toSorted((a, b) => (a.path < b.path ? -1 : 1)),
     sourceBytes: model.summary.weightBytes,
     resultBytes,
-    dequantized: isPlain,
+    dequantized: quantizesNothing(plan.recipe),
     bitsPerWeight: plan.bitsPerWeight,
     peakGpuBytes: figures.peakGpuBytes,
     worstSubmitMs: figures.longestSubmits[0]?.milliseconds ?? 0,
@@ -80,6 +71,40 @@ export async function packageModel(
       ...(plan.calibration?.set.notes ?? []),
     ].filter((note) => note !== null),
   };
+}
+
+/** All that lies beside the shards. */
+async function putFiles(
+  job: Job,
+  facts: JobFacts,
+  put: (path: string, content: string | Uint8Array<ArrayBuffer>) => Promise<void>,
+): Promise<void> {
+  const { plan, model, source } = job;
+  const kv_cache_scheme = kvCacheScheme(plan.recipe);
+  const quantization = quantizationConfig({ groups: plan.groups, kv_cache_scheme, ignored: plan.ignored });
+  const isPlain = quantizesNothing(plan.recipe);
+  await put("config.json", resultConfig(model.config.text, isPlain ? null : quantization));
+  const carried = plan.part?.asked.kind === "layers" ? [] : model.source.files.filter(isSmallFile);
+  for (const { path } of carried) await put(path, await source.readFile(path, MAX_SMALL_FILE_BYTES));
+  const told = resultFacts(job, facts);
+  if (!plan.part) {
+    for (const [path, content] of describeResult(told, plan.output)) await put(path, content);
+    return;
+  }
+  const { forwardProducts } = facts;
+  await put(PART_FILE, partDocument(job, plan.part, { ...told, carried, forwardProducts }));
+}
+
+async function statesFiles(
+  output: FileSystemDirectoryHandle,
+  layers: readonly number[],
+): Promise<OutputFile[]> {
+  return await Promise.all(
+    layers.map(async (layer) => {
+      const path = statesFileName(layer);
+      return { path, bytes: (await (await output.getFileHandle(path)).getFile()).size };
+    }),
+  );
 }
 
 function isSmallFile({ path, bytes }: OutputFile): boolean {
@@ -98,12 +123,18 @@ function partDocument(
     calibration: told.calibration && { ...told.calibration, forward_products: products },
     version: buildFacts().commit,
     job: jobId,
-    part: asked,
+    part: askedPart(asked),
     layers: whole.layers,
     steps: whole.steps,
     written: steps.map((step, index) => ({ place: places[index] ?? index, tensors: stepSpecs(step) })),
     shards: output.shards.map(({ path, fileBytes }) => ({ path, bytes: fileBytes })),
   });
+}
+
+function askedPart(asked: JobPart): PartDocument["part"] {
+  if (asked.kind !== "layers") return { kind: "rest" };
+  const { kind, first, last } = asked;
+  return { kind, first, last };
 }
 
 /** What is told of the job's result. */

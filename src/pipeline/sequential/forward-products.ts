@@ -1,10 +1,12 @@
 // What a job's forward products are computed on. All of its layers must be computed alike, or a job that was interrupted would
 // end with other bytes than one that was not: the first run decides, and writes it down.
 
+import { DeviceLimitError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { matrixShapeName } from "../../gpu/matmul/matrix-shape.ts";
 import { openMatrixUnits } from "../../gpu/matmul/open-matrix-units.ts";
 import { type JournalRecords, recordedForward, recordForward } from "../job/job-journal.ts";
+import type { Job } from "../job/job.ts";
 import type { ForwardProducts } from "../../api/job-options.ts";
 
 const FLOAT32 = "F32";
@@ -35,6 +37,23 @@ export async function openForwardProducts(
     );
   }
   return units;
+}
+
+/**
+ * Takes what the states that a part begins with were computed on, for the part's own products.
+ * @returns checks, once the products are open, that this GPU offers it: a DeviceLimitError if not
+ */
+export function takeForwardProducts({ plan: { part } }: Job, journal: JournalRecords): (gpu: Gpu) => void {
+  const given = part?.asked.kind === "layers" ? part.asked.forwardProducts : undefined;
+  if (given === undefined) return () => undefined;
+  if (recordedForward(journal) === null) recordForward(journal, given);
+  return ({ tuning: { matrices } }) => {
+    const now = matrices ? matrixShapeName(matrices.shape) : FLOAT32;
+    if (now === given) return;
+    throw new DeviceLimitError(
+      `The hidden states that this part begins with were computed on ${given}, and this GPU and browser compute on ${now}: the part would not fit the others. Use a GPU as that one, or make the states with --forward-products F32.`,
+    );
+  };
 }
 
 /** A sentence on what the forward products of a finished job ran on; none for float32. */

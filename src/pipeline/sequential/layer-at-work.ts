@@ -30,6 +30,8 @@ export interface Pass {
 /** Which layer's turn it is. */
 export interface LayerTurn {
   readonly step: PlanStep;
+  /** Its place among the decoder's layers. */
+  readonly index: number;
   readonly layer: CalibratedLayer;
   readonly schedule: LayerSchedule;
   /** Nothing reads what comes out of the last layer. */

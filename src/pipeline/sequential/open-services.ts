@@ -3,7 +3,7 @@
 import { createBatch } from "../../calibrate/forward/token-batch.ts";
 import { openEmbedding } from "../../calibrate/forward/embed-tokens.ts";
 import { createWorkspace } from "../../calibrate/forward/workspace.ts";
-import { type HiddenStates, openHiddenStates } from "../../calibrate/hidden-states.ts";
+import { type HiddenBytes, type HiddenStates, openHiddenStates } from "../../calibrate/hidden-states.ts";
 import type { Lifetime } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import { isFloatDtype } from "../../formats/dtype.ts";
@@ -18,6 +18,7 @@ import { TilePipeline } from "../data-free/tile-pipeline.ts";
 import type { Job, JobOutput } from "../job/job.ts";
 import type { TileTraffic } from "../job/traffic.ts";
 import type { SequentialServices } from "./services.ts";
+import { statesKeeper, takeStates } from "./states-files.ts";
 
 /** Host memory for embedding rows: all that a calibration set uses of most models. */
 export const MAX_EMBEDDING_BYTES = 1024 ** 3;
@@ -53,7 +54,8 @@ export async function openServices(
   invariant(scratch, "hidden states are at work somewhere");
   const rings = { gpu, uploads, readbacks };
   const batches = await openBatches(calibration, rings, lifetime);
-  const { states, flush } = await openStates(job, calibration, output, { ...rings, scratch }, lifetime);
+  const among = { ...rings, scratch };
+  const { states, flush, stored } = await openStates(job, calibration, output, among, lifetime);
   const services = {
     ...rings,
     plan,
@@ -70,6 +72,7 @@ export async function openServices(
     write: (tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>) =>
       output.store.write(tensor, offset, bytes),
     checkpoint: async () => await job.control.checkpoint(),
+    ...statesKeeper(job, calibration, output, stored),
   };
   return { services, flush };
 }
@@ -95,7 +98,7 @@ export async function openStates(
   { folder, journal }: JobOutput,
   services: Rings & { readonly scratch: LedgerBuffer },
   lifetime: Lifetime,
-): Promise<{ states: HiddenStates; flush: () => void }> {
+): Promise<{ states: HiddenStates; flush: () => void; stored: (generation: number) => HiddenBytes }> {
   const { batches, hidden, hiddenBytes } = calibration.plan;
   const even = lifetime.use(await HiddenFile.open(folder, "hidden-0.bin", hiddenBytes));
   const odd = lifetime.use(await HiddenFile.open(folder, "hidden-1.bin", hiddenBytes));
@@ -111,16 +114,20 @@ export async function openStates(
         )
       : null;
   const generation = finishedGenerations(journal, job.plan.steps);
+  const stored = (at: number) => (at % 2 === 0 ? even : odd);
+  const given = generation === 0 ? (job.plan.part?.states ?? null) : null;
+  if (given) await takeStates(job, given, even, hiddenBytes);
   const states = lifetime.use(
     await openHiddenStates(
       { batches, hiddenSize: hidden.size, dtype: hidden.dtype, place: hidden.place },
-      { ...services, packed, file: (at) => (at % 2 === 0 ? even : odd) },
+      { ...services, packed, file: stored },
       generation,
+      generation > 0 || given !== null,
     ),
   );
   // The embedding is cheaper to make again than to keep for after a crash.
-  if (generation === 0) await embed(job, calibration, states);
-  return { states, flush };
+  if (generation === 0 && !given) await embed(job, calibration, states);
+  return { states, flush, stored };
 }
 
 /** Rows of the embedding table, gathered from byte ranges; only those that are used go to the GPU. */

@@ -7,7 +7,7 @@ import { runSamples } from "./run-samples.ts";
 /** True if a crash after this layer could go on behind it. */
 export async function propagate(work: LayerAtWork): Promise<boolean> {
   const { step, layer, schedule, services, clock, hosts } = work;
-  const recordable = work.isLast || clock.due();
+  const recordable = work.isLast || services.keepsStates(work.index + 1) || clock.due();
   hosts.readAfter(step);
   if (work.isLast) return recordable;
   await runSamples(work, {

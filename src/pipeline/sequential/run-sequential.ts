@@ -16,7 +16,7 @@ import { isFinished, recordStep } from "../job/job-journal.ts";
 import { createStepTraffic, type StepTraffic } from "../job/step-traffic.ts";
 import { keepGpuSpeed } from "../planning/gpu-speed.ts";
 import { sumOfPhases } from "../planning/plan-time.ts";
-import { openForwardProducts } from "./forward-products.ts";
+import { openForwardProducts, takeForwardProducts } from "./forward-products.ts";
 import { createHostLayers, type HostLayers } from "./host-layers.ts";
 import type { LayerTurn } from "./layer-at-work.ts";
 import { openServices } from "./open-services.ts";
@@ -51,12 +51,14 @@ export async function runSequential(
   job.progress.watch(gpu.memory);
   await tuneMatmul(gpu);
   const { forward_products } = calibration.options;
+  const checkProducts = takeForwardProducts(job, output.journal);
   const units = await openForwardProducts(gpu, output.journal, forward_products, (notice) =>
     job.progress.tell({ notice }),
   );
-  prepareKernels(gpu, calibration.layers);
   const traffic = createStepTraffic(job, output);
   try {
+    checkProducts(gpu);
+    prepareKernels(gpu, calibration.layers);
     await runLayers({ job, calibration, steps, output, compressLayer }, gpu, traffic);
   } finally {
     traffic.abort();

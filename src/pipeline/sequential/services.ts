@@ -33,6 +33,10 @@ export interface SequentialServices {
   readonly tiles: TilePipeline | null;
   readonly traffic: TileTraffic;
   readonly write: (tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>) => void;
+  /** True if the hidden states in front of this layer are what the job is for. */
+  keepsStates(layer: number): boolean;
+  /** Writes the states that a recordable layer has saved, those in front of `layer`, into their file of the result. */
+  keepStates(layer: number): Promise<void>;
   checkpoint(): Promise<void>;
   /** Tells what goes on, and which part of the layer's work is done. */
   report(phase: "calibrating" | "quantizing" | "propagating", detail: string, share: number): void;

@@ -18,8 +18,9 @@ export function createScriptDoor(app: App): ScriptDoor {
   const { state, services } = app;
   return {
     inspect: async (source, token) => await inspect(app, source, token),
-    plan: async (request, file) => await plan(app, request, file ?? null),
-    compress: async (request, file) => await compress(app, request, file ?? null),
+    plan: async (request, file) => await plan(app, request, { file: file ?? null, states: null }),
+    compress: async (request, file, states) =>
+      await compress(app, request, { file: file ?? null, states: states ?? null }),
     progress: () => state.progress.peek(),
     waiting: async () => (await services.source.progress()).waiting,
     kept: async () => await kept(app),
@@ -69,15 +70,21 @@ function inspected(state: AppState): ModelSummary {
   return model;
 }
 
+/** What cannot lie in a request. */
+interface GivenFiles {
+  readonly file: File | null;
+  readonly states: File | null;
+}
+
 /** Brings the page to the plan that the request asks for. */
-async function plan(app: App, request: CompressRequest, file: File | null): Promise<FitReport> {
+async function plan(app: App, request: CompressRequest, given: GivenFiles): Promise<FitReport> {
   const { state } = app;
   const recipe = readRequest(request);
   if (request.source !== null) await inspect(app, request.source, request.token);
   await until(() => state.model.value !== null || state.failure.value !== null);
   inspected(state);
   await until(() => state.adapter.value !== null || state.adapterProblem.value !== null);
-  fillIn(state, request, recipe, file);
+  fillIn(state, request, recipe, given);
   if (state.problem.peek() !== null) throw new RecipeError(state.problem.peek() ?? "");
   await until(() => !state.planning.value);
   throwShown(state.planFailure.peek());
@@ -88,9 +95,9 @@ async function plan(app: App, request: CompressRequest, file: File | null): Prom
   return fit;
 }
 
-async function compress(app: App, request: CompressRequest, file: File | null): Promise<CompressOutcome> {
+async function compress(app: App, request: CompressRequest, given: GivenFiles): Promise<CompressOutcome> {
   const { state } = app;
-  const fit = await plan(app, request, file);
+  const fit = await plan(app, request, given);
   if (fit.verdict === "does-not-fit") throw new StorageError(fit.sentences.join(" "));
   await startJob(app);
   throwShown(state.failure.peek());
@@ -99,7 +106,12 @@ async function compress(app: App, request: CompressRequest, file: File | null): 
   return { jobId: result.jobId, fit, result };
 }
 
-function fillIn(state: AppState, request: CompressRequest, recipe: RecipeChoice, file: File | null): void {
+function fillIn(
+  state: AppState,
+  request: CompressRequest,
+  recipe: RecipeChoice,
+  { file, states }: GivenFiles,
+): void {
   batch(() => {
     restoreRecipe(state.recipe, recipe);
     if (calibrationUse(state.recipe) !== "no") {
@@ -108,6 +120,7 @@ function fillIn(state: AppState, request: CompressRequest, recipe: RecipeChoice,
     if (request.gpuBudgetBytes !== null) state.budget.value = exactBytes(request.gpuBudgetBytes);
     state.keepSource.value = request.keepSource;
     state.part.value = request.part ?? null;
+    state.states.value = states;
   });
 }
 

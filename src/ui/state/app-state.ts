@@ -66,6 +66,8 @@ function createInputs() {
     storageShown: signal(false),
     /** The part of the model to do, which scripts ask for; null for all of it. */
     part: signal<JobPart | null>(null),
+    /** Hidden states that the part begins with. */
+    states: signal<File | null>(null),
   };
 }
 
@@ -138,7 +140,15 @@ export function createAppState() {
     const gpuBudgetBytes = budgetBytes.value;
     if (problem.value !== null || recipe === null || gpuBudgetBytes === null) return null;
     const part = state.part.value;
-    return { recipe, calibration, gpuBudgetBytes, keepSource, ...(part ? { part } : {}) };
+    const states = state.states.value;
+    return {
+      recipe,
+      calibration,
+      gpuBudgetBytes,
+      keepSource,
+      ...(part && { part }),
+      ...(states && { states }),
+    };
   });
   const title = computed(() =>
     titleText({

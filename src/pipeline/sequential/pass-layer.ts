@@ -1,0 +1,14 @@
+// A layer of a job that quantizes nothing: samples run through its original weights, and what comes out is kept where it is asked
+// for.
+
+import { type LayerTurn, onload } from "./layer-at-work.ts";
+import { propagate } from "./propagate.ts";
+import type { CompressedLayer } from "./run-sequential.ts";
+
+export async function passLayer(turn: LayerTurn): Promise<CompressedLayer> {
+  using layer = await onload(turn);
+  const recordable = await propagate(layer);
+  const next = turn.index + 1;
+  if (turn.services.keepsStates(next)) await turn.services.keepStates(next);
+  return { modules: [], mappings: [], folds: [], recordable };
+}

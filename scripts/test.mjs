@@ -1,5 +1,6 @@
 // npm test: all that the project promises, in the order of what fails fastest. Installs what is missing, a browser too.
 
+import { spawnSync } from "node:child_process";
 import { ensureBuild, ensureDependencies, run } from "./prepare.mjs";
 
 ensureDependencies();
@@ -14,8 +15,20 @@ const stages = [
   ["unit", () => run("npx", ["vitest", "run", "--project", "node"])],
   ["gpu", () => run("npx", ["vitest", "run", "--project", "gpu"])],
   ["build", ensureBuild],
+  ["cluster", testCluster],
   ["e2e", () => run("npx", ["playwright", "test"])],
 ];
+
+/** The package for Ray, where there is a Python that has it. */
+function testCluster() {
+  const python = process.env["LAYERPRESS_PYTHON"] ?? "python3";
+  const found = spawnSync(python, ["-c", "import ray, pytest"], { stdio: "ignore" });
+  if (found.status === 0) run(python, ["-m", "pytest", "-q", "cluster"]);
+  else
+    console.log(
+      `cluster/tests are skipped: ${python} has no ray and pytest. LAYERPRESS_PYTHON names a Python that has both.`,
+    );
+}
 
 for (const [name, stage] of stages) {
   const started = performance.now();

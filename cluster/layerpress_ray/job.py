@@ -1,0 +1,85 @@
+"""What a job is, and the commands of Layerpress that its tasks run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+PARTS_FOLDER = ".layerpress-parts"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model to compress, and how."""
+
+    source: str
+    out: Path
+    recipe: str
+    calibration: Path | None
+    # Options of `npm run compress` that are handed on as they are.
+    options: tuple[str, ...]
+    # Checkout of Layerpress, at the same path on every node.
+    layerpress: Path
+
+    def arguments(self) -> list[str]:
+        """What every command of this job has in common."""
+        given = ["--calibration", str(self.calibration)] if self.calibration else []
+        return [self.source, "--recipe", self.recipe, *given, *self.options]
+
+    @property
+    def parts_folder(self) -> Path:
+        """Where parts lie until they are merged. Other options make other parts, which must not meet these."""
+        digest = hashlib.sha256(json.dumps(self.arguments()).encode()).hexdigest()[:12]
+        return self.out / PARTS_FOLDER / digest
+
+    def compress(self, *arguments: str) -> list[str]:
+        return ["node", str(self.layerpress / "scripts/compress.mjs"), *self.arguments(), *arguments, "--json"]
+
+    def merge(self, parts: list[Path]) -> list[str]:
+        folders = [str(part) for part in parts]
+        return ["node", str(self.layerpress / "scripts/merge.mjs"), *folders, "--out", str(self.out), "--json"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A task of a job: a range of layers, the rest, or the hidden states that ranges begin with."""
+
+    # "layers 0..3", "rest", "states", for people.
+    name: str
+    # What is added to the job's command.
+    arguments: tuple[str, ...]
+
+    def folder(self, job: Job) -> Path:
+        return job.parts_folder / self.name.replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class Division:
+    """Ranges of layers as `--plan` prints them."""
+
+    ranges: tuple[str, ...]
+    calibrates: bool
+
+    @staticmethod
+    def of(plan: dict[str, object]) -> "Division":
+        parts = plan["parts"]
+        assert isinstance(parts, list)
+        ranges = tuple(str(part["layers"]) for part in parts if part["layers"] != "rest")
+        return Division(ranges, plan["by"] == "operations")
+
+    @property
+    def states_at(self) -> tuple[str, ...]:
+        """Layers that a range begins with hidden states at; none where nothing is calibrated."""
+        firsts = tuple(layers.split("..")[0] for layers in self.ranges)
+        return firsts[1:] if self.calibrates else ()
+
+    def states(self) -> Part | None:
+        at = self.states_at
+        return Part("states", ("--states-at", ",".join(at))) if at else None
+
+    def parts(self, states: Path | None) -> list[Part]:
+        begin = ("--from-states", str(states)) if states else ()
+        layers = [Part(f"layers {range_}", ("--layers", range_, *begin)) for range_ in self.ranges]
+        return [*layers, Part("rest", ("--layers", "rest"))]

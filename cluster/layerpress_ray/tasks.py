@@ -1,0 +1,88 @@
+"""What runs on the nodes."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from .command import CommandDied, run_command
+from .gpus import with_gpu
+from .job import Job, Part
+
+DONE = "done.json"
+STEP = re.compile(r"\(step (\d+) of (\d+)\)")
+
+
+@ray.remote(num_cpus=0)
+class ProgressBoard:
+    """What each part is at."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, tuple[int, int, str]] = {}
+
+    def tell(self, part: str, line: str) -> None:
+        step = STEP.search(line)
+        done, total, _ = self.told.get(part, (0, 1, ""))
+        if step:
+            done, total = int(step[1]) - 1, int(step[2])
+        self.told[part] = (done, total, line)
+
+    def snapshot(self) -> dict[str, tuple[int, int, str]]:
+        return dict(self.told)
+
+
+def finished(job: Job, part: Part) -> Path | None:
+    """The folder of a part that an earlier task has finished, or None."""
+    record = part.folder(job) / DONE
+    try:
+        return record.parent / str(json.loads(record.read_text())["folder"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def plan(job: Job, parts: int, launcher: str | None) -> dict[str, Any]:
+    """The ranges of layers that come to about the same work."""
+    command = job.compress("--plan", "--parts", str(parts))
+    return run_command(with_gpu(command, assigned_gpu(), launcher), lambda line: None)
+
+
+def make_part(job: Job, part: Part, launcher: str | None, board: Any) -> Path:
+    """Makes a part, or goes on with what an earlier attempt on this node left; returns its folder.
+
+    A folder belongs to one node: a node that was given up may still be at work on its own.
+    """
+    earlier = finished(job, part)
+    if earlier is not None:
+        return earlier
+    folder = part.folder(job) / socket.gethostname()
+    command = job.compress("--out", str(folder), *part.arguments)
+    run_command(
+        with_gpu(command, assigned_gpu(), launcher),
+        lambda line: board.tell.remote(part.name, line),
+    )
+    record = part.folder(job) / DONE
+    draft = record.with_suffix(f".{socket.gethostname()}")
+    draft.write_text(json.dumps({"folder": folder.name}))
+    draft.replace(record)
+    return folder
+
+
+def assigned_gpu() -> str:
+    """The number of the GPU that Ray gave this task; "0" where it gave none."""
+    ids = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
+    return str(ids[0]) if ids else "0"
+
+
+def remote_options(software: bool, retries: int) -> dict[str, Any]:
+    """What a task asks of Ray."""
+    return {
+        "num_gpus": 0 if software else 1,
+        "num_cpus": 1,
+        "max_retries": retries,
+        "retry_exceptions": [CommandDied],
+    }

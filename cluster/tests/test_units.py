@@ -1,0 +1,108 @@
+"""What needs neither Ray nor a browser."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from layerpress_ray.__main__ import job_of, read_arguments
+from layerpress_ray.command import CommandDied, CommandFailed, run_command
+from layerpress_ray.gpus import GpuChoiceError, nvidia_gpus, with_gpu
+from layerpress_ray.job import Division
+
+
+def nodes(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+def test_ranges_of_a_calibrated_job_begin_with_states_and_those_of_others_do_not() -> None:
+    parts = [{"layers": "0..1"}, {"layers": "2..3"}, {"layers": "rest"}]
+    calibrated = Division.of({"by": "operations", "parts": parts})
+    states = calibrated.states()
+    assert states is not None and states.arguments == ("--states-at", "2")
+    made = calibrated.parts(Path("/s"))
+    assert [part.name for part in made] == ["layers 0..1", "layers 2..3", "rest"]
+    assert made[1].arguments == ("--layers", "2..3", "--from-states", "/s")
+    assert made[2].arguments == ("--layers", "rest")
+    assert Division.of({"by": "bytes", "parts": parts}).states() is None
+
+
+def test_what_follows_two_dashes_is_handed_on(tmp_path: Path) -> None:
+    parsed = read_arguments([str(tmp_path), "--out", "o", "--recipe", "gptq-W4A16", "--", "--no-propagate-error"])
+    job = job_of(parsed)
+    command = job.compress("--layers", "rest")
+    assert command[2:] == [str(tmp_path), "--recipe", "gptq-W4A16", "--no-propagate-error", "--layers", "rest", "--json"]
+    with pytest.raises(SystemExit):
+        read_arguments(["a/b", "--out", "o", "--workers", "0"])
+
+
+def test_other_options_make_other_parts() -> None:
+    first = job_of(read_arguments(["a/b", "--out", "o", "--recipe", "W8A8"]))
+    second = job_of(read_arguments(["a/b", "--out", "o", "--recipe", "W4A16"]))
+    assert first.parts_folder != second.parts_folder
+
+
+def test_a_command_gets_one_gpu_or_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = nodes(tmp_path, "nvidia0", "nvidiactl", "nvidia-uvm")
+    assert nvidia_gpus(one) == [0]
+    assert with_gpu(["run"], "0", None, one) == ["run"]
+    several = nodes(tmp_path, "nvidia1", "nvidia12")
+    assert nvidia_gpus(several) == [0, 1, 12]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(GpuChoiceError, match="3 NVIDIA GPUs"):
+        with_gpu(["run"], "1", None, several)
+    assert with_gpu(["run"], "1", "sudo -n show --gpu {gpu}", several) == ["sudo", "-n", "show", "--gpu", "1", "run"]
+    bwrap = tmp_path / "bwrap"
+    bwrap.write_text("#!/bin/sh\n")
+    bwrap.chmod(0o755)
+    command = with_gpu(["run"], "1", None, several)
+    assert command[0] == "bwrap" and command[-1] == "run"
+    assert f"{several}/nvidia1" in command and f"{several}/nvidiactl" in command
+    assert f"{several}/nvidia0" not in command and f"{several}/nvidia12" not in command
+
+
+def say(line: str) -> list[str]:
+    return ["sh", "-c", f"echo begun; echo '{line}'"]
+
+
+def test_answers_and_failures_are_told_apart() -> None:
+    lines: list[str] = []
+    assert run_command(say('{"ok": true, "a": 1}'), lines.append) == {"ok": True, "a": 1}
+    assert lines == ["begun"]
+    with pytest.raises(CommandFailed, match="No such recipe"):
+        run_command(say('{"ok": false, "error": {"name": "RecipeError", "message": "No such recipe"}}'), lines.append)
+    with pytest.raises(CommandDied, match="full"):
+        run_command(say('{"ok": false, "error": {"name": "StorageError", "message": "The disk is full"}}'), lines.append)
+    with pytest.raises(CommandDied, match="out of memory"):
+        run_command(["sh", "-c", "echo 'out of memory' >&2; kill -9 $$"], lines.append)
+
+
+def test_a_command_does_not_outlive_the_process_that_runs_it(tmp_path: Path) -> None:
+    script = f"""
+        from layerpress_ray.command import run_command
+        command = ["sh", "-c", "trap 'echo ended > {tmp_path}/ended; exit' TERM; echo begun; mkfifo {tmp_path}/p; read x < {tmp_path}/p & wait"]
+        run_command(command + [], lambda line: None)
+    """
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    runner = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], env=env)
+    wait_for(tmp_path / "p")
+    runner.send_signal(signal.SIGKILL)
+    runner.wait()
+    wait_for(tmp_path / "ended")
+
+
+def wait_for(path: Path) -> None:
+    import time
+
+    end = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} did not appear"
+        time.sleep(0.02)

@@ -3,6 +3,7 @@
 // has an invocation of its own, which goes over all of the cell's weights. A cell is a part of one row.
 override STEPS: u32 = 20;
 override CELLS_EACH: u32 = 3;
+override WORKGROUP: u32 = STEPS * CELLS_EACH;
 
 struct Params {
   columns: u32,
@@ -43,7 +44,7 @@ fn quantized(weight: f32, qparams: CellQparams) -> f32 {
   return round_to_dtype(value * qparams.scale, params.dtype);
 }
 
-@compute @workgroup_size(STEPS * CELLS_EACH)
+@compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,

@@ -22,11 +22,11 @@ import { type FoundPart, joinParts } from "../../src/package/join-parts.ts";
 import { MAX_PART_BYTES, PART_FILE, parsePartDocument } from "../../src/package/part-document.ts";
 import type { OutputFile } from "../../src/api/compressor-api.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
+import { checkPartHashes, RECEIPT } from "./check-part-hashes.ts";
 import { readReceipt } from "./read-receipt.ts";
 
 const COPY_BYTES = 16 * 1024 ** 2;
 const CONFIG = "config.json";
-const RECEIPT = "receipt.json";
 /** They tell of times. */
 const UNHASHED = new Set(["quantization-report.json", "README.md"]);
 
@@ -58,6 +58,7 @@ export async function mergeParts(
   const config = await sameConfig(parts);
   await using opened = await openParts(parts);
   checkTensors(plan, opened.places);
+  for (const part of parts) await checkPartHashes(part);
   const receipt = await readText(join(rest.folder, RECEIPT));
   const files = createFiles(out);
   for (const shard of plan.shards)

@@ -1,5 +1,7 @@
 // Parts of a model, made by the real conductor on a stub of a GPU, and joined: the bytes of the job that was not divided.
 
+import { createHash } from "node:crypto";
+import type { Receipt } from "../api/receipt.ts";
 import { mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -46,6 +48,27 @@ beforeAll(async () => {
   await machine.run();
   whole = machine.files();
 });
+
+/** A receipt that states a part's only shard. */
+function receiptOf(shard: Uint8Array): Buffer {
+  const receipt: Receipt = {
+    layout: 1,
+    made_by: { program: "layerpress", version: "0", commit: "0" },
+    source: { address: null, label: "model", repository: null, revision: null, files: [] },
+    recipe: "",
+    options: { recipe: { kind: "yaml", text: "" }, calibration: null, gpu_budget_bytes: 0 },
+    calibration: null,
+    adapter: { vendor: "", architecture: "", description: "", software: true },
+    files: [
+      {
+        path: "part.safetensors",
+        bytes: shard.byteLength,
+        sha256: createHash("sha256").update(shard).digest("hex"),
+      },
+    ],
+  };
+  return Buffer.from(JSON.stringify(receipt));
+}
 
 describe("merged parts", () => {
   it("are the undivided job's folder, byte for byte, in whatever order they are given", async () => {
@@ -120,6 +143,11 @@ describe("merged parts", () => {
     await expect(changed("cut", { "part.safetensors": shard.subarray(0, -1) })).rejects.toThrow(
       /bytes where its part wrote/,
     );
+    const flipped = Buffer.from(shard);
+    flipped[flipped.length - 1] = (flipped.at(-1) ?? 0) ^ 1;
+    await expect(
+      changed("flipped", { "part.safetensors": flipped, "receipt.json": receiptOf(shard) }),
+    ).rejects.toThrow(/part\.safetensors has other bytes than .*receipt\.json says/);
     const tampered = Buffer.from(document.toString().replace('"place": 1', '"place": 7'));
     await expect(changed("moved", { "layerpress-part.json": tampered })).rejects.toThrow(
       /does not hold together/,

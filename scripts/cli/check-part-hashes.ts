@@ -1,0 +1,33 @@
+// What a part holds against what its receipt says: a bit that flipped on a disk or on a way between two machines is found
+// before anything is merged.
+
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { MalformedModelError } from "../../src/errors.ts";
+import type { FoundPart } from "../../src/package/join-parts.ts";
+import { readReceipt } from "./read-receipt.ts";
+
+/** Beside the result's files; parts that were saved by the page may have none. */
+export const RECEIPT = "receipt.json";
+
+/**
+ * Hashes a part's shards and compares with its receipt, where it has one.
+ * @throws MalformedModelError that names the first shard whose bytes are others
+ */
+export async function checkPartHashes({ folder, document }: FoundPart): Promise<void> {
+  const path = join(folder, RECEIPT);
+  const text = await readFile(path, "utf8").catch(() => null);
+  if (text === null) return;
+  const stated = new Map(readReceipt(text, path).files.map((file) => [file.path, file.sha256]));
+  for (const shard of document.shards) {
+    const hash = createHash("sha256");
+    await pipeline(createReadStream(join(folder, shard.path)), hash);
+    if (hash.digest("hex") === stated.get(shard.path)) continue;
+    throw new MalformedModelError(
+      `${join(folder, shard.path)} has other bytes than ${path} says. It was damaged or changed since it was made: fetch or make it again.`,
+    );
+  }
+}

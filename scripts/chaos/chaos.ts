@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { endInWords, readCount } from "../cli/end-in-words.ts";
 import { seededRandom } from "../../src/testing/random.ts";
 import { type ModelServer, startModelServer } from "../model-server/model-server.ts";
 import { folderModel } from "../model-server/served-model.ts";
@@ -51,6 +52,10 @@ interface Undisturbed {
 
 /** Runs `npm run chaos`; resolves to the exit status. */
 export async function chaosFromCommandLine(args: readonly string[]): Promise<number> {
+  return await endInWords(USAGE, async () => await runChaos(args));
+}
+
+async function runChaos(args: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...args],
     options: {
@@ -67,15 +72,20 @@ export async function chaosFromCommandLine(args: readonly string[]): Promise<num
     console.log(USAGE);
     return values.help ? 0 : 2;
   }
+  const [seed, count, limit] = [
+    readCount("seed", values.seed),
+    readCount("rounds", values.rounds),
+    readCount("limit", values.limit),
+  ];
   const folder = mkdtempSync(join(tmpdir(), "layerpress-chaos-"));
   const server = await startModelServer({ models: { "sample/model": { files: await folderModel(SAMPLE) } } });
   const disk = kinds.includes("disk") ? mountSmallDisk(join(folder, "disk"), DISK_MIB) : null;
-  const random = seededRandom(Number(values.seed));
+  const random = seededRandom(seed);
   const recipe = ["--recipe", values.recipe];
-  const chaos: Chaos = { recipe, limitMs: Number(values.limit) * 1000, folder, server, random, disk };
-  console.log(`seed ${values.seed}`);
+  const chaos: Chaos = { recipe, limitMs: limit * 1000, folder, server, random, disk };
+  console.log(`seed ${seed}`);
   try {
-    return await rounds(chaos, kinds, Number(values.rounds));
+    return await rounds(chaos, kinds, count);
   } finally {
     disk?.[Symbol.dispose]();
     await server.close();

@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { endInWords } from "../cli/end-in-words.ts";
 import { CASES, type ConsumerCase, type Verdict } from "./cases.ts";
 
 const USAGE = `npm run check:consumers -- [--transformers PYTHON] [--vllm PYTHON] [--only transformers|vllm] [--cases A,B]
@@ -24,6 +25,10 @@ interface Row {
 
 /** Runs `npm run check:consumers`; resolves to the exit status. */
 export async function checkConsumers(args: readonly string[]): Promise<number> {
+  return await endInWords(USAGE, async () => await check(args));
+}
+
+async function check(args: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...args],
     options: {

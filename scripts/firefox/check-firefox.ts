@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { endInWords } from "../cli/end-in-words.ts";
 import { preview } from "vite";
 import { PRESET_NAMES, PRESETS } from "../../src/formats/presets.ts";
 import { isStaticActivation } from "../../src/formats/quantization-args.ts";
@@ -41,6 +42,10 @@ type Call = (functionText: string, argument: string) => Promise<string>;
 
 /** Runs `npm run check:firefox`; resolves to the exit status. */
 export async function checkFirefox(args: readonly string[]): Promise<number> {
+  return await endInWords(USAGE, async () => await check(args));
+}
+
+async function check(args: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...args],
     options: {

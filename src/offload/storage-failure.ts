@@ -16,9 +16,14 @@ export function storageFailure(what: string, bytes: number, cause: unknown): Sto
     );
   }
   const full =
-    name === "QuotaExceededError" ? "the browser's storage quota or the disk is full" : String(cause);
+    name === "QuotaExceededError" ? "the browser's storage quota or the disk is full" : said(cause);
   return new StorageError(
     `${what} could not take ${formatBytes(bytes)}: ${full}. Free space on the disk, or delete stored models and finished jobs on this page, then go on; what is finished is kept.`,
     { cause },
   );
+}
+
+/** What a cause says; its class, where that tells more than that it is an error. */
+function said(cause: unknown): string {
+  return cause instanceof Error && cause.name === "Error" ? cause.message : String(cause);
 }

@@ -6,37 +6,62 @@ import { FUZZ_TARGETS } from "./targets.ts";
 
 const ROUND = 1000;
 
-const { values } = parseArgs({
-  options: {
-    inputs: { type: "string", default: "100000" },
-    seed: { type: "string", default: String(Date.now() % 2 ** 31) },
-    target: { type: "string" },
-  },
-});
+const USAGE = "npm run fuzz -- [--inputs N] [--seed N] [--target NAME]";
+
+interface Wanted {
+  readonly inputs: number;
+  readonly seed: number;
+  readonly targets: typeof FUZZ_TARGETS;
+}
+
+/** @throws an Error with a sentence about an option that makes no sense */
+function readWanted(): Wanted {
+  const { values } = parseArgs({
+    options: {
+      inputs: { type: "string", default: "100000" },
+      seed: { type: "string", default: String(Date.now() % 2 ** 31) },
+      target: { type: "string" },
+    },
+  });
+  const [inputs, seed] = [Number(values.inputs), Number(values.seed)];
+  if (!Number.isSafeInteger(inputs) || inputs < 1) throw new Error("--inputs wants a count of inputs.");
+  if (!Number.isSafeInteger(seed) || seed < 0) throw new Error("--seed wants a whole number.");
+  const targets = FUZZ_TARGETS.filter(({ name }) => values.target === undefined || name === values.target);
+  if (targets.length > 0) return { inputs, seed, targets };
+  throw new Error(`--target wants one of ${FUZZ_TARGETS.map(({ name }) => name).join(", ")}.`);
+}
 
 // The reader of Parquet files leaves promises behind that nobody awaits; in a page their errors end in its console. What is
 // awaited, counts.
 process.on("unhandledRejection", () => undefined);
 
-async function main(): Promise<number> {
-  const wanted = Number(values.inputs);
-  const targets = FUZZ_TARGETS.filter(({ name }) => values.target === undefined || name === values.target);
+async function fuzz({ inputs: count, seed: first, targets }: Wanted): Promise<number> {
   const failures: string[] = [];
   let done = 0;
-  for (let seed = Number(values.seed); done < wanted && targets.length > 0; seed++) {
+  for (let seed = first; done < count; seed++) {
     for (const target of targets) {
-      const inputs = Math.min(ROUND, wanted - done);
+      const inputs = Math.min(ROUND, count - done);
       const result = await fuzzTarget(target, { seed, inputs, measured: true });
       done += result.inputs;
       if (result.failure !== null) {
         failures.push(result.failure);
         process.stdout.write(`${result.failure}\n`);
       }
-      if (done >= wanted) break;
+      if (done >= count) break;
     }
-    process.stdout.write(`seed ${seed}: ${done} of ${wanted} inputs, ${failures.length} failures\n`);
+    process.stdout.write(`seed ${seed}: ${done} of ${count} inputs, ${failures.length} failures\n`);
   }
-  return failures.length > 0 || done < wanted ? 1 : 0;
+  return failures.length > 0 ? 1 : 0;
 }
 
-process.exitCode = await main();
+function wantedOrUsage(): Wanted | null {
+  try {
+    return readWanted();
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n${USAGE}\n`);
+    return null;
+  }
+}
+
+const asked = wantedOrUsage();
+process.exitCode = asked === null ? 2 : await fuzz(asked);

@@ -65,4 +65,23 @@ describe("the chunk store", () => {
     put.mockRestore();
     expect(await store.list("a")).toEqual([]);
   });
+
+  it("says what to do where nothing can be opened, whatever was asked", async () => {
+    const open = vi.spyOn(IDBFactory.prototype, "open").mockImplementation(() => {
+      throw new DOMException("Internal error opening backing store for indexedDB.open.", "UnknownError");
+    });
+    const closed = openChunkStore("layerpress-closed-test");
+    const sentence = /does not open: Internal error .*The disk may be full: free space\./;
+    const asked = [
+      async () => await closed.list("a"),
+      async () => await closed.delete("a", [first]),
+      async () => await closed.deleteSource("a"),
+      async () => await closed.sources(),
+    ];
+    for (const ask of asked) {
+      await expect(ask()).rejects.toThrow(sentence);
+      await expect(ask()).rejects.toThrow(StorageError);
+    }
+    open.mockRestore();
+  });
 });

@@ -30,22 +30,16 @@ interface Manifest {
 
 /** Opens the store; names are prefixed because an origin may be shared with other sites. */
 export function openChunkStore(name = "layerpress-source"): ChunkStore {
-  const store = createStore(name, "chunks");
+  const plain = createStore(name, "chunks");
+  const store = inWords(plain);
   return {
     async list(key) {
-      try {
-        const keys = await allKeys(store, chunkRange(key));
-        return keys.map(([, path, index]) => ({ path, index }));
-      } catch (cause) {
-        throw new StorageError(
-          "The browser does not let this page store anything (IndexedDB cannot be opened). Leave the private window, or allow this site to store data.",
-          { cause },
-        );
-      }
+      const keys = await allKeys(store, chunkRange(key));
+      return keys.map(([, path, index]) => ({ path, index }));
     },
     async get(key, chunk) {
       // An ArrayBuffer, not a Blob: Chromium has lost Blobs for good (jakearchibald/idb-keyval#76).
-      const bytes = await get<ArrayBuffer>([key, chunk.path, chunk.index], store).catch(() => undefined);
+      const bytes = await get<ArrayBuffer>([key, chunk.path, chunk.index], plain).catch(() => undefined);
       return bytes?.byteLength === chunk.end - chunk.start ? new Uint8Array(bytes) : undefined;
     },
     async put(source, chunk, bytes) {
@@ -56,7 +50,7 @@ export function openChunkStore(name = "layerpress-source"): ChunkStore {
             [[source.key], manifest],
             [[source.key, chunk.path, chunk.index], bytes.buffer],
           ],
-          store,
+          plain,
         );
       } catch (cause) {
         throw storageError(chunk, cause);
@@ -76,6 +70,20 @@ export function openChunkStore(name = "layerpress-source"): ChunkStore {
       });
     },
     sources: async () => await storedSources(store),
+  };
+}
+
+/** A store whose failures are sentences: browsers give the same few for a full disk and for sites that may keep nothing. */
+function inWords(store: UseStore): UseStore {
+  return async (mode, callback) => {
+    try {
+      return await store(mode, callback);
+    } catch (cause) {
+      throw new StorageError(
+        `The browser's store for downloads (IndexedDB) does not open: ${cause instanceof Error ? cause.message.replace(/\.$/, "") : String(cause)}. The disk may be full: free space. Or this site may store nothing: leave the private window, or allow it to store data. Then go on.`,
+        { cause },
+      );
+    }
   };
 }
 

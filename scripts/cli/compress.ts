@@ -28,6 +28,7 @@ import { pushResult } from "./push-result.ts";
 import { readReceipt } from "./read-receipt.ts";
 import { saveFiles } from "./save-files.ts";
 import { openWorkFolder } from "./work-folder.ts";
+import { systemFailure } from "./system-failure.ts";
 
 const USAGE_STATUS = 2;
 const FAILURE_STATUS = 1;
@@ -69,8 +70,9 @@ async function compress(args: CompressArguments): Promise<number> {
     if (replay) console.log(replay.sentence);
     if (args.json) console.log(JSON.stringify({ ...succeeded(result), ...(replay ? { replay } : {}) }));
     return replay && !replay.equal ? DIFFERENT_STATUS : 0;
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+  } catch (thrown) {
+    const error = systemFailure(thrown);
+    const { message } = error;
     const size = args.recipe.text.includes(":") ? null : advisedGroupSize(message);
     const remedy = size === null ? null : `Add --group-size ${size}.`;
     console.error([message, remedy, job.left].filter((sentence) => sentence !== null).join(" "));
@@ -89,8 +91,9 @@ async function printParts(args: PlanArguments): Promise<number> {
     for (const line of divisionLines(division)) console.log(line);
     if (args.json) console.log(JSON.stringify({ ok: true, ...division }));
     return 0;
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error));
+  } catch (thrown) {
+    const error = systemFailure(thrown);
+    console.error(error.message);
     if (args.json) console.log(JSON.stringify(failed(error)));
     return error instanceof InterruptedError ? error.status : FAILURE_STATUS;
   } finally {

@@ -19,6 +19,7 @@ import {
 import { giveFile } from "./give-file.ts";
 import { InterruptedError } from "./interruption.ts";
 import { openPage } from "./open-page.ts";
+import { systemFailure } from "./system-failure.ts";
 
 const USAGE_STATUS = 2;
 const FAILURE_STATUS = 1;
@@ -37,7 +38,7 @@ export async function evaluateFromCommandLine(args: readonly string[]): Promise<
     return 0;
   } catch (error) {
     const isUsage = error instanceof UsageError;
-    const { name, message } = error instanceof Error ? error : new Error(String(error));
+    const { name, message } = systemFailure(error);
     console.error(isUsage ? `${message}\n\n${EVALUATE_USAGE}` : message);
     if (args.includes("--json")) console.log(JSON.stringify({ ok: false, error: { name, message } }));
     if (error instanceof InterruptedError) return error.status;

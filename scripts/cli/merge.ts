@@ -6,6 +6,7 @@ import { resolve } from "node:path";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
 import { UsageError } from "./argument-readers.ts";
 import { mergeParts } from "./merge-parts.ts";
+import { systemFailure } from "./system-failure.ts";
 
 export const MERGE_USAGE = `npm run merge -- PART… --out FOLDER [--json]
 
@@ -32,7 +33,7 @@ export async function mergeFromCommandLine(args: readonly string[]): Promise<num
     return 0;
   } catch (error) {
     const isUsage = error instanceof UsageError;
-    const { name, message } = error instanceof Error ? error : new Error(String(error));
+    const { name, message } = systemFailure(error);
     console.error(isUsage ? `${message}\n\n${MERGE_USAGE}` : message);
     if (args.includes("--json")) console.log(JSON.stringify({ ok: false, error: { name, message } }));
     return isUsage ? USAGE_STATUS : FAILURE_STATUS;

@@ -6,8 +6,8 @@ const baseURL = `http://127.0.0.1:${PORT}/`;
 export default defineConfig({
   testDir: "e2e",
   testMatch: "*.spec.ts",
-  // A test waits much: for a browser to start, for the other core. Each has a context of its own.
-  workers: 2,
+  // One browser at a time: each test has a context of its own, but a software GPU takes every core.
+  workers: 1,
   retries: 0,
   forbidOnly: true,
   // Limits that end what hangs, on machines slower than this one too; they promise no speed.

@@ -11,17 +11,22 @@ import {
 } from "../config-fields.ts";
 import {
   attention,
+  type DecoderBody,
+  type DecoderTensors,
   type DescribeFamily,
   gatedMlp,
   headShape,
   layers,
+  type MlpShape,
   preNorms,
   rmsNorm,
 } from "../decoder-parts.ts";
 import { readRotary } from "../rotary-parameters.ts";
+import type { FeedForward } from "../decoder-description.ts";
 import type { Rotary } from "../mixer-description.ts";
 
-const schema = v.object({
+/** Fields of both of HunYuan's models. */
+export const hunyuanFields = {
   ...sizeFields({
     vocab_size: 290_943,
     hidden_size: 4096,
@@ -36,11 +41,25 @@ const schema = v.object({
   rms_norm_eps: v.optional(epsilon, 1e-5),
   attention_bias: v.optional(flag, false),
   tie_word_embeddings: v.optional(flag, false),
-});
+};
+const schema = v.object(hunyuanFields);
 
 /** transformers `modeling_hunyuan_v1_dense.py`: Llama whose heads are normed after they were rotated. */
 export const describeHunyuanDense: DescribeFamily = (config, tensors) => {
   const sizes = readFields(schema, config);
+  const mlp = hunyuanMlp(sizes);
+  return hunyuanBody(config, tensors, sizes, (layer) => gatedMlp(`${layer}.mlp`, mlp));
+};
+
+type HunyuanSizes = v.InferOutput<typeof schema>;
+
+/** HunYuan's layers around a feed-forward of one kind or the other. */
+export function hunyuanBody(
+  config: Config,
+  tensors: DecoderTensors,
+  sizes: HunyuanSizes,
+  feedForward: (layer: string, index: number) => FeedForward,
+): DecoderBody {
   const { hidden_size: hiddenSize, attention_bias: bias, rms_norm_eps: eps } = sizes;
   const shape = headShape(sizes);
   const rotary = readHunyuanRotary(config, shape.headDim, sizes.max_position_embeddings);
@@ -49,7 +68,7 @@ export const describeHunyuanDense: DescribeFamily = (config, tensors) => {
     sizes,
     tied: sizes.tie_word_embeddings,
     finalNorm: norm(`${tensors.prefix}norm`),
-    layers: layers(tensors, sizes, (layer) => ({
+    layers: layers(tensors, sizes, (layer, index) => ({
       norms: preNorms(layer, norm),
       mixers: [
         attention(`${layer}.self_attn`, {
@@ -63,14 +82,16 @@ export const describeHunyuanDense: DescribeFamily = (config, tensors) => {
           normAfterRotary: true,
         }),
       ],
-      feedForward: gatedMlp(`${layer}.mlp`, {
-        hiddenSize,
-        intermediateSize: sizes.intermediate_size,
-        activation: sizes.hidden_act,
-      }),
+      feedForward: feedForward(layer, index),
     })),
   };
-};
+}
+
+/** Shape of the MLP, and of each expert. */
+export function hunyuanMlp(sizes: HunyuanSizes): MlpShape {
+  const { hidden_size: hiddenSize, intermediate_size: intermediateSize, hidden_act } = sizes;
+  return { hiddenSize, intermediateSize, activation: hidden_act };
+}
 
 const alphaSchema = v.object({
   rope_type: v.nullish(v.string()),
@@ -80,7 +101,7 @@ const alphaSchema = v.object({
 });
 
 /** The rotation of HunYuan's models: "dynamic" with an `alpha` means a larger base, whatever the length. */
-export function readHunyuanRotary(config: Config, headDim: number, maxPositions: number): Rotary {
+function readHunyuanRotary(config: Config, headDim: number, maxPositions: number): Rotary {
   const request = { headDim, maxPositions, defaultTheta: 10_000 };
   const part = config["rope_parameters"] ?? config["rope_scaling"];
   const { rope_type, type, rope_theta, alpha } = readFields(alphaSchema, isRecord(part) ? part : {});

@@ -67,7 +67,7 @@ const mixtureSchema = v.object({
 export const describeQwen35: DescribeFamily = (config, tensors) => {
   const sizes = readFields(schema, config);
   const { hidden_size: hiddenSize, intermediate_size: inner, hidden_act: act } = sizes;
-  return describe(config, tensors, sizes, (layer) =>
+  return gatedDeltaBody(config, tensors, sizes, (layer) =>
     gatedMlp(`${layer}.mlp`, { hiddenSize, intermediateSize: inner, activation: act }),
   );
 };
@@ -76,7 +76,7 @@ export const describeQwen35: DescribeFamily = (config, tensors) => {
 export const describeQwen35Moe: DescribeFamily = (config, tensors) => {
   const sizes = readFields(mixtureSchema, config);
   const { hidden_size: hiddenSize, hidden_act: act } = sizes;
-  return describe(config, tensors, sizes, (layer) =>
+  return gatedDeltaBody(config, tensors, sizes, (layer) =>
     experts(tensors, {
       module: `${layer}.mlp`,
       names: EXPERT_NAMES,
@@ -96,11 +96,12 @@ export const describeQwen35Moe: DescribeFamily = (config, tensors) => {
   );
 };
 
-function describe(
+/** The gated delta rule in most layers, gated attention in the others, around the family's feed-forward (Qwen3-Next, Qwen3.5). */
+export function gatedDeltaBody(
   config: Config,
   tensors: DecoderTensors,
   sizes: v.InferOutput<typeof schema>,
-  feedForward: (layer: string) => FeedForward,
+  feedForward: (layer: string, index: number) => FeedForward,
 ): DecoderBody {
   const { hidden_size: hiddenSize, attention_bias: bias } = sizes;
   const shape = headShape(sizes);
@@ -133,7 +134,7 @@ function describe(
               gate: { kind: "with-queries" },
             }),
       ],
-      feedForward: feedForward(layer),
+      feedForward: feedForward(layer, index),
     })),
   };
 }

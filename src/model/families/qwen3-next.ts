@@ -1,18 +1,9 @@
 import * as v from "valibot";
 import { epsilon, flag, intermediateSize, readFields, sizeFields } from "../config-fields.ts";
-import {
-  attention,
-  type DescribeFamily,
-  gatedMlp,
-  headShape,
-  layers,
-  linear,
-  preNorms,
-  rmsNorm,
-} from "../decoder-parts.ts";
+import { type DescribeFamily, gatedMlp, linear } from "../decoder-parts.ts";
 import { expertFields, hasExperts, qwenExperts } from "../expert-parts.ts";
-import { readRotary } from "../rotary-parameters.ts";
-import { deltaFields, gatedDeltaNet, hasDelta } from "../mixer-parts.ts";
+import { deltaFields } from "../mixer-parts.ts";
+import { gatedDeltaBody } from "./qwen3-5.ts";
 
 const schema = v.object({
   ...sizeFields({
@@ -39,48 +30,18 @@ const schema = v.object({
 /** transformers `modeling_qwen3_next.py`: the gated delta rule in most layers, gated attention in the others, experts and a shared one. */
 export const describeQwen3Next: DescribeFamily = (config, tensors) => {
   const sizes = readFields(schema, config);
-  const { hidden_size: hiddenSize, attention_bias: bias, hidden_act: act } = sizes;
-  const shape = headShape(sizes);
-  const rotary = readRotary(config, {
-    headDim: shape.headDim,
-    maxPositions: sizes.max_position_embeddings,
-    defaultTheta: 10_000,
-    partial: true,
-    defaultPartial: 0.25,
-  });
-  const norm = (module: string) => rmsNorm(module, hiddenSize, sizes.rms_norm_eps, 1);
-  const headNorm = (module: string) => rmsNorm(module, shape.headDim, sizes.rms_norm_eps, 1);
+  const { hidden_size: hiddenSize, hidden_act: act } = sizes;
   const mlpOf = (module: string, intermediate: number) =>
     gatedMlp(module, { hiddenSize, intermediateSize: intermediate, activation: act });
-  return {
-    sizes,
-    tied: sizes.tie_word_embeddings,
-    finalNorm: norm(`${tensors.prefix}norm`),
-    layers: layers(tensors, sizes, (layer, index) => ({
-      norms: preNorms(layer, norm),
-      mixers: [
-        hasDelta(sizes, index)
-          ? gatedDeltaNet(tensors, `${layer}.linear_attn`, sizes)
-          : attention(`${layer}.self_attn`, {
-              ...shape,
-              hiddenSize,
-              rotary,
-              bias,
-              outputBias: bias,
-              queryNorm: headNorm(`${layer}.self_attn.q_norm`),
-              keyNorm: headNorm(`${layer}.self_attn.k_norm`),
-              gate: { kind: "with-queries" },
-            }),
-      ],
-      feedForward: hasExperts(sizes, index)
-        ? {
-            ...qwenExperts(tensors, `${layer}.mlp`, sizes, { hiddenSize, activation: act }),
-            shared: {
-              mlp: mlpOf(`${layer}.mlp.shared_expert`, sizes.shared_expert_intermediate_size),
-              gate: linear(`${layer}.mlp.shared_expert_gate`, 1, hiddenSize),
-            },
-          }
-        : mlpOf(`${layer}.mlp`, sizes.intermediate_size),
-    })),
-  };
+  return gatedDeltaBody(config, tensors, sizes, (layer, index) =>
+    hasExperts(sizes, index)
+      ? {
+          ...qwenExperts(tensors, `${layer}.mlp`, sizes, { hiddenSize, activation: act }),
+          shared: {
+            mlp: mlpOf(`${layer}.mlp.shared_expert`, sizes.shared_expert_intermediate_size),
+            gate: linear(`${layer}.mlp.shared_expert_gate`, 1, hiddenSize),
+          },
+        }
+      : mlpOf(`${layer}.mlp`, sizes.intermediate_size),
+  );
 };

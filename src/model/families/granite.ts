@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import {
   activation,
+  type Config,
   epsilon,
   finite,
   flag,
@@ -11,6 +12,8 @@ import {
 } from "../config-fields.ts";
 import {
   attention,
+  type DecoderBody,
+  type DecoderTensors,
   type DescribeFamily,
   gatedMlp,
   headShape,
@@ -18,10 +21,13 @@ import {
   preNorms,
   rmsNorm,
 } from "../decoder-parts.ts";
+import type { FeedForward } from "../decoder-description.ts";
+import type { Mixer, Rotary } from "../mixer-description.ts";
 import { requireFullAttention } from "../layer-types.ts";
 import { readRotary } from "../rotary-parameters.ts";
 
-const schema = v.object({
+/** Fields of all Granite models but for their feed-forward's activation. */
+export const graniteFields = {
   ...sizeFields({
     vocab_size: 32_000,
     hidden_size: 4096,
@@ -32,55 +38,74 @@ const schema = v.object({
     head_dim: null,
     max_position_embeddings: 2048,
   }),
-  hidden_act: v.optional(activation, "silu"),
   rms_norm_eps: v.optional(epsilon, 1e-6),
   attention_bias: v.optional(flag, false),
-  mlp_bias: v.optional(flag, false),
   embedding_multiplier: v.optional(finite, 1),
   logits_scaling: v.optional(positive, 1),
   residual_multiplier: v.optional(finite, 1),
   attention_multiplier: v.optional(finite, 1),
-  layer_types: v.nullish(layerTypes),
   tie_word_embeddings: v.optional(flag, false),
+};
+
+const schema = v.object({
+  ...graniteFields,
+  hidden_act: v.optional(activation, "silu"),
+  mlp_bias: v.optional(flag, false),
+  layer_types: v.nullish(layerTypes),
 });
 
 /** transformers `modeling_granite.py`: Llama with four multipliers. */
 export const describeGranite: DescribeFamily = (config, tensors) => {
   const sizes = readFields(schema, config);
-  const { hidden_size: hiddenSize, attention_bias: bias } = sizes;
-  const shape = headShape(sizes);
-  const rotary = readRotary(config, {
-    headDim: shape.headDim,
+  const { hidden_size: hiddenSize, intermediate_size: intermediateSize } = sizes;
+  const rotary = graniteRotary(config, sizes);
+  const mlp = { hiddenSize, intermediateSize, activation: sizes.hidden_act, bias: sizes.mlp_bias };
+  requireFullAttention(sizes.layer_types);
+  return graniteBody(tensors, sizes, (layer) => ({
+    mixer: graniteAttention(layer, sizes, rotary),
+    feedForward: gatedMlp(`${layer}.mlp`, mlp),
+  }));
+};
+
+const fields = v.object(graniteFields);
+type GraniteSizes = v.InferOutput<typeof fields>;
+
+export function graniteRotary(config: Config, sizes: GraniteSizes): Rotary {
+  return readRotary(config, {
+    headDim: headShape(sizes).headDim,
     maxPositions: sizes.max_position_embeddings,
     defaultTheta: 10_000,
   });
-  const norm = (module: string) => rmsNorm(module, hiddenSize, sizes.rms_norm_eps);
-  requireFullAttention(sizes.layer_types);
+}
+
+/** Attention whose scores have a factor of the configuration; no rotation in models without positions. */
+export function graniteAttention(layer: string, sizes: GraniteSizes, rotary: Rotary | null): Mixer {
+  const { hidden_size: hiddenSize, attention_bias: bias, attention_multiplier: scale } = sizes;
+  const shape = headShape(sizes);
+  return attention(`${layer}.self_attn`, { ...shape, hiddenSize, rotary, bias, outputBias: bias, scale });
+}
+
+/** Granite's norms and multipliers around the blocks of a family. */
+export function graniteBody(
+  tensors: DecoderTensors,
+  sizes: GraniteSizes,
+  blocks: (layer: string, index: number) => { readonly mixer: Mixer; readonly feedForward: FeedForward },
+): DecoderBody {
+  const norm = (module: string) => rmsNorm(module, sizes.hidden_size, sizes.rms_norm_eps);
   return {
     sizes,
     tied: sizes.tie_word_embeddings,
     embeddingMultiplier: sizes.embedding_multiplier,
     logitScale: 1 / sizes.logits_scaling,
     finalNorm: norm(`${tensors.prefix}norm`),
-    layers: layers(tensors, sizes, (layer) => ({
-      norms: preNorms(layer, norm),
-      mixers: [
-        attention(`${layer}.self_attn`, {
-          ...shape,
-          hiddenSize,
-          rotary,
-          bias,
-          outputBias: bias,
-          scale: sizes.attention_multiplier,
-        }),
-      ],
-      feedForward: gatedMlp(`${layer}.mlp`, {
-        hiddenSize,
-        intermediateSize: sizes.intermediate_size,
-        activation: sizes.hidden_act,
-        bias: sizes.mlp_bias,
-      }),
-      residualMultiplier: sizes.residual_multiplier,
-    })),
+    layers: layers(tensors, sizes, (layer, index) => {
+      const { mixer, feedForward } = blocks(layer, index);
+      return {
+        norms: preNorms(layer, norm),
+        mixers: [mixer],
+        feedForward,
+        residualMultiplier: sizes.residual_multiplier,
+      };
+    }),
   };
-};
+}

@@ -7,14 +7,12 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { MalformedModelError } from "../../src/errors.ts";
+import { RECEIPT } from "../../src/formats/result-documents.ts";
 import type { FoundPart } from "../../src/package/join-parts.ts";
 import { readReceipt } from "./read-receipt.ts";
 
-/** Beside the result's files; parts that were saved by the page may have none. */
-export const RECEIPT = "receipt.json";
-
 /**
- * Hashes a part's shards and compares with its receipt, where it has one.
+ * Hashes a part's shards and compares with its receipt; parts that were saved by the page may have none.
  * @throws MalformedModelError that names the first shard whose bytes are others
  */
 export async function checkPartHashes({ folder, document }: FoundPart): Promise<void> {

@@ -28,6 +28,7 @@ import { pushResult } from "./push-result.ts";
 import { readReceipt } from "./read-receipt.ts";
 import { saveFiles } from "./save-files.ts";
 import { openWorkFolder } from "./work-folder.ts";
+import { RECEIPT } from "../../src/formats/result-documents.ts";
 import { systemFailure } from "./system-failure.ts";
 
 const USAGE_STATUS = 2;
@@ -158,7 +159,7 @@ async function addReceipt(page: Page): Promise<readonly OutputFile[]> {
 }
 
 async function compareWith(receipt: Receipt, out: string): Promise<Comparison> {
-  const path = join(out, "receipt.json");
+  const path = join(out, RECEIPT);
   return compareReceipts(receipt, readReceipt(await readFile(path, "utf8"), path));
 }
 

@@ -17,18 +17,17 @@ import {
   type OutputShard,
   type ShardRules,
 } from "../../src/formats/shards.ts";
+import { isHashed, RECEIPT } from "../../src/formats/result-documents.ts";
 import { describeResult } from "../../src/package/describe-result.ts";
 import { type FoundPart, joinParts } from "../../src/package/join-parts.ts";
 import { MAX_PART_BYTES, PART_FILE, parsePartDocument } from "../../src/package/part-document.ts";
 import type { OutputFile } from "../../src/api/compressor-api.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
-import { checkPartHashes, RECEIPT } from "./check-part-hashes.ts";
+import { checkPartHashes } from "./check-part-hashes.ts";
 import { readReceipt } from "./read-receipt.ts";
 
 const COPY_BYTES = 16 * 1024 ** 2;
 const CONFIG = "config.json";
-/** They tell of times. */
-const UNHASHED = new Set(["quantization-report.json", "README.md"]);
 
 /** Where a tensor of a part lies. */
 interface Place {
@@ -79,7 +78,7 @@ export async function mergeParts(
 function receiptFor(path: string, text: string, written: readonly Written[]): string {
   readReceipt(text, path);
   const { files: _, ...facts } = JSON.parse(text) as Receipt;
-  const files = written.filter((file) => !UNHASHED.has(file.path));
+  const files = written.filter(({ path: name }) => isHashed(name));
   return `${JSON.stringify({ ...facts, files }, null, 2)}\n`;
 }
 

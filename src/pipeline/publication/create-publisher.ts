@@ -8,7 +8,7 @@ import { publishFiles, type UploadedFile } from "../../publish/publish-files.ts"
 import type { PublisherApi, PublishProgress, PublishRequest } from "../../api/publisher-api.ts";
 import type { Receipt } from "../../api/receipt.ts";
 import { makeReceipt, openOutputFile } from "../result/make-receipt.ts";
-import { CARD, RECEIPT } from "../result/record-quality.ts";
+import { CARD, RECEIPT } from "../../formats/result-documents.ts";
 
 export function createPublisher(): PublisherApi {
   let running = new AbortController();

@@ -3,18 +3,17 @@
 
 import { createSHA256 } from "hash-wasm";
 import { StorageError } from "../../errors.ts";
+import { isHashed, RECEIPT } from "../../formats/result-documents.ts";
 import { openJobFolder, openOutputFolder } from "../../offload/job-folder.ts";
 import { readJournal } from "../../offload/journal.ts";
 import { replaceOutputFile } from "../../offload/output-store.ts";
 import type { ResultSummary } from "../../api/compressor-api.ts";
 import type { Receipt } from "../../api/receipt.ts";
 import { finishedResult, recordedReceipt } from "../job/job-journal.ts";
-import { CARD, RECEIPT, REPORT, withPresentSizes } from "./record-quality.ts";
+import { withPresentSizes } from "./record-quality.ts";
 
 /** Bytes that are hashed at a time: enough to be fast, and nothing to a machine's memory. */
 const PIECE_BYTES = 8 * 1024 ** 2;
-/** One tells of times, and both of a quality that may be measured later. */
-const UNHASHED = new Set([REPORT, CARD, RECEIPT]);
 
 /**
  * Writes `receipt.json` into a finished job's result, unless it is there.
@@ -38,7 +37,7 @@ export async function makeReceipt(
       "This result was made by an earlier version of the page, which did not write down what a receipt says. Delete the job and run it again.",
     );
   const output = await openOutputFolder(job);
-  const hashed = result.files.filter(({ path }) => !UNHASHED.has(path));
+  const hashed = result.files.filter(({ path }) => isHashed(path));
   const totalBytes = hashed.reduce((sum, { bytes }) => sum + bytes, 0);
   const files: Receipt["files"][number][] = [];
   let hashedBytes = 0;

@@ -5,11 +5,9 @@ import { MalformedModelError, StorageError } from "../../errors.ts";
 import { findOutputFolder } from "../../offload/job-folder.ts";
 import { replaceOutputFile } from "../../offload/output-store.ts";
 import { cardWithQuality, type MeasuredQuality, reportWithQuality } from "../../package/quality-report.ts";
+import { CARD, RECEIPT, REPORT } from "../../formats/result-documents.ts";
 import type { ResultSummary } from "../../api/compressor-api.ts";
 
-export const REPORT = "quantization-report.json";
-export const CARD = "README.md";
-export const RECEIPT = "receipt.json";
 /** Two tabs that measure one result write one after the other. */
 const LOCK = "layerpress-quality";
 

@@ -1,8 +1,7 @@
+import { RECEIPT } from "../../formats/result-documents.ts";
 import { batch } from "@preact/signals";
 import type { App } from "../state/app-state.ts";
 import { describeFailure } from "../state/describe-failure.ts";
-
-export const RECEIPT_FILE = "receipt.json";
 
 /** Has receipt.json written into the shown result, where every way of saving takes it along. */
 export async function makeReceipt(app: App): Promise<void> {
@@ -21,7 +20,7 @@ export async function makeReceipt(app: App): Promise<void> {
   try {
     const withReceipt = await services.compressor.makeReceipt(result.jobId, onBytes);
     if (state.result.peek() === result) state.result.value = withReceipt;
-    state.saved.value = `${RECEIPT_FILE} is among the files now: what the result was made of, and the hashes of what was made.`;
+    state.saved.value = `${RECEIPT} is among the files now: what the result was made of, and the hashes of what was made.`;
   } catch (error) {
     const retry = async () => await makeReceipt(app);
     state.failure.value = { ...describeFailure(error, "saving"), retry };

@@ -1,7 +1,8 @@
 import { formatBytes } from "../../formats/format-bytes.ts";
 import { useApp } from "../parts/app-context.ts";
 import { formatPercent } from "../words/format-count.ts";
-import { makeReceipt, RECEIPT_FILE } from "../actions/make-receipt.ts";
+import { RECEIPT } from "../../formats/result-documents.ts";
+import { makeReceipt } from "../actions/make-receipt.ts";
 import { saveResult } from "../actions/save-result.ts";
 
 /** Three ways to the user's disk; the best that this browser has comes first. */
@@ -9,7 +10,7 @@ export function SaveButtons() {
   const app = useApp();
   const { state, services } = app;
   const saving = state.saving.value;
-  const hasReceipt = state.result.value?.files.some(({ path }) => path === RECEIPT_FILE) ?? true;
+  const hasReceipt = state.result.value?.files.some(({ path }) => path === RECEIPT) ?? true;
   const toFolder = services.download.canSaveFolder;
   return (
     <section class="save" aria-label="Save">

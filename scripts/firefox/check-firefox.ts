@@ -1,4 +1,5 @@
-// Every data-free preset in Firefox and in Chromium: the results' tensors and configuration have to be equal byte for byte.
+// Every kernel through naga, then every data-free preset in Firefox and in Chromium: the results' tensors and configuration
+// have to be equal byte for byte.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import type { AddressInfo } from "node:net";
@@ -16,12 +17,14 @@ import { openPage } from "../cli/open-page.ts";
 import { receiveFiles, RECEIVING_PATH } from "../cli/receive-files.ts";
 import { startModelServer } from "../model-server/model-server.ts";
 import { folderModel } from "../model-server/served-model.ts";
+import { nagaTakesAll } from "./check-wgsl.ts";
 import { findFirefox, openFirefox } from "./open-firefox.ts";
 
 const USAGE = `npm run check:firefox -- [--presets A,B] [--source FOLDER]
 
-Compresses a small model in Firefox and in Chromium with every preset that needs no calibration, and compares the bytes. Firefox
-is LAYERPRESS_FIREFOX, or the system's. Exits with 1 if a byte differs, or no Firefox is found.`;
+Checks the kernels as npm run check:wgsl does, then compresses a small model in Firefox and in Chromium with every preset that
+needs no calibration, and compares the bytes. Firefox is LAYERPRESS_FIREFOX, or the system's. Exits with 1 if a byte differs, a
+kernel is refused, or Firefox or naga is not found.`;
 const SOURCE = "e2e/fixtures/golden/source";
 /** What tells of times and addresses. */
 const OWN = new Set(["README.md"]);
@@ -54,18 +57,29 @@ async function check(args: readonly string[]): Promise<number> {
       help: { type: "boolean", default: false },
     },
   });
+  if (values.help) {
+    console.log(USAGE);
+    return 0;
+  }
+  const taken = await nagaTakesAll();
   const executable = findFirefox();
-  if (values.help || executable === null) {
-    console.log(
-      values.help ? USAGE : "No Firefox was found. Install one, or set LAYERPRESS_FIREFOX to its path.",
-    );
-    return values.help ? 0 : 1;
+  if (executable === null) {
+    console.log("No Firefox was found. Install one, or set LAYERPRESS_FIREFOX to its path.");
+    return 1;
   }
   const isDataFree = (name: keyof typeof PRESETS) =>
     !isStaticActivation(PRESETS[name].scheme.input_activations);
   const presets = values.presets?.split(",") ?? PRESET_NAMES.filter(isDataFree);
+  return (await comparePresets(executable, values.source, presets)) && taken ? 0 : 1;
+}
+
+async function comparePresets(
+  executable: string,
+  from: string,
+  presets: readonly string[],
+): Promise<boolean> {
   const folder = mkdtempSync(join(tmpdir(), "layerpress-firefox-"));
-  const models = { "golden/source": { files: await folderModel(values.source) } };
+  const models = { "golden/source": { files: await folderModel(from) } };
   const server = await startModelServer({ models });
   const source = `${server.filesUrl}/golden/source/`;
   try {
@@ -120,7 +134,7 @@ async function runAll(call: Call, source: string, presets: readonly string[]): P
   }
 }
 
-function report(folder: string, presets: readonly string[]): number {
+function report(folder: string, presets: readonly string[]): boolean {
   let wrong = 0;
   console.log("\n| Preset | Firefox and Chromium |\n| --- | --- |");
   for (const preset of presets) {
@@ -131,5 +145,5 @@ function report(folder: string, presets: readonly string[]): number {
     console.log(`| ${preset} | ${isEmpty ? "no result" : found.length > 0 ? found.join(", ") : "equal"} |`);
   }
   console.log(wrong === 0 ? `\n${presets.length} presets equal.` : `\n${wrong} of ${presets.length} differ.`);
-  return wrong === 0 ? 0 : 1;
+  return wrong === 0;
 }

@@ -2,24 +2,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { StructInfo, WgslReflect } from "wgsl_reflect/wgsl_reflect.module.js";
-import type { Kernel } from "./kernel.ts";
-import { halvesKernel } from "./matmul/matmul-halves.ts";
+import { everyKernel } from "../testing/every-kernel.ts";
 
-/** Every module that may declare kernels. */
-const modules = import.meta.glob<Record<string, unknown>>([
-  "../{gpu,quantize,calibrate}/**/*.ts",
-  "!../**/*.test.ts",
-]);
-
-function isKernel(value: unknown): value is Kernel {
-  return typeof value === "object" && value !== null && "bindings" in value && "entryPoint" in value;
-}
-
-const loaded = await Promise.all(Object.values(modules).map(async (load) => await load()));
-/** One that is made for the GPU at hand. */
-const made = halvesKernel({ m: 16, n: 16, k: 16, subgroup: 32 });
-const exported = loaded.flatMap((module) => Object.values(module)).filter(isKernel);
-const kernels = [...new Set([...exported, made])];
+const kernels = await everyKernel();
 
 /** The code without aliases and with empty function bodies: the reflection library does not parse all of WGSL. */
 function declarations(code: string): string {

@@ -102,6 +102,8 @@ export interface Rewriter {
   hessians(demand: RewriterDemand): readonly Capture[];
   /** Floating-point operations beside those of running the samples and of Hessians. */
   work(demand: RewriterDemand): number;
+  /** Begins to compile its slowest kernels for these tasks; returns at once. */
+  prepare(gpu: Gpu, demand: Pick<RewriterDemand, "tasks">): void;
   /** GPU bytes that it takes beside the Hessians of a pass, within `freeBytes`; null if nothing fits. */
   bytes(demand: RewriterDemand, pass: readonly Capture[], limits: QuantizerLimits): number | null;
   rewrite(run: RewriterRun): Promise<Rewritten[]>;

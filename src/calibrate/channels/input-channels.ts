@@ -3,7 +3,7 @@
 
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
-import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
+import { bufferBytes } from "../../gpu/memory.ts";
 import type { ReadbackRing } from "../../gpu/staging.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { Collector } from "../collector.ts";
@@ -19,45 +19,56 @@ export interface ChannelExtents {
 }
 
 export interface InputChannels extends Collector, Disposable {
+  /** All captures are read back at once: the first one that is asked for waits for the GPU. */
   read(readbacks: ReadbackRing, capture: Capture): Promise<ChannelExtents>;
+}
+
+/** Parts of a buffer are bound at multiples of this. */
+const PART_BYTES = 256;
+
+function partBytes({ columns }: Capture): number {
+  return Math.ceil((columns * 12) / PART_BYTES) * PART_BYTES;
 }
 
 /** GPU bytes of the extents of these captures. */
 export function inputChannelsBytes(captures: readonly Capture[]): number {
-  return captures.reduce((sum, { columns }) => sum + bufferBytes(columns * 12), 0);
+  return bufferBytes(captures.reduce((sum, capture) => sum + partBytes(capture), 0));
 }
 
 export async function openInputChannels(gpu: Gpu, captures: readonly Capture[]): Promise<InputChannels> {
-  const requests = captures.map(({ modules, columns }) => ({
-    label: `channels of ${modules[0]}'s input`,
-    bytes: columns * 12,
-  }));
-  const allocated: readonly LedgerBuffer[] = await gpu.memory.allocateAll(requests);
+  const request = { label: "channels of inputs", bytes: inputChannelsBytes(captures) };
+  const buffer = await gpu.memory.allocate(request);
+  let end = 0;
+  const offsets = captures.map((capture) => (end += partBytes(capture)) - partBytes(capture));
   const seen = captures.map(() => 0);
   const indexOf = new Map(
     captures.flatMap(({ modules }, index) => modules.map((module) => [module, index] as const)),
   );
+  let known: Promise<Uint8Array<ArrayBuffer>> | null = null;
   return {
     async onInput(modules, input) {
       const index = indexOf.get(modules[0] ?? "") ?? -1;
-      const extents = allocated[index];
-      if (!extents || input.rows === 0) return;
-      const known = seen[index] ?? 0;
-      seen[index] = known + input.rows;
-      await widenColumnExtents(gpu, input, extents, known);
+      const offset = offsets[index];
+      if (offset === undefined || input.rows === 0) return;
+      known = null;
+      const before = seen[index] ?? 0;
+      seen[index] = before + input.rows;
+      const extents = { of: buffer, offset, bytes: input.columns * 12 };
+      await widenColumnExtents(gpu, input, extents, before);
     },
     async read(readbacks, capture) {
       const index = captures.indexOf(capture);
-      const extents = allocated[index];
+      const offset = offsets[index];
       const tokens = seen[index] ?? 0;
       const { columns } = capture;
-      invariant(extents, "the capture is collected");
+      invariant(offset !== undefined, "the capture is collected");
       // Of an expert that no token reached, the buffer holds nothing.
       if (tokens === 0) {
         const none = new Float32Array(columns);
         return { low: none, high: none, magnitude: none, tokens };
       }
-      const all = new Float32Array((await readbacks.readBytes(extents, 0, columns * 12)).buffer);
+      known ??= readbacks.readBytes(buffer);
+      const all = new Float32Array((await known).buffer, offset, 3 * columns);
       return {
         low: all.subarray(0, columns),
         high: all.subarray(columns, 2 * columns),
@@ -66,7 +77,7 @@ export async function openInputChannels(gpu: Gpu, captures: readonly Capture[]):
       };
     },
     [Symbol.dispose]() {
-      for (const buffer of allocated) buffer[Symbol.dispose]();
+      buffer[Symbol.dispose]();
     },
   };
 }

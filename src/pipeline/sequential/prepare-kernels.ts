@@ -6,6 +6,7 @@ import type { FloatDtype } from "../../formats/dtype.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { prepareForwardProduct } from "../../gpu/matmul/forward-product.ts";
 import { byQuantizer } from "../../quantize/quantizers.ts";
+import { rewriterFor } from "../../quantize/rewriters.ts";
 import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
 
 /** Begins to compile the slowest kernels of these layers; returns at once. */
@@ -23,4 +24,6 @@ export function prepareKernels(gpu: Gpu, layers: readonly CalibratedLayer[]): vo
   }
   const tasks = layers.flatMap((layer) => layer.tasks);
   for (const [quantizer, own] of byQuantizer(tasks)) quantizer.prepare(gpu, own);
+  const modifiers = new Set(layers.flatMap(({ rewritings }) => rewritings.map(({ modifier }) => modifier)));
+  for (const modifier of modifiers) rewriterFor(modifier).prepare(gpu, { tasks });
 }

@@ -53,6 +53,7 @@ export const candidateExtremesKernel = kernel({
     first_candidate: "u32",
     first_item: "u32",
     end_item: "u32",
+    first_extreme: "u32",
   }),
   bindings: { weights: "read", factors: "read", extremes: "read_write" },
 });
@@ -68,6 +69,7 @@ export const columnSharesKernel = kernel({
     cell_columns: "u32",
     cells_per_row: "u32",
     first_strip: "u32",
+    fresh: "u32",
   }),
   bindings: { weights: "read", ranges: "read", sums: "read_write" },
 });
@@ -75,7 +77,7 @@ export const columnSharesKernel = kernel({
 export const rowLossesKernel = kernel({
   name: "awq.row-losses",
   code: [lossesCode],
-  params: struct({ columns: "u32", stride: "u32", first_row: "u32" }),
+  params: struct({ columns: "u32", stride: "u32", first_row: "u32", end_row: "u32", first_loss: "u32" }),
   bindings: { errors: "read", products: "read", diagonal: "read", losses: "read_write" },
 });
 
@@ -124,12 +126,13 @@ export async function candidateErrors(
   }
 }
 
-/** extremes[candidate, row] = smallest and largest value of W · s, reaching to 0. */
+/** extremes[first_extreme + (candidate, row)] = smallest and largest value of W · s, reaching to 0. */
 export async function candidateExtremes(
   gpu: Gpu,
   { weights, dtype, rows, columns }: GpuWeight,
   { first: first_candidate, count }: CandidateRange,
   buffers: { readonly factors: BufferPart; readonly extremes: BufferPart },
+  first_extreme: number,
 ): Promise<void> {
   for (const { first, end } of gpu.queue.split(candidateExtremesKernel, rows * count, columns)) {
     await gpu.queue.run(candidateExtremesKernel, {
@@ -140,6 +143,7 @@ export async function candidateExtremes(
         first_candidate,
         first_item: first,
         end_item: end,
+        first_extreme,
       },
       buffers: { weights, ...buffers },
       workgroups: spreadWorkgroups(end - first),
@@ -148,12 +152,16 @@ export async function candidateExtremes(
   }
 }
 
-/** sums[column] = Σ |w| / (max |w| of its cell + 1e-6) over these rows; `ranges` as `observeRange` gives them. */
+/**
+ * sums[column] = Σ |w| / (max |w| of its cell + 1e-6) over these rows, or += that; `ranges` as `observeRange` gives them.
+ * @param isFirst true if `sums` holds nothing yet
+ */
 export async function columnShares(
   gpu: Gpu,
   { weights, dtype, rows, columns }: GpuWeight,
   grid: CellGrid,
   buffers: { readonly ranges: BufferPart; readonly sums: BufferPart },
+  isFirst: boolean,
 ): Promise<void> {
   const strips = Math.ceil(columns / STRIP);
   for (const { first, end } of gpu.queue.split(columnSharesKernel, strips, rows * STRIP)) {
@@ -166,6 +174,7 @@ export async function columnShares(
         cell_columns: grid.cellColumns,
         cells_per_row: grid.cellsPerRow,
         first_strip: first,
+        fresh: Number(isFirst),
       },
       buffers: { weights, ...buffers },
       workgroups: [end - first],
@@ -174,7 +183,7 @@ export async function columnShares(
   }
 }
 
-/** losses[row] = ½ e H eᵀ; `products` are the errors times the lower triangle of H. */
+/** losses[first_loss + row] = ½ e H eᵀ; `products` are the errors times the lower triangle of H. */
 export async function rowLosses(
   gpu: Gpu,
   buffers: {
@@ -183,14 +192,20 @@ export async function rowLosses(
     readonly diagonal: BufferPart;
     readonly losses: BufferPart;
   },
-  { rows, columns, stride }: { readonly rows: number; readonly columns: number; readonly stride: number },
+  shape: {
+    readonly rows: number;
+    readonly columns: number;
+    readonly stride: number;
+    readonly first_loss: number;
+  },
 ): Promise<void> {
-  for (const { first, end } of gpu.queue.split(rowLossesKernel, rows, columns)) {
+  const { rows, ...params } = shape;
+  for (const { first, end } of gpu.queue.split(rowLossesKernel, rows, params.columns)) {
     await gpu.queue.run(rowLossesKernel, {
-      params: { columns, stride, first_row: first },
+      params: { ...params, first_row: first, end_row: end },
       buffers,
-      workgroups: [end - first],
-      work: (end - first) * columns,
+      workgroups: spreadWorkgroups(end - first),
+      work: (end - first) * params.columns,
     });
   }
 }

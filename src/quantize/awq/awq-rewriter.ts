@@ -5,32 +5,16 @@
 import { AWQ } from "../../formats/modifiers/awq.ts";
 import { CalibrationError, invariant } from "../../errors.ts";
 import type { AwqModifier } from "../../formats/recipe.ts";
-import { zeroAboveDiagonal } from "../../gpu/triangular/cholesky.ts";
-import { readDiagonal } from "../../gpu/triangular/diagonal.ts";
-import type { TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
+import { prepareMatmul } from "../../gpu/matmul/matmul.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { Mapping } from "../../model/mappings.ts";
+import { codeConstants } from "../encode/code-values.ts";
 import type { QuantizerLimits } from "../quantizer.ts";
-import {
-  foldsOf,
-  reportOf,
-  type Rewriter,
-  type RewriterDemand,
-  type RewriterPass,
-  type RewriterRun,
-  type Rewritten,
-} from "../rewriter.ts";
-import { type Candidate, candidates, candidateScales, type MappingMeans } from "./candidates.ts";
-import {
-  candidateRanges,
-  knownOf,
-  relativeErrors,
-  type SearchedLinear,
-  type SearchServices,
-  sharesScale,
-  sumColumnShares,
-} from "./search-linear.ts";
-import { allocateSearch, type SearchedTask, searchBytes, shapeTasks } from "./search-memory.ts";
+import { foldsOf, reportOf, type Rewriter, type RewriterDemand, type Rewritten } from "../rewriter.ts";
+import { candidateErrorsKernel } from "./awq-kernels.ts";
+import { candidates } from "./candidates.ts";
+import { type Search, searchPass } from "./search-mappings.ts";
+import { searchBytes, searchGroups } from "./search-memory.ts";
 
 export const awqRewriter: Rewriter = {
   name: AWQ.name,
@@ -41,19 +25,26 @@ export const awqRewriter: Rewriter = {
   work(demand) {
     const tried = candidates(settingsOf(demand)).length;
     const products = demand.mappings
-      .flatMap((mapping) => searchedTasks(demand, mapping))
+      .flatMap((mapping) => searchedOf(demand, mapping).tasks)
       .map(({ rows, columns }) => rows * columns ** 2);
     // Once more for the outputs that errors are compared with.
     return (tried + 1) * products.reduce((sum, each) => sum + each, 0);
   },
   bytes,
+  prepare(gpu, { tasks }) {
+    prepareMatmul(gpu, { bTransposed: false, accumulate: true });
+    for (const { weights } of tasks) gpu.queue.prepare(candidateErrorsKernel, codeConstants(weights));
+  },
   async rewrite(run) {
     const searches = new Map<Mapping, Search>();
+    const tried = candidates(settingsOf(run));
+    const duo = settingsOf(run).duo_scaling !== false;
     await run.eachPass(async (pass) => {
-      for (const mapping of run.mappings) {
-        const captures = pass.captures.filter((capture) => reads(mapping, capture));
-        const own = { ...pass, captures };
-        if (captures.length > 0) await searchMapping(run, mapping, searches, own);
+      const searched = run.mappings
+        .filter((mapping) => pass.captures.some((capture) => reads(mapping, capture)))
+        .map((mapping) => searchedOf(run, mapping));
+      for (const group of searchGroups(searched, tried.length)) {
+        await searchPass({ run, pass, group, tried, duo }, searches);
       }
     });
     return run.mappings.flatMap((mapping) => {
@@ -72,9 +63,11 @@ function reads({ balance }: Mapping, { modules }: Capture): boolean {
   return balance.some(({ module }) => modules.includes(module));
 }
 
-/** The Linears of a mapping that are quantized. */
-function searchedTasks({ tasks }: Pick<RewriterDemand, "tasks">, { balance }: Mapping) {
-  return balance.flatMap(({ module }) => tasks.find((task) => task.module === module) ?? []);
+/** A mapping with those of its Linears that are quantized. */
+function searchedOf({ tasks }: Pick<RewriterDemand, "tasks">, mapping: Mapping) {
+  const { balance, columns } = mapping;
+  const own = balance.flatMap(({ module }) => tasks.find((task) => task.module === module) ?? []);
+  return { mapping, columns, tasks: own };
 }
 
 function bytes(
@@ -83,123 +76,14 @@ function bytes(
   { freeBytes, maxBufferBytes }: QuantizerLimits,
 ): number | null {
   const total = candidates(settingsOf(demand)).length;
-  const needed = demand.mappings
+  const searched = demand.mappings
     .filter((mapping) => pass.some((capture) => reads(mapping, capture)))
-    .map((mapping) =>
-      searchBytes(shapeTasks(searchedTasks(demand, mapping), total, freeBytes, maxBufferBytes), total),
-    );
+    .map((mapping) => searchedOf(demand, mapping));
+  const needed = searchGroups(searched, total).map((group) =>
+    searchBytes(group, total, freeBytes, maxBufferBytes),
+  );
   const most = Math.max(0, ...needed);
   return most <= freeBytes ? most : null;
-}
-
-/** What is known of a mapping while its Hessians come, maybe one after the other. */
-interface Search {
-  readonly tried: readonly Candidate[];
-  readonly scales: readonly Float32Array<ArrayBuffer>[];
-  /** Of each candidate, over all Linears so far: their relative errors, each as often as tokens came by. */
-  readonly errors: Float64Array;
-  /** How many those were. */
-  readonly tokens: { count: number };
-}
-
-/** Adds to a mapping's losses what the Linears of a pass say; the first pass begins its search. */
-async function searchMapping(
-  run: RewriterRun,
-  mapping: Mapping,
-  searches: Map<Mapping, Search>,
-  pass: RewriterPass,
-): Promise<void> {
-  await run.checkpoint();
-  const { gpu, freeBytes } = run;
-  const tried = candidates(settingsOf(run));
-  const maxBufferBytes = gpu.device.limits.maxStorageBufferBindingSize;
-  const shaped = shapeTasks(searchedTasks(run, mapping), tried.length, freeBytes, maxBufferBytes);
-  using buffers = await allocateSearch(gpu, shaped, tried.length);
-  const services = { ...run, buffers };
-  const linears = shaped.map((each) => ({ ...each, rowsAt: rowsOf(run, mapping, each.task) }));
-  let search = searches.get(mapping);
-  if (!search) {
-    run.begins(mapping);
-    const means = await meansOf(run, mapping, linears, services);
-    // Experts that no token reached tell nothing.
-    if (!means) return;
-    const scales = tried.map((candidate) => candidateScales(means, candidate));
-    search = { tried, scales, errors: new Float64Array(tried.length), tokens: { count: 0 } };
-    searches.set(mapping, search);
-  }
-  for (const [index, scales] of search.scales.entries()) {
-    await run.uploads.write(bytesOf(scales), buffers.factors, index * mapping.columns * 4);
-  }
-  for (const capture of pass.captures) {
-    const matrix = pass.hessian(capture);
-    await zeroAboveDiagonal(gpu, matrix);
-    await readDiagonal(gpu, matrix, buffers.diagonal);
-    const reading = linears.filter(({ task }) => capture.modules.includes(task.module));
-    await addErrors(services, reading, { matrix, tokens: pass.tokens(capture) }, search);
-  }
-  await gpu.queue.idle();
-}
-
-/** Linears of one capture; those that share a scale with others of it are looked at first. */
-async function addErrors(
-  services: SearchServices,
-  linears: readonly (SearchedLinear & { readonly task: RewriterDemand["tasks"][number] })[],
-  input: { readonly matrix: TriangularMatrix; readonly tokens: number },
-  { errors, tokens }: Search,
-): Promise<void> {
-  const total = errors.length;
-  const ranges = new Map<SearchedLinear, Awaited<ReturnType<typeof candidateRanges>>>();
-  for (const linear of linears.filter(sharesScale)) {
-    ranges.set(linear, await candidateRanges(services, linear, total));
-  }
-  for (const linear of linears) {
-    const { fusedWith, module } = linear.task;
-    const set = linears.filter(({ task }) => (task.fusedWith ?? task.module) === (fusedWith ?? module));
-    const ofSet = set.map((each) => ranges.get(each) ?? []);
-    const known = knownOf(linear, ranges.get(linear) ?? [], ofSet, total);
-    await services.uploads.write(bytesOf(known), services.buffers.known);
-    const own = await relativeErrors(services, linear, input.matrix, total);
-    if (!own) continue;
-    tokens.count += input.tokens;
-    own.forEach((error, candidate) => (errors[candidate] = (errors[candidate] ?? 0) + error * input.tokens));
-  }
-}
-
-function rowsOf(run: RewriterRun, { balance }: Mapping, { module }: SearchedTask): SearchedLinear["rowsAt"] {
-  const linear = balance.find((each) => each.module === module);
-  invariant(linear, `${module} is balanced`);
-  return (firstRow, rows) => run.weight(linear, firstRow, rows).bytes;
-}
-
-/**
- * Mean activations and weights of a mapping's channels; null if no token came by.
- * @throws CalibrationError if an activation is NaN or infinite
- */
-async function meansOf(
-  run: RewriterRun,
-  mapping: Mapping,
-  linears: readonly SearchedLinear[],
-  services: SearchServices,
-): Promise<MappingMeans | null> {
-  const { magnitude, tokens } = await run.channels(mapping);
-  if (tokens === 0) return null;
-  const bad = magnitude.findIndex((sum) => !Number.isFinite(sum));
-  if (bad !== -1) {
-    throw new CalibrationError(
-      `Channel ${bad} of what ${mapping.smooth} gives out is NaN or infinite on the calibration text, so that no scale can be searched for it. Check the text and the model's weights; finished layers are kept.`,
-    );
-  }
-  const x = magnitude.map((sum) => sum / tokens);
-  const w = new Float64Array(mapping.columns);
-  if (settingsOf(run).duo_scaling === false) return { x, w };
-  const rows = linears.reduce((sum, { task }) => sum + task.rows, 0);
-  for (const linear of linears) {
-    const sums = await sumColumnShares(services, linear);
-    for (let channel = 0; channel < w.length; channel++) {
-      w[channel] = (w[channel] ?? 0) + (sums[channel] ?? 0) / rows;
-    }
-  }
-  return { x, w };
 }
 
 /**
@@ -224,8 +108,4 @@ function chosen(mapping: Mapping, { tried, scales, errors, tokens }: Search): Re
   const folds = own.every((scale) => scale === 1) ? [] : foldsOf(mapping, own);
   const search = { ratio: candidate.ratio, duo: candidate.duo, loss, unscaledLoss };
   return { folds, report: { ...reportOf(AWQ.name, mapping, own), search } };
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: Float32Array<ArrayBuffer>): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
 }

@@ -2,12 +2,20 @@
 // workgroup per row and candidate.
 override WORKGROUP: u32 = 64;
 
-struct Params { rows: u32, columns: u32, dtype: u32, first_candidate: u32, first_item: u32, end_item: u32 }
+struct Params {
+  rows: u32,
+  columns: u32,
+  dtype: u32,
+  first_candidate: u32,
+  first_item: u32,
+  end_item: u32,
+  first_extreme: u32,
+}
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> weights: array<u32>;
 @group(0) @binding(2) var<storage, read> factors: array<f32>;
-// (candidates, rows)
+// (candidates, rows) from first_extreme on
 @group(0) @binding(3) var<storage, read_write> extremes: array<vec2<f32>>;
 
 var<workgroup> low: array<f32, WORKGROUP>;
@@ -45,5 +53,5 @@ fn main(
       high[lane] = max(high[lane], high[lane + stride]);
     }
   }
-  if (lane == 0u && item < params.end_item) { extremes[item] = vec2(low[0], high[0]); }
+  if (lane == 0u && item < params.end_item) { extremes[params.first_extreme + item] = vec2(low[0], high[0]); }
 }

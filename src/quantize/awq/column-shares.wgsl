@@ -12,6 +12,7 @@ struct Params {
   cell_columns: u32,
   cells_per_row: u32,
   first_strip: u32,
+  fresh: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -45,5 +46,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     workgroupBarrier();
     if (local.y < half) { partial[lane] += partial[lane + half * STRIP]; }
   }
-  if (local.y == 0u && known) { sums[column] = partial[lane]; }
+  if (local.y == 0u && known) { sums[column] = partial[lane] + select(sums[column], 0.0, params.fresh == 1u); }
 }

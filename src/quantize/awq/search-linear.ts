@@ -1,10 +1,10 @@
 // What one Linear says to a search: how large its columns are, and what it loses under each candidate. Its rows come tile after
-// tile, so that the largest fits any budget.
+// tile, so that the largest fits any budget. All of it stays on the GPU until a group of mappings is done.
 
 import { hasGlobalScale } from "../../formats/compression-format.ts";
 import { globalScale } from "../../formats/global-scale.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
-import type { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
+import type { UploadRing } from "../../gpu/staging.ts";
 import { addLowerProduct } from "../../gpu/triangular/lower-product.ts";
 import type { TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
 import { observeRange } from "../observe/observe-weight.ts";
@@ -16,74 +16,89 @@ import {
   columnShares,
   rowLosses,
 } from "./awq-kernels.ts";
-import { errorStride, type SearchBuffers, searchGrid, type ShapedTask } from "./search-memory.ts";
+import {
+  errorStride,
+  type LinearMemory,
+  searchGrid,
+  type SearchedTask,
+  type SearchMemory,
+} from "./search-memory.ts";
 
 export interface SearchServices {
   readonly gpu: Gpu;
   readonly uploads: UploadRing;
-  readonly readbacks: ReadbackRing;
-  readonly buffers: SearchBuffers;
+  readonly memory: SearchMemory;
+  /** How many candidates there are. */
+  readonly total: number;
   /** Waits while paused; throws once cancelled. */
   checkpoint(): Promise<void>;
 }
 
 /** A Linear with rows of its weight as they lie in the source. */
-export interface SearchedLinear extends ShapedTask {
+export interface SearchedLinear<Task extends SearchedTask = SearchedTask> {
+  readonly task: Task;
   rowsAt(firstRow: number, rows: number): Uint8Array<ArrayBuffer>;
 }
 
-/** True for weights whose tiles cannot be rounded without having seen all of them. */
-export function sharesScale({ task: { weights } }: ShapedTask): boolean {
-  return weights.strategy === "tensor" || hasGlobalScale(weights);
-}
+/** What all Linears of a group have left behind, in host memory. */
+export type Found = Float32Array;
 
 /** Σ |w| / (max |w| of its group) of each column, over all rows. */
-export async function sumColumnShares(
-  services: SearchServices,
-  linear: SearchedLinear,
-): Promise<Float64Array> {
-  const { gpu, readbacks, buffers } = services;
-  const { columns } = linear.task;
-  const sums = new Float64Array(columns);
-  await eachTile(services, linear, async (rows) => {
-    const weight = gpuWeight(linear, rows, buffers);
+export async function sumColumnShares(services: SearchServices, linear: SearchedLinear): Promise<void> {
+  const { gpu, memory } = services;
+  const { ranges, counts } = memory.tiles;
+  await eachTile(services, linear, async (rows, firstRow) => {
+    const weight = gpuWeight(linear, rows, memory);
     const grid = searchGrid(linear.task, rows);
-    await gpu.queue.clear(buffers.counts);
-    await observeRange(gpu, weight, grid, buffers.ranges, buffers.counts);
-    await columnShares(gpu, weight, grid, { ranges: buffers.ranges, sums: buffers.shares });
-    const tile = new Float32Array((await readbacks.readBytes(buffers.shares, 0, columns * 4)).buffer);
-    for (let column = 0; column < columns; column++) sums[column] = (sums[column] ?? 0) + (tile[column] ?? 0);
+    await gpu.queue.clear(counts);
+    await observeRange(gpu, weight, grid, ranges, counts);
+    await columnShares(gpu, weight, grid, { ranges, sums: memory.of(linear.task).shares }, firstRow === 0);
   });
-  return sums;
+}
+
+/** Those sums. */
+export function readColumnShares(found: Found, { task }: SearchedLinear, memory: SearchMemory): Float32Array {
+  return partOf(found, memory.of(task).shares, task.columns);
 }
 
 /** Range of the whole scaled weight under each candidate, whose factors are uploaded. */
-export async function candidateRanges(
-  services: SearchServices,
-  linear: SearchedLinear,
-  total: number,
-): Promise<Range[]> {
-  const { gpu, readbacks, buffers } = services;
-  const ranges: Range[] = Array.from({ length: total }, () => [0, 0]);
-  await eachTile(services, linear, async (rows) => {
-    for (const { first, count } of inTurns(total, linear.shape.candidates)) {
-      const weight = gpuWeight(linear, rows, buffers);
-      const { factors, results: extremes } = buffers;
-      await candidateExtremes(gpu, weight, { first, count }, { factors, extremes });
-      const found = new Float32Array((await readbacks.readBytes(extremes, 0, count * rows * 8)).buffer);
-      for (let index = 0; index < count * rows; index++) {
-        const candidate = first + Math.floor(index / rows);
-        const [low, high] = ranges[candidate] ?? [0, 0];
-        ranges[candidate] = [Math.min(low, found[2 * index] ?? 0), Math.max(high, found[2 * index + 1] ?? 0)];
-      }
+export async function findRanges(services: SearchServices, linear: SearchedLinear): Promise<void> {
+  const { gpu, memory, total } = services;
+  const { shape, factors, results } = memory.of(linear.task);
+  await eachTile(services, linear, async (rows, firstRow) => {
+    for (const turn of inTurns(total, shape.candidates)) {
+      const weight = gpuWeight(linear, rows, memory);
+      const first_extreme = firstRow * total + turn.first * rows;
+      await candidateExtremes(gpu, weight, turn, { factors, extremes: results }, first_extreme);
     }
   });
+}
+
+/** Those ranges, by candidate. */
+export function readRanges(
+  found: Found,
+  { task }: SearchedLinear,
+  { memory, total }: SearchServices,
+): Range[] {
+  const { shape, results } = memory.of(task);
+  const ends = partOf(found, results, total * task.rows * 2);
+  const ranges: Range[] = Array.from({ length: total }, () => [0, 0]);
+  for (let firstRow = 0; firstRow < task.rows; firstRow += shape.rows) {
+    const rows = Math.min(shape.rows, task.rows - firstRow);
+    for (let candidate = 0; candidate < total; candidate++) {
+      const first = firstRow * total + candidate * rows;
+      for (let at = first; at < first + rows; at++) {
+        const [low, high] = ranges[candidate] ?? [0, 0];
+        ranges[candidate] = [Math.min(low, ends[2 * at] ?? 0), Math.max(high, ends[2 * at + 1] ?? 0)];
+      }
+    }
+  }
   return ranges;
 }
 
-/** For the buffer `known`: the global scale of a fused set, or the range of a weight with one scale, by candidate. */
+/** For the part `known`: the global scale of a fused set, or the range of a weight with one scale, by candidate. */
 export function knownOf(
-  { task }: ShapedTask,
+  task: SearchedTask,
   own: readonly Range[],
   ofSet: readonly (readonly Range[])[],
   total: number,
@@ -102,45 +117,47 @@ export function knownOf(
 }
 
 /**
- * The squared error of a Linear's output under each candidate, whose factors are uploaded, over its squared output:
- * tr(E H Eᵀ) / tr(W H Wᵀ). Null if it gives out nothing. `hessian` has zeros above its diagonal.
+ * The squared error of a Linear's output under each candidate, whose factors are uploaded, and its squared output, by rows:
+ * e H eᵀ. `hessian` has zeros above its diagonal, which lies in the tile's buffer.
  */
-export async function relativeErrors(
+export async function findLosses(
   services: SearchServices,
   linear: SearchedLinear,
   hessian: TriangularMatrix,
-  total: number,
-): Promise<Float64Array | null> {
-  const { gpu, buffers } = services;
-  const { weights, columns } = linear.task;
+): Promise<void> {
+  const { gpu, memory, total } = services;
+  const { task } = linear;
+  const { shape, factors, known } = memory.of(task);
+  const { weights, columns } = task;
   const stride = errorStride(columns);
-  const errors = new Float64Array(total);
-  let output = 0;
-  await eachTile(services, linear, async (rows) => {
-    const grid = searchGrid(linear.task, rows);
-    const weight = { ...gpuWeight(linear, rows, buffers), args: weights, grid };
+  const buffers = { factors, known, errors: memory.tiles.errors };
+  await eachTile(services, linear, async (rows, firstRow) => {
+    const grid = searchGrid(task, rows);
+    const weight = { ...gpuWeight(linear, rows, memory), args: weights, grid };
     await candidateErrors(gpu, weight, "all", buffers, stride);
-    output += sum(await losses(services, hessian, { rows, columns, stride }));
-    for (const { first, count } of inTurns(total, linear.shape.candidates)) {
+    await losses(services, task, hessian, { rows, columns, stride, first_loss: firstRow });
+    for (const turn of inTurns(total, shape.candidates)) {
       await services.checkpoint();
-      await candidateErrors(gpu, weight, { first, count }, buffers, stride);
-      const found = await losses(services, hessian, { rows: count * rows, columns, stride });
-      for (let candidate = 0; candidate < count; candidate++) {
-        const own = found.subarray(candidate * rows, (candidate + 1) * rows);
-        errors[first + candidate] = (errors[first + candidate] ?? 0) + sum(own);
-      }
+      await candidateErrors(gpu, weight, turn, buffers, stride);
+      const first_loss = task.rows + firstRow * total + turn.first * rows;
+      await losses(services, task, hessian, { rows: turn.count * rows, columns, stride, first_loss });
     }
   });
-  return output > 0 ? errors.map((error) => error / output) : null;
 }
 
 /** ½ e H eᵀ of each row of the errors on the GPU. */
 async function losses(
-  { gpu, readbacks, buffers }: SearchServices,
+  { gpu, memory }: SearchServices,
+  task: SearchedTask,
   hessian: TriangularMatrix,
-  shape: { readonly rows: number; readonly columns: number; readonly stride: number },
-): Promise<Float32Array> {
-  const { errors, products, diagonal, results } = buffers;
+  shape: {
+    readonly rows: number;
+    readonly columns: number;
+    readonly stride: number;
+    readonly first_loss: number;
+  },
+): Promise<void> {
+  const { errors, products, diagonal } = memory.tiles;
   const { rows, stride } = shape;
   await gpu.queue.clear(products, 0, rows * stride * 4);
   await addLowerProduct(gpu, hessian, {
@@ -148,14 +165,39 @@ async function losses(
     a: { buffer: errors, stride },
     c: { buffer: products, stride },
   });
-  await rowLosses(gpu, { errors, products, diagonal, losses: results }, shape);
-  return new Float32Array((await readbacks.readBytes(results, 0, rows * 4)).buffer);
+  await rowLosses(gpu, { errors, products, diagonal, losses: memory.of(task).results }, shape);
+}
+
+/** What `findLosses` found, as shares of the Linear's squared output: tr(E H Eᵀ) / tr(W H Wᵀ). Null if it gives out nothing. */
+export function readErrors(
+  found: Found,
+  { task }: SearchedLinear,
+  { memory, total }: SearchServices,
+): Float64Array | null {
+  const { shape, results } = memory.of(task);
+  const { rows: all } = task;
+  const lost = partOf(found, results, (total + 1) * all);
+  const output = sum(lost, 0, all);
+  if (!(output > 0)) return null;
+  const errors = new Float64Array(total);
+  for (let firstRow = 0; firstRow < all; firstRow += shape.rows) {
+    const rows = Math.min(shape.rows, all - firstRow);
+    for (let candidate = 0; candidate < total; candidate++) {
+      const first = all + firstRow * total + candidate * rows;
+      errors[candidate] = (errors[candidate] ?? 0) + sum(lost, first, rows) / output;
+    }
+  }
+  return errors;
+}
+
+function partOf(found: Found, { offset }: LinearMemory["results"], count: number): Float32Array {
+  return found.subarray(offset / 4, offset / 4 + count);
 }
 
 /** In float64. */
-function sum(values: Float32Array): number {
+function sum(values: Float32Array, first: number, count: number): number {
   let total = 0;
-  for (const value of values) total += value;
+  for (let at = first; at < first + count; at++) total += values[at] ?? 0;
   return total;
 }
 
@@ -163,14 +205,16 @@ function sum(values: Float32Array): number {
 async function eachTile(
   services: SearchServices,
   linear: SearchedLinear,
-  work: (rows: number) => Promise<void>,
+  work: (rows: number, firstRow: number) => Promise<void>,
 ): Promise<void> {
-  const { task, shape } = linear;
+  const { task } = linear;
+  const { memory } = services;
+  const { shape } = memory.of(task);
   for (let firstRow = 0; firstRow < task.rows; firstRow += shape.rows) {
     await services.checkpoint();
     const rows = Math.min(shape.rows, task.rows - firstRow);
-    await services.uploads.write(linear.rowsAt(firstRow, rows), services.buffers.source);
-    await work(rows);
+    await services.uploads.write(linear.rowsAt(firstRow, rows), memory.tiles.source);
+    await work(rows, firstRow);
   }
 }
 
@@ -178,6 +222,6 @@ function* inTurns(total: number, each: number): Generator<CandidateRange> {
   for (let first = 0; first < total; first += each) yield { first, count: Math.min(each, total - first) };
 }
 
-function gpuWeight({ task }: ShapedTask, rows: number, { source }: SearchBuffers) {
-  return { weights: source, dtype: task.dtype, rows, columns: task.columns };
+function gpuWeight({ task }: SearchedLinear, rows: number, { tiles }: SearchMemory) {
+  return { weights: tiles.source, dtype: task.dtype, rows, columns: task.columns };
 }

@@ -1,9 +1,12 @@
-// The GPU memory of a search: tiles of some whole rows of one Linear, for as many candidates as fit at once.
+// The GPU memory of a search over some mappings: tiles of whole rows of one Linear after the other, for as many candidates as fit
+// at once, and beside them what all of the Linears leave behind, so that it is read in one go.
 
-import { type CellGrid, cellGrid } from "../../formats/compression-format.ts";
+import { type CellGrid, cellGrid, hasGlobalScale } from "../../formats/compression-format.ts";
 import { DTYPE_BITS } from "../../formats/dtype.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
+import type { BufferPart } from "../../gpu/kernel.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
+import { invariant } from "../../errors.ts";
 import type { QuantizerTask } from "../quantizer.ts";
 import { tileRowMultiple } from "../rtn/tile-buffers.ts";
 
@@ -13,20 +16,16 @@ export type SearchedTask = Pick<
   "module" | "dtype" | "rows" | "columns" | "weights" | "format"
 >;
 
-const BUFFER_NAMES = [
-  "source",
-  "ranges",
-  "counts",
-  "shares",
-  "factors",
-  "known",
-  "errors",
-  "products",
-  "results",
-  "diagonal",
-] as const;
+/** The Linears of a mapping that are quantized. */
+export interface SearchedMapping<Task extends SearchedTask = SearchedTask> {
+  readonly columns: number;
+  readonly tasks: readonly Task[];
+}
 
-export type SearchBuffers = Readonly<Record<(typeof BUFFER_NAMES)[number], LedgerBuffer>>;
+/** Buffers that serve one Linear after the other. */
+const TILE_BUFFERS = ["source", "ranges", "counts", "errors", "products", "diagonal"] as const;
+
+export type TileBuffers = Readonly<Record<(typeof TILE_BUFFERS)[number], LedgerBuffer>>;
 
 /** Rows of a tile, and candidates that are at work at once. */
 export interface SearchShape {
@@ -35,7 +34,11 @@ export interface SearchShape {
 }
 
 /** Larger searches were no faster. */
-export const MAX_SEARCH_BYTES = 512 * 1024 ** 2;
+const MAX_TILE_BYTES = 512 * 1024 ** 2;
+/** Mappings are searched together until they leave so much behind: more is read as fast in turns. */
+const MAX_LASTING_BYTES = 16 * 1024 ** 2;
+/** Parts of a buffer are bound at multiples of this. */
+const PART_BYTES = 256;
 
 export function errorStride(columns: number): number {
   return Math.ceil(columns / 4) * 4;
@@ -47,43 +50,94 @@ export function searchGrid({ weights, columns }: SearchedTask, rows: number): Ce
   return { cellRows: 1, cellColumns: columns, cellsPerColumn: rows, cellsPerRow: 1 };
 }
 
-function searchSizes(
-  task: SearchedTask,
-  { rows, candidates }: SearchShape,
-  total: number,
-): Record<keyof SearchBuffers, number> {
+function tileSizes(task: SearchedTask, { rows, candidates }: SearchShape): Record<keyof TileBuffers, number> {
   const { cellsPerColumn, cellsPerRow } = searchGrid(task, rows);
   const floats = candidates * rows * errorStride(task.columns) * 4;
   return {
     source: (rows * task.columns * DTYPE_BITS[task.dtype]) / 8,
     ranges: cellsPerColumn * cellsPerRow * 8,
     counts: 8,
-    shares: task.columns * 4,
-    factors: total * task.columns * 4,
-    known: total * 16,
     errors: floats,
     products: floats,
-    results: candidates * rows * 8,
     diagonal: task.columns * 4,
   };
 }
 
-export interface ShapedTask {
-  readonly task: SearchedTask;
-  readonly shape: SearchShape;
+/** True for weights whose tiles cannot be rounded without having seen all of them. */
+export function sharesScale({ weights }: Pick<SearchedTask, "weights">): boolean {
+  return weights.strategy === "tensor" || hasGlobalScale(weights);
 }
 
-/** Shapes for Linears that share buffers: the largest within `freeBytes`, if any. `total` candidates are tried. */
-export function shapeTasks<Task extends SearchedTask>(
-  tasks: readonly Task[],
+/** What the host gives: candidates of a mapping, and what is known of a Linear's scale under each. */
+const GIVEN = {
+  factors: (columns: number, total: number) => total * columns * 4,
+  known: (total: number) => total * 16,
+};
+
+/** What a Linear leaves behind: sums of its columns; by candidate, ranges at first, then what each row loses. */
+function foundSizes(
+  task: SearchedTask,
+  total: number,
+): { readonly shares: number; readonly results: number } {
+  const losses = (total + 1) * task.rows * 4;
+  const ranges = sharesScale(task) ? total * task.rows * 8 : 0;
+  return { shares: task.columns * 4, results: Math.max(losses, ranges) };
+}
+
+function givenBytes(mappings: readonly SearchedMapping[], total: number): number {
+  const sizes = mappings.flatMap(({ columns, tasks }) => [
+    GIVEN.factors(columns, total),
+    ...tasks.map(() => GIVEN.known(total)),
+  ]);
+  return sizes.reduce((sum, size) => sum + partBytes(size), 0);
+}
+
+function foundBytes(mappings: readonly SearchedMapping[], total: number): number {
+  const sizes = mappings.flatMap(({ tasks }) =>
+    tasks.flatMap((task) => Object.values(foundSizes(task, total))),
+  );
+  return sizes.reduce((sum, size) => sum + partBytes(size), 0);
+}
+
+function partBytes(bytes: number): number {
+  return Math.ceil(bytes / PART_BYTES) * PART_BYTES;
+}
+
+/** GPU bytes of what lives as long as a group is searched. */
+function lastingBytes(group: readonly SearchedMapping[], total: number): number {
+  return bufferBytes(givenBytes(group, total)) + bufferBytes(foundBytes(group, total));
+}
+
+/** Runs of mappings that are searched together. */
+export function searchGroups<Searched extends SearchedMapping>(
+  mappings: readonly Searched[],
+  total: number,
+): Searched[][] {
+  const groups: Searched[][] = [];
+  for (const mapping of mappings) {
+    const grown = [...(groups.at(-1) ?? []), mapping];
+    if (grown.length > 1 && lastingBytes(grown, total) <= MAX_LASTING_BYTES)
+      groups[groups.length - 1] = grown;
+    else groups.push([mapping]);
+  }
+  return groups;
+}
+
+type Shapes = ReadonlyMap<SearchedTask, SearchShape>;
+
+/** The largest shapes of a group's Linears within `freeBytes`, if any. */
+function searchShapes(
+  group: readonly SearchedMapping[],
   total: number,
   freeBytes: number,
   maxBufferBytes: number,
-): (ShapedTask & { readonly task: Task })[] {
-  let room = Math.min(freeBytes, MAX_SEARCH_BYTES);
+): Shapes {
+  const tasks = group.flatMap((mapping) => mapping.tasks);
+  const free = freeBytes - lastingBytes(group, total);
+  let room = Math.min(free, MAX_TILE_BYTES);
   for (;;) {
-    const shaped = tasks.map((task) => ({ task, shape: searchShape(task, total, room, maxBufferBytes) }));
-    if (searchBytes(shaped, total) <= freeBytes || room < 1) return shaped;
+    const shapes = new Map(tasks.map((task) => [task, searchShape(task, total, room, maxBufferBytes)]));
+    if (tileBytes(shapes) <= free || room < 1) return shapes;
     room = Math.floor(room / 2);
   }
 }
@@ -95,7 +149,7 @@ function searchShape(task: SearchedTask, total: number, room: number, maxBufferB
   let tried = total;
   for (;;) {
     const shape = { rows: Math.min(rows, task.rows), candidates: tried };
-    const sizes = Object.values(searchSizes(task, shape, total));
+    const sizes = Object.values(tileSizes(task, shape));
     const bytes = sizes.reduce((sum, size) => sum + bufferBytes(size), 0);
     if (bytes <= room && Math.max(...sizes) <= maxBufferBytes) return shape;
     if (rows > multiple) rows = Math.floor(rows / 2 / multiple) * multiple || multiple;
@@ -104,32 +158,113 @@ function searchShape(task: SearchedTask, total: number, room: number, maxBufferB
   }
 }
 
-function sharedSizes(tasks: readonly ShapedTask[], total: number) {
-  const sizes = tasks.map(({ task, shape }) => searchSizes(task, shape, total));
-  return BUFFER_NAMES.map((name) => [name, Math.max(0, ...sizes.map((each) => each[name]))] as const);
+function sharedSizes(shapes: Shapes) {
+  const sizes = Array.from(shapes, ([task, shape]) => tileSizes(task, shape));
+  return TILE_BUFFERS.map((name) => [name, Math.max(0, ...sizes.map((each) => each[name]))] as const);
 }
 
-/** GPU bytes of buffers that serve all of these; the planner's figure. */
-export function searchBytes(tasks: readonly ShapedTask[], total: number): number {
-  return sharedSizes(tasks, total).reduce((sum, [, bytes]) => sum + bufferBytes(bytes), 0);
+function tileBytes(shapes: Shapes): number {
+  return sharedSizes(shapes).reduce((sum, [, bytes]) => sum + bufferBytes(bytes), 0);
 }
 
+/** GPU bytes of a group's search within `freeBytes`; the planner's figure. */
+export function searchBytes(
+  group: readonly SearchedMapping[],
+  total: number,
+  freeBytes: number,
+  maxBufferBytes: number,
+): number {
+  const shapes = searchShapes(group, total, freeBytes, maxBufferBytes);
+  return tileBytes(shapes) + lastingBytes(group, total);
+}
+
+/** A part of a buffer, which is bound by itself. */
+export type Part = Exclude<BufferPart, LedgerBuffer>;
+
+/** Where a Linear's parts lie, and in what turns it is searched. */
+export interface LinearMemory {
+  readonly shape: SearchShape;
+  /** (candidates, columns) float32, of the mapping */
+  readonly factors: Part;
+  readonly known: Part;
+  readonly shares: Part;
+  readonly results: Part;
+}
+
+export interface SearchMemory extends Disposable {
+  readonly tiles: TileBuffers;
+  /** Candidates and what is known of scales: written by the host. */
+  readonly given: LedgerBuffer;
+  /** All that Linears leave behind, to be read at once. */
+  readonly found: LedgerBuffer;
+  of(task: SearchedTask): LinearMemory;
+}
+
+/** Allocates a group's search within `freeBytes`. */
 export async function allocateSearch(
   gpu: Gpu,
-  tasks: readonly ShapedTask[],
+  group: readonly SearchedMapping[],
   total: number,
-): Promise<SearchBuffers & Disposable> {
-  const sizes = sharedSizes(tasks, total);
+  freeBytes: number,
+): Promise<SearchMemory> {
+  const { maxStorageBufferBindingSize } = gpu.device.limits;
+  const shapes = searchShapes(group, total, freeBytes, maxStorageBufferBindingSize);
+  const sizes: (readonly [string, number])[] = [
+    ...sharedSizes(shapes),
+    ["candidates", givenBytes(group, total)],
+    ["losses", foundBytes(group, total)],
+  ];
   const requests = sizes.map(([name, bytes]) => ({ label: `AWQ ${name}`, bytes }));
   const made: readonly LedgerBuffer[] = await gpu.memory.allocateAll(requests);
-  const buffers = Object.fromEntries(sizes.map(([name], index) => [name, made[index]])) as Record<
-    keyof SearchBuffers,
-    LedgerBuffer
-  >;
+  const [given, found] = made.slice(TILE_BUFFERS.length);
+  invariant(given && found, "a buffer for each request");
+  const places = placesOf(group, shapes, { given, found }, total);
+  const tiles = Object.fromEntries(TILE_BUFFERS.map((name, index) => [name, made[index]]));
   return {
-    ...buffers,
+    tiles: tiles as Record<keyof TileBuffers, LedgerBuffer>,
+    given,
+    found,
+    of(task) {
+      const place = places.get(task);
+      invariant(place, `${task.module} is searched`);
+      return place;
+    },
     [Symbol.dispose]() {
       for (const buffer of made) buffer[Symbol.dispose]();
     },
+  };
+}
+
+/** In the order in which `givenBytes` and `foundBytes` count. */
+function placesOf(
+  group: readonly SearchedMapping[],
+  shapes: Shapes,
+  { given, found }: Readonly<Record<"given" | "found", LedgerBuffer>>,
+  total: number,
+): ReadonlyMap<SearchedTask, LinearMemory> {
+  const [nextGiven, nextFound] = [given, found].map(partsOf);
+  invariant(nextGiven && nextFound, "two buffers are cut");
+  const places = new Map<SearchedTask, LinearMemory>();
+  for (const { columns, tasks } of group) {
+    const factors = nextGiven(GIVEN.factors(columns, total));
+    for (const task of tasks) {
+      const sizes = foundSizes(task, total);
+      const shape = shapes.get(task);
+      invariant(shape, `${task.module} has a shape`);
+      const known = nextGiven(GIVEN.known(total));
+      const shares = nextFound(sizes.shares);
+      places.set(task, { shape, factors, known, shares, results: nextFound(sizes.results) });
+    }
+  }
+  return places;
+}
+
+/** Cuts a buffer into parts, one behind the other. */
+function partsOf(of: LedgerBuffer): (bytes: number) => Part {
+  let end = 0;
+  return (bytes) => {
+    const offset = end;
+    end += partBytes(bytes);
+    return { of, offset, bytes };
   };
 }

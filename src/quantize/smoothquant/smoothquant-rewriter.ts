@@ -9,6 +9,7 @@ export const smoothQuantRewriter: Rewriter = {
   hessians: () => [],
   work: () => 0,
   bytes: () => 0,
+  prepare: () => {},
   async rewrite(run) {
     const { modifier } = run;
     invariant(modifier.name === "SmoothQuantModifier", "its rewriter is asked for it");

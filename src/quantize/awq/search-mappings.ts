@@ -1,0 +1,210 @@
+// Searches a group of mappings among the Hessians of a pass. What all of their Linears say is read back at once: waiting for the GPU
+// after each of them took longer than the search.
+
+import { CalibrationError, invariant } from "../../errors.ts";
+import type { LedgerBuffer } from "../../gpu/memory.ts";
+import { zeroAboveDiagonal } from "../../gpu/triangular/cholesky.ts";
+import { readDiagonal } from "../../gpu/triangular/diagonal.ts";
+import type { Mapping } from "../../model/mappings.ts";
+import type { QuantizerTask } from "../quantizer.ts";
+import type { RewriterPass, RewriterRun } from "../rewriter.ts";
+import { type Candidate, candidateScales, type MappingMeans } from "./candidates.ts";
+import {
+  findLosses,
+  findRanges,
+  type Found,
+  knownOf,
+  readColumnShares,
+  readErrors,
+  readRanges,
+  type SearchedLinear,
+  type SearchServices,
+  sumColumnShares,
+} from "./search-linear.ts";
+import { allocateSearch, type SearchedMapping, type SearchMemory, sharesScale } from "./search-memory.ts";
+
+/** What is known of a mapping while its Hessians come, maybe one after the other. */
+export interface Search {
+  readonly tried: readonly Candidate[];
+  readonly scales: readonly Float32Array<ArrayBuffer>[];
+  /** Of each candidate, over all Linears so far: their relative errors, each as often as tokens came by. */
+  readonly errors: Float64Array;
+  /** How many those were. */
+  readonly tokens: { count: number };
+}
+
+interface GroupMember extends SearchedMapping<QuantizerTask> {
+  readonly mapping: Mapping;
+}
+
+export interface GroupSearch {
+  readonly run: RewriterRun;
+  readonly pass: RewriterPass;
+  readonly group: readonly GroupMember[];
+  readonly tried: readonly Candidate[];
+  /** True if the magnitudes of weights count. */
+  readonly duo: boolean;
+}
+
+type OwnLinear = SearchedLinear<QuantizerTask>;
+
+/** A mapping that has scales to try, with its Linears. */
+interface AtWork {
+  readonly member: GroupMember;
+  readonly linears: readonly OwnLinear[];
+  readonly search: Search;
+}
+
+/** Adds to the losses of a group's mappings what the Linears of a pass say; the first pass begins their searches. */
+export async function searchPass(of: GroupSearch, searches: Map<Mapping, Search>): Promise<void> {
+  const { run, group, tried } = of;
+  await run.checkpoint();
+  using memory = await allocateSearch(run.gpu, group, tried.length, run.freeBytes);
+  const services: SearchServices = { ...run, memory, total: tried.length };
+  const members = group.map((member) => ({ member, linears: linearsOf(run, member) }));
+  const fresh = members.filter(({ member }) => !searches.has(member.mapping));
+  for (const [index, means] of (await meansOf(of, services, fresh)).entries()) {
+    const { member } = fresh[index] ?? {};
+    // Experts that no token reached tell nothing.
+    if (!member || !means) continue;
+    run.begins(member.mapping);
+    const scales = tried.map((candidate) => candidateScales(means, candidate));
+    const errors = new Float64Array(tried.length);
+    searches.set(member.mapping, { tried, scales, errors, tokens: { count: 0 } });
+  }
+  const atWork = members.flatMap(({ member, linears }): AtWork[] => {
+    const search = searches.get(member.mapping);
+    return search ? [{ member, linears, search }] : [];
+  });
+  await addErrors(of, services, atWork);
+}
+
+function linearsOf(run: RewriterRun, { mapping, tasks }: GroupMember): OwnLinear[] {
+  return tasks.map((task) => {
+    const linear = mapping.balance.find(({ module }) => module === task.module);
+    invariant(linear, `${task.module} is balanced`);
+    return { task, rowsAt: (firstRow, rows) => run.weight(linear, firstRow, rows).bytes };
+  });
+}
+
+/** Looks at the Linears of the pass's captures under each candidate. */
+async function addErrors(
+  { run, pass }: GroupSearch,
+  services: SearchServices,
+  atWork: readonly AtWork[],
+): Promise<void> {
+  const { gpu, memory } = services;
+  const read = new Set(pass.captures.flatMap(({ modules }) => modules));
+  const seen = atWork.flatMap(({ linears }) => linears.filter(({ task }) => read.has(task.module)));
+  await giveCandidates(services, atWork);
+  await giveKnown(run, services, seen);
+  for (const capture of pass.captures) {
+    const reading = seen.filter(({ task }) => capture.modules.includes(task.module));
+    if (reading.length === 0) continue;
+    const matrix = pass.hessian(capture);
+    await zeroAboveDiagonal(gpu, matrix);
+    await readDiagonal(gpu, matrix, memory.tiles.diagonal);
+    for (const linear of reading) await findLosses(services, linear, matrix);
+  }
+  const found = await readFound(run, memory);
+  for (const { linears, search } of atWork) {
+    for (const linear of linears) {
+      const capture = pass.captures.find(({ modules }) => modules.includes(linear.task.module));
+      const errors = capture && readErrors(found, linear, services);
+      if (!capture || !errors) continue;
+      const tokens = pass.tokens(capture);
+      search.tokens.count += tokens;
+      errors.forEach((error, at) => (search.errors[at] = (search.errors[at] ?? 0) + error * tokens));
+    }
+  }
+}
+
+/** Brings the candidates of all mappings to the GPU at once. */
+async function giveCandidates({ uploads, memory }: SearchServices, atWork: readonly AtWork[]): Promise<void> {
+  const given = new Uint8Array(memory.given.bytes);
+  for (const { linears, search } of atWork) {
+    const [linear] = linears;
+    if (!linear) continue;
+    const { offset } = memory.of(linear.task).factors;
+    search.scales.forEach((scales, index) => given.set(bytesOf(scales), offset + index * scales.byteLength));
+  }
+  await uploads.write(given, memory.given);
+}
+
+/** Finds out what Linears share a scale over: their fused sets are among the readers of one input. */
+async function giveKnown(
+  run: RewriterRun,
+  services: SearchServices,
+  linears: readonly OwnLinear[],
+): Promise<void> {
+  const { memory, total, uploads } = services;
+  const sharing = linears.filter(({ task }) => sharesScale(task));
+  if (sharing.length === 0) return;
+  for (const linear of sharing) await findRanges(services, linear);
+  const found = await readFound(run, memory);
+  const ranges = new Map(sharing.map((linear) => [linear, readRanges(found, linear, services)]));
+  for (const [linear, own] of ranges) {
+    const set = fusedWith(linear.task);
+    const ofSet = [...ranges].filter(([{ task }]) => fusedWith(task) === set).map(([, each]) => each);
+    const { of, offset } = memory.of(linear.task).known;
+    await uploads.write(bytesOf(knownOf(linear.task, own, ofSet, total)), of, offset);
+  }
+}
+
+function fusedWith({ fusedWith: set, module }: QuantizerTask): string {
+  return set ?? module;
+}
+
+async function readFound(
+  { readbacks }: Pick<RewriterRun, "readbacks">,
+  { found }: { readonly found: LedgerBuffer },
+): Promise<Found> {
+  return new Float32Array((await readbacks.readBytes(found)).buffer);
+}
+
+/**
+ * Mean activations and weights of the channels of mappings; null for those that no token came by.
+ * @throws CalibrationError if an activation is NaN or infinite
+ */
+async function meansOf(
+  { run, duo }: GroupSearch,
+  services: SearchServices,
+  members: readonly { readonly member: GroupMember; readonly linears: readonly OwnLinear[] }[],
+): Promise<(MappingMeans | null)[]> {
+  const { memory } = services;
+  const looked = duo ? members.flatMap(({ linears }) => linears) : [];
+  for (const linear of looked) await sumColumnShares(services, linear);
+  const found = looked.length > 0 ? await readFound(run, memory) : null;
+  const means: (MappingMeans | null)[] = [];
+  for (const { member, linears } of members) {
+    const { magnitude, tokens } = await run.channels(member.mapping);
+    checkFinite(member.mapping, magnitude);
+    const w = found ? meanShares(found, linears, memory) : new Float64Array(magnitude.length);
+    means.push(tokens === 0 ? null : { x: magnitude.map((sum) => sum / tokens), w });
+  }
+  return means;
+}
+
+/** @throws CalibrationError if a sum is not finite */
+function checkFinite({ smooth }: Mapping, magnitude: Float32Array): void {
+  const bad = magnitude.findIndex((sum) => !Number.isFinite(sum));
+  if (bad === -1) return;
+  throw new CalibrationError(
+    `Channel ${bad} of what ${smooth} gives out is NaN or infinite on the calibration text, so that no scale can be searched for it. Check the text and the model's weights; finished layers are kept.`,
+  );
+}
+
+function meanShares(found: Found, linears: readonly OwnLinear[], memory: SearchMemory): Float64Array {
+  const rows = linears.reduce((sum, { task }) => sum + task.rows, 0);
+  const means = new Float64Array(linears[0]?.task.columns ?? 0);
+  for (const linear of linears) {
+    readColumnShares(found, linear, memory).forEach((sum, channel) => {
+      means[channel] = (means[channel] ?? 0) + sum / rows;
+    });
+  }
+  return means;
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array<ArrayBuffer>): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}

@@ -17,8 +17,8 @@ import type { RemoteSource } from "./remote-source.ts";
 
 /** Matrices that are kept in memory: a row of one whose columns are rotated takes all of it. */
 const KEPT_MATRICES = 3;
-/** Columns that are rotated at a time, so that they stay in the processor's cache. */
-const COLUMNS_AT_ONCE = 64;
+/** Columns that are rotated side by side, so that they stay in the processor's cache. */
+const COLUMNS_AT_ONCE = 16;
 
 /** The source itself where nothing is rotated. */
 export function rotatingSource(
@@ -149,10 +149,9 @@ async function rotateSpan(
   const rowBytes = (columns * DTYPE_BITS[dtype]) / 8;
   const start = source.start + first * rowBytes;
   const bytes = await reader.read({ path: source.file, start, end: source.start + end * rowBytes });
-  const factors = tensor.norm ? await readFactors(tensor.norm, reader) : null;
+  const norm = tensor.norm ? await readFactors(tensor.norm, reader) : null;
   const values = widenToFloat32(dtype, bytes);
-  if (byColumn)
-    rotateRows(values, columns, { run: byColumn, rotation: reader.rotationOf(byColumn), factors });
+  if (byColumn) rotateRows(values, columns, { run: byColumn, rotation: reader.rotationOf(byColumn), norm });
   if (turned) rotateColumns(values, columns, reader.rotationOf(turned));
   return narrowFromFloat32(dtype, values);
 }
@@ -171,30 +170,33 @@ async function readFactors({ weight, offset }: FoldedNorm, { norms, read }: Read
 function rotateRows(
   values: Float32Array,
   columns: number,
-  by: { readonly run: RotatedRun; readonly rotation: Rotation; readonly factors: Float32Array | null },
+  by: { readonly run: RotatedRun; readonly rotation: Rotation; readonly norm: Float32Array | null },
 ): void {
-  const { run, rotation, factors } = by;
+  const { run, rotation, norm } = by;
+  const factors = Float64Array.from({ length: columns }, (_, column) => norm?.[column] ?? 1);
+  for (let i = 0; i < run.size * run.blocks; i++) {
+    factors[run.first + i] = (factors[run.first + i] ?? 1) * (rotation.factors[i % run.size] ?? 1);
+  }
   const row = new Float64Array(columns);
   for (let first = 0; first < values.length; first += columns) {
-    row.set(values.subarray(first, first + columns));
-    if (factors) for (let i = 0; i < columns; i++) row[i] = (row[i] ?? 0) * (factors[i] ?? 0);
-    for (let block = 0; block < run.blocks; block++) rotation.apply(row, run.first + block * run.size);
+    for (let i = 0; i < columns; i++) row[i] = (values[first + i] ?? 0) * (factors[i] ?? 0);
+    for (let block = 0; block < run.blocks; block++) rotation.turn(row, run.first + block * run.size, 1);
     values.set(row, first);
   }
 }
 
 /** Rotates every column of a matrix whose rows the rotation mixes. */
-function rotateColumns(values: Float32Array, columns: number, rotation: Rotation): void {
-  const { size } = rotation;
+function rotateColumns(values: Float32Array, columns: number, { size, factors, turn }: Rotation): void {
   const block = new Float64Array(COLUMNS_AT_ONCE * size);
   for (let first = 0; first < columns; first += COLUMNS_AT_ONCE) {
-    const width = Math.min(COLUMNS_AT_ONCE, columns - first);
-    for (let row = 0; row < size; row++) {
-      for (let i = 0; i < width; i++) block[i * size + row] = values[row * columns + first + i] ?? 0;
+    const lanes = Math.min(COLUMNS_AT_ONCE, columns - first);
+    for (let row = 0, from = first, to = 0; row < size; row++, from += columns, to += lanes) {
+      const factor = factors[row] ?? 1;
+      for (let lane = 0; lane < lanes; lane++) block[to + lane] = (values[from + lane] ?? 0) * factor;
     }
-    for (let i = 0; i < width; i++) rotation.apply(block, i * size);
-    for (let row = 0; row < size; row++) {
-      for (let i = 0; i < width; i++) values[row * columns + first + i] = block[i * size + row] ?? 0;
+    turn(block, 0, lanes);
+    for (let row = 0, to = first, from = 0; row < size; row++, to += columns, from += lanes) {
+      for (let lane = 0; lane < lanes; lane++) values[to + lane] = block[from + lane] ?? 0;
     }
   }
 }

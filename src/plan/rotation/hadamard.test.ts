@@ -1,6 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
-import { createRotation, hadamardOrder, paleyMatrix } from "./hadamard.ts";
+import { createRotation, hadamardOrder, paleyMatrix, type Rotation } from "./hadamard.ts";
+
+/** Rotates numbers that begin at `first`. */
+function rotate({ size, factors, turn }: Rotation, values: Float64Array, first: number): void {
+  for (let i = 0; i < size; i++) values[first + i] = (values[first + i] ?? 0) * (factors[i] ?? 0);
+  turn(values, first, 1);
+}
 
 /** x R by rows of R, each the rotated unit vector. */
 function rowsOf(size: number, seed: number | null): Float64Array[] {
@@ -8,7 +14,7 @@ function rowsOf(size: number, seed: number | null): Float64Array[] {
   return Array.from({ length: size }, (_, index) => {
     const row = new Float64Array(size);
     row[index] = 1;
-    rotation.apply(row, 0);
+    rotate(rotation, row, 0);
     return row;
   });
 }
@@ -43,7 +49,7 @@ describe("a rotation", () => {
     expect(hadamardOrder(size)).not.toBeNull();
     const values = new Float64Array(size + 2);
     values[3] = 1;
-    createRotation(size, 5).apply(values, 2);
+    rotate(createRotation(size, 5), values, 2);
     const expected = 1 / Math.sqrt(size);
     expect([values[0], values[1]]).toEqual([0, 0]);
     for (const value of values.subarray(2)) expect(Math.abs(Math.abs(value) - expected)).toBeLessThan(1e-12);
@@ -55,7 +61,7 @@ describe("a rotation", () => {
       expect(hadamardOrder(size)).not.toBeNull();
       const values = Float64Array.from(randomNormal(size, seededRandom(2)));
       const before = dot(values, values);
-      createRotation(size, 3).apply(values, 0);
+      rotate(createRotation(size, 3), values, 0);
       expect(dot(values, values) / before).toBeCloseTo(1, 12);
     },
   );
@@ -68,5 +74,20 @@ describe("a rotation", () => {
       [half, half],
       [half, -half],
     ]);
+  });
+
+  it.each([16, 32, 12, 72, 56, 104])("of %i values turns several side by side as it turns each", (size) => {
+    const rotation = createRotation(size, 1);
+    for (const lanes of [3, 8]) {
+      const values = Float64Array.from(randomNormal(size * lanes, seededRandom(4)));
+      const together = values.slice();
+      rotation.turn(together, 0, lanes);
+      for (let lane = 0; lane < lanes; lane++) {
+        const own = Float64Array.from({ length: size }, (_, i) => values[i * lanes + lane] ?? 0);
+        rotation.turn(own, 0, 1);
+        const found = own.map((_, i) => together[i * lanes + lane] ?? 0);
+        own.forEach((value, i) => expect(found[i]).toBeCloseTo(value, 12));
+      }
+    }
   });
 });

@@ -5,13 +5,20 @@
 // alone, and K one of order m after Paley, from the squares modulo a prime (m = 12, 20, 28, 36, …). Where there is none, K
 // is a random orthogonal matrix of the odd part of n, which any size has.
 
+import { type MixBlocks, mixByProducts, mixBySigns } from "./mix-blocks.ts";
 import { randomStream, type RandomStream } from "./random-stream.ts";
+import { multiplySylvester } from "./sylvester.ts";
 
-/** x ← x R for values of `size` numbers each. */
+/** x R = turn(x · factors) for values x of `size` numbers each. */
 export interface Rotation {
   readonly size: number;
-  /** Rotates `size` values that begin at `first`, in place. */
-  apply(values: Float64Array, first: number): void;
+  /** What each number is multiplied by first: a sign over √size. */
+  readonly factors: Float64Array;
+  /**
+   * Does the rest to `size` numbers that begin at `first`, in place. With `lanes`, to so many values side by side: number i
+   * of lane l lies at `first + i · lanes + l`.
+   */
+  readonly turn: (values: Float64Array, first: number, lanes: number) => void;
 }
 
 /**
@@ -20,83 +27,29 @@ export interface Rotation {
  */
 export function createRotation(size: number, seed: number | null): Rotation {
   const random = randomStream(seed ?? 0);
-  const { matrix, order } = innerMatrix(size, random);
-  const signs = Float64Array.from({ length: size }, () => (seed !== null && random() < 0.5 ? -1 : 1));
+  const { mix, order } = innerMix(size, random);
   const factor = 1 / Math.sqrt(size);
   const width = size / order;
-  const mixed = new Float64Array(size);
   return {
     size,
-    apply(values, first) {
-      for (let i = 0; i < size; i++) values[first + i] = (values[first + i] ?? 0) * (signs[i] ?? 1) * factor;
-      for (let block = 0; block < size; block += width) sylvester(values, first + block, width);
-      if (order > 1) mixBlocks(values.subarray(first, first + size), matrix, order, mixed);
+    factors: Float64Array.from({ length: size }, () => (seed !== null && random() < 0.5 ? -factor : factor)),
+    turn(values, first, lanes) {
+      for (let block = 0; block < order; block++) {
+        multiplySylvester(values, first + block * width * lanes, width, lanes);
+      }
+      mix?.(values, first, width * lanes);
     },
   };
 }
 
-/** Multiplies `size` values, a power of two, by Sylvester's matrix: two of its stages in each walk over the values. */
-function sylvester(values: Float64Array, first: number, size: number): void {
-  const end = first + size;
-  let quarter = 1;
-  for (; quarter * 4 <= size; quarter *= 4) {
-    for (let start = first; start < end; start += 4 * quarter) {
-      for (let at = start; at < start + quarter; at++) {
-        const a = values[at] ?? 0;
-        const b = values[at + quarter] ?? 0;
-        const c = values[at + 2 * quarter] ?? 0;
-        const d = values[at + 3 * quarter] ?? 0;
-        values[at] = a + b + (c + d);
-        values[at + quarter] = a - b + (c - d);
-        values[at + 2 * quarter] = a + b - (c + d);
-        values[at + 3 * quarter] = a - b - (c - d);
-      }
-    }
-  }
-  if (quarter === size) return;
-  for (let at = first; at < first + quarter; at++) {
-    const a = values[at] ?? 0;
-    const b = values[at + quarter] ?? 0;
-    values[at] = a + b;
-    values[at + quarter] = a - b;
-  }
-}
-
-/** Block b of the result is Σ_a matrix[a][b] · block a; four values at a time, whose sums do not wait for each other. */
-function mixBlocks(values: Float64Array, matrix: Float64Array, order: number, mixed: Float64Array): void {
-  const width = values.length / order;
-  const quads = width - (width % 4);
-  for (let b = 0; b < order; b++) {
-    for (let i = 0; i < quads; i += 4) {
-      let [s, t, u, v] = [0, 0, 0, 0];
-      for (let a = 0, at = i; a < order; a++, at += width) {
-        const factor = matrix[a * order + b] ?? 0;
-        s += factor * (values[at] ?? 0);
-        t += factor * (values[at + 1] ?? 0);
-        u += factor * (values[at + 2] ?? 0);
-        v += factor * (values[at + 3] ?? 0);
-      }
-      const to = b * width + i;
-      mixed[to] = s;
-      mixed[to + 1] = t;
-      mixed[to + 2] = u;
-      mixed[to + 3] = v;
-    }
-    for (let i = quads; i < width; i++) {
-      let sum = 0;
-      for (let a = 0; a < order; a++) sum += (matrix[a * order + b] ?? 0) * (values[a * width + i] ?? 0);
-      mixed[b * width + i] = sum;
-    }
-  }
-  values.set(mixed);
-}
-
-/** K with K Kᵀ = order · I, of the smallest order that leaves a power of two. */
-function innerMatrix(size: number, random: RandomStream): { matrix: Float64Array; order: number } {
+/** Multiplies by K with K Kᵀ = order · I, of the smallest order that leaves a power of two; nothing to do for order 1. */
+function innerMix(size: number, random: RandomStream): { mix: MixBlocks | null; order: number } {
   const order = hadamardOrder(size);
   const matrix = order === null ? null : paleyMatrix(order);
-  if (order !== null && matrix) return { matrix, order };
-  return { matrix: randomOrthogonal(oddPart(size), random), order: oddPart(size) };
+  if (order === 1) return { mix: null, order };
+  if (order !== null && matrix) return { mix: mixBySigns(matrix, order), order };
+  const odd = oddPart(size);
+  return { mix: mixByProducts(randomOrthogonal(odd, random), odd), order: odd };
 }
 
 /** The order of the Hadamard matrix that remains of a size beside a power of two; null if none is known here. */

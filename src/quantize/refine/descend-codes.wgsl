@@ -1,6 +1,8 @@
 // One pass of coordinate descent over a block's codes: column after column, the code nearest to where the row's loss is
 // least with all other codes fixed. What a change does to the slopes of the block's later columns is added at once; what
 // it does to other blocks is left to a product with `changes`.
+// Slopes of each row's loss by its values, (rows, stride).
+@group(0) @binding(3) var<storage, read> gradient: array<f32>;
 @group(0) @binding(4) var<storage, read> scales: array<f32>;
 @group(0) @binding(5) var<storage, read> zero_points: array<i32>;
 @group(0) @binding(6) var<storage, read_write> codes: array<i32>;
@@ -45,7 +47,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     workgroupBarrier();
     if (inside && t == j % LANES_PER_ROW) {
       codes[index] = code;
-      changes[row * params.stride + j] = change;
+      let at = row * params.stride + j;
+      if (params.fitted == 1u) { change += changes[at]; }
+      changes[at] = change;
     }
   }
 }

@@ -1,6 +1,8 @@
 // Fits a block's scales, group after group: with v the numbers that a group's codes mean, the row's loss is least at
 // s - (v · slopes) / (v H vᵀ) with all else fixed. The scale is rounded to what the format can hold, and taken only if the
-// loss falls with the values as they are rounded.
+// loss falls with the values as they are rounded. Codes may be moved behind it before the changes go into the error.
+// Slopes of each row's loss by its values, (rows, stride); then those behind the fit.
+@group(0) @binding(3) var<storage, read_write> gradient: array<f32>;
 @group(0) @binding(4) var<storage, read> codes: array<i32>;
 @group(0) @binding(5) var<storage, read> zero_points: array<i32>;
 @group(0) @binding(6) var<storage, read_write> scales: array<f32>;
@@ -86,12 +88,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       gain.x += numbers[own + j] * (slopes[own + j] + 0.5 * curve(j, own, begin, end));
     }
     let falls = row_sum(lane, gain).x < 0.0;
-    for (var k = end + t; k < params.width; k += LANES_PER_ROW) {
+    for (var k = t; k < params.width; k += LANES_PER_ROW) {
       if (falls) { slopes[own + k] += curve(k, own, begin, end); }
     }
     for (var j = begin + t; j < end; j += LANES_PER_ROW) {
       if (inside) { changes[row * params.stride + j] = select(0.0, numbers[own + j], falls); }
     }
     if (inside && falls && t == 0u) { scales[cell] = fitted; }
+  }
+  for (var j = t; j < params.width; j += LANES_PER_ROW) {
+    if (inside) { gradient[row * params.stride + j] = slopes[own + j]; }
   }
 }

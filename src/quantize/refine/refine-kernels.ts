@@ -34,6 +34,7 @@ const PARAMS = struct({
   width: "u32",
   group_size: "u32",
   stride: "u32",
+  fitted: "u32",
   first_group: "u32",
 });
 
@@ -61,7 +62,7 @@ export const fitKernel = kernel({
   bindings: {
     columns: "read",
     gram: "read",
-    gradient: "read",
+    gradient: "read_write",
     codes: "read",
     zero_points: "read",
     scales: "read_write",
@@ -93,6 +94,9 @@ export interface RefinedTile {
   readonly globalScale: number;
 }
 
+/** What is done to a block: "descend behind fit" goes on from the slopes and changes that a "fit" left. */
+export type RefineStep = "fit" | "descend" | "descend behind fit";
+
 /** A run of columns in the order of the walk. */
 export interface RefinedBlock {
   readonly first: number;
@@ -116,7 +120,7 @@ interface StepBuffers {
 /** Fits the block's scales (fit-scales.wgsl), or moves its codes (descend-codes.wgsl). */
 export async function runStep(
   gpu: Gpu,
-  step: "fit" | "descend",
+  step: RefineStep,
   tile: RefinedTile,
   block: RefinedBlock,
   buffers: StepBuffers,
@@ -126,7 +130,11 @@ export async function runStep(
   for (const { first, end } of gpu.queue.split(chosen, Math.ceil(tile.rows / ROWS), workEach)) {
     await gpu.queue.run(chosen, {
       constants: codeConstants(tile.args),
-      params: { ...stepParams(tile, block), first_group: first },
+      params: {
+        ...stepParams(tile, block),
+        fitted: Number(step === "descend behind fit"),
+        first_group: first,
+      },
       buffers,
       workgroups: [end - first],
       work: (end - first) * workEach,

@@ -1,5 +1,5 @@
-// Refinement of a tile's codes and scales: rounds of a fit of all scales and passes over all codes, each step of which
-// lowers the layer's loss ½ tr(ΔW H ΔWᵀ) or is not taken.
+// Refinement of a tile's codes and scales: rounds of a fit of all scales and passes over all codes, block after block. Each
+// step lowers the layer's loss ½ tr(ΔW H ΔWᵀ) or is not taken.
 //
 // The Hessian is not needed: with H = L Lᵀ in the order of elimination, F = (W − Q) L is what GPTQ leaves behind for its
 // loss ½ ‖F‖², and the slope of the loss by a block's values is −F L_Bᵀ, its part of the Hessian L_B L_Bᵀ, with L_B the rows
@@ -10,7 +10,13 @@ import type { Gpu } from "../../gpu/gpu.ts";
 import { matmul } from "../../gpu/matmul/matmul.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import type { TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
-import { gatherFactor, type RefinedBlock, type RefinedTile, runStep } from "./refine-kernels.ts";
+import {
+  gatherFactor,
+  type RefinedBlock,
+  type RefinedTile,
+  type RefineStep,
+  runStep,
+} from "./refine-kernels.ts";
 
 export const REFINE_BUFFER_NAMES = ["walk", "factorRows", "gram", "gradient", "changes"] as const;
 
@@ -58,15 +64,18 @@ export async function refineTile(
   buffers: RefineBuffers & RefinedBuffers,
   { rounds, passes }: RefineSettings,
 ): Promise<void> {
+  const fits: readonly RefineStep[] = fitsScales(tile.args) ? ["fit"] : [];
   for (let round = 0; round < rounds; round++) {
-    if (fitsScales(tile.args)) await walk(gpu, "fit", tile, factor, buffers);
-    for (let pass = 0; pass < passes; pass++) await walk(gpu, "descend", tile, factor, buffers);
+    // The first pass moves a block's codes as soon as its scales are fitted: one walk for both.
+    const first: RefineStep = fits.length > 0 ? "descend behind fit" : "descend";
+    await walk(gpu, passes > 0 ? [...fits, first] : fits, tile, factor, buffers);
+    for (let pass = 1; pass < passes; pass++) await walk(gpu, ["descend"], tile, factor, buffers);
   }
 }
 
 /** Floating-point operations for rows of so many columns: each walk goes over all columns with two products of full length. */
 export function refineWork(rows: number, columns: number, { rounds, passes }: RefineSettings): number {
-  return rounds * (1 + passes) * 4 * rows * columns ** 2;
+  return rounds * Math.max(passes, 1) * 4 * rows * columns ** 2;
 }
 
 /** The blocks of a walk: whole groups where scales can be fitted. */
@@ -81,7 +90,7 @@ function blocksOf({ columns, args }: RefinedTile): RefinedBlock[] {
 
 async function walk(
   gpu: Gpu,
-  step: "fit" | "descend",
+  steps: readonly RefineStep[],
   tile: RefinedTile,
   factor: TriangularMatrix,
   buffers: RefineBuffers & RefinedBuffers,
@@ -104,7 +113,8 @@ async function walk(
     const error = { buffer: pushed, stride };
     const slopes = { buffer: gradient, ...narrow };
     await matmul(gpu, { ...sizes, m: tile.rows, a: error, b: rowsOfFactor, c: slopes, alpha: -1 });
-    await runStep(gpu, step, tile, block, { columns, gram, gradient, scales, zero_points, codes, changes });
+    const stepBuffers = { columns, gram, gradient, scales, zero_points, codes, changes };
+    for (const step of steps) await runStep(gpu, step, tile, block, stepBuffers);
     await matmul(gpu, {
       m: tile.rows,
       n: tile.columns,

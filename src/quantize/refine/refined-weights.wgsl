@@ -21,6 +21,8 @@ struct Params {
   group_size: u32,
   // Floats from row to row of `gradient`, `gram` and `changes`.
   stride: u32,
+  // 1 if the block's scales were fitted just before: what that changed stays counted.
+  fitted: u32,
   first_group: u32,
 }
 
@@ -29,9 +31,8 @@ struct Column { original: u32, group: u32, place: u32, unused: u32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> columns: array<Column>;
-// The block's part of the Hessian, and of the slope of each row's loss by its values.
+// The block's part of the Hessian.
 @group(0) @binding(2) var<storage, read> gram: array<f32>;
-@group(0) @binding(3) var<storage, read> gradient: array<f32>;
 
 fn cell_of(row: u32, group: u32) -> u32 {
   return row / params.cell_rows * params.cells_per_row + group;

@@ -18,6 +18,7 @@ const ARCHITECTURES = [
   "dots1",
   "gemma2",
   "gemma3",
+  "gemma4-moe",
   "gpt-neox",
   "gpt-oss",
   "granite",

@@ -24,7 +24,7 @@ export function describedTensors(description: DecoderDescription): Map<string, r
 }
 
 function layerTensors(layer: LayerDescription): readonly TensorShape[] {
-  const { norms, mixers, feedForward } = layer;
+  const { norms, mixers, feedForward, outputScale } = layer;
   const linears = layerLinears(layer).flatMap(({ source, bias, biasPlace, rows }): TensorShape[] => [
     [source.tensor, source.shape],
     ...(bias === null ? [] : [[bias, biasPlace?.shape ?? [rows]] as const]),
@@ -34,14 +34,22 @@ function layerTensors(layer: LayerDescription): readonly TensorShape[] {
     ...Object.values(norms).flatMap(normTensors),
     ...mixers.flatMap((mixer) => factsOf(mixer).vectors),
     ...(feedForward ? feedForwardTensors(feedForward) : []),
+    ...(outputScale === null ? [] : [vectorShape(outputScale, 1)]),
   ];
 }
 
-/** What a feed-forward reads beside its Linears: parameters of activations, the router's correction. */
+/** What a feed-forward reads beside its Linears: parameters of activations, the router's vectors, norms inside of it. */
 function feedForwardTensors(block: FeedForward): readonly TensorShape[] {
   const activations = mlpsOf(block).flatMap(({ activation }) => activationTensors(activation));
-  if (block.kind === "mlp" || block.correction === null) return activations;
-  return [...activations, vectorShape(block.correction, block.experts.length)];
+  if (block.kind === "mlp") return activations;
+  const { correction, expertScales, apart, experts } = block;
+  const vectors = [correction, expertScales].filter((name) => typeof name === "string");
+  const norms = apart ? [apart.router.norm, apart.sharedInput, apart.sharedOutput, apart.output] : [];
+  return [
+    ...activations,
+    ...vectors.map((name) => vectorShape(name, experts.length)),
+    ...norms.flatMap(normTensors),
+  ];
 }
 
 function activationTensors(activation: Activation): readonly TensorShape[] {

@@ -57,6 +57,9 @@ export const flag = v.pipe(
 );
 export const expertCount = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MOST.experts));
 export const layerNumbers = v.pipe(v.array(count()), v.maxLength(MOST.layers));
+/** Values of a head, and heads, where they differ by layer. */
+export const headDim = alignedInteger(MOST.headDim);
+export const headCount = integer(MOST.heads);
 export const intermediateSize = alignedInteger(MOST.intermediate);
 
 const ACTIVATIONS = {

@@ -65,6 +65,8 @@ export interface Routing {
   readonly normalizeTopK: boolean;
   /** Factor of the weights. */
   readonly scale: number;
+  /** Tensor of one more factor for each expert's weight; absent in most families. */
+  readonly expertScales?: string;
 }
 
 /** Mixture of experts: each token goes to the `topK` experts with the best scores of the router's logits. */
@@ -75,8 +77,26 @@ export interface Experts extends Routing {
   /** Weights multiply the experts' inputs instead of their outputs (Llama 4). */
   readonly weighsInputs: boolean;
   readonly experts: readonly Mlp[];
-  /** Sees every token; its output is multiplied by sigmoid(gate x) if it has a gate. */
-  readonly shared: { readonly mlp: Mlp; readonly gate: Linear | null } | null;
+  readonly shared: SharedExpert | null;
+  /** What is normed apart; absent where router, experts and the shared one see the block's input and are added up. */
+  readonly apart?: ApartNorms;
+}
+
+/** Sees every token; its output is multiplied by sigmoid(gate x) if it has a gate. */
+export interface SharedExpert {
+  readonly mlp: Mlp;
+  readonly gate: Linear | null;
+}
+
+/** Norms within a block of experts beside an MLP (Gemma 4), which is the shared expert here. */
+export interface ApartNorms {
+  /** The router sees this norm of the hidden states, times the factor. */
+  readonly router: { readonly norm: Norm; readonly factor: number };
+  /** Of the hidden states, for the shared expert. */
+  readonly sharedInput: Norm;
+  /** Of its output, and of the sum of the others', before both are added. */
+  readonly sharedOutput: Norm;
+  readonly output: Norm;
 }
 
 export type FeedForward = Mlp | Experts;
@@ -102,6 +122,8 @@ export interface LayerDescription {
   readonly parallel: boolean;
   /** Factor of each block's output where it joins the residual. */
   readonly residualMultiplier: number;
+  /** Tensor of one value that the layer's output is multiplied by, or null. */
+  readonly outputScale: string | null;
 }
 
 export interface DecoderDescription {

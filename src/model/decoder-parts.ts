@@ -112,6 +112,9 @@ export type AttentionOptions = HeadShape & {
   readonly outputBias?: boolean;
   readonly queryNorm?: Norm | null;
   readonly keyNorm?: Norm | null;
+  readonly valueNorm?: Norm | null;
+  /** The keys' Linear gives the values, too. */
+  readonly keysAreValues?: boolean;
   /** Default 1 / √headDim. */
   readonly scale?: number;
   readonly softCap?: number | null;
@@ -132,11 +135,12 @@ export type AttentionOptions = HeadShape & {
 export function attention(module: string, options: AttentionOptions): Attention {
   const { heads, kvHeads, headDim, valueDim = headDim, hiddenSize, bias = false } = options;
   const queryDim = options.gate?.kind === "with-queries" ? 2 * headDim : headDim;
+  const key = linear(`${module}.k_proj`, kvHeads * headDim, hiddenSize, bias);
   const inputs: AttentionInputs = {
     kind: "separate",
     query: linear(`${module}.q_proj`, heads * queryDim, hiddenSize, bias),
-    key: linear(`${module}.k_proj`, kvHeads * headDim, hiddenSize, bias),
-    value: linear(`${module}.v_proj`, kvHeads * valueDim, hiddenSize, bias),
+    key,
+    value: options.keysAreValues ? key : linear(`${module}.v_proj`, kvHeads * valueDim, hiddenSize, bias),
   };
   return attentionWith(module, inputs, options);
 }
@@ -157,6 +161,7 @@ export function attentionWith(module: string, inputs: AttentionInputs, options: 
     output: linear(output, hiddenSize, heads * valueDim, options.outputBias ?? false),
     queryNorm: options.queryNorm ?? null,
     keyNorm: options.keyNorm ?? null,
+    valueNorm: options.valueNorm ?? null,
     normAfterRotary: options.normAfterRotary ?? false,
     rotary: options.rotary,
     scale: options.scale ?? headDim ** -0.5,
@@ -239,7 +244,7 @@ export function sharedNorm(layer: string, norm: (module: string) => Norm): Layer
 }
 
 export type LayerParts = Pick<LayerDescription, "norms" | "mixers" | "feedForward"> &
-  Partial<Pick<LayerDescription, "parallel" | "residualMultiplier">>;
+  Partial<Pick<LayerDescription, "parallel" | "residualMultiplier" | "outputScale">>;
 
 /** Twice as many as the largest published models have; each takes a kilobyte of description. */
 const MAX_EXPERTS = 65_536;
@@ -264,6 +269,6 @@ export function layers(
         `config.json asks for more than ${MAX_EXPERTS} experts in ${count} layers, which is more than any model has. ${DATA_FREE_HINT}`,
       );
     }
-    return { name, hiddenSize, parallel: false, residualMultiplier: 1, ...parts };
+    return { name, hiddenSize, parallel: false, residualMultiplier: 1, outputScale: null, ...parts };
   });
 }

@@ -22,6 +22,7 @@ import { describeFalconH1 } from "./families/falcon-h1.ts";
 import { describeGemma } from "./families/gemma.ts";
 import { describeGemma2 } from "./families/gemma2.ts";
 import { describeGemma3 } from "./families/gemma3.ts";
+import { describeGemma4 } from "./families/gemma4.ts";
 import { describeGlm, describeGlm4 } from "./families/glm.ts";
 import { describeGlm4Moe } from "./families/glm4-moe.ts";
 import { describeGptNeox } from "./families/gpt-neox.ts";
@@ -79,6 +80,7 @@ const FAMILIES: Readonly<Record<string, DescribeFamily>> = {
   gemma: describeGemma,
   gemma2: describeGemma2,
   gemma3_text: describeGemma3,
+  gemma4_text: describeGemma4,
   glm: describeGlm,
   glm4: describeGlm4,
   glm4_moe: describeGlm4Moe,

@@ -41,7 +41,12 @@ export function sharesInput({ parallel, norms }: LayerDescription): boolean {
 
 /** Modules that see the input of all experts, where they are calibrated on all tokens. */
 export function expertInputModules(block: Experts): readonly string[] {
-  return mlpsOf(block).flatMap(({ inputs }) => mlpInputLinears(inputs).map(({ module }) => module));
+  return sharers(block).flatMap(({ inputs }) => mlpInputLinears(inputs).map(({ module }) => module));
+}
+
+/** Those of a block's MLPs that see its input; a shared expert may have a norm of its own. */
+function sharers(block: FeedForward): readonly Mlp[] {
+  return block.kind === "experts" && block.apart ? block.experts : mlpsOf(block);
 }
 
 /** The Linears that a pass needs that only wants inputs: all but those whose output is added to the hidden states last. */
@@ -89,8 +94,14 @@ function feedForwardGroups(
   calibration: ExpertCalibration,
 ): readonly (readonly Linear[])[] {
   const mlps = mlpsOf(block);
-  if (calibration === "routed") return mlps.flatMap((mlp) => [mlpInputLinears(mlp.inputs), [mlp.down]]);
-  return [mlps.flatMap(({ inputs }) => mlpInputLinears(inputs)), ...mlps.map(({ down }) => [down])];
+  const alone = (own: readonly Mlp[]) => own.flatMap((mlp) => [mlpInputLinears(mlp.inputs), [mlp.down]]);
+  if (calibration === "routed") return alone(mlps);
+  const together = sharers(block);
+  return [
+    together.flatMap(({ inputs }) => mlpInputLinears(inputs)),
+    ...together.map(({ down }) => [down]),
+    ...alone(mlps.slice(together.length)),
+  ];
 }
 
 function capture(linears: readonly Linear[]): Capture {

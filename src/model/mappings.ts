@@ -38,12 +38,14 @@ export function layerMappings(layer: LayerDescription): Mapping[] {
   const plain = mixers.every(({ kind }) => kind === "attention");
   const mixing = plain ? mixers.flatMap((mixer) => factsOf(mixer).inputs[0] ?? []) : [];
   const { inputs, carried } = feedForwardInputs(feedForward);
+  const apart = feedForward?.kind === "experts" ? apartMapping(feedForward) : null;
   const shared = plain && parallel && norms.feedForwardInput === null;
   const first = shared ? { balance: [...mixing, ...inputs], carried } : { balance: mixing, carried: [] };
   return [
     normMapping("mixer-input", norms.mixerInput, first),
     ...mixers.map(valueMapping),
     normMapping("mlp-input", norms.feedForwardInput, { balance: inputs, carried }),
+    apart,
     ...(feedForward === null ? [] : mlpsOf(feedForward)).map(mlpMapping),
   ].filter((mapping) => mapping !== null);
 }
@@ -56,9 +58,20 @@ function feedForwardInputs(block: Mlp | Experts | null): {
 } {
   if (block === null) return { inputs: [], carried: [] };
   if (block.kind === "mlp") return { inputs: mlpInputLinears(block.inputs), carried: [] };
+  if (block.apart)
+    return { inputs: block.experts.flatMap(({ inputs }) => mlpInputLinears(inputs)), carried: [] };
   const gate = block.shared?.gate ?? null;
   const carried = gate ? [block.router, gate] : [block.router];
   return { inputs: [...carried, ...mlpsOf(block).flatMap(({ inputs }) => mlpInputLinears(inputs))], carried };
+}
+
+/** A shared expert's own norm, and what reads it. */
+function apartMapping({ apart, shared }: Experts): Mapping | null {
+  if (!apart || !shared) return null;
+  return normMapping("mlp-input", apart.sharedInput, {
+    balance: mlpInputLinears(shared.mlp.inputs),
+    carried: [],
+  });
 }
 
 function normMapping(place: MappingPlace, norm: Norm | null, { balance, carried }: Readers): Mapping | null {
@@ -86,7 +99,13 @@ function valueMapping(mixer: Mixer): Mapping | null {
   return valuesToOutput(mixer);
 }
 
-function valuesToOutput({ inputs, output }: Extract<Mixer, { kind: "attention" }>): Mapping | null {
+function valuesToOutput({
+  inputs,
+  valueNorm,
+  output,
+}: Extract<Mixer, { kind: "attention" }>): Mapping | null {
+  // A norm takes a factor of its input away again.
+  if (valueNorm) return null;
   const value = inputs.kind === "fused" ? inputs.queryKeyValue : inputs.value;
   return linearMapping("mixer-output", value, output);
 }

@@ -47,6 +47,7 @@ export interface Rotary {
 }
 
 export type AttentionInputs =
+  /** One Linear may give both keys and values. */
   | { readonly kind: "separate"; readonly query: Linear; readonly key: Linear; readonly value: Linear }
   /**
    * One Linear. Its rows come in `groups` equal groups, each with its share of the query heads, then of the key heads,
@@ -85,6 +86,8 @@ export interface Attention {
   readonly queryNorm: Norm | null;
   readonly keyNorm: Norm | null;
   readonly normAfterRotary: boolean;
+  /** Applied to values of each head; null in most families. */
+  readonly valueNorm: Norm | null;
   /** Null in layers without positions. */
   readonly rotary: Rotary | null;
   /** Factor of q · k. */

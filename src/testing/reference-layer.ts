@@ -13,6 +13,7 @@ import { referenceMamba2Mixer } from "../calibrate/forward/mixers/mamba-2/refere
 import type { MixerSteps, ReferenceMixer } from "../calibrate/forward/mixers/reference-mixer.ts";
 import { referenceShortConvolutionMixer } from "../calibrate/forward/mixers/short-convolution/reference-mixer.ts";
 import { referenceNorm } from "../calibrate/forward/norm/reference.ts";
+import { referenceScale } from "../calibrate/forward/scale/reference.ts";
 import type {
   Activation,
   Experts,
@@ -50,7 +51,8 @@ export function referenceLayer(
     norm: (by, x) => (by ? applyNorm(by, tensors, x) : x),
     vector: (tensor) => floatsOf(tensors, tensor),
   };
-  const { norms, mixers, feedForward, residualMultiplier } = layer;
+  const { norms, mixers, feedForward, residualMultiplier, outputScale } = layer;
+  const factor = outputScale === null ? 1 : (steps.vector(outputScale)[0] ?? 0);
   const join = (x: Float64Array, block: Float64Array) =>
     x.map((value, index) => value + residualMultiplier * (block[index] ?? 0));
 
@@ -63,10 +65,10 @@ export function referenceLayer(
   });
   const middle = mixed.reduce((sum, { output }) => join(sum, steps.norm(norms.mixerOutput, output)), x);
   const cache = mixed.find((each) => each.cache !== null)?.cache ?? null;
-  if (feedForward === null) return { inputs, cache, output: middle };
+  if (feedForward === null) return { inputs, cache, output: referenceScale(middle, factor) };
   const second = sharesInput(layer) ? first : steps.norm(norms.feedForwardInput, layer.parallel ? x : middle);
-  const fed = steps.norm(norms.feedForwardOutput, feed(steps, feedForward, second));
-  return { inputs, cache, output: join(middle, fed) };
+  const fed = steps.norm(norms.feedForwardOutput, feed(steps, feedForward, second, middle));
+  return { inputs, cache, output: referenceScale(join(middle, fed), factor) };
 }
 
 function referenceMixer(mixer: Mixer, input: Float64Array, steps: MixerSteps): ReferenceMixer {
@@ -108,8 +110,15 @@ function applyNorm(norm: Norm, tensors: FixtureTensors, x: Float64Array): Float6
   return referenceNorm(norm, x, weight, bias);
 }
 
-function feed(steps: MixerSteps, block: FeedForward, x: Float64Array): Float64Array {
-  return block.kind === "mlp" ? applyMlp(steps, block, x) : applyExperts(steps, block, x);
+function feed(steps: MixerSteps, block: FeedForward, x: Float64Array, hidden: Float64Array): Float64Array {
+  if (block.kind === "mlp") return applyMlp(steps, block, x);
+  const { apart, shared } = block;
+  if (!apart || !shared) return addShared(steps, block, x, applyExperts(steps, block, x, x));
+  const seen = steps.norm(apart.router.norm, hidden).map((value) => value * apart.router.factor);
+  const beside = applyMlp(steps, shared.mlp, steps.norm(apart.sharedInput, hidden));
+  const normed = steps.norm(apart.sharedOutput, beside);
+  const routed = steps.norm(apart.output, applyExperts(steps, block, x, seen));
+  return routed.map((value, index) => value + (normed[index] ?? 0));
 }
 
 function applyMlp(steps: MixerSteps, mlp: Mlp, x: Float64Array): Float64Array {
@@ -117,14 +126,17 @@ function applyMlp(steps: MixerSteps, mlp: Mlp, x: Float64Array): Float64Array {
   return output.map((value) => value * (mlp.factors?.output ?? 1));
 }
 
-/** Every expert on all tokens, each as much as its token's weight says. */
-function applyExperts(steps: MixerSteps, block: Experts, x: Float64Array): Float64Array {
-  const { router, experts, shared, weighsInputs } = block;
-  const logits = steps.apply(router, x);
+/** Every expert on all tokens, each as much as its token's weight says by what the router sees. */
+function applyExperts(steps: MixerSteps, block: Experts, x: Float64Array, seen: Float64Array): Float64Array {
+  const { router, experts, weighsInputs, expertScales } = block;
+  const logits = steps.apply(router, seen);
   const tokens = logits.length / experts.length;
-  const correction = block.correction === null ? null : steps.vector(block.correction);
+  const vectors = {
+    correction: block.correction === null ? null : steps.vector(block.correction),
+    scales: expertScales === undefined ? null : steps.vector(expertScales),
+  };
   const routes = Array.from({ length: tokens }, (_, token) =>
-    referenceRoutes(logits.subarray(token * experts.length, (token + 1) * experts.length), block, correction),
+    referenceRoutes(logits.subarray(token * experts.length, (token + 1) * experts.length), block, vectors),
   );
   const perToken = x.length / tokens;
   const result = new Float64Array(x.length);
@@ -137,7 +149,17 @@ function applyExperts(steps: MixerSteps, block: Experts, x: Float64Array): Float
       result[index] = (result[index] ?? 0) + value * (weighsInputs ? 1 : weightAt(index));
     }
   }
+  return result;
+}
+
+function addShared(
+  steps: MixerSteps,
+  { shared }: Experts,
+  x: Float64Array,
+  result: Float64Array,
+): Float64Array {
   if (!shared) return result;
+  const perToken = shared.mlp.down.rows;
   const gates = shared.gate && steps.apply(shared.gate, x);
   const output = applyMlp(steps, shared.mlp, x);
   return result.map((value, index) => {

@@ -36,6 +36,7 @@ const ARCHITECTURES = [
   "falcon-h1",
   "gemma2",
   "gemma3",
+  "gemma4-moe",
   "gpt-neox",
   "gpt-oss",
   "granite",

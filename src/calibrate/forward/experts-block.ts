@@ -1,5 +1,5 @@
 import { invariant } from "../../errors.ts";
-import type { Experts, LayerDescription, Mlp } from "../../model/decoder-description.ts";
+import type { ApartNorms, Experts, LayerDescription, Mlp } from "../../model/decoder-description.ts";
 import { expertInputModules, mlpLinears } from "../../model/layer-linears.ts";
 import { type ExpertOrder, sortRoutes } from "./experts/expert-order.ts";
 import { addWeighted, type ExpertTokens, gatherRows, type OutputWeights, route } from "./experts/route.ts";
@@ -29,6 +29,7 @@ export async function expertsBlock(
   const buffers = pass.workspace.experts;
   invariant(buffers, "the workspace was planned for experts");
   invariant(!layer.parallel, "experts come after the mixers");
+  invariant(!block.apart || layer.norms.feedForwardOutput, "what is normed apart is added up apart");
   const { feedForwardInput, feedForwardOutput } = layer.norms;
   for (const run of tokenRuns(pass, states)) {
     const input = await blockInput(pass, feedForwardInput, run);
@@ -40,9 +41,14 @@ export async function expertsBlock(
       input,
       sum,
       scale: feedForwardOutput ? 1 : layer.residualMultiplier,
+      run,
     };
     await (pass.experts === "all" ? allTokens(context) : routedTokens(context));
-    if (block.shared) await sharedExpert(context, block.shared);
+    if (block.shared) {
+      await (block.apart
+        ? apartExpert(context, block.apart, block.shared.mlp)
+        : sharedExpert(context, block.shared));
+    }
     if (!feedForwardOutput || pass.stopAtLastInput) continue;
     await applyNorm(pass, feedForwardOutput, sum, hiddenMatrix(run), { scale: layer.residualMultiplier });
   }
@@ -68,6 +74,7 @@ interface Context {
   /** What outputs are added to, with this factor: the hidden states, or a sum that is normed first. */
   readonly sum: Activations;
   readonly scale: number;
+  readonly run: HiddenRows;
 }
 
 /** Every expert sees every token, so that its statistics are good; only routed tokens reach the output. */
@@ -117,18 +124,26 @@ async function routedTokens(context: Context): Promise<void> {
   }
 }
 
-async function chooseExperts({ pass, block, buffers, input }: Context): Promise<void> {
-  const { router } = block;
+async function chooseExperts({ pass, block, buffers, input, run }: Context): Promise<void> {
+  const { router, apart } = block;
   const logits = {
     buffer: buffers.logits,
     rows: input.rows,
     columns: router.rows,
     stride: Math.ceil(router.rows / 4) * 4,
   };
-  await applyLinear(pass, router, input, logits);
-  const { correction } = block;
-  const added = correction === null ? null : await pass.weights.vector(correction);
-  await route(pass.gpu, block, logits, added, buffers.routes);
+  if (apart) {
+    // No expert's output is there yet.
+    const seen = { ...input, buffer: buffers.output, offset: 0 };
+    await applyNorm(pass, apart.router.norm, hiddenMatrix(run), seen);
+    await applyLinear(pass, router, seen, logits, { scale: apart.router.factor, replaces: true });
+  } else await applyLinear(pass, router, input, logits);
+  const { correction, expertScales } = block;
+  const vectors = {
+    correction: correction === null ? null : await pass.weights.vector(correction),
+    scales: expertScales === undefined ? null : await pass.weights.vector(expertScales),
+  };
+  await route(pass.gpu, block, logits, vectors, buffers.routes);
 }
 
 async function sortOnHost({ pass, block, buffers, input }: Context): Promise<ExpertOrder> {
@@ -151,6 +166,21 @@ async function sharedExpert(context: Context, { mlp, gate }: NonNullable<Experts
   const logits = { buffer: buffers.gate, stride: 4 };
   if (!pass.stopAtLastInput) await applyLinear(pass, gate, input, logits);
   await addExpert(context, mlp, input, { kind: "gated", logits });
+}
+
+/** sum = norm(sum) + norm(mlp(norm(hidden))), unless only the inputs are wanted: an MLP beside the experts. */
+async function apartExpert(context: Context, apart: ApartNorms, mlp: Mlp): Promise<void> {
+  const { pass, buffers, sum, run } = context;
+  const input = await blockInput(pass, apart.sharedInput, run);
+  await pass.hooks?.onInput?.(mlpInputModules(mlp), input);
+  if (!isWanted(pass, [mlp.down])) return;
+  const inner = await innerValues(pass, mlp, input);
+  await pass.hooks?.onInput?.([mlp.down.module], inner);
+  if (pass.stopAtLastInput) return;
+  await applyNorm(pass, apart.output, null, sum);
+  const output = { ...sum, buffer: buffers.output };
+  await applyLinear(pass, mlp.down, inner, output);
+  await applyNorm(pass, apart.sharedOutput, output, sum, { scale: 1 });
 }
 
 /** sum += scale · mlp(input), unless only the inputs are wanted. */

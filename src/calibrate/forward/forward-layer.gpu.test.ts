@@ -74,8 +74,8 @@ function firstLayer({ description }: OpenDecoder): LayerDescription {
   return layer;
 }
 
-/** Dense families that differ most. */
-const FAMILIES = ["gemma3", "olmo2", "phi3", "cohere", "starcoder2", "stablelm"];
+/** Families that differ most. */
+const FAMILIES = ["gemma3", "gemma4-moe", "olmo2", "phi3", "cohere", "starcoder2", "stablelm"];
 
 describe("a batch of several sequences", () => {
   it.each(["mistral-sliding", "gemma2", "mixtral"])("gives each what it gets alone (%s)", async (name) => {
@@ -108,6 +108,8 @@ describe("captured inputs", () => {
     ["starcoder2", "all"],
     ["qwen2-moe", "all"],
     ["qwen2-moe", "routed"],
+    ["gemma4-moe", "all"],
+    ["gemma4-moe", "routed"],
   ] as const)(
     "come in the order and with the columns that captures() says (%s, %s)",
     async (name, experts) => {
@@ -119,7 +121,7 @@ describe("captured inputs", () => {
     },
   );
 
-  it.each(["gemma3", "cohere", "qwen2-moe"])(
+  it.each(["gemma3", "cohere", "gemma4-moe"])(
     "are the same when the pass stops at the last of them (%s)",
     async (name) => {
       const fixture = await loadArchitecture(name);
@@ -137,7 +139,7 @@ describe("captured inputs", () => {
     using decoder = await openDecoder(test, fixture, { lengths });
     const layer = firstLayer(decoder);
     const expected = referenceLayer(layer, fixture.tensors, decoder.states, lengths);
-    for (const { modules, values } of await capturedInputs(decoder, layer)) {
+    for (const { modules, values } of await capturedInputs(decoder, layer, { experts: "all" })) {
       for (const module of modules) {
         expect(relativeError(values, expected.inputs.get(module) ?? [])).toBeLessThan(2e-5);
       }
@@ -202,7 +204,7 @@ function stackExperts(tensors: FixtureTensors, count: number): FixtureTensors {
 }
 
 describe("mixtures of experts", () => {
-  it.each(["mixtral", "qwen2-moe", "qwen3-moe"])(
+  it.each(["mixtral", "qwen2-moe", "gemma4-moe"])(
     "give the same hidden states whether experts see all tokens or theirs (%s)",
     async (name) => {
       const lengths = [40, 11];

@@ -4,9 +4,10 @@ import { invariant } from "../../errors.ts";
 import type { BufferPart } from "../../gpu/kernel.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { expertsBlock } from "./experts-block.ts";
-import type { ForwardPass, HiddenRows } from "./forward-pass.ts";
+import { type ForwardPass, hiddenMatrix, type HiddenRows } from "./forward-pass.ts";
 import { mixerBlock } from "./mixer-block.ts";
 import { mlpBlock } from "./mlp-block.ts";
+import { scale } from "./scale/scale.ts";
 
 /**
  * Computes a layer. `hidden`, (tokens, hidden) float32 without gaps, is replaced by the layer's output, or left in an
@@ -28,7 +29,9 @@ export async function forwardLayer(
     rows: batch.tokens,
   };
   if (!(await mixerBlock(pass, layer, states))) return;
-  const { feedForward } = layer;
+  const { feedForward, outputScale } = layer;
   if (feedForward?.kind === "mlp") await mlpBlock(pass, layer, feedForward, states);
   if (feedForward?.kind === "experts") await expertsBlock(pass, layer, feedForward, states);
+  if (outputScale === null || pass.stopAtLastInput) return;
+  await scale(pass.gpu, hiddenMatrix(states), await pass.weights.vector(outputScale));
 }

@@ -15,7 +15,7 @@ import { nodesOf } from "./mixers/nodes-of.ts";
 import { normalize } from "./norm-nodes.ts";
 import { createGraph, type OnnxGraph } from "./onnx-graph.ts";
 import { cacheNames } from "./run-inputs.ts";
-import type { DecoderGraph, LinearPlan, WeightInput } from "./weight-input.ts";
+import { type DecoderGraph, type LinearPlan, vectorInput, type WeightInput } from "./weight-input.ts";
 import type { Linear, Norm } from "../../model/weight-description.ts";
 
 export const HIDDEN_INPUT = "hidden";
@@ -115,7 +115,7 @@ function addLayer(
   hidden: Value,
   cacheIndex: number | null,
 ): Value {
-  const { norms, mixers, feedForward, parallel, residualMultiplier, hiddenSize } = layer;
+  const { norms, mixers, feedForward, parallel, residualMultiplier, hiddenSize, outputScale } = layer;
   const { graph } = decoder;
   const norm = (by: Norm | null, x: Value) => (by ? normalize(decoder, by, x, hiddenSize) : x);
   const join = (x: Value, block: Value) =>
@@ -136,18 +136,24 @@ function addLayer(
       ),
     hidden,
   );
-  if (!feedForward) return middle;
-  const second = sharesInput(layer) ? input : norm(norms.feedForwardInput, parallel ? hidden : middle);
-  return join(middle, norm(norms.feedForwardOutput, applyFeedForward(decoder, feedForward, second)));
+  const scaleOutput = (x: Value) =>
+    outputScale === null ? x : graph.node("Mul", [x, vectorInput(decoder, outputScale, 1)]);
+  if (!feedForward) return scaleOutput(middle);
+  const before = parallel ? hidden : middle;
+  const second = sharesInput(layer) ? input : norm(norms.feedForwardInput, before);
+  const fed = applyFeedForward(decoder, feedForward, second, before);
+  return scaleOutput(join(middle, norm(norms.feedForwardOutput, fed)));
 }
 
 function scaled(graph: OnnxGraph, x: Value, factor = 1): Value {
   return factor === 1 ? x : graph.node("Mul", [x, graph.floats(factor)]);
 }
 
-function applyFeedForward(decoder: DecoderGraph, block: FeedForward, x: Value): Value {
+/** The block's output for its normed input x; `hidden` is what was normed. */
+function applyFeedForward(decoder: DecoderGraph, block: FeedForward, x: Value, hidden: Value): Value {
   if (block.kind === "mlp") return applyMlp(decoder, block, x);
-  return applyExperts(decoder, block, x, (mlp, input) => applyMlp(decoder, mlp, input));
+  const inputs = { x, hidden };
+  return applyExperts(decoder, block, inputs, (mlp, input) => applyMlp(decoder, mlp, input));
 }
 
 function applyMlp(decoder: DecoderGraph, mlp: Mlp, x: Value): Value {

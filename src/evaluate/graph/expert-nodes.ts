@@ -1,25 +1,63 @@
 // A mixture of experts in ONNX. Every expert runs on all tokens, and its output counts as much as the router says: 0 for
 // tokens that go elsewhere. That costs more arithmetic than routing, but needs no operator whose shapes depend on values.
 
-import type { Experts, Mlp } from "../../model/decoder-description.ts";
+import type { Experts, Mlp, SharedExpert } from "../../model/decoder-description.ts";
+import type { Norm } from "../../model/weight-description.ts";
 import type { Value } from "./encode-model.ts";
 import { applyLinear } from "./linear-nodes.ts";
+import { normalize } from "./norm-nodes.ts";
 import type { OnnxGraph } from "./onnx-graph.ts";
 import { type DecoderGraph, vectorInput } from "./weight-input.ts";
 
 /** Below every score and logit: marks what is not to be chosen. */
 const NEVER = -1e30;
 
-/** The block's output for x (tokens, hidden); `applyMlp` gives one expert's. */
+type ApplyMlp = (mlp: Mlp, x: Value) => Value;
+
+/** The block's output for x (tokens, hidden), which `hidden` was normed to; `applyMlp` gives one expert's. */
 export function applyExperts(
   decoder: DecoderGraph,
   block: Experts,
-  x: Value,
-  applyMlp: (mlp: Mlp, x: Value) => Value,
+  { x, hidden }: { readonly x: Value; readonly hidden: Value },
+  applyMlp: ApplyMlp,
 ): Value {
   const { graph } = decoder;
-  const { experts, shared, weighsInputs } = block;
-  const shares = sharesOf(decoder, block, applyLinear(decoder, block.router, x));
+  const { shared, apart } = block;
+  if (apart && shared) return addApart(decoder, { ...block, apart, shared }, { x, hidden }, applyMlp);
+  const routed = routedSum(decoder, block, { x, seen: x }, applyMlp);
+  if (!shared) return routed;
+  const output = applyMlp(shared.mlp, x);
+  const gate = shared.gate && graph.node("Sigmoid", [applyLinear(decoder, shared.gate, x)]);
+  return graph.node("Add", [routed, gate === null ? output : graph.node("Mul", [output, gate])]);
+}
+
+/** Routed experts and an MLP beside them, each with norms of its own. */
+function addApart(
+  decoder: DecoderGraph,
+  block: Experts & Required<Pick<Experts, "apart">> & { readonly shared: SharedExpert },
+  { x, hidden }: { readonly x: Value; readonly hidden: Value },
+  applyMlp: ApplyMlp,
+): Value {
+  const { graph } = decoder;
+  const { router, sharedInput, sharedOutput, output } = block.apart;
+  const size = block.router.columns;
+  const normed = (norm: Norm, value: Value) => normalize(decoder, norm, value, size);
+  const seen = graph.node("Mul", [normed(router.norm, hidden), graph.floats(router.factor)]);
+  const routed = routedSum(decoder, block, { x, seen }, applyMlp);
+  const beside = applyMlp(block.shared.mlp, normed(sharedInput, hidden));
+  return graph.node("Add", [normed(output, routed), normed(sharedOutput, beside)]);
+}
+
+/** Σ weight · expert(x), with weights by what the router has seen. */
+function routedSum(
+  decoder: DecoderGraph,
+  block: Experts,
+  { x, seen }: { readonly x: Value; readonly seen: Value },
+  applyMlp: ApplyMlp,
+): Value {
+  const { graph } = decoder;
+  const { experts, weighsInputs } = block;
+  const shares = sharesOf(decoder, block, applyLinear(decoder, block.router, seen));
   const outputs = experts.map((expert, index) => {
     const share = graph.node("Slice", [
       shares,
@@ -32,18 +70,13 @@ export function applyExperts(
       ? applyMlp(expert, graph.node("Mul", [x, share]))
       : graph.node("Mul", [applyMlp(expert, x), share]);
   });
-  if (shared) {
-    const output = applyMlp(shared.mlp, x);
-    const gate = shared.gate && graph.node("Sigmoid", [applyLinear(decoder, shared.gate, x)]);
-    outputs.push(gate === null ? output : graph.node("Mul", [output, gate]));
-  }
   return outputs.reduce((sum, output) => graph.node("Add", [sum, output]));
 }
 
 /** Weights of all experts (tokens, experts): 0 for those that are not chosen. */
 function sharesOf(decoder: DecoderGraph, block: Experts, logits: Value): Value {
   const { graph } = decoder;
-  const { scoring, correction, topK, normalizeTopK, scale, experts } = block;
+  const { scoring, correction, topK, normalizeTopK, scale, expertScales, experts } = block;
   if (typeof scoring !== "string") return sparsemixerShares(graph, scoring.jitter, logits);
   const scores =
     scoring === "softmax"
@@ -56,7 +89,9 @@ function sharesOf(decoder: DecoderGraph, block: Experts, logits: Value): Value {
   const isChosen = isAmongLargest(graph, keepGroups(graph, block, corrected), topK);
   const chosen = graph.node("Where", [isChosen, scores, graph.floats(0)]);
   const shares = normalizeTopK ? graph.node("Div", [chosen, reduce(graph, "ReduceSum", chosen)]) : chosen;
-  return scale === 1 ? shares : graph.node("Mul", [shares, graph.floats(scale)]);
+  const scaled = scale === 1 ? shares : graph.node("Mul", [shares, graph.floats(scale)]);
+  if (expertScales === undefined) return scaled;
+  return graph.node("Mul", [scaled, vectorInput(decoder, expertScales, experts.length)]);
 }
 
 /** Scores of the best groups; far below all others in place of the rest. */

@@ -4,17 +4,20 @@ import type { Linear } from "../weight-description.ts";
 import type { AttentionInputs, Attention } from "../mixer-description.ts";
 
 export function attentionLinears(inputs: AttentionInputs): readonly Linear[] {
-  return inputs.kind === "fused" ? [inputs.queryKeyValue] : [inputs.query, inputs.key, inputs.value];
+  if (inputs.kind === "fused") return [inputs.queryKeyValue];
+  const { query, key, value } = inputs;
+  return key === value ? [query, key] : [query, key, value];
 }
 
 export function attentionFacts(attention: Attention): MixerFacts {
-  const { module, inputs, gate, output, queryNorm, keyNorm, kvHeads, heads, sinks } = attention;
+  const { module, inputs, gate, output, queryNorm, keyNorm, valueNorm, kvHeads, heads, sinks } = attention;
   return {
     inputs: [[...attentionLinears(inputs), ...(gate?.kind === "separate" ? [gate.linear] : [])]],
     output,
     vectors: [
       ...normTensors(queryNorm),
       ...normTensors(keyNorm),
+      ...normTensors(valueNorm),
       ...(sinks === null ? [] : [vectorShape(sinks, heads)]),
     ],
     keyValueCache: { module, kvHeads },

@@ -21,6 +21,7 @@ it("a cache that a layer does not have cannot be measured in it", () => {
     feedForward: null,
     parallel: false,
     residualMultiplier: 1,
+    outputScale: null,
   };
   const step: PlanStep = {
     index: 7,

@@ -215,6 +215,11 @@ function rotatableAttention({ family, layers }: DecoderDescription): readonly At
       `The attention of ${family} has a gate between values and its output, where no rotation passes. ${hint}`,
     );
   }
+  if (found.some(({ valueNorm }) => valueNorm !== null)) {
+    throw new UnsupportedModelError(
+      `The values of ${family} are normed behind their Linear, and in some models are its keys: no rotation passes there. ${hint}`,
+    );
+  }
   if (found.some(({ inputs }) => inputs.kind === "fused" && inputs.groups > 1)) {
     throw new UnsupportedModelError(
       `The values of ${family} lie in groups of one tensor, which R2 does not know. ${hint}`,

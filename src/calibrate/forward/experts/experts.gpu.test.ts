@@ -29,13 +29,14 @@ async function routesOf(
   logits: Float32Array,
   experts: number,
   routing: Routing,
-  added: Float32Array | null = null,
+  given: Partial<Record<"correction" | "scales", Float32Array>> = {},
 ) {
   using x = await test.upload("logits", logits);
-  using correction = added ? await test.upload("correction", added) : null;
+  using correction = given.correction ? await test.upload("correction", given.correction) : null;
+  using scales = given.scales ? await test.upload("scales", given.scales) : null;
   const routes = await test.empty("routes", TOKENS * routing.topK * 8);
   const matrix = { buffer: x, rows: TOKENS, columns: experts, stride: logits.length / TOKENS };
-  await route(test.gpu, routing, matrix, correction, routes);
+  await route(test.gpu, routing, matrix, { correction, scales }, routes);
   const words = await test.readWords(routes);
   return { routes, words };
 }
@@ -64,17 +65,25 @@ describe("routing", () => {
     ["sigmoids, in groups by their best two", 64, sigmoidGroups],
     ["a softmax in groups by their best", 64, { ...sigmoidGroups, scoring: "softmax", groups: byBest }],
     ["a corrected softmax", 16, { correction: "correction", topK: 3 }],
+    ["factors of experts", 16, { expertScales: "scales", topK: 4 }],
     ["two choices with a softmax each", 16, { scoring: sparsemixer, normalizeTopK: false }],
   ])("agrees with float64: %s", async (_name, experts, options) => {
     const routing: Routing = { ...plain, ...options };
     const stride = Math.ceil(experts / 4) * 4;
     const random = seededRandom(experts);
     const logits = randomNormal(TOKENS * stride, random, 2);
-    const added = routing.correction === null ? null : randomNormal(experts, random, 0.2);
-    const { routes, words } = await routesOf(logits, experts, routing, added);
+    const vectors = {
+      ...(routing.correction === null ? {} : { correction: randomNormal(experts, random, 0.2) }),
+      ...(routing.expertScales === undefined ? {} : { scales: randomNormal(experts, random, 0.2) }),
+    };
+    const { routes, words } = await routesOf(logits, experts, routing, vectors);
     routes[Symbol.dispose]();
     const expected = Array.from({ length: TOKENS }, (_, token) =>
-      referenceRoutes(logits.subarray(token * stride, token * stride + experts), routing, added),
+      referenceRoutes(logits.subarray(token * stride, token * stride + experts), routing, {
+        correction: null,
+        scales: null,
+        ...vectors,
+      }),
     ).flat();
     const chosen = Array.from(words.filter((_, index) => index % 2 === 0));
     expect(chosen).toEqual(expected.map(({ expert }) => expert));

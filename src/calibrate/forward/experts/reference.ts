@@ -1,10 +1,25 @@
 import type { Routing } from "../../../model/decoder-description.ts";
 
+/** One value an expert each; null where the routing has none. */
+interface ReferenceVectors {
+  readonly correction: ArrayLike<number> | null;
+  readonly scales: ArrayLike<number> | null;
+}
+
 /** Experts of one token and their weights, best first: the plain version that the kernel is held against. */
 export function referenceRoutes(
   logits: ArrayLike<number>,
   routing: Omit<Routing, "correction">,
-  correction: ArrayLike<number> | null = null,
+  { correction, scales }: ReferenceVectors = { correction: null, scales: null },
+): { expert: number; weight: number }[] {
+  const found = unscaledRoutes(logits, routing, correction);
+  return found.map(({ expert, weight }) => ({ expert, weight: weight * (scales?.[expert] ?? 1) }));
+}
+
+function unscaledRoutes(
+  logits: ArrayLike<number>,
+  routing: Omit<Routing, "correction">,
+  correction: ReferenceVectors["correction"],
 ): { expert: number; weight: number }[] {
   const values = Array.from(logits);
   const { topK, scoring, normalizeTopK, scale } = routing;

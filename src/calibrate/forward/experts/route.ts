@@ -33,19 +33,25 @@ export const routeKernel = kernel({
     scale: "f32",
     jitter: "f32",
   }),
-  bindings: { logits: "read", correction: "read", routes: "read_write" },
-  constants: ["SCORING", "CORRECTED", "GROUPED", "BEST_TWO", "NORMALIZED"],
+  bindings: { logits: "read", correction: "read", scales: "read", routes: "read_write" },
+  constants: ["SCORING", "CORRECTED", "GROUPED", "BEST_TWO", "NORMALIZED", "SCALED"],
 });
+
+/** One value an expert each; null where the routing has none. */
+export interface RoutingVectors {
+  readonly correction: BufferPart | null;
+  readonly scales: BufferPart | null;
+}
 
 /**
  * Chooses each token's experts from the router's logits: `routes` becomes (tokens, topK) pairs of an expert's index
- * and the bits of its float32 weight, best first. `correction` is the vector of the routing's tensor.
+ * and the bits of its float32 weight, best first. `vectors` are those of the routing's tensors.
  */
 export async function route(
   gpu: Gpu,
   routing: Routing,
   logits: Activations,
-  correction: BufferPart | null,
+  { correction, scales }: RoutingVectors,
   routes: BufferPart,
 ): Promise<void> {
   const { topK, scoring, groups, normalizeTopK, scale } = routing;
@@ -58,6 +64,7 @@ export async function route(
     GROUPED: Number(groups !== null),
     BEST_TWO: Number(groups?.by === "best-two"),
     NORMALIZED: Number(normalizeTopK),
+    SCALED: Number(scales !== null),
   };
   for (const { first, end } of gpu.queue.split(routeKernel, rows, work, WORKGROUP)) {
     await gpu.queue.run(routeKernel, {
@@ -73,7 +80,12 @@ export async function route(
         jitter: typeof scoring === "string" ? 0 : scoring.jitter,
       },
       // A binding that is not read still needs a buffer.
-      buffers: { logits: logits.buffer, correction: correction ?? logits.buffer, routes },
+      buffers: {
+        logits: logits.buffer,
+        correction: correction ?? logits.buffer,
+        scales: scales ?? logits.buffer,
+        routes,
+      },
       constants,
       workgroups: spreadWorkgroups(Math.ceil((end - first) / WORKGROUP)),
       work: (end - first) * work,

@@ -9,6 +9,8 @@ override GROUPED: bool = false;
 override BEST_TWO: bool = false;
 // Divides the chosen scores by their sum.
 override NORMALIZED: bool = false;
+// Multiplies each weight by a factor of its expert.
+override SCALED: bool = false;
 
 const SOFTMAX: u32 = 0u;
 const SIGMOID: u32 = 1u;
@@ -30,8 +32,9 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
 @group(0) @binding(2) var<storage, read> correction: array<f32>;
+@group(0) @binding(3) var<storage, read> scales: array<f32>;
 // Expert, and the bits of its weight, for each token and choice.
-@group(0) @binding(3) var<storage, read_write> routes: array<vec2<u32>>;
+@group(0) @binding(4) var<storage, read_write> routes: array<vec2<u32>>;
 
 fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp(min(-x, 80.0))); }
 
@@ -132,6 +135,8 @@ fn main(
   let factor = params.scale / select(1.0, chosen_sum, NORMALIZED);
   for (var choice = 0u; choice < params.top_k; choice++) {
     let at = token * params.top_k + choice;
-    routes[at].y = bitcast<u32>(factor * bitcast<f32>(routes[at].y));
+    var own = 1.0;
+    if (SCALED) { own = scales[routes[at].x]; }
+    routes[at].y = bitcast<u32>(own * factor * bitcast<f32>(routes[at].y));
   }
 }

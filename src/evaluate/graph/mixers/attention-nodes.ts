@@ -38,7 +38,13 @@ function usesGroupQueryAttention(attention: Attention): boolean {
 
 /** attention(x) of x (tokens, hidden), before it joins the residual. */
 function attend(decoder: DecoderGraph, attention: Attention, x: Value, cache: CacheNames | null): Value {
-  const { queries: projectedQueries, keys: projectedKeys, values, gate } = project(decoder, attention, x);
+  const {
+    queries: projectedQueries,
+    keys: projectedKeys,
+    gate,
+    ...projected
+  } = project(decoder, attention, x);
+  const values = normValues(decoder, attention, projected.values);
   const queries = placeHeads(decoder, attention, projectedQueries, "query");
   const keys = placeHeads(decoder, attention, projectedKeys, "key");
   const attended = usesGroupQueryAttention(attention)
@@ -49,6 +55,10 @@ function attend(decoder: DecoderGraph, attention: Attention, x: Value, cache: Ca
   const scaled = valueScale === 1 ? attended : graph.node("Mul", [attended, graph.floats(valueScale)]);
   const gated = gate === null ? scaled : graph.node("Mul", [scaled, graph.node("Sigmoid", [gate])]);
   return applyLinear(decoder, attention.output, gated);
+}
+
+function normValues(decoder: DecoderGraph, { valueNorm, kvHeads, valueDim }: Attention, x: Value): Value {
+  return valueNorm ? normalize(decoder, valueNorm, x, kvHeads * valueDim) : x;
 }
 
 /** Norms and rotation of queries or keys, in the family's order. */
@@ -100,7 +110,7 @@ function project(decoder: DecoderGraph, attention: Attention, x: Value): Project
   if (inputs.kind === "fused") return { ...projectFused(decoder, attention, inputs, x), gate };
   const queries = applyLinear(decoder, inputs.query, x);
   const keys = applyLinear(decoder, inputs.key, x);
-  const values = applyLinear(decoder, inputs.value, x);
+  const values = inputs.value === inputs.key ? keys : applyLinear(decoder, inputs.value, x);
   if (by?.kind !== "with-queries") return { queries, keys, values, gate };
   const { heads, headDim } = attention;
   const [own = "", gates = ""] = splitGroups(decoder.graph, queries, heads, [headDim, headDim]);

@@ -127,10 +127,11 @@ async function rotateHeads({ gpu, batch, workspace }: ForwardPass, attention: At
 }
 
 async function normHeads(pass: ForwardPass, attention: Attention): Promise<void> {
-  const { queries, keys } = headRuns(pass, attention);
+  const { queries, keys, values } = headRuns(pass, attention);
   const normed: [Norm | null, Activations][] = [
     [attention.queryNorm, queries],
     [attention.keyNorm, keys],
+    [attention.valueNorm, values],
   ];
   for (const [norm, run] of normed) {
     if (norm) await applyNorm(pass, norm, null, run);

@@ -13,8 +13,9 @@ export function referenceAttentionMixer(
   steps: MixerSteps,
 ): ReferenceMixer {
   const { heads, kvHeads, headDim, valueDim, rotary, normAfterRotary } = mixer;
-  const { queries, keys, values, gate } = project(steps, mixer, x);
+  const { queries, keys, values: projected, gate } = project(steps, mixer, x);
   const normed = (rows: Float64Array, norm: typeof mixer.queryNorm) => steps.norm(norm, rows);
+  const values = normed(projected, mixer.valueNorm);
   const rotated = (rows: Float64Array, count: number) =>
     rotary ? referenceRotary(rotary, { heads: count, headDim, first: 0 }, rows, steps.lengths) : rows;
   const place = (rows: Float64Array, norm: typeof mixer.queryNorm, count: number) =>

@@ -3,7 +3,6 @@
 import type { FileRange } from "../../formats/file-ranges.ts";
 import { DTYPE_BITS, type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/dtype.ts";
 import { UnsupportedModelError } from "../../errors.ts";
-import { createRotation, type Rotation } from "../../plan/rotation/hadamard.ts";
 import type {
   ConstantTensor,
   FoldedNorm,
@@ -14,20 +13,22 @@ import type {
 import type { SourceTensor } from "../../plan/read-headers.ts";
 import { derivedSource, type ReadRange } from "./derived-source.ts";
 import type { RemoteSource } from "./remote-source.ts";
+import { createRotators, type RotateSpan } from "./rotator-threads.ts";
 
 /** Matrices that are kept in memory: a row of one whose columns are rotated takes all of it. */
 const KEPT_MATRICES = 3;
-/** Columns that are rotated side by side, so that they stay in the processor's cache. */
-const COLUMNS_AT_ONCE = 16;
+/** Bytes of rows that are rotated at a time. */
+const PART_BYTES = 2 * 1024 ** 2;
 
 /** The source itself where nothing is rotated. */
 export function rotatingSource(
   source: RemoteSource,
   { rotated, seed }: Pick<RotatedTensors, "rotated" | "seed">,
+  rotate: RotateSpan = createRotators(),
 ): RemoteSource {
   if (rotated.size === 0) return source;
   const matrices = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
-  const reader = { matrices, norms: new Map<string, Float32Array>(), rotationOf: rotations(seed) };
+  const reader = { matrices, norms: new Map<string, Float32Array>(), seed, rotate };
   return derivedSource(source, {
     unread: foldedNorms(rotated),
     isDerived: (path) => rotated.has(path),
@@ -46,20 +47,9 @@ interface Reader {
   readonly matrices: Map<string, Promise<Uint8Array<ArrayBuffer>>>;
   /** Weights of folded norms by their place. */
   readonly norms: Map<string, Float32Array>;
-  readonly rotationOf: (run: RotatedRun) => Rotation;
+  readonly seed: number | null;
+  readonly rotate: RotateSpan;
   readonly read: ReadRange;
-}
-
-/** Rotations of one seed, each made once; R1 and R2 of one size are different ones. */
-function rotations(seed: number | null): (run: RotatedRun) => Rotation {
-  const known = new Map<string, Rotation>();
-  return ({ rotation, size }) => {
-    const key = `${rotation} ${size}`;
-    const found =
-      known.get(key) ?? createRotation(size, seed === null ? null : 2 * seed + Number(rotation === "R2"));
-    known.set(key, found);
-    return found;
-  };
 }
 
 /** Norms are kept in memory once read, so that no chunk waits for the last Linear that wants one. */
@@ -104,14 +94,14 @@ async function readRotated(
 }
 
 /** Rows of a tensor, all of its matrices end to end; those that `turned` says are rotated together. */
-interface Span {
+interface Rows {
   readonly first: number;
   readonly end: number;
   readonly turned: RotatedRun | null;
 }
 
 /** The run of rows that a row belongs to, as far as it is wanted. */
-function spanAt({ rows, byRow }: RotatedTensor, row: number, wantedEnd: number): Span {
+function spanAt({ rows, byRow }: RotatedTensor, row: number, wantedEnd: number): Rows {
   if (!byRow) return { first: row, end: wantedEnd, turned: null };
   const origin = Math.floor(row / rows) * rows;
   const begin = origin + byRow.first;
@@ -123,7 +113,7 @@ function spanAt({ rows, byRow }: RotatedTensor, row: number, wantedEnd: number):
 }
 
 /** The rotated rows of a span; whole matrices are kept for a while, since their rows are asked for in tiles. */
-async function readSpan(tensor: RotatedTensor, span: Span, reader: Reader): Promise<Uint8Array<ArrayBuffer>> {
+async function readSpan(tensor: RotatedTensor, span: Rows, reader: Reader): Promise<Uint8Array<ArrayBuffer>> {
   if (span.turned?.rotation !== "R1") return await rotateSpan(tensor, span, reader);
   const kept = reader.matrices;
   const key = `${tensor.source.file} ${tensor.source.start} ${span.first}`;
@@ -141,7 +131,7 @@ async function readSpan(tensor: RotatedTensor, span: Span, reader: Reader): Prom
 
 async function rotateSpan(
   tensor: RotatedTensor,
-  { first, end, turned }: Span,
+  { first, end, turned }: Rows,
   reader: Reader,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { source, columns, byColumn } = tensor;
@@ -150,10 +140,18 @@ async function rotateSpan(
   const start = source.start + first * rowBytes;
   const bytes = await reader.read({ path: source.file, start, end: source.start + end * rowBytes });
   const norm = tensor.norm ? await readFactors(tensor.norm, reader) : null;
-  const values = widenToFloat32(dtype, bytes);
-  if (byColumn) rotateRows(values, columns, { run: byColumn, rotation: reader.rotationOf(byColumn), norm });
-  if (turned) rotateColumns(values, columns, reader.rotationOf(turned));
-  return narrowFromFloat32(dtype, values);
+  const span = { dtype, columns, seed: reader.seed, norm, byColumn, byRow: turned };
+  // Rows that do not mix are rotated in parts, which may go to several threads.
+  const partBytes = turned ? bytes.byteLength : Math.max(Math.floor(PART_BYTES / rowBytes), 1) * rowBytes;
+  if (bytes.byteLength <= partBytes) return await reader.rotate({ ...span, bytes });
+  const rotated = new Uint8Array(bytes.byteLength);
+  const starts = Array.from({ length: Math.ceil(bytes.byteLength / partBytes) }, (_, at) => at * partBytes);
+  await Promise.all(
+    starts.map(async (at) => {
+      rotated.set(await reader.rotate({ ...span, bytes: bytes.slice(at, at + partBytes) }), at);
+    }),
+  );
+  return rotated;
 }
 
 /** What each column is multiplied by before it is rotated. */
@@ -165,40 +163,6 @@ async function readFactors({ weight, offset }: FoldedNorm, { norms, read }: Read
   const factors = values.map((value) => value + offset);
   norms.set(key, factors);
   return factors;
-}
-
-function rotateRows(
-  values: Float32Array,
-  columns: number,
-  by: { readonly run: RotatedRun; readonly rotation: Rotation; readonly norm: Float32Array | null },
-): void {
-  const { run, rotation, norm } = by;
-  const factors = Float64Array.from({ length: columns }, (_, column) => norm?.[column] ?? 1);
-  for (let i = 0; i < run.size * run.blocks; i++) {
-    factors[run.first + i] = (factors[run.first + i] ?? 1) * (rotation.factors[i % run.size] ?? 1);
-  }
-  const row = new Float64Array(columns);
-  for (let first = 0; first < values.length; first += columns) {
-    for (let i = 0; i < columns; i++) row[i] = (values[first + i] ?? 0) * (factors[i] ?? 0);
-    for (let block = 0; block < run.blocks; block++) rotation.turn(row, run.first + block * run.size, 1);
-    values.set(row, first);
-  }
-}
-
-/** Rotates every column of a matrix whose rows the rotation mixes. */
-function rotateColumns(values: Float32Array, columns: number, { size, factors, turn }: Rotation): void {
-  const block = new Float64Array(COLUMNS_AT_ONCE * size);
-  for (let first = 0; first < columns; first += COLUMNS_AT_ONCE) {
-    const lanes = Math.min(COLUMNS_AT_ONCE, columns - first);
-    for (let row = 0, from = first, to = 0; row < size; row++, from += columns, to += lanes) {
-      const factor = factors[row] ?? 1;
-      for (let lane = 0; lane < lanes; lane++) block[to + lane] = (values[from + lane] ?? 0) * factor;
-    }
-    turn(block, 0, lanes);
-    for (let row = 0, to = first, from = 0; row < size; row++, to += columns, from += lanes) {
-      for (let lane = 0; lane < lanes; lane++) values[to + lane] = block[from + lane] ?? 0;
-    }
-  }
 }
 
 function floatDtype(dtype: string): FloatDtype {

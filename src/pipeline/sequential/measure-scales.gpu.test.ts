@@ -33,10 +33,15 @@ const TOLERANCE = 2 * 2 ** -7;
 const cache = "kv_cache_scheme: {num_bits: 8, type: float, dynamic: false, strategy: tensor";
 const widest =
   "kv_cache_scheme: {num_bits: 8, type: float, dynamic: false, observer: static_minmax, strategy: ";
+/** Without an observer LLM Compressor takes `minmax`, an average that moves through all samples, in bfloat16. */
+const averaged = "{num_bits: 8, type: float, dynamic: false, strategy: tensor}";
+const averagedInputs = `config_groups: {g: {targets: [Linear], weights: {num_bits: 8, type: float, strategy: channel}, input_activations: ${averaged}}}`;
 const RECIPES = [
   ["fp8", "scheme: FP8"],
   ["nvfp4", "scheme: NVFP4"],
   ["kv-cache-fp8", `scheme: FP8_DYNAMIC, ${cache}, observer: memoryless_minmax}`],
+  ["kv-cache-average", `scheme: FP8_DYNAMIC, kv_cache_scheme: ${averaged}`],
+  ["inputs-average", averagedInputs],
   ["kv-cache-alone", `${widest} tensor}`],
   ["kv-cache-heads", `${widest} attn_head}`],
 ] as const;

@@ -5,6 +5,7 @@ import * as v from "valibot";
 import { REWRITERS } from "../../src/formats/modifiers/rewriters.ts";
 import { WEIGHT_OBSERVERS } from "../../src/formats/quantization-args.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
+import { parseJson } from "../../src/formats/parse-json.ts";
 import { UsageError } from "./argument-readers.ts";
 
 const MAX_NAME = 8192;
@@ -82,13 +83,7 @@ const RECEIPT = v.object({
  * @throws UsageError that names the field that is not as receipts have it
  */
 export function readReceipt(text: string, path: string): Receipt {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new UsageError(`${path} is no receipt: it is no JSON.`);
-  }
-  const read = v.safeParse(RECEIPT, value);
+  const read = v.safeParse(RECEIPT, parseJson(`The receipt ${path}`, text, UsageError));
   if (read.success) return read.output;
   const [issue] = read.issues;
   const where = v.getDotPath(issue) ?? "it";

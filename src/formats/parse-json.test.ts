@@ -25,9 +25,9 @@ describe("JSON from outside", () => {
   });
 
   it("fails in the words and the class of who asks", () => {
-    expect(() => parseJson("Line 3", "{", CalibrationError)).toThrow(
-      new CalibrationError("Line 3 is not JSON in UTF-8."),
-    );
+    const read = () => parseJson("Line 3", "{", CalibrationError);
+    expect(read).toThrow(CalibrationError);
+    expect(read).toThrow(/^Line 3 is not valid JSON: ./);
     expect(() => parseJsonBytes("a.json", Uint8Array.of(0x22, 0xff, 0x22))).toThrow(/UTF-8/);
   });
 });

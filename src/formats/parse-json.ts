@@ -1,10 +1,10 @@
 // JSON from outside. It is bounded in depth before it is parsed, because whatever walks over it afterwards, ours or not,
 // does so by recursion.
 
-import { type LayerpressError, MalformedModelError } from "../errors.ts";
-import { MAX_DEPTH, nestsTooDeep, parseShallowJson } from "./python-json.ts";
+import { MalformedModelError } from "../errors.ts";
+import { MAX_DEPTH, nestsTooDeep, parsePythonJson } from "./python-json.ts";
 
-type Failure = new (message: string, options?: ErrorOptions) => LayerpressError;
+type Failure = new (message: string, options?: ErrorOptions) => Error;
 
 /**
  * Parses a file's bytes.
@@ -33,14 +33,23 @@ export function decodeUtf8(what: string, bytes: Uint8Array, Failure: Failure = M
  * @throws Failure if the text is not JSON, or nests deeper than `MAX_DEPTH`.
  */
 export function parseJson(what: string, text: string, Failure: Failure = MalformedModelError): unknown {
-  if (nestsTooDeep(text)) {
+  checkDepth(what, text, Failure);
+  try {
+    return parsePythonJson(text);
+  } catch (cause) {
     throw new Failure(
-      `${what} nests its values more than ${MAX_DEPTH} levels deep, which no real file does. It is damaged, or made to do harm.`,
+      `${what} is not valid JSON: ${cause instanceof Error ? cause.message : String(cause)}`,
+      {
+        cause,
+      },
     );
   }
-  try {
-    return parseShallowJson(text);
-  } catch (cause) {
-    throw new Failure(`${what} is not JSON in UTF-8.`, { cause });
-  }
+}
+
+/** @throws Failure if the text nests its values deeper than `MAX_DEPTH`, be it JSON or not. */
+export function checkDepth(what: string, text: string, Failure: Failure = MalformedModelError): void {
+  if (!nestsTooDeep(text)) return;
+  throw new Failure(
+    `${what} nests its values more than ${MAX_DEPTH} levels deep, which no real file does. It is damaged, or made to do harm.`,
+  );
 }

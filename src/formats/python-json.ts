@@ -14,15 +14,6 @@ const HUGE = "1e999";
 /** No text of a file begins with this character and the word. */
 const NOT_A_NUMBER = "\u0000NaN";
 
-/**
- * Parses JSON, Python's kinds of it too.
- * @throws SyntaxError as JSON.parse does, and for what nests deeper than `MAX_DEPTH`.
- */
-export function parsePythonJson(text: string): unknown {
-  if (!nestsTooDeep(text)) return parseShallowJson(text);
-  throw new SyntaxError(`its values nest more than ${MAX_DEPTH} levels deep, which no real file does`);
-}
-
 /** True if walking over what the text says would take more than `MAX_DEPTH` calls. */
 export function nestsTooDeep(text: string): boolean {
   let depth = 0;
@@ -50,8 +41,11 @@ export function endOfString(text: string, start: number): number {
   }
 }
 
-/** The same of a text whose depth was looked at. */
-export function parseShallowJson(text: string): unknown {
+/**
+ * Parses JSON whose depth was looked at, Python's kinds of it too.
+ * @throws SyntaxError as JSON.parse does.
+ */
+export function parsePythonJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {

@@ -69,7 +69,7 @@ describe("parseHeader", () => {
     ["a name of control characters", `{"a\\u0000b":${entry("U8", [1], 0, 1)}}`, 1, /looks like a path/],
     ["an entry that is no object", `{"a":7}`, 0, /not described by an object/],
     ["a list instead of an object", `[]`, 0, /not a JSON object/],
-    ["broken JSON", `{"a":`, 0, /not JSON/],
+    ["broken JSON", `{"a":`, 0, /not valid JSON/],
   ];
 
   it.each(evil)("refuses %s", (_what, json, dataBytes, message) => {

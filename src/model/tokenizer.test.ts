@@ -89,7 +89,7 @@ describe("loadTokenizer", () => {
 
   it("refuses files that are not what they should be", () => {
     expect(() => loadTokenizer({ ...sample, tokenizerJson: new TextEncoder().encode("{") })).toThrow(
-      /not JSON/,
+      /not valid JSON/,
     );
     expect(() => loadTokenizer({ ...sample, tokenizerJson: bytes([1]) })).toThrow(/tokenizer\.json/);
     expect(() => loadTokenizer({ ...sample, tokenizerConfig: bytes({ bos_token: 3 }) })).toThrow(

@@ -12,16 +12,19 @@ it("finds the code that a configuration names", () => {
     AutoProcessor: "owner/name--processing_x.XProcessor",
     AutoImageProcessor: "...passwd.X",
   };
-  expect(codeFiles(bytes({ auto_map }))).toEqual([
+  expect(codeFiles("config.json", bytes({ auto_map }))).toEqual([
     "configuration_x.py",
     "lib/modeling_x.py",
     "tokenization_x.py",
   ]);
-  expect(codeFiles(bytes({ auto_map: "x" }))).toEqual([]);
-  expect(codeFiles(new TextEncoder().encode("{"))).toEqual([]);
+  expect(codeFiles("config.json", bytes({ auto_map: "x" }))).toEqual([]);
+  expect(codeFiles("config.json", new TextEncoder().encode("{"))).toEqual([]);
 });
 
 it("finds the folders of sentence-transformers' modules", () => {
   const modules = [{ path: "" }, { path: "1_Pooling" }, { path: "../x" }, { path: 7 }, null];
-  expect(moduleFiles(bytes(modules))).toEqual(["1_Pooling/config.json", "1_Pooling/model.safetensors"]);
+  expect(moduleFiles("modules.json", bytes(modules))).toEqual([
+    "1_Pooling/config.json",
+    "1_Pooling/model.safetensors",
+  ]);
 });

@@ -1,5 +1,6 @@
 // Files that other files of a folder name: a server that lists nothing has to be asked for each.
 
+import { checkDepth } from "../formats/parse-json.ts";
 import { parsePythonJson } from "../formats/python-json.ts";
 import { isSourcePath } from "../formats/safe-path.ts";
 
@@ -7,8 +8,9 @@ import { isSourcePath } from "../formats/safe-path.ts";
 const MAX_NAMED = 32;
 
 /** Code that config.json, tokenizer_config.json and the like name in `auto_map`: "modeling_x.XForCausalLM" is modeling_x.py. */
-export function codeFiles(config: Uint8Array): string[] {
-  const { auto_map } = fieldsOf(config);
+export function codeFiles(path: string, config: Uint8Array): string[] {
+  const value = parsed(path, config);
+  const auto_map = isFields(value) ? value["auto_map"] : undefined;
   const named = isFields(auto_map) ? Object.values(auto_map).flat() : [];
   const files = named.flatMap((name) => {
     // "owner/name--module.Class" is code of another repository, which the loader fetches from there.
@@ -19,8 +21,8 @@ export function codeFiles(config: Uint8Array): string[] {
 }
 
 /** What sentence-transformers' modules.json names: a folder for each module that keeps something. */
-export function moduleFiles(modules: Uint8Array): string[] {
-  const list = parsed(modules);
+export function moduleFiles(path: string, modules: Uint8Array): string[] {
+  const list = parsed(path, modules);
   const folders = Array.isArray(list)
     ? list.flatMap((entry: unknown) =>
         isFields(entry) && typeof entry["path"] === "string" && entry["path"] !== "" ? [entry["path"]] : [],
@@ -33,15 +35,15 @@ function bounded(files: readonly string[]): string[] {
   return [...new Set(files)].filter(isSourcePath).slice(0, MAX_NAMED);
 }
 
-function fieldsOf(bytes: Uint8Array): Readonly<Record<string, unknown>> {
-  const value = parsed(bytes);
-  return isFields(value) ? value : {};
-}
-
-/** What is wrong with the file is told by who reads it. */
-function parsed(bytes: Uint8Array): unknown {
+/**
+ * What is wrong with the file is told by who reads it.
+ * @throws MalformedModelError if its values nest too deep
+ */
+function parsed(path: string, bytes: Uint8Array): unknown {
+  const text = new TextDecoder().decode(bytes);
+  checkDepth(path, text);
   try {
-    return parsePythonJson(new TextDecoder().decode(bytes));
+    return parsePythonJson(text);
   } catch {
     return null;
   }

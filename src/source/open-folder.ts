@@ -44,7 +44,7 @@ const OTHER_FILES = [
   "evaluation.txt",
 ];
 /** Files that name others. */
-const NAMING_FILES: readonly (readonly [string, (bytes: Uint8Array) => string[]])[] = [
+const NAMING_FILES: readonly (readonly [string, (path: string, bytes: Uint8Array) => string[]])[] = [
   [CONFIG_FILE, codeFiles],
   ["tokenizer_config.json", codeFiles],
   ["modules.json", moduleFiles],
@@ -151,7 +151,7 @@ async function probeNamed(probes: Probes, files: ReadonlyMap<string, RemoteFile>
     const file = files.get(path);
     if (!file || file.bytes > MAX_NAMING_BYTES) continue;
     const bytes = await fetchRange(probes.transport, file, { start: 0, end: file.bytes }, probes.signal);
-    for (const name of namesOf(bytes)) named.add(name);
+    for (const name of namesOf(path, bytes)) named.add(name);
   }
   const found = await probeAll(
     probes,

@@ -2,7 +2,7 @@
 // (tool_calls, tool_call_id, name, reasoning_content) stay, since templates ask for them.
 
 import { CalibrationError } from "../../errors.ts";
-import { parsePythonJson } from "../../formats/python-json.ts";
+import { parseJson } from "../../formats/parse-json.ts";
 import type { ChatMessage, ContentPart } from "../../model/chat/conversation.ts";
 
 /** Who speaks, in ShareGPT's words. */
@@ -85,7 +85,7 @@ function shareGptMessage(place: string, entry: Fields): ChatMessage {
   }
   if (typeof value !== "string") throw new CalibrationError(`${place} (${from}) has no value that is text.`);
   if (from !== "function_call") return { role, content: value };
-  const call = parsed(`${place}: the function call`, value);
+  const call = parseJson(`${place}: the function call`, value, CalibrationError);
   const calls = (Array.isArray(call) ? call : [call]).map((one) => ({ type: "function", function: one }));
   return { role, content: null, tool_calls: calls };
 }
@@ -101,17 +101,9 @@ export function parseTools(where: string, tools: unknown): readonly object[] | n
 }
 
 function listOf(what: string, value: unknown): readonly object[] {
-  const list = typeof value === "string" ? parsed(what, value) : value;
+  const list = typeof value === "string" ? parseJson(what, value, CalibrationError) : value;
   if (Array.isArray(list) && list.every(isFields)) return list;
   throw new CalibrationError(`${what} are not a list of objects.`);
-}
-
-function parsed(what: string, text: string): unknown {
-  try {
-    return parsePythonJson(text);
-  } catch (cause) {
-    throw new CalibrationError(`${what}: not JSON: ${String(cause)}`, { cause });
-  }
 }
 
 function isFields(value: unknown): value is Fields {

@@ -138,7 +138,7 @@ describe("parseRow", () => {
     ],
     [{ conversations: [{ from: "narrator", value: "a" }] }, 'message 1 is from "narrator"'],
     [{ conversations: [{ from: "human", value: null }] }, "has no value that is text"],
-    [{ messages: [user("a")], tools: "f(x)" }, "tools: not JSON"],
+    [{ messages: [user("a")], tools: "f(x)" }, "tools is not valid JSON"],
     [{ input_ids: [1, -2] }, "not token ids"],
     [[1.5], "not token ids"],
     [7, "neither text, nor a list of token ids"],

@@ -3,7 +3,7 @@
 
 import { CalibrationError } from "../../errors.ts";
 import { isLfsPointer, lfsPointerSentence } from "../../formats/git-lfs.ts";
-import { parsePythonJson } from "../../formats/python-json.ts";
+import { parseJson } from "../../formats/parse-json.ts";
 import { decodeText } from "./decode-text.ts";
 import { fileKind } from "./file-kind.ts";
 import { gunzip } from "./gunzip.ts";
@@ -120,7 +120,7 @@ function rowsOfJson(json: unknown): readonly unknown[] {
 
 function tryJson(text: string): unknown {
   try {
-    return parsePythonJson(text);
+    return parseJson("a row", text);
   } catch {
     return undefined;
   }
@@ -138,7 +138,7 @@ function parseLines(name: string, text: string): PlacedRow[] {
     .split("\n")
     .map((line, index) => ({ line: line.trim(), where: `${name}, line ${index + 1},` }))
     .filter(({ line }) => line !== "")
-    .map(({ line, where }) => ({ where, value: parseJson(where, line) }));
+    .map(({ line, where }) => ({ where, value: parseJson(where, line, CalibrationError) }));
 }
 
 /** Paragraphs where blank lines part them, else lines. */
@@ -157,20 +157,12 @@ function notJson(name: string, text: string): CalibrationError {
   const isLines = promises(name, /\.(jsonl|ndjson)$/i);
   const [firstLine = ""] = text.split("\n", 1);
   try {
-    parseJson(isLines ? `${name}, line 1,` : name, isLines ? firstLine : text);
+    parseJson(isLines ? `${name}, line 1,` : name, isLines ? firstLine : text, CalibrationError);
   } catch (error) {
     if (error instanceof CalibrationError) return error;
     throw error;
   }
   return new CalibrationError(`${name} is neither JSON nor one JSON object a line.`);
-}
-
-function parseJson(where: string, text: string): unknown {
-  try {
-    return parsePythonJson(text);
-  } catch (cause) {
-    throw new CalibrationError(`${where} is not valid JSON: ${String(cause)}`, { cause });
-  }
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

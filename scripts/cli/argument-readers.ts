@@ -68,7 +68,7 @@ export function readOut(text: string, source: Source): string {
 }
 
 /** Where a path leads, links followed as far as it exists. */
-function realPath(path: string): string {
+export function realPath(path: string): string {
   if (existsSync(path)) return realpathSync(path);
   const parent = dirname(path);
   return parent === path ? path : join(realPath(parent), basename(path));

@@ -86,6 +86,17 @@ it("an option that nothing would be done for is refused", () => {
   }
 });
 
+it("--ignore is a list whose patterns may have commas in braces", () => {
+  const read = readCompressArguments([
+    "owner/name",
+    "--out",
+    join(folder, "out"),
+    "--ignore",
+    "lm_head, re:.*(q|k){1,2}_proj",
+  ]);
+  expect(read?.recipe.ignore).toEqual(["lm_head", "re:.*(q|k){1,2}_proj"]);
+});
+
 describe("a part", () => {
   const asking = (...args: string[]) => refusal("owner/name", "--out", join(folder, "out"), ...args);
 

@@ -2,6 +2,7 @@
 
 import { parseArgs } from "node:util";
 import { WEIGHT_OBSERVERS } from "../../src/formats/quantization-args.ts";
+import { listedNames } from "../../src/formats/listed-names.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
 import type { CalibrationRequest, RecipeRequest } from "../../src/api/script-api.ts";
 import {
@@ -206,7 +207,7 @@ function readRecipe(values: Values): RecipeRequest {
   return {
     text: isFile ? readText(recipe, "--recipe") : recipe,
     groupSize: wholeNumber(values, "group-size"),
-    ignore: values.ignore?.split(",").filter((name) => name !== "") ?? null,
+    ignore: listedNames(values.ignore ?? null),
     observer: oneOf(values.observer, "observer", WEIGHT_OBSERVERS),
     dampeningFrac: fraction(values["dampening-frac"]),
     actorder: oneOf(values.actorder, "actorder", ["static", "group", "none"]),

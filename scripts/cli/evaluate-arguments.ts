@@ -1,8 +1,9 @@
 // What `npm run evaluate` takes, read into values or refused with a sentence.
 
 import { parseArgs } from "node:util";
-import { parseBytes } from "../../src/formats/format-bytes.ts";
-import { readPath, readSource, type Source, UsageError } from "./argument-readers.ts";
+import { readBudget, readPath, readSource, type Source, UsageError } from "./argument-readers.ts";
+
+const DEFAULT_BUDGET_BYTES = 4 * 1024 ** 3;
 
 export const EVALUATE_USAGE = `npm run evaluate -- FOLDER_OR_URL [options]
 
@@ -45,9 +46,9 @@ const OPTIONS = {
   "max-seq-length": { type: "string", default: "512" },
   windows: { type: "string" },
   provider: { type: "string", default: "auto" },
-  "gpu-budget": { type: "string", default: "4GiB" },
+  "gpu-budget": { type: "string" },
   prompt: { type: "string" },
-  tokens: { type: "string", default: "80" },
+  tokens: { type: "string" },
   chat: { type: "boolean", default: false },
   token: { type: "string" },
   json: { type: "boolean", default: false },
@@ -61,6 +62,8 @@ function parse(args: readonly string[]) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
 }
+
+type Values = ReturnType<typeof parse>["values"];
 
 /**
  * Reads the command line; null if help was asked for.
@@ -78,27 +81,37 @@ export function readEvaluateArguments(args: readonly string[]): EvaluateArgument
   }
   const provider = (["auto", "webgpu", "wasm"] as const).find((name) => name === values.provider);
   if (!provider) throw new UsageError(`--provider ${values.provider} is none of auto, webgpu, wasm.`);
-  const gpuBudgetBytes = parseBytes(values["gpu-budget"]);
-  if (gpuBudgetBytes === null) {
-    throw new UsageError(`--gpu-budget ${values["gpu-budget"]} is not an amount such as 2GiB.`);
-  }
+  const sources = { model: readSource(model), against: readAgainst(values) };
+  checkIdle(values, [sources.model, sources.against]);
   return {
-    model: readSource(model),
-    against: values.against === undefined ? null : readSource(values.against),
+    ...sources,
     text: readEvaluationText(values),
     maxSeqLength: count("max-seq-length", values["max-seq-length"]),
     windows: values.windows === undefined ? null : count("windows", values.windows),
     provider,
-    gpuBudgetBytes,
+    gpuBudgetBytes: readBudget(values["gpu-budget"]) ?? DEFAULT_BUDGET_BYTES,
     prompt: values.prompt ?? null,
-    tokens: count("tokens", values.tokens),
+    tokens: count("tokens", values.tokens ?? "80"),
     chat: values.chat,
     token: values.token ?? process.env["HF_TOKEN"] ?? null,
     json: values.json,
   };
 }
 
-function readEvaluationText({ text, ids }: ReturnType<typeof parse>["values"]): EvaluateArguments["text"] {
+function readAgainst({ against }: Values): Source | null {
+  return against === undefined ? null : readSource(against);
+}
+
+/** @throws UsageError for an option that nothing would be done for */
+function checkIdle(values: Values, sources: readonly (Source | null)[]): void {
+  for (const option of ["tokens", "chat"] as const)
+    if (values[option] && values.prompt === undefined)
+      throw new UsageError(`--${option} is about what is generated: it needs --prompt.`);
+  if (values.token !== undefined && sources.every((source) => source === null || source.kind === "folder"))
+    throw new UsageError("--token changes nothing for folders of this machine: nothing is downloaded.");
+}
+
+function readEvaluationText({ text, ids }: Values): EvaluateArguments["text"] {
   const path = text ?? ids;
   if (path === undefined) return null;
   return readPath(path, text === undefined ? "--ids" : "--text");

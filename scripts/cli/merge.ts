@@ -4,7 +4,7 @@
 import { parseArgs } from "node:util";
 import { resolve } from "node:path";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
-import { UsageError } from "./argument-readers.ts";
+import { realPath, UsageError } from "./argument-readers.ts";
 import { mergeParts } from "./merge-parts.ts";
 import { systemFailure } from "./system-failure.ts";
 
@@ -58,8 +58,8 @@ function readArguments(args: readonly string[]): MergeArguments | null {
   if (values.help) return null;
   if (positionals.length === 0) throw new UsageError("No PART is given: name the folders of all parts.");
   if (values.out === undefined) throw new UsageError("--out is missing: the folder to write the model to.");
-  const out = resolve(values.out);
-  const parts = positionals.map((part) => resolve(part));
+  const out = realPath(resolve(values.out));
+  const parts = positionals.map((part) => realPath(resolve(part)));
   const twice = parts.find((part, index) => parts.indexOf(part) !== index);
   if (twice !== undefined) throw new UsageError(`${twice} is named twice.`);
   if (parts.includes(out))

@@ -3,7 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { parseRecipe } from "./parse-recipe.ts";
 import { argsSchema, gptqModifierSchema, groupSchema, observerNames } from "./recipe-schema.ts";
-import { smoothQuantModifierSchema } from "./rewriter-schema.ts";
+import { awqModifierSchema, smoothQuantModifierSchema } from "./rewriter-schema.ts";
 import { spinQuantSchema } from "./rotation/parse-rotation.ts";
 
 /** A value that is not the field's default, in YAML, for each field. */
@@ -11,7 +11,12 @@ type Values = Readonly<Record<string, string>>;
 
 const SCHEDULE = { index: "1", group: "a", start: "0", end: "1", update: "1" };
 /** What LLM Compressor writes down of itself, or spends its memory and time by, without another result. */
-const OF_NO_MATTER = new Set(["requires_calibration_data", "offload_hessians", "batched_quantization"]);
+const OF_NO_MATTER = new Set([
+  "requires_calibration_data",
+  "offload_hessians",
+  "batched_quantization",
+  "offload_device",
+]);
 
 const ARGS: Values = {
   num_bits: "4",
@@ -65,6 +70,12 @@ const SMOOTH: Values = {
   num_calibration_steps: "5",
   calibration_function: "f",
 };
+const AWQ: Values = {
+  ...MODIFIER,
+  mappings: '[[["re:.*q_proj"], "re:.*input_layernorm"]]',
+  duo_scaling: "false",
+  n_grid: "10",
+};
 const SPIN: Values = {
   ...SCHEDULE,
   requires_calibration_data: "true",
@@ -105,6 +116,33 @@ const PLACES: readonly [string, object, Values, (field: string) => string][] = [
     smoothQuantModifierSchema.entries,
     SMOOTH,
     (field) => stage(`SmoothQuantModifier: {${field}}, GPTQModifier: {scheme: W8A8}`),
+  ],
+  [
+    "AWQModifier",
+    awqModifierSchema.entries,
+    AWQ,
+    (field) => stage(`AWQModifier: {${field}}, QuantizationModifier: {scheme: W8A16}`),
+  ],
+  [
+    "an AWQModifier that quantizes, too",
+    awqModifierSchema.entries,
+    AWQ,
+    (field) => stage(`AWQModifier: {${withScheme(field)}}`),
+  ],
+  [
+    "a mapping",
+    { activation_hook_target: null },
+    { activation_hook_target: "mlp" },
+    (field) =>
+      stage(
+        `AWQModifier: {mappings: [{smooth_layer: a, balance_layers: [b]${field && `, ${field}`}}]}, QuantizationModifier: {scheme: W8A16}`,
+      ),
+  ],
+  [
+    "refine",
+    { rounds: null, passes: null },
+    { rounds: "3", passes: "5" },
+    (field) => gptq(`scheme: W8A16, refine: {${field}}`),
   ],
   [
     "SpinQuantModifier",

@@ -84,6 +84,10 @@ it.each([
   ["recipe=gptq-W4A16&actorder=sideways", /none of static, group, none/],
   ["recipe=W4A16&samples=12", /needs no calibration/],
   ["recipe=W8A8&group-size=64", /no groups of columns/],
+  ["recipe=gptq-W4A16&no-shuffle=no", /no-shuffle=no is not no-shuffle=yes/],
+  ["recipe=gptq-W4A16&split=test", /split says what of a data set is taken, and the link names no dataset/],
+  ["recipe=W4A16&layers=0..3", /layers is an option of the command line/],
+  ["calibration=/home/a.txt", /calibration is an option of the command line/],
   ["group-size=x", /group-size=x is not a whole number/],
   [`ignore=${"a".repeat(5000)}`, /longer than a link can say/],
 ])(

@@ -3,6 +3,7 @@
 
 import { RecipeError } from "../../errors.ts";
 import { requestedCalibration, requestedRecipe, USUAL_CALIBRATION } from "../../formats/requested-options.ts";
+import { listedNames } from "../../formats/listed-names.ts";
 import { WEIGHT_OBSERVERS } from "../../formats/quantization-args.ts";
 import type { JobOptions } from "../../api/job-options.ts";
 import type { CalibrationRequest, RecipeRequest } from "../../api/script-api.ts";
@@ -38,6 +39,8 @@ const CALIBRATION_OPTIONS = [
   "forward-products",
 ] as const;
 const OPTIONS: readonly string[] = [...RECIPE_OPTIONS, ...CALIBRATION_OPTIONS];
+/** Options of the command line that change the result, too, and that no link carries out. */
+const ELSEWHERE = ["layers", "states-at", "from-states", "calibration", "replay"] as const;
 
 /**
  * The options of a link, or null if it has none.
@@ -45,6 +48,11 @@ const OPTIONS: readonly string[] = [...RECIPE_OPTIONS, ...CALIBRATION_OPTIONS];
  */
 export function readLinkedJob(search: string): LinkedJob | null {
   const parameters = new URLSearchParams(search);
+  const elsewhere = ELSEWHERE.find((name) => parameters.has(name));
+  if (elsewhere !== undefined)
+    throw new RecipeError(
+      `${elsewhere} is an option of the command line that no link can have: the page makes whole models, and texts of a disk are chosen by hand.`,
+    );
   if (!OPTIONS.some((name) => parameters.get(name)?.trim())) return null;
   const text = (name: string): string | null => {
     const value = parameters.get(name)?.trim() || null;
@@ -57,7 +65,7 @@ export function readLinkedJob(search: string): LinkedJob | null {
     recipe: {
       text: text("recipe") ?? DEFAULT_RECIPE,
       groupSize: read.number("group-size", GROUP_SIZE_RANGE),
-      ignore: text("ignore")?.split(/,(?![^{}]*\})/) ?? null,
+      ignore: listedNames(text("ignore")),
       observer: read.oneOf("observer", WEIGHT_OBSERVERS),
       dampeningFrac: read.number("dampening-frac", DAMPENING_RANGE),
       actorder: read.oneOf("actorder", ["static", "group", "none"]),
@@ -79,6 +87,14 @@ function readers(text: (name: string) => string | null) {
         );
       return value;
     },
+    flag: (name: string): boolean => {
+      const typed = text(name);
+      if (typed !== null && typed !== "yes")
+        throw new RecipeError(
+          `${name}=${typed.slice(0, 64)} is not ${name}=yes. Leave it out for the other.`,
+        );
+      return typed !== null;
+    },
     oneOf: <Word extends string>(name: string, words: readonly Word[]): Word | null => {
       const typed = text(name);
       const word = words.find((candidate) => candidate === typed) ?? null;
@@ -89,8 +105,11 @@ function readers(text: (name: string) => string | null) {
   };
 }
 
-function readCalibration({ text, number, oneOf }: Readers): CalibrationRequest {
+function readCalibration({ text, number, oneOf, flag }: Readers): CalibrationRequest {
   const [name, split] = [text("dataset"), text("split")];
+  const idle = (["config", "split", "column"] as const).find((of) => name === null && text(of) !== null);
+  if (idle !== undefined)
+    throw new RecipeError(`${idle} says what of a data set is taken, and the link names no dataset.`);
   return {
     ...USUAL_CALIBRATION,
     dataset:
@@ -100,9 +119,9 @@ function readCalibration({ text, number, oneOf }: Readers): CalibrationRequest {
     samples: number("samples", SAMPLES_RANGE),
     maxSeqLength: number("max-seq-length", LENGTH_RANGE),
     seed: number("seed", SEED_RANGE),
-    shuffle: text("no-shuffle") === null,
-    propagateError: text("no-propagate-error") === null,
-    allExperts: text("routed-experts-only") === null,
+    shuffle: !flag("no-shuffle"),
+    propagateError: !flag("no-propagate-error"),
+    allExperts: !flag("routed-experts-only"),
     minExpertTokens: number("min-expert-tokens", EXPERT_TOKENS_RANGE),
     hiddenStates: oneOf("hidden-states", ["F32", "BF16"]) ?? "F32",
     forwardProducts: oneOf("forward-products", ["AUTO", "F32"]) ?? "AUTO",

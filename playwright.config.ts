@@ -1,4 +1,8 @@
 import { defineConfig } from "@playwright/test";
+import { SOFTWARE_GPU_FLAG } from "./scripts/chromium.mjs";
+
+// Tests of the command line start it as users do; its browser finds the software GPU by itself.
+process.env["LAYERPRESS_CHROMIUM_FLAGS"] ??= SOFTWARE_GPU_FLAG;
 
 const PORT = 4183;
 const baseURL = `http://127.0.0.1:${PORT}/`;

@@ -105,7 +105,9 @@ function selectPart(
 ): Readonly<Record<string, unknown>> {
   const parameters = outer.rope_scaling ?? outer.rope_parameters ?? {};
   const part = parameters[layerType];
-  return typeof part === "object" && part !== null ? { ...part } : parameters;
+  if (typeof part !== "object" || part === null) return parameters;
+  // transformers looks for `truncate` beside the parts alone.
+  return { ...part, truncate: parameters["truncate"] };
 }
 
 interface Context {

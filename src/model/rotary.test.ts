@@ -56,6 +56,16 @@ describe("rotary embedding", () => {
     expect(rotaryOf({ config, request: { layerType: "sliding_attention" } }).theta).toBe(1e4);
   });
 
+  it("looks for yarn's truncate beside the parts of layer types, as transformers does", () => {
+    const yarn = { rope_type: "yarn", rope_theta: 1e4, factor: 4, original_max_position_embeddings: 64 };
+    const read = (outer: object, inner: object) => {
+      const rope_parameters = { ...outer, full_attention: { ...yarn, ...inner } };
+      return rotaryOf({ config: { ...BASE, rope_parameters }, request: {} }).scaling;
+    };
+    expect(read({}, { truncate: false })).toMatchObject({ truncate: true });
+    expect(read({ truncate: false }, {})).toMatchObject({ truncate: false });
+  });
+
   it("reads the sections of multimodal models as plain positions: text has one", () => {
     const config = { ...BASE, rope_scaling: { type: "mrope", mrope_section: [2, 3, 3] } };
     expect(rotaryOf({ config, request: {} }).scaling).toEqual({ type: "default" });

@@ -286,12 +286,17 @@ describe("what is not understood is named", () => {
 });
 
 describe("values of published models", () => {
-  it("round Gemma's embedding multiplier as it was trained", () => {
+  it("multiply Gemma's embeddings by the root of their size as float32 has it", () => {
     const { config, names } = load("gemma2");
-    const of = (fields: Config) =>
-      describeDecoder({ ...config, hidden_size: 3072, ...fields }, names).embedding;
-    expect(of({ dtype: "bfloat16" }).multiplier).toBe(55.5);
-    expect(of({ dtype: "float32" }).multiplier).toBe(Math.fround(Math.sqrt(3072)));
+    const { embedding } = describeDecoder({ ...config, hidden_size: 3072 }, names);
+    expect(embedding.multiplier).toBe(Math.fround(Math.sqrt(3072)));
+  });
+
+  it("add a head's bias where its weight is the embedding's, too", () => {
+    const { config, names } = load("phimoe");
+    const fields = { ...config, tie_word_embeddings: true, lm_head_bias: true };
+    const { linear } = describeDecoder(fields, [...names, "lm_head.bias"]).head;
+    expect(linear).toMatchObject({ bias: "lm_head.bias", source: { tensor: "model.embed_tokens.weight" } });
   });
 
   it("scale Granite's logits down, and give StableLM's parallel blocks one norm", () => {

@@ -59,7 +59,6 @@ import { describeSeedOss } from "./families/seed-oss.ts";
 import { describeSmollm3 } from "./families/smollm3.ts";
 import { describeStablelm } from "./families/stablelm.ts";
 import { describeStarcoder2 } from "./families/starcoder2.ts";
-import type { Linear } from "./weight-description.ts";
 
 /** By `model_type`; multimodal models by that of their `text_config`. */
 const FAMILIES: Readonly<Record<string, DescribeFamily>> = {
@@ -171,6 +170,7 @@ export function describeDecoder(config: Config, tensorNames: Iterable<string>): 
   const { vocab_size: vocabSize, hidden_size: hiddenSize } = body.sizes;
   const embedding = `${prefix}${table}.weight`;
   const head = headModule(prefix, body.headName ?? "lm_head");
+  const own = linear(head, vocabSize, hiddenSize, body.headBias);
   // Multimodal configs say it outside of text_config.
   const tied = typeof config["tie_word_embeddings"] === "boolean" ? config["tie_word_embeddings"] : body.tied;
   const description: DecoderDescription = {
@@ -182,9 +182,7 @@ export function describeDecoder(config: Config, tensorNames: Iterable<string>): 
     layers: body.layers,
     finalNorm: body.finalNorm,
     head: {
-      linear: tied
-        ? tiedHead(head, embedding, vocabSize, hiddenSize)
-        : linear(head, vocabSize, hiddenSize, body.headBias),
+      linear: tied ? { ...own, source: { ...own.source, tensor: embedding } } : own,
       tied,
       scale: body.logitScale ?? 1,
       softCap: body.logitSoftCap ?? null,
@@ -223,8 +221,4 @@ function findEmbedding(
 /** "language_model.model." belongs to a head beside it, all others to one at the top. */
 function headModule(prefix: string, name: string): string {
   return prefix === "language_model.model." ? `language_model.${name}` : name;
-}
-
-function tiedHead(module: string, tensor: string, rows: number, columns: number): Linear {
-  return { module, rows, columns, bias: null, source: { tensor, shape: [rows, columns], firstRow: 0 } };
 }

@@ -66,6 +66,7 @@ export const describeErnie45Moe: DescribeFamily = (config, tensors) => {
   return {
     sizes,
     tied: sizes.tie_word_embeddings,
+    headBias: bias,
     finalNorm: norm(`${tensors.prefix}norm`),
     layers: layers(tensors, sizes, (layer, index) => ({
       norms: preNorms(layer, norm),

@@ -42,7 +42,7 @@ export const describeGemma: DescribeFamily = (config, tensors) => {
   return {
     sizes,
     tied: sizes.tie_word_embeddings,
-    embeddingMultiplier: embeddingScale(config, hiddenSize),
+    embeddingMultiplier: embeddingScale(hiddenSize),
     finalNorm: norm(`${tensors.prefix}norm`),
     layers: layers(tensors, sizes, (layer) => ({
       norms: preNorms(layer, norm),

@@ -89,7 +89,7 @@ export const describeGemma4: DescribeFamily = (config, tensors) => {
   return {
     sizes,
     tied: sizes.tie_word_embeddings,
-    embeddingMultiplier: embeddingScale(config, hiddenSize),
+    embeddingMultiplier: embeddingScale(hiddenSize),
     logitSoftCap: sizes.final_logit_softcapping ?? null,
     finalNorm: norm(`${tensors.prefix}norm`),
     layers: layers(tensors, sizes, (layer, index) => {

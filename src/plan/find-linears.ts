@@ -59,7 +59,7 @@ export function weightOf({ name, shape, dtype }: TensorSpec, classes: LinearClas
 
 /** Encoders of images and sound, and what joins them to the language model: small, sensitive, and in no server's kernels. */
 const TOWER =
-  /(^|\.)(vision_\w+|visual|vit|image_encoder|audio_\w+|speech_encoder|multi_modal_projector|mm_projector|embed_vision|embed_audio)\./i;
+  /(^|\.)(vision_\w+|visual|vit|image_encoder|audio_\w+|speech_encoder|multi_modal_projector|mm_projector|connector|aligner|embed_vision|embed_audio)\./i;
 
 /** Name of the tower that a module outside of the language model is in ("vision_tower"), or null. */
 export function towerOf(module: string): string | null {

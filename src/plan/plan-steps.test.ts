@@ -59,15 +59,17 @@ describe("the target Linear", () => {
     ]);
   });
 
-  it.each(["model.visual.blocks.0.attn.qkv", "vision_tower.layers.0.fc1", "model.audio_tower.layers.0.fc2"])(
-    "leaves %s, of another tower, unless a pattern names it",
-    (tower) => {
-      const shapes = { [`${Q}.weight`]: [128, 128], [`${tower}.weight`]: [128, 128] };
-      expect(planOf(shapes, "scheme: W4A16")).toMatchObject({ quantized: [Q], ignored: [tower] });
-      const named = planOf(shapes, `scheme: W4A16, targets: ["re:.*"]`);
-      expect(named).toMatchObject({ quantized: expect.arrayContaining([Q, tower]), ignored: [] });
-    },
-  );
+  it.each([
+    "model.visual.blocks.0.attn.qkv",
+    "vision_tower.layers.0.fc1",
+    "model.audio_tower.layers.0.fc2",
+    "model.connector.modality_projection.proj",
+  ])("leaves %s, of another tower, unless a pattern names it", (tower) => {
+    const shapes = { [`${Q}.weight`]: [128, 128], [`${tower}.weight`]: [128, 128] };
+    expect(planOf(shapes, "scheme: W4A16")).toMatchObject({ quantized: [Q], ignored: [tower] });
+    const named = planOf(shapes, `scheme: W4A16, targets: ["re:.*"]`);
+    expect(named).toMatchObject({ quantized: expect.arrayContaining([Q, tower]), ignored: [] });
+  });
 });
 
 const CACHE = "kv_cache_scheme: {num_bits: 8, type: float, dynamic: false, strategy: ";

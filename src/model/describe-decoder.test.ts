@@ -292,10 +292,17 @@ describe("values of published models", () => {
     expect(embedding.multiplier).toBe(Math.fround(Math.sqrt(3072)));
   });
 
+  it("take a head that is in the files for its own, whatever the config says", () => {
+    const { config, names } = load("gemma2");
+    const { head } = describeDecoder(config, [...names, "lm_head.weight"]);
+    expect(head).toMatchObject({ tied: false, linear: { source: { tensor: "lm_head.weight" } } });
+  });
+
   it("add a head's bias where its weight is the embedding's, too", () => {
     const { config, names } = load("phimoe");
     const fields = { ...config, tie_word_embeddings: true, lm_head_bias: true };
-    const { linear } = describeDecoder(fields, [...names, "lm_head.bias"]).head;
+    const stored = [...names, "lm_head.bias"].filter((name) => name !== "lm_head.weight");
+    const { linear } = describeDecoder(fields, stored).head;
     expect(linear).toMatchObject({ bias: "lm_head.bias", source: { tensor: "model.embed_tokens.weight" } });
   });
 

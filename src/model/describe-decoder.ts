@@ -172,7 +172,10 @@ export function describeDecoder(config: Config, tensorNames: Iterable<string>): 
   const head = headModule(prefix, body.headName ?? "lm_head");
   const own = linear(head, vocabSize, hiddenSize, body.headBias);
   // Multimodal configs say it outside of text_config.
-  const tied = typeof config["tie_word_embeddings"] === "boolean" ? config["tie_word_embeddings"] : body.tied;
+  const isAsked =
+    typeof config["tie_word_embeddings"] === "boolean" ? config["tie_word_embeddings"] : body.tied;
+  // As transformers loads it: a head that is in the files, too, is tied if the two are equal.
+  const tied = isAsked && !names.has(own.source.tensor);
   const description: DecoderDescription = {
     family,
     hiddenSize,

@@ -5,9 +5,9 @@ import type { OpenModel } from "./open-model.ts";
 import { rotateModel } from "./rotate-model.ts";
 
 /** As much of an inspected fixture as a rotation sees. */
-function inspected(name: string): OpenModel {
+function inspected(name: string, fields: object = {}): OpenModel {
   const { config, tensors } = loadCheckpoint(name);
-  const text = JSON.stringify({ ...config, hidden_act: "silu" }).replace(
+  const text = JSON.stringify({ ...config, hidden_act: "silu", ...fields }).replace(
     '"rope_theta":',
     '"was":1.0,"rope_theta":',
   );
@@ -28,6 +28,14 @@ describe("a rotated model", () => {
     expect(config.text).toContain('"tie_word_embeddings":false');
     expect(config.text).toContain('"was":1.0');
     expect(tensors).toHaveLength(model.tensors.length + 1);
+  });
+
+  it("rotates a head that lies beside the embedding it may equal, and says that they differ", () => {
+    const model = inspected("qwen3", { tie_word_embeddings: true });
+    const { tensors, config } = rotateModel(model, options);
+    expect(config.raw["tie_word_embeddings"]).toBe(false);
+    const heads = tensors.filter(({ name }) => name === "lm_head.weight");
+    expect(heads.map(({ file }) => file)).toEqual(["rotated:lm_head.weight"]);
   });
 
   it("keeps names, shapes and dtypes, and is made once", () => {

@@ -42,8 +42,13 @@ function rotated(model: OpenModel, { rotations, transform_type }: SpinQuantSetti
     ...model,
     tensors: made.tensors,
     rotation: made,
-    config: made.untiedBytes > 0 ? untiedConfig(config) : config,
+    config: made.untiedBytes > 0 || isUntiedBy(rotations, config) ? untiedConfig(config) : config,
   };
+}
+
+/** True where head and embedding may have been equal tensors, and are not any more. */
+function isUntiedBy(rotations: SpinQuantSettings["rotations"], config: ModelConfig): boolean {
+  return rotations.includes("R1") && config.raw["tie_word_embeddings"] === true;
 }
 
 function untiedConfig(config: ModelConfig): ModelConfig {

@@ -78,10 +78,12 @@ export function readRotary(config: Config, request: RotaryRequest): Rotary {
   if (partial !== 1 && !request.partial && type !== "proportional") {
     throw unsupportedField("partial_rotary_factor", partial);
   }
-  const dims = type === "proportional" ? request.headDim : Math.trunc(request.headDim * partial);
+  const asked = type === "proportional" ? request.headDim : Math.trunc(request.headDim * partial);
+  // transformers rotates one value more than an odd number, at the frequencies of the odd one.
+  const dims = type === "default" ? asked + (asked % 2) : asked;
   if (dims < 2 || dims % 2 !== 0) {
     throw new MalformedModelError(
-      `config.json: partial_rotary_factor ${partial} of head_dim ${request.headDim} rotates ${dims} values of each head; it must be an even number.`,
+      `config.json: partial_rotary_factor ${partial} of head_dim ${request.headDim} rotates ${asked} values of each head; it must be an even number.`,
     );
   }
   const originalMaxPositions =
@@ -90,8 +92,9 @@ export function readRotary(config: Config, request: RotaryRequest): Rotary {
     rope.original_max_position_embeddings ??
     request.maxPositions;
   const context = { rope, dims, partial, originalMaxPositions };
+  const theta = rope.rope_theta ?? outer.rope_theta ?? request.defaultTheta;
   return {
-    theta: rope.rope_theta ?? outer.rope_theta ?? request.defaultTheta,
+    theta: dims === asked ? theta : theta ** (dims / asked),
     dims,
     interleaved: request.interleaved ?? false,
     attentionFactor: attentionFactor(type, context, request),

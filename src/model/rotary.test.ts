@@ -56,6 +56,15 @@ describe("rotary embedding", () => {
     expect(rotaryOf({ config, request: { layerType: "sliding_attention" } }).theta).toBe(1e4);
   });
 
+  it("rotates one value more than an odd number, at its frequencies", () => {
+    const config = { ...BASE, head_dim: 64, rope_theta: 10_000, partial_rotary_factor: 0.334 };
+    const rotary = rotaryOf({ config, request: { partial: true } });
+    expect(rotary.dims).toBe(22);
+    const frequencies = inverseFrequencies(rotary, 1);
+    expect(frequencies).toHaveLength(11);
+    expect(frequencies[3]).toBeCloseTo(10_000 ** (-6 / 21), 7);
+  });
+
   it("looks for yarn's truncate beside the parts of layer types, as transformers does", () => {
     const yarn = { rope_type: "yarn", rope_theta: 1e4, factor: 4, original_max_position_embeddings: 64 };
     const read = (outer: object, inner: object) => {

@@ -306,4 +306,11 @@ describe("the workspace", () => {
       "Queries, keys and values of 1024 tokens with 128 values each need a buffer of",
     );
   });
+
+  it("has room for latents that are wider than the hidden states", async () => {
+    const { config, tensors } = await loadArchitecture("deepseek-v3");
+    const { layers } = describeDecoder({ ...config, q_lora_rank: 96 }, tensors.keys());
+    const plan = planWorkspace(layers, { tokens: 20, longest: 20, maxBufferBytes: 2 ** 27 });
+    expect(plan.normedBytes).toBe(20 * 96 * 4);
+  });
 });

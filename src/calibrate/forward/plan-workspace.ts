@@ -27,7 +27,8 @@ export function planWorkspace(layers: readonly LayerDescription[], size: Workspa
   const rotaries = [...new Set(mixers.flatMap(({ rotary }) => rotary ?? []))];
   const hidden = Math.max(...layers.map(({ hiddenSize }) => hiddenSize));
   const inner = Math.max(0, ...layers.flatMap(innerColumns));
-  const normedBytes = checkedBytes("Hidden states", tokens, hidden, size);
+  const normed = Math.max(hidden, ...mixers.map((mixer) => mixer.normed ?? 0));
+  const normedBytes = checkedBytes("Hidden states", tokens, normed, size);
   const [widest] = mixers.map(({ scratch }) => scratch).toSorted((a, b) => b.columns - a.columns);
   const mixerBytes = widest ? checkedBytes(widest.what, tokens, widest.columns, size) : 0;
   const mlpTokens = Math.min(tokens, size.mlpTokens ?? tokensOf(size.maxBufferBytes, inner));

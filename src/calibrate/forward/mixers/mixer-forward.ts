@@ -9,6 +9,8 @@ export interface MixerForward {
   readonly scratch: { readonly what: string; readonly columns: number };
   /** Whose table it asks the workspace for, or null. */
   readonly rotary: Rotary | null;
+  /** Values a token that it norms into the buffer of the block's input; without it, no more than that holds. */
+  readonly normed?: number;
   /** @throws UnsupportedModelError if its sizes are larger than its kernels take. */
   check(): void;
   /** Begins to compile its slowest kernels; returns at once. */

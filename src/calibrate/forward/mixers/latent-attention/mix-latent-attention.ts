@@ -1,4 +1,3 @@
-import { UnsupportedModelError } from "../../../../errors.ts";
 import { applyLinear, applyNorm, type ForwardPass } from "../../forward-pass.ts";
 import type { Activations } from "../../layer-weights.ts";
 import { rotate } from "../../rotary/rotate.ts";
@@ -12,26 +11,17 @@ export function latentAttentionForward(mixer: LatentAttention): MixerForward {
   return {
     scratch: { what: "Queries, keys and values", columns: latentColumns(mixer).stride },
     rotary: mixer.rotary,
-    check: () => {
-      checkHeadDim(mixer);
-      checkRanks(mixer);
-    },
+    normed: widestLatent(mixer),
+    check: () => checkHeadDim(mixer),
     prepare: (gpu) =>
       prepareAttention(gpu, { ...mixer, sinks: null, ownDim: mixer.headDim - mixer.rotaryDim }),
     mix: async (pass, input) => await mixLatentAttention(pass, mixer, input),
   };
 }
 
-/**
- * Latents are normed into the buffer of the block's input, so that a Linear reads from one buffer and writes to another.
- * @throws UnsupportedModelError if they are wider than the hidden states.
- */
-function checkRanks({ module, rank, query, output }: LatentAttention): void {
-  const widest = Math.max(rank, query.kind === "low-rank" ? query.down.rows : 0);
-  if (widest <= output.rows) return;
-  throw new UnsupportedModelError(
-    `${module} has latents of ${widest} values, more than the ${output.rows} of the hidden states, which calibration cannot compute. Recipes without calibration still work.`,
-  );
+/** Latents are normed into the buffer of the block's input, so that a Linear reads from one buffer and writes to another. */
+function widestLatent({ rank, query }: LatentAttention): number {
+  return Math.max(rank, query.kind === "low-rank" ? query.down.rows : 0);
 }
 
 /** Attention with keys and values of all heads from one latent; the rotated part of the keys is never copied. */

@@ -1,4 +1,4 @@
-// A decoder layer of experts under the conductor's verbs, on a test's GPU, without a source or a disk.
+// A decoder layer, of experts or (with none of them) an MLP, under the conductor's verbs, on a test's GPU, without a source or a disk.
 
 import type { CalibrationOptions } from "../api/job-options.ts";
 import { makeBatches } from "../calibrate/batches.ts";
@@ -6,6 +6,7 @@ import { createBatch } from "../calibrate/forward/token-batch.ts";
 import { createWorkspace } from "../calibrate/forward/workspace.ts";
 import { createLifetime, type Lifetime } from "../disposal.ts";
 import { type FloatDtype, narrowFromFloat32 } from "../formats/dtype.ts";
+import type { QuantizerName } from "../formats/modifiers/quantizers.ts";
 import { rewritingModifiers } from "../formats/recipe.ts";
 import { type TensorSpec, tensorBytes } from "../formats/safetensors.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
@@ -34,14 +35,13 @@ export const LENGTHS = [12, 8];
 const TOKENS = 20;
 const HIDDEN = 64;
 const EXPERT = 64;
+const INNER = 128;
 
 const configOf = (experts: number) => ({
-  model_type: "qwen3_moe",
+  model_type: experts > 0 ? "qwen3_moe" : "qwen3",
   hidden_size: HIDDEN,
-  intermediate_size: 128,
-  moe_intermediate_size: EXPERT,
-  num_experts: experts,
-  num_experts_per_tok: 2,
+  intermediate_size: INNER,
+  ...(experts > 0 ? { moe_intermediate_size: EXPERT, num_experts: experts, num_experts_per_tok: 2 } : {}),
   num_hidden_layers: 1,
   num_attention_heads: 2,
   num_key_value_heads: 1,
@@ -69,14 +69,18 @@ export function checkpoint(count: number, dtype: FloatDtype = "BF16"): TensorSpe
     linear(`mlp.experts.${expert}.up_proj`, EXPERT, HIDDEN),
     linear(`mlp.experts.${expert}.down_proj`, HIDDEN, EXPERT),
   ]).flat();
+  const mlp = [
+    linear("mlp.gate_proj", INNER, HIDDEN),
+    linear("mlp.up_proj", INNER, HIDDEN),
+    linear("mlp.down_proj", HIDDEN, INNER),
+  ];
   const shapes: [string, number[]][] = [
     ["model.embed_tokens.weight", [64, HIDDEN]],
     linear("self_attn.q_proj", 128, HIDDEN),
     linear("self_attn.k_proj", 64, HIDDEN),
     linear("self_attn.v_proj", 64, HIDDEN),
     linear("self_attn.o_proj", HIDDEN, 128),
-    linear("mlp.gate", count, HIDDEN),
-    ...experts,
+    ...(count > 0 ? [linear("mlp.gate", count, HIDDEN), ...experts] : mlp),
     ...["input_layernorm", "post_attention_layernorm"].map((name): [string, number[]] => [
       `${layer}.${name}.weight`,
       [HIDDEN],
@@ -93,13 +97,22 @@ interface LayerPlan {
   readonly budgetBytes: number;
   /** Arguments that say what is quantized to what. */
   readonly scheme?: string;
-  /** Modifiers that stand before GPTQ, with a comma. */
+  /** Modifiers that stand before the one that quantizes, with a comma. */
   readonly before?: string;
+  /** What quantizes; default GPTQ. */
+  readonly quantizer?: QuantizerName;
   readonly dtype?: FloatDtype;
 }
 
 export function planFor(
-  { experts, budgetBytes, scheme = NARROW, before = "", dtype = "BF16" }: LayerPlan,
+  {
+    experts,
+    budgetBytes,
+    scheme = NARROW,
+    before = "",
+    quantizer = "GPTQModifier",
+    dtype = "BF16",
+  }: LayerPlan,
   ignore: string,
   options: Partial<CalibrationOptions> = {},
 ): CalibrationJob {
@@ -110,7 +123,7 @@ export function planFor(
     return { ...spec, file: "model.safetensors", start, end };
   });
   const recipe = parseRecipe(
-    `s_stage: {q_modifiers: {${before}GPTQModifier: {${scheme}, ignore: [lm_head, ${ignore}]}}}`,
+    `s_stage: {q_modifiers: {${before}${quantizer}: {${scheme}, ignore: [lm_head, ${ignore}]}}}`,
   );
   const model = { config: readConfig(new TextEncoder().encode(JSON.stringify(configOf(experts)))), tensors };
   const set = { sequences: LENGTHS.map((length) => new Uint32Array(length)), tokens: TOKENS, notes: [] };

@@ -25,6 +25,21 @@ export function demandOf({ tasks }: CalibratedLayer, rewriting: LayerRewriting):
   return { ...rewriting, tasks };
 }
 
+/** True if a run of the samples collects something for quantizers or static scales. */
+export function wantsSamples({ captures, weighed, scales }: CalibratedLayer): boolean {
+  return captures.length > 0 || weighed.length > 0 || scales.length > 0;
+}
+
+/**
+ * True if the last run of the samples for modifiers may go on to the layer's output, so that none is needed to propagate: factors
+ * change nothing that the layer computes, and what is rounded to nearest is propagated as it was. Experts that see all tokens
+ * would have to give out all of them.
+ */
+export function leavesWhileRewriting(layer: CalibratedLayer): boolean {
+  const rewritten = layer.rewritings.some(({ mappings }) => mappings.length > 0);
+  return rewritten && !wantsSamples(layer) && layer.description.feedForward?.kind !== "experts";
+}
+
 /** A decoder layer as the planner sees it. */
 export interface CalibratedLayer {
   readonly description: LayerDescription;

@@ -101,15 +101,15 @@ export function onloadPhase(
   return { ...onloaded, residency, bytes: onloaded.bytes + vectors };
 }
 
-/** A pass that collects Hessians; null if it does not fit. */
+/** A pass that collects Hessians, with all Linears if it goes on to the layer's output; null if it does not fit. */
 export function calibratePhase(
   layer: CalibratedLayer,
   pass: readonly Capture[],
   tileBytes: number,
   limits: GpuLimits,
+  linears = linearsBeforeOutput(layer.description),
 ): OnloadPhase | null {
   const hessians = hessianBytes(pass, limits.maxBufferBytes);
-  const linears = linearsBeforeOutput(layer.description);
   const onload = onloadPhase(layer, linears, tileBytes, limits.budgetBytes - hessians, limits);
   return onload && { ...onload, bytes: onload.bytes + hessians };
 }

@@ -24,15 +24,17 @@ export interface WorkDemand {
   /** Tokens of each sequence. */
   readonly lengths: readonly number[];
   readonly experts: ExpertCalibration;
-  /** Passes over the samples that collect statistics. */
+  /** Passes over the samples that collect statistics and stop there. */
   readonly passes: number;
+  /** Passes that go on to the layer's output while they collect; then none is needed to propagate. */
+  readonly leaving: number;
   /** False for the last layer, whose output nothing reads. */
   readonly propagates: boolean;
 }
 
 /** Floating-point operations of a layer by phase: products, mixers, Hessians, the choice of codes. */
 export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork {
-  const { lengths, experts, passes, propagates } = demand;
+  const { lengths, experts, passes, leaving, propagates } = demand;
   const { description, captures, tasks } = layer;
   const tokens = sum(lengths);
   const mixers = mixerWork(description, lengths);
@@ -51,10 +53,11 @@ export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork
   return {
     calibrating:
       passes * forward(linearsBeforeOutput(description), experts === "all" ? 1 : routed) +
+      leaving * forward(layer.linears, routed) +
       sum(hessians) +
       sum(rewritten),
     quantizing: sum(solves),
-    propagating: propagates ? forward(layer.linears, routed) : 0,
+    propagating: propagates && leaving === 0 ? forward(layer.linears, routed) : 0,
   };
 }
 

@@ -4,7 +4,12 @@ import { hessianBytes } from "../../calibrate/hessians.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { Residency } from "../../onload/residency.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
-import { type CalibratedLayer, demandOf, type LayerRewriting } from "./calibrated-layer.ts";
+import {
+  type CalibratedLayer,
+  demandOf,
+  type LayerRewriting,
+  leavesWhileRewriting,
+} from "./calibrated-layer.ts";
 import { calibratePhase, type GpuLimits, type OnloadPhase } from "./calibration-memory.ts";
 
 /** A run of the samples for a modifier. */
@@ -15,6 +20,8 @@ export interface RewritePass {
   readonly residency: Residency;
   /** What the modifier may take beside those Hessians, once the weights are gone. */
   readonly freeBytes: number;
+  /** True if it goes on to the layer's output, which then is what the next layer sees. */
+  readonly propagates: boolean;
 }
 
 export interface FittedRewritings {
@@ -34,19 +41,32 @@ export function fitRewritings(
   const onloads: OnloadPhase[] = [];
   const passes: RewritePass[][] = [];
   let bytes = 0;
+  const last = leavesWhileRewriting(layer) ? layer.rewritings.findLast(isAtWork) : null;
   for (const rewriting of layer.rewritings) {
     const own: RewritePass[] = [];
-    for (const captures of rewriting.mappings.length > 0 ? packed(layer, rewriting, tileBytes, free) : []) {
-      const onload = calibratePhase(layer, captures, tileBytes, free);
+    const grouped = isAtWork(rewriting) ? packed(layer, rewriting, tileBytes, free) : [];
+    for (const [index, captures] of grouped.entries()) {
+      const propagates = rewriting === last && index === grouped.length - 1;
+      const linears = propagates ? layer.linears : undefined;
+      const onload = calibratePhase(layer, captures, tileBytes, free, linears);
       const used = usedBytes(layer, rewriting, captures, free);
       if (!onload || used === null) return null;
       bytes = Math.max(bytes, used);
       onloads.push(onload);
-      own.push({ captures, residency: onload.residency, freeBytes: freeBeside(captures, free) });
+      own.push({
+        captures,
+        residency: onload.residency,
+        freeBytes: freeBeside(captures, free),
+        propagates,
+      });
     }
     passes.push(own);
   }
   return { passes, onloads, bytes };
+}
+
+function isAtWork({ mappings }: LayerRewriting): boolean {
+  return mappings.length > 0;
 }
 
 /** Hessians in as few passes as the free bytes allow; one pass without any where none are wanted. */

@@ -2,7 +2,7 @@
 
 import { type FileRange, mergeRanges, rangesBytes } from "../../formats/file-ranges.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
-import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
+import { type CalibratedLayer, wantsSamples } from "../calibration/calibrated-layer.ts";
 import { layerWork, type LayerWork } from "../calibration/calibration-work.ts";
 import type { LayerSchedule } from "../calibration/fit-calibration.ts";
 import { type CalibrationJob, expertCalibration } from "../calibration/plan-calibrated-layers.ts";
@@ -47,11 +47,15 @@ function plannedLayer(step: string, calibration: CalibrationJob): PlannedLayer |
   const schedule = plan.layers[index];
   if (!layer || !schedule) return null;
   const isLast = index === layers.length - 1;
+  const rewrites = schedule.rewrites.flat();
+  const leaving = isLast ? 0 : rewrites.filter(({ propagates }) => propagates).length;
+  // Ranges of activations take a pass of their own where no Hessian is wanted.
+  const collecting = Math.max(schedule.passes.length, wantsSamples(layer) ? 1 : 0);
   const work = layerWork(layer, {
     lengths: set.sequences.map(({ length }) => length),
     experts: expertCalibration(options),
-    // Ranges of activations take a pass of their own where no Hessian is wanted.
-    passes: Math.max(schedule.passes.length, 1) + schedule.rewrites.flat().length,
+    passes: collecting + rewrites.length - leaving,
+    leaving,
     propagates: !isLast,
   });
   return { index, isLast, layer, schedule, work };

@@ -1,13 +1,15 @@
 // A decoder layer between onload and offload: its weights in host memory and, where the plan keeps them, on the GPU.
 
+import type { SequenceBatch } from "../../calibrate/batches.ts";
 import { invariant } from "../../errors.ts";
+import type { LedgerBuffer } from "../../gpu/memory.ts";
 import { type FoldedLayer, foldLayer } from "../../onload/fold-layer.ts";
 import { type HostLayer, type OnloadedLayer, onloadLayer } from "../../onload/layer-weights.ts";
 import type { Residency } from "../../onload/residency.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { ModuleReport } from "../../quantize/quantizer.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
-import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
+import { type CalibratedLayer, wantsSamples } from "../calibration/calibrated-layer.ts";
 import type { LayerSchedule } from "../calibration/fit-calibration.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { HostLayers } from "./host-layers.ts";
@@ -43,6 +45,14 @@ export interface LayerTurn {
   readonly clock: SnapshotClock;
 }
 
+/** Samples on their way to the next layer. */
+export interface LeftLayer {
+  /** True if a crash behind this layer could go on from there; decided when the first batch leaves. */
+  readonly recordable: () => boolean;
+  /** Takes a batch's hidden states to the next layer. */
+  readonly save: (batch: SequenceBatch, hidden: LedgerBuffer) => Promise<void>;
+}
+
 export interface LayerAtWork extends LayerTurn, Disposable {
   /** Its weights, if they stay on the GPU from the first pass over the samples to the last. */
   readonly kept: OnloadedLayer | null;
@@ -55,6 +65,8 @@ export interface LayerAtWork extends LayerTurn, Disposable {
   readonly reports: ModuleReport[];
   /** What modifiers moved between tensors. */
   readonly rewritten: MappingReport[];
+  /** Null until samples begin to leave the layer. */
+  readonly left: { behind: LeftLayer | null };
   /** What codes mean, by module, while passes to come need the original weights. */
   readonly dequantized: Map<string, Uint8Array<ArrayBuffer>>;
 }
@@ -78,6 +90,7 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
       layer.rewritings.filter(({ hessians }) => hessians.length > 0).length,
     reports: [],
     rewritten: [],
+    left: { behind: null },
     dequantized: new Map(),
     [Symbol.dispose]: () => kept?.[Symbol.dispose](),
   };
@@ -91,7 +104,7 @@ function passesOf({ layer, schedule }: LayerTurn): Pass[] {
     index,
     captures,
     residency: residency.calibrate[index] ?? residency.propagate,
-    collects: captures.length > 0 || layer.scales.length > 0 || layer.weighed.length > 0,
+    collects: wantsSamples(layer),
     isLast: index === groups.length - 1,
   }));
 }

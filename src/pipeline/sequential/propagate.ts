@@ -1,22 +1,39 @@
 // Runs all samples through what the layer has become, so that the next one sees its error. Meanwhile the next layer's weights
 // are read into host memory.
 
-import type { LayerAtWork } from "./layer-at-work.ts";
+import type { LayerAtWork, LeftLayer } from "./layer-at-work.ts";
 import { runSamples } from "./run-samples.ts";
 
 /** True if a crash after this layer could go on behind it. */
 export async function propagate(work: LayerAtWork): Promise<boolean> {
-  const { step, layer, schedule, services, clock, hosts } = work;
-  const recordable = work.isLast || services.keepsStates(work.index + 1) || clock.due();
-  hosts.readAfter(step);
-  if (work.isLast) return recordable;
+  const { layer, schedule, services, isLast } = work;
+  const left = work.left.behind;
+  const behind = left ?? leave(work);
+  if (isLast || left) return behind.recordable();
   await runSamples(work, {
     needed: { linears: layer.linears, residency: schedule.residency.propagate },
-    each: async (batch, hidden) => {
-      await services.states.save(batch, hidden, recordable);
-      await services.checkpoint();
-    },
+    each: behind.save,
     report: (detail, done) => services.report("propagating", detail, done),
   });
-  return recordable;
+  return behind.recordable();
+}
+
+/** Samples begin to leave the layer, for the next one. */
+export function leave(work: LayerAtWork): LeftLayer {
+  const { step, services, clock, hosts } = work;
+  hosts.readAfter(step);
+  let decided: boolean | null = null;
+  const recordable = () => {
+    decided ??= work.isLast || services.keepsStates(work.index + 1) || clock.due();
+    return decided;
+  };
+  const behind: LeftLayer = {
+    recordable,
+    save: async (batch, hidden) => {
+      await services.states.save(batch, hidden, recordable());
+      await services.checkpoint();
+    },
+  };
+  work.left.behind = behind;
+  return behind;
 }

@@ -19,9 +19,10 @@ it("scales a layer of experts by AWQ so that it loses less and computes the same
   using run = await openRun(job, budgetBytes);
   const planned = only(job.plan.layers);
   const rewritten = async (schedule: LayerSchedule) => {
-    using work = await onload(turnOf(run, job, hostLayer(EXPERTS, "F32"), schedule));
-    await propagate(work);
+    using plain = await onload(turnOf(run, job, hostLayer(EXPERTS, "F32"), schedule));
+    await propagate(plain);
     const before = run.outputs();
+    using work = await onload(turnOf(run, job, hostLayer(EXPERTS, "F32"), schedule));
     await rewrite(work);
     await propagate(work);
     return { reports: work.rewritten, folds: work.folded.folds, before, after: run.outputs() };
@@ -44,4 +45,23 @@ it("scales a layer of experts by AWQ so that it loses less and computes the same
   const many = await rewritten({ ...planned, rewrites: [apart] });
   expect(many.reports).toEqual(once.reports);
   expect(many.folds).toEqual(once.folds);
+});
+
+it("brings the samples to the next layer while it looks for factors, where nothing else wants to see them", async () => {
+  const budgetBytes = 64 * MIB;
+  const layer = { experts: 0, budgetBytes, before: "AWQModifier: {n_grid: 3}, " };
+  const job = planFor({ ...layer, quantizer: "QuantizationModifier" }, "lm_head");
+  expect(only(job.plan.layers).rewrites).toMatchObject([[{ propagates: true }]]);
+  const behindGptq = planFor(layer, "lm_head").plan.layers;
+  expect(only(behindGptq).rewrites).toMatchObject([[{ propagates: false }]]);
+  using run = await openRun(job, budgetBytes);
+  using plain = await onload(turnOf(run, job, hostLayer(0)));
+  await propagate(plain);
+  const expected = run.outputs();
+  using work = await onload(turnOf(run, job, hostLayer(0)));
+  await rewrite(work);
+  expect(work.folded.folds.length).toBeGreaterThan(0);
+  expect(await propagate(work)).toBe(false);
+  expect(run.outputs()).toEqual(expected);
+  expect(run.services.gpu.memory.peakBytes).toBeLessThanOrEqual(job.peakBytes + RUN_BYTES);
 });

@@ -13,6 +13,7 @@ import { rewriterFor } from "../../quantize/rewriters.ts";
 import { demandOf, type LayerRewriting } from "../calibration/calibrated-layer.ts";
 import type { RewritePass } from "../calibration/fit-rewritings.ts";
 import type { LayerAtWork } from "./layer-at-work.ts";
+import { leave } from "./propagate.ts";
 import { runSamples } from "./run-samples.ts";
 
 /** The host's tensors then hold what the modifiers made of them. */
@@ -64,7 +65,7 @@ function runOf(
 async function collectPass(
   work: LayerAtWork,
   rewriting: LayerRewriting,
-  { captures, residency }: RewritePass,
+  { captures, residency, propagates }: RewritePass,
   channels: InputChannels | null,
   use: (pass: RewriterPass) => Promise<void>,
 ): Promise<void> {
@@ -74,14 +75,15 @@ async function collectPass(
   using hessians = await openHessians(gpu, captures, samples, maxPanelBytes);
   const collectors: Collector[] = channels ? [channels, hessians] : [hessians];
   const wanted = channels ? rewriting.captures : captures;
+  const behind = propagates && !work.isLast ? leave(work) : null;
   await runSamples(work, {
-    needed: { linears: linearsBeforeOutput(layer.description), residency },
-    each: async () => await services.checkpoint(),
+    needed: { linears: propagates ? layer.linears : linearsBeforeOutput(layer.description), residency },
+    each: behind?.save ?? (async () => await services.checkpoint()),
     collect: {
       hooks: collectorHooks(collectors),
       wanted: new Set(wanted.flatMap(({ modules }) => modules)),
       experts: services.experts,
-      stopAtLastInput: true,
+      stopAtLastInput: behind === null,
     },
     report: (detail, done) => services.report("calibrating", detail, done / collections),
   });

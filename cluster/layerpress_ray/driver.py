@@ -55,9 +55,9 @@ class Driver:
         """
         try:
             division = self.divide()
-            states = division.states()
-            begun = self.make([states])[states.name] if states else None
-            parts = division.parts(begun)
+            states = division.states(self.workers)
+            begun = self.make(states) if states else {}
+            parts = division.parts([begun[share.name] for share in states])
             made = self.make(parts)
         except BaseException:
             self.cancel()

@@ -44,9 +44,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Part:
-    """A task of a job: a range of layers, the rest, or the hidden states that ranges begin with."""
+    """A task of a job: a range of layers, the rest, or a share of the hidden states that ranges begin with."""
 
-    # "layers 0..3", "rest", "states", for people.
+    # "layers 0..3", "rest", "states 1 of 2", for people.
     name: str
     # What is added to the job's command.
     arguments: tuple[str, ...]
@@ -61,13 +61,17 @@ class Division:
 
     ranges: tuple[str, ...]
     calibrates: bool
+    # Between them, samples are cut into shares.
+    batches: int
 
     @staticmethod
     def of(plan: dict[str, object]) -> "Division":
         parts = plan["parts"]
         assert isinstance(parts, list)
         ranges = tuple(str(part["layers"]) for part in parts if part["layers"] != "rest")
-        return Division(ranges, plan["by"] == "operations")
+        batches = plan["batches"]
+        assert isinstance(batches, int)
+        return Division(ranges, plan["by"] == "operations", batches)
 
     @property
     def states_at(self) -> tuple[str, ...]:
@@ -75,11 +79,17 @@ class Division:
         firsts = tuple(layers.split("..")[0] for layers in self.ranges)
         return firsts[1:] if self.calibrates else ()
 
-    def states(self) -> Part | None:
+    def states(self, workers: int) -> list[Part]:
+        """The first forward pass, its samples cut into a share for each worker."""
         at = self.states_at
-        return Part("states", ("--states-at", ",".join(at))) if at else None
+        shares = min(workers, self.batches) if at else 0
+        arguments = ("--states-at", ",".join(at))
+        return [
+            Part(f"states {share} of {shares}", (*arguments, "--samples-of", f"{share}/{shares}"))
+            for share in range(1, shares + 1)
+        ]
 
-    def parts(self, states: Path | None) -> list[Part]:
-        begin = ("--from-states", str(states)) if states else ()
+    def parts(self, states: list[Path]) -> list[Part]:
+        begin = tuple(word for folder in states for word in ("--from-states", str(folder)))
         layers = [Part(f"layers {range_}", ("--layers", range_, *begin)) for range_ in self.ranges]
         return [*layers, Part("rest", ("--layers", "rest"))]

@@ -49,21 +49,27 @@ def driver(asked: Job, **options: object) -> Driver:
     return Driver(asked, workers=2, software=True, out=io.StringIO(), **options)  # type: ignore[arg-type]
 
 
-def kill_first_worker(folder: Path) -> threading.Thread:
-    """Kills the Ray worker, not its command, of the first part that is at work."""
+def kill_a_worker(folder: Path, part: str) -> bool:
+    """Kills the Ray worker, not its command, of a part that is at work; false if there is none."""
+    for lock in folder.glob(f"{part}*/*/.layerpress/lock"):
+        try:
+            command = json.loads(lock.read_text())["pid"]
+            status = Path(f"/proc/{command}/stat").read_text()
+        except (OSError, ValueError):
+            continue
+        os.kill(int(status.rsplit(")", 1)[1].split()[1]), signal.SIGKILL)
+        return True
+    return False
+
+
+def kill_workers(folder: Path, *parts: str) -> threading.Thread:
+    """Kills a worker of each kind of part, as soon as one is at work."""
 
     def kill() -> None:
         end = time.monotonic() + 120
-        while time.monotonic() < end:
-            for lock in folder.glob("layers*/*/.layerpress/lock"):
-                try:
-                    command = json.loads(lock.read_text())["pid"]
-                    status = Path(f"/proc/{command}/stat").read_text()
-                except (OSError, ValueError):
-                    continue
-                os.kill(int(status.rsplit(")", 1)[1].split()[1]), signal.SIGKILL)
-                return
-            time.sleep(0.02)
+        for part in parts:
+            while not kill_a_worker(folder, part) and time.monotonic() < end:
+                time.sleep(0.02)
 
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
@@ -72,11 +78,27 @@ def kill_first_worker(folder: Path) -> threading.Thread:
 
 def test_parts_make_the_undivided_job_byte_for_byte_although_a_worker_is_killed(cluster: None, tmp_path: Path) -> None:
     asked = job(tmp_path / "parts")
-    killing = kill_first_worker(asked.parts_folder)
+    killing = kill_workers(asked.parts_folder, "layers")
     driver(asked).run()
     killing.join()
     assert contents(asked.out) == undivided(job(tmp_path / "whole"))
     assert not (asked.out / ".layerpress-parts").exists()
+
+
+def test_calibrated_ranges_make_the_undivided_job_although_a_worker_is_killed_in_each_phase(
+    cluster: None, tmp_path: Path
+) -> None:
+    calibration = tmp_path / "ids.json"
+    calibration.write_text(json.dumps([[(7 * at + 3 * own) % 256 for at in range(40)] for own in range(4)]))
+
+    def gptq(out: Path) -> Job:
+        return job(out, "gptq-W8A8", "--no-propagate-error", calibration=calibration)
+
+    asked = gptq(tmp_path / "parts")
+    killing = kill_workers(asked.parts_folder, "states", "layers")
+    driver(asked).run()
+    killing.join()
+    assert contents(asked.out) == undivided(gptq(tmp_path / "whole"))
 
 
 def test_what_cannot_be_made_is_told(cluster: None, tmp_path: Path) -> None:

@@ -25,14 +25,15 @@ def nodes(folder: Path, *names: str) -> Path:
 
 def test_ranges_of_a_calibrated_job_begin_with_states_and_those_of_others_do_not() -> None:
     parts = [{"layers": "0..1"}, {"layers": "2..3"}, {"layers": "rest"}]
-    calibrated = Division.of({"by": "operations", "parts": parts})
-    states = calibrated.states()
-    assert states is not None and states.arguments == ("--states-at", "2")
-    made = calibrated.parts(Path("/s"))
+    calibrated = Division.of({"by": "operations", "batches": 2, "parts": parts})
+    states = calibrated.states(workers=4)
+    assert [part.name for part in states] == ["states 1 of 2", "states 2 of 2"]
+    assert states[1].arguments == ("--states-at", "2", "--samples-of", "2/2")
+    made = calibrated.parts([Path("/s"), Path("/t")])
     assert [part.name for part in made] == ["layers 0..1", "layers 2..3", "rest"]
-    assert made[1].arguments == ("--layers", "2..3", "--from-states", "/s")
+    assert made[1].arguments == ("--layers", "2..3", "--from-states", "/s", "--from-states", "/t")
     assert made[2].arguments == ("--layers", "rest")
-    assert Division.of({"by": "bytes", "parts": parts}).states() is None
+    assert Division.of({"by": "bytes", "batches": 0, "parts": parts}).states(workers=4) == []
 
 
 def test_what_follows_two_dashes_is_handed_on(tmp_path: Path) -> None:

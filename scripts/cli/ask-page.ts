@@ -17,16 +17,13 @@ export type Outcome = ResultSummary & Pick<FitReport, "serverNotes" | "servableR
 /** Runs the job. @throws Error with the page's name and sentence */
 export async function compressInPage(page: Page, args: CompressArguments): Promise<Outcome> {
   const [request, file] = await giveInputs(page, args, args.part);
-  const states = args.statesFile === null ? null : await giveFile(page, args.statesFile);
+  const states = [];
+  for (const path of args.statesFiles) states.push(await giveFile(page, path));
   return taken(
     await page.evaluate(
       async ([asked, chosen, begun]) => {
         try {
-          const { result, fit } = await globalThis.layerpress.compress(
-            asked,
-            chosen ?? undefined,
-            begun ?? undefined,
-          );
+          const { result, fit } = await globalThis.layerpress.compress(asked, chosen ?? undefined, begun);
           const { serverNotes, servableRecipe } = fit;
           return { answer: { ...result, serverNotes, servableRecipe } };
         } catch (error) {

@@ -113,7 +113,7 @@ describe("a part", () => {
   it("begins with hidden states, or makes them", async () => {
     const states = join(folder, "states");
     await mkdir(states);
-    const facts = { job: "j", version: "v", layer: 4, forwardProducts: "16x16x16" };
+    const facts = { job: "j", version: "v", layer: 4, forwardProducts: "16x16x16", firstToken: 0 };
     const header = statesHeader(facts, { dtype: "F32", tokens: 0, hiddenSize: 8 });
     await writeFile(join(states, "states-4.safetensors"), header);
     await writeFile(join(states, "states-9.safetensors"), "");
@@ -122,15 +122,30 @@ describe("a part", () => {
     const part = { kind: "layers", first: 4, last: 7, forwardProducts: "16x16x16" };
     expect(read("--layers", "4..7", "--from-states", states)).toMatchObject({
       part,
-      statesFile: join(states, "states-4.safetensors"),
+      statesFiles: [join(states, "states-4.safetensors")],
     });
     expect(read("--layers", "0..3", "--from-states", states)).toMatchObject({
       part: { first: 0, forwardProducts: "16x16x16" },
-      statesFile: null,
+      statesFiles: [],
     });
     expect(read("--states-at", "8,4,4")).toMatchObject({ part: { kind: "states", at: [4, 8] } });
+    const second = { kind: "states", at: [4], share: { index: 1, of: 3 } };
+    expect(read("--states-at", "4", "--samples-of", "2/3")).toMatchObject({ part: second });
+    for (const share of ["0/3", "4/3", "2", "1/0"])
+      expect(asking("--states-at", "4", "--samples-of", share)).toMatch(/is no share such as 2\/3/);
+    expect(asking("--layers", "0..3", "--samples-of", "1/2")).toMatch(/it needs --states-at/);
     expect(asking("--states-at", "4..8")).toMatch(/is no list of layers such as 4,8,12/);
     expect(asking("--states-at", "4", "--layers", "0..3")).toMatch(/goes without --layers/);
+    const other = join(folder, "other-states");
+    await mkdir(other);
+    const plain = statesHeader(
+      { ...facts, forwardProducts: "F32" },
+      { dtype: "F32", tokens: 0, hiddenSize: 8 },
+    );
+    await writeFile(join(other, "states-4.safetensors"), plain);
+    expect(asking("--layers", "4..7", "--from-states", states, "--from-states", other)).toMatch(
+      /on different units of the GPU \(16x16x16 and F32\)/,
+    );
     expect(asking("--from-states", states)).toMatch(/it needs --layers A\.\.B/);
     expect(asking("--from-states", states, "--layers", "rest")).toMatch(/it needs --layers A\.\.B/);
     expect(asking("--from-states", states, "--layers", "5..7")).toMatch(/has no states-5\.safetensors/);

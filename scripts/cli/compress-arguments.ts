@@ -52,7 +52,8 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
                            them. npm run merge joins all parts
   --states-at A,B          quantizes nothing: writes the samples' hidden states in front of layers A and B, which ranges of
                            layers of a recipe that calibrates with --no-propagate-error begin with
-  --from-states FOLDER     what --states-at has written, for --layers
+  --samples-of I/N         with --states-at, does the I-th of N shares of the samples
+  --from-states FOLDER     what --states-at has written, for --layers; of shares, all folders, each with this option
   --plan --parts N         writes nothing: prints N ranges of layers with about the same work
   --keep-source            keeps downloaded chunks until the job is done
   --token TOKEN            for gated and private models; better: the HF_TOKEN environment variable
@@ -192,9 +193,11 @@ function replayed(values: Values, positionals: readonly string[]): Asked {
 
 /** How many ranges are to be printed, where nothing else is done. */
 function readParts(values: Values): number {
-  for (const option of ["out", "layers", "states-at", "from-states", "keep-source"] as const)
+  for (const option of ["out", "layers", "states-at", "samples-of", "keep-source"] as const)
     if (values[option])
       throw new UsageError(`--${option} changes nothing beside --plan: nothing is written.`);
+  if (values["from-states"])
+    throw new UsageError("--from-states changes nothing beside --plan: nothing is written.");
   const parts = wholeNumber(values, "parts");
   if (parts === null || parts < 1)
     throw new UsageError("--plan prints how a job is divided: --parts N says into how many ranges.");

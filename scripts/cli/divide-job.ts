@@ -17,6 +17,8 @@ export interface Division {
   readonly layers: number;
   /** What the ranges were made equal in. */
   readonly by: "operations" | "bytes";
+  /** Batches of samples: as many shares can they be cut into; 0 where nothing is calibrated. */
+  readonly batches: number;
   /** Ranges in order, the rest behind them. */
   readonly parts: readonly DividedPart[];
 }
@@ -25,7 +27,7 @@ export interface Division {
  * Cuts a job into ranges whose dearest is as cheap as can be; into fewer than are asked for where there are fewer layers.
  * What belongs to no layer is one more part: it is copied, which takes little but bytes.
  */
-export function divideJob({ layers, restBytes }: PartCosts, parts: number): Division {
+export function divideJob({ layers, restBytes, batches }: PartCosts, parts: number): Division {
   const by = layers.some(({ operations }) => operations > 0) ? "operations" : "bytes";
   const costs = layers.map((layer) => layer[by]);
   const ends = cuts(costs, Math.min(parts, layers.length));
@@ -36,7 +38,7 @@ export function divideJob({ layers, restBytes }: PartCosts, parts: number): Divi
     return { layers: layersOf, bytes: sum(own, "bytes"), operations: sum(own, "operations") };
   });
   const rest = { layers: "rest", bytes: restBytes, operations: 0 };
-  return { layers: layers.length, by, parts: [...ranges, rest] };
+  return { layers: layers.length, by, batches, parts: [...ranges, rest] };
 }
 
 function sum(layers: readonly LayerCost[], what: "bytes" | "operations"): number {

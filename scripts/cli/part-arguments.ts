@@ -2,7 +2,7 @@
 
 import { closeSync, existsSync, openSync, readdirSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type { JobPart } from "../../src/api/job-options.ts";
+import type { JobPart, SampleShare } from "../../src/api/job-options.ts";
 import {
   MAX_STATES_HEADER_BYTES,
   readStatesHeader,
@@ -13,7 +13,8 @@ import { UsageError } from "./argument-readers.ts";
 export const PART_OPTIONS = {
   layers: { type: "string" },
   "states-at": { type: "string" },
-  "from-states": { type: "string" },
+  "samples-of": { type: "string" },
+  "from-states": { type: "string", multiple: true },
   plan: { type: "boolean", default: false },
   parts: { type: "string" },
 } as const;
@@ -21,30 +22,58 @@ export const PART_OPTIONS = {
 interface PartValues {
   readonly layers?: string | undefined;
   readonly "states-at"?: string | undefined;
-  readonly "from-states"?: string | undefined;
+  readonly "samples-of"?: string | undefined;
+  readonly "from-states"?: readonly string[] | undefined;
 }
 
 export interface AskedPart {
   /** The part to do; null for the whole model. */
   readonly part: JobPart | null;
-  /** Hidden states on this machine that the part begins with, or null. */
-  readonly statesFile: string | null;
+  /** Hidden states on this machine that the part begins with, all shares of the samples. */
+  readonly statesFiles: readonly string[];
 }
 
 /** @throws UsageError if the options are not understood, or contradict each other */
 export function readPart(values: PartValues): AskedPart {
-  const { layers, "states-at": statesAt, "from-states": folder } = values;
-  if (statesAt !== undefined && (layers !== undefined || folder !== undefined))
+  const { layers, "states-at": statesAt, "samples-of": share, "from-states": folders = [] } = values;
+  if (statesAt !== undefined && (layers !== undefined || folders.length > 0))
     throw new UsageError(
       "--states-at makes hidden states and nothing else: it goes without --layers and --from-states.",
     );
-  if (folder !== undefined && (layers === undefined || layers === "rest"))
+  if (share !== undefined && statesAt === undefined)
+    throw new UsageError(
+      "--samples-of is a share of the samples that hidden states are made of: it needs --states-at.",
+    );
+  if (folders.length > 0 && (layers === undefined || layers === "rest"))
     throw new UsageError("--from-states is what a range of layers begins with: it needs --layers A..B.");
-  if (statesAt !== undefined) return { part: { kind: "states", at: readLayers(statesAt) }, statesFile: null };
+  if (statesAt !== undefined) {
+    const at = readLayers(statesAt);
+    const own = share === undefined ? {} : { share: readShare(share) };
+    return { part: { kind: "states", at, ...own }, statesFiles: [] };
+  }
   const part = layers === undefined ? null : readRange(layers);
-  if (folder === undefined || part?.kind !== "layers") return { part, statesFile: null };
-  const { path, forwardProducts } = findStates(folder, part.first);
-  return { part: { ...part, forwardProducts }, statesFile: part.first > 0 ? path : null };
+  if (part?.kind !== "layers") return { part, statesFiles: [] };
+  const found = folders.map((folder) => findStates(folder, part.first));
+  const [one] = found;
+  if (!one) return { part, statesFiles: [] };
+  const other = found.find(({ forwardProducts }) => forwardProducts !== one.forwardProducts);
+  if (other)
+    throw new UsageError(
+      `${one.path} and ${other.path} were computed on different units of the GPU (${one.forwardProducts} and ${other.forwardProducts}). Make one of them again on such a GPU as the other's, or both with --forward-products F32.`,
+    );
+  const { forwardProducts } = one;
+  return {
+    part: { ...part, forwardProducts },
+    statesFiles: part.first > 0 ? found.map(({ path }) => path) : [],
+  };
+}
+
+/** "2/3": the second of three. */
+function readShare(text: string): SampleShare {
+  const [, number, of] = /^(\d{1,4})\/(\d{1,4})$/.exec(text) ?? [];
+  const share = { index: Number(number) - 1, of: Number(of) };
+  if (share.index >= 0 && share.index < share.of) return share;
+  throw new UsageError(`--samples-of ${text} is no share such as 2/3, the second of three.`);
 }
 
 /** "4,8,12" */

@@ -65,6 +65,8 @@ export interface PartCosts {
   readonly layers: readonly LayerCost[];
   /** Bytes of the source that belong to no layer. */
   readonly restBytes: number;
+  /** Batches of samples, between which shares are cut; 0 where nothing is calibrated. */
+  readonly batches: number;
 }
 
 export interface LayerCost {

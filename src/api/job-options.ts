@@ -79,6 +79,12 @@ export interface CalibrationOptions {
   readonly moe_min_tokens_per_expert: number;
 }
 
+/** Of the samples, cut between batches into `of` shares, that at `index`, counted from 0. */
+export interface SampleShare {
+  readonly index: number;
+  readonly of: number;
+}
+
 /** What of a model one job of several does; `npm run merge` joins what they write. */
 export type JobPart =
   /**
@@ -93,8 +99,11 @@ export type JobPart =
     }
   /** What belongs to none of them: embedding, final norm, head, encoders of images and sound, small files. */
   | { readonly kind: "rest" }
-  /** Nothing is quantized: samples run through the original model, and their hidden states in front of these layers are kept. */
-  | { readonly kind: "states"; readonly at: readonly number[] };
+  /**
+   * Nothing is quantized: samples, a share of them if one is named, run through the original model, and their hidden states
+   * in front of these layers are kept.
+   */
+  | { readonly kind: "states"; readonly at: readonly number[]; readonly share?: SampleShare };
 
 export interface JobOptions {
   readonly recipe: RecipeChoice;
@@ -105,6 +114,9 @@ export interface JobOptions {
   readonly keepSource: boolean;
   /** The part that is done; absent, the whole model is. */
   readonly part?: JobPart;
-  /** Hidden states in front of the part's first layer, where the recipe calibrates and the part begins behind layer 0. */
-  readonly states?: File;
+  /**
+   * Hidden states in front of the part's first layer, where the recipe calibrates and the part begins behind layer 0: a file
+   * for each share of the samples.
+   */
+  readonly states?: readonly File[];
 }

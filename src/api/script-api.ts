@@ -59,7 +59,7 @@ export interface CompressRequest {
   /** Null keeps the page's default for this GPU. */
   readonly gpuBudgetBytes: number | null;
   readonly keepSource: boolean;
-  /** The part to do; without it, the whole model. A file of hidden states is given beside the request. */
+  /** The part to do; without it, the whole model. Files of hidden states are given beside the request. */
   readonly part?: JobPart | null;
 }
 
@@ -76,9 +76,9 @@ export interface ScriptDoor {
   plan(request: CompressRequest, file?: File): Promise<FitReport>;
   /**
    * @param file the calibration file of a request that has not its text
-   * @param states hidden states in front of the first layer of the part that is asked for
+   * @param states hidden states in front of the first layer of the part that is asked for, all shares of the samples
    */
-  compress(request: CompressRequest, file?: File, states?: File): Promise<CompressOutcome>;
+  compress(request: CompressRequest, file?: File, states?: readonly File[]): Promise<CompressOutcome>;
   /** Of the running job, or of the last one; null before the first report. */
   progress(): Progress | null;
   /** What downloads wait for, as the page shows it: "waiting 8 s: …"; null while all is well. */

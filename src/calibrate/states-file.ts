@@ -1,5 +1,5 @@
-// Hidden states of all samples in front of a layer, as a file: safetensors with one tensor, (tokens, hidden), in the order of
-// the samples, and metadata that says of which job they are. A range of layers begins with them.
+// Hidden states of all samples, or of neighbouring ones, in front of a layer, as a file: safetensors with one tensor, (tokens,
+// hidden), in the order of the samples, and metadata that says of which job they are. A range of layers begins with them.
 
 import * as v from "valibot";
 import { CalibrationError } from "../errors.ts";
@@ -15,6 +15,8 @@ export interface StatesFacts {
   readonly layer: number;
   /** What the forward products ran on. */
   readonly forwardProducts: string;
+  /** Tokens of all samples before those of the file. */
+  readonly firstToken: number;
 }
 
 export interface StatesShape {
@@ -37,7 +39,7 @@ export function statesHeader(
 ): Uint8Array<ArrayBuffer> {
   const bytes = tokens * hiddenSize * (dtype === "F32" ? 4 : 2);
   const header = {
-    __metadata__: { ...facts, layer: String(facts.layer) },
+    __metadata__: { ...facts, layer: String(facts.layer), firstToken: String(facts.firstToken) },
     hidden_states: { dtype, shape: [tokens, hiddenSize], data_offsets: [0, bytes] },
   };
   const json = new TextEncoder().encode(JSON.stringify(header));
@@ -55,6 +57,7 @@ const schema = v.object({
     version: text,
     layer: v.pipe(text, v.regex(/^\d{1,6}$/), v.transform(Number)),
     forwardProducts: text,
+    firstToken: v.pipe(text, v.regex(/^\d{1,15}$/), v.transform(Number)),
   }),
 });
 

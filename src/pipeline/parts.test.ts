@@ -49,6 +49,14 @@ beforeAll(async () => {
   whole = machine.files();
 });
 
+/** A header of safetensors with its length in front. */
+function withLength(header: string): Buffer<ArrayBuffer> {
+  const bytes = Buffer.alloc(8 + header.length);
+  bytes.writeBigUInt64LE(BigInt(header.length));
+  bytes.write(header, 8, "latin1");
+  return bytes;
+}
+
 /** A receipt that states a part's only shard. */
 function receiptOf(shard: Uint8Array): Buffer {
   const receipt: Receipt = {
@@ -172,11 +180,24 @@ describe("parts of a job that calibrates on the original model", () => {
   };
   const stateFile = (bytes: Uint8Array<ArrayBuffer> | undefined) =>
     new File([bytes ?? new Uint8Array()], "states-1.safetensors");
-  let states: File;
+  let original: File;
+  let states: readonly File[];
   beforeAll(async () => {
     const made = (await make({ part: { kind: "states", at: [1] } })).files();
-    states = stateFile(made.get("states-1.safetensors"));
+    original = stateFile(made.get("states-1.safetensors"));
+    states = [original];
   });
+  /** The states of all but the first tokens, or of those first ones alone. */
+  const shareFrom = async (tokens: number, side: "before" | "behind") => {
+    const bytes = Buffer.from(await original.arrayBuffer());
+    const header = 8 + Number(bytes.readBigUInt64LE());
+    const cut = header + tokens * 64 * 4;
+    const told = bytes.subarray(0, header).toString("latin1");
+    const behind = told.replace('"firstToken":"0"', `"firstToken":"${tokens}"`);
+    const own =
+      side === "before" ? [bytes.subarray(0, cut)] : [withLength(behind.slice(8)), bytes.subarray(cut)];
+    return new File(own, "states-1.safetensors");
+  };
 
   it("begin with hidden states, and are merged into the undivided job's folder, byte for byte", async () => {
     const folders = [
@@ -197,6 +218,13 @@ describe("parts of a job that calibrates on the original model", () => {
       modules.map(({ module, loss }: { module: string; loss: number }) => [module, loss]);
     expect(losses(report)).toEqual(losses(expected));
     expect(report.calibration).toEqual(expected.calibration);
+  });
+
+  it("begin with hidden states that shares of the samples have made, in whatever order", async () => {
+    const [before, behind] = [await shareFrom(24, "before"), await shareFrom(24, "behind")];
+    const made = await make({ part: PARTS.second, states: [behind, before] });
+    const undivided = await make({ part: PARTS.second, states });
+    expect(made.files().get("part.safetensors")).toEqual(undivided.files().get("part.safetensors"));
   });
 
   it("go on after a crash, states too", async () => {
@@ -226,15 +254,23 @@ describe("parts of a job that calibrates on the original model", () => {
     expect(await refused({ part: PARTS.first, propagateError: true })).toMatch(/Add --no-propagate-error/);
     expect(await refused({ part: PARTS.second })).toMatch(/Make them with --states-at 1/);
     expect(await refused({ part: { kind: "states", at: [2] } })).toMatch(/in front of layers 1 to 1, not 2/);
-    const torn = new File([states.slice(0, -4)], "states-1.safetensors");
-    expect(await refused({ part: PARTS.second, states: torn })).toMatch(/bytes where \d+ are due/);
-    const other = Buffer.from(await states.arrayBuffer());
+    const torn = new File([original.slice(0, -4)], "states-1.safetensors");
+    expect(await refused({ part: PARTS.second, states: [torn] })).toMatch(/bytes where \d+ are due/);
+    const behind = await shareFrom(24, "behind");
+    expect(await refused({ part: PARTS.second, states: [behind] })).toMatch(
+      /begin at token 24 where token 0 is due: a share of the samples is missing/,
+    );
+    const share = { index: 1, of: 2 };
+    expect(await refused({ part: { kind: "states", at: [1], share } })).toMatch(
+      /make one batch on this GPU and cannot be cut into 2 shares/,
+    );
+    const other = Buffer.from(await original.arrayBuffer());
     other.write("0", other.indexOf('"job":"') + 7);
     other.write("0", other.indexOf('"job":"') + 8);
-    expect(await refused({ part: PARTS.second, states: stateFile(other) })).toMatch(
+    expect(await refused({ part: PARTS.second, states: [stateFile(other)] })).toMatch(
       /of another source, recipe or/,
     );
-    expect(await refused({ part: PARTS.second, states: stateFile(undefined) })).toMatch(/too few/);
+    expect(await refused({ part: PARTS.second, states: [stateFile(undefined)] })).toMatch(/too few/);
     expect(await refused({ part: { ...PARTS.second, forwardProducts: "16x16x16" }, states })).toMatch(
       /were computed on 16x16x16, and this GPU and browser compute on F32/,
     );
@@ -245,7 +281,7 @@ describe("a part", () => {
   it("outside of the model's layers is refused, and hidden states where nothing calibrates", async () => {
     const beyond = planFixture("llama", "W8A8", ROUNDED, { part: { kind: "layers", first: 1, last: 2 } });
     await expect(beyond).rejects.toThrow("The model has the layers 0 to 1; 1..2 is no range of them.");
-    const states = new File([], "states-1.safetensors");
+    const states = [new File([], "states-1.safetensors")];
     const idle = planFixture("llama", "W8A8", ROUNDED, { part: PARTS.second, states });
     await expect(idle).rejects.toThrow(/hidden states would change nothing/);
   });

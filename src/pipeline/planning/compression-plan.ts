@@ -16,8 +16,10 @@ export interface CompressionPlan extends JobPlan {
 /** A part's place in the job that would do the whole model. */
 export interface PlannedPart {
   readonly asked: JobPart;
-  /** Hidden states that its first layer begins with; null where that is made of token ids. */
-  readonly states: File | null;
+  /** Hidden states that its first layer begins with; none where that is made of token ids. */
+  readonly states: readonly File[];
+  /** Tokens of all samples before those that run through it. */
+  readonly firstToken: number;
   /** The whole job's id: parts that have it in common belong together. */
   readonly jobId: string;
   /** The whole job's steps, and the decoder's layers among them. */

@@ -13,6 +13,7 @@ import type { CompressionPlan } from "./compression-plan.ts";
 import { digest } from "./plan-job.ts";
 import type { PlannedStep } from "./planned-step.ts";
 import { sumOfPhases } from "./plan-time.ts";
+import { shareSamples } from "./share-samples.ts";
 
 /**
  * The part of a planned job that is asked for; all of it if none is.
@@ -24,23 +25,27 @@ export async function takePart(
   { part, ...given }: Pick<JobOptions, "part" | "states">,
 ): Promise<CompressionPlan> {
   if (!part) return plan;
-  const states = given.states ?? null;
+  const states = given.states ?? [];
   const layers = decoderLayers(plan.steps);
   checkPart(plan, part, layers, states);
   const taken = partSteps(plan.steps, part, layers);
+  const share = part.kind === "states" && part.share && plan.calibration;
+  const shared = share ? shareSamples(share, part.share) : null;
   return {
     ...plan,
+    calibration: shared?.calibration ?? plan.calibration,
     jobId: await digest([plan.jobId, part]),
     steps: taken.map((step, index): PlannedStep => ({
       ...step,
       index,
-      calibrated: inPart(step, part, taken),
+      calibrated: inPart(step, part, taken, shared?.portion ?? 1),
     })),
     output: part.kind === "states" ? NO_OUTPUT : planOutput({ steps: taken }, { stem: "part" }),
     sourceBytes: taken.reduce((sum, { bytes }) => sum + bytes, 0),
     part: {
       asked: part,
       states,
+      firstToken: shared?.firstToken ?? 0,
       jobId: plan.jobId,
       steps: plan.steps.length,
       layers: layers.length,
@@ -63,11 +68,19 @@ function partSteps(
 }
 
 /** Nothing reads what comes out of a range's last layer; where states are made, nothing else is done. */
-function inPart(step: PlannedStep, part: JobPart, taken: readonly PlannedStep[]): PlannedStep["calibrated"] {
+function inPart(
+  step: PlannedStep,
+  part: JobPart,
+  taken: readonly PlannedStep[],
+  portion: number,
+): PlannedStep["calibrated"] {
   const { calibrated } = step;
   if (!calibrated) return null;
   const { work } = calibrated;
-  if (part.kind === "states") return { ...calibrated, work: { ...work, calibrating: 0, quantizing: 0 } };
+  if (part.kind === "states") {
+    const propagating = work.propagating * portion;
+    return { ...calibrated, work: { calibrating: 0, quantizing: 0, propagating } };
+  }
   const isLast = step === taken.findLast((candidate) => candidate.calibrated);
   return isLast ? { ...calibrated, isLast, work: { ...work, propagating: 0 } } : calibrated;
 }
@@ -76,7 +89,7 @@ function checkPart(
   plan: CompressionPlan,
   part: JobPart,
   layers: readonly string[],
-  states: File | null,
+  states: readonly File[],
 ): void {
   if (layers.length === 0)
     throw new RecipeError(
@@ -92,19 +105,19 @@ function checkRange(
   plan: CompressionPlan,
   { first, last, forwardProducts }: Of<"layers">,
   layers: number,
-  states: File | null,
+  states: readonly File[],
 ): void {
   if (first > last || last >= layers)
     throw new RecipeError(
       `The model has the layers 0 to ${layers - 1}; ${first}..${last} is no range of them.`,
     );
-  if (!plan.calibration && (states || forwardProducts !== undefined))
+  if (!plan.calibration && (states.length > 0 || forwardProducts !== undefined))
     throw new RecipeError(
       "The recipe needs no calibration: hidden states would change nothing. Leave them out.",
     );
   if (!plan.calibration || (first === 0 && last === layers - 1)) return;
   checkIndependent(plan);
-  if (first > 0 && !states)
+  if (first > 0 && states.length === 0)
     throw new RecipeError(
       `This recipe calibrates: layer ${first} begins with the hidden states in front of it. Make them with --states-at ${first}, and give them with --from-states.`,
     );
@@ -138,7 +151,7 @@ function checkIndependent({ calibration, recipe }: CompressionPlan): void {
 }
 
 /** What each layer of a planned job costs, and what belongs to none. */
-export function partCosts({ steps }: Pick<CompressionPlan, "steps">): PartCosts {
+export function partCosts({ steps, calibration }: CompressionPlan): PartCosts {
   const names = new Set(decoderLayers(steps));
   const layers = steps
     .filter(({ name }) => names.has(name))
@@ -148,5 +161,9 @@ export function partCosts({ steps }: Pick<CompressionPlan, "steps">): PartCosts 
       operations: calibrated ? sumOfPhases(calibrated.work) : 0,
     }));
   const rest = steps.filter(({ name }) => !names.has(name));
-  return { layers, restBytes: rest.reduce((sum, { bytes }) => sum + bytes, 0) };
+  return {
+    layers,
+    restBytes: rest.reduce((sum, { bytes }) => sum + bytes, 0),
+    batches: calibration?.plan.batches.length ?? 0,
+  };
 }

@@ -3,7 +3,12 @@
 import { createBatch } from "../../calibrate/forward/token-batch.ts";
 import { openEmbedding } from "../../calibrate/forward/embed-tokens.ts";
 import { createWorkspace } from "../../calibrate/forward/workspace.ts";
-import { type HiddenBytes, type HiddenStates, openHiddenStates } from "../../calibrate/hidden-states.ts";
+import {
+  type HiddenBytes,
+  hiddenBytesPerToken,
+  type HiddenStates,
+  openHiddenStates,
+} from "../../calibrate/hidden-states.ts";
 import type { Lifetime } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import { isFloatDtype } from "../../formats/dtype.ts";
@@ -115,18 +120,20 @@ export async function openStates(
       : null;
   const generation = finishedGenerations(journal, job.plan.steps);
   const stored = (at: number) => (at % 2 === 0 ? even : odd);
-  const given = generation === 0 ? (job.plan.part?.states ?? null) : null;
-  if (given) await takeStates(job, given, even, hiddenBytes);
+  const given = generation === 0 ? (job.plan.part?.states ?? []) : [];
+  const takes = given.length > 0;
+  const perToken = hiddenBytesPerToken({ hiddenSize: hidden.size, dtype: hidden.dtype });
+  if (takes) await takeStates(job, given, even, { perToken, all: hiddenBytes });
   const states = lifetime.use(
     await openHiddenStates(
       { batches, hiddenSize: hidden.size, dtype: hidden.dtype, place: hidden.place },
       { ...services, packed, file: stored },
       generation,
-      generation > 0 || given !== null,
+      generation > 0 || takes,
     ),
   );
   // The embedding is cheaper to make again than to keep for after a crash.
-  if (generation === 0 && !given) await embed(job, calibration, states);
+  if (generation === 0 && !takes) await embed(job, calibration, states);
   return { states, flush, stored };
 }
 

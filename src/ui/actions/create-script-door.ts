@@ -18,9 +18,9 @@ export function createScriptDoor(app: App): ScriptDoor {
   const { state, services } = app;
   return {
     inspect: async (source, token) => await inspect(app, source, token),
-    plan: async (request, file) => await plan(app, request, { file: file ?? null, states: null }),
+    plan: async (request, file) => await plan(app, request, { file: file ?? null, states: [] }),
     compress: async (request, file, states) =>
-      await compress(app, request, { file: file ?? null, states: states ?? null }),
+      await compress(app, request, { file: file ?? null, states: states ?? [] }),
     progress: () => state.progress.peek(),
     waiting: async () => (await services.source.progress()).waiting,
     kept: async () => await kept(app),
@@ -73,7 +73,7 @@ function inspected(state: AppState): ModelSummary {
 /** What cannot lie in a request. */
 interface GivenFiles {
   readonly file: File | null;
-  readonly states: File | null;
+  readonly states: readonly File[];
 }
 
 /** Brings the page to the plan that the request asks for. */

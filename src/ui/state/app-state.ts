@@ -67,7 +67,7 @@ function createInputs() {
     /** The part of the model to do, which scripts ask for; null for all of it. */
     part: signal<JobPart | null>(null),
     /** Hidden states that the part begins with. */
-    states: signal<File | null>(null),
+    states: signal<readonly File[]>([]),
   };
 }
 
@@ -147,7 +147,7 @@ export function createAppState() {
       gpuBudgetBytes,
       keepSource,
       ...(part && { part }),
-      ...(states && { states }),
+      ...(states.length > 0 && { states }),
     };
   });
   const title = computed(() =>

@@ -50,6 +50,11 @@ export class PartsError extends LayerpressError {
   static override readonly errorName = "PartsError";
 }
 
+/** Jobs that share the samples of one model do not get from each other what they need. */
+export class ExchangeError extends LayerpressError {
+  static override readonly errorName = "ExchangeError";
+}
+
 /** The calibration text or its tokenization cannot be used. */
 export class CalibrationError extends LayerpressError {
   static override readonly errorName = "CalibrationError";

@@ -3,20 +3,25 @@
 import { basename } from "node:path";
 import type { JSHandle, Page } from "playwright";
 import type { FitReport, ResultSummary } from "../../src/api/compressor-api.ts";
+import type { JobShare } from "../../src/api/job-options.ts";
 import type { CompressRequest } from "../../src/api/script-api.ts";
 import type { CompressArguments, PlanArguments } from "./compress-arguments.ts";
 import { giveFile } from "./give-file.ts";
+import { EXCHANGE_PATH } from "./exchange-files.ts";
+import { PAGE_ORIGIN } from "./open-page.ts";
 import type { AskedPart } from "./part-arguments.ts";
+import type { AskedShare } from "./share-arguments.ts";
 
 /** What is asked of the whole job. */
-type PlainArguments = Omit<CompressArguments, "out" | keyof AskedPart>;
+type PlainArguments = Omit<CompressArguments, "out" | "share" | keyof AskedPart>;
 
 /** What the job made, and what the plan said of servers. */
 export type Outcome = ResultSummary & Pick<FitReport, "serverNotes" | "servableRecipe">;
 
 /** Runs the job. @throws Error with the page's name and sentence */
 export async function compressInPage(page: Page, args: CompressArguments): Promise<Outcome> {
-  const [request, file] = await giveInputs(page, args, args.part);
+  const [whole, file] = await giveInputs(page, args, args.part);
+  const request = { ...whole, share: args.share && jobShare(args.share) };
   const states = [];
   for (const path of args.statesFiles) states.push(await giveFile(page, path));
   return taken(
@@ -34,6 +39,11 @@ export async function compressInPage(page: Page, args: CompressArguments): Promi
       [request, file, states] as const,
     ),
   );
+}
+
+/** What the page is told of a share: where its files are, not whose folder it is. */
+function jobShare({ index, of }: AskedShare): JobShare {
+  return { index, of, exchange: `${PAGE_ORIGIN}${EXCHANGE_PATH}` };
 }
 
 /** Plans the job. @throws Error with the page's name and sentence */

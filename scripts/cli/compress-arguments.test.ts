@@ -152,6 +152,19 @@ describe("a part", () => {
     expect(asking("--from-states", states, "--layers", "9..9")).toMatch(/too few/);
   });
 
+  it("may be a share of the samples", () => {
+    const read = (...args: string[]) =>
+      readCompressArguments(["owner/name", "--out", join(folder, "out"), ...args]);
+    const share = { index: 1, of: 3, folder: join(folder, "x"), patienceSeconds: 9 };
+    const asked = ["--share", "2/3", "--exchange", join(folder, "x"), "--patience", "9"];
+    expect(read(...asked)).toMatchObject({ share });
+    expect(read()).toMatchObject({ share: null });
+    expect(asking("--share", "2/3")).toMatch(/--share needs --exchange FOLDER/);
+    expect(asking("--exchange", "x")).toMatch(/it needs --share I\/N/);
+    expect(asking("--share", "0/3", "--exchange", "x")).toMatch(/is no share such as 2\/3/);
+    expect(asking("--share", "1/3", "--exchange", "x", "--patience", "soon")).toMatch(/no number of seconds/);
+  });
+
   it("is planned with nothing that would be written", () => {
     expect(asking("--parts", "4")).toMatch(/--parts says how many ranges --plan prints/);
     expect(asking("--plan", "--parts", "4")).toMatch(/--out changes nothing beside --plan/);

@@ -16,6 +16,7 @@ import {
 } from "./argument-readers.ts";
 import { type AskedPart, PART_OPTIONS, readPart } from "./part-arguments.ts";
 import { type Push, readPush } from "./read-push.ts";
+import { type AskedShare, readShare, SHARE_OPTIONS } from "./share-arguments.ts";
 import { BESIDE_REPLAY, readReplay } from "./replay-arguments.ts";
 
 export const COMPRESS_USAGE = `npm run compress -- SOURCE --out FOLDER [options]
@@ -54,6 +55,10 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
                            layers of a recipe that calibrates with --no-propagate-error begin with
   --samples-of I/N         with --states-at, does the I-th of N shares of the samples
   --from-states FOLDER     what --states-at has written, for --layers; of shares, all folders, each with this option
+  --share I/N              does the I-th of N shares of the samples in all layers, with N - 1 other commands at the same time;
+                           share 1 writes the result. GPTQ alone; any N gives the same bytes
+  --exchange FOLDER        with --share: a folder that all shares see, where they find each other's files
+  --patience SECONDS       with --share: how long another share may give no sign of life, 600
   --plan --parts N         writes nothing: prints N ranges of layers with about the same work
   --keep-source            keeps downloaded chunks until the job is done
   --token TOKEN            for gated and private models; better: the HF_TOKEN environment variable
@@ -78,10 +83,12 @@ export interface CompressArguments extends AskedPart {
   readonly push: Push | null;
   /** What the result is compared with, or null. */
   readonly receipt: Receipt | null;
+  /** What is done of a job that several commands do together, or null. */
+  readonly share: AskedShare | null;
 }
 
 /** A command line that asks for the ranges of a division, and for nothing to be written. */
-export interface PlanArguments extends Omit<CompressArguments, "out" | keyof AskedPart> {
+export interface PlanArguments extends Omit<CompressArguments, "out" | "share" | keyof AskedPart> {
   readonly parts: number;
 }
 
@@ -110,6 +117,7 @@ const OPTIONS = {
   "forward-products": { type: "string" },
   "keep-source": { type: "boolean", default: false },
   ...PART_OPTIONS,
+  ...SHARE_OPTIONS,
   token: { type: "string" },
   push: { type: "string" },
   public: { type: "boolean", default: false },
@@ -155,10 +163,13 @@ export function readCompressArguments(args: readonly string[]): CompressArgument
   if (values.plan) return { ...job, parts: readParts(values) };
   if (values.parts !== undefined)
     throw new UsageError("--parts says how many ranges --plan prints; a part is made with --layers.");
-  return { ...job, out: readOut(values.out ?? "", source), ...readPart(values) };
+  return { ...job, out: readOut(values.out ?? "", source), ...readPart(values), share: readShare(values) };
 }
 
-type Asked = Omit<CompressArguments, "out" | "keepSource" | "token" | "push" | "json" | keyof AskedPart>;
+type Asked = Omit<
+  CompressArguments,
+  "out" | "keepSource" | "token" | "push" | "json" | "share" | keyof AskedPart
+>;
 
 function readJob(values: Values, positionals: readonly string[]): Asked {
   const [source, ...more] = positionals;
@@ -182,7 +193,7 @@ function replayed(values: Values, positionals: readonly string[]): Asked {
   const idle = given.find((name) => !BESIDE_REPLAY.includes(name));
   if (idle !== undefined)
     throw new UsageError(
-      Object.hasOwn(PART_OPTIONS, idle)
+      Object.hasOwn(PART_OPTIONS, idle) || Object.hasOwn(SHARE_OPTIONS, idle)
         ? `--${idle} cannot be given beside --replay, which makes the whole model.`
         : `--${idle} cannot be given beside --replay: the receipt says it.`,
     );
@@ -193,7 +204,16 @@ function replayed(values: Values, positionals: readonly string[]): Asked {
 
 /** How many ranges are to be printed, where nothing else is done. */
 function readParts(values: Values): number {
-  for (const option of ["out", "layers", "states-at", "samples-of", "keep-source"] as const)
+  for (const option of [
+    "out",
+    "layers",
+    "states-at",
+    "samples-of",
+    "share",
+    "exchange",
+    "patience",
+    "keep-source",
+  ] as const)
     if (values[option])
       throw new UsageError(`--${option} changes nothing beside --plan: nothing is written.`);
   if (values["from-states"])

@@ -21,6 +21,7 @@ import {
 } from "./compress-arguments.ts";
 import { type Comparison, compareReceipts } from "./compare-receipts.ts";
 import { divideJob, divisionLines } from "./divide-job.ts";
+import { openFileExchange } from "./exchange-files.ts";
 import { followProgress } from "./follow-progress.ts";
 import { InterruptedError } from "./interruption.ts";
 import { openPage } from "./open-page.ts";
@@ -65,6 +66,10 @@ async function compress(args: CompressArguments): Promise<number> {
     const { result } = job;
     if (!result) throw new Error("The page ended the job without a result.");
     console.log(`Wrote ${result.files.length} files (${formatBytes(result.resultBytes)}) to ${args.out}.`);
+    if (result.moved)
+      console.log(
+        `Gave ${formatBytes(result.moved.given)} to the other shares, and took ${formatBytes(result.moved.taken)}.`,
+      );
     if (result.published)
       console.log(`Published as ${result.published.url}, commit ${result.published.commit}.`);
     const replay = args.receipt && (await compareWith(args.receipt, args.out));
@@ -102,9 +107,14 @@ async function printParts(args: PlanArguments): Promise<number> {
   }
 }
 
+/** Bytes that a share gave to the others and took from them; null of a job that shares nothing. */
+interface Moved {
+  readonly moved: { readonly given: number; readonly taken: number } | null;
+}
+
 /** What became of a job: its result, or a sentence on what is left of it. */
 interface JobInPage {
-  result: (Outcome & { readonly published: Published | null }) | null;
+  result: (Outcome & { readonly published: Published | null } & Pick<Moved, "moved">) | null;
   left: string | null;
 }
 
@@ -113,16 +123,17 @@ async function compressInFolder(args: CompressArguments, job: JobInPage): Promis
   await using work = await openWorkFolder(args.out);
   let keeps = work.continued;
   try {
-    await using page = await openPage(work.path, args.out);
+    await using exchange = args.share && (await openFileExchange(args.share));
+    await using page = await openPage(work.path, args.out, exchange ? [exchange.plugin] : []);
     const progress = followProgress(page.page, (line) => console.log(line));
     try {
       const result = await page.during(compressInPage(page.page, args));
-      // Hidden states are no result that anybody would make again and compare.
-      const isResult = args.part?.kind !== "states";
+      // Hidden states are no result that anybody would make again and compare; most shares write none.
+      const isResult = args.part?.kind !== "states" && result.files.length > 0;
       const files = isResult ? await page.during(addReceipt(page.page)) : result.files;
       await page.during(saveFiles(page.page, files, args.out));
       const published = args.push && (await page.during(pushResult(page.page, args.push)));
-      job.result = { ...result, files, published };
+      job.result = { ...result, files, published, moved: exchange?.moved ?? null };
       keeps = false;
     } catch (error) {
       keeps = keeps || (await isKept(page.page, progress.progress));
@@ -165,10 +176,19 @@ async function compareWith(receipt: Receipt, out: string): Promise<Comparison> {
 
 function succeeded(outcome: NonNullable<JobInPage["result"]>) {
   const { files, peakGpuBytes, seconds, resultBytes, bitsPerWeight, worstSubmitMs, notes } = outcome;
-  const { serverNotes, servableRecipe, published } = outcome;
+  const { serverNotes, servableRecipe, published, moved } = outcome;
   const figures = { peakGpuBytes, seconds, resultBytes, bitsPerWeight, worstSubmitMs };
   const pushed = published ? { published } : {};
-  return { ok: true, files, ...figures, notes, serverNotes, servableRecipe, ...pushed };
+  return {
+    ok: true,
+    files,
+    ...figures,
+    notes,
+    serverNotes,
+    servableRecipe,
+    ...pushed,
+    ...(moved && { moved }),
+  };
 }
 
 function failed(error: unknown) {

@@ -19,6 +19,8 @@ export interface Division {
   readonly by: "operations" | "bytes";
   /** Batches of samples: as many shares can they be cut into; 0 where nothing is calibrated. */
   readonly batches: number;
+  /** False where ranges cannot be done apart, and samples have to be shared. */
+  readonly independent: boolean;
   /** Ranges in order, the rest behind them. */
   readonly parts: readonly DividedPart[];
 }
@@ -27,7 +29,7 @@ export interface Division {
  * Cuts a job into ranges whose dearest is as cheap as can be; into fewer than are asked for where there are fewer layers.
  * What belongs to no layer is one more part: it is copied, which takes little but bytes.
  */
-export function divideJob({ layers, restBytes, batches }: PartCosts, parts: number): Division {
+export function divideJob({ layers, restBytes, batches, independent }: PartCosts, parts: number): Division {
   const by = layers.some(({ operations }) => operations > 0) ? "operations" : "bytes";
   const costs = layers.map((layer) => layer[by]);
   const ends = cuts(costs, Math.min(parts, layers.length));
@@ -38,7 +40,7 @@ export function divideJob({ layers, restBytes, batches }: PartCosts, parts: numb
     return { layers: layersOf, bytes: sum(own, "bytes"), operations: sum(own, "operations") };
   });
   const rest = { layers: "rest", bytes: restBytes, operations: 0 };
-  return { layers: layers.length, by, batches, parts: [...ranges, rest] };
+  return { layers: layers.length, by, batches, independent, parts: [...ranges, rest] };
 }
 
 function sum(layers: readonly LayerCost[], what: "bytes" | "operations"): number {

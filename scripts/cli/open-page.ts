@@ -5,13 +5,14 @@ import { mkdir } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { type BrowserContext, chromium, type Page } from "playwright";
-import { preview, type PreviewServer } from "vite";
+import { type Plugin, preview, type PreviewServer } from "vite";
 import { chromiumFlags, findChromium } from "../chromium.mjs";
 import { watchInterruption } from "./interruption.ts";
 import { receiveFiles } from "./receive-files.ts";
 
 /** A name instead of a port: the server takes a free port every time, the origin stays. */
 const HOST = "layerpress.localhost";
+export const PAGE_ORIGIN = `http://${HOST}`;
 /** A browser that does not close by itself is killed with this process. */
 const CLOSING_MS = 5000;
 
@@ -31,13 +32,17 @@ export interface OpenPage extends AsyncDisposable {
 
 /**
  * Serves dist/, opens it with its profile in `work`, and waits until its door for scripts is there. What the page sends
- * to RECEIVING_PATH is written into `out`, if there is one. The page shows nothing: a job must not depend on fonts.
+ * to RECEIVING_PATH is written into `out`, if there is one; `plugins` answer more. The page shows nothing: a job must not depend on fonts.
  * @throws BrowserError, InterruptedError
  */
-export async function openPage(work: string, out: string | null = null): Promise<OpenPage> {
+export async function openPage(
+  work: string,
+  out: string | null = null,
+  plugins: readonly Plugin[] = [],
+): Promise<OpenPage> {
   await mkdir(work, { recursive: true });
   const interruption = watchInterruption();
-  const server = await serve(out);
+  const server = await serve([...(out === null ? [] : [receiveFiles(out)]), ...plugins]);
   const { port } = server.httpServer.address() as AddressInfo;
   const launching = launch(work, port);
   const close = async () => {
@@ -60,7 +65,7 @@ export async function openPage(work: string, out: string | null = null): Promise
       });
       return await Promise.race([outcome, gone, interruption.interrupted]);
     };
-    await during(page.goto(`http://${HOST}/?shown=no`));
+    await during(page.goto(`${PAGE_ORIGIN}/?shown=no`));
     await during(page.waitForFunction(() => "layerpress" in globalThis));
     return { page, during, [Symbol.asyncDispose]: close };
   } catch (error) {
@@ -69,12 +74,12 @@ export async function openPage(work: string, out: string | null = null): Promise
   }
 }
 
-async function serve(out: string | null): Promise<PreviewServer> {
+async function serve(plugins: Plugin[]): Promise<PreviewServer> {
   const own = process.listeners("SIGTERM");
   const server = await preview({
     root: join(import.meta.dirname, "../.."),
     logLevel: "error",
-    plugins: out === null ? [] : [receiveFiles(out)],
+    plugins,
     preview: { host: "127.0.0.1", port: 0, strictPort: true, open: false },
   });
   // Vite's own listener ends the process before anything is said.

@@ -2,13 +2,14 @@
 
 import { closeSync, existsSync, openSync, readdirSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type { JobPart, SampleShare } from "../../src/api/job-options.ts";
+import type { JobPart } from "../../src/api/job-options.ts";
 import {
   MAX_STATES_HEADER_BYTES,
   readStatesHeader,
   statesFileName,
 } from "../../src/calibrate/states-file.ts";
 import { UsageError } from "./argument-readers.ts";
+import { readFraction } from "./share-arguments.ts";
 
 export const PART_OPTIONS = {
   layers: { type: "string" },
@@ -48,7 +49,7 @@ export function readPart(values: PartValues): AskedPart {
     throw new UsageError("--from-states is what a range of layers begins with: it needs --layers A..B.");
   if (statesAt !== undefined) {
     const at = readLayers(statesAt);
-    const own = share === undefined ? {} : { share: readShare(share) };
+    const own = share === undefined ? {} : { share: readFraction("samples-of", share) };
     return { part: { kind: "states", at, ...own }, statesFiles: [] };
   }
   const part = layers === undefined ? null : readRange(layers);
@@ -66,14 +67,6 @@ export function readPart(values: PartValues): AskedPart {
     part: { ...part, forwardProducts },
     statesFiles: part.first > 0 ? found.map(({ path }) => path) : [],
   };
-}
-
-/** "2/3": the second of three. */
-function readShare(text: string): SampleShare {
-  const [, number, of] = /^(\d{1,4})\/(\d{1,4})$/.exec(text) ?? [];
-  const share = { index: Number(number) - 1, of: Number(of) };
-  if (share.index >= 0 && share.index < share.of) return share;
-  throw new UsageError(`--samples-of ${text} is no share such as 2/3, the second of three.`);
 }
 
 /** "4,8,12" */

@@ -67,6 +67,8 @@ export interface PartCosts {
   readonly restBytes: number;
   /** Batches of samples, between which shares are cut; 0 where nothing is calibrated. */
   readonly batches: number;
+  /** False where layers depend on what becomes of those before them: then samples can be shared, ranges of layers cannot. */
+  readonly independent: boolean;
 }
 
 export interface LayerCost {

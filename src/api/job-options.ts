@@ -85,6 +85,15 @@ export interface SampleShare {
   readonly of: number;
 }
 
+/**
+ * Several jobs compress one model together: each runs a share of the samples through all layers, and chooses the codes of a
+ * share of each layer's modules. What they tell each other goes through files at an address, which GET, HEAD, PUT and DELETE
+ * reach. The first of them writes the result.
+ */
+export interface JobShare extends SampleShare {
+  readonly exchange: string;
+}
+
 /** What of a model one job of several does; `npm run merge` joins what they write. */
 export type JobPart =
   /**
@@ -119,4 +128,6 @@ export interface JobOptions {
    * for each share of the samples.
    */
   readonly states?: readonly File[];
+  /** What this job does of one that several do together; absent, it does all. */
+  readonly share?: JobShare;
 }

@@ -3,7 +3,7 @@
 
 import type { FitReport, ModelSummary, OutputFile, Progress, ResultSummary } from "./compressor-api.ts";
 import type { Published, PublishProgress, PublishRequest } from "./publisher-api.ts";
-import type { ForwardProducts, GptqControls, JobPart, RecipeControls } from "./job-options.ts";
+import type { ForwardProducts, GptqControls, JobPart, JobShare, RecipeControls } from "./job-options.ts";
 
 /** Null keeps what the recipe's name means. */
 export interface RecipeRequest {
@@ -61,6 +61,8 @@ export interface CompressRequest {
   readonly keepSource: boolean;
   /** The part to do; without it, the whole model. Files of hidden states are given beside the request. */
   readonly part?: JobPart | null;
+  /** What this page does of a job that several do together; without it, all. */
+  readonly share?: JobShare | null;
 }
 
 export interface CompressOutcome {

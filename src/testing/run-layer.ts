@@ -218,8 +218,9 @@ async function openBatches(
   return batches;
 }
 
-/** Nothing is kept, nothing told. */
+/** Nothing is kept, nothing told, nothing shared. */
 const SILENT = {
+  share: null,
   keepsStates: () => false,
   keepStates: async () => await Promise.resolve(),
   report: () => undefined,

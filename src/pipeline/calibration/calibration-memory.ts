@@ -24,7 +24,7 @@ export interface CalibrationDemand {
   /** Tokens of each sequence. */
   readonly lengths: readonly number[];
   readonly hidden: { readonly size: number; readonly dtype: HiddenDtype };
-  /** Largest batch that a journal asks for, so that a resumed job adds its sums in the same order; null if none. */
+  /** The largest batch may have so many tokens, or one sequence; null for as many as are best. */
   readonly maxTokens: number | null;
 }
 
@@ -40,6 +40,8 @@ export interface CalibrationShape {
 export interface GpuLimits {
   readonly budgetBytes: number;
   readonly maxBufferBytes: number;
+  /** Hessians of one input that are held at once while samples run; 1 if absent. */
+  readonly sums?: number;
 }
 
 /** Bytes of the hidden states of the largest batch, (tokens, hidden) float32. */
@@ -109,7 +111,7 @@ export function calibratePhase(
   limits: GpuLimits,
   linears = linearsBeforeOutput(layer.description),
 ): OnloadPhase | null {
-  const hessians = hessianBytes(pass, limits.maxBufferBytes);
+  const hessians = hessianBytes(pass, limits.maxBufferBytes) * (limits.sums ?? 1);
   const onload = onloadPhase(layer, linears, tileBytes, limits.budgetBytes - hessians, limits);
   return onload && { ...onload, bytes: onload.bytes + hessians };
 }

@@ -109,7 +109,8 @@ function* shapes(demand: CalibrationDemand, limits: GpuLimits): Generator<Calibr
   const longest = Math.max(...demand.lengths);
   const total = demand.lengths.reduce((sum, length) => sum + length, 0);
   const bounded = TOKEN_STEPS.map((tokens) => Math.min(Math.max(tokens, longest), Math.max(total, longest)));
-  const tokenSteps = demand.maxTokens === null ? [...new Set(bounded)] : [demand.maxTokens];
+  const most = demand.maxTokens ?? Infinity;
+  const tokenSteps = new Set(bounded.map((tokens) => Math.min(tokens, most)));
   const pieceBytes = 2 ** Math.floor(Math.log2(limits.budgetBytes / 64));
   const ring = {
     pieceBytes: Math.min(Math.max(pieceBytes, MIN_PIECE_BYTES), MAX_PIECE_BYTES),
@@ -251,7 +252,9 @@ function overlapPeakOf(
   const folded = layer.rewritings.some(({ mappings }) => mappings.length > 0);
   if (!pass || passes.length > 1 || !resident || !plain || folded) return null;
   const hessians = hessianBytes(pass, limits.maxBufferBytes);
-  return weightsBytes + hessians + overlapBytes(layer, pass, { tileRows, backupOnGpu }, limits);
+  const collecting = hessians * (limits.sums ?? 1);
+  const quantizing = hessians + overlapBytes(layer, pass, { tileRows, backupOnGpu }, limits);
+  return weightsBytes + Math.max(collecting, quantizing);
 }
 
 /** Captures in as few passes as the free bytes allow, in the order in which the forward pass meets them. */

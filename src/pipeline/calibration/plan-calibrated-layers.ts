@@ -23,6 +23,7 @@ import { planTiling, type Tiling } from "../../quantize/rtn/plan-tiling.ts";
 import type { StatisticKind } from "../../quantize/quantizer.ts";
 import { quantizerFor } from "../../quantize/quantizers.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
+import { chunkTokens } from "./sample-chunks.ts";
 import { checkMeasurable, staticScales } from "./static-scales.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
 import type { CalibratedLayer, LayerRewriting } from "./calibrated-layer.ts";
@@ -92,13 +93,14 @@ export function planCalibrationJob(
     checkMeasurable(step);
     checkWeighable(step.quantize);
   }
+  const lengths = set.sequences.map(({ length }) => length);
   const { tiling, bytes } = besideBytes(layers, set, limits.budgetBytes);
   const plan = planCalibration(
     {
       layers,
-      lengths: set.sequences.map(({ length }) => length),
+      lengths,
       hidden: { size: description.hiddenSize, dtype: options.hidden_states_dtype },
-      maxTokens: null,
+      maxTokens: limits.sums === undefined ? null : chunkTokens(lengths),
     },
     { ...limits, budgetBytes: limits.budgetBytes - bytes },
   );

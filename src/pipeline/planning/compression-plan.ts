@@ -1,6 +1,7 @@
 // Everything that a job does and needs, samples included.
 
-import type { JobPart } from "../../api/job-options.ts";
+import type { JobPart, JobShare } from "../../api/job-options.ts";
+import type { ChunkRange } from "../../calibrate/chunk-tree.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { JobPlan } from "./plan-job.ts";
 
@@ -11,6 +12,18 @@ export interface CompressionPlan extends JobPlan {
   readonly peakGpuBytes: number;
   /** Of what job this is a part; null of a job that does the whole model. */
   readonly part: PlannedPart | null;
+  /** What it does of a job that several do together; null of one that does all. */
+  readonly share: PlannedShare | null;
+}
+
+/** A share's place in the job that all shares do together. */
+export interface PlannedShare extends JobShare {
+  /** Under which the shares of this job find each other. */
+  readonly jobId: string;
+  /** The chunks of samples of each share. */
+  readonly chunks: readonly ChunkRange[];
+  /** The chunk of a batch, by the batch's first sequence. */
+  readonly chunkAt: ReadonlyMap<number, number>;
 }
 
 /** A part's place in the job that would do the whole model. */

@@ -6,6 +6,7 @@ import { CalibrationError } from "../../errors.ts";
 import { kvCacheScheme, needsCalibration, rewritingModifiers } from "../../formats/recipe.ts";
 import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
 import { planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
+import { CHUNK_SUMS } from "../calibration/sample-chunks.ts";
 import { calibratedStep } from "./planned-step.ts";
 import { loadCalibration } from "../calibration/load-sequences.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
@@ -33,8 +34,8 @@ export async function planCompression(
 ): Promise<CompressionPlan> {
   const plan = await planJob(model, options);
   if (!needsCalibration(plan.recipe)) {
-    const whole = { ...plan, calibration: null, peakGpuBytes: plan.tiling.peakBytes, part: null };
-    return await takePart(whole, options);
+    const peakGpuBytes = plan.tiling.peakBytes;
+    return await takePart({ ...plan, calibration: null, peakGpuBytes, part: null, share: null }, options);
   }
   if (!options.calibration) {
     throw new CalibrationError(
@@ -42,7 +43,11 @@ export async function planCompression(
     );
   }
   const set = await calibrationSet(model, options.calibration, services);
-  const limits = { budgetBytes: options.gpuBudgetBytes, maxBufferBytes: services.adapter.maxBindingBytes };
+  const limits = {
+    budgetBytes: options.gpuBudgetBytes,
+    maxBufferBytes: services.adapter.maxBindingBytes,
+    ...(options.share && { sums: CHUNK_SUMS }),
+  };
   const quantized = {
     steps: plan.steps,
     cache: kvCacheScheme(plan.recipe),
@@ -60,6 +65,7 @@ export async function planCompression(
     calibration,
     peakGpuBytes: Math.max(plan.tiling.peakBytes, calibration.peakBytes),
     part: null,
+    share: null,
   };
   return await takePart(whole, options);
 }

@@ -19,14 +19,19 @@ export interface SharedSamples {
  * @throws CalibrationError if there are fewer batches than shares
  */
 export function shareSamples(calibration: CalibrationJob, { index, of }: SampleShare): SharedSamples {
-  const { plan } = calibration;
-  const { batches } = plan;
+  const { batches } = calibration.plan;
   if (of > batches.length)
     throw new CalibrationError(
       `The samples make ${batches.length === 1 ? "one batch" : `${batches.length} batches`} on this GPU and cannot be cut into ${of} shares. Ask for ${batches.length} at most.`,
     );
   const placeOf = (share: number) => Math.floor((share * batches.length) / of);
-  const own = batches.slice(placeOf(index), placeOf(index + 1));
+  return withBatches(calibration, batches.slice(placeOf(index), placeOf(index + 1)));
+}
+
+/** The job with some of its batches alone, neighbouring ones. */
+export function withBatches(calibration: CalibrationJob, own: readonly SequenceBatch[]): SharedSamples {
+  const { plan } = calibration;
+  const { batches } = plan;
   const [first] = own;
   invariant(first, "each share has a batch");
   const shared = own.map((batch): SequenceBatch => ({

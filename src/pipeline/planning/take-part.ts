@@ -6,7 +6,6 @@ import type { JobOptions, JobPart } from "../../api/job-options.ts";
 import { RecipeError } from "../../errors.ts";
 import { quantizerOf } from "../../formats/modifiers/quantizers.ts";
 import { rewritingModifiers } from "../../formats/recipe.ts";
-import type { OutputPlan } from "../../formats/shards.ts";
 import { decoderLayers } from "../../plan/decoder-layers.ts";
 import { planOutput } from "../../plan/plan-output.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
@@ -14,6 +13,7 @@ import { digest } from "./plan-job.ts";
 import type { PlannedStep } from "./planned-step.ts";
 import { sumOfPhases } from "./plan-time.ts";
 import { shareSamples } from "./share-samples.ts";
+import { NO_OUTPUT, takeShare } from "./take-share.ts";
 
 /**
  * The part of a planned job that is asked for; all of it if none is.
@@ -22,15 +22,16 @@ import { shareSamples } from "./share-samples.ts";
  */
 export async function takePart(
   plan: CompressionPlan,
-  { part, ...given }: Pick<JobOptions, "part" | "states">,
+  { part, share, ...given }: Pick<JobOptions, "part" | "states" | "share">,
 ): Promise<CompressionPlan> {
+  if (share) return await takeShare(plan, share, part ?? null);
   if (!part) return plan;
   const states = given.states ?? [];
   const layers = decoderLayers(plan.steps);
   checkPart(plan, part, layers, states);
   const taken = partSteps(plan.steps, part, layers);
-  const share = part.kind === "states" && part.share && plan.calibration;
-  const shared = share ? shareSamples(share, part.share) : null;
+  const samples = part.kind === "states" ? part.share : undefined;
+  const shared = samples && plan.calibration ? shareSamples(plan.calibration, samples) : null;
   return {
     ...plan,
     calibration: shared?.calibration ?? plan.calibration,
@@ -53,8 +54,6 @@ export async function takePart(
     },
   };
 }
-
-const NO_OUTPUT: OutputPlan = { shards: [], totalBytes: 0, totalParameters: 0 };
 
 function partSteps(
   steps: readonly PlannedStep[],
@@ -135,23 +134,26 @@ function checkStates(plan: CompressionPlan, { at }: Of<"states">, layers: number
 }
 
 /** What comes out of a layer must not depend on what the recipe makes of it. */
-function checkIndependent({ calibration, recipe }: CompressionPlan): void {
-  if (!calibration) return;
+function checkIndependent(plan: CompressionPlan): void {
+  const problem = dependence(plan);
+  if (problem !== null) throw new RecipeError(problem);
+}
+
+/** Why the layers of a job cannot be done apart; null if they can. */
+function dependence({ calibration, recipe }: CompressionPlan): string | null {
+  if (!calibration) return null;
   if (rewritingModifiers(recipe).length > 0)
-    throw new RecipeError(
-      "This recipe moves factors between the tensors of a layer, which rounds what the next one sees: its layers cannot be done apart. Compress the whole model in one job.",
-    );
+    return "This recipe moves factors between the tensors of a layer, which rounds what the next one sees: its layers cannot be done apart. Compress the whole model in one job.";
   const chosen = calibration.layers.some(({ tasks }) =>
     tasks.some(({ modifier }) => quantizerOf(modifier.name).calibrates),
   );
-  if (chosen && calibration.options.propagate_error)
-    throw new RecipeError(
-      "Later layers are to see the error of earlier ones, so that layers cannot be done apart. Add --no-propagate-error, which calibrates each on the original model, or compress the whole model in one job.",
-    );
+  if (!chosen || !calibration.options.propagate_error) return null;
+  return "Later layers are to see the error of earlier ones, so that layers cannot be done apart. Add --no-propagate-error, which calibrates each on the original model, share the samples with --share, or compress the whole model in one job.";
 }
 
 /** What each layer of a planned job costs, and what belongs to none. */
-export function partCosts({ steps, calibration }: CompressionPlan): PartCosts {
+export function partCosts(plan: CompressionPlan): PartCosts {
+  const { steps, calibration } = plan;
   const names = new Set(decoderLayers(steps));
   const layers = steps
     .filter(({ name }) => names.has(name))
@@ -165,5 +167,6 @@ export function partCosts({ steps, calibration }: CompressionPlan): PartCosts {
     layers,
     restBytes: rest.reduce((sum, { bytes }) => sum + bytes, 0),
     batches: calibration?.plan.batches.length ?? 0,
+    independent: dependence(plan) === null,
   };
 }

@@ -26,7 +26,7 @@ export async function finishResult(
     mappings: recordedMappings(journal),
   });
   job.progress.tell({ phase: "verifying" });
-  if (job.plan.part?.asked.kind !== "states") await verifyFolder(job, journal, output);
+  if (job.plan.output.shards.length > 0) await verifyFolder(job, journal, output);
   const notes = [
     ...packaged.notes,
     ...forwardNotes(journal),

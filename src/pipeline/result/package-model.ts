@@ -32,22 +32,31 @@ interface JobFacts {
   readonly mappings: readonly MappingReport[];
 }
 
-/** Writes the folder's small files beside its shards and sums up the job; of a part, those that join it to the others. */
+/**
+ * Writes the folder's small files beside its shards and sums up the job; of a part, those that join it to the others; of a
+ * share that writes no result, none.
+ */
 export async function packageModel(
   job: Job,
   output: FileSystemDirectoryHandle,
   facts: JobFacts,
 ): Promise<ResultSummary> {
   const { figures } = facts;
-  const { plan, model } = job;
+  const { plan } = job;
   const written: OutputFile[] = plan.output.shards.map(({ path, fileBytes }) => ({ path, bytes: fileBytes }));
   const put = async (path: string, content: string | Uint8Array<ArrayBuffer>) => {
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
     await writeOutputFile(output, path, bytes);
     written.push({ path, bytes: bytes.byteLength });
   };
+  if (plan.share && plan.share.index > 0) return summary(job, figures, written);
   if (plan.part?.asked.kind === "states") written.push(...(await statesFiles(output, plan.part.asked.at)));
   else await putFiles(job, facts, put);
+  return summary(job, figures, written);
+}
+
+function summary(job: Job, figures: GpuFigures, written: readonly OutputFile[]): ResultSummary {
+  const { plan, model } = job;
   const resultBytes = written.reduce((sum, { bytes }) => sum + bytes, 0);
   return {
     jobId: plan.jobId,

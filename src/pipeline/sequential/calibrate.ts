@@ -1,17 +1,23 @@
 // Runs all samples through the original weights and collects what the quantizers and the static scales want.
 
 import { collectorHooks, type Collector } from "../../calibrate/collector.ts";
+import type { SequenceBatch } from "../../calibrate/batches.ts";
+import { type HessianTree, openHessianTree } from "../../calibrate/hessian-tree.ts";
 import { type Hessians, openHessians } from "../../calibrate/hessians.ts";
 import { type ActivationRanges, openActivationRanges } from "../../calibrate/ranges/activation-ranges.ts";
 import { type InputSquares, openInputSquares } from "../../calibrate/squares/input-squares.ts";
+import { invariant } from "../../errors.ts";
 import { linearsBeforeOutput } from "../../model/layer-linears.ts";
 import type { LayerAtWork, Pass } from "./layer-at-work.ts";
 import { rangeCollector } from "./measure-scales.ts";
 import { runSamples } from "./run-samples.ts";
+import type { ShareAtWork } from "./services.ts";
 
 /** What a pass has collected. */
 export interface PassStatistics extends Disposable {
   readonly inputs: Hessians;
+  /** The same where samples are shared: sums that are yet to be added to those of other jobs. */
+  readonly tree: HessianTree | null;
   /** Of the first pass, which is made for them alone if nothing else is wanted; null in others. */
   readonly ranges: ActivationRanges | null;
   /** Of the first pass, too; null in others. */
@@ -20,14 +26,16 @@ export interface PassStatistics extends Disposable {
 
 export async function calibrate(work: LayerAtWork, pass: Pass): Promise<PassStatistics> {
   const { layer, services } = work;
-  const { gpu, samples } = services;
+  const { gpu, samples, share } = services;
   const isFirst = pass.index === 0;
   const scales = isFirst ? layer.scales : [];
   const weighed = isFirst ? layer.weighed : [];
   const observed = [...new Set(scales.flatMap((scale) => scale.observed))];
   const ranges = scales.length > 0 ? await openActivationRanges(gpu, observed, samples) : null;
   const maxPanelBytes = gpu.device.limits.maxStorageBufferBindingSize;
-  const inputs = await openHessians(gpu, pass.captures, samples, maxPanelBytes);
+  const tree =
+    share && openHessianTree(gpu, pass.captures, { samples, maxPanelBytes, chunkOf: chunks(share) });
+  const inputs = tree ?? (await openHessians(gpu, pass.captures, samples, maxPanelBytes));
   const squares = weighed.length > 0 ? await openInputSquares(gpu, weighed) : null;
   const collectors = [inputs, ranges && rangeCollector(ranges), squares].filter(
     (collector) => collector !== null,
@@ -39,6 +47,7 @@ export async function calibrate(work: LayerAtWork, pass: Pass): Promise<PassStat
   if (pass.collects) await collect(work, pass, collectors, wanted);
   return {
     inputs,
+    tree,
     ranges,
     squares,
     [Symbol.dispose]() {
@@ -46,6 +55,14 @@ export async function calibrate(work: LayerAtWork, pass: Pass): Promise<PassStat
       ranges?.[Symbol.dispose]();
       squares?.[Symbol.dispose]();
     },
+  };
+}
+
+function chunks({ plan: { chunkAt } }: ShareAtWork) {
+  return ({ first }: SequenceBatch): number => {
+    const chunk = chunkAt.get(first);
+    invariant(chunk !== undefined, "each batch belongs to a chunk");
+    return chunk;
   };
 }
 

@@ -14,6 +14,7 @@ import type { LayerSchedule } from "../calibration/fit-calibration.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { HostLayers } from "./host-layers.ts";
 import type { SequentialServices } from "./services.ts";
+import { areGiven } from "./share-names.ts";
 import type { SnapshotClock } from "./snapshot-clock.ts";
 import type { Linear } from "../../model/weight-description.ts";
 
@@ -78,7 +79,7 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
   const kept = schedule.overlap
     ? await onloadWeights(services, layer, host, { linears: layer.linears, residency })
     : null;
-  const passes = passesOf(turn);
+  const passes = (await areGiven(services.share, turn.index, layer.tasks.length)) ? [] : passesOf(turn);
   return {
     ...turn,
     kept,

@@ -5,7 +5,8 @@ import { copyTensors, writeShape } from "../job/copy-tensors.ts";
 import { hostTraffic } from "./host-layers.ts";
 import type { LayerAtWork } from "./layer-at-work.ts";
 
-export async function offload({ step, host, services: { traffic } }: LayerAtWork): Promise<void> {
+export async function offload({ step, host, services: { traffic, share } }: LayerAtWork): Promise<void> {
+  if (share && !share.writes) return;
   for (const task of step.quantize) writeShape(task, traffic);
   await copyTensors(step.copy, hostTraffic(step, host, traffic));
 }

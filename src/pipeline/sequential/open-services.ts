@@ -18,11 +18,12 @@ import { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
 import { HiddenFile } from "../../offload/hidden-file.ts";
 import { type CalibrationJob, expertCalibration } from "../calibration/plan-calibrated-layers.ts";
 import { batchHiddenBytes } from "../calibration/calibration-memory.ts";
-import { finishedGenerations } from "../job/job-journal.ts";
+import { finishedGenerations, recordedForward } from "../job/job-journal.ts";
 import { TilePipeline } from "../data-free/tile-pipeline.ts";
 import type { Job, JobOutput } from "../job/job.ts";
 import type { TileTraffic } from "../job/traffic.ts";
-import type { SequentialServices } from "./services.ts";
+import { openExchange } from "./exchange.ts";
+import type { SequentialServices, ShareAtWork } from "./services.ts";
 import { statesKeeper, takeStates } from "./states-files.ts";
 
 /** Host memory for embedding rows: all that a calibration set uses of most models. */
@@ -74,12 +75,25 @@ export async function openServices(
     propagateError: calibration.options.propagate_error,
     experts: expertCalibration(calibration.options),
     minExpertTokens: calibration.options.moe_min_tokens_per_expert,
+    share: openShare(job, output),
     write: (tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>) =>
-      output.store.write(tensor, offset, bytes),
+      writesResult(job) ? output.store.write(tensor, offset, bytes) : undefined,
     checkpoint: async () => await job.control.checkpoint(),
     ...statesKeeper(job, calibration, output, stored),
   };
   return { services, flush };
+}
+
+function writesResult({ plan: { share } }: Job): boolean {
+  return !share || share.index === 0;
+}
+
+function openShare(job: Job, { journal }: JobOutput): ShareAtWork | null {
+  const { share } = job.plan;
+  if (!share) return null;
+  const products = recordedForward(journal) ?? "F32";
+  const exchange = openExchange(share, async () => await job.control.checkpoint());
+  return { plan: share, exchange, writes: writesResult(job), products };
 }
 
 export async function openBatches(

@@ -12,16 +12,24 @@ import type { PassStatistics } from "./calibrate.ts";
 import { hostTraffic } from "./host-layers.ts";
 import type { LayerAtWork, Pass } from "./layer-at-work.ts";
 import { writeStaticScales } from "./measure-scales.ts";
+import { ownCaptures } from "./reduce.ts";
+import { type ModuleRecord, recordModules } from "./share-modules.ts";
 
 export async function quantize(work: LayerAtWork, pass: Pass, statistics: PassStatistics): Promise<void> {
   const { layer, services } = work;
+  const record = recordModules(work);
+  const own = ownCaptures(work, pass);
   const chosen = layer.captures.flatMap(({ modules }) => modules).length;
   for (const [quantizer, tasks] of byQuantizer(layer.tasks)) {
     // What goes in tiles has its statistics, if it wants any, from the first pass.
     if (quantizer.tiled && pass.index > 0) continue;
-    const run = { ...runOf(work, pass, statistics), tasks };
+    // With more shares than inputs, some have nothing to quantize.
+    if (!quantizer.tiled && own.length === 0) continue;
+    const run = { ...runOf(work, pass, statistics, record), tasks };
     const begins = (module: string) => services.report("quantizing", module, 1 / Math.max(chosen, 1));
-    work.reports.push(...(await quantizer.quantize({ ...run, begins })));
+    const reports = await quantizer.quantize({ ...run, begins });
+    await record?.give(reports);
+    work.reports.push(...reports);
   }
   if (statistics.ranges)
     await writeStaticScales(layer.scales, statistics.ranges, services.readbacks, services.write);
@@ -32,17 +40,22 @@ function runOf(
   work: LayerAtWork,
   pass: Pass,
   { inputs, squares }: PassStatistics,
+  record: ModuleRecord | null,
 ): Omit<QuantizerRun<QuantizeTask>, "tasks" | "begins"> {
   const { services, kept, schedule, host, step } = work;
   return {
     gpu: services.gpu,
     uploads: services.uploads,
     readbacks: services.readbacks,
-    pass: pass.captures,
+    pass: ownCaptures(work, pass),
     statistics: inputs,
     phase: schedule,
     overlap: kept !== null,
-    weights: (module) => (kept ? keptWeights(work, module) : hostWeights(work, pass, module)),
+    weights(module) {
+      const weights = kept ? keptWeights(work, module) : hostWeights(work, pass, module);
+      const task = work.layer.tasks.find((candidate) => candidate.module === module);
+      return record && task ? record.weights(task, weights) : weights;
+    },
     sawTooFew: (capture, tokens) => tokens < services.minExpertTokens && isRouted(work, capture),
     async round(tasks) {
       if (!services.tiles) return;
@@ -50,7 +63,10 @@ function runOf(
       const traffic = hostTraffic(step, host, services.traffic);
       await quantizeStep(services.tiles, tasks, { ...traffic, ...seen });
     },
-    write: (tensor, offset, bytes) => services.write(tensor, offset, bytes),
+    write(tensor, offset, bytes) {
+      services.write(tensor, offset, bytes);
+      record?.write(tensor, offset, bytes);
+    },
     checkpoint: async () => await services.checkpoint(),
   };
 }

@@ -8,9 +8,21 @@ import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import type { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
 import type { ExpertCalibration } from "../../model/layer-linears.ts";
+import type { PlannedShare } from "../planning/compression-plan.ts";
+import type { Exchange } from "./exchange.ts";
 import type { CalibrationPlan } from "../calibration/fit-calibration.ts";
 import type { TileTraffic } from "../job/traffic.ts";
 import type { TilePipeline } from "../data-free/tile-pipeline.ts";
+
+/** What a job does of one that several do together. */
+export interface ShareAtWork {
+  readonly plan: PlannedShare;
+  readonly exchange: Exchange;
+  /** True for the one that writes the result. */
+  readonly writes: boolean;
+  /** What its forward products run on. */
+  readonly products: string;
+}
 
 /** What lives through all layers. */
 export interface SequentialServices {
@@ -23,7 +35,10 @@ export interface SequentialServices {
   /** (max tokens, hidden) float32 each: the batches at work. */
   readonly hidden: readonly LedgerBuffer[];
   readonly states: HiddenStates;
+  /** Of the whole job, whatever this one's share. */
   readonly samples: number;
+  /** Null of a job that has all samples. */
+  readonly share: ShareAtWork | null;
   /** False leaves the host's weights as they were, so that later layers never see what this one became. */
   readonly propagateError: boolean;
   readonly experts: ExpertCalibration;

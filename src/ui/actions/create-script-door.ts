@@ -121,6 +121,7 @@ function fillIn(
     state.keepSource.value = request.keepSource;
     state.part.value = request.part ?? null;
     state.states.value = states;
+    state.share.value = request.share ?? null;
   });
 }
 

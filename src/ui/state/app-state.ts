@@ -21,7 +21,7 @@ import { calibrationUse, createRecipeFields, recipeChoice } from "./recipe-field
 import type { Services } from "./services.ts";
 import { type Screen, titleText } from "./title-text.ts";
 import type { SourceReference, StoredSource } from "../../api/source-api.ts";
-import type { JobOptions, JobPart, RecipeChoice } from "../../api/job-options.ts";
+import type { JobOptions, JobPart, JobShare, RecipeChoice } from "../../api/job-options.ts";
 import type { CalibrationRequest } from "../../api/script-api.ts";
 import { createPublication } from "./publication-fields.ts";
 import { createTrial } from "./trial-fields.ts";
@@ -68,6 +68,8 @@ function createInputs() {
     part: signal<JobPart | null>(null),
     /** Hidden states that the part begins with. */
     states: signal<readonly File[]>([]),
+    /** What is done of a job that several pages do together, which scripts ask for; null for all of it. */
+    share: signal<JobShare | null>(null),
   };
 }
 
@@ -141,6 +143,7 @@ export function createAppState() {
     if (problem.value !== null || recipe === null || gpuBudgetBytes === null) return null;
     const part = state.part.value;
     const states = state.states.value;
+    const share = state.share.value;
     return {
       recipe,
       calibration,
@@ -148,6 +151,7 @@ export function createAppState() {
       keepSource,
       ...(part && { part }),
       ...(states.length > 0 && { states }),
+      ...(share && { share }),
     };
   });
   const title = computed(() =>

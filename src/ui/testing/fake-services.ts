@@ -108,7 +108,7 @@ export const FIT: FitReport = {
   sentences: ["It fits.", "The GPU holds at most 512 MiB of its budget of 4 GiB at a time."],
   serverNotes: [],
   servableRecipe: null,
-  partCosts: { layers: [], restBytes: 0, batches: 0 },
+  partCosts: { layers: [], restBytes: 0, batches: 0, independent: true },
 };
 
 export const PROGRESS: Progress = {

@@ -1,0 +1,54 @@
+import { describe, expect, it } from "vitest";
+import { appendNode, type ChunkRange, joinNodes, nodesOf } from "./chunk-tree.ts";
+
+interface Sum extends ChunkRange {
+  /** Which sums were added to which, in words. */
+  readonly told: string;
+}
+
+const leaf = (first: number): Sum => ({ first, end: first + 1, told: String(first) });
+const join = async (left: Sum, right: Sum): Promise<Sum> =>
+  await Promise.resolve({ first: left.first, end: right.end, told: `(${left.told}+${right.told})` });
+
+async function nodesFrom({ first, end }: ChunkRange): Promise<Sum[]> {
+  const nodes: Sum[] = [];
+  for (let chunk = first; chunk < end; chunk++) await appendNode(nodes, leaf(chunk), join);
+  return nodes;
+}
+
+/** How all chunks are added up if they lie in shares that end there. */
+async function added(ends: readonly number[]): Promise<string | undefined> {
+  const nodes: Sum[] = [];
+  for (const [at, end] of ends.entries())
+    for (const node of await nodesFrom({ first: ends[at - 1] ?? 0, end }))
+      await appendNode(nodes, node, join);
+  return (await joinNodes(nodes, join))?.told;
+}
+
+describe("sums of chunks", () => {
+  it("are added in one order, however many shares there are", async () => {
+    for (const chunks of [1, 2, 5, 7, 8]) {
+      const alone = await added([chunks]);
+      for (let first = 1; first < chunks; first++) {
+        expect(await added([first, chunks])).toBe(alone);
+        for (let second = first + 1; second < chunks; second++)
+          expect(await added([first, second, chunks])).toBe(alone);
+      }
+    }
+    expect(await added([6])).toBe("(((0+1)+(2+3))+(4+5))");
+    expect(await added([7])).toBe("(((0+1)+(2+3))+((4+5)+6))");
+  });
+
+  it("are those nodes of the tree that a share's chunks make", async () => {
+    expect(nodesOf({ first: 3, end: 8 })).toEqual([
+      { first: 3, end: 4 },
+      { first: 4, end: 8 },
+    ]);
+    for (const range of [
+      { first: 0, end: 8 },
+      { first: 1, end: 7 },
+      { first: 2, end: 5 },
+    ])
+      expect((await nodesFrom(range)).map(({ first, end }) => ({ first, end }))).toEqual(nodesOf(range));
+  });
+});

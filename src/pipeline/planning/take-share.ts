@@ -1,0 +1,93 @@
+// A planned job cut down to what one of several does that compress the model together. Samples, and with them all sums over
+// samples, are cut where the samples say, not where the shares do, so that any number of shares ends with the same bytes.
+
+import type { JobPart, JobShare } from "../../api/job-options.ts";
+import { CalibrationError, RecipeError } from "../../errors.ts";
+import { rewritingModifiers } from "../../formats/recipe.ts";
+import type { OutputPlan } from "../../formats/shards.ts";
+import { buildFacts } from "../../package/build-facts.ts";
+import { quantizerFor } from "../../quantize/quantizers.ts";
+import { chunksOf } from "../calibration/sample-chunks.ts";
+import type { CompressionPlan } from "./compression-plan.ts";
+import { digest } from "./plan-job.ts";
+import type { PlannedStep } from "./planned-step.ts";
+import { withBatches } from "./share-samples.ts";
+
+/** Of jobs that write no result. */
+export const NO_OUTPUT: OutputPlan = { shards: [], totalBytes: 0, totalParameters: 0 };
+
+/**
+ * The share of a planned job that is asked for. The first one does what belongs to no layer, and writes the result.
+ * @throws RecipeError if the recipe wants more of the samples than Hessians; CalibrationError if they are too few
+ */
+export async function takeShare(
+  plan: CompressionPlan,
+  share: JobShare,
+  part: JobPart | null,
+): Promise<CompressionPlan> {
+  const { calibration } = plan;
+  if (part)
+    throw new RecipeError(
+      "A part of the layers is not shared: leave --share out, or --layers and --states-at.",
+    );
+  if (!calibration)
+    throw new RecipeError(
+      "The recipe needs no calibration: there are no samples to share. Divide it with --layers.",
+    );
+  checkShareable(plan);
+  const chunks = chunksOf(calibration.plan.batches);
+  const { index, of } = share;
+  if (of > chunks.length)
+    throw new CalibrationError(
+      `The samples can be cut into ${chunks.length} shares at most, not ${of}: ask for fewer shares, or calibrate with more samples.`,
+    );
+  const placeOf = (at: number) => Math.floor((at * chunks.length) / of);
+  const own = chunks.slice(placeOf(index), placeOf(index + 1)).flat();
+  const { calibration: shared, portion } = withBatches(calibration, own);
+  const writes = index === 0;
+  const steps = plan.steps
+    .filter(({ calibrated }) => writes || calibrated)
+    .map((step, at): PlannedStep => ({ ...step, index: at, calibrated: inShare(step, portion, of) }));
+  const tokens = calibration.plan.batches.map((batch) => batch.tokens);
+  return {
+    ...plan,
+    jobId: await digest([plan.jobId, index, of]),
+    steps,
+    calibration: shared,
+    output: writes ? plan.output : NO_OUTPUT,
+    sourceBytes: steps.reduce((sum, { bytes }) => sum + bytes, 0),
+    share: {
+      ...share,
+      jobId: await digest([plan.jobId, tokens, of, buildFacts().commit]),
+      chunks: Array.from({ length: of }, (_, at) => ({ first: placeOf(at), end: placeOf(at + 1) })),
+      chunkAt: new Map(chunks.flatMap((batches, at) => batches.map(({ first }) => [first, at] as const))),
+    },
+  };
+}
+
+function inShare({ calibrated }: PlannedStep, portion: number, of: number): PlannedStep["calibrated"] {
+  if (!calibrated) return null;
+  const { calibrating, quantizing, propagating } = calibrated.work;
+  const work = {
+    calibrating: calibrating * portion,
+    quantizing: quantizing / of,
+    propagating: propagating * portion,
+  };
+  return { ...calibrated, work };
+}
+
+function checkShareable({ calibration, recipe }: CompressionPlan): void {
+  const layers = calibration?.layers ?? [];
+  const problem =
+    rewritingModifiers(recipe).length > 0
+      ? "moves factors between the tensors of a layer (SmoothQuant, AWQ)"
+      : layers.some(({ scales }) => scales.length > 0)
+        ? "measures ranges of activations"
+        : layers.some(({ tasks }) => tasks.some((task) => quantizerFor(task).tiled))
+          ? "rounds some of the layers' weights to nearest"
+          : null;
+  if (problem === null) return;
+  throw new RecipeError(
+    `This recipe ${problem}, which jobs that share samples do not do yet: they do GPTQ alone. Compress the model in one job, or divide it with --layers.`,
+  );
+}

@@ -1,0 +1,169 @@
+// Quantized modules on their way between jobs that share samples: what each output tensor holds, what the codes mean, and the
+// report. All lengths follow from the plan, the report's from the file's.
+
+import { DTYPE_BITS } from "../../formats/dtype.ts";
+import { tensorBytes } from "../../formats/safetensors.ts";
+import { ExchangeError, invariant } from "../../errors.ts";
+import { linearRows } from "../../onload/layer-weights.ts";
+import type { QuantizeTask } from "../../plan/plan-steps.ts";
+import type { ModuleReport, ModuleWeights } from "../../quantize/quantizer.ts";
+import type { LayerAtWork } from "./layer-at-work.ts";
+import { dropSums } from "./reduce.ts";
+import type { ShareAtWork } from "./services.ts";
+import { ownersOf, shareNames } from "./share-names.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** Rows of a module go to the GPU in pieces of about so many bytes. */
+const PIECE_BYTES = 16 * 1024 ** 2;
+
+/** A module as its file holds it. */
+interface ModuleFile {
+  readonly tensors: ReadonlyMap<string, Bytes>;
+  readonly meaning: Bytes;
+}
+
+/** Keeps what a quantizer makes of modules until it is given to the others. */
+export interface ModuleRecord {
+  write(tensor: string, offset: number, bytes: Bytes): void;
+  /** The module's weights, which keep what is stored for the others, too. */
+  weights(task: QuantizeTask, weights: ModuleWeights): ModuleWeights;
+  give(reports: readonly ModuleReport[]): Promise<void>;
+}
+
+/** Null where there is nobody to give them to. */
+export function recordModules(work: LayerAtWork): ModuleRecord | null {
+  const { layer, services } = work;
+  const { share } = services;
+  if (!share || share.plan.of === 1) return null;
+  const files = new Map<string, ModuleFile>();
+  const fileOf = (task: QuantizeTask) => {
+    const file = files.get(task.module) ?? emptyFile(task, services.propagateError);
+    files.set(task.module, file);
+    return file;
+  };
+  const taskOf = new Map(
+    layer.tasks.flatMap((task) => task.outputs.map(({ name }) => [name, task] as const)),
+  );
+  return {
+    write(tensor, offset, bytes) {
+      const task = taskOf.get(tensor);
+      if (task) fileOf(task).tensors.get(tensor)?.set(bytes, offset);
+    },
+    weights(task, weights) {
+      const rowBytes = weightBytes(task) / task.rows;
+      return {
+        ...weights,
+        async store(firstRow, rows, from) {
+          await weights.store(firstRow, rows, from);
+          if (!services.propagateError) return;
+          const { meaning } = fileOf(task);
+          await services.readbacks.read(from, 0, rows * rowBytes, (view, position) =>
+            meaning.set(view, firstRow * rowBytes + position),
+          );
+        },
+      };
+    },
+    give: async (reports) => await giveModules(work, share, files, reports),
+  };
+}
+
+async function giveModules(
+  { index, layer }: LayerAtWork,
+  { plan, exchange }: ShareAtWork,
+  files: ReadonlyMap<string, ModuleFile>,
+  reports: readonly ModuleReport[],
+): Promise<void> {
+  const names = shareNames(plan, index);
+  await Promise.all(
+    reports.map(async (report) => {
+      const file = files.get(report.module);
+      invariant(file, "a module that has a report is recorded");
+      const place = layer.tasks.findIndex(({ module }) => module === report.module);
+      const told = new TextEncoder().encode(JSON.stringify(report));
+      await exchange.put(names.module(place), [...file.tensors.values(), file.meaning, told]);
+    }),
+  );
+}
+
+/** Takes what other jobs have made of the layer's modules; after an interruption, what this one has, too. */
+export async function takeModules(work: LayerAtWork): Promise<void> {
+  const { layer, services, schedule, step } = work;
+  const { share } = services;
+  if (!share || share.plan.of === 1) return;
+  // Nothing reads what comes out of the last layer, and only one job writes.
+  if (work.isLast && !share.writes) return;
+  const names = shareNames(share.plan, work.index);
+  const owners = new Map(
+    schedule.passes.flatMap((captures) =>
+      [...ownersOf(captures, layer.tasks, share.plan.of)].flatMap(([{ modules }, owner]) =>
+        modules.map((module) => [module, owner] as const),
+      ),
+    ),
+  );
+  const done = new Set(work.reports.map(({ module }) => module));
+  for (const [place, task] of layer.tasks.entries()) {
+    if (done.has(task.module)) continue;
+    const from = owners.get(task.module) ?? 0;
+    const what = `what it makes of ${task.module}`;
+    services.report("quantizing", `${task.module}, by share ${from + 1}`, 1 / layer.tasks.length);
+    const bytes = await share.exchange.take(names.module(place), { from, what });
+    const { file, report } = readFile(task, bytes, services.propagateError);
+    for (const [tensor, own] of file.tensors) services.write(tensor, 0, own);
+    if (services.propagateError) await keepMeaning(work, task, file.meaning);
+    work.reports.push(report);
+  }
+  const placeOf = new Map(layer.tasks.map(({ module }, place) => [module, place]));
+  work.reports.sort((a, b) => (placeOf.get(a.module) ?? 0) - (placeOf.get(b.module) ?? 0));
+  services.report("quantizing", step.name, 0);
+  await dropSums(work);
+}
+
+async function keepMeaning(work: LayerAtWork, task: QuantizeTask, meaning: Bytes): Promise<void> {
+  const { kept, layer, host, services } = work;
+  const linear = layer.linears.find(({ module }) => module === task.module);
+  invariant(linear, `${task.module} is a Linear of its layer`);
+  if (!kept) {
+    linearRows(host, linear, 0, linear.rows).set(meaning);
+    return;
+  }
+  const rowBytes = meaning.byteLength / task.rows;
+  const pieceRows = Math.max(Math.floor(PIECE_BYTES / rowBytes), 1);
+  const bytes = Math.min(pieceRows, task.rows) * rowBytes;
+  using piece = await services.gpu.memory.allocate({ label: "rows of another share", bytes });
+  for (let firstRow = 0; firstRow < task.rows; firstRow += pieceRows) {
+    const rows = Math.min(pieceRows, task.rows - firstRow);
+    await services.uploads.write(meaning.subarray(firstRow * rowBytes, (firstRow + rows) * rowBytes), piece);
+    await kept.replaceRows(task.module, firstRow, rows, piece);
+  }
+  await services.gpu.queue.flush();
+}
+
+function weightBytes({ rows, columns, dtype }: QuantizeTask): number {
+  return (rows * columns * DTYPE_BITS[dtype]) / 8;
+}
+
+function emptyFile(task: QuantizeTask, propagateError: boolean): ModuleFile {
+  return {
+    tensors: new Map(task.outputs.map((spec) => [spec.name, new Uint8Array(tensorBytes(spec))])),
+    meaning: new Uint8Array(propagateError ? weightBytes(task) : 0),
+  };
+}
+
+/** @throws ExchangeError if a file is not what the plan says */
+function readFile(
+  task: QuantizeTask,
+  bytes: Bytes,
+  propagateError: boolean,
+): { readonly file: ModuleFile; readonly report: ModuleReport } {
+  let at = 0;
+  const cut = (length: number) => bytes.subarray(at, (at += length));
+  const tensors = new Map(task.outputs.map((spec) => [spec.name, cut(tensorBytes(spec))]));
+  const meaning = cut(propagateError ? weightBytes(task) : 0);
+  if (bytes.byteLength <= at)
+    throw new ExchangeError(
+      `The file of ${task.module} has ${bytes.byteLength} bytes where more than ${at} are due. Delete the exchange folder and begin all shares again.`,
+    );
+  const report = JSON.parse(new TextDecoder().decode(cut(bytes.byteLength - at))) as ModuleReport;
+  return { file: { tensors, meaning }, report };
+}

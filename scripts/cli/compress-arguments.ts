@@ -1,6 +1,7 @@
 // What `npm run compress` takes, read into values or refused with a sentence.
 
 import { parseArgs } from "node:util";
+import { AWQ_LOSSES } from "../../src/formats/modifiers/awq.ts";
 import { WEIGHT_OBSERVERS } from "../../src/formats/quantization-args.ts";
 import { listedNames } from "../../src/formats/listed-names.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
@@ -42,6 +43,7 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
   --no-shuffle             takes the first samples, in order
   --dampening-frac F       GPTQ's damping, 0.01
   --actorder KIND          static (default), group or none
+  --awq-loss KIND          hessian (default) or block, which runs each block for every scale that AWQ tries
   --no-propagate-error     later layers are calibrated on the original weights
   --routed-experts-only    experts are calibrated on the tokens that are routed to them, not on all
   --min-expert-tokens N    experts that fewer tokens are routed to are rounded to nearest, 64
@@ -110,6 +112,7 @@ const OPTIONS = {
   "no-shuffle": { type: "boolean", default: false },
   "dampening-frac": { type: "string" },
   actorder: { type: "string" },
+  "awq-loss": { type: "string" },
   "no-propagate-error": { type: "boolean", default: false },
   "routed-experts-only": { type: "boolean", default: false },
   "min-expert-tokens": { type: "string" },
@@ -234,6 +237,7 @@ function readRecipe(values: Values): RecipeRequest {
     observer: oneOf(values.observer, "observer", WEIGHT_OBSERVERS),
     dampeningFrac: fraction(values["dampening-frac"]),
     actorder: oneOf(values.actorder, "actorder", ["static", "group", "none"]),
+    awqLoss: oneOf(values["awq-loss"], "awq-loss", AWQ_LOSSES),
   };
 }
 

@@ -36,6 +36,7 @@ const RECIPE = v.variant("kind", [
     ignore: v.pipe(v.array(name), v.maxLength(MAX_FILES)),
     method: METHOD,
     rewriter: v.exactOptional(v.picklist(REWRITERS.map((rewriter) => rewriter.name))),
+    awq_loss: v.exactOptional(v.literal("block")),
     observer: v.picklist(WEIGHT_OBSERVERS),
   }),
 ]);

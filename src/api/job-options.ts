@@ -16,6 +16,8 @@ export interface RecipeControls {
   readonly method: MethodControls;
   /** What moves factors between tensors before codes are chosen, with its defaults; absent, nothing does. */
   readonly rewriter?: RewriterName;
+  /** By what AWQ tells candidates apart; absent, by Hessians. */
+  readonly awq_loss?: "block";
   /** How ranges of weights are found: plain, the one of least error, or that by what the inputs are. */
   readonly observer: WeightObserver;
 }

@@ -2,6 +2,7 @@
 // project can read them without the page.
 
 import type { FitReport, ModelSummary, OutputFile, Progress, ResultSummary } from "./compressor-api.ts";
+import type { AwqLoss } from "../formats/modifiers/awq.ts";
 import type { Published, PublishProgress, PublishRequest } from "./publisher-api.ts";
 import type { ForwardProducts, GptqControls, JobPart, JobShare, RecipeControls } from "./job-options.ts";
 
@@ -14,6 +15,8 @@ export interface RecipeRequest {
   readonly observer: RecipeControls["observer"] | null;
   readonly dampeningFrac: number | null;
   readonly actorder: NonNullable<GptqControls["actorder"]> | "none" | null;
+  /** By what AWQ tells candidates apart; absent or null, by Hessians. */
+  readonly awqLoss?: AwqLoss | null;
 }
 
 /**

@@ -37,7 +37,7 @@ export const USUAL_CALIBRATION: CalibrationRequest = {
 export function requestedRecipe(choice: RecipeChoice): RecipeRequest {
   if (choice.kind === "yaml") return { ...USUAL, text: choice.text };
   if (choice.scheme.toUpperCase() === UNQUANTIZED) return { ...USUAL, text: UNQUANTIZED };
-  const { method, rewriter, group_size, ignore, observer } = choice;
+  const { method, rewriter, group_size, ignore, observer, awq_loss } = choice;
   const prefix = REWRITERS.find(({ name }) => name === rewriter)?.prefix ?? "";
   return {
     ...USUAL,
@@ -46,6 +46,7 @@ export function requestedRecipe(choice: RecipeChoice): RecipeRequest {
     groupSize: group_size,
     ignore: sameNames(ignore, DEFAULT_IGNORE) ? null : ignore,
     observer: observer === "memoryless_minmax" ? null : observer,
+    ...(awq_loss ? { awqLoss: awq_loss } : {}),
   };
 }
 

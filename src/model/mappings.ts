@@ -18,8 +18,13 @@ export interface SmoothTensor {
   readonly offset: 0 | 1;
 }
 
+/** What a mapping's Linears are the first of, where there are several and nothing else reads the norm. */
+export type MappingBlock = "mixer" | "mlp";
+
 export interface Mapping {
   readonly place: MappingPlace;
+  /** LLM Compressor's "parent", where that is more than one Linear; null for others, and for blocks that are not run by themselves. */
+  readonly block: MappingBlock | null;
   /** Module whose output is divided ("model.layers.0.input_layernorm"). */
   readonly smooth: string;
   readonly tensors: readonly SmoothTensor[];
@@ -42,15 +47,22 @@ export function layerMappings(layer: LayerDescription): Mapping[] {
   const shared = plain && parallel && norms.feedForwardInput === null;
   const first = shared ? { balance: [...mixing, ...inputs], carried } : { balance: mixing, carried: [] };
   return [
-    normMapping("mixer-input", norms.mixerInput, first),
+    normMapping("mixer-input", norms.mixerInput, {
+      ...first,
+      block: !shared && mixers.length === 1 && mixing.length > 1 ? "mixer" : null,
+    }),
     ...mixers.map(valueMapping),
-    normMapping("mlp-input", norms.feedForwardInput, { balance: inputs, carried }),
+    normMapping("mlp-input", norms.feedForwardInput, {
+      balance: inputs,
+      carried,
+      block: feedForward?.kind === "mlp" && inputs.length > 1 ? "mlp" : null,
+    }),
     apart,
     ...(feedForward === null ? [] : mlpsOf(feedForward)).map(mlpMapping),
   ].filter((mapping) => mapping !== null);
 }
 
-type Readers = Pick<Mapping, "balance" | "carried">;
+type Readers = Pick<Mapping, "balance" | "carried" | "block">;
 
 function feedForwardInputs(block: Mlp | Experts | null): {
   inputs: readonly Linear[];
@@ -71,10 +83,15 @@ function apartMapping({ apart, shared }: Experts): Mapping | null {
   return normMapping("mlp-input", apart.sharedInput, {
     balance: mlpInputLinears(shared.mlp.inputs),
     carried: [],
+    block: null,
   });
 }
 
-function normMapping(place: MappingPlace, norm: Norm | null, { balance, carried }: Readers): Mapping | null {
+function normMapping(
+  place: MappingPlace,
+  norm: Norm | null,
+  { balance, carried, block }: Readers,
+): Mapping | null {
   const columns = balance[0]?.columns;
   if (!norm || norm.weight === null || columns === undefined || norm.weightSize !== columns) return null;
   // Factors go into whole rows of what lies in the files.
@@ -82,7 +99,7 @@ function normMapping(place: MappingPlace, norm: Norm | null, { balance, carried 
   const weight: SmoothTensor = { tensor: norm.weight, rows: columns, offset: norm.weightOffset };
   const bias: SmoothTensor[] = norm.bias === null ? [] : [{ tensor: norm.bias, rows: columns, offset: 0 }];
   const smooth = norm.weight.replace(/\.weight$/, "");
-  return { place, smooth, tensors: [weight, ...bias], balance, carried, columns };
+  return { place, block, smooth, tensors: [weight, ...bias], balance, carried, columns };
 }
 
 /** Values and outputs where a value head serves several query heads, so that no factor of its own passes along them. */
@@ -129,7 +146,7 @@ function linearMapping(place: MappingPlace, from: Linear, to: Linear): Mapping |
   const { source, rows, bias } = from;
   const weight: SmoothTensor = { tensor: source.tensor, rows, offset: 0 };
   const tensors = [weight, ...(bias === null ? [] : [{ tensor: bias, rows, offset: 0 } as const])];
-  return { place, smooth: from.module, tensors, balance: [to], carried: [], columns };
+  return { place, block: null, smooth: from.module, tensors, balance: [to], carried: [], columns };
 }
 
 function isAlone({ source: { shape }, rows, columns }: Linear): boolean {

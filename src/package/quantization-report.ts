@@ -32,6 +32,8 @@ export interface ReportedMapping {
     readonly duo: boolean;
     readonly loss: number;
     readonly unscaledLoss: number;
+    /** True if the outputs are those of the block around. */
+    readonly byBlock?: boolean;
   };
 }
 
@@ -134,6 +136,7 @@ function reportedMapping({ modifier, smooth, balance, scales: [least, most], sea
           duo_scaling: search.duo,
           loss: search.loss,
           unscaled_loss: search.unscaledLoss,
+          ...(search.byBlock ? { loss_of: "block" } : {}),
         }
       : {}),
   };

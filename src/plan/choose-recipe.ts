@@ -5,7 +5,7 @@ import { findScheme, PRESET_NAMES, UNQUANTIZED } from "../formats/presets.ts";
 import type { QuantizationArgs } from "../formats/quantization-args.ts";
 import { AWQ_SETTINGS } from "../formats/modifiers/awq.ts";
 import { GPTQ_SETTINGS } from "../formats/modifiers/gptq.ts";
-import { type RewriterName, rewriterOf } from "../formats/modifiers/rewriters.ts";
+import { rewriterOf } from "../formats/modifiers/rewriters.ts";
 import { SMOOTHQUANT_SETTINGS } from "../formats/modifiers/smoothquant.ts";
 import {
   DEFAULT_IGNORE,
@@ -58,7 +58,7 @@ export function recipeFromControls(controls: RecipeControls): Recipe {
     targets: DEFAULT_TARGETS,
   };
   const quantizing = modifierOf(method, { groups: [group], ignore, kv_cache_scheme: null });
-  return { modifiers: [...rewritingOf(controls.rewriter ?? null, preset.name, weights), quantizing] };
+  return { modifiers: [...rewritingOf(controls, preset.name, weights), quantizing] };
 }
 
 /**
@@ -66,16 +66,16 @@ export function recipeFromControls(controls: RecipeControls): Recipe {
  * @throws RecipeError if it cannot prepare these weights
  */
 function rewritingOf(
-  name: RewriterName | null,
+  { rewriter: name, awq_loss: loss }: Pick<RecipeControls, "rewriter" | "awq_loss">,
   preset: string,
   weights: QuantizationArgs,
 ): RewritingModifier[] {
-  if (name === null) return [];
+  if (name === undefined) return [];
   const problem = rewriterOf(name).refuses(weights);
   if (problem !== null) throw new RecipeError(`${preset}: ${problem}. Leave ${name} out.`);
   const plain = { mappings: null, ignore: [] };
   return name === "AWQModifier"
-    ? [{ name, ...plain, settings: AWQ_SETTINGS }]
+    ? [{ name, ...plain, settings: { ...AWQ_SETTINGS, ...(loss ? { loss } : {}) } }]
     : [{ name, ...plain, settings: SMOOTHQUANT_SETTINGS }];
 }
 

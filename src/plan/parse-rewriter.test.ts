@@ -76,7 +76,8 @@ describe("modifiers that move factors between tensors", () => {
 
   it("come back from the YAML that they are written as", () => {
     const mapped = "SmoothQuantModifier: {algorithm: log_equalization, mappings: [[[a, b], c]], ignore: [d]}";
-    const searched = "AWQModifier: {n_grid: 8, mappings: [{smooth_layer: a, balance_layers: [b]}]}";
+    const searched =
+      "AWQModifier: {n_grid: 8, loss: block, mappings: [{smooth_layer: a, balance_layers: [b]}]}";
     for (const line of [mapped, searched]) {
       const recipe = parseRecipe(stage(line, ROUNDING));
       expect(parseRecipe(recipeYaml(recipe))).toEqual(recipe);
@@ -104,6 +105,7 @@ describe("modifiers that move factors between tensors", () => {
       stage("AWQModifier: {duo_scaling: maybe}", ROUNDING),
       'duo_scaling: "maybe" is not true, false or "both"',
     ],
+    [stage("AWQModifier: {loss: blocks}", ROUNDING), 'loss: "blocks" is not a loss. Did you mean block?'],
     [stage("AWQModifier: {n_grid: 1}", ROUNDING), "n_grid: 1 is not a whole number from 2 to 1000"],
     [
       stage("AWQModifier: {n_grid: 3, duo_scaling: both}", ROUNDING),

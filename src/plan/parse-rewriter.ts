@@ -42,7 +42,7 @@ function parseSmoothQuant(document: RecipeDocument, path: Path): RewritingModifi
 const SAYS_SCHEME: ReadonlySet<string> = new Set(["scheme", "config_groups", "kv_cache_scheme"]);
 
 function parseAwq(document: RecipeDocument, path: Path): RewritingModifier {
-  const { mappings, duo_scaling, n_grid } = parseArguments(document, path, awqModifierSchema);
+  const { mappings, duo_scaling, n_grid, loss } = parseArguments(document, path, awqModifierSchema);
   const idle = document.keysAt(path)?.find((key) => AWQ_QUANTIZING_FIELDS.includes(key));
   if (idle !== undefined && !quantizesToo(document, path)) {
     throw document.errorAt(
@@ -62,7 +62,7 @@ function parseAwq(document: RecipeDocument, path: Path): RewritingModifier {
     name: "AWQModifier",
     mappings: checkedMappings(document, path, mappings),
     ignore: [],
-    settings: { duo_scaling, n_grid },
+    settings: { duo_scaling, n_grid, ...(loss === "block" ? { loss } : {}) },
   };
 }
 

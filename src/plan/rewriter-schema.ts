@@ -2,6 +2,7 @@
 // `AWQModifier`).
 
 import * as v from "valibot";
+import { AWQ_LOSSES } from "../formats/modifiers/awq.ts";
 import {
   absent,
   fields,
@@ -73,6 +74,7 @@ const awq = {
     v.pipe(v.number(gridSize), v.integer(gridSize), v.minValue(2, gridSize), v.maxValue(MAX_GRID, gridSize)),
     20,
   ),
+  loss: v.nullish(oneOf("a loss", AWQ_LOSSES)),
   // How LLM Compressor spends memory; the result does not depend on it.
   offload_device: v.nullish(v.unknown()),
 };
@@ -103,5 +105,6 @@ export const awqQuantizationSchema = fields("AWQModifier", {
   mappings: elsewhere,
   duo_scaling: elsewhere,
   n_grid: elsewhere,
+  loss: elsewhere,
   offload_device: elsewhere,
 });

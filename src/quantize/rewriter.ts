@@ -7,6 +7,7 @@ import type { Fold } from "../formats/fold.ts";
 import type { RewriterName } from "../formats/modifiers/rewriters.ts";
 import type { RewritingModifier } from "../formats/recipe.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import type { BufferPart } from "../gpu/kernel.ts";
 import type { ReadbackRing, UploadRing } from "../gpu/staging.ts";
 import type { TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../model/layer-linears.ts";
@@ -42,6 +43,32 @@ export interface RewriterPass {
   tokens(capture: Capture): number;
 }
 
+/** Rows of a Linear's weight on the GPU, `stride` elements apart; they begin at `firstRow`, a multiple of 4, of the Linear. */
+export interface WeightRows {
+  readonly weight: BufferPart;
+  readonly dtype: FloatDtype;
+  readonly stride: number;
+  readonly firstRow: number;
+  readonly rows: number;
+}
+
+/** A mapping whose block is run again and again, each time with other weights of the Linears that read it. */
+export interface BlockVariants {
+  readonly mapping: Mapping;
+  readonly count: number;
+  /** What a variant has in place of some rows of a Linear, piece by piece, each valid until the next; null for Linears that stay. */
+  readonly replace: (module: string, rows: WeightRows, variant: number) => AsyncIterable<WeightRows> | null;
+}
+
+/** The blocks that a rewriter wants to be run. */
+export interface BlockDemand {
+  readonly mappings: readonly Mapping[];
+  /** How often, the original left out. */
+  readonly runs: number;
+  /** GPU bytes that it takes meanwhile. */
+  readonly bytes: number;
+}
+
 /** A layer at work: what a rewriter works on. */
 export interface RewriterRun extends RewriterDemand {
   readonly gpu: Gpu;
@@ -51,6 +78,11 @@ export interface RewriterRun extends RewriterDemand {
   readonly freeBytes: number;
   /** Runs the samples, as often as the Hessians that the rewriter wants take, and lets it work on those of each run. */
   eachPass(work: (pass: RewriterPass) => Promise<void>): Promise<void>;
+  /**
+   * Runs blocks with each variant of their weights, in one more run of the samples, which is planned where `blocks` demands it.
+   * Of each variant the squared error of what the block gives out, as a share of that.
+   */
+  runBlocks(variants: readonly BlockVariants[]): Promise<ReadonlyMap<Mapping, Float64Array>>;
   /** Of the input that a mapping's Linears read; known from the first pass on. */
   channels(mapping: Mapping): Promise<ChannelStatistics>;
   /** Rows of a Linear's weight in host memory with all that was folded into it so far; all of them if not said otherwise. */
@@ -84,11 +116,13 @@ export interface MappingSearch {
   readonly duo: boolean;
   /**
    * tr(ΔW H ΔWᵀ) / tr(W H Wᵀ) of rounding to nearest with these scales: the squared error of what a Linear gives out as a share
-   * of that, the mean over the Linears of the mapping that are quantized.
+   * of that, the mean over the Linears of the mapping that are quantized; by the block, of what that gives out.
    */
   readonly loss: number;
   /** The same without scales. */
   readonly unscaledLoss: number;
+  /** True if it is the output of the block around them whose error was taken. */
+  readonly byBlock?: boolean;
 }
 
 export interface Rewritten {
@@ -100,7 +134,9 @@ export interface Rewriter {
   readonly name: RewriterName;
   /** Those of the captures of which it wants the Hessian. */
   hessians(demand: RewriterDemand): readonly Capture[];
-  /** Floating-point operations beside those of running the samples and of Hessians. */
+  /** The blocks that are run for it; null where none is. */
+  blocks(demand: RewriterDemand): BlockDemand | null;
+  /** Floating-point operations beside those of running samples and blocks, and of Hessians. */
   work(demand: RewriterDemand): number;
   /** Begins to compile its slowest kernels for these tasks; returns at once. */
   prepare(gpu: Gpu, demand: Pick<RewriterDemand, "tasks">): void;

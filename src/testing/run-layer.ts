@@ -167,7 +167,7 @@ export function hostLayer(experts: number, dtype: FloatDtype = "BF16"): HostLaye
   return { tensors: new Map(tensors) };
 }
 
-const STATES = randomNormal(TOKENS * HIDDEN, seededRandom(3));
+export const STATES = randomNormal(TOKENS * HIDDEN, seededRandom(3));
 
 export interface Run extends Disposable {
   /** What quantizing wrote, by tensor and offset. */

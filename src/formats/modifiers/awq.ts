@@ -6,7 +6,19 @@ export interface AwqSettings {
   readonly duo_scaling: boolean | "both";
   /** Candidates that are tried for each mapping. */
   readonly n_grid: number;
+  /**
+   * This program's own. Absent, errors are those of each Linear's output, by Hessians; "block": those of what the block gives out,
+   * which is run for each candidate as LLM Compressor does.
+   */
+  readonly loss?: "block";
 }
+
+export const AWQ_LOSSES = ["hessian", "block"] as const;
+export type AwqLoss = (typeof AWQ_LOSSES)[number];
+
+/** What the other loss is for and what it costs. */
+export const AWQ_BLOCKS_SENTENCE =
+  "Tells scales apart by what attention and MLP give out, as LLM Compressor does, and not by each Linear’s own error. Runs both for every scale that is tried, so it takes several times as long.";
 
 export const AWQ_SETTINGS: AwqSettings = { duo_scaling: true, n_grid: 20 };
 

@@ -6,6 +6,7 @@ import {
   linearsBeforeOutput,
   mlpLinears,
 } from "../../model/layer-linears.ts";
+import type { MappingBlock } from "../../model/mappings.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { byQuantizer } from "../../quantize/quantizers.ts";
@@ -55,10 +56,33 @@ export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork
       passes * forward(linearsBeforeOutput(description), experts === "all" ? 1 : routed) +
       leaving * forward(layer.linears, routed) +
       sum(hessians) +
-      sum(rewritten),
+      sum(rewritten) +
+      blockWork(layer, lengths),
     quantizing: sum(solves),
     propagating: propagates && leaving === 0 ? forward(layer.linears, routed) : 0,
   };
+}
+
+/** Operations of the blocks that are run again and again for modifiers. */
+function blockWork(layer: CalibratedLayer, lengths: readonly number[]): number {
+  const { description } = layer;
+  const tokens = sum(lengths);
+  const each = layer.rewritings.map((rewriting) => {
+    const blocks = rewriterFor(rewriting.modifier).blocks(demandOf(layer, rewriting));
+    if (!blocks) return 0;
+    const once = blocks.mappings.map(({ block }) => {
+      const products = 2 * tokens * parameters(description, blockLinears(description, block), 1);
+      return products + (block === "mixer" ? mixerWork(description, lengths) : 0);
+    });
+    return (blocks.runs + 1) * sum(once);
+  });
+  return sum(each);
+}
+
+/** Linears that running a mapping's block takes. */
+function blockLinears({ mixers, feedForward }: LayerDescription, block: MappingBlock | null): Linear[] {
+  if (block === "mlp") return feedForward?.kind === "mlp" ? [...mlpLinears(feedForward)] : [];
+  return mixers.map(factsOf).flatMap(({ inputs, output }) => [...inputs.flat(), output]);
 }
 
 /** What the quantizers of a capture's modules take to choose codes. */

@@ -204,7 +204,8 @@ function fitLayer(
   free: GpuLimits,
 ): FittedLayer | null {
   const passes = packPasses(layer, shape, free);
-  const rewriting = fitRewritings(layer, shape.tileBytes, free);
+  const tokens = Math.max(...batches.map((batch) => batch.tokens));
+  const rewriting = fitRewritings(layer, { ...shape, tokens }, free);
   if (!rewriting) return null;
   const phases = passes.map((pass) => calibratePhase(layer, pass, shape.tileBytes, free));
   phases.push(onloadPhase(layer, layer.linears, shape.tileBytes, free.budgetBytes, free));

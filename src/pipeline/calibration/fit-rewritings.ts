@@ -1,8 +1,10 @@
 // How the modifiers that move factors fit the GPU in a layer: how many runs of the samples the Hessians that they want take.
 
+import { blockLossBytes } from "../../calibrate/blocks/block-losses.ts";
 import { hessianBytes } from "../../calibrate/hessians.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { Residency } from "../../onload/residency.ts";
+import type { BlockDemand } from "../../quantize/rewriter.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
 import {
   type CalibratedLayer,
@@ -10,7 +12,7 @@ import {
   type LayerRewriting,
   leavesWhileRewriting,
 } from "./calibrated-layer.ts";
-import { calibratePhase, type GpuLimits, type OnloadPhase } from "./calibration-memory.ts";
+import { calibratePhase, type GpuLimits, onloadPhase, type OnloadPhase } from "./calibration-memory.ts";
 
 /** A run of the samples for a modifier. */
 export interface RewritePass {
@@ -20,6 +22,8 @@ export interface RewritePass {
   readonly residency: Residency;
   /** What the modifier may take beside those Hessians, once the weights are gone. */
   readonly freeBytes: number;
+  /** True if blocks are run with each variant of their weights; then no Hessians are collected. */
+  readonly runsBlocks: boolean;
   /** True if it goes on to the layer's output, which then is what the next layer sees. */
   readonly propagates: boolean;
 }
@@ -32,12 +36,21 @@ export interface FittedRewritings {
   readonly bytes: number;
 }
 
+/** What of a job's shape tells the memory of its passes. */
+export interface RewriteShape {
+  /** Tokens of the largest batch, and those whose MLP is computed at once. */
+  readonly tokens: number;
+  readonly mlpTokens: number;
+  readonly tileBytes: number;
+}
+
 /** Null if not even one Hessian at a time fits. */
 export function fitRewritings(
   layer: CalibratedLayer,
-  tileBytes: number,
+  shape: RewriteShape,
   free: GpuLimits,
 ): FittedRewritings | null {
+  const { tileBytes } = shape;
   const onloads: OnloadPhase[] = [];
   const passes: RewritePass[][] = [];
   let bytes = 0;
@@ -45,8 +58,11 @@ export function fitRewritings(
   for (const rewriting of layer.rewritings) {
     const own: RewritePass[] = [];
     const grouped = isAtWork(rewriting) ? packed(layer, rewriting, tileBytes, free) : [];
+    const blocks = isAtWork(rewriting)
+      ? rewriterFor(rewriting.modifier).blocks(demandOf(layer, rewriting))
+      : null;
     for (const [index, captures] of grouped.entries()) {
-      const propagates = rewriting === last && index === grouped.length - 1;
+      const propagates = rewriting === last && !blocks && index === grouped.length - 1;
       const linears = propagates ? layer.linears : undefined;
       const onload = calibratePhase(layer, captures, tileBytes, free, linears);
       const used = usedBytes(layer, rewriting, captures, free);
@@ -57,12 +73,34 @@ export function fitRewritings(
         captures,
         residency: onload.residency,
         freeBytes: freeBeside(captures, free),
+        runsBlocks: false,
         propagates,
       });
+    }
+    if (blocks) {
+      const onload = blockPhase(layer, blocks, shape, free);
+      if (!onload) return null;
+      onloads.push(onload);
+      const { residency } = onload;
+      own.push({ captures: [], residency, freeBytes: 0, runsBlocks: true, propagates: rewriting === last });
     }
     passes.push(own);
   }
   return { passes, onloads, bytes };
+}
+
+/** A run of the samples in which blocks are run with each variant; weights that are streamed come anew for each. */
+function blockPhase(
+  layer: CalibratedLayer,
+  { mappings, runs, bytes }: BlockDemand,
+  { tokens, mlpTokens, tileBytes }: RewriteShape,
+  free: GpuLimits,
+): OnloadPhase | null {
+  const sizes = mappings.flatMap(({ block }) => (block ? [{ kind: block, variants: runs }] : []));
+  const { hiddenSize } = layer.description;
+  const used = bytes + blockLossBytes(sizes, { tokens, mlpTokens, hiddenSize });
+  const onload = onloadPhase(layer, layer.linears, tileBytes, free.budgetBytes - used, free);
+  return onload && { ...onload, bytes: onload.bytes + used, streamed: onload.streamed * (runs + 2) };
 }
 
 function isAtWork({ mappings }: LayerRewriting): boolean {

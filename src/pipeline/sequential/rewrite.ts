@@ -14,6 +14,7 @@ import { demandOf, type LayerRewriting } from "../calibration/calibrated-layer.t
 import type { RewritePass } from "../calibration/fit-rewritings.ts";
 import type { LayerAtWork } from "./layer-at-work.ts";
 import { leave } from "./propagate.ts";
+import { runBlocks } from "./run-blocks.ts";
 import { runSamples } from "./run-samples.ts";
 
 /** The host's tensors then hold what the modifiers made of them. */
@@ -39,17 +40,19 @@ function runOf(
   const { layer, host, services, collections } = work;
   const { gpu, uploads, readbacks } = services;
   const share = 1 / collections / rewriting.mappings.length;
+  const collecting = passes.filter(({ runsBlocks }) => !runsBlocks);
   return {
     ...demandOf(layer, rewriting),
     gpu,
     uploads,
     readbacks,
-    freeBytes: Math.min(...passes.map(({ freeBytes }) => freeBytes)),
+    freeBytes: Math.min(...collecting.map(({ freeBytes }) => freeBytes)),
     async eachPass(use) {
-      for (const [index, pass] of passes.entries()) {
+      for (const [index, pass] of collecting.entries()) {
         await collectPass(work, rewriting, pass, index === 0 ? channels : null, use);
       }
     },
+    runBlocks: async (variants) => await runBlocks(work, passes, variants),
     channels: async (mapping) => await readChannels(work, rewriting, channels, mapping),
     weight: (linear, firstRow = 0, rows = linear.rows - firstRow) => ({
       dtype: layer.dtypeOf(linear.source.tensor),

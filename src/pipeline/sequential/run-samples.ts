@@ -3,6 +3,7 @@
 import type { SequenceBatch } from "../../calibrate/batches.ts";
 import { forwardLayer } from "../../calibrate/forward/forward-layer.ts";
 import type { ForwardPass } from "../../calibrate/forward/forward-pass.ts";
+import type { ForwardHooks } from "../../calibrate/forward/layer-weights.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import { eachBatch } from "./each-batch.ts";
 import { type LayerAtWork, type NeededWeights, weightsFor } from "./layer-at-work.ts";
@@ -13,6 +14,8 @@ export interface SampleRun {
   /** A batch's hidden states behind the layer. */
   readonly each: (batch: SequenceBatch, hidden: LedgerBuffer) => Promise<void>;
   readonly collect?: Pick<ForwardPass, "hooks" | "wanted" | "experts" | "stopAtLastInput">;
+  /** More hooks, which run on what the pass itself runs on. */
+  readonly hooksIn?: (pass: ForwardPass) => ForwardHooks;
   /** Tells which batch is at work, and its share of the samples. */
   readonly report: (detail: string, done: number) => void;
 }
@@ -24,7 +27,8 @@ export async function runSamples(work: LayerAtWork, run: SampleRun): Promise<voi
   await eachBatch(work.services, async ({ rows, tokens }, index, hidden) => {
     run.report(`batch ${index + 1} of ${batches.length}`, 1 / batches.length);
     run.begin?.(rows);
-    const pass = { gpu, weights, workspace, batch: tokens, ...run.collect };
+    const plain: ForwardPass = { gpu, weights, workspace, batch: tokens, ...run.collect };
+    const pass = run.hooksIn ? { ...plain, hooks: run.hooksIn(plain) } : plain;
     await forwardLayer(pass, work.layer.description, hidden);
     return async () => await run.each(rows, hidden);
   });

@@ -38,7 +38,8 @@ export const candidateErrorsKernel = kernel({
     first_candidate: "u32",
     first_item: "u32",
     end_item: "u32",
-    loses_all: "u32",
+    gives: "u32",
+    weight_stride: "u32",
   }),
   bindings: { weights: "read", factors: "read", known: "read", errors: "read_write" },
 });
@@ -87,19 +88,24 @@ export interface CandidateRange {
   readonly count: number;
 }
 
+/** What is given for each candidate: what a weight loses, or what it then means. "all" is what it can lose. */
+const GIVES = { errors: 0, all: 1, meaning: 2 } as const;
+
 /**
- * errors[candidate, row] = W − Q(W · s) / s, (candidates, rows, stride) float32; see candidate-errors.wgsl. In place of
- * candidates, "all" gives W itself.
+ * errors[candidate, row] = W − Q(W · s) / s, (candidates, rows, stride) float32; see candidate-errors.wgsl. "all" gives W itself in
+ * place of candidates, "meaning" gives Q(W · s) / s.
+ * @param weight whose rows are `stride` elements apart, if not as many as there are columns
  */
 export async function candidateErrors(
   gpu: Gpu,
-  weight: GpuWeight & { readonly args: QuantizationArgs; readonly grid: CellGrid },
-  candidates: CandidateRange | "all",
+  weight: GpuWeight & { readonly args: QuantizationArgs; readonly grid: CellGrid; readonly stride?: number },
+  candidates: (CandidateRange & { readonly gives?: "meaning" }) | "all",
   buffers: { readonly factors: BufferPart; readonly known: BufferPart; readonly errors: BufferPart },
   error_stride: number,
 ): Promise<void> {
   const { weights, dtype, rows, columns, args, grid } = weight;
-  const { first: first_candidate, count } = candidates === "all" ? { first: 0, count: 1 } : candidates;
+  const chosen = candidates === "all" ? { first: 0, count: 1, gives: candidates } : candidates;
+  const { first: first_candidate, count, gives = "errors" } = chosen;
   const cells = grid.cellsPerColumn * grid.cellsPerRow;
   const workEach = grid.cellRows * grid.cellColumns;
   for (const { first, end } of gpu.queue.split(candidateErrorsKernel, cells * count, workEach)) {
@@ -117,7 +123,8 @@ export async function candidateErrors(
         first_candidate,
         first_item: first,
         end_item: end,
-        loses_all: Number(candidates === "all"),
+        gives: GIVES[gives],
+        weight_stride: weight.stride ?? columns,
       },
       buffers: { weights, ...buffers },
       workgroups: spreadWorkgroups(end - first),

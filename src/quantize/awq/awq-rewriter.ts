@@ -9,22 +9,45 @@ import { prepareMatmul } from "../../gpu/matmul/matmul.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { Mapping } from "../../model/mappings.ts";
 import { codeConstants } from "../encode/code-values.ts";
-import type { QuantizerLimits } from "../quantizer.ts";
-import { foldsOf, reportOf, type Rewriter, type RewriterDemand, type Rewritten } from "../rewriter.ts";
+import type { QuantizerLimits, QuantizerTask } from "../quantizer.ts";
+import {
+  type BlockVariants,
+  foldsOf,
+  reportOf,
+  type Rewriter,
+  type RewriterDemand,
+  type RewriterRun,
+  type Rewritten,
+} from "../rewriter.ts";
 import { candidateErrorsKernel } from "./awq-kernels.ts";
+import { candidateWeightsBytes, openCandidateWeights } from "./candidate-weights.ts";
 import { candidates } from "./candidates.ts";
-import { type Search, searchPass } from "./search-mappings.ts";
+import { type GroupMember, type Search, searchPass } from "./search-mappings.ts";
 import { searchBytes, searchGroups } from "./search-memory.ts";
 
 export const awqRewriter: Rewriter = {
   name: AWQ.name,
-  hessians: ({ captures, tasks }) => {
+  hessians(demand) {
+    const { captures, tasks, mappings } = demand;
     const quantized = new Set(tasks.map(({ module }) => module));
-    return captures.filter(({ modules }) => modules.some((module) => quantized.has(module)));
+    const byLinears = mappings.filter((mapping) => !isByBlock(demand, mapping));
+    return captures.filter(
+      (capture) =>
+        capture.modules.some((module) => quantized.has(module)) &&
+        byLinears.some((mapping) => reads(mapping, capture)),
+    );
+  },
+  blocks(demand) {
+    const mappings = demand.mappings.filter((mapping) => isByBlock(demand, mapping));
+    if (mappings.length === 0) return null;
+    const runs = candidates(settingsOf(demand)).length;
+    const searched = mappings.map((mapping) => searchedOf(demand, mapping));
+    return { mappings, runs, bytes: candidateWeightsBytes(searched, runs) };
   },
   work(demand) {
     const tried = candidates(settingsOf(demand)).length;
     const products = demand.mappings
+      .filter((mapping) => !isByBlock(demand, mapping))
       .flatMap((mapping) => searchedOf(demand, mapping).tasks)
       .map(({ rows, columns }) => rows * columns ** 2);
     // Once more for the outputs that errors are compared with.
@@ -40,16 +63,17 @@ export const awqRewriter: Rewriter = {
     const tried = candidates(settingsOf(run));
     const duo = settingsOf(run).duo_scaling !== false;
     await run.eachPass(async (pass) => {
-      const searched = run.mappings
-        .filter((mapping) => pass.captures.some((capture) => reads(mapping, capture)))
-        .map((mapping) => searchedOf(run, mapping));
+      const searched = searchedIn(run, pass.captures).filter(
+        ({ byBlock, mapping }) => !byBlock || !searches.has(mapping),
+      );
       for (const group of searchGroups(searched, tried.length)) {
         await searchPass({ run, pass, group, tried, duo }, searches);
       }
     });
+    await searchBlocks(run, searches, tried.length);
     return run.mappings.flatMap((mapping) => {
       const search = searches.get(mapping);
-      return search ? [chosen(mapping, search)] : [];
+      return search ? [chosen(mapping, search, isByBlock(run, mapping))] : [];
     });
   },
 };
@@ -64,10 +88,52 @@ function reads({ balance }: Mapping, { modules }: Capture): boolean {
 }
 
 /** A mapping with those of its Linears that are quantized. */
-function searchedOf({ tasks }: Pick<RewriterDemand, "tasks">, mapping: Mapping) {
-  const { balance, columns } = mapping;
-  const own = balance.flatMap(({ module }) => tasks.find((task) => task.module === module) ?? []);
-  return { mapping, columns, tasks: own };
+function searchedOf(demand: RewriterDemand, mapping: Mapping): GroupMember {
+  const tasks = tasksOf(demand, mapping);
+  return { mapping, columns: mapping.columns, tasks, byBlock: isByBlock(demand, mapping) };
+}
+
+function tasksOf({ tasks }: RewriterDemand, { balance }: Mapping): QuantizerTask[] {
+  return balance.flatMap(({ module }) => tasks.find((task) => task.module === module) ?? []);
+}
+
+/**
+ * True if the mapping's block is run for each candidate. Of one Linear the Hessian knows the same; where rows share scales, rows that
+ * are streamed do not say what they become.
+ */
+function isByBlock(demand: RewriterDemand, mapping: Mapping): boolean {
+  if (settingsOf(demand).loss !== "block" || mapping.block === null) return false;
+  return tasksOf(demand, mapping).every(({ weights }) => weights.strategy !== "block");
+}
+
+/** Those mappings that a pass over these captures says something of, and those whose blocks are run. */
+function searchedIn(demand: RewriterDemand, captures: readonly Capture[]): GroupMember[] {
+  return demand.mappings
+    .map((mapping) => searchedOf(demand, mapping))
+    .filter(({ mapping, byBlock }) => byBlock || captures.some((capture) => reads(mapping, capture)));
+}
+
+/** Has the blocks run that are to decide; what they lose takes the place of what Linears would. */
+async function searchBlocks(
+  run: RewriterRun,
+  searches: ReadonlyMap<Mapping, Search>,
+  total: number,
+): Promise<void> {
+  const given = run.mappings.flatMap((mapping) => {
+    const search = searches.get(mapping);
+    const searched = searchedOf(run, mapping);
+    return search && searched.byBlock ? [{ ...searched, ...search }] : [];
+  });
+  if (given.length === 0) return;
+  using weights = await openCandidateWeights(run, given, total);
+  const replace: BlockVariants["replace"] = (module, rows, variant) => weights.replace(module, rows, variant);
+  const losses = await run.runBlocks(given.map(({ mapping }) => ({ mapping, count: total, replace })));
+  for (const { mapping, errors, tokens } of given) {
+    const lost = losses.get(mapping);
+    invariant(lost, "every block is run");
+    errors.set(lost);
+    tokens.count = 1;
+  }
 }
 
 function bytes(
@@ -76,10 +142,7 @@ function bytes(
   { freeBytes, maxBufferBytes }: QuantizerLimits,
 ): number | null {
   const total = candidates(settingsOf(demand)).length;
-  const searched = demand.mappings
-    .filter((mapping) => pass.some((capture) => reads(mapping, capture)))
-    .map((mapping) => searchedOf(demand, mapping));
-  const needed = searchGroups(searched, total).map((group) =>
+  const needed = searchGroups(searchedIn(demand, pass), total).map((group) =>
     searchBytes(group, total, freeBytes, maxBufferBytes),
   );
   const most = Math.max(0, ...needed);
@@ -90,7 +153,7 @@ function bytes(
  * The candidate of least loss, the first of equal ones; where that is no scaling at all, nothing is folded.
  * @throws CalibrationError if no loss is finite
  */
-function chosen(mapping: Mapping, { tried, scales, errors, tokens }: Search): Rewritten {
+function chosen(mapping: Mapping, { tried, scales, errors, tokens }: Search, byBlock: boolean): Rewritten {
   const losses = errors.map((error) => error / Math.max(tokens.count, 1));
   let best = 0;
   for (let index = 0; index < losses.length; index++) {
@@ -106,6 +169,7 @@ function chosen(mapping: Mapping, { tried, scales, errors, tokens }: Search): Re
     );
   }
   const folds = own.every((scale) => scale === 1) ? [] : foldsOf(mapping, own);
-  const search = { ratio: candidate.ratio, duo: candidate.duo, loss, unscaledLoss };
+  const { ratio, duo } = candidate;
+  const search = { ratio, duo, loss, unscaledLoss, ...(byBlock ? { byBlock } : {}) };
   return { folds, report: { ...reportOf(AWQ.name, mapping, own), search } };
 }

@@ -161,6 +161,7 @@ async function search({ which, layers, settings, x, h, freeBytes }: Searched) {
   }));
   const mapping = {
     place: "mlp-input",
+    block: null,
     smooth: "norm",
     tensors: [{ tensor: "norm.weight", rows: N, offset: 0 }],
     balance,
@@ -180,6 +181,7 @@ async function search({ which, layers, settings, x, h, freeBytes }: Searched) {
     readbacks,
     freeBytes,
     eachPass: async (work) => await work({ captures: [capture], hessian: () => hessian, tokens: () => 50 }),
+    runBlocks: async () => await Promise.resolve(new Map()),
     channels: async () => await Promise.resolve({ low: magnitude, high: magnitude, magnitude, tokens: 50 }),
     weight(linear, firstRow = 0, rows = linear.rows) {
       const layer = layers[balance.findIndex(({ module }) => module === linear.module)];

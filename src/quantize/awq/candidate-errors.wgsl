@@ -1,6 +1,6 @@
-// What a weight loses under each candidate: W − Q(W · s) / s, or all of it, W, to compare that with. Every operation rounded to the weight's dtype as LLM
+// What a weight loses under each candidate: W − Q(W · s) / s; or all of it, W, to compare that with; or what is left, Q(W · s) / s. Every operation rounded to the weight's dtype as LLM
 // Compressor's search rounds it, in float32. One workgroup per cell (the rectangle that shares a scale) and candidate.
-// weights is (rows, columns) in its own dtype, factors (candidates, columns), errors (candidates, rows, error_stride).
+// weights is (rows, weight_stride) in its own dtype, factors (candidates, columns), errors (candidates, rows, error_stride).
 override WORKGROUP: u32 = 64;
 
 // See gptq/walk-block.wgsl.
@@ -23,8 +23,12 @@ struct Params {
   first_candidate: u32,
   first_item: u32,
   end_item: u32,
-  loses_all: u32,
+  gives: u32,
+  weight_stride: u32,
 }
+
+const GIVES_ALL: u32 = 1u;
+const GIVES_MEANING: u32 = 2u;
 
 // What is known of the whole scaled weight: a global scale (NVFP4), or the range of a tensor with one scale.
 struct Known { global_scale: f32, low: f32, high: f32, range_given: f32 }
@@ -67,11 +71,11 @@ fn main(
   let cell_rows = min(params.cell_rows, params.rows - min(first_row, params.rows));
   let cell_columns = min(params.cell_columns, params.columns - first_column);
   let count = select(0u, cell_rows * cell_columns, item < params.end_item);
-  if (params.loses_all == 1u) {
+  if (params.gives == GIVES_ALL) {
     for (var i = lane; i < count; i += WORKGROUP) {
       let row = first_row + i / cell_columns;
       let column = first_column + i % cell_columns;
-      errors[row * params.error_stride + column] = weight_at(row * params.columns + column);
+      errors[row * params.error_stride + column] = weight_at(row * params.weight_stride + column);
     }
     return;
   }
@@ -79,7 +83,7 @@ fn main(
   var largest = 0.0;
   for (var i = lane; i < count; i += WORKGROUP) {
     let column = first_column + i % cell_columns;
-    let weight = weight_at((first_row + i / cell_columns) * params.columns + column);
+    let weight = weight_at((first_row + i / cell_columns) * params.weight_stride + column);
     let x = round_to_dtype(weight * factors[candidate * params.columns + column], params.dtype);
     smallest = min(smallest, x);
     largest = max(largest, x);
@@ -108,10 +112,10 @@ fn main(
   for (var i = lane; i < count; i += WORKGROUP) {
     let row = first_row + i / cell_columns;
     let column = first_column + i % cell_columns;
-    let weight = weight_at(row * params.columns + column);
+    let weight = weight_at(row * params.weight_stride + column);
     let factor = factors[candidate * params.columns + column];
     let x = round_to_dtype(weight * factor, params.dtype);
     let meaning = round_to_dtype(rounded(x, qparams, scale) / factor, params.dtype);
-    errors[(own * params.rows + row) * params.error_stride + column] = weight - meaning;
+    errors[(own * params.rows + row) * params.error_stride + column] = select(weight - meaning, meaning, params.gives == GIVES_MEANING);
   }
 }

@@ -31,10 +31,14 @@ export interface Search {
   readonly errors: Float64Array;
   /** How many those were. */
   readonly tokens: { count: number };
+  /** Of Linears whose block is to be run: what is known of their scales, by candidate. */
+  readonly known: Map<string, Float32Array<ArrayBuffer>>;
 }
 
-interface GroupMember extends SearchedMapping<QuantizerTask> {
+export interface GroupMember extends SearchedMapping<QuantizerTask> {
   readonly mapping: Mapping;
+  /** True if its block will be run: only its candidates are looked for. */
+  readonly byBlock: boolean;
 }
 
 export interface GroupSearch {
@@ -70,7 +74,7 @@ export async function searchPass(of: GroupSearch, searches: Map<Mapping, Search>
     run.begins(member.mapping);
     const scales = tried.map((candidate) => candidateScales(means, candidate));
     const errors = new Float64Array(tried.length);
-    searches.set(member.mapping, { tried, scales, errors, tokens: { count: 0 } });
+    searches.set(member.mapping, { tried, scales, errors, tokens: { count: 0 }, known: new Map() });
   }
   const atWork = members.flatMap(({ member, linears }): AtWork[] => {
     const search = searches.get(member.mapping);
@@ -96,8 +100,13 @@ async function addErrors(
   const { gpu, memory } = services;
   const read = new Set(pass.captures.flatMap(({ modules }) => modules));
   const seen = atWork.flatMap(({ linears }) => linears.filter(({ task }) => read.has(task.module)));
+  const inBlocks = atWork.filter(({ member }) => member.byBlock);
   await giveCandidates(services, atWork);
-  await giveKnown(run, services, seen);
+  const known = await giveKnown(run, services, [...seen, ...inBlocks.flatMap(({ linears }) => linears)]);
+  for (const { linears, search } of inBlocks) {
+    for (const { task } of linears)
+      search.known.set(task.module, known.get(task.module) ?? new Float32Array());
+  }
   for (const capture of pass.captures) {
     const reading = seen.filter(({ task }) => capture.modules.includes(task.module));
     if (reading.length === 0) continue;
@@ -106,6 +115,7 @@ async function addErrors(
     await readDiagonal(gpu, matrix, memory.tiles.diagonal);
     for (const linear of reading) await findLosses(services, linear, matrix);
   }
+  if (seen.length === 0) return;
   const found = await readFound(run, memory);
   for (const { linears, search } of atWork) {
     for (const linear of linears) {
@@ -136,10 +146,11 @@ async function giveKnown(
   run: RewriterRun,
   services: SearchServices,
   linears: readonly OwnLinear[],
-): Promise<void> {
+): Promise<ReadonlyMap<string, Float32Array<ArrayBuffer>>> {
   const { memory, total, uploads } = services;
+  const known = new Map<string, Float32Array<ArrayBuffer>>();
   const sharing = linears.filter(({ task }) => sharesScale(task));
-  if (sharing.length === 0) return;
+  if (sharing.length === 0) return known;
   for (const linear of sharing) await findRanges(services, linear);
   const found = await readFound(run, memory);
   const ranges = new Map(sharing.map((linear) => [linear, readRanges(found, linear, services)]));
@@ -147,8 +158,11 @@ async function giveKnown(
     const set = fusedWith(linear.task);
     const ofSet = [...ranges].filter(([{ task }]) => fusedWith(task) === set).map(([, each]) => each);
     const { of, offset } = memory.of(linear.task).known;
-    await uploads.write(bytesOf(knownOf(linear.task, own, ofSet, total)), of, offset);
+    const given = knownOf(linear.task, own, ofSet, total);
+    known.set(linear.task.module, given);
+    await uploads.write(bytesOf(given), of, offset);
   }
+  return known;
 }
 
 function fusedWith({ fusedWith: set, module }: QuantizerTask): string {

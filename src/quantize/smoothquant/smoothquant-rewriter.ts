@@ -7,6 +7,7 @@ import { raiseColumnMagnitudes, smoothingScales } from "./smoothing-scales.ts";
 export const smoothQuantRewriter: Rewriter = {
   name: "SmoothQuantModifier",
   hessians: () => [],
+  blocks: () => null,
   work: () => 0,
   bytes: () => 0,
   prepare: () => {},

@@ -80,7 +80,7 @@ function refuseContradictions({ seed, shuffle, allExperts, minExpertTokens }: Ca
 function bestOf(scheme: string, { groupSize, ignore, ...others }: Omit<RecipeRequest, "text">): RecipeChoice {
   if (Object.values(others).some((value) => value !== null))
     throw new RecipeError(
-      `${BEST_PREFIX}${scheme} says itself how ranges and codes are chosen: observer, dampening_frac and actorder cannot be given beside it. Write it as YAML to change them.`,
+      `${BEST_PREFIX}${scheme} says itself how ranges and codes are chosen: observer, dampening_frac, actorder and AWQ’s loss cannot be given beside it. Write it as YAML to change them.`,
     );
   return { kind: "yaml", text: bestRecipe(scheme, groupSize, ignore ?? undefined) };
 }
@@ -93,7 +93,7 @@ function recipeOf({ text, ...asked }: RecipeRequest): RecipeChoice {
   if (choice.kind === "yaml") {
     if (details)
       throw new RecipeError(
-        "A recipe in YAML says everything itself: group size, ignore, observer and GPTQ’s options cannot be given beside it.",
+        "A recipe in YAML says everything itself: group size, ignore, observer and the options of GPTQ and AWQ cannot be given beside it.",
       );
     return choice;
   }
@@ -111,8 +111,12 @@ function recipeOf({ text, ...asked }: RecipeRequest): RecipeChoice {
     );
   if (method.name !== "GPTQModifier" && (asked.dampeningFrac !== null || asked.actorder !== null))
     throw new RecipeError(`dampening_frac and actorder are options of GPTQ. Ask for gptq-${scheme}.`);
+  const { awqLoss = null } = asked;
+  if (awqLoss !== null && choice.rewriter !== "AWQModifier")
+    throw new RecipeError(`The loss of AWQ’s search changes nothing without AWQ. Ask for awq-${scheme}.`);
   return {
     ...choice,
+    ...(awqLoss === "block" ? { awq_loss: awqLoss } : {}),
     group_size: asked.groupSize ?? choice.group_size,
     ignore: asked.ignore ?? choice.ignore,
     observer: asked.observer ?? choice.observer,

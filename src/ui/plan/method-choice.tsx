@@ -1,4 +1,5 @@
 import { BEST_PREFIX, BEST_SCHEMES, BEST_SENTENCE } from "../../formats/modifiers/best.ts";
+import { AWQ_BLOCKS_SENTENCE } from "../../formats/modifiers/awq.ts";
 import { type Method, METHODS } from "../../formats/modifiers/methods.ts";
 import { rewriterOf } from "../../formats/modifiers/rewriters.ts";
 import { useApp } from "../parts/app-context.ts";
@@ -19,8 +20,31 @@ export function MethodChoice() {
           <MethodCard key={method.title} method={method} />
         ))}
       </div>
+      <BlocksChoice />
       <BestChoice />
     </fieldset>
+  );
+}
+
+/** By what AWQ tells scales apart. */
+function BlocksChoice() {
+  const { recipe } = useApp().state;
+  if (chosenRewriter(recipe) !== "AWQModifier") return null;
+  return (
+    <div class="field">
+      <label class="check">
+        <input
+          type="checkbox"
+          checked={recipe.awqBlocks.value}
+          onChange={({ currentTarget }) => (recipe.awqBlocks.value = currentTarget.checked)}
+          aria-describedby="blocks-hint"
+        />
+        Run blocks for every scale
+      </label>
+      <p id="blocks-hint" class="hint">
+        {AWQ_BLOCKS_SENTENCE}
+      </p>
+    </div>
   );
 }
 

@@ -4,6 +4,7 @@
 import { RecipeError } from "../../errors.ts";
 import { requestedCalibration, requestedRecipe, USUAL_CALIBRATION } from "../../formats/requested-options.ts";
 import { listedNames } from "../../formats/listed-names.ts";
+import { AWQ_LOSSES } from "../../formats/modifiers/awq.ts";
 import { WEIGHT_OBSERVERS } from "../../formats/quantization-args.ts";
 import type { JobOptions } from "../../api/job-options.ts";
 import type { CalibrationRequest, RecipeRequest } from "../../api/script-api.ts";
@@ -22,7 +23,15 @@ export interface LinkedJob {
   readonly calibration: CalibrationRequest;
 }
 
-const RECIPE_OPTIONS = ["recipe", "group-size", "ignore", "observer", "dampening-frac", "actorder"] as const;
+const RECIPE_OPTIONS = [
+  "recipe",
+  "group-size",
+  "ignore",
+  "observer",
+  "dampening-frac",
+  "actorder",
+  "awq-loss",
+] as const;
 const CALIBRATION_OPTIONS = [
   "dataset",
   "config",
@@ -69,6 +78,7 @@ export function readLinkedJob(search: string): LinkedJob | null {
       observer: read.oneOf("observer", WEIGHT_OBSERVERS),
       dampeningFrac: read.number("dampening-frac", DAMPENING_RANGE),
       actorder: read.oneOf("actorder", ["static", "group", "none"]),
+      ...(text("awq-loss") === null ? {} : { awqLoss: read.oneOf("awq-loss", AWQ_LOSSES) }),
     },
     calibration: readCalibration(read),
   };
@@ -150,6 +160,7 @@ export function jobLink(
     ["observer", asked.observer],
     ["dampening-frac", asked.dampeningFrac],
     ["actorder", asked.actorder],
+    ["awq-loss", asked.awqLoss ?? null],
     ...(calibrates ? calibrationParameters(requestedCalibration(recipe, calibration)) : []),
   ];
   const link = new URL(pageUrl);

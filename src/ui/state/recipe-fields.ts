@@ -17,6 +17,8 @@ export interface RecipeFields {
   readonly method: Signal<QuantizerName>;
   /** What moves factors between tensors before, or null. */
   readonly rewriter: Signal<RewriterName | null>;
+  /** True if AWQ runs each block for every scale that it tries. */
+  readonly awqBlocks: Signal<boolean>;
   /** Null keeps the preset's own group size. */
   readonly groupSize: Signal<number | null>;
   /** Modules to leave as they are, as typed: names or `re:` patterns, separated by commas or white space. */
@@ -36,6 +38,7 @@ export function createRecipeFields(): RecipeFields {
     scheme: signal(DEFAULT_SCHEME),
     method: signal<QuantizerName>("QuantizationModifier"),
     rewriter: signal<RewriterName | null>(null),
+    awqBlocks: signal(false),
     groupSize: signal<number | null>(null),
     ignore: signal(DEFAULT_IGNORE.join(", ")),
     dampening: signal(String(METHOD_DEFAULTS.GPTQModifier.dampening_frac)),
@@ -82,6 +85,7 @@ export function recipeChoice(fields: RecipeFields): RecipeChoice | null {
     ignore: splitIgnore(fields.ignore.value),
     method,
     ...(rewriter ? { rewriter } : {}),
+    ...(rewriter === "AWQModifier" && fields.awqBlocks.value ? { awq_loss: "block" } : {}),
     observer: fields.observer.value,
   };
 }
@@ -117,6 +121,7 @@ export function restoreRecipe(fields: RecipeFields, choice: RecipeChoice): void 
   fields.ignore.value = choice.ignore.join(", ");
   fields.method.value = choice.method.name;
   fields.rewriter.value = choice.rewriter ?? null;
+  fields.awqBlocks.value = choice.awq_loss === "block";
   fields.observer.value = choice.observer;
   if (choice.method.name === "QuantizationModifier") return;
   fields.dampening.value = String(choice.method.dampening_frac);

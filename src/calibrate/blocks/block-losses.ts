@@ -1,0 +1,181 @@
+// Runs a block of a layer (its mixer, its MLP) again and again with other weights, on the input that the samples bring to it, and
+// sums the squared error of what it gives out: of a mixer and an MLP, what their last Linear does, before any norm.
+
+import { invariant } from "../../errors.ts";
+import type { Gpu } from "../../gpu/gpu.ts";
+import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
+import type { ReadbackRing } from "../../gpu/staging.ts";
+import type { LayerDescription } from "../../model/decoder-description.ts";
+import { factsOf } from "../../model/mixers/facts-of.ts";
+import type { Linear } from "../../model/weight-description.ts";
+import { applyLinear, type ForwardPass } from "../forward/forward-pass.ts";
+import type { Activations, ForwardHooks, LayerWeights } from "../forward/layer-weights.ts";
+import { innerValues } from "../forward/mlp-block.ts";
+import { forwardOf } from "../forward/mixers/forward-of.ts";
+import { addRowSquares } from "./row-squares.ts";
+
+/** A block whose weights vary. */
+export interface VariedBlock {
+  readonly kind: "mixer" | "mlp";
+  /** Modules that read its input. */
+  readonly readers: readonly string[];
+  readonly variants: number;
+  /** The layer's weights with those of a variant. */
+  weights(own: LayerWeights, variant: number): LayerWeights;
+}
+
+/** How many tokens come to a block at once at most. */
+export interface BlockSize {
+  readonly tokens: number;
+  /** To an MLP. */
+  readonly mlpTokens: number;
+  readonly hiddenSize: number;
+}
+
+export interface BlockLosses extends Disposable {
+  /** Hooks of a pass that runs the blocks whenever their input comes by. */
+  hooksIn(pass: ForwardPass): ForwardHooks;
+  /** Of each block and variant, the squared error of the outputs as a share of them. */
+  read(readbacks: ReadbackRing): Promise<Float64Array[]>;
+}
+
+function rowsOf({ kind }: Pick<VariedBlock, "kind">, { tokens, mlpTokens }: BlockSize): number {
+  return kind === "mixer" ? tokens : Math.min(tokens, mlpTokens);
+}
+
+/** Sums by row, of the original's outputs and of each variant's errors. */
+function sumsOf(block: Pick<VariedBlock, "kind" | "variants">, size: BlockSize): number {
+  return (block.variants + 1) * rowsOf(block, size);
+}
+
+type Sizes = readonly Pick<VariedBlock, "kind" | "variants">[];
+
+function outputBytes(blocks: Sizes, size: BlockSize): number {
+  return Math.max(...blocks.map((block) => rowsOf(block, size))) * size.hiddenSize * 4;
+}
+
+function sumBytes(blocks: Sizes, size: BlockSize): number {
+  return blocks.reduce((sum, block) => sum + sumsOf(block, size) * 4, 0);
+}
+
+/** GPU bytes that running these blocks takes; the planner's figure. */
+export function blockLossBytes(blocks: Sizes, size: BlockSize): number {
+  return 2 * bufferBytes(outputBytes(blocks, size)) + bufferBytes(sumBytes(blocks, size));
+}
+
+interface OpenBlocks {
+  readonly gpu: Gpu;
+  readonly size: BlockSize;
+  /** (tokens, hidden) of what a block gives out, turned around, and of a variant's error. */
+  readonly original: LedgerBuffer;
+  readonly error: LedgerBuffer;
+  readonly sums: LedgerBuffer;
+}
+
+interface PlacedBlock {
+  readonly block: VariedBlock;
+  /** Of its sums by row: the original's, then each variant's. */
+  readonly first: number;
+  readonly end: BlockEnd;
+}
+
+export async function openBlockLosses(
+  gpu: Gpu,
+  layer: LayerDescription,
+  blocks: readonly VariedBlock[],
+  size: BlockSize,
+): Promise<BlockLosses> {
+  const [original, error, sums] = await gpu.memory.allocateAll([
+    { label: "a block's output", bytes: outputBytes(blocks, size) },
+    { label: "error of a block's output", bytes: outputBytes(blocks, size) },
+    { label: "squared errors of blocks", bytes: sumBytes(blocks, size) },
+  ]);
+  await gpu.queue.clear(sums);
+  const open = { gpu, size, original, error, sums };
+  let next = 0;
+  const placed = blocks.map((block): PlacedBlock => {
+    const first = next;
+    next += sumsOf(block, size);
+    return { block, first, end: endOf(layer, block.kind) };
+  });
+  return {
+    hooksIn(pass) {
+      const { hooks: _, stopAtLastInput: __, wanted: ___, ...quiet } = pass;
+      return {
+        async onInput(modules, input) {
+          for (const own of placed) {
+            const reads = own.block.readers.some((reader) => modules.includes(reader));
+            if (reads) await runVariants(open, own, quiet, input);
+          }
+        },
+      };
+    },
+    async read(readbacks) {
+      const all = new Float32Array((await readbacks.readBytes(sums)).buffer);
+      return placed.map(({ block, first }) => sharesOf(all, first, rowsOf(block, size), block.variants));
+    },
+    [Symbol.dispose]() {
+      for (const buffer of [original, error, sums]) buffer[Symbol.dispose]();
+    },
+  };
+}
+
+/** Runs a block with its own weights and with those of each variant, and adds up what it gives out and what differs. */
+async function runVariants(
+  { gpu, size, original, error, sums }: OpenBlocks,
+  { block, first, end }: PlacedBlock,
+  pass: ForwardPass,
+  input: Activations,
+): Promise<void> {
+  const rows = rowsOf(block, size);
+  invariant(input.rows <= rows, "the block was planned for so many tokens");
+  const stride = size.hiddenSize;
+  const output = { rows: input.rows, columns: stride };
+  await end(pass, input, async (inner, last) => {
+    await applyLinear(pass, last, inner, { buffer: original, stride }, { scale: -1, replaces: true });
+  });
+  await addRowSquares(gpu, { ...output, values: original }, sums, first);
+  for (let variant = 0; variant < block.variants; variant++) {
+    await gpu.queue.copy({ of: original, offset: 0 }, { of: error, offset: 0 }, input.rows * stride * 4);
+    const varied = { ...pass, weights: block.weights(pass.weights, variant) };
+    await end(varied, input, async (inner, last) => {
+      await applyLinear(varied, last, inner, { buffer: error, stride }, { scale: 1 });
+    });
+    await addRowSquares(gpu, { ...output, values: error }, sums, first + (variant + 1) * rows);
+  }
+}
+
+/** Brings a block's input as far as its last Linear, and applies that. */
+type BlockEnd = (
+  pass: ForwardPass,
+  input: Activations,
+  apply: (inner: Activations, last: Linear) => Promise<void>,
+) => Promise<void>;
+
+function endOf({ mixers, feedForward }: LayerDescription, kind: VariedBlock["kind"]): BlockEnd {
+  if (kind === "mlp") {
+    invariant(feedForward?.kind === "mlp", "the layer has an MLP");
+    return async (pass, input, apply) => {
+      await apply(await innerValues(pass, feedForward, input), feedForward.down);
+    };
+  }
+  const [mixer] = mixers;
+  invariant(mixer && mixers.length === 1, "the layer has one mixer");
+  return async (pass, input, apply) => {
+    await apply(await forwardOf(mixer).mix(pass, input), factsOf(mixer).output);
+  };
+}
+
+/** Sums in float64 of what rows have lost, over that of the outputs. */
+function sharesOf(all: Float32Array, first: number, rows: number, variants: number): Float64Array {
+  const sum = (start: number) => {
+    let total = 0;
+    for (let at = start; at < start + rows; at++) total += all[at] ?? 0;
+    return total;
+  };
+  const output = sum(first);
+  return Float64Array.from({ length: variants }, (_, variant) => {
+    const error = sum(first + (variant + 1) * rows);
+    return error === 0 ? 0 : error / output;
+  });
+}

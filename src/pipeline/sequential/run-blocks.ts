@@ -1,0 +1,53 @@
+// Lets a modifier see what a layer's blocks give out with each variant of their weights, in one run of the samples.
+
+import { openBlockLosses, type VariedBlock } from "../../calibrate/blocks/block-losses.ts";
+import { invariant } from "../../errors.ts";
+import type { Mapping } from "../../model/mappings.ts";
+import type { BlockVariants } from "../../quantize/rewriter.ts";
+import type { RewritePass } from "../calibration/fit-rewritings.ts";
+import type { LayerAtWork } from "./layer-at-work.ts";
+import { leave } from "./propagate.ts";
+import { runSamples } from "./run-samples.ts";
+
+/** Runs the samples once more, and blocks with each variant of their weights on what comes to them. */
+export async function runBlocks(
+  work: LayerAtWork,
+  passes: readonly RewritePass[],
+  variants: readonly BlockVariants[],
+): Promise<ReadonlyMap<Mapping, Float64Array>> {
+  const { layer, services, collections } = work;
+  const { gpu, workspace, readbacks } = services;
+  const pass = passes.find(({ runsBlocks }) => runsBlocks);
+  invariant(pass, "a run of blocks is planned");
+  const { tokens } = workspace.plan.size;
+  const size = { tokens, mlpTokens: workspace.plan.mlpTokens, hiddenSize: layer.description.hiddenSize };
+  using losses = await openBlockLosses(gpu, layer.description, variants.map(variedBlock), size);
+  const behind = pass.propagates && !work.isLast ? leave(work) : null;
+  await runSamples(work, {
+    needed: { linears: layer.linears, residency: pass.residency },
+    each: behind?.save ?? (async () => await services.checkpoint()),
+    collect: {
+      wanted: new Set(variants.flatMap(({ mapping }) => mapping.balance.map(({ module }) => module))),
+      stopAtLastInput: behind === null,
+    },
+    hooksIn: (forward) => losses.hooksIn(forward),
+    report: (detail, done) => services.report("calibrating", detail, done / collections),
+  });
+  const found = await losses.read(readbacks);
+  return new Map(variants.map(({ mapping }, index) => [mapping, found[index] ?? new Float64Array()]));
+}
+
+function variedBlock({ mapping, count, replace }: BlockVariants): VariedBlock {
+  invariant(mapping.block, "the mapping has a block");
+  return {
+    kind: mapping.block,
+    readers: mapping.balance.map(({ module }) => module),
+    variants: count,
+    weights: (own, variant) => ({
+      async *rowTiles(module) {
+        for await (const rows of own.rowTiles(module)) yield* replace(module, rows, variant) ?? [rows];
+      },
+      vector: async (tensor) => await own.vector(tensor),
+    }),
+  };
+}

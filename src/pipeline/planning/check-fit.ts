@@ -11,6 +11,7 @@ import { partCosts } from "./take-part.ts";
 import { presetSizes } from "./preset-sizes.ts";
 import type { RemoteSource } from "../inspect/remote-source.ts";
 import type { JobOptions } from "../../api/job-options.ts";
+import { mappingNotes } from "../calibration/mapping-notes.ts";
 
 /** Free space beyond the need below which the verdict is "tight". */
 const COMFORTABLE_SPARE = 0.1;
@@ -58,7 +59,12 @@ export async function checkFit(
       flops: totalFlops(plan),
       gpu,
     },
-    sentences: [...sentences, ...rotationCost(model), ...(plan.calibration?.set.notes ?? [])],
+    sentences: [
+      ...sentences,
+      ...rotationCost(model),
+      ...(plan.calibration?.set.notes ?? []),
+      ...mappingNotes(plan.calibration?.layers ?? []),
+    ],
     serverNotes: plan.serverNotes,
     servableRecipe: plan.servableRecipe,
     partCosts: partCosts(plan),

@@ -75,6 +75,7 @@ const AWQ: Values = {
   mappings: '[[["re:.*q_proj"], "re:.*input_layernorm"]]',
   duo_scaling: "false",
   n_grid: "10",
+  loss: "block",
 };
 const SPIN: Values = {
   ...SCHEDULE,

@@ -283,6 +283,33 @@ describe("ChunkLoader", () => {
     expect(server.log).toHaveLength(3);
   });
 
+  it("counts what the browser does not delete as stored, and deletes it with what comes later", async () => {
+    const { loader, store } = await open();
+    loader.prefetch([range(A, 0, 2000)]);
+    await eventually(() => expect(store.chunks.size).toBe(2));
+    const refuse = vi.spyOn(store, "delete").mockRejectedValueOnce(new StorageError("no"));
+    await loader.evict([range(A, 0, 1000)]);
+    expect(loader.storedBytes).toBe(2000);
+    await loader.evict([range(A, 0, 2000)]);
+    expect(refuse).toHaveBeenCalledTimes(2);
+    expect(store.chunks.size).toBe(0);
+  });
+
+  it("brings a chunk that the browser has lost to all who read it, however late they learn of it", async () => {
+    const { pass, passed } = gate();
+    const store = { ...memoryChunkStore(), list: async () => [{ path: A, index: 0 }] };
+    const get = vi.spyOn(store, "get").mockResolvedValueOnce(undefined);
+    get.mockImplementationOnce(async () => {
+      await passed;
+      return undefined;
+    });
+    const { loader } = await open(store);
+    const [first, second] = [loader.read(range(A, 0, 10)), loader.read(range(A, 0, 10))];
+    expect(await first).toEqual(contents[A].slice(0, 10));
+    pass();
+    expect(await second).toEqual(contents[A].slice(0, 10));
+  });
+
   it("evicts a chunk whose write has not ended", async () => {
     const { loader, store } = await open();
     const { pass, passed } = gate();

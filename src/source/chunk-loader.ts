@@ -137,7 +137,7 @@ export class ChunkLoader implements Disposable {
     for (const chunk of coveredChunks(this.#chunksOf(range), this.#used)) this.#delayed.use(chunk);
   }
 
-  /** Deletes the chunks that lie wholly in the union of the ranges. */
+  /** Deletes the chunks that lie wholly in the union of the ranges. What the browser refuses to delete is no reason to end a job. */
   async evict(ranges: readonly FileRange[]): Promise<void> {
     const held = [...this.#stored.values(), ...this.#hot.chunks(), ...this.#queue];
     const done = new Map(coveredChunks(held, ranges).map((chunk) => [chunkId(chunk), chunk]));
@@ -148,7 +148,10 @@ export class ChunkLoader implements Disposable {
     }
     await Promise.all([...this.#writes].filter(([id]) => done.has(id)).map(([, write]) => write));
     const stored = [...done].filter(([id]) => this.#stored.delete(id)).map(([, chunk]) => chunk);
-    if (stored.length > 0) await this.#store.delete(this.#model.opened.key, stored);
+    if (stored.length === 0) return;
+    await this.#store.delete(this.#model.opened.key, stored).catch(() => {
+      for (const chunk of stored) this.#stored.set(chunkId(chunk), chunk);
+    });
   }
 
   missingBytes(ranges: readonly FileRange[]): number {
@@ -201,7 +204,9 @@ export class ChunkLoader implements Disposable {
         this.#hot.add(chunk, bytes, true);
         return this.#hot.read(chunk) ?? bytes;
       }
-      // Another tab deleted it, or the browser lost it.
+      // Another tab deleted it, or the browser lost it; another read may have brought it meanwhile.
+      const brought = this.#hot.read(chunk);
+      if (brought) return brought;
       this.#stored.delete(chunkId(chunk));
     }
     return await this.#download(chunk);

@@ -4,6 +4,7 @@ import { AccessError, invariant, MalformedModelError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
 import { isLfsPointer, lfsPointerSentence } from "../formats/git-lfs.ts";
 import { ChunkLoader } from "./chunk-loader.ts";
+import type { LoaderLimits } from "./loader-limits.ts";
 import { type ChunkStore, openChunkStore } from "./chunk-store.ts";
 import { datasetRows, ROWS_URL } from "./dataset-rows.ts";
 import { exposeSource } from "./expose-source.ts";
@@ -28,6 +29,8 @@ export interface SourceOptions {
   /** Another rows service, for tests. */
   readonly rowsUrl?: string;
   readonly timing?: RetryTiming;
+  /** Smaller chunks, for tests. */
+  readonly limits?: LoaderLimits;
   readonly store?: ChunkStore;
 }
 
@@ -46,17 +49,15 @@ export function createSource(options: SourceOptions): SourceApi {
   const store = options.store ?? openChunkStore();
   let session: Session | null = null;
   let opening = new AbortController();
-  const current = (): Session => {
-    invariant(session, "a model is opened before it is read");
-    return session;
-  };
+  const current = () => openSession(session);
   const source: SourceApi = {
     async open(reference, token) {
       opening.abort();
       opening = new AbortController();
       const { signal } = opening;
       const folder = await find(options, transport, { reference, token: checkToken(token) }, signal);
-      const loader = folder.kind === "remote" ? await ChunkLoader.open(transport, store, folder) : null;
+      const loader =
+        folder.kind === "remote" ? await ChunkLoader.open(transport, store, folder, options.limits) : null;
       signal.throwIfAborted();
       session?.end.abort();
       session?.loader?.[Symbol.dispose]();
@@ -89,6 +90,11 @@ export function createSource(options: SourceOptions): SourceApi {
     connect: (port) => exposeSource(source, port),
   };
   return source;
+}
+
+function openSession(session: Session | null): Session {
+  invariant(session, "a model is opened before it is read");
+  return session;
 }
 
 function pausing(loader: () => ChunkLoader | null): Pick<SourceApi, "pause" | "resume"> {

@@ -1,10 +1,7 @@
 // The origin private file system in memory, for running the whole conductor in Node: every operation that changes something
 // is counted, and the world can end at any of them.
 
-/** The world has ended: the process was killed in the middle of an operation. */
-export class Crash extends Error {
-  override readonly name = "Crash";
-}
+import { Crash } from "./crash.ts";
 
 type Entry = MemoryFile | MemoryFolder;
 

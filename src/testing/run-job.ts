@@ -15,14 +15,19 @@ import type { CompressionPlan } from "../pipeline/planning/compression-plan.ts";
 import { planCompression } from "../pipeline/planning/plan-compression.ts";
 import { planTime } from "../pipeline/planning/plan-time.ts";
 import { createSource } from "../source/create-source.ts";
+import { LOADER_LIMITS, type LoaderLimits } from "../source/loader-limits.ts";
+import type { SourceReference } from "../api/source-api.ts";
 import { summarizeAdapter } from "../gpu/gpu.ts";
 import { createMemoryDisk, type MemoryDisk } from "./memory-disk.ts";
 import { memoryChunkStore } from "./memory-chunk-store.ts";
+import { createMemoryIndexedDb, MEMORY_KEY_RANGE, type MemoryIndexedDb } from "./memory-indexed-db.ts";
+import { memoryFetch } from "./memory-server.ts";
 import { ROUNDING_RULES } from "./rounding-rules.ts";
 import { provideBrowserGlobals } from "./browser-globals.ts";
 import { createStubGpu, type StubGpu } from "./stub-gpu.ts";
 
 const MIB = 1024 ** 2;
+const BASE = "http://localhost/";
 const FIXTURES = "e2e/fixtures/architectures";
 /** Tokens of the samples: two sequences of one batch. */
 const IDS = JSON.stringify([
@@ -30,9 +35,22 @@ const IDS = JSON.stringify([
   Array.from({ length: 24 }, (_, at) => 50 - at),
 ]);
 
-/** A machine with a disk and a GPU, both new. */
+/** Small, so that a model of the fixtures has some ten of them, and stored at once. */
+const LIMITS: LoaderLimits = {
+  ...LOADER_LIMITS,
+  chunkBytes: 16 * 1024,
+  requests: 1,
+  hotBytes: 32 * 1024,
+  unwrittenBytes: 16 * 1024,
+  delayMs: 0,
+  readerMs: 0,
+};
+
+/** A machine with a disk, a database and a GPU, all new. */
 export interface Machine {
   readonly disk: MemoryDisk;
+  /** Where a model that is downloaded is kept. */
+  readonly database: MemoryIndexedDb;
   readonly gpu: StubGpu;
   /** Runs the job, or goes on with it. */
   run(control?: JobControl): Promise<ResultSummary>;
@@ -40,6 +58,8 @@ export interface Machine {
   output(): Map<string, string>;
   /** The files of the result by path. */
   files(): Map<string, Uint8Array<ArrayBuffer>>;
+  /** Restarts it, with room on the disk: what was written is there. */
+  recover(): void;
 }
 
 export interface PlannedJob {
@@ -50,29 +70,58 @@ export interface PlannedJob {
 
 interface JobChanges extends Pick<JobOptions, "part" | "states">, Pick<RecipeControls, "rewriter"> {
   readonly propagateError?: boolean;
+  /** The model is downloaded, not dropped: `fetch` and `indexedDB` are in memory from then on. */
+  readonly downloaded?: boolean;
 }
+
+type Opening = Pick<Job, "model" | "options" | "plan"> & { readonly open: () => Promise<RemoteSource> };
 
 /** Opens a fixture and plans a job. */
 export async function planFixture(
   name: string,
   scheme: string,
   method: MethodControls,
-  { propagateError = true, rewriter, ...part }: JobChanges = {},
+  { propagateError = true, rewriter, downloaded = false, ...part }: JobChanges = {},
 ): Promise<PlannedJob> {
   provideBrowserGlobals();
-  const source = createSource({ base: "http://localhost/", store: memoryChunkStore() });
-  const remote = source as unknown as RemoteSource;
-  const model = await openModel(remote, { kind: "files", files: filesOf(name) }, null);
+  const dropped = createSource({ base: BASE, store: memoryChunkStore() }) as unknown as RemoteSource;
+  if (downloaded) provideDatabase(createMemoryIndexedDb());
+  const remote = downloaded ? servedSource(name) : dropped;
+  const reference: SourceReference = downloaded
+    ? { kind: "address", address: `${BASE}${name}/` }
+    : { kind: "files", files: filesOf(name) };
+  const model = await openModel(remote, reference, null);
+  const open = async () => {
+    if (!downloaded) return remote;
+    const source = servedSource(name);
+    await source.open(reference, null);
+    return source;
+  };
   const { calibration, ...plain } = optionsOf(scheme, method, rewriter);
   const propagating = calibration && { ...calibration, propagate_error: propagateError };
   const options = { ...plain, calibration: propagating, ...part };
   const adapter = summarizeAdapter(createStubGpu({}).adapter());
   const plan = await planCompression(model, options, { source: remote, adapter, sets: new Map() });
-  return { plan, machine: () => createMachine({ model, options, source: remote, plan }) };
+  return { plan, machine: () => createMachine({ model, options, open, plan }) };
 }
 
-function createMachine(job: Pick<Job, "model" | "options" | "source" | "plan">): Machine {
+/** A source of its own, as each visit of the page has, on the database of now. */
+function servedSource(name: string): RemoteSource {
+  const folder = join(FIXTURES, name);
+  const files = pathsOf(name).map(
+    (path) => [path, new Uint8Array(readFileSync(join(folder, path)))] as const,
+  );
+  globalThis.fetch = memoryFetch(`${BASE}${name}/`, new Map(files));
+  return createSource({ base: BASE, limits: LIMITS }) as unknown as RemoteSource;
+}
+
+function provideDatabase({ factory }: MemoryIndexedDb): void {
+  Object.assign(globalThis, { indexedDB: factory, IDBKeyRange: MEMORY_KEY_RANGE });
+}
+
+function createMachine({ open, ...job }: Opening): Machine {
   const disk = createMemoryDisk();
+  const database = createMemoryIndexedDb();
   const gpu = createStubGpu(ROUNDING_RULES);
   Object.defineProperty(globalThis, "navigator", {
     configurable: true,
@@ -81,38 +130,23 @@ function createMachine(job: Pick<Job, "model" | "options" | "source" | "plan">):
       storage: { getDirectory: async () => await Promise.resolve(disk.root()) },
     },
   });
-  const { plan, options, source } = job;
   const files = () => {
     const written = [...disk.files()].filter(([path]) => path.includes("/output/"));
     return new Map(
       written.map(([path, bytes]) => [path.slice(path.indexOf("/output/") + "/output/".length), bytes]),
     );
   };
-  const time = planTime(plan, {
-    downloadBytes: 0,
-    network: { bytesPerSecond: 0 },
-    gpu: { flopsPerSecond: 1e9, measured: false },
-  });
   return {
     disk,
+    database,
     gpu,
+    recover() {
+      disk.recover();
+      database.recover();
+    },
     async run(control = createJobControl()) {
-      const totals = {
-        time,
-        steps: plan.steps.length,
-        bytes: plan.sourceBytes,
-        budgetBytes: options.gpuBudgetBytes,
-      };
-      const progress = startProgress(
-        totals,
-        async () => await source.progress(),
-        () => undefined,
-      );
-      try {
-        return await compress({ ...job, control, progress, time });
-      } finally {
-        progress.stop();
-      }
+      provideDatabase(database);
+      return await runJob({ ...job, source: await open(), control });
     },
     files,
     output() {
@@ -122,14 +156,31 @@ function createMachine(job: Pick<Job, "model" | "options" | "source" | "plan">):
   };
 }
 
+async function runJob(job: Omit<Job, "progress" | "time">): Promise<ResultSummary> {
+  const { plan, options, source } = job;
+  const gpu = { flopsPerSecond: 1e9, measured: false };
+  const time = planTime(plan, { downloadBytes: 0, network: { bytesPerSecond: 0 }, gpu });
+  const { gpuBudgetBytes: budgetBytes } = options;
+  const totals = { time, steps: plan.steps.length, bytes: plan.sourceBytes, budgetBytes };
+  const read = async () => await source.progress();
+  const progress = startProgress(totals, read, () => undefined);
+  try {
+    return await compress({ ...job, progress, time });
+  } finally {
+    progress.stop();
+  }
+}
+
+function pathsOf(name: string): string[] {
+  return readdirSync(join(FIXTURES, name)).filter((path) => !path.startsWith("reference"));
+}
+
 function filesOf(name: string) {
   const folder = join(FIXTURES, name);
-  return readdirSync(folder)
-    .filter((path) => !path.startsWith("reference"))
-    .map((path) => {
-      const file = new File([readFileSync(join(folder, path))], path, { lastModified: 0 });
-      return { path: `${name}/${path}`, file };
-    });
+  return pathsOf(name).map((path) => {
+    const file = new File([readFileSync(join(folder, path))], path, { lastModified: 0 });
+    return { path: `${name}/${path}`, file };
+  });
 }
 
 function optionsOf(scheme: string, method: MethodControls, rewriter: RecipeControls["rewriter"]): JobOptions {

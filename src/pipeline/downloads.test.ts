@@ -1,0 +1,59 @@
+// Jobs whose models are downloaded, under the real conductor and the real chunk store: what the world does to them at each thing
+// that is put into IndexedDB or deleted from it, and that the job then ends with the bytes that it would have had.
+
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { IndexedDbFault } from "../testing/memory-indexed-db.ts";
+import { type Machine, planFixture, type PlannedJob } from "../testing/run-job.ts";
+
+const METHODS = {
+  rounded: { name: "QuantizationModifier" },
+  calibrated: { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" },
+} as const;
+const DATABASE = "layerpress-source";
+
+const { fetch } = globalThis;
+afterAll(() => {
+  Object.assign(globalThis, { fetch, indexedDB: undefined, IDBKeyRange: undefined });
+});
+
+async function outcome(machine: Machine): Promise<string | null> {
+  return await machine.run().then(
+    () => null,
+    (error: unknown) => (error instanceof Error ? error.name : String(error)),
+  );
+}
+
+describe.each(["rounded", "calibrated"] as const)("a downloaded job that is %s", (method) => {
+  let job: PlannedJob;
+  let whole: Machine;
+  beforeAll(async () => {
+    job = await planFixture("llama", "W8A8", METHODS[method], { downloaded: true });
+    whole = job.machine();
+    await whole.run();
+  });
+
+  it("forgets what it downloaded as it goes on", () => {
+    expect(whole.database.operations).toBeGreaterThan(30);
+    expect(whole.database.records(DATABASE).filter(([key]) => Array.isArray(key) && key.length > 1)).toEqual(
+      [],
+    );
+  });
+
+  it.each<IndexedDbFault>(["crash", "torn", "quota", "broken"])(
+    "ends with the same bytes after any put or deletion that is the last (%s)",
+    async (how) => {
+      const failed = new Set<string | null>();
+      for (let operation = 1; operation <= whole.database.operations; operation++) {
+        const machine = job.machine();
+        machine.database.failAt(operation, how);
+        const first = await outcome(machine);
+        failed.add(first);
+        machine.recover();
+        expect(first === null ? null : await outcome(machine), `after operation ${operation}`).toBeNull();
+        expect(machine.output(), `after operation ${operation}`).toEqual(whole.output());
+      }
+      // What is not deleted, or not stored once all is read, keeps no job from its end.
+      expect(failed).toEqual(new Set(["StorageError", null]));
+    },
+  );
+});

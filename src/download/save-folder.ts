@@ -19,7 +19,9 @@ export async function saveFolder(
   onBytes: (savedBytes: number) => void,
 ): Promise<string> {
   const free = await freeName(parent, name);
-  const root = await parent.getDirectoryHandle(free, { create: true });
+  const root = await parent.getDirectoryHandle(free, { create: true }).catch((cause: unknown) => {
+    throw saveFailure(free, cause);
+  });
   let savedBytes = 0;
   for (const file of files) {
     const before = savedBytes;

@@ -40,7 +40,7 @@ export async function saveZip(
   name: string,
   onBytes: (bytes: number) => void,
 ): Promise<void> {
-  await pipe(zipStream(files, name, onBytes), await target.createWritable(), `${name}.zip`);
+  await pipe(zipStream(files, name, onBytes), async () => await target.createWritable(), `${name}.zip`);
 }
 
 /**
@@ -54,33 +54,43 @@ export async function saveStagedZip(
   onBytes: (bytes: number) => void,
 ): Promise<void> {
   await deleteStagedZips();
-  const root = await navigator.storage.getDirectory();
-  const folder = await root.getDirectoryHandle(STAGING, { create: true });
-  const handle = await folder.getFileHandle(`${name}.zip`, { create: true });
-  await pipe(zipStream(files, name, onBytes), await handle.createWritable(), `${name}.zip`);
+  const handle = await stagedFile(`${name}.zip`);
+  await pipe(zipStream(files, name, onBytes), async () => await handle.createWritable(), `${name}.zip`);
   // Held until this tab closes: the browser may still be copying when another tab wants to tidy up.
   void navigator.locks.request(STAGING, { mode: "shared" }, async () => await new Promise(() => undefined));
   offerFile(await handle.getFile(), `${name}.zip`);
 }
 
-/** Deletes zips of earlier visits, unless a tab may still be handing one over. */
+async function stagedFile(file: string): Promise<FileSystemFileHandle> {
+  try {
+    const root = await navigator.storage.getDirectory();
+    const folder = await root.getDirectoryHandle(STAGING, { create: true });
+    return await folder.getFileHandle(file, { create: true });
+  } catch (cause) {
+    throw saveFailure(file, cause);
+  }
+}
+
+/** Deletes zips of earlier visits, unless a tab may still be handing one over; what does not go stays until the next. */
 export async function deleteStagedZips(): Promise<void> {
   await navigator.locks.request(STAGING, { ifAvailable: true }, async (lock) => {
     if (!lock) return;
-    const root = await navigator.storage.getDirectory();
-    await root.removeEntry(STAGING, { recursive: true }).catch((error: unknown) => {
-      if (!(error instanceof DOMException && error.name === "NotFoundError")) throw error;
-    });
+    try {
+      const root = await navigator.storage.getDirectory();
+      await root.removeEntry(STAGING, { recursive: true });
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error;
+    }
   });
 }
 
 async function pipe(
   zip: ReadableStream<Uint8Array<ArrayBuffer>>,
-  target: FileSystemWritableFileStream,
+  open: () => Promise<FileSystemWritableFileStream>,
   name: string,
 ): Promise<void> {
   try {
-    await zip.pipeTo(target);
+    await zip.pipeTo(await open());
   } catch (cause) {
     throw cause instanceof LayerpressError ? cause : saveFailure(name, cause);
   }

@@ -22,9 +22,9 @@ export async function keepTuning(
   await set(keyOf(adapter, name), value, openStore()).catch(() => undefined);
 }
 
-/** Forgets what was measured of all adapters. */
+/** Forgets what was measured of all adapters; what a browser does not let go of is right still. */
 export async function forgetTuning(): Promise<void> {
-  await clear(openStore());
+  await clear(openStore()).catch(() => undefined);
 }
 
 function keyOf({ vendor, architecture, description }: MeasuredAdapter, name: string | number): string {

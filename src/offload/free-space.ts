@@ -12,12 +12,13 @@ const CEILING = 4 * 1024 ** 4;
  * disk that is fuller than the quota assumes shows only when bytes are written.
  */
 export async function freeStorageBytes(): Promise<number | null> {
-  const root = await navigator.storage.getDirectory();
+  let root: FileSystemDirectoryHandle;
   let handle: FileSystemSyncAccessHandle;
   try {
+    root = await navigator.storage.getDirectory();
     handle = await (await root.getFileHandle(SCRATCH, { create: true })).createSyncAccessHandle();
   } catch {
-    return null; // another tab is probing
+    return null; // another tab is probing, or nothing can be stored, which the job will say
   }
   try {
     let granted = 0;
@@ -30,9 +31,9 @@ export async function freeStorageBytes(): Promise<number | null> {
     }
     return granted;
   } finally {
-    handle.truncate(0);
+    canTake(handle, 0);
     handle.close();
-    await root.removeEntry(SCRATCH);
+    await root.removeEntry(SCRATCH).catch(() => undefined);
   }
 }
 

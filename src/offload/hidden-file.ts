@@ -1,7 +1,7 @@
 // Hidden states in OPFS, verbatim: what a later layer sees after a reload is bit for bit what it would have seen.
 
 import { invariant } from "../errors.ts";
-import { storageFailure } from "./storage-failure.ts";
+import { openingFailure, storageFailure } from "./storage-failure.ts";
 import { writeWhole } from "./write-whole.ts";
 
 export class HiddenFile implements Disposable {
@@ -28,7 +28,12 @@ export class HiddenFile implements Disposable {
 
   read(at: number, bytes: number): Uint8Array<ArrayBuffer> {
     const result = new Uint8Array(bytes);
-    const read = this.#handle.read(result, { at });
+    let read: number;
+    try {
+      read = this.#handle.read(result, { at });
+    } catch (cause) {
+      throw openingFailure(`The file of hidden states ${this.#name}`, cause);
+    }
     invariant(read === bytes, `${this.#name} is shorter than its layer`);
     return result;
   }
@@ -54,9 +59,9 @@ export class HiddenFile implements Disposable {
   }
 }
 
-/** Removes the files of hidden states of a job that is done. */
+/** Removes the files of hidden states of a job that is done; what stays goes with the job. */
 export async function removeHiddenFiles(job: FileSystemDirectoryHandle): Promise<void> {
   for await (const name of job.keys()) {
-    if (name.startsWith("hidden-")) await job.removeEntry(name);
+    if (name.startsWith("hidden-")) await job.removeEntry(name).catch(() => undefined);
   }
 }

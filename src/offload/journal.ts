@@ -1,7 +1,7 @@
 // An append-only record of a job, one JSON object a line: first what the job is, then each finished step. A step is
 // written only after its tensors were flushed, so a crash costs the step that was under way and nothing else.
 
-import { storageFailure } from "./storage-failure.ts";
+import { openingFailure, storageFailure } from "./storage-failure.ts";
 import { writeWhole } from "./write-whole.ts";
 
 const FILE = "journal.jsonl";
@@ -24,10 +24,9 @@ export class Journal implements Disposable {
 
   /** Opens a job's journal for writing, and cuts off a last line that a crash left torn. */
   static async open(job: FileSystemDirectoryHandle): Promise<Journal> {
-    const file = await job.getFileHandle(FILE, { create: true });
     let handle: FileSystemSyncAccessHandle;
     try {
-      handle = await file.createSyncAccessHandle();
+      handle = await (await job.getFileHandle(FILE, { create: true })).createSyncAccessHandle();
     } catch (cause) {
       throw storageFailure("The job's journal", 0, cause);
     }
@@ -72,7 +71,7 @@ export async function readJournal(job: FileSystemDirectoryHandle): Promise<Journ
     return parseJournal(new Uint8Array(await file.arrayBuffer())).records;
   } catch (error) {
     if (error instanceof DOMException && error.name === "NotFoundError") return null;
-    throw error;
+    throw openingFailure("The job's journal", error);
   }
 }
 

@@ -23,6 +23,26 @@ export function storageFailure(what: string, bytes: number, cause: unknown): Sto
   );
 }
 
+/** What it means that a file or a folder of OPFS does not open, or cannot be listed or deleted. */
+export function openingFailure(what: string, cause: unknown): StorageError {
+  const name = cause instanceof Error ? cause.name : "";
+  if (name === "NoModificationAllowedError" || name === "InvalidStateError") {
+    return new StorageError(`${what} is in use: another tab works with it. Close it there and try again.`, {
+      cause,
+    });
+  }
+  if (name === "NotFoundError") {
+    return new StorageError(
+      `${what} is no longer in the browser’s storage. It may have been deleted in another tab; run the job again.`,
+      { cause },
+    );
+  }
+  return new StorageError(
+    `${what} does not open in the browser’s file store (OPFS): ${said(cause).replace(/\.$/, "")}. The disk may be full: free space. Or this site may store nothing: leave the private window, or allow it to store data. Then go on.`,
+    { cause },
+  );
+}
+
 /** What a cause says; its class, where that tells more than that it is an error. */
 function said(cause: unknown): string {
   return cause instanceof Error && cause.name === "Error" ? cause.message : String(cause);

@@ -1,10 +1,10 @@
 // The GPU thread's side of the contract: one inspected model, one running job.
 
 import type { CalibrationSet } from "../calibrate/select-sequences.ts";
-import { BusyError, invariant } from "../errors.ts";
+import { BusyError, invariant, StorageError } from "../errors.ts";
 import { requestAdapter, summarizeAdapter } from "../gpu/gpu.ts";
 import { forgetTuning } from "../gpu/tuning-store.ts";
-import { deleteJobFolder, folderBytes, listJobFolders, openJobFolder } from "../offload/job-folder.ts";
+import { deleteJobFolder, findJobFolder, folderBytes, listJobFolders } from "../offload/job-folder.ts";
 import { readJournal } from "../offload/journal.ts";
 import type { CompressorApi, Progress, ResultSummary, StoredJob } from "../api/compressor-api.ts";
 import { compress } from "./compress.ts";
@@ -171,8 +171,8 @@ async function withJobLock<Result>(run: () => Promise<Result>): Promise<Result> 
 async function listJobs(): Promise<StoredJob[]> {
   const jobs = await Promise.all(
     (await listJobFolders()).map(async (jobId) => {
-      const folder = await openJobFolder(jobId);
-      const records = await readJournal(folder);
+      const folder = await findJobFolder(jobId);
+      const records = folder && (await readJournal(folder));
       return records ? storedJob(jobId, records, await folderBytes(folder)) : null;
     }),
   );
@@ -180,8 +180,9 @@ async function listJobs(): Promise<StoredJob[]> {
 }
 
 async function readResult(jobId: string): Promise<ResultSummary> {
-  const records = await readJournal(await openJobFolder(jobId));
+  const folder = await findJobFolder(jobId);
+  const records = folder && (await readJournal(folder));
   const result = records ? finishedResult({ records }) : null;
-  invariant(result, `job ${jobId} has no result`);
+  if (!result) throw new StorageError("The result is no longer in the browser’s storage.");
   return await withPresentSizes(result);
 }

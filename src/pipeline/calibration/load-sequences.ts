@@ -6,7 +6,7 @@ import { MAX_CALIBRATION_BYTES, type SampleSet } from "../../calibrate/samples/s
 import { type CalibrationSet, selectSequences } from "../../calibrate/select-sequences.ts";
 import { CalibrationError } from "../../errors.ts";
 import { formatBytes } from "../../formats/format-bytes.ts";
-import { openJobFolder } from "../../offload/job-folder.ts";
+import { findJobFolder } from "../../offload/job-folder.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import { openTokenizer } from "../inspect/open-tokenizer.ts";
 import type { RemoteSource } from "../inspect/remote-source.ts";
@@ -27,7 +27,11 @@ export async function loadCalibration(
   options: CalibrationOptions,
 ): Promise<CalibrationSet> {
   if (options.source.kind === "stored") {
-    return await readSequences(await openJobFolder(options.source.jobId));
+    const job = await findJobFolder(options.source.jobId);
+    if (job) return await readSequences(job);
+    throw new CalibrationError(
+      "The calibration tokens of this job are gone from the browser's storage. Choose the text again.",
+    );
   }
   const wanted = options.num_calibration_samples;
   const { samples, notes } = await readSamples(remote, model, options.source, wanted);
@@ -50,7 +54,7 @@ async function readSamples(
         `${name} has ${formatBytes(size)}; calibration text may have ${formatBytes(MAX_CALIBRATION_BYTES)}. A few thousand samples are plenty.`,
       );
     }
-    return await parseSamples(name, new Uint8Array(await source.file.arrayBuffer()), source.column);
+    return await parseSamples(name, await readChosen(source.file), source.column);
   }
   if (source.kind === "model") {
     if (!model.source.files.some(({ path }) => path === MODEL_TEXT)) {
@@ -62,6 +66,17 @@ async function readSamples(
   const rows = await remote.datasetRows({ name, config, split, rows: Math.ceil(wanted * SPARE_ROWS) });
   const placed = rows.map((value, index) => ({ where: `Row ${index + 1} of ${name},`, value }));
   return readRows(name, placed, column);
+}
+
+async function readChosen(file: File): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    return new Uint8Array(await file.arrayBuffer());
+  } catch (cause) {
+    throw new CalibrationError(
+      `${file.name} can no longer be read: it was changed, moved or removed since it was chosen. Choose it again.`,
+      { cause },
+    );
+  }
 }
 
 /** Rows of the embedding table; ids from 0 up to it exist. */

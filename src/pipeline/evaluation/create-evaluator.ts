@@ -64,12 +64,12 @@ export function createEvaluator(createSource: () => SourceApi): EvaluatorApi {
   };
 }
 
-/** What was downloaded for a call is not left behind. */
+/** What was downloaded for a call is not left behind, unless the browser keeps it: no reason to lose what was found out. */
 async function tidy(opened: Iterable<Opened>): Promise<void> {
   for (const { model, kept } of opened) {
     const { source, summary } = model;
     const isRemote = summary.source.host !== null;
-    if (isRemote && !kept) await source.deleteStored(summary.source.key);
+    if (isRemote && !kept) await source.deleteStored(summary.source.key).catch(() => undefined);
   }
 }
 

@@ -1,7 +1,7 @@
 // A model folder, original or quantized, opened for evaluation.
 
 import { openEmbedding } from "../../calibrate/forward/embed-tokens.ts";
-import { invariant, MalformedModelError, UnsupportedModelError } from "../../errors.ts";
+import { invariant, MalformedModelError, StorageError, UnsupportedModelError } from "../../errors.ts";
 import { checkMixers } from "../../evaluate/graph/mixers/nodes-of.ts";
 import { originalNames, type StoredModel } from "../../evaluate/weights/stored-model.ts";
 import { isFloatDtype } from "../../formats/dtype.ts";
@@ -11,7 +11,7 @@ import { layerLinears } from "../../model/layer-linears.ts";
 import { transposedReader } from "../inspect/transposing-source.ts";
 import { openTokenizer } from "../inspect/open-tokenizer.ts";
 import type { OpenTokenizer } from "../inspect/tokenizer-worker.ts";
-import { openJobFolder, openOutputFolder } from "../../offload/job-folder.ts";
+import { findOutputFolder, openOutputFile } from "../../offload/job-folder.ts";
 import { quantizationField } from "../../formats/quantization-field.ts";
 import { MAX_CONFIG_BYTES, readConfig, tiesHead } from "../../plan/read-config.ts";
 import { readHeaders, type SourceTensor } from "../../plan/read-headers.ts";
@@ -69,11 +69,12 @@ export async function openStoredModel(
 /** A job's result is read like dropped files. */
 async function sourceReference(reference: EvaluatedReference): Promise<SourceReference> {
   if (reference.kind !== "job") return reference;
-  const folder = await openOutputFolder(await openJobFolder(reference.jobId));
+  const folder = await findOutputFolder(reference.jobId);
+  if (!folder) throw new StorageError("The result is no longer in the browser’s storage.");
   const files: DroppedFile[] = [];
   for await (const [name, handle] of folder.entries()) {
     if (handle.kind === "file") {
-      files.push({ path: name, file: await handle.getFile() });
+      files.push({ path: name, file: await openOutputFile(folder, name) });
     }
   }
   return { kind: "files", files };

@@ -1,13 +1,13 @@
 // The publishing worker's side of the contract: a finished result, its receipt and its card to a repository of the Hub.
 
 import { invariant, StorageError } from "../../errors.ts";
-import { findOutputFolder } from "../../offload/job-folder.ts";
+import { findOutputFolder, openOutputFile } from "../../offload/job-folder.ts";
 import { carriedLicense, publishedCard } from "../../package/published-card.ts";
 import { beginLogin, endLogin, signIn } from "../../publish/hub-account.ts";
 import { publishFiles, type UploadedFile } from "../../publish/publish-files.ts";
 import type { PublisherApi, PublishProgress, PublishRequest } from "../../api/publisher-api.ts";
 import type { Receipt } from "../../api/receipt.ts";
-import { makeReceipt, openOutputFile } from "../result/make-receipt.ts";
+import { makeReceipt } from "../result/make-receipt.ts";
 import { CARD, RECEIPT } from "../../formats/result-documents.ts";
 
 export function createPublisher(): PublisherApi {

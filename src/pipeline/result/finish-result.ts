@@ -1,6 +1,7 @@
 // From finished shards to a folder that is trusted: packaged, opened again and compared, summed up.
 
 import type { ResultSummary } from "../../api/compressor-api.ts";
+import { openOutputFile } from "../../offload/job-folder.ts";
 import type { Journal } from "../../offload/journal.ts";
 import type { GpuFigures, Job } from "../job/job.ts";
 import { recordedFolds, recordedForward, recordedMappings, recordResult } from "../job/job-journal.ts";
@@ -43,7 +44,7 @@ async function verifyFolder(
   journal: Journal,
   output: FileSystemDirectoryHandle,
 ): Promise<void> {
-  const open = async (path: string) => await (await output.getFileHandle(path)).getFile();
+  const open = async (path: string) => await openOutputFile(output, path);
   await verifyResult({
     plan,
     readResult: async ({ path, start, end }) =>

@@ -4,8 +4,9 @@
 import { createSHA256 } from "hash-wasm";
 import { StorageError } from "../../errors.ts";
 import { isHashed, RECEIPT } from "../../formats/result-documents.ts";
-import { openJobFolder, openOutputFolder } from "../../offload/job-folder.ts";
+import { findJobFolder, openOutputFile, openOutputFolder } from "../../offload/job-folder.ts";
 import { readJournal } from "../../offload/journal.ts";
+import { openingFailure } from "../../offload/storage-failure.ts";
 import { replaceOutputFile } from "../../offload/output-store.ts";
 import type { ResultSummary } from "../../api/compressor-api.ts";
 import type { Receipt } from "../../api/receipt.ts";
@@ -25,10 +26,10 @@ export async function makeReceipt(
   jobId: string,
   onBytes: (hashedBytes: number, totalBytes: number) => void,
 ): Promise<ResultSummary> {
-  const job = await openJobFolder(jobId);
-  const records = (await readJournal(job)) ?? [];
+  const job = await findJobFolder(jobId);
+  const records = (job && (await readJournal(job))) ?? [];
   const result = finishedResult({ records });
-  if (!result) throw new StorageError("The result is no longer in the browser’s storage.");
+  if (!job || !result) throw new StorageError("The result is no longer in the browser’s storage.");
   const present = await withPresentSizes(result);
   if (present.files.some(({ path }) => path === RECEIPT)) return present;
   const facts = recordedReceipt(records);
@@ -43,28 +44,28 @@ export async function makeReceipt(
   let hashedBytes = 0;
   for (const { path, bytes } of hashed) {
     const onPiece = (piece: number) => onBytes((hashedBytes += piece), totalBytes);
-    files.push({ path, bytes, sha256: await hashFile(await openOutputFile(output, path), onPiece) });
+    files.push({ path, bytes, sha256: await hashFile(await openOutputFile(output, path), path, onPiece) });
   }
   const receipt: Receipt = { layout: 1, ...facts, files };
   await replaceOutputFile(output, RECEIPT, `${JSON.stringify(receipt, null, 2)}\n`);
   return await withPresentSizes(result);
 }
 
-/** A file of a result by its path. */
-export async function openOutputFile(output: FileSystemDirectoryHandle, path: string): Promise<File> {
-  const folders = path.split("/");
-  const name = folders.pop() ?? "";
-  let folder = output;
-  for (const part of folders) folder = await folder.getDirectoryHandle(part);
-  return await (await folder.getFileHandle(name)).getFile();
-}
-
-async function hashFile(file: File, onPiece: (bytes: number) => void): Promise<string> {
+/** @throws StorageError if the file goes away meanwhile */
+async function hashFile(file: File, path: string, onPiece: (bytes: number) => void): Promise<string> {
   const hash = await createSHA256();
   for (let start = 0; start < file.size; start += PIECE_BYTES) {
-    const piece = new Uint8Array(await file.slice(start, start + PIECE_BYTES).arrayBuffer());
+    const piece = new Uint8Array(await readPiece(file.slice(start, start + PIECE_BYTES), path));
     hash.update(piece);
     onPiece(piece.byteLength);
   }
   return hash.digest("hex");
+}
+
+async function readPiece(piece: Blob, path: string): Promise<ArrayBuffer> {
+  try {
+    return await piece.arrayBuffer();
+  } catch (cause) {
+    throw openingFailure(`The result file ${path}`, cause);
+  }
 }

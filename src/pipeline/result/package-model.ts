@@ -2,6 +2,7 @@
 
 import { statesFileName } from "../../calibrate/states-file.ts";
 import { kvCacheScheme, quantizesNothing } from "../../formats/recipe.ts";
+import { openOutputFile } from "../../offload/job-folder.ts";
 import { writeOutputFile } from "../../offload/output-store.ts";
 import { buildFacts } from "../../package/build-facts.ts";
 import { describeResult } from "../../package/describe-result.ts";
@@ -111,7 +112,7 @@ async function statesFiles(
   return await Promise.all(
     layers.map(async (layer) => {
       const path = statesFileName(layer);
-      return { path, bytes: (await (await output.getFileHandle(path)).getFile()).size };
+      return { path, bytes: (await openOutputFile(output, path)).size };
     }),
   );
 }

@@ -2,7 +2,7 @@
 // quality are swapped one by one, and how large they are now is looked up rather than remembered.
 
 import { MalformedModelError, StorageError } from "../../errors.ts";
-import { findOutputFolder } from "../../offload/job-folder.ts";
+import { findOutputFolder, openOutputFile } from "../../offload/job-folder.ts";
 import { replaceOutputFile } from "../../offload/output-store.ts";
 import { cardWithQuality, type MeasuredQuality, reportWithQuality } from "../../package/quality-report.ts";
 import { CARD, RECEIPT, REPORT } from "../../formats/result-documents.ts";
@@ -37,7 +37,7 @@ function withQuality(path: string, text: string, change: (text: string) => strin
 }
 
 async function readText(output: FileSystemDirectoryHandle, path: string): Promise<string> {
-  return await (await (await output.getFileHandle(path)).getFile()).text();
+  return await (await openOutputFile(output, path)).text();
 }
 
 /**
@@ -47,7 +47,7 @@ async function readText(output: FileSystemDirectoryHandle, path: string): Promis
 export async function withPresentSizes(result: ResultSummary): Promise<ResultSummary> {
   const output = await findOutputFolder(result.jobId);
   if (!output) return result;
-  const sizeOf = async (path: string) => (await (await output.getFileHandle(path)).getFile()).size;
+  const sizeOf = async (path: string) => (await openOutputFile(output, path)).size;
   const files = await Promise.all(
     result.files.map(async ({ path, bytes }) =>
       path === REPORT || path === CARD ? { path, bytes: await sizeOf(path) } : { path, bytes },

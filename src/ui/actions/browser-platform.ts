@@ -24,11 +24,15 @@ export function browserPlatform(takeUpdate: Platform["takeUpdate"]): Platform {
 
 /** The token itself is never kept; this proof is worth nothing once the login has ended. */
 function takeLogin(): LoginProof | null {
-  const kept = sessionStorage.getItem(LOGIN);
-  if (kept === null) return null;
-  sessionStorage.removeItem(LOGIN);
-  history.replaceState(null, "", location.pathname);
-  return JSON.parse(kept) as LoginProof;
+  try {
+    const kept = sessionStorage.getItem(LOGIN);
+    if (kept === null) return null;
+    sessionStorage.removeItem(LOGIN);
+    history.replaceState(null, "", location.pathname);
+    return JSON.parse(kept) as LoginProof;
+  } catch {
+    return null; // a browser that keeps nothing has no proof, and neither has what others wrote there
+  }
 }
 
 /**

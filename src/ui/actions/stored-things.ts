@@ -1,19 +1,26 @@
 import type { App } from "../state/app-state.ts";
 import { describeFailure } from "../state/describe-failure.ts";
 
-/** Reads again what this browser keeps: jobs, downloaded sources, measurements, and whether it promised to keep them. */
+/**
+ * Reads again what this browser keeps: jobs, downloaded sources, measurements, and whether it promised to keep them. A store that
+ * cannot be read keeps nothing from being shown of the others.
+ */
 export async function refreshStored({ state, services }: App): Promise<void> {
-  try {
-    const [jobs, sources, measurements, persisted] = await Promise.all([
-      services.compressor.jobs(),
-      services.source.stored(),
-      services.measurements.list(),
-      services.platform.persisted(),
-    ]);
-    state.stored.value = { jobs, sources, measurements, persisted };
-  } catch (error) {
-    showFailure({ state, error });
-  }
+  const read = async <Found>(asked: Promise<Found>, without: Found): Promise<Found> => {
+    try {
+      return await asked;
+    } catch (error) {
+      showFailure({ state, error });
+      return without;
+    }
+  };
+  const [jobs, sources, measurements, persisted] = await Promise.all([
+    read(services.compressor.jobs(), []),
+    read(services.source.stored(), []),
+    read(services.measurements.list(), []),
+    read(services.platform.persisted(), false),
+  ]);
+  state.stored.value = { jobs, sources, measurements, persisted };
 }
 
 /** Deletes with the function of whatever keeps it, then shows what is left. */
@@ -32,6 +39,10 @@ function showFailure({ state, error }: { state: App["state"]; error: unknown }):
 
 /** Asks the browser to keep what is stored, and shows what it answered. */
 export async function persistStored(app: App): Promise<void> {
-  await app.services.platform.persist();
+  try {
+    await app.services.platform.persist();
+  } catch (error) {
+    showFailure({ state: app.state, error });
+  }
   await refreshStored(app);
 }

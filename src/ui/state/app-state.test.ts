@@ -328,4 +328,12 @@ describe("storage", () => {
     });
     expect(app.state.stored.value?.jobs).toHaveLength(0);
   });
+
+  it("shows what can be read when a store cannot, and says why", async () => {
+    const list = async () => await Promise.reject(new Error("no measurements"));
+    const app = open({ compressor: { jobs: async () => [JOB] }, measurements: { list } });
+    await wakeApp(app);
+    expect(app.state.stored.value).toMatchObject({ jobs: [JOB], measurements: [] });
+    expect(app.state.failure.value?.message).toBe("no measurements");
+  });
 });

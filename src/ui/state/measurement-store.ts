@@ -17,11 +17,11 @@ export interface MeasuredRecipe {
 }
 
 export interface MeasurementStore {
-  /** All that is kept, the oldest first. */
+  /** All that is kept, the oldest first. @throws StorageError */
   list(): Promise<MeasuredRecipe[]>;
   /** Keeps a measurement in place of an earlier one of the same result and text. @throws StorageError */
   keep(measured: MeasuredRecipe): Promise<void>;
-  /** Forgets what was measured on a model. */
+  /** Forgets what was measured on a model. @throws StorageError */
   deleteModel(model: string): Promise<void>;
 }
 
@@ -36,30 +36,47 @@ export function openMeasurementStore(name = "layerpress-measurements-1"): Measur
     return found.toSorted(([, a], [, b]) => a.measuredAt - b.measuredAt);
   };
   return {
-    list: async () => (await all()).map(([, measured]) => measured),
-    async keep(measured) {
-      try {
-        await set(keyOf(measured), measured, store);
-        const surplus = (await all()).slice(0, -MAX_MEASUREMENTS);
-        await delMany(
-          surplus.map(([key]) => key),
-          store,
-        );
-      } catch (cause) {
-        throw new StorageError(
-          `What was measured cannot be kept for a later visit: ${cause instanceof Error ? cause.message : String(cause)}. It is shown here, and can be saved as a file.`,
-          { cause },
-        );
-      }
-    },
-    async deleteModel(model) {
-      const own = (await all()).filter(([, measured]) => measured.model === model);
-      await delMany(
-        own.map(([key]) => key),
-        store,
-      );
-    },
+    list: async () =>
+      await inWords(
+        async () => (await all()).map(([, measured]) => measured),
+        (said) =>
+          `What was measured on earlier visits cannot be read: ${said}. Reload the page to try again.`,
+      ),
+    keep: async (measured) =>
+      await inWords(
+        async () => {
+          await set(keyOf(measured), measured, store);
+          const surplus = (await all()).slice(0, -MAX_MEASUREMENTS);
+          await delMany(
+            surplus.map(([key]) => key),
+            store,
+          );
+        },
+        (said) =>
+          `What was measured cannot be kept for a later visit: ${said}. It is shown here, and can be saved as a file.`,
+      ),
+    deleteModel: async (model) =>
+      await inWords(
+        async () => {
+          const own = (await all()).filter(([, measured]) => measured.model === model);
+          await delMany(
+            own.map(([key]) => key),
+            store,
+          );
+        },
+        (said) => `What was measured on ${model} cannot be deleted: ${said}. It is kept as it was.`,
+      ),
   };
+}
+
+/** @param sentence made of what the browser said of a failure */
+async function inWords<Value>(act: () => Promise<Value>, sentence: (said: string) => string): Promise<Value> {
+  try {
+    return await act();
+  } catch (cause) {
+    const said = cause instanceof Error ? cause.message.replace(/\.$/, "") : String(cause);
+    throw new StorageError(sentence(said), { cause });
+  }
 }
 
 function keyOf({ jobId, report }: MeasuredRecipe): string {

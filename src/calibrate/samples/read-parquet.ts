@@ -2,6 +2,7 @@
 
 import { CalibrationError } from "../../errors.ts";
 import { formatBytes } from "../../formats/format-bytes.ts";
+import { showValue } from "../../formats/show-value.ts";
 import { ROW_FIELDS } from "./parse-row.ts";
 import { MAX_CALIBRATION_BYTES } from "./sample.ts";
 
@@ -23,13 +24,20 @@ export async function readParquet(
   const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
   try {
     const metadata = parquetMetadata(file);
-    const all = parquetSchema(metadata).children.map(({ element }) => element.name);
+    const schema = parquetSchema(metadata);
+    const all = schema.children.map(({ element }) => element.name);
     const columns = chooseColumns(name, all, column);
     const chunks = metadata.row_groups
       .flatMap((group) => group.columns.map(({ meta_data }) => meta_data))
       .filter((chunk) => chunk !== undefined)
       .filter(({ path_in_schema: [top = ""] }) => columns.includes(top));
     checkChunks(name, metadata.num_rows, chunks);
+    for (const group of metadata.row_groups)
+      checkPaths(
+        name,
+        schema,
+        group.columns.flatMap(({ meta_data }) => (meta_data ? [meta_data.path_in_schema] : [])),
+      );
     const rows = await parquetReadObjects({ file, metadata, columns });
     return rows.map((row) => plainRow(row));
   } catch (error) {
@@ -74,6 +82,29 @@ function checkChunks(name: string, rows: bigint, chunks: readonly Chunk[]): void
     throw new CalibrationError(
       `The text of ${name} is ${formatBytes(length)} long; ${formatBytes(MAX_CALIBRATION_BYTES)} is the most, and a few thousand samples are plenty. Take a part of it.`,
     );
+  }
+}
+
+interface SchemaNode {
+  readonly element: { readonly name: string };
+  readonly children: readonly SchemaNode[];
+}
+
+/**
+ * Columns that the schema does not have, or that come twice: the reader finds them in the middle of its work, and then nobody
+ * awaits what it has begun of the others.
+ */
+function checkPaths(name: string, schema: SchemaNode, paths: readonly (readonly string[])[]): void {
+  const seen = new Set<string>();
+  for (const path of paths) {
+    let node: SchemaNode | undefined = schema;
+    for (const part of path) node = node?.children.find(({ element }) => element.name === part);
+    const shown = path.join(".");
+    if (node && node !== schema && !seen.has(shown)) seen.add(shown);
+    else
+      throw new CalibrationError(
+        `${name} is a Parquet file that cannot be read: its column ${showValue(shown)} ${node ? "comes twice" : "is not in its schema"}. It is damaged; download it again, or export its text as JSONL.`,
+      );
   }
 }
 

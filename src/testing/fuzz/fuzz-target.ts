@@ -23,6 +23,8 @@ export interface FuzzOptions {
   readonly inputs: number;
   /** Times and memory are measured too: not in tests, whose machine may be busy. */
   readonly measured: boolean;
+  /** Waits for a turn of the loop; then the reason of a promise that was rejected and that nobody awaits, or null. */
+  readonly lost?: () => Promise<{ readonly reason: unknown } | null>;
 }
 
 export interface FuzzResult {
@@ -32,7 +34,7 @@ export interface FuzzResult {
 }
 
 export async function fuzzTarget({ name, runs }: FuzzTarget, options: FuzzOptions): Promise<FuzzResult> {
-  const property = fc.asyncProperty(runs, async (input) => await check(input, options.measured));
+  const property = fc.asyncProperty(runs, async (input) => await check(input, options));
   const result = await fc.check(property, { seed: options.seed, numRuns: options.inputs });
   if (!result.failed) return { inputs: result.numRuns, failure: null };
   const [input] = result.counterexample ?? [];
@@ -44,7 +46,7 @@ export async function fuzzTarget({ name, runs }: FuzzTarget, options: FuzzOption
   };
 }
 
-async function check({ run }: FuzzRun, measured: boolean): Promise<void> {
+async function check({ run }: FuzzRun, { measured, lost }: FuzzOptions): Promise<void> {
   const before = measured ? process.resourceUsage().maxRSS : 0;
   const started = process.cpuUsage();
   try {
@@ -52,6 +54,8 @@ async function check({ run }: FuzzRun, measured: boolean): Promise<void> {
   } catch (error) {
     if (!(error instanceof LayerpressError)) throw error;
   }
+  const left = await lost?.();
+  if (left) throw new Error("left a promise that nobody awaits", { cause: left.reason });
   if (!measured) return;
   const { user, system } = process.cpuUsage(started);
   const milliseconds = (user + system) / 1000;

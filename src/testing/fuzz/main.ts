@@ -1,5 +1,6 @@
 // `npm run fuzz -- [--inputs N] [--seed N] [--target NAME]`: rounds of a thousand inputs for each target until N were done.
 
+import { setImmediate } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { fuzzTarget } from "./fuzz-target.ts";
 import { FUZZ_TARGETS } from "./targets.ts";
@@ -31,9 +32,16 @@ function readWanted(): Wanted {
   throw new Error(`--target wants one of ${FUZZ_TARGETS.map(({ name }) => name).join(", ")}.`);
 }
 
-// The reader of Parquet files leaves promises behind that nobody awaits; in a page their errors end in its console. What is
-// awaited, counts.
-process.on("unhandledRejection", () => undefined);
+/** What nobody awaited, since it was taken last. */
+let unhandled: { readonly reason: unknown } | null = null;
+process.on("unhandledRejection", (reason) => (unhandled ??= { reason }));
+
+async function lost(): Promise<{ readonly reason: unknown } | null> {
+  await setImmediate();
+  const taken = unhandled;
+  unhandled = null;
+  return taken;
+}
 
 async function fuzz({ inputs: count, seed: first, targets }: Wanted): Promise<number> {
   const failures: string[] = [];
@@ -41,7 +49,7 @@ async function fuzz({ inputs: count, seed: first, targets }: Wanted): Promise<nu
   for (let seed = first; done < count; seed++) {
     for (const target of targets) {
       const inputs = Math.min(ROUND, count - done);
-      const result = await fuzzTarget(target, { seed, inputs, measured: true });
+      const result = await fuzzTarget(target, { seed, inputs, measured: true, lost });
       done += result.inputs;
       if (result.failure !== null) {
         failures.push(result.failure);

@@ -1,6 +1,6 @@
 // Rounds of one job of the command line: disturbed once, then run again; its bytes must be those of a job that was left alone.
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -11,28 +11,22 @@ import { type ModelServer, startModelServer } from "../model-server/model-server
 import { folderModel } from "../model-server/served-model.ts";
 import { mountSmallDisk, type SmallDisk } from "./full-disk.ts";
 import { type Ended, killAll, killOne, startCommand } from "./run-command.ts";
+import { takeTemporary } from "./left-behind.ts";
+import { endOf, HEAD, isForeign, isGood, lineOf, type Row, sentenceOf, summary } from "./row.ts";
 import { different, digests } from "./same-bytes.ts";
-import { faultOf } from "./server-faults.ts";
+import { faultOf, type ServerFault } from "./server-faults.ts";
 
-const USAGE = `npm run chaos -- [--rounds N] [--seed N] [--kinds kill,disk,server] [--recipe RECIPE] [--limit SECONDS]
+const USAGE = `npm run chaos -- [--rounds N] [--seed N] [--kinds kill,disk,server] [--recipe RECIPE] [--limit SECONDS] [--rows FILE]
 
 Runs the sample model's job N times (6), kinds in turn, and prints a table: what was done when, how the command ended, whether
-the same command then came to the bytes of an undisturbed job. Exits with 1 if a byte differed or a command hung.`;
+the same command then came to the bytes of an undisturbed job, what was left behind; and, for each fault of a server that stayed, the
+seconds until a word and until the sentence. --rows adds each round to a file, a JSON object a line. Exits with 1 if a byte differed,
+a command hung, ended without a sentence, or left processes or files behind.`;
 const SAMPLE = "public/sample";
 /** Room for a browser's profile and the job, so that it fills in the middle and not at the start. */
 const DISK_MIB = 256;
 const KINDS = ["kill", "disk", "server"] as const;
 type Kind = (typeof KINDS)[number];
-
-interface Row {
-  readonly round: number;
-  readonly what: string;
-  readonly first: string;
-  readonly seconds: number;
-  readonly waitedAfter: number | null;
-  readonly again: string;
-  readonly good: boolean;
-}
 
 /** What all rounds share. */
 interface Chaos {
@@ -42,6 +36,8 @@ interface Chaos {
   readonly server: ModelServer;
   readonly random: () => number;
   readonly disk: SmallDisk | null;
+  /** Where temporary files of the commands go. */
+  readonly temporary: string;
 }
 
 /** A job that nothing happened to. */
@@ -64,6 +60,7 @@ async function runChaos(args: readonly string[]): Promise<number> {
       kinds: { type: "string", default: KINDS.join(",") },
       recipe: { type: "string", default: "W4A16" },
       limit: { type: "string", default: "180" },
+      rows: { type: "string" },
       help: { type: "boolean", default: false },
     },
   });
@@ -82,10 +79,15 @@ async function runChaos(args: readonly string[]): Promise<number> {
   const disk = kinds.includes("disk") ? mountSmallDisk(join(folder, "disk"), DISK_MIB) : null;
   const random = seededRandom(seed);
   const recipe = ["--recipe", values.recipe];
-  const chaos: Chaos = { recipe, limitMs: limit * 1000, folder, server, random, disk };
+  const temporary = join(folder, "tmp");
+  mkdirSync(temporary);
+  const chaos: Chaos = { recipe, limitMs: limit * 1000, folder, server, random, disk, temporary };
   console.log(`seed ${seed}`);
+  const keep = (row: Row) => {
+    if (values.rows !== undefined) appendFileSync(values.rows, `${JSON.stringify(row)}\n`);
+  };
   try {
-    return await rounds(chaos, kinds, count);
+    return await rounds(chaos, kinds, count, keep);
   } finally {
     disk?.[Symbol.dispose]();
     await server.close();
@@ -93,21 +95,24 @@ async function runChaos(args: readonly string[]): Promise<number> {
   }
 }
 
-async function rounds(chaos: Chaos, kinds: readonly Kind[], count: number): Promise<number> {
+async function rounds(
+  chaos: Chaos,
+  kinds: readonly Kind[],
+  count: number,
+  keep: (row: Row) => void,
+): Promise<number> {
   const whole = await undisturbed(chaos);
-  console.log(`undisturbed: ${whole.seconds.toFixed(1)} s, ${whole.digests.size} files\n`);
+  console.log(`undisturbed: ${whole.seconds.toFixed(1)} s, ${whole.digests.size} files\n\n${HEAD}`);
   const rows: Row[] = [];
   for (let round = 0; round < count; round++) {
     const kind = kinds[round % kinds.length] ?? "kill";
-    const row = await runRound(chaos, whole, kind, round);
+    const row = await runRound(chaos, whole, kind, round, Math.floor(round / kinds.length));
     rows.push(row);
+    keep(row);
     console.log(lineOf(row));
   }
-  const bad = rows.filter(({ good }) => !good).length;
-  console.log(
-    `\n${rows.length} rounds, ${rows.length - bad} ended with the bytes of the undisturbed job, ${bad} did not.`,
-  );
-  return bad > 0 ? 1 : 0;
+  console.log(`\n${summary(rows)}`);
+  return rows.every(isGood) ? 0 : 1;
 }
 
 async function undisturbed(chaos: Chaos): Promise<Undisturbed> {
@@ -117,36 +122,61 @@ async function undisturbed(chaos: Chaos): Promise<Undisturbed> {
   return { digests: digests(out), seconds: ended.seconds };
 }
 
-function begin({ server, recipe, limitMs }: Chaos, out: string): ReturnType<typeof startCommand> {
-  return startCommand({ source: `${server.filesUrl}/sample/model/`, out, recipe, limitMs });
+function begin({ server, recipe, limitMs, temporary }: Chaos, out: string): ReturnType<typeof startCommand> {
+  return startCommand({ source: `${server.filesUrl}/sample/model/`, out, recipe, temporary, limitMs });
 }
 
-async function runRound(chaos: Chaos, whole: Undisturbed, kind: Kind, round: number): Promise<Row> {
-  const { server, disk, folder } = chaos;
+/** @param turn how many rounds of its kind were before */
+async function runRound(
+  chaos: Chaos,
+  whole: Undisturbed,
+  kind: Kind,
+  round: number,
+  turn: number,
+): Promise<Row> {
+  const { server, disk, folder, temporary } = chaos;
   const out = join(kind === "disk" && disk ? disk.path : folder, `out-${round}`);
-  const { what, ended: first } = await DISTURB[kind](chaos, out, whole.seconds, round);
+  const { what, ended: first, fault } = await DISTURB[kind](chaos, out, whole.seconds, turn);
   server.faults.length = 0;
   disk?.empty();
+  // What is killed cannot tidy up.
+  const files = first.status === null ? (takeTemporary(temporary), []) : takeTemporary(temporary);
   const again = first.status === 0 ? first : await begin(chaos, out).ended;
   const wrong = again.status === 0 ? different(whole.digests, digests(out)) : null;
   rmSync(out, { recursive: true, force: true });
-  const verdict =
-    wrong === null
-      ? `failed: ${sentenceOf(again)}`
-      : wrong.length > 0
-        ? `differs: ${wrong.join(", ")}`
-        : "equal";
-  const { seconds, waitedAfter } = first;
-  const good = verdict === "equal" && !first.hung;
-  return { round, what, first: endOf(first), seconds, waitedAfter, again: verdict, good };
+  const since = (moment: number | null) => {
+    const begun = fault?.rule.begunAt ?? null;
+    return begun === null || moment === null ? null : (moment - begun) / 1000;
+  };
+  return {
+    round,
+    kind,
+    what,
+    fault: fault?.name ?? null,
+    first: endOf(first),
+    hung: first.hung || again.hung,
+    foreign: isForeign(first) || isForeign(again),
+    seconds: first.seconds,
+    word: since(first.waitedAt),
+    sentence: since(first.endedAt),
+    again: verdictOf(again, wrong),
+    processes: [...new Set([...first.left, ...again.left])],
+    temporary: [...files, ...takeTemporary(temporary)],
+  };
 }
 
-type Disturbance = (
-  chaos: Chaos,
-  out: string,
-  usualSeconds: number,
-  round: number,
-) => Promise<{ readonly what: string; readonly ended: Ended }>;
+function verdictOf(again: Ended, wrong: readonly string[] | null): string {
+  if (wrong === null) return `failed: ${sentenceOf(again)}`;
+  return wrong.length > 0 ? `differs: ${wrong.join(", ")}` : "equal";
+}
+
+interface Disturbed {
+  readonly what: string;
+  readonly ended: Ended;
+  readonly fault: ServerFault | null;
+}
+
+type Disturbance = (chaos: Chaos, out: string, usualSeconds: number, turn: number) => Promise<Disturbed>;
 
 const DISTURB: Readonly<Record<Kind, Disturbance>> = {
   async kill(chaos, out, usualSeconds) {
@@ -156,36 +186,20 @@ const DISTURB: Readonly<Record<Kind, Disturbance>> = {
     await Promise.race([delay(at * 1000), command.ended]);
     const killed = whole ? "all" : killOne(command.pid, chaos.random());
     if (whole) killAll(command.pid);
+    // A browser whose command was killed ends by itself.
     const ended = await command.ended;
-    // A browser whose command was killed ends by itself; what is left of it must not stand in the next run's way.
-    killAll(command.pid);
-    return { what: `kill ${killed} at ${at.toFixed(1)} s`, ended };
+    return { what: `kill ${killed} at ${at.toFixed(1)} s`, ended, fault: null };
   },
   async disk(chaos, out, usualSeconds) {
     const at = chaos.random() * usualSeconds;
     const command = begin(chaos, out);
     await Promise.race([delay(at * 1000), command.ended]);
     chaos.disk?.fill();
-    return { what: `full disk at ${at.toFixed(1)} s`, ended: await command.ended };
+    return { what: `full disk at ${at.toFixed(1)} s`, ended: await command.ended, fault: null };
   },
-  async server(chaos, out, _, round) {
-    const { rule, what } = faultOf(round, chaos.random);
-    chaos.server.faults.push(rule);
-    return { what: `server: ${what}`, ended: await begin(chaos, out).ended };
+  async server(chaos, out, _, turn) {
+    const fault = faultOf(turn, chaos.random);
+    chaos.server.faults.push(fault.rule);
+    return { what: `server: ${fault.what}`, ended: await begin(chaos, out).ended, fault };
   },
 };
-
-function sentenceOf({ outcome, said }: Ended): string {
-  return outcome?.error?.message ?? said.trimEnd().split("\n").at(-1) ?? "";
-}
-
-function endOf(ended: Ended): string {
-  if (ended.hung) return "HUNG";
-  if (ended.status === 0) return "done";
-  return ended.status === null ? "killed" : `exit ${ended.status}: ${sentenceOf(ended).slice(0, 160)}`;
-}
-
-function lineOf({ round, what, first, seconds, waitedAfter, again }: Row): string {
-  const waited = waitedAfter === null ? "" : `, first word after ${waitedAfter.toFixed(1)} s`;
-  return `| ${round} | ${what} | ${first} | ${seconds.toFixed(1)} s${waited} | ${again} |`;
-}

@@ -2,8 +2,8 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { descendants, kill, kindOf, watchProcesses } from "./left-behind.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 
@@ -12,11 +12,17 @@ export interface Ended {
   readonly status: number | null;
   readonly hung: boolean;
   readonly seconds: number;
-  /** Seconds until it said that it waits for a server; null if it never did. */
-  readonly waitedAfter: number | null;
+  /** When it first said that it waits for a server, and when it ended, by `performance.now()`. */
+  readonly waitedAt: number | null;
+  readonly endedAt: number;
   /** The last line of JSON, or null. */
-  readonly outcome: { readonly ok: boolean; readonly error?: { readonly message: string } } | null;
+  readonly outcome: {
+    readonly ok: boolean;
+    readonly error?: { readonly name: string; readonly message: string };
+  } | null;
   readonly said: string;
+  /** Kinds of its processes that outlived it. */
+  readonly left: readonly string[];
 }
 
 export interface Command {
@@ -28,15 +34,18 @@ export interface CommandOptions {
   readonly source: string;
   readonly out: string;
   readonly recipe: readonly string[];
+  /** Where its temporary files go. */
+  readonly temporary: string;
   /** What takes longer hangs, and is killed. */
   readonly limitMs: number;
 }
 
 /** Starts the command in a process group of its own. */
-export function startCommand({ source, out, recipe, limitMs }: CommandOptions): Command {
+export function startCommand({ source, out, recipe, temporary, limitMs }: CommandOptions): Command {
   const args = ["scripts/compress.mjs", source, "--out", out, ...recipe, "--json"];
   const child = spawn(process.execPath, args, {
     cwd: ROOT,
+    env: { ...process.env, TMPDIR: temporary },
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -44,13 +53,13 @@ export function startCommand({ source, out, recipe, limitMs }: CommandOptions): 
 }
 
 async function follow(child: ChildProcess, limitMs: number): Promise<Ended> {
+  using watch = watchProcesses(child.pid ?? 0);
   const started = performance.now();
-  const seconds = () => (performance.now() - started) / 1000;
   let said = "";
-  let waitedAfter: number | null = null;
+  let waitedAt: number | null = null;
   const hear = (data: Buffer) => {
     said += data.toString();
-    if (waitedAfter === null && /waiting \d/.test(said)) waitedAfter = seconds();
+    if (waitedAt === null && /waiting \d/.test(said)) waitedAt = performance.now();
   };
   child.stdout?.on("data", hear);
   child.stderr?.on("data", hear);
@@ -59,15 +68,22 @@ async function follow(child: ChildProcess, limitMs: number): Promise<Ended> {
     hung = true;
     killAll(child.pid ?? 0);
   }, limitMs);
-  const [status] = (await once(child, "close")) as [number | null];
+  // Its pipes may stay open as long as a process that it left behind lives: what counts is its own end.
+  const closed = once(child, "close");
+  const [status] = (await once(child, "exit")) as [number | null];
+  const endedAt = performance.now();
   clearTimeout(timer);
+  const left = await watch.living();
+  await closed;
   return {
     status: hung ? null : status,
     hung,
-    seconds: seconds(),
-    waitedAfter,
+    seconds: (endedAt - started) / 1000,
+    waitedAt,
+    endedAt,
     outcome: outcomeOf(said),
     said,
+    left,
   };
 }
 
@@ -81,8 +97,7 @@ function outcomeOf(said: string): Ended["outcome"] {
 
 /** Kills the command, its browser and all of their processes. */
 export function killAll(pid: number): void {
-  const all = [pid, ...descendants(pid)];
-  for (const each of all) kill(each);
+  for (const each of [pid, ...descendants(pid)]) kill(each);
 }
 
 /**
@@ -100,42 +115,4 @@ export function killOne(pid: number, random: number): string {
   const [name, chosen] = [...kinds][Math.floor(random * kinds.size)] ?? ["the command", pid];
   kill(chosen);
   return name;
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {
-    // It ended by itself in the meantime.
-  }
-}
-
-/** Processes below a process, by the system's table. */
-function descendants(pid: number): number[] {
-  const parents = new Map<number, number>();
-  for (const entry of readdirSync("/proc")) {
-    const parent = /^\d+$/.test(entry) ? parentOf(entry) : null;
-    if (parent !== null) parents.set(Number(entry), parent);
-  }
-  const below = (of: number): number[] =>
-    [...parents].flatMap(([child, parent]) => (parent === of ? [child, ...below(child)] : []));
-  return below(pid);
-}
-
-function parentOf(entry: string): number | null {
-  try {
-    const stat = readFileSync(`/proc/${entry}/stat`, "utf8");
-    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
-  } catch {
-    return null;
-  }
-}
-
-function kindOf(pid: number): string {
-  try {
-    const line = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
-    return /--type=([\w-]+)/.exec(line)?.[1] ?? "the browser";
-  } catch {
-    return "a process";
-  }
 }

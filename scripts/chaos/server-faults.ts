@@ -24,18 +24,30 @@ const FAULTS: Readonly<Record<string, Fault>> = {
 export const FAULT_NAMES: readonly string[] = Object.keys(FAULTS);
 /** Requests that pass at most before the fault begins. */
 const MOST_PASSED = 12;
+/** Requests for weights that opening a model of one file makes: for its size, for its header's length, for its header. */
+const OPENING_REQUESTS = 3;
 
-/** The rule of a round, and how it is called: after how many requests, and how often. */
-export function faultOf(
-  round: number,
-  random: () => number,
-): { readonly rule: FaultRule; readonly what: string } {
+/** What a server does in a round. */
+export interface ServerFault {
+  readonly name: string;
+  readonly rule: FaultRule;
+  /** How it is called: after how many requests, and how often. */
+  readonly what: string;
+}
+
+/**
+ * The fault of a round of such rounds: each once for good from the first request for weights after opening, then each at
+ * random.
+ */
+export function faultOf(round: number, random: () => number): ServerFault {
   const name = FAULT_NAMES[round % FAULT_NAMES.length] ?? "stall";
   const fault = FAULTS[name] ?? { kind: "bare" };
-  const skip = Math.floor(random() * MOST_PASSED);
-  const times = random() < 0.5 ? 1 + Math.floor(random() * 3) : undefined;
+  const isFirst = round < FAULT_NAMES.length;
+  const skip = isFirst ? OPENING_REQUESTS : Math.floor(random() * MOST_PASSED);
+  const times = isFirst || random() < 0.5 ? undefined : 1 + Math.floor(random() * 3);
   const often = times === undefined ? "for good" : `${times} ×`;
   return {
+    name,
     rule: { fault, path: ".safetensors", skip, ...(times === undefined ? {} : { times }) },
     what: `${name}, ${often}, after ${skip} requests`,
   };

@@ -40,6 +40,8 @@ export interface FaultRule {
   skip?: number;
   /** How often the fault happens; for ever without it. */
   times?: number;
+  /** When it first happened, by `performance.now()`. */
+  begunAt?: number;
 }
 
 /** The fault of this request, counted off its rule. */
@@ -51,9 +53,9 @@ export function takeFault(rules: readonly FaultRule[], origin: Origin, path: str
       rule.skip--;
       continue;
     }
-    if (rule.times === undefined) return rule.fault;
-    if (rule.times <= 0) continue;
-    rule.times--;
+    if (rule.times !== undefined && rule.times <= 0) continue;
+    if (rule.times !== undefined) rule.times--;
+    rule.begunAt ??= performance.now();
     return rule.fault;
   }
   return null;

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { UsageError } from "../cli/argument-readers.ts";
 import { endInWords, readCount } from "../cli/end-in-words.ts";
 import { seededRandom } from "../../src/testing/random.ts";
 import { type ModelServer, startModelServer } from "../model-server/model-server.ts";
@@ -14,13 +15,14 @@ import { type Ended, killAll, killOne, startCommand } from "./run-command.ts";
 import { takeTemporary } from "./left-behind.ts";
 import { endOf, HEAD, isForeign, isGood, lineOf, type Row, sentenceOf, summary } from "./row.ts";
 import { different, digests } from "./same-bytes.ts";
-import { faultOf, type ServerFault } from "./server-faults.ts";
+import { FAULT_NAMES, faultOf, type ServerFault } from "./server-faults.ts";
 
-const USAGE = `npm run chaos -- [--rounds N] [--seed N] [--kinds kill,disk,server] [--recipe RECIPE] [--limit SECONDS] [--rows FILE]
+const USAGE = `npm run chaos -- [--rounds N] [--seed N] [--kinds kill,disk,server] [--recipe RECIPE] [--limit SECONDS] [--rows FILE] [--faults NAMES]
 
 Runs the sample model's job N times (6), kinds in turn, and prints a table: what was done when, how the command ended, whether
 the same command then came to the bytes of an undisturbed job, what was left behind; and, for each fault of a server that stayed, the
-seconds until a word and until the sentence. --rows adds each round to a file, a JSON object a line. Exits with 1 if a byte differed,
+seconds until a word and until the sentence. --faults names the faults of the server; --rows adds each round to a file, a JSON object a
+line. Exits with 1 if a byte differed,
 a command hung, ended without a sentence, or left processes or files behind.`;
 const SAMPLE = "public/sample";
 /** Room for a browser's profile and the job, so that it fills in the middle and not at the start. */
@@ -36,6 +38,8 @@ interface Chaos {
   readonly server: ModelServer;
   readonly random: () => number;
   readonly disk: SmallDisk | null;
+  /** Names of the server's faults, which come in turn. */
+  readonly faults: readonly string[];
   /** Where temporary files of the commands go. */
   readonly temporary: string;
 }
@@ -61,6 +65,7 @@ async function runChaos(args: readonly string[]): Promise<number> {
       recipe: { type: "string", default: "W4A16" },
       limit: { type: "string", default: "180" },
       rows: { type: "string" },
+      faults: { type: "string", default: FAULT_NAMES.join(",") },
       help: { type: "boolean", default: false },
     },
   });
@@ -74,6 +79,7 @@ async function runChaos(args: readonly string[]): Promise<number> {
     readCount("rounds", values.rounds),
     readCount("limit", values.limit),
   ];
+  const faults = readFaults(values.faults);
   const folder = mkdtempSync(join(tmpdir(), "layerpress-chaos-"));
   const server = await startModelServer({ models: { "sample/model": { files: await folderModel(SAMPLE) } } });
   const disk = kinds.includes("disk") ? mountSmallDisk(join(folder, "disk"), DISK_MIB) : null;
@@ -81,7 +87,7 @@ async function runChaos(args: readonly string[]): Promise<number> {
   const recipe = ["--recipe", values.recipe];
   const temporary = join(folder, "tmp");
   mkdirSync(temporary);
-  const chaos: Chaos = { recipe, limitMs: limit * 1000, folder, server, random, disk, temporary };
+  const chaos: Chaos = { recipe, limitMs: limit * 1000, folder, server, random, disk, faults, temporary };
   console.log(`seed ${seed}`);
   const keep = (row: Row) => {
     if (values.rows !== undefined) appendFileSync(values.rows, `${JSON.stringify(row)}\n`);
@@ -93,6 +99,14 @@ async function runChaos(args: readonly string[]): Promise<number> {
     await server.close();
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** @throws UsageError for a name that is none */
+function readFaults(text: string): string[] {
+  const names = text.split(",");
+  const unknown = names.find((name) => !FAULT_NAMES.includes(name));
+  if (unknown === undefined) return names;
+  throw new UsageError(`--faults knows no ${JSON.stringify(unknown)}; there are ${FAULT_NAMES.join(", ")}.`);
 }
 
 async function rounds(
@@ -198,7 +212,7 @@ const DISTURB: Readonly<Record<Kind, Disturbance>> = {
     return { what: `full disk at ${at.toFixed(1)} s`, ended: await command.ended, fault: null };
   },
   async server(chaos, out, _, turn) {
-    const fault = faultOf(turn, chaos.random);
+    const fault = faultOf(chaos.faults, turn, chaos.random);
     chaos.server.faults.push(fault.rule);
     return { what: `server: ${fault.what}`, ended: await begin(chaos, out).ended, fault };
   },

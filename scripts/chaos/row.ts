@@ -40,9 +40,11 @@ export const HEAD =
 /** The numbers of all rounds, and for each fault that stayed how long it was until a word and until the sentence. */
 export function summary(rows: readonly Row[]): string {
   const count = (is: (row: Row) => boolean) => rows.filter(is).length;
-  const kinds = Map.groupBy(rows, ({ kind }) => kind);
+  const kinds = [...new Set(rows.map(({ kind }) => kind))].map(
+    (kind) => `${count((row) => row.kind === kind)} ${kind}`,
+  );
   const lines = [
-    `${rows.length} rounds (${Array.from(kinds, ([kind, own]) => `${own.length} ${kind}`).join(", ")}): ${count(isGood)} good.`,
+    `${rows.length} rounds (${kinds.join(", ")}): ${count(isGood)} good.`,
     `Other bytes: ${count(({ again }) => again.startsWith("differs"))}. No result: ${count(({ again }) => again.startsWith("failed"))}. Hung: ${count(({ hung }) => hung)}. Foreign errors: ${count(({ foreign }) => foreign)}. Processes left: ${count(({ processes }) => processes.length > 0)}. Temporary files left: ${count(({ temporary }) => temporary.length > 0)}.`,
   ];
   const faults = rows.filter(({ fault, what }) => fault !== null && what.includes("for good"));

@@ -39,10 +39,10 @@ export interface ServerFault {
  * The fault of a round of such rounds: each once for good from the first request for weights after opening, then each at
  * random.
  */
-export function faultOf(round: number, random: () => number): ServerFault {
-  const name = FAULT_NAMES[round % FAULT_NAMES.length] ?? "stall";
+export function faultOf(names: readonly string[], round: number, random: () => number): ServerFault {
+  const name = names[round % names.length] ?? "stall";
   const fault = FAULTS[name] ?? { kind: "bare" };
-  const isFirst = round < FAULT_NAMES.length;
+  const isFirst = round < names.length;
   const skip = isFirst ? OPENING_REQUESTS : Math.floor(random() * MOST_PASSED);
   const times = isFirst || random() < 0.5 ? undefined : 1 + Math.floor(random() * 3);
   const often = times === undefined ? "for good" : `${times} ×`;

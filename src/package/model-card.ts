@@ -1,7 +1,8 @@
 // The result's README.md: front matter that the Hub reads, what was done, and how to load it. Names and licences come
 // from strangers: the YAML library quotes them, and the text shows them as code.
 
-import { parseDocument, stringify } from "yaml";
+import { stringify } from "yaml";
+import { readYamlFields } from "../formats/bounded-yaml.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
 import type { LossTotals, ReportedCalibration } from "./quantization-report.ts";
 
@@ -58,10 +59,7 @@ export function licenseOf(card: string): string | null {
 
 function frontMatter(card: string): Record<string, unknown> {
   const match = /^---\r?\n([\s\S]*?)\r?\n---/.exec(card);
-  if (!match?.[1]) return {};
-  const parsed: unknown = parseDocument(match[1], { logLevel: "silent" }).toJS({ maxAliasCount: 10 });
-  if (typeof parsed !== "object" || parsed === null) return {};
-  const fields = new Map(Object.entries(parsed));
+  const fields = new Map(Object.entries((match?.[1] && readYamlFields(match[1])) || {}));
   return Object.fromEntries(
     CARRIED_FIELDS.filter((name) => fields.has(name)).map((name) => [name, fields.get(name)]),
   );

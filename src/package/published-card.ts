@@ -1,4 +1,4 @@
-import { parseDocument } from "yaml";
+import { readYamlFields } from "../formats/bounded-yaml.ts";
 
 /** Where a card tells to load the folder that it lies in. */
 const FOLDER = "./<this folder>";
@@ -33,10 +33,7 @@ Those of all files, and what they were made of and by, are in \`receipt.json\`; 
 /** What a card's front matter says of the licence: its name where it has one of its own. */
 export function carriedLicense(card: string): string | null {
   const [, text] = /^---\r?\n([\s\S]*?)\r?\n---/.exec(card) ?? [];
-  const fields: unknown =
-    text === undefined ? null : parseDocument(text, { logLevel: "silent" }).toJS({ maxAliasCount: 10 });
-  if (typeof fields !== "object" || fields === null) return null;
-  const { license, license_name: name } = fields as Record<string, unknown>;
+  const { license, license_name: name } = (text !== undefined && readYamlFields(text)) || {};
   const shown = license === "other" && typeof name === "string" ? name : license;
   return typeof shown === "string" ? shown : null;
 }

@@ -2,16 +2,18 @@
 // who paste: its size and its aliases are bounded, and every complaint names the line.
 
 import * as v from "valibot";
-import { CST, type Document, isMap, isNode, isPair, Lexer, LineCounter, parseDocument, Parser } from "yaml";
+import { type Document, isMap, isNode, isPair, LineCounter, parseDocument } from "yaml";
 import { RecipeError } from "../errors.ts";
+import {
+  hasTooManyTokens,
+  MAX_ALIASES,
+  MAX_YAML_DEPTH,
+  MAX_YAML_TOKENS,
+  tooDeepAt,
+} from "../formats/bounded-yaml.ts";
 
 /** LLM Compressor's longest examples have a few kilobytes. */
 const MAX_RECIPE_LENGTH = 200_000;
-const MAX_ALIASES = 50;
-/** Two thousand lines of a list. */
-const MAX_TOKENS = 10_000;
-/** Recipes nest a dozen levels. */
-const MAX_DEPTH = 50;
 
 type Path = readonly (string | number)[];
 
@@ -60,45 +62,20 @@ export function readRecipeDocument(text: string): RecipeDocument {
   };
 }
 
-/** Each token may become an error with a place of its own, and each key is compared with all others. */
 function checkTokens(text: string): void {
-  let tokens = 0;
-  for (const token of new Lexer().lex(text)) {
-    // Each escape in a text can be wrong by itself.
-    tokens += token.startsWith('"') ? token.split("\\").length : 1;
-    if (tokens > MAX_TOKENS) {
-      throw new RecipeError(
-        `The recipe has more than ${MAX_TOKENS} words and signs, which no recipe needs. Name modules by patterns ("re:…").`,
-      );
-    }
-  }
+  if (!hasTooManyTokens(text)) return;
+  throw new RecipeError(
+    `The recipe has more than ${MAX_YAML_TOKENS} words and signs, which no recipe needs. Name modules by patterns ("re:…").`,
+  );
 }
 
-/** Tokens are parsed by a loop; documents, and everything that walks over them, by recursion. */
 function checkDepth(text: string): void {
   const lines = new LineCounter();
-  for (const root of new Parser(lines.addNewLine).parse(text)) {
-    const waiting: Nested[] = [{ token: root, depth: 0 }];
-    for (let next = waiting.pop(); next; next = waiting.pop()) {
-      if (next.depth > MAX_DEPTH) {
-        throw new RecipeError(
-          `${placeOf(next.token.offset, lines)}: The recipe nests its values more than ${MAX_DEPTH} levels deep, which no recipe needs.`,
-        );
-      }
-      for (const token of innerTokens(next.token)) waiting.push({ token, depth: next.depth + 1 });
-    }
-  }
-}
-
-interface Nested {
-  readonly token: CST.Token;
-  readonly depth: number;
-}
-
-function innerTokens(token: CST.Token): CST.Token[] {
-  if (token.type === "document") return token.value ? [token.value] : [];
-  if (!CST.isCollection(token)) return [];
-  return token.items.flatMap(({ key, value }) => [key, value].filter((each) => !!each));
+  const offset = tooDeepAt(text, lines);
+  if (offset === null) return;
+  throw new RecipeError(
+    `${placeOf(offset, lines)}: The recipe nests its values more than ${MAX_YAML_DEPTH} levels deep, which no recipe needs.`,
+  );
 }
 
 function plainValue(document: Document.Parsed): unknown {

@@ -1,7 +1,7 @@
 // The bytes of a merge: parts are opened and held against what they say of themselves, then copied, a tensor after the other.
 
 import { createHash } from "node:crypto";
-import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, rename, rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { invariant, MalformedModelError, PartsError } from "../../src/errors.ts";
@@ -10,6 +10,7 @@ import {
   parseHeader,
   parseHeaderLength,
   type TensorEntry,
+  type TensorSpec,
 } from "../../src/formats/safetensors.ts";
 import {
   layOutShards,
@@ -17,17 +18,21 @@ import {
   type OutputShard,
   type ShardRules,
 } from "../../src/formats/shards.ts";
-import { isHashed, RECEIPT } from "../../src/formats/result-documents.ts";
+import { CARD, isHashed, RECEIPT, REPORT } from "../../src/formats/result-documents.ts";
+import { INDEX_FILE } from "../../src/formats/safetensors-index.ts";
+import { showValue } from "../../src/formats/show-value.ts";
 import { describeResult } from "../../src/package/describe-result.ts";
 import { type FoundPart, joinParts } from "../../src/package/join-parts.ts";
 import { MAX_PART_BYTES, PART_FILE, parsePartDocument } from "../../src/package/part-document.ts";
 import type { OutputFile } from "../../src/api/compressor-api.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
-import { checkPartHashes } from "./check-part-hashes.ts";
+import { checkPartHashes, MAX_RECEIPT_BYTES } from "./check-part-hashes.ts";
+import { openPartFile, readPartFile, readPartFileIfAny } from "./read-part-file.ts";
 import { readReceipt } from "./read-receipt.ts";
 
 const COPY_BYTES = 16 * 1024 ** 2;
 const CONFIG = "config.json";
+const MAX_CONFIG_BYTES = 16 * 1024 ** 2;
 
 /** Where a tensor of a part lies. */
 interface Place {
@@ -50,20 +55,20 @@ export async function mergeParts(
   const parts: FoundPart[] = [];
   for (const folder of folders) parts.push({ folder, document: await readPart(folder) });
   const { tensors, rest, facts } = joinParts(parts);
-  const plan = layOutShards(
-    tensors.map(({ spec }) => spec),
-    rules,
-  );
+  const specs = tensors.map(({ spec }) => spec);
   const config = await sameConfig(parts);
   await using opened = await openParts(parts);
-  checkTensors(plan, opened.places);
+  checkTensors(specs, opened.places);
+  const plan = layOutShards(specs, rules);
+  checkNames(rest, plan);
   for (const part of parts) await checkPartHashes(part);
-  const receipt = await readText(join(rest.folder, RECEIPT));
+  const receipt =
+    (await readPartFileIfAny(join(rest.folder, RECEIPT), MAX_RECEIPT_BYTES))?.toString() ?? null;
   const files = createFiles(out);
   for (const shard of plan.shards)
     await files.put(shard.path, async (write) => await copyShard(shard, opened.places, write));
-  for (const { path } of rest.document.carried)
-    await files.put(path, async (write) => await write(await readFile(join(rest.folder, path))));
+  for (const { path, bytes } of rest.document.carried)
+    await files.put(path, async (write) => await write(await readPartFile(join(rest.folder, path), bytes)));
   for (const [path, content] of describeResult(facts, plan))
     await files.put(path, async (write) => await write(Buffer.from(content)));
   await files.put(CONFIG, async (write) => await write(config));
@@ -82,27 +87,21 @@ function receiptFor(path: string, text: string, written: readonly Written[]): st
   return `${JSON.stringify({ ...facts, files }, null, 2)}\n`;
 }
 
-async function readText(path: string): Promise<string | null> {
-  return await readFile(path, "utf8").catch(() => null);
-}
-
 async function readPart(folder: string) {
   const path = join(folder, PART_FILE);
-  const size = await stat(path).then(
-    (found) => found.size,
-    () => null,
-  );
-  if (size === null)
+  const text = await readPartFileIfAny(path, MAX_PART_BYTES);
+  if (text === null)
     throw new PartsError(
       `${folder} has no ${PART_FILE}: it is no part, or its job has not ended. Run its npm run compress again; it goes on where it stopped.`,
     );
-  if (size > MAX_PART_BYTES) throw new MalformedModelError(`${path} has ${size} bytes; no part has as many.`);
-  return parsePartDocument(path, await readFile(path, "utf8"));
+  return parsePartDocument(path, text.toString());
 }
 
 /** config.json is the whole result's in every part: where two differ, one was changed. */
 async function sameConfig(parts: readonly FoundPart[]): Promise<Buffer> {
-  const texts = await Promise.all(parts.map(async ({ folder }) => await readFile(join(folder, CONFIG))));
+  const texts = await Promise.all(
+    parts.map(async ({ folder }) => await readPartFile(join(folder, CONFIG), MAX_CONFIG_BYTES)),
+  );
   const [first] = texts;
   invariant(first, "there is a part");
   const other = texts.findIndex((text) => !text.equals(first));
@@ -121,7 +120,7 @@ async function openParts(parts: readonly FoundPart[]) {
     for (const { folder, document } of parts) {
       for (const shard of document.shards) {
         const path = join(folder, shard.path);
-        const file = await open(path);
+        const file = await openPartFile(path);
         files.push(file);
         for (const entry of await readEntries(file, path, shard.bytes))
           places.set(entry.name, { file, path, entry });
@@ -147,13 +146,31 @@ async function readEntries(file: FileHandle, path: string, bytes: number): Promi
 }
 
 /** Every tensor of the result lies in a part, as the documents have it. */
-function checkTensors(plan: OutputPlan, places: ReadonlyMap<string, Place>): void {
-  for (const { name, dtype, shape } of plan.shards.flatMap(({ entries }) => entries)) {
+function checkTensors(specs: readonly TensorSpec[], places: ReadonlyMap<string, Place>): void {
+  for (const { name, dtype, shape } of specs) {
     const entry = places.get(name)?.entry;
     if (entry?.dtype === dtype && JSON.stringify(entry.shape) === JSON.stringify(shape)) continue;
     throw new MalformedModelError(
       `${name} is not in the shards as the parts' ${PART_FILE} say. They were changed since they were made: make them again.`,
     );
+  }
+}
+
+/** The small files that a part brings take the place of none that is made, nor of each other, nor of a folder. */
+function checkNames({ folder, document }: FoundPart, plan: OutputPlan): void {
+  const made = [...plan.shards.map(({ path }) => path), CONFIG, RECEIPT, PART_FILE, INDEX_FILE, CARD, REPORT];
+  const taken = new Set(made.map((path) => path.toLowerCase()));
+  const folders = new Set<string>();
+  for (const { path } of document.carried) {
+    const folded = path.toLowerCase();
+    const above = folded.split("/").slice(0, -1);
+    const parents = above.map((_, index) => above.slice(0, index + 1).join("/"));
+    if (taken.has(folded) || folders.has(folded) || parents.some((parent) => taken.has(parent)))
+      throw new MalformedModelError(
+        `${join(folder, PART_FILE)} names ${showValue(path)} among the small files of its source, and the result has another file or folder of that name. It was changed since it was made: make it again.`,
+      );
+    taken.add(folded);
+    for (const parent of parents) folders.add(parent);
   }
 }
 

@@ -114,13 +114,17 @@ function missingLayers(layers: readonly FoundPart[], count: number): string[] {
 
 function joinTensors(parts: readonly FoundPart[]): JoinedParts["tensors"] {
   const steps: JoinedParts["tensors"][] = [];
+  const [first] = parts;
+  // Before anything is as long as a document says.
+  const told = parts.reduce((sum, { document }) => sum + document.written.length, 0);
+  if (first && first.document.steps !== told)
+    throw contradiction(parts.map(({ folder }) => folder).join(", "));
   for (const { folder, document } of parts) {
     for (const { place, tensors } of document.written) {
       if (steps[place] || place >= document.steps) throw contradiction(folder);
       steps[place] = tensors.map((spec) => ({ spec, folder }));
     }
   }
-  const [first] = parts;
   const joined = steps.flat();
   const names = new Set(joined.map(({ spec }) => spec.name));
   if (first && (Object.keys(steps).length !== first.document.steps || names.size !== joined.length))

@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import type { Receipt } from "../api/receipt.ts";
-import { mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -166,6 +166,72 @@ describe("merged parts", () => {
     await expect(changed("config", { "config.json": Buffer.from("{}") })).rejects.toThrow(
       /different files config\.json/,
     );
+  });
+});
+
+describe("parts of strangers", () => {
+  const files = async (name: keyof typeof PARTS) => {
+    const names = ["part.safetensors", "layerpress-part.json", "config.json", "generation_config.json"];
+    const read = names.map(
+      async (path) => [path, await readFile(join(part(name), path)).catch(() => null)] as const,
+    );
+    return new Map(
+      (await Promise.all(read)).flatMap(([path, bytes]) => (bytes ? [[path, bytes] as const] : [])),
+    );
+  };
+  const refused = async (folders: readonly string[]) =>
+    await mergeParts(folders, fresh()).then(
+      () => "taken",
+      (error: unknown) => String(error),
+    );
+
+  it.each([
+    ["a place without end", /"place": 1,/, '"place": 4294967290,', /does not hold together/],
+    ["steps without end", /"steps": \d+/, '"steps": 9007199254740991', /does not hold together/],
+    ["a tensor without end", /"shape": \[\s*\d+/, '"shape": [ 9007199254740991', /is not in the shards/],
+    [
+      "a way out",
+      /"path": "part\.safetensors"/,
+      '"path": "../part.safetensors"',
+      /shards\.0\.path is not as/,
+    ],
+  ])("are refused where a document tells of %s", async (name, from, to, sentence) => {
+    const own = await files("both");
+    const document = own.get("layerpress-part.json")?.toString() ?? "";
+    expect(document).toMatch(from);
+    const target = await save(name, own.set("layerpress-part.json", Buffer.from(document.replace(from, to))));
+    expect(await refused([target, part("rest")])).toMatch(sentence);
+  });
+
+  it.each(["model.safetensors", "README.md", "CONFIG.json", "config.json/x"])(
+    "are refused where they bring a small file in the place of another: %s",
+    async (path) => {
+      const own = await files("rest");
+      const document = JSON.parse(own.get("layerpress-part.json")?.toString() ?? "");
+      document.carried = [{ path, bytes: 2 }];
+      const changed = own.set("layerpress-part.json", Buffer.from(JSON.stringify(document)));
+      const target = await save(`brings-${path.replaceAll("/", "-")}`, changed);
+      expect(await refused([part("both"), target])).toMatch(/another file or folder of that name/);
+    },
+  );
+
+  it.each(["part.safetensors", "config.json", "receipt.json"])(
+    "are refused where a device or a folder stands for %s",
+    async (path) => {
+      const target = await save(`without-${path}`, await files("both"));
+      await rm(join(target, path), { force: true });
+      await symlink("/dev/zero", join(target, path));
+      expect(await refused([target, part("rest")])).toMatch(/is no file/);
+      await rm(join(target, path));
+      await mkdir(join(target, path));
+      expect(await refused([target, part("rest")])).toMatch(/is no file/);
+    },
+  );
+
+  it.each(["part.safetensors", "config.json"])("are refused where %s is missing", async (path) => {
+    const target = await save(`none-${path}`, await files("both"));
+    await rm(join(target, path));
+    expect(await refused([target, part("rest")])).toMatch(/is missing, or cannot be reached/);
   });
 });
 

@@ -11,10 +11,18 @@ function bounded(message: string): string {
   return `${message.slice(0, MAX_MESSAGE / 2)} … ${message.slice(-MAX_MESSAGE / 4)}`;
 }
 
+/** What is not to be seen, and moves or recolours what is: controls but line ends and tabs, and marks that turn text around. */
+const UNSEEN = /(?![\n\t])\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu;
+
+/** Text of strangers as a terminal may show it: names of tensors and files may hold what a terminal obeys. */
+export function printable(text: string): string {
+  return text.replace(UNSEEN, "\ufffd");
+}
+
 /** Base of every failure that is told to the user in its own words; anything else is a defect of ours. */
 export class LayerpressError extends Error {
   constructor(message: string, options?: ErrorOptions) {
-    super(bounded(message), options);
+    super(printable(bounded(message)), options);
     this.name = new.target.errorName;
   }
   static readonly errorName: string = "LayerpressError";

@@ -44,9 +44,12 @@ function lives(pid: number, began: string): boolean {
   return stat?.[19] === began && stat[0] !== "Z" && stat[0] !== "X";
 }
 
-/** Names in a folder of temporary files, which is emptied. */
+/** What runs the sources keeps for its next run, and means to. */
+const CACHES = /^(tsx-|node-compile-cache)/;
+
+/** Names in a folder of temporary files, which are deleted. */
 export function takeTemporary(folder: string): string[] {
-  const names = readdirSync(folder);
+  const names = readdirSync(folder).filter((name) => !CACHES.test(name));
   for (const name of names) rmSync(join(folder, name), { recursive: true, force: true });
   return names;
 }

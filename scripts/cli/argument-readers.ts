@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
-import { AccessError } from "../../src/errors.ts";
+import { AccessError, printable } from "../../src/errors.ts";
 import { formatBytes, parseBytes } from "../../src/formats/format-bytes.ts";
 import { parseSource } from "../../src/source/parse-source.ts";
 import { MIN_BUDGET_BYTES } from "../../src/ui/state/gpu-budget.ts";
@@ -10,6 +10,10 @@ import { MIN_BUDGET_BYTES } from "../../src/ui/state/gpu-budget.ts";
 /** A command line that cannot be carried out; the message says what is wrong with it. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
+
+  constructor(message: string, options?: ErrorOptions) {
+    super(printable(message), options);
+  }
 }
 
 /** Where a model is read from: an address, or a folder of this machine by its whole path. */

@@ -1,6 +1,7 @@
 // What the page does and what it waits for, as lines of text: one for each step and phase, and one now and then within them.
 
 import type { Page } from "playwright";
+import { printable } from "../../src/errors.ts";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
 import type { Progress } from "../../src/api/compressor-api.ts";
 
@@ -67,7 +68,7 @@ export function progressLines(): (told: Told, now: number) => string[] {
     if (notice !== last.notice && notice !== "") lines.push(notice);
     if (waiting !== null && waiting !== last.waiting) lines.push(waiting);
     Object.assign(last, { notice, waiting: waiting ?? "" });
-    return lines;
+    return lines.map(printable);
   };
 }
 

@@ -76,7 +76,7 @@ function changes<Change>(change: fc.Arbitrary<Change>): fc.Arbitrary<Change[]> {
 }
 
 /** Replaces or adds fields of an object. */
-function altered(base: Readonly<Record<string, unknown>>): fc.Arbitrary<Record<string, unknown>> {
+export function altered(base: Readonly<Record<string, unknown>>): fc.Arbitrary<Record<string, unknown>> {
   const fields = fc.constantFrom(...Object.keys(base));
   const field = fc.oneof({ weight: 8, arbitrary: fields }, { weight: 1, arbitrary: fc.string() });
   return changes(fc.tuple(field, values)).map((made) =>

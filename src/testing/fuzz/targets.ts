@@ -27,6 +27,7 @@ import {
   recipes,
   values,
 } from "./arbitraries.ts";
+import { DOCUMENT_TARGETS } from "./document-targets.ts";
 import { FILE_TARGETS } from "./file-targets.ts";
 import { type FuzzTarget, target } from "./fuzz-target.ts";
 
@@ -129,4 +130,5 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
     openAndPlan,
   ),
   ...FILE_TARGETS,
+  ...DOCUMENT_TARGETS,
 ];

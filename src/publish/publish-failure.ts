@@ -1,5 +1,5 @@
 import { HubApiError } from "@huggingface/hub";
-import { AccessError, BusyError, NetworkError, StorageError } from "../errors.ts";
+import { AccessError, BusyError, isAbort, LayerpressError, NetworkError, StorageError } from "../errors.ts";
 
 /** Longer than any sentence of the Hub's. */
 const MAX_QUOTE = 240;
@@ -10,10 +10,19 @@ export interface Asked {
   readonly repository: string;
 }
 
-/** A refusal of the Hub's as a sentence that says what to do; anything else as it is. */
+/** What a browser says of a file that was deleted or changed since it was opened. */
+const GONE: ReadonlySet<string> = new Set(["NotFoundError", "NotReadableError"]);
+
+/** What went wrong as a sentence that says what to do; our own errors, and what is stopped, as they are. */
 export function publishFailure(error: unknown, { hubUrl, repository }: Asked): unknown {
-  if (!(error instanceof HubApiError)) return error;
+  if (error instanceof LayerpressError || isAbort(error)) return error;
   const { host } = new URL(hubUrl);
+  if (error instanceof DOMException && GONE.has(error.name))
+    return new StorageError(
+      "A file of the result can no longer be read from the browser’s storage: the job was deleted in another tab, or its files were changed. Nothing was committed. Run the job again, then publish it.",
+      { cause: error },
+    );
+  if (!(error instanceof HubApiError)) return notUnderstood(error, host, repository);
   const status = error.statusCode;
   const said = quote(error);
   const options = { cause: error };
@@ -45,6 +54,15 @@ export function publishFailure(error: unknown, { hubUrl, repository }: Asked): u
   return new NetworkError(
     `${host} answers ${status}${said}. Try again later; what has arrived is not sent again.`,
     options,
+  );
+}
+
+/** Answers that the Hub's library, and so this page, can make nothing of. */
+function notUnderstood(cause: unknown, host: string, repository: string): NetworkError {
+  const said = cause instanceof Error ? cause.message : String(cause);
+  return new NetworkError(
+    `What ${host} answered about ${repository} is not understood (${said.slice(0, MAX_QUOTE)}). Look there whether anything was committed, then try again; what has arrived is not sent again.`,
+    { cause },
   );
 }
 

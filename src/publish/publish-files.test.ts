@@ -174,6 +174,21 @@ it("does not put itself over a commit that came meanwhile, and goes on top of it
   expectPublished();
 });
 
+it("says that a file is gone whose job was deleted in another tab meanwhile", async () => {
+  const gone = () => {
+    throw new DOMException("The requested file could not be read.", "NotReadableError");
+  };
+  const [weights, ...others] = FILES;
+  const content = Object.assign(new Blob([weights?.content ?? ""]), {
+    slice: gone,
+    stream: gone,
+    arrayBuffer: gone,
+  });
+  expect(await failure({ files: [{ path: weights?.path ?? "", content }, ...others] })).toMatch(
+    /^StorageError: A file of the result can no longer be read .* deleted in another tab/,
+  );
+});
+
 it("ends where it is stopped", async () => {
   const stop = new AbortController();
   const onProgress = ({ phase }: PublishProgress) => {

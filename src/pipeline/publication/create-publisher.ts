@@ -1,6 +1,7 @@
 // The publishing worker's side of the contract: a finished result, its receipt and its card to a repository of the Hub.
 
-import { invariant, StorageError } from "../../errors.ts";
+import { StorageError, VerificationError } from "../../errors.ts";
+import { openingFailure } from "../../offload/storage-failure.ts";
 import { findOutputFolder, openOutputFile } from "../../offload/job-folder.ts";
 import { carriedLicense, publishedCard } from "../../package/published-card.ts";
 import { beginLogin, endLogin, signIn } from "../../publish/hub-account.ts";
@@ -42,8 +43,10 @@ async function filesOf(
     files.map(async ({ path, bytes }) => {
       if (path === CARD) return { path, content: new Blob([card], { type: "text/markdown" }) };
       const content = await openOutputFile(output, path);
-      invariant(content.size === bytes, `${path} has the size that the job wrote`);
-      return { path, content };
+      if (content.size === bytes) return { path, content };
+      throw new VerificationError(
+        `${path} has ${content.size} bytes in the browser’s storage, but the job wrote ${bytes}. Delete the job and run it again.`,
+      );
     }),
   );
 }
@@ -55,5 +58,10 @@ async function outputOf(jobId: string): Promise<FileSystemDirectoryHandle> {
 }
 
 async function textOf(output: FileSystemDirectoryHandle, path: string): Promise<string> {
-  return await (await openOutputFile(output, path)).text();
+  const file = await openOutputFile(output, path);
+  try {
+    return await file.text();
+  } catch (cause) {
+    throw openingFailure(`The result file ${path}`, cause);
+  }
 }

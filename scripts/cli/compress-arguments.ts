@@ -201,7 +201,7 @@ function replayed(values: Values, positionals: readonly string[]): Asked {
         : `--${idle} cannot be given beside --replay: the receipt says it.`,
     );
   const { calibration = null, replay = "" } = values;
-  const job = readReplay(replay, { source, calibration });
+  const job = readReplay(replay, { source, calibration, budget: values["gpu-budget"] !== undefined });
   return { ...job, gpuBudgetBytes: readBudget(values["gpu-budget"]) ?? job.gpuBudgetBytes };
 }
 

@@ -112,7 +112,13 @@ it("asks for what a receipt cannot name, and refuses what it says", async () => 
   );
 });
 
-it("refuses what is no receipt, and names the field", async () => {
+it("refuses what no machine can give, and what is no receipt, and names the field", async () => {
+  const poor = { ...RECEIPT, options: { ...RECEIPT.options, gpu_budget_bytes: 0 } };
+  expect(await refusal(poor, "--calibration", text)).toMatch(/GPU budget of 0 bytes; 32 MiB is the least/);
+  expect(await refusal(poor, "--calibration", text, "--gpu-budget", "1GiB")).toBe("taken");
+  const label = "tales\u001b[2J";
+  const hostile = { ...RECEIPT, source: { ...RECEIPT.source, address: null, label } };
+  expect(await refusal(hostile, "--calibration", text)).not.toContain("\u001b");
   expect(await refusal({ ...RECEIPT, layout: 2 })).toMatch(/its layout is not 1/);
   expect(await refusal({ ...RECEIPT, files: [{ path: "a", bytes: -1, sha256: "b" }] })).toMatch(
     /files\.0\.bytes is not what it should be/,

@@ -2,6 +2,8 @@
 
 import type { Receipt, StatedCalibration } from "../../src/api/receipt.ts";
 import type { CalibrationRequest, RecipeRequest } from "../../src/api/script-api.ts";
+import { formatBytes } from "../../src/formats/format-bytes.ts";
+import { MIN_BUDGET_BYTES } from "../../src/ui/state/gpu-budget.ts";
 import { requestedCalibration, requestedRecipe } from "../../src/formats/requested-options.ts";
 import { type Source, UsageError, readPath, readSource, readText } from "./argument-readers.ts";
 import { readReceipt } from "./read-receipt.ts";
@@ -32,15 +34,19 @@ export const BESIDE_REPLAY: readonly string[] = [
 
 /**
  * Reads a receipt into what it asks for.
- * @param given SOURCE and --calibration, for what a receipt cannot name: files of another machine
+ * @param given SOURCE and --calibration, for what a receipt cannot name: files of another machine; and whether a budget is given
  * @throws UsageError if something is missing, or is given although the receipt says it
  */
 export function readReplay(
   path: string,
-  given: { readonly source: string | null; readonly calibration: string | null },
+  given: { readonly source: string | null; readonly calibration: string | null; readonly budget: boolean },
 ): Replayed {
   const receipt = readReceipt(readText(path, "--replay"), path);
   const { recipe, calibration, gpu_budget_bytes } = receipt.options;
+  if (gpu_budget_bytes < MIN_BUDGET_BYTES && !given.budget)
+    throw new UsageError(
+      `The receipt asks for a GPU budget of ${formatBytes(gpu_budget_bytes)}; ${formatBytes(MIN_BUDGET_BYTES)} is the least. Give one by --gpu-budget.`,
+    );
   const { file, ...requested } = requestedCalibration(recipe, calibration);
   return {
     receipt,

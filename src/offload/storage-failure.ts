@@ -33,7 +33,7 @@ export function openingFailure(what: string, cause: unknown): StorageError {
   }
   if (name === "NotFoundError") {
     return new StorageError(
-      `${what} is no longer in the browser’s storage. It may have been deleted in another tab; run the job again.`,
+      `${what} is no longer in the browser’s storage; it may have been deleted in another tab. Delete what is left of the job, and run it again.`,
       { cause },
     );
   }

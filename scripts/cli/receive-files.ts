@@ -10,7 +10,7 @@ import { isSafePath } from "../../src/formats/safe-path.ts";
 
 export const RECEIVING_PATH = "/receive/";
 
-/** Takes POST /receive/PATH into `folder`; names that lead out of it are refused. */
+/** Takes POST /receive/PATH into `folder`; names that lead out of it are refused, and so are other sites' pages. */
 export function receiveFiles(folder: string): Plugin {
   return {
     name: "receive-files",
@@ -20,10 +20,19 @@ export function receiveFiles(folder: string): Plugin {
   };
 }
 
-async function receive(folder: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const path = decodeURIComponent((request.url ?? "").replace(/^\//, ""));
-  if (request.method !== "POST" || !isSafePath(path)) {
-    response.writeHead(400).end(`${path} is not the name of a file to write.`);
+/** Answers one request; never fails. */
+export async function receive(
+  folder: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  if (!isOwnPage(request)) {
+    response.writeHead(403).end("Files are taken from this command's own page alone.");
+    return;
+  }
+  const path = pathOf(request);
+  if (request.method !== "POST" || path === null || !isSafePath(path)) {
+    response.writeHead(400).end(`${path ?? request.url} is not the name of a file to write.`);
     return;
   }
   try {
@@ -33,5 +42,23 @@ async function receive(folder: string, request: IncomingMessage, response: Serve
     response.writeHead(204).end();
   } catch (error) {
     response.writeHead(507).end(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/**
+ * Any site can have its visitors' browser post to a port of theirs. A page says whose it is by its origin: the host that is asked, which
+ * is a name of this machine and none that a stranger has lead here.
+ */
+function isOwnPage({ headers: { origin, host } }: IncomingMessage): boolean {
+  if (origin === undefined || !URL.canParse(origin)) return false;
+  const page = new URL(origin);
+  return page.host === host && /^(.+\.)?localhost$|^127\.0\.0\.1$/.test(page.hostname);
+}
+
+function pathOf({ url = "" }: IncomingMessage): string | null {
+  try {
+    return decodeURIComponent(url.replace(/^\//, ""));
+  } catch {
+    return null;
   }
 }

@@ -1,0 +1,56 @@
+import { once } from "node:events";
+import { mkdtemp, readdir, readFile } from "node:fs/promises";
+import { createServer, request, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { receive } from "./receive-files.ts";
+
+let folder: string;
+let server: Server;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "received-"));
+  server = createServer((asked, answer) => void receive(folder, asked, answer));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+});
+afterEach(() => {
+  server.close();
+});
+
+const OWN = { host: "layerpress.localhost", origin: "http://layerpress.localhost" };
+
+/** Status of a request as a browser makes it. */
+async function post(
+  path: string,
+  headers: Readonly<Record<string, string>>,
+  method = "POST",
+): Promise<number> {
+  const { port } = server.address() as AddressInfo;
+  const sent = request({ host: "127.0.0.1", port, path, method, headers, agent: false });
+  sent.end("text");
+  const [answer] = await once(sent, "response");
+  answer.resume();
+  return answer.statusCode;
+}
+
+it("writes what the page of the command sends, into folders too", async () => {
+  expect(await post("/1_Pooling%2Fconfig.json", OWN)).toBe(204);
+  expect(await readFile(join(folder, "1_Pooling/config.json"), "utf8")).toBe("text");
+});
+
+it.each([
+  ["another site", { ...OWN, origin: "https://example.org" }],
+  ["another site whose name leads here", { host: "example.org", origin: "http://example.org" }],
+  ["a page without an origin", { host: OWN.host, origin: "null" }],
+  ["no page", { host: OWN.host }],
+])("takes nothing from %s", async (_, headers) => {
+  expect(await post("/config.json", headers)).toBe(403);
+  expect(await readdir(folder)).toEqual([]);
+});
+
+it.each(["/..%2Fa", "/%", "/%ff", "/", "/a/../b", "/con"])("takes no file of the name %s", async (path) => {
+  expect(await post(path, OWN)).toBe(400);
+  expect(await readdir(folder)).toEqual([]);
+});

@@ -21,7 +21,7 @@ export async function startJob(app: App): Promise<void> {
   });
   const held = services.platform.holdForJob();
   // Only a click may ask, so it is asked before anything is awaited; a refusal changes nothing for the job.
-  void services.platform.persist();
+  void services.platform.persist().catch(() => undefined);
   try {
     const onProgress = services.platform.newestPerFrame((progress: Progress) => {
       if (!state.running.peek()) return;

@@ -10,7 +10,8 @@ export async function refreshStored({ state, services }: App): Promise<void> {
     try {
       return await asked;
     } catch (error) {
-      showFailure({ state, error });
+      // What failed before, such as a job, says more, and can be tried again.
+      if (state.failure.peek() === null) showFailure({ state, error });
       return without;
     }
   };

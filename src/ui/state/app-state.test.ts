@@ -8,7 +8,8 @@ import { saveResult } from "../actions/save-result.ts";
 import type { Compressor } from "./services.ts";
 import { openResult } from "../actions/open-result.ts";
 import { startJob } from "../actions/start-job.ts";
-import { deleteStored } from "../actions/stored-things.ts";
+import { deleteStored, refreshStored } from "../actions/stored-things.ts";
+import { describeFailure } from "./describe-failure.ts";
 import {
   type FakeServices,
   FIT,
@@ -335,5 +336,8 @@ describe("storage", () => {
     await wakeApp(app);
     expect(app.state.stored.value).toMatchObject({ jobs: [JOB], measurements: [] });
     expect(app.state.failure.value?.message).toBe("no measurements");
+    app.state.failure.value = { ...describeFailure(new Error("the job"), "running"), retry: null };
+    await refreshStored(app);
+    expect(app.state.failure.value.message).toBe("the job");
   });
 });

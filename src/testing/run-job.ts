@@ -38,10 +38,10 @@ const IDS = JSON.stringify([
 /** Small, so that a model of the fixtures has some ten of them, and stored at once. */
 const LIMITS: LoaderLimits = {
   ...LOADER_LIMITS,
-  chunkBytes: 16 * 1024,
+  chunkBytes: 20 * 1024,
   requests: 1,
-  hotBytes: 32 * 1024,
-  unwrittenBytes: 16 * 1024,
+  hotBytes: 40 * 1024,
+  unwrittenBytes: 20 * 1024,
   delayMs: 0,
   readerMs: 0,
 };

@@ -7,6 +7,7 @@ import type { LedgerBuffer } from "../gpu/memory.ts";
 import { narrow } from "../gpu/narrow.ts";
 import type { ReadbackRing, UploadRing } from "../gpu/staging.ts";
 import { widenBf16 } from "../gpu/widen.ts";
+import { widenRows } from "../gpu/widen-rows.ts";
 import type { SequenceBatch } from "./batches.ts";
 
 export type HiddenPlace = "gpu" | "host" | "file";
@@ -43,15 +44,20 @@ export interface HiddenStates extends Disposable {
    * crash.
    */
   put(batch: SequenceBatch, values: Float32Array<ArrayBuffer>): Promise<void>;
-  /**
-   * The same for rows of an embedding table in bfloat16, widened on the GPU and multiplied there: half of what `put` has to
-   * upload, and no loop over values. Null where states do not lie on the GPU in float32.
-   */
-  readonly putRows:
-    | ((batch: SequenceBatch, rows: Uint8Array<ArrayBuffer>, multiplier: number) => Promise<void>)
-    | null;
+  /** The same from rows of an embedding table, on the GPU; null where states do not lie there in float32. */
+  readonly table: RowTable | null;
   /** After a layer, when the next one's file is flushed: from now on its states are the current ones. */
   turn(): void;
+}
+
+/** Rows of an embedding table in bfloat16, from which batches' states are made. */
+export interface RowTable {
+  /** As many rows as fit: at least as many as a batch has tokens. */
+  readonly capacity: number;
+  /** Takes rows without gaps; they lie from row `first` on. */
+  fill(rows: Uint8Array, first: number): Promise<void>;
+  /** A batch's states: for each token the row at `places`, times `multiplier`. */
+  put(batch: SequenceBatch, places: Uint32Array<ArrayBuffer>, multiplier: number): Promise<void>;
 }
 
 export interface HiddenServices {
@@ -105,7 +111,7 @@ export async function openHiddenStates(
       if (layout.place === "file") services.file(current).write(rangeOf(batch)[0], bytes);
       else await store.keep(batch, layout.place === "host" ? bytes.slice() : bytes);
     },
-    putRows: packed ? null : store.widen,
+    table: packed ? null : store.table,
     turn() {
       current += 1;
     },
@@ -120,7 +126,7 @@ interface BatchStore extends Disposable {
   keep(batch: SequenceBatch, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /** Keeps what lies on the GPU, without the host in between; null for a store in host memory or a file. */
   readonly copy: ((batch: SequenceBatch, source: LedgerBuffer, bytes: number) => Promise<void>) | null;
-  readonly widen: HiddenStates["putRows"];
+  readonly table: RowTable | null;
 }
 
 async function openStore(
@@ -139,7 +145,7 @@ async function openStore(
       await Promise.resolve();
     },
     copy: null,
-    widen: null,
+    table: null,
     [Symbol.dispose]() {
       kept.clear();
     },
@@ -171,12 +177,32 @@ async function gpuStore(
     async copy(batch, source, bytes) {
       await gpu.queue.copy({ of: source, offset: 0 }, { of: bufferOf(batch), offset: 0 }, bytes);
     },
-    async widen(batch, rows, multiplier) {
-      await uploads.write(rows, scratch);
-      await widenBf16(gpu, scratch, bufferOf(batch), batch.tokens * layout.hiddenSize, multiplier);
-    },
+    table: rowTable(layout, { gpu, uploads, scratch }, bufferOf),
     [Symbol.dispose]() {
       for (const buffer of buffers) buffer[Symbol.dispose]();
+    },
+  };
+}
+
+/** In the buffer of the batch at work, which no layer uses yet. */
+function rowTable(
+  { hiddenSize }: HiddenLayout,
+  { gpu, uploads, scratch }: Pick<HiddenServices, "gpu" | "uploads" | "scratch">,
+  bufferOf: (batch: SequenceBatch) => LedgerBuffer,
+): RowTable {
+  const rowBytes = hiddenSize * 2;
+  return {
+    capacity: Math.floor(scratch.bytes / rowBytes),
+    async fill(rows, first) {
+      await uploads.write(rows, scratch, first * rowBytes);
+    },
+    async put(batch, places, multiplier) {
+      using at = await gpu.memory.allocate({ label: "rows of tokens", bytes: places.byteLength });
+      await uploads.write(new Uint8Array(places.buffer, places.byteOffset, places.byteLength), at);
+      const shape = { count: batch.tokens, columns: hiddenSize };
+      await widenRows(gpu, { table: scratch, places: at }, bufferOf(batch), shape, multiplier);
+      // A buffer must not be given back before the commands that use it are submitted.
+      await gpu.queue.flush();
     },
   };
 }

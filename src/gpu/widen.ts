@@ -8,20 +8,19 @@ const WORKGROUP = 64;
 export const widenKernel = kernel({
   name: "gpu.widen",
   code: [code],
-  params: struct({ count: "u32", factor: "f32" }),
+  params: struct({ count: "u32" }),
   bindings: { words: "read", values: "read_write" },
 });
 
-/** Writes `count` packed bfloat16 `words`, times `factor`, as float32 `values`. */
+/** Writes `count` packed bfloat16 `words` as float32 `values`. */
 export async function widenBf16(
   gpu: Gpu,
   words: BufferPart,
   values: BufferPart,
   count: number,
-  factor = 1,
 ): Promise<void> {
   await gpu.queue.run(widenKernel, {
-    params: { count, factor },
+    params: { count },
     buffers: { words, values },
     workgroups: spreadWorkgroups(Math.ceil(count / WORKGROUP)),
     work: count,

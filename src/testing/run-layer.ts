@@ -199,7 +199,7 @@ function statesIn(
       outputs.set(new Float32Array(bytes.buffer), firstToken * HIDDEN);
     },
     put: async () => await Promise.resolve(),
-    putRows: null,
+    table: null,
     turn: () => undefined,
     [Symbol.dispose]: () => undefined,
   };

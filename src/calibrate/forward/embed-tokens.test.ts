@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { narrowFromFloat32 } from "../../formats/dtype.ts";
-import { embedTokens, type EmbeddingTable, openEmbedding } from "./embed-tokens.ts";
+import { eachRow, embedTokens, type EmbeddingTable, openEmbedding } from "./embed-tokens.ts";
 
 const ROWS = 6000;
 const COLUMNS = 8;
@@ -50,20 +50,35 @@ describe("embedTokens", () => {
 });
 
 describe("openEmbedding", () => {
-  it.each([Infinity, 0])(
-    "gives rows as the table holds them, read once or anew (%d bytes kept)",
-    async (limit) => {
-      const source = table(2);
-      const embedding = await openEmbedding(source, new Set([3, 7]), limit);
-      const rows = await embedding.rows([7, 3, 7], new Uint8Array(4 * COLUMNS * 2));
-      expect(rows).toEqual(
-        narrowFromFloat32(
-          "BF16",
-          Float32Array.from([7, 3, 7].flatMap((id) => Array.from({ length: COLUMNS }, () => id))),
-        ),
-      );
-      expect([...(await embedding.states([3]))]).toEqual(Array.from({ length: COLUMNS }, () => 6));
-      expect(source.ranges).toHaveLength(limit > 0 ? 1 : 2);
-    },
-  );
+  it.each([Infinity, 0])("reads rows once or anew (%d bytes kept)", async (limit) => {
+    const source = table(2);
+    const embed = await openEmbedding(source, new Set([3, 7]), limit);
+    expect((await embed([7, 3])).filter((_, at) => at % COLUMNS === 0)).toEqual(Float32Array.of(14, 6));
+    expect([...(await embed([3]))]).toEqual(Array.from({ length: COLUMNS }, () => 6));
+    expect(source.ranges).toHaveLength(limit > 0 ? 1 : 2);
+  });
+});
+
+describe("eachRow", () => {
+  it("gives rows as the table holds them, without those between, in the order of the ids", async () => {
+    const source = table(2);
+    const ids = [1, 2, 10, 5990];
+    const rows = new Uint8Array(ids.length * COLUMNS * 2);
+    const firsts: number[] = [];
+    await eachRow(source, ids, async (bytes, first) => {
+      firsts.push(first);
+      rows.set(bytes, first * COLUMNS * 2);
+      await Promise.resolve();
+    });
+    const expected = ids.flatMap((id) => Array.from({ length: COLUMNS }, () => id % 128));
+    expect(rows).toEqual(narrowFromFloat32("BF16", Float32Array.from(expected)));
+    expect(firsts).toEqual([0, 3]);
+    expect(source.ranges).toHaveLength(2);
+  });
+
+  it("refuses ids outside the vocabulary", async () => {
+    await expect(eachRow(table(), [1, ROWS], async () => await Promise.resolve())).rejects.toThrow(
+      "Token id 6000 is outside",
+    );
+  });
 });

@@ -22,16 +22,11 @@ export interface EmbeddingTable {
 /** Rows of a table by token id, in the table's dtype. */
 type Rows = ReadonlyMap<number, Uint8Array>;
 
-/** Rows of token ids without gaps, in the start of `into`. */
-export interface Embedding {
-  /** Hidden states, (ids, hidden) float32. */
-  readonly states: (
-    ids: ArrayLike<number>,
-    into?: Float32Array<ArrayBuffer>,
-  ) => Promise<Float32Array<ArrayBuffer>>;
-  /** Rows as the table holds them, not multiplied. */
-  readonly rows: (ids: ArrayLike<number>, into: Uint8Array<ArrayBuffer>) => Promise<Uint8Array<ArrayBuffer>>;
-}
+/** Hidden states of token ids, (ids, hidden) float32 without gaps, in the start of `into`. */
+export type Embedding = (
+  ids: ArrayLike<number>,
+  into?: Float32Array<ArrayBuffer>,
+) => Promise<Float32Array<ArrayBuffer>>;
 
 /**
  * Opens the rows of `ids`, all that will be asked for: read once if they fit into `limitBytes` of host memory, else anew
@@ -47,10 +42,47 @@ export async function openEmbedding(
   const kept = ids.size * rowBytesOf(table) > limitBytes ? null : await readRows(table, ids);
   const rowsFor = async (asked: ArrayLike<number>) =>
     kept ?? (await readRows(table, new Set(Array.from(asked))));
-  return {
-    states: async (asked, into) => statesOf(table, await rowsFor(asked), asked, into),
-    rows: async (asked, into) => joinRows(await rowsFor(asked), asked, into),
-  };
+  return async (asked, into) => statesOf(table, await rowsFor(asked), asked, into);
+}
+
+/**
+ * Rows of `ids` as the table holds them, not multiplied: `take` gets them without gaps, in the order of the ids, some at a
+ * time, and the place among `ids` of the first. The next ones are read meanwhile.
+ * @param ids ascending, none twice
+ * @throws CalibrationError if an id is not in the table.
+ */
+export async function eachRow(
+  table: EmbeddingTable,
+  ids: readonly number[],
+  take: (rows: Uint8Array, first: number) => Promise<void>,
+): Promise<void> {
+  checkIds(table, new Set(ids));
+  const rowBytes = rowBytesOf(table);
+  const runs = runsOf(ids, rowBytes);
+  const read = async (run: Run | undefined) =>
+    run ? await table.read(run.first * rowBytes, (run.last + 1) * rowBytes) : null;
+  let next = read(runs[0]);
+  let first = 0;
+  for (const [index, run] of runs.entries()) {
+    const bytes = await next;
+    invariant(bytes, "each run is read");
+    next = read(runs[index + 1]);
+    // If rows cannot be taken, why the next ones could not be read is of no interest.
+    next.catch(() => undefined);
+    await take(rowsOf(run, bytes, rowBytes), first);
+    first += run.ids.length;
+  }
+}
+
+/** The rows of a run's ids, without those between them. */
+function rowsOf({ first, last, ids }: Run, bytes: Uint8Array, rowBytes: number): Uint8Array {
+  if (ids.length === last - first + 1) return bytes;
+  const rows = new Uint8Array(ids.length * rowBytes);
+  ids.forEach((id, place) => {
+    const start = (id - first) * rowBytes;
+    rows.set(bytes.subarray(start, start + rowBytes), place * rowBytes);
+  });
+  return rows;
 }
 
 /**
@@ -112,21 +144,6 @@ function statesOf(
   if (multiplier !== 1)
     for (let at = 0; at < states.length; at++) states[at] = (states[at] ?? 0) * multiplier;
   return states;
-}
-
-function joinRows(
-  rows: Rows,
-  ids: ArrayLike<number>,
-  into: Uint8Array<ArrayBuffer>,
-): Uint8Array<ArrayBuffer> {
-  let end = 0;
-  for (let place = 0; place < ids.length; place++) {
-    const row = rows.get(ids[place] ?? -1);
-    invariant(row, "the row of each id was read");
-    into.set(row, end);
-    end += row.byteLength;
-  }
-  return into.subarray(0, end);
 }
 
 interface Run {

@@ -124,7 +124,7 @@ function storedModel(
       const table = { dtype, rows, columns, multiplier: embedding.multiplier };
       const readTable = async (start: number, end: number) => await read(embedding.tensor, { start, end });
       const used = new Set(sequences.flat());
-      const { states } = await openEmbedding({ ...table, read: readTable }, used, MAX_EMBEDDING_BYTES);
+      const states = await openEmbedding({ ...table, read: readTable }, used, MAX_EMBEDDING_BYTES);
       return await Promise.all(sequences.map(async (ids) => await states(ids)));
     },
   };

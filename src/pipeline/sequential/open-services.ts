@@ -1,7 +1,6 @@
 // Makes what lives through all layers of a calibrated job, and the hidden states that the first unfinished layer begins with.
 
 import { createBatch } from "../../calibrate/forward/token-batch.ts";
-import { openEmbedding } from "../../calibrate/forward/embed-tokens.ts";
 import { createWorkspace } from "../../calibrate/forward/workspace.ts";
 import {
   type HiddenBytes,
@@ -11,7 +10,6 @@ import {
 } from "../../calibrate/hidden-states.ts";
 import type { Lifetime } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
-import { isFloatDtype } from "../../formats/dtype.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
@@ -22,12 +20,10 @@ import { finishedGenerations, recordedForward } from "../job/job-journal.ts";
 import { TilePipeline } from "../data-free/tile-pipeline.ts";
 import type { Job, JobOutput } from "../job/job.ts";
 import type { TileTraffic } from "../job/traffic.ts";
+import { embed } from "./embed.ts";
 import { openExchange } from "./exchange.ts";
 import type { SequentialServices, ShareAtWork } from "./services.ts";
 import { statesKeeper, takeStates } from "./states-files.ts";
-
-/** Host memory for embedding rows: all that a calibration set uses of most models. */
-export const MAX_EMBEDDING_BYTES = 1024 ** 3;
 
 export interface Rings {
   readonly gpu: Gpu;
@@ -149,39 +145,4 @@ export async function openStates(
   // The embedding is cheaper to make again than to keep for after a crash.
   if (generation === 0 && !takes) await embed(job, calibration, states);
   return { states, flush, stored };
-}
-
-/** Rows of the embedding table, gathered from byte ranges; only those that are used go to the GPU. */
-export async function embed(
-  job: Job,
-  { description, set, plan }: CalibrationJob,
-  states: Pick<HiddenStates, "put" | "putRows">,
-): Promise<void> {
-  job.progress.tell({ phase: "embedding" });
-  const tensor = job.model.tensors.find(({ name }) => name === description.embedding.tensor);
-  invariant(tensor && isFloatDtype(tensor.dtype), "the decoder has an embedding");
-  const { dtype, file, start } = tensor;
-  const table = {
-    dtype,
-    rows: description.vocabSize,
-    columns: description.hiddenSize,
-    multiplier: description.embedding.multiplier,
-    read: async (from: number, to: number) =>
-      await job.source.read({ path: file, start: start + from, end: start + to }),
-  };
-  const used = new Set(set.sequences.flatMap((sequence) => [...sequence]));
-  const embedding = await openEmbedding(table, used, MAX_EMBEDDING_BYTES);
-  const tokens = Math.max(...plan.batches.map((batch) => batch.tokens));
-  // Where states are widened on the GPU, rows go there as they are.
-  const { putRows } = dtype === "BF16" ? states : { putRows: null };
-  const values = new Float32Array(putRows ? 0 : tokens * description.hiddenSize);
-  const rows = new Uint8Array(putRows ? tokens * description.hiddenSize * 2 : 0);
-  for (const batch of plan.batches) {
-    await job.control.checkpoint();
-    const sequences = set.sequences.slice(batch.first, batch.first + batch.starts.length - 1);
-    const ids = new Uint32Array(batch.tokens);
-    sequences.forEach((sequence, index) => ids.set(sequence, batch.starts[index]));
-    if (putRows) await putRows(batch, await embedding.rows(ids, rows), table.multiplier);
-    else await states.put(batch, await embedding.states(ids, values));
-  }
 }

@@ -1,0 +1,78 @@
+import { describe, expect, it } from "vitest";
+import type { SequenceBatch } from "../../calibrate/batches.ts";
+import type { HiddenStates, RowTable } from "../../calibrate/hidden-states.ts";
+import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
+import type { Job } from "../job/job.ts";
+import { embed } from "./embed.ts";
+
+const VOCABULARY = 50;
+
+/** A table of rows of one word: each token's id, twice. */
+function jobOf(): { job: Job; reads: [number, number][] } {
+  const words = Uint16Array.from({ length: VOCABULARY * 2 }, (_, at) => Math.floor(at / 2));
+  const bytes = new Uint8Array(words.buffer);
+  const reads: [number, number][] = [];
+  const job = {
+    model: { tensors: [{ name: "e", dtype: "BF16", file: "f", start: 0, end: bytes.length }] },
+    source: {
+      read: async ({ start, end }: { start: number; end: number }) => {
+        reads.push([start, end]);
+        return await Promise.resolve(bytes.slice(start, end));
+      },
+    },
+    progress: { tell: () => undefined },
+    control: { checkpoint: async () => await Promise.resolve() },
+  };
+  return { job: job as unknown as Job, reads };
+}
+
+function tableOf(capacity: number) {
+  const table = new Uint16Array(capacity * 2);
+  const kept: number[][] = [];
+  const rows: RowTable = {
+    capacity,
+    async fill(bytes, first) {
+      new Uint8Array(table.buffer).set(bytes, first * 4);
+      await Promise.resolve();
+    },
+    async put(_, places) {
+      kept.push([...places].map((place) => table[place * 2] ?? -1));
+      await Promise.resolve();
+    },
+  };
+  const states: Pick<HiddenStates, "put" | "table"> = {
+    put: async () => await Promise.reject(new Error("not on the host")),
+    table: rows,
+  };
+  return { states, kept };
+}
+
+describe("embed", () => {
+  it.each([
+    { capacity: 8, reads: 1, what: "once" },
+    { capacity: 4, reads: 2, what: "for each batch" },
+  ])("fills the GPU with the rows that are used, $what where $capacity fit", async ({ capacity, reads }) => {
+    const sequences = [Uint32Array.of(9, 3, 3), Uint32Array.of(40), Uint32Array.of(7, 8, 9, 12)];
+    const batches: Partial<SequenceBatch>[] = [
+      { first: 0, starts: [0, 3, 4], tokens: 4 },
+      { first: 2, starts: [0, 4], tokens: 4 },
+    ];
+    const calibration = {
+      description: {
+        embedding: { tensor: "e", multiplier: 1 },
+        vocabSize: VOCABULARY,
+        hiddenSize: 2,
+      },
+      set: { sequences },
+      plan: { batches },
+    };
+    const { job, reads: read } = jobOf();
+    const { states, kept } = tableOf(capacity);
+    await embed(job, calibration as unknown as CalibrationJob, states);
+    expect(kept).toEqual([
+      [9, 3, 3, 40],
+      [7, 8, 9, 12],
+    ]);
+    expect(read).toHaveLength(reads);
+  });
+});

@@ -1,0 +1,85 @@
+// The hidden states that the first layer of a calibrated job begins with: rows of the embedding table.
+
+import type { SequenceBatch } from "../../calibrate/batches.ts";
+import { eachRow, type EmbeddingTable, openEmbedding } from "../../calibrate/forward/embed-tokens.ts";
+import type { HiddenStates, RowTable } from "../../calibrate/hidden-states.ts";
+import { invariant } from "../../errors.ts";
+import { isFloatDtype } from "../../formats/dtype.ts";
+import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
+import type { Job } from "../job/job.ts";
+
+/** Host memory for embedding rows: all that a calibration set uses of most models. */
+export const MAX_EMBEDDING_BYTES = 1024 ** 3;
+
+/** Rows of the embedding table, gathered from byte ranges; only those that are used go to the GPU. */
+export async function embed(
+  job: Job,
+  { description, set, plan }: CalibrationJob,
+  states: Pick<HiddenStates, "put" | "table">,
+): Promise<void> {
+  job.progress.tell({ phase: "embedding" });
+  const tensor = job.model.tensors.find(({ name }) => name === description.embedding.tensor);
+  invariant(tensor && isFloatDtype(tensor.dtype), "the decoder has an embedding");
+  const { dtype, file, start } = tensor;
+  const table = {
+    dtype,
+    rows: description.vocabSize,
+    columns: description.hiddenSize,
+    multiplier: description.embedding.multiplier,
+    read: async (from: number, to: number) =>
+      await job.source.read({ path: file, start: start + from, end: start + to }),
+  };
+  const used = new Set(set.sequences.flatMap((sequence) => [...sequence]));
+  const batches = plan.batches.map((batch) => ({ batch, ids: idsOf(batch, set.sequences) }));
+  const checkpoint = async () => await job.control.checkpoint();
+  if (states.table && dtype === "BF16" && description.hiddenSize % 2 === 0)
+    await gatherOnGpu(table, states.table, used, { batches, checkpoint });
+  else {
+    const rows = await openEmbedding(table, used, MAX_EMBEDDING_BYTES);
+    const tokens = Math.max(...plan.batches.map((batch) => batch.tokens));
+    const values = new Float32Array(tokens * description.hiddenSize);
+    for (const { batch, ids } of batches) {
+      await checkpoint();
+      await states.put(batch, await rows(ids, values));
+    }
+  }
+}
+
+function idsOf(batch: SequenceBatch, sequences: readonly Uint32Array[]): Uint32Array<ArrayBuffer> {
+  const ids = new Uint32Array(batch.tokens);
+  sequences
+    .slice(batch.first, batch.first + batch.starts.length - 1)
+    .forEach((sequence, index) => ids.set(sequence, batch.starts[index]));
+  return ids;
+}
+
+/** Rows go to the GPU as they are, once if all that are used fit, else those of a batch at a time. */
+async function gatherOnGpu(
+  table: EmbeddingTable,
+  rows: RowTable,
+  used: ReadonlySet<number>,
+  work: {
+    readonly batches: readonly { readonly batch: SequenceBatch; readonly ids: Uint32Array }[];
+    readonly checkpoint: () => Promise<void>;
+  },
+): Promise<void> {
+  const fill = async (ids: ReadonlySet<number>) => {
+    const sorted = [...ids].toSorted((a, b) => a - b);
+    await eachRow(table, sorted, async (bytes, first) => await rows.fill(bytes, first));
+    return new Map(sorted.map((id, place) => [id, place]));
+  };
+  const all = used.size <= rows.capacity ? await fill(used) : null;
+  for (const { batch, ids } of work.batches) {
+    await work.checkpoint();
+    const placeOf = all ?? (await fill(new Set(ids)));
+    await rows.put(batch, placesOf(ids, placeOf), table.multiplier);
+  }
+}
+
+function placesOf(ids: Uint32Array, placeOf: ReadonlyMap<number, number>): Uint32Array<ArrayBuffer> {
+  return Uint32Array.from(ids, (id) => {
+    const place = placeOf.get(id);
+    invariant(place !== undefined, "the row of each id is on the GPU");
+    return place;
+  });
+}

@@ -27,13 +27,11 @@ export function leave(work: LayerAtWork): LeftLayer {
     decided ??= work.isLast || services.keepsStates(work.index + 1) || clock.due();
     return decided;
   };
-  const behind: LeftLayer = {
+  return {
     recordable,
     save: async (batch, hidden) => {
       await services.states.save(batch, hidden, recordable());
       await services.checkpoint();
     },
   };
-  work.left.behind = behind;
-  return behind;
 }

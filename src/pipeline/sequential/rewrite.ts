@@ -79,6 +79,7 @@ async function collectPass(
   const collectors: Collector[] = channels ? [channels, hessians] : [hessians];
   const wanted = channels ? rewriting.captures : captures;
   const behind = propagates && !work.isLast ? leave(work) : null;
+  if (behind) work.left.behind = behind;
   await runSamples(work, {
     needed: { linears: propagates ? layer.linears : linearsBeforeOutput(layer.description), residency },
     each: behind?.save ?? (async () => await services.checkpoint()),

@@ -78,6 +78,11 @@ const DESCRIPTIONS: Readonly<Record<string, (running: boolean) => Description>> 
   }),
   RecipeError: () => ({ heading: "The recipe does not fit", advice: null, actions: ["regroup"] }),
   PartsError: () => ({ heading: "These parts make no whole", advice: null, actions: ["choose-another"] }),
+  ExchangeError: (running) => ({
+    heading: "Another share of this job is missing",
+    advice: running ? KEPT : null,
+    actions: ["retry"],
+  }),
   CalibrationError: () => ({
     heading: "The calibration text cannot be used",
     advice: null,

@@ -59,7 +59,7 @@ async function follow(child: ChildProcess, limitMs: number): Promise<Ended> {
   let waitedAt: number | null = null;
   const hear = (data: Buffer) => {
     said += data.toString();
-    if (waitedAt === null && /waiting \d/.test(said)) waitedAt = performance.now();
+    if (waitedAt === null && /^waiting (\d|for )/m.test(said)) waitedAt = performance.now();
   };
   child.stdout?.on("data", hear);
   child.stderr?.on("data", hear);

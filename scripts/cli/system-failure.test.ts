@@ -1,5 +1,7 @@
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { StorageError } from "../../src/errors.ts";
 import { systemFailure } from "./system-failure.ts";
 
@@ -17,10 +19,25 @@ describe("systemFailure", () => {
     );
   });
 
-  it("leaves what is a sentence already, and what it does not know", async () => {
+  it.each([
+    [
+      "a file in the way",
+      async () => await mkdir("/proc/self/status/no"),
+      /status\/no .*: a file lies where/,
+    ],
+    ["a folder in the way", async () => await readFile("/proc"), /: a folder lies where a file is needed/],
+    ["nothing", async () => await readFile("/proc/none"), /\/proc\/none .*: it is not there, or was moved/],
+    ["too long a name", async () => await mkdir(join(tmpdir(), "n".repeat(300))), /: its name is longer/],
+  ])("says what to do where there is %s", async (_, act, sentence) => {
+    const error: unknown = await act().catch((thrown: unknown) => thrown);
+    expect(systemFailure(error)).toBeInstanceOf(StorageError);
+    expect(systemFailure(error).message).toMatch(sentence);
+  });
+
+  it("leaves what is a sentence already, and what it does not know", () => {
     const own = new StorageError("The folder is locked.");
     expect(systemFailure(own)).toBe(own);
-    const other: unknown = await mkdir("/proc/self/status/no").catch((error: unknown) => error);
+    const other = Object.assign(new Error("ECHILD: no child processes"), { code: "ECHILD" });
     expect(systemFailure(other)).toBe(other);
   });
 });

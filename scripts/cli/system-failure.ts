@@ -9,6 +9,14 @@ const MEANINGS: Readonly<Record<string, string>> = {
   EACCES: "this user may not. Choose another folder, or change its permissions",
   EPERM: "this user may not. Choose another folder, or change its permissions",
   EROFS: "the disk can only be read. Choose another folder",
+  ENOTDIR: "a file lies where a folder is needed. Choose another folder, or move the file away",
+  EEXIST: "a file lies where a folder is needed. Choose another folder, or move the file away",
+  EISDIR: "a folder lies where a file is needed. Choose another folder, or move that one away",
+  ENOENT: "it is not there, or was moved or deleted meanwhile. Give the same command again",
+  ELOOP: "its links lead in a circle. Choose another folder",
+  ENAMETOOLONG: "its name is longer than this disk takes. Choose another folder",
+  EIO: "the disk fails. Look at its state, and choose another one",
+  ESTALE: "the disk is gone, or its server. Connect it again, then give the same command again",
   EMFILE: "too many files are open. Raise the limit (ulimit -n), then give the same command again",
 };
 

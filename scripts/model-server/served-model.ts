@@ -21,11 +21,14 @@ const PIECE_BYTES = 1024 ** 2;
 /** Serves the files of a folder, sub-folders included, as they lie on disk. */
 export async function folderModel(folder: string): Promise<ServedModel> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  const files = entries
-    .filter((entry) => entry.isFile())
-    .map(async (entry): Promise<[string, ServedFile]> => {
-      const path = join(entry.parentPath, entry.name);
-      const { size, mtimeMs } = await stat(path);
+  const paths = entries
+    .filter((entry) => entry.isFile() || entry.isSymbolicLink())
+    .map((entry) => join(entry.parentPath, entry.name));
+  // The Hub's cache is a folder of links.
+  const found = await Promise.all(paths.map(async (path) => [path, await stat(path)] as const));
+  const files = found
+    .filter(([, stats]) => stats.isFile())
+    .map(([path, { size, mtimeMs }]): [string, ServedFile] => {
       const file: ServedFile = {
         bytes: size,
         etag: `"${Math.round(mtimeMs).toString(16)}-${size.toString(16)}"`,
@@ -40,7 +43,7 @@ export async function folderModel(folder: string): Promise<ServedModel> {
         file,
       ];
     });
-  return new Map(await Promise.all(files));
+  return new Map(files);
 }
 
 /** Serves contents from memory. */

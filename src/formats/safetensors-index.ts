@@ -21,7 +21,8 @@ export function parseIndex(bytes: Uint8Array): Map<string, string> {
   if (typeof weightMap !== "object" || weightMap === null) {
     throw new MalformedModelError(`${INDEX_FILE} has no weight_map.`);
   }
-  const entries = Object.entries(weightMap).map(([tensor, file]): [string, string] => {
+  const entries = Object.entries(weightMap).map(([tensor, named]): [string, string] => {
+    const file: unknown = typeof named === "string" ? named.replace(/^\.\//, "") : named;
     if (typeof file !== "string" || !isShardName(file)) {
       throw new MalformedModelError(
         `${INDEX_FILE} places the tensor "${shorten(tensor)}" in ${showValue(file)}, which is not the name of a file in this folder.`,

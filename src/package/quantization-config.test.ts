@@ -23,6 +23,14 @@ describe("resultConfig", () => {
     );
   });
 
+  it("keeps integers that no double holds", () => {
+    const source =
+      '{"a": 1000000000000000019884624838656, "b": [-12345678901234567890, 9007199254740991], "c": "7"}';
+    expect(resultConfig(source, null).replaceAll(/\s+/g, "")).toBe(
+      '{"a":1000000000000000019884624838656,"b":[-12345678901234567890,9007199254740991],"c":"7"}',
+    );
+  });
+
   it("writes the numbers that JSON has not as Python reads them", () => {
     const source = '{"limit": [0.0, Infinity, -Infinity], "x": NaN, "s": "NaN, Infinity"}';
     expect(resultConfig(source, null)).toBe(

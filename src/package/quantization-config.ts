@@ -78,14 +78,17 @@ export function changedConfig(source: string, fields: Readonly<Record<string, bo
 const TOKEN = /"(?:[^"\\]|\\.)*"|-?Infinity|NaN|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 /** A character that no string of a config.json begins with. */
 const MARK = String.raw`\u0000`;
-const MARKED = /"\\u0000(-?\d+\.0|-?Infinity|NaN)"/g;
+const MARKED = /"\\u0000(-?\d+(?:\.0)?|-?Infinity|NaN)"/g;
 
-/** Floats of whole values, and the numbers that JSON has not, as strings, which JSON keeps as they are. */
+/** Floats of whole values, integers beyond doubles, and the numbers that JSON has not, as strings, which JSON keeps as they are. */
 function markFloats(json: string): string {
   return json.replace(TOKEN, (token) => {
     if (/^(-?Infinity|NaN)$/.test(token)) return `"${MARK}${token}"`;
-    const isFloat = !token.startsWith('"') && /[.eE]/.test(token);
+    if (token.startsWith('"')) return token;
+    const isFloat = /[.eE]/.test(token);
     const value = String(Number(token));
+    // Python has integers of any length: "no limit" is 1e30 in its digits.
+    if (!isFloat && !Number.isSafeInteger(Number(token))) return `"${MARK}${token}"`;
     return isFloat && /^-?\d+$/.test(value) ? `"${MARK}${value}.0"` : token;
   });
 }

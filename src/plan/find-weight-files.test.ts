@@ -35,6 +35,14 @@ describe("weight files", () => {
     expect(found).toEqual({ names: ["a"], notes: [] });
   });
 
+  it("reads shards that are named as beside the index: ./x", async () => {
+    const found = await namesOf({
+      [INDEX_FILE]: indexOf({ a: "./x.safetensors" }),
+      "x.safetensors": shard("a"),
+    });
+    expect(found).toEqual({ names: ["a"], notes: [] });
+  });
+
   it.each([
     "../a.safetensors",
     "/a.safetensors",
@@ -71,10 +79,14 @@ describe("weight files", () => {
     );
   });
 
-  it("knows a Git LFS pointer by its words", async () => {
+  it("knows what stands in the place of a file: a Git LFS pointer, a web page", async () => {
     const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${"0".repeat(64)}\nsize 182936\n`;
     await expect(namesOf({ "model.safetensors": new TextEncoder().encode(pointer) })).rejects.toThrow(
       'model.safetensors is a Git LFS pointer: three lines that stand for a file which was not downloaded. Run "git lfs pull"',
+    );
+    const page = new TextEncoder().encode("<!DOCTYPE html>\n<html><body>Sign in</body></html>\n");
+    await expect(namesOf({ "model.safetensors": page })).rejects.toThrow(
+      "model.safetensors is a web page (HTML): a sign-in, a refusal or an error was saved in its place.",
     );
   });
 });

@@ -2,7 +2,7 @@
 
 import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
-import { isLfsPointer, lfsPointerSentence } from "../formats/git-lfs.ts";
+import { standInSentence } from "../formats/stand-in.ts";
 import {
   HEADER_PREFIX_BYTES,
   MAX_HEADER_BYTES,
@@ -95,7 +95,8 @@ async function readShardHeader(
     throw new MalformedModelError(`${INDEX_FILE} names ${path}, which is not among the model's files.`);
   }
   const first = await reader.readRange({ path, start: 0, end: Math.min(FIRST_READ_BYTES, fileBytes) });
-  if (isLfsPointer(first)) throw new MalformedModelError(lfsPointerSentence(path));
+  const standIn = standInSentence(path, first);
+  if (standIn !== null) throw new MalformedModelError(standIn);
   const length = parseHeaderLength(path, first, fileBytes);
   budget.bytes -= length;
   if (budget.bytes < 0) {

@@ -2,7 +2,7 @@
 
 import { AccessError, invariant, MalformedModelError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
-import { isLfsPointer, lfsPointerSentence } from "../formats/git-lfs.ts";
+import { standInSentence } from "../formats/stand-in.ts";
 import { ChunkLoader } from "./chunk-loader.ts";
 import type { LoaderLimits } from "./loader-limits.ts";
 import { type ChunkStore, openChunkStore } from "./chunk-store.ts";
@@ -134,7 +134,8 @@ async function readFile(transport: Transport, session: Session, path: string, ma
     );
   }
   const content = await readDirectly(transport, session, { path, start: 0, end: bytes });
-  if (isLfsPointer(content)) throw new MalformedModelError(lfsPointerSentence(path));
+  const standIn = standInSentence(path, content);
+  if (standIn !== null) throw new MalformedModelError(standIn);
   return content;
 }
 

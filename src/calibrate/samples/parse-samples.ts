@@ -2,7 +2,7 @@
 // gzip-compressed. What cannot be used is refused with its place.
 
 import { CalibrationError } from "../../errors.ts";
-import { isLfsPointer, lfsPointerSentence } from "../../formats/git-lfs.ts";
+import { standInSentence } from "../../formats/stand-in.ts";
 import { parseJson } from "../../formats/parse-json.ts";
 import { decodeText } from "./decode-text.ts";
 import { fileKind } from "./file-kind.ts";
@@ -28,9 +28,8 @@ export async function parseSamples(
   for (let layer = 0; layer < MAX_LAYERS && fileKind(content).kind === "gzip"; layer++) {
     content = await gunzip(name, content);
   }
-  if (isLfsPointer(content)) {
-    throw new CalibrationError(lfsPointerSentence(name));
-  }
+  const standIn = standInSentence(name, content);
+  if (standIn !== null) throw new CalibrationError(standIn);
   const kind = fileKind(content);
   if (kind.kind === "foreign") {
     throw new CalibrationError(`${name} is ${kind.name}, which is not read here. ${kind.remedy}.`);

@@ -1,7 +1,7 @@
 // A model folder, original or quantized, opened for evaluation.
 
 import { openEmbedding } from "../../calibrate/forward/embed-tokens.ts";
-import { invariant, MalformedModelError, StorageError, UnsupportedModelError } from "../../errors.ts";
+import { invariant, StorageError, UnsupportedModelError } from "../../errors.ts";
 import { checkMixers } from "../../evaluate/graph/mixers/nodes-of.ts";
 import { originalNames, type StoredModel } from "../../evaluate/weights/stored-model.ts";
 import { isFloatDtype } from "../../formats/dtype.ts";
@@ -9,6 +9,7 @@ import { checkShapes } from "../../model/check-tensors.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
 import { transposedReader } from "../inspect/transposing-source.ts";
+import { noConfig } from "../inspect/no-config.ts";
 import { openTokenizer } from "../inspect/open-tokenizer.ts";
 import type { OpenTokenizer } from "../inspect/tokenizer-worker.ts";
 import { findOutputFolder, openOutputFile } from "../../offload/job-folder.ts";
@@ -82,9 +83,7 @@ async function sourceReference(reference: EvaluatedReference): Promise<SourceRef
 
 async function readConfigFile(source: SourceApi, { label, files }: OpenedSource) {
   if (!files.some(({ path }) => path === "config.json")) {
-    throw new MalformedModelError(
-      `${label} has no config.json. Point at the folder that holds config.json beside the safetensors files.`,
-    );
+    throw noConfig(label, files);
   }
   return readConfig(await source.readFile("config.json", MAX_CONFIG_BYTES)).raw;
 }

@@ -1,6 +1,5 @@
 // A model as far as kilobytes tell: its files, config.json, safetensors headers and licence.
 
-import { MalformedModelError } from "../../errors.ts";
 import { linearClasses } from "../../model/linear-classes.ts";
 import { licenseOf, MAX_CARD_BYTES } from "../../package/model-card.ts";
 import { isCarried, leftOutNote } from "../../package/small-files.ts";
@@ -18,6 +17,7 @@ import { summarizeTensors } from "../../plan/summarize-model.ts";
 import type { ModelSummary, QuantizationSummary } from "../../api/compressor-api.ts";
 import { calibrationNote } from "./describe-model.ts";
 import { dequantizingSource } from "./dequantizing-source.ts";
+import { noConfig } from "./no-config.ts";
 import type { RemoteSource } from "./remote-source.ts";
 import { rotatingSource } from "./rotating-source.ts";
 import { transposingSource } from "./transposing-source.ts";
@@ -184,9 +184,7 @@ async function checkPointers(remote: RemoteSource, { files, repository }: Opened
 
 async function readModelConfig(remote: RemoteSource, source: OpenedSource): Promise<ModelConfig> {
   if (!source.files.some(({ path }) => path === "config.json")) {
-    throw new MalformedModelError(
-      `${source.label} has no config.json. Point at the folder that holds config.json beside the safetensors files.`,
-    );
+    throw noConfig(source.label, source.files);
   }
   const config = readConfig(await remote.readFile("config.json", MAX_CONFIG_BYTES));
   return config;

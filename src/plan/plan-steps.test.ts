@@ -116,6 +116,17 @@ describe("the preset UNQUANTIZED", () => {
   });
 });
 
+it("a recipe that finds weights in 8-bit floats alone says so", () => {
+  const tensors = model({ [`${Q}.weight`]: [128, 128] }).map((tensor) => ({
+    ...tensor,
+    dtype: "F8_E4M3" as const,
+  }));
+  const recipe = parseRecipe("s_stage: {q_modifiers: {QuantizationModifier: {scheme: W4A16}}}");
+  expect(() => planSteps(tensors, recipe, { kvHeads: null })).toThrow(
+    /1 of its weights \(model\.layers\..*q_proj, …\) are neither BF16, F16 nor F32, and no quantization_config says/,
+  );
+});
+
 describe("modules that share NVFP4's global scale", () => {
   it("must belong to one modifier", () => {
     const names = [Q, K, "model.layers.0.self_attn.v_proj"];

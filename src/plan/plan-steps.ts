@@ -131,11 +131,7 @@ export function planSteps(
 function checkEffect(steps: readonly PlanStep[], recipe: Recipe, plain: readonly PlainWeight[]): void {
   if (steps.some((step) => step.quantize.length > 0)) return;
   if (groupsOf(recipe).length > 0) {
-    const turned = plain.filter(({ reason }) => reason === "turned");
-    if (turned.length > 0) throw turnedError(turned);
-    throw new RecipeError(
-      "The recipe quantizes nothing in this model: no Linear weight matches its targets. Check targets and ignore.",
-    );
+    throw nothingError(plain);
   }
   if (steps.every((step) => step.measured.length === 0)) {
     throw new RecipeError(
@@ -158,11 +154,27 @@ function fuse(steps: readonly PlanStep[], ignored: readonly string[]): PlanStep[
   }));
 }
 
-/** Models of Conv1D, which GPT-2 and its kin are made of: targets of the class Linear do not mean them in any engine. */
-function turnedError(turned: readonly PlainWeight[]): RecipeError {
-  const shown = turned.slice(0, 3).map(({ name }) => name);
+/**
+ * Why nothing is quantized. GPT-2 and its kin are made of Conv1D: targets of the class Linear do not mean them in any engine.
+ * Weights in 8-bit floats have scales somewhere, which only a quantization_config tells of.
+ */
+function nothingError(plain: readonly PlainWeight[]): RecipeError {
+  const of = (reason: PlainWeight["reason"]) => plain.filter((weight) => weight.reason === reason);
+  const named = (weights: readonly PlainWeight[]) => {
+    const shown = weights.slice(0, 3).map(({ name }) => name);
+    return `The recipe quantizes nothing in this model: ${weights.length} of its weights (${shown.join(", ")}, …)`;
+  };
+  const [turned, dtype] = [of("turned"), of("dtype")];
+  if (turned.length > 0)
+    return new RecipeError(
+      `${named(turned)} lie with inputs before outputs, in modules of the class Conv1D, which are no Linears: no engine loads them quantized. Models of this type stay as they are.`,
+    );
+  if (dtype.length > 0)
+    return new RecipeError(
+      `${named(dtype)} are neither BF16, F16 nor F32, and no quantization_config says what they stand for. Take the model in one of these.`,
+    );
   return new RecipeError(
-    `The recipe quantizes nothing in this model: ${turned.length} of its weights (${shown.join(", ")}, …) lie with inputs before outputs, in modules of the class Conv1D, which are no Linears: no engine loads them quantized. Models of this type stay as they are.`,
+    "The recipe quantizes nothing in this model: no Linear weight matches its targets. Check targets and ignore.",
   );
 }
 

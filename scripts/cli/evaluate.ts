@@ -6,6 +6,7 @@ import { basename, join, resolve } from "node:path";
 import type { Page } from "playwright";
 import { type ModelServer, startModelServer } from "../model-server/model-server.ts";
 import { folderModel } from "../model-server/served-model.ts";
+import { printable } from "../../src/errors.ts";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
 import type { Generation, QualityReport } from "../../src/api/evaluator-api.ts";
 import type { Evaluator } from "../../src/api/across-threads.ts";
@@ -33,7 +34,7 @@ export async function evaluateFromCommandLine(args: readonly string[]): Promise<
       return 0;
     }
     const { report, generation } = await evaluate(parsed);
-    for (const line of reportLines(report, generation)) console.log(line);
+    for (const line of reportLines(report, generation)) console.log(printable(line));
     if (parsed.json) console.log(JSON.stringify(succeeded(report, generation)));
     return 0;
   } catch (error) {

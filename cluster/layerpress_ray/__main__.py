@@ -9,12 +9,14 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import ray
 
 from .command import CommandDied, CommandFailed
 from .driver import Driver, JobFailed
 from .job import Job
+from .tasks import resources
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -65,17 +67,18 @@ def connect(parsed: argparse.Namespace) -> None:
     """Joins the cluster, or starts Ray here. Tasks find this package where the driver does."""
     package = str(Path(__file__).resolve().parents[1])
     paths = os.pathsep.join(path for path in (package, os.environ.get("PYTHONPATH")) if path)
-    own = {} if parsed.address else {"include_dashboard": False}
+    own: dict[str, Any] = {} if parsed.address else {"include_dashboard": False}
     if parsed.software and not parsed.address:
         own["num_cpus"] = parsed.workers
     ray.init(
-        address=parsed.address,
+        # Not one that happens to run here.
+        address=parsed.address or "local",
         runtime_env={"env_vars": {"PYTHONPATH": paths}},
         log_to_driver=False,
         logging_level=logging.ERROR,
         **own,
     )
-    if not parsed.software and ray.cluster_resources().get("GPU", 0) < 1:
+    if not parsed.software and resources("GPU") < 1:
         raise JobFailed("Ray knows of no GPU here. Start its nodes with --num-gpus, or compute on processors with --software.")
 
 
@@ -110,6 +113,8 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         ray.shutdown()
     print(f"Wrote {len(answer['files'])} files to {job.out}.")
+    if "moved" in answer:
+        print(f"Between the workers went {answer['moved'] / 1e6:,.1f} MB.")
     if parsed.json:
         print(json.dumps(answer))
     return 0

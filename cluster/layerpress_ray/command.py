@@ -7,10 +7,13 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
+from typing import IO, Any
 
 ENDING_SECONDS = 15
+INTERRUPTION_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
 
 
@@ -20,6 +23,14 @@ class CommandFailed(RuntimeError):
 
 class CommandDied(RuntimeError):
     """The command ended without a reason of its own: killed, out of memory, a crashed browser, a full disk of this node."""
+
+    def __init__(self, message: str, node: str = "") -> None:
+        # Both, so that it crosses from one process to another whole.
+        super().__init__(message, node)
+        self.node = node
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 # Failures that another attempt, or another node, may not have.
@@ -46,7 +57,7 @@ def run_command(command: list[str], on_line: Callable[[str], None]) -> dict[str,
     assert process.stdout is not None and process.stderr is not None
     last = ""
     try:
-        for line in process.stdout:
+        for line in lines_of(process.stdout):
             if last:
                 on_line(last)
             last = line.strip()
@@ -55,6 +66,26 @@ def run_command(command: list[str], on_line: Callable[[str], None]) -> dict[str,
         end(process)
         raise
     return read_answer(last, status, process.stderr.read())
+
+
+def lines_of(output: IO[str]) -> Iterator[str]:
+    """Lines as they come. Ray interrupts a task between two steps of Python, not in the middle of a wait for a line."""
+    told: SimpleQueue[str | None] = SimpleQueue()
+
+    def read() -> None:
+        for line in output:
+            told.put(line)
+        told.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        try:
+            line = told.get(timeout=INTERRUPTION_SECONDS)
+        except Empty:
+            continue
+        if line is None:
+            return
+        yield line
 
 
 def end(process: subprocess.Popen[str]) -> None:

@@ -10,9 +10,9 @@ from typing import Any, TextIO
 import ray
 from ray.exceptions import RayTaskError
 
-from .command import run_command
+from .command import CommandDied, run_command
 from .job import PARTS_FOLDER, Division, Job, Part
-from .tasks import ProgressBoard, finished, make_part, plan, remote_options
+from .tasks import ProgressBoard, finished, make_part, moved_bytes, other_node, plan, remote_options, resources
 
 POLL_SECONDS = 0.5
 CANCEL_SECONDS = 20
@@ -45,6 +45,7 @@ class Driver:
         self.keep_parts = keep_parts
         self.out = out
         self.options = remote_options(software, retries)
+        self.retries = retries
         self.board: Any = ProgressBoard.remote()
         self.running: dict[Any, Part] = {}
 
@@ -55,6 +56,8 @@ class Driver:
         """
         try:
             division = self.divide()
+            if not division.independent:
+                return self.share()
             states = division.states(self.workers)
             begun = self.make(states) if states else {}
             parts = division.parts([begun[share.name] for share in states])
@@ -63,13 +66,41 @@ class Driver:
             self.cancel()
             raise
         answer = run_command(self.job.merge([made[part.name] for part in parts]), lambda line: None)
+        self.clean()
+        return answer
+
+    def share(self) -> dict[str, Any]:
+        """Runs a share of the samples on each worker, all of them side by side; what the first one wrote, and bytes moved."""
+        self.check_room()
+        parts = self.job.shares(self.workers)
+        made = self.make(parts, together=True)
+        result = made[parts[0].name]
+        files = sorted(path.relative_to(result) for path in result.rglob("*") if path.is_file())
+        for path in files:
+            target = self.job.out / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(result / path, target)
+        moved = sum(moved_bytes(self.job, part) for part in parts)
+        self.clean()
+        return {"ok": True, "files": [str(path) for path in files], "moved": moved}
+
+    def check_room(self) -> None:
+        """Shares wait for each other: none may wait for a node."""
+        kind = "GPU" if self.options["num_gpus"] else "CPU"
+        there = resources(kind)
+        if there < self.workers:
+            raise JobFailed(
+                f"The recipe lets later layers see the error of earlier ones, so that {self.workers} workers share the samples and"
+                f" run side by side, but Ray has {there} {kind}s. Ask for --workers {there}, or add nodes."
+            )
+
+    def clean(self) -> None:
         if not self.keep_parts:
             shutil.rmtree(self.job.parts_folder, ignore_errors=True)
             self.remove_if_empty(self.job.out / PARTS_FOLDER)
-        return answer
 
     def divide(self) -> Division:
-        task = ray.remote(plan).options(**self.options)
+        task = ray.remote(plan).options(**self.options, retry_exceptions=[CommandDied])
         reference = task.remote(self.job, self.count, self.launcher)
         self.running = {reference: Part("plan", ())}
         try:
@@ -79,25 +110,33 @@ class Driver:
         finally:
             self.running = {}
 
-    def make(self, parts: list[Part]) -> dict[str, Path]:
-        """Makes parts, at most as many at a time as there are workers; their folders by name."""
+    def make(self, parts: list[Part], together: bool = False) -> dict[str, Path]:
+        """Makes parts, at most as many at a time as there are workers; their folders by name.
+
+        Of parts that are made together, none is any use without the others: where one fails, all end.
+        """
         made = {part.name: folder for part in parts if (folder := finished(self.job, part))}
         waiting = [part for part in parts if part.name not in made]
         failures: dict[str, str] = {}
-        task = ray.remote(make_part).options(**self.options)
+        died: dict[str, int] = {}
         while waiting or self.running:
             while waiting and len(self.running) < self.workers:
-                part = waiting.pop(0)
-                part.folder(self.job).mkdir(parents=True, exist_ok=True)
-                self.running[task.remote(self.job, part, self.launcher, self.board)] = part
+                self.start(waiting.pop(0))
             ended, _ = ray.wait(list(self.running), timeout=POLL_SECONDS)
             for reference in ended:
                 part = self.running.pop(reference)
                 try:
                     made[part.name] = ray.get(reference)
                 except Exception as error:
-                    failures[part.name] = reason(error)
+                    attempt = died[part.name] = died.get(part.name, 0) + 1
+                    cause = cause_of(error)
+                    if isinstance(cause, CommandDied) and attempt <= self.retries:
+                        self.start(part, other_node(cause.node, attempt))
+                    else:
+                        failures[part.name] = reason(error)
             self.show(parts, made, failures)
+            if together and failures:
+                self.cancel()
         self.out.write("\n")
         if failures:
             missing = "; ".join(f"{name}: {why}" for name, why in failures.items())
@@ -107,9 +146,14 @@ class Driver:
             )
         return made
 
+    def start(self, part: Part, where: Any = "DEFAULT") -> None:
+        part.folder(self.job).mkdir(parents=True, exist_ok=True)
+        task = ray.remote(make_part).options(**self.options, scheduling_strategy=where)
+        self.running[task.remote(self.job, part, self.launcher, self.board)] = part
+
     def show(self, parts: list[Part], made: dict[str, Path], failures: dict[str, str]) -> None:
         """One bar for all parts; each counts alike."""
-        told = ray.get(self.board.snapshot.remote())
+        told: dict[str, tuple[int, int, str]] = dict(ray.get(self.board.snapshot.remote()))
         share = 0.0
         for part in parts:
             done, total, _ = told.get(part.name, (0, 1, ""))
@@ -137,7 +181,12 @@ class Driver:
             pass
 
 
+def cause_of(error: BaseException) -> BaseException:
+    """What was raised on the node."""
+    return error.cause if isinstance(error, RayTaskError) else error
+
+
 def reason(error: BaseException) -> str:
     """What a command said, without Ray's trace."""
-    cause = error.cause if isinstance(error, RayTaskError) else error
+    cause = cause_of(error)
     return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__

@@ -41,12 +41,20 @@ class Job:
         folders = [str(part) for part in parts]
         return ["node", str(self.layerpress / "scripts/merge.mjs"), *folders, "--out", str(self.out), "--json"]
 
+    def shares(self, count: int) -> "list[Part]":
+        """The whole job, its samples shared by commands that run side by side; the first one writes the result."""
+        exchange = str(self.parts_folder / "exchange")
+        return [
+            Part(f"share {share} of {count}", ("--share", f"{share}/{count}", "--exchange", exchange))
+            for share in range(1, count + 1)
+        ]
+
 
 @dataclass(frozen=True)
 class Part:
-    """A task of a job: a range of layers, the rest, or a share of the hidden states that ranges begin with."""
+    """A task of a job: a range of layers, the rest, a share of the hidden states that ranges begin with, or of all samples."""
 
-    # "layers 0..3", "rest", "states 1 of 2", for people.
+    # "layers 0..3", "rest", "states 1 of 2", "share 1 of 2", for people.
     name: str
     # What is added to the job's command.
     arguments: tuple[str, ...]
@@ -63,6 +71,8 @@ class Division:
     calibrates: bool
     # Between them, samples are cut into shares.
     batches: int
+    # False where ranges cannot be done apart, because each layer depends on what became of those before it.
+    independent: bool
 
     @staticmethod
     def of(plan: dict[str, object]) -> "Division":
@@ -71,7 +81,7 @@ class Division:
         ranges = tuple(str(part["layers"]) for part in parts if part["layers"] != "rest")
         batches = plan["batches"]
         assert isinstance(batches, int)
-        return Division(ranges, plan["by"] == "operations", batches)
+        return Division(ranges, plan["by"] == "operations", batches, bool(plan["independent"]))
 
     @property
     def states_at(self) -> tuple[str, ...]:

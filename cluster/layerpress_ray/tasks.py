@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from .command import CommandDied, run_command
 from .gpus import with_gpu
@@ -18,8 +19,7 @@ DONE = "done.json"
 STEP = re.compile(r"\(step (\d+) of (\d+)\)")
 
 
-@ray.remote(num_cpus=0)
-class ProgressBoard:
+class Board:
     """What each part is at."""
 
     def __init__(self) -> None:
@@ -36,6 +36,16 @@ class ProgressBoard:
         return dict(self.told)
 
 
+# An actor class, of which Ray's types know nothing.
+ProgressBoard: Any = ray.remote(num_cpus=0)(Board)
+
+
+def resources(kind: str) -> int:
+    """GPUs or CPUs that the connected Ray has in all."""
+    known: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return int(known.get(kind, 0))
+
+
 def finished(job: Job, part: Part) -> Path | None:
     """The folder of a part that an earlier task has finished, or None."""
     record = part.folder(job) / DONE
@@ -43,6 +53,12 @@ def finished(job: Job, part: Part) -> Path | None:
         return record.parent / str(json.loads(record.read_text())["folder"])
     except (OSError, ValueError, KeyError):
         return None
+
+
+def moved_bytes(job: Job, part: Part) -> int:
+    """Bytes that a share took from the others."""
+    record = json.loads((part.folder(job) / DONE).read_text())
+    return int((record["moved"] or {"taken": 0})["taken"])
 
 
 def plan(job: Job, parts: int, launcher: str | None) -> dict[str, Any]:
@@ -61,13 +77,16 @@ def make_part(job: Job, part: Part, launcher: str | None, board: Any) -> Path:
         return earlier
     folder = part.folder(job) / socket.gethostname()
     command = job.compress("--out", str(folder), *part.arguments)
-    run_command(
-        with_gpu(command, assigned_gpu(), launcher),
-        lambda line: board.tell.remote(part.name, line),
-    )
+    try:
+        answer = run_command(
+            with_gpu(command, assigned_gpu(), launcher),
+            lambda line: board.tell.remote(part.name, line),
+        )
+    except CommandDied as error:
+        raise CommandDied(str(error), ray.get_runtime_context().get_node_id()) from error
     record = part.folder(job) / DONE
     draft = record.with_suffix(f".{socket.gethostname()}")
-    draft.write_text(json.dumps({"folder": folder.name}))
+    draft.write_text(json.dumps({"folder": folder.name, "moved": answer.get("moved")}))
     draft.replace(record)
     return folder
 
@@ -78,11 +97,19 @@ def assigned_gpu() -> str:
     return str(ids[0]) if ids else "0"
 
 
+def other_node(node: str, attempt: int) -> Any:
+    """Where Ray shall try a task again that failed on a node: on another one, as long as there is another."""
+    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    others = sorted(str(each["NodeID"]) for each in known if each["Alive"] and each["NodeID"] != node)
+    if not others:
+        return "DEFAULT"
+    return NodeAffinitySchedulingStrategy(node_id=others[attempt % len(others)], soft=True)
+
+
 def remote_options(software: bool, retries: int) -> dict[str, Any]:
-    """What a task asks of Ray."""
+    """What a task asks of Ray, which tries it again if its worker or node dies."""
     return {
         "num_gpus": 0 if software else 1,
         "num_cpus": 1,
         "max_retries": retries,
-        "retry_exceptions": [CommandDied],
     }

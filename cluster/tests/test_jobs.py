@@ -27,7 +27,7 @@ UNEQUAL = {"quantization-report.json"}
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     package = str(Path(__file__).resolve().parents[1])
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": package}})
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": package}})
     yield
     ray.shutdown()
 
@@ -43,6 +43,16 @@ def contents(folder: Path) -> dict[str, bytes]:
 def undivided(asked: Job) -> dict[str, bytes]:
     run_command(asked.compress("--out", str(asked.out)), lambda line: None)
     return contents(asked.out)
+
+
+def undivided_folder(asked: Job) -> Path:
+    undivided(asked)
+    return asked.out
+
+
+def loss(folder: Path) -> float:
+    report = json.loads((folder / "quantization-report.json").read_text())
+    return float(sum(module["loss"] for module in report["modules"]))
 
 
 def driver(asked: Job, **options: object) -> Driver:
@@ -99,6 +109,27 @@ def test_calibrated_ranges_make_the_undivided_job_although_a_worker_is_killed_in
     driver(asked).run()
     killing.join()
     assert contents(asked.out) == undivided(gptq(tmp_path / "whole"))
+
+
+def test_shared_samples_give_the_same_bytes_for_any_number_of_workers_although_one_is_killed(
+    cluster: None, tmp_path: Path
+) -> None:
+    calibration = tmp_path / "ids.json"
+    calibration.write_text(json.dumps([[(7 * at + 3 * own) % 256 for at in range(40)] for own in range(6)]))
+
+    def gptq(out: str) -> Job:
+        return job(tmp_path / out, "gptq-W8A8", calibration=calibration)
+
+    alone = gptq("alone")
+    Driver(alone, workers=1, software=True, out=io.StringIO()).run()
+    expected = contents(alone.out)
+    asked = gptq("shared")
+    killing = kill_workers(asked.parts_folder, "share-2")
+    answer = driver(asked).run()
+    killing.join()
+    assert contents(asked.out) == expected
+    assert answer["moved"] > 0
+    assert loss(asked.out) == pytest.approx(loss(undivided_folder(gptq("whole"))), rel=1e-3)
 
 
 def test_what_cannot_be_made_is_told(cluster: None, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ def nodes(folder: Path, *names: str) -> Path:
 
 def test_ranges_of_a_calibrated_job_begin_with_states_and_those_of_others_do_not() -> None:
     parts = [{"layers": "0..1"}, {"layers": "2..3"}, {"layers": "rest"}]
-    calibrated = Division.of({"by": "operations", "batches": 2, "parts": parts})
+    calibrated = Division.of({"by": "operations", "batches": 2, "independent": True, "parts": parts})
     states = calibrated.states(workers=4)
     assert [part.name for part in states] == ["states 1 of 2", "states 2 of 2"]
     assert states[1].arguments == ("--states-at", "2", "--samples-of", "2/2")
@@ -33,7 +35,15 @@ def test_ranges_of_a_calibrated_job_begin_with_states_and_those_of_others_do_not
     assert [part.name for part in made] == ["layers 0..1", "layers 2..3", "rest"]
     assert made[1].arguments == ("--layers", "2..3", "--from-states", "/s", "--from-states", "/t")
     assert made[2].arguments == ("--layers", "rest")
-    assert Division.of({"by": "bytes", "batches": 0, "parts": parts}).states(workers=4) == []
+    assert Division.of({"by": "bytes", "batches": 0, "independent": True, "parts": parts}).states(workers=4) == []
+
+
+def test_samples_are_shared_through_one_folder() -> None:
+    job = job_of(read_arguments(["a/b", "--out", "o", "--recipe", "gptq-W4A16"]))
+    shares = job.shares(2)
+    assert [part.name for part in shares] == ["share 1 of 2", "share 2 of 2"]
+    assert shares[1].arguments[:3] == ("--share", "2/2", "--exchange")
+    assert shares[0].arguments[3] == shares[1].arguments[3]
 
 
 def test_what_follows_two_dashes_is_handed_on(tmp_path: Path) -> None:
@@ -89,7 +99,7 @@ def test_answers_and_failures_are_told_apart() -> None:
 def test_a_command_does_not_outlive_the_process_that_runs_it(tmp_path: Path) -> None:
     script = f"""
         from layerpress_ray.command import run_command
-        command = ["sh", "-c", "trap 'echo ended > {tmp_path}/ended; exit' TERM; echo begun; mkfifo {tmp_path}/p; read x < {tmp_path}/p & wait"]
+        command = ["sh", "-c", "trap 'echo ended > {tmp_path}/ended; kill $!; exit' TERM; echo begun; mkfifo {tmp_path}/p; read x < {tmp_path}/p & wait"]
         run_command(command + [], lambda line: None)
     """
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -100,6 +110,19 @@ def test_a_command_does_not_outlive_the_process_that_runs_it(tmp_path: Path) -> 
     wait_for(tmp_path / "ended")
 
 
+def test_a_command_that_says_nothing_is_ended_when_ray_interrupts_its_task(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        wait_for(tmp_path / "begun")
+        # What ray.cancel does in a worker.
+        _thread.interrupt_main()
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    quiet = f"trap 'echo ended > {tmp_path}/ended; kill $!; exit' TERM; mkfifo {tmp_path}/p; read x < {tmp_path}/p & touch {tmp_path}/begun; wait"
+    with pytest.raises(KeyboardInterrupt):
+        run_command(["sh", "-c", quiet], lambda line: None)
+    assert (tmp_path / "ended").exists()
+
+
 def wait_for(path: Path) -> None:
     import time
 
@@ -107,3 +130,11 @@ def wait_for(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < end, f"{path} did not appear"
         time.sleep(0.02)
+
+
+def test_the_example_of_a_cluster_file_is_what_ray_takes() -> None:
+    import yaml
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    text = (Path(__file__).parents[1] / "examples/ray-cluster.yaml").read_text()
+    validate_config(prepare_config(yaml.safe_load(text)))

@@ -15,7 +15,7 @@ export const EXCHANGE_PATH = "/exchange/";
 /** How often a file is looked for: file systems that several machines see tell of no change. */
 const LOOK_MS = 20;
 /** A question is answered after so long at most, that the page may be asked to stop. */
-const ANSWER_MS = 250;
+const ANSWER_MS = 100;
 const LIFE_MS = 1000;
 
 export interface FileExchange extends AsyncDisposable {

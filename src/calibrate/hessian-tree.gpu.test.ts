@@ -42,7 +42,8 @@ async function shared(test: TestGpu, shares: readonly ChunkRange[]): Promise<num
         rows: ROWS,
       });
     }
-    for (const sum of (await trees[at]?.sums(CAPTURE)) ?? [])
+    await trees[at]?.finish();
+    for (const sum of trees[at]?.sums(CAPTURE) ?? [])
       left.set(`${sum.first}-${sum.end}`, await bytesOf(test, sum.matrix));
   }
   const joined = [];

@@ -22,8 +22,10 @@ export interface HessianSum extends ChunkRange {
 export interface HessianTree extends Hessians {
   /** From now on, rows are those of this batch. */
   begin(batch: SequenceBatch): void;
-  /** Once the last batch has run: the sums of a capture, one for each node that its chunks make. */
-  sums(capture: Capture): Promise<readonly HessianSum[]>;
+  /** Ends the last chunk, once the last batch has run. */
+  finish(): Promise<void>;
+  /** Of a finished tree: the sums of a capture, one for each node that its chunks make. */
+  sums(capture: Capture): readonly HessianSum[];
   /** Makes the one Hessian of a capture: from its own sums and those of other jobs, which `load` puts into zeros. */
   join(
     capture: Capture,
@@ -73,12 +75,9 @@ export function openHessianTree(gpu: Gpu, captures: readonly Capture[], options:
       own.tokens += input.rows;
       await symmetricRankKUpdate(gpu, own.leaf.matrix, input, input.rows, 2 / options.samples);
     },
-    async sums(capture) {
-      await chunks.finish();
-      return inputOf(capture).nodes;
-    },
+    finish: async () => await chunks.finish(),
+    sums: (capture) => inputOf(capture).nodes,
     async join(capture, others, load) {
-      await chunks.finish();
       await joinInput(gpu, inputOf(capture), others, { load, ...options });
     },
     addTokens: (capture, tokens) => void (inputOf(capture).tokens += tokens),

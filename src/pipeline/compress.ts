@@ -6,7 +6,7 @@
 // blocks `calibrate` and `propagate` run; an algorithm is a modifier (`src/quantize/quantizer.ts`), which says what `calibrate`
 // collects for it and does its part in `quantize`.
 //
-// `reduce` and `takeModules` do something where several jobs share the samples of one model, and nothing elsewhere.
+// `reduce` and `awaitModules` do something where several jobs share the samples of one model, and nothing elsewhere.
 //
 // A step that the journal knows is not done again, so the loop is also the resume. If the GPU is lost, a new device
 // goes on from the last finished layer.
@@ -33,18 +33,19 @@ import { quantize } from "./sequential/quantize.ts";
 import { reduce } from "./sequential/reduce.ts";
 import { rewrite } from "./sequential/rewrite.ts";
 import { type CompressedLayer, runSequential } from "./sequential/run-sequential.ts";
-import { takeModules } from "./sequential/share-modules.ts";
+import { awaitModules } from "./sequential/share-modules.ts";
 
 /** One decoder layer of a job that calibrates. Weights that need no text go the shorter way of `runDataFree`, tile by tile. */
 async function compressLayer(turn: LayerTurn): Promise<CompressedLayer> {
   using layer = await onload(turn);
   await rewrite(layer);
+  using others = awaitModules(layer);
   for (const pass of layer.passes) {
     using statistics = await calibrate(layer, pass);
     await reduce(layer, pass, statistics);
     await quantize(layer, pass, statistics);
   }
-  await takeModules(layer);
+  await others.take();
   const recordable = await propagate(layer);
   await offload(layer);
   const { reports: modules, rewritten: mappings, folded } = layer;

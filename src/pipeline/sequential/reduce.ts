@@ -22,19 +22,22 @@ interface Counts {
 export async function reduce(work: LayerAtWork, pass: Pass, { tree }: PassStatistics): Promise<void> {
   const { share } = work.services;
   if (!share || !tree) return;
+  await tree.finish();
   const own = ownCaptures(work, pass);
   const names = shareNames(share.plan, work.index);
-  await giveAway({ work, pass, share, names, tree });
-  const counts = await takeCounts(work, pass, share, names);
-  for (const capture of pass.captures) {
-    if (!own.includes(capture)) {
-      tree.release(capture);
-      continue;
+  // What others wait for goes while this job waits for theirs.
+  const giving = waitLater(giveAway({ work, pass, share, names, tree }));
+  try {
+    for (const capture of own) await joinCapture(work, capture, { share, names, tree });
+    const counts = await takeCounts(work, pass, share, names);
+    for (const capture of own) {
+      const place = pass.captures.indexOf(capture);
+      for (const { tokens } of counts) tree.addTokens(capture, tokens[place] ?? 0);
     }
-    const place = pass.captures.indexOf(capture);
-    for (const { tokens } of counts) tree.addTokens(capture, tokens[place] ?? 0);
-    await joinCapture(work, capture, { share, names, tree });
+  } finally {
+    await giving;
   }
+  for (const capture of pass.captures) if (!own.includes(capture)) tree.release(capture);
 }
 
 /** The captures of a pass whose modules this job quantizes. */
@@ -59,11 +62,15 @@ async function giveAway({ work, pass, share, names, tree }: Given): Promise<void
   const { layer, services } = work;
   if (share.plan.of === 1) return;
   const own = ownCaptures(work, pass);
+  const counts: Counts = {
+    tokens: pass.captures.map((capture) => tree.tokens(capture)),
+    products: share.products,
+  };
   const puts: Promise<void>[] = [];
   try {
     for (const capture of pass.captures.filter((candidate) => !own.includes(candidate))) {
       const place = layer.captures.indexOf(capture);
-      for (const { first, end, matrix } of await tree.sums(capture)) {
+      for (const { first, end, matrix } of tree.sums(capture)) {
         for (const [index, panel] of matrix.layout.panels.entries()) {
           const buffer = matrix.buffers[index];
           invariant(buffer, "a buffer for each panel");
@@ -76,16 +83,12 @@ async function giveAway({ work, pass, share, names, tree }: Given): Promise<void
   } finally {
     await Promise.allSettled(puts);
   }
-  const counts: Counts = {
-    tokens: pass.captures.map((capture) => tree.tokens(capture)),
-    products: share.products,
-  };
   const text = new TextEncoder().encode(JSON.stringify(counts));
   await share.exchange.put(names.counts(pass.index, share.plan.index), [text]);
 }
 
 /** That it fails before it is waited for is no unhandled rejection. */
-function waitLater(promise: Promise<void>): Promise<void> {
+function waitLater<Result>(promise: Promise<Result>): Promise<Result> {
   promise.catch(() => undefined);
   return promise;
 }
@@ -123,22 +126,35 @@ async function joinCapture(
   );
   const place = layer.captures.indexOf(capture);
   const what = `its Hessians of ${step.name}`;
-  await tree.join(
-    capture,
-    authors.map(({ node }) => node),
-    async (node, to) => {
-      const from = authors.find((author) => author.node === node)?.from ?? 0;
-      for (const [index, panel] of to.layout.panels.entries()) {
-        const bytes = await exchange.take(names.panel(place, node, index), { from, what });
-        const buffer = to.buffers[index];
-        invariant(buffer, "a buffer for each panel");
-        if (bytes.byteLength !== panelBytes(panel))
-          throw new ExchangeError(
-            `Share ${from + 1} gave ${bytes.byteLength} bytes of a Hessian of ${step.name} where ${panelBytes(panel)} are due. Delete the exchange folder and begin all shares again.`,
-          );
-        await services.uploads.write(bytes, buffer);
-      }
-    },
+  const { panels } = layOutTriangle(capture.columns, services.gpu.device.limits.maxStorageBufferBindingSize);
+  const take = (author: (typeof authors)[number] | undefined) =>
+    author === undefined
+      ? []
+      : Array.from(panels.keys(), (panel) =>
+          waitLater(exchange.take(names.panel(place, author.node, panel), { from: author.from, what })),
+        );
+  // A sum comes while the one before it is added.
+  const coming = new Map([[authors[0]?.node, take(authors[0])]]);
+  const nodes = authors.map(({ node }) => node);
+  await tree.join(capture, nodes, async (node, to) => {
+    const at = nodes.indexOf(node);
+    const taken = coming.get(node) ?? [];
+    coming.delete(node);
+    coming.set(nodes[at + 1], take(authors[at + 1]));
+    for (const [index, panel] of panels.entries()) {
+      const bytes = await taken[index];
+      const buffer = to.buffers[index];
+      invariant(bytes && buffer, "a buffer for each panel");
+      checkPanel(bytes, panelBytes(panel), `Share ${(authors[at]?.from ?? 0) + 1}`, step.name);
+      await services.uploads.write(bytes, buffer);
+    }
+  });
+}
+
+function checkPanel(bytes: Uint8Array, due: number, author: string, layer: string): void {
+  if (bytes.byteLength === due) return;
+  throw new ExchangeError(
+    `${author} gave ${bytes.byteLength} bytes of a Hessian of ${layer} where ${due} are due. Delete the exchange folder and begin all shares again.`,
   );
 }
 

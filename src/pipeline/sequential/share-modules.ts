@@ -16,6 +16,8 @@ type Bytes = Uint8Array<ArrayBuffer>;
 
 /** Rows of a module go to the GPU in pieces of about so many bytes. */
 const PIECE_BYTES = 16 * 1024 ** 2;
+/** Files that come at a time. A browser has six connections to a server, and others have to give, too. */
+const LANES = 2;
 
 /** A module as its file holds it. */
 interface ModuleFile {
@@ -86,37 +88,84 @@ async function giveModules(
   );
 }
 
-/** Takes what other jobs have made of the layer's modules; after an interruption, what this one has, too. */
-export async function takeModules(work: LayerAtWork): Promise<void> {
-  const { layer, services, schedule, step } = work;
+/** What other jobs make of a layer's modules; it comes while this one is at work. */
+export interface ComingModules extends Disposable {
+  /** Puts it where this job's own work is; after an interruption, what this job itself had made, too. */
+  take(): Promise<void>;
+}
+
+export function awaitModules(work: LayerAtWork): ComingModules {
+  const { layer, services } = work;
   const { share } = services;
-  if (!share || share.plan.of === 1) return;
   // Nothing reads what comes out of the last layer, and only one job writes.
-  if (work.isLast && !share.writes) return;
+  if (!share || share.plan.of === 1 || (work.isLast && !share.writes))
+    return { take: async () => await Promise.resolve(), [Symbol.dispose]: () => undefined };
+  const owners = moduleOwners(work, share);
+  const resumed = work.passes.length === 0;
+  const wanted = layer.tasks.filter(({ module }) => resumed || owners.get(module) !== share.plan.index);
   const names = shareNames(share.plan, work.index);
-  const owners = new Map(
-    schedule.passes.flatMap((captures) =>
-      [...ownersOf(captures, layer.tasks, share.plan.of)].flatMap(([{ modules }, owner]) =>
-        modules.map((module) => [module, owner] as const),
-      ),
-    ),
-  );
-  const done = new Set(work.reports.map(({ module }) => module));
-  for (const [place, task] of layer.tasks.entries()) {
-    if (done.has(task.module)) continue;
+  const coming = startComing(wanted, async (task) => {
     const from = owners.get(task.module) ?? 0;
     const what = `what it makes of ${task.module}`;
-    services.report("quantizing", `${task.module}, by share ${from + 1}`, 1 / layer.tasks.length);
-    const bytes = await share.exchange.take(names.module(place), { from, what });
-    const { file, report } = readFile(task, bytes, services.propagateError);
-    for (const [tensor, own] of file.tensors) services.write(tensor, 0, own);
-    if (services.propagateError) await keepMeaning(work, task, file.meaning);
-    work.reports.push(report);
-  }
-  const placeOf = new Map(layer.tasks.map(({ module }, place) => [module, place]));
-  work.reports.sort((a, b) => (placeOf.get(a.module) ?? 0) - (placeOf.get(b.module) ?? 0));
-  services.report("quantizing", step.name, 0);
-  await dropSums(work);
+    return await share.exchange.take(names.module(layer.tasks.indexOf(task)), { from, what });
+  });
+  return {
+    async take() {
+      for (const [place, task] of wanted.entries()) {
+        const from = (owners.get(task.module) ?? 0) + 1;
+        services.report("quantizing", `${task.module}, by share ${from}`, 1 / layer.tasks.length);
+        await takeModule(work, task, await coming.get(place));
+      }
+      const placeOf = new Map(layer.tasks.map(({ module }, place) => [module, place]));
+      work.reports.sort((a, b) => (placeOf.get(a.module) ?? 0) - (placeOf.get(b.module) ?? 0));
+      await dropSums(work);
+    },
+    [Symbol.dispose]: () => coming.stop(),
+  };
+}
+
+function moduleOwners({ layer, schedule }: LayerAtWork, { plan }: ShareAtWork): ReadonlyMap<string, number> {
+  const owners = schedule.passes.flatMap((captures) => [...ownersOf(captures, layer.tasks, plan.of)]);
+  return new Map(owners.flatMap(([{ modules }, owner]) => modules.map((module) => [module, owner] as const)));
+}
+
+/** Begins to take files in order, a few at a time, and keeps them until they are asked for. */
+function startComing<Item>(
+  items: readonly Item[],
+  take: (item: Item) => Promise<Bytes>,
+): { get(place: number): Promise<Bytes>; stop(): void } {
+  const files = new Map(items.map((_, place) => [place, Promise.withResolvers<Bytes>()]));
+  for (const { promise } of files.values()) promise.catch(() => undefined);
+  const places = items.keys();
+  let stopped = false;
+  const run = async () => {
+    for (const place of places) {
+      const [item, file] = [items[place], files.get(place)];
+      if (stopped || item === undefined) return;
+      await take(item).then(file?.resolve, file?.reject);
+    }
+  };
+  for (let lane = 0; lane < LANES; lane++) void run();
+  return {
+    async get(place) {
+      const file = files.get(place);
+      invariant(file, "a file for each module");
+      const bytes = await file.promise;
+      files.delete(place);
+      return bytes;
+    },
+    stop() {
+      stopped = true;
+    },
+  };
+}
+
+async function takeModule(work: LayerAtWork, task: QuantizeTask, bytes: Bytes): Promise<void> {
+  const { services } = work;
+  const { file, report } = readFile(task, bytes, services.propagateError);
+  for (const [tensor, own] of file.tensors) services.write(tensor, 0, own);
+  if (services.propagateError) await keepMeaning(work, task, file.meaning);
+  work.reports.push(report);
 }
 
 async function keepMeaning(work: LayerAtWork, task: QuantizeTask, meaning: Bytes): Promise<void> {

@@ -50,6 +50,12 @@ describe("layers that config.json counts", () => {
     expect(() => checkLayers(layers("model.layers", [0, 1, 2]), { num_hidden_layers: 2 })).not.toThrow();
   });
 
+  it("are as many as the least count says: LongCat has two caches for each", () => {
+    const config = { num_hidden_layers: 4, num_layers: 2 };
+    expect(() => checkLayers(layers("model.layers", [0, 1]), config)).not.toThrow();
+    expect(() => checkLayers(layers("model.layers", [0]), config)).toThrow(/num_layers/);
+  });
+
   it("are not checked where nothing is counted or nothing numbered", () => {
     expect(() => checkLayers(layers("model.layers", [1]), {})).not.toThrow();
     expect(() => checkLayers(["lm_head.weight"], { num_hidden_layers: 2 })).not.toThrow();

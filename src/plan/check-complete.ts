@@ -59,11 +59,12 @@ function promisedLayers(
 ): { readonly field: string; readonly count: number } | null {
   const text = config["text_config"];
   const own: Readonly<Record<string, unknown>> = typeof text === "object" && text ? { ...text } : config;
-  for (const field of LAYER_COUNTS) {
+  const counts = LAYER_COUNTS.flatMap((field) => {
     const count = own[field];
-    if (Number.isSafeInteger(count)) return { field, count: Number(count) };
-  }
-  return null;
+    return Number.isSafeInteger(count) ? [{ field, count: Number(count) }] : [];
+  });
+  // LongCat counts its caches, two for each of its num_layers, in num_hidden_layers.
+  return counts.toSorted((a, b) => a.count - b.count)[0] ?? null;
 }
 
 function longestStack(

@@ -15,6 +15,7 @@ import { type LinearClasses, linearClasses } from "../../model/linear-classes.ts
 import { recipeYaml } from "../../package/recipe-yaml.ts";
 import { recipeFromControls } from "../../plan/choose-recipe.ts";
 import { expertNotes, isExpert, isStacked } from "../../plan/expert-notes.ts";
+import { packedNotes } from "../../plan/packed-note.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";
 import type { OutputPlan } from "../../formats/shards.ts";
 import { planOutput } from "../../plan/plan-output.ts";
@@ -76,6 +77,7 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
   const notes = [
     ...serverNotes(tasks, ignored),
     ...expertNotes({ classes, groups, quantized: tasks, ignored }),
+    ...packedNotes(model.config.raw, tasks),
   ];
   const servable = servableRecipe(recipe, notes, tasks);
   const weights = tasks.reduce((sum, task) => sum + elements(task.tensor), 0);

@@ -26,6 +26,8 @@ const ASKING = new Set([
   "nanochat",
   "phi4_multimodal",
   "recurrent_gemma",
+  "rwkv",
+  "xlstm",
 ]);
 
 /** What transformers would not open of this plan, by the model's own type. */

@@ -103,7 +103,9 @@ async function startJob(
     if (stored === address) await compressor.deleteJob(jobId);
   }
   await compressor.inspect({ kind: "address", address }, null);
-  return await compressor.start(job, proxy(see));
+  const [result] = await compressor.start(job, proxy(see));
+  if (!result) throw new Error("The job ended without a result.");
+  return result;
 }
 
 function jobOptions(

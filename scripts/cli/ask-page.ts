@@ -2,7 +2,7 @@
 
 import { basename } from "node:path";
 import type { JSHandle, Page } from "playwright";
-import type { FitReport, ResultSummary } from "../../src/api/compressor-api.ts";
+import type { FitReport, ResultFit, ResultSummary } from "../../src/api/compressor-api.ts";
 import type { JobShare } from "../../src/api/job-options.ts";
 import type { CompressRequest } from "../../src/api/script-api.ts";
 import type { CompressArguments, PlanArguments } from "./compress-arguments.ts";
@@ -15,22 +15,21 @@ import type { AskedShare } from "./share-arguments.ts";
 /** What is asked of the whole job. */
 type PlainArguments = Omit<CompressArguments, "out" | "share" | keyof AskedPart>;
 
-/** What the job made, and what the plan said of servers. */
-export type Outcome = ResultSummary & Pick<FitReport, "serverNotes" | "servableRecipe">;
+/** What was made by one recipe, and what the plan said of servers. */
+export type Outcome = ResultSummary & Pick<ResultFit, "serverNotes" | "servableRecipe">;
 
-/** Runs the job. @throws Error with the page's name and sentence */
-export async function compressInPage(page: Page, args: CompressArguments): Promise<Outcome> {
+/** Runs the job; gives what each recipe made, in their order. @throws Error with the page's name and sentence */
+export async function compressInPage(page: Page, args: CompressArguments): Promise<readonly Outcome[]> {
   const [whole, file] = await giveInputs(page, args, args.part);
   const request = { ...whole, share: args.share && jobShare(args.share) };
   const states = [];
   for (const path of args.statesFiles) states.push(await giveFile(page, path));
-  return taken(
+  const made = taken(
     await page.evaluate(
       async ([asked, chosen, begun]) => {
         try {
-          const { result, fit } = await globalThis.layerpress.compress(asked, chosen ?? undefined, begun);
-          const { serverNotes, servableRecipe } = fit;
-          return { answer: { ...result, serverNotes, servableRecipe } };
+          const { results, fit } = await globalThis.layerpress.compress(asked, chosen ?? undefined, begun);
+          return { answer: results.map((result, index) => ({ ...result, fit: fit.results[index] })) };
         } catch (error) {
           const { name, message } = error instanceof Error ? error : new Error(String(error));
           return { failure: { name, message } };
@@ -39,6 +38,11 @@ export async function compressInPage(page: Page, args: CompressArguments): Promi
       [request, file, states] as const,
     ),
   );
+  return made.map(({ fit, ...result }) => ({
+    ...result,
+    serverNotes: fit?.serverNotes ?? [],
+    servableRecipe: fit?.servableRecipe ?? null,
+  }));
 }
 
 /** What the page is told of a share: where its files are, not whose folder it is. */
@@ -89,7 +93,7 @@ async function giveInputs(
 
 /** What the door is asked for. */
 export function requestOf(
-  { source, token, recipe, calibration, calibrationFile, gpuBudgetBytes, keepSource }: PlainArguments,
+  { calibrationFile, ...args }: PlainArguments,
   part: CompressArguments["part"],
 ): CompressRequest {
   const file = calibrationFile && {
@@ -97,10 +101,13 @@ export function requestOf(
     text: null,
     column: calibrationFile.column,
   };
+  const { source, token, recipe, beside, along, calibration, gpuBudgetBytes, keepSource } = args;
   return {
     source: source.kind === "address" ? source.text : null,
     token,
     recipe,
+    beside,
+    along,
     calibration: { ...calibration, file },
     gpuBudgetBytes,
     keepSource,

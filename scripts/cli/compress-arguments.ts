@@ -1,5 +1,6 @@
 // What `npm run compress` takes, read into values or refused with a sentence.
 
+import { basename } from "node:path";
 import { parseArgs } from "node:util";
 import { AWQ_LOSSES } from "../../src/formats/modifiers/awq.ts";
 import { WEIGHT_OBSERVERS } from "../../src/formats/quantization-args.ts";
@@ -27,7 +28,9 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
   --out FOLDER             where the model folder is written (required)
   --recipe RECIPE          a preset (W4A16, the default; FP8_DYNAMIC; …), gptq-PRESET, awq-PRESET,
                            smoothquant-PRESET, smoothquant-gptq-PRESET, best-W4A16, best-W3A16, a YAML file, or YAML text;
-                           UNQUANTIZED writes a quantized model's weights as plain ones
+                           UNQUANTIZED writes a quantized model's weights as plain ones. Given several times, each makes a
+                           result of its own in FOLDER/RECIPE: the model is read once, statistics are collected once
+  --propagate RECIPE       the recipe whose error later layers see, where that is not the first one that calibrates
   --group-size N           replaces the preset's group size
   --ignore A,B             modules that stay as they are, instead of lm_head; "re:" patterns too
   --observer NAME          how ranges of weights are found: memoryless_minmax (default), memoryless_mse, imatrix_mse or
@@ -74,6 +77,12 @@ export interface CompressArguments extends AskedPart {
   readonly source: Source;
   readonly out: string;
   readonly recipe: RecipeRequest;
+  /** More recipes of the same run; none for one result, which lies in `out` itself. */
+  readonly beside: readonly RecipeRequest[];
+  /** Folders of the results in `out`, by recipe; empty for one result. */
+  readonly folders: readonly string[];
+  /** The recipe whose error later layers see, if one is named. */
+  readonly along: RecipeRequest | null;
   readonly calibration: Omit<CalibrationRequest, "file">;
   /** Calibration text on this machine, or null. */
   readonly calibrationFile: { readonly path: string; readonly column: string | null } | null;
@@ -97,7 +106,8 @@ export interface PlanArguments extends Omit<CompressArguments, "out" | "share" |
 const OPTIONS = {
   out: { type: "string" },
   replay: { type: "string" },
-  recipe: { type: "string" },
+  recipe: { type: "string", multiple: true },
+  propagate: { type: "string" },
   "group-size": { type: "string" },
   ignore: { type: "string" },
   observer: { type: "string" },
@@ -180,7 +190,7 @@ function readJob(values: Values, positionals: readonly string[]): Asked {
     throw new UsageError(`One SOURCE is needed, not ${positionals.length}: an id, a URL or a folder.`);
   return {
     source: readSource(source),
-    recipe: readRecipe(values),
+    ...readRecipes(values),
     calibration: readCalibration(values),
     calibrationFile: readCalibrationFile(values),
     gpuBudgetBytes: readBudget(values["gpu-budget"]),
@@ -227,8 +237,36 @@ function readParts(values: Values): number {
   return parts;
 }
 
-function readRecipe(values: Values): RecipeRequest {
-  const { recipe = "W4A16" } = values;
+/** All recipes; what is said of groups, observers and GPTQ holds for each of them. */
+function readRecipes(values: Values): Pick<CompressArguments, "recipe" | "beside" | "folders" | "along"> {
+  const { recipe: names = [], propagate } = values;
+  const [first = "W4A16", ...more] = names;
+  const folders = more.length > 0 ? names.map(folderName) : [];
+  const twice = folders.find((name, index) => folders.indexOf(name) !== index);
+  if (twice !== undefined)
+    throw new UsageError(`Two recipes would be written into the folder ${twice}. Give files other names.`);
+  if (more.length > 0 && values.push !== undefined)
+    throw new UsageError(
+      "--push publishes one result. Ask for one recipe, or publish the folders afterwards.",
+    );
+  return {
+    recipe: readRecipe(values, first),
+    beside: more.map((name) => readRecipe(values, name)),
+    folders,
+    along: propagate === undefined ? null : readRecipe(values, propagate),
+  };
+}
+
+/** "gptq-W4A16"; of a file, its name without the ending. */
+function folderName(recipe: string): string {
+  if (/[\n:]/.test(recipe))
+    throw new UsageError(
+      "Beside other recipes, one in YAML has to be a file: its result lies in a folder of that name.",
+    );
+  return basename(recipe).replace(/\.ya?ml$/i, "");
+}
+
+function readRecipe(values: Values, recipe: string): RecipeRequest {
   const isFile = /\.ya?ml$/i.test(recipe);
   return {
     text: isFile ? readText(recipe, "--recipe") : recipe,

@@ -60,12 +60,13 @@ export async function compressFromCommandLine(args: readonly string[]): Promise<
 }
 
 async function compress(args: CompressArguments): Promise<number> {
-  const job: JobInPage = { result: null, left: null };
+  const job: JobInPage = { results: [], left: null };
   try {
     await compressInFolder(args, job);
-    const { result } = job;
+    const [result] = job.results;
     if (!result) throw new Error("The page ended the job without a result.");
-    console.log(`Wrote ${result.files.length} files (${formatBytes(result.resultBytes)}) to ${args.out}.`);
+    for (const { files, resultBytes, folder } of job.results)
+      console.log(`Wrote ${files.length} files (${formatBytes(resultBytes)}) to ${folder}.`);
     if (result.moved)
       console.log(
         `Gave ${formatBytes(result.moved.given)} to the other shares, and took ${formatBytes(result.moved.taken)}.`,
@@ -74,7 +75,8 @@ async function compress(args: CompressArguments): Promise<number> {
       console.log(`Published as ${result.published.url}, commit ${result.published.commit}.`);
     const replay = args.receipt && (await compareWith(args.receipt, args.out));
     if (replay) console.log(replay.sentence);
-    if (args.json) console.log(JSON.stringify({ ...succeeded(result), ...(replay ? { replay } : {}) }));
+    if (args.json)
+      console.log(JSON.stringify({ ...sumUp(args, job.results), ...(replay ? { replay } : {}) }));
     return replay && !replay.equal ? DIFFERENT_STATUS : 0;
   } catch (thrown) {
     const error = systemFailure(thrown);
@@ -112,9 +114,15 @@ interface Moved {
   readonly moved: { readonly given: number; readonly taken: number } | null;
 }
 
-/** What became of a job: its result, or a sentence on what is left of it. */
+/** What one recipe made, and where it lies. */
+interface Written extends Outcome, Moved {
+  readonly folder: string;
+  readonly published: Published | null;
+}
+
+/** What became of a job: its results, or a sentence on what is left of it. */
 interface JobInPage {
-  result: (Outcome & { readonly published: Published | null } & Pick<Moved, "moved">) | null;
+  results: readonly Written[];
   left: string | null;
 }
 
@@ -127,13 +135,13 @@ async function compressInFolder(args: CompressArguments, job: JobInPage): Promis
     await using page = await openPage(work.path, args.out, exchange ? [exchange.plugin] : []);
     const progress = followProgress(page.page, (line) => console.log(line));
     try {
-      const result = await page.during(compressInPage(page.page, args));
-      // Hidden states are no result that anybody would make again and compare; most shares write none.
-      const isResult = args.part?.kind !== "states" && result.files.length > 0;
-      const files = isResult ? await page.during(addReceipt(page.page)) : result.files;
-      await page.during(saveFiles(page.page, files, args.out));
-      const published = args.push && (await page.during(pushResult(page.page, args.push)));
-      job.result = { ...result, files, published, moved: exchange?.moved ?? null };
+      const results = await page.during(compressInPage(page.page, args));
+      const written: Written[] = [];
+      for (const [index, result] of results.entries()) {
+        const saved = await page.during(save(page.page, result, args, args.folders[index] ?? ""));
+        written.push({ ...saved, moved: exchange?.moved ?? null });
+      }
+      job.results = written;
       keeps = false;
     } catch (error) {
       keeps = keeps || (await isKept(page.page, progress.progress));
@@ -145,6 +153,23 @@ async function compressInFolder(args: CompressArguments, job: JobInPage): Promis
     if (keeps) job.left = `What was finished is kept in ${work.path}; the same command goes on from there.`;
     else await work.forget();
   }
+}
+
+/** Saves one of the results into its folder, with its receipt, and publishes it where that is asked for. */
+async function save(
+  page: Page,
+  result: Outcome,
+  args: CompressArguments,
+  inside: string,
+): Promise<Omit<Written, "moved">> {
+  if (inside !== "")
+    await page.evaluate(async (jobId) => await globalThis.layerpress.show(jobId), result.jobId);
+  // Hidden states are no result that anybody would make again and compare; most shares write none.
+  const isResult = args.part?.kind !== "states" && result.files.length > 0;
+  const files = isResult ? await addReceipt(page) : result.files;
+  await saveFiles(page, files, args.out, inside);
+  const published = args.push && (await pushResult(page, args.push));
+  return { ...result, files, folder: join(args.out, inside), published };
 }
 
 /** Whether the page has something to go on with: it is asked, or, where it is gone, what it said last. */
@@ -174,7 +199,14 @@ async function compareWith(receipt: Receipt, out: string): Promise<Comparison> {
   return compareReceipts(receipt, readReceipt(await readFile(path, "utf8"), path));
 }
 
-function succeeded(outcome: NonNullable<JobInPage["result"]>) {
+/** The result; of several recipes, one each, with the folder that it lies in. */
+function sumUp({ folders }: CompressArguments, results: readonly Written[]) {
+  const [only] = results;
+  if (only && folders.length === 0) return succeeded(only);
+  return { ok: true, results: results.map((result) => ({ ...succeeded(result), folder: result.folder })) };
+}
+
+function succeeded(outcome: Written) {
   const { files, peakGpuBytes, seconds, resultBytes, bitsPerWeight, worstSubmitMs, notes } = outcome;
   const { serverNotes, servableRecipe, published, moved } = outcome;
   const figures = { peakGpuBytes, seconds, resultBytes, bitsPerWeight, worstSubmitMs };

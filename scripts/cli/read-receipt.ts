@@ -73,7 +73,12 @@ const RECEIPT = v.object({
     ),
   }),
   recipe: recipeText,
-  options: v.object({ recipe: RECIPE, calibration: v.nullable(CALIBRATION), gpu_budget_bytes: count }),
+  options: v.object({
+    recipe: RECIPE,
+    calibration: v.nullable(CALIBRATION),
+    gpu_budget_bytes: count,
+    along: v.exactOptional(RECIPE),
+  }),
   calibration: v.nullable(v.object({ samples: count, tokens: count, sha256 })),
   adapter: v.object({ vendor: name, architecture: name, description: name, software: v.boolean() }),
   files: v.pipe(v.array(v.object({ path: name, bytes: count, sha256 })), v.maxLength(MAX_FILES)),

@@ -12,6 +12,9 @@ export interface Replayed {
   readonly receipt: Receipt;
   readonly source: Source;
   readonly recipe: RecipeRequest;
+  readonly beside: readonly [];
+  readonly folders: readonly [];
+  readonly along: RecipeRequest | null;
   readonly calibration: Omit<CalibrationRequest, "file">;
   readonly calibrationFile: { readonly path: string; readonly column: string | null } | null;
   readonly gpuBudgetBytes: number;
@@ -42,7 +45,7 @@ export function readReplay(
   given: { readonly source: string | null; readonly calibration: string | null; readonly budget: boolean },
 ): Replayed {
   const receipt = readReceipt(readText(path, "--replay"), path);
-  const { recipe, calibration, gpu_budget_bytes } = receipt.options;
+  const { recipe, calibration, gpu_budget_bytes, along } = receipt.options;
   if (gpu_budget_bytes < MIN_BUDGET_BYTES && !given.budget)
     throw new UsageError(
       `The receipt asks for a GPU budget of ${formatBytes(gpu_budget_bytes)}; ${formatBytes(MIN_BUDGET_BYTES)} is the least. Give one by --gpu-budget.`,
@@ -52,6 +55,9 @@ export function readReplay(
     receipt,
     source: sourceOf(receipt, given.source),
     recipe: requestedRecipe(recipe),
+    beside: [],
+    folders: [],
+    along: along ? requestedRecipe(along) : null,
     calibration: requested,
     calibrationFile: textOf(calibration, given.calibration, file?.column ?? null),
     gpuBudgetBytes: gpu_budget_bytes,

@@ -5,12 +5,17 @@ import type { OutputFile } from "../../src/api/compressor-api.ts";
 import { RECEIVING_PATH } from "./receive-files.ts";
 
 /**
- * Has the page send a result's files, one after the other, into the folder that it was opened with.
+ * Has the page send the shown result's files, one after the other, into the folder that it was opened with, or one inside of that.
  * @throws Error with the page's sentence if a file cannot be written, or comes out with another length.
  */
-export async function saveFiles(page: Page, files: readonly OutputFile[], folder: string): Promise<void> {
+export async function saveFiles(
+  page: Page,
+  files: readonly OutputFile[],
+  folder: string,
+  inside = "",
+): Promise<void> {
   for (const { path, bytes } of files) {
-    const address = `${RECEIVING_PATH}${encodeURIComponent(path)}`;
+    const address = `${RECEIVING_PATH}${encodeURIComponent(join(inside, path))}`;
     const failure = await page.evaluate(
       async ([name, to]) => {
         try {
@@ -23,7 +28,7 @@ export async function saveFiles(page: Page, files: readonly OutputFile[], folder
       [path, address] as const,
     );
     if (failure !== null) throw new Error(failure);
-    const { size } = await stat(join(folder, path));
+    const { size } = await stat(join(folder, inside, path));
     if (size !== bytes) throw new Error(`${path} has ${bytes} bytes, but ${size} were saved in ${folder}.`);
   }
 }

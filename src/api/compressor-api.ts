@@ -29,8 +29,27 @@ export interface ModelSummary {
 
 export type Verdict = "fits" | "tight" | "does-not-fit";
 
-export interface FitReport {
+/** What one of a run's results comes to. */
+export interface ResultFit {
+  /** "W4A16", "W4A16-G64 + W8A16". */
+  readonly scheme: string;
   readonly recipeYaml: string;
+  readonly resultBytes: number;
+  readonly bitsPerWeight: number;
+  readonly quantizedModules: number;
+  readonly copiedTensors: number;
+  /** True if later layers see its error. */
+  readonly leads: boolean;
+  /** What servers, or transformers, would refuse of it. */
+  readonly serverNotes: readonly ServerNote[];
+  /** The recipe, as YAML, with everything ignored that the server notes name; null if there are none or nothing is left. */
+  readonly servableRecipe: string | null;
+}
+
+/** What a run takes; scheme, sizes and notes are those of the first result that is asked for. */
+export interface FitReport extends ResultFit {
+  /** All that are asked for, in that order. */
+  readonly results: readonly ResultFit[];
   readonly downloadBytes: number;
   readonly indexedDbBytes: number;
   readonly opfsBytes: number;
@@ -38,12 +57,8 @@ export interface FitReport {
   readonly freeBytes: number | null;
   readonly peakGpuBytes: number;
   readonly gpuBudgetBytes: number;
-  readonly resultBytes: number;
-  readonly bitsPerWeight: number;
   /** Result size for each preset, for comparison. */
   readonly presets: readonly PresetSize[];
-  readonly quantizedModules: number;
-  readonly copiedTensors: number;
   /** Seconds of network, disk and GPU, from measured rates where there are some; corrected while running. */
   readonly estimatedSeconds: number | null;
   /** For calibrated recipes: what the samples come to. */
@@ -51,10 +66,6 @@ export interface FitReport {
   readonly verdict: Verdict;
   /** The verdict in words, then what would make it fit, if anything, then what is to be known of the samples. */
   readonly sentences: readonly string[];
-  /** What servers, or transformers, would refuse of the result. */
-  readonly serverNotes: readonly ServerNote[];
-  /** The recipe, as YAML, with everything ignored that the server notes name; null if there are none or nothing is left. */
-  readonly servableRecipe: string | null;
   /** What cuts into parts go by. */
   readonly partCosts: PartCosts;
 }
@@ -230,8 +241,8 @@ export interface CompressorApi {
   plan(options: JobOptions): Promise<FitReport>;
   /** What each preset would make of the inspected model, where a recipe does not fit and there is no report to say it. */
   presets(): readonly PresetSize[];
-  /** Runs, or goes on with, the job for the inspected model; resolves when the result lies in OPFS. */
-  start(options: JobOptions, onProgress: (progress: Progress) => void): Promise<ResultSummary>;
+  /** Runs, or goes on with, what is asked for of the inspected model; resolves when all results lie in OPFS, in the plan's order. */
+  start(options: JobOptions, onProgress: (progress: Progress) => void): Promise<ResultSummary[]>;
   /** Reports of the running job's modules from index `since` on. */
   moduleReports(since: number): ModuleReport[];
   pause(): void;

@@ -123,6 +123,16 @@ export interface JobOptions {
   readonly gpuBudgetBytes: number;
   /** Keeps the source's chunks in IndexedDB after their layer is finished. */
   readonly keepSource: boolean;
+  /**
+   * More recipes, each for a result of its own: the model comes once for all of them, and so do the statistics that they
+   * quantize from.
+   */
+  readonly beside?: readonly RecipeChoice[];
+  /**
+   * The recipe whose error later layers see, where that is not the job's own; absent, the first of the run that chooses codes
+   * by a text.
+   */
+  readonly along?: RecipeChoice;
   /** The part that is done; absent, the whole model is. */
   readonly part?: JobPart;
   /**

@@ -18,6 +18,8 @@ export interface StatedOptions {
   readonly recipe: RecipeChoice;
   readonly calibration: StatedCalibration | null;
   readonly gpu_budget_bytes: number;
+  /** The recipe whose error later layers saw, where that is not the result's own. */
+  readonly along?: RecipeChoice;
 }
 
 export interface StatedFile {

@@ -58,6 +58,10 @@ export interface CompressRequest {
   readonly source: string | null;
   readonly token: string | null;
   readonly recipe: RecipeRequest;
+  /** More recipes, whose results are made in the same run. */
+  readonly beside?: readonly RecipeRequest[];
+  /** The one whose error later layers see; without it, the first of the run that chooses codes by a text. */
+  readonly along?: RecipeRequest | null;
   readonly calibration: CalibrationRequest;
   /** Null keeps the page's default for this GPU. */
   readonly gpuBudgetBytes: number | null;
@@ -71,7 +75,10 @@ export interface CompressRequest {
 export interface CompressOutcome {
   readonly jobId: string;
   readonly fit: FitReport;
+  /** Of the first recipe, which the page shows. */
   readonly result: ResultSummary;
+  /** Of all recipes, in their order. */
+  readonly results: readonly ResultSummary[];
 }
 
 /** Moves the page through its states as a person would. What the page refuses rejects with its name and sentence. */
@@ -90,6 +97,8 @@ export interface ScriptDoor {
   waiting(): Promise<string | null>;
   /** What unfinished jobs have left to go on with. */
   kept(): Promise<{ readonly finishedSteps: number; readonly downloadedBytes: number }>;
+  /** Shows another result, which is then the one to save, to make a receipt of, or to publish. */
+  show(jobId: string): Promise<void>;
   /** Makes the shown result's receipt.json, and gives all files that the result has then. */
   receipt(): Promise<readonly OutputFile[]>;
   /** Publishes the shown result. */

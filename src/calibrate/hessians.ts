@@ -23,6 +23,28 @@ export interface Hessians extends Disposable {
   release(capture: Capture): void;
 }
 
+/** Copies of some of a pass's Hessians, for a quantizer that is not the last to use them. */
+export async function copyHessians(
+  gpu: Gpu,
+  inputs: Pick<Hessians, "hessian" | "tokens">,
+  captures: readonly Capture[],
+): Promise<Omit<Hessians, "onInput">> {
+  const matrices = new Map<Capture, TriangularMatrix>();
+  for (const capture of captures) {
+    const { layout, buffers } = inputs.hessian(capture);
+    const label = `copy of the Hessian of ${capture.modules[0]}'s input`;
+    const copy = await allocateTriangle(gpu.memory, label, layout);
+    matrices.set(capture, copy);
+    for (const [panel, buffer] of buffers.entries()) {
+      const to = copy.buffers[panel];
+      invariant(to, "a buffer for each panel");
+      await gpu.queue.copy({ of: buffer, offset: 0 }, { of: to, offset: 0 }, buffer.bytes);
+    }
+  }
+  await gpu.queue.flush();
+  return { ...heldHessians(gpu, matrices), tokens: (capture) => inputs.tokens(capture) };
+}
+
 /** GPU bytes of the Hessians of these captures. */
 export function hessianBytes(captures: readonly Capture[], maxPanelBytes: number): number {
   return captures.reduce((sum, { columns }) => sum + layOutTriangle(columns, maxPanelBytes).bytes, 0);
@@ -53,12 +75,21 @@ export async function openHessians(
       seen.set(capture, (seen.get(capture) ?? 0) + input.rows);
       await symmetricRankKUpdate(gpu, matrix, input, input.rows, 2 / samples);
     },
+    tokens: (capture) => seen.get(capture) ?? 0,
+    ...heldHessians(gpu, matrices),
+  };
+}
+
+function heldHessians(
+  gpu: Gpu,
+  matrices: Map<Capture, TriangularMatrix>,
+): Pick<Hessians, "hessian" | "clear" | "release"> & Disposable {
+  return {
     hessian(capture) {
       const matrix = matrices.get(capture);
       invariant(matrix, "the capture belongs to this pass");
       return matrix;
     },
-    tokens: (capture) => seen.get(capture) ?? 0,
     async clear(capture) {
       for (const buffer of matrices.get(capture)?.buffers ?? []) await gpu.queue.clear(buffer);
     },

@@ -19,7 +19,11 @@ export async function keepTuning(
   name: string | number,
   value: unknown,
 ): Promise<void> {
-  await set(keyOf(adapter, name), value, openStore()).catch(() => undefined);
+  try {
+    await set(keyOf(adapter, name), value, openStore());
+  } catch {
+    // Where there is no IndexedDB at all this throws at once.
+  }
 }
 
 /** Forgets what was measured of all adapters; what a browser does not let go of is right still. */

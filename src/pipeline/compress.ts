@@ -1,6 +1,6 @@
 // READ FIRST. The whole path on one page: a planned model goes through the GPU a layer at a time and becomes a folder.
 //
-//   source ranges -> onload -> (rewrite) -> (calibrate) -> quantize -> (propagate) -> offload (OPFS, journal) -> next layer … -> package
+//   source ranges -> onload -> (rewrite) -> (calibrate) -> offload, quantize (OPFS) -> (propagate) -> journal, next layer … -> package
 //
 // Where things join: a family of models is a description of its layers (`src/model/families`), whose mixers and feed-forward
 // blocks `calibrate` and `propagate` run; an algorithm is a modifier (`src/quantize/quantizer.ts`), which says what `calibrate`
@@ -8,17 +8,17 @@
 //
 // `reduce` and `awaitModules` do something where several jobs share the samples of one model, and nothing elsewhere.
 //
-// A step that the journal knows is not done again, so the loop is also the resume. If the GPU is lost, a new device
-// goes on from the last finished layer.
+// A run may make several results at once: each layer comes once, its statistics are collected once, and every result is quantized
+// from them; hidden states follow one of them. A step that a result's journal knows is not done again, so the loop is also the
+// resume. If the GPU is lost, a new device goes on from the last finished layer.
 
 import type { ResultSummary } from "../api/compressor-api.ts";
-import { openJobFolder, openOutputFolder } from "../offload/job-folder.ts";
-import { Journal } from "../offload/journal.ts";
+import { createLifetime, type Lifetime } from "../disposal.ts";
+import { openOutputFolder } from "../offload/job-folder.ts";
 import { OutputStore } from "../offload/output-store.ts";
-import { writeSequences } from "./calibration/stored-sequences.ts";
 import { runDataFree } from "./data-free/run-data-free.ts";
-import { createFigures, type Job } from "./job/job.ts";
-import { beginJournal, finishedResult } from "./job/job-journal.ts";
+import { createFigures, type GpuFigures, type Job } from "./job/job.ts";
+import { type OpenedResult, openResult, openRunFolder, type RunFolder } from "./job/open-run.ts";
 import { skipFinished, survivingLoss } from "./job/survive-loss.ts";
 import type { PlannedStep } from "./planning/planned-step.ts";
 import type { CompressionPlan } from "./planning/compression-plan.ts";
@@ -39,42 +39,71 @@ import { awaitModules } from "./sequential/share-modules.ts";
 async function compressLayer(turn: LayerTurn): Promise<CompressedLayer> {
   using layer = await onload(turn);
   await rewrite(layer);
+  // Carried tensors are those of the source, before what samples run through is put in their place.
+  for (const output of layer.outputs) await offload(layer, output);
   using others = awaitModules(layer);
   for (const pass of layer.passes) {
     using statistics = await calibrate(layer, pass);
     await reduce(layer, pass, statistics);
-    await quantize(layer, pass, statistics);
+    for (const output of layer.outputs) await quantize(layer, output, pass, statistics);
   }
   await others.take();
   const recordable = await propagate(layer);
-  await offload(layer);
-  const { reports: modules, rewritten: mappings, folded } = layer;
-  return { modules, mappings, folds: folded.folds, recordable };
+  const { rewritten: mappings, folded } = layer;
+  return { mappings, folds: folded.folds, recordable };
 }
 
-/** Runs a job, or goes on with it, until its result lies in OPFS. */
-export async function compress(job: Job): Promise<ResultSummary> {
-  const folder = await openJobFolder(job.plan.jobId);
-  using journal = await Journal.open(folder);
-  const finished = finishedResult(journal);
-  if (finished) return await withPresentSizes(finished);
-  if (job.plan.calibration && journal.records.length === 0)
-    await writeSequences(folder, job.plan.calibration.set);
-  await beginJournal(journal, job);
-  skipFinished(job, journal);
-  const output = await openOutputFolder(folder);
+/**
+ * Runs a job, or goes on with it, until its result lies in OPFS.
+ * @param job what samples and tiles go by: the plan of the result that hidden states follow, with room for all
+ * @param results the jobs whose results are written, each as if it were alone; the job's own if absent
+ */
+export async function compress(job: Job, results: readonly Job[] = [job]): Promise<ResultSummary[]> {
+  using lifetime = createLifetime();
+  const opened: OpenedResult[] = [];
+  for (const result of results) opened.push(lifetime.use(await openResult(result)));
   const figures = createFigures();
-  {
-    using store = await OutputStore.open(output, job.plan.output.shards);
-    const to = { folder, store, journal, figures };
-    for (const { calibrated, steps } of runsOf(job.plan)) {
-      await survivingLoss(job, journal, async () => {
-        if (calibrated) await runSequential(job, steps, to, makesStates(job) ? passLayer : compressLayer);
-        else await runDataFree(job, steps, to);
-      });
-    }
+  if (opened.some(({ finished }) => !finished)) {
+    using run = await openRunFolder(opened);
+    await runSteps(job, opened, run, figures);
+    await run.forget();
   }
-  return await finishResult(job, journal, output, figures);
+  const summaries: ResultSummary[] = [];
+  for (const { job: own, folder, journal, finished } of opened) {
+    const made = finished ?? (await finishResult(own, journal, await openOutputFolder(folder), figures));
+    summaries.push(finished ? await withPresentSizes(made) : made);
+  }
+  return summaries;
+}
+
+async function runSteps(
+  job: Job,
+  opened: readonly OpenedResult[],
+  { folder, journal }: RunFolder,
+  figures: GpuFigures,
+): Promise<void> {
+  using lifetime = createLifetime();
+  const results = await openStores(opened, lifetime);
+  const to = { folder, journal, results, figures };
+  skipFinished(job, to);
+  for (const { calibrated, steps } of runsOf(job.plan)) {
+    await survivingLoss(job, to, async () => {
+      if (calibrated) await runSequential(job, steps, to, makesStates(job) ? passLayer : compressLayer);
+      else await runDataFree(job, steps, to);
+    });
+  }
+}
+
+/** Takes the room of all results that are not finished. */
+async function openStores(opened: readonly OpenedResult[], lifetime: Lifetime) {
+  const results = [];
+  for (const { job, folder, journal, finished } of opened) {
+    if (finished) continue;
+    const output = await openOutputFolder(folder);
+    const store = lifetime.use(await OutputStore.open(output, job.plan.output.shards));
+    results.push({ job, store, journal });
+  }
+  return results;
 }
 
 /** A part of a job may be to bring hidden states in front of other parts' layers, and nothing else. */

@@ -11,12 +11,12 @@ import { compress } from "./compress.ts";
 import { checkFit } from "./planning/check-fit.ts";
 import { gpuSpeed } from "./planning/gpu-speed.ts";
 import { createJobControl, type JobControl } from "./job/job-control.ts";
+import { deleteRunsOf } from "./job/open-run.ts";
 import { finishedResult, storedJob } from "./job/job-journal.ts";
 import { rotateModel } from "./inspect/rotate-model.ts";
 import { readRecipe } from "./planning/plan-job.ts";
 import { modelSource, type OpenModel, openModel } from "./inspect/open-model.ts";
-import type { CompressionPlan } from "./planning/compression-plan.ts";
-import { planCompression } from "./planning/plan-compression.ts";
+import { planRun, type RunPlan } from "./planning/plan-run.ts";
 import { missingBytes, planTime } from "./planning/plan-time.ts";
 import { presetSizes } from "./planning/preset-sizes.ts";
 import { type ProgressLog, startProgress } from "./job/progress.ts";
@@ -78,14 +78,14 @@ export function createCompressor(): CompressorApi {
 /** Plans jobs. What was planned last is what is started, not planned anew. */
 function createPlanner() {
   const sets = new Map<string, Promise<CalibrationSet>>();
-  let last: { readonly model: OpenModel; readonly key: string; readonly plan: CompressionPlan } | null = null;
-  return async (model: OpenModel, options: JobOptions, source: RemoteSource): Promise<CompressionPlan> => {
+  let last: { readonly model: OpenModel; readonly key: string; readonly plan: RunPlan } | null = null;
+  return async (model: OpenModel, options: JobOptions, source: RemoteSource): Promise<RunPlan> => {
     const key = JSON.stringify(options, (_, value: unknown) =>
       value instanceof File ? fileKey(value) : value,
     );
     if (last?.model === model && last.key === key) return last.plan;
     const services = { source, adapter: summarizeAdapter(await requestAdapter()), sets };
-    const plan = await planCompression(model, options, services);
+    const plan = await planRun(model, options, services);
     last = { model, key, plan };
     return plan;
   };
@@ -99,6 +99,7 @@ function fileKey({ name, size, lastModified }: File): readonly [string, number, 
 /** With the last job goes what was measured of the GPU. */
 async function deleteJob(jobId: string): Promise<void> {
   await deleteJobFolder(jobId);
+  await deleteRunsOf(jobId);
   if ((await listJobFolders()).length === 0) await forgetTuning();
 }
 
@@ -112,7 +113,7 @@ function createRunner(connected: () => RemoteSource) {
   return {
     async run(
       model: OpenModel,
-      plan: CompressionPlan,
+      { lead: plan, results }: RunPlan,
       options: JobOptions,
       onProgress: (progress: Progress) => void,
     ) {
@@ -122,17 +123,15 @@ function createRunner(connected: () => RemoteSource) {
         network: await source.progress(),
         gpu: await gpuSpeed(summarizeAdapter(await requestAdapter())),
       });
-      const totals = {
-        time,
-        steps: plan.steps.length,
-        bytes: plan.sourceBytes,
-        budgetBytes: options.gpuBudgetBytes,
-      };
+      const { steps, sourceBytes: bytes } = plan;
+      const totals = { time, steps: steps.length, bytes, budgetBytes: options.gpuBudgetBytes };
       const progress = startProgress(totals, async () => await source.progress(), onProgress);
       const control = createJobControl();
       running = { control, progress };
       try {
-        return await compress({ model, plan, options, source, control, progress, time });
+        const job = { model, plan, options, source, control, progress, time };
+        const jobs = results.map((result) => ({ ...job, ...result }));
+        return await compress(job, jobs);
       } finally {
         progress.stop();
         running = null;

@@ -14,6 +14,11 @@ export function quantizerFor({ modifier }: Pick<QuantizerTask, "modifier">): Qua
   return QUANTIZERS[modifier.name];
 }
 
+/** True if the Hessian of the module's input is collected, and used up. */
+export function wantsHessian(task: QuantizerTask): boolean {
+  return quantizerFor(task).statistics(task).includes("hessian");
+}
+
 /** Tasks by their quantizer, in the order in which the first of each comes. */
 export function byQuantizer<Task extends Pick<QuantizerTask, "modifier">>(
   tasks: readonly Task[],

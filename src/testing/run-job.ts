@@ -5,6 +5,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { ResultSummary } from "../api/compressor-api.ts";
 import type { JobOptions, MethodControls, RecipeControls } from "../api/job-options.ts";
+import { invariant } from "../errors.ts";
 import { compress } from "../pipeline/compress.ts";
 import { openModel } from "../pipeline/inspect/open-model.ts";
 import type { RemoteSource } from "../pipeline/inspect/remote-source.ts";
@@ -12,7 +13,7 @@ import type { Job } from "../pipeline/job/job.ts";
 import { createJobControl, type JobControl } from "../pipeline/job/job-control.ts";
 import { startProgress } from "../pipeline/job/progress.ts";
 import type { CompressionPlan } from "../pipeline/planning/compression-plan.ts";
-import { planCompression } from "../pipeline/planning/plan-compression.ts";
+import { planRun, type RunPlan } from "../pipeline/planning/plan-run.ts";
 import { planTime } from "../pipeline/planning/plan-time.ts";
 import { createSource } from "../source/create-source.ts";
 import { LOADER_LIMITS, type LoaderLimits } from "../source/loader-limits.ts";
@@ -64,24 +65,37 @@ export interface Machine {
 
 export interface PlannedJob {
   readonly plan: CompressionPlan;
-  /** A new machine, which `navigator` stands for from then on. */
-  machine(): Machine;
+  readonly results: RunPlan["results"];
+  /** A new machine, which `navigator` stands for from then on; on a disk that another one had, or an empty one. */
+  machine(disk?: MemoryDisk): Machine;
+}
+
+/** A recipe in a few words. */
+export interface AskedRecipe {
+  readonly scheme: string;
+  readonly groupSize?: number;
+  readonly method: MethodControls;
 }
 
 interface JobChanges extends Pick<JobOptions, "part" | "states">, Pick<RecipeControls, "rewriter"> {
   readonly propagateError?: boolean;
+  readonly groupSize?: number;
+  /** More recipes of the same run, and the one whose error later layers see. */
+  readonly beside?: readonly AskedRecipe[];
+  readonly along?: AskedRecipe;
   /** The model is downloaded, not dropped: `fetch` and `indexedDB` are in memory from then on. */
   readonly downloaded?: boolean;
 }
 
-type Opening = Pick<Job, "model" | "options" | "plan"> & { readonly open: () => Promise<RemoteSource> };
+type Opening = Pick<Job, "model" | "options" | "plan"> &
+  Pick<RunPlan, "results"> & { readonly open: () => Promise<RemoteSource> };
 
 /** Opens a fixture and plans a job. */
 export async function planFixture(
   name: string,
   scheme: string,
   method: MethodControls,
-  { propagateError = true, rewriter, downloaded = false, ...part }: JobChanges = {},
+  { downloaded = false, ...changes }: JobChanges = {},
 ): Promise<PlannedJob> {
   provideBrowserGlobals();
   const dropped = createSource({ base: BASE, store: memoryChunkStore() }) as unknown as RemoteSource;
@@ -97,12 +111,15 @@ export async function planFixture(
     await source.open(reference, null);
     return source;
   };
-  const { calibration, ...plain } = optionsOf(scheme, method, rewriter);
-  const propagating = calibration && { ...calibration, propagate_error: propagateError };
-  const options = { ...plain, calibration: propagating, ...part };
+  const options = optionsOf({ scheme, method }, changes);
   const adapter = summarizeAdapter(createStubGpu({}).adapter());
-  const plan = await planCompression(model, options, { source: remote, adapter, sets: new Map() });
-  return { plan, machine: () => createMachine({ model, options, open, plan }) };
+  const { lead: plan, results } = await planRun(model, options, {
+    source: remote,
+    adapter,
+    sets: new Map(),
+  });
+  const machine = (disk = createMemoryDisk()) => createMachine({ model, options, open, plan, results }, disk);
+  return { plan, results, machine };
 }
 
 /** A source of its own, as each visit of the page has, on the database of now. */
@@ -119,8 +136,7 @@ function provideDatabase({ factory }: MemoryIndexedDb): void {
   Object.assign(globalThis, { indexedDB: factory, IDBKeyRange: MEMORY_KEY_RANGE });
 }
 
-function createMachine({ open, ...job }: Opening): Machine {
-  const disk = createMemoryDisk();
+function createMachine({ open, results, ...job }: Opening, disk: MemoryDisk): Machine {
   const database = createMemoryIndexedDb();
   const gpu = createStubGpu(ROUNDING_RULES);
   Object.defineProperty(globalThis, "navigator", {
@@ -130,11 +146,11 @@ function createMachine({ open, ...job }: Opening): Machine {
       storage: { getDirectory: async () => await Promise.resolve(disk.root()) },
     },
   });
+  // Of several results each has the folder of its job.
+  const below = results.length > 1 ? "/jobs/" : "/output/";
   const files = () => {
     const written = [...disk.files()].filter(([path]) => path.includes("/output/"));
-    return new Map(
-      written.map(([path, bytes]) => [path.slice(path.indexOf("/output/") + "/output/".length), bytes]),
-    );
+    return new Map(written.map(([path, bytes]) => [path.slice(path.indexOf(below) + below.length), bytes]));
   };
   return {
     disk,
@@ -146,17 +162,20 @@ function createMachine({ open, ...job }: Opening): Machine {
     },
     async run(control = createJobControl()) {
       provideDatabase(database);
-      return await runJob({ ...job, source: await open(), control });
+      return await runJob({ ...job, source: await open(), control }, results);
     },
     files,
     output() {
-      const told = [...files()].filter(([name]) => name !== "quantization-report.json");
+      const told = [...files()].filter(([name]) => !name.endsWith("quantization-report.json"));
       return new Map(told.map(([name, bytes]) => [name, createHash("sha256").update(bytes).digest("hex")]));
     },
   };
 }
 
-async function runJob(job: Omit<Job, "progress" | "time">): Promise<ResultSummary> {
+async function runJob(
+  job: Omit<Job, "progress" | "time">,
+  results: RunPlan["results"],
+): Promise<ResultSummary> {
   const { plan, options, source } = job;
   const gpu = { flopsPerSecond: 1e9, measured: false };
   const time = planTime(plan, { downloadBytes: 0, network: { bytesPerSecond: 0 }, gpu });
@@ -165,7 +184,13 @@ async function runJob(job: Omit<Job, "progress" | "time">): Promise<ResultSummar
   const read = async () => await source.progress();
   const progress = startProgress(totals, read, () => undefined);
   try {
-    return await compress({ ...job, progress, time });
+    const whole = { ...job, progress, time };
+    const [first] = await compress(
+      whole,
+      results.map((result) => ({ ...whole, ...result })),
+    );
+    invariant(first, "a job has a result");
+    return first;
   } finally {
     progress.stop();
   }
@@ -183,33 +208,46 @@ function filesOf(name: string) {
   });
 }
 
-function optionsOf(scheme: string, method: MethodControls, rewriter: RecipeControls["rewriter"]): JobOptions {
+function optionsOf(
+  first: AskedRecipe,
+  { propagateError = true, rewriter, groupSize, beside = [], along, ...part }: Omit<JobChanges, "downloaded">,
+): JobOptions {
+  const calibrates = [first, ...beside].some((each) => each.method.name === "GPTQModifier");
   return {
-    recipe: {
-      kind: "controls",
-      scheme,
-      group_size: null,
-      ignore: ["lm_head"],
-      method,
-      ...(rewriter ? { rewriter } : {}),
-      observer: "memoryless_minmax",
-    },
-    calibration:
-      method.name === "QuantizationModifier" && !rewriter
-        ? null
-        : {
-            source: { kind: "file", file: new File([IDS], "ids.json"), column: null },
-            num_calibration_samples: 2,
-            max_seq_length: 24,
-            shuffle_calibration_samples: false,
-            seed: 0,
-            hidden_states_dtype: "F32",
-            forward_products: "F32",
-            propagate_error: true,
-            moe_calibrate_all_experts: true,
-            moe_min_tokens_per_expert: 64,
-          },
+    recipe: controlsOf({ ...first, ...(groupSize && { groupSize }) }, rewriter),
+    ...(beside.length > 0 && { beside: beside.map((other) => controlsOf(other)) }),
+    ...(along && { along: controlsOf(along) }),
+    calibration: calibrates || rewriter ? { ...CALIBRATION, propagate_error: propagateError } : null,
     gpuBudgetBytes: 64 * MIB,
     keepSource: false,
+    ...part,
   };
 }
+
+function controlsOf(
+  { scheme, method, groupSize }: AskedRecipe,
+  rewriter?: RecipeControls["rewriter"],
+): RecipeControls {
+  return {
+    kind: "controls",
+    scheme,
+    group_size: groupSize ?? null,
+    ignore: ["lm_head"],
+    method,
+    ...(rewriter ? { rewriter } : {}),
+    observer: "memoryless_minmax",
+  };
+}
+
+const CALIBRATION: NonNullable<JobOptions["calibration"]> = {
+  source: { kind: "file", file: new File([IDS], "ids.json"), column: null },
+  num_calibration_samples: 2,
+  max_seq_length: 24,
+  shuffle_calibration_samples: false,
+  seed: 0,
+  hidden_states_dtype: "F32",
+  forward_products: "F32",
+  propagate_error: true,
+  moe_calibrate_all_experts: true,
+  moe_min_tokens_per_expert: 64,
+};

@@ -14,13 +14,13 @@ import { ReadbackRing, UploadRing } from "../gpu/staging.ts";
 import { describedTensors } from "../model/check-tensors.ts";
 import { describeDecoder } from "../model/describe-decoder.ts";
 import type { HostLayer } from "../onload/layer-weights.ts";
-import type { LayerSchedule } from "../pipeline/calibration/fit-calibration.ts";
+import type { LayerSchedule } from "../pipeline/calibration/layer-schedule.ts";
 import {
   type CalibrationJob,
   expertCalibration,
   planCalibrationJob,
 } from "../pipeline/calibration/plan-calibrated-layers.ts";
-import type { LayerTurn } from "../pipeline/sequential/layer-at-work.ts";
+import type { LayerOutput, LayerTurn } from "../pipeline/sequential/layer-at-work.ts";
 import type { SequentialServices } from "../pipeline/sequential/services.ts";
 import { parseRecipe } from "../plan/parse-recipe.ts";
 import { planSteps } from "../plan/plan-steps.ts";
@@ -179,7 +179,6 @@ export interface Run extends Disposable {
 
 const NO_TRAFFIC: SequentialServices["traffic"] = {
   read: async () => await Promise.resolve(new Uint8Array()),
-  write: () => undefined,
   checkpoint: async () => await Promise.resolve(),
   finished: () => undefined,
 };
@@ -255,10 +254,8 @@ export async function openRun(
     hidden,
     states: statesIn(rings, outputs),
     samples: LENGTHS.length,
-    propagateError: true,
     experts: expertCalibration(job.options),
     minExpertTokens: job.options.moe_min_tokens_per_expert,
-    write: (tensor, offset, bytes) => void written.set(`${tensor} ${offset}`, [...bytes]),
     checkpoint: async () => await Promise.resolve(),
     ...SILENT,
   };
@@ -279,14 +276,20 @@ export async function openRun(
 
 /** The turn of the one layer that was planned. */
 export function turnOf(
-  { services }: Pick<Run, "services">,
+  { services, written }: Pick<Run, "services" | "written">,
   job: CalibrationJob,
   host: HostLayer,
   schedule: LayerSchedule = only(job.plan.layers),
+  propagates = true,
 ): LayerTurn {
+  const step = { index: 1, name: "model.layers.0", quantize: [], copy: [], measured: [] };
+  const layer = only(job.layers);
+  const write: LayerOutput["write"] = (tensor, offset, bytes) =>
+    void written.set(`${tensor} ${offset}`, [...bytes]);
   return {
-    step: { index: 1, name: "model.layers.0", quantize: [], copy: [], measured: [] },
-    layer: only(job.layers),
+    step,
+    layer,
+    outputs: [{ step, share: layer, write, reports: [], propagates }],
     schedule,
     isLast: false,
     index: 0,

@@ -25,9 +25,17 @@ export function demandOf({ tasks }: CalibratedLayer, rewriting: LayerRewriting):
   return { ...rewriting, tasks };
 }
 
+/** What one result takes of a layer. */
+export interface LayerShare {
+  /** Every Linear that is quantized. */
+  readonly tasks: readonly QuantizeTask[];
+  readonly scales: readonly StaticScale[];
+}
+
 /** True if a run of the samples collects something for quantizers or static scales. */
-export function wantsSamples({ captures, weighed, scales }: CalibratedLayer): boolean {
-  return captures.length > 0 || weighed.length > 0 || scales.length > 0;
+export function wantsSamples(layer: CalibratedLayer): boolean {
+  const { captures, weighed } = layer;
+  return captures.length > 0 || weighed.length > 0 || sharesOf(layer).some(({ scales }) => scales.length > 0);
 }
 
 /**
@@ -40,8 +48,8 @@ export function leavesWhileRewriting(layer: CalibratedLayer): boolean {
   return rewritten && !wantsSamples(layer) && layer.description.feedForward?.kind !== "experts";
 }
 
-/** A decoder layer as the planner sees it. */
-export interface CalibratedLayer {
+/** A decoder layer as the planner sees it; its own share is that of the result that hidden states follow. */
+export interface CalibratedLayer extends LayerShare {
   readonly description: LayerDescription;
   /** Inputs of which some quantizer wants the Hessian. */
   readonly captures: readonly Capture[];
@@ -52,8 +60,12 @@ export interface CalibratedLayer {
   readonly linears: readonly Linear[];
   /** Names and elements of norms and biases. */
   readonly vectors: readonly { readonly name: string; readonly elements: number }[];
-  /** Every Linear that is quantized. */
-  readonly tasks: readonly QuantizeTask[];
-  readonly scales: readonly StaticScale[];
+  /** What other results take of it that are made in the same run. */
+  readonly beside: readonly LayerShare[];
   readonly dtypeOf: (tensor: string) => FloatDtype;
+}
+
+/** The shares of all results, in the order in which they are quantized: what samples run through comes last. */
+export function sharesOf(layer: CalibratedLayer): readonly LayerShare[] {
+  return [...layer.beside, layer];
 }

@@ -13,8 +13,8 @@ import { vectorBytes } from "../../onload/layer-weights.ts";
 import { fitResidency, onloadedBytes, type OnloadedBytes, type Residency } from "../../onload/residency.ts";
 import { MATRIX_UNITS_BYTES } from "../../gpu/matmul/matmul-halves.ts";
 import type { QuantizePhase } from "../../quantize/quantizer.ts";
-import { byQuantizer } from "../../quantize/quantizers.ts";
-import type { CalibratedLayer } from "./calibrated-layer.ts";
+import { byQuantizer, wantsHessian } from "../../quantize/quantizers.ts";
+import { type CalibratedLayer, sharesOf } from "./calibrated-layer.ts";
 import { planWorkspace } from "../../calibrate/forward/plan-workspace.ts";
 import type { Linear } from "../../model/weight-description.ts";
 
@@ -26,12 +26,18 @@ export interface CalibrationDemand {
   readonly hidden: { readonly size: number; readonly dtype: HiddenDtype };
   /** The largest batch may have so many tokens, or one sequence; null for as many as are best. */
   readonly maxTokens: number | null;
+  /** Batches to keep to where they fit, so that sums are added in the same order; null for those that cost least. */
+  readonly like: Batching | null;
+}
+
+/** How many tokens are computed at once: what a Hessian's last bits depend on. */
+export interface Batching {
+  readonly maxTokens: number;
+  readonly mlpTokens: number;
 }
 
 /** What is chosen so that the job fits. */
-export interface CalibrationShape {
-  readonly maxTokens: number;
-  readonly mlpTokens: number;
+export interface CalibrationShape extends Batching {
   /** Weights that are not resident come in tiles of so many bytes. */
   readonly tileBytes: number;
   readonly ring: RingSize;
@@ -116,23 +122,37 @@ export function calibratePhase(
   return onload && { ...onload, bytes: onload.bytes + hessians };
 }
 
+/** The Hessians of a pass. Each result but the last factors a copy of them, one after the other. */
+export function statisticsBytes(
+  layer: CalibratedLayer,
+  pass: readonly Capture[],
+  { maxBufferBytes }: Pick<GpuLimits, "maxBufferBytes">,
+): number {
+  const read = new Set(pass.flatMap(({ modules }) => modules));
+  const users = sharesOf(layer).filter(({ tasks }) =>
+    tasks.some((task) => read.has(task.module) && wantsHessian(task)),
+  );
+  return hessianBytes(pass, maxBufferBytes) * (users.length > 1 ? 2 : 1);
+}
+
 /** The quantizing phase of a pass; null if not even the smallest tiles fit in `freeBytes`. */
 export function quantizePhase(
-  { tasks }: CalibratedLayer,
+  layer: CalibratedLayer,
   pass: readonly Capture[],
   freeBytes: number,
   { maxBufferBytes }: GpuLimits,
 ): QuantizePhase | null {
-  const statistics = hessianBytes(pass, maxBufferBytes);
+  const statistics = statisticsBytes(layer, pass, { maxBufferBytes });
   const tileRows = new Map<string, number>();
   let bytes = 0;
   let backupOnGpu = true;
-  for (const [quantizer, own] of byQuantizer(tasks)) {
+  for (const [quantizer, own] of sharesOf(layer).flatMap(({ tasks }) => [...byQuantizer(tasks)])) {
     const phase = quantizer.phase(own, pass, { freeBytes: freeBytes - statistics, maxBufferBytes });
     if (!phase) return null;
     bytes = Math.max(bytes, phase.bytes);
     backupOnGpu &&= phase.backupOnGpu;
-    for (const [module, rows] of phase.tileRows) tileRows.set(module, rows);
+    for (const [module, rows] of phase.tileRows)
+      tileRows.set(module, Math.min(rows, tileRows.get(module) ?? rows));
   }
   return { bytes: statistics + bytes, tileRows, backupOnGpu };
 }
@@ -142,12 +162,13 @@ export function quantizePhase(
  * is computed.
  */
 export function overlapBytes(
-  { tasks }: CalibratedLayer,
+  layer: CalibratedLayer,
   pass: readonly Capture[],
   phase: Pick<QuantizePhase, "tileRows" | "backupOnGpu">,
   { maxBufferBytes }: GpuLimits,
 ): number {
-  const bytes = Array.from(byQuantizer(tasks), ([quantizer, own]) =>
+  const quantizers = sharesOf(layer).flatMap(({ tasks }) => [...byQuantizer(tasks)]);
+  const bytes = quantizers.map(([quantizer, own]) =>
     quantizer.overlapBytes(own, pass, phase, maxBufferBytes),
   );
   return Math.max(0, ...bytes);

@@ -11,7 +11,7 @@ import { factsOf } from "../../model/mixers/facts-of.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { byQuantizer } from "../../quantize/quantizers.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
-import { type CalibratedLayer, demandOf } from "./calibrated-layer.ts";
+import { type CalibratedLayer, demandOf, sharesOf } from "./calibrated-layer.ts";
 import type { Linear } from "../../model/weight-description.ts";
 
 /** One figure for each phase of a calibrated layer, in operations or in seconds. */
@@ -36,7 +36,7 @@ export interface WorkDemand {
 /** Floating-point operations of a layer by phase: products, mixers, Hessians, the choice of codes. */
 export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork {
   const { lengths, experts, passes, leaving, propagates } = demand;
-  const { description, captures, tasks } = layer;
+  const { description, captures } = layer;
   const tokens = sum(lengths);
   const mixers = mixerWork(description, lengths);
   const routed = routedShare(description);
@@ -50,7 +50,9 @@ export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork
     const share = experts === "routed" && isExpert(description, capture.modules) ? routed : 1;
     return tokens * share * capture.columns * (capture.columns + 1);
   });
-  const solves = captures.map((capture) => choiceWork(capture, tasks));
+  const solves = captures.flatMap((capture) =>
+    sharesOf(layer).map(({ tasks }) => choiceWork(capture, tasks)),
+  );
   return {
     calibrating:
       passes * forward(linearsBeforeOutput(description), experts === "all" ? 1 : routed) +

@@ -11,8 +11,8 @@ import { formatBytes } from "../../formats/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import { hasPlainRows } from "../../onload/layer-weights.ts";
-import type { Residency } from "../../onload/residency.ts";
 import {
+  type Batching,
   type CalibrationDemand,
   type CalibrationShape,
   batchHiddenBytes,
@@ -23,9 +23,12 @@ import {
   type OnloadPhase,
   overlapBytes,
   quantizePhase,
+  statisticsBytes,
 } from "./calibration-memory.ts";
+import { layerKey, renamed } from "./alike-layers.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
-import { fitRewritings, type RewritePass } from "./fit-rewritings.ts";
+import { fitRewritings } from "./fit-rewritings.ts";
+import type { LayerSchedule } from "./layer-schedule.ts";
 
 const MIB = 1024 ** 2;
 const TOKEN_STEPS = [32_768, 16_384, 8192, 4096, 2048, 1024, 512, 256, 128] as const;
@@ -39,25 +42,6 @@ const FLOPS_PER_SECOND = 5e12;
 const UPLOAD_BYTES_PER_SECOND = 4e9;
 /** Hidden states up to this size wait in host memory; more go to a file. */
 const MAX_HOST_BYTES = 6 * 1024 ** 3;
-
-export interface LayerSchedule {
-  /** Captures whose Hessians are collected together; a pass runs all samples through the layer. */
-  readonly passes: readonly (readonly Capture[])[];
-  /** The passes of each of the layer's modifiers that move factors, before all others. */
-  readonly rewrites: readonly (readonly RewritePass[])[];
-  readonly tileRows: ReadonlyMap<string, number>;
-  /** How the weights lie on the GPU in each pass, and while the samples are propagated. */
-  readonly residency: { readonly calibrate: readonly Residency[]; readonly propagate: Residency };
-  /** True if the whole layer is resident in all of them. */
-  readonly resident: boolean;
-  /**
-   * True if weights stay on the GPU from the first pass over the samples to the last, quantized in between, and codes are
-   * read back while the next module is computed.
-   */
-  readonly overlap: boolean;
-  /** True if Hessians are kept on the GPU for a retry with more damping, else in host memory. */
-  readonly backupOnGpu: boolean;
-}
 
 export interface CalibrationPlan {
   readonly shape: CalibrationShape;
@@ -88,12 +72,10 @@ interface Candidate {
  * @throws DeviceLimitError if nothing fits, saying what takes the most and what would help.
  */
 export function planCalibration(demand: CalibrationDemand, limits: GpuLimits): CalibrationPlan {
-  let best: Candidate | null = null;
-  for (const shape of shapes(demand, limits)) {
-    const candidate = fit(demand, shape, limits);
-    if (candidate && (!best || candidate.seconds < best.seconds)) best = candidate;
-  }
-  if (best) return best.plan;
+  const best =
+    (demand.like && leastWork(demand, shapes(demand, limits, demand.like), limits)) ??
+    leastWork(demand, shapes(demand, limits), limits);
+  if (best) return best;
   const longest = Math.max(...demand.lengths);
   const largest = Math.max(
     ...demand.layers.flatMap(({ captures }) => captures.map(({ columns }) => columns)),
@@ -104,20 +86,38 @@ export function planCalibration(demand: CalibrationDemand, limits: GpuLimits): C
   );
 }
 
-/** All ways worth trying; there are a few hundred. */
-function* shapes(demand: CalibrationDemand, limits: GpuLimits): Generator<CalibrationShape> {
+function leastWork(
+  demand: CalibrationDemand,
+  ways: Iterable<CalibrationShape>,
+  limits: GpuLimits,
+): CalibrationPlan | null {
+  let best: Candidate | null = null;
+  for (const shape of ways) {
+    const candidate = fit(demand, shape, limits);
+    if (candidate && (!best || candidate.seconds < best.seconds)) best = candidate;
+  }
+  return best && best.plan;
+}
+
+/** All ways worth trying, of those with the batching that is asked for; there are a few hundred. */
+function* shapes(
+  demand: CalibrationDemand,
+  limits: GpuLimits,
+  like: Batching | null = null,
+): Generator<CalibrationShape> {
   const longest = Math.max(...demand.lengths);
   const total = demand.lengths.reduce((sum, length) => sum + length, 0);
   const bounded = TOKEN_STEPS.map((tokens) => Math.min(Math.max(tokens, longest), Math.max(total, longest)));
   const most = demand.maxTokens ?? Infinity;
-  const tokenSteps = new Set(bounded.map((tokens) => Math.min(tokens, most)));
+  const tokenSteps = new Set(like ? [like.maxTokens] : bounded.map((tokens) => Math.min(tokens, most)));
   const pieceBytes = 2 ** Math.floor(Math.log2(limits.budgetBytes / 64));
   const ring = {
     pieceBytes: Math.min(Math.max(pieceBytes, MIN_PIECE_BYTES), MAX_PIECE_BYTES),
     pieces: RING_PIECES,
   };
   for (const maxTokens of tokenSteps) {
-    for (const mlpTokens of new Set(MLP_STEPS.map((step) => Math.min(step, maxTokens)))) {
+    const mlpSteps = like ? [like.mlpTokens] : MLP_STEPS.map((step) => Math.min(step, maxTokens));
+    for (const mlpTokens of new Set(mlpSteps)) {
       for (const tileBytes of STREAM_STEPS) yield { maxTokens, mlpTokens, tileBytes, ring };
     }
   }
@@ -252,9 +252,9 @@ function overlapPeakOf(
   const plain = layer.linears.every((linear) => hasPlainRows(linear, layer.dtypeOf(linear.source.tensor)));
   const folded = layer.rewritings.some(({ mappings }) => mappings.length > 0);
   if (!pass || passes.length > 1 || !resident || !plain || folded) return null;
-  const hessians = hessianBytes(pass, limits.maxBufferBytes);
-  const collecting = hessians * (limits.sums ?? 1);
-  const quantizing = hessians + overlapBytes(layer, pass, { tileRows, backupOnGpu }, limits);
+  const collecting = hessianBytes(pass, limits.maxBufferBytes) * (limits.sums ?? 1);
+  const quantizing =
+    statisticsBytes(layer, pass, limits) + overlapBytes(layer, pass, { tileRows, backupOnGpu }, limits);
   return weightsBytes + Math.max(collecting, quantizing);
 }
 
@@ -299,42 +299,4 @@ function mlpRuns({ maxTokens, mlpTokens }: CalibrationShape): number {
 function placeOf(hiddenBytes: number, spareBytes: number): HiddenPlace {
   if (hiddenBytes <= spareBytes) return "gpu";
   return hiddenBytes <= MAX_HOST_BYTES ? "host" : "file";
-}
-
-/** Layers of equal shape fit in the same way. */
-function layerKey({ captures, linears, tasks, rewritings }: CalibratedLayer): string {
-  return JSON.stringify([
-    rewritings.map(({ mappings, hessians }) => [
-      mappings.map(({ balance, columns }) => [balance.length, columns]),
-      hessians.map(({ modules, columns }) => [modules.length, columns]),
-    ]),
-    captures.map(({ modules, columns }) => [modules.length, columns]),
-    linears.map(({ rows, columns }) => [rows, columns]),
-    tasks.map(({ rows, columns, weights, modifier }) => [rows, columns, weights, modifier.name]),
-  ]);
-}
-
-/** The same schedule for another layer of equal shape, whose captures and tasks come in the same order. */
-function renamed(
-  { passes, rewrites, tileRows, ...rest }: LayerSchedule,
-  from: CalibratedLayer,
-  to: CalibratedLayer,
-): LayerSchedule {
-  const pairsOf = (own: readonly Capture[], other: readonly Capture[] = []) =>
-    own.map((capture, index) => [capture, other[index] ?? capture] as const);
-  const captureAt = new Map([
-    ...pairsOf(from.captures, to.captures),
-    ...from.rewritings.flatMap(({ hessians }, index) => pairsOf(hessians, to.rewritings[index]?.hessians)),
-  ]);
-  const renamedAll = (captures: readonly Capture[]) =>
-    captures.map((capture) => captureAt.get(capture) ?? capture);
-  const moduleAt = new Map(
-    from.tasks.map(({ module }, index) => [module, to.tasks[index]?.module ?? module]),
-  );
-  return {
-    ...rest,
-    passes: passes.map(renamedAll),
-    rewrites: rewrites.map((own) => own.map((pass) => ({ ...pass, captures: renamedAll(pass.captures) }))),
-    tileRows: new Map(Array.from(tileRows, ([module, rows]) => [moduleAt.get(module) ?? module, rows])),
-  };
 }

@@ -13,10 +13,10 @@ import { createMappingChooser, type MappingChooser } from "../../plan/choose-map
 import { checkShapes } from "../../model/check-tensors.ts";
 import type { DecoderDescription, LayerDescription } from "../../model/decoder-description.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
-import { captures, type ExpertCalibration, layerLinears } from "../../model/layer-linears.ts";
+import { type Capture, captures, type ExpertCalibration, layerLinears } from "../../model/layer-linears.ts";
 import type { PlanStep, QuantizeTask } from "../../plan/plan-steps.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
-import type { GpuLimits } from "./calibration-memory.ts";
+import type { Batching, GpuLimits } from "./calibration-memory.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import { type CalibrationPlan, planCalibration } from "./fit-calibration.ts";
 import { planTiling, type Tiling } from "../../quantize/rtn/plan-tiling.ts";
@@ -26,7 +26,7 @@ import { rewriterFor } from "../../quantize/rewriters.ts";
 import { chunkTokens } from "./sample-chunks.ts";
 import { checkMeasurable, staticScales } from "./static-scales.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
-import type { CalibratedLayer, LayerRewriting } from "./calibrated-layer.ts";
+import { type CalibratedLayer, type LayerRewriting, sharesOf } from "./calibrated-layer.ts";
 
 export interface CalibrationJob {
   readonly description: DecoderDescription;
@@ -53,6 +53,10 @@ export interface QuantizedSteps {
   readonly cache: QuantizationArgs | null;
   /** Modifiers that change weights before codes are chosen; none if absent. */
   readonly rewriting?: readonly RewritingModifier[];
+  /** What other recipes make of it in the same run; none if absent. */
+  readonly beside?: readonly Pick<QuantizedSteps, "steps" | "cache">[];
+  /** Batches to keep to where they fit. */
+  readonly like?: Batching | null;
 }
 
 /**
@@ -62,7 +66,7 @@ export interface QuantizedSteps {
  */
 export function planCalibrationJob(
   model: Pick<OpenModel, "config" | "tensors">,
-  { steps, cache, rewriting = [] }: QuantizedSteps,
+  { steps, cache, rewriting = [], beside = [], like = null }: QuantizedSteps,
   set: CalibrationSet,
   options: CalibrationOptions,
   limits: GpuLimits,
@@ -84,15 +88,16 @@ export function planCalibrationJob(
       );
     }
     const rewritings = layerRewritings(layer, step.quantize, choosers, experts);
-    return { ...calibratedLayer(layer, step, tensors, { cache, experts }), rewritings };
+    const own = calibratedLayer(layer, step, tensors, { cache, experts });
+    const others = beside.map((other) => {
+      const otherStep = other.steps.find(({ name }) => name === layer.name);
+      invariant(otherStep, "recipes of one run cut a model into the same steps");
+      return calibratedLayer(layer, otherStep, tensors, { cache: other.cache, experts });
+    });
+    return { ...own, ...wantedOf([own, ...others], captures(layer, experts)), beside: others, rewritings };
   });
   for (const { chooser } of choosers) chooser.checkUsed();
-  const names = new Set(description.layers.map(({ name }) => name));
-  for (const step of steps) {
-    if (names.has(step.name)) continue;
-    checkMeasurable(step);
-    checkWeighable(step.quantize);
-  }
+  checkOutside(description, steps);
   const lengths = set.sequences.map(({ length }) => length);
   const { tiling, bytes } = besideBytes(layers, set, limits.budgetBytes);
   const plan = planCalibration(
@@ -101,10 +106,21 @@ export function planCalibrationJob(
       lengths,
       hidden: { size: description.hiddenSize, dtype: options.hidden_states_dtype },
       maxTokens: limits.sums === undefined ? null : chunkTokens(lengths),
+      like,
     },
     { ...limits, budgetBytes: limits.budgetBytes - bytes },
   );
   return { description, set, options, plan, layers, tiling, peakBytes: plan.peakBytes + bytes };
+}
+
+/** @throws RecipeError if something outside of the decoder's layers is to be measured */
+function checkOutside({ layers }: DecoderDescription, steps: readonly PlanStep[]): void {
+  const names = new Set(layers.map(({ name }) => name));
+  for (const step of steps) {
+    if (names.has(step.name)) continue;
+    checkMeasurable(step);
+    checkWeighable(step.quantize);
+  }
 }
 
 /** @throws RecipeError if experts are to see their own tokens alone, and there are no experts */
@@ -116,16 +132,35 @@ function checkRouting({ layers }: DecoderDescription, options: CalibrationOption
   );
 }
 
+/** Inputs of which any of the results wants a statistic, in the order in which the forward pass meets them. */
+function wantedOf(
+  layers: readonly Pick<CalibratedLayer, "captures" | "weighed">[],
+  shared: readonly Capture[],
+): Pick<CalibratedLayer, "captures" | "weighed"> {
+  const among = (wanted: readonly Capture[]) => {
+    const modules = new Set(wanted.flatMap((capture) => capture.modules));
+    return shared.filter((capture) => capture.modules.some((module) => modules.has(module)));
+  };
+  return {
+    captures: among(layers.flatMap((layer) => layer.captures)),
+    weighed: among(layers.flatMap((layer) => layer.weighed)),
+  };
+}
+
 /** What is set aside for tiles, ranges, squares and channels; they stand beside everything else. */
 function besideBytes(
   layers: readonly CalibratedLayer[],
   set: CalibrationSet,
   budgetBytes: number,
 ): { tiling: Tiling | null; bytes: number } {
-  const tiled = layers.flatMap(({ tasks }) => tasks.filter((task) => quantizerFor(task).tiled));
+  const tiled = layers
+    .flatMap(sharesOf)
+    .flatMap(({ tasks }) => tasks.filter((task) => quantizerFor(task).tiled));
   const tiling = tiled.length > 0 ? planTiling(tiled, budgetBytes * TILES_SHARE) : null;
-  const ranges = layers.map(({ scales }) => {
-    const observed = new Set(scales.flatMap((scale) => scale.observed));
+  const ranges = layers.map((layer) => {
+    const observed = new Set(
+      sharesOf(layer).flatMap(({ scales }) => scales.flatMap((scale) => scale.observed)),
+    );
     return activationRangesBytes(observed.size, set.sequences.length);
   });
   const channels = layers.flatMap(({ rewritings }) =>
@@ -156,7 +191,7 @@ function calibratedLayer(
   step: PlanStep,
   tensors: ReadonlyMap<string, SourceTensor>,
   { cache, experts }: { readonly cache: QuantizationArgs | null; readonly experts: ExpertCalibration },
-): Omit<CalibratedLayer, "rewritings"> {
+): Omit<CalibratedLayer, "rewritings" | "beside"> {
   const tasks = step.quantize;
   const wanting = (kind: StatisticKind) =>
     tasks.filter((task) => quantizerFor(task).statistics(task).includes(kind));

@@ -4,13 +4,15 @@ import { quantizeStep } from "./quantize-set.ts";
 import { openGpu } from "../../gpu/gpu.ts";
 import type { PlannedStep } from "../planning/planned-step.ts";
 import { copyTensors, writeShape } from "../job/copy-tensors.ts";
+import { isDone } from "../job/done-steps.ts";
 import { isFinished, recordStep } from "../job/job-journal.ts";
 import { createStepTraffic, type StepTraffic } from "../job/step-traffic.ts";
 import { TilePipeline } from "./tile-pipeline.ts";
-import type { Job, JobOutput } from "../job/job.ts";
+import { type Job, type RunOutput, stepOf } from "../job/job.ts";
+import type { TileTraffic } from "../job/traffic.ts";
 
 /** Runs those of the steps that the journal does not know. */
-export async function runDataFree(job: Job, steps: readonly PlannedStep[], output: JobOutput): Promise<void> {
+export async function runDataFree(job: Job, steps: readonly PlannedStep[], output: RunOutput): Promise<void> {
   using gpu = await openGpu(job.options.gpuBudgetBytes);
   job.progress.watch(gpu.memory);
   job.progress.tell({ phase: "quantizing" });
@@ -20,11 +22,11 @@ export async function runDataFree(job: Job, steps: readonly PlannedStep[], outpu
   let finishing = Promise.resolve();
   try {
     for (const step of steps) {
-      if (isFinished(output.journal, step)) continue;
+      if (isDone(output, job.plan.steps, step)) continue;
       await job.control.checkpoint();
       job.progress.tell({ step: step.index + 1, stepName: step.name });
       await traffic.begin(step);
-      const written = runStep(step, tiles, traffic);
+      const written = runStep(step, output, tiles, traffic);
       begun.push(written.catch(() => undefined));
       await finishing; // of the step before: at most two are under way
       finishing = finishStep(step, written, output, traffic);
@@ -39,20 +41,38 @@ export async function runDataFree(job: Job, steps: readonly PlannedStep[], outpu
   }
 }
 
-/** Onloads, quantizes and offloads one step; resolves when all of its bytes are written. */
-async function runStep(step: PlannedStep, tiles: TilePipeline, traffic: StepTraffic): Promise<void> {
-  for (const task of step.quantize) writeShape(task, traffic);
-  await Promise.all([quantizeStep(tiles, step.quantize, traffic), copyTensors(step.copy, traffic)]);
+/** Onloads, quantizes and offloads one step for each result that lacks it; resolves when all of its bytes are written. */
+async function runStep(
+  step: PlannedStep,
+  { results }: RunOutput,
+  tiles: TilePipeline,
+  source: StepTraffic,
+): Promise<void> {
+  const lacking = results.filter(({ journal }) => !isFinished(journal, step));
+  for (const [index, { job, store }] of lacking.entries()) {
+    const { quantize, copy } = stepOf(job, step);
+    // Bytes that another result reads again are not done with.
+    const isLast = index === lacking.length - 1;
+    const finished: TileTraffic["finished"] = (range) => isLast && source.finished(range);
+    const write: TileTraffic["write"] = (tensor, offset, bytes) => store.write(tensor, offset, bytes);
+    const traffic = { ...source, finished, write };
+    for (const task of quantize) writeShape(task, traffic);
+    await Promise.all([quantizeStep(tiles, quantize, traffic), copyTensors(copy, traffic)]);
+  }
 }
 
 async function finishStep(
   step: PlannedStep,
   written: Promise<void>,
-  { store, journal }: JobOutput,
+  { results, journal }: RunOutput,
   traffic: StepTraffic,
 ): Promise<void> {
   await written;
-  store.flush();
-  recordStep(journal, step, {});
+  for (const result of results) {
+    if (isFinished(result.journal, step)) continue;
+    result.store.flush();
+    recordStep(result.journal, step, {});
+  }
+  if (!isFinished(journal, step)) recordStep(journal, step, {});
   await traffic.end(step);
 }

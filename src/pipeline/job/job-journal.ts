@@ -51,13 +51,14 @@ export function recordedReceipt(records: readonly JournalRecord[]): ReceiptFacts
 
 /** Files cannot be written down; the token ids of a calibration's lie in the job's folder. */
 function storable(options: JobOptions, jobId: string): JobOptions {
-  const { recipe, calibration, gpuBudgetBytes, keepSource, part } = options;
+  const { recipe, calibration, gpuBudgetBytes, keepSource, part, along } = options;
   return {
     recipe,
     calibration: calibration && { ...calibration, source: { kind: "stored", jobId } },
     gpuBudgetBytes,
     keepSource,
     ...(part && { part }),
+    ...(along && { along }),
   };
 }
 
@@ -82,15 +83,23 @@ export interface StepRecord {
   /** What modifiers folded into the step's tensors: what it is verified against. */
   readonly folds?: readonly StoredFold[];
   readonly seconds?: number;
+  /** True if the hidden states behind the step lie in the folder of a run, with those of no other result. */
+  readonly apart?: boolean;
 }
 
 export function recordStep(journal: Journal, step: PlanStep, record: StepRecord): void {
   journal.append({ type: "step", index: step.index, name: step.name, ...record });
 }
 
-/** Finished decoder layers, which is the generation of the hidden states on disk. */
-export function finishedGenerations(journal: Journal, steps: readonly PlannedStep[]): number {
-  return steps.filter((step) => step.calibrated && isFinished(journal, step)).length;
+/**
+ * Finished decoder layers, which is the generation of the hidden states beside this journal; 0 where the last of them was
+ * finished by a run that kept its states elsewhere.
+ */
+export function finishedGenerations(journal: JournalRecords, steps: readonly PlannedStep[]): number {
+  const finished = steps.filter((step) => step.calibrated && isFinished(journal, step));
+  const last = finished.at(-1);
+  const record = last && journal.records.find(({ type, index }) => type === "step" && index === last.index);
+  return record?.["apart"] ? 0 : finished.length;
 }
 
 /** Reports of all modules that earlier runs and this one quantized with calibration. */
@@ -121,7 +130,7 @@ export function recordedFolds(journal: JournalRecords): ReadonlyMap<string, read
   return folds;
 }
 
-export function isFinished(journal: Journal, step: PlanStep): boolean {
+export function isFinished(journal: JournalRecords, step: Pick<PlanStep, "index">): boolean {
   return journal.records.some((record) => record.type === "step" && record["index"] === step.index);
 }
 

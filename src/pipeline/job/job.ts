@@ -1,9 +1,12 @@
 // A job, where its results go, and what the GPU did for it.
 
+import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { longestOf, type LongSubmit } from "../../gpu/long-submit.ts";
 import type { Journal } from "../../offload/journal.ts";
 import type { OutputStore } from "../../offload/output-store.ts";
+import type { PlanStep } from "../../plan/plan-steps.ts";
+import type { PlannedStep } from "../planning/planned-step.ts";
 import type { JobControl } from "./job-control.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import type { CompressionPlan } from "../planning/compression-plan.ts";
@@ -22,11 +25,34 @@ export interface Job {
   readonly time: PlannedTime;
 }
 
-/** Where a job's results go. */
-export interface JobOutput {
-  readonly folder: FileSystemDirectoryHandle;
+/** True unless the job is a share of one, and another share writes what they make together. */
+export function writesResult({ plan: { share } }: Job): boolean {
+  return !share || share.index === 0;
+}
+
+/** A step of a run as one of its results has it: all plans of a run have the same steps, and each its own tasks. */
+export function stepOf({ plan }: Job, { index, name }: PlanStep): PlannedStep {
+  const step = plan.steps[index];
+  invariant(step?.name === name, "plans of one run have the same steps");
+  return step;
+}
+
+/** A result on its way into its folder. */
+export interface ResultAtWork {
+  /** The job as if it were alone: its plan, its options. */
+  readonly job: Job;
   readonly store: OutputStore;
   readonly journal: Journal;
+}
+
+/** Where a run's results go. */
+export interface RunOutput {
+  /** Where hidden states are kept. */
+  readonly folder: FileSystemDirectoryHandle;
+  /** Knows for which layers they are done with: the result's own, where there is one result. */
+  readonly journal: Journal;
+  /** Those that are not finished. */
+  readonly results: readonly ResultAtWork[];
   readonly figures: GpuFigures;
 }
 

@@ -34,11 +34,12 @@ export async function receiptFacts(
 }
 
 /** Options that decide about the result: of a file only its name, as its text stays where it is. */
-function statedOptions({ recipe, calibration, gpuBudgetBytes }: JobOptions): StatedOptions {
+function statedOptions({ recipe, calibration, gpuBudgetBytes, along }: JobOptions): StatedOptions {
   return {
     recipe,
     calibration: calibration && { ...calibration, source: statedSource(calibration.source) },
     gpu_budget_bytes: gpuBudgetBytes,
+    ...(along && { along }),
   };
 }
 

@@ -1,11 +1,11 @@
 // Bytes in and out of a running job: which ranges to fetch ahead, and which chunks to forget.
 
-import type { Journal } from "../../offload/journal.ts";
 import type { PlannedStep } from "../planning/planned-step.ts";
-import { finishedGenerations, isFinished } from "./job-journal.ts";
+import { isDone } from "./done-steps.ts";
+import { finishedGenerations } from "./job-journal.ts";
 import { mergeRanges, type FileRange } from "../../formats/file-ranges.ts";
-import type { TileTraffic } from "./traffic.ts";
-import type { Job, JobOutput } from "./job.ts";
+import type { SourceTraffic } from "./traffic.ts";
+import type { Job, RunOutput } from "./job.ts";
 
 /** The network runs ahead by at least two steps, and by at least this much, so that small layers do not starve it. */
 const LOOKAHEAD_STEPS = 2;
@@ -13,18 +13,18 @@ const LOOKAHEAD_BYTES = 1024 ** 3;
 
 export type StepTraffic = ReturnType<typeof createStepTraffic>;
 
-export function createStepTraffic(job: Job, { store, journal }: JobOutput) {
+/** Every result has its own way to write. */
+export function createStepTraffic(job: Job, output: RunOutput) {
   const { plan, source, control, progress, options } = job;
-  const finished = plan.steps.filter((step) => isFinished(journal, step));
+  const finished = plan.steps.filter((step) => isDone(output, plan.steps, step));
   const done: FileRange[] = [...headerRanges(job), ...finished.flatMap(({ ranges }) => ranges)];
   let aborted = false;
   const checkpoint = async () => {
     await control.checkpoint();
     if (aborted) throw new DOMException("Another part of the job failed.", "AbortError");
   };
-  const traffic: TileTraffic = {
+  const traffic: SourceTraffic = {
     read: async (range) => await source.read(range),
-    write: (tensor, offset, bytes) => store.write(tensor, offset, bytes),
     checkpoint,
     finished(range) {
       progress.finished(range.end - range.start);
@@ -38,7 +38,7 @@ export function createStepTraffic(job: Job, { store, journal }: JobOutput) {
       const ahead: FileRange[] = [];
       let bytes = 0;
       for (const next of plan.steps.slice(step.index)) {
-        if (isFinished(journal, next)) continue;
+        if (isDone(output, plan.steps, next)) continue;
         if (bytes > LOOKAHEAD_BYTES && next.index > step.index + LOOKAHEAD_STEPS) break;
         ahead.push(...next.ranges);
         bytes += next.bytes;
@@ -48,8 +48,7 @@ export function createStepTraffic(job: Job, { store, journal }: JobOutput) {
     /** Forgets the chunks that only finished steps have needed. */
     async end(step: PlannedStep) {
       done.push(...step.ranges);
-      if (!options.keepSource && !embeddingIsWanted(job, journal, step))
-        await source.evict(mergeRanges(done));
+      if (!options.keepSource && !embeddingIsWanted(job, output, step)) await source.evict(mergeRanges(done));
     },
     abort() {
       aborted = true;
@@ -58,7 +57,7 @@ export function createStepTraffic(job: Job, { store, journal }: JobOutput) {
 }
 
 /** The embedding is copied before the first layer asks for its rows: its chunks must not be fetched twice. */
-function embeddingIsWanted({ plan }: Job, journal: Journal, step: PlannedStep): boolean {
+function embeddingIsWanted({ plan }: Job, { journal }: RunOutput, step: PlannedStep): boolean {
   if (!plan.calibration || step.calibrated) return false;
   return finishedGenerations(journal, plan.steps) === 0;
 }

@@ -2,16 +2,20 @@
 
 import type { FileRange } from "../../formats/file-ranges.ts";
 
-/** What a tile needs of the world around it. */
-export interface TileTraffic {
+/** What reads of the source go through. */
+export interface SourceTraffic {
   /** Bytes of the source; the array is ours. */
   read(range: FileRange): Promise<Uint8Array<ArrayBuffer>>;
-  /** Puts a part of an output tensor into the result. */
-  write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
   /** Waits while the job is paused; throws an AbortError when it is cancelled. */
   checkpoint(): Promise<void>;
   /** A range of the source that is done with. */
   finished(range: FileRange): void;
+}
+
+/** What a tile needs of the world around it. */
+export interface TileTraffic extends SourceTraffic {
+  /** Puts a part of an output tensor into the result. */
+  write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
   /** Σx² of each input column by module, for modules whose observer weighs columns by it. */
   readonly squares?: ReadonlyMap<string, Float32Array>;
 }

@@ -1,11 +1,19 @@
 // The fit report: what a job takes of network, disk and GPU, against what there is, before any big byte.
 
+import { invariant } from "../../errors.ts";
 import { formatBytes } from "../../formats/format-bytes.ts";
 import { freeStorageBytes } from "../../offload/free-space.ts";
-import type { CalibrationSummary, FitReport, GpuSpeed, Verdict } from "../../api/compressor-api.ts";
+import type {
+  CalibrationSummary,
+  FitReport,
+  GpuSpeed,
+  ResultFit,
+  Verdict,
+} from "../../api/compressor-api.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
+import type { PlannedResult, RunPlan } from "./plan-run.ts";
 import { missingBytes, planTime, totalFlops, totalSeconds } from "./plan-time.ts";
 import { partCosts } from "./take-part.ts";
 import { presetSizes } from "./preset-sizes.ts";
@@ -25,33 +33,34 @@ export interface FitFacts {
 /** Compares a plan with what the machine has. */
 export async function checkFit(
   { model, source, gpu }: FitFacts,
-  plan: CompressionPlan,
+  run: RunPlan,
   options: JobOptions,
 ): Promise<FitReport> {
+  const plan = run.lead;
+  const results = run.results.map((result) => resultFit(run, result));
+  const [first] = results;
+  invariant(first, "a run has a result");
   const local = model.source.host === null;
   const downloadBytes = await missingBytes(model, plan, source);
-  const resultBytes = plan.output.shards.reduce((sum, shard) => sum + shard.fileBytes, 0);
   const { weightBytes } = model.summary;
   // Of a quantized source, the plan's ranges are those of its plain weights; the files hold less.
   const stored = weightBytes / model.tensors.reduce((sum, { start, end }) => sum + end - start, 0);
   const kept = options.keepSource ? plan.sourceBytes : windowBytes(plan);
   const indexedDbBytes = local ? 0 : Math.ceil(kept * stored);
   const freeBytes = await freeStorageBytes();
-  const needed = { indexedDbBytes, opfsBytes: resultBytes };
+  const opfsBytes = results.reduce((sum, { resultBytes }) => sum + resultBytes, 0);
+  const needed = { indexedDbBytes, opfsBytes };
   const time = planTime(plan, { downloadBytes, network: await source.progress(), gpu });
   const { verdict, sentences } = judge(needed, freeBytes, plan, options);
   return {
-    recipeYaml: plan.recipeYaml,
+    ...first,
+    results,
     downloadBytes,
     ...needed,
     freeBytes,
     peakGpuBytes: plan.peakGpuBytes,
     gpuBudgetBytes: options.gpuBudgetBytes,
-    resultBytes,
-    bitsPerWeight: plan.bitsPerWeight,
     presets: presetSizes(model),
-    quantizedModules: plan.quantizedModules,
-    copiedTensors: plan.steps.reduce((sum, step) => sum + step.copy.length, 0),
     estimatedSeconds: totalSeconds(time),
     verdict,
     calibration: plan.calibration && {
@@ -62,12 +71,25 @@ export async function checkFit(
     sentences: [
       ...sentences,
       ...rotationCost(model),
+      ...run.notes,
       ...(plan.calibration?.set.notes ?? []),
       ...mappingNotes(plan.calibration?.layers ?? []),
     ],
+    partCosts: partCosts(plan),
+  };
+}
+
+function resultFit({ lead }: RunPlan, { plan }: PlannedResult): ResultFit {
+  return {
+    scheme: plan.schemes.join(" + "),
+    recipeYaml: plan.recipeYaml,
+    resultBytes: plan.output.shards.reduce((sum, shard) => sum + shard.fileBytes, 0),
+    bitsPerWeight: plan.bitsPerWeight,
+    quantizedModules: plan.quantizedModules,
+    copiedTensors: plan.steps.reduce((sum, step) => sum + step.copy.length, 0),
+    leads: plan.jobId === lead.jobId,
     serverNotes: plan.serverNotes,
     servableRecipe: plan.servableRecipe,
-    partCosts: partCosts(plan),
   };
 }
 

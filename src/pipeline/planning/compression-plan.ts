@@ -12,6 +12,8 @@ export interface CompressionPlan extends JobPlan {
   readonly peakGpuBytes: number;
   /** Of what job this is a part; null of a job that does the whole model. */
   readonly part: PlannedPart | null;
+  /** Ids of other jobs that layers have shares for, in the order of these; none of a job that is alone. */
+  readonly others: readonly string[];
   /** What it does of a job that several do together; null of one that does all. */
   readonly share: PlannedShare | null;
 }

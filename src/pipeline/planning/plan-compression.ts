@@ -35,7 +35,8 @@ export async function planCompression(
   const plan = await planJob(model, options);
   if (!needsCalibration(plan.recipe)) {
     const peakGpuBytes = plan.tiling.peakBytes;
-    return await takePart({ ...plan, calibration: null, peakGpuBytes, part: null, share: null }, options);
+    const whole = { ...plan, calibration: null, peakGpuBytes, part: null, share: null, others: [] };
+    return await takePart(whole, options);
   }
   if (!options.calibration) {
     throw new CalibrationError(
@@ -66,6 +67,7 @@ export async function planCompression(
     peakGpuBytes: Math.max(plan.tiling.peakBytes, calibration.peakBytes),
     part: null,
     share: null,
+    others: [],
   };
   return await takePart(whole, options);
 }

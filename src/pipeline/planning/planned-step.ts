@@ -4,7 +4,7 @@ import { type FileRange, mergeRanges, rangesBytes } from "../../formats/file-ran
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import { type CalibratedLayer, wantsSamples } from "../calibration/calibrated-layer.ts";
 import { layerWork, type LayerWork } from "../calibration/calibration-work.ts";
-import type { LayerSchedule } from "../calibration/fit-calibration.ts";
+import type { LayerSchedule } from "../calibration/layer-schedule.ts";
 import { type CalibrationJob, expertCalibration } from "../calibration/plan-calibrated-layers.ts";
 
 /** A decoder layer that samples run through. */

@@ -6,6 +6,7 @@ import { type HessianTree, openHessianTree } from "../../calibrate/hessian-tree.
 import { type Hessians, openHessians } from "../../calibrate/hessians.ts";
 import { type ActivationRanges, openActivationRanges } from "../../calibrate/ranges/activation-ranges.ts";
 import { type InputSquares, openInputSquares } from "../../calibrate/squares/input-squares.ts";
+import { sharesOf } from "../calibration/calibrated-layer.ts";
 import { invariant } from "../../errors.ts";
 import { linearsBeforeOutput } from "../../model/layer-linears.ts";
 import type { LayerAtWork, Pass } from "./layer-at-work.ts";
@@ -28,7 +29,7 @@ export async function calibrate(work: LayerAtWork, pass: Pass): Promise<PassStat
   const { layer, services } = work;
   const { gpu, samples, share } = services;
   const isFirst = pass.index === 0;
-  const scales = isFirst ? layer.scales : [];
+  const scales = isFirst ? sharesOf(layer).flatMap((each) => each.scales) : [];
   const weighed = isFirst ? layer.weighed : [];
   const observed = [...new Set(scales.flatMap((scale) => scale.observed))];
   const ranges = scales.length > 0 ? await openActivationRanges(gpu, observed, samples) : null;

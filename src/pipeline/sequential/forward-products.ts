@@ -6,7 +6,7 @@ import type { Gpu } from "../../gpu/gpu.ts";
 import { matrixShapeName } from "../../gpu/matmul/matrix-shape.ts";
 import { openMatrixUnits } from "../../gpu/matmul/open-matrix-units.ts";
 import { type JournalRecords, recordedForward, recordForward } from "../job/job-journal.ts";
-import type { Job } from "../job/job.ts";
+import type { Job, RunOutput } from "../job/job.ts";
 import type { ForwardProducts } from "../../api/job-options.ts";
 
 const FLOAT32 = "F32";
@@ -37,6 +37,19 @@ export async function openForwardProducts(
     );
   }
   return units;
+}
+
+/** The journals of a run as one: all of its results are of the same forward products, whichever begins first. */
+export function forwardRecords({ journal, results }: RunOutput): JournalRecords {
+  const calibrated = results.filter(({ job }) => job.plan.calibration !== null);
+  const journals = [...new Set([journal, ...calibrated.map((result) => result.journal)])];
+  const known = journals.map(recordedForward).find((products) => products !== null);
+  if (known !== undefined)
+    for (const each of journals) if (recordedForward(each) === null) recordForward(each, known);
+  return {
+    records: journal.records,
+    append: (record) => journals.forEach((each) => each.append(record)),
+  };
 }
 
 /**

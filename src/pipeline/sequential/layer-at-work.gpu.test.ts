@@ -13,18 +13,18 @@ import {
   RUN_BYTES,
   turnOf,
 } from "../../testing/run-layer.ts";
-import type { LayerSchedule } from "../calibration/fit-calibration.ts";
+import type { LayerSchedule } from "../calibration/layer-schedule.ts";
 import { calibrate } from "./calibrate.ts";
-import { type LayerAtWork, onload } from "./layer-at-work.ts";
+import { type LayerAtWork, type LayerOutput, onload } from "./layer-at-work.ts";
 import { propagate } from "./propagate.ts";
 import { quantize } from "./quantize.ts";
 
-async function quantizeLayer(work: LayerAtWork): Promise<LayerAtWork["reports"]> {
+async function quantizeLayer(work: LayerAtWork): Promise<LayerOutput["reports"]> {
   for (const pass of work.passes) {
     using statistics = await calibrate(work, pass);
-    await quantize(work, pass, statistics);
+    for (const output of work.outputs) await quantize(work, output, pass, statistics);
   }
-  return work.reports;
+  return work.outputs.flatMap(({ reports }) => reports);
 }
 
 function sum(values: readonly number[]): number {
@@ -58,8 +58,7 @@ describe("a layer whose weights stay on the GPU while they are quantized", () =>
     const planned = only(job.plan.layers);
     expect(planned.overlap).toBe(true);
     const compressed = async (passes: LayerSchedule, propagateError: boolean) => {
-      const services = { ...run.services, propagateError };
-      using work = await onload(turnOf({ services }, job, hostLayer(2), passes));
+      using work = await onload(turnOf(run, job, hostLayer(2), passes, propagateError));
       run.written.clear();
       const reports = await quantizeLayer(work);
       await propagate(work);
@@ -107,7 +106,8 @@ describe("a layer whose batches come and go while others are computed", () => {
     const { services } = run;
     expect(services.batches.length).toBe(LENGTHS.length);
     using work = await onload(turnOf(run, job, hostLayer(2)));
-    await propagate({ ...work, services: { ...services, hidden: services.hidden.slice(0, 1) } });
+    const oneAtATime = { ...services, hidden: services.hidden.slice(0, 1) };
+    await propagate({ ...work, services: oneAtATime, left: { behind: null } });
     const alone = run.outputs();
     await propagate(work);
     expect(alone.every((value) => value !== 0)).toBe(true);

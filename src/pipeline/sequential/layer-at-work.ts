@@ -9,9 +9,10 @@ import type { Residency } from "../../onload/residency.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { ModuleReport } from "../../quantize/quantizer.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
-import { type CalibratedLayer, wantsSamples } from "../calibration/calibrated-layer.ts";
-import type { LayerSchedule } from "../calibration/fit-calibration.ts";
+import { type CalibratedLayer, type LayerShare, wantsSamples } from "../calibration/calibrated-layer.ts";
+import type { LayerSchedule } from "../calibration/layer-schedule.ts";
 import type { Capture } from "../../model/layer-linears.ts";
+import type { TileTraffic } from "../job/traffic.ts";
 import type { HostLayers } from "./host-layers.ts";
 import type { SequentialServices } from "./services.ts";
 import { areGiven } from "./share-names.ts";
@@ -30,9 +31,23 @@ export interface Pass {
   readonly isLast: boolean;
 }
 
+/** One of the results that a layer is quantized to. */
+export interface LayerOutput {
+  /** The layer in the result's own plan. */
+  readonly step: PlanStep;
+  readonly share: LayerShare;
+  readonly write: TileTraffic["write"];
+  /** What was done so far. */
+  readonly reports: ModuleReport[];
+  /** True if samples run through what becomes of the layer here, so that later layers see its error. */
+  readonly propagates: boolean;
+}
+
 /** Which layer's turn it is. */
 export interface LayerTurn {
   readonly step: PlanStep;
+  /** The one that samples run through, if there is one, comes last: the others find the weights as they were. */
+  readonly outputs: readonly LayerOutput[];
   /** Its place among the decoder's layers. */
   readonly index: number;
   readonly layer: CalibratedLayer;
@@ -62,8 +77,6 @@ export interface LayerAtWork extends LayerTurn, Disposable {
   readonly passes: readonly Pass[];
   /** Runs of the samples that collect something, and searches for scales, which take about as long. */
   readonly collections: number;
-  /** What was done so far. */
-  readonly reports: ModuleReport[];
   /** What modifiers moved between tensors. */
   readonly rewritten: MappingReport[];
   /** Null until samples begin to leave the layer. */
@@ -89,7 +102,6 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
       passes.filter(({ collects }) => collects).length +
       schedule.rewrites.flat().length +
       layer.rewritings.filter(({ hessians }) => hessians.length > 0).length,
-    reports: [],
     rewritten: [],
     left: { behind: null },
     dequantized: new Map(),

@@ -18,8 +18,8 @@ import { type CalibrationJob, expertCalibration } from "../calibration/plan-cali
 import { batchHiddenBytes } from "../calibration/calibration-memory.ts";
 import { finishedGenerations, recordedForward } from "../job/job-journal.ts";
 import { TilePipeline } from "../data-free/tile-pipeline.ts";
-import type { Job, JobOutput } from "../job/job.ts";
-import type { TileTraffic } from "../job/traffic.ts";
+import { type Job, type RunOutput, writesResult } from "../job/job.ts";
+import type { SourceTraffic } from "../job/traffic.ts";
 import { embed } from "./embed.ts";
 import { openExchange } from "./exchange.ts";
 import type { SequentialServices, ShareAtWork } from "./services.ts";
@@ -35,8 +35,8 @@ export interface Rings {
 export async function openServices(
   job: Job,
   calibration: CalibrationJob,
-  output: JobOutput,
-  { gpu, traffic }: { readonly gpu: Gpu; readonly traffic: TileTraffic },
+  output: RunOutput,
+  { gpu, traffic }: { readonly gpu: Gpu; readonly traffic: SourceTraffic },
   lifetime: Lifetime,
 ): Promise<{ services: Omit<SequentialServices, "report">; flush: () => void }> {
   const { plan, set, tiling } = calibration;
@@ -68,23 +68,16 @@ export async function openServices(
     hidden,
     states,
     samples: set.sequences.length,
-    propagateError: calibration.options.propagate_error,
     experts: expertCalibration(calibration.options),
     minExpertTokens: calibration.options.moe_min_tokens_per_expert,
     share: openShare(job, output),
-    write: (tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>) =>
-      writesResult(job) ? output.store.write(tensor, offset, bytes) : undefined,
     checkpoint: async () => await job.control.checkpoint(),
     ...statesKeeper(job, calibration, output, stored),
   };
   return { services, flush };
 }
 
-function writesResult({ plan: { share } }: Job): boolean {
-  return !share || share.index === 0;
-}
-
-function openShare(job: Job, { journal }: JobOutput): ShareAtWork | null {
+function openShare(job: Job, { journal }: RunOutput): ShareAtWork | null {
   const { share } = job.plan;
   if (!share) return null;
   const products = recordedForward(journal) ?? "F32";
@@ -110,7 +103,7 @@ export async function openBatches(
 export async function openStates(
   job: Job,
   calibration: CalibrationJob,
-  { folder, journal }: JobOutput,
+  { folder, journal }: RunOutput,
   services: Rings & { readonly scratch: LedgerBuffer },
   lifetime: Lifetime,
 ): Promise<{ states: HiddenStates; flush: () => void; stored: (generation: number) => HiddenBytes }> {

@@ -10,5 +10,5 @@ export async function passLayer(turn: LayerTurn): Promise<CompressedLayer> {
   const recordable = await propagate(layer);
   const next = turn.index + 1;
   if (turn.services.keepsStates(next)) await turn.services.keepStates(next);
-  return { modules: [], mappings: [], folds: [], recordable };
+  return { mappings: [], folds: [], recordable };
 }

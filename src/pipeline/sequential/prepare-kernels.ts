@@ -7,7 +7,7 @@ import type { Gpu } from "../../gpu/gpu.ts";
 import { prepareForwardProduct } from "../../gpu/matmul/forward-product.ts";
 import { byQuantizer } from "../../quantize/quantizers.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
-import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
+import { type CalibratedLayer, sharesOf } from "../calibration/calibrated-layer.ts";
 
 /** Begins to compile the slowest kernels of these layers; returns at once. */
 export function prepareKernels(gpu: Gpu, layers: readonly CalibratedLayer[]): void {
@@ -22,7 +22,7 @@ export function prepareKernels(gpu: Gpu, layers: readonly CalibratedLayer[]): vo
   for (const { description } of layers) {
     for (const mixer of description.mixers) forwardOf(mixer).prepare(gpu);
   }
-  const tasks = layers.flatMap((layer) => layer.tasks);
+  const tasks = layers.flatMap(sharesOf).flatMap((share) => share.tasks);
   for (const [quantizer, own] of byQuantizer(tasks)) quantizer.prepare(gpu, own);
   const modifiers = new Set(layers.flatMap(({ rewritings }) => rewritings.map(({ modifier }) => modifier)));
   for (const modifier of modifiers) rewriterFor(modifier).prepare(gpu, { tasks });

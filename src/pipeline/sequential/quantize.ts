@@ -1,48 +1,85 @@
 // Lets each quantizer of the recipe choose the codes of its modules, from what a pass has collected. The layer then holds
 // what the codes mean; of those that are rounded to nearest it keeps the original weights, as LLM Compressor does.
 
+import { copyHessians, type Hessians } from "../../calibrate/hessians.ts";
 import { invariant } from "../../errors.ts";
 import { type Capture, mlpLinears } from "../../model/layer-linears.ts";
 import { linearRows } from "../../onload/layer-weights.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
-import type { ModuleWeights, QuantizerRun } from "../../quantize/quantizer.ts";
-import { byQuantizer } from "../../quantize/quantizers.ts";
+import type { InputStatistics, ModuleWeights, QuantizerRun } from "../../quantize/quantizer.ts";
+import { byQuantizer, wantsHessian } from "../../quantize/quantizers.ts";
 import { quantizeStep } from "../data-free/quantize-set.ts";
 import type { PassStatistics } from "./calibrate.ts";
 import { hostTraffic } from "./host-layers.ts";
-import type { LayerAtWork, Pass } from "./layer-at-work.ts";
+import type { LayerAtWork, LayerOutput, Pass } from "./layer-at-work.ts";
 import { writeStaticScales } from "./measure-scales.ts";
 import { ownCaptures } from "./reduce.ts";
 import { type ModuleRecord, recordModules } from "./share-modules.ts";
 
-export async function quantize(work: LayerAtWork, pass: Pass, statistics: PassStatistics): Promise<void> {
-  const { layer, services } = work;
-  const record = recordModules(work);
+export async function quantize(
+  work: LayerAtWork,
+  output: LayerOutput,
+  pass: Pass,
+  statistics: PassStatistics,
+): Promise<void> {
+  const { layer, services, outputs } = work;
+  const { share, reports, write, propagates } = output;
+  const record = recordModules(work, output);
   const own = ownCaptures(work, pass);
-  const chosen = layer.captures.flatMap(({ modules }) => modules).length;
-  for (const [quantizer, tasks] of byQuantizer(layer.tasks)) {
+  const chosen = layer.captures.flatMap(({ modules }) => modules).length * outputs.length;
+  const begins = (module: string) => services.report("quantizing", module, 1 / Math.max(chosen, 1));
+  for (const [quantizer, tasks] of byQuantizer(share.tasks)) {
     // What goes in tiles has its statistics, if it wants any, from the first pass.
     if (quantizer.tiled && pass.index > 0) continue;
+    const wanted = capturesOf(tasks.filter(wantsHessian), own);
     // With more shares than inputs, some have nothing to quantize.
-    if (!quantizer.tiled && own.length === 0) continue;
-    const run = { ...runOf(work, pass, statistics, record), tasks };
-    const begins = (module: string) => services.report("quantizing", module, 1 / Math.max(chosen, 1));
-    const reports = await quantizer.quantize({ ...run, begins });
-    await record?.give(reports);
-    work.reports.push(...reports);
+    if (!quantizer.tiled && wanted.length === 0) continue;
+    // A quantizer uses them up: those that come after it need them whole.
+    using inputs = await lendHessians(work, output, wanted, statistics.inputs);
+    const run = runOf(work, output, { ...pass, captures: wanted }, { ...statistics, inputs, record });
+    const made = await quantizer.quantize({ ...run, tasks, begins });
+    await record?.give(made);
+    reports.push(...made);
   }
-  if (statistics.ranges)
-    await writeStaticScales(layer.scales, statistics.ranges, services.readbacks, services.write);
-  if (pass.isLast && services.propagateError) keepDequantized(work);
+  if (statistics.ranges) await writeStaticScales(share.scales, statistics.ranges, services.readbacks, write);
+  if (pass.isLast && propagates) keepDequantized(work);
+}
+
+/** Captures that any of these tasks' modules reads. */
+function capturesOf(tasks: readonly QuantizeTask[], captures: readonly Capture[]): Capture[] {
+  const own = new Set(tasks.map(({ module }) => module));
+  return captures.filter(({ modules }) => modules.some((module) => own.has(module)));
+}
+
+/** The pass's own Hessians for the last result that wants these, copies for those before it. */
+async function lendHessians(
+  { services, outputs }: LayerAtWork,
+  output: LayerOutput,
+  captures: readonly Capture[],
+  inputs: Hessians,
+): Promise<InputStatistics & Disposable> {
+  const read = new Set(captures.flatMap(({ modules }) => modules));
+  const isWanted = outputs
+    .slice(outputs.indexOf(output) + 1)
+    .some(({ share }) => share.tasks.some((task) => read.has(task.module) && wantsHessian(task)));
+  if (isWanted) return await copyHessians(services.gpu, inputs, captures);
+  return { ...inputs, [Symbol.dispose]: () => undefined };
 }
 
 function runOf(
   work: LayerAtWork,
+  { step, write, propagates }: LayerOutput,
   pass: Pass,
-  { inputs, squares }: PassStatistics,
-  record: ModuleRecord | null,
+  {
+    inputs,
+    squares,
+    record,
+  }: Pick<PassStatistics, "squares"> & {
+    readonly inputs: InputStatistics;
+    readonly record: ModuleRecord | null;
+  },
 ): Omit<QuantizerRun<QuantizeTask>, "tasks" | "begins"> {
-  const { services, kept, schedule, host, step } = work;
+  const { services, kept, schedule, host } = work;
   return {
     gpu: services.gpu,
     uploads: services.uploads,
@@ -52,7 +89,9 @@ function runOf(
     phase: schedule,
     overlap: kept !== null,
     weights(module) {
-      const weights = kept ? keptWeights(work, module) : hostWeights(work, pass, module);
+      const weights = kept
+        ? keptWeights(work, module, propagates)
+        : hostWeights(work, pass, module, propagates);
       const task = work.layer.tasks.find((candidate) => candidate.module === module);
       return record && task ? record.weights(task, weights) : weights;
     },
@@ -60,11 +99,11 @@ function runOf(
     async round(tasks) {
       if (!services.tiles) return;
       const seen = squares ? { squares: await squares.read(services.readbacks) } : {};
-      const traffic = hostTraffic(step, host, services.traffic);
+      const traffic = hostTraffic(step, host, { ...services.traffic, write });
       await quantizeStep(services.tiles, tasks, { ...traffic, ...seen });
     },
     write(tensor, offset, bytes) {
-      services.write(tensor, offset, bytes);
+      write(tensor, offset, bytes);
       record?.write(tensor, offset, bytes);
     },
     checkpoint: async () => await services.checkpoint(),
@@ -82,34 +121,39 @@ function isRouted({ services, layer }: LayerAtWork, { modules }: Capture): boole
 }
 
 /** A module's weights on the GPU, which become what its codes mean. */
-function keptWeights({ kept, services: { propagateError } }: LayerAtWork, module: string): ModuleWeights {
+function keptWeights({ kept }: LayerAtWork, module: string, propagates: boolean): ModuleWeights {
   invariant(kept, "the layer stays on the GPU");
   return {
     async load(firstRow, rows, to) {
       await kept.copyRows(module, firstRow, rows, to);
     },
     async store(firstRow, rows, from) {
-      if (propagateError) await kept.replaceRows(module, firstRow, rows, from);
+      if (propagates) await kept.replaceRows(module, firstRow, rows, from);
     },
   };
 }
 
 /** A module's weights in host memory; what its codes mean takes their place, or waits beside them until the last pass. */
-function hostWeights(work: LayerAtWork, { isLast }: Pass, module: string): ModuleWeights {
+function hostWeights(
+  work: LayerAtWork,
+  { isLast }: Pass,
+  module: string,
+  propagates: boolean,
+): ModuleWeights {
   const { layer, host, services, dequantized } = work;
-  const { uploads, readbacks, propagateError } = services;
+  const { uploads, readbacks } = services;
   const linear = layer.linears.find((candidate) => candidate.module === module);
   invariant(linear, `${module} is a Linear of its layer`);
   const weight = linearRows(host, linear, 0, linear.rows);
-  const meaning = isLast ? weight : new Uint8Array(weight.byteLength);
-  if (!isLast) dequantized.set(module, meaning);
+  const meaning = isLast ? weight : new Uint8Array(propagates ? weight.byteLength : 0);
+  if (!isLast && propagates) dequantized.set(module, meaning);
   const rowBytes = weight.byteLength / linear.rows;
   return {
     async load(firstRow, rows, to) {
       await uploads.write(linearRows(host, linear, firstRow, rows), to);
     },
     async store(firstRow, rows, from) {
-      if (!propagateError) return;
+      if (!propagates) return;
       await readbacks.read(from, 0, rows * rowBytes, (view, position) => {
         meaning.set(view, firstRow * rowBytes + position);
       });

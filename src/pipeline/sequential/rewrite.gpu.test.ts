@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { hostLayer, MIB, only, openRun, planFor, RUN_BYTES, turnOf } from "../../testing/run-layer.ts";
-import type { LayerSchedule } from "../calibration/fit-calibration.ts";
+import type { LayerSchedule } from "../calibration/layer-schedule.ts";
 import { onload } from "./layer-at-work.ts";
 import { propagate } from "./propagate.ts";
 import { rewrite } from "./rewrite.ts";

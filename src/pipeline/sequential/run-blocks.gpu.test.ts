@@ -19,7 +19,7 @@ import {
   turnOf,
 } from "../../testing/run-layer.ts";
 import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
-import type { LayerSchedule } from "../calibration/fit-calibration.ts";
+import type { LayerSchedule } from "../calibration/layer-schedule.ts";
 import { onload } from "./layer-at-work.ts";
 import { rewrite } from "./rewrite.ts";
 

@@ -7,18 +7,18 @@ import { type Fold, type StoredFold, storeFold } from "../../formats/fold.ts";
 import { type Gpu, openGpu } from "../../gpu/gpu.ts";
 import { tuneMatmul } from "../../gpu/matmul/tune-matmul.ts";
 import { removeHiddenFiles } from "../../offload/hidden-file.ts";
-import type { PlannedStep } from "../planning/planned-step.ts";
-import type { ModuleReport } from "../../quantize/quantizer.ts";
+import type { PlannedLayer, PlannedStep } from "../planning/planned-step.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
-import type { Job, JobOutput } from "../job/job.ts";
+import { isDone } from "../job/done-steps.ts";
+import { type Job, type ResultAtWork, type RunOutput, stepOf, writesResult } from "../job/job.ts";
 import { isFinished, recordStep } from "../job/job-journal.ts";
 import { createStepTraffic, type StepTraffic } from "../job/step-traffic.ts";
 import { keepGpuSpeed } from "../planning/gpu-speed.ts";
 import { sumOfPhases } from "../planning/plan-time.ts";
-import { openForwardProducts, takeForwardProducts } from "./forward-products.ts";
+import { forwardRecords, openForwardProducts, takeForwardProducts } from "./forward-products.ts";
 import { createHostLayers, type HostLayers } from "./host-layers.ts";
-import type { LayerTurn } from "./layer-at-work.ts";
+import type { LayerOutput, LayerTurn } from "./layer-at-work.ts";
 import { openServices } from "./open-services.ts";
 import { prepareKernels } from "./prepare-kernels.ts";
 import type { SequentialServices } from "./services.ts";
@@ -26,7 +26,6 @@ import { createSnapshotClock, type SnapshotClock } from "./snapshot-clock.ts";
 
 /** What is known of a layer that is done. */
 export interface CompressedLayer {
-  readonly modules: readonly ModuleReport[];
   readonly mappings: readonly MappingReport[];
   /** What modifiers folded into its tensors. */
   readonly folds: readonly Fold[];
@@ -41,18 +40,18 @@ export type CompressLayer = (turn: LayerTurn) => Promise<CompressedLayer>;
 export async function runSequential(
   job: Job,
   steps: readonly PlannedStep[],
-  output: JobOutput,
+  output: RunOutput,
   compressLayer: CompressLayer,
 ): Promise<void> {
   const calibration = job.plan.calibration;
   invariant(calibration, "a calibrated step belongs to a calibrated job");
-  if (steps.every((step) => isFinished(output.journal, step))) return;
+  if (steps.every((step) => isDone(output, job.plan.steps, step))) return;
   using gpu = await openGpu(job.options.gpuBudgetBytes);
   job.progress.watch(gpu.memory);
   await tuneMatmul(gpu);
   const { forward_products } = calibration.options;
   const checkProducts = takeForwardProducts(job, output.journal);
-  const units = await openForwardProducts(gpu, output.journal, forward_products, (notice) =>
+  const units = await openForwardProducts(gpu, forwardRecords(output), forward_products, (notice) =>
     job.progress.tell({ notice }),
   );
   const traffic = createStepTraffic(job, output);
@@ -71,7 +70,7 @@ interface Walk {
   readonly job: Job;
   readonly calibration: CalibrationJob;
   readonly steps: readonly PlannedStep[];
-  readonly output: JobOutput;
+  readonly output: RunOutput;
   readonly compressLayer: CompressLayer;
 }
 
@@ -84,7 +83,7 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
   const unrecorded: FinishedLayer[] = [];
   const hosts = createHostLayers(steps, traffic);
   for (const step of steps) {
-    if (isFinished(output.journal, step)) continue;
+    if (isDone(output, job.plan.steps, step)) continue;
     await job.control.checkpoint();
     job.progress.tell({ step: step.index + 1, stepName: step.name });
     await traffic.begin(step);
@@ -93,11 +92,11 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
     unrecorded.push({ step, ...done, folds: folds.map(storeFold) });
     if (recordable) {
       flush();
-      output.store.flush();
-      for (const layer of unrecorded.splice(0)) recordStep(output.journal, layer.step, layer);
+      for (const { store } of output.results) store.flush();
+      for (const layer of unrecorded.splice(0)) recordLayer(output, layer);
       clock.restart();
     }
-    job.progress.addReports(done.modules);
+    job.progress.addReports(done.made.at(-1)?.output.reports ?? []);
     services.states.turn();
     await traffic.end(step);
   }
@@ -106,24 +105,67 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
   await removeHiddenFiles(output.folder);
 }
 
+/** What a layer became for one of the results; null for what samples run through and that is written nowhere. */
+interface MadeLayer {
+  readonly result: ResultAtWork | null;
+  readonly output: LayerOutput;
+}
+
 interface FinishedLayer {
   readonly step: PlannedStep;
-  readonly modules: readonly ModuleReport[];
+  readonly made: readonly MadeLayer[];
   readonly mappings: readonly MappingReport[];
   readonly folds: readonly StoredFold[];
   readonly seconds: number;
 }
 
+/** Results first: a crash in between then finds no result behind the states. */
+function recordLayer({ journal, results }: RunOutput, { step, made, ...facts }: FinishedLayer): void {
+  const isShared = results.some((result) => result.journal !== journal);
+  for (const { result, output } of made) {
+    if (!result) continue;
+    const { reports: modules } = output;
+    recordStep(result.journal, step, { modules, ...facts, ...(isShared && { apart: true }) });
+  }
+  if (!isFinished(journal, step)) recordStep(journal, step, {});
+}
+
+/** Those results of a layer that are not written yet; the leading one comes last, written or not where its error is to be seen. */
+function outputsOf(
+  { job, output: { results } }: Walk,
+  { layer }: PlannedLayer,
+  step: PlannedStep,
+): MadeLayer[] {
+  const { calibration, others } = job.plan;
+  const shares = new Map(layer.beside.map((share, index) => [others[index], share]));
+  const made = results
+    .filter(({ journal }) => !isFinished(journal, step))
+    .map((result): MadeLayer => {
+      const { store, job: own } = result;
+      const share = shares.get(own.plan.jobId) ?? layer;
+      const writes = writesResult(own);
+      const write: LayerOutput["write"] = (tensor, offset, bytes) =>
+        writes ? store.write(tensor, offset, bytes) : undefined;
+      return { result, output: { step: stepOf(own, step), share, write, reports: [], propagates: false } };
+    });
+  const lead = made.find(({ output }) => output.share === layer);
+  const rest = made.filter((each) => each !== lead);
+  if (!calibration?.options.propagate_error) return lead ? [...rest, lead] : rest;
+  const led = lead?.output ?? { step, share: layer, write: () => undefined, reports: [] };
+  return [...rest, { result: lead?.result ?? null, output: { ...led, propagates: true } }];
+}
+
 /** One layer, its progress, and what its speed teaches. */
 async function takeTurn(
-  { job, compressLayer }: Walk,
+  walk: Walk,
   step: PlannedStep,
   lasting: {
     readonly services: Omit<SequentialServices, "report">;
     readonly hosts: HostLayers;
     readonly clock: SnapshotClock;
   },
-): Promise<CompressedLayer & { readonly seconds: number }> {
+): Promise<CompressedLayer & { readonly made: readonly MadeLayer[]; readonly seconds: number }> {
+  const { job, compressLayer } = walk;
   const { calibrated } = step;
   invariant(calibrated, `${step.name} is a layer of the plan`);
   const began = performance.now();
@@ -132,11 +174,13 @@ async function takeTurn(
   const worked = performance.now();
   const progress = layerProgress(job, step);
   const services = { ...lasting.services, report: progress.report };
-  const done = await compressLayer({ ...lasting, ...calibrated, host, step, services });
+  const made = outputsOf(walk, calibrated, step);
+  const outputs = made.map(({ output }) => output);
+  const done = await compressLayer({ ...lasting, ...calibrated, outputs, host, step, services });
   progress.end();
   const now = performance.now();
   await keepGpuSpeed(services.gpu.adapter, sumOfPhases(calibrated.work), (now - worked) / 1000);
-  return { ...done, seconds: (now - began) / 1000 };
+  return { ...done, made, seconds: (now - began) / 1000 };
 }
 
 /** Tells a layer's progress, and spreads its source bytes over its phases by their share of the work. */

@@ -11,7 +11,7 @@ import type { ExpertCalibration } from "../../model/layer-linears.ts";
 import type { PlannedShare } from "../planning/compression-plan.ts";
 import type { Exchange } from "./exchange.ts";
 import type { CalibrationPlan } from "../calibration/fit-calibration.ts";
-import type { TileTraffic } from "../job/traffic.ts";
+import type { SourceTraffic } from "../job/traffic.ts";
 import type { TilePipeline } from "../data-free/tile-pipeline.ts";
 
 /** What a job does of one that several do together. */
@@ -39,15 +39,12 @@ export interface SequentialServices {
   readonly samples: number;
   /** Null of a job that has all samples. */
   readonly share: ShareAtWork | null;
-  /** False leaves the host's weights as they were, so that later layers never see what this one became. */
-  readonly propagateError: boolean;
   readonly experts: ExpertCalibration;
   /** Experts that fewer tokens are routed to are rounded to nearest. */
   readonly minExpertTokens: number;
   /** For weights that go in tiles; null if there are none. */
   readonly tiles: TilePipeline | null;
-  readonly traffic: TileTraffic;
-  readonly write: (tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>) => void;
+  readonly traffic: SourceTraffic;
   /** True if the hidden states in front of this layer are what the job is for. */
   keepsStates(layer: number): boolean;
   /** Writes the states that a recordable layer has saved, those in front of `layer`, into their file of the result. */

@@ -7,7 +7,7 @@ import { ExchangeError, invariant } from "../../errors.ts";
 import { linearRows } from "../../onload/layer-weights.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import type { ModuleReport, ModuleWeights } from "../../quantize/quantizer.ts";
-import type { LayerAtWork } from "./layer-at-work.ts";
+import type { LayerAtWork, LayerOutput } from "./layer-at-work.ts";
 import { dropSums } from "./reduce.ts";
 import type { ShareAtWork } from "./services.ts";
 import { ownersOf, shareNames } from "./share-names.ts";
@@ -34,13 +34,13 @@ export interface ModuleRecord {
 }
 
 /** Null where there is nobody to give them to. */
-export function recordModules(work: LayerAtWork): ModuleRecord | null {
+export function recordModules(work: LayerAtWork, { propagates }: LayerOutput): ModuleRecord | null {
   const { layer, services } = work;
   const { share } = services;
   if (!share || share.plan.of === 1) return null;
   const files = new Map<string, ModuleFile>();
   const fileOf = (task: QuantizeTask) => {
-    const file = files.get(task.module) ?? emptyFile(task, services.propagateError);
+    const file = files.get(task.module) ?? emptyFile(task, propagates);
     files.set(task.module, file);
     return file;
   };
@@ -58,7 +58,7 @@ export function recordModules(work: LayerAtWork): ModuleRecord | null {
         ...weights,
         async store(firstRow, rows, from) {
           await weights.store(firstRow, rows, from);
-          if (!services.propagateError) return;
+          if (!propagates) return;
           const { meaning } = fileOf(task);
           await services.readbacks.read(from, 0, rows * rowBytes, (view, position) =>
             meaning.set(view, firstRow * rowBytes + position),
@@ -97,8 +97,9 @@ export interface ComingModules extends Disposable {
 export function awaitModules(work: LayerAtWork): ComingModules {
   const { layer, services } = work;
   const { share } = services;
+  const [output] = work.outputs;
   // Nothing reads what comes out of the last layer, and only one job writes.
-  if (!share || share.plan.of === 1 || (work.isLast && !share.writes))
+  if (!output || !share || share.plan.of === 1 || (work.isLast && !share.writes))
     return { take: async () => await Promise.resolve(), [Symbol.dispose]: () => undefined };
   const owners = moduleOwners(work, share);
   const resumed = work.passes.length === 0;
@@ -114,10 +115,10 @@ export function awaitModules(work: LayerAtWork): ComingModules {
       for (const [place, task] of wanted.entries()) {
         const from = (owners.get(task.module) ?? 0) + 1;
         services.report("quantizing", `${task.module}, by share ${from}`, 1 / layer.tasks.length);
-        await takeModule(work, task, await coming.get(place));
+        await takeModule(work, output, task, await coming.get(place));
       }
       const placeOf = new Map(layer.tasks.map(({ module }, place) => [module, place]));
-      work.reports.sort((a, b) => (placeOf.get(a.module) ?? 0) - (placeOf.get(b.module) ?? 0));
+      output.reports.sort((a, b) => (placeOf.get(a.module) ?? 0) - (placeOf.get(b.module) ?? 0));
       await dropSums(work);
     },
     [Symbol.dispose]: () => coming.stop(),
@@ -160,12 +161,16 @@ function startComing<Item>(
   };
 }
 
-async function takeModule(work: LayerAtWork, task: QuantizeTask, bytes: Bytes): Promise<void> {
-  const { services } = work;
-  const { file, report } = readFile(task, bytes, services.propagateError);
-  for (const [tensor, own] of file.tensors) services.write(tensor, 0, own);
-  if (services.propagateError) await keepMeaning(work, task, file.meaning);
-  work.reports.push(report);
+async function takeModule(
+  work: LayerAtWork,
+  { write, reports, propagates }: LayerOutput,
+  task: QuantizeTask,
+  bytes: Bytes,
+): Promise<void> {
+  const { file, report } = readFile(task, bytes, propagates);
+  for (const [tensor, own] of file.tensors) write(tensor, 0, own);
+  if (propagates) await keepMeaning(work, task, file.meaning);
+  reports.push(report);
 }
 
 async function keepMeaning(work: LayerAtWork, task: QuantizeTask, meaning: Bytes): Promise<void> {

@@ -14,7 +14,7 @@ import { openOutputFolder } from "../../offload/job-folder.ts";
 import { buildFacts } from "../../package/build-facts.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import { recordedForward } from "../job/job-journal.ts";
-import type { Job, JobOutput } from "../job/job.ts";
+import type { Job, RunOutput } from "../job/job.ts";
 
 const PIECE_BYTES = 16 * 1024 ** 2;
 
@@ -84,7 +84,7 @@ function notWhole({ name }: File, due: number, firstToken: number): CalibrationE
 export function statesKeeper(
   { plan: { part } }: Job,
   { plan: { hidden, hiddenBytes } }: CalibrationJob,
-  { folder, journal }: JobOutput,
+  { folder, journal }: RunOutput,
   stored: (generation: number) => HiddenBytes,
 ) {
   const wanted = new Set(part?.asked.kind === "states" ? part.asked.at : []);

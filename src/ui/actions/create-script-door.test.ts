@@ -50,11 +50,16 @@ describe("compressing from a script", () => {
   it("moves the page from its first state to its last", async () => {
     const start = vi.fn<Compressor["start"]>(async (_options, onProgress) => {
       onProgress(PROGRESS);
-      return RESULT;
+      return [RESULT];
     });
     const { app, door } = await openDoor({ compressor: { start } });
     expect(door.progress()).toBeNull();
-    await expect(door.compress(REQUEST)).resolves.toEqual({ jobId: RESULT.jobId, fit: FIT, result: RESULT });
+    await expect(door.compress(REQUEST)).resolves.toEqual({
+      jobId: RESULT.jobId,
+      fit: FIT,
+      result: RESULT,
+      results: [RESULT],
+    });
     expect(door.progress()).toBe(PROGRESS);
     expect(app.state.screen.value).toBe("done");
     expect(app.state.address.value).toBe("org/name");
@@ -65,7 +70,7 @@ describe("compressing from a script", () => {
   });
 
   it("hands over every option that was asked for", async () => {
-    const start = vi.fn<Compressor["start"]>(async () => RESULT);
+    const start = vi.fn<Compressor["start"]>(async () => [RESULT]);
     const { door } = await openDoor({ compressor: { start } });
     const recipe = {
       text: "gptq-w4a16",
@@ -116,7 +121,7 @@ describe("compressing from a script", () => {
   });
 
   it("calibrates with the usual data set unless another is named", async () => {
-    const start = vi.fn<Compressor["start"]>(async () => RESULT);
+    const start = vi.fn<Compressor["start"]>(async () => [RESULT]);
     const { door } = await openDoor({ compressor: { start } });
     const recipe = { ...REQUEST.recipe, text: "gptq-w4a16" };
     await door.compress({ ...REQUEST, recipe });
@@ -156,7 +161,7 @@ describe("compressing from a script", () => {
   });
 
   it("starts nothing that the plan says does not fit", async () => {
-    const start = vi.fn<Compressor["start"]>(async () => RESULT);
+    const start = vi.fn<Compressor["start"]>(async () => [RESULT]);
     const plan = async () => ({
       ...FIT,
       verdict: "does-not-fit" as const,

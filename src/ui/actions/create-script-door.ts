@@ -7,11 +7,11 @@ import { fillInCalibration } from "./fill-in-calibration.ts";
 import { inspectModel } from "./inspect-model.ts";
 import { makeReceipt } from "./make-receipt.ts";
 import { publish } from "./publish-result.ts";
-import { readRequest, refuseCalibration } from "./read-request.ts";
-import { calibrationUse, restoreRecipe } from "../state/recipe-fields.ts";
+import { openResult } from "./open-result.ts";
+import { type AskedRecipes, readRecipes, refuseCalibration } from "./read-request.ts";
+import { restoreRecipe } from "../state/recipe-fields.ts";
 import type { CompressOutcome, CompressRequest, ScriptDoor } from "../../api/script-api.ts";
 import { startJob } from "./start-job.ts";
-import type { RecipeChoice } from "../../api/job-options.ts";
 
 /** The page's door for scripts: it sets the same state as the controls, so that the page shows what it does. */
 export function createScriptDoor(app: App): ScriptDoor {
@@ -24,6 +24,10 @@ export function createScriptDoor(app: App): ScriptDoor {
     progress: () => state.progress.peek(),
     waiting: async () => (await services.source.progress()).waiting,
     kept: async () => await kept(app),
+    show: async (jobId) => {
+      await openResult(app, jobId);
+      throwShown(state.failure.peek());
+    },
     receipt: async () => {
       await makeReceipt(app);
       throwShown(state.failure.peek());
@@ -79,19 +83,21 @@ interface GivenFiles {
 /** Brings the page to the plan that the request asks for. */
 async function plan(app: App, request: CompressRequest, given: GivenFiles): Promise<FitReport> {
   const { state } = app;
-  const recipe = readRequest(request);
+  const recipes = readRecipes(request);
   if (request.source !== null) await inspect(app, request.source, request.token);
   await until(() => state.model.value !== null || state.failure.value !== null);
   inspected(state);
   await until(() => state.adapter.value !== null || state.adapterProblem.value !== null);
-  fillIn(state, request, recipe, given);
+  fillIn(state, request, recipes, given);
   if (state.problem.peek() !== null) throw new RecipeError(state.problem.peek() ?? "");
   await until(() => !state.planning.value);
   throwShown(state.planFailure.peek());
   const fit = state.fit.peek();
   invariant(fit, "a plan without failure has a fit report");
   // Only the plan tells what a recipe in YAML needs.
-  if (recipe.kind === "yaml" && fit.calibration === null) refuseCalibration(request.calibration);
+  const all = [recipes.recipe, ...recipes.beside];
+  if (all.some(({ kind }) => kind === "yaml") && fit.calibration === null)
+    refuseCalibration(request.calibration);
   return fit;
 }
 
@@ -103,18 +109,20 @@ async function compress(app: App, request: CompressRequest, given: GivenFiles): 
   throwShown(state.failure.peek());
   const result = state.result.peek();
   if (!result) throw new DOMException(state.notice.peek() ?? "The job was stopped.", "AbortError");
-  return { jobId: result.jobId, fit, result };
+  return { jobId: result.jobId, fit, result, results: state.results.peek() };
 }
 
 function fillIn(
   state: AppState,
   request: CompressRequest,
-  recipe: RecipeChoice,
+  { recipe, beside, along }: AskedRecipes,
   { file, states }: GivenFiles,
 ): void {
   batch(() => {
     restoreRecipe(state.recipe, recipe);
-    if (calibrationUse(state.recipe) !== "no") {
+    state.beside.value = beside;
+    state.along.value = along;
+    if (state.calibrationUse.peek() !== "no") {
       fillInCalibration(state.calibration, request.calibration, file);
     }
     if (request.gpuBudgetBytes !== null) state.budget.value = exactBytes(request.gpuBudgetBytes);

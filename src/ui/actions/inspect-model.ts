@@ -2,7 +2,7 @@ import { batch } from "@preact/signals";
 import type { StoredJob } from "../../api/compressor-api.ts";
 import type { App, AppState } from "../state/app-state.ts";
 import { suggestCalibration } from "../state/calibration-fields.ts";
-import { calibrationUse, restoreRecipe } from "../state/recipe-fields.ts";
+import { restoreRecipe } from "../state/recipe-fields.ts";
 import { fillInCalibration } from "./fill-in-calibration.ts";
 import { describeFailure } from "../state/describe-failure.ts";
 import { restoreOptions } from "../state/restore-options.ts";
@@ -30,6 +30,8 @@ export async function inspectModel(app: App, reference: SourceReference): Promis
     batch(() => {
       suggestCalibration(state.calibration, model);
       suggestRecipe(state.recipe, model);
+      state.beside.value = [];
+      state.along.value = null;
       fillInLinked(state, reference);
       state.model.value = model;
       state.reference.value = reference;
@@ -62,7 +64,7 @@ function fillInLinked(state: AppState, reference: SourceReference): void {
   const address = reference.kind === "address" ? reference.address : null;
   if (!linked || (linked.model !== null && linked.model !== address)) return;
   restoreRecipe(state.recipe, linked.recipe);
-  if (calibrationUse(state.recipe) !== "no") fillInCalibration(state.calibration, linked.calibration, null);
+  if (state.calibrationUse.peek() !== "no") fillInCalibration(state.calibration, linked.calibration, null);
   state.linked.value = null;
 }
 

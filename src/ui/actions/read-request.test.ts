@@ -104,7 +104,7 @@ const SUMMARY = {
 
 /** What the job is asked to do, or the sentence that refuses it. */
 async function outcome(text: string, changes: Changes): Promise<string> {
-  const start = vi.fn<Compressor["start"]>(async () => RESULT);
+  const start = vi.fn<Compressor["start"]>(async () => [RESULT]);
   const fit = { ...FIT, calibration: calibrates(text) ? SUMMARY : null };
   const services = fakeServices({ compressor: { start, plan: async () => fit } });
   const app = createApp(services, "https://pages.example.org/");

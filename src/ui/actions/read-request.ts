@@ -1,12 +1,12 @@
 // What a script asks for, as the controls say it; and what of it would be done nothing for, which is refused.
 
-import { RecipeError } from "../../errors.ts";
+import { invariant, RecipeError } from "../../errors.ts";
 import { BEST_PREFIX, bestRecipe } from "../../formats/modifiers/best.ts";
 import { quantizerOf } from "../../formats/modifiers/quantizers.ts";
 import { bestNamed, readRecipeChoice } from "../state/read-recipe-choice.ts";
 import { readScheme, UNQUANTIZED } from "../state/read-scheme.ts";
-import { usesImportance } from "../../formats/quantization-args.ts";
-import type { RecipeChoice, RecipeControls } from "../../api/job-options.ts";
+import { choiceUse } from "../state/recipe-fields.ts";
+import type { RecipeChoice } from "../../api/job-options.ts";
 import type { CalibrationRequest, CompressRequest, RecipeRequest } from "../../api/script-api.ts";
 
 /**
@@ -21,7 +21,7 @@ export function readRequest({
   refuseContradictions(calibration);
   if (recipe.kind === "yaml") return recipe;
   const { calibrates } = quantizerOf(recipe.method.name);
-  if (!needsText(recipe)) refuseCalibration(calibration);
+  if (choiceUse(recipe) === "no") refuseCalibration(calibration);
   if (!calibrates && !calibration.propagateError)
     throw new RecipeError(
       `propagate_error changes nothing for ${recipe.scheme}: what is rounded to nearest passes on its original weights. Leave it out.`,
@@ -29,14 +29,32 @@ export function readRequest({
   return recipe;
 }
 
-/** True if something of a text is looked at: for codes, for factors, for ranges of weights, or for scales of activations. */
-function needsText({ method, rewriter, observer, scheme }: RecipeControls): boolean {
-  return (
-    quantizerOf(method.name).calibrates ||
-    rewriter !== undefined ||
-    usesImportance({ observer }) ||
-    (readScheme(scheme)?.calibrated ?? false)
-  );
+export interface AskedRecipes {
+  readonly recipe: RecipeChoice;
+  readonly beside: readonly RecipeChoice[];
+  readonly along: RecipeChoice | null;
+}
+
+/**
+ * All recipes of a request. What is said of a calibration has to mean something for one of them, not for each.
+ * @throws RecipeError as `readRequest` does
+ */
+export function readRecipes({
+  recipe,
+  beside = [],
+  along = null,
+  calibration,
+}: Pick<CompressRequest, "recipe" | "beside" | "along" | "calibration">): AskedRecipes {
+  if (beside.length === 0 && !along)
+    return { recipe: readRequest({ recipe, calibration }), beside: [], along: null };
+  refuseContradictions(calibration);
+  const read = (asked: RecipeRequest) => recipeOf(asked);
+  const all = [recipe, ...beside].map(read);
+  const needing = all.filter((choice) => choiceUse(choice) !== "no");
+  if (needing.length === 0) refuseCalibration(calibration);
+  const [first, ...others] = all;
+  invariant(first, "a request has a recipe");
+  return { recipe: first, beside: others, along: along && read(along) };
 }
 
 /**

@@ -28,7 +28,11 @@ export async function startJob(app: App): Promise<void> {
       state.progress.value = progress;
       void collectReports(app, progress.reportedModules);
     });
-    state.result.value = await services.compressor.start(options, onProgress);
+    const results = await services.compressor.start(options, onProgress);
+    batch(() => {
+      state.results.value = results;
+      state.result.value = results[0] ?? null;
+    });
   } catch (error) {
     if (isAbort(error))
       state.notice.value = "Stopped. Finished layers are kept; starting again goes on from there.";

@@ -5,7 +5,6 @@ import type { App } from "../state/app-state.ts";
 import { describeFailure } from "../state/describe-failure.ts";
 import { chooseAnother, inspectAddress, inspectFiles } from "../actions/inspect-model.ts";
 import { calibrationFileOf, readDrop } from "../actions/read-drop.ts";
-import { calibrationUse } from "../state/recipe-fields.ts";
 import type { SourceReference } from "../../api/source-api.ts";
 
 /** Lets a model be dropped or pasted anywhere on the page, and shows while something is held over it. */
@@ -59,7 +58,7 @@ function canTake({ state }: App): boolean {
 
 /** True while the chosen recipe calibrates, and a file may be its text as well as another model. */
 function takesText({ state }: App): boolean {
-  return state.screen.peek() === "plan" && calibrationUse(state.recipe) !== "no";
+  return state.screen.peek() === "plan" && state.calibrationUse.peek() !== "no";
 }
 
 /** Pasted files are inspected like dropped ones; a pasted link fills in the field and waits for a click. */

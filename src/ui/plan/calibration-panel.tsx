@@ -13,8 +13,7 @@ import { calibrationUse, chosenRewriter, methodOf, type RecipeFields } from "../
 /** Which text calibrates and how much of it; shown where the recipe needs one. */
 export function CalibrationPanel() {
   const { state } = useApp();
-  const use = calibrationUse(state.recipe);
-  if (use === "no") return null;
+  if (state.calibrationUse.value === "no") return null;
   const kept = state.calibration.source.value === "stored";
   return (
     <fieldset class="calibration">

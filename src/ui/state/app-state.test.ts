@@ -48,7 +48,7 @@ function failure(name: string): Error {
 describe("the four states", () => {
   it("lead from choosing to a result and back", async () => {
     const { promise, resolve } = deferred<typeof RESULT>();
-    const app = await openInspected({ compressor: { start: async () => await promise } });
+    const app = await openInspected({ compressor: { start: async () => [await promise] } });
     expect(app.state.screen.value).toBe("plan");
     expect(app.state.fit.value).toBe(FIT);
     const ended = startJob(app);
@@ -66,7 +66,7 @@ describe("the four states", () => {
       compressor: {
         start: async (_options, onProgress) => {
           onProgress(PROGRESS);
-          return RESULT;
+          return [RESULT];
         },
       },
     });
@@ -151,7 +151,7 @@ describe("choosing", () => {
   });
 
   it("goes on with an unfinished job with the options it had", async () => {
-    const start = vi.fn<Compressor["start"]>(async () => RESULT);
+    const start = vi.fn<Compressor["start"]>(async () => [RESULT]);
     const app = open({ compressor: { start } });
     const options = { ...JOB.options, keepSource: true, gpuBudgetBytes: 1_234_567_891 };
     await goOn(app, { ...JOB, options });
@@ -175,7 +175,7 @@ describe("choosing", () => {
   });
 
   it("waits for dropped files to be dropped again", async () => {
-    const start = vi.fn<Compressor["start"]>(async () => RESULT);
+    const start = vi.fn<Compressor["start"]>(async () => [RESULT]);
     const app = open({ compressor: { start } });
     const options = { ...JOB.options, recipe: { kind: "yaml", text: "a: 1" } } as const;
     await goOn(app, { ...JOB, address: null, options });
@@ -252,7 +252,7 @@ describe("running", () => {
 
   it("goes on from the last finished layer after the GPU was lost", async () => {
     const start = vi
-      .fn<Compressor["start"]>(async () => RESULT)
+      .fn<Compressor["start"]>(async () => [RESULT])
       .mockRejectedValueOnce(failure("DeviceLostError"));
     const app = await openInspected({ compressor: { start } });
     await startJob(app);
@@ -274,7 +274,7 @@ describe("running", () => {
   });
 
   it("does not start twice", async () => {
-    const start = vi.fn<Compressor["start"]>(async () => RESULT);
+    const start = vi.fn<Compressor["start"]>(async () => [RESULT]);
     const app = await openInspected({ compressor: { start } });
     await Promise.all([startJob(app), startJob(app)]);
     expect(start).toHaveBeenCalledTimes(1);

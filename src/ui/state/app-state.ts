@@ -17,7 +17,13 @@ import { calibrationChoice, calibrationProblem, createCalibrationFields } from "
 import type { Failure } from "./describe-failure.ts";
 import { MIN_BUDGET_BYTES } from "./gpu-budget.ts";
 import type { MeasuredRecipe } from "./measurement-store.ts";
-import { calibrationUse, createRecipeFields, recipeChoice } from "./recipe-fields.ts";
+import {
+  type CalibrationUse,
+  calibrationUse,
+  choiceUse,
+  createRecipeFields,
+  recipeChoice,
+} from "./recipe-fields.ts";
 import type { Services } from "./services.ts";
 import { type Screen, titleText } from "./title-text.ts";
 import type { SourceReference, StoredSource } from "../../api/source-api.ts";
@@ -64,6 +70,10 @@ function createInputs() {
     /** The GPU budget as typed: "2 GiB". */
     budget: signal("1 GiB"),
     storageShown: signal(false),
+    /** Recipes whose results are made in the same run. */
+    beside: signal<readonly RecipeChoice[]>([]),
+    /** The one whose error later layers see; null for the first that chooses codes by a text. */
+    along: signal<RecipeChoice | null>(null),
     /** The part of the model to do, which scripts ask for; null for all of it. */
     part: signal<JobPart | null>(null),
     /** Hidden states that the part begins with. */
@@ -99,6 +109,8 @@ function createFindings() {
     /** What the running job has told of its finished modules. */
     modules: signal<readonly ModuleReport[]>([]),
     result: signal<ResultSummary | null>(null),
+    /** All that the last run made; the result that is shown may be none of them. */
+    results: signal<readonly ResultSummary[]>([]),
     saving: signal<Saving | null>(null),
     /** Where the result went, in words. */
     saved: signal<string | null>(null),
@@ -110,6 +122,23 @@ function createFindings() {
     publication: createPublication(),
     /** True if a newer build of the page lies ready. */
     updateReady: signal(false),
+  };
+}
+
+/** What few jobs are asked with. */
+function rareOptions({
+  beside: { value: beside },
+  along: { value: along },
+  part: { value: part },
+  states: { value: states },
+  share: { value: share },
+}: ReturnType<typeof createInputs>): Partial<JobOptions> {
+  return {
+    ...(beside.length > 0 && { beside }),
+    ...(along && { along }),
+    ...(part && { part }),
+    ...(states.length > 0 && { states }),
+    ...(share && { share }),
   };
 }
 
@@ -125,34 +154,28 @@ export function createAppState() {
     const bytes = parseBytes(state.budget.value);
     return bytes !== null && bytes >= MIN_BUDGET_BYTES ? bytes : null;
   });
+  /** Whether any recipe of the run needs a text. */
+  const runUse = computed((): CalibrationUse => {
+    const uses = [calibrationUse(state.recipe), ...state.beside.value.map(choiceUse)];
+    return uses.find((use) => use === "yes") ?? uses.find((use) => use === "if-needed") ?? "no";
+  });
   /** Why the controls mean nothing yet, as a sentence that names the one to look at, or null. */
   const problem = computed((): string | null => {
     if (budgetBytes.value === null)
       return `The GPU budget under “Advanced” is not an amount such as 2 GiB, of ${formatBytes(MIN_BUDGET_BYTES)} at least.`;
     if (recipeChoice(state.recipe) === null)
       return "dampening_frac under “Advanced” is not a number from 0 to 1.";
-    return calibrationUse(state.recipe) === "yes" ? calibrationProblem(state.calibration) : null;
+    return runUse.value === "yes" ? calibrationProblem(state.calibration) : null;
   });
   /** What the controls mean; null while one of them cannot be read. */
   const options = computed((): JobOptions | null => {
     const recipe = recipeChoice(state.recipe);
-    const calibrated = calibrationUse(state.recipe) !== "no";
+    const calibrated = runUse.value !== "no";
     const calibration = calibrated ? calibrationChoice(state.calibration) : null;
     const keepSource = state.keepSource.value;
     const gpuBudgetBytes = budgetBytes.value;
     if (problem.value !== null || recipe === null || gpuBudgetBytes === null) return null;
-    const part = state.part.value;
-    const states = state.states.value;
-    const share = state.share.value;
-    return {
-      recipe,
-      calibration,
-      gpuBudgetBytes,
-      keepSource,
-      ...(part && { part }),
-      ...(states.length > 0 && { states }),
-      ...(share && { share }),
-    };
+    return { recipe, calibration, gpuBudgetBytes, keepSource, ...rareOptions(state) };
   });
   const title = computed(() =>
     titleText({
@@ -162,7 +185,7 @@ export function createAppState() {
       failed: state.failure.value !== null,
     }),
   );
-  return { ...state, screen, budgetBytes, problem, options, title };
+  return { ...state, screen, budgetBytes, calibrationUse: runUse, problem, options, title };
 }
 
 export type AppState = ReturnType<typeof createAppState>;

@@ -61,8 +61,22 @@ export function chosenRewriter(fields: RecipeFields): RewriterName | null {
   return rewriterRefusal(rewriterOf(chosen), fields.scheme.value) === null ? chosen : null;
 }
 
+export type CalibrationUse = "no" | "yes" | "if-needed";
+
+/** Whether a recipe looks at a text: for codes, for factors, for ranges of weights, or for scales of activations. */
+export function choiceUse(choice: RecipeChoice): CalibrationUse {
+  if (choice.kind === "yaml") return "if-needed";
+  const { method, rewriter, observer, scheme } = choice;
+  const needs =
+    quantizerOf(method.name).calibrates ||
+    rewriter !== undefined ||
+    usesImportance({ observer }) ||
+    (readScheme(scheme)?.calibrated ?? false);
+  return needs ? "yes" : "no";
+}
+
 /** Whether the recipe needs a text; of one in YAML only the plan can tell. */
-export function calibrationUse(fields: RecipeFields): "no" | "yes" | "if-needed" {
+export function calibrationUse(fields: RecipeFields): CalibrationUse {
   if (fields.yaml.value !== null) return "if-needed";
   const measured = readScheme(fields.scheme.value)?.calibrated ?? false;
   const weighted = usesImportance({ observer: fields.observer.value });

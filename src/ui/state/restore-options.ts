@@ -9,6 +9,8 @@ import type { JobOptions } from "../../api/job-options.ts";
 export function restoreOptions(state: AppState, options: JobOptions): void {
   batch(() => {
     restoreRecipe(state.recipe, options.recipe);
+    state.beside.value = options.beside ?? [];
+    state.along.value = options.along ?? null;
     if (options.calibration) restoreCalibration(state.calibration, options.calibration);
     state.budget.value = exactBytes(options.gpuBudgetBytes);
     state.keepSource.value = options.keepSource;

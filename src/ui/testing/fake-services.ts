@@ -7,6 +7,7 @@ import type {
   ModuleReport,
   PresetSize,
   Progress,
+  ResultFit,
   ResultSummary,
   StoredJob,
 } from "../../api/compressor-api.ts";
@@ -78,7 +79,8 @@ function presetSize(scheme: string, resultBytes: number): PresetSize {
   return { scheme, title: scheme, sentence: "", needsCalibration: false, resultBytes, problem: null };
 }
 
-export const FIT: FitReport = {
+const RESULT_FIT: ResultFit = {
+  scheme: "W4A16",
   recipeYaml: `default_stage:
   default_modifiers:
     QuantizationModifier:
@@ -86,28 +88,34 @@ export const FIT: FitReport = {
       ignore: [lm_head]
       scheme: W4A16
 `,
+  resultBytes: 5_735_718_912,
+  bitsPerWeight: 4.16,
+  quantizedModules: 224,
+  copiedTensors: 67,
+  leads: true,
+  serverNotes: [],
+  servableRecipe: null,
+};
+
+export const FIT: FitReport = {
+  ...RESULT_FIT,
+  results: [RESULT_FIT],
   downloadBytes: 16_060_522_496,
   indexedDbBytes: 1_308_622_848,
   opfsBytes: 5_735_718_912,
   freeBytes: 96 * GIB,
   peakGpuBytes: 512 * MIB,
   gpuBudgetBytes: 4 * GIB,
-  resultBytes: 5_735_718_912,
-  bitsPerWeight: 4.16,
   presets: [
     presetSize("W4A16", 5_735_718_912),
     presetSize("W8A16", 9_187_000_320),
     presetSize("W8A8", 9_081_462_784),
     presetSize("FP8_DYNAMIC", 9_081_462_784),
   ],
-  quantizedModules: 224,
-  copiedTensors: 67,
   estimatedSeconds: 540,
   calibration: null,
   verdict: "fits",
   sentences: ["It fits.", "The GPU holds at most 512 MiB of its budget of 4 GiB at a time."],
-  serverNotes: [],
-  servableRecipe: null,
   partCosts: { layers: [], restBytes: 0, batches: 0, independent: true },
 };
 
@@ -232,7 +240,7 @@ const compressor: Compressor = {
   inspect: async () => MODEL,
   plan: async () => FIT,
   presets: async () => FIT.presets,
-  start: async () => RESULT,
+  start: async () => [RESULT],
   moduleReports: async () => [],
   pause: nothing,
   resume: nothing,

@@ -1,0 +1,24 @@
+// How samples and quantizers take a layer through the GPU.
+
+import type { Capture } from "../../model/layer-linears.ts";
+import type { Residency } from "../../onload/residency.ts";
+import type { RewritePass } from "./fit-rewritings.ts";
+
+export interface LayerSchedule {
+  /** Captures whose Hessians are collected together; a pass runs all samples through the layer. */
+  readonly passes: readonly (readonly Capture[])[];
+  /** The passes of each of the layer's modifiers that move factors, before all others. */
+  readonly rewrites: readonly (readonly RewritePass[])[];
+  readonly tileRows: ReadonlyMap<string, number>;
+  /** How the weights lie on the GPU in each pass, and while the samples are propagated. */
+  readonly residency: { readonly calibrate: readonly Residency[]; readonly propagate: Residency };
+  /** True if the whole layer is resident in all of them. */
+  readonly resident: boolean;
+  /**
+   * True if weights stay on the GPU from the first pass over the samples to the last, quantized in between, and codes are
+   * read back while the next module is computed.
+   */
+  readonly overlap: boolean;
+  /** True if Hessians are kept on the GPU for a retry with more damping, else in host memory. */
+  readonly backupOnGpu: boolean;
+}

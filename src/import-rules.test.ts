@@ -31,6 +31,7 @@ const FLOORS = {
     "evaluation",
     "publication",
     "compress.ts",
+    "survey-schemes.ts",
     "create-compressor.ts",
   ],
   "src/ui": [

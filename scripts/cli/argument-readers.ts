@@ -120,3 +120,36 @@ export function readPath(path: string, option: string): string {
 export function readText(path: string, option: string): string {
   return readFileSync(readPath(path, option), "utf8");
 }
+
+/** A whole number among the values, or null. @throws UsageError */
+export function wholeNumber<Option extends string>(
+  values: { readonly [Name in Option]?: string | undefined },
+  option: Option,
+): number | null {
+  const text: string | undefined = values[option];
+  if (text === undefined) return null;
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
+    throw new UsageError(`--${option} ${text} is not a whole number.`);
+  return value;
+}
+
+/** GPTQ's damping, or null. @throws UsageError */
+export function fraction(text: string | undefined): number | null {
+  if (text === undefined) return null;
+  const value = Number(text);
+  if (!(value >= 0 && value <= 1)) throw new UsageError(`--dampening-frac ${text} is not between 0 and 1.`);
+  return value;
+}
+
+/** One of these words, or null. @throws UsageError */
+export function oneOf<Word extends string>(
+  text: string | undefined,
+  option: string,
+  words: readonly Word[],
+): Word | null {
+  if (text === undefined) return null;
+  const word = words.find((candidate) => candidate === text);
+  if (word === undefined) throw new UsageError(`--${option} ${text} is none of ${words.join(", ")}.`);
+  return word;
+}

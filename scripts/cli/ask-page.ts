@@ -11,6 +11,8 @@ import { EXCHANGE_PATH } from "./exchange-files.ts";
 import { PAGE_ORIGIN } from "./open-page.ts";
 import type { AskedPart } from "./part-arguments.ts";
 import type { AskedShare } from "./share-arguments.ts";
+import { curveLines, type WantedSize, wantedBytes } from "./wanted-size.ts";
+import type { MixedRecipe, SchemeSurvey } from "../../src/api/scheme-survey.ts";
 
 /** What is asked of the whole job. */
 type PlainArguments = Omit<CompressArguments, "out" | "share" | keyof AskedPart>;
@@ -19,9 +21,14 @@ type PlainArguments = Omit<CompressArguments, "out" | "share" | keyof AskedPart>
 export type Outcome = ResultSummary & Pick<ResultFit, "serverNotes" | "servableRecipe">;
 
 /** Runs the job; gives what each recipe made, in their order. @throws Error with the page's name and sentence */
-export async function compressInPage(page: Page, args: CompressArguments): Promise<readonly Outcome[]> {
+export async function compressInPage(
+  page: Page,
+  args: CompressArguments,
+): Promise<{ readonly results: readonly Outcome[]; readonly chosen: ChosenSize | null }> {
   const [whole, file] = await giveInputs(page, args, args.part);
-  const request = { ...whole, share: args.share && jobShare(args.share) };
+  const size = args.wanted && (await chooseSchemes(page, whole, file, args.wanted));
+  const recipes = size ? { recipe: { ...PLAIN, text: size.yaml }, beside: [] } : {};
+  const request = { ...whole, ...recipes, share: args.share && jobShare(args.share) };
   const states = [];
   for (const path of args.statesFiles) states.push(await giveFile(page, path));
   const made = taken(
@@ -38,11 +45,63 @@ export async function compressInPage(page: Page, args: CompressArguments): Promi
       [request, file, states] as const,
     ),
   );
-  return made.map(({ fit, ...result }) => ({
+  const results = made.map(({ fit, ...result }) => ({
     ...result,
     serverNotes: fit?.serverNotes ?? [],
     servableRecipe: fit?.servableRecipe ?? null,
   }));
+  return { results, chosen: size };
+}
+
+/** The size that was chosen, and what it was chosen from. */
+export interface ChosenSize extends MixedRecipe {
+  readonly survey: SchemeSurvey;
+}
+
+const PLAIN = {
+  groupSize: null,
+  ignore: null,
+  observer: null,
+  dampeningFrac: null,
+  actorder: null,
+  awqLoss: null,
+};
+
+/** Has the schemes of all modules measured, and takes the recipe of the wanted size. */
+async function chooseSchemes(
+  page: Page,
+  request: CompressRequest,
+  file: JSHandle<File> | null,
+  wanted: WantedSize,
+): Promise<ChosenSize> {
+  const survey = taken(
+    await page.evaluate(
+      async ([asked, given]) => {
+        try {
+          return { answer: await globalThis.layerpress.survey(asked, given ?? undefined) };
+        } catch (error) {
+          const { name, message } = error instanceof Error ? error : new Error(String(error));
+          return { failure: { name, message } };
+        }
+      },
+      [request, file] as const,
+    ),
+  );
+  const chosen = taken(
+    await page.evaluate(
+      async (bytes) => {
+        try {
+          return { answer: await globalThis.layerpress.mixedRecipe(bytes) };
+        } catch (error) {
+          const { name, message } = error instanceof Error ? error : new Error(String(error));
+          return { failure: { name, message } };
+        }
+      },
+      wantedBytes(survey, wanted),
+    ),
+  );
+  for (const line of curveLines(survey, chosen)) console.log(line);
+  return { ...chosen, survey };
 }
 
 /** What the page is told of a share: where its files are, not whose folder it is. */

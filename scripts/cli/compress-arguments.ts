@@ -1,24 +1,22 @@
 // What `npm run compress` takes, read into values or refused with a sentence.
 
-import { basename } from "node:path";
 import { parseArgs } from "node:util";
-import { AWQ_LOSSES } from "../../src/formats/modifiers/awq.ts";
-import { WEIGHT_OBSERVERS } from "../../src/formats/quantization-args.ts";
-import { listedNames } from "../../src/formats/listed-names.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
-import type { CalibrationRequest, RecipeRequest } from "../../src/api/script-api.ts";
+import type { CalibrationRequest } from "../../src/api/script-api.ts";
 import {
+  oneOf,
   readBudget,
   readOut,
   readPath,
   readSource,
-  readText,
   type Source,
   UsageError,
+  wholeNumber,
 } from "./argument-readers.ts";
 import { type AskedPart, PART_OPTIONS, readPart } from "./part-arguments.ts";
 import { type Push, readPush } from "./read-push.ts";
 import { type AskedShare, readShare, SHARE_OPTIONS } from "./share-arguments.ts";
+import { type AskedRecipes, readRecipes } from "./recipe-arguments.ts";
 import { BESIDE_REPLAY, readReplay } from "./replay-arguments.ts";
 
 export const COMPRESS_USAGE = `npm run compress -- SOURCE --out FOLDER [options]
@@ -30,6 +28,9 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
                            smoothquant-PRESET, smoothquant-gptq-PRESET, best-W4A16, best-W3A16, a YAML file, or YAML text;
                            UNQUANTIZED writes a quantized model's weights as plain ones. Given several times, each makes a
                            result of its own in FOLDER/RECIPE: the model is read once, statistics are collected once
+  --target-size SIZE       a scheme for each module, so that the weights take at most SIZE (5GB, 700MiB) and lose the least:
+                           measured for the recipes that are named, or for gptq-W4A16 and gptq-W8A16. --target-bits B
+                           says the size as bits of a weight
   --propagate RECIPE       the recipe whose error later layers see, where that is not the first one that calibrates
   --group-size N           replaces the preset's group size
   --ignore A,B             modules that stay as they are, instead of lm_head; "re:" patterns too
@@ -73,16 +74,9 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
   --push-existing          commits into a repository that holds something already
   --json                   a result in JSON as the last line`;
 
-export interface CompressArguments extends AskedPart {
+export interface CompressArguments extends AskedPart, AskedRecipes {
   readonly source: Source;
   readonly out: string;
-  readonly recipe: RecipeRequest;
-  /** More recipes of the same run; none for one result, which lies in `out` itself. */
-  readonly beside: readonly RecipeRequest[];
-  /** Folders of the results in `out`, by recipe; empty for one result. */
-  readonly folders: readonly string[];
-  /** The recipe whose error later layers see, if one is named. */
-  readonly along: RecipeRequest | null;
   readonly calibration: Omit<CalibrationRequest, "file">;
   /** Calibration text on this machine, or null. */
   readonly calibrationFile: { readonly path: string; readonly column: string | null } | null;
@@ -108,6 +102,8 @@ const OPTIONS = {
   replay: { type: "string" },
   recipe: { type: "string", multiple: true },
   propagate: { type: "string" },
+  "target-size": { type: "string" },
+  "target-bits": { type: "string" },
   "group-size": { type: "string" },
   ignore: { type: "string" },
   observer: { type: "string" },
@@ -237,48 +233,6 @@ function readParts(values: Values): number {
   return parts;
 }
 
-/** All recipes; what is said of groups, observers and GPTQ holds for each of them. */
-function readRecipes(values: Values): Pick<CompressArguments, "recipe" | "beside" | "folders" | "along"> {
-  const { recipe: names = [], propagate } = values;
-  const [first = "W4A16", ...more] = names;
-  const folders = more.length > 0 ? names.map(folderName) : [];
-  const twice = folders.find((name, index) => folders.indexOf(name) !== index);
-  if (twice !== undefined)
-    throw new UsageError(`Two recipes would be written into the folder ${twice}. Give files other names.`);
-  if (more.length > 0 && values.push !== undefined)
-    throw new UsageError(
-      "--push publishes one result. Ask for one recipe, or publish the folders afterwards.",
-    );
-  return {
-    recipe: readRecipe(values, first),
-    beside: more.map((name) => readRecipe(values, name)),
-    folders,
-    along: propagate === undefined ? null : readRecipe(values, propagate),
-  };
-}
-
-/** "gptq-W4A16"; of a file, its name without the ending. */
-function folderName(recipe: string): string {
-  if (/[\n:]/.test(recipe))
-    throw new UsageError(
-      "Beside other recipes, one in YAML has to be a file: its result lies in a folder of that name.",
-    );
-  return basename(recipe).replace(/\.ya?ml$/i, "");
-}
-
-function readRecipe(values: Values, recipe: string): RecipeRequest {
-  const isFile = /\.ya?ml$/i.test(recipe);
-  return {
-    text: isFile ? readText(recipe, "--recipe") : recipe,
-    groupSize: wholeNumber(values, "group-size"),
-    ignore: listedNames(values.ignore ?? null),
-    observer: oneOf(values.observer, "observer", WEIGHT_OBSERVERS),
-    dampeningFrac: fraction(values["dampening-frac"]),
-    actorder: oneOf(values.actorder, "actorder", ["static", "group", "none"]),
-    awqLoss: oneOf(values["awq-loss"], "awq-loss", AWQ_LOSSES),
-  };
-}
-
 function readCalibrationFile({ calibration, column }: Values): CompressArguments["calibrationFile"] {
   if (calibration === undefined) return null;
   return { path: readPath(calibration, "--calibration"), column: column ?? null };
@@ -308,34 +262,4 @@ function readCalibration(values: Values): CompressArguments["calibration"] {
     forwardProducts:
       oneOf(values["forward-products"]?.toUpperCase(), "forward-products", ["AUTO", "F32"]) ?? "AUTO",
   };
-}
-
-function wholeNumber(
-  values: Values,
-  option: "group-size" | "samples" | "max-seq-length" | "seed" | "min-expert-tokens" | "parts",
-): number | null {
-  const text = values[option];
-  if (text === undefined) return null;
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
-    throw new UsageError(`--${option} ${text} is not a whole number.`);
-  return value;
-}
-
-function fraction(text: string | undefined): number | null {
-  if (text === undefined) return null;
-  const value = Number(text);
-  if (!(value >= 0 && value <= 1)) throw new UsageError(`--dampening-frac ${text} is not between 0 and 1.`);
-  return value;
-}
-
-function oneOf<Word extends string>(
-  text: string | undefined,
-  option: string,
-  words: readonly Word[],
-): Word | null {
-  if (text === undefined) return null;
-  const word = words.find((candidate) => candidate === text);
-  if (word === undefined) throw new UsageError(`--${option} ${text} is none of ${words.join(", ")}.`);
-  return word;
 }

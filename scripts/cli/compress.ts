@@ -12,7 +12,7 @@ import type { OutputFile, Progress } from "../../src/api/compressor-api.ts";
 import type { Published } from "../../src/api/publisher-api.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
 import { UsageError } from "./argument-readers.ts";
-import { compressInPage, type Outcome, planInPage } from "./ask-page.ts";
+import { type ChosenSize, compressInPage, type Outcome, planInPage } from "./ask-page.ts";
 import {
   COMPRESS_USAGE,
   type CompressArguments,
@@ -60,7 +60,7 @@ export async function compressFromCommandLine(args: readonly string[]): Promise<
 }
 
 async function compress(args: CompressArguments): Promise<number> {
-  const job: JobInPage = { results: [], left: null };
+  const job: JobInPage = { results: [], chosen: null, left: null };
   try {
     await compressInFolder(args, job);
     const [result] = job.results;
@@ -75,8 +75,8 @@ async function compress(args: CompressArguments): Promise<number> {
       console.log(`Published as ${result.published.url}, commit ${result.published.commit}.`);
     const replay = args.receipt && (await compareWith(args.receipt, args.out));
     if (replay) console.log(replay.sentence);
-    if (args.json)
-      console.log(JSON.stringify({ ...sumUp(args, job.results), ...(replay ? { replay } : {}) }));
+    const extras = { ...(job.chosen && { chosen: job.chosen }), ...(replay && { replay }) };
+    if (args.json) console.log(JSON.stringify({ ...sumUp(args, job.results), ...extras }));
     return replay && !replay.equal ? DIFFERENT_STATUS : 0;
   } catch (thrown) {
     const error = systemFailure(thrown);
@@ -123,6 +123,8 @@ interface Written extends Outcome, Moved {
 /** What became of a job: its results, or a sentence on what is left of it. */
 interface JobInPage {
   results: readonly Written[];
+  /** Where a size was wished for. */
+  chosen: ChosenSize | null;
   left: string | null;
 }
 
@@ -135,7 +137,8 @@ async function compressInFolder(args: CompressArguments, job: JobInPage): Promis
     await using page = await openPage(work.path, args.out, exchange ? [exchange.plugin] : []);
     const progress = followProgress(page.page, (line) => console.log(line));
     try {
-      const results = await page.during(compressInPage(page.page, args));
+      const { results, chosen } = await page.during(compressInPage(page.page, args));
+      job.chosen = chosen;
       const written: Written[] = [];
       for (const [index, result] of results.entries()) {
         const saved = await page.during(save(page.page, result, args, args.folders[index] ?? ""));

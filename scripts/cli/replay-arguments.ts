@@ -14,6 +14,7 @@ export interface Replayed {
   readonly recipe: RecipeRequest;
   readonly beside: readonly [];
   readonly folders: readonly [];
+  readonly wanted: null;
   readonly along: RecipeRequest | null;
   readonly calibration: Omit<CalibrationRequest, "file">;
   readonly calibrationFile: { readonly path: string; readonly column: string | null } | null;
@@ -57,6 +58,7 @@ export function readReplay(
     recipe: requestedRecipe(recipe),
     beside: [],
     folders: [],
+    wanted: null,
     along: along ? requestedRecipe(along) : null,
     calibration: requested,
     calibrationFile: textOf(calibration, given.calibration, file?.column ?? null),

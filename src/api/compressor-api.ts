@@ -6,6 +6,7 @@ import type { LongSubmit } from "../gpu/long-submit.ts";
 import type { QuantizationSummary } from "./quantization-summary.ts";
 import type { SourceReference, OpenedSource, SourceProgress } from "./source-api.ts";
 import type { JobOptions } from "./job-options.ts";
+import type { MixedRecipe, SchemeSurvey } from "./scheme-survey.ts";
 
 export type { QuantizationSummary, TensorGroup } from "./quantization-summary.ts";
 
@@ -243,6 +244,13 @@ export interface CompressorApi {
   presets(): readonly PresetSize[];
   /** Runs, or goes on with, what is asked for of the inspected model; resolves when all results lie in OPFS, in the plan's order. */
   start(options: JobOptions, onProgress: (progress: Progress) => void): Promise<ResultSummary[]>;
+  /**
+   * Measures what the recipes of `options`, each of one scheme, would lose of each module of the inspected model; writes nothing.
+   * Runs as a job does.
+   */
+  survey(options: JobOptions, onProgress: (progress: Progress) => void): Promise<SchemeSurvey>;
+  /** A recipe of the last survey's schemes whose result's weights take at most so many bytes. */
+  mixedRecipe(bytes: number): Promise<MixedRecipe>;
   /** Reports of the running job's modules from index `since` on. */
   moduleReports(since: number): ModuleReport[];
   pause(): void;

@@ -3,6 +3,7 @@
 
 import type { FitReport, ModelSummary, OutputFile, Progress, ResultSummary } from "./compressor-api.ts";
 import type { AwqLoss } from "../formats/modifiers/awq.ts";
+import type { MixedRecipe, SchemeSurvey } from "./scheme-survey.ts";
 import type { Published, PublishProgress, PublishRequest } from "./publisher-api.ts";
 import type { ForwardProducts, GptqControls, JobPart, JobShare, RecipeControls } from "./job-options.ts";
 
@@ -91,6 +92,10 @@ export interface ScriptDoor {
    * @param states hidden states in front of the first layer of the part that is asked for, all shares of the samples
    */
   compress(request: CompressRequest, file?: File, states?: readonly File[]): Promise<CompressOutcome>;
+  /** Measures what the request's recipes would lose of each module. */
+  survey(request: CompressRequest, file?: File): Promise<SchemeSurvey>;
+  /** A recipe of the last survey's schemes whose result's weights take at most so many bytes. */
+  mixedRecipe(bytes: number): Promise<MixedRecipe>;
   /** Of the running job, or of the last one; null before the first report. */
   progress(): Progress | null;
   /** What downloads wait for, as the page shows it: "waiting 8 s: …"; null while all is well. */

@@ -64,6 +64,9 @@ export class Journal implements Disposable {
   }
 }
 
+/** Records so far, and a place for the next one. */
+export type JournalRecords = Pick<Journal, "records" | "append">;
+
 /** Reads a journal without locking it: for listing jobs. Null if there is none. */
 export async function readJournal(job: FileSystemDirectoryHandle): Promise<JournalRecord[] | null> {
   try {

@@ -8,6 +8,10 @@ import { deleteJobFolder, findJobFolder, folderBytes, listJobFolders } from "../
 import { readJournal } from "../offload/journal.ts";
 import type { CompressorApi, Progress, ResultSummary, StoredJob } from "../api/compressor-api.ts";
 import { compress } from "./compress.ts";
+import { surveySchemes } from "./survey-schemes.ts";
+import { type MeasuredSchemes, surveyOf } from "./planning/plan-survey.ts";
+import { recipeWithin, surveyOptions } from "./planning/recipe-within.ts";
+import type { Job } from "./job/job.ts";
 import { checkFit } from "./planning/check-fit.ts";
 import { gpuSpeed } from "./planning/gpu-speed.ts";
 import { createJobControl, type JobControl } from "./job/job-control.ts";
@@ -62,8 +66,12 @@ export function createCompressor(): CompressorApi {
     presets: () => presetSizes(inspected()),
     start: async (options, onProgress) =>
       await withJobLock(
-        async () => await runner.run(chosen(options), await planned(options), options, onProgress),
+        async () => await runner.run(chosen(options), await planned(options), options, onProgress, compress),
       ),
+    ...createSurveyor(async (options, onProgress) => {
+      const job = [chosen(options), await planned(options), options, onProgress] as const;
+      return { model: inspected(), measured: await runner.run(...job, surveySchemes) };
+    }),
     moduleReports: (since) => runner.reports().slice(since),
     pause: () => runner.pause(),
     resume: () => runner.resume(),
@@ -72,6 +80,28 @@ export function createCompressor(): CompressorApi {
     result: readResult,
     makeReceipt,
     deleteJob,
+  };
+}
+
+/** Measures schemes, and makes recipes of what was measured last, as long as the page lives. */
+function createSurveyor(
+  measure: (
+    options: JobOptions,
+    onProgress: (progress: Progress) => void,
+  ) => Promise<{ readonly model: OpenModel; readonly measured: MeasuredSchemes }>,
+): Pick<CompressorApi, "survey" | "mixedRecipe"> {
+  let last: (Awaited<ReturnType<typeof measure>> & { readonly options: JobOptions }) | null = null;
+  return {
+    survey: async (asked, onProgress) =>
+      await withJobLock(async () => {
+        const options = surveyOptions(asked);
+        last = { options, ...(await measure(options, onProgress)) };
+        return surveyOf(last.measured);
+      }),
+    async mixedRecipe(bytes) {
+      invariant(last, "nothing was measured");
+      return await recipeWithin(last.model, last.options, last.measured, bytes);
+    },
   };
 }
 
@@ -111,12 +141,14 @@ interface RunningJob {
 function createRunner(connected: () => RemoteSource) {
   let running: RunningJob | null = null;
   return {
-    async run(
+    /** @param work what is done: takes the leading job, and those of all results */
+    async run<Made>(
       model: OpenModel,
       { lead: plan, results }: RunPlan,
       options: JobOptions,
       onProgress: (progress: Progress) => void,
-    ) {
+      work: (job: Job, jobs: readonly Job[]) => Promise<Made>,
+    ): Promise<Made> {
       const source = modelSource(connected(), model);
       const time = planTime(plan, {
         downloadBytes: await missingBytes(model, plan, source),
@@ -131,7 +163,7 @@ function createRunner(connected: () => RemoteSource) {
       try {
         const job = { model, plan, options, source, control, progress, time };
         const jobs = results.map((result) => ({ ...job, ...result }));
-        return await compress(job, jobs);
+        return await work(job, jobs);
       } finally {
         progress.stop();
         running = null;

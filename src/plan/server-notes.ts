@@ -78,7 +78,7 @@ export function servableRecipe(
 }
 
 /** Names of the sets that vLLM fuses; a mixture's experts are one set, which takes one scheme. */
-function fusedModules(modules: readonly string[]): string[][] {
+export function fusedModules(modules: readonly string[]): string[][] {
   const all = new Set(modules.filter((module) => !isInTower(module)));
   const sets: string[][] = [];
   for (const names of [...FUSED_NAMES, ...MORE_FUSED_NAMES]) {

@@ -14,6 +14,9 @@ import type { Capture } from "../model/layer-linears.ts";
 /** What can be collected of the input that modules share: "hessian", 2 / sequences · XᵀX; "squares", Σx² of each column. */
 export type StatisticKind = "hessian" | "squares";
 
+/** What a module's loss is compared with: rounding to nearest, or nothing at all in its place. */
+export type ReferenceLoss = "rounding" | "zeros";
+
 /** One Linear and what it becomes. */
 export interface QuantizerTask {
   readonly module: string;
@@ -73,6 +76,8 @@ export interface QuantizerRun<Task extends QuantizerTask = QuantizerTask> {
   readonly pass: readonly Capture[];
   readonly statistics: InputStatistics;
   readonly phase: Pick<QuantizePhase, "tileRows" | "backupOnGpu">;
+  /** What `rtnLoss` of the reports is. */
+  readonly against: ReferenceLoss;
   /** True if the layer's weights stay on the GPU: one module's codes may be read back while the next is computed. */
   readonly overlap: boolean;
   weights(module: string): ModuleWeights;
@@ -93,7 +98,7 @@ export interface ModuleReport {
   readonly module: string;
   /** ½ tr(ΔW H ΔWᵀ) of the chosen codes under the damped Hessian: what the anchor prints as error. */
   readonly loss: number;
-  /** The same for rounding to nearest with the scales that the observer chose. */
+  /** The same for rounding to nearest with the scales that the observer chose, or for what the run asks for instead. */
   readonly rtnLoss: number;
   readonly dampeningFrac: number;
   readonly attempts: number;

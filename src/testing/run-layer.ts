@@ -289,7 +289,7 @@ export function turnOf(
   return {
     step,
     layer,
-    outputs: [{ step, share: layer, write, reports: [], propagates }],
+    outputs: [{ step, share: layer, write, reports: [], against: "rounding", propagates }],
     schedule,
     isLast: false,
     index: 0,

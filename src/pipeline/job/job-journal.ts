@@ -1,6 +1,6 @@
 // What a compression job writes into its journal, and reads back to go on or to be listed.
 
-import type { Journal, JournalRecord } from "../../offload/journal.ts";
+import type { Journal, JournalRecord, JournalRecords } from "../../offload/journal.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { PlannedStep } from "../planning/planned-step.ts";
@@ -62,9 +62,6 @@ function storable(options: JobOptions, jobId: string): JobOptions {
   };
 }
 
-/** Records so far, and a place for the next one. */
-export type JournalRecords = Pick<Journal, "records" | "append">;
-
 /** What the forward products of a job's first run were computed on: "F32", or the shape of matrices. Null if none has begun. */
 export function recordedForward(journal: JournalRecords): string | null {
   const record = journal.records.find(({ type }) => type === "forward");
@@ -87,7 +84,7 @@ export interface StepRecord {
   readonly apart?: boolean;
 }
 
-export function recordStep(journal: Journal, step: PlanStep, record: StepRecord): void {
+export function recordStep(journal: JournalRecords, step: PlanStep, record: StepRecord): void {
   journal.append({ type: "step", index: step.index, name: step.name, ...record });
 }
 
@@ -103,7 +100,7 @@ export function finishedGenerations(journal: JournalRecords, steps: readonly Pla
 }
 
 /** Reports of all modules that earlier runs and this one quantized with calibration. */
-export function recordedModules(journal: Journal): ModuleReport[] {
+export function recordedModules(journal: JournalRecords): ModuleReport[] {
   return journal.records.flatMap((record) =>
     record.type === "step" ? ((record as StepRecord).modules ?? []) : [],
   );

@@ -3,8 +3,9 @@
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { longestOf, type LongSubmit } from "../../gpu/long-submit.ts";
-import type { Journal } from "../../offload/journal.ts";
+import type { JournalRecords } from "../../offload/journal.ts";
 import type { OutputStore } from "../../offload/output-store.ts";
+import type { ReferenceLoss } from "../../quantize/quantizer.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { PlannedStep } from "../planning/planned-step.ts";
 import type { JobControl } from "./job-control.ts";
@@ -41,8 +42,8 @@ export function stepOf({ plan }: Job, { index, name }: PlanStep): PlannedStep {
 export interface ResultAtWork {
   /** The job as if it were alone: its plan, its options. */
   readonly job: Job;
-  readonly store: OutputStore;
-  readonly journal: Journal;
+  readonly store: Pick<OutputStore, "write" | "flush">;
+  readonly journal: JournalRecords;
 }
 
 /** Where a run's results go. */
@@ -50,9 +51,11 @@ export interface RunOutput {
   /** Where hidden states are kept. */
   readonly folder: FileSystemDirectoryHandle;
   /** Knows for which layers they are done with: the result's own, where there is one result. */
-  readonly journal: Journal;
+  readonly journal: JournalRecords;
   /** Those that are not finished. */
   readonly results: readonly ResultAtWork[];
+  /** What losses of modules are reported against. */
+  readonly against: ReferenceLoss;
   readonly figures: GpuFigures;
 }
 

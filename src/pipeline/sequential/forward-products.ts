@@ -5,7 +5,8 @@ import { DeviceLimitError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { matrixShapeName } from "../../gpu/matmul/matrix-shape.ts";
 import { openMatrixUnits } from "../../gpu/matmul/open-matrix-units.ts";
-import { type JournalRecords, recordedForward, recordForward } from "../job/job-journal.ts";
+import type { JournalRecords } from "../../offload/journal.ts";
+import { recordedForward, recordForward } from "../job/job-journal.ts";
 import type { Job, RunOutput } from "../job/job.ts";
 import type { ForwardProducts } from "../../api/job-options.ts";
 

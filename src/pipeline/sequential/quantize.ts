@@ -68,7 +68,7 @@ async function lendHessians(
 
 function runOf(
   work: LayerAtWork,
-  { step, write, propagates }: LayerOutput,
+  { step, write, against, propagates }: LayerOutput,
   pass: Pass,
   {
     inputs,
@@ -87,6 +87,7 @@ function runOf(
     pass: ownCaptures(work, pass),
     statistics: inputs,
     phase: schedule,
+    against,
     overlap: kept !== null,
     weights(module) {
       const weights = kept

@@ -132,7 +132,7 @@ function recordLayer({ journal, results }: RunOutput, { step, made, ...facts }: 
 
 /** Those results of a layer that are not written yet; the leading one comes last, written or not where its error is to be seen. */
 function outputsOf(
-  { job, output: { results } }: Walk,
+  { job, output: { results, against } }: Walk,
   { layer }: PlannedLayer,
   step: PlannedStep,
 ): MadeLayer[] {
@@ -146,12 +146,15 @@ function outputsOf(
       const writes = writesResult(own);
       const write: LayerOutput["write"] = (tensor, offset, bytes) =>
         writes ? store.write(tensor, offset, bytes) : undefined;
-      return { result, output: { step: stepOf(own, step), share, write, reports: [], propagates: false } };
+      return {
+        result,
+        output: { step: stepOf(own, step), share, write, reports: [], against, propagates: false },
+      };
     });
   const lead = made.find(({ output }) => output.share === layer);
   const rest = made.filter((each) => each !== lead);
   if (!calibration?.options.propagate_error) return lead ? [...rest, lead] : rest;
-  const led = lead?.output ?? { step, share: layer, write: () => undefined, reports: [] };
+  const led = lead?.output ?? { step, share: layer, write: () => undefined, reports: [], against };
   return [...rest, { result: lead?.result ?? null, output: { ...led, propagates: true } }];
 }
 

@@ -178,8 +178,13 @@ export async function walkBlock(
 }
 
 /** Errors of rounding to nearest, in the order of elimination, (rows, stride) float32. */
-export async function rtnErrors(gpu: Gpu, tile: GptqTile, errors: BufferPart, stride: number): Promise<void> {
-  const [q_min, q_max] = quantizedRange(tile.args);
+export async function rtnErrors(
+  gpu: Gpu,
+  tile: GptqTile,
+  errors: BufferPart,
+  stride: number,
+  [q_min, q_max]: readonly [number, number] = quantizedRange(tile.args),
+): Promise<void> {
   for (const { first, end } of gpu.queue.split(rtnErrorsKernel, tile.rows, tile.columns)) {
     await gpu.queue.run(rtnErrorsKernel, {
       constants: codeConstants(tile.args),

@@ -27,6 +27,7 @@ import { computeQparams } from "../observe/observe-weight.ts";
 import { POWER_TABLE_BYTES, powerTableFor } from "../observe/power-table.ts";
 import { REFINE_BUFFER_NAMES, refineBufferBytes, refineTile } from "../refine/refine-tile.ts";
 import { storeQparams } from "../rtn/store-qparams.ts";
+import type { ReferenceLoss } from "../quantizer.ts";
 import { type RtnTask, tileBufferBytes, tileLayout } from "../rtn/tile-buffers.ts";
 import type { FactoredHessian } from "./factor-hessian.ts";
 import {
@@ -154,7 +155,7 @@ export async function quantizeTileGptq(
   gpu: Gpu,
   task: GptqTask,
   factor: TriangularMatrix,
-  { rows, ...context }: GptqTileContext,
+  { rows, against, ...context }: GptqTileContext,
   buffers: GptqBuffers,
 ): Promise<void> {
   const tile = tileOf(task, rows, buffers);
@@ -163,7 +164,8 @@ export async function quantizeTileGptq(
   await chooseScales(gpu, task, tile, context, buffers);
   await gpu.queue.clear(pushed, 0, rows * shape.stride * 4);
   await walkAll(gpu, tile, factor, buffers);
-  await rtnErrors(gpu, tile, errors, shape.stride); // before a refinement has moved the scales
+  // before a refinement has moved the scales
+  await rtnErrors(gpu, tile, errors, shape.stride, against === "zeros" ? ZEROS : undefined);
   const refinement = refinementOf(task);
   if (refinement) {
     const globalScale = context.statistics.globalScale ?? 0;
@@ -179,8 +181,12 @@ export async function quantizeTileGptq(
   await rowSquares(gpu, pushed, buffers.rtnLosses, shape);
 }
 
+/** The only number that weights may become, so that all of them are lost; of symmetric schemes. */
+const ZEROS: readonly [number, number] = [0, 0];
+
 export interface GptqTileContext extends TileContext {
   readonly rows: number;
+  readonly against: ReferenceLoss;
 }
 
 function tileOf(task: RtnTask, rows: number, buffers: GptqBuffers): GptqTile {

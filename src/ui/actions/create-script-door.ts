@@ -7,6 +7,7 @@ import { fillInCalibration } from "./fill-in-calibration.ts";
 import { inspectModel } from "./inspect-model.ts";
 import { makeReceipt } from "./make-receipt.ts";
 import { publish } from "./publish-result.ts";
+import { measureSchemes } from "./measure-schemes.ts";
 import { openResult } from "./open-result.ts";
 import { type AskedRecipes, readRecipes, refuseCalibration } from "./read-request.ts";
 import { restoreRecipe } from "../state/recipe-fields.ts";
@@ -21,6 +22,16 @@ export function createScriptDoor(app: App): ScriptDoor {
     plan: async (request, file) => await plan(app, request, { file: file ?? null, states: [] }),
     compress: async (request, file, states) =>
       await compress(app, request, { file: file ?? null, states: states ?? [] }),
+    survey: async (request, file) => {
+      await plan(app, request, { file: file ?? null, states: [] });
+      await measureSchemes(app);
+      throwShown(state.failure.peek());
+      const survey = state.survey.peek();
+      if (!survey)
+        throw new DOMException(state.notice.peek() ?? "The measurement was stopped.", "AbortError");
+      return survey;
+    },
+    mixedRecipe: async (bytes) => await services.compressor.mixedRecipe(bytes),
     progress: () => state.progress.peek(),
     waiting: async () => (await services.source.progress()).waiting,
     kept: async () => await kept(app),

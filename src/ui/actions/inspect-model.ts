@@ -41,6 +41,7 @@ export async function inspectModel(app: App, reference: SourceReference): Promis
       state.presets.value = [];
       state.planFailure.value = null;
       state.result.value = null;
+      state.survey.value = null;
     });
     return true;
   } catch (error) {

@@ -26,6 +26,7 @@ import {
 } from "./recipe-fields.ts";
 import type { Services } from "./services.ts";
 import { type Screen, titleText } from "./title-text.ts";
+import type { SchemeSurvey } from "../../api/scheme-survey.ts";
 import type { SourceReference, StoredSource } from "../../api/source-api.ts";
 import type { JobOptions, JobPart, JobShare, RecipeChoice } from "../../api/job-options.ts";
 import type { CalibrationRequest } from "../../api/script-api.ts";
@@ -111,6 +112,8 @@ function createFindings() {
     result: signal<ResultSummary | null>(null),
     /** All that the last run made; the result that is shown may be none of them. */
     results: signal<readonly ResultSummary[]>([]),
+    /** What each of several schemes would lose of the inspected model; null until it is measured. */
+    survey: signal<SchemeSurvey | null>(null),
     saving: signal<Saving | null>(null),
     /** Where the result went, in words. */
     saved: signal<string | null>(null),

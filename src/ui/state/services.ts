@@ -15,6 +15,8 @@ export type Compressor = AcrossThreads<
     | "plan"
     | "presets"
     | "start"
+    | "survey"
+    | "mixedRecipe"
     | "moduleReports"
     | "pause"
     | "resume"

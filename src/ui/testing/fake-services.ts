@@ -23,6 +23,7 @@ import type {
   SourceStore,
 } from "../state/services.ts";
 import type { JobOptions } from "../../api/job-options.ts";
+import type { MixedRecipe, SchemeSurvey } from "../../api/scheme-survey.ts";
 import { fakeEvaluator } from "./fake-evaluator.ts";
 
 const MIB = 1024 ** 2;
@@ -171,6 +172,23 @@ export const RESULT: ResultSummary = {
   notes: [],
 };
 
+export const SURVEY: SchemeSurvey = {
+  schemes: ["W4A16", "W8A16", "as it is"],
+  curve: [
+    { resultBytes: 5_735_718_912, bitsPerWeight: 4.16, loss: 0.004 },
+    { resultBytes: 9_187_000_320, bitsPerWeight: 8.16, loss: 0.0001 },
+    { resultBytes: 16_060_522_496, bitsPerWeight: 16, loss: 0 },
+  ],
+};
+
+export const MIXED: MixedRecipe = {
+  yaml: FIT.recipeYaml,
+  resultBytes: 7_000_000_000,
+  bitsPerWeight: 5.5,
+  loss: 0.001,
+  counts: [160, 64, 0],
+};
+
 /** A report of one module, in which only the given figures matter. */
 export function moduleReport(module: string, own: Partial<ModuleReport> = {}): ModuleReport {
   const losses = { loss: 0.5, rtnLoss: 1, dampeningFrac: 0.01, attempts: 1, rounded: false };
@@ -241,6 +259,8 @@ const compressor: Compressor = {
   plan: async () => FIT,
   presets: async () => FIT.presets,
   start: async () => [RESULT],
+  survey: async () => SURVEY,
+  mixedRecipe: async () => MIXED,
   moduleReports: async () => [],
   pause: nothing,
   resume: nothing,

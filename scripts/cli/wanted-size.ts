@@ -1,0 +1,60 @@
+// `--target-size` and `--target-bits`: what is wanted of a result's weights, and the curve that it is chosen from, in lines.
+
+import type { MixedRecipe, SchemeSurvey, SurveyPoint } from "../../src/api/scheme-survey.ts";
+import { formatBytes, parseBytes } from "../../src/formats/format-bytes.ts";
+import { UsageError } from "./argument-readers.ts";
+
+/** Bytes of the weights' files, or bits of a weight on average. */
+export type WantedSize =
+  | { readonly kind: "bytes"; readonly bytes: number }
+  | { readonly kind: "bits"; readonly bits: number };
+
+interface SizeValues {
+  readonly "target-size"?: string | undefined;
+  readonly "target-bits"?: string | undefined;
+}
+
+const LINES = 9;
+
+/** @throws UsageError if it is no size */
+export function readWantedSize(values: SizeValues): WantedSize | null {
+  const { "target-size": size, "target-bits": bits } = values;
+  if (size !== undefined && bits !== undefined)
+    throw new UsageError("--target-size and --target-bits say the same in two ways. Leave one of both out.");
+  if (size !== undefined) {
+    const bytes = parseBytes(size);
+    if (bytes === null) throw new UsageError(`--target-size ${size} is not an amount such as 5GB or 700MiB.`);
+    return { kind: "bytes", bytes };
+  }
+  if (bits === undefined) return null;
+  const wanted = Number(bits);
+  if (!(wanted > 0 && wanted <= 32))
+    throw new UsageError(`--target-bits ${bits} is not a number of bits such as 4.5.`);
+  return { kind: "bits", bits: wanted };
+}
+
+/** Size and bits grow together, by the bytes of the weights that have a scheme. */
+export function wantedBytes({ curve }: SchemeSurvey, wanted: WantedSize): number {
+  if (wanted.kind === "bytes") return wanted.bytes;
+  const [first, last] = [curve[0], curve.at(-1)];
+  if (!first || !last || last.bitsPerWeight === first.bitsPerWeight) return first?.resultBytes ?? 0;
+  const bytesPerBit = (last.resultBytes - first.resultBytes) / (last.bitsPerWeight - first.bitsPerWeight);
+  return Math.floor(first.resultBytes + (wanted.bits - first.bitsPerWeight) * bytesPerBit);
+}
+
+/** A few points of the curve, and the chosen one. */
+export function curveLines({ schemes, curve }: SchemeSurvey, chosen: MixedRecipe): string[] {
+  const points = Array.from({ length: Math.min(LINES, curve.length) }, (_, index) =>
+    curve.at(Math.round((index * (curve.length - 1)) / Math.max(LINES - 1, 1))),
+  );
+  const counts = schemes.map((scheme, index) => `${chosen.counts[index] ?? 0} ${scheme}`);
+  return [
+    "Size against what is lost of modules' outputs, on average:",
+    ...points.filter((point) => point !== undefined).map(pointLine),
+    `Chosen: ${pointLine(chosen).trim()}; modules: ${counts.join(", ")}.`,
+  ];
+}
+
+function pointLine({ resultBytes, bitsPerWeight, loss }: SurveyPoint): string {
+  return `${formatBytes(resultBytes).padStart(12)} ${bitsPerWeight.toFixed(2).padStart(6)} bits ${(100 * loss).toPrecision(3)} %`;
+}

@@ -1,0 +1,157 @@
+// What a model would be in each of several schemes, part by part, so that one can be chosen for each: bytes from the plans of the
+// candidates, losses from what a run with all of them measured.
+
+import type { SchemeSurvey } from "../../api/scheme-survey.ts";
+import { RecipeError } from "../../errors.ts";
+import { chooseSchemes, type SchemeUnit, sizeCurve } from "../../formats/choose-schemes.ts";
+import { formatBytes } from "../../formats/format-bytes.ts";
+import type { QuantizingModifier } from "../../formats/recipe.ts";
+import { tensorBytes } from "../../formats/safetensors.ts";
+import { schemeName } from "../../formats/scheme-name.ts";
+import { recipeYaml } from "../../package/recipe-yaml.ts";
+import { mixedRecipe, onlyModifier } from "../../plan/mixed-recipe.ts";
+import type { QuantizeTask } from "../../plan/plan-steps.ts";
+import { fusedModules } from "../../plan/server-notes.ts";
+import { elements } from "../../plan/summarize-model.ts";
+import type { ModuleReport } from "../../quantize/quantizer.ts";
+import type { CompressionPlan } from "./compression-plan.ts";
+
+/** What a run with all candidates has measured. */
+export interface MeasuredSchemes {
+  /** Schemes from which one is chosen for each unit; the last choice of a unit is to stay as it is. */
+  readonly candidates: readonly { readonly plan: CompressionPlan; readonly modifier: QuantizingModifier }[];
+  readonly units: readonly SchemeUnit[];
+  /** Bytes of the result's weights beside the units. */
+  readonly otherBytes: number;
+  readonly weights: number;
+}
+
+/** The modifier of each candidate. @throws RecipeError if one of them is no scheme to choose among others */
+export function candidateModifiers(plans: readonly CompressionPlan[]): QuantizingModifier[] {
+  return plans.map(({ recipe, schemes }) => {
+    const modifier = onlyModifier(recipe);
+    const weights = modifier?.groups[0]?.scheme.weights;
+    if (modifier?.name === "GPTQModifier" && weights?.symmetric && !modifier.kv_cache_scheme) return modifier;
+    throw new RecipeError(
+      `A scheme for each module is chosen from recipes of GPTQ with one symmetric scheme, such as gptq-W4A16 and gptq-W8A16; ${schemes.join(" + ")} is none.`,
+    );
+  });
+}
+
+/**
+ * Puts plans and measurements together.
+ * @param reports of each candidate's modules; `rtnLoss` is that of a weight of zeros, so that losses become shares of outputs
+ */
+export function measuredSchemes(
+  plans: readonly CompressionPlan[],
+  reports: readonly (readonly ModuleReport[])[],
+): MeasuredSchemes {
+  const modifiers = candidateModifiers(plans);
+  const tasks = plans.map((plan) => tasksOf(plan));
+  const lossOf = reports.map((own) => new Map(own.map((report) => [report.module, shareOf(report)])));
+  const named = [...(tasks[0]?.keys() ?? [])].filter((module) => lossOf.every((known) => known.has(module)));
+  const fused = fusedModules(named);
+  const inSet = new Set(fused.flat());
+  const sets = [...fused, ...named.filter((module) => !inSet.has(module)).map((module) => [module])];
+  const units = sets.map((modules): SchemeUnit => {
+    const choices = tasks.map((known, scheme) => ({
+      bytes: sum(modules.map((module) => storedBytes(known.get(module)))),
+      loss: sum(modules.map((module) => lossOf[scheme]?.get(module) ?? 0)),
+    }));
+    const plain = sum(modules.map((module) => plainBytes(tasks[0]?.get(module))));
+    return { modules, choices: [...choices, { bytes: plain, loss: 0 }] };
+  });
+  const [first] = plans;
+  const whole = first ? resultBytes(first) : 0;
+  const weights = sum(named.map((module) => elements(tasks[0]?.get(module)?.tensor ?? { shape: [0] })));
+  return {
+    candidates: plans.flatMap((plan, index) => {
+      const modifier = modifiers[index];
+      return modifier ? [{ plan, modifier }] : [];
+    }),
+    units,
+    otherBytes: whole - sum(units.map(({ choices }) => choices[0]?.bytes ?? 0)),
+    weights,
+  };
+}
+
+/** What can be told of them. */
+export function surveyOf({ candidates, units, otherBytes, weights }: MeasuredSchemes): SchemeSurvey {
+  const modules = sum(units.map((unit) => unit.modules.length));
+  return {
+    schemes: [...candidates.map(({ modifier }) => nameOf(modifier)), "as it is"],
+    curve: sizeCurve(units).map(({ bytes, loss }) => ({
+      resultBytes: otherBytes + bytes,
+      bitsPerWeight: (bytes * 8) / weights,
+      loss: loss / modules,
+    })),
+  };
+}
+
+/** A recipe of the wanted size, or the nearest below, with what is predicted of it. */
+export interface ChosenSchemes {
+  readonly yaml: string;
+  readonly loss: number;
+  /** Modules by scheme. */
+  readonly counts: readonly number[];
+}
+
+/**
+ * Chooses schemes for weights of at most so many bytes.
+ * @param bytes of all of the result's weights; `slack` of them are kept for what headers take
+ * @throws RecipeError if that cannot be reached, with what can
+ */
+export function recipeOfSize(measured: MeasuredSchemes, bytes: number, slack = 0): ChosenSchemes {
+  const { candidates, units, otherBytes } = measured;
+  const curve = sizeCurve(units);
+  const [least, greatest] = [curve[0]?.bytes ?? 0, curve.at(-1)?.bytes ?? 0].map((each) => each + otherBytes);
+  const [first] = candidates;
+  const chosen = chooseSchemes(units, bytes - slack - otherBytes);
+  if (!chosen || !first || bytes > (greatest ?? 0))
+    throw new RecipeError(
+      `${formatBytes(bytes)} cannot be reached: with these schemes the weights take at least ${formatBytes((least ?? 0) + slack)}, and as they are ${formatBytes(greatest ?? 0)}. Name a size between, or other recipes.`,
+    );
+  const modulesOf = (scheme: number) =>
+    units.flatMap(({ modules }, unit) => (chosen.schemes[unit] === scheme ? modules : []));
+  const recipe = mixedRecipe(
+    first.modifier,
+    candidates.flatMap(({ modifier }, scheme) => {
+      const [group] = modifier.groups;
+      return group ? [{ scheme: group.scheme, modules: modulesOf(scheme) }] : [];
+    }),
+  );
+  return {
+    yaml: recipeYaml(recipe),
+    loss: chosen.loss / sum(units.map(({ modules }) => modules.length)),
+    counts: [...candidates, null].map((_, scheme) => modulesOf(scheme).length),
+  };
+}
+
+function tasksOf({ steps }: CompressionPlan): ReadonlyMap<string, QuantizeTask> {
+  return new Map(steps.flatMap(({ quantize }) => quantize.map((task) => [task.module, task])));
+}
+
+/** Loss as a share of what the module gives out; 0 where nothing was measured. */
+function shareOf({ loss, rtnLoss }: ModuleReport): number {
+  return rtnLoss > 0 ? loss / rtnLoss : 0;
+}
+
+function storedBytes(task: QuantizeTask | undefined): number {
+  return sum((task?.outputs ?? []).map(tensorBytes));
+}
+
+function plainBytes(task: QuantizeTask | undefined): number {
+  return task ? task.tensor.end - task.tensor.start : 0;
+}
+
+export function resultBytes({ output }: Pick<CompressionPlan, "output">): number {
+  return sum(output.shards.map(({ fileBytes }) => fileBytes));
+}
+
+function nameOf({ groups: [group] }: QuantizingModifier): string {
+  return group ? (group.preset ?? schemeName(group.scheme)) : "";
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

@@ -1,9 +1,10 @@
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile } from "node:fs/promises";
 import { createServer, request, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text as textOf } from "node:stream/consumers";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { receive } from "./receive-files.ts";
 
@@ -22,17 +23,16 @@ afterEach(() => {
 const OWN = { host: "layerpress.localhost", origin: "http://layerpress.localhost" };
 
 /** Status of a request as a browser makes it. */
-async function post(
-  path: string,
-  headers: Readonly<Record<string, string>>,
-  method = "POST",
-): Promise<number> {
+async function post(path: string, headers: Readonly<Record<string, string>>): Promise<number> {
+  return (await answerTo(path, headers)).status;
+}
+
+async function answerTo(path: string, headers: Readonly<Record<string, string>>) {
   const { port } = server.address() as AddressInfo;
-  const sent = request({ host: "127.0.0.1", port, path, method, headers, agent: false });
+  const sent = request({ host: "127.0.0.1", port, path, method: "POST", headers, agent: false });
   sent.end("text");
   const [answer] = await once(sent, "response");
-  answer.resume();
-  return answer.statusCode;
+  return { status: answer.statusCode, text: await textOf(answer) };
 }
 
 it("writes what the page of the command sends, into folders too", async () => {
@@ -53,4 +53,11 @@ it.each([
 it.each(["/..%2Fa", "/%", "/%ff", "/", "/a/../b", "/con"])("takes no file of the name %s", async (path) => {
   expect(await post(path, OWN)).toBe(400);
   expect(await readdir(folder)).toEqual([]);
+});
+
+it("answers in a sentence where a file cannot be written", async () => {
+  await mkdir(join(folder, "receipt.json"));
+  const { status, text } = await answerTo("/receipt.json", OWN);
+  expect(status).toBe(507);
+  expect(text).toMatch(/receipt\.json could not be made or opened: a folder lies where a file is needed/);
 });

@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Plugin } from "vite";
 import { isSafePath } from "../../src/formats/safe-path.ts";
+import { systemFailure } from "./system-failure.ts";
 
 export const RECEIVING_PATH = "/receive/";
 
@@ -41,7 +42,7 @@ export async function receive(
     await pipeline(request, createWriteStream(target));
     response.writeHead(204).end();
   } catch (error) {
-    response.writeHead(507).end(error instanceof Error ? error.message : String(error));
+    response.writeHead(507).end(systemFailure(error).message);
   }
 }
 

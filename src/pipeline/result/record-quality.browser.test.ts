@@ -101,6 +101,15 @@ describe("a recorded quality", () => {
     expect(summary.files.map(({ bytes }) => bytes)).toEqual([CARD.length, 100, report.length]);
   });
 
+  it("knows no receipt where a full disk left an empty one", async () => {
+    const output = await openOutputFolder(await openJobFolder(JOB));
+    await output.getFileHandle("receipt.json", { create: true });
+    const present = async () => (await withPresentSizes(RESULT)).files.map(({ path }) => path);
+    expect(await present()).not.toContain("receipt.json");
+    await replaceOutputFile(output, "receipt.json", "{}");
+    expect(await present()).toContain("receipt.json");
+  });
+
   it("does not bring back a result that was deleted", async () => {
     await deleteJobFolder(JOB);
     await expect(recordQuality(JOB, QUALITY)).rejects.toThrow("no longer in the browser’s storage");

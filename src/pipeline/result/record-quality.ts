@@ -53,8 +53,9 @@ export async function withPresentSizes(result: ResultSummary): Promise<ResultSum
       path === REPORT || path === CARD ? { path, bytes: await sizeOf(path) } : { path, bytes },
     ),
   );
-  if (!(await hasFile(output, RECEIPT))) return { ...result, files };
-  const receipt = { path: RECEIPT, bytes: await sizeOf(RECEIPT) };
+  // Empty, it is what a full disk or a crash left of one that was not written.
+  const receipt = { path: RECEIPT, bytes: (await hasFile(output, RECEIPT)) ? await sizeOf(RECEIPT) : 0 };
+  if (receipt.bytes === 0) return { ...result, files };
   return { ...result, files: [...files, receipt].toSorted((a, b) => (a.path < b.path ? -1 : 1)) };
 }
 

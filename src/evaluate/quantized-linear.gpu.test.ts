@@ -70,7 +70,7 @@ async function logitsOf(engine: Engine, model: StoredModel): Promise<Float32Arra
   let hidden = await embedOne(model, IDS);
   for (const layer of description.layers) {
     using onloaded = await engine.onload(model, layerGraph(description, layer, plan), IDS.length);
-    hidden = await runLayer(engine, onloaded, hidden, { hiddenSize, positions });
+    hidden = await runLayer(engine, onloaded, hidden, { width: hiddenSize, feeds: positions });
   }
   using head = await engine.onload(model, headGraph(description, plan), 1);
   return await runHead(engine, head, hidden, hiddenSize);

@@ -5,7 +5,9 @@ import { mixersOf } from "./graph/mixers/nodes-of.ts";
 import { HIDDEN_INPUT, HIDDEN_OUTPUT, LOGITS_OUTPUT, TOKEN_RANGE } from "./graph/decoder-graph.ts";
 import type { Engine, OnloadedGraph } from "./runtime/engine.ts";
 import type { Feeds } from "./runtime/sessions.ts";
-import type { DecoderDescription } from "../model/decoder-description.ts";
+import { spreadRows } from "../formats/spread-rows.ts";
+import { type DecoderDescription, rowSize } from "../model/decoder-description.ts";
+import { TOKEN_INPUTS } from "./graph/token-nodes.ts";
 import { invariant } from "../errors.ts";
 import type { StoredModel } from "./weights/stored-model.ts";
 import { maskName, type MaskShape, RUN_INPUTS } from "./graph/run-inputs.ts";
@@ -28,7 +30,7 @@ export function positionFeeds(
     ...Object.fromEntries(
       masks.map((shape) => [
         maskName(shape),
-        new runtime.Tensor("float32", causalMask(tokens, shape), [tokens, tokens]),
+        new runtime.Tensor("float32", maskOf(tokens, shape), [tokens, tokens]),
       ]),
     ),
   };
@@ -40,7 +42,22 @@ export function masksOf({ layers }: DecoderDescription): MaskShape[] {
   return [...new Map(asked.map((shape) => [maskName(shape), shape])).values()];
 }
 
-function causalMask(tokens: number, { slidingWindow, chunk }: MaskShape): Float32Array<ArrayBuffer> {
+function maskOf(tokens: number, shape: MaskShape): Float32Array<ArrayBuffer> {
+  return shape === "levels" ? levels(tokens) : causalMask(tokens, shape);
+}
+
+function levels(tokens: number): Float32Array<ArrayBuffer> {
+  return Float32Array.from({ length: tokens * tokens }, (_, at) => {
+    const [row, column] = [Math.floor(at / tokens), at % tokens];
+    if (row === column) return -2;
+    return row < column ? -1 : 31 - Math.clz32(row ^ column);
+  });
+}
+
+function causalMask(
+  tokens: number,
+  { slidingWindow, chunk }: Exclude<MaskShape, "levels">,
+): Float32Array<ArrayBuffer> {
   const mask = new Float32Array(tokens * tokens).fill(MASKED);
   for (let row = 0; row < tokens; row++) {
     const inWindow = slidingWindow === null ? 0 : row - slidingWindow + 1;
@@ -61,29 +78,54 @@ export async function embedOne(
   return hidden;
 }
 
-/** Hidden states (tokens, hidden) of one sequence through a layer. */
+/** First rows of one sequence, (ids, hidden + carried), as they go through layers one by one. */
+export async function firstRows(
+  model: StoredModel,
+  ids: readonly number[],
+): Promise<Float32Array<ArrayBuffer>> {
+  const { description } = model;
+  return spreadRows(await embedOne(model, ids), description.hiddenSize, rowSize(description));
+}
+
+/** What graphs with token blocks are fed beside hidden states: of one layer, or of all in a graph of the whole decoder. */
+export async function tokenFeeds(
+  engine: Engine,
+  model: StoredModel,
+  ids: readonly number[],
+  layer: number | null,
+): Promise<Feeds> {
+  const { tokenInputs, hiddenSize } = model.description;
+  if (!tokenInputs) return {};
+  const rows = await model.tokenRows(ids, layer);
+  const fed = { [TOKEN_INPUTS.rows]: engine.floats(rows, [ids.length, rows.length / ids.length]) };
+  if (layer === null) return fed;
+  const embedded = await embedOne(model, ids);
+  return { ...fed, [TOKEN_INPUTS.embedded]: engine.floats(embedded, [ids.length, hiddenSize]) };
+}
+
+/** Rows (tokens, width) of one sequence through a layer. */
 export async function runLayer(
   engine: Engine,
   layer: OnloadedGraph,
-  hidden: Float32Array<ArrayBuffer>,
-  feeds: { readonly hiddenSize: number; readonly positions: Feeds },
+  rows: Float32Array<ArrayBuffer>,
+  { width, feeds }: { readonly width: number; readonly feeds: Feeds },
 ): Promise<Float32Array<ArrayBuffer>> {
-  const dims = [hidden.length / feeds.hiddenSize, feeds.hiddenSize];
-  const outputs = await layer.run({ ...feeds.positions, [HIDDEN_INPUT]: engine.floats(hidden, dims) });
+  const dims = [rows.length / width, width];
+  const outputs = await layer.run({ ...feeds, [HIDDEN_INPUT]: engine.floats(rows, dims) });
   return floatsOf(outputs[HIDDEN_OUTPUT]);
 }
 
-/** Logits (tokens, vocabulary) of hidden states (tokens, hidden). */
+/** Logits (tokens, vocabulary) of rows (tokens, width). */
 export async function runHead(
   engine: Engine,
   head: OnloadedGraph,
   hidden: Float32Array<ArrayBuffer>,
-  hiddenSize: number,
+  width: number,
 ): Promise<Float32Array<ArrayBuffer>> {
-  const tokens = hidden.length / hiddenSize;
+  const tokens = hidden.length / width;
   const outputs = await head.run({
     ...tokenRange(engine, 0, tokens),
-    [HIDDEN_INPUT]: engine.floats(hidden, [tokens, hiddenSize]),
+    [HIDDEN_INPUT]: engine.floats(hidden, [tokens, width]),
   });
   return floatsOf(outputs[LOGITS_OUTPUT]);
 }

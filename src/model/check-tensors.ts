@@ -13,18 +13,24 @@ const COMPUTED = /\.rotary_emb\.inv_freq$|\.masked_bias$|\.(attn|attention)\.bia
 
 /** Tensors that the description reads, with the shapes that they must have. */
 export function describedTensors(description: DecoderDescription): Map<string, readonly number[]> {
-  const { embedding, vocabSize, hiddenSize, head, finalNorm, layers } = description;
+  const { embedding, vocabSize, hiddenSize, head, finalNorm, layers, tokenInputs } = description;
   const shapes = new Map<string, readonly number[]>([[embedding.tensor, [vocabSize, hiddenSize]]]);
   shapes.set(head.linear.source.tensor, head.linear.source.shape);
   if (head.linear.bias !== null) shapes.set(head.linear.bias, [vocabSize]);
-  for (const [name, shape] of [...normTensors(finalNorm), ...layers.flatMap(layerTensors)]) {
+  if (tokenInputs) {
+    const { table, projection } = tokenInputs;
+    shapes.set(table.tensor, [vocabSize, projection.rows]);
+    shapes.set(projection.source.tensor, projection.source.shape);
+  }
+  const norms = [finalNorm, tokenInputs?.norm ?? null].flatMap(normTensors);
+  for (const [name, shape] of [...norms, ...layers.flatMap(layerTensors)]) {
     shapes.set(name, shape);
   }
   return shapes;
 }
 
 function layerTensors(layer: LayerDescription): readonly TensorShape[] {
-  const { norms, mixers, feedForward, outputScale } = layer;
+  const { norms, mixers, feedForward, outputScale, tokenBlock } = layer;
   const linears = layerLinears(layer).flatMap(({ source, bias, biasPlace, rows }): TensorShape[] => [
     [source.tensor, source.shape],
     ...(bias === null ? [] : [[bias, biasPlace?.shape ?? [rows]] as const]),
@@ -35,6 +41,7 @@ function layerTensors(layer: LayerDescription): readonly TensorShape[] {
     ...mixers.flatMap((mixer) => factsOf(mixer).vectors),
     ...(feedForward ? feedForwardTensors(feedForward) : []),
     ...(outputScale === null ? [] : [vectorShape(outputScale, 1)]),
+    ...normTensors(tokenBlock?.norm ?? null),
   ];
 }
 
@@ -72,8 +79,9 @@ export function checkNames(description: DecoderDescription, names: ReadonlySet<s
     }
   }
   const layers = new Set(description.layers.map(({ name }) => name));
+  const unread = new Set(description.layers.flatMap((layer) => layer.unread));
   for (const name of names) {
-    if (described.has(name) || COMPUTED.test(name)) continue;
+    if (described.has(name) || COMPUTED.test(name) || unread.has(name)) continue;
     const layer = /^(.*?(?:layers|\bh)\.\d+)\./.exec(name)?.[1];
     if (layer !== undefined && layers.has(layer)) {
       throw new UnsupportedModelError(

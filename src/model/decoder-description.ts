@@ -124,6 +124,43 @@ export interface LayerDescription {
   readonly residualMultiplier: number;
   /** Tensor of one value that the layer's output is multiplied by, or null. */
   readonly outputScale: string | null;
+  /** A block after the feed-forward, or null. */
+  readonly tokenBlock: TokenBlock | null;
+  /** Values of a row of hidden states behind the hidden ones: keys and values that layers hand to later ones. */
+  readonly carriedSize: number;
+  /** Tensors that files may hold and no loader reads: keys and values of layers that share another's. */
+  readonly unread: readonly string[];
+}
+
+/** hidden += norm(projection(activation(gate hidden) · input)), with an input of the layer's own for each token (Gemma 4). */
+export interface TokenBlock {
+  /** (size, hidden) */
+  readonly gate: Linear;
+  readonly activation: ActivationFunction;
+  /** (hidden, size) */
+  readonly projection: Linear;
+  readonly norm: Norm;
+}
+
+/**
+ * What token blocks are given, which depends on the token's id and the layer alone:
+ * factor · (norm(scale · projection(first hidden state)) + multiplier · row of the table).
+ */
+export interface TokenInputs {
+  /** Values that each layer gets. */
+  readonly size: number;
+  /** Rows are those of all layers, `size` each. Its module stands outside of the layers. */
+  readonly projection: Linear;
+  readonly scale: number;
+  readonly norm: Norm;
+  /** Columns are those of all layers. */
+  readonly table: { readonly tensor: string; readonly multiplier: number };
+  readonly factor: number;
+}
+
+/** Values of a token's row of hidden states, as they wait between layers. */
+export function rowSize({ layers, hiddenSize }: Pick<DecoderDescription, "layers" | "hiddenSize">): number {
+  return hiddenSize + (layers[0]?.carriedSize ?? 0);
 }
 
 export interface DecoderDescription {
@@ -135,6 +172,8 @@ export interface DecoderDescription {
   readonly maxPositions: number;
   /** Rows of the table, times the multiplier, are the first hidden states. */
   readonly embedding: { readonly tensor: string; readonly multiplier: number };
+  /** Null in most families. */
+  readonly tokenInputs: TokenInputs | null;
   readonly layers: readonly LayerDescription[];
   readonly finalNorm: Norm;
   /** logits = softCap(scale · head(norm(x))). */

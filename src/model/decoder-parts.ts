@@ -9,6 +9,7 @@ import type {
   LayerNorms,
   Mlp,
   MlpInputs,
+  TokenInputs,
 } from "./decoder-description.ts";
 import type { Linear, Norm } from "./weight-description.ts";
 import type {
@@ -33,6 +34,7 @@ export type DecoderBody = Pick<DecoderDescription, "layers" | "finalNorm"> & {
   readonly sizes: Sizes;
   readonly tied: boolean;
   readonly embeddingMultiplier?: number;
+  readonly tokenInputs?: TokenInputs | null;
   /** Name of the head where it has one of its own; default lm_head. */
   readonly headName?: string;
   readonly headBias?: boolean;
@@ -126,6 +128,7 @@ export type AttentionOptions = HeadShape & {
   readonly sinks?: string | null;
   readonly temperature?: AttentionTemperature | null;
   readonly valueScale?: number;
+  readonly carried?: number | null;
   readonly gate?: AttentionGate | null;
   /** Name of the output Linear; default o_proj. */
   readonly outputName?: string;
@@ -171,6 +174,7 @@ export function attentionWith(module: string, inputs: AttentionInputs, options: 
     sinks: options.sinks ?? null,
     temperature: options.temperature ?? null,
     valueScale: options.valueScale ?? 1,
+    carried: options.carried ?? null,
   };
 }
 
@@ -243,8 +247,18 @@ export function sharedNorm(layer: string, norm: (module: string) => Norm): Layer
   return { ...preNorms(layer, norm), feedForwardInput: null };
 }
 
+/** What most families' layers have none of. */
+const PLAIN_LAYER = {
+  parallel: false,
+  residualMultiplier: 1,
+  outputScale: null,
+  tokenBlock: null,
+  carriedSize: 0,
+  unread: [],
+} satisfies Partial<LayerDescription>;
+
 export type LayerParts = Pick<LayerDescription, "norms" | "mixers" | "feedForward"> &
-  Partial<Pick<LayerDescription, "parallel" | "residualMultiplier" | "outputScale">>;
+  Partial<Pick<LayerDescription, keyof typeof PLAIN_LAYER>>;
 
 /** Twice as many as the largest published models have; each takes a kilobyte of description. */
 const MAX_EXPERTS = 65_536;
@@ -269,6 +283,6 @@ export function layers(
         `config.json asks for more than ${MAX_EXPERTS} experts in ${count} layers, which is more than any model has. ${DATA_FREE_HINT}`,
       );
     }
-    return { name, hiddenSize, parallel: false, residualMultiplier: 1, outputScale: null, ...parts };
+    return { name, hiddenSize, ...PLAIN_LAYER, ...parts };
   });
 }

@@ -1,7 +1,7 @@
 // config.json and the names of a checkpoint's tensors -> what its decoder computes. Data only: nothing is downloaded,
 // nothing is computed. How to add a family: docs/adding-a-family.md.
 
-import { UnsupportedModelError } from "../errors.ts";
+import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
 import { checkNames } from "./check-tensors.ts";
 import { type Config, DATA_FREE_HINT, isRecord } from "./config-fields.ts";
 import type { DecoderDescription } from "./decoder-description.ts";
@@ -182,6 +182,7 @@ export function describeDecoder(config: Config, tensorNames: Iterable<string>): 
     vocabSize,
     maxPositions: body.sizes.max_position_embeddings,
     embedding: { tensor: embedding, multiplier: body.embeddingMultiplier ?? 1 },
+    tokenInputs: body.tokenInputs ?? null,
     layers: body.layers,
     finalNorm: body.finalNorm,
     head: {
@@ -193,6 +194,18 @@ export function describeDecoder(config: Config, tensorNames: Iterable<string>): 
   };
   checkNames(description, names);
   return description;
+}
+
+/** Names among these that no loader reads of a model that is known; none of others. */
+export function unreadTensors(config: Config, tensorNames: readonly string[]): ReadonlySet<string> {
+  const known = new Set(tensorNames);
+  try {
+    const { layers } = describeDecoder(config, tensorNames);
+    return new Set(layers.flatMap(({ unread }) => unread.filter((name) => known.has(name))));
+  } catch (error) {
+    if (error instanceof UnsupportedModelError || error instanceof MalformedModelError) return new Set();
+    throw error;
+  }
 }
 
 /** The part of config.json that describes the text decoder, and its type. */

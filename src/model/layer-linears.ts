@@ -23,7 +23,12 @@ export function feedForwardLinears(block: FeedForward | null): readonly Linear[]
 
 /** Every Linear of the layer. */
 export function layerLinears(layer: LayerDescription): readonly Linear[] {
-  return [...mixerGroups(layer).flat(), ...feedForwardLinears(layer.feedForward)];
+  return [...mixerGroups(layer).flat(), ...feedForwardLinears(layer.feedForward), ...tokenLinears(layer)];
+}
+
+/** Linears of the block after the feed-forward, in forward order; each has an input of its own. */
+export function tokenLinears({ tokenBlock }: LayerDescription): readonly Linear[] {
+  return tokenBlock ? [tokenBlock.gate, tokenBlock.projection] : [];
 }
 
 /** The mixers' Linears by the input that they share, in forward order: all mixers see the input of the first group. */
@@ -51,7 +56,8 @@ function sharers(block: FeedForward): readonly Mlp[] {
 
 /** The Linears that a pass needs that only wants inputs: all but those whose output is added to the hidden states last. */
 export function linearsBeforeOutput(layer: LayerDescription): readonly Linear[] {
-  const { mixers, feedForward, parallel } = layer;
+  const { mixers, feedForward, parallel, tokenBlock } = layer;
+  if (tokenBlock) return layerLinears(layer).filter((linear) => linear !== tokenBlock.projection);
   const last = new Set(feedForward === null ? [] : mlpsOf(feedForward).map(({ down }) => down));
   if (parallel || feedForward === null) for (const { output } of mixers.map(factsOf)) last.add(output);
   return layerLinears(layer).filter((linear) => !last.has(linear));
@@ -81,7 +87,8 @@ export interface Capture {
 export function captures(layer: LayerDescription, calibration: ExpertCalibration = "all"): Capture[] {
   const { feedForward } = layer;
   const mixer = mixerGroups(layer);
-  const after = feedForward === null ? [] : feedForwardGroups(feedForward, calibration);
+  const fed = feedForward === null ? [] : feedForwardGroups(feedForward, calibration);
+  const after = [...fed, ...tokenLinears(layer).map((linear) => [linear])];
   if (!sharesInput(layer)) return [...mixer, ...after].map(capture);
   const [mixerInput = [], ...mixerRest] = mixer;
   const [input = [], ...rest] = after;

@@ -122,7 +122,7 @@ function valuesToOutput({
   output,
 }: Extract<Mixer, { kind: "attention" }>): Mapping | null {
   // A norm takes a factor of its input away again.
-  if (valueNorm) return null;
+  if (valueNorm || inputs.kind === "query") return null;
   // Queries, keys and values that lie in groups: the last rows are not the values.
   if (inputs.kind === "fused" && inputs.groups > 1) return null;
   const value = inputs.kind === "fused" ? inputs.queryKeyValue : inputs.value;

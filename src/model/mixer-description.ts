@@ -47,6 +47,8 @@ export interface Rotary {
 }
 
 export type AttentionInputs =
+  /** Keys and values are those that an earlier layer has handed on. */
+  | { readonly kind: "query"; readonly query: Linear }
   /** One Linear may give both keys and values. */
   | { readonly kind: "separate"; readonly query: Linear; readonly key: Linear; readonly value: Linear }
   /**
@@ -103,6 +105,8 @@ export interface Attention {
   readonly temperature: AttentionTemperature | null;
   /** Factor of the values. */
   readonly valueScale: number;
+  /** Column of the hidden states' rows where keys, then values, are handed to later layers, or taken from; or null. */
+  readonly carried: number | null;
 }
 
 /** Causal convolution of each channel along the tokens: y_t = Σ_j weight[channel, j] · x_(t − taps + 1 + j) + bias. */

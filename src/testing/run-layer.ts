@@ -225,6 +225,9 @@ const SILENT = {
   report: () => undefined,
 };
 
+/** What these layers have no use for. */
+const NOTHING_MORE = { tiles: null, tokenTables: null };
+
 export async function openRun(
   job: CalibrationJob,
   budgetBytes: number,
@@ -247,7 +250,7 @@ export async function openRun(
   const services: SequentialServices = {
     ...rings,
     plan,
-    tiles: null,
+    ...NOTHING_MORE,
     traffic: NO_TRAFFIC,
     workspace: lifetime.use(await createWorkspace(gpu, uploads, plan.workspace)),
     batches: await openBatches(rings, maxTokens, lifetime),

@@ -31,6 +31,24 @@ export function storedFixture(
       const { bytes } = find(name);
       return Promise.resolve(span ? bytes.slice(span.start, span.end) : bytes.slice());
     },
+    async tokenRows(ids, layer) {
+      const { tokenInputs } = description;
+      if (!tokenInputs) throw new Error("The fixture has no token inputs");
+      const { table, projection, size } = tokenInputs;
+      const { bytes, dtype } = find(table.tensor);
+      const read = (start: number, end: number) => Promise.resolve(bytes.subarray(start, end));
+      const rowsOf = {
+        dtype: floatDtype(dtype),
+        rows,
+        columns: projection.rows,
+        multiplier: table.multiplier,
+        read,
+      };
+      const all = await embedTokens(rowsOf, ids);
+      return layer === null
+        ? all
+        : all.filter((_, index) => Math.floor((index % projection.rows) / size) === layer);
+    },
     async embed(sequences) {
       const { bytes, dtype } = find(embedding.tensor);
       const read = (start: number, end: number) => Promise.resolve(bytes.subarray(start, end));

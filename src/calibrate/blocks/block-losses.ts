@@ -162,7 +162,7 @@ function endOf({ mixers, feedForward }: LayerDescription, kind: VariedBlock["kin
   const [mixer] = mixers;
   invariant(mixer && mixers.length === 1, "the layer has one mixer");
   return async (pass, input, apply) => {
-    await apply(await forwardOf(mixer).mix(pass, input), factsOf(mixer).output);
+    await apply(await forwardOf(mixer).mix(pass, input, null), factsOf(mixer).output);
   };
 }
 

@@ -31,6 +31,7 @@ export async function expertsBlock(
   invariant(!layer.parallel, "experts come after the mixers");
   invariant(!block.apart || layer.norms.feedForwardOutput, "what is normed apart is added up apart");
   const { feedForwardInput, feedForwardOutput } = layer.norms;
+  invariant(feedForwardOutput ?? layer.carriedSize === 0, "experts' outputs join rows without gaps");
   for (const run of tokenRuns(pass, states)) {
     const input = await blockInput(pass, feedForwardInput, run);
     const sum = feedForwardOutput ? await clearedSum(pass, buffers, run) : hiddenMatrix(run);

@@ -25,8 +25,8 @@ type PassOptions = Pick<ForwardPass, "experts" | "stopAtLastInput" | "wanted">;
 /** Hidden states after all layers. */
 async function output(name: string, options: OpenDecoderOptions, pass: PassOptions = {}) {
   using decoder = await openDecoder(test, await loadArchitecture(name), options);
-  for (const layer of decoder.description.layers) {
-    await forwardLayer({ ...decoder.pass, ...pass }, layer, decoder.hidden);
+  for (const [index, layer] of decoder.description.layers.entries()) {
+    await forwardLayer({ ...(await decoder.passOf(index)), ...pass }, layer, decoder.hidden);
   }
   return await test.readFloats(decoder.hidden);
 }
@@ -62,7 +62,8 @@ async function capturedInputs(
   pass: PassOptions = {},
 ): Promise<Captured[]> {
   const found: Captured[] = [];
-  await forwardLayer({ ...decoder.pass, ...pass, hooks: collect(found) }, layer, decoder.hidden);
+  const own = await decoder.passOf(0);
+  await forwardLayer({ ...own, ...pass, hooks: collect(found) }, layer, decoder.hidden);
   // Buffers must not be destroyed under recorded work.
   await test.gpu.queue.flush();
   return found;
@@ -78,7 +79,7 @@ function firstLayer({ description }: OpenDecoder): LayerDescription {
 const FAMILIES = ["gemma3", "gemma4-moe", "olmo2", "phi3", "cohere", "starcoder2", "stablelm"];
 
 describe("a batch of several sequences", () => {
-  it.each(["mistral-sliding", "gemma2", "mixtral"])("gives each what it gets alone (%s)", async (name) => {
+  it.each(["mistral-sliding", "gemma4", "mixtral"])("gives each what it gets alone (%s)", async (name) => {
     const lengths = [5, 48, 1, 30];
     const together = await output(name, { lengths });
     const hiddenSize = together.length / 84;
@@ -93,7 +94,7 @@ describe("a batch of several sequences", () => {
 });
 
 describe("weights in row tiles and MLPs in runs of tokens", () => {
-  it.each(["gemma3", "cohere", "qwen2-moe"])("give the same hidden states bit for bit (%s)", async (name) => {
+  it.each(["gemma4", "cohere", "qwen2-moe"])("give the same hidden states bit for bit (%s)", async (name) => {
     const lengths = [20, 13];
     const whole = await output(name, { lengths });
     expect(await output(name, { lengths, tileRows: 16 })).toEqual(whole);
@@ -108,6 +109,7 @@ describe("captured inputs", () => {
     ["starcoder2", "all"],
     ["qwen2-moe", "all"],
     ["qwen2-moe", "routed"],
+    ["gemma4", "all"],
     ["gemma4-moe", "all"],
     ["gemma4-moe", "routed"],
   ] as const)(
@@ -121,7 +123,7 @@ describe("captured inputs", () => {
     },
   );
 
-  it.each(["gemma3", "cohere", "gemma4-moe"])(
+  it.each(["gemma3", "cohere", "gemma4", "gemma4-moe"])(
     "are the same when the pass stops at the last of them (%s)",
     async (name) => {
       const fixture = await loadArchitecture(name);
@@ -164,7 +166,7 @@ describe("captured inputs", () => {
     expect(relativeError(await test.readFloats(decoder.hidden), expected.output)).toBeLessThan(2e-5);
   });
 
-  it.each(["llama", "cohere", "qwen3-moe"])("end with the last that is wanted (%s)", async (name) => {
+  it.each(["gemma4", "cohere", "qwen3-moe"])("end with the last that is wanted (%s)", async (name) => {
     const fixture = await loadArchitecture(name);
     using decoder = await openDecoder(test, fixture, { lengths: [17, 9] });
     const layer = firstLayer(decoder);

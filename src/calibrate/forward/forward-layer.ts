@@ -4,13 +4,14 @@ import { invariant } from "../../errors.ts";
 import type { BufferPart } from "../../gpu/kernel.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { expertsBlock } from "./experts-block.ts";
-import { type ForwardPass, hiddenMatrix, type HiddenRows } from "./forward-pass.ts";
+import { type ForwardPass, hiddenMatrix, type HiddenRows, isWanted } from "./forward-pass.ts";
 import { mixerBlock } from "./mixer-block.ts";
 import { mlpBlock } from "./mlp-block.ts";
 import { scale } from "./scale/scale.ts";
+import { tokenBlock } from "./token-block.ts";
 
 /**
- * Computes a layer. `hidden`, (tokens, hidden) float32 without gaps, is replaced by the layer's output, or left in an
+ * Computes a layer. `hidden`, (tokens, hidden + carried) float32 without gaps, is replaced by the layer's output, or left in an
  * undefined state with `stopAtLastInput`. It lies in a GPU buffer that holds none of the weights: WebGPU lets no
  * dispatch read and write one buffer by two bindings.
  */
@@ -22,16 +23,16 @@ export async function forwardLayer(
   const { batch, workspace } = pass;
   invariant(batch.tokens <= workspace.plan.size.tokens, "the batch fits the workspace");
   invariant(batch.longest <= workspace.plan.size.longest, "the sequences fit the rotary tables");
-  const states: HiddenRows = {
-    hidden,
-    hiddenSize: layer.hiddenSize,
-    firstRow: 0,
-    rows: batch.tokens,
-  };
-  if (!(await mixerBlock(pass, layer, states))) return;
-  const { feedForward, outputScale } = layer;
-  if (feedForward?.kind === "mlp") await mlpBlock(pass, layer, feedForward, states);
-  if (feedForward?.kind === "experts") await expertsBlock(pass, layer, feedForward, states);
+  const { hiddenSize, carriedSize, feedForward, outputScale, tokenBlock: block } = layer;
+  const stride = hiddenSize + carriedSize;
+  const states: HiddenRows = { hidden, hiddenSize, stride, firstRow: 0, rows: batch.tokens };
+  const after = block && isWanted(pass, [block.gate, block.projection]) ? block : null;
+  // What comes before another block is added to the hidden states.
+  const before = after ? { ...pass, stopAtLastInput: false } : pass;
+  if (!(await mixerBlock(before, layer, states))) return;
+  if (feedForward?.kind === "mlp") await mlpBlock(before, layer, feedForward, states);
+  if (feedForward?.kind === "experts") await expertsBlock(before, layer, feedForward, states);
+  if (after) await tokenBlock(pass, layer, after, states);
   if (outputScale === null || pass.stopAtLastInput) return;
   await scale(pass.gpu, hiddenMatrix(states), await pass.weights.vector(outputScale));
 }

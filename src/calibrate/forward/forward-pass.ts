@@ -30,6 +30,8 @@ export interface ForwardPass {
   readonly wanted?: ReadonlySet<string>;
   /** What experts compute: all tokens, so that hooks see them, or (default) only those that are routed to them. */
   readonly experts?: ExpertCalibration;
+  /** Rows of what a layer with a token block is given for the batch's tokens (`TokenBatch.tokenRows`). */
+  readonly tokenTable?: BufferPart;
 }
 
 /** True if the pass has still to come to the input of one of these. */
@@ -41,17 +43,25 @@ export function isWanted({ stopAtLastInput, wanted }: ForwardPass, linears: read
 export interface HiddenRows {
   readonly hidden: BufferPart;
   readonly hiddenSize: number;
+  /** From row to row: the hidden values, and what is carried behind them. */
+  readonly stride: number;
   readonly firstRow: number;
   readonly rows: number;
 }
 
-export function hiddenMatrix({ hidden, hiddenSize, firstRow, rows }: HiddenRows): Activations {
-  return { buffer: hidden, rows, columns: hiddenSize, stride: hiddenSize, offset: firstRow * hiddenSize };
+export function hiddenMatrix({ hidden, hiddenSize, stride, firstRow, rows }: HiddenRows): Activations {
+  return { buffer: hidden, rows, columns: hiddenSize, stride, offset: firstRow * stride };
+}
+
+/** What the rows carry, from a column on. */
+export function carriedMatrix({ hidden, stride, firstRow, rows }: HiddenRows, column: number): Activations {
+  return { buffer: hidden, rows, columns: stride - column, stride, offset: firstRow * stride + column };
 }
 
 /** The same rows of the workspace's normed states. */
 export function normedMatrix({ workspace }: ForwardPass, states: HiddenRows): Activations {
-  return { ...hiddenMatrix(states), buffer: workspace.normed };
+  const { hiddenSize: columns, firstRow, rows } = states;
+  return { buffer: workspace.normed, rows, columns, stride: columns, offset: firstRow * columns };
 }
 
 /** The hidden states, normed into the workspace, or as they are where there is no norm. */

@@ -1,6 +1,6 @@
 import { invariant } from "../../errors.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
-import { feedForwardLinears, mlpInputLinears, sharesInput } from "../../model/layer-linears.ts";
+import { feedForwardLinears, mlpInputLinears, sharesInput, tokenLinears } from "../../model/layer-linears.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";
 import {
   applyNorm,
@@ -34,7 +34,7 @@ export async function mixerBlock(
     const after = [...mixers.slice(index + 1).flatMap(innerLinears), ...later];
     if (!isWanted(pass, [...innerLinears(mixer), ...after])) return false;
     const { output } = factsOf(mixer);
-    const mixed = await forwardOf(mixer).mix(pass, input);
+    const mixed = await forwardOf(mixer).mix(pass, input, states);
     // Nothing asks for the mixers' input any more, and the hidden states are still those before them.
     const own = parallel && index === mixers.length - 1 ? norms.feedForwardInput : null;
     if (own) await applyNorm(pass, own, hiddenMatrix(states), normedMatrix(pass, states));
@@ -57,9 +57,9 @@ function innerLinears(mixer: Mixer): readonly Linear[] {
 /** Linears whose inputs come after the mixers. */
 function laterLinears(layer: LayerDescription): readonly Linear[] {
   const { feedForward } = layer;
-  return sharesInput(layer) && feedForward?.kind === "mlp"
-    ? [feedForward.down]
-    : feedForwardLinears(feedForward);
+  const fed =
+    sharesInput(layer) && feedForward?.kind === "mlp" ? [feedForward.down] : feedForwardLinears(feedForward);
+  return [...fed, ...tokenLinears(layer)];
 }
 
 /** All mixers see one input; in parallel layers with one norm the MLP sees it too. */

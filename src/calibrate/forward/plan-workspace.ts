@@ -10,6 +10,7 @@ import { forwardOf } from "./mixers/forward-of.ts";
 import { rotaryTableBytes } from "./rotary/rotary-table.ts";
 import { type WorkspacePlan, readbackSize, type ExpertBytes, type WorkspaceSize } from "./workspace.ts";
 import { mlpColumns } from "./mlp-block.ts";
+import { tokenBlockColumns } from "./token-block.ts";
 
 const FLOAT_BYTES = 4;
 /** Runs of tokens are cut at whole tiles of the matrix product. */
@@ -75,9 +76,10 @@ function hasNormedExperts(layers: readonly LayerDescription[]): boolean {
   );
 }
 
-/** Columns that gate and up projections of a layer's MLPs fill. */
-function innerColumns({ feedForward }: LayerDescription): number[] {
-  return feedForward === null ? [] : mlpsOf(feedForward).map(mlpColumns);
+/** Columns that the blocks after a layer's mixers fill. */
+function innerColumns({ feedForward, tokenBlock }: LayerDescription): number[] {
+  const fed = feedForward === null ? [] : mlpsOf(feedForward).map(mlpColumns);
+  return tokenBlock ? [...fed, tokenBlockColumns(tokenBlock)] : fed;
 }
 
 function tokensOf(bytes: number, columns: number): number {

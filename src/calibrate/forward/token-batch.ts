@@ -20,9 +20,11 @@ export interface TokenBatch extends Disposable {
   readonly attentionTiles: LedgerBuffer;
   /** Two u32 a sequence: its first row, and the row after its last. */
   readonly sequences: LedgerBuffer;
+  /** One u32 a token: its row in the table of token inputs; null where no layer is given any. */
+  readonly tokenRows: LedgerBuffer | null;
 }
 
-/** GPU bytes that a batch of these sequences keeps. */
+/** GPU bytes that a batch of these sequences keeps, rows of token inputs left out. */
 export function batchBytes(lengths: readonly number[]): number {
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
   return (
@@ -37,6 +39,7 @@ export async function createBatch(
   gpu: Gpu,
   uploads: UploadRing,
   lengths: readonly number[],
+  tokenRows: Uint32Array<ArrayBuffer> | null = null,
 ): Promise<TokenBatch> {
   if (lengths.length === 0 || lengths.some((length) => !Number.isInteger(length) || length < 1)) {
     throw new CalibrationError("A calibration batch needs sequences of at least one token.");
@@ -56,6 +59,10 @@ export async function createBatch(
   await uploads.write(new Uint8Array(positionBytes.buffer), positions);
   await uploads.write(new Uint8Array(tileBytes.buffer), tileBuffer);
   await uploads.write(new Uint8Array(sequenceBytes.buffer), sequences);
+  const given = tokenRows
+    ? await gpu.memory.allocate({ label: "rows of token inputs", bytes: tokenRows.byteLength })
+    : null;
+  if (tokenRows && given) await uploads.write(new Uint8Array(tokenRows.buffer), given);
   return {
     lengths,
     tokens: rows.length,
@@ -64,7 +71,9 @@ export async function createBatch(
     positions,
     attentionTiles: tileBuffer,
     sequences,
+    tokenRows: given,
     [Symbol.dispose]() {
+      given?.[Symbol.dispose]();
       positions[Symbol.dispose]();
       tileBuffer[Symbol.dispose]();
       sequences[Symbol.dispose]();

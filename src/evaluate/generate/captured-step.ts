@@ -21,8 +21,13 @@ export interface CapturedStep extends Disposable {
 }
 
 /** Commands that change from token to token cannot be played again. */
-export function canCapture(engine: Engine, { layers }: DecoderDescription, maxTokens: number): boolean {
-  return engine.gpu !== null && mixersOf(layers).every((mixer) => mixer.isRecordable(maxTokens));
+export function canCapture(
+  engine: Engine,
+  { layers, tokenInputs }: DecoderDescription,
+  maxTokens: number,
+): boolean {
+  if (engine.gpu === null || tokenInputs) return false;
+  return mixersOf(layers).every((mixer) => mixer.isRecordable(maxTokens));
 }
 
 /** @throws DeviceLimitError if the little that it takes does not fit. */

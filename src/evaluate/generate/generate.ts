@@ -1,7 +1,7 @@
 // Token by token through onnxruntime-web. A model that fits the budget is one graph with its keys and values cached where the
 // weights are; one that does not is run layer by layer, all tokens again for each new one.
 
-import { DeviceLimitError } from "../../errors.ts";
+import { DeviceLimitError, UnsupportedModelError } from "../../errors.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
 import { mixersOf } from "../graph/mixers/nodes-of.ts";
 import {
@@ -13,7 +13,17 @@ import {
   layerGraph,
   LOGITS_OUTPUT,
 } from "../graph/decoder-graph.ts";
-import { embedOne, floatsOf, masksOf, positionFeeds, runHead, runLayer } from "../run-layer.ts";
+import {
+  embedOne,
+  firstRows,
+  floatsOf,
+  masksOf,
+  positionFeeds,
+  runHead,
+  runLayer,
+  tokenFeeds,
+} from "../run-layer.ts";
+import { rowSize } from "../../model/decoder-description.ts";
 import type { Engine, OnloadedGraph } from "../runtime/engine.ts";
 import type { StoredModel } from "../weights/stored-model.ts";
 import { vocabularyParts } from "../weights/vocabulary-parts.ts";
@@ -35,9 +45,15 @@ export interface Decoder extends Disposable {
 
 /**
  * Onloads a model for sequences of up to `maxTokens` tokens: whole, or layer by layer where it does not fit.
- * @throws DeviceLimitError if not even a layer fits.
+ * @throws DeviceLimitError if not even a layer fits, UnsupportedModelError if its graphs do not compute as many tokens.
  */
 export async function openGenerator(engine: Engine, model: StoredModel, maxTokens: number): Promise<Decoder> {
+  const most = Math.min(...mixersOf(model.description.layers).map((mixer) => mixer.maxTokens));
+  if (maxTokens > most) {
+    throw new UnsupportedModelError(
+      `The text and what is to follow come to ${maxTokens} tokens; models of the type ${model.description.family} are tried with up to ${most} here. Take a shorter text, or fewer new tokens.`,
+    );
+  }
   if (model.description.layers.flatMap(layerLinears).length > MAX_RESIDENT_LINEARS) {
     return layerByLayer(engine, model);
   }
@@ -86,7 +102,7 @@ function withCache({ engine, model, graph, caches }: Resident, capturable: boole
   };
   const run = async (ids: readonly number[], known: number) => {
     const outputs = await graph.run(
-      { ...(await tokenFeeds(engine, model, ids.slice(known), known)), ...caches.feeds() },
+      { ...(await feedsOf(engine, model, ids.slice(known), known)), ...caches.feeds() },
       { [LOGITS_OUTPUT]: null, ...caches.fetches() },
     );
     caches.keep(outputs);
@@ -113,16 +129,19 @@ function withoutCache(engine: Engine, model: StoredModel, graph: OnloadedGraph):
     weights: "resident",
     isCaptured: () => false,
     async next(ids) {
-      const outputs = await graph.run(await tokenFeeds(engine, model, ids, 0));
+      const outputs = await graph.run(await feedsOf(engine, model, ids, 0));
       return floatsOf(outputs[LOGITS_OUTPUT]);
     },
     [Symbol.dispose]: () => graph[Symbol.dispose](),
   };
 }
 
-async function tokenFeeds(engine: Engine, model: StoredModel, ids: readonly number[], past: number) {
+async function feedsOf(engine: Engine, model: StoredModel, ids: readonly number[], past: number) {
   const { description } = model;
-  const positions = positionFeeds(engine, past, ids.length, masksOf(description));
+  const positions = {
+    ...positionFeeds(engine, past, ids.length, masksOf(description)),
+    ...(await tokenFeeds(engine, model, ids, null)),
+  };
   if (canLookUp(description, planLinears(model, engine.maxInputBytes))) {
     return {
       ...positions,
@@ -135,22 +154,24 @@ async function tokenFeeds(engine: Engine, model: StoredModel, ids: readonly numb
 
 function layerByLayer(engine: Engine, model: StoredModel): Decoder {
   const { description } = model;
-  const { hiddenSize, vocabSize } = description;
+  const { vocabSize } = description;
+  const width = rowSize(description);
   const plan = planLinears(model, engine.maxInputBytes);
   return {
     weights: "layer by layer",
     isCaptured: () => false,
     async next(ids) {
       const positions = positionFeeds(engine, 0, ids.length, masksOf(description));
-      let hidden = await embedOne(model, ids);
-      for (const layer of description.layers) {
+      let rows = await firstRows(model, ids);
+      for (const [index, layer] of description.layers.entries()) {
         using onloaded = await engine.onload(model, layerGraph(description, layer, plan), ids.length);
-        hidden = await runLayer(engine, onloaded, hidden, { hiddenSize, positions });
+        const feeds = { ...positions, ...(await tokenFeeds(engine, model, ids, index)) };
+        rows = await runLayer(engine, onloaded, rows, { width, feeds });
       }
       const logits = new Float32Array(vocabSize);
       for (const part of vocabularyParts(engine, description)) {
         using head = await engine.onload(model, headGraph(description, plan, part), 1);
-        logits.set(await runHead(engine, head, hidden.slice(-hiddenSize), hiddenSize), part.firstRow);
+        logits.set(await runHead(engine, head, rows.slice(-width), width), part.firstRow);
       }
       return logits;
     },

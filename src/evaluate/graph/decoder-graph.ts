@@ -1,10 +1,11 @@
 // A decoder's layers and its end as ONNX graphs, from the same description that calibration runs in WGSL.
 
-import type {
-  DecoderDescription,
-  FeedForward,
-  LayerDescription,
-  Mlp,
+import {
+  type DecoderDescription,
+  type FeedForward,
+  type LayerDescription,
+  type Mlp,
+  rowSize,
 } from "../../model/decoder-description.ts";
 import { sharesInput } from "../../model/layer-linears.ts";
 import { activate, gatedUnit } from "./activation-nodes.ts";
@@ -14,6 +15,8 @@ import { applyLinear, applyRows, type RowRange, rowsInput } from "./linear-nodes
 import { nodesOf } from "./mixers/nodes-of.ts";
 import { normalize } from "./norm-nodes.ts";
 import { createGraph, type OnnxGraph } from "./onnx-graph.ts";
+import { putRows, takeRows } from "./carried-nodes.ts";
+import { addTokenBlock, givenTo, givenToAll } from "./token-nodes.ts";
 import { cacheNames } from "./run-inputs.ts";
 import { type DecoderGraph, type LinearPlan, vectorInput, type WeightInput } from "./weight-input.ts";
 import type { Linear, Norm } from "../../model/weight-description.ts";
@@ -40,9 +43,14 @@ export function layerGraph(
 ): BuiltGraph {
   const decoder = startGraph("layer", plan);
   const { graph } = decoder;
-  const shape = ["tokens", description.hiddenSize];
-  const hidden = addLayer(decoder, layer, graph.input(HIDDEN_INPUT, "float32", shape), null);
-  graph.output(HIDDEN_OUTPUT, "float32", shape, hidden);
+  const shape = ["tokens", rowSize(description)];
+  const rows = takeRows(decoder, description, graph.input(HIDDEN_INPUT, "float32", shape));
+  const index = description.layers.indexOf(layer);
+  const hidden = addLayer(decoder, layer, rows, {
+    cacheIndex: null,
+    given: givenTo(decoder, description, index),
+  });
+  graph.output(HIDDEN_OUTPUT, "float32", shape, putRows(decoder, description, hidden));
   return decoder;
 }
 
@@ -57,7 +65,8 @@ export function headGraph(
 ): BuiltGraph {
   const decoder = startGraph("head", plan);
   const { graph } = decoder;
-  const hidden = graph.input(HIDDEN_INPUT, "float32", ["tokens", description.hiddenSize]);
+  const rows = graph.input(HIDDEN_INPUT, "float32", ["tokens", rowSize(description)]);
+  const hidden = takeRows(decoder, description, rows);
   const first = graph.input(TOKEN_RANGE.first, "int64", [1]);
   const end = graph.input(TOKEN_RANGE.end, "int64", [1]);
   const tokens = graph.node("Slice", [hidden, first, end, graph.integers([0])]);
@@ -85,8 +94,12 @@ export function generationGraph(
   let hidden = canLookUp(description, plan)
     ? lookUp(decoder, description)
     : graph.input(HIDDEN_INPUT, "float32", ["tokens", description.hiddenSize]);
+  const given = givenToAll(decoder, description, hidden);
   for (const [index, layer] of description.layers.entries()) {
-    hidden = addLayer(decoder, layer, hidden, cached ? index : null);
+    hidden = addLayer(decoder, layer, hidden, {
+      cacheIndex: cached ? index : null,
+      given: given[index] ?? null,
+    });
   }
   const last = graph.node("Slice", [
     hidden,
@@ -106,14 +119,21 @@ function lookUp(decoder: DecoderGraph, { head, embedding }: DecoderDescription):
 }
 
 function startGraph(name: string, plan: LinearPlan): DecoderGraph {
-  return { graph: createGraph(name), plan, weights: [], quantized: new Map() };
+  return { graph: createGraph(name), plan, weights: [], quantized: new Map(), carried: new Map() };
+}
+
+interface LayerInputs {
+  /** Place of the layer's cache among the graph's; null without one. */
+  readonly cacheIndex: number | null;
+  /** What its token block is given, (tokens, size). */
+  readonly given: Value | null;
 }
 
 function addLayer(
   decoder: DecoderGraph,
   layer: LayerDescription,
   hidden: Value,
-  cacheIndex: number | null,
+  { cacheIndex, given }: LayerInputs,
 ): Value {
   const { norms, mixers, feedForward, parallel, residualMultiplier, hiddenSize, outputScale } = layer;
   const { graph } = decoder;
@@ -136,8 +156,10 @@ function addLayer(
       ),
     hidden,
   );
-  const scaleOutput = (x: Value) =>
-    outputScale === null ? x : graph.node("Mul", [x, vectorInput(decoder, outputScale, 1)]);
+  const scaleOutput = (x: Value) => {
+    const whole = addTokenBlock(decoder, layer, x, given);
+    return outputScale === null ? whole : graph.node("Mul", [whole, vectorInput(decoder, outputScale, 1)]);
+  };
   if (!feedForward) return scaleOutput(middle);
   const before = parallel ? hidden : middle;
   const second = sharesInput(layer) ? input : norm(norms.feedForwardInput, before);

@@ -27,13 +27,18 @@ export function cacheNames(layer: number): CacheNames {
   };
 }
 
-/** What a causal mask depends on: how far back tokens see, and chunks that do not see each other. */
-export interface MaskShape {
-  readonly slidingWindow: number | null;
-  readonly chunk: number | null;
-}
+/**
+ * What a causal mask depends on: how far back tokens see, and chunks that do not see each other. Or "levels": for each pair of
+ * tokens the highest bit in which their places differ, -1 where the second comes later, -2 for a token and itself.
+ */
+export type MaskShape = { readonly slidingWindow: number | null; readonly chunk: number | null } | "levels";
 
-/** Input of the causal mask of such a shape, (tokens, tokens). */
-export function maskName({ slidingWindow, chunk }: MaskShape): string {
+/** Every token sees itself and all before it. */
+export const FULL_MASK: MaskShape = { slidingWindow: null, chunk: null };
+
+/** Input of the mask of such a shape, (tokens, tokens). */
+export function maskName(shape: MaskShape): string {
+  if (shape === "levels") return "mask.levels";
+  const { slidingWindow, chunk } = shape;
   return `mask.${slidingWindow ?? "full"}${chunk === null ? "" : `.${chunk}`}`;
 }

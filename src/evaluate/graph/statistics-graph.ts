@@ -52,11 +52,16 @@ export function predictionGraph(columns: number, compared: boolean): BuiltGraph 
   return finish(graph, found);
 }
 
-/** Hidden states (tokens, values) of two models to the squares of their difference and of the other's, summed a token. */
-export function differenceGraph(values: number): BuiltGraph {
+/** The first `values` of rows (tokens, width) of two models to the squares of their difference and of the other's, summed a token. */
+export function differenceGraph(values: number, width: number): BuiltGraph {
   const graph = createGraph("difference");
-  const own = graph.input(STATISTICS_INPUTS.own, "float32", ["tokens", values]);
-  const other = graph.input(STATISTICS_INPUTS.other, "float32", ["tokens", values]);
+  const ends = [0, values, 1].map((each) => graph.integers([each]));
+  const take = (name: string) => {
+    const rows = graph.input(name, "float32", ["tokens", width]);
+    return width === values ? rows : graph.node("Slice", [rows, ...ends]);
+  };
+  const own = take(STATISTICS_INPUTS.own);
+  const other = take(STATISTICS_INPUTS.other);
   const squares = (x: Value) => reduce(graph, "ReduceSum", graph.node("Mul", [x, x]));
   return finish(graph, [squares(graph.node("Sub", [own, other])), squares(other)]);
 }

@@ -77,6 +77,13 @@ export interface DecoderGraph {
   readonly weights: WeightInput[];
   /** Inputs that were quantized already: q, k and v share one. */
   readonly quantized: Map<string, Value>;
+  /** Keys and values that layers hand to later ones, by their column in the rows of hidden states. */
+  readonly carried: Map<number, CarriedValues>;
+}
+
+export interface CarriedValues {
+  readonly keys: Value;
+  readonly values: Value;
 }
 
 export function weightName({ weights }: DecoderGraph): string {

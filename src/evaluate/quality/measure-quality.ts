@@ -5,7 +5,9 @@ import { createLifetime } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import { HIDDEN_INPUT, HIDDEN_OUTPUT, layerGraph } from "../graph/decoder-graph.ts";
 import { differenceGraph, STATISTICS_INPUTS, STATISTICS_OUTPUT } from "../graph/statistics-graph.ts";
-import { floatsOf, masksOf, positionFeeds } from "../run-layer.ts";
+import { spreadRows } from "../../formats/spread-rows.ts";
+import { rowSize } from "../../model/decoder-description.ts";
+import { floatsOf, masksOf, positionFeeds, tokenFeeds } from "../run-layer.ts";
 import type { Engine, OnloadedGraph } from "../runtime/engine.ts";
 import type { Feeds } from "../runtime/sessions.ts";
 import { yieldToMessages } from "../runtime/yield-to-messages.ts";
@@ -57,15 +59,18 @@ export async function measureQuality(request: QualityRequest): Promise<Quality> 
 async function embedAll(request: QualityRequest, model: StoredModel): Promise<HiddenStates> {
   const { engine, sequences, original } = request;
   const { hiddenSize } = model.description;
+  const width = rowSize(model.description);
   const tokens = sequences.reduce((sum, { length }) => sum + length, 0);
-  const bytes = tokens * hiddenSize * 4 * (original ? 2 : 1);
+  const bytes = tokens * width * 4 * (original ? 2 : 1);
   const place = fitsOnGpu(engine, bytes) ? "gpu" : "host";
-  return await createHiddenStates(engine, place, await model.embed(sequences), hiddenSize);
+  const embedded = await model.embed(sequences);
+  const rows = embedded.map((states) => spreadRows(states, hiddenSize, width));
+  return await createHiddenStates(engine, place, rows, width);
 }
 
 /** Runs all sequences through one layer. */
 async function advance(
-  { engine, signal }: QualityRequest,
+  { engine, signal, sequences }: QualityRequest,
   { model, states }: Stream,
   index: number,
   clock: PhaseClock,
@@ -81,7 +86,9 @@ async function advance(
   for (const [at, length] of states.lengths.entries()) {
     await yieldToMessages();
     signal.throwIfAborted();
-    await clock.time("layers", async () => await runOne(engine, onloaded, states, at, positionsOf(length)));
+    const given = await tokenFeeds(engine, model, sequences[at] ?? [], index);
+    const feeds = { ...positionsOf(length), ...given };
+    await clock.time("layers", async () => await runOne(engine, onloaded, states, at, feeds));
   }
 }
 
@@ -90,9 +97,9 @@ async function runOne(
   layer: OnloadedGraph,
   states: HiddenStates,
   at: number,
-  positions: Feeds,
+  given: Feeds,
 ): Promise<void> {
-  const feeds = { ...positions, [HIDDEN_INPUT]: states.tensor(at) };
+  const feeds = { ...given, [HIDDEN_INPUT]: states.tensor(at) };
   const outputs = await layer.run(feeds, { [HIDDEN_OUTPUT]: await states.target(at) });
   states.advance(at, outputs[HIDDEN_OUTPUT]);
   await engine.settle();
@@ -120,7 +127,11 @@ async function createComparison(
   if (!own || !other) {
     return { relativeError: async () => await Promise.resolve(null), [Symbol.dispose]: () => undefined };
   }
-  const graph = await engine.onload(model, differenceGraph(model.description.hiddenSize), 1);
+  const graph = await engine.onload(
+    model,
+    differenceGraph(model.description.hiddenSize, rowSize(model.description)),
+    1,
+  );
   return {
     async relativeError() {
       let [difference, norm] = [0, 0];

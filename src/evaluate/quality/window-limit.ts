@@ -24,10 +24,11 @@ export function longestWindow({ layers, hiddenSize }: DecoderDescription, budget
 function longestIn(layer: LayerDescription, hiddenSize: number, values: number): number {
   const widest = Math.max(...layerLinears(layer).map(({ rows }) => rows));
   const linear = HIDDEN_COPIES * hiddenSize + INNER_COPIES * widest;
-  const quadratic = SCORE_COPIES * Math.max(0, ...mixersOf([layer]).map(({ scores }) => scores));
+  const mixers = mixersOf([layer]);
+  const quadratic = SCORE_COPIES * Math.max(0, ...mixers.map(({ scores }) => scores));
   const longest =
     quadratic === 0
       ? values / linear
       : (Math.sqrt(linear ** 2 + 4 * quadratic * values) - linear) / (2 * quadratic);
-  return Math.max(2, Math.floor(longest));
+  return Math.max(2, Math.floor(Math.min(longest, ...mixers.map(({ maxTokens }) => maxTokens))));
 }

@@ -21,6 +21,8 @@ export interface StoredModel {
   schemeOf(module: string): QuantizationScheme | null;
   /** First hidden states of sequences of token ids, (ids, hidden) float32 each; every row of the table is read once. */
   embed(sequences: readonly (readonly number[])[]): Promise<Float32Array<ArrayBuffer>[]>;
+  /** Rows of the table of token inputs, multiplied: (ids, size) of a layer, or of all layers side by side. */
+  tokenRows(ids: readonly number[], layer: number | null): Promise<Float32Array<ArrayBuffer>>;
 }
 
 /** What compressed-tensors puts beside or in place of `<module>.weight`. */

@@ -5,6 +5,7 @@ import type { AttentionInputs, Attention } from "../mixer-description.ts";
 
 export function attentionLinears(inputs: AttentionInputs): readonly Linear[] {
   if (inputs.kind === "fused") return [inputs.queryKeyValue];
+  if (inputs.kind === "query") return [inputs.query];
   const { query, key, value } = inputs;
   return key === value ? [query, key] : [query, key, value];
 }
@@ -20,7 +21,7 @@ export function attentionFacts(attention: Attention): MixerFacts {
       ...normTensors(valueNorm),
       ...(sinks === null ? [] : [vectorShape(sinks, heads)]),
     ],
-    keyValueCache: { module, kvHeads },
+    keyValueCache: inputs.kind === "query" ? null : { module, kvHeads },
     work: (tokens) => attentionWork(attention, tokens),
   };
 }

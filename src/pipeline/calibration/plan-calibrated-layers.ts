@@ -3,6 +3,9 @@
 
 import { inputChannelsBytes } from "../../calibrate/channels/input-channels.ts";
 import type { CalibrationSet } from "../../calibrate/select-sequences.ts";
+import { distinctIds } from "../../calibrate/forward/token-inputs/token-input-source.ts";
+import { tokenTablesBytes } from "../../calibrate/forward/token-inputs/token-inputs.ts";
+import { bufferBytes } from "../../gpu/memory.ts";
 import { inputSquaresBytes } from "../../calibrate/squares/input-squares.ts";
 import { activationRangesBytes } from "../../calibrate/ranges/activation-ranges.ts";
 import { invariant, RecipeError, UnsupportedModelError } from "../../errors.ts";
@@ -11,7 +14,7 @@ import { type QuantizationArgs, usesImportance } from "../../formats/quantizatio
 import type { RewritingModifier } from "../../formats/recipe.ts";
 import { createMappingChooser, type MappingChooser } from "../../plan/choose-mappings.ts";
 import { checkShapes } from "../../model/check-tensors.ts";
-import type { DecoderDescription, LayerDescription } from "../../model/decoder-description.ts";
+import { type DecoderDescription, type LayerDescription, rowSize } from "../../model/decoder-description.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import { type Capture, captures, type ExpertCalibration, layerLinears } from "../../model/layer-linears.ts";
 import type { PlanStep, QuantizeTask } from "../../plan/plan-steps.ts";
@@ -99,12 +102,14 @@ export function planCalibrationJob(
   for (const { chooser } of choosers) chooser.checkUsed();
   checkOutside(description, steps);
   const lengths = set.sequences.map(({ length }) => length);
-  const { tiling, bytes } = besideBytes(layers, set, limits.budgetBytes);
+  const aside = besideBytes(layers, set, limits.budgetBytes);
+  const { tiling } = aside;
+  const bytes = aside.bytes + tokenInputBytes(description, set, limits);
   const plan = planCalibration(
     {
       layers,
       lengths,
-      hidden: { size: description.hiddenSize, dtype: options.hidden_states_dtype },
+      hidden: { size: rowSize(description), dtype: options.hidden_states_dtype },
       maxTokens: limits.sums === undefined ? null : chunkTokens(lengths),
       like,
     },
@@ -169,6 +174,19 @@ function besideBytes(
   const squares = layers.map(({ weighed }) => inputSquaresBytes(weighed));
   const collected = Math.max(0, ...ranges) + Math.max(0, ...squares) + Math.max(0, ...channels);
   return { tiling, bytes: (tiling?.peakBytes ?? 0) + collected };
+}
+
+/** What token blocks are given, and each token's row of it. */
+function tokenInputBytes(
+  { tokenInputs, hiddenSize }: DecoderDescription,
+  { sequences, tokens }: CalibrationSet,
+  { maxBufferBytes }: GpuLimits,
+): number {
+  if (!tokenInputs) return 0;
+  const ids = distinctIds(sequences).ids.length;
+  // At most as many batches as sequences, each in a buffer of its own.
+  const rows = tokens * 4 + sequences.length * bufferBytes(1);
+  return tokenTablesBytes({ size: tokenInputs.size, hiddenSize, ids }, maxBufferBytes) + rows;
 }
 
 function layerRewritings(

@@ -22,6 +22,9 @@ it("a cache that a layer does not have cannot be measured in it", () => {
     parallel: false,
     residualMultiplier: 1,
     outputScale: null,
+    tokenBlock: null,
+    carriedSize: 0,
+    unread: [],
   };
   const step: PlanStep = {
     index: 7,

@@ -4,7 +4,7 @@ import { openEmbedding } from "../../calibrate/forward/embed-tokens.ts";
 import { invariant, StorageError, UnsupportedModelError } from "../../errors.ts";
 import { checkMixers } from "../../evaluate/graph/mixers/nodes-of.ts";
 import { originalNames, type StoredModel } from "../../evaluate/weights/stored-model.ts";
-import { isFloatDtype } from "../../formats/dtype.ts";
+import { type Dtype, isFloatDtype } from "../../formats/dtype.ts";
 import { checkShapes } from "../../model/check-tensors.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
@@ -107,26 +107,63 @@ function storedModel(
     if (!span) return await readRange({ path, start, end });
     return await readRange({ path, start: start + span.start, end: start + span.end });
   };
+  const from = { dtypeOf: (name: string) => byName.get(name)?.dtype, read, rows: description.vocabSize };
   return {
     description,
     tensor: (name) => byName.get(name) ?? null,
     read,
     schemeOf: (module) => quantization?.schemeOf(module) ?? null,
     async embed(sequences) {
-      const { embedding, vocabSize: rows, hiddenSize: columns } = description;
-      const dtype = byName.get(embedding.tensor)?.dtype;
-      if (!dtype || !isFloatDtype(dtype)) {
-        throw new UnsupportedModelError(
-          `The embedding "${embedding.tensor}" is ${dtype ?? "not there"}; evaluation reads it in BF16, F16 or F32.`,
-        );
-      }
-      const table = { dtype, rows, columns, multiplier: embedding.multiplier };
-      const readTable = async (start: number, end: number) => await read(embedding.tensor, { start, end });
-      const used = new Set(sequences.flat());
-      const states = await openEmbedding({ ...table, read: readTable }, used, MAX_EMBEDDING_BYTES);
+      const { embedding, hiddenSize } = description;
+      const states = await openTable(from, embedding, hiddenSize, sequences.flat());
       return await Promise.all(sequences.map(async (ids) => await states(ids)));
     },
+    async tokenRows(ids, layer) {
+      const { tokenInputs } = description;
+      invariant(tokenInputs, "the model's layers are given inputs for tokens");
+      const { table, projection, size } = tokenInputs;
+      const all = await (await openTable(from, table, projection.rows, ids))(ids);
+      return layer === null ? all : columnsOf(all, projection.rows, { first: layer * size, count: size });
+    },
   };
+}
+
+interface TableReader {
+  readonly dtypeOf: (tensor: string) => Dtype | undefined;
+  readonly read: StoredModel["read"];
+  readonly rows: number;
+}
+
+/** Looks ids up in a table, each row times the table's multiplier. */
+async function openTable(
+  { dtypeOf, read, rows }: TableReader,
+  { tensor, multiplier }: { readonly tensor: string; readonly multiplier: number },
+  columns: number,
+  ids: readonly number[],
+) {
+  const dtype = dtypeOf(tensor);
+  if (!dtype || !isFloatDtype(dtype)) {
+    throw new UnsupportedModelError(
+      `The embedding "${tensor}" is ${dtype ?? "not there"}; evaluation reads it in BF16, F16 or F32.`,
+    );
+  }
+  const table = { dtype, rows, columns, multiplier };
+  const readTable = async (start: number, end: number) => await read(tensor, { start, end });
+  return await openEmbedding({ ...table, read: readTable }, new Set(ids), MAX_EMBEDDING_BYTES);
+}
+
+/** Some columns of rows of `width` values. */
+function columnsOf(
+  rows: Float32Array<ArrayBuffer>,
+  width: number,
+  { first, count }: { readonly first: number; readonly count: number },
+): Float32Array<ArrayBuffer> {
+  const all = rows.length / width;
+  const part = new Float32Array(all * count);
+  for (let row = 0; row < all; row++) {
+    part.set(rows.subarray(row * width + first, row * width + first + count), row * count);
+  }
+  return part;
 }
 
 function bitsPerWeight({ description }: StoredModel, tensors: readonly SourceTensor[]): number {

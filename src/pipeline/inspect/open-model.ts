@@ -15,6 +15,7 @@ import { readQuantization } from "../../plan/read-quantization.ts";
 import { summarizeQuantization } from "../../plan/summarize-quantization.ts";
 import { summarizeTensors } from "../../plan/summarize-model.ts";
 import type { ModelSummary, QuantizationSummary } from "../../api/compressor-api.ts";
+import { unreadTensors } from "../../model/describe-decoder.ts";
 import { calibrationNote } from "./describe-model.ts";
 import { dequantizingSource } from "./dequantizing-source.ts";
 import { noConfig } from "./no-config.ts";
@@ -75,15 +76,16 @@ export async function openModel(
   const quantized = await openQuantized(remote, source, config, stored);
   const classes = linearClasses(config.raw);
   const plain = quantized?.tensors ?? stored;
-  const { tensors, transposed: split } = keepsFused(classes)
+  const { tensors: all, transposed: split } = keepsFused(classes)
     ? { tensors: plain, transposed: new Map<string, readonly TransposedWeight[]>() }
     : splitExperts(plain);
+  const { tensors, notes: droppedNotes } = withoutUnread(config, all);
   const transposed = new Map([...(quantized?.transposed ?? []), ...split]);
   const card = await readCard(remote, source);
   const quantization = quantized && summarizeQuantized(config, stored, quantized);
   const quantizedAlready =
     quantized && quantization ? quantizedNotes(quantization, quantized.disagreements) : [];
-  const notes = [...fileNotes, ...quantizedAlready];
+  const notes = [...fileNotes, ...quantizedAlready, ...droppedNotes];
   const weightBytes = stored.reduce((sum, { start, end }) => sum + end - start, 0);
   const summary = { ...summarize(source, config, tensors, card, notes), weightBytes, quantization };
   const dequantized = quantized?.modules ?? new Map<string, DequantizedModule>();
@@ -101,6 +103,18 @@ export async function openModel(
     card,
     summary,
   };
+}
+
+/** Leaves out what no loader reads, and says so. */
+function withoutUnread({ raw }: ModelConfig, all: readonly SourceTensor[]) {
+  const dropped = unreadTensors(
+    raw,
+    all.map(({ name }) => name),
+  );
+  const [first] = dropped;
+  if (first === undefined) return { tensors: all, notes: [] };
+  const note = `${dropped.size} tensors stay behind (${first} and others): their layers share keys and values of an earlier one, and no loader reads them.`;
+  return { tensors: all.filter(({ name }) => !dropped.has(name)), notes: [note] };
 }
 
 /** The source as the model's tensors name it: with weights that are made of what the files hold. */

@@ -5,6 +5,7 @@ import { eachRow, type EmbeddingTable, openEmbedding } from "../../calibrate/for
 import type { HiddenStates, RowTable } from "../../calibrate/hidden-states.ts";
 import { invariant } from "../../errors.ts";
 import { isFloatDtype } from "../../formats/dtype.ts";
+import { spreadRows } from "../../formats/spread-rows.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { Job } from "../job/job.ts";
 
@@ -32,7 +33,9 @@ export async function embed(
   const used = new Set(set.sequences.flatMap((sequence) => [...sequence]));
   const batches = plan.batches.map((batch) => ({ batch, ids: idsOf(batch, set.sequences) }));
   const checkpoint = async () => await job.control.checkpoint();
-  if (states.table && dtype === "BF16" && description.hiddenSize % 2 === 0)
+  const width = plan.hidden.size;
+  const isGapless = width === table.columns;
+  if (states.table && dtype === "BF16" && isGapless && table.columns % 2 === 0)
     await gatherOnGpu(table, states.table, used, { batches, checkpoint });
   else {
     const rows = await openEmbedding(table, used, MAX_EMBEDDING_BYTES);
@@ -40,7 +43,7 @@ export async function embed(
     const values = new Float32Array(tokens * description.hiddenSize);
     for (const { batch, ids } of batches) {
       await checkpoint();
-      await states.put(batch, await rows(ids, values));
+      await states.put(batch, spreadRows(await rows(ids, values), table.columns, width));
     }
   }
 }

@@ -24,6 +24,7 @@ import { embed } from "./embed.ts";
 import { openExchange } from "./exchange.ts";
 import type { SequentialServices, ShareAtWork } from "./services.ts";
 import { statesKeeper, takeStates } from "./states-files.ts";
+import { openTokenInputs, type TokenInputsAtWork } from "./token-inputs.ts";
 
 export interface Rings {
   readonly gpu: Gpu;
@@ -55,7 +56,9 @@ export async function openServices(
   const [scratch] = hidden;
   invariant(scratch, "hidden states are at work somewhere");
   const rings = { gpu, uploads, readbacks };
-  const batches = await openBatches(calibration, rings, lifetime);
+  const given = await openTokenInputs(job, calibration, rings);
+  if (given) lifetime.use(given.tables);
+  const batches = await openBatches(calibration, rings, lifetime, given?.placeOf ?? null);
   const among = { ...rings, scratch };
   const { states, flush, stored } = await openStates(job, calibration, output, among, lifetime);
   const services = {
@@ -67,6 +70,7 @@ export async function openServices(
     batches,
     hidden,
     states,
+    tokenTables: given?.tables ?? null,
     samples: set.sequences.length,
     experts: expertCalibration(calibration.options),
     minExpertTokens: calibration.options.moe_min_tokens_per_expert,
@@ -89,12 +93,19 @@ export async function openBatches(
   { plan, set }: CalibrationJob,
   { gpu, uploads }: Rings,
   lifetime: Lifetime,
+  placeOf: TokenInputsAtWork["placeOf"] | null,
 ): Promise<SequentialServices["batches"]> {
   const batches = [];
   for (const rows of plan.batches) {
     const sequences = set.sequences.slice(rows.first, rows.first + rows.starts.length - 1);
     const lengths = sequences.map(({ length }) => length);
-    batches.push({ rows, tokens: lifetime.use(await createBatch(gpu, uploads, lengths)) });
+    const given =
+      placeOf &&
+      Uint32Array.from(
+        sequences.flatMap((ids) => [...ids]),
+        placeOf,
+      );
+    batches.push({ rows, tokens: lifetime.use(await createBatch(gpu, uploads, lengths, given)) });
   }
   return batches;
 }

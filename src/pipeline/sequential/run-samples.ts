@@ -21,13 +21,14 @@ export interface SampleRun {
 }
 
 export async function runSamples(work: LayerAtWork, run: SampleRun): Promise<void> {
-  const { gpu, workspace, batches } = work.services;
+  const { gpu, workspace, batches, tokenTables } = work.services;
   using onloaded = await weightsFor(work, run.needed);
   const { weights } = onloaded;
+  const given = tokenTables ? { tokenTable: await tokenTables.of(work.index) } : {};
   await eachBatch(work.services, async ({ rows, tokens }, index, hidden) => {
     run.report(`batch ${index + 1} of ${batches.length}`, 1 / batches.length);
     run.begin?.(rows);
-    const plain: ForwardPass = { gpu, weights, workspace, batch: tokens, ...run.collect };
+    const plain: ForwardPass = { gpu, weights, workspace, batch: tokens, ...given, ...run.collect };
     const pass = run.hooksIn ? { ...plain, hooks: run.hooksIn(plain) } : plain;
     await forwardLayer(pass, work.layer.description, hidden);
     return async () => await run.each(rows, hidden);

@@ -2,6 +2,7 @@
 
 import type { SequenceBatch } from "../../calibrate/batches.ts";
 import type { TokenBatch } from "../../calibrate/forward/token-batch.ts";
+import type { TokenTables } from "../../calibrate/forward/token-inputs/token-inputs.ts";
 import type { Workspace } from "../../calibrate/forward/workspace.ts";
 import type { HiddenStates } from "../../calibrate/hidden-states.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
@@ -35,6 +36,8 @@ export interface SequentialServices {
   /** (max tokens, hidden) float32 each: the batches at work. */
   readonly hidden: readonly LedgerBuffer[];
   readonly states: HiddenStates;
+  /** What token blocks are given; null in models without. */
+  readonly tokenTables: TokenTables | null;
   /** Of the whole job, whatever this one's share. */
   readonly samples: number;
   /** Null of a job that has all samples. */

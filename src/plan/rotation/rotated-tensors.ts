@@ -132,6 +132,7 @@ function rotateResidual(
 /** Values and what the output Linear reads, head by head. */
 function rotateHeads(attention: Attention, changes: Map<string, Change>): void {
   const { inputs, output, heads, kvHeads, headDim, valueDim: size } = attention;
+  if (inputs.kind === "query") return;
   const linear = inputs.kind === "fused" ? inputs.queryKeyValue : inputs.value;
   const first = linear.source.firstRow + (inputs.kind === "fused" ? (heads + kvHeads) * headDim : 0);
   const run: RotatedRun = { rotation: "R2", first, size, blocks: kvHeads };

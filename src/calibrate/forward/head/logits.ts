@@ -3,7 +3,7 @@
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../../gpu/kernel.ts";
 import { struct } from "../../../gpu/struct.ts";
-import type { DecoderDescription } from "../../../model/decoder-description.ts";
+import { type DecoderDescription, rowSize } from "../../../model/decoder-description.ts";
 import { applyLinear, applyNorm, type ForwardPass } from "../forward-pass.ts";
 import type { Activations } from "../layer-weights.ts";
 import code from "./cap-logits.wgsl?raw";
@@ -22,7 +22,7 @@ export function logitsStride({ vocabSize }: DecoderDescription): number {
   return Math.ceil(vocabSize / 4) * 4;
 }
 
-/** normed = the decoder's final norm of `hidden`; both (rows, hidden) without gaps. */
+/** normed = the decoder's final norm of `hidden`, (rows, hidden) of (rows, hidden + carried), both without gaps. */
 export async function finalNorm(
   pass: Pick<ForwardPass, "gpu" | "weights">,
   description: DecoderDescription,
@@ -33,7 +33,8 @@ export async function finalNorm(
   const { hiddenSize } = description;
   const states = { rows, columns: hiddenSize, stride: hiddenSize };
   const y = { ...states, buffer: normed };
-  await applyNorm(pass, description.finalNorm, { ...states, buffer: hidden }, y);
+  const x = { ...states, buffer: hidden, stride: rowSize(description) };
+  await applyNorm(pass, description.finalNorm, x, y);
   return y;
 }
 

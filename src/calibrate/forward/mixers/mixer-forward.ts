@@ -1,5 +1,5 @@
 import type { Gpu } from "../../../gpu/gpu.ts";
-import type { ForwardPass } from "../forward-pass.ts";
+import type { ForwardPass, HiddenRows } from "../forward-pass.ts";
 import type { Activations } from "../layer-weights.ts";
 import type { Rotary } from "../../../model/mixer-description.ts";
 
@@ -17,7 +17,8 @@ export interface MixerForward {
   prepare(gpu: Gpu): void;
   /**
    * Computes the input of the output Linear, in the scratch buffer, from the block's normed input. Calls the pass's hooks
-   * with what its own later Linears see, and with keys and values.
+   * with what its own later Linears see, and with keys and values. Takes what the rows of hidden states carry, and
+   * hands on to later layers; null hands on nothing, where a mixer runs for what it gives out alone.
    */
-  mix(pass: ForwardPass, input: Activations): Promise<Activations>;
+  mix(pass: ForwardPass, input: Activations, states: HiddenRows | null): Promise<Activations>;
 }

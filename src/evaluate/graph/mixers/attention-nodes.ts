@@ -8,22 +8,21 @@ import { applyLinear } from "../linear-nodes.ts";
 import { normalize } from "../norm-nodes.ts";
 import type { OnnxGraph } from "../onnx-graph.ts";
 import { type CacheNames, maskName, RUN_INPUTS } from "../run-inputs.ts";
-import { type DecoderGraph, vectorInput, weightName } from "../weight-input.ts";
+import { lift, lower, rotate, type Rotation } from "./rotary-nodes.ts";
+import { type CarriedValues, type DecoderGraph, vectorInput } from "../weight-input.ts";
 import type { MixerNodes } from "./mixer-nodes.ts";
-import type {
-  Attention,
-  AttentionInputs,
-  AttentionTemperature,
-  Rotary,
-} from "../../../model/mixer-description.ts";
+import type { Attention, AttentionInputs, Rotary } from "../../../model/mixer-description.ts";
 
 export function attentionNodes(attention: Attention): MixerNodes {
   const { kvHeads, headDim, heads, slidingWindow, chunk } = attention;
   const isSpelledOut = !usesGroupQueryAttention(attention);
+  // Nobody hands on what lies in a cache.
+  const isCached = !isSpelledOut && attention.carried === null;
   return {
-    cache: isSpelledOut ? null : { kvHeads, headDim },
+    cache: isCached ? { kvHeads, headDim } : null,
     mask: isSpelledOut ? { slidingWindow, chunk } : null,
     scores: isSpelledOut ? heads : 0,
+    maxTokens: Number.POSITIVE_INFINITY,
     // A sliding window that is exceeded changes the commands.
     isRecordable: (maxTokens) => slidingWindow === null || slidingWindow >= maxTokens,
     apply: (decoder, x, cache) => attend(decoder, attention, x, cache),
@@ -38,15 +37,9 @@ function usesGroupQueryAttention(attention: Attention): boolean {
 
 /** attention(x) of x (tokens, hidden), before it joins the residual. */
 function attend(decoder: DecoderGraph, attention: Attention, x: Value, cache: CacheNames | null): Value {
-  const {
-    queries: projectedQueries,
-    keys: projectedKeys,
-    gate,
-    ...projected
-  } = project(decoder, attention, x);
-  const values = normValues(decoder, attention, projected.values);
-  const queries = placeHeads(decoder, attention, projectedQueries, "query");
-  const keys = placeHeads(decoder, attention, projectedKeys, "key");
+  const { queries: projected, gate, ...own } = project(decoder, attention, x);
+  const queries = placeHeads(decoder, attention, projected, "query");
+  const { keys, values } = keysAndValues(decoder, attention, own);
   const attended = usesGroupQueryAttention(attention)
     ? groupQueryAttention(decoder.graph, attention, [queries, keys, values], cache)
     : spelledOut(decoder, attention, [queries, keys, values]);
@@ -57,8 +50,23 @@ function attend(decoder: DecoderGraph, attention: Attention, x: Value, cache: Ca
   return applyLinear(decoder, attention.output, gated);
 }
 
-function normValues(decoder: DecoderGraph, { valueNorm, kvHeads, valueDim }: Attention, x: Value): Value {
-  return valueNorm ? normalize(decoder, valueNorm, x, kvHeads * valueDim) : x;
+/** Keys, placed, and values; where layers share them, those of another layer, or handed on. */
+function keysAndValues(
+  decoder: DecoderGraph,
+  attention: Attention,
+  projected: Pick<Projected, "keys" | "values">,
+): CarriedValues {
+  const { inputs, carried, valueNorm, kvHeads, valueDim } = attention;
+  if (inputs.kind === "query") {
+    const handed = carried === null ? undefined : decoder.carried.get(carried);
+    invariant(handed, "an earlier layer has handed on its keys and values");
+    return handed;
+  }
+  const keys = placeHeads(decoder, attention, projected.keys, "key");
+  const normed = (x: Value) => (valueNorm ? normalize(decoder, valueNorm, x, kvHeads * valueDim) : x);
+  const placed = { keys, values: normed(projected.values) };
+  if (carried !== null) decoder.carried.set(carried, placed);
+  return placed;
 }
 
 /** Norms and rotation of queries or keys, in the family's order. */
@@ -71,11 +79,6 @@ function placeHeads(decoder: DecoderGraph, attention: Attention, x: Value, which
   const rotation = rotationOf(attention, isQuery);
   const rotated = (value: Value) => (rotation ? rotate(decoder, rotation, value, count, headDim) : value);
   return normAfterRotary ? normed(rotated(x)) : rotated(normed(x));
-}
-
-interface Rotation {
-  readonly rotary: Rotary;
-  readonly temperature: AttentionTemperature | null;
 }
 
 /** The rotation of queries carries the temperature of the scores; where nothing turns, it is by angles of zero. */
@@ -109,6 +112,7 @@ function project(decoder: DecoderGraph, attention: Attention, x: Value): Project
   const gate = by?.kind === "separate" ? applyLinear(decoder, by.linear, x) : null;
   if (inputs.kind === "fused") return { ...projectFused(decoder, attention, inputs, x), gate };
   const queries = applyLinear(decoder, inputs.query, x);
+  if (inputs.kind === "query") return { queries, keys: "", values: "", gate };
   const keys = applyLinear(decoder, inputs.key, x);
   const values = inputs.value === inputs.key ? keys : applyLinear(decoder, inputs.value, x);
   if (by?.kind !== "with-queries") return { queries, keys, values, gate };
@@ -130,7 +134,7 @@ function projectFused(
 }
 
 /** Parts of x (tokens, groups · Σ widths), each (tokens, groups · width). */
-function splitGroups(
+export function splitGroups(
   graph: OnnxGraph,
   x: Value,
   groups: number,
@@ -144,32 +148,6 @@ function splitGroups(
   return parts.map((part, index) =>
     graph.node("Reshape", [part, graph.integers([-1, groups * (widths[index] ?? 0)])]),
   );
-}
-
-function rotate(decoder: DecoderGraph, rotation: Rotation, x: Value, heads: number, headDim: number): Value {
-  const { graph } = decoder;
-  const { rotary } = rotation;
-  const [cosines, sines] = rotaryTables(decoder, rotation);
-  const position = graph.input(RUN_INPUTS.position, "int64", [1]);
-  const rotated = graph.node("RotaryEmbedding", [lift(graph, x), position, cosines, sines], {
-    interleaved: { int: Number(rotary.interleaved) },
-    num_heads: { int: heads },
-    ...(rotary.dims === headDim ? {} : { rotary_embedding_dim: { int: rotary.dims } }),
-  });
-  return lower(graph, rotated);
-}
-
-function rotaryTables(decoder: DecoderGraph, { rotary, temperature }: Rotation): [Value, Value] {
-  const table = (kind: "cosines" | "sines") => {
-    const known = decoder.weights.find(
-      (weight) => weight.kind === kind && weight.rotary === rotary && weight.temperature === temperature,
-    );
-    if (known) return known.input;
-    const input = weightName(decoder);
-    decoder.weights.push({ kind, input, rotary, temperature });
-    return decoder.graph.input(input, "float32", ["positions", rotary.dims / 2]);
-  };
-  return [table("cosines"), table("sines")];
 }
 
 function groupQueryAttention(
@@ -253,13 +231,4 @@ function softmaxOf(decoder: DecoderGraph, attention: Attention, scores: Value): 
   const powers = graph.node("Exp", [graph.node("Sub", [masked, largest])]);
   const sinkPower = graph.node("Exp", [graph.node("Sub", [sink, largest])]);
   return graph.node("Div", [powers, graph.node("Add", [reduce("ReduceSum", powers), sinkPower])]);
-}
-
-/** (tokens, columns) to (1, tokens, columns), as onnxruntime's own operators want it. */
-function lift(graph: OnnxGraph, x: Value): Value {
-  return graph.node("Unsqueeze", [x, graph.integers([0])]);
-}
-
-function lower(graph: OnnxGraph, x: Value): Value {
-  return graph.node("Squeeze", [x, graph.integers([0])]);
 }

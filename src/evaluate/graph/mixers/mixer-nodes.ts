@@ -10,6 +10,8 @@ export interface MixerNodes {
   readonly mask: MaskShape | null;
   /** Values that it keeps for each pair of tokens. */
   readonly scores: number;
+  /** The most tokens that its nodes compute. */
+  readonly maxTokens: number;
   /** True if the GPU's commands for one more token stay the same up to so many. */
   isRecordable(maxTokens: number): boolean;
   /** mixer(x) of x (tokens, hidden), before it joins the residual; `cache` is null where nothing is kept. */

@@ -1,8 +1,12 @@
+import { invariant } from "../../../../errors.ts";
+import { copyColumns } from "../../copy-columns/copy-columns.ts";
 import {
   applyLinear,
   applyNorm,
   applyPieces,
+  carriedMatrix,
   type ForwardPass,
+  type HiddenRows,
   type LinearPiece,
 } from "../../forward-pass.ts";
 import { multiplyByGate } from "../../gate/multiply-by-gate.ts";
@@ -19,7 +23,7 @@ export function attentionForward(attention: Attention): MixerForward {
     rotary: attention.rotary,
     check: () => checkHeadDim(attention),
     prepare: (gpu) => prepareAttention(gpu, { ...attention, ownDim: attention.headDim }),
-    mix: async (pass, input) => await mixAttention(pass, attention, input),
+    mix: async (pass, input, states) => await mixAttention(pass, attention, input, states),
   };
 }
 
@@ -28,17 +32,32 @@ async function mixAttention(
   pass: ForwardPass,
   attention: Attention,
   input: Activations,
+  states: HiddenRows | null,
 ): Promise<Activations> {
   const { gpu, batch, workspace, weights, hooks } = pass;
   await project(pass, attention, input);
   await placeHeads(pass, attention);
   const { keys, values, output } = headRuns(pass, attention);
-  await hooks?.onKeyValue?.(attention.module, keys, values, attention.kvHeads);
+  const isTaker = attention.inputs.kind === "query";
+  await carry(pass, attention, states);
+  if (!isTaker) await hooks?.onKeyValue?.(attention.module, keys, values, attention.kvHeads);
   const sinks = attention.sinks === null ? null : await weights.vector(attention.sinks);
   const columns = attentionColumns(attention);
   await attend(gpu, batch, { attention, qkv: workspace.scratch, columns, sinks });
   if (attention.gate) await multiplyByGate(gpu, output, columns.gate, "sigmoid");
   return output;
+}
+
+/** Hands keys and values on to later layers, or takes those of an earlier one; they lie side by side in the scratch buffer, too. */
+async function carry(pass: ForwardPass, attention: Attention, states: HiddenRows | null): Promise<void> {
+  const { inputs, kvHeads, headDim, valueDim, carried } = attention;
+  if (carried === null || (states === null && inputs.kind !== "query")) return;
+  invariant(states, "keys and values of another layer come with the hidden states");
+  const columns = kvHeads * (headDim + valueDim);
+  const own = { ...headRuns(pass, attention).keys, columns };
+  const handed = { ...carriedMatrix(states, carried), columns };
+  const [from, to] = inputs.kind === "query" ? [handed, own] : [own, handed];
+  await copyColumns(pass.gpu, from, to);
 }
 
 type HeadRuns = Readonly<Record<"queries" | "keys" | "values" | "output" | "gate", Activations>>;
@@ -75,6 +94,8 @@ async function project(pass: ForwardPass, attention: Attention, input: Activatio
     }
     await applyLinear(pass, inputs.key, input, keys);
     await applyLinear(pass, inputs.value, input, values);
+  } else if (inputs.kind === "query") {
+    await applyLinear(pass, inputs.query, input, queries);
   } else if (inputs.groups === 1) {
     await applyLinear(pass, inputs.queryKeyValue, input, queries);
   } else {
@@ -119,8 +140,9 @@ async function placeHeads(pass: ForwardPass, attention: Attention): Promise<void
 async function rotateHeads({ gpu, batch, workspace }: ForwardPass, attention: Attention): Promise<void> {
   const { rotary, heads, kvHeads, headDim } = attention;
   if (!rotary) return;
-  // Keys follow the queries in a row, so that both are rotated as one run of heads.
-  const run = { column: 0, heads: heads + kvHeads, headStride: headDim };
+  // Keys follow the queries in a row, so that both are rotated as one run of heads; those of other layers are rotated.
+  const own = attention.inputs.kind === "query" ? 0 : kvHeads;
+  const run = { column: 0, heads: heads + own, headStride: headDim };
   const { stride } = attentionColumns(attention);
   const table = workspace.rotaryTable(rotary);
   await rotate(gpu, rotary, { ...run, buffer: workspace.scratch, stride }, batch, table);

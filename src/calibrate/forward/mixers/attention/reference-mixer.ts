@@ -49,6 +49,8 @@ function project(steps: MixerSteps, { inputs, gate: by, ...mixer }: Attention, x
     const [queries = x, keys = x, values = x] = parts;
     return { queries, keys, values, gate };
   }
+  if (inputs.kind === "query")
+    throw new Error("The reference computes one layer, without what others hand on.");
   const keys = steps.apply(inputs.key, x);
   const values = steps.apply(inputs.value, x);
   const all = steps.apply(inputs.query, x);

@@ -3,7 +3,8 @@ import { floatsOf, loadArchitecture, relativeError } from "../testing/architectu
 import { fixtureIds } from "../testing/open-decoder.ts";
 import { storedFixture } from "../testing/stored-fixture.ts";
 import { headGraph, layerGraph } from "./graph/decoder-graph.ts";
-import { embedOne, masksOf, positionFeeds, runHead, runLayer } from "./run-layer.ts";
+import { firstRows, masksOf, positionFeeds, runHead, runLayer, tokenFeeds } from "./run-layer.ts";
+import { rowSize } from "../model/decoder-description.ts";
 import { createEngine, type Engine } from "./runtime/engine.ts";
 import type { StoredModel } from "./weights/stored-model.ts";
 import { planLinears } from "./weights/weight-values.ts";
@@ -11,13 +12,23 @@ import { planLinears } from "./weights/weight-values.ts";
 /** Float32 rounding through a few layers: 4e-6 at most where tried; a wrong formula is off by 1e-2 or more. */
 const TOLERANCE = 1e-5;
 
+/** Norms of small values in each layer's last block; sums of many products; of the delta rule plain float64 is 2e-4 off PyTorch. */
+const LOOSE = new Map([
+  ["gemma4", 3e-5],
+  ["falcon-h1", 2e-5],
+  ["qwen3-next", 5e-4],
+]);
+
 const ARCHITECTURES = [
   "afmoe",
   "apertus",
   "cohere",
+  "deepseek-v3",
   "dots1",
+  "falcon-h1",
   "gemma2",
   "gemma3",
+  "gemma4",
   "gemma4-moe",
   "gpt-neox",
   "gpt-oss",
@@ -36,26 +47,41 @@ const ARCHITECTURES = [
   "qwen2-moe",
   "qwen3",
   "qwen3-moe",
+  "qwen3-next",
   "smollm3",
   "stablelm",
   "starcoder2",
 ];
 
 /** Each operator that a family's graph has occurs in one of these; its formulas are the graph's, whichever provider runs it. */
-const ON_WEBGPU = ["afmoe", "apertus", "cohere", "gemma2", "gpt-neox", "lfm2", "phimoe", "qwen2-moe"];
+const ON_WEBGPU = [
+  "afmoe",
+  "apertus",
+  "cohere",
+  "deepseek-v3",
+  "falcon-h1",
+  "gemma2",
+  "gemma4",
+  "gpt-neox",
+  "lfm2",
+  "phimoe",
+  "qwen2-moe",
+  "qwen3-next",
+];
 
 async function logitsOf(engine: Engine, model: StoredModel, ids: readonly number[]) {
   const { description } = model;
-  const { hiddenSize } = description;
+  const width = rowSize(description);
   const plan = planLinears(model, engine.maxInputBytes);
   const positions = positionFeeds(engine, 0, ids.length, masksOf(description));
-  let hidden = await embedOne(model, ids);
-  for (const layer of description.layers) {
+  let rows = await firstRows(model, ids);
+  for (const [index, layer] of description.layers.entries()) {
     using onloaded = await engine.onload(model, layerGraph(description, layer, plan), ids.length);
-    hidden = await runLayer(engine, onloaded, hidden, { hiddenSize, positions });
+    const feeds = { ...positions, ...(await tokenFeeds(engine, model, ids, index)) };
+    rows = await runLayer(engine, onloaded, rows, { width, feeds });
   }
   using head = await engine.onload(model, headGraph(description, plan), ids.length);
-  return await runHead(engine, head, hidden, hiddenSize);
+  return await runHead(engine, head, rows, width);
 }
 
 describe.each([
@@ -80,7 +106,7 @@ describe.each([
       actual.push(...(await logitsOf(engine, model, ids.slice(first, first + length))));
     }
     const error = relativeError(actual, floatsOf(fixture.reference, "logits"));
-    expect(error).toBeLessThan(TOLERANCE);
+    expect(error).toBeLessThan(LOOSE.get(name) ?? TOLERANCE);
   });
 
   it("and gives back every weight", () => {

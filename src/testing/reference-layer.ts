@@ -10,6 +10,7 @@ import { referenceAttentionMixer } from "../calibrate/forward/mixers/attention/r
 import { referenceGatedDeltaNetMixer } from "../calibrate/forward/mixers/gated-delta-net/reference-mixer.ts";
 import { referenceLatentAttentionMixer } from "../calibrate/forward/mixers/latent-attention/reference-mixer.ts";
 import { referenceMamba2Mixer } from "../calibrate/forward/mixers/mamba-2/reference-mixer.ts";
+import { columnsOf } from "../calibrate/forward/mixers/reference-columns.ts";
 import type { MixerSteps, ReferenceMixer } from "../calibrate/forward/mixers/reference-mixer.ts";
 import { referenceShortConvolutionMixer } from "../calibrate/forward/mixers/short-convolution/reference-mixer.ts";
 import { referenceNorm } from "../calibrate/forward/norm/reference.ts";
@@ -35,6 +36,10 @@ export interface ReferenceLayer {
   readonly output: Float64Array;
 }
 
+/**
+ * @param hidden rows of tokens: hidden states, and behind them what rows carry, if a mixer takes that
+ * @returns the output without what is handed on; a layer's token block is left out
+ */
 export function referenceLayer(
   layer: LayerDescription,
   tensors: FixtureTensors,
@@ -42,6 +47,8 @@ export function referenceLayer(
   lengths: readonly number[],
 ): ReferenceLayer {
   const inputs = new Map<string, Float64Array>();
+  const rows = Float64Array.from(hidden);
+  const width = rows.length / lengths.reduce((sum, length) => sum + length, 0);
   const steps: MixerSteps = {
     lengths,
     apply(linear, x) {
@@ -50,13 +57,14 @@ export function referenceLayer(
     },
     norm: (by, x) => (by ? applyNorm(by, tensors, x) : x),
     vector: (tensor) => floatsOf(tensors, tensor),
+    carried: (column, count) => columnsOf(rows, width, column, count),
   };
   const { norms, mixers, feedForward, residualMultiplier, outputScale } = layer;
   const factor = outputScale === null ? 1 : (steps.vector(outputScale)[0] ?? 0);
   const join = (x: Float64Array, block: Float64Array) =>
     x.map((value, index) => value + residualMultiplier * (block[index] ?? 0));
 
-  const x = Float64Array.from(hidden);
+  const x = columnsOf(rows, width, 0, layer.hiddenSize);
   const first = mixers.length > 0 ? steps.norm(norms.mixerInput, x) : x;
   const mixed = mixers.map((mixer) => {
     const { values, cache } = referenceMixer(mixer, first, steps);

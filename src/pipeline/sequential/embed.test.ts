@@ -64,7 +64,7 @@ describe("embed", () => {
         hiddenSize: 2,
       },
       set: { sequences },
-      plan: { batches },
+      plan: { batches, hidden: { size: 2 } },
     };
     const { job, reads: read } = jobOf();
     const { states, kept } = tableOf(capacity);

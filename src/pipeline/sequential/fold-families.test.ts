@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { widenToFloat32 } from "../../formats/dtype.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
-import type { LayerDescription } from "../../model/decoder-description.ts";
+import { type LayerDescription, rowSize } from "../../model/decoder-description.ts";
 import { layerMappings } from "../../model/mappings.ts";
 import { foldLayer } from "../../onload/fold-layer.ts";
 import { foldsOf } from "../../quantize/rewriter.ts";
@@ -52,11 +52,12 @@ it.each(readdirSync(FIXTURES))(
   "a layer of %s computes the same, with factors along all of its mappings",
   (name) => {
     const { config, tensors } = load(name);
-    const { layers, hiddenSize } = describeDecoder(config, tensors.keys());
+    const description = describeDecoder(config, tensors.keys());
+    const { layers } = description;
     const kinds = new Map(layers.map((layer) => [JSON.stringify(layerMappings(layer).length), layer]));
     for (const layer of kinds.values()) {
       const tokens = LENGTHS.reduce((sum, length) => sum + length, 0);
-      const hidden = randomNormal(tokens * hiddenSize, seededRandom(5));
+      const hidden = randomNormal(tokens * rowSize(description), seededRandom(5));
       const before = referenceLayer(layer, tensors, hidden, LENGTHS).output;
       const after = referenceLayer(layer, folded(layer, tensors), hidden, LENGTHS).output;
       const most = before.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);

@@ -14,6 +14,8 @@ export interface MixerSteps {
   apply(linear: Linear, x: Float64Array): Float64Array;
   norm(norm: Norm | null, x: Float64Array): Float64Array;
   vector(tensor: string): Float32Array;
+  /** What rows carry from a column on, (tokens, count): keys and values that an earlier layer has handed on. */
+  carried(column: number, count: number): Float64Array;
   /** Tokens of each sequence, laid end to end. */
   readonly lengths: readonly number[];
 }

@@ -1,6 +1,9 @@
 import { UnsupportedModelError } from "../../../errors.ts";
 import type { DecoderDescription, LayerDescription } from "../../../model/decoder-description.ts";
 import { attentionNodes } from "./attention-nodes.ts";
+import { gatedDeltaNetNodes } from "./gated-delta-net-nodes.ts";
+import { latentAttentionNodes } from "./latent-attention-nodes.ts";
+import { mamba2Nodes } from "./mamba-2-nodes.ts";
 import type { MixerNodes } from "./mixer-nodes.ts";
 import { shortConvolutionNodes } from "./short-convolution-nodes.ts";
 import type { Mixer } from "../../../model/mixer-description.ts";
@@ -16,8 +19,11 @@ export function nodesOf(mixer: Mixer): MixerNodes {
     case "short-convolution":
       return shortConvolutionNodes(mixer);
     case "gated-delta-net":
+      return gatedDeltaNetNodes(mixer);
     case "mamba-2":
+      return mamba2Nodes(mixer);
     case "latent-attention":
+      return latentAttentionNodes(mixer);
     default:
       throw unsupportedMixer(mixer);
   }

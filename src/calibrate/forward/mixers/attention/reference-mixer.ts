@@ -20,7 +20,8 @@ export function referenceAttentionMixer(
     rotary ? referenceRotary(rotary, { heads: count, headDim, first: 0 }, rows, steps.lengths) : rows;
   const place = (rows: Float64Array, norm: typeof mixer.queryNorm, count: number) =>
     normAfterRotary ? normed(rotated(rows, count), norm) : rotated(normed(rows, norm), count);
-  const placedKeys = place(keys, mixer.keyNorm, kvHeads);
+  // Those of another layer are normed and rotated already.
+  const placedKeys = mixer.inputs.kind === "query" ? keys : place(keys, mixer.keyNorm, kvHeads);
   const columns = attentionColumns(mixer);
   const rest = columns.stride - columns.values - kvHeads * valueDim;
   const tokens = x.length / (mixer.output.rows || 1);
@@ -49,8 +50,16 @@ function project(steps: MixerSteps, { inputs, gate: by, ...mixer }: Attention, x
     const [queries = x, keys = x, values = x] = parts;
     return { queries, keys, values, gate };
   }
-  if (inputs.kind === "query")
-    throw new Error("The reference computes one layer, without what others hand on.");
+  if (inputs.kind === "query") {
+    const column = mixer.carried ?? 0;
+    const width = kvHeads * headDim;
+    return {
+      queries: steps.apply(inputs.query, x),
+      keys: steps.carried(column, width),
+      values: steps.carried(column + width, kvHeads * valueDim),
+      gate,
+    };
+  }
   const keys = steps.apply(inputs.key, x);
   const values = steps.apply(inputs.value, x);
   const all = steps.apply(inputs.query, x);

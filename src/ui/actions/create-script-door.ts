@@ -24,7 +24,9 @@ export function createScriptDoor(app: App): ScriptDoor {
       await compress(app, request, { file: file ?? null, states: states ?? [] }),
     survey: async (request, file) => {
       await plan(app, request, { file: file ?? null, states: [] });
-      await measureSchemes(app);
+      const options = state.options.peek();
+      invariant(options, "what is planned has options");
+      await measureSchemes(app, options);
       throwShown(state.failure.peek());
       const survey = state.survey.peek();
       if (!survey)

@@ -42,6 +42,7 @@ export async function inspectModel(app: App, reference: SourceReference): Promis
       state.planFailure.value = null;
       state.result.value = null;
       state.survey.value = null;
+      state.mixed.value = null;
     });
     return true;
   } catch (error) {

@@ -8,6 +8,7 @@ import { LoadExamples } from "./load-examples.tsx";
 import { ModuleErrors } from "../run/module-errors.tsx";
 import { inOrder, phaseName } from "../words/phase-words.ts";
 import { PublishPanel } from "./publish-panel.tsx";
+import { RunResults } from "./run-results.tsx";
 import { SaveButtons } from "./save-buttons.tsx";
 import { TryResult } from "../try/try-result.tsx";
 
@@ -25,6 +26,7 @@ export function ResultView() {
           Compress another
         </button>
       </div>
+      <RunResults />
       <BeforeAfter result={result} />
       <SaveButtons />
       {result.notes.length > 0 && (

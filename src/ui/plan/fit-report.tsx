@@ -59,7 +59,9 @@ function VerdictText({ fit }: { fit: Report }) {
       {more.map((sentence) => (
         <span key={sentence}>{sentence}</span>
       ))}
-      {fit.serverNotes.map(({ sentence }) => (
+      {[
+        ...new Set(fit.results.flatMap(({ serverNotes }) => serverNotes.map(({ sentence }) => sentence))),
+      ].map((sentence) => (
         <span key={sentence}>{sentence}</span>
       ))}
     </output>
@@ -86,7 +88,8 @@ function Figures({ fit }: { fit: Report }) {
   return (
     <table class="figures">
       <tbody>
-        <Row name="Result">
+        {fit.results.length > 1 && <Several results={fit.results} />}
+        <Row name={fit.results.length > 1 ? "The first" : "Result"}>
           {sourceBytes > 0 && <Quiet>{formatPercent(fit.resultBytes / sourceBytes)}</Quiet>}
           {formatBytes(fit.resultBytes)}
         </Row>
@@ -117,6 +120,21 @@ function Figures({ fit }: { fit: Report }) {
         <Counts fit={fit} />
       </tbody>
     </table>
+  );
+}
+
+/** Each result of a run that makes several. */
+function Several({ results }: { results: Report["results"] }) {
+  return (
+    <>
+      {results.map(({ scheme, recipeYaml, resultBytes, bitsPerWeight, leads }) => (
+        <Row key={recipeYaml} name={scheme}>
+          {leads && <Quiet>leads,</Quiet>}
+          <Quiet>{bitsPerWeight.toFixed(2)} bits</Quiet>
+          {formatBytes(resultBytes)}
+        </Row>
+      ))}
+    </>
   );
 }
 

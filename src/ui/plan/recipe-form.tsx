@@ -1,10 +1,12 @@
 import { formatBytes } from "../../formats/format-bytes.ts";
+import { AlsoMake } from "./also-make.tsx";
 import { AdvancedRecipe } from "./advanced-recipe.tsx";
 import { useApp } from "../parts/app-context.ts";
 import { CalibrationPanel } from "./calibration-panel.tsx";
 import { formatPercent } from "../words/format-count.ts";
 import { MethodChoice } from "./method-choice.tsx";
 import { MorePresets } from "./more-presets.tsx";
+import { SizeWish } from "./size-wish.tsx";
 import { DEQUANTIZE_CARD, PRESET_CARDS, type PresetCard } from "../state/preset-cards.ts";
 import { UNQUANTIZED } from "../state/read-scheme.ts";
 
@@ -31,7 +33,9 @@ export function RecipeForm() {
         <MorePresets />
       </fieldset>
       <MethodChoice />
+      <AlsoMake />
       <CalibrationPanel />
+      <SizeWish />
       <AdvancedRecipe />
     </form>
   );

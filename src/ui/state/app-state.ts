@@ -26,7 +26,7 @@ import {
 } from "./recipe-fields.ts";
 import type { Services } from "./services.ts";
 import { type Screen, titleText } from "./title-text.ts";
-import type { SchemeSurvey } from "../../api/scheme-survey.ts";
+import type { MixedRecipe, SchemeSurvey } from "../../api/scheme-survey.ts";
 import type { SourceReference, StoredSource } from "../../api/source-api.ts";
 import type { JobOptions, JobPart, JobShare, RecipeChoice } from "../../api/job-options.ts";
 import type { CalibrationRequest } from "../../api/script-api.ts";
@@ -114,6 +114,8 @@ function createFindings() {
     results: signal<readonly ResultSummary[]>([]),
     /** What each of several schemes would lose of the inspected model; null until it is measured. */
     survey: signal<SchemeSurvey | null>(null),
+    /** The recipe that was chosen of it. */
+    mixed: signal<MixedRecipe | null>(null),
     saving: signal<Saving | null>(null),
     /** Where the result went, in words. */
     saved: signal<string | null>(null),

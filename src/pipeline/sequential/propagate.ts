@@ -24,7 +24,7 @@ export function leave(work: LayerAtWork): LeftLayer {
   hosts.readAfter(step);
   let decided: boolean | null = null;
   const recordable = () => {
-    decided ??= work.isLast || services.keepsStates(work.index + 1) || clock.due();
+    decided ??= work.isLast || clock.due(work.index + 1);
     return decided;
   };
   return {

@@ -12,7 +12,7 @@ import type { MappingReport } from "../../quantize/rewriter.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import { isDone } from "../job/done-steps.ts";
 import { type Job, type ResultAtWork, type RunOutput, stepOf, writesResult } from "../job/job.ts";
-import { isFinished, recordStep } from "../job/job-journal.ts";
+import { finishedGenerations, isFinished, recordStep } from "../job/job-journal.ts";
 import { createStepTraffic, type StepTraffic } from "../job/step-traffic.ts";
 import { keepGpuSpeed } from "../planning/gpu-speed.ts";
 import { sumOfPhases } from "../planning/plan-time.ts";
@@ -78,7 +78,12 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
   const { job, calibration, steps, output } = walk;
   using lifetime = createLifetime();
   const { services, flush } = await openServices(job, calibration, output, { gpu, traffic }, lifetime);
-  const clock = createSnapshotClock(calibration.plan.hiddenBytes, calibration.plan.hidden.place);
+  const clock = createSnapshotClock({
+    bytes: calibration.plan.hiddenBytes,
+    place: calibration.plan.hidden.place,
+    generation: nextLayer(walk),
+    isWanted: (layer) => services.keepsStates(layer),
+  });
   // Layers behind the last snapshot are not finished for the journal: a crash starts them again from its states.
   const unrecorded: FinishedLayer[] = [];
   const hosts = createHostLayers(steps, traffic);
@@ -94,7 +99,7 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
       flush();
       for (const { store } of output.results) store.flush();
       for (const layer of unrecorded.splice(0)) recordLayer(output, layer);
-      clock.restart();
+      clock.restart(nextLayer(walk));
     }
     job.progress.addReports(done.made.at(-1)?.output.reports ?? []);
     services.states.turn();
@@ -103,6 +108,11 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
   await gpu.queue.idle();
   lifetime[Symbol.dispose]();
   await removeHiddenFiles(output.folder);
+}
+
+/** The layer whose states the journal's last snapshot holds; the first one where there is none. */
+function nextLayer({ job, steps, output }: Walk): number {
+  return (steps[0]?.calibrated?.index ?? 0) + finishedGenerations(output.journal, job.plan.steps);
 }
 
 /** What a layer became for one of the results; null for what samples run through and that is written nowhere. */

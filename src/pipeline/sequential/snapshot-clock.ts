@@ -9,24 +9,44 @@ const BYTES_PER_SECOND = 200_000_000;
 const WORK_PER_WRITE = 8;
 
 export interface SnapshotClock {
-  /** True if as much work was done since the last snapshot as another one is worth. */
-  due(): boolean;
-  /** A snapshot was written. */
-  restart(): void;
+  /**
+   * True if the states in front of layer `generation` are to be written: they have to be, or as much work was done since the
+   * last snapshot as another one is worth. Two files take turns by generation, and the last snapshot must outlive the next
+   * one's writing: it is never of a generation that shares its file.
+   */
+  due(generation: number): boolean;
+  /** The snapshot in front of layer `generation` was written. */
+  restart(generation: number): void;
 }
 
-/** @param now milliseconds. States that wait in a file anyway are always due. */
+export interface Snapshots {
+  readonly bytes: number;
+  /** States that wait in a file anyway are always due. */
+  readonly place: HiddenPlace;
+  /** The layer whose states the job begins with. */
+  readonly generation: number;
+  /** True if the states in front of this layer have to be written, whatever it costs. */
+  readonly isWanted: (generation: number) => boolean;
+}
+
+/** @param now milliseconds */
 export function createSnapshotClock(
-  bytes: number,
-  place: HiddenPlace,
+  { bytes, place, generation: first, isWanted }: Snapshots,
   now: () => number = () => performance.now(),
 ): SnapshotClock {
   const interval = (WORK_PER_WRITE * 1000 * bytes) / BYTES_PER_SECOND;
   let since = now();
+  let last = first;
   return {
-    due: () => place === "file" || now() - since >= interval,
-    restart() {
+    due(generation) {
+      if (place === "file" || isWanted(generation)) return true;
+      const usesOtherFile = (generation - last) % 2 === 1;
+      // Wanted next, in the file that the last snapshot would then be in: this one goes before it.
+      return usesOtherFile && (isWanted(generation + 1) || now() - since >= interval);
+    },
+    restart(generation) {
       since = now();
+      last = generation;
     },
   };
 }

@@ -1,7 +1,7 @@
 // A recipe: what LLM Compressor's modifiers say, as plain data.
 
 import type { AwqSettings } from "./modifiers/awq.ts";
-import type { GptqSettings } from "./modifiers/gptq.ts";
+import type { GptqSettings, RoundingSettings } from "./modifiers/gptq.ts";
 import { type QuantizerName, quantizerOf } from "./modifiers/quantizers.ts";
 import { REWRITERS, type RewriterName } from "./modifiers/rewriters.ts";
 import type { SmoothQuantSettings } from "./modifiers/smoothquant.ts";
@@ -30,7 +30,8 @@ interface Quantizing<Name extends QuantizerName> {
   readonly kv_cache_scheme: QuantizationArgs | null;
 }
 
-export type RoundingModifier = Quantizing<"QuantizationModifier">;
+/** Rounding to nearest; with `settings` its codes and scales are refined by what a text's activations are. */
+export type RoundingModifier = Quantizing<"QuantizationModifier"> & { readonly settings?: RoundingSettings };
 export type GptqModifier = Quantizing<"GPTQModifier"> & { readonly settings: GptqSettings };
 
 /** A modifier that chooses codes. */
@@ -105,12 +106,16 @@ export function kvCacheScheme(recipe: Recipe): QuantizationArgs | null {
   );
 }
 
+/** True if codes are chosen by what a text's activations are, so that later layers see what they have become. */
+export function choosesByText(modifier: QuantizingModifier): boolean {
+  return quantizerOf(modifier.name).calibrates || modifier.settings?.refine !== undefined;
+}
+
 /** True if the recipe needs a text: for what moves factors, chooses codes or ranges, for activation scales, or for the cache's. */
 export function needsCalibration(recipe: Recipe): boolean {
   return (
     recipe.modifiers.some(
-      (modifier) =>
-        isRewriting(modifier) || quantizerOf(modifier.name).calibrates || modifier.kv_cache_scheme !== null,
+      (modifier) => isRewriting(modifier) || choosesByText(modifier) || modifier.kv_cache_scheme !== null,
     ) ||
     groupsOf(recipe).some(
       ({ scheme }) => isStaticActivation(scheme.input_activations) || usesImportance(scheme.weights),

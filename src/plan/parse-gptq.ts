@@ -1,4 +1,4 @@
-// What GPTQModifier has beyond rounding to nearest, as a recipe writes it.
+// What GPTQModifier has beyond rounding to nearest, and the refinement that either may have, as a recipe writes them.
 
 import {
   fitsScales,
@@ -6,6 +6,7 @@ import {
   GPTQ_SETTINGS,
   type GptqSettings,
   REFINE_BLOCK,
+  type RoundingSettings,
 } from "../formats/modifiers/gptq.ts";
 import type { ActorderSetting } from "../formats/quantization-args.ts";
 import type { ConfigGroup } from "../formats/recipe.ts";
@@ -20,13 +21,27 @@ export function gptqSettings(
   document: RecipeDocument,
   path: Path,
   groups: readonly ConfigGroup[],
-  { block_size, dampening_frac, refine }: ParsedModifier,
+  parsed: ParsedModifier,
 ): GptqSettings {
-  const settings = {
+  const { block_size, dampening_frac } = parsed;
+  return {
     block_size: block_size ?? GPTQ_SETTINGS.block_size,
     dampening_frac: dampening_frac ?? GPTQ_SETTINGS.dampening_frac,
+    ...refinement(document, path, groups, parsed),
   };
-  if (!refine) return settings;
+}
+
+/**
+ * How codes and scales are refined; null if they are not.
+ * @throws RecipeError for a refinement that would leave a group's weights as they are.
+ */
+export function refinement(
+  document: RecipeDocument,
+  path: Path,
+  groups: readonly ConfigGroup[],
+  { refine }: ParsedModifier,
+): RoundingSettings | null {
+  if (!refine) return null;
   const fixed = groups.find(({ scheme: { weights } }) => weights && !fitsScales(weights));
   if (refine.passes === 0 && fixed) {
     throw document.errorAt(
@@ -34,7 +49,7 @@ export function gptqSettings(
       `Without passes only scales are refined, those of groups of at most ${REFINE_BLOCK} columns; ${fixed.name} has none, and would stay as it is. Give at least one pass`,
     );
   }
-  return { ...settings, refine };
+  return { refine };
 }
 
 /** GPTQ's own actorder, unless the group has one: "static" if neither says anything (`resolve_actorder`). */

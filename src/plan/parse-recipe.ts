@@ -10,7 +10,7 @@ import { SPIN_QUANT } from "../formats/modifiers/spinquant.ts";
 import type { ConfigGroup, Modifier, QuantizingModifier, Recipe } from "../formats/recipe.ts";
 import { type Checked, checkActivations, checkWeights } from "./check-args.ts";
 import { checkOrder, checkPatterns, parseRewriter, quantizesToo, REWRITER_NAMES } from "./parse-rewriter.ts";
-import { gptqSettings, orderedGroup } from "./parse-gptq.ts";
+import { gptqSettings, orderedGroup, refinement } from "./parse-gptq.ts";
 import { parseRotation } from "./rotation/parse-rotation.ts";
 import { checkObservers, withObservers } from "./recipe-observers.ts";
 import { type RecipeDocument, readRecipeDocument } from "./recipe-document.ts";
@@ -147,7 +147,10 @@ function quantizingModifier(
   const groups = plain.map((group) => withObservers(document, path, group, parsed));
   const { ignore } = parsed;
   const kv_cache_scheme = resolveCache(document, path, parsed);
-  if (name === "QuantizationModifier") return { name, groups, ignore, kv_cache_scheme };
+  if (name === "QuantizationModifier") {
+    const settings = refinement(document, path, groups, parsed);
+    return { name, groups, ignore, kv_cache_scheme, ...(settings ? { settings } : {}) };
+  }
   return {
     name,
     groups: groups.map((group) => orderedGroup(document, path, group, parsed)),

@@ -192,24 +192,26 @@ export const quantization = {
   ),
 };
 
-export const quantizationModifierSchema = fields("QuantizationModifier", quantization);
+const refine = v.nullish(
+  fields("refine", {
+    rounds: v.optional(whole(1, MAX_REFINEMENTS), REFINE_SETTINGS.rounds),
+    passes: v.optional(whole(0, MAX_REFINEMENTS), REFINE_SETTINGS.passes),
+  }),
+);
+
+export const quantizationModifierSchema = fields("QuantizationModifier", { ...quantization, refine });
 export const gptqModifierSchema = fields("GPTQModifier", {
   ...quantization,
   block_size: v.optional(whole(1, 65_536), 128),
   dampening_frac: v.nullish(v.pipe(real, v.minValue(0, must("a damping of at least 0")))),
   actorder: v.nullish(actorder),
-  refine: v.nullish(
-    fields("refine", {
-      rounds: v.optional(whole(1, MAX_REFINEMENTS), REFINE_SETTINGS.rounds),
-      passes: v.optional(whole(0, MAX_REFINEMENTS), REFINE_SETTINGS.passes),
-    }),
-  ),
+  refine,
   // How LLM Compressor spends memory and time; the result depends neither on them nor, but for rounding, on block_size.
   offload_hessians: v.nullish(v.unknown()),
   batched_quantization: v.nullish(v.unknown()),
 });
 
 type ParsedGptq = v.InferOutput<typeof gptqModifierSchema>;
-/** Arguments of either modifier; only GPTQ's has the last four. */
+/** Arguments of either modifier; only GPTQ's has the last three. */
 export type ParsedModifier = v.InferOutput<typeof quantizationModifierSchema> &
-  Partial<Pick<ParsedGptq, "block_size" | "dampening_frac" | "actorder" | "refine">>;
+  Partial<Pick<ParsedGptq, "block_size" | "dampening_frac" | "actorder">>;

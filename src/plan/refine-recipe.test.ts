@@ -41,6 +41,20 @@ describe("a refinement in a recipe", () => {
     expect(() => parseRecipe(channels.replace("passes: 0", "passes: 1"))).not.toThrow();
   });
 
+  it("improves what is rounded to nearest, which then wants a text", () => {
+    const rounding = (more: string) => gptq(more).replace("GPTQModifier", "QuantizationModifier");
+    const parsed = parseRecipe(rounding(", refine: {}"));
+    expect(parsed.modifiers[0]).toHaveProperty("settings", { refine: { rounds: 2, passes: 1 } });
+    expect(parseRecipe(recipeYaml(parsed))).toEqual(parsed);
+    expect([parsed, parseRecipe(rounding(""))].map(needsCalibration)).toEqual([true, false]);
+    expect(problemOf(rounding(", refine: {passes: 0}").replace("W4A16", "W8A8"))).toContain(
+      "group_0 has none",
+    );
+    expect(problemOf(rounding(", refine: {}").replace("QuantizationModifier", "AWQModifier"))).toContain(
+      '"refine" is not a field of AWQModifier',
+    );
+  });
+
   it("is bounded", () => {
     expect(problemOf(gptq(", refine: {rounds: 1000}"))).toContain("is not a whole number from 1 to 32");
     expect(problemOf(gptq(", refine: {steps: 3}"))).toContain('"steps" is not a field of refine');

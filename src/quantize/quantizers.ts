@@ -1,7 +1,7 @@
 // The quantizers by the modifier that names them. To add one: its words in `formats/modifiers`, a folder here, a line below.
 
 import type { QuantizerName } from "../formats/modifiers/quantizers.ts";
-import { gptqQuantizer } from "./gptq/gptq-quantizer.ts";
+import { gptqQuantizer, refinedQuantizer } from "./gptq/gptq-quantizer.ts";
 import type { Quantizer, QuantizerTask } from "./quantizer.ts";
 import { roundingQuantizer } from "./rtn/rounding-quantizer.ts";
 
@@ -11,7 +11,8 @@ const QUANTIZERS: Readonly<Record<QuantizerName, Quantizer>> = {
 };
 
 export function quantizerFor({ modifier }: Pick<QuantizerTask, "modifier">): Quantizer {
-  return QUANTIZERS[modifier.name];
+  const refined = modifier.name === "QuantizationModifier" && modifier.settings?.refine !== undefined;
+  return refined ? refinedQuantizer : QUANTIZERS[modifier.name];
 }
 
 /** True if the Hessian of the module's input is collected, and used up. */

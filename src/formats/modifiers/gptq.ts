@@ -16,6 +16,11 @@ export interface RefineSettings {
   readonly passes: number;
 }
 
+/** What `QuantizationModifier` has beyond LLM Compressor's fields. */
+export interface RoundingSettings {
+  readonly refine: RefineSettings;
+}
+
 export const REFINE_SETTINGS: RefineSettings = { rounds: 2, passes: 1 };
 /** A refinement goes over so many columns at once, and fits scales that no more than these share. */
 export const REFINE_BLOCK = 128;

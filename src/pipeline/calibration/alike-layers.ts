@@ -15,7 +15,13 @@ export function layerKey(layer: CalibratedLayer): string {
     captures.map(({ modules, columns }) => [modules.length, columns]),
     linears.map(({ rows, columns }) => [rows, columns]),
     sharesOf(layer).map(({ tasks }) =>
-      tasks.map(({ rows, columns, weights, modifier }) => [rows, columns, weights, modifier.name]),
+      tasks.map(({ rows, columns, weights, modifier }) => [
+        rows,
+        columns,
+        weights,
+        modifier.name,
+        modifier.settings ?? null,
+      ]),
     ),
   ]);
 }

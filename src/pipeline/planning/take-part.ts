@@ -4,8 +4,7 @@
 import type { PartCosts } from "../../api/compressor-api.ts";
 import type { JobOptions, JobPart } from "../../api/job-options.ts";
 import { RecipeError } from "../../errors.ts";
-import { quantizerOf } from "../../formats/modifiers/quantizers.ts";
-import { rewritingModifiers } from "../../formats/recipe.ts";
+import { choosesByText, rewritingModifiers } from "../../formats/recipe.ts";
 import { decoderLayers } from "../../plan/decoder-layers.ts";
 import { planOutput } from "../../plan/plan-output.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
@@ -145,7 +144,7 @@ function dependence({ calibration, recipe }: CompressionPlan): string | null {
   if (rewritingModifiers(recipe).length > 0)
     return "This recipe moves factors between the tensors of a layer, which rounds what the next one sees: its layers cannot be done apart. Compress the whole model in one job.";
   const chosen = calibration.layers.some(({ tasks }) =>
-    tasks.some(({ modifier }) => quantizerOf(modifier.name).calibrates),
+    tasks.some(({ modifier }) => choosesByText(modifier)),
   );
   if (!chosen || !calibration.options.propagate_error) return null;
   return "Later layers are to see the error of earlier ones, so that layers cannot be done apart. Add --no-propagate-error, which calibrates each on the original model, share the samples with --share, or compress the whole model in one job.";

@@ -64,10 +64,18 @@ export const rtnErrorsKernel = kernel({
     q_min: "f32",
     q_max: "f32",
     error_stride: "u32",
+    keeps_codes: "u32",
     first_row: "u32",
     end_row: "u32",
   }),
-  bindings: { weights: "read", order: "read", scales: "read", zero_points: "read", errors: "read_write" },
+  bindings: {
+    weights: "read",
+    order: "read",
+    scales: "read",
+    zero_points: "read",
+    errors: "read_write",
+    codes: "read_write",
+  },
 });
 
 export const rowSquaresKernel = kernel({
@@ -177,14 +185,21 @@ export async function walkBlock(
   }
 }
 
-/** Errors of rounding to nearest, in the order of elimination, (rows, stride) float32. */
+/** What is rounded to, if not all that the codes can mean; and whether the codes are kept. */
+export interface RtnHow {
+  readonly range?: readonly [number, number] | undefined;
+  readonly keepsCodes?: boolean;
+}
+
+/** Errors of rounding to nearest, in the order of elimination, (rows, stride) float32; and, if they are kept, its codes. */
 export async function rtnErrors(
   gpu: Gpu,
   tile: GptqTile,
-  errors: BufferPart,
+  { errors, codes }: { readonly errors: BufferPart; readonly codes: BufferPart },
   stride: number,
-  [q_min, q_max]: readonly [number, number] = quantizedRange(tile.args),
+  { range, keepsCodes = false }: RtnHow,
 ): Promise<void> {
+  const [q_min, q_max] = range ?? quantizedRange(tile.args);
   for (const { first, end } of gpu.queue.split(rtnErrorsKernel, tile.rows, tile.columns)) {
     await gpu.queue.run(rtnErrorsKernel, {
       constants: codeConstants(tile.args),
@@ -197,6 +212,7 @@ export async function rtnErrors(
         q_min,
         q_max,
         error_stride: stride,
+        keeps_codes: Number(keepsCodes),
         first_row: first,
         end_row: end,
       },
@@ -206,6 +222,7 @@ export async function rtnErrors(
         scales: tile.scales,
         zero_points: tile.zero_points,
         errors,
+        codes,
       },
       workgroups: [Math.ceil(tile.columns / WORKGROUP), end - first],
       work: (end - first) * tile.columns,

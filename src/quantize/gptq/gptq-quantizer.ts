@@ -1,4 +1,4 @@
-// GPTQ as a quantizer: a Hessian for each input that modules share, its factor, and tiles of rows beside them.
+// GPTQ as a quantizer, and what else takes its Hessian: a Hessian for each input that modules share, its factor, and tiles of rows beside them.
 
 import { GPTQ } from "../../formats/modifiers/gptq.ts";
 import type { Kernel } from "../../gpu/kernel.ts";
@@ -55,6 +55,9 @@ export const gptqQuantizer: Quantizer = {
   },
   quantize: quantizeCaptures,
 };
+
+/** Rounding to nearest, and then the refinement that GPTQ's codes may have: all is the same but that nothing is walked. */
+export const refinedQuantizer: Quantizer = { ...gptqQuantizer, name: "QuantizationModifier" };
 
 function moduleWork(task: QuantizerTask): number {
   const { rows, columns } = task;

@@ -2,7 +2,8 @@
 // the next module is computed. Else each module comes from host memory and goes back to it before the next one begins.
 
 import { invariant } from "../../errors.ts";
-import type { GptqModifier, QuantizingModifier } from "../../formats/recipe.ts";
+import { GPTQ_SETTINGS } from "../../formats/modifiers/gptq.ts";
+import type { QuantizingModifier } from "../../formats/recipe.ts";
 import { allocateCholeskyScratch } from "../../gpu/triangular/cholesky.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import { PLAIN_CONTEXT } from "../observe/observe-tile.ts";
@@ -118,7 +119,7 @@ async function factorCapture(
   const name =
     capture.modules.length > 1 ? `the input of ${capture.modules.join(", ")}` : `${capture.modules[0]}`;
   const backup = phase.backupOnGpu ? "gpu" : "host";
-  const dampeningFrac = Math.max(...tasks.map(({ modifier }) => settingsOf(modifier).dampening_frac));
+  const dampeningFrac = Math.max(...tasks.map(({ modifier }) => dampingOf(modifier)));
   const options = { diagonal, byActivation, dampeningFrac, name, backup } as const;
   const factored = await factorHessian(gpu, statistics.hessian(capture), options, scratch);
   if (!rounded) return { factored, tokens, rounded };
@@ -132,9 +133,8 @@ async function factorCapture(
   };
 }
 
-function settingsOf(modifier: QuantizingModifier): GptqModifier["settings"] {
-  invariant(modifier.name === "GPTQModifier", "its quantizer is asked for it");
-  return modifier.settings;
+function dampingOf(modifier: QuantizingModifier): number {
+  return modifier.name === "GPTQModifier" ? modifier.settings.dampening_frac : GPTQ_SETTINGS.dampening_frac;
 }
 
 /** Observes the modules of a capture, as far as it takes to know what their tiles share, before one of them changes. */

@@ -1,5 +1,6 @@
 // GPTQ of a tile: some whole rows of one Linear, which share their input's Hessian but no error. Scales first, from the
-// original weights; then block after block from the column of largest activation to the smallest.
+// original weights; then block after block from the column of largest activation to the smallest. Where a modifier rounds to
+// nearest instead, all codes at once.
 
 import { cellGrid } from "../../formats/compression-format.ts";
 import { DTYPE_BITS } from "../../formats/dtype.ts";
@@ -47,9 +48,9 @@ export interface GptqTask extends RtnTask {
   readonly modifier?: QuantizingModifier;
 }
 
-/** What is done to a module's codes after GPTQ; null for nothing. */
+/** What is done to a module's codes once all are chosen; null for nothing. */
 export function refinementOf({ modifier }: GptqTask): RefineSettings | null {
-  return modifier?.name === "GPTQModifier" ? (modifier.settings.refine ?? null) : null;
+  return modifier?.settings?.refine ?? null;
 }
 
 /** What the kernels of a tile work in. `order`, `groupOf` and `walk` serve all tiles of a module. */
@@ -163,9 +164,16 @@ export async function quantizeTileGptq(
   const { pushed, errors } = buffers;
   await chooseScales(gpu, task, tile, context, buffers);
   await gpu.queue.clear(pushed, 0, rows * shape.stride * 4);
-  await walkAll(gpu, tile, factor, buffers);
+  const { stride } = shape;
+  const product = { m: rows, a: { buffer: errors, stride }, c: { buffer: pushed, stride } };
+  const rounds = task.modifier?.name === "QuantizationModifier";
+  const range = against === "zeros" ? ZEROS : undefined;
+  if (rounds) {
+    await rtnErrors(gpu, tile, buffers, stride, { keepsCodes: true });
+    await addLowerProduct(gpu, factor, product);
+  } else await walkAll(gpu, tile, factor, buffers);
   // before a refinement has moved the scales
-  await rtnErrors(gpu, tile, errors, shape.stride, against === "zeros" ? ZEROS : undefined);
+  if (!rounds || range) await rtnErrors(gpu, tile, buffers, stride, { range });
   const refinement = refinementOf(task);
   if (refinement) {
     const globalScale = context.statistics.globalScale ?? 0;
@@ -175,8 +183,6 @@ export async function quantizeTileGptq(
   await rowSquares(gpu, pushed, buffers.losses, shape);
   await storeCodes(gpu, task, tile, buffers);
   await gpu.queue.clear(pushed, 0, rows * shape.stride * 4);
-  const { stride } = shape;
-  const product = { m: rows, a: { buffer: errors, stride }, c: { buffer: pushed, stride } };
   await addLowerProduct(gpu, factor, product);
   await rowSquares(gpu, pushed, buffers.rtnLosses, shape);
 }

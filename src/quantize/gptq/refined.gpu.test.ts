@@ -24,6 +24,13 @@ const REFINING = {
   kv_cache_scheme: null,
   settings: { ...GPTQ_SETTINGS, refine: REFINE_SETTINGS },
 } as const;
+const ROUNDING = {
+  name: "QuantizationModifier",
+  groups: [],
+  ignore: [],
+  kv_cache_scheme: null,
+  settings: { refine: REFINE_SETTINGS },
+} as const;
 const CASES: readonly { label: string; n: number; dtype: FloatDtype; weights: QuantizationArgs }[] = [
   {
     label: "W3A16",
@@ -85,6 +92,22 @@ describe.each(CASES)("GPTQ of $label", ({ n, dtype, weights }) => {
     );
     expect(refined.dequantized).toEqual(meanings);
     const delta = Float64Array.from(values, (value, index) => value - (meanings[index] ?? 0));
+    const error = hessianWeightedError(delta, correlatedHessian(n, 2 * n, 0.01), ROWS, n);
+    expect(refined.outcome.loss / error).toBeCloseTo(1, 3);
+  });
+
+  it("loses less than rounding to nearest does where nothing else chose its codes", async () => {
+    const bytes = narrowFromFloat32(dtype, randomNormal(ROWS * n, seededRandom(n + 1), 0.05));
+    const values = widenToFloat32(dtype, bytes);
+    const format = compressionFormat({ weights, input_activations: null });
+    const rounded = { ...weights, actorder: null };
+    const task: GptqTask = { module: "m", dtype, rows: ROWS, columns: n, weights: rounded, format };
+    const hessian = correlatedHessian(n, 2 * n, 0);
+    const plain = await runGptq(bench, task, values, hessian, { tileRows: 32 });
+    const refined = await runGptq(bench, { ...task, modifier: ROUNDING }, values, hessian, { tileRows: 32 });
+    expect(refined.outcome.rtnLoss).toBe(plain.outcome.rtnLoss);
+    expect(refined.outcome.loss).toBeLessThan(0.9 * refined.outcome.rtnLoss);
+    const delta = Float64Array.from(values, (value, index) => value - (refined.dequantized[index] ?? 0));
     const error = hessianWeightedError(delta, correlatedHessian(n, 2 * n, 0.01), ROWS, n);
     expect(refined.outcome.loss / error).toBeCloseTo(1, 3);
   });

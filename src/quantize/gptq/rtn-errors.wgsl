@@ -1,5 +1,5 @@
-// What rounding to nearest would have cost: w − Q(w) for every column, in the order of elimination, for the comparison
-// that the report shows. One invocation per weight.
+// What rounding to nearest costs: w − Q(w) for every column, in the order of elimination, for the comparison that the report
+// shows; and its codes, where they are to be refined. One invocation per weight.
 override WORKGROUP: u32 = 64;
 
 // See walk-block.wgsl.
@@ -14,6 +14,7 @@ struct Params {
   q_min: f32,
   q_max: f32,
   error_stride: u32,
+  keeps_codes: u32,
   first_row: u32,
   end_row: u32,
 }
@@ -26,6 +27,7 @@ struct Column { original: u32, group: u32, dead: u32, unused: u32 }
 @group(0) @binding(3) var<storage, read> scales: array<f32>;
 @group(0) @binding(4) var<storage, read> zero_points: array<i32>;
 @group(0) @binding(5) var<storage, read_write> errors: array<f32>;
+@group(0) @binding(6) var<storage, read_write> codes: array<i32>;
 
 fn weight_at(index: u32) -> f32 {
   if (params.dtype == DTYPE_F32) { return bitcast<f32>(weights[index]); }
@@ -43,5 +45,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let zero_point = f32(zero_points[cell]);
   let scale = max(scales[cell], LEAST_SCALE);
   let number = nearest_number(weight / scale + zero_point, params.q_min, params.q_max);
+  if (params.keeps_codes == 1u) { codes[row * params.columns + column.original] = code_of(number); }
   errors[row * params.error_stride + a] = weight - round_to_dtype((number - zero_point) * scale, params.dtype);
 }

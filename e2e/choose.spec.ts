@@ -92,3 +92,13 @@ test("a part of the page that does not arrive is said, and so is what helps", as
   await page.getByRole("button", { name: "Try the sample model" }).click();
   await expect(page.getByRole("heading", { level: 1 })).toHaveText("sample");
 });
+
+test("a worker whose script does not arrive is said, to scripts too", async ({ page }) => {
+  await page.route("**/compressor-*.js", async (route) => await route.abort());
+  await page.goto("./");
+  const told = await page.evaluate(
+    async () => await globalThis.layerpress.inspect("org/name", null).catch((error: Error) => error.message),
+  );
+  expect(told).toContain("A part of this page could not be loaded.");
+  await expect(page.getByRole("alert")).toContainText("A part of this page could not be loaded.");
+});

@@ -24,27 +24,42 @@ import { startWorker } from "./start-worker.ts";
 import { type InstalledPage, installPage } from "./install-page.ts";
 import type { SourceApi } from "./api/source-api.ts";
 
+let tellBroken: (error: Error) => void = () => undefined;
+/** Rejects if a worker's script cannot be run: calls to it wait for ever. */
+const broken = new Promise<never>((_, reject) => (tellBroken = reject));
+
+/** A worker's answer, or that no worker will give one. */
+const answered = async <T,>(work: Promise<T>): Promise<T> => await Promise.race([work, broken]);
+
+/** Errors inside calls come back through those calls; an error of the worker says that the script itself could not be run. */
+function startWatched(scriptUrl: string, name: string): Worker {
+  const worker = startWorker(scriptUrl, document.baseURI, name);
+  worker.addEventListener("error", ({ message }) => {
+    tellBroken(new Error(message || "A part of this page could not be loaded. Reload it while online."));
+  });
+  return worker;
+}
+
 function startWorkers() {
-  const compressorWorker = startWorker(compressorUrl, document.baseURI, "compressor");
-  const sourceWorker = startWorker(sourceUrl, document.baseURI, "source");
+  const compressorWorker = startWatched(compressorUrl, "compressor");
+  const sourceWorker = startWatched(sourceUrl, "source");
   const compressor = wrap<CompressorApi>(compressorWorker);
   const source = wrap<SourceApi>(sourceWorker);
   const line = new MessageChannel();
   void source.connect(transfer(line.port1, [line.port1]));
   void compressor.connect(transfer(line.port2, [line.port2]));
-  return { compressor, source, workers: [compressorWorker, sourceWorker] };
+  return { compressor, source };
 }
 
 /** Evaluation and its engine are fetched when something is evaluated, not before. */
 function lazyEvaluator(): Services["evaluator"] {
   let started: Remote<EvaluatorApi> | null = null;
-  const worker = () =>
-    (started ??= wrap<EvaluatorApi>(startWorker(evaluatorUrl, document.baseURI, "evaluator")));
+  const worker = () => (started ??= wrap<EvaluatorApi>(startWatched(evaluatorUrl, "evaluator")));
   return {
-    open: (role, reference, token) => worker().open(role, reference, token),
+    open: (role, reference, token) => answered(worker().open(role, reference, token)),
     close: (role) => worker().close(role),
-    measure: (options, onProgress) => worker().measure(options, proxy(onProgress)),
-    generate: (role, options, onUpdate) => worker().generate(role, options, proxy(onUpdate)),
+    measure: (options, onProgress) => answered(worker().measure(options, proxy(onProgress))),
+    generate: (role, options, onUpdate) => answered(worker().generate(role, options, proxy(onUpdate))),
     stop: () => worker().stop(),
   };
 }
@@ -52,8 +67,7 @@ function lazyEvaluator(): Services["evaluator"] {
 /** Fetched, with the Hub's library, when somebody publishes. */
 function lazyPublisher(): Services["publisher"] {
   let started: Remote<PublisherApi> | null = null;
-  const worker = () =>
-    (started ??= wrap<PublisherApi>(startWorker(publisherUrl, document.baseURI, "publisher")));
+  const worker = () => (started ??= wrap<PublisherApi>(startWatched(publisherUrl, "publisher")));
   return {
     signIn: (hubUrl, token) => worker().signIn(hubUrl, token),
     beginLogin: (login) => worker().beginLogin(login),
@@ -75,12 +89,12 @@ function hubSettings(): Services["hub"] {
 }
 
 let installed: InstalledPage | null = null;
-const { compressor, source, workers } = startWorkers();
+const { compressor, source } = startWorkers();
 const download = createDownload(window as Pickers);
 const services: Services = {
   compressor: {
     probe: () => compressor.probe(),
-    inspect: (reference, token) => compressor.inspect(reference, token),
+    inspect: (reference, token) => answered(compressor.inspect(reference, token)),
     plan: (options) => compressor.plan(options),
     presets: () => compressor.presets(),
     start: (options, onProgress) => compressor.start(options, proxy(onProgress)),
@@ -110,13 +124,9 @@ const services: Services = {
 
 const app = createApp(services, document.URL);
 followTitle(app, (title) => (document.title = title));
-for (const worker of workers) {
-  // Errors inside calls come back through those calls; this one says that the script itself could not be run.
-  worker.addEventListener("error", ({ message }) => {
-    const error = new Error(message || "A part of this page could not be loaded. Reload it while online.");
-    app.state.failure.value = { ...describeFailure(error, "starting"), retry: null };
-  });
-}
+broken.catch((error: unknown) => {
+  app.state.failure.value = { ...describeFailure(error, "starting"), retry: null };
+});
 const root = document.querySelector("#app");
 // Scripts may ask for a page that draws nothing: where no font is installed, drawing text ends Chromium.
 const shown = new URLSearchParams(location.search).get("shown") !== "no";
@@ -125,7 +135,7 @@ if (root) {
   root.replaceChildren();
   render(<App app={app} />, root);
 }
-globalThis.layerpress = createScriptDoor(app);
+globalThis.layerpress = createScriptDoor(app, broken);
 globalThis.layerpressEvaluator = services.evaluator;
 void wakeApp(app);
 void download.tidyUp();

@@ -39,7 +39,7 @@ const REQUEST: CompressRequest = {
 async function openDoor(services: FakeServices = {}) {
   const app = createApp(fakeServices(services), "https://pages.example.org/");
   await wakeApp(app);
-  return { app, door: createScriptDoor(app) };
+  return { app, door: createScriptDoor(app, new Promise<never>(() => undefined)) };
 }
 
 function failure(name: string): Error {
@@ -67,6 +67,13 @@ describe("compressing from a script", () => {
       recipe: { scheme: "W8A16", method: { name: "QuantizationModifier" } },
       calibration: null,
     });
+  });
+
+  it("fails where a worker cannot be run, which would never answer", async () => {
+    const start: Compressor["start"] = async () => await new Promise<never>(() => undefined);
+    const { app } = await openDoor({ compressor: { start } });
+    const door = createScriptDoor(app, Promise.reject(new Error("A sentence.")));
+    await expect(door.compress(REQUEST)).rejects.toThrow("A sentence.");
   });
 
   it("hands over every option that was asked for", async () => {

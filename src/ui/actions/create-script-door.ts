@@ -1,6 +1,7 @@
 import { batch, effect } from "@preact/signals";
 import { AccessError, invariant, RecipeError, StorageError } from "../../errors.ts";
 import type { FitReport, ModelSummary } from "../../api/compressor-api.ts";
+import type { SchemeSurvey } from "../../api/scheme-survey.ts";
 import type { App, AppState, ShownFailure } from "../state/app-state.ts";
 import { exactBytes } from "../state/exact-bytes.ts";
 import { fillInCalibration } from "./fill-in-calibration.ts";
@@ -14,29 +15,23 @@ import { restoreRecipe } from "../state/recipe-fields.ts";
 import type { CompressOutcome, CompressRequest, ScriptDoor } from "../../api/script-api.ts";
 import { startJob } from "./start-job.ts";
 
-/** The page's door for scripts: it sets the same state as the controls, so that the page shows what it does. */
-export function createScriptDoor(app: App): ScriptDoor {
+/**
+ * The page's door for scripts: it sets the same state as the controls, so that the page shows what it does.
+ * @param broken rejects if a worker's script cannot be run: what it is asked it would never answer
+ */
+export function createScriptDoor(app: App, broken: Promise<never>): ScriptDoor {
   const { state, services } = app;
+  const answered = async <T>(work: Promise<T>): Promise<T> => await Promise.race([work, broken]);
   return {
-    inspect: async (source, token) => await inspect(app, source, token),
-    plan: async (request, file) => await plan(app, request, { file: file ?? null, states: [] }),
+    inspect: async (source, token) => await answered(inspect(app, source, token)),
+    plan: async (request, file) => await answered(plan(app, request, { file: file ?? null, states: [] })),
     compress: async (request, file, states) =>
-      await compress(app, request, { file: file ?? null, states: states ?? [] }),
-    survey: async (request, file) => {
-      await plan(app, request, { file: file ?? null, states: [] });
-      const options = state.options.peek();
-      invariant(options, "what is planned has options");
-      await measureSchemes(app, options);
-      throwShown(state.failure.peek());
-      const survey = state.survey.peek();
-      if (!survey)
-        throw new DOMException(state.notice.peek() ?? "The measurement was stopped.", "AbortError");
-      return survey;
-    },
+      await answered(compress(app, request, { file: file ?? null, states: states ?? [] })),
+    survey: async (request, file) => await answered(survey(app, request, file ?? null)),
     mixedRecipe: async (bytes) => await services.compressor.mixedRecipe(bytes),
     progress: () => state.progress.peek(),
     waiting: async () => (await services.source.progress()).waiting,
-    kept: async () => await kept(app),
+    kept: async () => await answered(kept(app)),
     show: async (jobId) => {
       await openResult(app, jobId);
       throwShown(state.failure.peek());
@@ -53,6 +48,18 @@ export function createScriptDoor(app: App): ScriptDoor {
       await services.download.sendFiles(resultFile(state, path), () => address);
     },
   };
+}
+
+async function survey(app: App, request: CompressRequest, file: File | null): Promise<SchemeSurvey> {
+  const { state } = app;
+  await plan(app, request, { file, states: [] });
+  const options = state.options.peek();
+  invariant(options, "what is planned has options");
+  await measureSchemes(app, options);
+  throwShown(state.failure.peek());
+  const measured = state.survey.peek();
+  if (!measured) throw new DOMException(state.notice.peek() ?? "The measurement was stopped.", "AbortError");
+  return measured;
 }
 
 async function kept({ services }: App) {

@@ -110,7 +110,7 @@ async function outcome(text: string, changes: Changes): Promise<string> {
   const app = createApp(services, "https://pages.example.org/");
   await wakeApp(app);
   try {
-    await createScriptDoor(app).compress(requestFor(text, changes));
+    await createScriptDoor(app, new Promise<never>(() => undefined)).compress(requestFor(text, changes));
   } catch (error) {
     return error instanceof Error && error.name === "RecipeError" ? "refused" : String(error);
   }

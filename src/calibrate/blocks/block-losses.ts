@@ -4,6 +4,7 @@
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
+import { rowSquares } from "../../gpu/row-squares.ts";
 import type { ReadbackRing } from "../../gpu/staging.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";
@@ -12,7 +13,6 @@ import { applyLinear, type ForwardPass } from "../forward/forward-pass.ts";
 import type { Activations, ForwardHooks, LayerWeights } from "../forward/layer-weights.ts";
 import { innerValues } from "../forward/mlp-block.ts";
 import { forwardOf } from "../forward/mixers/forward-of.ts";
-import { addRowSquares } from "./row-squares.ts";
 
 /** A block whose weights vary. */
 export interface VariedBlock {
@@ -130,18 +130,18 @@ async function runVariants(
   const rows = rowsOf(block, size);
   invariant(input.rows <= rows, "the block was planned for so many tokens");
   const stride = size.hiddenSize;
-  const output = { rows: input.rows, columns: stride };
+  const output = { rows: input.rows, columns: stride, stride };
   await end(pass, input, async (inner, last) => {
     await applyLinear(pass, last, inner, { buffer: original, stride }, { scale: -1, replaces: true });
   });
-  await addRowSquares(gpu, { ...output, values: original }, sums, first);
+  await rowSquares(gpu, original, output, sums, { first, adds: true });
   for (let variant = 0; variant < block.variants; variant++) {
     await gpu.queue.copy({ of: original, offset: 0 }, { of: error, offset: 0 }, input.rows * stride * 4);
     const varied = { ...pass, weights: block.weights(pass.weights, variant) };
     await end(varied, input, async (inner, last) => {
       await applyLinear(varied, last, inner, { buffer: error, stride }, { scale: 1 });
     });
-    await addRowSquares(gpu, { ...output, values: error }, sums, first + (variant + 1) * rows);
+    await rowSquares(gpu, error, output, sums, { first: first + (variant + 1) * rows, adds: true });
   }
 }
 

@@ -11,7 +11,6 @@ import codeValues from "../encode/code-values.wgsl?raw";
 import dequantizeCode from "./dequantize.wgsl?raw";
 import divideScalesCode from "./divide-scales.wgsl?raw";
 import gatherCode from "./gather-columns.wgsl?raw";
-import rowSquaresCode from "./row-squares.wgsl?raw";
 import rtnErrorsCode from "./rtn-errors.wgsl?raw";
 import walkCode from "./walk-block.wgsl?raw";
 
@@ -76,13 +75,6 @@ export const rtnErrorsKernel = kernel({
     errors: "read_write",
     codes: "read_write",
   },
-});
-
-export const rowSquaresKernel = kernel({
-  name: "gptq.row-squares",
-  code: [rowSquaresCode],
-  params: struct({ columns: "u32", stride: "u32", first_row: "u32" }),
-  bindings: { values: "read", sums: "read_write" },
 });
 
 export const divideScalesKernel = kernel({
@@ -226,23 +218,6 @@ export async function rtnErrors(
       },
       workgroups: [Math.ceil(tile.columns / WORKGROUP), end - first],
       work: (end - first) * tile.columns,
-    });
-  }
-}
-
-/** sums[row] = Σ values[row]². */
-export async function rowSquares(
-  gpu: Gpu,
-  values: BufferPart,
-  sums: BufferPart,
-  shape: { readonly rows: number; readonly columns: number; readonly stride: number },
-): Promise<void> {
-  for (const { first, end } of gpu.queue.split(rowSquaresKernel, shape.rows, shape.columns)) {
-    await gpu.queue.run(rowSquaresKernel, {
-      params: { columns: shape.columns, stride: shape.stride, first_row: first },
-      buffers: { values, sums },
-      workgroups: [end - first],
-      work: (end - first) * shape.columns,
     });
   }
 }

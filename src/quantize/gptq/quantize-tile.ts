@@ -9,6 +9,7 @@ import type { QuantizingModifier } from "../../formats/recipe.ts";
 import type { QuantizationArgs } from "../../formats/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
+import { rowSquares } from "../../gpu/row-squares.ts";
 import {
   addLowerProduct,
   addSpanProduct,
@@ -36,7 +37,6 @@ import {
   divideScales,
   gatherColumns,
   type GptqTile,
-  rowSquares,
   rtnErrors,
   WALK_BLOCK,
   walkBlock,
@@ -180,11 +180,11 @@ export async function quantizeTileGptq(
     await refineTile(gpu, { ...tile, globalScale }, factor, buffers, refinement);
     await storeRefined(gpu, task, tile, globalScale, buffers);
   }
-  await rowSquares(gpu, pushed, buffers.losses, shape);
+  await rowSquares(gpu, pushed, shape, buffers.losses);
   await storeCodes(gpu, task, tile, buffers);
   await gpu.queue.clear(pushed, 0, rows * shape.stride * 4);
   await addLowerProduct(gpu, factor, product);
-  await rowSquares(gpu, pushed, buffers.rtnLosses, shape);
+  await rowSquares(gpu, pushed, shape, buffers.rtnLosses);
 }
 
 /** The only number that weights may become, so that all of them are lost; of symmetric schemes. */

@@ -1,7 +1,8 @@
-// Adds Σx² of each row of a (rows, columns) float32 matrix to the row's sum. One workgroup per row.
+// Σx² of each row of a float32 matrix, in place of the row's sum or added to it. One workgroup per row.
 override WORKGROUP: u32 = 64;
+override ADDS: bool = false;
 
-struct Params { columns: u32, first_row: u32, end_row: u32, first_sum: u32 }
+struct Params { columns: u32, stride: u32, first_row: u32, end_row: u32, first_sum: u32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> values: array<f32>;
@@ -19,7 +20,7 @@ fn main(
   let columns = select(0u, params.columns, row < params.end_row);
   var sum = 0.0;
   for (var column = lane; column < columns; column += WORKGROUP) {
-    let value = values[row * params.columns + column];
+    let value = values[row * params.stride + column];
     sum += value * value;
   }
   partial[lane] = sum;
@@ -27,5 +28,6 @@ fn main(
     workgroupBarrier();
     if (lane < half) { partial[lane] += partial[lane + half]; }
   }
-  if (lane == 0u && row < params.end_row) { sums[params.first_sum + row] += partial[0]; }
+  if (lane != 0u || row >= params.end_row) { return; }
+  if (ADDS) { sums[params.first_sum + row] += partial[0]; } else { sums[params.first_sum + row] = partial[0]; }
 }

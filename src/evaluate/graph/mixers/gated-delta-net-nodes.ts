@@ -6,7 +6,7 @@ import { maskName } from "../run-inputs.ts";
 import type { DecoderGraph } from "../weight-input.ts";
 import { splitGroups } from "./attention-nodes.ts";
 import { convolve } from "./convolution-nodes.ts";
-import type { MixerNodes } from "./mixer-nodes.ts";
+import { type MixerNodes, wholeSequenceNodes } from "./mixer-nodes.ts";
 import { decaysBetween, headsFirst, sharedHeads, silu, timeGates, tokensFirst } from "./recurrence-nodes.ts";
 import type { GatedDeltaNet } from "../../../model/mixer-description.ts";
 
@@ -18,14 +18,12 @@ const MATRICES = 3;
 const NEVER = -1e30;
 
 export function gatedDeltaNetNodes(mixer: GatedDeltaNet): MixerNodes {
-  return {
-    cache: null,
+  return wholeSequenceNodes({
     mask: "levels",
     scores: MATRICES * mixer.heads,
     maxTokens: 2 ** LEVELS,
-    isRecordable: () => false,
     apply: (decoder, x) => mixDelta(decoder, mixer, x),
-  };
+  });
 }
 
 /**

@@ -6,19 +6,16 @@ import { applyLinear } from "../linear-nodes.ts";
 import { normalize } from "../norm-nodes.ts";
 import { FULL_MASK, maskName } from "../run-inputs.ts";
 import type { DecoderGraph } from "../weight-input.ts";
-import type { MixerNodes } from "./mixer-nodes.ts";
+import { type MixerNodes, wholeSequenceNodes } from "./mixer-nodes.ts";
 import { rotate } from "./rotary-nodes.ts";
 import type { LatentAttention } from "../../../model/mixer-description.ts";
 
 export function latentAttentionNodes(mixer: LatentAttention): MixerNodes {
-  return {
-    cache: null,
+  return wholeSequenceNodes({
     mask: FULL_MASK,
     scores: mixer.heads,
-    maxTokens: Number.POSITIVE_INFINITY,
-    isRecordable: () => false,
     apply: (decoder, x) => attendLatent(decoder, mixer, x),
-  };
+  });
 }
 
 function attendLatent(decoder: DecoderGraph, mixer: LatentAttention, x: Value): Value {

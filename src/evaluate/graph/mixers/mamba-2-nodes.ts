@@ -4,19 +4,16 @@ import { normalize } from "../norm-nodes.ts";
 import { FULL_MASK, maskName } from "../run-inputs.ts";
 import { type DecoderGraph, vectorInput } from "../weight-input.ts";
 import { convolve } from "./convolution-nodes.ts";
-import type { MixerNodes } from "./mixer-nodes.ts";
+import { type MixerNodes, wholeSequenceNodes } from "./mixer-nodes.ts";
 import { decaysBetween, headsFirst, sharedHeads, silu, timeGates, tokensFirst } from "./recurrence-nodes.ts";
 import type { Mamba2 } from "../../../model/mixer-description.ts";
 
 export function mamba2Nodes(mixer: Mamba2): MixerNodes {
-  return {
-    cache: null,
+  return wholeSequenceNodes({
     mask: FULL_MASK,
     scores: mixer.heads,
-    maxTokens: Number.POSITIVE_INFINITY,
-    isRecordable: () => false,
     apply: (decoder, x) => mixMamba(decoder, mixer, x),
-  };
+  });
 }
 
 /** The whole sequence as one chunk: (C Bᵀ ⊙ decays) (Δ x) + skip · x. */

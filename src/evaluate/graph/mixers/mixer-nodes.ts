@@ -17,3 +17,13 @@ export interface MixerNodes {
   /** mixer(x) of x (tokens, hidden), before it joins the residual; `cache` is null where nothing is kept. */
   apply(decoder: DecoderGraph, x: Value, cache: CacheNames | null): Value;
 }
+
+/** A mixer that is given the whole sequence in each run, and computes it with matrices of tokens by tokens. */
+export function wholeSequenceNodes({
+  mask,
+  scores,
+  maxTokens = Number.POSITIVE_INFINITY,
+  apply,
+}: Pick<MixerNodes, "mask" | "scores" | "apply"> & { readonly maxTokens?: number }): MixerNodes {
+  return { cache: null, mask, scores, maxTokens, isRecordable: () => false, apply };
+}

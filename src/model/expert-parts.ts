@@ -70,6 +70,34 @@ export function qwenExperts(
   });
 }
 
+/** Experts of a Qwen model and one more that sees every token through a gate, or an MLP in layers without experts. */
+export function qwenSharedExperts(
+  tensors: DecoderTensors,
+  module: string,
+  settings: ExpertSettings & {
+    readonly intermediate_size: number;
+    readonly shared_expert_intermediate_size: number;
+  },
+  shape: Omit<MlpShape, "intermediateSize">,
+  layer: number,
+): Experts | Mlp {
+  const { intermediate_size, shared_expert_intermediate_size } = settings;
+  if (!hasExperts(settings, layer))
+    return gatedMlp(module, { ...shape, intermediateSize: intermediate_size });
+  return {
+    ...qwenExperts(tensors, module, settings, shape),
+    shared: qwenSharedExpert(module, { ...shape, intermediateSize: shared_expert_intermediate_size }),
+  };
+}
+
+/** The expert that sees every token, through a gate. */
+export function qwenSharedExpert(module: string, shape: MlpShape): Experts["shared"] {
+  return {
+    mlp: gatedMlp(`${module}.shared_expert`, shape),
+    gate: linear(`${module}.shared_expert_gate`, 1, shape.hiddenSize),
+  };
+}
+
 export interface ExpertsOptions {
   /** Module that holds router and experts ("model.layers.0.mlp"). */
   readonly module: string;

@@ -8,17 +8,8 @@ import {
   readFields,
   sizeFields,
 } from "../config-fields.ts";
-import {
-  attention,
-  type DescribeFamily,
-  gatedMlp,
-  headShape,
-  layers,
-  linear,
-  preNorms,
-  rmsNorm,
-} from "../decoder-parts.ts";
-import { expertFields, hasExperts, qwenExperts } from "../expert-parts.ts";
+import { attention, type DescribeFamily, headShape, layers, preNorms, rmsNorm } from "../decoder-parts.ts";
+import { expertFields, qwenSharedExperts } from "../expert-parts.ts";
 import { resolveLayerTypes, windowFields, windowOf } from "../layer-types.ts";
 import { readRotary } from "../rotary-parameters.ts";
 
@@ -57,8 +48,6 @@ export const describeQwen2Moe: DescribeFamily = (config, tensors) => {
   const types = resolveLayerTypes(sizes.layer_types, sizes.num_hidden_layers, (index) =>
     window && index % 2 === 0 && index < sizes.max_window_layers ? "sliding_attention" : "full_attention",
   );
-  const mlpOf = (module: string, intermediate: number) =>
-    gatedMlp(module, { hiddenSize, intermediateSize: intermediate, activation: act });
   const norm = (module: string) => rmsNorm(module, hiddenSize, sizes.rms_norm_eps);
   return {
     sizes,
@@ -75,15 +64,7 @@ export const describeQwen2Moe: DescribeFamily = (config, tensors) => {
           slidingWindow: windowOf(types[index], window),
         }),
       ],
-      feedForward: hasExperts(sizes, index)
-        ? {
-            ...qwenExperts(tensors, `${layer}.mlp`, sizes, { hiddenSize, activation: act }),
-            shared: {
-              mlp: mlpOf(`${layer}.mlp.shared_expert`, sizes.shared_expert_intermediate_size),
-              gate: linear(`${layer}.mlp.shared_expert_gate`, 1, hiddenSize),
-            },
-          }
-        : mlpOf(`${layer}.mlp`, sizes.intermediate_size),
+      feedForward: qwenSharedExperts(tensors, `${layer}.mlp`, sizes, { hiddenSize, activation: act }, index),
     })),
   };
 };

@@ -16,11 +16,10 @@ import {
   gatedMlp,
   headShape,
   layers,
-  linear,
   preNorms,
   rmsNorm,
 } from "../decoder-parts.ts";
-import { EXPERT_NAMES, experts } from "../expert-parts.ts";
+import { EXPERT_NAMES, experts, qwenSharedExpert } from "../expert-parts.ts";
 import { readRotary } from "../rotary-parameters.ts";
 import type { FeedForward } from "../decoder-description.ts";
 import { deltaFields, gatedDeltaNet, hasDelta } from "../mixer-parts.ts";
@@ -84,14 +83,11 @@ export const describeQwen35Moe: DescribeFamily = (config, tensors) => {
       topK: sizes.num_experts_per_tok,
       normalizeTopK: true,
       shape: { hiddenSize, intermediateSize: sizes.moe_intermediate_size, activation: act },
-      shared: {
-        mlp: gatedMlp(`${layer}.mlp.shared_expert`, {
-          hiddenSize,
-          intermediateSize: sizes.shared_expert_intermediate_size,
-          activation: act,
-        }),
-        gate: linear(`${layer}.mlp.shared_expert_gate`, 1, hiddenSize),
-      },
+      shared: qwenSharedExpert(`${layer}.mlp`, {
+        hiddenSize,
+        intermediateSize: sizes.shared_expert_intermediate_size,
+        activation: act,
+      }),
     }),
   );
 };

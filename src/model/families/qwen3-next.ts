@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { epsilon, flag, intermediateSize, readFields, sizeFields } from "../config-fields.ts";
-import { type DescribeFamily, gatedMlp, linear } from "../decoder-parts.ts";
-import { expertFields, hasExperts, qwenExperts } from "../expert-parts.ts";
+import type { DescribeFamily } from "../decoder-parts.ts";
+import { expertFields, qwenSharedExperts } from "../expert-parts.ts";
 import { deltaFields } from "../mixer-parts.ts";
 import { gatedDeltaBody } from "./qwen3-5.ts";
 
@@ -31,17 +31,7 @@ const schema = v.object({
 export const describeQwen3Next: DescribeFamily = (config, tensors) => {
   const sizes = readFields(schema, config);
   const { hidden_size: hiddenSize, hidden_act: act } = sizes;
-  const mlpOf = (module: string, intermediate: number) =>
-    gatedMlp(module, { hiddenSize, intermediateSize: intermediate, activation: act });
   return gatedDeltaBody(config, tensors, sizes, (layer, index) =>
-    hasExperts(sizes, index)
-      ? {
-          ...qwenExperts(tensors, `${layer}.mlp`, sizes, { hiddenSize, activation: act }),
-          shared: {
-            mlp: mlpOf(`${layer}.mlp.shared_expert`, sizes.shared_expert_intermediate_size),
-            gate: linear(`${layer}.mlp.shared_expert_gate`, 1, hiddenSize),
-          },
-        }
-      : mlpOf(`${layer}.mlp`, sizes.intermediate_size),
+    qwenSharedExperts(tensors, `${layer}.mlp`, sizes, { hiddenSize, activation: act }, index),
   );
 };

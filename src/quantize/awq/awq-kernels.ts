@@ -190,6 +190,14 @@ export async function columnShares(
   }
 }
 
+/** Rows of errors, and the place of the first one's loss. */
+export interface LossRows {
+  readonly rows: number;
+  readonly columns: number;
+  readonly stride: number;
+  readonly first_loss: number;
+}
+
 /** losses[first_loss + row] = ½ e H eᵀ; `products` are the errors times the lower triangle of H. */
 export async function rowLosses(
   gpu: Gpu,
@@ -199,12 +207,7 @@ export async function rowLosses(
     readonly diagonal: BufferPart;
     readonly losses: BufferPart;
   },
-  shape: {
-    readonly rows: number;
-    readonly columns: number;
-    readonly stride: number;
-    readonly first_loss: number;
-  },
+  shape: LossRows,
 ): Promise<void> {
   const { rows, ...params } = shape;
   for (const { first, end } of gpu.queue.split(rowLossesKernel, rows, params.columns)) {

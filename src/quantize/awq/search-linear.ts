@@ -14,6 +14,7 @@ import {
   candidateExtremes,
   type CandidateRange,
   columnShares,
+  type LossRows,
   rowLosses,
 } from "./awq-kernels.ts";
 import {
@@ -150,12 +151,7 @@ async function losses(
   { gpu, memory }: SearchServices,
   task: SearchedTask,
   hessian: TriangularMatrix,
-  shape: {
-    readonly rows: number;
-    readonly columns: number;
-    readonly stride: number;
-    readonly first_loss: number;
-  },
+  shape: LossRows,
 ): Promise<void> {
   const { errors, products, diagonal } = memory.tiles;
   const { rows, stride } = shape;

@@ -17,7 +17,7 @@ import { type AskedPart, PART_OPTIONS, readPart } from "./part-arguments.ts";
 import { type Push, readPush } from "./read-push.ts";
 import { type AskedShare, readShare, SHARE_OPTIONS } from "./share-arguments.ts";
 import { type AskedRecipes, readRecipes } from "./recipe-arguments.ts";
-import { BESIDE_REPLAY, readReplay } from "./replay-arguments.ts";
+import { BESIDE_REPLAY, readReplay, replayedPart } from "./replay-arguments.ts";
 
 export const COMPRESS_USAGE = `npm run compress -- SOURCE --out FOLDER [options]
 
@@ -172,7 +172,10 @@ export function readCompressArguments(args: readonly string[]): CompressArgument
   if (values.plan) return { ...job, parts: readParts(values) };
   if (values.parts !== undefined)
     throw new UsageError("--parts says how many ranges --plan prints; a part is made with --layers.");
-  return { ...job, out: readOut(values.out ?? "", source), ...readPart(values), share: readShare(values) };
+  const part = job.receipt
+    ? replayedPart(job.receipt, values)
+    : { ...readPart(values), share: readShare(values) };
+  return { ...job, out: readOut(values.out ?? "", source), ...part };
 }
 
 type Asked = Omit<
@@ -203,7 +206,7 @@ function replayed(values: Values, positionals: readonly string[]): Asked {
   if (idle !== undefined)
     throw new UsageError(
       Object.hasOwn(PART_OPTIONS, idle) || Object.hasOwn(SHARE_OPTIONS, idle)
-        ? `--${idle} cannot be given beside --replay, which makes the whole model.`
+        ? `--${idle} cannot be given beside --replay: the receipt says which part is made.`
         : `--${idle} cannot be given beside --replay: the receipt says it.`,
     );
   const { calibration = null, replay = "" } = values;

@@ -73,7 +73,9 @@ async function compress(args: CompressArguments): Promise<number> {
       );
     if (result.published)
       console.log(`Published as ${result.published.url}, commit ${result.published.commit}.`);
-    const replay = args.receipt && (await compareWith(args.receipt, args.out));
+    // Of shares, the first alone writes what the receipt tells of.
+    const written = result.files.length > 0;
+    const replay = args.receipt && written ? await compareWith(args.receipt, args.out) : null;
     if (replay) console.log(replay.sentence);
     const extras = { ...(job.chosen && { chosen: job.chosen }), ...(replay && { replay }) };
     if (args.json) console.log(JSON.stringify({ ...sumUp(args, job.results), ...extras }));

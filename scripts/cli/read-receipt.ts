@@ -59,6 +59,16 @@ const CALIBRATION = v.object({
   moe_min_tokens_per_expert: count,
 });
 
+const PART = v.variant("kind", [
+  v.object({
+    kind: v.literal("layers"),
+    first: count,
+    last: count,
+    forwardProducts: v.exactOptional(name),
+  }),
+  v.object({ kind: v.literal("rest") }),
+]);
+
 const RECEIPT = v.object({
   layout: v.literal(1),
   made_by: v.object({ program: name, version: name, commit: name }),
@@ -78,6 +88,8 @@ const RECEIPT = v.object({
     calibration: v.nullable(CALIBRATION),
     gpu_budget_bytes: count,
     along: v.exactOptional(RECIPE),
+    part: v.exactOptional(PART),
+    share: v.exactOptional(v.object({ index: count, of: count })),
   }),
   calibration: v.nullable(v.object({ samples: count, tokens: count, sha256 })),
   adapter: v.object({ vendor: name, architecture: name, description: name, software: v.boolean() }),

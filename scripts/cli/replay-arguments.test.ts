@@ -112,6 +112,26 @@ it("asks for what a receipt cannot name, and refuses what it says", async () => 
   );
 });
 
+it("makes the part again that the receipt is of, with what only the caller knows", async () => {
+  const of = (options: object) => ({ ...RECEIPT, options: { ...RECEIPT.options, ...options } });
+  const more = ["--calibration", text] as const;
+  expect(await replay(RECEIPT, ...more)).toMatchObject({ part: null, statesFiles: [], share: null });
+  const layers = { kind: "layers", first: 0, last: 3, forwardProducts: "float32" };
+  expect(await replay(of({ part: layers }), ...more)).toMatchObject({ part: layers, statesFiles: [] });
+  const rest = { kind: "rest" };
+  expect(await replay(of({ part: rest }), ...more)).toMatchObject({ part: rest });
+  const shared = of({ share: { index: 0, of: 2 } });
+  const place = ["--share", "1/1", "--exchange", folder] as const;
+  expect(await replay(shared, ...more, ...place)).toMatchObject({ share: { index: 0, of: 1, folder } });
+  expect(await refusal(shared, ...more)).toMatch(/shared its samples.*--share and --exchange/);
+  expect(await refusal(RECEIPT, ...more, ...place)).toMatch(/its job shared no samples/);
+  expect(await refusal(RECEIPT, ...more, "--from-states", folder)).toMatch(/this one is of none/);
+  expect(await refusal(RECEIPT, ...more, "--layers", "0..1")).toMatch(/says which part is made/);
+  const behind = of({ part: { kind: "layers", first: 2, last: 3 } });
+  expect(await refusal(behind, ...more, "--from-states", folder)).toMatch(/has no states-0*2/);
+  expect(await refusal(of({ part: { kind: "states", at: [1] } }))).toMatch(/options\.part\.kind/);
+});
+
 it("refuses what no machine can give, and what is no receipt, and names the field", async () => {
   const poor = { ...RECEIPT, options: { ...RECEIPT.options, gpu_budget_bytes: 0 } };
   expect(await refusal(poor, "--calibration", text)).toMatch(/GPU budget of 0 bytes; 32 MiB is the least/);

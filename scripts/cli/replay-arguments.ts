@@ -2,11 +2,14 @@
 
 import type { Receipt, StatedCalibration } from "../../src/api/receipt.ts";
 import type { CalibrationRequest, RecipeRequest } from "../../src/api/script-api.ts";
+import type { JobPart } from "../../src/api/job-options.ts";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
 import { MIN_BUDGET_BYTES } from "../../src/ui/state/gpu-budget.ts";
 import { requestedCalibration, requestedRecipe } from "../../src/formats/requested-options.ts";
 import { type Source, UsageError, readPath, readSource, readText } from "./argument-readers.ts";
+import { type AskedPart, readPart } from "./part-arguments.ts";
 import { readReceipt } from "./read-receipt.ts";
+import { type AskedShare, readShare, type ShareValues } from "./share-arguments.ts";
 
 export interface Replayed {
   readonly receipt: Receipt;
@@ -26,6 +29,10 @@ export const BESIDE_REPLAY: readonly string[] = [
   "replay",
   "out",
   "calibration",
+  "from-states",
+  "share",
+  "exchange",
+  "patience",
   "gpu-budget",
   "keep-source",
   "token",
@@ -64,6 +71,42 @@ export function readReplay(
     calibrationFile: textOf(calibration, given.calibration, file?.column ?? null),
     gpuBudgetBytes: gpu_budget_bytes,
   };
+}
+
+/** What only those who replay a part know: where its hidden states lie, and where shares meet. */
+interface PartPlaces extends ShareValues {
+  readonly "from-states"?: readonly string[] | undefined;
+}
+
+/**
+ * The part that a receipt is of. Shares of samples make the same bytes whatever their number, so that this may be another.
+ * @throws UsageError if what a part needs is missing, or is given and the receipt is of no such part
+ */
+export function replayedPart(
+  { options: { part, share } }: Receipt,
+  places: PartPlaces,
+): AskedPart & { readonly share: AskedShare | null } {
+  const given = readShare(places);
+  if (share && !given)
+    throw new UsageError(
+      "The receipt is of a job that shared its samples, which adds them up in another order than a job alone. Give --share and --exchange, too; --share 1/1 makes the same bytes.",
+    );
+  if (given && !share)
+    throw new UsageError(
+      "--share cannot be given beside this receipt: its job shared no samples, and the bytes would be others.",
+    );
+  const { "from-states": folders } = places;
+  const layers = rangeOf(part);
+  if (folders && layers === undefined)
+    throw new UsageError("--from-states is for a receipt of a range of layers, and this one is of none.");
+  const read = readPart({ layers, "from-states": folders });
+  return { ...read, part: folders ? read.part : (part ?? null), share: given };
+}
+
+/** As `--layers` says it. */
+function rangeOf(part: JobPart | undefined): string | undefined {
+  if (part?.kind === "rest") return "rest";
+  return part?.kind === "layers" ? `${part.first}..${part.last}` : undefined;
 }
 
 function sourceOf(

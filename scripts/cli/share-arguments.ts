@@ -19,7 +19,7 @@ export interface AskedShare extends SampleShare {
   readonly patienceSeconds: number;
 }
 
-interface ShareValues {
+export interface ShareValues {
   readonly share?: string | undefined;
   readonly exchange?: string | undefined;
   readonly patience?: string | undefined;

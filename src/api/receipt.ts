@@ -2,7 +2,13 @@
 // the file, in snake case, and those of LLM Compressor's options.
 
 import type { AdapterSummary } from "../gpu/adapter-summary.ts";
-import type { CalibrationOptions, CalibrationSource, RecipeChoice } from "./job-options.ts";
+import type {
+  CalibrationOptions,
+  CalibrationSource,
+  JobPart,
+  RecipeChoice,
+  SampleShare,
+} from "./job-options.ts";
 
 /** A file of the user's machine is told by its name alone. */
 export type StatedSource =
@@ -20,6 +26,10 @@ export interface StatedOptions {
   readonly gpu_budget_bytes: number;
   /** The recipe whose error later layers saw, where that is not the result's own. */
   readonly along?: RecipeChoice;
+  /** What was made of the model; absent, all of it. */
+  readonly part?: JobPart;
+  /** Of jobs that shared the samples, which job this was: their sums have another order than those of a job alone. */
+  readonly share?: SampleShare;
 }
 
 export interface StatedFile {

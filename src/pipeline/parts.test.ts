@@ -10,6 +10,7 @@ import type { JobPart } from "../api/job-options.ts";
 import { layOutShards } from "../formats/shards.ts";
 import { planFixture } from "../testing/run-job.ts";
 import { mergeParts } from "../../scripts/cli/merge-parts.ts";
+import { makeReceipt } from "./result/make-receipt.ts";
 
 const ROUNDED = { name: "QuantizationModifier" } as const;
 const PARTS = {
@@ -77,6 +78,14 @@ function receiptOf(shard: Uint8Array): Buffer {
   };
   return Buffer.from(JSON.stringify(receipt));
 }
+
+it("says in a part's receipt which part it is", async () => {
+  const machine = (await planFixture("llama", "W8A8", ROUNDED, { part: PARTS.second })).machine();
+  const { jobId } = await machine.run();
+  await makeReceipt(jobId, () => undefined);
+  const receipt = JSON.parse(new TextDecoder().decode(machine.files().get("receipt.json"))) as Receipt;
+  expect(receipt.options.part).toEqual(PARTS.second);
+});
 
 describe("merged parts", () => {
   it("are the undivided job's folder, byte for byte, in whatever order they are given", async () => {

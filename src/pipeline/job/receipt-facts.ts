@@ -34,12 +34,21 @@ export async function receiptFacts(
 }
 
 /** Options that decide about the result: of a file only its name, as its text stays where it is. */
-function statedOptions({ recipe, calibration, gpuBudgetBytes, along }: JobOptions): StatedOptions {
+function statedOptions({
+  recipe,
+  calibration,
+  gpuBudgetBytes,
+  along,
+  part,
+  share,
+}: JobOptions): StatedOptions {
   return {
     recipe,
     calibration: calibration && { ...calibration, source: statedSource(calibration.source) },
     gpu_budget_bytes: gpuBudgetBytes,
     ...(along && { along }),
+    ...(part && { part }),
+    ...(share && { share: { index: share.index, of: share.of } }),
   };
 }
 

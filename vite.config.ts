@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig, type Plugin } from "vite";
 import { fillServiceWorker, SERVICE_WORKER } from "./scripts/fill-service-worker.ts";
+import { limitFirstLoad } from "./scripts/limit-first-load.ts";
 
 /** The commit that is built, with "+" if files differ from it; "unknown" outside of a repository. */
 function builtCommit(): string {
@@ -43,7 +44,7 @@ export default defineConfig({
   base: "./",
   // A missing file is a 404 while previewing too, not the page.
   appType: "mpa",
-  plugins: [relaxPolicyWhileDeveloping(), fillServiceWorker()],
+  plugins: [relaxPolicyWhileDeveloping(), fillServiceWorker(), limitFirstLoad()],
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   worker: { format: "es" },
   define: {

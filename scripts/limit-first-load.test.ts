@@ -5,10 +5,10 @@ import { firstLoad } from "./limit-first-load.ts";
 it("counts what the page names and what its scripts import, once each, and nothing that is loaded later", () => {
   const page = `<link rel="icon" href="./icon.svg" /><script src="./assets/index.js"></script><a href="https://else.where/">`;
   const files = {
-    "assets/index.js": { imports: ["assets/shared.js"], dynamicImports: ["assets/later.js"] },
-    "assets/shared.js": { imports: ["assets/index.js"] },
-    "assets/later.js": { imports: [] },
-  };
+    "assets/index.js": { type: "chunk", imports: ["assets/shared.js"], dynamicImports: ["assets/later.js"] },
+    "assets/shared.js": { type: "chunk", imports: ["assets/index.js"] },
+    "assets/later.js": { type: "chunk", imports: [] },
+  } as const;
   const text = (path: string) => new TextEncoder().encode(path === "index.html" ? page : `// ${path}`);
   const sizes = firstLoad("index.html", files, text);
   expect([...sizes.keys()].toSorted()).toEqual([

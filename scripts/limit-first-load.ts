@@ -9,7 +9,9 @@ import type { Plugin } from "vite";
 export const FIRST_LOAD_BYTES = 60_000;
 
 /** What of a build is asked for here: scripts say which others they import when they are loaded, not later. */
-export type BuiltFiles = Readonly<Record<string, { readonly imports?: readonly string[] }>>;
+export type BuiltFiles = Readonly<
+  Record<string, { readonly type: "asset" | "chunk"; readonly imports?: readonly string[] }>
+>;
 
 /**
  * Compressed bytes of a page and of all that it loads before a click, by file: what its HTML names, and what those scripts import.

@@ -26,6 +26,7 @@ export const ROW_FIELDS: readonly string[] = [
   "text",
   "tools",
   "system",
+  "system_prompt",
   "input",
   "history",
   ...new Set(PAIRS.flat()),
@@ -49,18 +50,20 @@ function contentOf(where: string, row: unknown): SampleContent | null {
   if (!isRow(row)) return contentOfValue(where, row, null);
   for (const field of ["messages", "conversations", "conversation"]) {
     const value = row[field];
-    if (Array.isArray(value)) return conversation(where, value, row);
-    if (value !== undefined && value !== null && value !== "") {
+    // An empty one stands beside what the row is made of, where rows of several kinds share a table.
+    if (Array.isArray(value) && value.length > 0) return conversation(where, value, row);
+    if (value !== undefined && value !== null && value !== "" && !Array.isArray(value)) {
       throw new CalibrationError(
         `${where}: its ${field} are not a list of messages. Name the column to use.`,
       );
     }
   }
-  if (Array.isArray(row["input_ids"])) return contentOfValue(where, row["input_ids"], row);
+  if (Array.isArray(row["input_ids"]) && row["input_ids"].length > 0)
+    return contentOfValue(where, row["input_ids"], row);
   if (typeof row["text"] === "string") return contentOfValue(where, row["text"], row);
   const pair = PAIRS.find(([question, answer]) => isPair(row[question], row[answer]));
   if (pair) return pairContent(where, row, pair);
-  if (ROW_FIELDS.some((field) => field in row && (row[field] === null || row[field] === ""))) return null;
+  if (ROW_FIELDS.some((field) => field in row && isEmpty(row[field]))) return null;
   throw new CalibrationError(
     `${where} has neither "text" nor "messages" (with role and content) nor "input_ids", "conversations", or an instruction with its output. Its columns are ${shownColumns(row)}. Name the column to use.`,
   );
@@ -97,20 +100,27 @@ function conversation(where: string, value: readonly unknown[], row: Row | null)
   if (value.length === 0) return null;
   const tools = parseTools(where, row?.["tools"]);
   const messages = parseMessages(where, value);
-  return { kind: "messages", messages: withSystem(messages, row?.["system"]), tools };
+  return { kind: "messages", messages: withSystem(messages, row), tools };
 }
 
-function withSystem(messages: readonly ChatMessage[], system: unknown): readonly ChatMessage[] {
-  const isGiven = typeof system === "string" && system.trim() !== "";
-  return isGiven && messages[0]?.role !== "system"
+function withSystem(messages: readonly ChatMessage[], row: Row | null): readonly ChatMessage[] {
+  const system = [row?.["system"], row?.["system_prompt"]].find(isText);
+  return system !== undefined && messages[0]?.role !== "system"
     ? [{ role: "system", content: system }, ...messages]
     : messages;
 }
 
+function isText(value: unknown): value is string {
+  return typeof value === "string" && value.trim() !== "";
+}
+
+function isEmpty(value: unknown): boolean {
+  return value === null || value === "" || (Array.isArray(value) && value.length === 0);
+}
+
 /** Both are texts, or lists of messages; the answer may be missing where the question is an instruction. */
 function isPair(question: unknown, answer: unknown): boolean {
-  const isGiven = (value: unknown) =>
-    (typeof value === "string" && value.trim() !== "") || Array.isArray(value);
+  const isGiven = (value: unknown) => isText(value) || Array.isArray(value);
   return isGiven(question) && isGiven(answer);
 }
 
@@ -118,7 +128,7 @@ function pairContent(where: string, row: Row, [question, answer]: (typeof PAIRS)
   const asked = partOf(where, row[question], "user");
   const input = row["input"];
   const [only] = asked;
-  const hasInput = question === "instruction" && typeof input === "string" && input.trim() !== "";
+  const hasInput = question === "instruction" && isText(input);
   const complete =
     hasInput && only && typeof only.content === "string"
       ? [{ ...only, content: `${only.content}\n\n${input}` }]
@@ -126,7 +136,7 @@ function pairContent(where: string, row: Row, [question, answer]: (typeof PAIRS)
   const messages = [...historyOf(row["history"]), ...complete, ...partOf(where, row[answer], "assistant")];
   return {
     kind: "messages",
-    messages: withSystem(messages, row["system"]),
+    messages: withSystem(messages, row),
     tools: parseTools(where, row["tools"]),
   };
 }

@@ -47,11 +47,12 @@ function promises(name: string, ending: RegExp): boolean {
 
 function parseText(name: string, text: string, column: string | null): SampleSet {
   if (text === "") throw new CalibrationError(`${name} is empty: there is nothing to calibrate with.`);
-  if (/^[[{]/.test(text)) {
+  const isPromised = promises(name, /\.(json|jsonl|ndjson)$/i);
+  if (isPromised || /^[[{]/.test(text)) {
     const json = tryJson(text);
     if (json !== undefined) return readRows(name, placedRows(name, json), column);
-    if (isJsonLines(text)) return readRows(name, parseLines(name, text), column);
-    if (promises(name, /\.(json|jsonl|ndjson)$/i)) throw notJson(name, text);
+    if (isJsonLines(text, isPromised)) return readRows(name, parseLines(name, text), column);
+    if (isPromised) throw notJson(name, text);
   }
   if (promises(name, /\.(csv|tsv)$/i)) {
     throw new CalibrationError(
@@ -125,10 +126,11 @@ function tryJson(text: string): unknown {
   }
 }
 
-/** The first line is an object, or the first two are lists. */
-function isJsonLines(text: string): boolean {
+/** The first line is an object, or the first two are lists; in a file that its name calls JSON, it may be a text in quotes. */
+function isJsonLines(text: string, isPromised: boolean): boolean {
   const lines = text.split("\n", 20).filter((line) => line.trim() !== "");
   const [first, second] = lines.slice(0, 2).map(tryJson);
+  if (isPromised && typeof first === "string") return true;
   return isObject(first) || (Array.isArray(first) && Array.isArray(second));
 }
 

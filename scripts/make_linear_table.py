@@ -13,6 +13,8 @@ An entry holds for its `types`:
   heads                      Linears that share the embedding's weight, which files then leave out
   experts                    "merged": loading makes one tensor of those of single experts; "fused": files hold experts in one
                              tensor, and loading does not make it of single ones
+  asked                      ends of names of the Linears whose weight transformers asks for while it loads, as if each had one;
+                             "*" is all. Packed ones have none, so that they do not open
 """
 
 import collections
@@ -202,13 +204,39 @@ def keeps_experts_fused(model):
     return False
 
 
+def asked_of(model):
+    """(module, whether classes ask for its weight as they initialize) of each Linear. Takes the Linears' weights away."""
+    linears = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    names = {module: name for name, module in linears.items()}
+    for module in linears.values():
+        module._parameters.pop("weight", None)
+    asked = set()
+
+    def walk(module, owner):
+        for child in module.children():
+            walk(child, child if isinstance(child, transformers.PreTrainedModel) else owner)
+        try:
+            owner._init_weights(module)
+        except AttributeError as error:
+            if str(error).endswith("no attribute 'weight'"):
+                near = [one for one in (module, *module.children()) if one in names]
+                asked.update(near or [one for one in module.modules() if one in names])
+        except Exception:
+            pass  # what needs numbers has none here
+
+    with torch.no_grad():
+        walk(model, model)
+    return {name: module in asked for name, module in linears.items()}
+
+
 def star(name):
     return ".".join("*" if part.isdigit() else part for part in name.split("."))
 
 
 def build(kind, names):
-    """Facts of one type: starred name -> (starred modules, kind), heads, fused experts; the problem if it cannot be built."""
-    facts, heads, fused, problem, working = {}, set(), False, None, None
+    """Facts of one type: starred name -> (starred modules, kind), heads, fused experts, starred Linears -> whether they are asked
+    for their weight; the problem if it cannot be built."""
+    facts, heads, fused, asked, problem, working = {}, set(), False, {}, None, None
     generates = any(name != modeling_auto.MODEL_MAPPING_NAMES.get(kind) for name in names)
     for config in itertools.islice(configurations(kind), MOST_TRIED[generates]):
         for name in [working] if working else names:
@@ -218,6 +246,8 @@ def build(kind, names):
                     model = getattr(transformers, name)(config)
                 rows, own_heads = weights_of(model)
                 fused |= keeps_experts_fused(model)
+                for linear, is_asked in asked_of(model).items():
+                    asked[star(linear)] = asked.get(star(linear), False) or is_asked
                 working = name
             except Exception as error:
                 problem = problem or f"{type(error).__name__}: {str(error).strip()[:100]}"
@@ -227,7 +257,7 @@ def build(kind, names):
             heads |= own_heads
             merge(facts, rows)
             break
-    return (facts, heads, fused) if working else problem
+    return (facts, heads, fused, asked) if working else problem
 
 
 def merge(facts, rows):
@@ -285,13 +315,20 @@ def renamed(name, pairs):
     return name
 
 
-def entry(facts, heads, fused):
+def asked_ends(asked):
+    if all(asked.values()):
+        return "*" if asked else ""
+    return " ".join(sorted(ends({name: ((), "asked" if is_asked else "plain") for name, is_asked in asked.items()})["asked"]))
+
+
+def entry(facts, heads, fused, asked):
     found = ends(facts)
     converted = {name: " ".join(modules) for name, (modules, kind) in facts.items() if kind == "converted"}
     row = {kind: " ".join(sorted(found[kind])) for kind in ("linear", "embedding", "turned", "other")}
     row |= {"converted": dict(sorted(converted.items())), "modules": beginnings(facts), "heads": " ".join(sorted(heads))}
     merged = any(not modules for modules, _ in facts.values())
     row["experts"] = "fused" if fused else "merged" if merged else ""
+    row["asked"] = asked_ends(asked)
     return {key: value for key, value in row.items() if value}
 
 

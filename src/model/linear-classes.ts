@@ -19,6 +19,11 @@ export interface LinearClasses {
   loadedAs(module: string): readonly string[];
   /** Linears that the files leave out where they share the embedding's weight. */
   readonly heads: readonly string[];
+  /**
+   * True of a Linear whose weight transformers' classes ask for while they load, as if each had one of that name: packed, the
+   * model does not open.
+   */
+  asksFor(module: string): boolean;
   /** How transformers loads experts, by the model type that says so; null where each is a Linear, or nothing is known. */
   readonly experts: ExpertLoading | null;
 }
@@ -35,6 +40,8 @@ interface Entry {
   readonly modules: ReadonlyMap<string, string>;
   readonly heads: readonly string[];
   readonly experts: ExpertLoading["how"] | null;
+  /** Ends of names of the Linears that are asked for their weight; "*" is all. */
+  readonly asked: ReadonlySet<string>;
 }
 
 /** The release of transformers that the table tells of. */
@@ -74,6 +81,7 @@ export function linearClasses(config: Readonly<Record<string, unknown>>): Linear
       return known.length > 0 ? (common.get(parts.at(-1) ?? "") ?? null) : null;
     },
     loadedAs: (module) => (own ? loadedAs(module, own) : [module]),
+    asksFor: (module) => own !== undefined && loadedAs(module, own).some((name) => isAsked(name, own)),
   };
 }
 
@@ -107,7 +115,7 @@ function entryOf(type: string): Entry | null {
 }
 
 type Row = { readonly types: string } & Partial<
-  Readonly<Record<"linear" | "embedding" | "turned" | "other" | "heads" | "experts", string>>
+  Readonly<Record<"linear" | "embedding" | "turned" | "other" | "heads" | "experts" | "asked", string>>
 > & { readonly converted?: object; readonly modules?: object };
 
 /** Options that no default configuration has bring modules of other families, such as attention into Mamba's stack. */
@@ -143,6 +151,7 @@ function addRow(row: Row): void {
     modules: new Map(Object.entries(row.modules ?? {}).map(([from, to]) => [from, String(to)] as const)),
     heads: words(row.heads),
     experts: row.experts === "fused" || row.experts === "merged" ? row.experts : null,
+    asked: new Set(words(row.asked)),
   };
   for (const type of words(row.types)) entries.set(type, entry);
 }
@@ -158,6 +167,11 @@ function longestEnd(parts: readonly string[], classes: ReadonlyMap<string, Weigh
     if (found) return found;
   }
   return null;
+}
+
+function isAsked(module: string, { asked }: Entry): boolean {
+  const parts = starred(module).split(".");
+  return asked.has("*") || parts.some((_, first) => asked.has(parts.slice(first).join(".")));
 }
 
 /** The longest known beginning is replaced; numbers go where the stars are, in order. */

@@ -1,51 +1,29 @@
-// Models that transformers cannot open with packed weights, dense ones too.
+// Models that transformers cannot open with packed weights, dense ones too: their classes ask Linears for their weight while a
+// model is loaded (`_init_weights` of T5, SigLIP, Falcon, Mamba, …), which packed ones have not. Which, the table knows
+// (`asked` in src/model/linear-table.json).
 
 import type { ServerNote } from "../api/compressor-api.ts";
 import { compressionFormat } from "../formats/compression-format.ts";
 import type { ConfigGroup } from "../formats/recipe.ts";
-import { TRANSFORMERS } from "../model/linear-classes.ts";
-
-/**
- * Types whose classes ask Linears for their weight while a model is made (`_init_weights`, Falcon's own Linear), which packed
- * ones have not. Each was tried with a tiny checkpoint in W4A16: AttributeError, 'Linear' object has no attribute 'weight'.
- */
-const ASKING = new Set([
-  "altclip",
-  "bridgetower",
-  "chinese_clip",
-  "chinese_clip_vision_model",
-  "clap",
-  "clipseg",
-  "clvp",
-  "falcon",
-  "falcon_mamba",
-  "gpt_bigcode",
-  "mamba",
-  "mamba2",
-  "modernbert-decoder",
-  "nanochat",
-  "phi4_multimodal",
-  "recurrent_gemma",
-  "rwkv",
-  "xlstm",
-]);
+import { type LinearClasses, TRANSFORMERS } from "../model/linear-classes.ts";
 
 /** What transformers would not open of this plan, by the model's own type. */
 export function packedNotes(
   { model_type: type }: Readonly<Record<string, unknown>>,
+  classes: Pick<LinearClasses, "asksFor">,
   quantized: readonly { readonly module: string; readonly group: ConfigGroup }[],
 ): ServerNote[] {
-  if (typeof type !== "string" || !ASKING.has(type)) return [];
   const modules = quantized
     .filter(({ group }) => compressionFormat(group.scheme).endsWith("pack-quantized"))
-    .map(({ module }) => module);
+    .map(({ module }) => module)
+    .filter((module) => classes.asksFor(module));
   if (modules.length === 0) return [];
   return [
     {
       server: "transformers",
       modules,
       ignore: [],
-      sentence: `transformers ${TRANSFORMERS} will not open this result: its classes for the type ${type} ask ${modules.length === 1 ? "a Linear" : `${modules.length} Linears`} (${modules[0]}, …) for a weight, which packed ones have not. Servers have classes of their own.`,
+      sentence: `transformers ${TRANSFORMERS} will not open this result: its classes for the type ${String(type)} ask ${modules.length === 1 ? "a Linear" : `${modules.length} Linears`} (${modules[0]}, …) for a weight, which packed ones have not. Servers have classes of their own.`,
     },
   ];
 }

@@ -77,7 +77,7 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
   const notes = [
     ...serverNotes(tasks, ignored),
     ...expertNotes({ classes, groups, quantized: tasks, ignored }),
-    ...packedNotes(model.config.raw, tasks),
+    ...packedNotes(model.config.raw, classes, tasks),
   ];
   const servable = servableRecipe(recipe, notes, tasks);
   const weights = tasks.reduce((sum, task) => sum + elements(task.tensor), 0);

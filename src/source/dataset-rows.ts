@@ -4,7 +4,7 @@
 import * as v from "valibot";
 import { AccessError, MalformedModelError } from "../errors.ts";
 import { parseJsonBytes } from "../formats/parse-json.ts";
-import type { Host } from "./host.ts";
+import { type Host, HUB_RATE_WINDOW_MS } from "./host.ts";
 import { ask } from "./request.ts";
 import { type Transport, withRetry } from "./retry.ts";
 import type { DatasetRequest } from "../api/source-api.ts";
@@ -99,6 +99,7 @@ function rowsHost(rowsUrl: string, name: string): Host {
   return {
     name: new URL(rowsUrl).host,
     headers: () => ({}),
+    rateWindowMs: HUB_RATE_WINDOW_MS,
     refusal: (status) =>
       new AccessError(
         status === 404

@@ -5,7 +5,7 @@ import { AccessError, NetworkError } from "../errors.ts";
 import { testTransport } from "../testing/fast-retry.ts";
 import { fetchRange, parseContentRange, type RemoteFile, type Span, streamSpans } from "./fetch-range.ts";
 import { webHost } from "./host.ts";
-import { RETRY_TIMING } from "./retry.ts";
+import { RETRY_TIMING, type RetryTiming } from "./retry.ts";
 import type { Traffic } from "./traffic.ts";
 
 const BYTES = 300_000;
@@ -51,6 +51,22 @@ async function streamAll(file = fileOf("plain/model"), transport = testTransport
   });
   expect(taken.map(([span]) => span)).toEqual(spans);
   return Buffer.concat(taken.map(([, bytes]) => bytes));
+}
+
+/** A transport that tells what it waits for. */
+function telling(timing: Partial<RetryTiming>, heard: () => void = () => undefined) {
+  const transport = testTransport(timing);
+  const told: string[] = [];
+  const traffic: Traffic = {
+    ...transport.traffic,
+    waiting: (task, sentence) => {
+      transport.traffic.waiting(task, sentence);
+      if (sentence === null) return;
+      told.push(sentence);
+      queueMicrotask(heard);
+    },
+  };
+  return { transport: { ...transport, traffic }, told };
 }
 
 const ranges = () => server.log.map(({ range }) => range);
@@ -130,23 +146,11 @@ describe("fetchRange", () => {
     server.faults.push({ fault: { kind: "status", status: 429, headers: { "retry-after": header } } });
     const aborting = new AbortController();
     const { longestRetryAfterMs } = RETRY_TIMING;
-    const transport = testTransport({ longestRetryAfterMs });
-    const { waiting } = transport.traffic;
-    const waits: string[] = [];
-    const traffic: Traffic = {
-      ...transport.traffic,
-      waiting: (task, sentence) => {
-        waiting(task, sentence);
-        if (sentence === null) return;
-        waits.push(sentence);
-        queueMicrotask(() => aborting.abort());
-      },
-    };
-    const span = { start: 0, end: 10 };
-    const failure = fetchRange({ ...transport, traffic }, fileOf("plain/model"), span, aborting.signal);
+    const { transport, told } = telling({ longestRetryAfterMs }, () => aborting.abort());
+    const failure = fetchRange(transport, fileOf("plain/model"), { start: 0, end: 10 }, aborting.signal);
     await expect(failure).rejects.toMatchObject({ name: "AbortError" });
     const { host } = new URL(server.filesUrl);
-    expect(waits).toEqual([`waiting ${shown} s: ${host} answers 429 (too many requests), attempt 2 of 7`]);
+    expect(told).toEqual([`waiting ${shown} s: ${host} answers 429 (too many requests), attempt 2 of 7`]);
     expect(transport.traffic.wait).toBeNull();
   });
 
@@ -164,28 +168,55 @@ describe("fetchRange", () => {
   });
 
   it.each([
+    ["two minutes", 0, "120 s"],
+    ["as long as the Hub counts", 300_000, "300 s"],
+  ])(
+    "says of a 429 that does not tell how long that it is given up after %s",
+    async (_, rateWindowMs, shown) => {
+      server.faults.push({ fault: { kind: "status", status: 429 } });
+      const { longestRateLimitMs } = RETRY_TIMING;
+      const host = { ...fileOf("plain/model").host, rateWindowMs };
+      const aborting = new AbortController();
+      const { transport, told } = telling({ longestRateLimitMs }, () => aborting.abort());
+      const failure = fetchRange(
+        transport,
+        fileOf("plain/model", { host }),
+        { start: 0, end: 10 },
+        aborting.signal,
+      );
+      await expect(failure).rejects.toMatchObject({ name: "AbortError" });
+      expect(told).toEqual([
+        `waiting 1 s: ${host.name} answers 429 (too many requests), attempt 2, given up after ${shown}`,
+      ]);
+    },
+  );
+
+  it("gives up a host that goes on answering 429, and says what to do", async () => {
+    server.faults.push({ fault: { kind: "status", status: 429 } });
+    const { transport, told } = telling({ rateLimitDelayMs: 20, longestRateLimitMs: 100 });
+    await expect(read(0, 10, fileOf("plain/model"), transport)).rejects.toThrow(
+      /answers 429 \(too many requests\) for model\.safetensors, does not say for how long.* Go on later; if it happens again/,
+    );
+    // After 20 ms, 40, and what is left of 100.
+    expect(told.length).toBeGreaterThan(0);
+    expect(server.log.length).toBeLessThanOrEqual(5);
+  });
+
+  it.each([
     ["comes byte by byte", { kind: "drip", everyMs: 20 }, "sent nothing for N s, or next to nothing"],
     ["does not come", { kind: "stall", afterBytes: 100 }, "silent for N s; given up after N s"],
   ] as const)(
     "gives up a body that %s, tells so meanwhile, and tries three times",
     async (_, fault, words) => {
       server.faults.push({ fault });
-      const transport = testTransport();
-      const { waiting } = transport.traffic;
-      const told = new Set<string>();
-      const traffic: Traffic = {
-        ...transport.traffic,
-        waiting: (task, sentence) => {
-          waiting(task, sentence);
-          if (sentence !== null) told.add(sentence.replace(/\b\d+ s\b/g, "N s"));
-        },
-      };
-      await expect(read(0, 100_000, fileOf("plain/model"), { ...transport, traffic })).rejects.toThrow(
+      const { transport, told } = telling({});
+      await expect(read(0, 100_000, fileOf("plain/model"), transport)).rejects.toThrow(
         /does not go on sending model\.safetensors: 3 times .* less than 1 KiB a second/,
       );
       expect(server.log).toHaveLength(3);
-      expect([...told].join("\n")).toContain(words);
-      expect([...told].join("\n")).toContain("attempt 2 of 3");
+      const said = told.join("\n").replace(/\b\d+ s\b/g, "N s");
+      expect(said).toContain(words);
+      expect(said).toContain("attempt 2 of 3");
     },
   );
 

@@ -7,6 +7,8 @@ export interface Host {
   readonly name: string;
   /** Request headers for a URL; a token goes to the Hub's exact origin and nowhere else. */
   headers(url: string): Record<string, string>;
+  /** Milliseconds over which it counts requests; 0 where that is not known. */
+  readonly rateWindowMs: number;
   /**
    * What a 401, 403 or 404 for `what` (a file, or the repository itself) means here.
    * @param code the Hub's X-Error-Code, or null
@@ -20,6 +22,7 @@ export function webHost(url: string): Host {
   return {
     name: host,
     headers: () => ({}),
+    rateWindowMs: 0,
     refusal: (status, _code, what) =>
       new AccessError(
         status === 404
@@ -36,12 +39,16 @@ export interface HubAccess {
   readonly token: string | null;
 }
 
+/** The Hub counts requests over five minutes, and hides its Retry-After. */
+export const HUB_RATE_WINDOW_MS = 300_000;
+
 /** The Hub, seen from one repository. */
 export function hubHost(access: HubAccess): Host {
   const { origin, host } = new URL(access.hubUrl);
   const { token } = access;
   return {
     name: host,
+    rateWindowMs: HUB_RATE_WINDOW_MS,
     headers(url): Record<string, string> {
       return token && new URL(url).origin === origin ? { Authorization: `Bearer ${token}` } : {};
     },

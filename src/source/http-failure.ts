@@ -59,12 +59,22 @@ export function statusFailure(
       `${host.name} answers ${named} for ${asked.what}, and asks not to be asked again for ${waitInWords(retryAfter)}. Try again then, or use another server.`,
     );
   }
+  if (status === 429 && retryAfter === null) return rateLimited(transport, host, asked.what, named);
   const final = new NetworkError(
     `${host.name} answers ${named} for ${asked.what}, and went on doing so. Try again later.`,
   );
+  return new TransientFailure(`${host.name} answers ${named}`, final, { delayMs: () => retryAfter ?? 0 });
+}
+
+/** Too many requests, and no word that this page may read on when there may be more. */
+function rateLimited({ timing }: Transport, host: Host, what: string, named: string): TransientFailure {
+  const longestMs = Math.max(timing.longestRateLimitMs, host.rateWindowMs);
+  const final = new NetworkError(
+    `${host.name} answers ${named} for ${what}, does not say for how long (or not where this page may read it), and went on doing so for ${waitInWords(longestMs)}. Go on later; if it happens again, download the files and drop the folder here.`,
+  );
   return new TransientFailure(`${host.name} answers ${named}`, final, {
-    delayMs: (failures) =>
-      retryAfter ?? (status === 429 ? transport.timing.rateLimitDelayMs * 2 ** (failures - 1) : 0),
+    longestMs,
+    delayMs: (failures) => timing.rateLimitDelayMs * 2 ** (failures - 1),
   });
 }
 

@@ -12,8 +12,10 @@ export interface RetryTiming {
   readonly longestDelayMs: number;
   /** What a server's Retry-After can make us wait at most: who asks for more is not waited for at all. */
   readonly longestRetryAfterMs: number;
-  /** First wait after a 429 that does not say how long; doubles too. The Hub counts over five minutes and hides its Retry-After. */
+  /** First wait after a 429 that does not say how long; doubles too. */
   readonly rateLimitDelayMs: number;
+  /** Such answers in a row are waited out no longer than this, or than the host counts requests where that is known. */
+  readonly longestRateLimitMs: number;
   /** Silence that is told while it lasts. */
   readonly silenceMs: number;
   /** Silence after which a connection is given up, and time that it can fall behind `leastBytesPerSecond`. */
@@ -29,6 +31,7 @@ export const RETRY_TIMING: RetryTiming = {
   // The Hub counts requests over five minutes.
   longestRetryAfterMs: 600_000,
   rateLimitDelayMs: 15_000,
+  longestRateLimitMs: 120_000,
   silenceMs: 5_000,
   stallMs: 30_000,
   leastBytesPerSecond: 1024,
@@ -48,6 +51,8 @@ export class TransientFailure extends Error {
   readonly final: LayerpressError;
   /** Tries that are worth making after this failure, if fewer than the timing allows. */
   readonly retryLimit: number;
+  /** Milliseconds from the first failure in a row after which no more tries are worth making. */
+  readonly longestMs: number;
   /** Finds out what to throw instead of `final`, once no more tries are made. */
   readonly explain: () => Promise<LayerpressError>;
   /** Least wait in milliseconds after so many failures in a row. */
@@ -57,12 +62,13 @@ export class TransientFailure extends Error {
   constructor(
     reason: string,
     final: LayerpressError,
-    options: Partial<Pick<TransientFailure, "retryLimit" | "delayMs" | "explain">> = {},
+    options: Partial<Pick<TransientFailure, "retryLimit" | "longestMs" | "delayMs" | "explain">> = {},
   ) {
     super(reason);
     this.name = "TransientFailure";
     this.final = final;
     this.retryLimit = options.retryLimit ?? Infinity;
+    this.longestMs = options.longestMs ?? Infinity;
     this.explain = options.explain ?? (async () => final);
     this.delayMs = options.delayMs ?? (() => 0);
   }
@@ -81,6 +87,11 @@ export async function withRetry<T>(
 ): Promise<T> {
   const task = {};
   let failures = 0;
+  let failingSince = 0;
+  let goesOn = true;
+  /** Milliseconds that a failure may still be waited out. */
+  const leftOf = (error: TransientFailure) =>
+    failures > error.retryLimit ? 0 : error.longestMs - (performance.now() - failingSince);
   try {
     return await pRetry(
       async () => {
@@ -96,16 +107,16 @@ export async function withRetry<T>(
         shouldConsumeRetry: () => !progressed(),
         onFailedAttempt: async ({ error, retriesLeft, retryDelay }) => {
           failures = progressed() ? 1 : failures + 1;
-          if (!(error instanceof TransientFailure) || retriesLeft === 0 || failures > error.retryLimit)
-            return;
-          const asked = Math.min(error.delayMs(failures), timing.longestRetryAfterMs);
+          if (failures === 1) failingSince = performance.now();
+          goesOn = error instanceof TransientFailure && leftOf(error) > 0;
+          if (!(error instanceof TransientFailure) || retriesLeft === 0 || !goesOn) return;
+          const asked = Math.min(error.delayMs(failures), timing.longestRetryAfterMs, leftOf(error));
           const wait = Math.max(asked, retryDelay);
-          const tries = Math.min(timing.retries, error.retryLimit) + 1;
-          const of = `attempt ${failures + 1} of ${tries}`;
-          traffic.waiting(task, `waiting ${Math.ceil(wait / 1000)} s: ${error.message}, ${of}`);
+          const next = `${error.message}, ${nextAttempt(error, failures, timing)}`;
+          traffic.waiting(task, `waiting ${Math.ceil(wait / 1000)} s: ${next}`);
           await sleep(wait - retryDelay, signal);
         },
-        shouldRetry: ({ error }) => error instanceof TransientFailure && failures <= error.retryLimit,
+        shouldRetry: () => goesOn,
       },
     );
   } catch (error) {
@@ -113,6 +124,16 @@ export async function withRetry<T>(
   } finally {
     traffic.waiting(task, null);
   }
+}
+
+/** "attempt 2 of 7", or when it will have been enough. */
+function nextAttempt(
+  { longestMs, retryLimit }: TransientFailure,
+  failures: number,
+  timing: RetryTiming,
+): string {
+  if (longestMs < Infinity) return `attempt ${failures + 1}, given up after ${Math.ceil(longestMs / 1000)} s`;
+  return `attempt ${failures + 1} of ${Math.min(timing.retries, retryLimit) + 1}`;
 }
 
 /**

@@ -8,6 +8,7 @@ export const FAST_RETRY: RetryTiming = {
   longestDelayMs: 5,
   longestRetryAfterMs: 2000,
   rateLimitDelayMs: 1,
+  longestRateLimitMs: 100,
   silenceMs: 50,
   stallMs: 150,
 };

@@ -10,6 +10,5 @@ const { register } = await import("tsx/esm/api");
 register();
 const { compressFromCommandLine } = await import("./cli/compress.ts");
 const status = await compressFromCommandLine(process.argv.slice(2));
-// After a signal nothing is waited for, such as a browser that was still starting.
-if (status > 128) process.exit(status);
-process.exitCode = status;
+// All is said: nothing is waited for any more, such as a browser that does not end, and is killed then.
+process.stdout.write("", () => process.exit(status));

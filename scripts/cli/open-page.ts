@@ -4,22 +4,21 @@
 import { mkdir } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { type BrowserContext, chromium, type Page } from "playwright";
+import { type BrowserContext, chromium, errors, type Page } from "playwright";
 import { type Plugin, preview, type PreviewServer } from "vite";
+import { inTime } from "../../src/in-time.ts";
 import { chromiumFlags, findChromium } from "../chromium.mjs";
 import { watchInterruption } from "./interruption.ts";
 import { receiveFiles } from "./receive-files.ts";
+import { BrowserError, type BrowserWatch, isClosed, unanswered, watchBrowser } from "./watch-browser.ts";
 
 /** A name instead of a port: the server takes a free port every time, the origin stays. */
 const HOST = "layerpress.localhost";
 export const PAGE_ORIGIN = `http://${HOST}`;
+/** Longer than a browser that starts under load takes to start, the page to come, and its workers to answer. */
+const OPENING_MS = 60_000;
 /** A browser that does not close by itself is killed with this process. */
 const CLOSING_MS = 5000;
-
-/** The browser did not start, or went away in the middle. */
-export class BrowserError extends Error {
-  override readonly name = "BrowserError";
-}
 
 export interface OpenPage extends AsyncDisposable {
   readonly page: Page;
@@ -45,7 +44,9 @@ export async function openPage(
   const server = await serve([...(out === null ? [] : [receiveFiles(out)]), ...plugins]);
   const { port } = server.httpServer.address() as AddressInfo;
   const launching = launch(work, port);
+  let watch: BrowserWatch | null = null;
   const close = async () => {
+    watch?.[Symbol.dispose]();
     await within(
       CLOSING_MS,
       launching.then((context) => context.close()).catch(() => undefined),
@@ -55,8 +56,9 @@ export async function openPage(
   };
   try {
     const context = await Promise.race([launching, interruption.interrupted]);
-    const page = context.pages()[0] ?? (await context.newPage());
-    const gone = untilGone(context, page);
+    const page = context.pages()[0] ?? (await inOpeningTime(context.newPage(), "its page"));
+    watch = watchBrowser(context, page);
+    const { gone } = watch;
     const during = async <T>(task: Promise<T>): Promise<T> => {
       // What the page answers when its browser goes away is Playwright's word, with a log in it.
       const outcome = task.catch(async (error: unknown) => {
@@ -65,13 +67,29 @@ export async function openPage(
       });
       return await Promise.race([outcome, gone, interruption.interrupted]);
     };
-    await during(page.goto(`${PAGE_ORIGIN}/?shown=no`));
-    await during(page.waitForFunction(() => "layerpress" in globalThis));
+    await during(inOpeningTime(open(page), "its page"));
+    await during(
+      inOpeningTime(
+        page.evaluate(async () => await globalThis.layerpress.ready()),
+        "a worker",
+      ),
+    );
     return { page, during, [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/** Opens the page and waits for its door. */
+async function open(page: Page): Promise<void> {
+  // Playwright's own limits end in its own words.
+  await page.goto(`${PAGE_ORIGIN}/?shown=no`, { timeout: 0 });
+  await page.waitForFunction(() => "layerpress" in globalThis, null, { timeout: 0 });
+}
+
+async function inOpeningTime<T>(work: Promise<T>, what: string): Promise<T> {
+  return await inTime(work, OPENING_MS, () => unanswered(OPENING_MS, what));
 }
 
 async function serve(plugins: Plugin[]): Promise<PreviewServer> {
@@ -86,26 +104,6 @@ async function serve(plugins: Plugin[]): Promise<PreviewServer> {
   for (const listener of process.listeners("SIGTERM"))
     if (!own.includes(listener)) process.off("SIGTERM", listener);
   return server;
-}
-
-function isClosed(error: unknown): boolean {
-  return error instanceof Error && /has been closed|crashed|browser has disconnected/i.test(error.message);
-}
-
-/** Rejects once the browser or the page's process has ended. */
-function untilGone(context: BrowserContext, page: Page): Promise<never> {
-  const gone = new Promise<never>((_, reject) => {
-    const tell = () =>
-      reject(
-        new BrowserError(
-          "The browser that does the work has ended: it crashed, was killed, or the machine ran out of memory.",
-        ),
-      );
-    context.on("close", tell);
-    page.on("crash", tell);
-  });
-  gone.catch(() => undefined);
-  return gone;
 }
 
 async function within(milliseconds: number, work: Promise<unknown>): Promise<void> {
@@ -124,12 +122,14 @@ async function launch(work: string, port: number): Promise<BrowserContext> {
       ...(executablePath ? { executablePath } : {}),
       args: [...chromiumFlags(), `--host-resolver-rules=MAP ${HOST}:80 127.0.0.1:${port}`],
       viewport: { width: 1280, height: 860 },
+      timeout: OPENING_MS,
       // The command ends its browser itself, after its last sentence.
       handleSIGINT: false,
       handleSIGTERM: false,
       handleSIGHUP: false,
     });
   } catch (error) {
+    if (error instanceof errors.TimeoutError) throw unanswered(OPENING_MS, "its first page");
     const reason = launchFailure(error instanceof Error ? error.message : String(error));
     throw new BrowserError(
       `The browser ${executablePath ?? ""} does not start: ${reason} LAYERPRESS_CHROMIUM names another one.`,

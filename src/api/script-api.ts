@@ -84,6 +84,8 @@ export interface CompressOutcome {
 
 /** Moves the page through its states as a person would. What the page refuses rejects with its name and sentence. */
 export interface ScriptDoor {
+  /** Resolves once the workers answer. */
+  ready(): Promise<void>;
   inspect(source: string, token: string | null): Promise<ModelSummary>;
   /** What a request would come to, without doing it. */
   plan(request: CompressRequest, file?: File): Promise<FitReport>;

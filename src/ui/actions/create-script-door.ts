@@ -23,6 +23,8 @@ export function createScriptDoor(app: App, broken: Promise<never>): ScriptDoor {
   const { state, services } = app;
   const answered = async <T>(work: Promise<T>): Promise<T> => await Promise.race([work, broken]);
   return {
+    ready: async () =>
+      void (await answered(Promise.all([services.compressor.moduleReports(0), services.source.progress()]))),
     inspect: async (source, token) => await answered(inspect(app, source, token)),
     plan: async (request, file) => await answered(plan(app, request, { file: file ?? null, states: [] })),
     compress: async (request, file, states) =>

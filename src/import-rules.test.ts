@@ -16,7 +16,16 @@ const STAGES = [
   "evaluate",
 ];
 /** `api` holds types alone: what page, workers and stages say to each other. */
-const FOUNDATIONS = ["model", "gpu", "formats", "api", "errors.ts", "disposal.ts", "in-time.ts"];
+const FOUNDATIONS = [
+  "model",
+  "gpu",
+  "formats",
+  "api",
+  "errors.ts",
+  "disposal.ts",
+  "in-time.ts",
+  "storage-answer.ts",
+];
 
 /** Each room may import from those before it. */
 const FLOORS = {

@@ -2,6 +2,7 @@
 
 import { StorageError, VerificationError } from "../errors.ts";
 import { isSafePath } from "../formats/safe-path.ts";
+import { fileStore } from "../storage-answer.ts";
 
 export interface ResultFile {
   /** Path inside the model folder, checked: plain names, no way out. */
@@ -60,10 +61,11 @@ export function checkPaths(paths: readonly string[]): void {
 async function openFile(parts: readonly string[]): Promise<File> {
   const name = parts.at(-1) ?? "";
   try {
-    let folder = await navigator.storage.getDirectory();
-    for (const part of parts.slice(0, -1)) folder = await folder.getDirectoryHandle(part);
-    return await (await folder.getFileHandle(name)).getFile();
+    let folder = await fileStore(navigator.storage.getDirectory());
+    for (const part of parts.slice(0, -1)) folder = await fileStore(folder.getDirectoryHandle(part));
+    return await fileStore((await fileStore(folder.getFileHandle(name))).getFile());
   } catch (cause) {
+    if (cause instanceof StorageError) throw cause;
     throw new StorageError(
       `${name} is no longer in the browser’s storage. It may have been deleted in another tab; run the job again.`,
       { cause },

@@ -2,7 +2,8 @@
 // a stream from the files on disk to a file on disk, so its size does not matter.
 
 import { makeZip } from "client-zip";
-import { LayerpressError } from "../errors.ts";
+import { LayerpressError, StorageError } from "../errors.ts";
+import { fileStore } from "../storage-answer.ts";
 import { countBytes } from "./count-bytes.ts";
 import { offerFile } from "./offer-file.ts";
 import type { ResultFile } from "./result-files.ts";
@@ -63,11 +64,11 @@ export async function saveStagedZip(
 
 async function stagedFile(file: string): Promise<FileSystemFileHandle> {
   try {
-    const root = await navigator.storage.getDirectory();
-    const folder = await root.getDirectoryHandle(STAGING, { create: true });
-    return await folder.getFileHandle(file, { create: true });
+    const root = await fileStore(navigator.storage.getDirectory());
+    const folder = await fileStore(root.getDirectoryHandle(STAGING, { create: true }));
+    return await fileStore(folder.getFileHandle(file, { create: true }));
   } catch (cause) {
-    throw saveFailure(file, cause);
+    throw cause instanceof StorageError ? cause : saveFailure(file, cause);
   }
 }
 
@@ -76,10 +77,10 @@ export async function deleteStagedZips(): Promise<void> {
   await navigator.locks.request(STAGING, { ifAvailable: true }, async (lock) => {
     if (!lock) return;
     try {
-      const root = await navigator.storage.getDirectory();
-      await root.removeEntry(STAGING, { recursive: true });
+      const root = await fileStore(navigator.storage.getDirectory());
+      await fileStore(root.removeEntry(STAGING, { recursive: true }));
     } catch (error) {
-      if (!(error instanceof DOMException)) throw error;
+      if (!(error instanceof DOMException || error instanceof StorageError)) throw error;
     }
   });
 }

@@ -2,6 +2,9 @@
 
 import { clear, createStore, get, set } from "idb-keyval";
 import type { AdapterSummary } from "./adapter-summary.ts";
+import { waitForStore } from "../storage-answer.ts";
+
+const answered = waitForStore("The browser’s store for what was measured of its GPU (IndexedDB)");
 
 type MeasuredAdapter = Pick<AdapterSummary, "vendor" | "architecture" | "description">;
 
@@ -10,7 +13,7 @@ export async function readTuning<Value>(
   adapter: MeasuredAdapter,
   name: string | number,
 ): Promise<Value | undefined> {
-  return await get<Value>(keyOf(adapter, name), openStore()).catch(() => undefined);
+  return await answered(get<Value>(keyOf(adapter, name), openStore())).catch(() => undefined);
 }
 
 /** Keeps a figure; a browser that keeps nothing measures again. */
@@ -20,7 +23,7 @@ export async function keepTuning(
   value: unknown,
 ): Promise<void> {
   try {
-    await set(keyOf(adapter, name), value, openStore());
+    await answered(set(keyOf(adapter, name), value, openStore()));
   } catch {
     // Where there is no IndexedDB at all this throws at once.
   }
@@ -28,7 +31,7 @@ export async function keepTuning(
 
 /** Forgets what was measured of all adapters; what a browser does not let go of is right still. */
 export async function forgetTuning(): Promise<void> {
-  await clear(openStore()).catch(() => undefined);
+  await answered(clear(openStore())).catch(() => undefined);
 }
 
 function keyOf({ vendor, architecture, description }: MeasuredAdapter, name: string | number): string {

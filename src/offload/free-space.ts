@@ -1,6 +1,9 @@
 // How much this origin may still store. `navigator.storage.estimate()` told 10 GiB where 150 GiB could be written, so
 // the question is put by truncating a scratch file: sparse, instant, and refused exactly when the quota would refuse.
 
+import { fileStore } from "../storage-answer.ts";
+import { openForWriting } from "./open-for-writing.ts";
+
 const SCRATCH = "layerpress-space-probe";
 /** The answer is found to a hundredth, and to so many bytes where there is next to nothing. */
 const LEAST_STEP = 64 * 1024;
@@ -15,8 +18,8 @@ export async function freeStorageBytes(): Promise<number | null> {
   let root: FileSystemDirectoryHandle;
   let handle: FileSystemSyncAccessHandle;
   try {
-    root = await navigator.storage.getDirectory();
-    handle = await (await root.getFileHandle(SCRATCH, { create: true })).createSyncAccessHandle();
+    root = await fileStore(navigator.storage.getDirectory());
+    handle = await openForWriting(root, SCRATCH);
   } catch {
     return null; // another tab is probing, or nothing can be stored, which the job will say
   }
@@ -33,7 +36,7 @@ export async function freeStorageBytes(): Promise<number | null> {
   } finally {
     canTake(handle, 0);
     handle.close();
-    await root.removeEntry(SCRATCH).catch(() => undefined);
+    await fileStore(root.removeEntry(SCRATCH)).catch(() => undefined);
   }
 }
 

@@ -1,6 +1,8 @@
 // Hidden states in OPFS, verbatim: what a later layer sees after a reload is bit for bit what it would have seen.
 
 import { invariant } from "../errors.ts";
+import { fileStore, listed } from "../storage-answer.ts";
+import { openForWriting } from "./open-for-writing.ts";
 import { openingFailure, storageFailure } from "./storage-failure.ts";
 import { writeWhole } from "./write-whole.ts";
 
@@ -17,7 +19,7 @@ export class HiddenFile implements Disposable {
   static async open(job: FileSystemDirectoryHandle, name: string, bytes: number): Promise<HiddenFile> {
     let handle: FileSystemSyncAccessHandle | null = null;
     try {
-      handle = await (await job.getFileHandle(name, { create: true })).createSyncAccessHandle();
+      handle = await openForWriting(job, name);
       if (handle.getSize() !== bytes) handle.truncate(bytes);
       return new HiddenFile(handle, name);
     } catch (cause) {
@@ -61,7 +63,7 @@ export class HiddenFile implements Disposable {
 
 /** Removes the files of hidden states of a job that is done; what stays goes with the job. */
 export async function removeHiddenFiles(job: FileSystemDirectoryHandle): Promise<void> {
-  for await (const name of job.keys()) {
-    if (name.startsWith("hidden-")) await job.removeEntry(name).catch(() => undefined);
+  for await (const name of listed(job.keys())) {
+    if (name.startsWith("hidden-")) await fileStore(job.removeEntry(name)).catch(() => undefined);
   }
 }

@@ -2,6 +2,7 @@
 // share its storage.
 
 import { openingFailure } from "./storage-failure.ts";
+import { fileStore, listed } from "../storage-answer.ts";
 
 const ROOT = ["layerpress", "jobs"] as const;
 export const OUTPUT_FOLDER = "output";
@@ -9,8 +10,8 @@ export const OUTPUT_FOLDER = "output";
 /** @throws StorageError */
 async function openJobsFolder(): Promise<FileSystemDirectoryHandle> {
   try {
-    let folder = await navigator.storage.getDirectory();
-    for (const name of ROOT) folder = await folder.getDirectoryHandle(name, { create: true });
+    let folder = await fileStore(navigator.storage.getDirectory());
+    for (const name of ROOT) folder = await fileStore(folder.getDirectoryHandle(name, { create: true }));
     return folder;
   } catch (cause) {
     throw openingFailure("The folder of all jobs", cause);
@@ -33,7 +34,7 @@ async function openFolder(
   what: string,
 ): Promise<FileSystemDirectoryHandle> {
   try {
-    return await parent.getDirectoryHandle(name, { create: true });
+    return await fileStore(parent.getDirectoryHandle(name, { create: true }));
   } catch (cause) {
     throw openingFailure(what, cause);
   }
@@ -55,7 +56,7 @@ async function findFolder(
   name: string,
 ): Promise<FileSystemDirectoryHandle | null> {
   try {
-    return await parent.getDirectoryHandle(name);
+    return await fileStore(parent.getDirectoryHandle(name));
   } catch (error) {
     if (isMissing(error)) return null;
     throw openingFailure("The job's folder", error);
@@ -66,7 +67,7 @@ async function findFolder(
 export async function deleteJobFolder(jobId: string): Promise<void> {
   const jobs = await openJobsFolder();
   try {
-    await jobs.removeEntry(jobId, { recursive: true });
+    await fileStore(jobs.removeEntry(jobId, { recursive: true }));
   } catch (error) {
     if (!isMissing(error)) throw openingFailure("The job", error);
   }
@@ -77,7 +78,8 @@ export async function listJobFolders(): Promise<string[]> {
   const jobs = await openJobsFolder();
   try {
     const names: string[] = [];
-    for await (const [name, handle] of jobs.entries()) if (handle.kind === "directory") names.push(name);
+    for await (const [name, handle] of listed(jobs.entries()))
+      if (handle.kind === "directory") names.push(name);
     return names;
   } catch (cause) {
     throw openingFailure("The folder of all jobs", cause);
@@ -88,8 +90,8 @@ export async function listJobFolders(): Promise<string[]> {
 export async function folderBytes(folder: FileSystemDirectoryHandle): Promise<number> {
   let bytes = 0;
   try {
-    for await (const handle of folder.values()) {
-      bytes += isFile(handle) ? (await handle.getFile()).size : await folderBytes(handle);
+    for await (const handle of listed(folder.values())) {
+      bytes += isFile(handle) ? (await fileStore(handle.getFile())).size : await folderBytes(handle);
     }
   } catch (error) {
     if (!isMissing(error)) throw openingFailure("The job's folder", error);
@@ -106,8 +108,9 @@ export async function openOutputFile(output: FileSystemDirectoryHandle, path: st
   const name = folders.pop() ?? "";
   try {
     let folder = output;
-    for (const part of folders) folder = await folder.getDirectoryHandle(part);
-    return await (await folder.getFileHandle(name)).getFile();
+    for (const part of folders) folder = await fileStore(folder.getDirectoryHandle(part));
+    const handle = await fileStore(folder.getFileHandle(name));
+    return await fileStore(handle.getFile());
   } catch (cause) {
     throw openingFailure(`The result file ${path}`, cause);
   }

@@ -1,6 +1,8 @@
 // An append-only record of a job, one JSON object a line: first what the job is, then each finished step. A step is
 // written only after its tensors were flushed, so a crash costs the step that was under way and nothing else.
 
+import { fileStore } from "../storage-answer.ts";
+import { openForWriting } from "./open-for-writing.ts";
 import { openingFailure, storageFailure } from "./storage-failure.ts";
 import { writeWhole } from "./write-whole.ts";
 
@@ -26,7 +28,7 @@ export class Journal implements Disposable {
   static async open(job: FileSystemDirectoryHandle): Promise<Journal> {
     let handle: FileSystemSyncAccessHandle;
     try {
-      handle = await (await job.getFileHandle(FILE, { create: true })).createSyncAccessHandle();
+      handle = await openForWriting(job, FILE);
     } catch (cause) {
       throw storageFailure("The job's journal", 0, cause);
     }
@@ -70,8 +72,8 @@ export type JournalRecords = Pick<Journal, "records" | "append">;
 /** Reads a journal without locking it: for listing jobs. Null if there is none. */
 export async function readJournal(job: FileSystemDirectoryHandle): Promise<JournalRecord[] | null> {
   try {
-    const file = await (await job.getFileHandle(FILE)).getFile();
-    return parseJournal(new Uint8Array(await file.arrayBuffer())).records;
+    const file = await fileStore((await fileStore(job.getFileHandle(FILE))).getFile());
+    return parseJournal(new Uint8Array(await fileStore(file.arrayBuffer()))).records;
   } catch (error) {
     if (error instanceof DOMException && error.name === "NotFoundError") return null;
     throw openingFailure("The job's journal", error);

@@ -3,6 +3,8 @@
 
 import { invariant } from "../errors.ts";
 import type { TensorEntry } from "../formats/safetensors.ts";
+import { fileStore } from "../storage-answer.ts";
+import { openForWriting } from "./open-for-writing.ts";
 import { storageFailure } from "./storage-failure.ts";
 import { writeWhole } from "./write-whole.ts";
 
@@ -89,7 +91,7 @@ async function openShard(
 ): Promise<FileSystemSyncAccessHandle> {
   let handle: FileSystemSyncAccessHandle | null = null;
   try {
-    handle = await (await output.getFileHandle(layout.path, { create: true })).createSyncAccessHandle();
+    handle = await openForWriting(output, layout.path);
     if (handle.getSize() !== layout.fileBytes) handle.truncate(layout.fileBytes);
     writeWhole(handle, new Uint8Array(layout.header), 0);
     return handle;
@@ -99,13 +101,16 @@ async function openShard(
   }
 }
 
-/** A file of the result, and the folders that it lies in, made if they are not there. */
-async function fileHandle(output: FileSystemDirectoryHandle, path: string): Promise<FileSystemFileHandle> {
+/** Opens a file of the result, and the folders that it lies in, made if they are not there. */
+async function openBelow(
+  output: FileSystemDirectoryHandle,
+  path: string,
+): Promise<FileSystemSyncAccessHandle> {
   const folders = path.split("/");
   const name = folders.pop() ?? "";
   let folder = output;
-  for (const part of folders) folder = await folder.getDirectoryHandle(part, { create: true });
-  return await folder.getFileHandle(name, { create: true });
+  for (const part of folders) folder = await fileStore(folder.getDirectoryHandle(part, { create: true }));
+  return await openForWriting(folder, name);
 }
 
 /** Writes a small file of the result whole; its path may lead through folders. */
@@ -115,7 +120,7 @@ export async function writeOutputFile(
   bytes: Uint8Array<ArrayBuffer>,
 ): Promise<void> {
   try {
-    const handle = await (await fileHandle(output, path)).createSyncAccessHandle();
+    const handle = await openBelow(output, path);
     try {
       handle.truncate(0);
       writeWhole(handle, bytes, 0);
@@ -139,14 +144,15 @@ export async function replaceOutputFile(
   content: string,
 ): Promise<void> {
   try {
-    const writable = await (await output.getFileHandle(path, { create: true })).createWritable();
+    const file = await fileStore(output.getFileHandle(path, { create: true }));
+    const writable = await fileStore(file.createWritable());
     try {
-      await writable.write(content);
+      await fileStore(writable.write(content));
     } catch (error) {
-      await writable.abort().catch(() => undefined);
+      await fileStore(writable.abort()).catch(() => undefined);
       throw error;
     }
-    await writable.close();
+    await fileStore(writable.close());
   } catch (cause) {
     throw storageFailure(`The result file ${path}`, content.length, cause);
   }

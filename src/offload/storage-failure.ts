@@ -6,6 +6,7 @@ import { formatBytes } from "../formats/format-bytes.ts";
  * (UnknownError, AbortError, NoSpaceError texts) for a disk that is really full.
  */
 export function storageFailure(what: string, bytes: number, cause: unknown): StorageError {
+  if (cause instanceof StorageError) return cause;
   const name = cause instanceof Error ? cause.name : "";
   if (name === "NoModificationAllowedError") {
     return new StorageError(
@@ -25,6 +26,7 @@ export function storageFailure(what: string, bytes: number, cause: unknown): Sto
 
 /** What it means that a file or a folder of OPFS does not open, or cannot be listed or deleted. */
 export function openingFailure(what: string, cause: unknown): StorageError {
+  if (cause instanceof StorageError) return cause;
   const name = cause instanceof Error ? cause.name : "";
   if (name === "NoModificationAllowedError" || name === "InvalidStateError") {
     return new StorageError(`${what} is in use: another tab works with it. Close it there and try again.`, {

@@ -1,8 +1,9 @@
 // The conductor itself, without a browser: what the world does to it at each of its operations, and that the job then ends with
 // the bytes that it would have had. GPU arithmetic is a stub that follows from what it reads.
 
-import { beforeAll, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type Machine, planFixture, type PlannedJob } from "../testing/run-job.ts";
+import { storagePatience } from "../storage-answer.ts";
 import type { Receipt } from "../api/receipt.ts";
 import { makeReceipt } from "./result/make-receipt.ts";
 import { createJobControl } from "./job/job-control.ts";
@@ -40,6 +41,9 @@ async function outcome(machine: Machine, ...args: Parameters<Machine["run"]>): P
 function* every(step: number, last: number, first = 1): Generator<number> {
   for (let at = first; at <= last; at += step) yield at;
 }
+
+const { milliseconds } = storagePatience;
+afterEach(() => void (storagePatience.milliseconds = milliseconds));
 
 describe.each(["rounded", "calibrated"] as const)("a job that is %s", (method) => {
   let whole: Undisturbed;
@@ -103,6 +107,16 @@ describe.each(["rounded", "calibrated"] as const)("a job that is %s", (method) =
     for (const operation of every(2, whole.operations, first)) {
       const failed = await disturbed(`operation ${operation}`, ({ disk }) => disk.failAt(operation, how));
       // What no write follows ends as if there were room.
+      expect(["StorageError", null], `operation ${operation}`).toContain(failed);
+    }
+  });
+
+  it("ends with a sentence where the file store answers nothing any more, and goes on with one that does", async () => {
+    storagePatience.milliseconds = 200;
+    for (const operation of every(30, whole.operations)) {
+      const failed = await disturbed(`operation ${operation}`, ({ disk }) =>
+        disk.failAt(operation, "silent"),
+      );
       expect(["StorageError", null], `operation ${operation}`).toContain(failed);
     }
   });

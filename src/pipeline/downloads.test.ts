@@ -1,14 +1,19 @@
 // Jobs whose models are downloaded, under the real conductor and the real chunk store: what the world does to them at each thing
 // that is put into IndexedDB or deleted from it, and that the job then ends with the bytes that it would have had.
 
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { IndexedDbFault } from "../testing/memory-indexed-db.ts";
+import { storagePatience } from "../storage-answer.ts";
 import { type Machine, planFixture, type PlannedJob } from "../testing/run-job.ts";
 
 const METHODS = {
   rounded: { name: "QuantizationModifier" },
   calibrated: { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" },
 } as const;
+const DONE = "done";
+/** Each silence is waited out. */
+const SILENT_STEP = 10;
+const SILENT = /store for downloads \(IndexedDB\) has not answered for 1 s/;
 const DATABASE = "layerpress-source";
 
 const { fetch } = globalThis;
@@ -22,6 +27,9 @@ async function outcome(machine: Machine): Promise<string | null> {
     (error: unknown) => (error instanceof Error ? error.name : String(error)),
   );
 }
+
+const { milliseconds } = storagePatience;
+afterEach(() => void (storagePatience.milliseconds = milliseconds));
 
 describe.each(["rounded", "calibrated"] as const)("a downloaded job that is %s", (method) => {
   let job: PlannedJob;
@@ -56,4 +64,21 @@ describe.each(["rounded", "calibrated"] as const)("a downloaded job that is %s",
       expect(failed).toEqual(new Set(["StorageError", null]));
     },
   );
+
+  it("ends with a sentence where no put or deletion is answered any more, and with the same bytes afterwards", async () => {
+    const said = new Set<string>();
+    for (let operation = 1; operation <= whole.database.operations; operation += SILENT_STEP) {
+      const machine = job.machine();
+      machine.database.failAt(operation, "silent");
+      storagePatience.milliseconds = 50;
+      said.add(await machine.run().then(() => DONE, String));
+      storagePatience.milliseconds = milliseconds;
+      machine.recover();
+      expect(await outcome(machine), `after operation ${operation}`).toBeNull();
+      expect(machine.output(), `after operation ${operation}`).toEqual(whole.output());
+    }
+    // One that only cannot forget what it downloaded ends well.
+    said.delete(DONE);
+    expect([...said]).toEqual([expect.stringMatching(SILENT)]);
+  });
 });

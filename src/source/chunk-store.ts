@@ -5,6 +5,7 @@ import { createStore, get, promisifyRequest, setMany, type UseStore } from "idb-
 import { StorageError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
 import { type Chunk, chunkAt } from "./chunks.ts";
+import { type Answered, waitForStore } from "../storage-answer.ts";
 import type { OpenedSource, StoredSource } from "../api/source-api.ts";
 
 export type ChunkName = Pick<Chunk, "path" | "index">;
@@ -31,7 +32,8 @@ interface Manifest {
 /** Opens the store; names are prefixed because an origin may be shared with other sites. */
 export function openChunkStore(name = "layerpress-source"): ChunkStore {
   const plain = createStore(name, "chunks");
-  const store = inWords(plain);
+  const answered = waitForStore("The browser’s store for downloads (IndexedDB)");
+  const store = inWords(plain, answered);
   return {
     async list(key) {
       const keys = await allKeys(store, chunkRange(key));
@@ -39,21 +41,20 @@ export function openChunkStore(name = "layerpress-source"): ChunkStore {
     },
     async get(key, chunk) {
       // An ArrayBuffer, not a Blob: Chromium has lost Blobs for good (jakearchibald/idb-keyval#76).
-      const bytes = await get<ArrayBuffer>([key, chunk.path, chunk.index], plain).catch(() => undefined);
+      const reading = get<ArrayBuffer>([key, chunk.path, chunk.index], plain).catch(() => undefined);
+      const bytes = await answered(reading);
       return bytes?.byteLength === chunk.end - chunk.start ? new Uint8Array(bytes) : undefined;
     },
     async put(source, chunk, bytes) {
       const manifest: Manifest = { label: source.label, files: source.files };
       try {
-        await setMany(
-          [
-            [[source.key], manifest],
-            [[source.key, chunk.path, chunk.index], bytes.buffer],
-          ],
-          plain,
-        );
+        const records: [IDBValidKey, unknown][] = [
+          [[source.key], manifest],
+          [[source.key, chunk.path, chunk.index], bytes.buffer],
+        ];
+        await answered(setMany(records, plain));
       } catch (cause) {
-        throw storageError(chunk, cause);
+        throw cause instanceof StorageError ? cause : storageError(chunk, cause);
       }
     },
     async delete(key, chunks) {
@@ -74,11 +75,12 @@ export function openChunkStore(name = "layerpress-source"): ChunkStore {
 }
 
 /** A store whose failures are sentences: browsers give the same few for a full disk and for sites that may keep nothing. */
-function inWords(store: UseStore): UseStore {
+function inWords(store: UseStore, answered: Answered): UseStore {
   return async (mode, callback) => {
     try {
-      return await store(mode, callback);
+      return await answered(Promise.resolve(store(mode, callback)));
     } catch (cause) {
+      if (cause instanceof StorageError) throw cause;
       throw new StorageError(
         `The browser's store for downloads (IndexedDB) does not open: ${cause instanceof Error ? cause.message.replace(/\.$/, "") : String(cause)}. The disk may be full: free space. Or this site may store nothing: leave the private window, or allow it to store data. Then go on.`,
         { cause },

@@ -14,6 +14,8 @@ class MemoryFolder {
   readonly entries = new Map<string, Entry>();
 }
 
+export type DiskFault = "crash" | "full" | "short of bytes" | "silent";
+
 export interface MemoryDisk {
   /** Operations so far that changed, or could change, what is stored. */
   readonly operations: number;
@@ -21,9 +23,10 @@ export interface MemoryDisk {
   root(): FileSystemDirectoryHandle;
   /**
    * At the operation of this number something happens: "crash" ends the world, a write half done; "full" lets writes fail
-   * from there on, as a full disk does; "short of bytes" lets writes take fewer bytes than they were given, without a word.
+   * from there on, as a full disk does; "short of bytes" lets writes take fewer bytes than they were given, without a word; "silent"
+   * answers nothing from there on but what is answered at once.
    */
-  failAt(operation: number, how: "crash" | "full" | "short of bytes"): void;
+  failAt(operation: number, how: DiskFault): void;
   /** After a crash or on a disk that has room again: locks are gone, what was written is there. */
   recover(): void;
   /** All files by path. */
@@ -54,7 +57,7 @@ export function createMemoryDisk(): MemoryDisk {
 interface DiskState {
   operations: number;
   failAt: number;
-  how: "crash" | "full" | "short of bytes";
+  how: DiskFault;
   dead: boolean;
 }
 
@@ -62,7 +65,7 @@ interface DiskState {
 function permit(state: DiskState, bytes = 0): number {
   if (state.dead) throw new Crash();
   state.operations++;
-  if (state.operations < state.failAt) return bytes;
+  if (state.operations < state.failAt || state.how === "silent") return bytes;
   if (state.how === "crash") {
     state.dead = true;
     return Math.floor(bytes / 2);
@@ -74,6 +77,12 @@ function permit(state: DiskState, bytes = 0): number {
 
 function endIfDead(state: DiskState): void {
   if (state.dead) throw new Crash();
+}
+
+/** What comes at a later turn, or never. */
+async function answer<T>({ how, operations, failAt }: DiskState, value: T): Promise<T> {
+  if (how === "silent" && operations >= failAt) await new Promise(() => undefined);
+  return await Promise.resolve(value);
 }
 
 function* allFiles(folder: MemoryFolder, path = ""): Generator<[string, MemoryFile]> {
@@ -93,13 +102,13 @@ function folderHandle(name: string, folder: MemoryFolder, state: DiskState): Fil
   const open = async <Kind extends Entry>(entryName: string, create: boolean, make: () => Kind) => {
     endIfDead(state);
     const known = folder.entries.get(entryName);
-    if (known) return await Promise.resolve(known as Kind);
+    if (known) return await answer(state, known as Kind);
     if (!create) throw notFound(entryName);
     permit(state);
     const made = make();
     folder.entries.set(entryName, made);
     endIfDead(state);
-    return made;
+    return await answer(state, made);
   };
   const handle = {
     kind: "directory",
@@ -112,16 +121,22 @@ function folderHandle(name: string, folder: MemoryFolder, state: DiskState): Fil
       permit(state);
       if (!folder.entries.delete(entryName)) throw notFound(entryName);
       endIfDead(state);
-      await Promise.resolve();
+      await answer(state, undefined);
     },
     async *keys() {
-      yield* await Promise.resolve([...folder.entries.keys()]);
+      yield* await answer(state, [...folder.entries.keys()]);
     },
     async *values() {
-      yield* await Promise.resolve(Array.from(folder.entries, ([key, entry]) => handleOf(key, entry)));
+      yield* await answer(
+        state,
+        Array.from(folder.entries, ([key, entry]) => handleOf(key, entry)),
+      );
     },
     async *entries() {
-      yield* await Promise.resolve(Array.from(folder.entries, ([key, entry]) => [key, handleOf(key, entry)]));
+      yield* await answer(
+        state,
+        Array.from(folder.entries, ([key, entry]) => [key, handleOf(key, entry)]),
+      );
     },
   };
   return handle as unknown as FileSystemDirectoryHandle;
@@ -133,20 +148,20 @@ function fileHandle(name: string, file: MemoryFile, state: DiskState): FileSyste
     name,
     async getFile() {
       endIfDead(state);
-      return await Promise.resolve(new File([file.bytes.slice()], name));
+      return await answer(state, new File([file.bytes.slice()], name));
     },
     async createWritable() {
       permit(state);
       const pieces: string[] = [];
-      return await Promise.resolve({
-        write: async (text: string) => void (await Promise.resolve(pieces.push(text))),
-        abort: async () => await Promise.resolve(),
+      return await answer(state, {
+        write: async (text: string) => void (await answer(state, pieces.push(text))),
+        abort: async () => await answer(state, undefined),
         // What was written is swapped in whole, or not at all.
         async close() {
           permit(state);
           endIfDead(state);
           file.bytes = new TextEncoder().encode(pieces.join(""));
-          await Promise.resolve();
+          await answer(state, undefined);
         },
       });
     },
@@ -154,7 +169,7 @@ function fileHandle(name: string, file: MemoryFile, state: DiskState): FileSyste
       endIfDead(state);
       if (file.locked) throw new DOMException(`${name} is locked.`, "NoModificationAllowedError");
       file.locked = true;
-      return await Promise.resolve(syncHandle(file, state));
+      return await answer(state, syncHandle(file, state));
     },
   };
   return handle as unknown as FileSystemFileHandle;

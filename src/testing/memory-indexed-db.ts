@@ -6,9 +6,10 @@ import { Crash } from "./crash.ts";
 /**
  * What happens at an operation: "crash" ends the world, and its transaction is undone; "torn" ends it too, but what the
  * transaction did before stays, and the value itself loses its second half, which is more than browsers let happen; "quota"
- * refuses puts from there on; "broken" refuses everything from there on, reading and opening included.
+ * refuses puts from there on; "broken" refuses everything from there on, reading and opening included; "silent" answers nothing
+ * from there on.
  */
-export type IndexedDbFault = "crash" | "torn" | "quota" | "broken";
+export type IndexedDbFault = "crash" | "torn" | "quota" | "broken" | "silent";
 
 export interface MemoryIndexedDb {
   /** Puts, deletions and clearings so far. */
@@ -77,6 +78,10 @@ function later(run: () => void): void {
   port2.postMessage(null);
 }
 
+function isSilent({ how, operations, failAt }: World): boolean {
+  return how === "silent" && operations >= failAt;
+}
+
 /** `IDBKeyRange`, of which bound() alone is used. */
 export const MEMORY_KEY_RANGE = {
   bound: (lower: IDBValidKey, upper: IDBValidKey) => ({ lower, upper }),
@@ -94,6 +99,7 @@ function createFactory(world: World): IDBFactory {
     open(name: string) {
       const request = createRequest();
       later(() => {
+        if (isSilent(world)) return undefined;
         try {
           expectAlive(world);
         } catch (error) {
@@ -174,6 +180,7 @@ function createTransaction(world: World, name: string) {
         request.fail(error);
       }
     }
+    if (isSilent(world)) return undefined;
     if (failed === null || world.how === "torn") replace(before, records);
     if (failed !== null) {
       for (const { request } of steps) if (request.error === null) request.fail(failed);
@@ -224,7 +231,7 @@ function storeMethods(world: World, ask: (run: Step) => MemoryRequest) {
 /** Counts an operation; returns what is left of the value that it stores, undefined for nothing. */
 function change(world: World, value: unknown): unknown {
   world.operations++;
-  if (world.operations < world.failAt) return value;
+  if (world.operations < world.failAt || world.how === "silent") return value;
   if (world.how === "quota") {
     if (value === null) return value;
     throw new DOMException("Encountered full disk while committing.", "QuotaExceededError");

@@ -1,9 +1,11 @@
 // The token sequences of a job, in its folder: going on after a reload needs neither the text nor the tokenizer again.
 
 import type { CalibrationSet } from "../../calibrate/select-sequences.ts";
-import { CalibrationError } from "../../errors.ts";
+import { CalibrationError, StorageError } from "../../errors.ts";
+import { openForWriting } from "../../offload/open-for-writing.ts";
 import { storageFailure } from "../../offload/storage-failure.ts";
 import { writeWhole } from "../../offload/write-whole.ts";
+import { fileStore } from "../../storage-answer.ts";
 
 const FILE = "calibration.bin";
 
@@ -18,7 +20,7 @@ export async function writeSequences(job: FileSystemDirectoryHandle, set: Calibr
     position += sequence.length;
   }
   try {
-    const handle = await (await job.getFileHandle(FILE, { create: true })).createSyncAccessHandle();
+    const handle = await openForWriting(job, FILE);
     try {
       handle.truncate(0);
       writeWhole(handle, words, 0);
@@ -35,8 +37,10 @@ export async function writeSequences(job: FileSystemDirectoryHandle, set: Calibr
 export async function readSequences(job: FileSystemDirectoryHandle): Promise<CalibrationSet> {
   let words: Uint32Array;
   try {
-    words = new Uint32Array(await (await (await job.getFileHandle(FILE)).getFile()).arrayBuffer());
+    const file = await fileStore((await fileStore(job.getFileHandle(FILE))).getFile());
+    words = new Uint32Array(await fileStore(file.arrayBuffer()));
   } catch (cause) {
+    if (cause instanceof StorageError) throw cause;
     throw new CalibrationError(
       "The calibration tokens of this job are gone from the browser's storage. Choose the text again.",
       { cause },

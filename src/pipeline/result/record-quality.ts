@@ -5,6 +5,7 @@ import { MalformedModelError, StorageError } from "../../errors.ts";
 import { findOutputFolder, openOutputFile } from "../../offload/job-folder.ts";
 import { replaceOutputFile } from "../../offload/output-store.ts";
 import { cardWithQuality, type MeasuredQuality, reportWithQuality } from "../../package/quality-report.ts";
+import { listed, storagePatience } from "../../storage-answer.ts";
 import { CARD, RECEIPT, REPORT } from "../../formats/result-documents.ts";
 import type { ResultSummary } from "../../api/compressor-api.ts";
 
@@ -16,7 +17,7 @@ const LOCK = "layerpress-quality";
  * @throws StorageError if the result is gone or cannot be written; both files are then whole, old or new.
  */
 export async function recordQuality(jobId: string, quality: MeasuredQuality): Promise<void> {
-  await navigator.locks.request(LOCK, async () => {
+  await withLock(async () => {
     const output = await findOutputFolder(jobId);
     if (!output) throw new StorageError("The result is no longer in the browser’s storage.");
     const report = withQuality(REPORT, await readText(output, REPORT), (text) =>
@@ -26,6 +27,20 @@ export async function recordQuality(jobId: string, quality: MeasuredQuality): Pr
     await replaceOutputFile(output, REPORT, report);
     await replaceOutputFile(output, CARD, card);
   });
+}
+
+/** @throws StorageError if another tab keeps the lock for longer than anything is written */
+async function withLock(write: () => Promise<void>): Promise<void> {
+  const signal = AbortSignal.timeout(storagePatience.milliseconds);
+  try {
+    await navigator.locks.request(LOCK, { signal }, write);
+  } catch (cause) {
+    if (cause !== signal.reason) throw cause;
+    throw new StorageError(
+      "Another tab of this page is writing a measurement and does not come to an end. Close it, then measure again.",
+      { cause },
+    );
+  }
 }
 
 function withQuality(path: string, text: string, change: (text: string) => string): string {
@@ -60,6 +75,6 @@ export async function withPresentSizes(result: ResultSummary): Promise<ResultSum
 }
 
 async function hasFile(folder: FileSystemDirectoryHandle, name: string): Promise<boolean> {
-  for await (const own of folder.keys()) if (own === name) return true;
+  for await (const own of listed(folder.keys())) if (own === name) return true;
   return false;
 }

@@ -3,6 +3,9 @@
 import { createStore, delMany, entries, set } from "idb-keyval";
 import { StorageError } from "../../errors.ts";
 import type { QualityReport } from "../../api/evaluator-api.ts";
+import { waitForStore } from "../../storage-answer.ts";
+
+const answered = waitForStore("The browser’s store for measurements (IndexedDB)");
 
 export interface MeasuredRecipe {
   readonly jobId: string;
@@ -72,7 +75,7 @@ export function openMeasurementStore(name = "layerpress-measurements-1"): Measur
 /** @param sentence made of what the browser said of a failure */
 async function inWords<Value>(act: () => Promise<Value>, sentence: (said: string) => string): Promise<Value> {
   try {
-    return await act();
+    return await answered(act());
   } catch (cause) {
     const said = cause instanceof Error ? cause.message.replace(/\.$/, "") : String(cause);
     throw new StorageError(sentence(said), { cause });

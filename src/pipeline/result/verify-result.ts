@@ -1,6 +1,7 @@
 // The guard against silent damage: before a job is done, the written folder is opened again. Headers must be the plan's,
 // config.json must agree with the tensors, and a sample of weights must read back as what the source holds.
 
+import pLimit from "p-limit";
 import { VerificationError } from "../../errors.ts";
 import { type QuantizedWeight, readRowParts, type RowParts } from "../../formats/dequantize.ts";
 import { type Fold, foldRows } from "../../formats/fold.ts";
@@ -23,6 +24,8 @@ import type { FileRange } from "../../formats/file-ranges.ts";
 
 /** Modules and plain tensors whose bytes are compared, spread over the model; each costs a small read of the source. */
 const SAMPLES = 12;
+/** What a browser asks one HTTP/1.1 server for at a time: a server may take seconds for each answer. */
+const CHECKS_AT_ONCE = 6;
 /** Source bytes of one sample, in whole rows. */
 const SAMPLE_BYTES = 64 * 1024;
 
@@ -53,14 +56,28 @@ export async function verifyResult(verification: Verification): Promise<void> {
   const tasks = verification.plan.steps.flatMap((step) => step.quantize);
   await checkConfig(verification, written, tasks);
   const tensors = new Map(written.map((tensor) => [tensor.name, tensor]));
-  for (const task of sample(tasks)) {
-    await verification.checkpoint();
-    await checkTask(verification, tensors, task);
-  }
+  const copied = sample(verification.plan.steps.flatMap((step) => step.copy));
+  await inParallel(verification, [
+    ...sample(tasks).map((task) => async () => await checkTask(verification, tensors, task)),
+    ...copied.map((tensor) => async () => await checkCopy(verification, tensors, tensor)),
+  ]);
   await checkMeasured(verification, written);
-  for (const tensor of sample(verification.plan.steps.flatMap((step) => step.copy))) {
-    await verification.checkpoint();
-    await checkCopy(verification, tensors, tensor);
+}
+
+/** Runs checks, which mostly wait for the source, some at a time. */
+async function inParallel(
+  { checkpoint }: Verification,
+  checks: readonly (() => Promise<void>)[],
+): Promise<void> {
+  const limit = pLimit({ concurrency: CHECKS_AT_ONCE, rejectOnClear: true });
+  const check = async (each: () => Promise<void>) => {
+    await checkpoint();
+    await each();
+  };
+  try {
+    await Promise.all(checks.map(async (each) => await limit(check, each)));
+  } finally {
+    limit.clearQueue();
   }
 }
 

@@ -11,8 +11,8 @@ import { seededRandom } from "../../src/testing/random.ts";
 import { type ModelServer, startModelServer } from "../model-server/model-server.ts";
 import { folderModel } from "../model-server/served-model.ts";
 import { mountSmallDisk, type SmallDisk } from "./full-disk.ts";
-import { type Ended, killAll, killOne, startCommand } from "./run-command.ts";
-import { takeTemporary } from "./left-behind.ts";
+import { type Command, type Ended, killAll, killOne, processesOf, startCommand } from "./run-command.ts";
+import { BROWSER, takeTemporary } from "./left-behind.ts";
 import { endOf, HEAD, isForeign, isGood, lineOf, type Row, sentenceOf, summary } from "./row.ts";
 import { different, digests } from "./same-bytes.ts";
 import { FAULT_NAMES, faultOf, type ServerFault } from "./server-faults.ts";
@@ -27,6 +27,8 @@ a command hung, ended without a sentence, or left processes or files behind.`;
 const SAMPLE = "public/sample";
 /** Room for a browser's profile and the job, so that it fills in the middle and not at the start. */
 const DISK_MIB = 256;
+const YOUNG_MS = 2000;
+const LOOK_MS = 10;
 const KINDS = ["kill", "disk", "server"] as const;
 type Kind = (typeof KINDS)[number];
 
@@ -190,19 +192,33 @@ interface Disturbed {
   readonly fault: ServerFault | null;
 }
 
+/** Kills all or one at any moment of the job. */
+async function killAnytime(random: () => number, command: Command, usualSeconds: number): Promise<string> {
+  const at = random() * usualSeconds;
+  const whole = random() < 0.5;
+  await Promise.race([delay(at * 1000), command.ended]);
+  const killed = whole ? "all" : killOne(command.pid, random());
+  if (whole) killAll(command.pid);
+  return `kill ${killed} at ${at.toFixed(1)} s`;
+}
+
+/** Kills one soon after the browser began, when its processes still wait for each other's first answers. */
+async function killYoung(random: () => number, { pid, ended }: Command): Promise<string> {
+  const over = ended.then(() => true);
+  while (!processesOf(pid).has(BROWSER) && !(await Promise.race([over, delay(LOOK_MS, false)])));
+  const age = random() * YOUNG_MS;
+  await Promise.race([delay(age), over]);
+  return `kill ${killOne(pid, random())} after ${(age / 1000).toFixed(2)} s of the browser`;
+}
+
 type Disturbance = (chaos: Chaos, out: string, usualSeconds: number, turn: number) => Promise<Disturbed>;
 
 const DISTURB: Readonly<Record<Kind, Disturbance>> = {
   async kill(chaos, out, usualSeconds) {
-    const at = chaos.random() * usualSeconds;
-    const whole = chaos.random() < 0.5;
     const command = begin(chaos, out);
-    await Promise.race([delay(at * 1000), command.ended]);
-    const killed = whole ? "all" : killOne(command.pid, chaos.random());
-    if (whole) killAll(command.pid);
+    const what = await (chaos.random() < 0.5 ? killYoung : killAnytime)(chaos.random, command, usualSeconds);
     // A browser whose command was killed ends by itself.
-    const ended = await command.ended;
-    return { what: `kill ${killed} at ${at.toFixed(1)} s`, ended, fault: null };
+    return { what, ended: await command.ended, fault: null };
   },
   async disk(chaos, out, usualSeconds) {
     const at = chaos.random() * usualSeconds;

@@ -76,11 +76,15 @@ function statOf(pid: number): string[] | null {
   }
 }
 
-/** What a process of the command is to its browser. */
+export const BROWSER = "the browser";
+
+/** What a process of the command is to its browser: "renderer", "utility network", or that itself. */
 export function kindOf(pid: number): string {
   try {
     const line = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
-    return /--type=([\w-]+)/.exec(line)?.[1] ?? "the browser";
+    const [, type = BROWSER] = /--type=([\w-]+)/.exec(line) ?? [];
+    const [, service] = /--utility-sub-type=(\w+)/.exec(line) ?? [];
+    return service === undefined ? type : `${type} ${service}`;
   } catch {
     return "a process";
   }

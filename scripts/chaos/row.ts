@@ -68,7 +68,7 @@ export function sentenceOf({ outcome, said }: Ended): string {
 }
 
 export function endOf(ended: Ended): string {
-  if (ended.hung) return "HUNG";
+  if (ended.hung) return `HUNG after: ${sentenceOf(ended).slice(0, 200)}`;
   if (ended.status === 0) return "done";
   return ended.status === null ? "killed" : `exit ${ended.status}: ${sentenceOf(ended).slice(0, 200)}`;
 }

@@ -106,13 +106,19 @@ export function killAll(pid: number): void {
  * @returns what was killed, for the report
  */
 export function killOne(pid: number, random: number): string {
+  const kinds = processesOf(pid);
+  const [name, chosen] = [...kinds][Math.floor(random * kinds.size)] ?? ["the command", pid];
+  kill(chosen);
+  return name;
+}
+
+/** The first process of each kind. */
+export function processesOf(pid: number): Map<string, number> {
   const kinds = new Map([["the command", pid]]);
   for (const each of descendants(pid)) {
     const kind = kindOf(each);
     // Zygotes only wait to become something else.
     if (kind !== "zygote" && !kinds.has(kind)) kinds.set(kind, each);
   }
-  const [name, chosen] = [...kinds][Math.floor(random * kinds.size)] ?? ["the command", pid];
-  kill(chosen);
-  return name;
+  return kinds;
 }

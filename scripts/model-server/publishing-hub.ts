@@ -18,8 +18,8 @@ export interface PublishFault {
   /** Requests that match and still pass before. */
   skip?: number;
   times: number;
-  /** "cut" breaks the connection in the middle of the body; else the Hub's answer. */
-  readonly answer: "cut" | { readonly status: number; readonly error: string };
+  /** "cut" breaks the connection in the middle of the body, "silence" never answers; else the Hub's answer. */
+  readonly answer: "cut" | "silence" | { readonly status: number; readonly error: string };
 }
 
 export interface PublishLog {
@@ -72,7 +72,8 @@ export async function startPublishingHub(options: PublishingOptions): Promise<Pu
         void respond({ origin, request, state, faults, log }).then(
           (reply) => {
             if (reply === "cut") response.destroy();
-            else response.writeHead(reply.status, { ...cors(request), ...reply.headers }).end(reply.body);
+            else if (reply !== "silence")
+              response.writeHead(reply.status, { ...cors(request), ...reply.headers }).end(reply.body);
           },
           (error: unknown) => response.destroy(error instanceof Error ? error : new Error(String(error))),
         );
@@ -111,7 +112,13 @@ interface Arrival {
   readonly log: PublishLog[];
 }
 
-async function respond({ origin, request, state, faults, log }: Arrival): Promise<HubReply | "cut"> {
+async function respond({
+  origin,
+  request,
+  state,
+  faults,
+  log,
+}: Arrival): Promise<HubReply | "cut" | "silence"> {
   if (request.method === "OPTIONS") return { status: 204, headers: {}, body: "" };
   const url = new URL(request.url ?? "/", state.urls[origin]);
   const fault = takeFault(faults, origin, url.pathname);
@@ -119,6 +126,7 @@ async function respond({ origin, request, state, faults, log }: Arrival): Promis
     await once(request, "data").catch(() => undefined);
     return "cut";
   }
+  if (fault?.answer === "silence") return "silence";
   const pieces: Buffer[] = [];
   for await (const piece of request) pieces.push(piece as Buffer);
   const body = Buffer.concat(pieces);

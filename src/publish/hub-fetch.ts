@@ -6,11 +6,17 @@ import { NetworkError } from "../errors.ts";
 export interface PublishTiming {
   /** An upload of which nothing more is taken for so long is given up. */
   readonly stallMs: number;
+  /** An answer to anything else may take so long; a commit of many files takes minutes. */
+  readonly answerMs: number;
   /** Waits before each further try. */
   readonly retryMs: readonly number[];
 }
 
-export const PUBLISH_TIMING: PublishTiming = { stallMs: 60_000, retryMs: [1_000, 4_000, 15_000] };
+export const PUBLISH_TIMING: PublishTiming = {
+  stallMs: 60_000,
+  answerMs: 300_000,
+  retryMs: [1_000, 4_000, 15_000],
+};
 
 export interface HubAccess {
   /** Origin of the Hub. */
@@ -25,6 +31,8 @@ interface Hinted extends RequestInit {
   readonly progressHint?: { readonly progressCallback: (share: number) => void };
 }
 
+/** What any connection sends that is worth publishing over. */
+const LEAST_BYTES_PER_SECOND = 64 * 1024;
 /** Requests that make something each time they arrive. */
 const MAKES_SOMETHING = /\/api\/repos\/create$|\/commit\/[^/]+$/;
 
@@ -62,18 +70,39 @@ function checkToken({ hubUrl, token }: HubAccess, url: URL, headers: Headers): v
 async function attempt(access: HubAccess, url: URL, asked: Hinted): Promise<Response | NetworkError> {
   const ended = AbortSignal.any([access.signal, ...(asked.signal ? [asked.signal] : [])]);
   const { progressHint, ...plain } = asked;
+  const patience = access.timing.answerMs + sendingMs(plain.body ?? "");
+  const late = Number.isFinite(patience) ? AbortSignal.timeout(patience) : access.signal;
   try {
     return progressHint && typeof XMLHttpRequest !== "undefined"
       ? await upload(access, url, asked, ended)
-      : await fetch(url, { ...plain, signal: ended });
+      : await fetch(url, { ...plain, signal: AbortSignal.any([ended, late]) });
   } catch (cause) {
     ended.throwIfAborted();
+    // Whether it arrived is not known: trying again by oneself would make things twice.
+    if (cause === late.reason)
+      throw new NetworkError(
+        `${url.host} has not answered for ${Math.ceil(patience / 1000)} s. Look there whether the files have arrived; if not, try again later.`,
+        { cause },
+      );
     if (cause instanceof NetworkError) return cause;
     return new NetworkError(
       `The connection to ${url.host} broke. What arrived whole is kept there and is not sent again: try again.`,
       { cause },
     );
   }
+}
+
+/** Time that a body may take, which nothing tells of meanwhile; without end where its size is not known. */
+function sendingMs(body: BodyInit): number {
+  const bytes =
+    typeof body === "string"
+      ? body.length
+      : body instanceof Blob
+        ? body.size
+        : body instanceof ArrayBuffer || ArrayBuffer.isView(body)
+          ? body.byteLength
+          : Infinity;
+  return Math.ceil((bytes / LEAST_BYTES_PER_SECOND) * 1000);
 }
 
 /** Only XMLHttpRequest tells how much of a body was sent. */

@@ -11,7 +11,7 @@ import { publishFiles, type Upload } from "./publish-files.ts";
 
 const TOKEN = "hf_of_this_test";
 const PART = 200_000;
-const timing = { stallMs: 5_000, retryMs: [1, 1, 1] };
+const timing = { stallMs: 5_000, answerMs: 5_000, retryMs: [1, 1, 1] };
 
 let hub: PublishingHub;
 beforeEach(async () => {
@@ -188,6 +188,16 @@ it("says that a file is gone whose job was deleted in another tab meanwhile", as
     /^StorageError: A file of the result can no longer be read .* deleted in another tab/,
   );
 });
+
+it.each(["/api/repos/create", "/preupload/", "/commit/"])(
+  "ends with a sentence where the Hub never answers %s",
+  async (path) => {
+    hub.faults.push({ path, times: 1, answer: "silence" });
+    expect(await failure({ timing: { ...timing, answerMs: 500 } })).toMatch(
+      /^NetworkError: 127\.0\.0\.1:\d+ has not answered for 1 s\. Look there/,
+    );
+  },
+);
 
 it("ends where it is stopped", async () => {
   const stop = new AbortController();

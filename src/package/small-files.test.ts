@@ -84,3 +84,10 @@ it("names what stays behind", () => {
   const many = files(...["h", "g", "f", "e", "d", "c", "b", "a"].map((name) => `${name}.bin`));
   expect(leftOutNote(many)).toMatch(/^8 files stay behind: a\.bin, b\.bin, .*, f\.bin and 2 more\./);
 });
+
+it("says that a tokenizer is too large to come along, and does not say that the result has it", () => {
+  const large = { path: "tokenizer.json", bytes: 2 * MAX_SMALL_FILE_BYTES };
+  expect(leftOutNote([large])).toBe(
+    "A file stays behind: tokenizer.json (191 MiB), being larger than any such file is known to be (95.4 MiB). Copy what the result needs of this yourself.",
+  );
+});

@@ -2,6 +2,7 @@
 // with a model (tokenizer, generation config, chat templates, processors, remote code, modules that pool), and the licence.
 // Texts, pictures, weights in other containers and the old model card do not.
 
+import { formatBytes } from "../formats/format-bytes.ts";
 import { isSafePath } from "../formats/safe-path.ts";
 
 /** Largest tokenizer.json in the wild is about 35 MB. */
@@ -36,16 +37,30 @@ const REPLACED =
   /^(config\.json|README\.md|recipe\.yaml|(quantization-report|receipt)\.json|[^/]*\.safetensors(\.index\.json)?|\.gitattributes)$/;
 const SHOWN = 6;
 
-/** A sentence on the files that do not come along, or null if all do. */
+/** Sentences on the files that do not come along, or null if all do. */
 export function leftOutNote(
   files: readonly { readonly path: string; readonly bytes: number }[],
 ): string | null {
-  const left = files
-    .filter(({ path, bytes }) => !REPLACED.test(path) && !isCarried(path, bytes))
-    .map(({ path }) => path)
-    .toSorted((a, b) => (a < b ? -1 : 1));
-  if (left.length === 0) return null;
-  const more = left.length > SHOWN ? ` and ${left.length - SHOWN} more` : "";
-  const are = left.length === 1 ? "A file stays" : `${left.length} files stay`;
-  return `${are} behind: ${left.slice(0, SHOWN).join(", ")}${more}. The result has the weights, configuration, tokenizer, templates, code and licence.`;
+  const behind = files.filter(({ path, bytes }) => !REPLACED.test(path) && !isCarried(path, bytes));
+  const isLarge = ({ path }: { readonly path: string }) => isCarried(path, 0);
+  const large = behind.filter(isLarge).map(({ path, bytes }) => `${path} (${formatBytes(bytes)})`);
+  const left = behind.filter((file) => !isLarge(file)).map(({ path }) => path);
+  const notes: string[] = [];
+  if (left.length > 0)
+    notes.push(
+      `${stay(left)}. The result has the weights, configuration, tokenizer, templates, code and licence.`,
+    );
+  if (large.length > 0)
+    notes.push(
+      `${stay(large)}, being larger than any such file is known to be (${formatBytes(MAX_SMALL_FILE_BYTES)}). Copy what the result needs of this yourself.`,
+    );
+  return notes.length === 0 ? null : notes.join(" ");
+}
+
+/** "2 files stay behind: a, b". */
+function stay(names: readonly string[]): string {
+  const sorted = names.toSorted((a, b) => (a < b ? -1 : 1));
+  const more = sorted.length > SHOWN ? ` and ${sorted.length - SHOWN} more` : "";
+  const are = sorted.length === 1 ? "A file stays" : `${sorted.length} files stay`;
+  return `${are} behind: ${sorted.slice(0, SHOWN).join(", ")}${more}`;
 }

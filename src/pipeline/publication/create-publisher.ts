@@ -3,6 +3,7 @@
 import { StorageError, VerificationError } from "../../errors.ts";
 import { openingFailure } from "../../offload/storage-failure.ts";
 import { findOutputFolder, openOutputFile } from "../../offload/job-folder.ts";
+import { fileStore } from "../../storage-answer.ts";
 import { carriedLicense, publishedCard } from "../../package/published-card.ts";
 import { beginLogin, endLogin, signIn } from "../../publish/hub-account.ts";
 import { publishFiles, type UploadedFile } from "../../publish/publish-files.ts";
@@ -60,7 +61,7 @@ async function outputOf(jobId: string): Promise<FileSystemDirectoryHandle> {
 async function textOf(output: FileSystemDirectoryHandle, path: string): Promise<string> {
   const file = await openOutputFile(output, path);
   try {
-    return await file.text();
+    return await fileStore(file.text());
   } catch (cause) {
     throw openingFailure(`The result file ${path}`, cause);
   }

@@ -5,7 +5,7 @@ import { MalformedModelError, StorageError } from "../../errors.ts";
 import { findOutputFolder, openOutputFile } from "../../offload/job-folder.ts";
 import { replaceOutputFile } from "../../offload/output-store.ts";
 import { cardWithQuality, type MeasuredQuality, reportWithQuality } from "../../package/quality-report.ts";
-import { listed, storagePatience } from "../../storage-answer.ts";
+import { fileStore, listed, storagePatience } from "../../storage-answer.ts";
 import { CARD, RECEIPT, REPORT } from "../../formats/result-documents.ts";
 import type { ResultSummary } from "../../api/compressor-api.ts";
 
@@ -52,7 +52,7 @@ function withQuality(path: string, text: string, change: (text: string) => strin
 }
 
 async function readText(output: FileSystemDirectoryHandle, path: string): Promise<string> {
-  return await (await openOutputFile(output, path)).text();
+  return await fileStore((await openOutputFile(output, path)).text());
 }
 
 /**

@@ -23,10 +23,10 @@ afterAll(() => test[Symbol.dispose]());
 const TOLERANCE = 2e-5;
 
 /**
- * The delta rule gives small values that a norm makes large, and rounding with them: plain float64 loops are 2e-4 off
- * PyTorch here.
+ * The delta rule gives small values that a norm makes large, and rounding with them: transformers' own float32 is 2.4e-4 off
+ * its float64, which this fixture's reference therefore holds.
  */
-const LOOSE = new Map([["qwen3-next", 5e-4]]);
+const LOOSE = new Map([["qwen3-next", 1e-4]]);
 
 const ARCHITECTURES = [
   "afmoe",

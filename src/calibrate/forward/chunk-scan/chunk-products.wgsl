@@ -1,7 +1,8 @@
 // What the tokens of one chunk are to each other, for chunk-scan.wgsl: a workgroup takes 32 tokens of one head.
 //
 // Scores: row i, column j ≤ i holds q_i · k_j. Transforms (gated delta rule): the inverse of the unit lower triangle with
-// β_i (k_i · k_j) e^(c_i − c_j) below its diagonal, c the running sum of the decay's logarithms.
+// β_i (k_i · k_j) e^(g_{j+1} + … + g_i) below its diagonal, g the decay's logarithms. They are summed from one token to the other:
+// the difference of two running sums would have the error of what all tokens of the chunk add up to.
 override KEY_DIM: u32 = 128;
 override TRANSFORM: bool = false;
 
@@ -88,16 +89,17 @@ fn main(
   if (TRANSFORM) {
     workgroupBarrier();
     if (lane < CHUNK) {
-      var sum = 0.0;
-      for (var at = row0; at < min(row0 + lane + 1u, end_row); at++) { sum += element(at, params.gates + head); }
-      decay[lane] = sum;
       let own = min(row0 + lane, end_row - 1u);
+      decay[lane] = element(own, params.gates + head);
       factor[lane] = element(own, params.gates + params.heads + head);
     }
     workgroupBarrier();
-    for (var i = 0u; i < 8u; i++) {
-      let shrink = exp(min(decay[row] - decay[column + i], 0.0));
-      staged[row * PITCH + column + i] = params.scale * factor[row] * sums[i] * shrink;
+    var between = 0.0;
+    for (var at = row; at > column + 7u; at--) { between += decay[at]; }
+    for (var i = 8u; i > 0u; i--) {
+      let at = column + i - 1u;
+      staged[row * PITCH + at] = params.scale * factor[row] * sums[i - 1u] * exp(between);
+      between += select(0.0, decay[at], at <= row);
     }
     workgroupBarrier();
     // Forward substitution: each invocation has a column of its own.

@@ -90,6 +90,23 @@ describe("the chunked recurrence", () => {
     expect(relativeError(actual, expected)).toBeLessThan(5e-6);
   });
 
+  it("keeps what little of the token before is left where a state decays fast", async () => {
+    const shape = { heads: 1, keyHeads: 1, keyDim: 4, valueDim: 4, delta: true };
+    const { stride, columns } = layoutOf(shape);
+    const x = randomRows(shape, 64, 3);
+    for (let token = 0; token < 64; token++) {
+      const row = x.subarray(token * stride, (token + 1) * stride);
+      // A query asks for the token before and for none of the others of its kind: their shares differ by e^-24.
+      const [asked, own] = token % 2 === 0 ? [1, 0] : [0, 1];
+      row.set([asked, own, 0, 0], columns.queries);
+      row.set([own, asked, 0, 0], columns.keys);
+      row[columns.gates] = -12.1;
+    }
+    const { actual, expected } = await compute(shape, x, [64]);
+    const ratios = actual.map((value, index) => value / (expected[index] ?? 0)).slice(shape.valueDim);
+    expect(Math.max(...ratios.map((ratio) => Math.abs(ratio - 1)))).toBeLessThan(3e-6);
+  });
+
   it("lets no token see a later one or another sequence", async () => {
     const shape = { ...small, delta: true };
     const { stride } = layoutOf(shape);

@@ -6,6 +6,7 @@
 // S ← S + β k (v − Sᵀ k)ᵀ. With c the running sum of g in a chunk and S the state before it, what the chunk writes is
 // w_i = f_i v_i, or (transforms of chunk-products.wgsl) w = T (β (v − e^c Sᵀ k)); then
 //   output_i = e^(c_i) Sᵀ q_i + Σ_{j ≤ i} e^(c_i − c_j) (q_i · k_j) w_j,   S ← e^(c_last) S + Σ_j e^(c_last − c_j) k_j w_jᵀ.
+// Differences of c are sums of their own, over the tokens between: c is large where little is left of the first tokens.
 override KEY_DIM: u32 = 128;
 // vec4 of a value's columns that a workgroup keeps.
 override VECS: u32 = 4;
@@ -54,7 +55,10 @@ var<workgroup> state: array<vec4<f32>, STATE>;
 // Keys and queries, DIMS each, or 32 dims of keys; dimension-major.
 var<workgroup> staged: array<f32, 1056>;
 var<workgroup> written: array<vec4<f32>, WRITTEN>;
+// Each token's g, and the sums up to it and behind it.
 var<workgroup> decay: array<f32, CHUNK>;
+var<workgroup> decay_before: array<f32, CHUNK>;
+var<workgroup> decay_after: array<f32, CHUNK>;
 var<workgroup> factor: array<f32, CHUNK>;
 
 fn element(row: u32, column: u32) -> f32 {
@@ -97,11 +101,18 @@ fn main(
   for (var row0 = rows.x; row0 < rows.y; row0 += CHUNK) {
     workgroupBarrier();
     for (var own = lane; own < CHUNK; own += LANES) {
-      var sum = 0.0;
-      for (var at = row0; at < min(row0 + own + 1u, rows.y); at++) { sum += element(at, params.gates + head); }
-      decay[own] = sum;
       let at = min(row0 + own, rows.y - 1u);
+      decay[own] = select(0.0, element(at, params.gates + head), row0 + own < rows.y);
       factor[own] = element(at, params.gates + params.heads + head);
+    }
+    workgroupBarrier();
+    for (var own = lane; own < CHUNK; own += LANES) {
+      var sum = 0.0;
+      for (var at = 0u; at <= own; at++) { sum += decay[at]; }
+      decay_before[own] = sum;
+      sum = 0.0;
+      for (var at = CHUNK - 1u; at > own; at--) { sum += decay[at]; }
+      decay_after[own] = sum;
     }
 
     var from_keys = vec4<f32>();
@@ -122,7 +133,7 @@ fn main(
     let is_live = row0 + own_row < rows.y;
     let value_at = row * params.stride + params.values + head * params.value_vecs + min(value_vec, params.value_vecs - 1u);
     let value = select(vec4(0.0), x[value_at], is_live && has_column);
-    let own_decay = exp(decay[own_row]);
+    let own_decay = exp(decay_before[own_row]);
     var own_written = factor[own_row] * value;
     if (DELTA) {
       written[lane] = factor[own_row] * (value - own_decay * params.key_scale * from_keys);
@@ -139,15 +150,17 @@ fn main(
 
     var output = own_decay * params.query_scale * from_queries;
     let scores = row * params.stride + params.scores + key_head * (CHUNK / 4u);
-    for (var j = 0u; j <= own_row; j++) {
-      // Later tokens are masked by the loop; rounding alone could make the difference positive.
-      let weight = x[scores + j / 4u][j % 4u] * exp(min(decay[own_row] - decay[j], 0.0));
+    var between = 0.0;
+    for (var later = own_row + 1u; later > 0u; later--) {
+      let j = later - 1u;
+      let weight = x[scores + j / 4u][j % 4u] * exp(between);
       output = fma(vec4(weight), written[j * VECS + vec], output);
+      between += decay[j];
     }
     if (SKIP) { output = fma(vec4(skip[head]), value, output); }
     if (is_live && has_column) { x[value_at] = output; }
 
-    let last = decay[CHUNK - 1u];
+    let last = decay_before[CHUNK - 1u];
     for (var dim0 = 0u; dim0 < KEY_DIM; dim0 += CHUNK) {
       workgroupBarrier();
       stage(lane, 0u, CHUNK, row0, rows.y, keys, dim0);
@@ -156,7 +169,7 @@ fn main(
         let at = (dim0 + own_row) * VECS + vec;
         var sum = exp(last) * state[at];
         for (var i = 0u; i < CHUNK; i++) {
-          let weight = params.key_scale * exp(last - decay[i]) * staged[own_row * PITCH + i];
+          let weight = params.key_scale * exp(decay_after[i]) * staged[own_row * PITCH + i];
           sum = fma(vec4(weight), written[i * VECS + vec], sum);
         }
         state[at] = sum;

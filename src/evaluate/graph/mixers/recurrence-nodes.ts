@@ -44,9 +44,15 @@ export interface SharedKeys {
   readonly keyHeads: number;
 }
 
+/** Sums of multiples of 1 / COARSE are exact in float32 up to 2^24 / COARSE. */
+const COARSE = 256;
+
 /**
  * e^(G_i - G_j) with G the sums of logarithms (tokens, heads), and 0 where the mask is far below:
  * (keyHeads, heads / keyHeads, tokens, tokens).
+ *
+ * A difference of two large sums would have lost what they were rounded by. So the logarithms are parted: the coarse parts'
+ * sums and differences are exact, the others' are small.
  */
 export function decaysBetween(
   graph: OnnxGraph,
@@ -54,14 +60,19 @@ export function decaysBetween(
   mask: Value,
   { heads, keyHeads }: SharedKeys,
 ): Value {
-  const sums = graph.node("CumSum", [logDecays, graph.integers([0])]);
-  const byHead = graph.node("Transpose", [sums], { perm: { ints: [1, 0] } });
-  const shared = graph.node("Reshape", [byHead, graph.integers([keyHeads, heads / keyHeads, -1])]);
-  const difference = graph.node("Sub", [
-    graph.node("Unsqueeze", [shared, graph.integers([3])]),
-    graph.node("Unsqueeze", [shared, graph.integers([2])]),
-  ]);
-  return graph.node("Exp", [graph.node("Add", [difference, mask])]);
+  const steps = graph.node("Floor", [graph.node("Mul", [logDecays, graph.floats(COARSE)])]);
+  const coarse = graph.node("Mul", [steps, graph.floats(1 / COARSE)]);
+  const between = (logarithms: Value) => {
+    const sums = graph.node("CumSum", [logarithms, graph.integers([0])]);
+    const byHead = graph.node("Transpose", [sums], { perm: { ints: [1, 0] } });
+    const shared = graph.node("Reshape", [byHead, graph.integers([keyHeads, heads / keyHeads, -1])]);
+    return graph.node("Sub", [
+      graph.node("Unsqueeze", [shared, graph.integers([3])]),
+      graph.node("Unsqueeze", [shared, graph.integers([2])]),
+    ]);
+  };
+  const fine = graph.node("Add", [between(graph.node("Sub", [logDecays, coarse])), mask]);
+  return graph.node("Exp", [graph.node("Add", [between(coarse), fine])]);
 }
 
 /** x (tokens, heads · size) as (heads, tokens, size), or with the last two exchanged. */

@@ -36,13 +36,19 @@ export function watchBrowser(
   context.on("close", ended);
   page.on("crash", ended);
   let asking = false;
+  const ask = async () =>
+    await inTime(
+      page.evaluate(() => true),
+      silenceMs / 2,
+      () => unanswered(silenceMs, "its page"),
+    );
   const beat = async () => {
     try {
-      await inTime(
-        page.evaluate(() => true),
-        silenceMs,
-        () => unanswered(silenceMs, "its page"),
-      );
+      // Asked twice: where the machine slept meanwhile, the first time is over before anything could be answered.
+      await ask().catch(async (error: unknown) => {
+        if (!(error instanceof BrowserError)) throw error;
+        return await ask();
+      });
     } catch (error) {
       if (error instanceof BrowserError) tell(error);
       // A page that is navigating, or closed by us, answers nothing either.

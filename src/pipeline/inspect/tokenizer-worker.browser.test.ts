@@ -40,4 +40,24 @@ describe("a tokenizer in a worker of its own", () => {
       message: expect.stringMatching(/^tokenizer\.json/),
     });
   });
+
+  it("says that its script does not arrive, however large its files are", async () => {
+    const { Worker } = globalThis;
+    class Absent extends EventTarget {
+      postMessage = () => void this.dispatchEvent(new Event("error"));
+      terminate = () => undefined;
+    }
+    Object.assign(globalThis, { Worker: Absent });
+    try {
+      const files = { tokenizerJson: new Uint8Array(10), tokenizerConfig: null };
+      await expect(
+        startTokenizer({ ...files, chatTemplates: new Map(), processorTemplate: null }),
+      ).rejects.toMatchObject({
+        name: "NetworkError",
+        message: expect.stringMatching(/could not be loaded\. Go on while/),
+      });
+    } finally {
+      Object.assign(globalThis, { Worker });
+    }
+  });
 });

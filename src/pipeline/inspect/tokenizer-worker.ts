@@ -4,7 +4,7 @@
 import { type Remote, wrap } from "comlink";
 // oxlint-disable-next-line import/default -- Vite makes the default export.
 import tokenizerUrl from "../../../workers/tokenizer.ts?worker&url";
-import { CalibrationError, MalformedModelError } from "../../errors.ts";
+import { CalibrationError, MalformedModelError, NetworkError } from "../../errors.ts";
 import type { ModelTokenizer } from "../../model/model-tokenizer.ts";
 import type { TokenizerFiles } from "../../model/tokenizer.ts";
 import type { TokenizerApi } from "../../model/tokenizer-api.ts";
@@ -72,12 +72,26 @@ async function load(files: TokenizerFiles, limitMs: number): Promise<Started> {
   const bytes = files.tokenizerJson.byteLength + (files.tokenizerConfig?.byteLength ?? 0);
   const end = () => worker.terminate();
   try {
-    const loading = bounded("Loading", limitMs + bytes / UNITS_PER_MS, Promise.resolve(api.load(files)), end);
+    const answer = Promise.race([absence(worker), api.load(files)]);
+    const loading = bounded("Loading", limitMs + bytes / UNITS_PER_MS, answer, end);
     return { worker, api, ...(await loading) };
   } catch (error) {
     end();
     throw error;
   }
+}
+
+/** Rejects if the worker's script cannot be run, which would never answer. */
+async function absence(worker: Worker): Promise<never> {
+  return await new Promise<never>((_, reject) => {
+    worker.addEventListener("error", () =>
+      reject(
+        new NetworkError(
+          "The part of this page that reads tokenizers could not be loaded. Go on while its server can be reached.",
+        ),
+      ),
+    );
+  });
 }
 
 /** The answer, or the end of whoever should have given it. */

@@ -100,7 +100,7 @@ export interface ScriptDoor {
   mixedRecipe(bytes: number): Promise<MixedRecipe>;
   /** Of the running job, or of the last one; null before the first report. */
   progress(): Progress | null;
-  /** What downloads wait for, as the page shows it: "waiting 8 s: …"; null while all is well. */
+  /** What downloads wait for, as the page shows it: "waiting 8 s: …", or that a worker is silent; null while all is well. */
   waiting(): Promise<string | null>;
   /** What unfinished jobs have left to go on with. */
   kept(): Promise<{ readonly finishedSteps: number; readonly downloadedBytes: number }>;

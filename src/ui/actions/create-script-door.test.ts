@@ -46,6 +46,23 @@ function failure(name: string): Error {
   return Object.assign(new Error("A sentence."), { name });
 }
 
+describe("what a script is told meanwhile", () => {
+  it("is what downloads wait for, or that a worker has been silent", async () => {
+    const { door } = await openDoor();
+    expect(await door.waiting()).toBeNull();
+    const moduleReports = async () => await new Promise<never>(() => undefined);
+    const { door: stuck } = await openDoor({ compressor: { moduleReports } });
+    vi.useFakeTimers();
+    try {
+      const told = stuck.waiting();
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect(await told).toMatch(/^a worker of the page has not answered for 10 s/);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+});
+
 describe("compressing from a script", () => {
   it("moves the page from its first state to its last", async () => {
     const start = vi.fn<Compressor["start"]>(async (_options, onProgress) => {

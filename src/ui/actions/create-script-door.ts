@@ -15,6 +15,11 @@ import { restoreRecipe } from "../state/recipe-fields.ts";
 import type { CompressOutcome, CompressRequest, ScriptDoor } from "../../api/script-api.ts";
 import { startJob } from "./start-job.ts";
 
+/** A worker that has not answered for so long is told of. */
+const WORD_MS = 10_000;
+const BUSY =
+  "a worker of the page has not answered for 10 s: it waits for the disk, or the processor is slow";
+
 /**
  * The page's door for scripts: it sets the same state as the controls, so that the page shows what it does.
  * @param broken rejects if a worker's script cannot be run: what it is asked it would never answer
@@ -32,7 +37,7 @@ export function createScriptDoor(app: App, broken: Promise<never>): ScriptDoor {
     survey: async (request, file) => await answered(survey(app, request, file ?? null)),
     mixedRecipe: async (bytes) => await services.compressor.mixedRecipe(bytes),
     progress: () => state.progress.peek(),
-    waiting: async () => (await services.source.progress()).waiting,
+    waiting: async () => await waiting(app),
     kept: async () => await answered(kept(app)),
     show: async (jobId) => {
       await openResult(app, jobId);
@@ -62,6 +67,18 @@ async function survey(app: App, request: CompressRequest, file: File | null): Pr
   const measured = state.survey.peek();
   if (!measured) throw new DOMException(state.notice.peek() ?? "The measurement was stopped.", "AbortError");
   return measured;
+}
+
+/** What downloads wait for; or that a worker does, whose thread a disk can hold. */
+async function waiting({ services: { compressor, source } }: App): Promise<string | null> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const busy = new Promise<string>((resolve) => (timer = setTimeout(resolve, WORD_MS, BUSY)));
+  const told = Promise.all([source.progress(), compressor.moduleReports(Infinity)]);
+  try {
+    return await Promise.race([told.then(([progress]) => progress.waiting), busy]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 async function kept({ services }: App) {

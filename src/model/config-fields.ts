@@ -109,6 +109,7 @@ export function sizeFields(defaults: SizeDefaults) {
     head_dim: v.optional(v.nullable(alignedInteger(MOST.headDim)), defaults.head_dim),
     max_position_embeddings: v.optional(positions, defaults.max_position_embeddings),
     use_bidirectional_attention: v.nullish(v.literal(false), false),
+    is_causal: v.optional(v.literal(true), true),
   };
 }
 

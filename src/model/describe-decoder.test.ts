@@ -159,6 +159,16 @@ describe("multimodal models", () => {
     expect(third?.mixers).toMatchObject([{ rotary: { theta: 10_000 } }]);
   });
 
+  it.each([
+    ["gemma3", null],
+    ["gemma4", 30],
+  ])("cap logits where transformers' %s does", (type, softCap) => {
+    const { config, names } = load(type);
+    const text = { ...config, final_logit_softcapping: 30 };
+    expect(describeDecoder({ model_type: type, text_config: text }, names).head.softCap).toBe(softCap);
+    expect(describeDecoder(text, names).head.softCap).toBe(30);
+  });
+
   it("may keep the text decoder's fields at the top, as Qwen2-VL does", () => {
     const { config, names } = load("qwen2");
     const flat = {
@@ -234,12 +244,23 @@ describe("what is not understood is named", () => {
       { use_bidirectional_attention: true },
       '"use_bidirectional_attention" is true',
     ],
+    ["attention that is not causal", { is_causal: false }, '"is_causal" is false'],
     ["windows in a family without", { layer_types: ["sliding_attention"] }, '"layer_types" is'],
     ["another kind of layer", { layer_types: ["chunked_attention"] }, "chunked_attention"],
   ])("%s", (_what, fields, message) => {
     expect(change(fields)).toThrow(message);
     expect(change(fields)).toThrow("Recipes without calibration");
     expect(change(fields)).toThrow(expect.objectContaining({ name: "UnsupportedModelError" }));
+  });
+
+  it.each([
+    ["qwen2-moe", { use_sliding_window: false, layer_types: ["sliding_attention", "full_attention"] }],
+    ["qwen3", { use_sliding_window: true, sliding_window: 0, max_window_layers: 0, layer_types: null }],
+    ["gemma2", { sliding_window: null }],
+    ["mistral-sliding", { sliding_window: 0 }],
+  ])("windows of no tokens (%s)", (name, fields) => {
+    const { config: own, names: all } = load(name);
+    expect(() => describeDecoder({ ...own, ...fields }, all)).toThrow('"sliding_window" is');
   });
 
   it("a limit of gpt-oss's experts that transformers does not compute with", () => {
@@ -286,6 +307,23 @@ describe("what is not understood is named", () => {
 });
 
 describe("values of published models", () => {
+  it.each([
+    ["deepseek-v3", { normalizeTopK: true, scale: 2.5 }, ["norm_topk_prob", "routed_scaling_factor"]],
+    ["mimo-v2", { normalizeTopK: true }, ["norm_topk_prob"]],
+    ["dots1", { groups: null }, ["n_group", "topk_group"]],
+  ])("are the configuration class's where config.json is silent (%s)", (name, expected, fields) => {
+    const { config, names } = load(name);
+    const rest = Object.fromEntries(Object.entries(config).filter(([field]) => !fields.includes(field)));
+    const mixtures = describeDecoder(rest, names).layers.map(({ feedForward }) => feedForward);
+    expect(mixtures.find((block) => block?.kind === "experts")).toMatchObject(expected);
+  });
+
+  it("rotate Gemma 4's heads as by default where the part of them is null", () => {
+    const { config, names } = load("gemma4");
+    const { rope_parameters: _, ...rest } = config;
+    expect(describeDecoder({ ...rest, rope_parameters: null }, names)).toEqual(describeDecoder(rest, names));
+  });
+
   it("multiply Gemma's embeddings by the root of their size as float32 has it", () => {
     const { config, names } = load("gemma2");
     const { embedding } = describeDecoder({ ...config, hidden_size: 3072 }, names);

@@ -108,29 +108,62 @@ const FAMILIES: Readonly<Record<string, DescribeFamily>> = {
   phi3: describePhi3,
   phimoe: describePhimoe,
   qwen2: describeQwen2,
-  qwen2_5_vl: withTheta(1_000_000, describeQwen2),
-  qwen2_5_vl_text: withTheta(1_000_000, describeQwen2),
+  qwen2_5_vl: describeQwen2Vl,
+  qwen2_5_vl_text: describeQwen2Vl,
   qwen2_moe: describeQwen2Moe,
-  qwen2_vl: withTheta(1_000_000, describeQwen2),
-  qwen2_vl_text: withTheta(1_000_000, describeQwen2),
+  qwen2_vl: describeQwen2Vl,
+  qwen2_vl_text: describeQwen2Vl,
   qwen3: describeQwen3,
   qwen3_5_moe_text: describeQwen35Moe,
   qwen3_5_text: describeQwen35,
   qwen3_moe: describeQwen3Moe,
   qwen3_next: describeQwen3Next,
-  qwen3_vl_moe_text: (config, tensors) =>
-    describeQwen3Moe({ rope_theta: 500_000, ...config, norm_topk_prob: true }, tensors),
-  qwen3_vl_text: withTheta(500_000, describeQwen3),
+  qwen3_vl_moe_text: describeQwen3VlMoe,
+  qwen3_vl_text: describeQwen3Vl,
   seed_oss: describeSeedOss,
   smollm3: describeSmollm3,
   stablelm: describeStablelm,
   starcoder2: describeStarcoder2,
 };
 
-/** A family whose `rope_theta` is another one where config.json has none. */
-function withTheta(rope_theta: number, describe: DescribeFamily): DescribeFamily {
-  return (config, tensors) => describe({ rope_theta, ...config }, tensors);
+/** Qwen2 with other defaults. */
+function describeQwen2Vl(config: Config, tensors: DecoderTensors) {
+  const sizes = {
+    hidden_size: 8192,
+    intermediate_size: 29_568,
+    num_hidden_layers: 80,
+    num_attention_heads: 64,
+    num_key_value_heads: 8,
+    max_window_layers: 80,
+  };
+  return describeQwen2({ ...sizes, rms_norm_eps: 1e-5, rope_theta: 1_000_000, ...config }, tensors);
 }
+
+/** Qwen3 and its mixture with other defaults, and without windows, whatever config.json says. */
+const QWEN3_VL = { rope_theta: 500_000, max_position_embeddings: 128_000 };
+const NO_WINDOWS = { use_sliding_window: false, layer_types: null };
+
+function describeQwen3Vl(config: Config, tensors: DecoderTensors) {
+  return describeQwen3({ ...QWEN3_VL, ...config, ...NO_WINDOWS }, tensors);
+}
+
+function describeQwen3VlMoe(config: Config, tensors: DecoderTensors) {
+  const sizes = {
+    num_attention_heads: 16,
+    num_key_value_heads: 16,
+    moe_intermediate_size: 1408,
+    num_local_experts: 60,
+    num_experts_per_tok: 4,
+  };
+  const fixed = { ...NO_WINDOWS, norm_topk_prob: true };
+  return describeQwen3Moe({ ...QWEN3_VL, ...sizes, ...config, ...fixed }, tensors);
+}
+
+/**
+ * Multimodal models that scale or cap logits as their text decoder does alone; all others give what the head gives, whatever
+ * text_config says of them.
+ */
+const SCALE_LOGITS = new Set(["cohere_compass", "gemma3n", "gemma4", "gemma4_unified", "granite4_vision"]);
 
 /** What the text decoder's tensors may start with: inside a multimodal model, in newer and older files, and alone. */
 const PREFIXES = [
@@ -158,6 +191,7 @@ export const FAMILY_NAMES: readonly string[] = Object.keys(FAMILIES);
 export function describeDecoder(config: Config, tensorNames: Iterable<string>): DecoderDescription {
   const names = new Set(tensorNames);
   const { family, text } = textDecoder(config);
+  const scales = text === config || SCALE_LOGITS.has(String(config["model_type"]));
   const describe = Object.hasOwn(FAMILIES, family) ? FAMILIES[family] : undefined;
   if (!describe) {
     throw new UnsupportedModelError(
@@ -188,8 +222,8 @@ export function describeDecoder(config: Config, tensorNames: Iterable<string>): 
     head: {
       linear: tied ? { ...own, source: { ...own.source, tensor: embedding } } : own,
       tied,
-      scale: body.logitScale ?? 1,
-      softCap: body.logitSoftCap ?? null,
+      scale: scales ? (body.logitScale ?? 1) : 1,
+      softCap: scales ? (body.logitSoftCap ?? null) : null,
     },
   };
   checkNames(description, names);

@@ -215,18 +215,29 @@ function stackedExpert(options: ExpertsOptions, index: number): Mlp {
 /** Names of the Linears of most families' experts. */
 export const EXPERT_NAMES = { gate: "gate_proj", up: "up_proj", down: "down_proj" } as const;
 
-/** Fields of routers after DeepSeek-V3's: sigmoids, groups, a correction and a factor. */
-export const groupedRouterFields = {
-  n_routed_experts: v.optional(expertCount, 64),
-  n_shared_experts: v.nullish(expertCount),
-  num_experts_per_tok: v.optional(v.nullable(expertCount), 8),
-  n_group: v.nullish(v.pipe(expertCount, v.minValue(1))),
-  topk_group: v.nullish(v.pipe(expertCount, v.minValue(1))),
-  norm_topk_prob: v.optional(flag, false),
-  routed_scaling_factor: v.nullish(finite),
-};
+/** Fields of routers after DeepSeek-V3's: sigmoids, groups, a correction and a factor; `defaults` are those of the configuration class. */
+export function groupedRouterFields(defaults: {
+  readonly experts: number;
+  readonly shared: number | null;
+  readonly topK: number | null;
+  readonly groups: number | null;
+  readonly keptGroups: number | null;
+  readonly normalizeTopK: boolean;
+  readonly scale: number;
+}) {
+  const groupCount = v.nullable(v.pipe(expertCount, v.minValue(1)));
+  return {
+    n_routed_experts: v.optional(expertCount, defaults.experts),
+    n_shared_experts: v.optional(v.nullable(expertCount), defaults.shared),
+    num_experts_per_tok: v.optional(v.nullable(expertCount), defaults.topK),
+    n_group: v.optional(groupCount, defaults.groups),
+    topk_group: v.optional(groupCount, defaults.keptGroups),
+    norm_topk_prob: v.optional(flag, defaults.normalizeTopK),
+    routed_scaling_factor: v.optional(v.nullable(finite), defaults.scale),
+  };
+}
 
-export type GroupedRouter = v.InferOutput<v.ObjectSchema<typeof groupedRouterFields, undefined>>;
+export type GroupedRouter = v.InferOutput<v.ObjectSchema<ReturnType<typeof groupedRouterFields>, undefined>>;
 
 /**
  * What such a router chooses by.

@@ -35,7 +35,22 @@ export function requireFullAttention(listed: readonly LayerType[] | null | undef
   if (listed?.includes("sliding_attention")) throw unsupportedField("layer_types", listed);
 }
 
-/** The window of a layer, or null if it sees all. Zero means none, as transformers writes it for unused windows. */
+/**
+ * The window of a layer, or null if it sees all.
+ * @throws UnsupportedModelError if a layer has a window that config.json gives no size, or switches off: transformers ends
+ * with an error there, or lets such layers see nothing.
+ */
 export function windowOf(type: LayerType | undefined, window: number | null | undefined): number | null {
-  return type === "sliding_attention" ? window || null : null;
+  if (type !== "sliding_attention") return null;
+  if (!window) throw unsupportedField("sliding_window", window ?? null);
+  return window;
+}
+
+/**
+ * The one window of all layers.
+ * @throws UnsupportedModelError if it is zero, of which transformers makes layers that see nothing.
+ */
+export function windowOfAll(window: number | null | undefined): number | null {
+  if (window === 0) throw unsupportedField("sliding_window", window);
+  return window ?? null;
 }

@@ -39,7 +39,15 @@ const schema = v.object({
   sliding_window: v.optional(v.nullable(count()), 4096),
   max_window_layers: v.optional(count(), 62),
   layer_types: v.nullish(layerTypes),
-  ...groupedRouterFields,
+  ...groupedRouterFields({
+    experts: 64,
+    shared: null,
+    topK: null,
+    groups: 1,
+    keptGroups: 1,
+    normalizeTopK: false,
+    scale: 1,
+  }),
   moe_intermediate_size: v.optional(intermediateSize, 1408),
   first_k_dense_replace: v.nullish(count(), 0),
   tie_word_embeddings: v.optional(flag, false),
@@ -56,7 +64,9 @@ export const describeDots1: DescribeFamily = (config, tensors) => {
     defaultTheta: 10_000,
   });
   const types = resolveLayerTypes(sizes.layer_types, sizes.num_hidden_layers, (index) =>
-    sizes.sliding_window && index >= sizes.max_window_layers ? "sliding_attention" : "full_attention",
+    sizes.sliding_window !== null && index >= sizes.max_window_layers
+      ? "sliding_attention"
+      : "full_attention",
   );
   const norm = (module: string) => rmsNorm(module, hiddenSize, sizes.rms_norm_eps);
   const mlp = { hiddenSize, activation: sizes.hidden_act };

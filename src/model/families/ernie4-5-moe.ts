@@ -9,6 +9,7 @@ import {
   intermediateSize,
   readFields,
   sizeFields,
+  unsupportedField,
 } from "../config-fields.ts";
 import {
   attention,
@@ -40,6 +41,7 @@ const schema = v.object({
   moe_k: v.optional(expertCount, 6),
   moe_num_experts: v.optional(expertCount, 64),
   moe_num_shared_experts: v.optional(expertCount, 2),
+  moe_norm_min: v.optional(v.number(), 1e-12),
   moe_layer_start_index: v.optional(count(), 1),
   // −1 means the last layer.
   moe_layer_end_index: v.optional(v.pipe(finite, v.integer()), -1),
@@ -51,6 +53,8 @@ const schema = v.object({
 export const describeErnie45Moe: DescribeFamily = (config, tensors) => {
   const sizes = readFields(schema, config);
   const { hidden_size: hiddenSize, use_bias: bias, moe_intermediate_size: inner } = sizes;
+  // The sum of the chosen weights is never less than such a one.
+  if (sizes.moe_norm_min > 1e-9) throw unsupportedField("moe_norm_min", sizes.moe_norm_min);
   const shape = headShape(sizes);
   const rotary = readRotary(config, {
     headDim: shape.headDim,

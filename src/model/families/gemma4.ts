@@ -238,7 +238,7 @@ function headsOf(sizes: Sizes, index: number, isFull: boolean): HeadShape {
 
 /** One object for each layer type and head size: layers that share it share its table. */
 function rotaries(config: Config, { max_position_embeddings: maxPositions }: Sizes) {
-  const given = { ...DEFAULT_ROPE, ...config };
+  const given = (config["rope_parameters"] ?? null) === null ? { ...config, ...DEFAULT_ROPE } : config;
   const known = new Map<string, ReturnType<typeof readRotary>>();
   return (layerType: LayerType, headDim: number) => {
     const key = `${layerType} ${headDim}`;

@@ -9,8 +9,11 @@ const perLayer = v.union([expertCount, v.pipe(v.array(expertCount), v.maxLength(
 
 const schema = v.object({
   ...hunyuanFields,
-  num_experts: v.optional(perLayer, 1),
-  moe_topk: v.optional(perLayer, 1),
+  num_experts: v.nullish(perLayer),
+  /** Other names that transformers reads. */
+  num_local_experts: v.optional(perLayer, 1),
+  moe_topk: v.nullish(perLayer),
+  num_experts_per_tok: v.optional(perLayer, 1),
 });
 
 /** transformers `modeling_hunyuan_v1_moe.py`: HunYuan with experts and one that sees every token. */
@@ -22,8 +25,8 @@ export const describeHunyuanMoe: DescribeFamily = (config, tensors) => {
       module: `${layer}.mlp`,
       names: EXPERT_NAMES,
       routerName: "gate.wg",
-      count: valueOf(sizes.num_experts, index),
-      topK: valueOf(sizes.moe_topk, index),
+      count: valueOf(sizes.num_experts ?? sizes.num_local_experts, index),
+      topK: valueOf(sizes.moe_topk ?? sizes.num_experts_per_tok, index),
       normalizeTopK: true,
       shape,
       shared: { mlp: gatedMlp(`${layer}.mlp.shared_mlp`, shape), gate: null },

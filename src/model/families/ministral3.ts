@@ -20,7 +20,7 @@ import {
   preNorms,
   rmsNorm,
 } from "../decoder-parts.ts";
-import { requireFullAttention } from "../layer-types.ts";
+import { requireFullAttention, windowOfAll } from "../layer-types.ts";
 import { readRotary } from "../rotary-parameters.ts";
 import type { AttentionTemperature } from "../mixer-description.ts";
 
@@ -56,7 +56,7 @@ export const describeMinistral3: DescribeFamily = (config, tensors) => {
       defaultTheta: 1_000_000,
     },
   );
-  const slidingWindow = sizes.sliding_window || null;
+  const slidingWindow = windowOfAll(sizes.sliding_window);
   const norm = (module: string) => rmsNorm(module, hiddenSize, sizes.rms_norm_eps);
   requireFullAttention(sizes.layer_types);
   return {

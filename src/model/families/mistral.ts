@@ -9,7 +9,7 @@ import {
   preNorms,
   rmsNorm,
 } from "../decoder-parts.ts";
-import { requireFullAttention } from "../layer-types.ts";
+import { requireFullAttention, windowOfAll } from "../layer-types.ts";
 import { readRotary } from "../rotary-parameters.ts";
 
 const schema = v.object({
@@ -40,7 +40,7 @@ export const describeMistral: DescribeFamily = (config, tensors) => {
     maxPositions: sizes.max_position_embeddings,
     defaultTheta: 10_000,
   });
-  const slidingWindow = sizes.sliding_window || null;
+  const slidingWindow = windowOfAll(sizes.sliding_window);
   const norm = (module: string) => rmsNorm(module, hiddenSize, sizes.rms_norm_eps);
   requireFullAttention(sizes.layer_types);
   return {

@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { activation, count, epsilon, expertCount, flag, readFields, sizeFields } from "../config-fields.ts";
 import { attention, type DescribeFamily, headShape, layers, preNorms, rmsNorm } from "../decoder-parts.ts";
 import { experts } from "../expert-parts.ts";
+import { windowOfAll } from "../layer-types.ts";
 import { readRotary } from "../rotary-parameters.ts";
 
 const schema = v.object({
@@ -33,7 +34,7 @@ export const describeMixtral: DescribeFamily = (config, tensors) => {
     maxPositions: sizes.max_position_embeddings,
     defaultTheta: 1_000_000,
   });
-  const slidingWindow = sizes.sliding_window || null;
+  const slidingWindow = windowOfAll(sizes.sliding_window);
   const norm = (module: string) => rmsNorm(module, hiddenSize, sizes.rms_norm_eps);
   return {
     sizes,

@@ -36,7 +36,15 @@ const schema = v.object({
     head_dim: 128,
     max_position_embeddings: 4096,
   }),
-  ...groupedRouterFields,
+  ...groupedRouterFields({
+    experts: 8,
+    shared: 1,
+    topK: 2,
+    groups: 1,
+    keptGroups: 1,
+    normalizeTopK: true,
+    scale: 1,
+  }),
   layers_block_type: v.nullish(
     v.pipe(
       v.array(v.picklist(["linear_attention", "mamba", "full_attention", "attention", "mlp", "moe"])),
@@ -61,7 +69,6 @@ const schema = v.object({
   moe_shared_expert_intermediate_size: v.optional(intermediateSize, 7688),
   // Experts of a narrower space.
   moe_latent_size: v.nullish(v.literal(false)),
-  norm_topk_prob: v.optional(flag, true),
   tie_word_embeddings: v.optional(flag, false),
 });
 

@@ -10,6 +10,7 @@ import {
   preNorms,
   rmsNorm,
 } from "../decoder-parts.ts";
+import { windowOfAll } from "../layer-types.ts";
 import { readRotary } from "../rotary-parameters.ts";
 
 const schema = v.object({
@@ -42,7 +43,7 @@ export const describePhi3: DescribeFamily = (config, tensors) => {
     typeAliases: { su: "longrope", yarn: "longrope" },
     defaultOriginalMaxPositions: 4096,
   });
-  const slidingWindow = sizes.sliding_window || null;
+  const slidingWindow = windowOfAll(sizes.sliding_window);
   const qkvRows = (shape.heads + 2 * shape.kvHeads) * shape.headDim;
   const mlp = { hiddenSize, intermediateSize, activation: sizes.hidden_act };
   const norm = (module: string) => rmsNorm(module, hiddenSize, sizes.rms_norm_eps);

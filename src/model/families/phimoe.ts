@@ -12,6 +12,7 @@ import {
 } from "../config-fields.ts";
 import { attention, type DescribeFamily, headShape, layerNorm, layers, preNorms } from "../decoder-parts.ts";
 import { experts } from "../expert-parts.ts";
+import { windowOfAll } from "../layer-types.ts";
 import { readRotary } from "../rotary-parameters.ts";
 
 const schema = v.object({
@@ -47,7 +48,7 @@ export const describePhimoe: DescribeFamily = (config, tensors) => {
     maxPositions: sizes.max_position_embeddings,
     defaultTheta: 1_000_000,
   });
-  const slidingWindow = sizes.sliding_window || null;
+  const slidingWindow = windowOfAll(sizes.sliding_window);
   const norm = (module: string) => layerNorm(module, hiddenSize, sizes.rms_norm_eps, true);
   // longrope here has factors of its own for the magnitude.
   if (rotary.scaling.type !== "default") throw unsupportedField("rope_type", rotary.scaling.type);

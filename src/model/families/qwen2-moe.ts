@@ -46,7 +46,9 @@ export const describeQwen2Moe: DescribeFamily = (config, tensors) => {
   });
   const window = sizes.use_sliding_window ? sizes.sliding_window : null;
   const types = resolveLayerTypes(sizes.layer_types, sizes.num_hidden_layers, (index) =>
-    window && index % 2 === 0 && index < sizes.max_window_layers ? "sliding_attention" : "full_attention",
+    sizes.use_sliding_window && index % 2 === 0 && index < sizes.max_window_layers
+      ? "sliding_attention"
+      : "full_attention",
   );
   const norm = (module: string) => rmsNorm(module, hiddenSize, sizes.rms_norm_eps);
   return {

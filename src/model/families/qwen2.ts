@@ -42,7 +42,7 @@ export const describeQwen2: DescribeFamily = (config, tensors) => {
   });
   const window = sizes.use_sliding_window ? sizes.sliding_window : null;
   const types = resolveLayerTypes(sizes.layer_types, sizes.num_hidden_layers, (index) =>
-    window && index >= sizes.max_window_layers ? "sliding_attention" : "full_attention",
+    window !== null && index >= sizes.max_window_layers ? "sliding_attention" : "full_attention",
   );
   const norm = (module: string) => rmsNorm(module, hiddenSize, sizes.rms_norm_eps);
   return {

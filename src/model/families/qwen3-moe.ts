@@ -10,7 +10,7 @@ import {
   rmsNorm,
 } from "../decoder-parts.ts";
 import { expertFields, hasExperts, qwenExperts } from "../expert-parts.ts";
-import { windowFields } from "../layer-types.ts";
+import { windowFields, windowOfAll } from "../layer-types.ts";
 import { readRotary } from "../rotary-parameters.ts";
 
 const schema = v.object({
@@ -42,7 +42,7 @@ export const describeQwen3Moe: DescribeFamily = (config, tensors) => {
     maxPositions: sizes.max_position_embeddings,
     defaultTheta: 10_000,
   });
-  const slidingWindow = (sizes.use_sliding_window && sizes.sliding_window) || null;
+  const slidingWindow = windowOfAll(sizes.use_sliding_window ? sizes.sliding_window : null);
   const norm = (module: string) => rmsNorm(module, hiddenSize, sizes.rms_norm_eps);
   const headNorm = (module: string) => rmsNorm(module, shape.headDim, sizes.rms_norm_eps);
   return {

@@ -48,9 +48,9 @@ export const describeSmollm3: DescribeFamily = (config, tensors) => {
     sizes.no_rope_layers?.[index] !== undefined
       ? sizes.no_rope_layers[index] !== 0
       : (index + 1) % sizes.no_rope_layer_interval !== 0;
-  const window = sizes.use_sliding_window ? sizes.sliding_window : null;
+  const window = sizes.use_sliding_window ? (sizes.sliding_window ?? null) : null;
   const types = resolveLayerTypes(sizes.layer_types, sizes.num_hidden_layers, (index) =>
-    window && !rotates(index) ? "sliding_attention" : "full_attention",
+    window !== null && !rotates(index) ? "sliding_attention" : "full_attention",
   );
   const norm = (module: string) => rmsNorm(module, hiddenSize, sizes.rms_norm_eps);
   return {

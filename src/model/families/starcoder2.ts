@@ -10,6 +10,7 @@ import {
   mlpWith,
   preNorms,
 } from "../decoder-parts.ts";
+import { windowOfAll } from "../layer-types.ts";
 import { readRotary } from "../rotary-parameters.ts";
 
 const schema = v.object({
@@ -40,7 +41,7 @@ export const describeStarcoder2: DescribeFamily = (config, tensors) => {
     maxPositions: sizes.max_position_embeddings,
     defaultTheta: 10_000,
   });
-  const slidingWindow = sizes.sliding_window || null;
+  const slidingWindow = windowOfAll(sizes.sliding_window);
   const mlp = { hiddenSize, intermediateSize, activation: sizes.hidden_act };
   const norm = (module: string) => layerNorm(module, hiddenSize, sizes.norm_epsilon, true);
   return {

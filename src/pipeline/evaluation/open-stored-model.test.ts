@@ -88,3 +88,67 @@ describe("a model whose experts lie turned over", () => {
     }
   });
 });
+
+describe("gpt-oss's MXFP4 files", () => {
+  it("are evaluated as the plain weights that their codes mean", async () => {
+    const folder = "e2e/fixtures/architectures/gpt-oss";
+    const plain = parseTensors(
+      "model.safetensors",
+      Uint8Array.from(readFileSync(`${folder}/model.safetensors`)),
+    );
+    const config = JSON.parse(readFileSync(`${folder}/config.json`, "utf8")) as Record<string, unknown>;
+    const tensors = [...plain].flatMap(([name, tensor]) => {
+      if (!/experts\.(gate_up|down)_proj$/.test(name)) return [{ name, ...tensor }];
+      const [experts = 0, inputs = 0, outputs = 0] = tensor.shape;
+      const [blocks, scales] = [experts * outputs * (inputs / 32) * 16, experts * outputs * (inputs / 32)];
+      return [
+        // Twice the code 2, which is 1, in every byte.
+        {
+          name: `${name}_blocks`,
+          dtype: "U8",
+          shape: [experts, outputs, inputs / 32, 16],
+          bytes: new Uint8Array(blocks).fill(0x22),
+        },
+        // 2^(row % 3)
+        {
+          name: `${name}_scales`,
+          dtype: "U8",
+          shape: [experts, outputs, inputs / 32],
+          bytes: Uint8Array.from(
+            { length: scales },
+            (_, index) => 127 + ((Math.floor(index / (inputs / 32)) % outputs) % 3),
+          ),
+        },
+      ];
+    });
+    const { header, entries, fileBytes } = layOutSafetensors(
+      tensors.map(({ name, dtype, shape }) => ({ name, dtype: dtype as "U8", shape })),
+    );
+    const file = new Uint8Array(fileBytes);
+    file.set(header);
+    const starts = new Map(entries.map(({ name, start }) => [name, start]));
+    for (const { name, bytes } of tensors) file.set(bytes, starts.get(name));
+    const files = new Map([
+      [
+        "config.json",
+        new TextEncoder().encode(
+          JSON.stringify({ ...config, quantization_config: { quant_method: "mxfp4" } }),
+        ),
+      ],
+      ["model.safetensors", file],
+    ]);
+    const { stored, summary } = await openStoredModel(sourceOf(files), { kind: "files", files: [] }, null);
+    expect(summary.format).toBe("mxfp4");
+    expect(summary.bitsPerWeight).toBeLessThan(16);
+    const experts = stored.description.layers
+      .flatMap(layerLinears)
+      .filter(({ module }) => /experts\.\d/.test(module));
+    expect(experts.length).toBeGreaterThan(0);
+    for (const linear of experts) {
+      const { firstColumn = 0, step = 1 } = linear.source.turned ?? {};
+      const values = await readRows(stored, linear, 0, linear.rows);
+      const row = (index: number) => Math.floor(index / linear.columns) * step + firstColumn;
+      expect(values).toEqual(values.map((_, index) => 2 ** (row(index) % 3)));
+    }
+  });
+});

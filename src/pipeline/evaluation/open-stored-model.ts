@@ -8,12 +8,14 @@ import { type Dtype, isFloatDtype } from "../../formats/dtype.ts";
 import { checkShapes } from "../../model/check-tensors.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
+import { dequantizedReader } from "../inspect/dequantizing-source.ts";
 import { transposedReader } from "../inspect/transposing-source.ts";
 import { noConfig } from "../inspect/no-config.ts";
 import { openTokenizer } from "../inspect/open-tokenizer.ts";
 import type { OpenTokenizer } from "../inspect/tokenizer-worker.ts";
 import { findOutputFolder, openOutputFile } from "../../offload/job-folder.ts";
 import { quantizationField } from "../../formats/quantization-field.ts";
+import { type DequantizedTensors, dequantizedTensors } from "../../plan/dequantized-tensors.ts";
 import { MAX_CONFIG_BYTES, readConfig, tiesHead } from "../../plan/read-config.ts";
 import { readHeaders, type SourceTensor } from "../../plan/read-headers.ts";
 import { splitExperts } from "../../plan/split-experts.ts";
@@ -48,9 +50,14 @@ export async function openStoredModel(
     readFile: async (path: string, maxBytes: number) => await source.readFile(path, maxBytes),
   };
   const { tensors: files } = await readHeaders(reader, tiesHead(config));
-  const { tensors, transposed } = splitExperts(files);
+  const plain = await plainWeights(source, opened.label, config, files);
+  const { tensors, transposed: split } = splitExperts(plain?.tensors ?? files);
+  const transposed = new Map([...(plain?.transposed ?? []), ...split]);
   const readTransposed = transposedReader(transposed);
-  const readPlain = async (range: FileRange) => await source.read(range);
+  const readDequantized = dequantizedReader(plain?.modules ?? new Map());
+  const readFile = async (range: FileRange) => await source.read(range);
+  const readPlain = async (range: FileRange) =>
+    await (plain?.modules.has(range.path) ? readDequantized(range, readFile) : readFile(range));
   const read = async (range: FileRange) =>
     await (transposed.has(range.path) ? readTransposed(range, readPlain) : readPlain(range));
   const stored = storedModel(read, config, tensors);
@@ -58,13 +65,34 @@ export async function openStoredModel(
   const summary = {
     source: opened,
     format: formatOf(config),
-    weightBytes: tensors.reduce((sum, { start, end }) => sum + end - start, 0),
-    bitsPerWeight: bitsPerWeight(stored, tensors),
+    weightBytes: files.reduce((sum, { start, end }) => sum + end - start, 0),
+    bitsPerWeight: bitsPerWeight(stored, plain ? files : tensors),
     hasTokenizer: tokenizer !== null,
     hasChatTemplate: tokenizer?.hasChatTemplate ?? false,
     maxPositions: stored.description.maxPositions,
   };
   return { stored, source, summary, tokenizer, endIds: await readEndIds(source, opened, config) };
+}
+
+/** Plain weights of a model that another method than compressed-tensors quantized: what its codes mean is what is measured. */
+async function plainWeights(
+  source: SourceApi,
+  label: string,
+  config: RawConfig,
+  tensors: readonly SourceTensor[],
+): Promise<DequantizedTensors | null> {
+  const method = methodOf(config);
+  if (method === null || method === COMPRESSED_TENSORS) return null;
+  const read = async ({ file: path, start, end }: SourceTensor) => await source.read({ path, start, end });
+  return await dequantizedTensors({ label, tensors, config, method, read });
+}
+
+const COMPRESSED_TENSORS = "compressed-tensors";
+
+function methodOf(config: RawConfig): string | null {
+  const field = quantizationField(config);
+  const method = field?.["quant_method"];
+  return field && (typeof method === "string" ? method.slice(0, 100) : "unknown");
 }
 
 /** A job's result is read like dropped files. */
@@ -99,7 +127,7 @@ function storedModel(
   const description = describeDecoder(config, originalNames(byName.keys()));
   checkShapes(description, tensors);
   checkMixers(description);
-  const quantization = readQuantization(config);
+  const quantization = methodOf(config) === COMPRESSED_TENSORS ? readQuantization(config) : null;
   const read: StoredModel["read"] = async (name, span) => {
     const tensor = byName.get(name);
     invariant(tensor, `the model has ${name}`);
@@ -172,14 +200,18 @@ function bitsPerWeight({ description }: StoredModel, tensors: readonly SourceTen
   const owners = new Set(linears.map(({ module }) => module));
   const sources = new Set(linears.map(({ source }) => source.tensor));
   const bytes = tensors
-    .filter(({ name }) => sources.has(name) || owners.has(name.replace(/\.weight_[a-z_]+$/, "")))
+    .filter(
+      ({ name }) =>
+        sources.has(name.replace(/_(blocks|scales)$/, "")) ||
+        owners.has(name.replace(/\.weight_[a-z_]+$/, "")),
+    )
     .reduce((sum, { start, end }) => sum + end - start, 0);
   return (bytes * 8) / weights;
 }
 
 function formatOf(config: RawConfig): string {
   const format = quantizationField(config)?.["format"];
-  return typeof format === "string" ? format.slice(0, 100) : "original";
+  return typeof format === "string" ? format.slice(0, 100) : (methodOf(config) ?? "original");
 }
 
 async function readEndIds(

@@ -24,16 +24,23 @@ export function dequantizingSource(
         start,
         end,
       })),
-    async read({ path, start, end }, read) {
-      const module = modules.get(path);
-      if (!module) return new Uint8Array();
-      const rowBytes = (module.weight.columns * DTYPE_BITS[module.dtype]) / 8;
-      const firstRow = Math.floor(start / rowBytes);
-      const rows = Math.ceil(end / rowBytes) - firstRow;
-      const bytes = await readRows(module, firstRow, rows, read);
-      return bytes.slice(start - firstRow * rowBytes, end - firstRow * rowBytes);
-    },
+    read: dequantizedReader(modules),
   });
+}
+
+/** Reads ranges of such files by `read`, which gives those of the files that there are. */
+export function dequantizedReader(
+  modules: ReadonlyMap<string, DequantizedModule>,
+): (range: FileRange, read: ReadRange) => Promise<Uint8Array<ArrayBuffer>> {
+  return async ({ path, start, end }, read) => {
+    const module = modules.get(path);
+    if (!module) return new Uint8Array();
+    const rowBytes = (module.weight.columns * DTYPE_BITS[module.dtype]) / 8;
+    const firstRow = Math.floor(start / rowBytes);
+    const rows = Math.ceil(end / rowBytes) - firstRow;
+    const bytes = await readRows(module, firstRow, rows, read);
+    return bytes.slice(start - firstRow * rowBytes, end - firstRow * rowBytes);
+  };
 }
 
 async function readRows(

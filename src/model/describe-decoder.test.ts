@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { parseHeader, parseHeaderLength, type TensorEntry } from "../formats/safetensors.ts";
 import { checkShapes, describedTensors } from "./check-tensors.ts";
 import { type Config, isRecord } from "./config-fields.ts";
-import { describeDecoder } from "./describe-decoder.ts";
+import { describeDecoder, unreadTensors } from "./describe-decoder.ts";
 import { captures, layerLinears, linearsBeforeOutput } from "./layer-linears.ts";
 
 const FOLDER = "e2e/fixtures/architectures";
@@ -298,6 +298,17 @@ describe("what is not understood is named", () => {
     expect(() => checkShapes(description, tensors)).toThrow(
       '"model.embed_tokens.weight" has the shape [256, 64]',
     );
+  });
+
+  it("but not keys and values of Gemma 4's layers that take those of an earlier one", () => {
+    const { config: own, names: all } = load("gemma4");
+    const shared = [3, 4].flatMap((layer) =>
+      ["k_proj", "v_proj", "k_norm"].map((name) => `model.layers.${layer}.self_attn.${name}.weight`),
+    );
+    const files = [...all, ...shared];
+    expect(describeDecoder(own, files)).toEqual(describeDecoder(own, all));
+    expect([...unreadTensors(own, files)]).toEqual(shared);
+    expect([...unreadTensors({ ...own, num_kv_shared_layers: 0 }, files)]).toEqual([]);
   });
 
   it("but not old tables and other models' layers", () => {

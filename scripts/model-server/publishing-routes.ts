@@ -92,12 +92,16 @@ function modelInfo(id: string, { private: isPrivate, head }: HubRepository) {
 }
 
 function tree({ files }: HubRepository) {
-  return Array.from(files, ([path, { byteLength: size }]) => ({
-    type: "file",
-    oid: commitOf(path),
-    size,
-    path,
-  }));
+  return Array.from(files, ([path, content]) => {
+    const size = content.byteLength;
+    const lfs = isLarge(path, size) && { oid: digest(content), size, pointerSize: 134 };
+    const oid = createHash("sha1").update(`blob ${size}\0`).update(content).digest("hex");
+    return { type: "file", oid, size, path, ...(lfs && { lfs }) };
+  });
+}
+
+function isLarge(path: string, size: number): boolean {
+  return size > REGULAR_BYTES || path.endsWith(".safetensors");
 }
 
 function preupload(body: Buffer): HubReply {
@@ -106,7 +110,7 @@ function preupload(body: Buffer): HubReply {
   };
   const modes = files.map(({ path, size }) => ({
     path,
-    uploadMode: size > REGULAR_BYTES || path.endsWith(".safetensors") ? "lfs" : "regular",
+    uploadMode: isLarge(path, size) ? "lfs" : "regular",
     shouldIgnore: false,
   }));
   return json({ files: modes });

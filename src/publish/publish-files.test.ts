@@ -27,7 +27,11 @@ const CONTENTS: Readonly<Record<string, Uint8Array<ArrayBuffer>>> = {
   "config.json": new TextEncoder().encode("{}"),
   "1_Pooling/config.json": new TextEncoder().encode('{"a":1}'),
 };
-const FILES = Object.entries(CONTENTS).map(([path, bytes]) => ({ path, content: new Blob([bytes]) }));
+const FILES = Object.entries(CONTENTS).map(([path, bytes]) => ({
+  path,
+  content: new Blob([bytes]),
+  sha256: createHash("sha256").update(bytes).digest("hex"),
+}));
 
 async function publish(own: Partial<Upload> = {}) {
   const { signal } = new AbortController();
@@ -151,7 +155,10 @@ it("is told that an owner is not its own, and that a token is none", async () =>
 
 it("never writes into a repository that holds something unless asked, nor into one that others may see", async () => {
   await publish();
-  expect(await failure()).toMatch(/^AccessError: lab\/tiny-W4A16 exists already, and is not empty/);
+  for (const others of [FILES.slice(1), [...FILES, { path: "more.txt", content: new Blob(["more"]) }]])
+    expect(await failure({ files: others })).toMatch(
+      /^AccessError: lab\/tiny-W4A16 exists already, and is not empty/,
+    );
   expect(await failure({ existing: true, visibility: "public" })).toMatch(
     /is private, and public was asked for/,
   );
@@ -161,6 +168,24 @@ it("never writes into a repository that holds something unless asked, nor into o
   // A shard of the earlier result is gone, other files are left alone.
   expect(paths).not.toContain("model-00001-of-00002.safetensors");
   expect(paths).toContain("1_Pooling/config.json");
+});
+
+/** The files, one with another content of the same length. */
+function* variants() {
+  for (const [at, { path, content }] of FILES.entries()) {
+    const other = noise(content.size, 99);
+    const sha256 = createHash("sha256").update(other).digest("hex");
+    yield FILES.with(at, { path, content: new Blob([other]), sha256 });
+  }
+}
+
+it("takes a repository that holds just this result for published: the word of its commit may have been lost", async () => {
+  const first = await publish();
+  const commits = () => hub.log.filter(({ path }) => path.includes("/commit/")).length;
+  expect(await publish()).toEqual(first);
+  expect(commits()).toBe(1);
+  expect(await failure({ visibility: "public" })).toMatch(/is private, and public was asked for/);
+  for (const files of variants()) expect(await failure({ files })).toMatch(/^AccessError: .* is not empty/);
 });
 
 it("does not put itself over a commit that came meanwhile, and goes on top of it when asked again", async () => {

@@ -6,20 +6,16 @@ import {
   commitIter,
   createRepo,
   HubApiError,
+  type ListFileEntry,
   listFiles,
   modelInfo,
 } from "@huggingface/hub";
 import { AccessError, NetworkError } from "../errors.ts";
 import type { Published, PublishProgress, Visibility } from "../api/publisher-api.ts";
 import { hubFetch, PUBLISH_TIMING, type PublishTiming } from "./hub-fetch.ts";
+import { holdsFiles, ownFiles, type UploadedFile } from "./holds-files.ts";
 import { publishFailure } from "./publish-failure.ts";
 import { uploadProgress } from "./upload-progress.ts";
-
-export interface UploadedFile {
-  readonly path: string;
-  /** A file of a disk is read in pieces as it is sent. */
-  readonly content: Blob;
-}
 
 export interface Upload {
   readonly hubUrl: string;
@@ -33,8 +29,6 @@ export interface Upload {
   readonly timing?: PublishTiming;
 }
 
-/** What the Hub puts into a repository that it makes. */
-const MADE_BY_HUB = new Set([".gitattributes"]);
 /** Weights of a model; those of an earlier result do not belong to this one. */
 const WEIGHTS = /^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/;
 
@@ -55,7 +49,7 @@ export async function publishFiles(upload: Upload): Promise<Published> {
   try {
     const made = await makeRepository(upload, hub);
     const head = await headOf(upload, hub, made);
-    const commit = await commitFiles(upload, hub, head);
+    const commit = head.holdsAll ? head.commit : await commitFiles(upload, hub, head);
     return { repository, url: `${new URL(hubUrl).origin}/${repository}`, commit };
   } catch (error) {
     signal.throwIfAborted();
@@ -83,18 +77,23 @@ async function makeRepository({ repository, visibility }: Upload, hub: Hub): Pro
 interface Head {
   readonly commit: string;
   readonly paths: readonly string[];
+  /** What is to be published is there, and nothing else. */
+  readonly holdsAll: boolean;
 }
 
 /** Where the repository stands; refuses to write into one that is not as it was asked for. */
-async function headOf({ repository, visibility, existing }: Upload, hub: Hub, made: boolean): Promise<Head> {
+async function headOf(upload: Upload, hub: Hub, made: boolean): Promise<Head> {
+  const { repository, visibility, existing, files } = upload;
   const info = await modelInfo({ name: repository, revision: "main", additionalFields: ["sha"], ...hub });
   if (!/^[0-9a-f]{40}$/.test(info.sha))
     throw new NetworkError(`${new URL(hub.hubUrl).host} does not say at which commit ${repository} stands.`);
-  const paths: string[] = [];
-  const listed = listFiles({ repo: { type: "model", name: repository }, revision: info.sha, ...hub });
-  if (!made) for await (const { path } of listed) paths.push(path);
-  // An upload that was cut leaves a repository with nothing in it.
-  if (!existing && paths.some((path) => !MADE_BY_HUB.has(path)))
+  const listed: ListFileEntry[] = [];
+  const listing = { repo: { type: "model", name: repository }, revision: info.sha, recursive: true } as const;
+  if (!made) for await (const entry of listFiles({ ...listing, ...hub })) listed.push(entry);
+  // An upload that was cut leaves a repository with nothing in it, or, cut after its commit, with all.
+  const isEmpty = ownFiles(listed).length === 0;
+  const holdsAll = !existing && !isEmpty && (await holdsFiles(listed, files));
+  if (!existing && !isEmpty && !holdsAll)
     throw new AccessError(
       `${repository} exists already, and is not empty. Choose another name, or allow the result to be committed into it.`,
     );
@@ -102,7 +101,7 @@ async function headOf({ repository, visibility, existing }: Upload, hub: Hub, ma
     throw new AccessError(
       `${repository} is ${info.private ? "private" : "public"}, and ${visibility} was asked for. Choose that, or change it in the repository’s settings first.`,
     );
-  return { commit: info.sha, paths };
+  return { commit: info.sha, paths: listed.map(({ path }) => path), holdsAll };
 }
 
 async function commitFiles({ repository, files, signal, onProgress }: Upload, hub: Hub, head: Head) {

@@ -6,7 +6,8 @@ import { findOutputFolder, openOutputFile } from "../../offload/job-folder.ts";
 import { fileStore } from "../../storage-answer.ts";
 import { carriedLicense, publishedCard } from "../../package/published-card.ts";
 import { beginLogin, endLogin, signIn } from "../../publish/hub-account.ts";
-import { publishFiles, type UploadedFile } from "../../publish/publish-files.ts";
+import type { UploadedFile } from "../../publish/holds-files.ts";
+import { publishFiles } from "../../publish/publish-files.ts";
 import type { PublisherApi, PublishProgress, PublishRequest } from "../../api/publisher-api.ts";
 import type { Receipt } from "../../api/receipt.ts";
 import { makeReceipt } from "../result/make-receipt.ts";
@@ -40,11 +41,12 @@ async function filesOf(
   );
   const receipt = JSON.parse(await textOf(output, RECEIPT)) as Receipt;
   const card = publishedCard(await textOf(output, CARD), repository, receipt.files);
+  const hashes = new Map(receipt.files.map(({ path, sha256 }) => [path, sha256]));
   return await Promise.all(
     files.map(async ({ path, bytes }) => {
       if (path === CARD) return { path, content: new Blob([card], { type: "text/markdown" }) };
       const content = await openOutputFile(output, path);
-      if (content.size === bytes) return { path, content };
+      if (content.size === bytes) return { path, content, sha256: hashes.get(path) };
       throw new VerificationError(
         `${path} has ${content.size} bytes in the browser’s storage, but the job wrote ${bytes}. Delete the job and run it again.`,
       );

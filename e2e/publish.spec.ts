@@ -65,6 +65,7 @@ test("a result is published by signing in or by a token, which goes to the Hub a
     expect(card).toContain(sha256(files.get("model.safetensors") ?? Buffer.alloc(0)));
     expect(files.has("receipt.json")).toBe(true);
 
+    files.set("notes.txt", Buffer.from("Somebody else's."));
     await panel.getByRole("button", { name: "Publish" }).click();
     await expect(panel.getByRole("alert")).toContainText("lab/tiny exists already, and is not empty");
     await panel.getByRole("button", { name: "Sign out" }).click();

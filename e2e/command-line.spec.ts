@@ -62,7 +62,12 @@ test("the command line writes a folder of many files, without fonts too, publish
   const env = { ...(await withoutFonts()), HF_TOKEN: TOKEN, HF_ENDPOINT: hub.url };
   const { status, stderr, last } = await compressIn(env, [folder, "--out", out, "--push", "ada/tiny"]);
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-  expect(last).toMatchObject({ ok: true, peakGpuBytes: expect.any(Number), seconds: expect.any(Object) });
+  expect(last).toMatchObject({
+    ok: true,
+    peakGpuBytes: expect.any(Number),
+    plannedGpuBytes: expect.any(Number),
+    seconds: expect.any(Object),
+  });
   const named = (last["files"] as { path: string }[]).map(({ path }) => path);
   const written = ["model.safetensors", "config.json", "recipe.yaml", ...EXTRA];
   expect(named).toEqual(expect.arrayContaining(written));

@@ -212,9 +212,10 @@ function sumUp({ folders }: CompressArguments, results: readonly Written[]) {
 }
 
 function succeeded(outcome: Written) {
-  const { files, peakGpuBytes, seconds, resultBytes, bitsPerWeight, worstSubmitMs, notes } = outcome;
+  const { files, peakGpuBytes, plannedGpuBytes, seconds, resultBytes, bitsPerWeight, worstSubmitMs, notes } =
+    outcome;
   const { serverNotes, servableRecipe, published, moved } = outcome;
-  const figures = { peakGpuBytes, seconds, resultBytes, bitsPerWeight, worstSubmitMs };
+  const figures = { peakGpuBytes, plannedGpuBytes, seconds, resultBytes, bitsPerWeight, worstSubmitMs };
   const pushed = published ? { published } : {};
   return {
     ok: true,

@@ -203,6 +203,8 @@ export interface ResultSummary {
   readonly dequantized: boolean;
   readonly bitsPerWeight: number;
   readonly peakGpuBytes: number;
+  /** The most that the plan said it would be. */
+  readonly plannedGpuBytes: number;
   readonly worstSubmitMs: number;
   /** The submits that held the GPU longest, worst first. */
   readonly longestSubmits: readonly LongSubmit[];

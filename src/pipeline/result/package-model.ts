@@ -68,6 +68,7 @@ function summary(job: Job, figures: GpuFigures, written: readonly OutputFile[]):
     dequantized: quantizesNothing(plan.recipe),
     bitsPerWeight: plan.bitsPerWeight,
     peakGpuBytes: figures.peakGpuBytes,
+    plannedGpuBytes: plan.peakGpuBytes,
     worstSubmitMs: figures.longestSubmits[0]?.milliseconds ?? 0,
     longestSubmits: figures.longestSubmits,
     gpuBusySeconds: figures.busySeconds,

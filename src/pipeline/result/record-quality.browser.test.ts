@@ -43,6 +43,7 @@ const RESULT: ResultSummary = {
   dequantized: false,
   bitsPerWeight: 4.16,
   peakGpuBytes: 0,
+  plannedGpuBytes: 0,
   worstSubmitMs: 0,
   longestSubmits: [],
   gpuBusySeconds: 1,

@@ -163,6 +163,7 @@ export const RESULT: ResultSummary = {
   resultBytes: 5_735_718_912,
   bitsPerWeight: 4.16,
   peakGpuBytes: 498 * MIB,
+  plannedGpuBytes: 512 * MIB,
   worstSubmitMs: 31,
   longestSubmits: [],
   gpuBusySeconds: 1,

@@ -226,6 +226,10 @@ def asked_of(model):
 
     with torch.no_grad():
         walk(model, model)
+    for pair in getattr(model, "all_tied_weights_keys", {}).items():
+        shared = [linears.get(key.removesuffix(".weight")) for key in pair]
+        if all(shared):  # of two Linears, of which one may be quantized
+            asked.update(shared)
     return {name: module in asked for name, module in linears.items()}
 
 

@@ -32,7 +32,8 @@ it.each([
   ["t5", "encoder.block.0.layer.0.SelfAttention.q"],
   ["siglip", "text_model.encoder.layers.0.mlp.fc1"],
   ["mamba", "backbone.layers.0.mixer.in_proj"],
-])("the table knows it of encoders and state spaces: %s", (model_type, module) => {
+  ["granite_speech5_ctc", "encoder.out"],
+])("the table knows it of encoders, state spaces and Linears that share a weight: %s", (model_type, module) => {
   expect(notes({ model_type }, "W4A16", module)).toHaveLength(1);
 });
 

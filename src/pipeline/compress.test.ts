@@ -162,3 +162,12 @@ describe("a job whose weights AWQ scales", () => {
     }
   });
 });
+
+it.each(["W4A16", "W3A16"])(
+  "packed codes read back as the weights that they stand for: %s",
+  async (scheme) => {
+    const job = await planFixture("llama", scheme, METHODS.rounded, { groupSize: 32 });
+    // A job ends with the verification of what it wrote.
+    await expect(job.machine().run()).resolves.toMatchObject({ notes: [] });
+  },
+);

@@ -33,9 +33,12 @@ it.each([
   ["siglip", "text_model.encoder.layers.0.mlp.fc1"],
   ["mamba", "backbone.layers.0.mixer.in_proj"],
   ["granite_speech5_ctc", "encoder.out"],
-])("the table knows it of encoders, state spaces and Linears that share a weight: %s", (model_type, module) => {
-  expect(notes({ model_type }, "W4A16", module)).toHaveLength(1);
-});
+])(
+  "the table knows it of encoders, state spaces and Linears that share a weight: %s",
+  (model_type, module) => {
+    expect(notes({ model_type }, "W4A16", module)).toHaveLength(1);
+  },
+);
 
 it("modules that nobody asks are not named", () => {
   const quantized = [

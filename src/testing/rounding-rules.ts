@@ -62,25 +62,31 @@ const qparams: Rule = ([ranges, scales, zeroPoints], params) => {
   words(zeroPoints).fill(0);
 };
 
-/** Integer codes of one byte each, for weights whose rows have a scale each. */
+/** Integer codes: streams of so many codes, each of so many bits, in words. */
 const encode: Rule = ([weights, scales, , codes], params) => {
-  const [columns, cellRows, cellColumns, cellsPerRow] = [1, 3, 4, 5].map((at) => integer(params, at)) as [
-    number,
-    number,
-    number,
-    number,
-  ];
+  const at = (index: number) => integer(params, index);
+  const [columns, cellRows, cellColumns, cellsPerRow] = [at(1), at(3), at(4), at(5)];
+  const [low, high] = [real(params, 8), real(params, 9)];
+  const [bits, offset, streamCodes, perStream] = [at(11), at(12), at(13), at(14)];
   const dtype = dtypeAt(params, 2);
   const values = widenToFloat32(dtype, weights?.bytes ?? new Uint8Array(0));
-  const perCell = floats(scales);
-  const [low, high] = [real(params, 8), real(params, 9)];
-  const bytes = new Int8Array(codes?.bytes.buffer ?? new ArrayBuffer(0), codes?.bytes.byteOffset);
-  const count = integer(params, 13);
-  for (let index = integer(params, 15) * 4; index < Math.min(integer(params, 16) * 4, count); index++) {
+  const [perCell, to] = [floats(scales), words(codes)];
+  const codeAt = (index: number) => {
     const [row, column] = [Math.floor(index / columns), index % columns];
     const cell = Math.floor(row / cellRows) * cellsPerRow + Math.floor(column / cellColumns);
     const quotient = roundTo(dtype, (values[index] ?? 0) / (perCell[cell] ?? 1));
-    bytes[index] = roundToEven(Math.min(Math.max(quotient, low), high)) + integer(params, 12);
+    return (roundToEven(Math.min(Math.max(quotient, low), high)) + offset) & (2 ** bits - 1);
+  };
+  for (let word = at(15); word < at(16); word++) {
+    const firstBit = (word % perStream) * 32;
+    const end = Math.min(Math.ceil((firstBit + 32) / bits), streamCodes);
+    let packed = 0;
+    for (let index = Math.floor(firstBit / bits); index < end; index++) {
+      const code = codeAt(Math.floor(word / perStream) * streamCodes + index);
+      const shift = index * bits - firstBit;
+      packed |= shift < 0 ? code >>> -shift : code << shift;
+    }
+    to[word] = packed >>> 0;
   }
 };
 

@@ -1,0 +1,241 @@
+"""Compresses a tiny model of every type in src/model/linear-table.json and opens the results in transformers.
+
+usage: python check_types.py COMPRESSOR RESULTS SECONDS [TYPE…]   COMPRESSOR: src/testing/compress-folders.ts, bundled for Node
+
+Writes a JSON line for each type into RESULTS, of which a second run leaves out what it finds there; ends after SECONDS. A line has
+"class" and "parameters" of the model, or "unbuilt" (why it could not be made); then for each recipe "quantized" (modules) and what
+loading said: lists of "missing", "unexpected" and "mismatched" keys, or "refused"; or "not_written", why there is no result.
+"original" has the complaints about the model before it was compressed. Then prints how many results have which verdict, and all
+that are not clean by name; exits with 1 if something is wrong that no note of the job speaks of.
+"""
+
+import itertools
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+os.environ.update(TRANSFORMERS_VERBOSITY="error", TQDM_DISABLE="1", HF_HUB_OFFLINE="1")
+import torch
+import transformers
+import make_linear_table
+from make_linear_table import OPEN_FIELDS, attempt, class_names, parts_of, shorten
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+logging.disable(logging.WARNING)
+torch.set_num_threads(1)
+make_linear_table.LAYERS = 2
+SECONDS_EACH = 60
+MOST_PARAMETERS = 40_000_000
+# Of widths, which all are divided by one number, so that they go on fitting together.
+WIDTH = re.compile(r"hidden|intermediate|inner|embed|embd|d_model|d_ff|d_kv|ffn|dim|rank|width|d_head|_size$|proj_size|feat")
+NO_WIDTH = re.compile(r"image|patch|kernel|vocab|window|chunk|stride|position|max_|layers|depth|heads|num_|query_dim|group|type|token|dropout|_act|codebook_size|block_size|input_size|ratio|factor|label")
+DIVISORS = (64, 32, 16, 8, 4, 2, 1)
+VOCABULARY = 1024
+WEIGHTS = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel"}
+
+
+def recipe(**quantization):
+    return json.dumps({"quant_stage": {"quant_modifiers": {"QuantizationModifier": {"ignore": ["lm_head"], **quantization}}}})
+
+
+# Neither needs columns that a group divides.
+RECIPES = {
+    "W8A8": recipe(targets=["Linear"], scheme="W8A8"),
+    "packed": recipe(config_groups={"group_0": {"targets": ["Linear"], "weights": WEIGHTS}}),
+}
+
+
+def divided(value, divisor):
+    """A width, or several, divided by as much of a power of two as leaves 2."""
+    if isinstance(value, bool) or not isinstance(value, (int, list, tuple)):
+        return value
+    if isinstance(value, int):
+        while divisor > 1 and (value % divisor or value // divisor < 2):
+            divisor //= 2
+        return value // divisor
+    return type(value)(divided(one, divisor) for one in value)
+
+
+def divisor_of(part, most):
+    """The largest power of two that leaves heads of an even width."""
+    widths = [vars(part).get(field) for field in ("hidden_size", "d_model", "n_embd", "embed_dim", "dim")]
+    heads = [vars(part).get(field) for field in ("num_attention_heads", "num_heads", "n_head", "encoder_attention_heads", "attention_heads")]
+    pairs = [(width, count) for width in widths for count in heads if isinstance(width, int) and isinstance(count, int) and count]
+    while most > 1 and any(width % most or width // most % (2 * count) for width, count in pairs if width % (2 * count) == 0):
+        most //= 2
+    return most
+
+
+def shrunken(kind, divisor, whole_heads, filled, small_vocabulary):
+    config = shorten(CONFIG_MAPPING[kind]())
+    for part in parts_of(config):
+        own = divisor_of(part, divisor) if whole_heads else divisor
+        for field, value in list(vars(part).items()):
+            if field.startswith("_"):
+                continue
+            if WIDTH.search(field) and not NO_WIDTH.search(field):
+                attempt(part, field, divided(value, own))
+            elif field == "rope_parameters" and isinstance(value, dict) and "mrope_section" in value:
+                attempt(part, field, {**value, "mrope_section": divided(value["mrope_section"], own)})
+            elif small_vocabulary and field == "vocab_size" and isinstance(value, int) and value > VOCABULARY:
+                attempt(part, field, VOCABULARY)
+            elif filled and value is None and field in OPEN_FIELDS:
+                attempt(part, field, OPEN_FIELDS[field])
+        vocabulary = vars(part).get("vocab_size")
+        if isinstance(vocabulary, int) and isinstance(vars(part).get("pad_token_id"), int) and part.pad_token_id >= vocabulary:
+            attempt(part, "pad_token_id", 0)
+    return config
+
+
+def build(kind, names):
+    """A model with weights, as narrow as its classes let it be. @raises RuntimeError with what is wrong with the widest that was tried"""
+    reason = None
+    for small_vocabulary, filled in ((True, False), (True, True), (False, False)):
+        for divisor, whole_heads in itertools.product(DIVISORS, (False, True)):
+            for name in names:
+                try:
+                    make = lambda: getattr(transformers, name)(shrunken(kind, divisor, whole_heads, filled, small_vocabulary))
+                    shrunken(kind, divisor, whole_heads, filled, small_vocabulary).validate()  # as saving and loading do
+                    with torch.device("meta"):
+                        size = sum(one.numel() for one in make().parameters())
+                    if size <= MOST_PARAMETERS:
+                        return settle(make())
+                    reason = f"{size} parameters"
+                except TimeoutError:
+                    raise
+                except Exception as error:
+                    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+    raise RuntimeError(reason)
+
+
+def settle(model):
+    """In bfloat16, without what some classes leave uninitialised."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.is_floating_point() and weight.numel() and not (torch.isfinite(weight).all() and weight.abs().max() < 100):
+                weight.normal_(0, 0.02, generator=generator)
+    return model.to(torch.bfloat16)
+
+
+def opened(name, path):
+    """What loading a folder with a model's own class complains about."""
+    try:
+        _, info = getattr(transformers, name).from_pretrained(path, dtype="auto", output_loading_info=True)
+        return {key.removesuffix("_keys"): sorted(map(str, found)) for key, found in info.items() if found and key.endswith("_keys")}
+    except TimeoutError:
+        raise
+    except Exception as error:
+        return {"refused": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+
+
+def check(kind, names, compressor, folder):
+    source, out = folder / "source", folder / "out"
+    try:
+        model = build(kind, names)
+    except RuntimeError as error:
+        return {"unbuilt": str(error)}
+    name, size = type(model).__name__, sum(one.numel() for one in model.parameters())
+    row = {"class": name, "parameters": size}
+    try:
+        model.save_pretrained(source)
+    except Exception as error:
+        return {**row, "unbuilt": f"not saved: {type(error).__name__}: {str(error).strip()[:120]}"}
+    del model
+    compressor.stdin.write(json.dumps({"source": str(source), "out": str(out), "recipes": RECIPES}) + "\n")
+    compressor.stdin.flush()
+    for recipe in RECIPES:
+        made = json.loads(compressor.stdout.readline())
+        row[recipe] = {"not_written": made["refused"]} if "refused" in made else {"quantized": made["quantized"], "notes": made["notes"], **opened(name, out / recipe)}
+    if any(set(row[recipe]) - {"quantized", "notes"} for recipe in RECIPES):
+        complaints = opened(name, source)
+        row |= {"original": complaints} if complaints else {}
+    return row
+
+
+def verdict(row, recipe):
+    """What came of a result: one word, and the reason where it is not "clean"."""
+    if "unbuilt" in row:
+        return "not built", row["unbuilt"]
+    made = row[recipe]
+    if "not_written" in made:
+        return "refused by us", made["not_written"]
+    complaints = {key: found for key, found in made.items() if key not in ("quantized", "notes")}
+    if not complaints:
+        return "clean", ""
+    if complaints == row.get("original") or "refused" in row.get("original", {}):
+        return "as the original", shown(row["original"])
+    noted = any(note.startswith("transformers") for note in made["notes"])
+    return ("noted" if noted else "wrong"), shown(complaints)
+
+
+def shown(complaints):
+    return "; ".join(found if key == "refused" else f"{len(found)} {key} ({found[0]}, …)" for key, found in complaints.items())
+
+
+def report(rows):
+    """Prints the verdicts. Returns True if nothing is wrong that no note speaks of."""
+    right = True
+    for recipe in RECIPES:
+        found = {}
+        for row in rows:
+            word, reason = verdict(row, recipe)
+            found.setdefault(word, []).append((row["type"], reason))
+        print(f"{recipe}: {len(rows)} types; " + ", ".join(f"{len(ones)} {word}" for word, ones in sorted(found.items())))
+        for word, ones in sorted(found.items()):
+            for kind, reason in ones if word != "clean" else ():
+                print(f"  {word}: {kind}: {reason}")
+        right = right and "wrong" not in found
+    return right
+
+
+def start(compressor):
+    return subprocess.Popen(["node", compressor], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def main():
+    compressor_path, results, seconds, *kinds = sys.argv[1:]
+    table = json.loads((ROOT / "src/model/linear-table.json").read_text())
+    kinds = kinds or sorted(kind for entry in table["entries"] for kind in entry["types"].split())
+    done = {json.loads(line)["type"] for line in open(results)} if os.path.exists(results) else set()
+    end, names = time.monotonic() + float(seconds), class_names()
+
+    def too_long(*_):
+        raise TimeoutError(f"more than {SECONDS_EACH} s")
+
+    signal.signal(signal.SIGALRM, too_long)
+    compressor = start(compressor_path)
+    with open(results, "a") as out:
+        for kind in [kind for kind in kinds if kind not in done]:
+            if time.monotonic() > end:
+                break
+            folder, begin = Path(tempfile.mkdtemp(prefix="layerpress-type-")), time.monotonic()
+            try:
+                signal.alarm(SECONDS_EACH)
+                row = check(kind, names[kind], compressor, folder)
+            except TimeoutError as error:
+                row = {"unbuilt": str(error)}
+                compressor.kill()  # it may have begun with an answer
+                compressor = start(compressor_path)
+            finally:
+                signal.alarm(0)
+                shutil.rmtree(folder, ignore_errors=True)
+            out.write(json.dumps({"type": kind, "seconds": round(time.monotonic() - begin, 1), **row}) + "\n")
+            out.flush()
+    compressor.stdin.close()
+    rows = [json.loads(line) for line in open(results)]
+    sys.exit(0 if report([row for row in rows if row["type"] in kinds]) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -111,6 +111,11 @@ export function choosesByText(modifier: QuantizingModifier): boolean {
   return quantizerOf(modifier.name).calibrates || modifier.settings?.refine !== undefined;
 }
 
+/** The share of the inputs' drift that a modifier's codes make up for; 0 for none. */
+export function driftShare(modifier: QuantizingModifier): number {
+  return modifier.name === "GPTQModifier" ? (modifier.settings.drift ?? 0) : 0;
+}
+
 /** True if the recipe needs a text: for what moves factors, chooses codes or ranges, for activation scales, or for the cache's. */
 export function needsCalibration(recipe: Recipe): boolean {
   return (

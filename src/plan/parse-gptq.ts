@@ -23,11 +23,12 @@ export function gptqSettings(
   groups: readonly ConfigGroup[],
   parsed: ParsedModifier,
 ): GptqSettings {
-  const { block_size, dampening_frac } = parsed;
+  const { block_size, dampening_frac, drift } = parsed;
   return {
     block_size: block_size ?? GPTQ_SETTINGS.block_size,
     dampening_frac: dampening_frac ?? GPTQ_SETTINGS.dampening_frac,
     ...refinement(document, path, groups, parsed),
+    ...(drift && { drift }),
   };
 }
 

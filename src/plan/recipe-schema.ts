@@ -200,18 +200,22 @@ const refine = v.nullish(
 );
 
 export const quantizationModifierSchema = fields("QuantizationModifier", { ...quantization, refine });
+const share = must("a share above 0 and at most 1");
+const drift = v.nullish(v.pipe(real, v.gtValue(0, share), v.maxValue(1, share)));
+
 export const gptqModifierSchema = fields("GPTQModifier", {
   ...quantization,
   block_size: v.optional(whole(1, 65_536), 128),
   dampening_frac: v.nullish(v.pipe(real, v.minValue(0, must("a damping of at least 0")))),
   actorder: v.nullish(actorder),
   refine,
+  drift,
   // How LLM Compressor spends memory and time; the result depends neither on them nor, but for rounding, on block_size.
   offload_hessians: v.nullish(v.unknown()),
   batched_quantization: v.nullish(v.unknown()),
 });
 
 type ParsedGptq = v.InferOutput<typeof gptqModifierSchema>;
-/** Arguments of either modifier; only GPTQ's has the last three. */
+/** Arguments of either modifier; only GPTQ's has what is partial. */
 export type ParsedModifier = v.InferOutput<typeof quantizationModifierSchema> &
-  Partial<Pick<ParsedGptq, "block_size" | "dampening_frac" | "actorder">>;
+  Partial<Pick<ParsedGptq, "block_size" | "dampening_frac" | "actorder" | "drift">>;

@@ -8,11 +8,15 @@ import type { FloatDtype } from "../formats/dtype.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
 import type { ReadbackRing, UploadRing } from "../gpu/staging.ts";
+import type { SquareMatrix } from "../gpu/square-matrix.ts";
 import type { TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../model/layer-linears.ts";
 
-/** What can be collected of the input that modules share: "hessian", 2 / sequences · XᵀX; "squares", Σx² of each column. */
-export type StatisticKind = "hessian" | "squares";
+/**
+ * What can be collected of the input X that modules share: "hessian", 2 / sequences · XᵀX; "squares", Σx² of each column;
+ * "drift", 2 / sequences · (X̃ − X)ᵀX with the input X̃ that they have in the original model.
+ */
+export type StatisticKind = "hessian" | "squares" | "drift";
 
 /** What a module's loss is compared with: rounding to nearest, or nothing at all in its place. */
 export type ReferenceLoss = "rounding" | "zeros";
@@ -57,6 +61,8 @@ export interface ModuleWeights {
 /** The inputs of a pass's captures, as they were collected. */
 export interface InputStatistics {
   hessian(capture: Capture): TriangularMatrix;
+  /** Null where no module of the capture wants it. */
+  drift(capture: Capture): SquareMatrix | null;
   /** Tokens that each capture's modules saw. */
   tokens(capture: Capture): number;
   /** Makes the statistics of a capture zero again. */
@@ -96,7 +102,10 @@ export interface QuantizerRun<Task extends QuantizerTask = QuantizerTask> {
 /** What was done to one Linear. */
 export interface ModuleReport {
   readonly module: string;
-  /** ½ tr(ΔW H ΔWᵀ) of the chosen codes under the damped Hessian: what the anchor prints as error. */
+  /**
+   * ½ tr(ΔW H ΔWᵀ) of the chosen codes under the damped Hessian: what the anchor prints as error. Where targets answer for a
+   * drift, ΔW is the difference from them, not from the weights.
+   */
   readonly loss: number;
   /** The same for rounding to nearest with the scales that the observer chose, or for what the run asks for instead. */
   readonly rtnLoss: number;

@@ -22,6 +22,7 @@ import type { GptqTask } from "../quantize/gptq/quantize-tile.ts";
 import { PLAIN_CONTEXT } from "../quantize/observe/observe-tile.ts";
 import type { RtnTask } from "../quantize/rtn/tile-buffers.ts";
 import { openTestGpu, type TestGpu } from "./open-test-gpu.ts";
+import { uploadSquare } from "./square.ts";
 import { uploadTriangle } from "./triangle.ts";
 
 /** A GPU with the rings that modules go through. */
@@ -79,13 +80,20 @@ export interface GptqResult {
   readonly outcome: ModuleOutcome;
 }
 
+interface GptqRun {
+  readonly frac?: number;
+  readonly tileRows?: number;
+  /** (X̃ − X)ᵀX of the input, (n, n); none if absent. */
+  readonly drift?: Float64Array;
+}
+
 /** Quantizes a module in tiles and reads its tensors as a loader does. */
 export async function runGptq(
   bench: GptqBench,
   task: GptqTask,
   weights: Float32Array,
   h: Float64Array,
-  { frac = 0.01, tileRows = task.rows } = {},
+  { frac = 0.01, tileRows = task.rows, drift }: GptqRun = {},
 ): Promise<GptqResult> {
   const { columns, dtype } = task;
   const { test } = bench;
@@ -103,7 +111,8 @@ export async function runGptq(
     ? await observeModule({ task, tileRows }, factored, workspace, files.services)
     : null;
   const context = moduleContexts([{ task, observed }]).get(task.module) ?? PLAIN_CONTEXT;
-  const module = { task, tileRows, context };
+  using moved = drift ? await uploadSquare(test, drift, columns) : null;
+  const module = { task, tileRows, context, drift: moved };
   const { outcome } = await quantizeModule(module, factored, workspace, files.services);
   const { numbers, zeroPoints, scales } = await readBack(task, files.tensors);
   const dequantized = widenToFloat32(dtype, files.meaning);

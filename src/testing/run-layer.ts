@@ -184,13 +184,14 @@ const NO_TRAFFIC: SequentialServices["traffic"] = {
 };
 
 /** Hidden states that are the same whenever they are asked for; what is saved goes to `outputs`. */
-function statesIn(
+export function statesIn(
   { uploads, readbacks }: Pick<SequentialServices, "uploads" | "readbacks">,
   outputs: Float32Array,
+  values: Float32Array<ArrayBuffer> = STATES,
 ): SequentialServices["states"] {
   return {
     async load({ firstToken, tokens }, to) {
-      const part = STATES.slice(firstToken * HIDDEN, (firstToken + tokens) * HIDDEN);
+      const part = values.slice(firstToken * HIDDEN, (firstToken + tokens) * HIDDEN);
       await uploads.write(new Uint8Array(part.buffer), to);
     },
     async save({ firstToken, tokens }, from) {
@@ -226,7 +227,7 @@ const SILENT = {
 };
 
 /** What these layers have no use for. */
-const NOTHING_MORE = { tiles: null, tokenTables: null };
+const NOTHING_MORE = { tiles: null, original: null, tokenTables: null };
 
 export async function openRun(
   job: CalibrationJob,

@@ -7,6 +7,11 @@ export interface GptqSettings {
   readonly dampening_frac: number;
   /** This program's own: codes and scales are made to fit the layer better once all are chosen. Absent for plain GPTQ. */
   readonly refine?: RefineSettings;
+  /**
+   * This program's own: the share, above 0 and at most 1, of what earlier layers' errors did to a module's inputs that its codes
+   * make up for. Absent for plain GPTQ.
+   */
+  readonly drift?: number;
 }
 
 export interface RefineSettings {

@@ -55,6 +55,11 @@ export interface CalibratedLayer extends LayerShare {
   readonly captures: readonly Capture[];
   /** Inputs of which some quantizer wants the squares of columns alone. */
   readonly weighed: readonly Capture[];
+  /**
+   * Inputs of which some quantizer wants to know how they drifted from those of the original model; null where samples do not run
+   * through the original model, too, since none of its modules wants to know.
+   */
+  readonly drifting: readonly Capture[] | null;
   /** In the recipe's order; each sees what the one before it made of the layer. */
   readonly rewritings: readonly LayerRewriting[];
   readonly linears: readonly Linear[];
@@ -63,6 +68,11 @@ export interface CalibratedLayer extends LayerShare {
   /** What other results take of it that are made in the same run. */
   readonly beside: readonly LayerShare[];
   readonly dtypeOf: (tensor: string) => FloatDtype;
+}
+
+/** Those of a pass's inputs whose drift is collected. */
+export function driftingIn({ drifting }: CalibratedLayer, pass: readonly Capture[]): readonly Capture[] {
+  return pass.filter((capture) => drifting?.includes(capture));
 }
 
 /** The shares of all results, in the order in which they are quantized: what samples run through comes last. */

@@ -1,5 +1,6 @@
 // The GPU bytes of a calibrated job's phases, from the same functions that allocate them.
 
+import { driftBytes, keptInputBytes, keptInputs } from "../../calibrate/drifts/input-drifts.ts";
 import { hessianBytes } from "../../calibrate/hessians.ts";
 import { hiddenBytesPerToken, type HiddenDtype } from "../../calibrate/hidden-states.ts";
 import { batchBytes } from "../../calibrate/forward/token-batch.ts";
@@ -14,16 +15,24 @@ import { fitResidency, onloadedBytes, type OnloadedBytes, type Residency } from 
 import { MATRIX_UNITS_BYTES } from "../../gpu/matmul/matmul-halves.ts";
 import type { QuantizePhase } from "../../quantize/quantizer.ts";
 import { byQuantizer, wantsHessian } from "../../quantize/quantizers.ts";
-import { type CalibratedLayer, sharesOf } from "./calibrated-layer.ts";
+import { type CalibratedLayer, driftingIn, sharesOf } from "./calibrated-layer.ts";
 import { planWorkspace } from "../../calibrate/forward/plan-workspace.ts";
 import type { Linear } from "../../model/weight-description.ts";
+
+/** The hidden states of a job. */
+export interface HiddenDemand {
+  readonly size: number;
+  readonly dtype: HiddenDtype;
+  /** 2 if samples run through the original model, too, beside what is made of it. */
+  readonly streams: 1 | 2;
+}
 
 /** What a calibrated job has to do. */
 export interface CalibrationDemand {
   readonly layers: readonly CalibratedLayer[];
   /** Tokens of each sequence. */
   readonly lengths: readonly number[];
-  readonly hidden: { readonly size: number; readonly dtype: HiddenDtype };
+  readonly hidden: HiddenDemand;
   /** The largest batch may have so many tokens, or one sequence; null for as many as are best. */
   readonly maxTokens: number | null;
   /** Batches to keep to where they fit, so that sums are added in the same order; null for those that cost least. */
@@ -48,6 +57,8 @@ export interface GpuLimits {
   readonly maxBufferBytes: number;
   /** Hessians of one input that are held at once while samples run; 1 if absent. */
   readonly sums?: number;
+  /** Tokens of the largest batch, whose inputs are kept where their drift is collected. */
+  readonly batchTokens?: number;
 }
 
 /** Bytes of the hidden states of the largest batch, (tokens, hidden) float32. */
@@ -80,7 +91,7 @@ export function jobBytes(
     2 * ringBytes(shape.ring) +
     workspace.bytes +
     bufferBytes(MATRIX_UNITS_BYTES) +
-    bufferBytes(batchHiddenBytes(batches, hidden.size)) +
+    hidden.streams * bufferBytes(batchHiddenBytes(batches, hidden.size)) +
     (hidden.dtype === "BF16"
       ? bufferBytes(tokens * hiddenBytesPerToken({ hiddenSize: hidden.size, dtype: "BF16" }))
       : 0) +
@@ -122,7 +133,34 @@ export function calibratePhase(
   return onload && { ...onload, bytes: onload.bytes + hessians };
 }
 
-/** The Hessians of a pass. Each result but the last factors a copy of them, one after the other. */
+/** A pass that collects for quantizers; null if it does not fit. */
+export function collectPhase(
+  layer: CalibratedLayer,
+  pass: readonly Capture[],
+  tileBytes: number,
+  limits: GpuLimits,
+): OnloadPhase | null {
+  const drifts = collectedDriftBytes(layer, pass, limits);
+  if (drifts === null) return null;
+  const beside = { ...limits, budgetBytes: limits.budgetBytes - drifts };
+  // The original model's samples leave the layer in its last pass.
+  const linears = layer.drifting ? layer.linears : linearsBeforeOutput(layer.description);
+  const onload = calibratePhase(layer, pass, tileBytes, beside, linears);
+  return onload && { ...onload, bytes: onload.bytes + drifts };
+}
+
+/** Drifts of a pass, and the inputs of a batch that they are made of; null where no buffer holds such inputs. */
+export function collectedDriftBytes(
+  layer: CalibratedLayer,
+  pass: readonly Capture[],
+  { maxBufferBytes, batchTokens = 0 }: GpuLimits,
+): number | null {
+  const drifting = driftingIn(layer, pass);
+  if (keptInputs(drifting, batchTokens).some((bytes) => bytes > maxBufferBytes)) return null;
+  return driftBytes(drifting, maxBufferBytes) + keptInputBytes(drifting, batchTokens);
+}
+
+/** The Hessians and drifts of a pass. Each result but the last factors a copy of the Hessians, one after the other. */
 export function statisticsBytes(
   layer: CalibratedLayer,
   pass: readonly Capture[],
@@ -132,7 +170,8 @@ export function statisticsBytes(
   const users = sharesOf(layer).filter(({ tasks }) =>
     tasks.some((task) => read.has(task.module) && wantsHessian(task)),
   );
-  return hessianBytes(pass, maxBufferBytes) * (users.length > 1 ? 2 : 1);
+  const drifts = driftBytes(driftingIn(layer, pass), maxBufferBytes);
+  return hessianBytes(pass, maxBufferBytes) * (users.length > 1 ? 2 : 1) + drifts;
 }
 
 /** The quantizing phase of a pass; null if not even the smallest tiles fit in `freeBytes`. */

@@ -50,6 +50,12 @@ export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork
     const share = experts === "routed" && isExpert(description, capture.modules) ? routed : 1;
     return tokens * share * capture.columns * (capture.columns + 1);
   });
+  const drifts = (layer.drifting ?? []).map(({ columns }) => 2 * tokens * columns ** 2);
+  // The original model's samples run beside each pass, and in the last one on to the next layer.
+  const original = layer.drifting
+    ? passes * forward(linearsBeforeOutput(description), 1) +
+      (propagates ? forward(layer.linears, 1) - forward(linearsBeforeOutput(description), 1) : 0)
+    : 0;
   const solves = captures.flatMap((capture) =>
     sharesOf(layer).map(({ tasks }) => choiceWork(capture, tasks)),
   );
@@ -58,6 +64,8 @@ export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork
       passes * forward(linearsBeforeOutput(description), experts === "all" ? 1 : routed) +
       leaving * forward(layer.linears, routed) +
       sum(hessians) +
+      sum(drifts) +
+      original +
       sum(rewritten) +
       blockWork(layer, lengths),
     quantizing: sum(solves),

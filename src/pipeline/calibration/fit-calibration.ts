@@ -16,11 +16,11 @@ import {
   type CalibrationDemand,
   type CalibrationShape,
   batchHiddenBytes,
-  calibratePhase,
+  collectedDriftBytes,
+  collectPhase,
   type GpuLimits,
   jobBytes,
   onloadPhase,
-  type OnloadPhase,
   overlapBytes,
   quantizePhase,
   statisticsBytes,
@@ -29,6 +29,7 @@ import { layerKey, renamed } from "./alike-layers.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
 import { fitRewritings } from "./fit-rewritings.ts";
 import type { LayerSchedule } from "./layer-schedule.ts";
+import { layerSeconds } from "./layer-seconds.ts";
 
 const MIB = 1024 ** 2;
 const TOKEN_STEPS = [32_768, 16_384, 8192, 4096, 2048, 1024, 512, 256, 128] as const;
@@ -37,9 +38,6 @@ const STREAM_STEPS = [256 * MIB, 64 * MIB, 16 * MIB, 4 * MIB, MIB] as const;
 const RING_PIECES = 2;
 const MAX_PIECE_BYTES = 16 * MIB;
 const MIN_PIECE_BYTES = 64 * 1024;
-/** Rates that weigh flops against uploads when ways are compared: a middling GPU's. */
-const FLOPS_PER_SECOND = 5e12;
-const UPLOAD_BYTES_PER_SECOND = 4e9;
 /** Hidden states up to this size wait in host memory; more go to a file. */
 const MAX_HOST_BYTES = 6 * 1024 ** 3;
 
@@ -50,7 +48,7 @@ export interface CalibrationPlan {
   readonly layers: readonly LayerSchedule[];
   readonly hidden: HiddenPlan;
   readonly peakBytes: number;
-  /** Bytes of one generation of hidden states. */
+  /** Bytes of one generation of a stream's hidden states. */
   readonly hiddenBytes: number;
 }
 
@@ -58,6 +56,8 @@ export interface HiddenPlan {
   readonly size: number;
   readonly dtype: HiddenDtype;
   readonly place: HiddenPlace;
+  /** 2 where those of the original model wait beside those that the job goes by. */
+  readonly streams: 1 | 2;
   /** Batches on the GPU at once: with two, one is computed while the next is brought and the last is taken away. */
   readonly atWork: 1 | 2;
 }
@@ -129,6 +129,7 @@ function fit(demand: CalibrationDemand, shape: CalibrationShape, limits: GpuLimi
   const job = tryJobBytes(demand, batches, shape, limits);
   if (!job) return null;
   const free = limits.budgetBytes - job.bytes;
+  const batchTokens = Math.max(...batches.map((batch) => batch.tokens));
   let layerPeak = 0;
   let seconds = 0;
   const known = new Map<string, { readonly like: CalibratedLayer; readonly found: FittedLayer | null }>();
@@ -137,7 +138,7 @@ function fit(demand: CalibrationDemand, shape: CalibrationShape, limits: GpuLimi
     const key = layerKey(layer);
     const { like, found } = known.get(key) ?? {
       like: layer,
-      found: fitLayer(layer, lengths, batches, shape, { ...limits, budgetBytes: free }),
+      found: fitLayer(layer, lengths, batches, shape, { ...limits, budgetBytes: free, batchTokens }),
     };
     known.set(key, { like, found });
     if (!found) return null;
@@ -147,8 +148,9 @@ function fit(demand: CalibrationDemand, shape: CalibrationShape, limits: GpuLimi
   }
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
   const hiddenBytes = tokens * hiddenBytesPerToken({ hiddenSize: hidden.size, dtype: hidden.dtype });
-  const place = placeOf(hiddenBytes, free - layerPeak);
-  const residentHidden = place === "gpu" ? hiddenBytes : 0;
+  const waiting = hidden.streams * hiddenBytes;
+  const place = placeOf(waiting, free - layerPeak);
+  const residentHidden = place === "gpu" ? waiting : 0;
   // Only what nothing else has a use for goes into overlap.
   const planned = fitted.map(({ passes, overlapPeak }): LayerSchedule => {
     const overlap = overlapPeak !== null && overlapPeak <= free - residentHidden;
@@ -207,7 +209,7 @@ function fitLayer(
   const tokens = Math.max(...batches.map((batch) => batch.tokens));
   const rewriting = fitRewritings(layer, { ...shape, tokens }, free);
   if (!rewriting) return null;
-  const phases = passes.map((pass) => calibratePhase(layer, pass, shape.tileBytes, free));
+  const phases = passes.map((pass) => collectPhase(layer, pass, shape.tileBytes, free));
   phases.push(onloadPhase(layer, layer.linears, shape.tileBytes, free.budgetBytes, free));
   const tileRows = new Map<string, number>();
   let peak = rewriting.bytes;
@@ -252,7 +254,8 @@ function overlapPeakOf(
   const plain = layer.linears.every((linear) => hasPlainRows(linear, layer.dtypeOf(linear.source.tensor)));
   const folded = layer.rewritings.some(({ mappings }) => mappings.length > 0);
   if (!pass || passes.length > 1 || !resident || !plain || folded) return null;
-  const collecting = hessianBytes(pass, limits.maxBufferBytes) * (limits.sums ?? 1);
+  const hessians = hessianBytes(pass, limits.maxBufferBytes) * (limits.sums ?? 1);
+  const collecting = hessians + (collectedDriftBytes(layer, pass, limits) ?? 0);
   const quantizing =
     statisticsBytes(layer, pass, limits) + overlapBytes(layer, pass, { tileRows, backupOnGpu }, limits);
   return weightsBytes + Math.max(collecting, quantizing);
@@ -265,35 +268,12 @@ function packPasses(layer: CalibratedLayer, shape: CalibrationShape, free: GpuLi
     const grown = [...(passes.at(-1) ?? []), capture];
     const fits =
       passes.length > 0 &&
-      calibratePhase(layer, grown, shape.tileBytes, free) !== null &&
+      collectPhase(layer, grown, shape.tileBytes, free) !== null &&
       quantizePhase(layer, grown, free.budgetBytes, free) !== null;
     if (fits) passes[passes.length - 1] = grown;
     else passes.push([capture]);
   }
   return passes;
-}
-
-function layerSeconds(
-  layer: CalibratedLayer,
-  lengths: readonly number[],
-  batches: readonly SequenceBatch[],
-  shape: CalibrationShape,
-  onloads: readonly OnloadPhase[],
-): number {
-  const tokens = lengths.reduce((sum, length) => sum + length, 0);
-  const parameters = layer.linears.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
-  const runs = batches.length * mlpRuns(shape);
-  const uploaded = onloads.reduce((sum, { resident, streamed }) => sum + resident + runs * streamed, 0);
-  return (
-    (onloads.length * 2 * tokens * parameters) / FLOPS_PER_SECOND +
-    uploaded / UPLOAD_BYTES_PER_SECOND +
-    // small batches leave the GPU idle between dispatches
-    runs * 1e-3
-  );
-}
-
-function mlpRuns({ maxTokens, mlpTokens }: CalibrationShape): number {
-  return Math.ceil(maxTokens / mlpTokens);
 }
 
 function placeOf(hiddenBytes: number, spareBytes: number): HiddenPlace {

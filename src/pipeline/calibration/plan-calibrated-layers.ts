@@ -28,6 +28,7 @@ import { quantizerFor } from "../../quantize/quantizers.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
 import { chunkTokens } from "./sample-chunks.ts";
 import { checkMeasurable, staticScales } from "./static-scales.ts";
+import { streamsOf } from "./streams-of.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
 import { type CalibratedLayer, type LayerRewriting, sharesOf } from "./calibrated-layer.ts";
 
@@ -83,6 +84,7 @@ export function planCalibrationJob(
   const tensors = new Map(model.tensors.map((tensor) => [tensor.name, tensor]));
   const experts = expertCalibration(options);
   const choosers = rewriting.map((modifier) => ({ modifier, chooser: createMappingChooser(modifier) }));
+  const streams = streamsOf(steps, description, options);
   const layers = description.layers.map((layer): CalibratedLayer => {
     const step = steps.find(({ name }) => name === layer.name);
     if (!step) {
@@ -97,7 +99,8 @@ export function planCalibrationJob(
       invariant(otherStep, "recipes of one run cut a model into the same steps");
       return calibratedLayer(layer, otherStep, tensors, { cache: other.cache, experts });
     });
-    return { ...own, ...wantedOf([own, ...others], captures(layer, experts)), beside: others, rewritings };
+    const { drifting, ...wanted } = wantedOf([own, ...others], captures(layer, experts));
+    return { ...own, ...wanted, drifting: streams === 2 ? drifting : null, beside: others, rewritings };
   });
   for (const { chooser } of choosers) chooser.checkUsed();
   checkOutside(description, steps);
@@ -105,16 +108,10 @@ export function planCalibrationJob(
   const aside = besideBytes(layers, set, limits.budgetBytes);
   const { tiling } = aside;
   const bytes = aside.bytes + tokenInputBytes(description, set, limits);
-  const plan = planCalibration(
-    {
-      layers,
-      lengths,
-      hidden: { size: rowSize(description), dtype: options.hidden_states_dtype },
-      maxTokens: limits.sums === undefined ? null : chunkTokens(lengths),
-      like,
-    },
-    { ...limits, budgetBytes: limits.budgetBytes - bytes },
-  );
+  const hidden = { size: rowSize(description), dtype: options.hidden_states_dtype, streams };
+  const maxTokens = limits.sums === undefined ? null : chunkTokens(lengths);
+  const demand = { layers, lengths, hidden, maxTokens, like };
+  const plan = planCalibration(demand, { ...limits, budgetBytes: limits.budgetBytes - bytes });
   return { description, set, options, plan, layers, tiling, peakBytes: plan.peakBytes + bytes };
 }
 
@@ -137,11 +134,13 @@ function checkRouting({ layers }: DecoderDescription, options: CalibrationOption
   );
 }
 
+/** Inputs by what is wanted of them. */
+interface WantedInputs extends Pick<CalibratedLayer, "captures" | "weighed"> {
+  readonly drifting: readonly Capture[];
+}
+
 /** Inputs of which any of the results wants a statistic, in the order in which the forward pass meets them. */
-function wantedOf(
-  layers: readonly Pick<CalibratedLayer, "captures" | "weighed">[],
-  shared: readonly Capture[],
-): Pick<CalibratedLayer, "captures" | "weighed"> {
+function wantedOf(layers: readonly WantedInputs[], shared: readonly Capture[]): WantedInputs {
   const among = (wanted: readonly Capture[]) => {
     const modules = new Set(wanted.flatMap((capture) => capture.modules));
     return shared.filter((capture) => capture.modules.some((module) => modules.has(module)));
@@ -149,6 +148,7 @@ function wantedOf(
   return {
     captures: among(layers.flatMap((layer) => layer.captures)),
     weighed: among(layers.flatMap((layer) => layer.weighed)),
+    drifting: among(layers.flatMap((layer) => layer.drifting)),
   };
 }
 
@@ -209,7 +209,7 @@ function calibratedLayer(
   step: PlanStep,
   tensors: ReadonlyMap<string, SourceTensor>,
   { cache, experts }: { readonly cache: QuantizationArgs | null; readonly experts: ExpertCalibration },
-): Omit<CalibratedLayer, "rewritings" | "beside"> {
+): Omit<CalibratedLayer, "rewritings" | "beside" | "drifting"> & WantedInputs {
   const tasks = step.quantize;
   const wanting = (kind: StatisticKind) =>
     tasks.filter((task) => quantizerFor(task).statistics(task).includes(kind));
@@ -232,6 +232,7 @@ function calibratedLayer(
     description,
     captures: capturesOf("hessian"),
     weighed: capturesOf("squares"),
+    drifting: capturesOf("drift"),
     linears,
     vectors,
     tasks,

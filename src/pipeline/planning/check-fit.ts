@@ -115,7 +115,7 @@ function summarizeCalibration({ set, plan }: CalibrationJob): Omit<CalibrationSu
     passes: 1 + Math.max(...plan.layers.map(({ passes }) => passes.length)),
     weightsResident: plan.layers.every(({ resident }) => resident),
     hiddenStates: plan.hidden.place,
-    hiddenBytes: plan.hiddenBytes,
+    hiddenBytes: plan.hidden.streams * plan.hiddenBytes,
   };
 }
 

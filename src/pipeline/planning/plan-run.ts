@@ -5,6 +5,7 @@ import type { JobOptions, RecipeChoice } from "../../api/job-options.ts";
 import { invariant, RecipeError } from "../../errors.ts";
 import { quantizerOf } from "../../formats/modifiers/quantizers.ts";
 import {
+  driftShare,
   kvCacheScheme,
   needsCalibration,
   quantizingModifiers,
@@ -130,6 +131,10 @@ function checkTogether(recipes: readonly Recipe[]): void {
   if (rewriter)
     throw new RecipeError(
       `${rewriter.name} changes a layer before its statistics are collected, so that they fit no other recipe. Make its result in a job of its own.`,
+    );
+  if (recipes.some((recipe) => quantizingModifiers(recipe).some((modifier) => driftShare(modifier) > 0)))
+    throw new RecipeError(
+      "GPTQModifier's drift makes up for a result's own errors in earlier layers, and hidden states follow one recipe here. Make its result in a job of its own.",
     );
   const rotations = new Set(recipes.map(({ rotation }) => JSON.stringify(rotation ?? null)));
   if (rotations.size > 1)

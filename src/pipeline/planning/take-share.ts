@@ -81,11 +81,13 @@ function checkShareable({ calibration, recipe }: CompressionPlan): void {
   const problem =
     rewritingModifiers(recipe).length > 0
       ? "moves factors between the tensors of a layer (SmoothQuant, AWQ)"
-      : layers.some(({ scales }) => scales.length > 0)
-        ? "measures ranges of activations"
-        : layers.some(({ tasks }) => tasks.some((task) => quantizerFor(task).tiled))
-          ? "rounds some of the layers' weights to nearest"
-          : null;
+      : layers.some(({ drifting }) => drifting !== null)
+        ? "makes up for the drift of inputs"
+        : layers.some(({ scales }) => scales.length > 0)
+          ? "measures ranges of activations"
+          : layers.some(({ tasks }) => tasks.some((task) => quantizerFor(task).tiled))
+            ? "rounds some of the layers' weights to nearest"
+            : null;
   if (problem === null) return;
   throw new RecipeError(
     `This recipe ${problem}, which jobs that share samples do not do yet: they do GPTQ alone. Compress the model in one job, or divide it with --layers.`,

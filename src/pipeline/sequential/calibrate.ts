@@ -2,6 +2,7 @@
 
 import { collectorHooks, type Collector } from "../../calibrate/collector.ts";
 import type { SequenceBatch } from "../../calibrate/batches.ts";
+import type { InputDrifts } from "../../calibrate/drifts/input-drifts.ts";
 import { type HessianTree, openHessianTree } from "../../calibrate/hessian-tree.ts";
 import { type Hessians, openHessians } from "../../calibrate/hessians.ts";
 import { type ActivationRanges, openActivationRanges } from "../../calibrate/ranges/activation-ranges.ts";
@@ -11,6 +12,7 @@ import { invariant } from "../../errors.ts";
 import { linearsBeforeOutput } from "../../model/layer-linears.ts";
 import type { LayerAtWork, Pass } from "./layer-at-work.ts";
 import { rangeCollector } from "./measure-scales.ts";
+import { openDrifts, runOriginal } from "./run-original.ts";
 import { runSamples } from "./run-samples.ts";
 import type { ShareAtWork } from "./services.ts";
 
@@ -19,6 +21,8 @@ export interface PassStatistics extends Disposable {
   readonly inputs: Hessians;
   /** The same where samples are shared: sums that are yet to be added to those of other jobs. */
   readonly tree: HessianTree | null;
+  /** How inputs drifted from those of the original model; null where nobody wants to know. */
+  readonly drifts: InputDrifts | null;
   /** Of the first pass, which is made for them alone if nothing else is wanted; null in others. */
   readonly ranges: ActivationRanges | null;
   /** Of the first pass, too; null in others. */
@@ -38,21 +42,25 @@ export async function calibrate(work: LayerAtWork, pass: Pass): Promise<PassStat
     share && openHessianTree(gpu, pass.captures, { samples, maxPanelBytes, chunkOf: chunks(share) });
   const inputs = tree ?? (await openHessians(gpu, pass.captures, samples, maxPanelBytes));
   const squares = weighed.length > 0 ? await openInputSquares(gpu, weighed) : null;
-  const collectors = [inputs, ranges && rangeCollector(ranges), squares].filter(
+  const drifts = await openDrifts(work, pass);
+  const collectors = [inputs, ranges && rangeCollector(ranges), squares, drifts?.compare ?? null].filter(
     (collector) => collector !== null,
   );
   const wanted = new Set([
     ...[...pass.captures, ...weighed].flatMap(({ modules }) => modules),
     ...scales.map(({ reached }) => reached),
   ]);
-  if (pass.collects) await collect(work, pass, collectors, wanted);
+  if (pass.collects) await collect(work, pass, { collectors, wanted, drifts });
+  drifts?.finish();
   return {
     inputs,
     tree,
+    drifts,
     ranges,
     squares,
     [Symbol.dispose]() {
       inputs[Symbol.dispose]();
+      drifts?.[Symbol.dispose]();
       ranges?.[Symbol.dispose]();
       squares?.[Symbol.dispose]();
     },
@@ -67,16 +75,25 @@ function chunks({ plan: { chunkAt } }: ShareAtWork) {
   };
 }
 
+interface Collecting {
+  readonly collectors: readonly Collector[];
+  /** Modules whose inputs are wanted. */
+  readonly wanted: ReadonlySet<string>;
+  readonly drifts: InputDrifts | null;
+}
+
 async function collect(
   work: LayerAtWork,
-  { residency }: Pass,
-  collectors: readonly Collector[],
-  wanted: ReadonlySet<string>,
+  pass: Pass,
+  { collectors, wanted, drifts }: Collecting,
 ): Promise<void> {
   const { layer, services, collections } = work;
+  const { residency } = pass;
+  const before = runOriginal(work, pass, { wanted, drifts });
   await runSamples(work, {
-    needed: { linears: linearsBeforeOutput(layer.description), residency },
+    needed: { linears: before ? layer.linears : linearsBeforeOutput(layer.description), residency },
     begin: (batch) => collectors.forEach((collector) => collector.begin?.(batch)),
+    ...(before && { before }),
     each: async () => await services.checkpoint(),
     collect: {
       hooks: collectorHooks(collectors),

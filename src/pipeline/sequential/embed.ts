@@ -48,6 +48,29 @@ export async function embed(
   }
 }
 
+/** Two streams of samples that begin alike. */
+export function both(
+  one: Pick<HiddenStates, "put" | "table">,
+  other: Pick<HiddenStates, "put" | "table">,
+): Pick<HiddenStates, "put" | "table"> {
+  const [table, second] = [one.table, other.table];
+  return {
+    async put(batch, values) {
+      await one.put(batch, values);
+      await other.put(batch, values);
+    },
+    // Both tables are the same rows, which wait where no layer is at work yet.
+    table: table &&
+      second && {
+        ...table,
+        async put(...rows) {
+          await table.put(...rows);
+          await second.put(...rows);
+        },
+      },
+  };
+}
+
 function idsOf(batch: SequenceBatch, sequences: readonly Uint32Array[]): Uint32Array<ArrayBuffer> {
   const ids = new Uint32Array(batch.tokens);
   sequences

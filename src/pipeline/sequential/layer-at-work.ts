@@ -65,8 +65,7 @@ export interface LayerTurn {
 
 /** Samples on their way to the next layer. */
 export interface LeftLayer {
-  /** True if a crash behind this layer could go on from there; decided when the first batch leaves. */
-  readonly recordable: () => boolean;
+  readonly recordable: LayerAtWork["recordable"];
   /** Takes a batch's hidden states to the next layer. */
   readonly save: (batch: SequenceBatch, hidden: LedgerBuffer) => Promise<void>;
 }
@@ -83,6 +82,8 @@ export interface LayerAtWork extends LayerTurn, Disposable {
   readonly rewritten: MappingReport[];
   /** Null until samples begin to leave the layer. */
   readonly left: { behind: LeftLayer | null };
+  /** True if a crash behind this layer could go on from there; decided when the first batch leaves. */
+  readonly recordable: () => boolean;
   /** What codes mean, by module, while passes to come need the original weights. */
   readonly dequantized: Map<string, Uint8Array<ArrayBuffer>>;
 }
@@ -106,8 +107,17 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
       layer.rewritings.filter(({ hessians }) => hessians.length > 0).length,
     rewritten: [],
     left: { behind: null },
+    recordable: decideOnce(turn),
     dequantized: new Map(),
     [Symbol.dispose]: () => kept?.[Symbol.dispose](),
+  };
+}
+
+function decideOnce({ isLast, clock, index }: LayerTurn): () => boolean {
+  let decided: boolean | null = null;
+  return () => {
+    decided ??= isLast || clock.due(index + 1);
+    return decided;
   };
 }
 
@@ -119,7 +129,7 @@ function passesOf({ layer, schedule }: LayerTurn): Pass[] {
     index,
     captures,
     residency: residency.calibrate[index] ?? residency.propagate,
-    collects: wantsSamples(layer),
+    collects: wantsSamples(layer) || layer.drifting !== null,
     isLast: index === groups.length - 1,
   }));
 }

@@ -20,9 +20,9 @@ import { finishedGenerations, recordedForward } from "../job/job-journal.ts";
 import { TilePipeline } from "../data-free/tile-pipeline.ts";
 import { type Job, type RunOutput, writesResult } from "../job/job.ts";
 import type { SourceTraffic } from "../job/traffic.ts";
-import { embed } from "./embed.ts";
+import { both, embed } from "./embed.ts";
 import { openExchange } from "./exchange.ts";
-import type { SequentialServices, ShareAtWork } from "./services.ts";
+import type { OriginalSamples, SequentialServices, ShareAtWork } from "./services.ts";
 import { statesKeeper, takeStates } from "./states-files.ts";
 import { openTokenInputs, type TokenInputsAtWork } from "./token-inputs.ts";
 
@@ -60,7 +60,7 @@ export async function openServices(
   if (given) lifetime.use(given.tables);
   const batches = await openBatches(calibration, rings, lifetime, given?.placeOf ?? null);
   const among = { ...rings, scratch };
-  const { states, flush, stored } = await openStates(job, calibration, output, among, lifetime);
+  const { flush, stored, ...opened } = await openStates(job, calibration, output, among, lifetime);
   const services = {
     ...rings,
     plan,
@@ -69,7 +69,8 @@ export async function openServices(
     workspace,
     batches,
     hidden,
-    states,
+    states: opened.states,
+    original: opened.original && (await originalSamples(gpu, opened.original, atWork.bytes, lifetime)),
     tokenTables: given?.tables ?? null,
     samples: set.sequences.length,
     experts: expertCalibration(calibration.options),
@@ -79,6 +80,17 @@ export async function openServices(
     ...statesKeeper(job, calibration, output, stored),
   };
   return { services, flush };
+}
+
+/** A batch of the original model is at work beside one of the quantized model. */
+async function originalSamples(
+  gpu: Gpu,
+  states: HiddenStates,
+  bytes: number,
+  lifetime: Lifetime,
+): Promise<OriginalSamples> {
+  const request = { label: "original hidden states at work", bytes };
+  return { states, hidden: lifetime.use(await gpu.memory.allocate(request)) };
 }
 
 function openShare(job: Job, { journal }: RunOutput): ShareAtWork | null {
@@ -110,6 +122,14 @@ export async function openBatches(
   return batches;
 }
 
+interface OpenedStates {
+  readonly states: HiddenStates;
+  /** Those of the original model, where samples run through it, too. */
+  readonly original: HiddenStates | null;
+  readonly flush: () => void;
+  readonly stored: (generation: number) => HiddenBytes;
+}
+
 /** The hidden states that feed the first unfinished layer. */
 export async function openStates(
   job: Job,
@@ -117,14 +137,9 @@ export async function openStates(
   { folder, journal }: RunOutput,
   services: Rings & { readonly scratch: LedgerBuffer },
   lifetime: Lifetime,
-): Promise<{ states: HiddenStates; flush: () => void; stored: (generation: number) => HiddenBytes }> {
+): Promise<OpenedStates> {
   const { batches, hidden, hiddenBytes } = calibration.plan;
-  const even = lifetime.use(await HiddenFile.open(folder, "hidden-0.bin", hiddenBytes));
-  const odd = lifetime.use(await HiddenFile.open(folder, "hidden-1.bin", hiddenBytes));
-  const flush = () => {
-    even.flush();
-    odd.flush();
-  };
+  const own = await openFiles(folder, "hidden", hiddenBytes, lifetime);
   const packedBytes = batchHiddenBytes(batches, hidden.size) / 2;
   const packed =
     hidden.dtype === "BF16"
@@ -133,20 +148,46 @@ export async function openStates(
         )
       : null;
   const generation = finishedGenerations(journal, job.plan.steps);
-  const stored = (at: number) => (at % 2 === 0 ? even : odd);
   const given = generation === 0 ? (job.plan.part?.states ?? []) : [];
   const takes = given.length > 0;
   const perToken = hiddenBytesPerToken({ hiddenSize: hidden.size, dtype: hidden.dtype });
-  if (takes) await takeStates(job, given, even, { perToken, all: hiddenBytes });
-  const states = lifetime.use(
-    await openHiddenStates(
-      { batches, hiddenSize: hidden.size, dtype: hidden.dtype, place: hidden.place },
-      { ...services, packed, file: stored },
-      generation,
-      generation > 0 || takes,
-    ),
-  );
+  if (takes) await takeStates(job, given, own.stored(0), { perToken, all: hiddenBytes });
+  const open = async (file: (at: number) => HiddenBytes) =>
+    lifetime.use(
+      await openHiddenStates(
+        { batches, hiddenSize: hidden.size, dtype: hidden.dtype, place: hidden.place },
+        { ...services, packed, file },
+        generation,
+        generation > 0 || takes,
+      ),
+    );
+  const states = await open(own.stored);
+  const other =
+    hidden.streams === 2 ? await openFiles(folder, "hidden-original", hiddenBytes, lifetime) : null;
+  const original = other && (await open(other.stored));
   // The embedding is cheaper to make again than to keep for after a crash.
-  if (generation === 0 && !takes) await embed(job, calibration, states);
-  return { states, flush, stored };
+  if (generation === 0 && !takes) await embed(job, calibration, original ? both(states, original) : states);
+  const flush = () => {
+    own.flush();
+    other?.flush();
+  };
+  return { states, original, flush, stored: own.stored };
+}
+
+/** Two files of hidden states, which take turns by generation. */
+async function openFiles(
+  folder: RunOutput["folder"],
+  name: string,
+  bytes: number,
+  lifetime: Lifetime,
+): Promise<{ flush: () => void; stored: (generation: number) => HiddenFile }> {
+  const even = lifetime.use(await HiddenFile.open(folder, `${name}-0.bin`, bytes));
+  const odd = lifetime.use(await HiddenFile.open(folder, `${name}-1.bin`, bytes));
+  return {
+    flush() {
+      even.flush();
+      odd.flush();
+    },
+    stored: (generation) => (generation % 2 === 0 ? even : odd),
+  };
 }

@@ -20,13 +20,8 @@ export async function propagate(work: LayerAtWork): Promise<boolean> {
 
 /** Samples begin to leave the layer, for the next one. */
 export function leave(work: LayerAtWork): LeftLayer {
-  const { step, services, clock, hosts } = work;
+  const { step, services, hosts, recordable } = work;
   hosts.readAfter(step);
-  let decided: boolean | null = null;
-  const recordable = () => {
-    decided ??= work.isLast || clock.due(work.index + 1);
-    return decided;
-  };
   return {
     recordable,
     save: async (batch, hidden) => {

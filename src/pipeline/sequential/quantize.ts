@@ -1,7 +1,7 @@
 // Lets each quantizer of the recipe choose the codes of its modules, from what a pass has collected. The layer then holds
 // what the codes mean; of those that are rounded to nearest it keeps the original weights, as LLM Compressor does.
 
-import { copyHessians, type Hessians } from "../../calibrate/hessians.ts";
+import { copyHessians } from "../../calibrate/hessians.ts";
 import { invariant } from "../../errors.ts";
 import { type Capture, mlpLinears } from "../../model/layer-linears.ts";
 import { linearRows } from "../../onload/layer-weights.ts";
@@ -35,7 +35,7 @@ export async function quantize(
     // With more shares than inputs, some have nothing to quantize.
     if (!quantizer.tiled && wanted.length === 0) continue;
     // A quantizer uses them up: those that come after it need them whole.
-    using inputs = await lendHessians(work, output, wanted, statistics.inputs);
+    using inputs = await lendStatistics(work, output, wanted, statistics);
     const run = runOf(work, output, { ...pass, captures: wanted }, { ...statistics, inputs, record });
     const made = await quantizer.quantize({ ...run, tasks, begins });
     await record?.give(made);
@@ -51,19 +51,28 @@ function capturesOf(tasks: readonly QuantizeTask[], captures: readonly Capture[]
   return captures.filter(({ modules }) => modules.some((module) => own.has(module)));
 }
 
-/** The pass's own Hessians for the last result that wants these, copies for those before it. */
-async function lendHessians(
+/** The pass's own Hessians for the last result that wants these, copies for those before it; drifts are of one result alone. */
+async function lendStatistics(
   { services, outputs }: LayerAtWork,
   output: LayerOutput,
   captures: readonly Capture[],
-  inputs: Hessians,
+  { inputs, drifts }: Pick<PassStatistics, "inputs" | "drifts">,
 ): Promise<InputStatistics & Disposable> {
   const read = new Set(captures.flatMap(({ modules }) => modules));
   const isWanted = outputs
     .slice(outputs.indexOf(output) + 1)
     .some(({ share }) => share.tasks.some((task) => read.has(task.module) && wantsHessian(task)));
-  if (isWanted) return await copyHessians(services.gpu, inputs, captures);
-  return { ...inputs, [Symbol.dispose]: () => undefined };
+  const drift = (capture: Capture) => drifts?.drift(capture) ?? null;
+  if (isWanted) return { ...(await copyHessians(services.gpu, inputs, captures)), drift };
+  return {
+    ...inputs,
+    drift,
+    release(capture) {
+      inputs.release(capture);
+      drifts?.release(capture);
+    },
+    [Symbol.dispose]: () => undefined,
+  };
 }
 
 function runOf(

@@ -11,6 +11,8 @@ import { type LayerAtWork, type NeededWeights, weightsFor } from "./layer-at-wor
 export interface SampleRun {
   readonly needed: NeededWeights;
   readonly begin?: (batch: SequenceBatch) => void;
+  /** Runs before a batch does, on what the batch itself runs on. */
+  readonly before?: (batch: SequenceBatch, pass: ForwardPass) => Promise<void>;
   /** A batch's hidden states behind the layer. */
   readonly each: (batch: SequenceBatch, hidden: LedgerBuffer) => Promise<void>;
   readonly collect?: Pick<ForwardPass, "hooks" | "wanted" | "experts" | "stopAtLastInput">;
@@ -28,7 +30,9 @@ export async function runSamples(work: LayerAtWork, run: SampleRun): Promise<voi
   await eachBatch(work.services, async ({ rows, tokens }, index, hidden) => {
     run.report(`batch ${index + 1} of ${batches.length}`, 1 / batches.length);
     run.begin?.(rows);
-    const plain: ForwardPass = { gpu, weights, workspace, batch: tokens, ...given, ...run.collect };
+    const bare: ForwardPass = { gpu, weights, workspace, batch: tokens, ...given };
+    await run.before?.(rows, bare);
+    const plain: ForwardPass = { ...bare, ...run.collect };
     const pass = run.hooksIn ? { ...plain, hooks: run.hooksIn(plain) } : plain;
     await forwardLayer(pass, work.layer.description, hidden);
     return async () => await run.each(rows, hidden);

@@ -79,7 +79,7 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
   using lifetime = createLifetime();
   const { services, flush } = await openServices(job, calibration, output, { gpu, traffic }, lifetime);
   const clock = createSnapshotClock({
-    bytes: calibration.plan.hiddenBytes,
+    bytes: calibration.plan.hidden.streams * calibration.plan.hiddenBytes,
     place: calibration.plan.hidden.place,
     generation: nextLayer(walk),
     isWanted: (layer) => services.keepsStates(layer),
@@ -103,6 +103,7 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
     }
     job.progress.addReports(done.made.at(-1)?.output.reports ?? []);
     services.states.turn();
+    services.original?.states.turn();
     await traffic.end(step);
   }
   await gpu.queue.idle();

@@ -25,6 +25,13 @@ export interface ShareAtWork {
   readonly products: string;
 }
 
+/** Samples of the original model, which run through each layer's weights before those are quantized. */
+export interface OriginalSamples {
+  readonly states: HiddenStates;
+  /** (max tokens, hidden) float32: the batch at work. */
+  readonly hidden: LedgerBuffer;
+}
+
 /** What lives through all layers. */
 export interface SequentialServices {
   readonly gpu: Gpu;
@@ -36,6 +43,8 @@ export interface SequentialServices {
   /** (max tokens, hidden) float32 each: the batches at work. */
   readonly hidden: readonly LedgerBuffer[];
   readonly states: HiddenStates;
+  /** The original model's samples; null where nothing is compared with them. */
+  readonly original: OriginalSamples | null;
   /** What token blocks are given; null in models without. */
   readonly tokenTables: TokenTables | null;
   /** Of the whole job, whatever this one's share. */

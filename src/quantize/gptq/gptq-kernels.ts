@@ -87,7 +87,15 @@ export const divideScalesKernel = kernel({
 export const gatherColumnsKernel = kernel({
   name: "gptq.gather-columns",
   code: [numberFormats, gatherCode],
-  params: struct({ columns: "u32", dtype: "u32", stride: "u32", first_row: "u32", end_row: "u32" }),
+  params: struct({
+    columns: "u32",
+    dtype: "u32",
+    sequence: "u32",
+    from_stride: "u32",
+    stride: "u32",
+    first_row: "u32",
+    end_row: "u32",
+  }),
   bindings: { weights: "read", order: "read", gathered: "read_write" },
 });
 
@@ -222,18 +230,29 @@ export async function rtnErrors(
   }
 }
 
-/** The tile's weights as float32 in the order of quantization, (rows, stride). */
+/** Orders of columns, by what stands for each in the kernel. */
+const SEQUENCES = { source: 0, elimination: 1, quantization: 2 } as const;
+
+/** What is gathered: a tile's weights, or values of its shape that lie `stride` apart. */
+export interface Gathering extends Pick<GptqTile, "rows" | "columns" | "dtype" | "weights" | "order"> {
+  readonly stride?: number;
+}
+
+/** Rows as float32, (rows, stride), with their columns in a sequence: that of the source, of elimination, of quantization. */
 export async function gatherColumns(
   gpu: Gpu,
-  tile: GptqTile,
+  tile: Gathering,
   gathered: BufferPart,
   stride: number,
+  sequence: keyof typeof SEQUENCES,
 ): Promise<void> {
   for (const { first, end } of gpu.queue.split(gatherColumnsKernel, tile.rows, tile.columns)) {
     await gpu.queue.run(gatherColumnsKernel, {
       params: {
         columns: tile.columns,
         dtype: DTYPE_CODE[tile.dtype],
+        sequence: SEQUENCES[sequence],
+        from_stride: tile.stride ?? tile.columns,
         stride,
         first_row: first,
         end_row: end,

@@ -16,7 +16,8 @@ import { quantizeCaptures } from "./quantize-captures.ts";
 import { gptqTileRows, gptqWorkspaceBytes } from "./quantize-module.ts";
 import { descendKernel, fitKernel } from "../refine/refine-kernels.ts";
 import { refineWork } from "../refine/refine-tile.ts";
-import { gptqTileBytes, refinementOf } from "./quantize-tile.ts";
+import { driftWork } from "./drift-targets.ts";
+import { driftOf, gptqTileBytes, refinementOf } from "./quantize-tile.ts";
 
 /** What stands for a second panel while a Hessian is reordered. */
 const PERMUTATION_BYTES = 16;
@@ -30,7 +31,7 @@ const SLOW_CODE_KERNELS: readonly Kernel[] = [walkKernel, dequantizeKernel, rtnE
 
 export const gptqQuantizer: Quantizer = {
   name: GPTQ.name,
-  statistics: () => ["hessian"],
+  statistics: (task) => (driftOf(task) > 0 ? ["hessian", "drift"] : ["hessian"]),
   tiled: false,
   expects: "in range",
   // A factorisation, n³ / 3, and the updates, rows · columns² for each module.
@@ -62,7 +63,8 @@ export const refinedQuantizer: Quantizer = { ...gptqQuantizer, name: "Quantizati
 function moduleWork(task: QuantizerTask): number {
   const { rows, columns } = task;
   const refinement = refinementOf(task);
-  return rows * columns ** 2 + (refinement ? refineWork(rows, columns, refinement) : 0);
+  const targets = driftOf(task) > 0 ? driftWork(rows, columns) : 0;
+  return rows * columns ** 2 + targets + (refinement ? refineWork(rows, columns, refinement) : 0);
 }
 
 function hessianBytes({ columns }: Capture, maxBufferBytes: number): number {

@@ -15,9 +15,11 @@ import {
   type GptqWorkspace,
   type ModuleContext,
   type ModuleOutcome,
+  type QuantizedTask,
   quantizeModule,
   type TiledTask,
 } from "./quantize-module.ts";
+import { driftOf } from "./quantize-tile.ts";
 
 type Tiled = TiledTask & { readonly task: QuantizerTask };
 type Observed = Tiled & { readonly context: ModuleContext };
@@ -35,7 +37,8 @@ export async function quantizeCaptures(run: QuantizerRun): Promise<ModuleReport[
       const { factored, ...known } = await factorCapture(run, capture, statistics.get(capture));
       for (const tiled of await observeTasks(run, tiledTasks(run, capture), factored, workspace)) {
         run.begins(tiled.task.module);
-        const { outcome } = await quantizeTask(run, tiled, factored, workspace);
+        const drift = driftOf(tiled.task) > 0 ? run.statistics.drift(capture) : null;
+        const { outcome } = await quantizeTask(run, { ...tiled, drift }, factored, workspace);
         const timed = outcome.then((own) => ({ ...own, ...known, seconds: secondsSince() }));
         // It is waited for below; until then a failure must not count as unhandled.
         timed.catch(() => undefined);
@@ -160,7 +163,7 @@ async function observeTasks(
 /** Records a module's kernels. Without the pass's workspace it has one of its own, and is done on return. */
 async function quantizeTask(
   run: QuantizerRun,
-  tiled: Observed,
+  tiled: QuantizedTask,
   factored: FactoredHessian,
   shared: GptqWorkspace | null,
 ): Promise<{ readonly outcome: Promise<ModuleOutcome> }> {

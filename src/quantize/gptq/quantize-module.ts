@@ -7,6 +7,7 @@ import { codesTensor } from "../../formats/dequantize.ts";
 import { type QuantizationArgs, usesImportance } from "../../formats/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
+import type { SquareMatrix } from "../../gpu/square-matrix.ts";
 import { Pool } from "../../gpu/pool.ts";
 import type { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
 import { importanceOf } from "../observe/importance.ts";
@@ -20,6 +21,7 @@ import type { FactoredHessian } from "./factor-hessian.ts";
 import {
   type ColumnTables,
   columnTables,
+  driftOf,
   gptqBufferBytes,
   type GptqBuffers,
   type GptqTask,
@@ -113,13 +115,20 @@ export async function allocateGptqWorkspace(
 /** What all tiles of a module are quantized with; `observeModules` finds it. */
 export type ModuleContext = Pick<TileContext, "statistics" | "steps">;
 
+/** A module that is observed. */
+export interface QuantizedTask extends TiledTask {
+  readonly context: ModuleContext;
+  /** (X̃ − X)ᵀX of its input, by the factor of the Hessian; absent where its modifier has no use for it. */
+  readonly drift?: SquareMatrix | null;
+}
+
 /**
  * Quantizes a Linear with the factor of its input's Hessian. Resolves when all of its kernels are recorded; `outcome` when
  * its codes are read back and written.
  * @throws MalformedModelError, as rejection of `outcome`, if a weight is NaN or infinite.
  */
 export async function quantizeModule(
-  { task, tileRows, context }: TiledTask & { readonly context: ModuleContext },
+  { task, tileRows, context, drift = null }: QuantizedTask,
   factored: FactoredHessian,
   { work, results }: GptqWorkspace,
   services: ModuleServices,
@@ -132,7 +141,8 @@ export async function quantizeModule(
     const rows = Math.min(tileRows, task.rows - firstRow);
     const own = await results.acquire();
     await weights.load(firstRow, rows, work.source);
-    const tile = { ...context, powers: powersOf(task, work), rows, against: services.against };
+    const moved = drift && { matrix: drift, share: driftOf(task) };
+    const tile = { ...context, powers: powersOf(task, work), rows, against: services.against, drift: moved };
     await quantizeTileGptq(gpu, task, factored.factor, tile, { ...work, ...own });
     const read = readTile(task, firstRow, rows, own, services).finally(() => results.release(own));
     // A failure is told by the outcome; until someone waits for that it must not count as unhandled.

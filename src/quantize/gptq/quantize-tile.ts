@@ -5,7 +5,7 @@
 import { cellGrid } from "../../formats/compression-format.ts";
 import { DTYPE_BITS } from "../../formats/dtype.ts";
 import type { RefineSettings } from "../../formats/modifiers/gptq.ts";
-import type { QuantizingModifier } from "../../formats/recipe.ts";
+import { driftShare, type QuantizingModifier } from "../../formats/recipe.ts";
 import type { QuantizationArgs } from "../../formats/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
@@ -31,6 +31,7 @@ import { REFINE_BUFFER_NAMES, refineBufferBytes, refineTile } from "../refine/re
 import { storeQparams } from "../rtn/store-qparams.ts";
 import type { ReferenceLoss } from "../quantizer.ts";
 import { type RtnTask, tileBufferBytes, tileLayout } from "../rtn/tile-buffers.ts";
+import { type Drift, driftTargets } from "./drift-targets.ts";
 import type { FactoredHessian } from "./factor-hessian.ts";
 import {
   dequantizeCodes,
@@ -53,6 +54,11 @@ export function refinementOf({ modifier }: GptqTask): RefineSettings | null {
   return modifier?.settings?.refine ?? null;
 }
 
+/** The share of the inputs' drift that a module's codes answer for; 0 for none. */
+export function driftOf({ modifier }: GptqTask): number {
+  return modifier ? driftShare(modifier) : 0;
+}
+
 /** What the kernels of a tile work in. `order`, `groupOf` and `walk` serve all tiles of a module. */
 export const WORK_BUFFER_NAMES = [
   "source",
@@ -68,6 +74,7 @@ export const WORK_BUFFER_NAMES = [
   "dequantized",
   "order",
   "groupOf",
+  "drift",
   ...REFINE_BUFFER_NAMES,
 ] as const;
 
@@ -110,6 +117,7 @@ export function gptqBufferBytes(task: GptqTask, rows: number): Record<keyof Gptq
     rtnLosses: rows * 4,
     order: columns * 16,
     groupOf: columns * 4,
+    drift: driftOf(task) > 0 ? floats : 0,
     ...refineBufferBytes(refines ? rows : 0, refines ? columns : 0),
   };
 }
@@ -163,8 +171,9 @@ export async function quantizeTileGptq(
   const shape = { rows, columns: task.columns, stride: floatStrideOf(task.columns) };
   const { pushed, errors } = buffers;
   await chooseScales(gpu, task, tile, context, buffers);
-  await gpu.queue.clear(pushed, 0, rows * shape.stride * 4);
   const { stride } = shape;
+  const begin = await targetsOf(gpu, tile, factor, context.drift ?? null, buffers);
+  await begin();
   const product = { m: rows, a: { buffer: errors, stride }, c: { buffer: pushed, stride } };
   const rounds = task.modifier?.name === "QuantizationModifier";
   const range = against === "zeros" ? ZEROS : undefined;
@@ -182,7 +191,7 @@ export async function quantizeTileGptq(
   }
   await rowSquares(gpu, pushed, shape, buffers.losses);
   await storeCodes(gpu, task, tile, buffers);
-  await gpu.queue.clear(pushed, 0, rows * shape.stride * 4);
+  await begin();
   await addLowerProduct(gpu, factor, product);
   await rowSquares(gpu, pushed, shape, buffers.rtnLosses);
 }
@@ -193,6 +202,24 @@ const ZEROS: readonly [number, number] = [0, 0];
 export interface GptqTileContext extends TileContext {
   readonly rows: number;
   readonly against: ReferenceLoss;
+  /** How far targets are from the weights; absent where they are the weights. */
+  readonly drift?: Drift | null;
+}
+
+/** Makes (T − W) L of the targets T, and resolves to what puts it into `pushed`: zeros where targets are the weights. */
+async function targetsOf(
+  gpu: Gpu,
+  tile: GptqTile,
+  factor: TriangularMatrix,
+  drift: Drift | null,
+  buffers: GptqBuffers,
+): Promise<() => Promise<void>> {
+  const { pushed, drift: kept } = buffers;
+  const stride = floatStrideOf(tile.columns);
+  const bytes = tile.rows * stride * 4;
+  if (!drift) return async () => await gpu.queue.clear(pushed, 0, bytes);
+  await driftTargets(gpu, tile, factor, drift, { ...buffers, stride });
+  return async () => await gpu.queue.copy({ of: kept, offset: 0 }, { of: pushed, offset: 0 }, bytes);
 }
 
 function tileOf(task: RtnTask, rows: number, buffers: GptqBuffers): GptqTile {
@@ -262,7 +289,7 @@ export async function observedTile(
   buffers: GptqBuffers,
 ): Promise<{ readonly weight: ObservedWeight; readonly buffers: ObserveBuffers }> {
   if (task.weights.actorder !== "group") return { weight: task, buffers };
-  await gatherColumns(gpu, tileOf(task, rows, buffers), buffers.pushed, task.columns);
+  await gatherColumns(gpu, tileOf(task, rows, buffers), buffers.pushed, task.columns, "quantization");
   return { weight: { ...task, dtype: "F32" }, buffers: { ...buffers, source: buffers.pushed } };
 }
 

@@ -18,6 +18,8 @@ export interface ReferenceInput {
   readonly n: number;
   /** Damped Hessian. */
   readonly hessian: Float64Array;
+  /** What is rounded to; the weights themselves if absent. */
+  readonly targets?: Float64Array;
   readonly order: Uint32Array;
   readonly args: QuantizationArgs;
   /** Scale and zero point of a column in a row. */
@@ -32,7 +34,7 @@ export interface ReferenceResult {
 }
 
 export function referenceGptq(input: ReferenceInput): ReferenceResult {
-  const { rows, n, order, args, dtype } = input;
+  const { rows, n, order, args, dtype, targets = input.weights } = input;
   const factor = choleskyOfReversed(input.hessian, order, n);
   const codes = new Int32Array(rows * n);
   let loss = 0;
@@ -43,7 +45,7 @@ export function referenceGptq(input: ReferenceInput): ReferenceResult {
       const diagonal = factor[a * n + a] ?? 1;
       let shift = 0;
       for (let i = a + 1; i < n; i++) shift += (errors[i] ?? 0) * (factor[i * n + a] ?? 0);
-      const weight = input.weights[row * n + column] ?? 0;
+      const weight = targets[row * n + column] ?? 0;
       const target = weight + shift / diagonal;
       const { scale, zeroPoint } = input.qparams(row, column);
       const code = nearestCode(target / scale + zeroPoint, args);
@@ -63,6 +65,37 @@ function nearestCode(x: number, args: QuantizationArgs): number {
   if (args.type === "int") return roundHalfToEven(clamped);
   const code = args.num_bits === 4 ? numberToE2m1(clamped) : numberToE4m3(clamped);
   return codeValue(code, 0, args) === 0 ? 0 : code;
+}
+
+/** W + share · W D H⁻¹, for D = (X̃ − X)ᵀX (n, n) and the damped H = L Lᵀ in the order of the columns. */
+export function referenceTargets(
+  weights: Float64Array,
+  drift: Float64Array,
+  hessian: Float64Array,
+  { rows, n, share }: { readonly rows: number; readonly n: number; readonly share: number },
+): Float64Array {
+  const reversed = Uint32Array.from({ length: n }, (_, index) => n - 1 - index);
+  const l = choleskyOfReversed(hessian, reversed, n);
+  const targets = Float64Array.from(weights);
+  for (let row = 0; row < rows; row++) {
+    const moved = Float64Array.from({ length: n }, (_, j) => {
+      let sum = 0;
+      for (let i = 0; i < n; i++) sum += (weights[row * n + i] ?? 0) * (drift[i * n + j] ?? 0);
+      return sum;
+    });
+    for (let i = 0; i < n; i++) {
+      for (let j = 0; j < i; j++) moved[i] = (moved[i] ?? 0) - (l[i * n + j] ?? 0) * (moved[j] ?? 0);
+      moved[i] = (moved[i] ?? 0) / (l[i * n + i] ?? 1);
+    }
+    for (let i = n - 1; i >= 0; i--) {
+      for (let j = i + 1; j < n; j++) moved[i] = (moved[i] ?? 0) - (l[j * n + i] ?? 0) * (moved[j] ?? 0);
+      moved[i] = (moved[i] ?? 0) / (l[i * n + i] ?? 1);
+    }
+    moved.forEach((value, column) => {
+      targets[row * n + column] = (targets[row * n + column] ?? 0) + share * value;
+    });
+  }
+  return targets;
 }
 
 /** L of the reordered and reversed Hessian: row and column a are those of column order[n − 1 − a]. */

@@ -144,6 +144,85 @@ describe.each(["rounded", "calibrated"] as const)("a job that is %s", (method) =
   });
 });
 
+/** Recipes that do more to a layer than GPTQ alone, and what they have beside a scheme. */
+const PHASES: readonly (readonly [what: string, recipe: string])[] = [
+  ["answers for the drift of its inputs", "GPTQModifier: {scheme: W8A8, drift: 0.5"],
+  ["is refined after GPTQ", "GPTQModifier: {scheme: W8A8, refine: {}"],
+  ["is refined after rounding to nearest", "QuantizationModifier: {scheme: W8A8, refine: {}"],
+  ["has weighted ranges", "QuantizationModifier: {scheme: W8A8, weight_observer: hessian_mse"],
+  ["is rotated", "SpinQuantModifier: {rotations: [R1, R2]}, GPTQModifier: {scheme: W8A8"],
+];
+
+describe.each(PHASES)("a job that %s", (_what, recipe) => {
+  it("is another than without, goes on after a crash, and ends with the same bytes", async () => {
+    const yaml = `s_stage: {q_modifiers: {${recipe}, ignore: [lm_head]}}}`;
+    const job = await planFixture("llama", "", METHODS.calibrated, { yaml });
+    const whole = job.machine();
+    const { peakGpuBytes } = await whole.run();
+    expect(peakGpuBytes).toBeLessThanOrEqual(job.plan.peakGpuBytes);
+    const plain = (await planFixture("llama", "W8A8", METHODS.calibrated)).machine();
+    await plain.run();
+    expect(whole.output().get("model.safetensors")).not.toBe(plain.output().get("model.safetensors"));
+    for (const operation of every(16, whole.disk.operations)) {
+      const machine = job.machine();
+      machine.disk.failAt(operation, "crash");
+      expect(["Crash", "StorageError"]).toContain(await outcome(machine));
+      machine.disk.recover();
+      expect(await outcome(machine), `after operation ${operation}`).toBeNull();
+      expect(machine.output(), `after operation ${operation}`).toEqual(whole.output());
+    }
+  });
+});
+
+describe("a job that follows the original model, too", () => {
+  const recipeOf = (more = "", targets = "Linear", ignore = "lm_head") =>
+    `s_stage: {q_modifiers: {GPTQModifier: {targets: ["${targets}"], ignore: [${ignore}], scheme: W8A8${more}}}}`;
+  const planned = async (name: string, yaml: string, changes: Parameters<typeof planFixture>[3] = {}) =>
+    await planFixture(name, "", METHODS.calibrated, { yaml, ...changes });
+
+  it("holds what its plan says within any budget, with states in host memory and in several passes", async () => {
+    const roomy = await planned("llama", recipeOf(", drift: 0.5"));
+    const plain = await planned("llama", recipeOf());
+    expect(roomy.plan.peakGpuBytes).toBeGreaterThan(plain.plan.peakGpuBytes);
+    const ways = new Set<string>();
+    for (const kibibytes of [1200, 900, 800]) {
+      const gpuBudgetBytes = kibibytes * 1024;
+      const job = await planned("llama", recipeOf(", drift: 0.5"), { gpuBudgetBytes });
+      const { peakGpuBytes } = await job.machine().run();
+      expect(peakGpuBytes).toBeLessThanOrEqual(job.plan.peakGpuBytes);
+      const { hidden, layers = [] } = job.plan.calibration?.plan ?? {};
+      for (const { passes } of layers) ways.add(`${passes.length} passes, states on ${hidden?.place}`);
+    }
+    expect([...ways].toSorted()).toEqual([
+      "1 passes, states on gpu",
+      "1 passes, states on host",
+      "2 passes, states on gpu",
+    ]);
+  });
+
+  it("takes it through layers of which nothing is quantized", async () => {
+    const last = await planned("llama", recipeOf(", drift: 0.5", "re:.*layers[.]1[.].*"));
+    const plain = await planned("llama", recipeOf("", "re:.*layers[.]1[.].*"));
+    const outputs = [last, plain].map(async (job) => {
+      const own = job.machine();
+      await own.run();
+      return own.output().get("model.safetensors");
+    });
+    const [drifted, still] = await Promise.all(outputs);
+    expect(drifted).not.toBe(still);
+  });
+
+  it("is refused where nothing drifts, or tokens cannot be compared", async () => {
+    const drift = recipeOf(", drift: 0.5");
+    await expect(planned("llama", drift, { propagateError: false })).rejects.toThrow(
+      "it would change nothing",
+    );
+    await expect(planned("qwen2-moe", drift)).rejects.toThrow("is not done for experts yet");
+    const beside = [{ scheme: "W8A8", method: METHODS.calibrated }];
+    await expect(planned("llama", drift, { beside })).rejects.toThrow("Make its result in a job of its own");
+  });
+});
+
 describe("a job whose weights AWQ scales", () => {
   it("goes on after a crash with the scales of the layers that it had finished, and ends with the same bytes", async () => {
     const job = await planFixture("llama", "W8A8", METHODS.rounded, { rewriter: "AWQModifier" });

@@ -129,6 +129,16 @@ const narrow: Rule = ([values, to], params) => {
   to?.bytes.set(narrowFromFloat32(dtypeAt(params, 1), part));
 };
 
+/** Something that follows from the weights, in place of errors and of codes, which stay unless they are asked for. */
+const rtnErrors: Rule = ([weights, , , , errors, codes], params) => {
+  const from = words(weights);
+  const keepsCodes = integer(params, 8) === 1;
+  for (const to of keepsCodes ? [errors, codes] : [errors]) {
+    const values = words(to);
+    values.set(from.subarray(0, values.length));
+  }
+};
+
 const nothing: Rule = () => undefined;
 
 export const ROUNDING_RULES: Readonly<Record<string, Rule>> = {
@@ -138,6 +148,7 @@ export const ROUNDING_RULES: Readonly<Record<string, Rule>> = {
   "encode.encode": encode,
   "encode.pack": pack,
   "gpu.narrow": narrow,
+  "gptq.rtn-errors": rtnErrors,
   // A factorisation that succeeds: its third buffer names the row at which it failed.
   "triangular.cholesky-diagonal": nothing,
 };

@@ -7,12 +7,14 @@ import type { ResultSummary } from "../api/compressor-api.ts";
 import type { JobOptions, MethodControls, RecipeControls } from "../api/job-options.ts";
 import { invariant } from "../errors.ts";
 import { compress } from "../pipeline/compress.ts";
-import { openModel } from "../pipeline/inspect/open-model.ts";
+import { modelSource, openModel } from "../pipeline/inspect/open-model.ts";
+import { rotateModel } from "../pipeline/inspect/rotate-model.ts";
 import type { RemoteSource } from "../pipeline/inspect/remote-source.ts";
 import type { Job } from "../pipeline/job/job.ts";
 import { createJobControl, type JobControl } from "../pipeline/job/job-control.ts";
 import { startProgress } from "../pipeline/job/progress.ts";
 import type { CompressionPlan } from "../pipeline/planning/compression-plan.ts";
+import { readRecipe } from "../pipeline/planning/plan-job.ts";
 import { planRun, type RunPlan } from "../pipeline/planning/plan-run.ts";
 import { planTime } from "../pipeline/planning/plan-time.ts";
 import { createSource } from "../source/create-source.ts";
@@ -83,6 +85,9 @@ interface JobChanges extends Pick<JobOptions, "part" | "states">, Pick<RecipeCon
   /** More recipes of the same run, and the one whose error later layers see. */
   readonly beside?: readonly AskedRecipe[];
   readonly along?: AskedRecipe;
+  readonly gpuBudgetBytes?: number;
+  /** A recipe in YAML instead of the scheme and the method. */
+  readonly yaml?: string;
   /** The model is downloaded, not dropped: `fetch` and `indexedDB` are in memory from then on. */
   readonly downloaded?: boolean;
 }
@@ -104,14 +109,14 @@ export async function planFixture(
   const reference: SourceReference = downloaded
     ? { kind: "address", address: `${BASE}${name}/` }
     : { kind: "files", files: filesOf(name) };
-  const model = await openModel(remote, reference, null);
+  const options = optionsOf({ scheme, method }, changes);
+  const model = rotateModel(await openModel(remote, reference, null), readRecipe(options.recipe).rotation);
   const open = async () => {
-    if (!downloaded) return remote;
+    if (!downloaded) return modelSource(remote, model);
     const source = servedSource(name);
     await source.open(reference, null);
-    return source;
+    return modelSource(source, model);
   };
-  const options = optionsOf({ scheme, method }, changes);
   const adapter = summarizeAdapter(createStubGpu({}).adapter());
   const { lead: plan, results } = await planRun(model, options, {
     source: remote,
@@ -210,15 +215,30 @@ function filesOf(name: string) {
 
 function optionsOf(
   first: AskedRecipe,
-  { propagateError = true, rewriter, groupSize, beside = [], along, ...part }: Omit<JobChanges, "downloaded">,
+  {
+    propagateError = true,
+    rewriter,
+    groupSize,
+    beside = [],
+    along,
+    yaml,
+    gpuBudgetBytes = 64 * MIB,
+    ...part
+  }: Omit<JobChanges, "downloaded">,
 ): JobOptions {
   const calibrates = [first, ...beside].some((each) => each.method.name === "GPTQModifier");
   return {
-    recipe: controlsOf({ ...first, ...(groupSize && { groupSize }) }, rewriter),
+    recipe:
+      yaml === undefined
+        ? controlsOf({ ...first, ...(groupSize && { groupSize }) }, rewriter)
+        : { kind: "yaml", text: yaml },
     ...(beside.length > 0 && { beside: beside.map((other) => controlsOf(other)) }),
     ...(along && { along: controlsOf(along) }),
-    calibration: calibrates || rewriter ? { ...CALIBRATION, propagate_error: propagateError } : null,
-    gpuBudgetBytes: 64 * MIB,
+    calibration:
+      calibrates || rewriter || yaml !== undefined
+        ? { ...CALIBRATION, propagate_error: propagateError }
+        : null,
+    gpuBudgetBytes,
     keepSource: false,
     ...part,
   };

@@ -1,7 +1,13 @@
 // Whether stored codes mean the weights that they were made of.
 
 import { VerificationError } from "../../errors.ts";
-import { dequantized, type QuantizedWeight, type RowParts, visitRows } from "../../formats/dequantize.ts";
+import {
+  dequantized,
+  type QuantizedWeight,
+  type RowParts,
+  visitRows,
+  type VisitWeight,
+} from "../../formats/dequantize.ts";
 import type { FloatDtype } from "../../formats/dtype.ts";
 import { quantizedRange } from "../../formats/quantization-args.ts";
 import { mseSettings } from "../../quantize/observe/mse-settings.ts";
@@ -28,9 +34,10 @@ const MAX_OVERSHOOT = 1.5;
 export function checkRounded(sample: SampledRows, source: Float32Array): void {
   const { weight } = sample;
   const [min, max] = quantizedRange(weight.args);
+  const checkCode = codeCheck(sample);
   const overshoot = MAX_OVERSHOOT / leastShrink(weight);
   visitRows(weight, sample.firstRow, sample.rows, sample.parts, (index, code, zeroPoint, scale) => {
-    checkCode(sample, index, code, zeroPoint, scale);
+    checkCode(index, code, zeroPoint, scale);
     const value = dequantized("F32", code, zeroPoint, scale);
     const expected = source[index] ?? Number.NaN;
     const bound = tolerance(weight, code, zeroPoint, scale, expected);
@@ -48,18 +55,19 @@ export function checkRounded(sample: SampledRows, source: Float32Array): void {
  * @throws VerificationError naming module, place and value.
  */
 export function checkInRange(sample: SampledRows): void {
-  visitRows(sample.weight, sample.firstRow, sample.rows, sample.parts, (index, code, zeroPoint, scale) =>
-    checkCode(sample, index, code, zeroPoint, scale),
-  );
+  visitRows(sample.weight, sample.firstRow, sample.rows, sample.parts, codeCheck(sample));
 }
 
-function checkCode(sample: SampledRows, index: number, code: number, zeroPoint: number, scale: number): void {
+/** Throws for a code, a zero point or a scale that cannot be. */
+function codeCheck(sample: SampledRows): VisitWeight {
   const [min, max] = quantizedRange(sample.weight.args);
-  const fits = code >= min && code <= max && zeroPoint >= Math.min(min, 0) && zeroPoint <= max;
-  if (fits && Number.isFinite(scale) && scale > 0) return;
-  throw new VerificationError(
-    `${place(sample, index)} has the code ${code}, zero point ${zeroPoint} and scale ${scale}; codes lie in ${min} … ${max} and scales above 0. The result must not be used: start the job again, and if this comes again, report it.`,
-  );
+  return (index, code, zeroPoint, scale) => {
+    const fits = code >= min && code <= max && zeroPoint >= Math.min(min, 0) && zeroPoint <= max;
+    if (fits && Number.isFinite(scale) && scale > 0) return;
+    throw new VerificationError(
+      `${place(sample, index)} has the code ${code}, zero point ${zeroPoint} and scale ${scale}; codes lie in ${min} … ${max} and scales above 0. The result must not be used: start the job again, and if this comes again, report it.`,
+    );
+  };
 }
 
 function tolerance(

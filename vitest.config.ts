@@ -1,5 +1,7 @@
+import { availableParallelism } from "node:os";
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 import { chromiumFlags, findChromium } from "./scripts/chromium.mjs";
 
 const executablePath = (await findChromium()) ?? undefined;
@@ -8,8 +10,19 @@ const launchOptions = {
   ...(executablePath ? { executablePath } : {}),
 };
 
+/** Whole jobs under the conductor take longest by far: begun last, one would keep a single core at work. */
+class WholeJobsFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    // oxlint-disable-next-line unicorn/no-array-sort -- a sequencer's, which copies
+    const sorted = await super.sort(files);
+    const isJob = ({ moduleId }: TestSpecification) => /\/src\/pipeline\/[\w-]+\.test\.ts$/.test(moduleId);
+    return [...sorted.filter(isJob), ...sorted.filter((file) => !isJob(file))];
+  }
+}
+
 export default defineConfig({
   test: {
+    sequence: { sequencer: WholeJobsFirst },
     projects: [
       {
         test: {
@@ -17,6 +30,8 @@ export default defineConfig({
           environment: "node",
           // Files share their modules: loading them anew for each took half of the time.
           isolate: false,
+          // Vitest leaves a core to itself, which of two is half: the second worker takes what transforming files leaves of it.
+          maxWorkers: Math.max(availableParallelism() - 1, 2),
           testTimeout: 60_000,
           hookTimeout: 60_000,
           include: ["src/**/*.test.ts", "scripts/**/*.test.ts", "bench/**/*.test.ts"],
@@ -33,6 +48,8 @@ export default defineConfig({
           setupFiles: "./src/testing/expect-ledgers-kept.ts",
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          // After the other project's, which have more workers.
+          sequence: { groupOrder: 1 },
           // One page for all files: they share a device, whose kernels are compiled once.
           isolate: false,
           fileParallelism: false,

@@ -28,6 +28,7 @@ export const rangeKernel = kernel({
     cells_per_row: "u32",
     first_cell: "u32",
     end_cell: "u32",
+    lanes: "u32",
   }),
   bindings: { weights: "read", ranges: "read_write", nonfinite: "read_write" },
 });
@@ -88,6 +89,7 @@ export async function observeRange(
   nonfinite: BufferPart,
 ): Promise<void> {
   const cells = grid.cellsPerColumn * grid.cellsPerRow;
+  const lanes = lanesFor(grid);
   const work = grid.cellRows * grid.cellColumns;
   for (const { first, end } of gpu.queue.split(rangeKernel, cells, work)) {
     await gpu.queue.run(rangeKernel, {
@@ -100,12 +102,18 @@ export async function observeRange(
         cells_per_row: grid.cellsPerRow,
         first_cell: first,
         end_cell: end,
+        lanes,
       },
       buffers: { weights: weight.weights, ranges, nonfinite },
-      workgroups: spreadWorkgroups(end - first),
+      workgroups: spreadWorkgroups(Math.ceil(((end - first) * lanes) / WORKGROUP)),
       work: (end - first) * work,
     });
   }
+}
+
+/** Invocations that share a cell, a power of two: those of small groups (NVFP4 has 16 weights) would be idle otherwise. */
+export function lanesFor({ cellRows, cellColumns }: CellGrid): number {
+  return Math.min(2 ** Math.ceil(Math.log2(cellRows * cellColumns)), WORKGROUP);
 }
 
 /** Raises the magnitudes in words 2 and 3 of `statistics` to those of the smallest and largest weight of all cells. */

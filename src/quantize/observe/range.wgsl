@@ -1,4 +1,5 @@
-// Smallest and largest weight of each cell: the rectangle that shares one scale. One workgroup per cell.
+// Smallest and largest weight of each cell: the rectangle that shares one scale. `lanes` invocations, a power of two, share a
+// cell.
 // weights is (rows, columns) row-major in its own dtype; ranges is (cells of a column, cells_per_row).
 override WORKGROUP: u32 = 64;
 
@@ -11,6 +12,7 @@ struct Params {
   cells_per_row: u32,
   first_cell: u32,
   end_cell: u32,
+  lanes: u32,
 }
 
 struct Nonfinite { count: atomic<u32>, first: atomic<u32> }
@@ -35,7 +37,9 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let cell = params.first_cell + group.y * groups.x + group.x;
+  let cells_each = WORKGROUP / params.lanes;
+  let cell = params.first_cell + (group.y * groups.x + group.x) * cells_each + lane / params.lanes;
+  let own_lane = lane % params.lanes;
   let first_row = cell / params.cells_per_row * params.cell_rows;
   let first_column = cell % params.cells_per_row * params.cell_columns;
   let cell_rows = min(params.cell_rows, params.rows - min(first_row, params.rows));
@@ -43,7 +47,7 @@ fn main(
   var smallest = 0.0;
   var largest = 0.0;
   if (cell < params.end_cell) {
-    for (var i = lane; i < cell_rows * cell_columns; i += WORKGROUP) {
+    for (var i = own_lane; i < cell_rows * cell_columns; i += params.lanes) {
       let index = (first_row + i / cell_columns) * params.columns + first_column + i % cell_columns;
       let weight = weight_at(index);
       if (is_nonfinite(weight)) {
@@ -56,12 +60,12 @@ fn main(
   }
   low[lane] = smallest;
   high[lane] = largest;
-  for (var stride = WORKGROUP / 2u; stride > 0u; stride /= 2u) {
+  for (var stride = params.lanes / 2u; stride > 0u; stride /= 2u) {
     workgroupBarrier();
-    if (lane < stride) {
+    if (own_lane < stride) {
       low[lane] = min(low[lane], low[lane + stride]);
       high[lane] = max(high[lane], high[lane + stride]);
     }
   }
-  if (lane == 0u && cell < params.end_cell) { ranges[cell] = vec2(low[0], high[0]); }
+  if (own_lane == 0u && cell < params.end_cell) { ranges[cell] = vec2(low[lane], high[lane]); }
 }

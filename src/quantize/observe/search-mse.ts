@@ -12,7 +12,7 @@ import { struct } from "../../gpu/struct.ts";
 import cellQparamsCode from "./cell-qparams.wgsl?raw";
 import mseStepCode from "./mse-step.wgsl?raw";
 import { type MseSettings, shrinkOf } from "./mse-settings.ts";
-import { type GpuWeight, qparamsRule } from "./observe-weight.ts";
+import { type GpuWeight, lanesFor, qparamsRule } from "./observe-weight.ts";
 import scaleRangesCode from "./scale-ranges.wgsl?raw";
 import sumErrorsCode from "./sum-errors.wgsl?raw";
 
@@ -168,11 +168,6 @@ async function runStep(
       work: (end - first) * work,
     });
   }
-}
-
-/** Invocations that share a cell: those of small groups (NVFP4 has 16 weights) would be idle otherwise. */
-function lanesFor({ cellRows, cellColumns }: CellGrid): number {
-  return Math.min(2 ** Math.ceil(Math.log2(cellRows * cellColumns)), WORKGROUP);
 }
 
 function stepParams(search: MseSearch, step: number, range: readonly [number, number] | null) {

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type ModelServer, startModelServer } from "../../scripts/model-server/model-server.ts";
 import { memoryModel } from "../../scripts/model-server/served-model.ts";
 import { AccessError, NetworkError } from "../errors.ts";
-import { testTransport } from "../testing/fast-retry.ts";
+import { IMPATIENT, testTransport } from "../testing/fast-retry.ts";
 import { fetchRange, parseContentRange, type RemoteFile, type Span, streamSpans } from "./fetch-range.ts";
 import { webHost } from "./host.ts";
 import { RETRY_TIMING, type RetryTiming } from "./retry.ts";
@@ -209,7 +209,7 @@ describe("fetchRange", () => {
     "gives up a body that %s, tells so meanwhile, and tries three times",
     async (_, fault, words) => {
       server.faults.push({ fault });
-      const { transport, told } = telling({});
+      const { transport, told } = telling(IMPATIENT);
       await expect(read(0, 100_000, fileOf("plain/model"), transport)).rejects.toThrow(
         /does not go on sending model\.safetensors: 3 times .* less than 1 KiB a second/,
       );
@@ -252,14 +252,15 @@ describe("fetchRange", () => {
 
   it("gives up a connection that stalls, and tries again", async () => {
     server.faults.push({ fault: { kind: "stall", afterBytes: 1000 }, times: 1 });
-    expect(Buffer.from(await read(0, 100_000)).equals(content.subarray(0, 100_000))).toBe(true);
+    const bytes = await read(0, 100_000, fileOf("plain/model"), testTransport(IMPATIENT));
+    expect(Buffer.from(bytes).equals(content.subarray(0, 100_000))).toBe(true);
     expect(server.log).toHaveLength(2);
   });
 
   it("ends with the reason when it is aborted while a connection stalls", async () => {
     server.faults.push({ fault: { kind: "stall", afterBytes: 10 } });
     const aborting = new AbortController();
-    const transport = testTransport({ stallMs: 60_000 });
+    const transport = testTransport();
     const { received } = transport.traffic;
     const meter = {
       ...transport.traffic,

@@ -29,7 +29,7 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
                            UNQUANTIZED writes a quantized model's weights as plain ones. Given several times, each makes a
                            result of its own in FOLDER/RECIPE: the model is read once, statistics are collected once
   --target-size SIZE       a scheme for each module, so that the weights take at most SIZE (5GB, 700MiB) and lose the least:
-                           measured for the recipes that are named, or for gptq-W4A16 and gptq-W8A16. --target-bits B
+                           measured for the recipes that are named, or for 3, 4, 5, 6 and 8 bits by GPTQ. --target-bits B
                            says the size as bits of a weight
   --propagate RECIPE       the recipe whose error later layers see, where that is not the first one that calibrates
   --group-size N           replaces the preset's group size

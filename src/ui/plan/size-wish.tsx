@@ -9,7 +9,7 @@ import { methodOf, recipeChoice } from "../state/recipe-fields.ts";
 
 const LEAST_LOSS = 1e-12;
 
-/** A size to wish for: what 4 and 8 bits lose of each module is measured, then a point of the curve is chosen. */
+/** A size to wish for: what 3 to 8 bits lose of each module is measured, then a point of the curve is chosen. */
 export function SizeWish() {
   const { state } = useApp();
   const survey = state.survey.value;
@@ -29,13 +29,13 @@ function Measure() {
   const measure = () => {
     const [options, chosen] = [state.options.peek(), recipeChoice(state.recipe)];
     if (!options || !chosen) return;
-    const [recipe, other] = mixableRecipes(chosen);
-    void measureSchemes(app, { ...options, recipe, beside: [other] });
+    const [recipe, ...beside] = mixableRecipes(chosen);
+    void measureSchemes(app, { ...options, recipe, beside });
   };
   return (
     <>
       <p class="hint" id="size-hint">
-        The scheme above has one size. To choose the size instead, measure on the text what 4 and 8 bits lose
+        The scheme above has one size. To choose the size instead, measure on the text what 3 to 8 bits lose
         of each module: those that lose the most for a byte then keep more bits. Measure the result, too: on
         the trained model that this was tried on, mixtures were worse than one width of the same size.
       </p>
@@ -46,7 +46,7 @@ function Measure() {
           disabled={state.options.value === null || state.adapterProblem.value !== null}
           aria-describedby="size-hint"
         >
-          Measure 4 and 8 bits
+          Measure 3 to 8 bits
         </button>
       </span>
     </>

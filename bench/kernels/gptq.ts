@@ -66,7 +66,6 @@ function gptqModule(name: string, rows: number, columns: number): Benchmark {
             );
           },
         },
-        against: "rounding" as const,
         write: () => undefined,
         checkpoint: async () => await Promise.resolve(),
       };

@@ -49,7 +49,7 @@ export function curveLines({ schemes, curve }: SchemeSurvey, chosen: MixedRecipe
   );
   const counts = schemes.map((scheme, index) => `${chosen.counts[index] ?? 0} ${scheme}`);
   return [
-    "Size against what is lost of modules' outputs, on average:",
+    "Size against the expected change of the last hidden states:",
     ...points.filter((point) => point !== undefined).map(pointLine),
     `Chosen: ${pointLine(chosen).trim()}; modules: ${counts.join(", ")}.`,
   ];

@@ -6,7 +6,7 @@ export interface SurveyPoint {
   readonly resultBytes: number;
   /** Of the modules that may be quantized, those that stay as they are included. */
   readonly bitsPerWeight: number;
-  /** What the choice loses of a module's outputs on the calibration text, as a share of their squares, on average. */
+  /** How much the choice is expected to change the last hidden states of the text, as a share of their squares. */
   readonly loss: number;
 }
 

@@ -41,6 +41,20 @@ describe("the curve of size against loss", () => {
 });
 
 describe("a scheme for each unit", () => {
+  const unit = (losses: readonly number[]): SchemeUnit => ({
+    modules: ["m"],
+    choices: losses.map((loss, at) => ({ bytes: [3, 4, 5, 16][at] ?? 0, loss })),
+  });
+
+  it("is one for all where a mixture of that size would save less than a tenth", () => {
+    const alike = [unit([4, 1, 0.25, 0]), unit([4.4, 1.1, 0.27, 0])];
+    expect(chooseSchemes(alike, 8)).toMatchObject({ schemes: [1, 1], bytes: 8 });
+    const unlike = [unit([0.4, 0.1, 0.03, 0]), unit([40, 10, 2.5, 0])];
+    expect(chooseSchemes(unlike, 8)).toMatchObject({ schemes: [0, 2], bytes: 8 });
+    const nearly = [unit([1.4, 1, 0.6, 0]), unit([1.5, 1.02, 0.45, 0])];
+    expect(chooseSchemes(nearly, 8)).toMatchObject({ schemes: [1, 1] });
+  });
+
   it("fits the size, and is near the best that does", () => {
     for (let seed = 1; seed <= 20; seed++) {
       const all = units(5, seed);

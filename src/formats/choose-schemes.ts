@@ -5,7 +5,7 @@
 /** What a part of a model is and loses in one scheme. */
 export interface SchemeChoice {
   readonly bytes: number;
-  /** What is lost of the part's outputs, as a share of them, summed over its modules. */
+  /** How much it changes what the model gives out, in a measure that adds up over parts. */
   readonly loss: number;
 }
 
@@ -94,11 +94,27 @@ export function sizeCurve(units: readonly SchemeUnit[]): SizePoint[] {
   return points;
 }
 
+/** A mixture that saves less of what one scheme for all would lose is not worth its unevenness: predictions err by as much. */
+const LEAST_SAVED = 0.1;
+
 /**
- * The choice that loses the least of those that are not larger; null if the smallest is. What the curve leaves free is filled with
- * later steps that fit.
+ * The choice that loses the least of those that are not larger; null if the smallest is. One scheme for all units is chosen where
+ * it fits and no mixture saves at least a tenth of its loss.
  */
 export function chooseSchemes(units: readonly SchemeUnit[], bytes: number): SizePoint | null {
+  const mixed = mixSchemes(units, bytes);
+  if (!mixed) return null;
+  const count = Math.min(...units.map(({ choices }) => choices.length));
+  const uniform = Array.from({ length: count }, (_, scheme): SizePoint => {
+    const schemes = units.map(() => scheme);
+    return { schemes, ...sumOf(units, schemes) };
+  }).filter((point) => point.bytes <= bytes);
+  const [best] = uniform.toSorted((a, b) => a.loss - b.loss || a.bytes - b.bytes);
+  return best && mixed.loss > (1 - LEAST_SAVED) * best.loss ? best : mixed;
+}
+
+/** What the curve leaves free is filled with later steps that fit. */
+function mixSchemes(units: readonly SchemeUnit[], bytes: number): SizePoint | null {
   const hulls = units.map(({ choices }) => hullOf(choices));
   const first = start(units, hulls);
   if (first.bytes > bytes) return null;

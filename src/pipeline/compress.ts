@@ -84,7 +84,7 @@ async function runSteps(
 ): Promise<void> {
   using lifetime = createLifetime();
   const results = await openStores(opened, lifetime);
-  const to = { folder, journal, results, figures, against: "rounding" as const };
+  const to = { folder, journal, results, figures };
   skipFinished(job, to);
   for (const { calibrated, steps } of runsOf(job.plan)) {
     await survivingLoss(job, to, async () => {

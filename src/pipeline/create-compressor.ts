@@ -22,6 +22,7 @@ import { readRecipe } from "./planning/plan-job.ts";
 import { modelSource, type OpenModel, openModel } from "./inspect/open-model.ts";
 import { planRun, type RunPlan } from "./planning/plan-run.ts";
 import { missingBytes, planTime } from "./planning/plan-time.ts";
+import { withTrials } from "./planning/plan-trials.ts";
 import { presetSizes } from "./planning/preset-sizes.ts";
 import { type ProgressLog, startProgress } from "./job/progress.ts";
 import { makeReceipt } from "./result/make-receipt.ts";
@@ -69,7 +70,7 @@ export function createCompressor(): CompressorApi {
         async () => await runner.run(chosen(options), await planned(options), options, onProgress, compress),
       ),
     ...createSurveyor(async (options, onProgress) => {
-      const job = [chosen(options), await planned(options), options, onProgress] as const;
+      const job = [chosen(options), withTrials(await planned(options)), options, onProgress] as const;
       return { model: inspected(), measured: await runner.run(...job, surveySchemes) };
     }),
     moduleReports: (since) => runner.reports().slice(since),

@@ -18,9 +18,6 @@ import type { Capture } from "../model/layer-linears.ts";
  */
 export type StatisticKind = "hessian" | "squares" | "drift";
 
-/** What a module's loss is compared with: rounding to nearest, or nothing at all in its place. */
-export type ReferenceLoss = "rounding" | "zeros";
-
 /** One Linear and what it becomes. */
 export interface QuantizerTask {
   readonly module: string;
@@ -82,8 +79,6 @@ export interface QuantizerRun<Task extends QuantizerTask = QuantizerTask> {
   readonly pass: readonly Capture[];
   readonly statistics: InputStatistics;
   readonly phase: Pick<QuantizePhase, "tileRows" | "backupOnGpu">;
-  /** What `rtnLoss` of the reports is. */
-  readonly against: ReferenceLoss;
   /** True if the layer's weights stay on the GPU: one module's codes may be read back while the next is computed. */
   readonly overlap: boolean;
   weights(module: string): ModuleWeights;
@@ -107,7 +102,7 @@ export interface ModuleReport {
    * drift, ΔW is the difference from them, not from the weights.
    */
   readonly loss: number;
-  /** The same for rounding to nearest with the scales that the observer chose, or for what the run asks for instead. */
+  /** The same for rounding to nearest with the scales that the observer chose. */
   readonly rtnLoss: number;
   readonly dampeningFrac: number;
   readonly attempts: number;

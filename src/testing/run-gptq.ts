@@ -142,7 +142,6 @@ function memoryFiles(
     gpu: test.gpu,
     uploads,
     readbacks,
-    against: "rounding",
     weights: {
       async load(firstRow, count, to) {
         await uploads.write(source.slice(firstRow * rowBytes, (firstRow + count) * rowBytes), to);

@@ -293,7 +293,7 @@ export function turnOf(
   return {
     step,
     layer,
-    outputs: [{ step, share: layer, write, reports: [], against: "rounding", propagates }],
+    outputs: [{ step, share: layer, write, reports: [], propagates }],
     schedule,
     isLast: false,
     index: 0,

@@ -5,7 +5,6 @@ import type { Gpu } from "../../gpu/gpu.ts";
 import { longestOf, type LongSubmit } from "../../gpu/long-submit.ts";
 import type { JournalRecords } from "../../offload/journal.ts";
 import type { OutputStore } from "../../offload/output-store.ts";
-import type { ReferenceLoss } from "../../quantize/quantizer.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { PlannedStep } from "../planning/planned-step.ts";
 import type { JobControl } from "./job-control.ts";
@@ -54,8 +53,6 @@ export interface RunOutput {
   readonly journal: JournalRecords;
   /** Those that are not finished. */
   readonly results: readonly ResultAtWork[];
-  /** What losses of modules are reported against. */
-  readonly against: ReferenceLoss;
   readonly figures: GpuFigures;
 }
 

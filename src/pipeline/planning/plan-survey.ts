@@ -11,7 +11,6 @@ import { schemeName } from "../../formats/scheme-name.ts";
 import { recipeYaml } from "../../package/recipe-yaml.ts";
 import { mixedRecipe, onlyModifier } from "../../plan/mixed-recipe.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
-import { fusedModules } from "../../plan/server-notes.ts";
 import { elements } from "../../plan/summarize-model.ts";
 import type { ModuleReport } from "../../quantize/quantizer.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
@@ -38,29 +37,39 @@ export function candidateModifiers(plans: readonly CompressionPlan[]): Quantizin
   });
 }
 
+/** What a set of modules that one candidate alone has quantized does to the model's last hidden states. */
+export interface TriedModules {
+  readonly modules: readonly string[];
+  readonly moved: number;
+}
+
 /**
  * Puts plans and measurements together.
- * @param reports of each candidate's modules; `rtnLoss` is that of a weight of zeros, so that losses become shares of outputs
+ * @param reports of each candidate's modules
+ * @param trials with the codes of the smallest candidate; what was not tried is not chosen for
  */
 export function measuredSchemes(
   plans: readonly CompressionPlan[],
   reports: readonly (readonly ModuleReport[])[],
+  trials: readonly TriedModules[],
 ): MeasuredSchemes {
   const modifiers = candidateModifiers(plans);
   const tasks = plans.map((plan) => tasksOf(plan));
-  const lossOf = reports.map((own) => new Map(own.map((report) => [report.module, shareOf(report)])));
-  const named = [...(tasks[0]?.keys() ?? [])].filter((module) => lossOf.every((known) => known.has(module)));
-  const fused = fusedModules(named);
-  const inSet = new Set(fused.flat());
-  const sets = [...fused, ...named.filter((module) => !inSet.has(module)).map((module) => [module])];
-  const units = sets.map((modules): SchemeUnit => {
-    const choices = tasks.map((known, scheme) => ({
-      bytes: sum(modules.map((module) => storedBytes(known.get(module)))),
-      loss: sum(modules.map((module) => lossOf[scheme]?.get(module) ?? 0)),
+  const lossOf = reports.map((own) => new Map(own.map(({ module, loss }) => [module, loss])));
+  const tried = trials.filter(({ modules }) => modules.some((name) => lossOf.every((own) => own.has(name))));
+  const units = tried.map(({ modules, moved }): SchemeUnit => {
+    const losses = lossOf.map((own) => sum(modules.map((module) => own.get(module) ?? 0)));
+    const sizes = tasks.map((known) => sum(modules.map((module) => storedBytes(known.get(module)))));
+    const most = losses[sizes.indexOf(Math.min(...sizes))] ?? 0;
+    // Errors of a Linear's output grow alike from scheme to scheme, wherever they end.
+    const choices = sizes.map((bytes, scheme) => ({
+      bytes,
+      loss: most > 0 ? (moved * (losses[scheme] ?? 0)) / most : 0,
     }));
     const plain = sum(modules.map((module) => plainBytes(tasks[0]?.get(module))));
     return { modules, choices: [...choices, { bytes: plain, loss: 0 }] };
   });
+  const named = tried.flatMap(({ modules }) => modules);
   const [first] = plans;
   const whole = first ? resultBytes(first) : 0;
   const weights = sum(named.map((module) => elements(tasks[0]?.get(module)?.tensor ?? { shape: [0] })));
@@ -77,13 +86,12 @@ export function measuredSchemes(
 
 /** What can be told of them. */
 export function surveyOf({ candidates, units, otherBytes, weights }: MeasuredSchemes): SchemeSurvey {
-  const modules = sum(units.map((unit) => unit.modules.length));
   return {
     schemes: [...candidates.map(({ modifier }) => nameOf(modifier)), "as it is"],
     curve: sizeCurve(units).map(({ bytes, loss }) => ({
       resultBytes: otherBytes + bytes,
       bitsPerWeight: (bytes * 8) / weights,
-      loss: loss / modules,
+      loss,
     })),
   };
 }
@@ -122,18 +130,13 @@ export function recipeOfSize(measured: MeasuredSchemes, bytes: number, slack = 0
   );
   return {
     yaml: recipeYaml(recipe),
-    loss: chosen.loss / sum(units.map(({ modules }) => modules.length)),
+    loss: chosen.loss,
     counts: [...candidates, null].map((_, scheme) => modulesOf(scheme).length),
   };
 }
 
 function tasksOf({ steps }: CompressionPlan): ReadonlyMap<string, QuantizeTask> {
   return new Map(steps.flatMap(({ quantize }) => quantize.map((task) => [task.module, task])));
-}
-
-/** Loss as a share of what the module gives out; 0 where nothing was measured. */
-function shareOf({ loss, rtnLoss }: ModuleReport): number {
-  return rtnLoss > 0 ? loss / rtnLoss : 0;
 }
 
 function storedBytes(task: QuantizeTask | undefined): number {

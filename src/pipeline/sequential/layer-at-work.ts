@@ -7,7 +7,7 @@ import { type FoldedLayer, foldLayer } from "../../onload/fold-layer.ts";
 import { type HostLayer, type OnloadedLayer, onloadLayer } from "../../onload/layer-weights.ts";
 import type { Residency } from "../../onload/residency.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
-import type { ModuleReport, ReferenceLoss } from "../../quantize/quantizer.ts";
+import type { ModuleReport } from "../../quantize/quantizer.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
 import { type CalibratedLayer, type LayerShare, wantsSamples } from "../calibration/calibrated-layer.ts";
 import type { LayerSchedule } from "../calibration/layer-schedule.ts";
@@ -39,10 +39,10 @@ export interface LayerOutput {
   readonly write: TileTraffic["write"];
   /** What was done so far. */
   readonly reports: ModuleReport[];
-  /** What the loss of chosen codes is reported against. */
-  readonly against: ReferenceLoss;
   /** True if samples run through what becomes of the layer here, so that later layers see its error. */
   readonly propagates: boolean;
+  /** Where what codes mean is put, by module, for who tries it; of weights in host memory, which stay as they are. */
+  readonly meanings?: Map<string, Uint8Array<ArrayBuffer>>;
 }
 
 /** Which layer's turn it is. */

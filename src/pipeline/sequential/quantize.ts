@@ -77,7 +77,7 @@ async function lendStatistics(
 
 function runOf(
   work: LayerAtWork,
-  { step, write, against, propagates }: LayerOutput,
+  output: LayerOutput,
   pass: Pass,
   {
     inputs,
@@ -89,6 +89,7 @@ function runOf(
   },
 ): Omit<QuantizerRun<QuantizeTask>, "tasks" | "begins"> {
   const { services, kept, schedule, host } = work;
+  const { step, write, propagates } = output;
   return {
     gpu: services.gpu,
     uploads: services.uploads,
@@ -96,12 +97,9 @@ function runOf(
     pass: ownCaptures(work, pass),
     statistics: inputs,
     phase: schedule,
-    against,
     overlap: kept !== null,
     weights(module) {
-      const weights = kept
-        ? keptWeights(work, module, propagates)
-        : hostWeights(work, pass, module, propagates);
+      const weights = kept ? keptWeights(work, module, propagates) : hostWeights(work, pass, module, output);
       const task = work.layer.tasks.find((candidate) => candidate.module === module);
       return record && task ? record.weights(task, weights) : weights;
     },
@@ -148,22 +146,24 @@ function hostWeights(
   work: LayerAtWork,
   { isLast }: Pass,
   module: string,
-  propagates: boolean,
+  { propagates, meanings }: LayerOutput,
 ): ModuleWeights {
   const { layer, host, services, dequantized } = work;
   const { uploads, readbacks } = services;
   const linear = layer.linears.find((candidate) => candidate.module === module);
   invariant(linear, `${module} is a Linear of its layer`);
   const weight = linearRows(host, linear, 0, linear.rows);
-  const meaning = isLast ? weight : new Uint8Array(propagates ? weight.byteLength : 0);
-  if (!isLast && propagates) dequantized.set(module, meaning);
+  const apart = meanings ?? (isLast ? null : dequantized);
+  const keeps = propagates || meanings !== undefined;
+  const meaning = apart && keeps ? new Uint8Array(weight.byteLength) : weight;
+  if (keeps) apart?.set(module, meaning);
   const rowBytes = weight.byteLength / linear.rows;
   return {
     async load(firstRow, rows, to) {
       await uploads.write(linearRows(host, linear, firstRow, rows), to);
     },
     async store(firstRow, rows, from) {
-      if (!propagates) return;
+      if (!keeps) return;
       await readbacks.read(from, 0, rows * rowBytes, (view, position) => {
         meaning.set(view, firstRow * rowBytes + position);
       });

@@ -143,7 +143,7 @@ function recordLayer({ journal, results }: RunOutput, { step, made, ...facts }: 
 
 /** Those results of a layer that are not written yet; the leading one comes last, written or not where its error is to be seen. */
 function outputsOf(
-  { job, output: { results, against } }: Walk,
+  { job, output: { results } }: Walk,
   { layer }: PlannedLayer,
   step: PlannedStep,
 ): MadeLayer[] {
@@ -159,13 +159,13 @@ function outputsOf(
         writes ? store.write(tensor, offset, bytes) : undefined;
       return {
         result,
-        output: { step: stepOf(own, step), share, write, reports: [], against, propagates: false },
+        output: { step: stepOf(own, step), share, write, reports: [], propagates: false },
       };
     });
   const lead = made.find(({ output }) => output.share === layer);
   const rest = made.filter((each) => each !== lead);
   if (!calibration?.options.propagate_error) return lead ? [...rest, lead] : rest;
-  const led = lead?.output ?? { step, share: layer, write: () => undefined, reports: [], against };
+  const led = lead?.output ?? { step, share: layer, write: () => undefined, reports: [] };
   return [...rest, { result: lead?.result ?? null, output: { ...led, propagates: true } }];
 }
 

@@ -185,21 +185,15 @@ export async function walkBlock(
   }
 }
 
-/** What is rounded to, if not all that the codes can mean; and whether the codes are kept. */
-export interface RtnHow {
-  readonly range?: readonly [number, number] | undefined;
-  readonly keepsCodes?: boolean;
-}
-
 /** Errors of rounding to nearest, in the order of elimination, (rows, stride) float32; and, if they are kept, its codes. */
 export async function rtnErrors(
   gpu: Gpu,
   tile: GptqTile,
   { errors, codes }: { readonly errors: BufferPart; readonly codes: BufferPart },
   stride: number,
-  { range, keepsCodes = false }: RtnHow,
+  keepsCodes = false,
 ): Promise<void> {
-  const [q_min, q_max] = range ?? quantizedRange(tile.args);
+  const [q_min, q_max] = quantizedRange(tile.args);
   for (const { first, end } of gpu.queue.split(rtnErrorsKernel, tile.rows, tile.columns)) {
     await gpu.queue.run(rtnErrorsKernel, {
       constants: codeConstants(tile.args),

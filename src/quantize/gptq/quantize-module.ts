@@ -16,7 +16,7 @@ import { powerTable, powerTableFor } from "../observe/power-table.ts";
 import { readStatistics, type TileStatistics } from "../observe/tile-statistics.ts";
 import { walkTable } from "../refine/refine-tile.ts";
 import { tileRowMultiple } from "../rtn/tile-buffers.ts";
-import type { ModuleReport, ModuleWeights, ReferenceLoss } from "../quantizer.ts";
+import type { ModuleReport, ModuleWeights } from "../quantizer.ts";
 import type { FactoredHessian } from "./factor-hessian.ts";
 import {
   type ColumnTables,
@@ -38,8 +38,6 @@ export interface ModuleServices {
   readonly uploads: UploadRing;
   readonly readbacks: ReadbackRing;
   readonly weights: ModuleWeights;
-  /** What the second loss is of. */
-  readonly against: ReferenceLoss;
   /** Puts a part of an output tensor into the result. */
   write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
   /** Waits while paused; throws once cancelled. */
@@ -142,7 +140,7 @@ export async function quantizeModule(
     const own = await results.acquire();
     await weights.load(firstRow, rows, work.source);
     const moved = drift && { matrix: drift, share: driftOf(task) };
-    const tile = { ...context, powers: powersOf(task, work), rows, against: services.against, drift: moved };
+    const tile = { ...context, powers: powersOf(task, work), rows, drift: moved };
     await quantizeTileGptq(gpu, task, factored.factor, tile, { ...work, ...own });
     const read = readTile(task, firstRow, rows, own, services).finally(() => results.release(own));
     // A failure is told by the outcome; until someone waits for that it must not count as unhandled.

@@ -29,7 +29,6 @@ import { computeQparams } from "../observe/observe-weight.ts";
 import { POWER_TABLE_BYTES, powerTableFor } from "../observe/power-table.ts";
 import { REFINE_BUFFER_NAMES, refineBufferBytes, refineTile } from "../refine/refine-tile.ts";
 import { storeQparams } from "../rtn/store-qparams.ts";
-import type { ReferenceLoss } from "../quantizer.ts";
 import { type RtnTask, tileBufferBytes, tileLayout } from "../rtn/tile-buffers.ts";
 import { type Drift, driftTargets } from "./drift-targets.ts";
 import type { FactoredHessian } from "./factor-hessian.ts";
@@ -164,7 +163,7 @@ export async function quantizeTileGptq(
   gpu: Gpu,
   task: GptqTask,
   factor: TriangularMatrix,
-  { rows, against, ...context }: GptqTileContext,
+  { rows, ...context }: GptqTileContext,
   buffers: GptqBuffers,
 ): Promise<void> {
   const tile = tileOf(task, rows, buffers);
@@ -176,13 +175,12 @@ export async function quantizeTileGptq(
   await begin();
   const product = { m: rows, a: { buffer: errors, stride }, c: { buffer: pushed, stride } };
   const rounds = task.modifier?.name === "QuantizationModifier";
-  const range = against === "zeros" ? ZEROS : undefined;
   if (rounds) {
-    await rtnErrors(gpu, tile, buffers, stride, { keepsCodes: true });
+    await rtnErrors(gpu, tile, buffers, stride, true);
     await addLowerProduct(gpu, factor, product);
   } else await walkAll(gpu, tile, factor, buffers);
   // before a refinement has moved the scales
-  if (!rounds || range) await rtnErrors(gpu, tile, buffers, stride, { range });
+  if (!rounds) await rtnErrors(gpu, tile, buffers, stride);
   const refinement = refinementOf(task);
   if (refinement) {
     const globalScale = context.statistics.globalScale ?? 0;
@@ -196,12 +194,8 @@ export async function quantizeTileGptq(
   await rowSquares(gpu, pushed, shape, buffers.rtnLosses);
 }
 
-/** The only number that weights may become, so that all of them are lost; of symmetric schemes. */
-const ZEROS: readonly [number, number] = [0, 0];
-
 export interface GptqTileContext extends TileContext {
   readonly rows: number;
-  readonly against: ReferenceLoss;
   /** How far targets are from the weights; absent where they are the weights. */
   readonly drift?: Drift | null;
 }

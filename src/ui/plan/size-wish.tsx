@@ -9,7 +9,7 @@ import { methodOf, recipeChoice } from "../state/recipe-fields.ts";
 
 const LEAST_LOSS = 1e-12;
 
-/** A size to wish for: what 3 to 8 bits lose of each module is measured, then a point of the curve is chosen. */
+/** A size to wish for: what 3 to 8 bits in each set of modules change is measured, then a point of the curve is chosen. */
 export function SizeWish() {
   const { state } = useApp();
   const survey = state.survey.value;
@@ -35,9 +35,9 @@ function Measure() {
   return (
     <>
       <p class="hint" id="size-hint">
-        The scheme above has one size. To choose the size instead, measure on the text what 3 to 8 bits lose
-        of each module: those that lose the most for a byte then keep more bits. Measure the result, too: on
-        the trained model that this was tried on, mixtures were worse than one width of the same size.
+        The scheme above has one size. To choose the size instead, measure on the text what 3 bits in each set
+        of modules change at the end of the model: those that change the most for a byte then keep more bits.
+        A recent vLLM runs such mixtures.
       </p>
       <span class="buttons">
         <button
@@ -84,15 +84,16 @@ function Curve({ survey: { curve, schemes } }: { survey: SchemeSurvey }) {
         )}
       </output>
       <p class="hint">
-        What is lost of modules’ outputs on the text, on average; a quantity to compare by, not a perplexity.
-        The point that you choose becomes a recipe in YAML, which you can edit.
+        The expected change of the text’s last hidden states; a quantity to compare by, not a perplexity:
+        measure the result, too. The point that you choose becomes a recipe in YAML, which you can edit. It is
+        one width for all where a mixture of that size would save less than a tenth.
       </p>
     </>
   );
 }
 
 function pointText({ resultBytes, bitsPerWeight, loss }: SurveyPoint): string {
-  return `${formatBytes(resultBytes)}, ${bitsPerWeight.toFixed(2)} bits per weight, loses ${(100 * loss).toPrecision(2)} %`;
+  return `${formatBytes(resultBytes)}, ${bitsPerWeight.toFixed(2)} bits per weight, changes ${(100 * loss).toPrecision(2)} %`;
 }
 
 /** Size to the right, loss upwards on a logarithmic scale; it draws what the slider says. */

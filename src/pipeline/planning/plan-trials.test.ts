@@ -1,0 +1,25 @@
+import { expect, it } from "vitest";
+import { planFixture } from "../../testing/run-job.ts";
+import { planTrials, withTrials } from "./plan-trials.ts";
+
+const GPTQ = { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" } as const;
+
+it("counts a layer's trials, and those of earlier layers that go on through it", async () => {
+  const { plan, results } = await planFixture("llama", "W8A8", GPTQ, { propagateError: false });
+  const { lengths, sets } = planTrials(plan);
+  // All of its two samples of 24 tokens are fewer than would be taken.
+  expect(lengths).toEqual([24, 24]);
+  const layers = plan.steps.filter(({ calibrated }) => calibrated !== null);
+  expect([...sets.keys()]).toEqual(layers.map(({ index }) => index));
+  const first = sets.get(layers[0]?.index ?? -1) ?? [];
+  expect(first.map(({ length }) => length).toSorted((a, b) => a - b)).toEqual([1, 1, 2, 3]);
+  const planned = withTrials({ lead: plan, results, notes: [] }).lead;
+  const added = layers.map(({ index, calibrated }) => {
+    const work = planned.steps[index]?.calibrated?.work;
+    expect(work?.calibrating).toBe(calibrated?.work.calibrating);
+    return (work?.propagating ?? 0) - (calibrated?.work.propagating ?? 0);
+  });
+  // The samples as they are and four sets; then those five and four more.
+  const [once = 0] = layers.map(({ calibrated }) => calibrated?.work.propagating);
+  expect(added).toEqual([5 * once, 9 * once]);
+});

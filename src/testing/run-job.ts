@@ -16,7 +16,10 @@ import { startProgress } from "../pipeline/job/progress.ts";
 import type { CompressionPlan } from "../pipeline/planning/compression-plan.ts";
 import { readRecipe } from "../pipeline/planning/plan-job.ts";
 import { planRun, type RunPlan } from "../pipeline/planning/plan-run.ts";
+import type { MeasuredSchemes } from "../pipeline/planning/plan-survey.ts";
 import { planTime } from "../pipeline/planning/plan-time.ts";
+import { withTrials } from "../pipeline/planning/plan-trials.ts";
+import { surveySchemes } from "../pipeline/survey-schemes.ts";
 import { createSource } from "../source/create-source.ts";
 import { LOADER_LIMITS, type LoaderLimits } from "../source/loader-limits.ts";
 import type { SourceReference } from "../api/source-api.ts";
@@ -57,6 +60,8 @@ export interface Machine {
   readonly gpu: StubGpu;
   /** Runs the job, or goes on with it. */
   run(control?: JobControl): Promise<ResultSummary>;
+  /** Measures the schemes of all results instead. */
+  survey(): Promise<MeasuredSchemes>;
   /** Digest of each file of the result by path; what tells of times is left out. */
   output(): Map<string, string>;
   /** The files of the result by path. */
@@ -167,7 +172,15 @@ function createMachine({ open, results, ...job }: Opening, disk: MemoryDisk): Ma
     },
     async run(control = createJobControl()) {
       provideDatabase(database);
-      return await runJob({ ...job, source: await open(), control }, results);
+      const [first] = await runJob({ ...job, source: await open(), control }, results, compress);
+      invariant(first, "a job has a result");
+      return first;
+    },
+    async survey() {
+      provideDatabase(database);
+      const control = createJobControl();
+      const { lead } = withTrials({ lead: job.plan, results, notes: [] });
+      return await runJob({ ...job, plan: lead, source: await open(), control }, results, surveySchemes);
     },
     files,
     output() {
@@ -177,10 +190,11 @@ function createMachine({ open, results, ...job }: Opening, disk: MemoryDisk): Ma
   };
 }
 
-async function runJob(
+async function runJob<Made>(
   job: Omit<Job, "progress" | "time">,
   results: RunPlan["results"],
-): Promise<ResultSummary> {
+  work: (job: Job, jobs: readonly Job[]) => Promise<Made>,
+): Promise<Made> {
   const { plan, options, source } = job;
   const gpu = { flopsPerSecond: 1e9, measured: false };
   const time = planTime(plan, { downloadBytes: 0, network: { bytesPerSecond: 0 }, gpu });
@@ -190,12 +204,10 @@ async function runJob(
   const progress = startProgress(totals, read, () => undefined);
   try {
     const whole = { ...job, progress, time };
-    const [first] = await compress(
+    return await work(
       whole,
       results.map((result) => ({ ...whole, ...result })),
     );
-    invariant(first, "a job has a result");
-    return first;
   } finally {
     progress.stop();
   }

@@ -44,7 +44,7 @@ export async function expertsBlock(
       scale: feedForwardOutput ? 1 : layer.residualMultiplier,
       run,
     };
-    await (pass.experts === "all" ? allTokens(context) : routedTokens(context));
+    await (pass.experts === "all" && isObserved(pass, block) ? allTokens(context) : routedTokens(context));
     if (block.shared) {
       await (block.apart
         ? apartExpert(context, block.apart, block.shared.mlp)
@@ -53,6 +53,13 @@ export async function expertsBlock(
     if (!feedForwardOutput || pass.stopAtLastInput) continue;
     await applyNorm(pass, feedForwardOutput, sum, hiddenMatrix(run), { scale: layer.residualMultiplier });
   }
+}
+
+/** False where nobody looks at what experts are given, such as those of gpt-oss: their own tokens are enough then. */
+function isObserved({ wanted, stopAtLastInput }: ForwardPass, block: Experts): boolean {
+  if (!wanted || stopAtLastInput) return true;
+  const modules = [...expertInputModules(block), ...block.experts.map(({ down }) => down.module)];
+  return modules.some((module) => wanted.has(module));
 }
 
 /** Where the experts' outputs are added up before they are normed. */

@@ -228,6 +228,24 @@ describe("mixtures of experts", () => {
     expect(await test.readFloats(together.hidden)).toEqual(await test.readFloats(separate.hidden));
   });
 
+  it("compute their own tokens alone where nobody looks at what they are given", async () => {
+    const lengths = [17, 9];
+    using decoder = await openDecoder(test, await loadArchitecture("gpt-oss"), { lengths });
+    const counts: number[] = [];
+    const hooks: ForwardHooks = {
+      async onRoutes(_router, counted) {
+        counts.push(...counted);
+      },
+    };
+    const layer = firstLayer(decoder);
+    const wanted = new Set(["model.layers.0.self_attn.o_proj"]);
+    await forwardLayer({ ...decoder.pass, hooks, experts: "all", wanted }, layer, decoder.hidden);
+    expect(counts.reduce((sum, count) => sum + count, 0)).toBe(2 * 26);
+    using whole = await openDecoder(test, await loadArchitecture("gpt-oss"), { lengths });
+    await forwardLayer({ ...whole.pass, experts: "all" }, firstLayer(whole), whole.hidden);
+    expect(await test.readFloats(decoder.hidden)).toEqual(await test.readFloats(whole.hidden));
+  });
+
   it("show each expert the rows of its tokens, and say how many", async () => {
     using decoder = await openDecoder(test, await loadArchitecture("qwen3-moe"), { lengths: [40, 11] });
     const layer = firstLayer(decoder);

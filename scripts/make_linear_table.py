@@ -237,6 +237,12 @@ def star(name):
     return ".".join("*" if part.isdigit() else part for part in name.split("."))
 
 
+def star_as(own, modules):
+    """Modules with as many stars as there are numbers in the file's name: "fc1" is "layers.0"."""
+    count = star(own).split(".").count("*")
+    return tuple(re.sub(r"(?<![^.])\d+(?![^.])", "*", module, count=count) if count else module for module in modules)
+
+
 def build(kind, names):
     """Facts of one type: starred name -> (starred modules, kind), heads, fused experts, starred Linears -> whether they are asked
     for their weight; the problem if it cannot be built."""
@@ -267,12 +273,12 @@ def build(kind, names):
 def merge(facts, rows):
     starred = collections.defaultdict(set)
     for own, (modules, _) in rows.items():
-        starred[star(own)].add(tuple(map(star, modules)))
+        starred[star(own)].add(star_as(own, modules))
     for own, (modules, kind) in rows.items():
         # Numbers stay where they decide about the module: "mlp.0" is fc1 and "mlp.2" is fc2.
         exact = len(starred[star(own)]) > 1
         key = own if exact else star(own)
-        value = (modules if exact else tuple(map(star, modules)), kind)
+        value = (modules if exact else star_as(own, modules), kind)
         facts.setdefault(key, value)
         if facts[key][1] != kind:
             facts[key] = (value[0], "other")

@@ -57,6 +57,13 @@ describe("the list of what a loader must not expect quantized", () => {
     ]);
   });
 
+  it("has the pattern of a tower that files and loader call by different names", () => {
+    const tower = "model.visual.layers.linear_7";
+    expect(
+      list("inkling_mm_model", [tower, "model.visual.layers.linear_0"], ["model.llm.layers.0.attn.wq_du"]),
+    ).toEqual(["lm_head", "model.visual.layers.linear_0", tower, "re:.*vision_tower.*", "re:.*visual.*"]);
+  });
+
   it("has the tied head, whatever the architecture calls it, and nothing where nothing is quantized", () => {
     expect(list("whisper", [], ["model.decoder.layers.0.fc1"])).toEqual(["lm_head", "proj_out"]);
     expect(list("llama", ["lm_head"], [])).toEqual([]);

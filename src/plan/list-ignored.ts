@@ -24,7 +24,10 @@ export interface IgnoreFacts {
  */
 export function listIgnored({ classes, recipe, ignored, quantized, stored, stacked }: IgnoreFacts): string[] {
   if (quantized.length === 0) return [];
-  const named = (modules: readonly string[]) => [...modules, ...modules.flatMap(classes.loadedAs)];
+  const named = (modules: readonly string[]) => [
+    ...modules,
+    ...modules.flatMap((module) => classes.loadedAs(module)),
+  ];
   const patterns = wholeTowers(named(ignored), named(quantized));
   const isCovered = (name: string) => patterns.includes(patternOf(towerOf(name) ?? ""));
   const names = new Set(ignored);

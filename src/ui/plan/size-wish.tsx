@@ -9,7 +9,7 @@ import { methodOf, recipeChoice } from "../state/recipe-fields.ts";
 
 const LEAST_LOSS = 1e-12;
 
-/** A size to wish for: what 3 to 8 bits in each set of modules change is measured, then a point of the curve is chosen. */
+/** A size to wish for: what 4, 6 and 8 bits in each set of modules change is measured, then a point of the curve is chosen. */
 export function SizeWish() {
   const { state } = useApp();
   const survey = state.survey.value;
@@ -35,7 +35,7 @@ function Measure() {
   return (
     <>
       <p class="hint" id="size-hint">
-        The scheme above has one size. To choose the size instead, measure on the text what 3 bits in each set
+        The scheme above has one size. To choose the size instead, measure on the text what 4 bits in each set
         of modules change at the end of the model: those that change the most for a byte then keep more bits.
         A recent vLLM runs such mixtures.
       </p>
@@ -46,7 +46,7 @@ function Measure() {
           disabled={state.options.value === null || state.adapterProblem.value !== null}
           aria-describedby="size-hint"
         >
-          Measure 3 to 8 bits
+          Measure 4, 6 and 8 bits
         </button>
       </span>
     </>

@@ -21,12 +21,13 @@ export function alsoRecipe(chosen: RecipeChoice, scheme: string): RecipeControls
   };
 }
 
-const MIXABLE_SCHEMES = ["W4A16", "W5A16", "W6A16", "W8A16"] as const;
+/** Each is measured, which takes time; 4 and 8 bits alone would lose to 5 for all. */
+const MIXABLE_SCHEMES = ["W6A16", "W8A16"] as const;
 
-/** Of 3 to 8 bits by GPTQ, with what holds for the chosen recipe: what one server runs mixed. */
+/** Of 4, 6 and 8 bits by GPTQ, with what holds for the chosen recipe: what one server runs mixed. */
 export function mixableRecipes(chosen: RecipeChoice): readonly [RecipeControls, ...RecipeControls[]] {
   const own = chosen.kind === "controls" ? chosen : null;
   const method = own?.method.name === "GPTQModifier" ? own.method : METHOD_DEFAULTS.GPTQModifier;
-  const base = { ...alsoRecipe(chosen, "W3A16"), method, observer: own?.observer ?? "memoryless_minmax" };
+  const base = { ...alsoRecipe(chosen, "W4A16"), method, observer: own?.observer ?? "memoryless_minmax" };
   return [base, ...MIXABLE_SCHEMES.map((scheme) => ({ ...base, scheme }))];
 }

@@ -9,6 +9,7 @@ import type { CompressArguments, PlanArguments } from "./compress-arguments.ts";
 import { giveFile } from "./give-file.ts";
 import { EXCHANGE_PATH } from "./exchange-files.ts";
 import { PAGE_ORIGIN } from "./open-page.ts";
+import { pageError, type PageFailure } from "./page-error.ts";
 import type { AskedPart } from "./part-arguments.ts";
 import type { AskedShare } from "./share-arguments.ts";
 import { curveLines, type WantedSize, wantedBytes } from "./wanted-size.ts";
@@ -130,12 +131,12 @@ export async function planInPage(page: Page, args: PlanArguments): Promise<FitRe
 /** Playwright rewrites errors that cross from the page; the page's own sentence crosses as a value. */
 function taken<Answer extends object>({ answer, failure }: Told<Answer>): Answer {
   if (answer) return answer;
-  throw Object.assign(new Error(failure?.message), { name: failure?.name ?? "Error" });
+  throw pageError(failure ?? { name: "Error", message: "The page gave no answer." });
 }
 
 interface Told<Answer> {
   readonly answer?: Answer;
-  readonly failure?: { readonly name: string; readonly message: string };
+  readonly failure?: PageFailure;
 }
 
 /** The request, and the files of this machine that it needs, which the page is given. */

@@ -25,6 +25,7 @@ import { openFileExchange } from "./exchange-files.ts";
 import { followProgress } from "./follow-progress.ts";
 import { InterruptedError } from "./interruption.ts";
 import { openPage } from "./open-page.ts";
+import { pageError } from "./page-error.ts";
 import { pushResult } from "./push-result.ts";
 import { readReceipt } from "./read-receipt.ts";
 import { saveFiles } from "./save-files.ts";
@@ -192,11 +193,12 @@ async function addReceipt(page: Page): Promise<readonly OutputFile[]> {
     try {
       return { files: await globalThis.layerpress.receipt() };
     } catch (error) {
-      return { failure: error instanceof Error ? error.message : String(error) };
+      const { name, message } = error instanceof Error ? error : new Error(String(error));
+      return { failure: { name, message } };
     }
   });
   if (made.files) return made.files;
-  throw new Error(made.failure);
+  throw pageError(made.failure);
 }
 
 async function compareWith(receipt: Receipt, out: string): Promise<Comparison> {

@@ -20,6 +20,7 @@ import {
 import { giveFile } from "./give-file.ts";
 import { InterruptedError } from "./interruption.ts";
 import { openPage } from "./open-page.ts";
+import { pageError } from "./page-error.ts";
 import { systemFailure } from "./system-failure.ts";
 
 const USAGE_STATUS = 2;
@@ -130,7 +131,7 @@ async function runInPage(page: Page, args: EvaluateArguments, server: ModelServe
     [request, chosen] as const,
   );
   if ("evaluation" in outcome) return outcome.evaluation;
-  throw Object.assign(new Error(outcome.failure.message), { name: outcome.failure.name });
+  throw pageError(outcome.failure);
 }
 
 /** Folders are called what they were called, not by the address that they were served from. */

@@ -1,6 +1,7 @@
 import type { Page } from "playwright";
 import type { Published, PublishProgress, PublishRequest } from "../../src/api/publisher-api.ts";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
+import { pageError } from "./page-error.ts";
 
 const INTERVAL_MS = 500;
 /** Within a phase nothing more is told than a line in this time. */
@@ -29,7 +30,7 @@ export async function pushResult(page: Page, request: Omit<PublishRequest, "jobI
       }
     }, request);
     if (outcome.published) return outcome.published;
-    throw Object.assign(new Error(outcome.failure.message), { name: outcome.failure.name });
+    throw pageError(outcome.failure);
   } finally {
     clearInterval(timer);
   }

@@ -2,6 +2,8 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Page } from "playwright";
 import type { OutputFile } from "../../src/api/compressor-api.ts";
+import { StorageError } from "../../src/errors.ts";
+import { pageError } from "./page-error.ts";
 import { RECEIVING_PATH } from "./receive-files.ts";
 
 /**
@@ -22,13 +24,17 @@ export async function saveFiles(
           await globalThis.layerpress.send(name, to);
           return null;
         } catch (error) {
-          return error instanceof Error ? error.message : String(error);
+          const { name: kind, message } = error instanceof Error ? error : new Error(String(error));
+          return { name: kind, message };
         }
       },
       [path, address] as const,
     );
-    if (failure !== null) throw new Error(failure);
+    if (failure !== null) throw pageError(failure);
     const { size } = await stat(join(folder, inside, path));
-    if (size !== bytes) throw new Error(`${path} has ${bytes} bytes, but ${size} were saved in ${folder}.`);
+    if (size !== bytes)
+      throw new StorageError(
+        `${path} has ${bytes} bytes, but ${size} were saved in ${folder}. Give the same command again.`,
+      );
   }
 }

@@ -34,6 +34,28 @@ describe("systemFailure", () => {
     expect(systemFailure(error).message).toMatch(sentence);
   });
 
+  it.each([
+    [
+      "page.goto: net::ERR_ABORTED at http://layerpress.localhost/?shown=no\nCall log:\n  - navigating",
+      "BrowserError",
+      /could not be opened or went away: net::ERR_ABORTED at \S+no\. One of/,
+    ],
+    [
+      "page.evaluate: Error: A part of this page could not be loaded.\n    at Worker.<anonymous> (x.js:1:2)",
+      "BrowserError",
+      /went away: A part of this page could not be loaded\. One of the browser's processes/,
+    ],
+    [
+      "page.evaluate: StorageError: The disk is full.\n    at f (x.js:1:2)",
+      "StorageError",
+      /^The disk is full\.$/,
+    ],
+  ])("takes the driver's words from %j", (words, name, sentence) => {
+    const said = systemFailure(new Error(words));
+    expect(said.name).toBe(name);
+    expect(said.message).toMatch(sentence);
+  });
+
   it("leaves what is a sentence already, and what it does not know", () => {
     const own = new StorageError("The folder is locked.");
     expect(systemFailure(own)).toBe(own);

@@ -1,6 +1,7 @@
 // What Node.js says of this machine ("ENOSPC: no space left on device, write"), as a sentence with what helps.
 
 import { StorageError } from "../../src/errors.ts";
+import { BrowserError } from "./watch-browser.ts";
 
 /** By Node.js's codes. */
 const MEANINGS: Readonly<Record<string, string>> = {
@@ -20,13 +21,28 @@ const MEANINGS: Readonly<Record<string, string>> = {
   EMFILE: "too many files are open. Raise the limit (ulimit -n), then give the same command again",
 };
 
-/** The error itself, or what an error of the operating system means. */
+/** What Playwright says of a call: which one, what kind of error, its message; the page's stack or a log follows. */
+const IN_PAGE = /^page\.\w+: (?:(\w*Error): )?([^\n]*)/;
+
+/** The error itself, or what an error of the operating system or of the browser's driver means. */
 export function systemFailure(error: unknown): Error {
   const found = error instanceof Error ? error : new Error(String(error));
+  const [, kind, sentence] = IN_PAGE.exec(found.message) ?? [];
+  if (sentence !== undefined) return drivenFailure(kind ?? "Error", sentence, error);
   const { code, path, syscall } = found as NodeJS.ErrnoException;
   const meaning = MEANINGS[code ?? ""];
   if (meaning === undefined) return found;
   const what = path === undefined ? "A file" : path;
   const verb = syscall === "mkdir" || syscall === "open" ? "be made or opened" : "be written or read";
   return new StorageError(`${what} could not ${verb}: ${meaning}.`, { cause: error });
+}
+
+/** Errors of the page keep their sentence; that it did not come, or not whole, is the browser's failure. */
+function drivenFailure(kind: string, sentence: string, cause: unknown): Error {
+  if (kind !== "Error") return Object.assign(new Error(sentence, { cause }), { name: kind });
+  const reason = sentence.replace(/[.:\s]*$/, "");
+  return new BrowserError(
+    `The page that does the work could not be opened or went away: ${reason}. One of the browser's processes may have been killed. Give the same command again.`,
+    { cause },
+  );
 }

@@ -19,7 +19,7 @@ export function storageFailure(what: string, bytes: number, cause: unknown): Sto
   const full =
     name === "QuotaExceededError" ? "the browser's storage quota or the disk is full" : said(cause);
   return new StorageError(
-    `${what} could not take ${formatBytes(bytes)}: ${full}. Free space on the disk, or delete stored models and finished jobs on this page, then go on; what is finished is kept.`,
+    `${what} could not take ${formatBytes(bytes)}: ${full}. Free space on the disk, or delete stored models and finished jobs, then go on; what is finished is kept.`,
     { cause },
   );
 }

@@ -54,6 +54,7 @@ const MODIFIER: Values = {
   observer: "{weights: memoryless_mse}",
   bypass_divisibility_checks: "true",
   block_size: "64",
+  drift: "0.5",
   dampening_frac: "0.1",
   actorder: "group",
   refine: "{rounds: 2}",

@@ -1,14 +1,11 @@
 // Hessians and their factors: the update of the lower triangle, Cholesky, and all that comes between a Hessian and GPTQ.
 
 import { createLifetime, type Lifetime } from "../../src/disposal.ts";
+import { allocatePanels } from "../../src/gpu/panels.ts";
 import { allocateCholeskyScratch, cholesky } from "../../src/gpu/triangular/cholesky.ts";
 import { addToDiagonal } from "../../src/gpu/triangular/diagonal.ts";
 import { symmetricRankKUpdate } from "../../src/gpu/triangular/symmetric-rank-k-update.ts";
-import {
-  allocateTriangle,
-  layOutTriangle,
-  type TriangularMatrix,
-} from "../../src/gpu/triangular/triangular-matrix.ts";
+import { layOutTriangle, type TriangularMatrix } from "../../src/gpu/triangular/triangular-matrix.ts";
 import { factorHessian, readHessianDiagonal } from "../../src/quantize/gptq/factor-hessian.ts";
 import type { BenchGpu, Benchmark } from "../benchmark.ts";
 import type { Sizes } from "../model-shapes.ts";
@@ -32,7 +29,7 @@ export async function makeTriangle(
 ): Promise<TriangularMatrix> {
   const { memory, device } = bench.gpu;
   const layout = layOutTriangle(n, device.limits.maxStorageBufferBindingSize);
-  return lifetime.use(await allocateTriangle(memory, "triangle", layout));
+  return lifetime.use(await allocatePanels(memory, "triangle", layout));
 }
 
 /** n · (n + 1) entries of the triangle, each the sum of `rows` products, for two triangles of which one is computed. */

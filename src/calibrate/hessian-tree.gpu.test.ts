@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
-import { panelBytes, type TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
+import { panelBytes } from "../gpu/panels.ts";
+import type { TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import { UploadRing } from "../gpu/staging.ts";
 import { openTestGpu, type TestGpu } from "../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../testing/random.ts";

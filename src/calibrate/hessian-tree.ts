@@ -3,13 +3,9 @@
 import { invariant } from "../errors.ts";
 import { add } from "../gpu/add.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import { allocatePanels, panelBytes } from "../gpu/panels.ts";
 import { symmetricRankKUpdate } from "../gpu/triangular/symmetric-rank-k-update.ts";
-import {
-  allocateTriangle,
-  layOutTriangle,
-  panelBytes,
-  type TriangularMatrix,
-} from "../gpu/triangular/triangular-matrix.ts";
+import { layOutTriangle, type TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../model/layer-linears.ts";
 import type { SequenceBatch } from "./batches.ts";
 import { appendNode, type ChunkRange, joinNodes } from "./chunk-tree.ts";
@@ -169,7 +165,7 @@ async function zeros(gpu: Gpu, { capture, free }: Input, maxPanelBytes: number):
     return used;
   }
   const label = `Hessian of ${capture.modules[0]}'s input`;
-  return await allocateTriangle(gpu.memory, label, layOutTriangle(capture.columns, maxPanelBytes));
+  return await allocatePanels(gpu.memory, label, layOutTriangle(capture.columns, maxPanelBytes));
 }
 
 async function clearMatrix(gpu: Gpu, { buffers }: TriangularMatrix): Promise<void> {

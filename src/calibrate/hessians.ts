@@ -3,12 +3,9 @@
 import { invariant } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { Matrix } from "../gpu/matmul/matmul.ts";
+import { allocatePanels } from "../gpu/panels.ts";
 import { symmetricRankKUpdate } from "../gpu/triangular/symmetric-rank-k-update.ts";
-import {
-  allocateTriangle,
-  layOutTriangle,
-  type TriangularMatrix,
-} from "../gpu/triangular/triangular-matrix.ts";
+import { layOutTriangle, type TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../model/layer-linears.ts";
 
 export interface Hessians extends Disposable {
@@ -33,7 +30,7 @@ export async function copyHessians(
   for (const capture of captures) {
     const { layout, buffers } = inputs.hessian(capture);
     const label = `copy of the Hessian of ${capture.modules[0]}'s input`;
-    const copy = await allocateTriangle(gpu.memory, label, layout);
+    const copy = await allocatePanels(gpu.memory, label, layout);
     matrices.set(capture, copy);
     for (const [panel, buffer] of buffers.entries()) {
       const to = copy.buffers[panel];
@@ -65,7 +62,7 @@ export async function openHessians(
   for (const capture of captures) {
     const label = `Hessian of ${capture.modules[0]}'s input`;
     const layout = layOutTriangle(capture.columns, maxPanelBytes);
-    matrices.set(capture, await allocateTriangle(gpu.memory, label, layout));
+    matrices.set(capture, await allocatePanels(gpu.memory, label, layout));
   }
   return {
     async onInput(modules, input) {

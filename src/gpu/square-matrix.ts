@@ -1,28 +1,16 @@
 // A square matrix without symmetry in row panels: its square may be more than one buffer holds.
 
-import { invariant } from "../errors.ts";
 import type { Gpu } from "./gpu.ts";
 import { matmul, type Matrix } from "./matmul/matmul.ts";
-import type { GpuMemory, LedgerBuffer } from "./memory.ts";
-import { type Panel, PANEL_MULTIPLE, panelBytes } from "./triangular/triangular-matrix.ts";
+import { heldPanels, PANEL_MULTIPLE, panelBytes, type PanelLayout, type PanelMatrix } from "./panels.ts";
 
 /** Rows that one product takes; see symmetric-rank-k-update.ts. */
 const DEPTH = 4096;
 
-export interface SquareLayout {
-  readonly n: number;
-  readonly panels: readonly Panel[];
-  readonly bytes: number;
-}
-
-export interface SquareMatrix extends Disposable {
-  readonly layout: SquareLayout;
-  /** One buffer a panel, in order. */
-  readonly buffers: readonly LedgerBuffer[];
-}
+export type SquareMatrix = PanelMatrix<PanelLayout>;
 
 /** Cuts n × n float32 into panels of at most `maxPanelBytes` each. */
-export function layOutSquare(n: number, maxPanelBytes: number): SquareLayout {
+export function layOutSquare(n: number, maxPanelBytes: number): PanelLayout {
   const stride = Math.ceil(n / 4) * 4;
   const allowed = Math.floor(maxPanelBytes / (stride * 4) / PANEL_MULTIPLE) * PANEL_MULTIPLE;
   const panelRows = Math.max(Math.min(n, allowed), PANEL_MULTIPLE);
@@ -31,26 +19,6 @@ export function layOutSquare(n: number, maxPanelBytes: number): SquareLayout {
     return { firstRow, rows: Math.min(panelRows, n - firstRow), stride };
   });
   return { n, panels, bytes: panels.reduce((sum, panel) => sum + panelBytes(panel), 0) };
-}
-
-/** Allocates the panels, all zero. */
-export async function allocateSquare(
-  memory: GpuMemory,
-  label: string,
-  layout: SquareLayout,
-): Promise<SquareMatrix> {
-  const requests = layout.panels.map((panel, index) => ({
-    label: `${label}, panel ${index + 1} of ${layout.panels.length}`,
-    bytes: panelBytes(panel),
-  }));
-  const buffers: readonly LedgerBuffer[] = await memory.allocateAll(requests);
-  return {
-    layout,
-    buffers,
-    [Symbol.dispose]() {
-      for (const buffer of buffers) buffer[Symbol.dispose]();
-    },
-  };
 }
 
 /** D += alpha · AᵀB; A and B are (rows, n) float32. */
@@ -65,7 +33,7 @@ export async function addOuterProduct(
     offset: (matrix.offset ?? 0) + row * matrix.stride + column,
   });
   for (let row = 0; row < rows; row += DEPTH) {
-    for (const { panel, buffer } of panelsOf(square)) {
+    for (const { panel, buffer } of heldPanels(square)) {
       await matmul(gpu, {
         m: panel.rows,
         n: square.layout.n,
@@ -89,7 +57,7 @@ export async function addSquareProduct(
   { m, a, c }: { readonly m: number; readonly a: Matrix; readonly c: Matrix },
   alpha: number,
 ): Promise<void> {
-  for (const { panel, buffer } of panelsOf(square)) {
+  for (const { panel, buffer } of heldPanels(square)) {
     await matmul(gpu, {
       m,
       n: square.layout.n,
@@ -102,12 +70,4 @@ export async function addSquareProduct(
       accumulate: true,
     });
   }
-}
-
-function panelsOf({ layout, buffers }: SquareMatrix): { panel: Panel; buffer: LedgerBuffer }[] {
-  return layout.panels.map((panel, index) => {
-    const buffer = buffers[index];
-    invariant(buffer, "a buffer for each panel");
-    return { panel, buffer };
-  });
 }

@@ -5,7 +5,8 @@
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
-import { addOuterProduct, allocateSquare, layOutSquare, type SquareMatrix } from "../../gpu/square-matrix.ts";
+import { allocatePanels } from "../../gpu/panels.ts";
+import { addOuterProduct, layOutSquare, type SquareMatrix } from "../../gpu/square-matrix.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { Collector } from "../collector.ts";
 import { copyColumns } from "../forward/copy-columns/copy-columns.ts";
@@ -39,12 +40,16 @@ export function driftBytes(captures: readonly Capture[], maxPanelBytes: number):
 
 /** Bytes of the buffers that a batch's inputs are kept in. */
 export function keptInputs(captures: readonly Capture[], tokens: number): number[] {
-  return captures.map(({ columns }) => tokens * strideOf(columns) * 4);
+  return captures.map((capture) => keptBytes(capture, tokens));
 }
 
 /** GPU bytes of these buffers. */
 export function keptInputBytes(captures: readonly Capture[], tokens: number): number {
   return keptInputs(captures, tokens).reduce((sum, bytes) => sum + bufferBytes(bytes), 0);
+}
+
+function keptBytes({ columns }: Capture, tokens: number): number {
+  return tokens * strideOf(columns) * 4;
 }
 
 function strideOf(columns: number): number {
@@ -107,9 +112,8 @@ async function openInput(
 ): Promise<Input> {
   const of = `${capture.modules[0]}'s input`;
   const layout = layOutSquare(capture.columns, maxPanelBytes);
-  const matrix = await allocateSquare(gpu.memory, `drift of ${of}`, layout);
-  const bytes = tokens * strideOf(capture.columns) * 4;
-  const kept = await gpu.memory.allocate({ label: `original of ${of}`, bytes });
+  const matrix = await allocatePanels(gpu.memory, `drift of ${of}`, layout);
+  const kept = await gpu.memory.allocate({ label: `original of ${of}`, bytes: keptBytes(capture, tokens) });
   return { capture, matrix, kept, rows: { kept: 0, compared: 0 } };
 }
 

@@ -7,11 +7,12 @@ import type { Gpu } from "../gpu.ts";
 import { kernel } from "../kernel.ts";
 import { matmul } from "../matmul/matmul.ts";
 import type { LedgerBuffer } from "../memory.ts";
+import type { Panel } from "../panels.ts";
 import type { ReadbackRing } from "../staging.ts";
 import { struct } from "../struct.ts";
 import columnCode from "./cholesky-column.wgsl?raw";
 import diagonalCode from "./cholesky-diagonal.wgsl?raw";
-import type { Panel, TriangularMatrix } from "./triangular-matrix.ts";
+import type { TriangularMatrix } from "./triangular-matrix.ts";
 import zeroAboveCode from "./zero-above.wgsl?raw";
 
 /** Columns of one step; fixed in the kernels by what fits 16 KiB of workgroup memory. */

@@ -1,6 +1,6 @@
-import { invariant } from "../../errors.ts";
 import type { Gpu } from "../gpu.ts";
 import { type BufferPart, kernel } from "../kernel.ts";
+import { heldPanels } from "../panels.ts";
 import { struct } from "../struct.ts";
 import code from "./diagonal.wgsl?raw";
 import type { TriangularMatrix } from "./triangular-matrix.ts";
@@ -31,9 +31,7 @@ async function overDiagonal(
   diagonal: BufferPart,
   add: boolean,
 ): Promise<void> {
-  for (const [index, panel] of matrix.layout.panels.entries()) {
-    const buffer = matrix.buffers[index];
-    invariant(buffer, "a buffer for each panel");
+  for (const { panel, buffer } of heldPanels(matrix)) {
     await gpu.queue.run(diagonalKernel, {
       params: { first_row: panel.firstRow, rows: panel.rows, stride: panel.stride },
       buffers: { panel: buffer, diagonal },

@@ -4,8 +4,8 @@
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../gpu.ts";
 import { matmul, type Matrix } from "../matmul/matmul.ts";
-import type { LedgerBuffer } from "../memory.ts";
-import type { Panel, TriangularMatrix } from "./triangular-matrix.ts";
+import type { HeldPanel } from "../panels.ts";
+import type { TriangularMatrix } from "./triangular-matrix.ts";
 
 /** Narrower spans leave less of a product on the zeros above the diagonal; wider ones fill a large GPU. */
 const SPAN = 512;
@@ -66,10 +66,7 @@ export async function addSpanProduct(
 }
 
 /** The panel that holds a row. */
-export function panelAt(
-  { layout, buffers }: TriangularMatrix,
-  row: number,
-): { readonly panel: Panel; readonly buffer: LedgerBuffer } {
+export function panelAt({ layout, buffers }: TriangularMatrix, row: number): HeldPanel {
   const index = layout.panels.findIndex((panel) => row < panel.firstRow + panel.rows);
   const [panel, buffer] = [layout.panels[index], buffers[index]];
   invariant(panel && buffer, `the matrix has a row ${row}`);

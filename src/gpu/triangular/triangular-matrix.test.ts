@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { layOutTriangle, panelBytes } from "./triangular-matrix.ts";
+import { panelBytes } from "../panels.ts";
+import { layOutTriangle } from "./triangular-matrix.ts";
 
 describe("layOutTriangle", () => {
   it("covers every row once, in panels that an adapter of the smallest limits can bind", () => {

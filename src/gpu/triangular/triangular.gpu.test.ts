@@ -2,12 +2,13 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { readTriangle, uploadTriangle } from "../../testing/triangle.ts";
+import { allocatePanels } from "../panels.ts";
 import { ReadbackRing } from "../staging.ts";
 import { allocateCholeskyScratch, cholesky } from "./cholesky.ts";
 import { addToDiagonal, readDiagonal } from "./diagonal.ts";
 import { permuteSymmetric } from "./permute-symmetric.ts";
 import { symmetricRankKUpdate } from "./symmetric-rank-k-update.ts";
-import { allocateTriangle, layOutTriangle, type TriangularMatrix } from "./triangular-matrix.ts";
+import { layOutTriangle, type TriangularMatrix } from "./triangular-matrix.ts";
 
 let test: TestGpu;
 let readbacks: ReadbackRing;
@@ -73,7 +74,7 @@ describe("symmetricRankKUpdate", () => {
     const dense = randomNormal(rows * n, seededRandom(n));
     for (let row = 0; row < rows; row++) x.set(dense.subarray(row * n, (row + 1) * n), row * stride);
     using xBuffer = await test.upload("x", x);
-    using matrix = await allocateTriangle(test.gpu.memory, "H", layOutTriangle(n, 200_000));
+    using matrix = await allocatePanels(test.gpu.memory, "H", layOutTriangle(n, 200_000));
     for (let pass = 0; pass < 2; pass++) {
       await symmetricRankKUpdate(test.gpu, matrix, { buffer: xBuffer, stride }, rows, 0.5);
     }
@@ -163,7 +164,7 @@ describe("cholesky", () => {
     const rows = 24;
     const x = randomNormal(rows * n, seededRandom(6));
     using xBuffer = await test.upload("x", x);
-    using matrix = await allocateTriangle(test.gpu.memory, "H", layOutTriangle(n, 512 * n * 4));
+    using matrix = await allocatePanels(test.gpu.memory, "H", layOutTriangle(n, 512 * n * 4));
     expect(matrix.layout.panels).toHaveLength(3);
     await symmetricRankKUpdate(test.gpu, matrix, { buffer: xBuffer, stride: n }, rows, 1);
     using damping = await test.upload("damping", new Float32Array(n).fill(2));

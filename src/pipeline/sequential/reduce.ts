@@ -4,7 +4,8 @@
 import { nodesOf } from "../../calibrate/chunk-tree.ts";
 import type { HessianTree } from "../../calibrate/hessian-tree.ts";
 import { ExchangeError, invariant } from "../../errors.ts";
-import { layOutTriangle, panelBytes } from "../../gpu/triangular/triangular-matrix.ts";
+import { heldPanels, panelBytes } from "../../gpu/panels.ts";
+import { layOutTriangle } from "../../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { PassStatistics } from "./calibrate.ts";
 import type { LayerAtWork, Pass } from "./layer-at-work.ts";
@@ -71,9 +72,7 @@ async function giveAway({ work, pass, share, names, tree }: Given): Promise<void
     for (const capture of pass.captures.filter((candidate) => !own.includes(candidate))) {
       const place = layer.captures.indexOf(capture);
       for (const { first, end, matrix } of tree.sums(capture)) {
-        for (const [index, panel] of matrix.layout.panels.entries()) {
-          const buffer = matrix.buffers[index];
-          invariant(buffer, "a buffer for each panel");
+        for (const [index, { panel, buffer }] of heldPanels(matrix).entries()) {
           const bytes = await services.readbacks.readBytes(buffer, 0, panelBytes(panel));
           puts.push(waitLater(share.exchange.put(names.panel(place, { first, end }, index), [bytes])));
         }

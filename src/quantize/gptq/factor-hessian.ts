@@ -8,7 +8,8 @@ import type { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
 import { cholesky, type CholeskyScratch } from "../../gpu/triangular/cholesky.ts";
 import { addToDiagonal, readDiagonal } from "../../gpu/triangular/diagonal.ts";
 import { permuteSymmetric } from "../../gpu/triangular/permute-symmetric.ts";
-import { panelBytes, type TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
+import { panelBytes } from "../../gpu/panels.ts";
+import type { TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
 
 const DAMPING_GROWTH = 10;
 /** The anchor's default: where a smaller one failed, the next try starts here. */

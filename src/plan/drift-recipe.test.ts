@@ -1,20 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { RecipeError } from "../errors.ts";
 import { recipeYaml } from "../package/recipe-yaml.ts";
+import { problemOf } from "../testing/problem-of.ts";
 import { parseRecipe } from "./parse-recipe.ts";
 
 function recipe(more: string, modifier = "GPTQModifier"): string {
   return `q_stage: {q_modifiers: {${modifier}: {scheme: W4A16, ignore: [lm_head]${more}}}}`;
-}
-
-function problemOf(text: string): string {
-  try {
-    parseRecipe(text);
-  } catch (error) {
-    if (error instanceof RecipeError) return error.message;
-    throw error;
-  }
-  throw new Error("the recipe was accepted");
 }
 
 describe("a drift in a recipe", () => {

@@ -1,21 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { RecipeError } from "../errors.ts";
 import { findScheme } from "../formats/presets.ts";
 import { activationArgs, weightArgs } from "../formats/quantization-args.ts";
 import { needsCalibration, quantizingModifiers } from "../formats/recipe.ts";
 import { recipeYaml } from "../package/recipe-yaml.ts";
+import { problemOf } from "../testing/problem-of.ts";
 import { defaultControls, recipeFromControls } from "./choose-recipe.ts";
 import { parseRecipe } from "./parse-recipe.ts";
-
-function problemOf(text: string): string {
-  try {
-    parseRecipe(text);
-  } catch (error) {
-    if (error instanceof RecipeError) return error.message;
-    throw error;
-  }
-  throw new Error("the recipe was accepted");
-}
 
 function controlled(scheme: string, ignore: readonly string[], group_size: number | null = null) {
   return recipeFromControls({ ...defaultControls(scheme), ignore, group_size });

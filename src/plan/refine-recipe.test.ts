@@ -1,22 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { RecipeError } from "../errors.ts";
 import { BEST_SCHEMES, bestRecipe } from "../formats/modifiers/best.ts";
 import { groupsOf, needsCalibration } from "../formats/recipe.ts";
 import { recipeYaml } from "../package/recipe-yaml.ts";
+import { problemOf } from "../testing/problem-of.ts";
 import { parseRecipe } from "./parse-recipe.ts";
 
 function gptq(more: string): string {
   return `quant_stage:\n  quant_modifiers:\n    GPTQModifier: {scheme: W4A16, ignore: [lm_head]${more}}\n`;
-}
-
-function problemOf(text: string): string {
-  try {
-    parseRecipe(text);
-  } catch (error) {
-    if (error instanceof RecipeError) return error.message;
-    throw error;
-  }
-  throw new Error("the recipe was accepted");
 }
 
 describe("a refinement in a recipe", () => {

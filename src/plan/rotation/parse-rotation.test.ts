@@ -1,22 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { RecipeError } from "../../errors.ts";
 import { recipeYaml } from "../../package/recipe-yaml.ts";
 import { parseRecipe } from "../parse-recipe.ts";
+import { problemOf } from "../../testing/problem-of.ts";
 
 const ROUNDING = "QuantizationModifier: {scheme: W4A16, targets: [Linear], ignore: [lm_head]}";
 
 function recipe(...modifiers: readonly string[]): string {
   return `quant_stage:\n  quant_modifiers:\n${modifiers.map((each) => `    ${each}\n`).join("")}`;
-}
-
-function problemOf(text: string): string {
-  try {
-    parseRecipe(text);
-  } catch (error) {
-    if (error instanceof RecipeError) return error.message;
-    throw error;
-  }
-  throw new Error("the recipe was accepted");
 }
 
 describe("SpinQuantModifier", () => {

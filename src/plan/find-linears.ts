@@ -20,11 +20,11 @@ export interface LinearModule {
   readonly columns: number;
 }
 
-/** A weight of two dimensions that stays as it is, because it is no Linear's, or in no dtype that can be quantized. */
+/** A weight of two dimensions that stays as it is: it is no Linear's, or has no numbers, or none that can be quantized. */
 export interface PlainWeight {
   /** Module name, without ".weight". */
   readonly name: string;
-  readonly reason: "embedding" | "turned" | "converted" | "other" | "dtype" | "unknown";
+  readonly reason: "embedding" | "turned" | "converted" | "other" | "dtype" | "empty" | "unknown";
   /** True if names say as well that no loader takes it for a Linear: `ignore` need not list it. */
   readonly certain: boolean;
 }
@@ -42,7 +42,7 @@ export function linearOf(tensor: TensorSpec, classes: LinearClasses = NAMES_ALON
 /** What a tensor is if it is a weight of two dimensions; null for everything else. */
 export function weightOf({ name, shape, dtype }: TensorSpec, classes: LinearClasses): FoundWeight | null {
   const [rows = 0, columns = 0] = shape;
-  if (!name.endsWith(".weight") || shape.length !== 2 || rows === 0 || columns === 0) return null;
+  if (!name.endsWith(".weight") || shape.length !== 2) return null;
   const module = name.slice(0, -".weight".length);
   const byName = !NOT_LINEAR.test(module) && !TABLE_INSIDE.test(module);
   const known = classes.classOf(module);
@@ -54,6 +54,7 @@ export function weightOf({ name, shape, dtype }: TensorSpec, classes: LinearClas
   if (known === null && (classes.complete || !byName)) return plain("unknown");
   if (known !== null && known !== "linear") return plain(known);
   if (!isFloatDtype(dtype)) return plain("dtype");
+  if (rows === 0 || columns === 0) return plain("empty"); // loaders make a module of it all the same
   return { kind: "linear", linear: { name: module, rows, columns } };
 }
 

@@ -60,6 +60,14 @@ describe("the target Linear", () => {
   });
 
   it.each([
+    [0, 128],
+    [128, 0],
+  ])("leaves a Linear of %i rows and %i columns, which loaders make all the same", (...shape) => {
+    const shapes = { [`${Q}.weight`]: [128, 128], [`${K}.weight`]: shape };
+    expect(planOf(shapes, "scheme: W8A8")).toMatchObject({ quantized: [Q], ignored: [K] });
+  });
+
+  it.each([
     "model.visual.blocks.0.attn.qkv",
     "vision_tower.layers.0.fc1",
     "model.audio_tower.layers.0.fc2",

@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import re
-import shutil
+import resource
 import signal
 import subprocess
 import sys
@@ -27,6 +27,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 os.environ.update(TRANSFORMERS_VERBOSITY="error", TQDM_DISABLE="1", HF_HUB_OFFLINE="1")
 import torch
 import transformers
+import transformers.models.llama.modeling_llama  # with all that models share: each type's process has it from this one
+import transformers.quantizers.quantizer_compressed_tensors
 import make_linear_table
 from make_linear_table import OPEN_FIELDS, attempt, class_names, parts_of, shorten
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -34,7 +36,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 logging.disable(logging.WARNING)
 torch.set_num_threads(1)
 make_linear_table.LAYERS = 2
-SECONDS_EACH = 60
+SECONDS_EACH = 90
+MOST_MEMORY = 6 << 30
 MOST_PARAMETERS = 40_000_000
 # Of widths, which all are divided by one number, so that they go on fitting together.
 WIDTH = re.compile(r"hidden|intermediate|inner|embed|embd|d_model|d_ff|d_kv|ffn|dim|rank|width|d_head|_size$|proj_size|feat")
@@ -111,8 +114,6 @@ def build(kind, names):
                     if size <= MOST_PARAMETERS:
                         return settle(make())
                     reason = f"{size} parameters"
-                except TimeoutError:
-                    raise
                 except Exception as error:
                     reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
     raise RuntimeError(reason)
@@ -133,8 +134,6 @@ def opened(name, path):
     try:
         _, info = getattr(transformers, name).from_pretrained(path, dtype="auto", output_loading_info=True)
         return {key.removesuffix("_keys"): sorted(map(str, found)) for key, found in info.items() if found and key.endswith("_keys")}
-    except TimeoutError:
-        raise
     except Exception as error:
         return {"refused": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
 
@@ -203,35 +202,52 @@ def start(compressor):
     return subprocess.Popen(["node", compressor], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
+def apart(task):
+    """What a task returns in a process of its own: what a class asks of time and memory, and what it breaks, ends with it."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        signal.alarm(SECONDS_EACH)  # ends the process
+        resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
+        try:
+            row = task()
+        except BaseException as error:
+            row = {"unbuilt": f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"}
+        with os.fdopen(writer, "w") as out:
+            json.dump(row, out)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        text = answer.read()
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        return {"unbuilt": f"more than {SECONDS_EACH} s" if number == signal.SIGALRM else f"ended by {signal.Signals(number).name}"}
+    return json.loads(text)
+
+
 def main():
     compressor_path, results, seconds, *kinds = sys.argv[1:]
     table = json.loads((ROOT / "src/model/linear-table.json").read_text())
     kinds = kinds or sorted(kind for entry in table["entries"] for kind in entry["types"].split())
     done = {json.loads(line)["type"] for line in open(results)} if os.path.exists(results) else set()
     end, names = time.monotonic() + float(seconds), class_names()
-
-    def too_long(*_):
-        raise TimeoutError(f"more than {SECONDS_EACH} s")
-
-    signal.signal(signal.SIGALRM, too_long)
     compressor = start(compressor_path)
     with open(results, "a") as out:
         for kind in [kind for kind in kinds if kind not in done]:
             if time.monotonic() > end:
                 break
-            folder, begin = Path(tempfile.mkdtemp(prefix="layerpress-type-")), time.monotonic()
-            try:
-                signal.alarm(SECONDS_EACH)
-                row = check(kind, names[kind], compressor, folder)
-            except TimeoutError as error:
-                row = {"unbuilt": str(error)}
-                compressor.kill()  # it may have begun with an answer
-                compressor = start(compressor_path)
-            finally:
-                signal.alarm(0)
-                shutil.rmtree(folder, ignore_errors=True)
+            begin = time.monotonic()
+            with tempfile.TemporaryDirectory(prefix="layerpress-type-", ignore_cleanup_errors=True) as folder:
+                row = apart(lambda: check(kind, names[kind], compressor, Path(folder)))
             out.write(json.dumps({"type": kind, "seconds": round(time.monotonic() - begin, 1), **row}) + "\n")
             out.flush()
+            if compressor.poll() is not None:
+                sys.exit(f"The compressor ended by itself at {kind}.")
+            if "W8A8" not in row:  # it may have begun with an answer
+                compressor.kill()
+                compressor = start(compressor_path)
     compressor.stdin.close()
     rows = [json.loads(line) for line in open(results)]
     sys.exit(0 if report([row for row in rows if row["type"] in kinds]) else 1)

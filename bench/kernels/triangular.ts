@@ -71,7 +71,7 @@ function choleskyOf(n: number): Benchmark {
   };
 }
 
-/** Cholesky with what precedes it: diagonal to the host, copy for a retry, damping, act-order. */
+/** Cholesky with what precedes it: diagonal to the host, damping, act-order. */
 function factorOf(n: number): Benchmark {
   return {
     name: `factor-hessian/${n}`,
@@ -91,7 +91,6 @@ function factorOf(n: number): Benchmark {
         byActivation: true,
         dampeningFrac: 0.01,
         name: "the benchmark",
-        backup: "gpu",
       } as const;
       return {
         reset,

@@ -43,8 +43,6 @@ export interface QuantizePhase {
   readonly bytes: number;
   /** Rows of each module's tiles. */
   readonly tileRows: ReadonlyMap<string, number>;
-  /** True if statistics that are overwritten are kept on the GPU for a second try, else in host memory. */
-  readonly backupOnGpu: boolean;
 }
 
 /** Where the rows of a weight come from, and where what their codes mean goes. */
@@ -78,7 +76,7 @@ export interface QuantizerRun<Task extends QuantizerTask = QuantizerTask> {
   /** The captures that the pass has collected. */
   readonly pass: readonly Capture[];
   readonly statistics: InputStatistics;
-  readonly phase: Pick<QuantizePhase, "tileRows" | "backupOnGpu">;
+  readonly phase: Pick<QuantizePhase, "tileRows">;
   /** True if the layer's weights stay on the GPU: one module's codes may be read back while the next is computed. */
   readonly overlap: boolean;
   weights(module: string): ModuleWeights;
@@ -135,8 +133,7 @@ export interface Quantizer {
   overlapBytes(
     tasks: readonly QuantizerTask[],
     pass: readonly Capture[],
-    phase: Pick<QuantizePhase, "tileRows" | "backupOnGpu">,
-    maxBufferBytes: number,
+    phase: Pick<QuantizePhase, "tileRows">,
   ): number;
   /** Begins to compile the slowest kernels for these tasks; returns at once. */
   prepare(gpu: Gpu, tasks: readonly QuantizerTask[]): void;

@@ -101,9 +101,8 @@ export async function runGptq(
   using scratch = await scratchOf(bench, columns);
   using workspace = await allocateGptqWorkspace(test.gpu, [{ task, tileRows }], 1);
   const byActivation = task.weights.actorder !== null;
-  const backup = columns > 100 ? "gpu" : "host";
   const diagonal = await readHessianDiagonal(test.gpu, hessian, scratch);
-  const options = { diagonal, byActivation, dampeningFrac: frac, name: "test", backup } as const;
+  const options = { diagonal, byActivation, dampeningFrac: frac, name: "test" } as const;
   const factored = await factorHessian(test.gpu, hessian, options, scratch);
   const files = memoryFiles(bench, task, weights);
   const scans = needsScan(task.weights);

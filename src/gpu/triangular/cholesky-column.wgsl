@@ -1,5 +1,6 @@
 // The rows below a diagonal block: L_below = A_below · L_diagonal^-T. Writes them in place and, zero-padded to BLOCK columns,
-// into `strip`, from where what is subtracted from the columns that follow takes both of its operands.
+// into `strip`, from where what is subtracted from the columns that follow takes both of its operands. Where the factorisation has
+// failed, rows stay as they are, and zeros go into the strip: nothing more is subtracted.
 const BLOCK: u32 = 64u;
 const ROWS: u32 = 16u;
 const LANES: u32 = 256u; // ROWS rows, each with BLOCK / 4 lanes of four columns
@@ -19,6 +20,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> panel: array<f32>;
 @group(0) @binding(2) var<storage, read> inverse_t: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> strip: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> failed_row: array<u32>;
 
 var<workgroup> rows: array<f32, ROWS * BLOCK>;
 
@@ -40,9 +42,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     sum += rows[row * BLOCK + j] * inverse_t[(j * BLOCK + column) / 4u];
   }
   if (first + row >= params.end_local_row) { return; }
+  let failed = failed_row[0] != 0u;
   let target_row = (first + row) * params.stride + params.first_column;
   for (var i = 0u; i < 4u; i++) {
-    if (column + i < params.size) { panel[target_row + column + i] = sum[i]; }
+    if (column + i < params.size && !failed) { panel[target_row + column + i] = sum[i]; }
   }
-  strip[((params.panel_first_row + first + row) * params.strip_stride + params.strip_column + column) / 4u] = sum;
+  strip[((params.panel_first_row + first + row) * params.strip_stride + params.strip_column + column) / 4u] = select(sum, vec4(0.0), failed);
 }

@@ -1,7 +1,7 @@
 // Factors one diagonal block: D = L Lᵀ, in one workgroup, right-looking, column by column. Writes L over the block's lower
 // triangle and the transposed inverse of L, zero-padded to BLOCK x BLOCK, to `inverse_t`: the rest of the column is then a
-// product and no triangular solve. A pivot that is not positive ends the factorisation: its row is reported, and 1 is
-// used in its place, so that what follows stays finite until the host looks.
+// product and no triangular solve. A pivot that is not positive ends the factorisation: its row is reported, and this block and
+// all that follow stay as they are, so that the matrix can be put together again.
 //
 // Each invocation keeps 4 x 4 entries of the block in registers, and of the inverse, which starts as the identity and goes
 // through the same eliminations. A column of the one and a row of the other go to all through workgroup memory, with one
@@ -65,6 +65,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   var m1 = identity_row(i + 1u, j);
   var m2 = identity_row(i + 2u, j);
   var m3 = identity_row(i + 3u, j);
+  var whole = failed_row[0] == 0u;
   for (var column = 0u; column < BLOCK; column++) {
     let quad = column / 4u;
     let k = column % 4u;
@@ -74,7 +75,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     workgroupBarrier();
     let pivot = columns[turn + quad][k];
     let good = pivot > 0.0 && pivot < 3.0e38;
-    if (!good && lane == 0u && failed_row[0] == 0u) { failed_row[0] = params.first_row + column + 1u; }
+    if (!good && whole && lane == 0u) { failed_row[0] = params.first_row + column + 1u; }
+    whole = whole && good;
     let root = sqrt(select(1.0, pivot, good));
     // Zero for rows and columns that are done with.
     let down = select(vec4(0.0), columns[turn + y] / root, own_rows > vec4(column));
@@ -94,6 +96,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     m2 = select(m2, inverse, i + 2u == column);
     m3 = select(m3, inverse, i + 3u == column);
   }
+  if (!whole) { return; }
   put_row(i, j, l0, m0);
   put_row(i + 1u, j, l1, m1);
   put_row(i + 2u, j, l2, m2);

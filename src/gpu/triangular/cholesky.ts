@@ -12,6 +12,7 @@ import type { ReadbackRing } from "../staging.ts";
 import { struct } from "../struct.ts";
 import columnCode from "./cholesky-column.wgsl?raw";
 import diagonalCode from "./cholesky-diagonal.wgsl?raw";
+import liftCode from "./lift-columns.wgsl?raw";
 import type { TriangularMatrix } from "./triangular-matrix.ts";
 import zeroAboveCode from "./zero-above.wgsl?raw";
 
@@ -45,7 +46,20 @@ export const choleskyColumnKernel = kernel({
     strip_column: "u32",
     strip_stride: "u32",
   }),
-  bindings: { panel: "read_write", inverse_t: "read", strip: "read_write" },
+  bindings: { panel: "read_write", inverse_t: "read", strip: "read_write", failed_row: "read" },
+});
+
+export const liftColumnsKernel = kernel({
+  name: "triangular.lift-columns",
+  code: [liftCode],
+  params: struct({
+    first_column: "u32",
+    end_column: "u32",
+    stride: "u32",
+    first_local_row: "u32",
+    panel_first_row: "u32",
+  }),
+  bindings: { panel: "read_write", strip: "read_write" },
 });
 
 export const zeroAboveKernel = kernel({
@@ -88,7 +102,7 @@ export async function allocateCholeskyScratch(gpu: Gpu, n: number): Promise<Chol
 
 /**
  * Replaces the lower triangle of a symmetric matrix by its Cholesky factor, and what is stored above the diagonal by zero.
- * Returns the first row whose pivot was not positive (the matrix is then ruined), or null if all went well.
+ * Returns the first row whose pivot was not positive (`undoCholesky` puts the matrix together again), or null if all went well.
  */
 export async function cholesky(
   gpu: Gpu,
@@ -109,13 +123,69 @@ export async function cholesky(
         await factorColumn(gpu, matrix, scratch, index, block);
       }
       const from = { column: block.stripColumn, depth: BLOCK };
-      await updateColumns(gpu, matrix, scratch, from, { first: first + size, end });
+      await updateColumns(gpu, matrix, scratch, { ...from, alpha: -1 }, { first: first + size, end });
     }
-    await updateColumns(gpu, matrix, scratch, { column: 0, depth: WIDE }, { first: end, end: n });
+    await updateColumns(gpu, matrix, scratch, { ...ALL_COLUMNS, alpha: -1 }, { first: end, end: n });
   }
   await zeroAboveDiagonal(gpu, matrix);
   const status = new Uint32Array((await readbacks.readBytes(scratch.failedRow, 0, 4)).buffer);
   return status[0] ? status[0] - 1 : null;
+}
+
+/** Columns of the strip, and what their outer product is multiplied by. */
+interface StripColumns {
+  readonly column: number;
+  readonly depth: number;
+  readonly alpha: 1 | -1;
+}
+
+const ALL_COLUMNS = { column: 0, depth: WIDE } as const;
+
+/**
+ * Takes a factorisation back that failed in `failedRow`: the lower triangle is what it was, but for what float32 rounds in as
+ * many sums as it took. The columns of L before the failed block are multiplied out again, the last ones first, onto what
+ * is left of the matrix behind them; so nobody has to keep a copy in case a factorisation fails.
+ */
+export async function undoCholesky(
+  gpu: Gpu,
+  matrix: TriangularMatrix,
+  scratch: Pick<CholeskyScratch, "strip">,
+  failedRow: number,
+): Promise<void> {
+  const { n } = matrix.layout;
+  const done = Math.floor(failedRow / BLOCK) * BLOCK;
+  for (let end = done; end > 0;) {
+    const first = Math.floor((end - 1) / WIDE) * WIDE;
+    await liftColumns(gpu, matrix, scratch, { first, end });
+    await updateColumns(gpu, matrix, scratch, { ...ALL_COLUMNS, alpha: 1 }, { first, end: n });
+    end = first;
+  }
+  await gpu.queue.flush();
+}
+
+/** Moves columns of L into the strip, zero above the diagonal, and leaves zeros. */
+async function liftColumns(
+  gpu: Gpu,
+  matrix: TriangularMatrix,
+  { strip }: Pick<CholeskyScratch, "strip">,
+  { first, end }: { readonly first: number; readonly end: number },
+): Promise<void> {
+  for (const [index, panel] of matrix.layout.panels.entries()) {
+    const start = Math.max(first - panel.firstRow, 0);
+    if (start >= panel.rows) continue;
+    await gpu.queue.run(liftColumnsKernel, {
+      params: {
+        first_column: first,
+        end_column: end,
+        stride: panel.stride,
+        first_local_row: start,
+        panel_first_row: panel.firstRow,
+      },
+      buffers: { panel: bufferOf(matrix, index), strip },
+      workgroups: [panel.rows - start],
+      work: (panel.rows - start) * WIDE,
+    });
+  }
 }
 
 /** A diagonal block: its panel, its place in the matrix, and its columns' place in the strip. */
@@ -173,19 +243,24 @@ async function factorColumn(
         strip_column: stripColumn,
         strip_stride: WIDE,
       },
-      buffers: { panel: bufferOf(matrix, index), inverse_t: scratch.inverse, strip: scratch.strip },
+      buffers: {
+        panel: bufferOf(matrix, index),
+        inverse_t: scratch.inverse,
+        strip: scratch.strip,
+        failed_row: scratch.failedRow,
+      },
       workgroups: [piece.end - piece.first],
       work: (piece.end - piece.first) * workEach,
     });
   }
 }
 
-/** A[i][j] −= Σ_t L[i][t] L[j][t] for the columns `to` and all rows i ≥ j, where t are columns `from` of the strip. */
+/** A[i][j] += α Σ_t L[i][t] L[j][t] for the columns `to` and all rows i ≥ j, where t are columns `from` of the strip. */
 async function updateColumns(
   gpu: Gpu,
   matrix: TriangularMatrix,
-  { strip }: CholeskyScratch,
-  from: { readonly column: number; readonly depth: number },
+  { strip }: Pick<CholeskyScratch, "strip">,
+  from: StripColumns,
   to: { readonly first: number; readonly end: number },
 ): Promise<void> {
   if (to.first >= to.end) return;
@@ -204,7 +279,7 @@ async function updateColumns(
         stride: panel.stride,
         offset: (firstRow - panel.firstRow) * panel.stride + to.first,
       },
-      alpha: -1,
+      alpha: from.alpha,
       accumulate: true,
       lowerAt: { row: firstRow, column: to.first },
     });

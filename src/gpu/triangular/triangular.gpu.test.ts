@@ -4,7 +4,7 @@ import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { readTriangle, uploadTriangle } from "../../testing/triangle.ts";
 import { allocatePanels } from "../panels.ts";
 import { ReadbackRing } from "../staging.ts";
-import { allocateCholeskyScratch, cholesky } from "./cholesky.ts";
+import { allocateCholeskyScratch, cholesky, undoCholesky } from "./cholesky.ts";
 import { addToDiagonal, readDiagonal } from "./diagonal.ts";
 import { permuteSymmetric } from "./permute-symmetric.ts";
 import { symmetricRankKUpdate } from "./symmetric-rank-k-update.ts";
@@ -157,6 +157,28 @@ describe("cholesky", () => {
     for (let i = 0; i < n; i++) h[i * n + i] = i === 97 ? -1 : 2;
     using matrix = await uploadTriangle(test, h, n, 200_000);
     expect(await factor(matrix)).toBe(97);
+  });
+
+  it.each([
+    ["in the first block", 200, 3],
+    ["behind whole blocks and a whole strip", 385, 330],
+    ["in the last row", 257, 256],
+  ])("is undone after a pivot that fails %s", async (_, n, failing) => {
+    const h = gram(randomNormal(2 * n * n, seededRandom(n)), 2 * n, n).map(Math.fround);
+    h[failing * n + failing] = -1;
+    using matrix = await uploadTriangle(test, h, n, 256 * n * 4);
+    using scratch = await allocateCholeskyScratch(test.gpu, n);
+    expect(await cholesky(test.gpu, matrix, scratch, readbacks)).toBe(failing);
+    await undoCholesky(test.gpu, matrix, scratch, failing);
+    expect(relativeError(await readTriangle(test, matrix), lower(h, n))).toBeLessThan(1e-6);
+    h[failing * n + failing] = 5 * n;
+    using more = await test.upload(
+      "more",
+      Float32Array.from({ length: n }, (__, i) => (i === failing ? 5 * n + 1 : 0)),
+    );
+    await addToDiagonal(test.gpu, matrix, more);
+    expect(await cholesky(test.gpu, matrix, scratch, readbacks)).toBeNull();
+    expect(relativeError(await readTriangle(test, matrix), referenceCholesky(h, n))).toBeLessThan(2e-5);
   });
 
   it("reproduces H v for order 1,100 in three panels", async () => {

@@ -184,16 +184,14 @@ export function quantizePhase(
   const statistics = statisticsBytes(layer, pass, { maxBufferBytes });
   const tileRows = new Map<string, number>();
   let bytes = 0;
-  let backupOnGpu = true;
   for (const [quantizer, own] of sharesOf(layer).flatMap(({ tasks }) => [...byQuantizer(tasks)])) {
     const phase = quantizer.phase(own, pass, { freeBytes: freeBytes - statistics, maxBufferBytes });
     if (!phase) return null;
     bytes = Math.max(bytes, phase.bytes);
-    backupOnGpu &&= phase.backupOnGpu;
     for (const [module, rows] of phase.tileRows)
       tileRows.set(module, Math.min(rows, tileRows.get(module) ?? rows));
   }
-  return { bytes: statistics + bytes, tileRows, backupOnGpu };
+  return { bytes: statistics + bytes, tileRows };
 }
 
 /**
@@ -203,12 +201,9 @@ export function quantizePhase(
 export function overlapBytes(
   layer: CalibratedLayer,
   pass: readonly Capture[],
-  phase: Pick<QuantizePhase, "tileRows" | "backupOnGpu">,
-  { maxBufferBytes }: GpuLimits,
+  phase: Pick<QuantizePhase, "tileRows">,
 ): number {
   const quantizers = sharesOf(layer).flatMap(({ tasks }) => [...byQuantizer(tasks)]);
-  const bytes = quantizers.map(([quantizer, own]) =>
-    quantizer.overlapBytes(own, pass, phase, maxBufferBytes),
-  );
+  const bytes = quantizers.map(([quantizer, own]) => quantizer.overlapBytes(own, pass, phase));
   return Math.max(0, ...bytes);
 }

@@ -213,13 +213,11 @@ function fitLayer(
   phases.push(onloadPhase(layer, layer.linears, shape.tileBytes, free.budgetBytes, free));
   const tileRows = new Map<string, number>();
   let peak = rewriting.bytes;
-  let backupOnGpu = true;
   for (const pass of passes) {
     const quantize = quantizePhase(layer, pass, free.budgetBytes, free);
     if (!quantize) return null;
     peak = Math.max(peak, quantize.bytes);
     for (const [module, rows] of quantize.tileRows) tileRows.set(module, rows);
-    backupOnGpu &&= quantize.backupOnGpu;
   }
   const onloads = phases.filter((phase) => phase !== null);
   const propagate = onloads.at(-1);
@@ -231,7 +229,7 @@ function fitLayer(
   onloads.push(...rewriting.onloads);
   const resident = onloads.every(({ streamed }) => streamed === 0);
   const rewrites = rewriting.passes;
-  const fitted = { passes, rewrites, tileRows, residency, resident, overlap: false, backupOnGpu };
+  const fitted = { passes, rewrites, tileRows, residency, resident, overlap: false };
   return {
     passes: fitted,
     peak: Math.max(peak, ...onloads.map(({ bytes }) => bytes)),
@@ -246,7 +244,7 @@ function fitLayer(
  */
 function overlapPeakOf(
   layer: CalibratedLayer,
-  { passes, resident, tileRows, backupOnGpu }: LayerSchedule,
+  { passes, resident, tileRows }: LayerSchedule,
   weightsBytes: number,
   limits: GpuLimits,
 ): number | null {
@@ -256,8 +254,7 @@ function overlapPeakOf(
   if (!pass || passes.length > 1 || !resident || !plain || folded) return null;
   const hessians = hessianBytes(pass, limits.maxBufferBytes) * (limits.sums ?? 1);
   const collecting = hessians + (collectedDriftBytes(layer, pass, limits) ?? 0);
-  const quantizing =
-    statisticsBytes(layer, pass, limits) + overlapBytes(layer, pass, { tileRows, backupOnGpu }, limits);
+  const quantizing = statisticsBytes(layer, pass, limits) + overlapBytes(layer, pass, { tileRows });
   return weightsBytes + Math.max(collecting, quantizing);
 }
 

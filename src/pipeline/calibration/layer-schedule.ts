@@ -19,6 +19,4 @@ export interface LayerSchedule {
    * read back while the next module is computed.
    */
   readonly overlap: boolean;
-  /** True if Hessians are kept on the GPU for a retry with more damping, else in host memory. */
-  readonly backupOnGpu: boolean;
 }

@@ -1,14 +1,13 @@
 // From the accumulated Hessian to the factor that GPTQ walks along: dead columns, damping, act-order, Cholesky. A failed
-// factorisation is tried again with ten times the damping, and what was used is reported; nothing falls back in silence.
+// factorisation is undone and tried again with ten times the damping, and what was used is reported; nothing falls back in silence.
 
-import { CalibrationError, invariant } from "../../errors.ts";
+import { CalibrationError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import type { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
-import { cholesky, type CholeskyScratch } from "../../gpu/triangular/cholesky.ts";
+import { cholesky, type CholeskyScratch, undoCholesky } from "../../gpu/triangular/cholesky.ts";
 import { addToDiagonal, readDiagonal } from "../../gpu/triangular/diagonal.ts";
 import { permuteSymmetric } from "../../gpu/triangular/permute-symmetric.ts";
-import { panelBytes } from "../../gpu/panels.ts";
 import type { TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
 
 const DAMPING_GROWTH = 10;
@@ -33,8 +32,6 @@ export interface FactorOptions {
   readonly dampeningFrac: number;
   /** What the Hessian belongs to, for messages. */
   readonly name: string;
-  /** Where the Hessian is kept for a second attempt. */
-  readonly backup: "gpu" | "host";
 }
 
 export interface FactoredHessian {
@@ -71,21 +68,22 @@ export async function factorHessian(
   const order = eliminationOrder(diagonal, options.byActivation);
   const revived = diagonal.map((value) => value || 1);
   const mean = revived.reduce((sum, value) => sum + value, 0) / revived.length;
-  using backup = await backUp(gpu, hessian, scratch, options.backup);
+  const upload = async (bytes: Uint8Array) => await scratch.uploads.write(bytes, scratch.vector);
   let dampeningFrac = options.dampeningFrac;
+  let added = Float32Array.from(dead, (flag) => flag + dampeningFrac * mean);
   for (let attempt = 1; dampeningFrac <= MAX_DAMPING; attempt++) {
-    if (attempt > 1) await backup.restore();
-    const added = Float32Array.from(dead, (flag) => flag + dampeningFrac * mean);
-    await scratch.uploads.write(new Uint8Array(added.buffer), scratch.vector);
+    await upload(new Uint8Array(added.buffer));
     await addToDiagonal(gpu, hessian, scratch.vector);
-    await permuteSymmetric(gpu, hessian, order, scratch.vector, async (bytes) => {
-      await scratch.uploads.write(bytes, scratch.vector);
-    });
+    if (attempt === 1) await permuteSymmetric(gpu, hessian, order, scratch.vector, upload);
     const failedRow = await cholesky(gpu, hessian, scratch.cholesky, scratch.readbacks);
     if (failedRow === null) {
       return { factor: hessian, order, diagonal, dead, dampeningFrac, attempts: attempt };
     }
-    dampeningFrac = Math.max(dampeningFrac * DAMPING_GROWTH, USUAL_DAMPING);
+    await undoCholesky(gpu, hessian, scratch.cholesky, failedRow);
+    // The diagonal has the damping of the try that failed, and the matrix its order.
+    const more = Math.max(dampeningFrac * DAMPING_GROWTH, USUAL_DAMPING);
+    added = new Float32Array(dead.length).fill((more - dampeningFrac) * mean);
+    dampeningFrac = more;
   }
   throw new CalibrationError(
     `The Hessian of ${options.name} could not be factored, not even with ${dampeningFrac / DAMPING_GROWTH} of its mean diagonal added to it. Use more or more varied calibration text, or a larger dampening_frac.`,
@@ -110,54 +108,4 @@ export function eliminationOrder(diagonal: Float32Array, byActivation: boolean):
   const order = Uint32Array.from(diagonal, (_, column) => column);
   if (byActivation) order.sort((a, b) => (diagonal[b] ?? 0) - (diagonal[a] ?? 0) || a - b);
   return order.toReversed();
-}
-
-interface Backup extends Disposable {
-  restore(): Promise<void>;
-}
-
-async function backUp(
-  gpu: Gpu,
-  hessian: TriangularMatrix,
-  scratch: FactorScratch,
-  place: FactorOptions["backup"],
-): Promise<Backup> {
-  const { layout, buffers } = hessian;
-  if (place === "gpu") {
-    const requests = layout.panels.map((panel) => ({
-      label: "Hessian kept for a retry",
-      bytes: panelBytes(panel),
-    }));
-    const copies: readonly LedgerBuffer[] = await gpu.memory.allocateAll(requests);
-    await copyAll(gpu, buffers, copies);
-    return {
-      restore: async () => await copyAll(gpu, copies, buffers),
-      [Symbol.dispose]() {
-        for (const copy of copies) copy[Symbol.dispose]();
-      },
-    };
-  }
-  const kept: Uint8Array[] = [];
-  for (const buffer of buffers) kept.push(await scratch.readbacks.readBytes(buffer));
-  return {
-    async restore() {
-      for (const [index, bytes] of kept.entries()) {
-        const buffer = buffers[index];
-        invariant(buffer, "a buffer for each panel");
-        await scratch.uploads.write(bytes, buffer);
-      }
-    },
-    [Symbol.dispose]() {
-      kept.length = 0;
-    },
-  };
-}
-
-async function copyAll(gpu: Gpu, from: readonly LedgerBuffer[], to: readonly LedgerBuffer[]): Promise<void> {
-  for (const [index, source] of from.entries()) {
-    const target = to[index];
-    invariant(target, "a buffer for each panel");
-    await gpu.queue.copy({ of: source, offset: 0 }, { of: target, offset: 0 }, source.bytes);
-  }
-  await gpu.queue.flush();
 }

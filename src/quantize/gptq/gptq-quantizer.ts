@@ -6,7 +6,6 @@ import { prepareMatmul } from "../../gpu/matmul/matmul.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import { narrowKernel } from "../../gpu/narrow.ts";
 import { choleskyDiagonalKernel, choleskyScratchBytes } from "../../gpu/triangular/cholesky.ts";
-import { layOutTriangle } from "../../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import { codeConstants } from "../encode/code-values.ts";
 import { qparamsKernel, rangeKernel } from "../observe/observe-weight.ts";
@@ -67,10 +66,6 @@ function moduleWork(task: QuantizerTask): number {
   return rows * columns ** 2 + targets + (refinement ? refineWork(rows, columns, refinement) : 0);
 }
 
-function hessianBytes({ columns }: Capture, maxBufferBytes: number): number {
-  return layOutTriangle(columns, maxBufferBytes).bytes;
-}
-
 /** Scratch that factoring a Hessian of order n takes beside it, and that stays while its modules are quantized. */
 function factorBytes(n: number): number {
   return choleskyScratchBytes(n) + bufferBytes(n * 4) + PERMUTATION_BYTES;
@@ -83,10 +78,9 @@ function phase(
 ): QuantizePhase | null {
   const tileRows = new Map<string, number>();
   let bytes = 0;
-  let backup = 0;
   for (const capture of pass) {
     const fixed = factorBytes(capture.columns);
-    backup = Math.max(backup, fixed + hessianBytes(capture, maxBufferBytes));
+    bytes = Math.max(bytes, fixed);
     for (const task of tasks.filter(({ module }) => capture.modules.includes(module))) {
       const room = Math.min(freeBytes - fixed, MAX_TILE_BYTES);
       const rows = gptqTileRows(task, room, maxBufferBytes);
@@ -96,19 +90,15 @@ function phase(
       bytes = Math.max(bytes, needed);
     }
   }
-  const backupOnGpu = backup <= freeBytes;
-  return { bytes: backupOnGpu ? Math.max(bytes, backup) : bytes, tileRows, backupOnGpu };
+  return { bytes, tileRows };
 }
 
 function overlapBytes(
   tasks: readonly QuantizerTask[],
   pass: readonly Capture[],
-  { tileRows, backupOnGpu }: Pick<QuantizePhase, "tileRows" | "backupOnGpu">,
-  maxBufferBytes: number,
+  { tileRows }: Pick<QuantizePhase, "tileRows">,
 ): number {
-  const factoring = pass.map(
-    (capture) => factorBytes(capture.columns) + (backupOnGpu ? hessianBytes(capture, maxBufferBytes) : 0),
-  );
+  const factoring = pass.map((capture) => factorBytes(capture.columns));
   const tiled = tasks.flatMap((task) => {
     const rows = tileRows.get(task.module);
     return rows === undefined ? [] : [{ task, tileRows: rows }];

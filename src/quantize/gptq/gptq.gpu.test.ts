@@ -272,6 +272,13 @@ describe("GPTQ", () => {
     expect(result.factored.attempts).toBeGreaterThan(1);
     expect(result.factored.dampeningFrac).toBeGreaterThan(1e-9);
     expect(result.outcome.loss).toBeLessThan(result.outcome.rtnLoss);
+    // As if what was enough had been asked for at once.
+    const { dampeningFrac } = result.factored;
+    const straight = await runGptq(bench, task, values, h, { frac: dampeningFrac });
+    expect(straight.factored.attempts).toBe(1);
+    expect(result.outcome.loss / straight.outcome.loss).toBeCloseTo(1, 3);
+    const differing = result.numbers.filter((code, place) => code !== straight.numbers[place]);
+    expect(differing.length).toBeLessThan(0.01 * result.numbers.length);
   });
 
   it("refuses a Hessian with NaN and names it", async () => {

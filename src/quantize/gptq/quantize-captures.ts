@@ -113,7 +113,7 @@ async function factorCapture(
 ): Promise<FactoredCapture> {
   invariant(known, "each capture of the pass has statistics");
   const { diagonal, tokens, rounded } = known;
-  const { gpu, uploads, readbacks, statistics, phase } = run;
+  const { gpu, uploads, readbacks, statistics } = run;
   const tasks = run.tasks.filter(({ module }) => capture.modules.includes(module));
   using cholesky = await allocateCholeskyScratch(gpu, capture.columns);
   using vector = await gpu.memory.allocate({ label: "diagonal", bytes: capture.columns * 4 });
@@ -121,9 +121,8 @@ async function factorCapture(
   const byActivation = tasks.some(({ weights }) => weights.actorder !== null);
   const name =
     capture.modules.length > 1 ? `the input of ${capture.modules.join(", ")}` : `${capture.modules[0]}`;
-  const backup = phase.backupOnGpu ? "gpu" : "host";
   const dampeningFrac = Math.max(...tasks.map(({ modifier }) => dampingOf(modifier)));
-  const options = { diagonal, byActivation, dampeningFrac, name, backup } as const;
+  const options = { diagonal, byActivation, dampeningFrac, name } as const;
   const factored = await factorHessian(gpu, statistics.hessian(capture), options, scratch);
   if (!rounded) return { factored, tokens, rounded };
   // A Hessian of zeros is factored as the identity: no column makes up for another's error, and none is dead.

@@ -10,7 +10,7 @@ export const roundingQuantizer: Quantizer = {
   tiled: true,
   expects: "nearest",
   work: () => 0,
-  phase: () => ({ bytes: 0, tileRows: new Map(), backupOnGpu: true }),
+  phase: () => ({ bytes: 0, tileRows: new Map() }),
   overlapBytes: () => 0,
   prepare: () => undefined,
   async quantize(run) {

@@ -14,6 +14,12 @@ describe("towers that stay as they are", () => {
   it("are listed module by module where a recipe quantizes a part of them", () => {
     expect(wholeTowers(ignored, ["vision_tower.encoder.layers.0.mlp.fc2"])).toEqual(["re:.*visual.*"]);
   });
+
+  it("are listed module by module where the pattern would mean a quantized module elsewhere", () => {
+    expect(wholeTowers(["audio_head.proj", "visual.merger.proj"], ["text_audio_head.proj"])).toEqual([
+      "re:.*visual.*",
+    ]);
+  });
 });
 
 describe("the list of what a loader must not expect quantized", () => {

@@ -45,12 +45,12 @@ export function listIgnored({ classes, recipe, ignored, quantized, stored, stack
 
 /**
  * Patterns for the towers that stay as they are: a loader may hold "vision_tower.…" as "model.vision_tower.…", and would
- * look for quantized weights in modules that no entry of the file's own names means.
+ * look for quantized weights in modules that no entry of the file's own names means. None for a tower of which a part is
+ * quantized, or whose pattern means a quantized module of another ("audio_head" is in "text_audio_head.proj").
  */
 export function wholeTowers(ignored: readonly string[], quantized: readonly string[]): string[] {
-  const touched = new Set(quantized.map(towerOf));
-  const towers = new Set(ignored.map(towerOf).filter((tower) => tower !== null && !touched.has(tower)));
-  return [...towers].map((tower) => patternOf(tower ?? ""));
+  const towers = new Set(ignored.map(towerOf).filter((tower) => tower !== null));
+  return [...towers].filter((tower) => !quantized.some((name) => name.includes(tower))).map(patternOf);
 }
 
 function patternOf(tower: string): string {

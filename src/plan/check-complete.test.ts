@@ -50,6 +50,13 @@ describe("layers that config.json counts", () => {
     expect(() => checkLayers(layers("model.layers", [0, 1, 2]), { num_hidden_layers: 2 })).not.toThrow();
   });
 
+  it("are whole in one list, whatever gaps a longer one has", () => {
+    const before = layers("encoder.subsampling.layers", [0, 2, 3, 5, 6]);
+    const config = { num_hidden_layers: 2 };
+    expect(() => checkLayers([...before, ...layers("encoder.layers", [0, 1])], config)).not.toThrow();
+    expect(() => checkLayers([...before, ...layers("encoder.layers", [0])], config)).toThrow(/2 layers/);
+  });
+
   it("are as many as the least count says: LongCat has two caches for each", () => {
     const config = { num_hidden_layers: 4, num_layers: 2 };
     expect(() => checkLayers(layers("model.layers", [0, 1]), config)).not.toThrow();

@@ -38,18 +38,22 @@ export function checkShardNames(paths: readonly string[]): void {
 }
 
 /**
- * Checks that the files hold every decoder layer that config.json counts.
+ * Checks that the files hold every decoder layer that config.json counts: there is a list of layers that has them all, or
+ * none at all. Others may be longer and have gaps, as convolutions before an encoder have.
  * @throws MalformedModelError naming the layers that are missing.
  */
 export function checkLayers(names: readonly string[], config: Readonly<Record<string, unknown>>): void {
   const promised = promisedLayers(config);
-  const stack = longestStack(names);
-  if (promised === null || stack === null) return;
-  const missing = gaps(stack.numbers, 0, promised.count - 1);
-  if (missing.length === 0) return;
+  const stacks = longestStacks(names);
+  const [stack] = stacks;
+  if (promised === null || !stack) return;
+  const { count } = promised;
+  const isWhole = ({ numbers }: Stack) => numbers.size >= count && gaps(numbers, 0, count - 1).length === 0;
+  if (stacks.some(isWhole)) return;
+  const missing = gaps(stack.numbers, 0, count - 1);
   const layers = missing.slice(0, SHOWN).map((number) => `${stack.prefix}.${number}`);
   throw new MalformedModelError(
-    `config.json counts ${promised.count} layers (${promised.field}), but the files hold no weight of ${missing.length} of them: ${list(layers, missing.length)}. A shard is missing, or config.json is of another model.`,
+    `config.json counts ${count} layers (${promised.field}), but the files hold no weight of ${missing.length} of them: ${list(layers, missing.length)}. A shard is missing, or config.json is of another model.`,
   );
 }
 
@@ -67,9 +71,13 @@ function promisedLayers(
   return counts.toSorted((a, b) => a.count - b.count)[0] ?? null;
 }
 
-function longestStack(
-  names: readonly string[],
-): { readonly prefix: string; readonly numbers: ReadonlySet<number> } | null {
+interface Stack {
+  readonly prefix: string;
+  readonly numbers: ReadonlySet<number>;
+}
+
+/** Lists of layers outside of towers, the longest first. */
+function longestStacks(names: readonly string[]): Stack[] {
   const stacks = new Map<string, Set<number>>();
   for (const name of names) {
     const [, prefix, number] = STACK.exec(name) ?? [];
@@ -77,8 +85,9 @@ function longestStack(
     const numbers = stacks.get(prefix) ?? new Set();
     stacks.set(prefix, numbers.add(Number(number)));
   }
-  const [longest] = [...stacks].toSorted(([, a], [, b]) => b.size - a.size);
-  return longest ? { prefix: longest[0], numbers: longest[1] } : null;
+  return [...stacks]
+    .map(([prefix, numbers]) => ({ prefix, numbers }))
+    .toSorted((a, b) => b.numbers.size - a.numbers.size);
 }
 
 /** Whole numbers from first to last that are not in the set; of very many the first ones, which are named, and no more. */

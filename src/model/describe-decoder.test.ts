@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { parseHeader, parseHeaderLength, type TensorEntry } from "../formats/safetensors.ts";
 import { checkShapes, describedTensors } from "./check-tensors.ts";
 import { type Config, isRecord } from "./config-fields.ts";
-import { describeDecoder, unreadTensors } from "./describe-decoder.ts";
+import { describeDecoder, lackedTensors, unreadTensors } from "./describe-decoder.ts";
 import { captures, layerLinears, linearsBeforeOutput } from "./layer-linears.ts";
 
 const FOLDER = "e2e/fixtures/architectures";
@@ -68,6 +68,16 @@ describe.each(ARCHITECTURES)("%s", (name) => {
     expect([...describedTensors(description).keys()].toSorted()).toEqual(names.toSorted());
   });
 
+  it("lacks nothing, and whatever is taken away of it", () => {
+    expect(lackedTensors(config, names)).toEqual([]);
+    // Without what tells forms of one family apart it may as well be of another form.
+    const telling = /embed|\.experts\.|input_linear|in_proj_qkvz|sink/;
+    for (const lost of names.filter((each) => !telling.test(each) && !each.includes(".0."))) {
+      const rest = names.filter((each) => each !== lost);
+      expect(lackedTensors(config, rest)).toEqual([lost]);
+    }
+  });
+
   it("reads the same from the v4 form of its config.json", () => {
     expect(describeDecoder(asV4(config), names)).toEqual(describeDecoder(config, names));
   });
@@ -84,6 +94,19 @@ describe.each(ARCHITECTURES)("%s", (name) => {
         );
       }
     }
+  });
+});
+
+describe("a model without an output head", () => {
+  const { config, names } = load("llama");
+  const headless = names.filter((name) => name !== "lm_head.weight");
+
+  it("lacks it where config.json unties it from the embedding, and the architecture has one", () => {
+    const untied = { ...config, tie_word_embeddings: false };
+    expect(lackedTensors(untied, headless)).toEqual(["lm_head.weight"]);
+    expect(lackedTensors({ ...untied, tie_word_embeddings: true }, headless)).toEqual([]);
+    for (const architectures of [["LlamaModel"], ["LlamaForSequenceClassification"], "", undefined])
+      expect(lackedTensors({ ...untied, architectures }, headless)).toEqual([]);
   });
 });
 

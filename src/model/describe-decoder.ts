@@ -2,7 +2,7 @@
 // nothing is computed. How to add a family: docs/adding-a-family.md.
 
 import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
-import { checkNames } from "./check-tensors.ts";
+import { checkNames, describedTensors } from "./check-tensors.ts";
 import { type Config, DATA_FREE_HINT, isRecord } from "./config-fields.ts";
 import type { DecoderDescription } from "./decoder-description.ts";
 import { type DecoderTensors, type DescribeFamily, linear } from "./decoder-parts.ts";
@@ -190,6 +190,13 @@ export const FAMILY_NAMES: readonly string[] = Object.keys(FAMILIES);
  */
 export function describeDecoder(config: Config, tensorNames: Iterable<string>): DecoderDescription {
   const names = new Set(tensorNames);
+  const description = expectDecoder(config, names);
+  checkNames(description, names);
+  return description;
+}
+
+/** What config.json makes of the names, whether or not all that it reads is among them. */
+function expectDecoder(config: Config, names: ReadonlySet<string>): DecoderDescription {
   const { family, text } = textDecoder(config);
   const scales = text === config || SCALE_LOGITS.has(String(config["model_type"]));
   const describe = Object.hasOwn(FAMILIES, family) ? FAMILIES[family] : undefined;
@@ -210,7 +217,7 @@ export function describeDecoder(config: Config, tensorNames: Iterable<string>): 
     typeof config["tie_word_embeddings"] === "boolean" ? config["tie_word_embeddings"] : body.tied;
   // As transformers loads it: a head that is in the files, too, is tied if the two are equal.
   const tied = isAsked && !names.has(own.source.tensor);
-  const description: DecoderDescription = {
+  return {
     family,
     hiddenSize,
     vocabSize,
@@ -226,8 +233,25 @@ export function describeDecoder(config: Config, tensorNames: Iterable<string>): 
       softCap: scales ? (body.logitSoftCap ?? null) : null,
     },
   };
-  checkNames(description, names);
-  return description;
+}
+
+/**
+ * Names of tensors that a model with this config.json has, of those that are known, and that are not among these. A head counts
+ * where the architecture is one that has a head: files of embedding models and classifiers hold none.
+ */
+export function lackedTensors(config: Config, tensorNames: readonly string[]): string[] {
+  const names = new Set(tensorNames);
+  try {
+    const description = expectDecoder(config, names);
+    const head = description.head.linear.source.tensor;
+    const [architecture] = Array.isArray(config["architectures"]) ? config["architectures"] : [];
+    const hasHead = /For(CausalLM|ConditionalGeneration)$/.test(String(architecture));
+    const expected = [...describedTensors(description).keys()];
+    return expected.filter((name) => !names.has(name) && (hasHead || name !== head));
+  } catch (error) {
+    if (error instanceof UnsupportedModelError || error instanceof MalformedModelError) return [];
+    throw error;
+  }
 }
 
 /** Names among these that no loader reads of a model that is known; none of others. */

@@ -16,7 +16,7 @@ import { summarizeQuantization } from "../../plan/summarize-quantization.ts";
 import { summarizeTensors } from "../../plan/summarize-model.ts";
 import type { ModelSummary, QuantizationSummary } from "../../api/compressor-api.ts";
 import { unreadTensors } from "../../model/describe-decoder.ts";
-import { calibrationNote } from "./describe-model.ts";
+import { calibrationNote, lackingNote } from "./describe-model.ts";
 import { dequantizingSource } from "./dequantizing-source.ts";
 import { noConfig } from "./no-config.ts";
 import type { RemoteSource } from "./remote-source.ts";
@@ -222,6 +222,8 @@ function summarize(
   const notes = [...known];
   const calibration = totals.linears === 0 ? null : calibrationNote({ config, tensors });
   if (calibration !== null) notes.push(calibration);
+  const lacking = lackingNote({ config, tensors });
+  if (lacking !== null) notes.push(lacking);
   if (tensors.some(({ name }) => name.endsWith(".experts.gate_up_proj_bias"))) {
     notes.push(
       "The experts have biases, and gates and ups that alternate in one tensor, as gpt-oss has them. What servers expect of such experts when they are quantized is not certain: they stay as they are, and only the other Linears are quantized.",

@@ -19,6 +19,7 @@ import { stepSpecs } from "../../plan/plan-output.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
 import type { OutputFile, ResultSummary } from "../../api/compressor-api.ts";
 import type { JobPart } from "../../api/job-options.ts";
+import { lackingNote } from "../inspect/describe-model.ts";
 import type { GpuFigures, Job } from "../job/job.ts";
 import type { PlannedPart } from "../planning/compression-plan.ts";
 
@@ -77,6 +78,7 @@ function summary(job: Job, figures: GpuFigures, written: readonly OutputFile[]):
     modules: job.progress.reports,
     notes: [
       ...plan.serverNotes.map(({ sentence }) => sentence),
+      lackingNote(model),
       leftOutNote(model.source.files),
       model.source.gated ? GATED : null,
       ...(plan.calibration?.set.notes ?? []),

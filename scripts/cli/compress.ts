@@ -66,8 +66,10 @@ async function compress(args: CompressArguments): Promise<number> {
     await compressInFolder(args, job);
     const [result] = job.results;
     if (!result) throw new Error("The page ended the job without a result.");
-    for (const { files, resultBytes, folder } of job.results)
+    for (const { files, resultBytes, folder, notes } of job.results) {
       console.log(`Wrote ${files.length} files (${formatBytes(resultBytes)}) to ${folder}.`);
+      for (const note of notes) console.log(`Note: ${note}`);
+    }
     if (result.moved)
       console.log(
         `Gave ${formatBytes(result.moved.given)} to the other shares, and took ${formatBytes(result.moved.taken)}.`,

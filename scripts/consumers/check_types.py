@@ -26,19 +26,20 @@ ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 os.environ.update(TRANSFORMERS_VERBOSITY="error", TQDM_DISABLE="1", HF_HUB_OFFLINE="1")
 import torch
+import tqdm
 import transformers
-import transformers.models.llama.modeling_llama  # with all that models share: each type's process has it from this one
-import transformers.quantizers.quantizer_compressed_tensors
 import make_linear_table
 from make_linear_table import OPEN_FIELDS, attempt, class_names, parts_of, shorten
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 logging.disable(logging.WARNING)
 torch.set_num_threads(1)
+tqdm.tqdm.monitor_interval = 0  # a thread, which a process that forks must not have
 make_linear_table.LAYERS = 2
-SECONDS_EACH = 90
+# Of the processor, and as much waiting as a busy machine makes of it.
+SECONDS_EACH, SECONDS_WAITED = 60, 600
 MOST_MEMORY = 6 << 30
-MOST_PARAMETERS = 40_000_000
+MOST_PARAMETERS = 64_000_000
 # Of widths, which all are divided by one number, so that they go on fitting together.
 WIDTH = re.compile(r"hidden|intermediate|inner|embed|embd|d_model|d_ff|d_kv|ffn|dim|rank|width|d_head|_size$|proj_size|feat")
 NO_WIDTH = re.compile(r"image|patch|kernel|vocab|window|chunk|stride|position|max_|layers|depth|heads|num_|query_dim|group|type|token|dropout|_act|codebook_size|block_size|input_size|ratio|factor|label")
@@ -101,21 +102,22 @@ def shrunken(kind, divisor, whole_heads, filled, small_vocabulary):
 
 
 def build(kind, names):
-    """A model with weights, as narrow as its classes let it be. @raises RuntimeError with what is wrong with the widest that was tried"""
+    """A model with weights, as narrow as its classes let it be. @raises RuntimeError if that is too large, or with what is wrong with the widest"""
     reason = None
     for small_vocabulary, filled in ((True, False), (True, True), (False, False)):
         for divisor, whole_heads in itertools.product(DIVISORS, (False, True)):
             for name in names:
+                make = lambda: getattr(transformers, name)(shrunken(kind, divisor, whole_heads, filled, small_vocabulary))
                 try:
-                    make = lambda: getattr(transformers, name)(shrunken(kind, divisor, whole_heads, filled, small_vocabulary))
                     shrunken(kind, divisor, whole_heads, filled, small_vocabulary).validate()  # as saving and loading do
                     with torch.device("meta"):
                         size = sum(one.numel() for one in make().parameters())
                     if size <= MOST_PARAMETERS:
                         return settle(make())
-                    reason = f"{size} parameters"
                 except Exception as error:
                     reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+                else:
+                    raise RuntimeError(f"{size} parameters at least")
     raise RuntimeError(reason)
 
 
@@ -208,7 +210,8 @@ def apart(task):
     child = os.fork()
     if child == 0:
         os.close(reader)
-        signal.alarm(SECONDS_EACH)  # ends the process
+        signal.alarm(SECONDS_WAITED)  # each limit ends the process
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS_EACH, SECONDS_EACH + 5))
         resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
         try:
             row = task()
@@ -222,8 +225,9 @@ def apart(task):
         text = answer.read()
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        return {"unbuilt": f"more than {SECONDS_EACH} s" if number == signal.SIGALRM else f"ended by {signal.Signals(number).name}"}
+        number = signal.Signals(os.WTERMSIG(status))
+        limits = {signal.SIGXCPU: SECONDS_EACH, signal.SIGALRM: SECONDS_WAITED}
+        return {"unbuilt": f"more than {limits[number]} s" if number in limits else f"ended by {number.name}"}
     return json.loads(text)
 
 
@@ -234,6 +238,8 @@ def main():
     done = {json.loads(line)["type"] for line in open(results)} if os.path.exists(results) else set()
     end, names = time.monotonic() + float(seconds), class_names()
     compressor = start(compressor_path)
+    with tempfile.TemporaryDirectory(prefix="layerpress-type-") as folder:
+        check("llama", names["llama"], compressor, Path(folder))  # what all types import is there before the first process
     with open(results, "a") as out:
         for kind in [kind for kind in kinds if kind not in done]:
             if time.monotonic() > end:

@@ -37,6 +37,7 @@ import { awaitModules } from "./sequential/share-modules.ts";
 
 /** One decoder layer of a job that calibrates. Weights that need no text go the shorter way of `runDataFree`, tile by tile. */
 async function compressLayer(turn: LayerTurn): Promise<CompressedLayer> {
+  if (turn.passed) return await passLayer(turn);
   using layer = await onload(turn);
   await rewrite(layer);
   // Carried tensors are those of the source, before what samples run through is put in their place.
@@ -88,7 +89,7 @@ async function runSteps(
   skipFinished(job, to);
   for (const { calibrated, steps } of runsOf(job.plan)) {
     await survivingLoss(job, to, async () => {
-      if (calibrated) await runSequential(job, steps, to, makesStates(job) ? passLayer : compressLayer);
+      if (calibrated) await runSequential(job, steps, to, compressLayer);
       else await runDataFree(job, steps, to);
     });
   }
@@ -104,11 +105,6 @@ async function openStores(opened: readonly OpenedResult[], lifetime: Lifetime) {
     results.push({ job, store, journal });
   }
   return results;
-}
-
-/** A part of a job may be to bring hidden states in front of other parts' layers, and nothing else. */
-function makesStates({ plan: { part } }: Job): boolean {
-  return part?.asked.kind === "states";
 }
 
 /** Neighbouring steps of one kind: decoder layers that are calibrated, and everything else. */

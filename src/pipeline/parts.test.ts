@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { JobPart } from "../api/job-options.ts";
 import { layOutShards } from "../formats/shards.ts";
+import { PART_FILE, parsePartDocument } from "../package/part-document.ts";
 import { planFixture } from "../testing/run-job.ts";
 import { mergeParts } from "../../scripts/cli/merge-parts.ts";
 import { makeReceipt } from "./result/make-receipt.ts";
@@ -253,6 +254,10 @@ describe("parts of a job that calibrates on the original model", () => {
     await machine.run();
     return machine;
   };
+  /** The part's document tells of times. */
+  const isTimeless = ([path]: [string, string]) => path !== PART_FILE;
+  const documentOf = (machine: Awaited<ReturnType<typeof make>>) =>
+    parsePartDocument(PART_FILE, new TextDecoder().decode(machine.files().get(PART_FILE)));
   const stateFile = (bytes: Uint8Array<ArrayBuffer> | undefined) =>
     new File([bytes ?? new Uint8Array()], "states-1.safetensors");
   let original: File;
@@ -295,6 +300,29 @@ describe("parts of a job that calibrates on the original model", () => {
     expect(report.calibration).toEqual(expected.calibration);
   });
 
+  it("make their own hidden states where none are given: the same bytes, nothing of the layers before them", async () => {
+    const own = await make({ part: PARTS.second });
+    const given = await make({ part: PARTS.second, states });
+    expect([...own.output()].filter(isTimeless)).toEqual([...given.output()].filter(isTimeless));
+    const told = documentOf(own);
+    expect(told).toMatchObject({ part: PARTS.second, forwardProducts: "F32" });
+    expect(told.written).toEqual(documentOf(given).written);
+    expect(told.measured.modules.map(({ module }) => module)).toEqual(
+      documentOf(given).measured.modules.map(({ module }) => module),
+    );
+  });
+
+  it("are jobs of their own with and without given states: neither goes on from what the other did", async () => {
+    const [own, given] = [await plan({ part: PARTS.second }), await plan({ part: PARTS.second, states })];
+    expect(own.plan.jobId).not.toBe(given.plan.jobId);
+    expect(own.plan.steps.map(({ name }) => name)).toEqual(["model.layers.0", "model.layers.1"]);
+    expect(given.plan.steps.map(({ name }) => name)).toEqual(["model.layers.1"]);
+    const [ahead, last] = own.plan.steps.map(({ calibrated }) => calibrated?.work);
+    expect(ahead).toMatchObject({ calibrating: 0, quantizing: 0 });
+    expect(ahead?.propagating).toBeGreaterThan(0);
+    expect(last).toEqual(given.plan.steps[0]?.calibrated?.work);
+  });
+
   it("begin with hidden states that shares of the samples have made, in whatever order", async () => {
     const [before, behind] = [await shareFrom(24, "before"), await shareFrom(24, "behind")];
     const made = await make({ part: PARTS.second, states: [behind, before] });
@@ -303,8 +331,13 @@ describe("parts of a job that calibrates on the original model", () => {
   });
 
   it("go on after a crash, states too", async () => {
-    for (const asked of [{ kind: "states", at: [1] }, PARTS.second] as const) {
-      const job = await plan({ part: asked, ...(asked.kind === "layers" ? { states } : {}) });
+    const jobs = [
+      { part: { kind: "states", at: [1] } },
+      { part: PARTS.second, states },
+      { part: PARTS.second },
+    ] as const;
+    for (const changes of jobs) {
+      const job = await plan(changes);
       const undisturbed = job.machine();
       await undisturbed.run();
       for (let operation = 1; operation <= undisturbed.disk.operations; operation += 3) {
@@ -313,9 +346,9 @@ describe("parts of a job that calibrates on the original model", () => {
         await machine.run().catch(() => undefined);
         machine.disk.recover();
         await machine.run();
-        // What tells of times is left out.
-        const told = ([path]: [string, string]) => path !== "layerpress-part.json";
-        expect([...machine.output()].filter(told)).toEqual([...undisturbed.output()].filter(told));
+        expect([...machine.output()].filter(isTimeless)).toEqual(
+          [...undisturbed.output()].filter(isTimeless),
+        );
       }
     }
   });
@@ -327,7 +360,7 @@ describe("parts of a job that calibrates on the original model", () => {
         (error: unknown) => String(error),
       );
     expect(await refused({ part: PARTS.first, propagateError: true })).toMatch(/Add --no-propagate-error/);
-    expect(await refused({ part: PARTS.second })).toMatch(/Make them with --states-at 1/);
+    expect(await refused({ part: PARTS.second, propagateError: true })).toMatch(/Add --no-propagate-error/);
     expect(await refused({ part: { kind: "states", at: [2] } })).toMatch(/in front of layers 1 to 1, not 2/);
     const torn = new File([original.slice(0, -4)], "states-1.safetensors");
     expect(await refused({ part: PARTS.second, states: [torn] })).toMatch(/bytes where \d+ are due/);

@@ -20,6 +20,7 @@ import {
   expertCalibration,
   planCalibrationJob,
 } from "../pipeline/calibration/plan-calibrated-layers.ts";
+import { streamedStep } from "../pipeline/planning/planned-step.ts";
 import type { LayerOutput, LayerTurn } from "../pipeline/sequential/layer-at-work.ts";
 import type { SequentialServices } from "../pipeline/sequential/services.ts";
 import { parseRecipe } from "../plan/parse-recipe.ts";
@@ -286,7 +287,7 @@ export function turnOf(
   schedule: LayerSchedule = only(job.plan.layers),
   propagates = true,
 ): LayerTurn {
-  const step = { index: 1, name: "model.layers.0", quantize: [], copy: [], measured: [] };
+  const step = streamedStep({ index: 1, name: "model.layers.0", quantize: [], copy: [], measured: [] });
   const layer = only(job.layers);
   const write: LayerOutput["write"] = (tensor, offset, bytes) =>
     void written.set(`${tensor} ${offset}`, [...bytes]);
@@ -296,6 +297,7 @@ export function turnOf(
     outputs: [{ step, share: layer, write, reports: [], propagates }],
     schedule,
     isLast: false,
+    passed: null,
     index: 0,
     services,
     host,

@@ -2,6 +2,7 @@
 
 import { type FileRange, mergeRanges, rangesBytes } from "../../formats/file-ranges.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
+import type { SourceTensor } from "../../plan/read-headers.ts";
 import { type CalibratedLayer, wantsSamples } from "../calibration/calibrated-layer.ts";
 import { layerWork, type LayerWork } from "../calibration/calibration-work.ts";
 import type { LayerSchedule } from "../calibration/layer-schedule.ts";
@@ -17,6 +18,8 @@ export interface PlannedLayer {
   readonly schedule: LayerSchedule;
   /** Operations by phase. */
   readonly work: LayerWork;
+  /** Its tensors where samples only run through it, on their way to layers behind it; null of a layer that is compressed. */
+  readonly passed: readonly SourceTensor[] | null;
 }
 
 export interface PlannedStep extends PlanStep {
@@ -29,7 +32,7 @@ export interface PlannedStep extends PlanStep {
 
 /** A step as it is without a text. */
 export function streamedStep(step: PlanStep): PlannedStep {
-  const tensors = [...step.copy, ...step.quantize.map((task) => task.tensor)];
+  const tensors = tensorsOf({ ...step, calibrated: null });
   const ranges = mergeRanges(tensors.map(({ file, start, end }) => ({ path: file, start, end })));
   return { ...step, ranges, bytes: rangesBytes(ranges), calibrated: null };
 }
@@ -58,5 +61,23 @@ function plannedLayer(step: string, calibration: CalibrationJob): PlannedLayer |
     leaving,
     propagates: !isLast,
   });
-  return { index, isLast, layer, schedule, work };
+  return { index, isLast, layer, schedule, work, passed: null };
+}
+
+/** The step of a layer that samples run through on their way, `share` of them: it reads what it did, and makes nothing. */
+export function passedStep(step: PlannedStep, share = 1): PlannedStep {
+  const { calibrated } = step;
+  if (!calibrated) return step;
+  const work = { calibrating: 0, quantizing: 0, propagating: calibrated.work.propagating * share };
+  const passed = tensorsOf(step);
+  return { ...step, copy: [], quantize: [], measured: [], calibrated: { ...calibrated, work, passed } };
+}
+
+/** All tensors of the source that a step reads. */
+export function tensorsOf({
+  copy,
+  quantize,
+  calibrated,
+}: Pick<PlannedStep, "copy" | "quantize" | "calibrated">): readonly SourceTensor[] {
+  return calibrated?.passed ?? [...copy, ...quantize.map(({ tensor }) => tensor)];
 }

@@ -9,7 +9,7 @@ import { decoderLayers } from "../../plan/decoder-layers.ts";
 import { planOutput } from "../../plan/plan-output.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 import { digest } from "./plan-job.ts";
-import type { PlannedStep } from "./planned-step.ts";
+import { passedStep, type PlannedStep } from "./planned-step.ts";
 import { sumOfPhases } from "./plan-time.ts";
 import { shareSamples } from "./share-samples.ts";
 import { NO_OUTPUT, takeShare } from "./take-share.ts";
@@ -28,20 +28,19 @@ export async function takePart(
   const states = given.states ?? [];
   const layers = decoderLayers(plan.steps);
   checkPart(plan, part, layers, states);
-  const taken = partSteps(plan.steps, part, layers);
   const samples = part.kind === "states" ? part.share : undefined;
   const shared = samples && plan.calibration ? shareSamples(plan.calibration, samples) : null;
+  const taken = partSteps(plan, { part, hasStates: states.length > 0 }, shared?.portion ?? 1);
+  const steps = taken.map((step, index): PlannedStep => ({ ...step, index }));
+  // A range that goes on from given states has others behind each of its steps than one that makes its own.
+  const makesOwn = part.kind === "layers" && steps.some(({ calibrated }) => calibrated?.passed);
   return {
     ...plan,
     calibration: shared?.calibration ?? plan.calibration,
-    jobId: await digest([plan.jobId, part]),
-    steps: taken.map((step, index): PlannedStep => ({
-      ...step,
-      index,
-      calibrated: inPart(step, part, taken, shared?.portion ?? 1),
-    })),
-    output: part.kind === "states" ? NO_OUTPUT : planOutput({ steps: taken }, { stem: "part" }),
-    sourceBytes: taken.reduce((sum, { bytes }) => sum + bytes, 0),
+    jobId: await digest(makesOwn ? [plan.jobId, part, "own states"] : [plan.jobId, part]),
+    steps,
+    output: part.kind === "states" ? NO_OUTPUT : planOutput({ steps }, { stem: "part" }),
+    sourceBytes: steps.reduce((sum, { bytes }) => sum + bytes, 0),
     part: {
       asked: part,
       states,
@@ -54,33 +53,36 @@ export async function takePart(
   };
 }
 
+/** The steps that a part does: samples pass the layers in front of a range that begins without states. */
 function partSteps(
-  steps: readonly PlannedStep[],
-  part: JobPart,
-  layers: readonly string[],
+  { steps, calibration }: CompressionPlan,
+  { part, hasStates }: { readonly part: JobPart; readonly hasStates: boolean },
+  portion: number,
 ): readonly PlannedStep[] {
+  const layers = decoderLayers(steps);
+  const among = (first: number, end: number) => {
+    const names = new Set(layers.slice(first, end));
+    return steps.filter(({ name }) => names.has(name));
+  };
   if (part.kind === "rest") return steps.filter(({ name }) => !layers.includes(name));
-  const [first, end] = part.kind === "layers" ? [part.first, part.last + 1] : [0, Math.max(...part.at)];
-  const own = new Set(layers.slice(first, end));
-  return steps.filter(({ name }) => own.has(name));
+  if (part.kind === "states") return among(0, Math.max(...part.at)).map((step) => passedStep(step, portion));
+  const before = calibration && !hasStates ? among(0, part.first) : [];
+  const own = among(part.first, part.last + 1);
+  const last = own.findLast(({ calibrated }) => calibrated);
+  return [
+    ...before.map((step) => passedStep(step)),
+    ...own.map((step) => (step === last ? lastStep(step) : step)),
+  ];
 }
 
-/** Nothing reads what comes out of a range's last layer; where states are made, nothing else is done. */
-function inPart(
-  step: PlannedStep,
-  part: JobPart,
-  taken: readonly PlannedStep[],
-  portion: number,
-): PlannedStep["calibrated"] {
+/** Nothing reads what comes out of a range's last layer. */
+function lastStep(step: PlannedStep): PlannedStep {
   const { calibrated } = step;
-  if (!calibrated) return null;
-  const { work } = calibrated;
-  if (part.kind === "states") {
-    const propagating = work.propagating * portion;
-    return { ...calibrated, work: { calibrating: 0, quantizing: 0, propagating } };
-  }
-  const isLast = step === taken.findLast((candidate) => candidate.calibrated);
-  return isLast ? { ...calibrated, isLast, work: { ...work, propagating: 0 } } : calibrated;
+  if (!calibrated) return step;
+  return {
+    ...step,
+    calibrated: { ...calibrated, isLast: true, work: { ...calibrated.work, propagating: 0 } },
+  };
 }
 
 function checkPart(
@@ -113,12 +115,7 @@ function checkRange(
     throw new RecipeError(
       "The recipe needs no calibration: hidden states would change nothing. Leave them out.",
     );
-  if (!plan.calibration || (first === 0 && last === layers - 1)) return;
-  checkIndependent(plan);
-  if (first > 0 && states.length === 0)
-    throw new RecipeError(
-      `This recipe calibrates: layer ${first} begins with the hidden states in front of it. Make them with --states-at ${first}, and give them with --from-states.`,
-    );
+  if (plan.calibration && (first > 0 || last < layers - 1)) checkIndependent(plan);
 }
 
 function checkStates(plan: CompressionPlan, { at }: Of<"states">, layers: number): void {

@@ -139,7 +139,9 @@ function partDocument(
     part: askedPart(asked),
     layers: whole.layers,
     steps: whole.steps,
-    written: steps.map((step, index) => ({ place: places[index] ?? index, tensors: stepSpecs(step) })),
+    written: steps.flatMap((step, index) =>
+      step.calibrated?.passed ? [] : [{ place: places[index] ?? index, tensors: stepSpecs(step) }],
+    ),
     shards: output.shards.map(({ path, fileBytes }) => ({ path, bytes: fileBytes })),
   });
 }

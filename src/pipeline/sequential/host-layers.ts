@@ -2,21 +2,21 @@
 
 import type { HostLayer, HostTensor } from "../../onload/layer-weights.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
-import type { SourceTensor } from "../../plan/read-headers.ts";
 import type { StepTraffic } from "../job/step-traffic.ts";
 import { invariant } from "../../errors.ts";
 import type { TileTraffic } from "../job/traffic.ts";
+import { type PlannedStep, tensorsOf } from "../planning/planned-step.ts";
 
 /** Layers on their way into host memory. */
 export interface HostLayers {
-  take(step: PlanStep): Promise<HostLayer>;
+  take(step: PlannedStep): Promise<HostLayer>;
   /** Begins to read the layer after `step`. */
-  readAfter(step: PlanStep): void;
+  readAfter(step: PlannedStep): void;
 }
 
 /** Layers of `steps`, read through `traffic`. */
-export function createHostLayers(steps: readonly PlanStep[], traffic: StepTraffic): HostLayers {
-  const ahead = new Map<PlanStep, Promise<HostLayer>>();
+export function createHostLayers(steps: readonly PlannedStep[], traffic: StepTraffic): HostLayers {
+  const ahead = new Map<PlannedStep, Promise<HostLayer>>();
   return {
     async take(step) {
       const reading = ahead.get(step) ?? readHostLayer(step, traffic);
@@ -35,10 +35,9 @@ export function createHostLayers(steps: readonly PlanStep[], traffic: StepTraffi
 }
 
 /** All tensors of a layer in host memory. */
-async function readHostLayer(step: PlanStep, traffic: StepTraffic): Promise<HostLayer> {
-  const own: readonly SourceTensor[] = [...step.copy, ...step.quantize.map(({ tensor }) => tensor)];
+async function readHostLayer(step: PlannedStep, traffic: StepTraffic): Promise<HostLayer> {
   const tensors = await Promise.all(
-    own.map(async ({ name, dtype, shape, file, start, end }): Promise<[string, HostTensor]> => {
+    tensorsOf(step).map(async ({ name, dtype, shape, file, start, end }): Promise<[string, HostTensor]> => {
       const columns = shape.length > 1 ? (shape.at(-1) ?? 1) : 1;
       return [name, { dtype, columns, bytes: await traffic.read({ path: file, start, end }) }];
     }),

@@ -13,6 +13,7 @@ import { type CalibratedLayer, type LayerShare, wantsSamples } from "../calibrat
 import type { LayerSchedule } from "../calibration/layer-schedule.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { TileTraffic } from "../job/traffic.ts";
+import type { PlannedLayer, PlannedStep } from "../planning/planned-step.ts";
 import type { HostLayers } from "./host-layers.ts";
 import type { SequentialServices } from "./services.ts";
 import { areGiven } from "./share-names.ts";
@@ -47,7 +48,7 @@ export interface LayerOutput {
 
 /** Which layer's turn it is. */
 export interface LayerTurn {
-  readonly step: PlanStep;
+  readonly step: PlannedStep;
   /** The one that samples run through, if there is one, comes last: the others find the weights as they were. */
   readonly outputs: readonly LayerOutput[];
   /** Its place among the decoder's layers. */
@@ -56,6 +57,8 @@ export interface LayerTurn {
   readonly schedule: LayerSchedule;
   /** Nothing reads what comes out of the last layer. */
   readonly isLast: boolean;
+  /** Not null of a layer that samples only run through. */
+  readonly passed: PlannedLayer["passed"];
   readonly services: SequentialServices;
   /** Its tensors in host memory: read while the layer before it was at work. */
   readonly host: HostLayer;

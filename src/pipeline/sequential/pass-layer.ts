@@ -1,5 +1,5 @@
-// A layer of a job that quantizes nothing: samples run through its original weights, and what comes out is kept where it is asked
-// for.
+// A layer that samples run through on their way to others: its weights stay the original ones, nothing of it is written, and what
+// comes out is kept where it is asked for.
 
 import { type LayerTurn, onload } from "./layer-at-work.ts";
 import { propagate } from "./propagate.ts";

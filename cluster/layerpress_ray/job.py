@@ -68,7 +68,8 @@ class Division:
     """Ranges of layers as `--plan` prints them."""
 
     ranges: tuple[str, ...]
-    calibrates: bool
+    # Layers that a range begins at with hidden states of a first pass; none where each brings its samples there itself.
+    states_at: tuple[int, ...]
     # Between them, samples are cut into shares.
     batches: int
     # False where ranges cannot be done apart, because each layer depends on what became of those before it.
@@ -79,21 +80,14 @@ class Division:
         parts = plan["parts"]
         assert isinstance(parts, list)
         ranges = tuple(str(part["layers"]) for part in parts if part["layers"] != "rest")
-        batches = plan["batches"]
-        assert isinstance(batches, int)
-        return Division(ranges, plan["by"] == "operations", batches, bool(plan["independent"]))
-
-    @property
-    def states_at(self) -> tuple[str, ...]:
-        """Layers that a range begins with hidden states at; none where nothing is calibrated."""
-        firsts = tuple(layers.split("..")[0] for layers in self.ranges)
-        return firsts[1:] if self.calibrates else ()
+        batches, states_at = plan["batches"], plan["statesAt"]
+        assert isinstance(batches, int) and isinstance(states_at, list)
+        return Division(ranges, tuple(int(layer) for layer in states_at), batches, bool(plan["independent"]))
 
     def states(self, workers: int) -> list[Part]:
-        """The first forward pass, its samples cut into a share for each worker."""
-        at = self.states_at
-        shares = min(workers, self.batches) if at else 0
-        arguments = ("--states-at", ",".join(at))
+        """The first forward pass, its samples cut into a share for each worker; no parts where no range wants states."""
+        shares = min(workers, self.batches) if self.states_at else 0
+        arguments = ("--states-at", ",".join(str(layer) for layer in self.states_at))
         return [
             Part(f"states {share} of {shares}", (*arguments, "--samples-of", f"{share}/{shares}"))
             for share in range(1, shares + 1)

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ import ray
 from layerpress_ray.__main__ import CHECKOUT
 from layerpress_ray.command import run_command
 from layerpress_ray.driver import Driver, JobFailed
-from layerpress_ray.job import Job
+from layerpress_ray.job import Division, Job
 
 MODEL = CHECKOUT / "e2e/fixtures/architectures/llama"
 # They tell of times.
@@ -95,8 +95,13 @@ def test_parts_make_the_undivided_job_byte_for_byte_although_a_worker_is_killed(
     assert not (asked.out / ".layerpress-parts").exists()
 
 
+def begin_with_states(of: Callable[[dict[str, object]], Division]) -> Callable[[dict[str, object]], Division]:
+    """Plans of few layers never want a first pass: here they do."""
+    return lambda plan: of({**plan, "statesAt": [1]})
+
+
 def test_calibrated_ranges_make_the_undivided_job_although_a_worker_is_killed_in_each_phase(
-    cluster: None, tmp_path: Path
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calibration = tmp_path / "ids.json"
     calibration.write_text(json.dumps([[(7 * at + 3 * own) % 256 for at in range(40)] for own in range(4)]))
@@ -104,11 +109,18 @@ def test_calibrated_ranges_make_the_undivided_job_although_a_worker_is_killed_in
     def gptq(out: Path) -> Job:
         return job(out, "gptq-W8A8", "--no-propagate-error", calibration=calibration)
 
-    asked = gptq(tmp_path / "parts")
-    killing = kill_workers(asked.parts_folder, "states", "layers")
-    driver(asked).run()
+    whole = undivided(gptq(tmp_path / "whole"))
+    own = gptq(tmp_path / "own")
+    killing = kill_workers(own.parts_folder, "layers-1..1")
+    driver(own).run()
     killing.join()
-    assert contents(asked.out) == undivided(gptq(tmp_path / "whole"))
+    assert contents(own.out) == whole
+    begun = gptq(tmp_path / "begun")
+    monkeypatch.setattr(Division, "of", begin_with_states(Division.of))
+    killing = kill_workers(begun.parts_folder, "states", "layers")
+    driver(begun).run()
+    killing.join()
+    assert contents(begun.out) == whole
 
 
 def test_shared_samples_give_the_same_bytes_for_any_number_of_workers_although_one_is_killed(

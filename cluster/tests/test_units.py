@@ -25,17 +25,20 @@ def nodes(folder: Path, *names: str) -> Path:
     return folder
 
 
-def test_ranges_of_a_calibrated_job_begin_with_states_and_those_of_others_do_not() -> None:
+def test_ranges_begin_with_states_where_the_plan_says_so() -> None:
     parts = [{"layers": "0..1"}, {"layers": "2..3"}, {"layers": "rest"}]
-    calibrated = Division.of({"by": "operations", "batches": 2, "independent": True, "parts": parts})
-    states = calibrated.states(workers=4)
+    plan = {"batches": 2, "independent": True, "parts": parts}
+    begun = Division.of({**plan, "statesAt": [2]})
+    states = begun.states(workers=4)
     assert [part.name for part in states] == ["states 1 of 2", "states 2 of 2"]
     assert states[1].arguments == ("--states-at", "2", "--samples-of", "2/2")
-    made = calibrated.parts([Path("/s"), Path("/t")])
+    made = begun.parts([Path("/s"), Path("/t")])
     assert [part.name for part in made] == ["layers 0..1", "layers 2..3", "rest"]
     assert made[1].arguments == ("--layers", "2..3", "--from-states", "/s", "--from-states", "/t")
     assert made[2].arguments == ("--layers", "rest")
-    assert Division.of({"by": "bytes", "batches": 0, "independent": True, "parts": parts}).states(workers=4) == []
+    alone = Division.of({**plan, "statesAt": []})
+    assert alone.states(workers=4) == []
+    assert [part.arguments for part in alone.parts([])] == [("--layers", "0..1"), ("--layers", "2..3"), ("--layers", "rest")]
 
 
 def test_samples_are_shared_through_one_folder() -> None:

@@ -58,14 +58,15 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
   --layers A..B            does a part: the decoder's layers A to B, counted from 0; "rest" is what belongs to none of
                            them. npm run merge joins all parts
   --states-at A,B          quantizes nothing: writes the samples' hidden states in front of layers A and B, which ranges of
-                           layers of a recipe that calibrates with --no-propagate-error begin with
+                           layers of a recipe that calibrates with --no-propagate-error can begin with
   --samples-of I/N         with --states-at, does the I-th of N shares of the samples
-  --from-states FOLDER     what --states-at has written, for --layers; of shares, all folders, each with this option
+  --from-states FOLDER     what --states-at has written, for --layers, which else runs its samples through the layers before
+                           it; of shares, all folders, each with this option
   --share I/N              does the I-th of N shares of the samples in all layers, with N - 1 other commands at the same time;
                            share 1 writes the result. GPTQ alone; any N gives the same bytes
   --exchange FOLDER        with --share: a folder that all shares see, where they find each other's files
   --patience SECONDS       with --share: how long another share may give no sign of life, 600
-  --plan --parts N         writes nothing: prints N ranges of layers with about the same work
+  --plan --parts N         writes nothing: prints N ranges of layers that end at about the same time
   --keep-source            keeps downloaded chunks until the job is done
   --token TOKEN            for gated and private models; better: the HF_TOKEN environment variable
   --push OWNER/NAME        publishes the result on the Hub, too: a private repository, made if there is none; the token

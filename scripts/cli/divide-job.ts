@@ -1,85 +1,103 @@
-// A job into ranges of layers that come to about the same work.
+// A job into ranges of layers that end at about the same time.
 
 import type { LayerCost, PartCosts } from "../../src/api/compressor-api.ts";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
+import { cutLayers, dearest, type LayerRange, rangeSeconds } from "./cut-layers.ts";
 
 /** A part as `--layers` takes it, and what it costs. */
 export interface DividedPart {
   readonly layers: string;
-  /** Of the source's weights. */
+  /** Of the source's weights that it writes. */
   readonly bytes: number;
-  /** Of samples, statistics and the choice of codes; 0 where nothing is calibrated. */
+  /** Of samples, statistics and the choice of codes in the layers that it writes; 0 where nothing is calibrated. */
   readonly operations: number;
+  /** Predicted for a GPU of a data centre, with the layers that its samples pass, without a browser's start. */
+  readonly seconds: number;
 }
 
 export interface Division {
   /** The decoder's layers. */
   readonly layers: number;
-  /** What the ranges were made equal in. */
+  /** What layers cost: bytes alone where nothing is calibrated. */
   readonly by: "operations" | "bytes";
   /** Batches of samples: as many shares can they be cut into; 0 where nothing is calibrated. */
   readonly batches: number;
   /** False where ranges cannot be done apart, and samples have to be shared. */
   readonly independent: boolean;
+  /**
+   * Layers in front of which a first pass is to leave hidden states, which is then sooner done than that each range brings its
+   * samples there itself; none where it is not.
+   */
+  readonly statesAt: readonly number[];
   /** Ranges in order, the rest behind them. */
   readonly parts: readonly DividedPart[];
 }
 
+/** A browser's start, a plan, kernels, rows of the embedding: what a command takes before its first layer, with an H200. */
+const START_SECONDS = 8;
+/** Hidden states into OPFS and from there into a file, or the other way, with an H200: 4.3 GB in some twelve seconds. */
+const STATES_BYTES_PER_SECOND = 350e6;
+
 /**
- * Cuts a job into ranges whose dearest is as cheap as can be; into fewer than are asked for where there are fewer layers.
- * What belongs to no layer is one more part: it is copied, which takes little but bytes.
+ * Cuts a job into ranges whose dearest is as cheap as can be; into fewer than are asked for where there are fewer layers. What belongs to no layer is one more part: it is copied, which takes little but bytes.
+ * @param costs what the plan says
+ * @param parts ranges that are asked for, each on a GPU of its own
  */
-export function divideJob({ layers, restBytes, batches, independent }: PartCosts, parts: number): Division {
+export function divideJob(costs: PartCosts, parts: number): Division {
+  const { layers, restBytes, batches, independent } = costs;
   const by = layers.some(({ operations }) => operations > 0) ? "operations" : "bytes";
-  const costs = layers.map((layer) => layer[by]);
-  const ends = cuts(costs, Math.min(parts, layers.length));
-  const ranges = ends.map((end, index) => {
-    const first = ends[index - 1] ?? 0;
-    const own = layers.slice(first, end);
-    const layersOf = `${first}..${end - 1}`;
-    return { layers: layersOf, bytes: sum(own, "bytes"), operations: sum(own, "operations") };
+  const { ranges, costOf, statesAt } = chooseWay(costs, parts);
+  const divided = ranges.map((range): DividedPart => {
+    const own = layers.slice(range.first, range.end);
+    const layersOf = `${range.first}..${range.end - 1}`;
+    return {
+      layers: layersOf,
+      bytes: sum(own, "bytes"),
+      operations: sum(own, "operations"),
+      seconds: costOf(range),
+    };
   });
-  const rest = { layers: "rest", bytes: restBytes, operations: 0 };
-  return { layers: layers.length, by, batches, independent, parts: [...ranges, rest] };
+  const rest = { layers: "rest", bytes: restBytes, operations: 0, seconds: 0 };
+  return { layers: layers.length, by, batches, independent, statesAt, parts: [...divided, rest] };
+}
+
+interface Way {
+  readonly ranges: readonly LayerRange[];
+  readonly costOf: (range: LayerRange) => number;
+  readonly statesAt: readonly number[];
+}
+
+/** Ranges that bring their samples to their first layer, or that begin with states of a pass that all workers share. */
+function chooseWay({ layers, batches, statesBytes, independent }: PartCosts, parts: number): Way {
+  const passing = rangeSeconds(layers, true);
+  const own = { ranges: cutLayers(layers.length, parts, passing), costOf: passing, statesAt: [] };
+  if (!independent || batches === 0 || parts === 1) return own;
+  const begun = rangeSeconds(layers, false);
+  const ranges = cutLayers(layers.length, parts, begun);
+  const statesAt = ranges.slice(1).map(({ first }) => first);
+  const last = statesAt.at(-1) ?? 0;
+  const pass = layers.slice(0, last).reduce((total, { passedSeconds }) => total + passedSeconds, 0);
+  const shares = Math.min(parts, batches);
+  const moving = statesBytes / STATES_BYTES_PER_SECOND;
+  const before = START_SECONDS + (pass + moving * statesAt.length) / shares + moving;
+  const isSooner = before + dearest(ranges, begun) < dearest(own.ranges, passing);
+  return isSooner ? { ranges, costOf: begun, statesAt } : own;
 }
 
 function sum(layers: readonly LayerCost[], what: "bytes" | "operations"): number {
   return layers.reduce((total, layer) => total + layer[what], 0);
 }
 
-/** Where each of `parts` ranges ends, the costliest as cheap as can be: by trying what the costliest may cost. */
-function cuts(costs: readonly number[], parts: number): number[] {
-  let low = Math.max(0, ...costs);
-  let high = costs.reduce((total, cost) => total + cost, 0);
-  while (high - low > high * 1e-6) {
-    const middle = (low + high) / 2;
-    if (fill(costs, middle, parts).length <= parts) high = middle;
-    else low = middle;
-  }
-  return fill(costs, high, parts);
-}
-
-/** Ends of ranges that cost at most so much each; each leaves a layer for every range after it. */
-function fill(costs: readonly number[], most: number, parts: number): number[] {
-  const ends: number[] = [];
-  let spent = 0;
-  for (const [index, cost] of costs.entries()) {
-    const wanted = parts - ends.length - 1;
-    const scarce = wanted > 0 && costs.length - index <= wanted;
-    if (index > (ends.at(-1) ?? 0) && (spent + cost > most || scarce)) {
-      ends.push(index);
-      spent = 0;
-    }
-    spent += cost;
-  }
-  return costs.length > 0 ? [...ends, costs.length] : [];
-}
-
-/** A line for each part. */
-export function divisionLines({ parts, by }: Division): string[] {
-  const total = parts.reduce((all, part) => all + part[by], 0);
-  return parts.map(({ layers, bytes, ...part }) => {
-    const share = total > 0 ? (100 * { bytes, ...part }[by]) / total : 0;
+/** A line for each part, behind one for the pass that they need. */
+export function divisionLines({ parts, statesAt }: Division): string[] {
+  const total = parts.reduce((all, { seconds }) => all + seconds, 0);
+  const lines = parts.map(({ layers, bytes, seconds }) => {
+    const share = total > 0 ? (100 * seconds) / total : 0;
     return `--layers ${layers.padEnd(10)} ${formatBytes(bytes).padStart(10)} of weights, ${share.toFixed(1)} % of the work`;
   });
+  if (statesAt.length === 0) return lines;
+  return [
+    `--states-at ${statesAt.join(",")} first, for --from-states of the ranges behind the first one`,
+    ...lines,
+  ];
 }

@@ -79,6 +79,8 @@ export interface PartCosts {
   readonly restBytes: number;
   /** Batches of samples, between which shares are cut; 0 where nothing is calibrated. */
   readonly batches: number;
+  /** Bytes of all samples' hidden states in front of a layer; 0 where nothing is calibrated. */
+  readonly statesBytes: number;
   /** False where layers depend on what becomes of those before them: then samples can be shared, ranges of layers cannot. */
   readonly independent: boolean;
 }
@@ -89,6 +91,12 @@ export interface LayerCost {
   readonly bytes: number;
   /** Operations of samples, statistics and the choice of codes; 0 where nothing is calibrated. */
   readonly operations: number;
+  /** Predicted for a GPU of a data centre. */
+  readonly seconds: number;
+  /** The same of the last layer of a range, whose output nothing reads. */
+  readonly lastSeconds: number;
+  /** The same of a layer that samples run through on their way to a range behind it; 0 where nothing is calibrated. */
+  readonly passedSeconds: number;
 }
 
 export interface ServerNote {

@@ -12,7 +12,7 @@ import { surveySchemes } from "./survey-schemes.ts";
 import { type MeasuredSchemes, surveyOf } from "./planning/plan-survey.ts";
 import { recipeWithin, surveyOptions } from "./planning/recipe-within.ts";
 import type { Job } from "./job/job.ts";
-import { checkFit } from "./planning/check-fit.ts";
+import { checkFit, type FitFacts } from "./planning/check-fit.ts";
 import { gpuSpeed } from "./planning/gpu-speed.ts";
 import { createJobControl, type JobControl } from "./job/job-control.ts";
 import { deleteRunsOf } from "./job/open-run.ts";
@@ -61,8 +61,8 @@ export function createCompressor(): CompressorApi {
     async plan(options) {
       const opened = chosen(options);
       const remote = modelSource(connected(), opened);
-      const gpu = await gpuSpeed(summarizeAdapter(await requestAdapter()));
-      return await checkFit({ model: opened, source: remote, gpu }, await planned(options), options);
+      const facts = { model: opened, source: remote, ...(await gpuFacts()) };
+      return await checkFit(facts, await planned(options), options);
     },
     presets: () => presetSizes(inspected()),
     start: async (options, onProgress) =>
@@ -187,6 +187,12 @@ function createRunner(connected: () => RemoteSource) {
       void connected().resume();
     },
   };
+}
+
+/** What a plan goes by of the GPU. */
+async function gpuFacts(): Promise<Pick<FitFacts, "gpu" | "hasMatrixUnits">> {
+  const adapter = summarizeAdapter(await requestAdapter());
+  return { gpu: await gpuSpeed(adapter), hasMatrixUnits: adapter.matrices !== null };
 }
 
 async function withJobLock<Result>(run: () => Promise<Result>): Promise<Result> {

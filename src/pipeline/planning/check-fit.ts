@@ -15,7 +15,7 @@ import type { OpenModel } from "../inspect/open-model.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 import type { PlannedResult, RunPlan } from "./plan-run.ts";
 import { missingBytes, planTime, totalFlops, totalSeconds } from "./plan-time.ts";
-import { partCosts } from "./take-part.ts";
+import { partCosts } from "./part-costs.ts";
 import { presetSizes } from "./preset-sizes.ts";
 import type { RemoteSource } from "../inspect/remote-source.ts";
 import type { JobOptions } from "../../api/job-options.ts";
@@ -28,11 +28,13 @@ export interface FitFacts {
   readonly model: OpenModel;
   readonly source: RemoteSource;
   readonly gpu: GpuSpeed;
+  /** True if forward products can run on the GPU's matrix units. */
+  readonly hasMatrixUnits: boolean;
 }
 
 /** Compares a plan with what the machine has. */
 export async function checkFit(
-  { model, source, gpu }: FitFacts,
+  { model, source, gpu, hasMatrixUnits }: FitFacts,
   run: RunPlan,
   options: JobOptions,
 ): Promise<FitReport> {
@@ -75,7 +77,7 @@ export async function checkFit(
       ...(plan.calibration?.set.notes ?? []),
       ...mappingNotes(plan.calibration?.layers ?? []),
     ],
-    partCosts: partCosts(plan),
+    partCosts: partCosts(plan, hasMatrixUnits),
   };
 }
 

@@ -1,7 +1,6 @@
 // A planned job cut down to one of its parts. What a part writes is what the whole job would write of it: the plan of the
 // whole job, its samples, batches and tiles stay as they are, and only steps are left out.
 
-import type { PartCosts } from "../../api/compressor-api.ts";
 import type { JobOptions, JobPart } from "../../api/job-options.ts";
 import { RecipeError } from "../../errors.ts";
 import { choosesByText, rewritingModifiers } from "../../formats/recipe.ts";
@@ -10,7 +9,6 @@ import { planOutput } from "../../plan/plan-output.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 import { digest } from "./plan-job.ts";
 import { passedStep, type PlannedStep } from "./planned-step.ts";
-import { sumOfPhases } from "./plan-time.ts";
 import { shareSamples } from "./share-samples.ts";
 import { NO_OUTPUT, takeShare } from "./take-share.ts";
 
@@ -136,7 +134,7 @@ function checkIndependent(plan: CompressionPlan): void {
 }
 
 /** Why the layers of a job cannot be done apart; null if they can. */
-function dependence({ calibration, recipe }: CompressionPlan): string | null {
+export function dependence({ calibration, recipe }: CompressionPlan): string | null {
   if (!calibration) return null;
   if (rewritingModifiers(recipe).length > 0)
     return "This recipe moves factors between the tensors of a layer, which rounds what the next one sees: its layers cannot be done apart. Compress the whole model in one job.";
@@ -145,24 +143,4 @@ function dependence({ calibration, recipe }: CompressionPlan): string | null {
   );
   if (!chosen || !calibration.options.propagate_error) return null;
   return "Later layers are to see the error of earlier ones, so that layers cannot be done apart. Add --no-propagate-error, which calibrates each on the original model, share the samples with --share, or compress the whole model in one job.";
-}
-
-/** What each layer of a planned job costs, and what belongs to none. */
-export function partCosts(plan: CompressionPlan): PartCosts {
-  const { steps, calibration } = plan;
-  const names = new Set(decoderLayers(steps));
-  const layers = steps
-    .filter(({ name }) => names.has(name))
-    .map(({ name, bytes, calibrated }) => ({
-      name,
-      bytes,
-      operations: calibrated ? sumOfPhases(calibrated.work) : 0,
-    }));
-  const rest = steps.filter(({ name }) => !names.has(name));
-  return {
-    layers,
-    restBytes: rest.reduce((sum, { bytes }) => sum + bytes, 0),
-    batches: calibration?.plan.batches.length ?? 0,
-    independent: dependence(plan) === null,
-  };
 }

@@ -1,0 +1,56 @@
+// What the pieces of a job cost that can be done apart, in seconds of a GPU of a data centre: jobs are divided over such ones, and
+// what cuts go by is how the phases compare, and how they compare with the bytes that move.
+
+import type { LayerCost, PartCosts } from "../../api/compressor-api.ts";
+import { decoderLayers } from "../../plan/decoder-layers.ts";
+import type { LayerWork } from "../calibration/calibration-work.ts";
+import type { CompressionPlan } from "./compression-plan.ts";
+import type { PlannedStep } from "./planned-step.ts";
+import { sumOfPhases } from "./plan-time.ts";
+import { dependence } from "./take-part.ts";
+
+/**
+ * Operations per second of each phase with an H200, in layers of the shape of Llama 3.1 8B: bench/results/README.md, "In the
+ * application". The choice of codes is mostly steps that wait for each other.
+ */
+const FLOAT32_RATES: LayerWork = { calibrating: 41e12, quantizing: 6e12, propagating: 35e12 };
+const MATRIX_UNIT_RATES: LayerWork = { calibrating: 59e12, quantizing: 6e12, propagating: 72e12 };
+/** What a browser's storage takes of a layer that comes over a fast network. */
+const SOURCE_BYTES_PER_SECOND = 300e6;
+
+/**
+ * What each layer of a planned job costs, and what belongs to none.
+ * @param hasMatrixUnits true if forward products can run on them
+ */
+export function partCosts(plan: CompressionPlan, hasMatrixUnits: boolean): PartCosts {
+  const { steps, calibration } = plan;
+  const names = new Set(decoderLayers(steps));
+  const takesUnits = hasMatrixUnits && calibration?.options.forward_products === "AUTO";
+  const rates = takesUnits ? MATRIX_UNIT_RATES : FLOAT32_RATES;
+  const rest = steps.filter(({ name }) => !names.has(name));
+  return {
+    layers: steps.filter(({ name }) => names.has(name)).map((step) => layerCost(step, rates)),
+    restBytes: rest.reduce((sum, { bytes }) => sum + bytes, 0),
+    batches: calibration?.plan.batches.length ?? 0,
+    statesBytes: calibration?.plan.hiddenBytes ?? 0,
+    independent: dependence(plan) === null,
+  };
+}
+
+/** A layer that comes more slowly than it is computed takes as long as it comes. */
+function layerCost({ name, bytes, calibrated }: PlannedStep, rates: LayerWork): LayerCost {
+  const coming = bytes / SOURCE_BYTES_PER_SECOND;
+  if (!calibrated)
+    return { name, bytes, operations: 0, seconds: coming, lastSeconds: coming, passedSeconds: 0 };
+  const { work } = calibrated;
+  const kept = work.calibrating / rates.calibrating + work.quantizing / rates.quantizing;
+  const leaving = work.propagating / rates.propagating;
+  return {
+    name,
+    bytes,
+    operations: sumOfPhases(work),
+    seconds: Math.max(kept + leaving, coming),
+    lastSeconds: Math.max(kept, coming),
+    passedSeconds: Math.max(leaving, coming),
+  };
+}

@@ -162,6 +162,7 @@ const PHASES: readonly (readonly [what: string, recipe: string])[] = [
   ["is refined after GPTQ", "GPTQModifier: {scheme: W8A8, refine: {}"],
   ["is refined after rounding to nearest", "QuantizationModifier: {scheme: W8A8, refine: {}"],
   ["has weighted ranges", "QuantizationModifier: {scheme: W8A8, weight_observer: hessian_mse"],
+  ["is scaled by AWQ, as the original model has it", "AWQModifier: {n_grid: 3}, GPTQModifier: {scheme: W8A8"],
   ["is rotated", "SpinQuantModifier: {rotations: [R1, R2]}, GPTQModifier: {scheme: W8A8"],
 ];
 

@@ -39,13 +39,14 @@ export function wantsSamples(layer: CalibratedLayer): boolean {
 }
 
 /**
- * True if the last run of the samples for modifiers may go on to the layer's output, so that none is needed to propagate: factors
- * change nothing that the layer computes, and what is rounded to nearest is propagated as it was. Experts that see all tokens
- * would have to give out all of them.
+ * True if the last run of the samples for modifiers may go on to the layer's output, so that no other is needed for these samples:
+ * factors change nothing that the layer computes, and what is rounded to nearest is propagated as it was. Experts that see all
+ * tokens would have to give out all of them.
  */
 export function leavesWhileRewriting(layer: CalibratedLayer): boolean {
   const rewritten = layer.rewritings.some(({ mappings }) => mappings.length > 0);
-  return rewritten && !wantsSamples(layer) && layer.description.feedForward?.kind !== "experts";
+  const goesOn = layer.rewritesOriginal ? layer.drifting === null : !wantsSamples(layer);
+  return rewritten && goesOn && layer.description.feedForward?.kind !== "experts";
 }
 
 /** A decoder layer as the planner sees it; its own share is that of the result that hidden states follow. */
@@ -60,6 +61,8 @@ export interface CalibratedLayer extends LayerShare {
    * through the original model, too, since none of its modules wants to know.
    */
   readonly drifting: readonly Capture[] | null;
+  /** True if the modifiers that move factors see the original model's samples, and not those that see the error of earlier layers. */
+  readonly rewritesOriginal: boolean;
   /** In the recipe's order; each sees what the one before it made of the layer. */
   readonly rewritings: readonly LayerRewriting[];
   readonly linears: readonly Linear[];

@@ -27,7 +27,7 @@ export interface WorkDemand {
   readonly experts: ExpertCalibration;
   /** Passes over the samples that collect statistics and stop there. */
   readonly passes: number;
-  /** Passes that go on to the layer's output while they collect; then none is needed to propagate. */
+  /** Passes for modifiers that go on to the layer's output; then none is needed to propagate, if these samples see the error. */
   readonly leaving: number;
   /** False for the last layer, whose output nothing reads. */
   readonly propagates: boolean;
@@ -69,7 +69,7 @@ export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork
       sum(rewritten) +
       blockWork(layer, lengths),
     quantizing: sum(solves),
-    propagating: propagates && leaving === 0 ? forward(layer.linears, routed) : 0,
+    propagating: propagates && (leaving === 0 || layer.rewritesOriginal) ? forward(layer.linears, routed) : 0,
   };
 }
 

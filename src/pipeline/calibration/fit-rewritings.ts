@@ -24,7 +24,7 @@ export interface RewritePass {
   readonly freeBytes: number;
   /** True if blocks are run with each variant of their weights; then no Hessians are collected. */
   readonly runsBlocks: boolean;
-  /** True if it goes on to the layer's output, which then is what the next layer sees. */
+  /** True if it goes on to the layer's output, which then is what these samples see of the next layer. */
   readonly propagates: boolean;
 }
 
@@ -87,6 +87,12 @@ export function fitRewritings(
     passes.push(own);
   }
   return { passes, onloads, bytes };
+}
+
+/** True if the original model's samples need a run of their own to go on to the next layer. */
+export function leavesApart(layer: CalibratedLayer, { passes }: Pick<FittedRewritings, "passes">): boolean {
+  const left = passes.flat().some(({ propagates }) => propagates);
+  return layer.rewritesOriginal && layer.drifting === null && !left;
 }
 
 /** A run of the samples in which blocks are run with each variant; weights that are streamed come anew for each. */

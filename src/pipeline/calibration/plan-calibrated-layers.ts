@@ -84,7 +84,7 @@ export function planCalibrationJob(
   const tensors = new Map(model.tensors.map((tensor) => [tensor.name, tensor]));
   const experts = expertCalibration(options);
   const choosers = rewriting.map((modifier) => ({ modifier, chooser: createMappingChooser(modifier) }));
-  const streams = streamsOf(steps, description, options);
+  const { comparesOriginal, rewritesOriginal } = streamsOf({ steps, rewriting }, description, options);
   const layers = description.layers.map((layer): CalibratedLayer => {
     const step = steps.find(({ name }) => name === layer.name);
     if (!step) {
@@ -100,7 +100,8 @@ export function planCalibrationJob(
       return calibratedLayer(layer, otherStep, tensors, { cache: other.cache, experts });
     });
     const { drifting, ...wanted } = wantedOf([own, ...others], captures(layer, experts));
-    return { ...own, ...wanted, drifting: streams === 2 ? drifting : null, beside: others, rewritings };
+    const original = { drifting: comparesOriginal ? drifting : null, rewritesOriginal };
+    return { ...own, ...wanted, ...original, beside: others, rewritings };
   });
   for (const { chooser } of choosers) chooser.checkUsed();
   checkOutside(description, steps);
@@ -108,7 +109,8 @@ export function planCalibrationJob(
   const aside = besideBytes(layers, set, limits.budgetBytes);
   const { tiling } = aside;
   const bytes = aside.bytes + tokenInputBytes(description, set, limits);
-  const hidden = { size: rowSize(description), dtype: options.hidden_states_dtype, streams };
+  const streams = comparesOriginal || rewritesOriginal ? 2 : 1;
+  const hidden = { size: rowSize(description), dtype: options.hidden_states_dtype, streams } as const;
   const maxTokens = limits.sums === undefined ? null : chunkTokens(lengths);
   const demand = { layers, lengths, hidden, maxTokens, like };
   const plan = planCalibration(demand, { ...limits, budgetBytes: limits.budgetBytes - bytes });
@@ -209,7 +211,7 @@ function calibratedLayer(
   step: PlanStep,
   tensors: ReadonlyMap<string, SourceTensor>,
   { cache, experts }: { readonly cache: QuantizationArgs | null; readonly experts: ExpertCalibration },
-): Omit<CalibratedLayer, "rewritings" | "beside" | "drifting"> & WantedInputs {
+): Omit<CalibratedLayer, "rewritings" | "beside" | "drifting" | "rewritesOriginal"> & WantedInputs {
   const tasks = step.quantize;
   const wanting = (kind: StatisticKind) =>
     tasks.filter((task) => quantizerFor(task).statistics(task).includes(kind));

@@ -5,7 +5,7 @@ import type { CalibrationSet } from "../../calibrate/select-sequences.ts";
 import { CalibrationError } from "../../errors.ts";
 import { kvCacheScheme, needsCalibration, rewritingModifiers } from "../../formats/recipe.ts";
 import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
-import { planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
+import { type CalibrationJob, planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import { CHUNK_SUMS } from "../calibration/sample-chunks.ts";
 import { calibratedStep } from "./planned-step.ts";
 import { loadCalibration } from "../calibration/load-sequences.ts";
@@ -55,14 +55,10 @@ export async function planCompression(
     rewriting: rewritingModifiers(plan.recipe),
   };
   const calibration = planCalibrationJob(model, quantized, set, options.calibration, limits);
-  const { hidden_states_dtype, forward_products, propagate_error } = options.calibration;
-  const { moe_calibrate_all_experts, moe_min_tokens_per_expert } = options.calibration;
-  const experts = moe_calibrate_all_experts ? "all" : moe_min_tokens_per_expert;
-  const ids = set.sequences.map((sequence) => [...sequence]);
   const whole = {
     ...plan,
     steps: plan.steps.map((step) => calibratedStep(step, calibration)),
-    jobId: await digest([plan.jobId, hidden_states_dtype, forward_products, propagate_error, experts, ids]),
+    jobId: await calibratedId(plan.jobId, calibration),
     calibration,
     peakGpuBytes: Math.max(plan.tiling.peakBytes, calibration.peakBytes),
     part: null,
@@ -70,6 +66,24 @@ export async function planCompression(
     others: [],
   };
   return await takePart(whole, options);
+}
+
+/** What of a calibration makes a job another one, and its journal another one's. */
+async function calibratedId(jobId: string, { layers, options, set }: CalibrationJob): Promise<string> {
+  const { hidden_states_dtype, forward_products, propagate_error } = options;
+  const experts = options.moe_calibrate_all_experts ? "all" : options.moe_min_tokens_per_expert;
+  const ids = set.sequences.map((sequence) => [...sequence]);
+  // Journals of jobs that had one stream of samples have no states for a second one.
+  const streams = layers.some(({ rewritesOriginal }) => rewritesOriginal) ? [2] : [];
+  return await digest([
+    jobId,
+    hidden_states_dtype,
+    forward_products,
+    propagate_error,
+    experts,
+    ids,
+    ...streams,
+  ]);
 }
 
 async function calibrationSet(

@@ -1,5 +1,6 @@
 // A step with all that is known of it before a job begins.
 
+import { leavesApart } from "../calibration/fit-rewritings.ts";
 import { type FileRange, mergeRanges, rangesBytes } from "../../formats/file-ranges.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
@@ -52,13 +53,14 @@ function plannedLayer(step: string, calibration: CalibrationJob): PlannedLayer |
   const isLast = index === layers.length - 1;
   const rewrites = schedule.rewrites.flat();
   const leaving = isLast ? 0 : rewrites.filter(({ propagates }) => propagates).length;
+  const apart = !isLast && leavesApart(layer, { passes: schedule.rewrites }) ? 1 : 0;
   // Ranges of activations take a pass of their own where no Hessian is wanted.
   const collecting = Math.max(schedule.passes.length, wantsSamples(layer) ? 1 : 0);
   const work = layerWork(layer, {
     lengths: set.sequences.map(({ length }) => length),
     experts: expertCalibration(options),
     passes: collecting + rewrites.length - leaving,
-    leaving,
+    leaving: leaving + apart,
     propagates: !isLast,
   });
   return { index, isLast, layer, schedule, work, passed: null };

@@ -10,6 +10,7 @@ import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { ModuleReport } from "../../quantize/quantizer.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
 import { type CalibratedLayer, type LayerShare, wantsSamples } from "../calibration/calibrated-layer.ts";
+import { leavesApart } from "../calibration/fit-rewritings.ts";
 import type { LayerSchedule } from "../calibration/layer-schedule.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { TileTraffic } from "../job/traffic.ts";
@@ -107,6 +108,7 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
     collections:
       passes.filter(({ collects }) => collects).length +
       schedule.rewrites.flat().length +
+      (!turn.isLast && leavesApart(layer, { passes: schedule.rewrites }) ? 1 : 0) +
       layer.rewritings.filter(({ hessians }) => hessians.length > 0).length,
     rewritten: [],
     left: { behind: null },

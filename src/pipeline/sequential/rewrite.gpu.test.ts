@@ -1,5 +1,17 @@
-import { expect, it } from "vitest";
-import { hostLayer, MIB, only, openRun, planFor, RUN_BYTES, turnOf } from "../../testing/run-layer.ts";
+import { describe, expect, it } from "vitest";
+import { randomNormal, seededRandom } from "../../testing/random.ts";
+import {
+  hostLayer,
+  MIB,
+  only,
+  openRun,
+  planFor,
+  type Run,
+  RUN_BYTES,
+  STATES,
+  statesIn,
+  turnOf,
+} from "../../testing/run-layer.ts";
 import type { LayerSchedule } from "../calibration/layer-schedule.ts";
 import { onload } from "./layer-at-work.ts";
 import { propagate } from "./propagate.ts";
@@ -15,7 +27,7 @@ it("scales a layer of experts by AWQ so that it loses less and computes the same
     dtype: "F32",
     before: "AWQModifier: {n_grid: 5}, ",
   } as const;
-  const job = planFor(layer, "lm_head", { moe_calibrate_all_experts: false });
+  const job = planFor(layer, "lm_head", { moe_calibrate_all_experts: false, propagate_error: false });
   using run = await openRun(job, budgetBytes);
   const planned = only(job.plan.layers);
   const rewritten = async (schedule: LayerSchedule) => {
@@ -52,8 +64,6 @@ it("brings the samples to the next layer while it looks for factors, where nothi
   const layer = { experts: 0, budgetBytes, before: "AWQModifier: {n_grid: 3}, " };
   const job = planFor({ ...layer, quantizer: "QuantizationModifier" }, "lm_head");
   expect(only(job.plan.layers).rewrites).toMatchObject([[{ propagates: true }]]);
-  const behindGptq = planFor(layer, "lm_head").plan.layers;
-  expect(only(behindGptq).rewrites).toMatchObject([[{ propagates: false }]]);
   using run = await openRun(job, budgetBytes);
   using plain = await onload(turnOf(run, job, hostLayer(0)));
   await propagate(plain);
@@ -64,4 +74,64 @@ it("brings the samples to the next layer while it looks for factors, where nothi
   expect(await propagate(work)).toBe(false);
   expect(run.outputs()).toEqual(expected);
   expect(run.services.gpu.memory.peakBytes).toBeLessThanOrEqual(job.peakBytes + RUN_BYTES);
+});
+
+/** States of the original model: those of the quantized one are off from them. */
+const noise = randomNormal(STATES.length, seededRandom(11), 0.5);
+const ORIGINAL = STATES.map((value, index) => value + (noise[index] ?? 0));
+
+describe.each([
+  ["by Hessians", 0, "", [true]],
+  ["by what blocks give out", 0, "loss: block, ", [false, false]],
+  ["of experts", 2, "", [false]],
+] as const)("what AWQ finds %s", (_how, experts, loss, leaving) => {
+  const budgetBytes = 64 * MIB;
+  const plan = { experts, budgetBytes, dtype: "F32", before: `AWQModifier: {${loss}n_grid: 3}, ` } as const;
+
+  async function withOriginal(
+    run: Run,
+    use: (services: Run["services"], left: Float32Array) => Promise<void>,
+  ) {
+    const left = new Float32Array(STATES.length);
+    using hidden = await run.services.gpu.memory.allocate({ label: "original", bytes: STATES.byteLength });
+    const original = { states: statesIn(run.services, left, ORIGINAL), hidden };
+    await use({ ...run.services, original }, left);
+  }
+
+  it("needs no second stream where no error is seen", () => {
+    expect(planFor(plan, "lm_head", { propagate_error: false }).plan.hidden.streams).toBe(1);
+  });
+
+  it("behind GPTQ's errors is what it finds in the original model, whose samples go on", async () => {
+    const job = planFor(plan, "lm_head");
+    expect(job.plan.hidden.streams).toBe(2);
+    expect(
+      only(job.plan.layers)
+        .rewrites.flat()
+        .map(({ propagates }) => propagates),
+    ).toEqual(leaving);
+    using run = await openRun(job, budgetBytes);
+    const apart = { ...job, layers: job.layers.map((layer) => ({ ...layer, rewritesOriginal: false })) };
+    const through = new Float32Array(STATES.length);
+    const services = { ...run.services, states: statesIn(run.services, through, ORIGINAL) };
+    using alone = await onload(turnOf({ ...run, services }, apart, hostLayer(experts, "F32")));
+    await rewrite(alone);
+    await propagate(alone);
+    using plain = await onload(turnOf(run, job, hostLayer(experts, "F32")));
+    await propagate(plain);
+    const expected = run.outputs();
+
+    await withOriginal(run, async (both, left) => {
+      using work = await onload(turnOf({ ...run, services: both }, job, hostLayer(experts, "F32")));
+      await rewrite(work);
+      expect(work.rewritten).toEqual(alone.rewritten);
+      expect(work.folded.folds).toEqual(alone.folded.folds);
+      expect(work.folded.folds.length).toBeGreaterThan(0);
+      // float32 sums in another order, where factors are folded before
+      left.forEach((value, at) => expect(Math.abs(value - (through[at] ?? 0))).toBeLessThan(1e-4));
+      await propagate(work);
+      run.outputs().forEach((value, at) => expect(Math.abs(value - (expected[at] ?? 0))).toBeLessThan(1e-4));
+    });
+    expect(run.services.gpu.memory.peakBytes).toBeLessThanOrEqual(job.peakBytes + RUN_BYTES);
+  });
 });

@@ -11,10 +11,11 @@ import { linearRows } from "../../onload/layer-weights.ts";
 import type { ChannelStatistics, RewriterPass, RewriterRun } from "../../quantize/rewriter.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
 import { demandOf, type LayerRewriting } from "../calibration/calibrated-layer.ts";
-import type { RewritePass } from "../calibration/fit-rewritings.ts";
-import type { LayerAtWork } from "./layer-at-work.ts";
+import { leavesApart, type RewritePass } from "../calibration/fit-rewritings.ts";
+import type { LayerAtWork, LeftLayer } from "./layer-at-work.ts";
 import { leave } from "./propagate.ts";
 import { runBlocks } from "./run-blocks.ts";
+import { passOriginal, saveOriginal, seenByRewriters } from "./run-original.ts";
 import { runSamples } from "./run-samples.ts";
 
 /** The host's tensors then hold what the modifiers made of them. */
@@ -29,6 +30,7 @@ export async function rewrite(work: LayerAtWork): Promise<void> {
     folded.add(done.flatMap(({ folds }) => folds));
     rewritten.push(...done.map(({ report }) => report));
   }
+  if (!work.isLast && leavesApart(layer, { passes: schedule.rewrites })) await passOriginal(work);
 }
 
 function runOf(
@@ -78,16 +80,16 @@ async function collectPass(
   using hessians = await openHessians(gpu, captures, samples, maxPanelBytes);
   const collectors: Collector[] = channels ? [channels, hessians] : [hessians];
   const wanted = channels ? rewriting.captures : captures;
-  const behind = propagates && !work.isLast ? leave(work) : null;
-  if (behind) work.left.behind = behind;
+  const save = propagates && !work.isLast ? leaveRewriting(work) : null;
   await runSamples(work, {
+    ...seenByRewriters(work),
     needed: { linears: propagates ? layer.linears : linearsBeforeOutput(layer.description), residency },
-    each: behind?.save ?? (async () => await services.checkpoint()),
+    each: save ?? (async () => await services.checkpoint()),
     collect: {
       hooks: collectorHooks(collectors),
       wanted: new Set(wanted.flatMap(({ modules }) => modules)),
       experts: services.experts,
-      stopAtLastInput: behind === null,
+      stopAtLastInput: save === null,
     },
     report: (detail, done) => services.report("calibrating", detail, done / collections),
   });
@@ -96,6 +98,14 @@ async function collectPass(
     hessian: (capture) => hessians.hessian(capture),
     tokens: (capture) => hessians.tokens(capture),
   });
+}
+
+/** The samples that modifiers see go on to the next layer; if these are all that there are, none is left to propagate. */
+function leaveRewriting(work: LayerAtWork): LeftLayer["save"] {
+  if (work.layer.rewritesOriginal) return saveOriginal(work);
+  const behind = leave(work);
+  work.left.behind = behind;
+  return behind.save;
 }
 
 /** Experts that are calibrated on their own tokens have an input each: what they reach together is the mapping's. */

@@ -4,11 +4,14 @@ import type { SequenceBatch } from "../../calibrate/batches.ts";
 import { forwardLayer } from "../../calibrate/forward/forward-layer.ts";
 import type { ForwardPass } from "../../calibrate/forward/forward-pass.ts";
 import type { ForwardHooks } from "../../calibrate/forward/layer-weights.ts";
+import type { HiddenStates } from "../../calibrate/hidden-states.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import { eachBatch } from "./each-batch.ts";
 import { type LayerAtWork, type NeededWeights, weightsFor } from "./layer-at-work.ts";
 
 export interface SampleRun {
+  /** The hidden states that it begins with; default: those that see the error of earlier layers. */
+  readonly states?: HiddenStates;
   readonly needed: NeededWeights;
   readonly begin?: (batch: SequenceBatch) => void;
   /** Runs before a batch does, on what the batch itself runs on. */
@@ -27,7 +30,8 @@ export async function runSamples(work: LayerAtWork, run: SampleRun): Promise<voi
   using onloaded = await weightsFor(work, run.needed);
   const { weights } = onloaded;
   const given = tokenTables ? { tokenTable: await tokenTables.of(work.index) } : {};
-  await eachBatch(work.services, async ({ rows, tokens }, index, hidden) => {
+  const { states = work.services.states } = run;
+  await eachBatch({ ...work.services, states }, async ({ rows, tokens }, index, hidden) => {
     run.report(`batch ${index + 1} of ${batches.length}`, 1 / batches.length);
     run.begin?.(rows);
     const bare: ForwardPass = { gpu, weights, workspace, batch: tokens, ...given };

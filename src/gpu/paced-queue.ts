@@ -9,10 +9,13 @@ import { PipelineCache } from "./kernel.ts";
 import { type GpuMemory, LedgerBuffer } from "./memory.ts";
 import { MAX_TIMED_PASSES, SubmitTimer, timerBytes, type TimedSubmit } from "./submit-timer.ts";
 import { writeStruct } from "./struct.ts";
+import { createSubmitsInFlight } from "./submits-in-flight.ts";
 import { createWorkRates, type DispatchedWork, TARGET_MS } from "./work-rates.ts";
 
-/** Submits that may wait on the GPU: enough to keep it busy, few enough to keep a desktop alive. */
 const MAX_IN_FLIGHT = 3;
+const SHORT_COPY_MS = 1;
+/** Submits whose time is read at once: those that compute, and those that copy. */
+const TIMED_SUBMITS = MAX_IN_FLIGHT + 25;
 /** Copies are cut into pieces of so many bytes. */
 const COPY_BYTES = 64 * 1024 ** 2;
 /** Bytes that a modest GPU copies in a millisecond. Not learned: clocks are read around passes only. */
@@ -21,7 +24,7 @@ const PARAMS_SLOT_BYTES = 256;
 const PARAMS_SLOTS = 256;
 
 /** GPU bytes that the queue itself takes at most: params, and timestamps where there are any. */
-export const QUEUE_BYTES = PARAMS_SLOT_BYTES * PARAMS_SLOTS + timerBytes(MAX_IN_FLIGHT + 1);
+export const QUEUE_BYTES = PARAMS_SLOT_BYTES * PARAMS_SLOTS + timerBytes(TIMED_SUBMITS);
 
 interface Recording {
   readonly encoder: GPUCommandEncoder;
@@ -41,7 +44,7 @@ export class PacedQueue implements Disposable {
   readonly #paramsBytes = new Uint8Array(PARAMS_SLOT_BYTES * PARAMS_SLOTS);
   readonly #paramsView = new DataView(this.#paramsBytes.buffer);
   readonly #rates = createWorkRates();
-  readonly #inFlight = new Set<Promise<void>>();
+  readonly #inFlight = createSubmitsInFlight(MAX_IN_FLIGHT);
   #recording: Recording | null = null;
   #failure: Error | null = null;
   #longest: LongSubmit[] = [];
@@ -65,7 +68,7 @@ export class PacedQueue implements Disposable {
   }
 
   static async create(device: GPUDevice, memory: GpuMemory): Promise<PacedQueue> {
-    const timer = await SubmitTimer.create(device, memory, MAX_IN_FLIGHT + 1);
+    const timer = await SubmitTimer.create(device, memory, TIMED_SUBMITS);
     const params = await memory.allocate({
       label: "kernel params",
       bytes: PARAMS_SLOT_BYTES * PARAMS_SLOTS,
@@ -181,7 +184,7 @@ export class PacedQueue implements Disposable {
     return recording.encoder;
   }
 
-  /** Submits what is recorded; waits only while too many submits are in flight. */
+  /** Submits what is recorded; waits only while too many submits are in flight, and not at all after a short copy. */
   async flush(): Promise<void> {
     this.#throwIfFailed();
     const recording = this.#recording;
@@ -196,16 +199,16 @@ export class PacedQueue implements Disposable {
     this.#device.queue.submit([recording.encoder.finish()]);
     this.#submits++;
     const done = this.#measure(recording);
-    this.#inFlight.add(done);
-    void done.finally(() => this.#inFlight.delete(done));
-    while (this.#inFlight.size >= MAX_IN_FLIGHT) await Promise.race(this.#inFlight);
+    const isShort = recording.dispatches.length === 0 && recording.predictedMs < SHORT_COPY_MS;
+    this.#inFlight.add(done, isShort);
+    if (!isShort) await this.#inFlight.room();
     this.#throwIfFailed();
   }
 
   /** Submits what is recorded and waits until the GPU has done all of it. */
   async idle(): Promise<void> {
     await this.flush();
-    await Promise.all(this.#inFlight);
+    await this.#inFlight.idle();
     this.#throwIfFailed();
   }
 

@@ -16,6 +16,20 @@ export function ringBytes(size: RingSize): number {
   return size.pieceBytes * size.pieces;
 }
 
+const SMALL_PIECES = 4;
+const MAX_SMALL_BYTES = 1024 ** 2;
+
+/** Small reads have pieces of their own: those that wait for large ones wait for all that the GPU is given meanwhile. */
+function smallPieces({ pieceBytes }: RingSize): RingSize {
+  const bytes = Math.min(pieceBytes / 8, MAX_SMALL_BYTES);
+  return { pieceBytes: Math.max(Math.floor(bytes / 4) * 4, 16), pieces: SMALL_PIECES };
+}
+
+/** GPU bytes that a ring for readbacks holds; the planner's figure. */
+export function readbackRingBytes(size: RingSize): number {
+  return ringBytes(size) + ringBytes(smallPieces(size));
+}
+
 async function makePieces(gpu: Gpu, label: string, size: RingSize, usage: number): Promise<LedgerBuffer[]> {
   const request = { label, bytes: size.pieceBytes, usage };
   return await gpu.memory.allocateAll(Array.from({ length: size.pieces }, () => request));
@@ -76,23 +90,35 @@ export class UploadRing implements Disposable {
   }
 }
 
+interface PieceSet {
+  readonly pool: Pool<LedgerBuffer>;
+  readonly bytes: number;
+}
+
 /** GPU to host. */
 export class ReadbackRing implements Disposable {
   readonly #gpu: Gpu;
   readonly #pieces: readonly LedgerBuffer[];
-  readonly #pool: Pool<LedgerBuffer>;
-  readonly #pieceBytes: number;
+  readonly #large: PieceSet;
+  readonly #small: PieceSet;
 
-  private constructor(gpu: Gpu, pieces: readonly LedgerBuffer[], pieceBytes: number) {
+  private constructor(
+    gpu: Gpu,
+    large: readonly LedgerBuffer[],
+    small: readonly LedgerBuffer[],
+    size: RingSize,
+  ) {
     this.#gpu = gpu;
-    this.#pieces = pieces;
-    this.#pool = new Pool(pieces);
-    this.#pieceBytes = pieceBytes;
+    this.#pieces = [...large, ...small];
+    this.#large = { pool: new Pool(large), bytes: size.pieceBytes };
+    this.#small = { pool: new Pool(small), bytes: smallPieces(size).pieceBytes };
   }
 
   static async create(gpu: Gpu, size: RingSize): Promise<ReadbackRing> {
     const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
-    return new ReadbackRing(gpu, await makePieces(gpu, "readback ring", size, usage), size.pieceBytes);
+    const large = await makePieces(gpu, "readback ring", size, usage);
+    const small = await makePieces(gpu, "small readbacks", smallPieces(size), usage);
+    return new ReadbackRing(gpu, large, small, size);
   }
 
   /**
@@ -107,12 +133,13 @@ export class ReadbackRing implements Disposable {
     consume: (view: Uint8Array<ArrayBuffer>, position: number) => void,
   ): Promise<void> {
     const reads: Promise<void>[] = [];
-    for (let done = 0; done < bytes; done += this.#pieceBytes) {
-      const length = Math.min(this.#pieceBytes, bytes - done);
-      const piece = await this.#pool.acquire();
+    const set = bytes <= this.#small.bytes ? this.#small : this.#large;
+    for (let done = 0; done < bytes; done += set.bytes) {
+      const length = Math.min(set.bytes, bytes - done);
+      const piece = await set.pool.acquire();
       const read = this.#readPiece(piece, { of: from, offset: offset + done }, length, (view) =>
         consume(view, done),
-      );
+      ).finally(() => set.pool.release(piece));
       // It is waited for below, after the copies of all pieces are on their way.
       read.catch(() => undefined);
       reads.push(read);
@@ -126,18 +153,14 @@ export class ReadbackRing implements Disposable {
     length: number,
     consume: (view: Uint8Array<ArrayBuffer>) => void,
   ): Promise<void> {
+    const padded = Math.ceil(length / 4) * 4;
+    await this.#gpu.queue.copy(from, { of: piece, offset: 0 }, padded);
+    await this.#gpu.queue.flush();
+    await map(piece, GPUMapMode.READ);
     try {
-      const padded = Math.ceil(length / 4) * 4;
-      await this.#gpu.queue.copy(from, { of: piece, offset: 0 }, padded);
-      await this.#gpu.queue.flush();
-      await map(piece, GPUMapMode.READ);
-      try {
-        consume(new Uint8Array(piece.buffer.getMappedRange(0, padded)).subarray(0, length));
-      } finally {
-        piece.buffer.unmap();
-      }
+      consume(new Uint8Array(piece.buffer.getMappedRange(0, padded)).subarray(0, length));
     } finally {
-      this.#pool.release(piece);
+      piece.buffer.unmap();
     }
   }
 

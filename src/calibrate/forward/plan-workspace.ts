@@ -3,7 +3,7 @@
 import { DeviceLimitError } from "../../errors.ts";
 import { formatBytes } from "../../formats/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
-import { ringBytes } from "../../gpu/staging.ts";
+import { readbackRingBytes } from "../../gpu/staging.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { mlpsOf } from "../../model/layer-linears.ts";
 import { forwardOf } from "./mixers/forward-of.ts";
@@ -46,7 +46,7 @@ export function planWorkspace(layers: readonly LayerDescription[], size: Workspa
     scratchBytes,
     experts,
     rotaries,
-    bytes: bytes + (experts ? ringBytes(readbackSize(experts)) : 0),
+    bytes: bytes + (experts ? readbackRingBytes(readbackSize(experts)) : 0),
   };
 }
 

@@ -8,7 +8,7 @@ import { type WorkspacePlan } from "../../calibrate/forward/workspace.ts";
 import type { SequenceBatch } from "../../calibrate/batches.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import { QUEUE_BYTES } from "../../gpu/paced-queue.ts";
-import { type RingSize, ringBytes } from "../../gpu/staging.ts";
+import { readbackRingBytes, type RingSize, ringBytes } from "../../gpu/staging.ts";
 import { type Capture, linearsBeforeOutput } from "../../model/layer-linears.ts";
 import { vectorBytes } from "../../onload/layer-weights.ts";
 import { fitResidency, onloadedBytes, type OnloadedBytes, type Residency } from "../../onload/residency.ts";
@@ -88,7 +88,8 @@ export function jobBytes(
   );
   const bytes =
     QUEUE_BYTES +
-    2 * ringBytes(shape.ring) +
+    ringBytes(shape.ring) +
+    readbackRingBytes(shape.ring) +
     workspace.bytes +
     bufferBytes(MATRIX_UNITS_BYTES) +
     hidden.streams * bufferBytes(batchHiddenBytes(batches, hidden.size)) +

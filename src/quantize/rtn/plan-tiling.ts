@@ -6,7 +6,7 @@ import { DTYPE_BITS } from "../../formats/dtype.ts";
 import { formatBytes } from "../../formats/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import { QUEUE_BYTES } from "../../gpu/paced-queue.ts";
-import { type RingSize, ringBytes } from "../../gpu/staging.ts";
+import { readbackRingBytes, type RingSize, ringBytes } from "../../gpu/staging.ts";
 import { POWER_TABLE_BYTES, type PowerTable, powerTableFor, powerTableKey } from "../observe/power-table.ts";
 import {
   type RtnTask,
@@ -77,7 +77,8 @@ function tilingOf(tasks: readonly RtnTask[], tileBytes: number): Tiling {
   const slotBytes = TILE_BUFFER_NAMES.reduce((sum, name) => sum + largest[name], 0);
   const powerTables = powerTablesOf(tasks);
   const tableBytes = powerTables.length * POWER_TABLE_BYTES;
-  const peakBytes = QUEUE_BYTES + ringBytes(upload) + ringBytes(readback) + tableBytes + SLOTS * slotBytes;
+  const peakBytes =
+    QUEUE_BYTES + ringBytes(upload) + readbackRingBytes(readback) + tableBytes + SLOTS * slotBytes;
   return { slots: SLOTS, tileBytes, buffers: largest, powerTables, upload, readback, peakBytes };
 }
 

@@ -29,7 +29,7 @@ export interface HostTensor {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-interface RowTile {
+export interface RowTile {
   readonly weight: LedgerBuffer;
   readonly dtype: FloatDtype;
   readonly stride: number;
@@ -74,19 +74,37 @@ export async function onloadLayer(
   const divided = divideLinears(parts.linears, dtypeOf, residency, limit);
   const resident = new Map<string, readonly RowTile[]>();
   for (const linear of divided.resident) {
-    resident.set(linear.module, await onloadWhole(gpu, uploads, host, linear, limit));
+    await onloadWhole(gpu, uploads, host, { linear, limit, resident });
   }
   const tileBytes = Math.min(residency.tileBytes, limit);
   const streamed = streamBytes(divided.streamed, dtypeOf, tileBytes);
   const stream =
     streamed > 0 ? await gpu.memory.allocate({ label: "streamed weights", bytes: streamed }) : null;
+  return onloaded(gpu, { vectors, resident, stream }, async function* (module) {
+    const linear = linears.get(module);
+    invariant(linear && stream, `${module} is onloaded`);
+    yield* streamTiles(uploads, host, linear, { weight: stream, tileBytes });
+  });
+}
+
+/** What a layer's weights lie in. */
+interface OnloadedBuffers {
+  readonly vectors: ReadonlyMap<string, LedgerBuffer>;
+  readonly resident: ReadonlyMap<string, readonly RowTile[]>;
+  readonly stream: LedgerBuffer | null;
+}
+
+/** A layer whose Linears lie in buffers, or come by `streamed`. */
+export function onloaded(
+  gpu: Gpu,
+  { vectors, resident, stream }: OnloadedBuffers,
+  streamed: OnloadedLayer["rowTiles"],
+): OnloadedLayer {
   return {
     async *rowTiles(module) {
       const tiles = resident.get(module);
       if (tiles) return yield* tiles;
-      const linear = linears.get(module);
-      invariant(linear && stream, `${module} is onloaded`);
-      yield* streamTiles(uploads, host, linear, { weight: stream, tileBytes });
+      yield* streamed(module);
     },
     async vector(tensor) {
       const vector = vectors.get(tensor);
@@ -136,7 +154,8 @@ function residentParts(
   });
 }
 
-async function onloadVectors(
+/** Norms and biases as float32, by name. */
+export async function onloadVectors(
   gpu: Gpu,
   uploads: UploadRing,
   host: HostLayer,
@@ -158,23 +177,32 @@ async function onloadVectors(
   return vectors;
 }
 
-async function onloadWhole(
+/** Onloads a Linear whole, and puts it among those that are resident. */
+export async function onloadWhole(
   gpu: Gpu,
   uploads: UploadRing,
   host: HostLayer,
-  linear: Linear,
-  limit: number,
-): Promise<RowTile[]> {
+  {
+    linear,
+    limit,
+    resident,
+  }: {
+    readonly linear: Linear;
+    readonly limit: number;
+    readonly resident: Map<string, readonly RowTile[]>;
+  },
+): Promise<void> {
   const { dtype } = floatTensor(host, linear.source.tensor);
   const shape = tileShape(linear, dtype, limit);
   const tiles: RowTile[] = [];
+  // Whoever disposes of the layer finds the buffers, even if the weights never come.
+  resident.set(linear.module, tiles);
   for (let firstRow = 0; firstRow < linear.rows; firstRow += shape.tileRows) {
     const rows = Math.min(shape.tileRows, linear.rows - firstRow);
     const weight = await gpu.memory.allocate({ label: linear.module, bytes: rows * shape.rowBytes });
     tiles.push({ weight, dtype, stride: shape.stride, firstRow, rows });
     await writeRows(uploads, host, linear, { shape, firstRow, rows, weight });
   }
-  return tiles;
 }
 
 async function* streamTiles(

@@ -82,6 +82,11 @@ export interface OnloadedBytes {
   readonly streamed: number;
 }
 
+/** GPU bytes of Linears that are all resident. */
+export function residentBytes(linears: readonly Linear[], dtypeOf: DtypeOf, maxBufferBytes: number): number {
+  return linears.reduce((sum, linear) => sum + wholeBytes(linear, dtypeOf, maxBufferBytes), 0);
+}
+
 /** What Linears take under a residency; the planner's figures. */
 export function onloadedBytes(
   linears: readonly Linear[],
@@ -90,8 +95,7 @@ export function onloadedBytes(
   maxBufferBytes: number,
 ): OnloadedBytes {
   const { resident, streamed } = divideLinears(linears, dtypeOf, residency, maxBufferBytes);
-  const sum = (of: readonly Linear[]) =>
-    of.reduce((total, linear) => total + wholeBytes(linear, dtypeOf, maxBufferBytes), 0);
+  const sum = (of: readonly Linear[]) => residentBytes(of, dtypeOf, maxBufferBytes);
   const tile = streamBytes(streamed, dtypeOf, Math.min(residency.tileBytes, maxBufferBytes));
   return { bytes: sum(resident) + tile, resident: sum(resident), streamed: sum(streamed) };
 }
@@ -103,7 +107,7 @@ export function fitResidency(
   { bytes, tileBytes }: { readonly bytes: number; readonly tileBytes: number },
   maxBufferBytes: number,
 ): Residency | null {
-  const all = linears.reduce((sum, linear) => sum + wholeBytes(linear, dtypeOf, maxBufferBytes), 0);
+  const all = residentBytes(linears, dtypeOf, maxBufferBytes);
   if (all <= bytes) return { residentBytes: all, tileBytes };
   const tile = streamBytes(linears, dtypeOf, Math.min(tileBytes, maxBufferBytes));
   return tile <= bytes ? { residentBytes: bytes - tile, tileBytes } : null;

@@ -66,6 +66,15 @@ export interface InputStatistics {
   release(capture: Capture): void;
 }
 
+/** Captures whose modules are quantized with the same buffers. */
+export interface QuantizerTurn {
+  readonly captures: readonly Capture[];
+  /** True if their modules' weights lie on the GPU: one module's codes may be read back while the next is computed. */
+  readonly overlap: boolean;
+  /** Says that it begins. */
+  begin(): void;
+}
+
 /** A layer whose samples have run: what a quantizer works on. */
 export interface QuantizerRun<Task extends QuantizerTask = QuantizerTask> {
   readonly gpu: Gpu;
@@ -77,8 +86,8 @@ export interface QuantizerRun<Task extends QuantizerTask = QuantizerTask> {
   readonly pass: readonly Capture[];
   readonly statistics: InputStatistics;
   readonly phase: Pick<QuantizePhase, "tileRows">;
-  /** True if the layer's weights stay on the GPU: one module's codes may be read back while the next is computed. */
-  readonly overlap: boolean;
+  /** The captures of the pass in the order in which they are quantized. */
+  readonly turns: readonly QuantizerTurn[];
   weights(module: string): ModuleWeights;
   /** True for modules that saw too few tokens for their statistics to be trusted. */
   sawTooFew(capture: Capture, tokens: number): boolean;

@@ -28,7 +28,7 @@ export function layerKey(layer: CalibratedLayer): string {
 
 /** The same schedule for another layer of equal shape, whose captures and tasks come in the same order. */
 export function renamed(
-  { passes, rewrites, tileRows, ...rest }: LayerSchedule,
+  { passes, rewrites, tileRows, settling, ...rest }: LayerSchedule,
   from: CalibratedLayer,
   to: CalibratedLayer,
 ): LayerSchedule {
@@ -44,10 +44,18 @@ export function renamed(
     sharesOf(layer).flatMap(({ tasks }) => tasks.map(({ module }) => module));
   const others = modulesOf(to);
   const moduleAt = new Map(modulesOf(from).map((module, index) => [module, others[index] ?? module]));
+  const nameOf = (module: string) => moduleAt.get(module) ?? module;
   return {
     ...rest,
     passes: passes.map(renamedAll),
     rewrites: rewrites.map((own) => own.map((pass) => ({ ...pass, captures: renamedAll(pass.captures) }))),
-    tileRows: new Map(Array.from(tileRows, ([module, rows]) => [moduleAt.get(module) ?? module, rows])),
+    tileRows: new Map(Array.from(tileRows, ([module, rows]) => [nameOf(module), rows])),
+    settling:
+      settling &&
+      settling.map((turn) => ({
+        ...turn,
+        capture: captureAt.get(turn.capture) ?? turn.capture,
+        brings: turn.brings.map(nameOf),
+      })),
   };
 }

@@ -30,6 +30,7 @@ import type { CalibratedLayer } from "./calibrated-layer.ts";
 import { fitRewritings } from "./fit-rewritings.ts";
 import type { LayerSchedule } from "./layer-schedule.ts";
 import { layerSeconds } from "./layer-seconds.ts";
+import { planSettling } from "./plan-settling.ts";
 
 const MIB = 1024 ** 2;
 const TOKEN_STEPS = [32_768, 16_384, 8192, 4096, 2048, 1024, 512, 256, 128] as const;
@@ -152,10 +153,11 @@ function fit(demand: CalibrationDemand, shape: CalibrationShape, limits: GpuLimi
   const place = placeOf(waiting, free - layerPeak);
   const residentHidden = place === "gpu" ? waiting : 0;
   // Only what nothing else has a use for goes into overlap.
-  const planned = fitted.map(({ passes, overlapPeak }): LayerSchedule => {
+  const planned = fitted.map(({ passes, overlapPeak, settlingPeak }): LayerSchedule => {
     const overlap = overlapPeak !== null && overlapPeak <= free - residentHidden;
-    if (overlap) layerPeak = Math.max(layerPeak, overlapPeak);
-    return { ...passes, overlap };
+    const settles = !overlap && settlingPeak <= free - residentHidden;
+    layerPeak = Math.max(layerPeak, overlap ? overlapPeak : 0, settles ? settlingPeak : 0);
+    return { ...passes, overlap, settling: settles ? passes.settling : null };
   });
   const peakBytes = job.bytes + layerPeak + residentHidden;
   const secondBytes = bufferBytes(batchHiddenBytes(batches, hidden.size));
@@ -194,6 +196,8 @@ interface FittedLayer {
   readonly peak: number;
   /** The peak with overlap; null if the layer cannot have it. */
   readonly overlapPeak: number | null;
+  /** The same with weights that settle on the GPU as they are quantized; infinite if none would. */
+  readonly settlingPeak: number;
   readonly seconds: number;
 }
 
@@ -213,10 +217,12 @@ function fitLayer(
   phases.push(onloadPhase(layer, layer.linears, shape.tileBytes, free.budgetBytes, free));
   const tileRows = new Map<string, number>();
   let peak = rewriting.bytes;
+  let settled: ReturnType<typeof planSettling> = null;
   for (const pass of passes) {
     const quantize = quantizePhase(layer, pass, free.budgetBytes, free);
     if (!quantize) return null;
     peak = Math.max(peak, quantize.bytes);
+    settled = planSettling(layer, passes, quantize, shape.ring, free);
     for (const [module, rows] of quantize.tileRows) tileRows.set(module, rows);
   }
   const onloads = phases.filter((phase) => phase !== null);
@@ -229,11 +235,20 @@ function fitLayer(
   onloads.push(...rewriting.onloads);
   const resident = onloads.every(({ streamed }) => streamed === 0);
   const rewrites = rewriting.passes;
-  const fitted = { passes, rewrites, tileRows, residency, resident, overlap: false };
+  const fitted = {
+    passes,
+    rewrites,
+    tileRows,
+    residency,
+    resident,
+    overlap: false,
+    settling: settled?.turns ?? null,
+  };
   return {
     passes: fitted,
     peak: Math.max(peak, ...onloads.map(({ bytes }) => bytes)),
     overlapPeak: overlapPeakOf(layer, fitted, propagate.bytes, free),
+    settlingPeak: settled && propagate.streamed === 0 ? settled.peak : Infinity,
     seconds: layerSeconds(layer, lengths, batches, shape, onloads),
   };
 }

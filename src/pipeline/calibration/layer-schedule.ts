@@ -4,6 +4,15 @@ import type { Capture } from "../../model/layer-linears.ts";
 import type { Residency } from "../../onload/residency.ts";
 import type { RewritePass } from "./fit-rewritings.ts";
 
+/** An input whose modules are quantized beside what has settled on the GPU. */
+export interface SettlingTurn {
+  readonly capture: Capture;
+  /** True if its modules stay, and codes are read back while the next module is computed. */
+  readonly settles: boolean;
+  /** Modules whose weights begin to come then. */
+  readonly brings: readonly string[];
+}
+
 export interface LayerSchedule {
   /** Captures whose Hessians are collected together; a pass runs all samples through the layer. */
   readonly passes: readonly (readonly Capture[])[];
@@ -19,4 +28,6 @@ export interface LayerSchedule {
    * read back while the next module is computed.
    */
   readonly overlap: boolean;
+  /** Where weights do not stay from the first pass on: inputs in the order in which they are quantized; null if none of them stays. */
+  readonly settling: readonly SettlingTurn[] | null;
 }

@@ -5,6 +5,7 @@ import { invariant } from "../../errors.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import { type FoldedLayer, foldLayer } from "../../onload/fold-layer.ts";
 import { type HostLayer, type OnloadedLayer, onloadLayer } from "../../onload/layer-weights.ts";
+import type { SettlingLayer } from "../../onload/settling-layer.ts";
 import type { Residency } from "../../onload/residency.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { ModuleReport } from "../../quantize/quantizer.ts";
@@ -77,6 +78,8 @@ export interface LeftLayer {
 export interface LayerAtWork extends LayerTurn, Disposable {
   /** Its weights, if they stay on the GPU from the first pass over the samples to the last. */
   readonly kept: OnloadedLayer | null;
+  /** Its weights, if they come to the GPU to be quantized and stay there; null until the first one does. */
+  readonly settling: { layer: SettlingLayer | null };
   /** The host's tensors with the factors that modifiers fold into them. */
   readonly folded: FoldedLayer;
   readonly passes: readonly Pass[];
@@ -99,10 +102,12 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
   const kept = schedule.overlap
     ? await onloadWeights(services, layer, host, { linears: layer.linears, residency })
     : null;
+  const settling: LayerAtWork["settling"] = { layer: null };
   const passes = (await areGiven(services.share, turn.index, layer.tasks.length)) ? [] : passesOf(turn);
   return {
     ...turn,
     kept,
+    settling,
     folded: foldLayer(host),
     passes,
     collections:
@@ -114,7 +119,10 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
     left: { behind: null },
     recordable: decideOnce(turn),
     dequantized: new Map(),
-    [Symbol.dispose]: () => kept?.[Symbol.dispose](),
+    [Symbol.dispose]() {
+      kept?.[Symbol.dispose]();
+      settling.layer?.[Symbol.dispose]();
+    },
   };
 }
 
@@ -147,13 +155,26 @@ export interface NeededWeights {
 
 /** The weights for a run of samples: those that are kept, or a copy that `release` gives back. */
 export async function weightsFor(
-  { services, layer, host, kept }: LayerAtWork,
+  { services, layer, host, kept, settling }: LayerAtWork,
   needed: NeededWeights,
 ): Promise<{ readonly weights: OnloadedLayer } & Disposable> {
-  const own = kept ? null : await onloadWeights(services, layer, host, needed);
-  const weights = kept ?? own;
+  const lasting = kept ?? settling.layer;
+  if (!kept && settling.layer) await settleAll(settling.layer, needed.linears, services);
+  const own = lasting ? null : await onloadWeights(services, layer, host, needed);
+  const weights = lasting ?? own;
   invariant(weights, "a layer is onloaded for its samples");
   return { weights, [Symbol.dispose]: () => own?.[Symbol.dispose]() };
+}
+
+/** Those that did not settle while they were quantized come last. */
+async function settleAll(
+  settling: SettlingLayer,
+  linears: readonly Linear[],
+  { uploads }: SequentialServices,
+): Promise<void> {
+  const modules = linears.map(({ module }) => module);
+  settling.bring(modules, uploads);
+  for (const module of modules) await settling.settled(module);
 }
 
 async function onloadWeights(

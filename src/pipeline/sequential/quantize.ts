@@ -4,7 +4,7 @@
 import { copyHessians } from "../../calibrate/hessians.ts";
 import { invariant } from "../../errors.ts";
 import { type Capture, mlpLinears } from "../../model/layer-linears.ts";
-import { linearRows } from "../../onload/layer-weights.ts";
+import { linearRows, type OnloadedLayer } from "../../onload/layer-weights.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import type { InputStatistics, ModuleWeights, QuantizerRun } from "../../quantize/quantizer.ts";
 import { byQuantizer, wantsHessian } from "../../quantize/quantizers.ts";
@@ -13,6 +13,7 @@ import type { PassStatistics } from "./calibrate.ts";
 import { hostTraffic } from "./host-layers.ts";
 import type { LayerAtWork, LayerOutput, Pass } from "./layer-at-work.ts";
 import { writeStaticScales } from "./measure-scales.ts";
+import { openSettling, type Settling } from "./settle.ts";
 import { ownCaptures } from "./reduce.ts";
 import { type ModuleRecord, recordModules } from "./share-modules.ts";
 
@@ -36,7 +37,13 @@ export async function quantize(
     if (!quantizer.tiled && wanted.length === 0) continue;
     // A quantizer uses them up: those that come after it need them whole.
     using inputs = await lendStatistics(work, output, wanted, statistics);
-    const run = runOf(work, output, { ...pass, captures: wanted }, { ...statistics, inputs, record });
+    await using settling = quantizer.tiled ? null : await openSettling(work, output, wanted);
+    const run = runOf(
+      work,
+      output,
+      { ...pass, captures: wanted },
+      { ...statistics, inputs, record, settling },
+    );
     const made = await quantizer.quantize({ ...run, tasks, begins });
     await record?.give(made);
     reports.push(...made);
@@ -83,23 +90,26 @@ function runOf(
     inputs,
     squares,
     record,
+    settling,
   }: Pick<PassStatistics, "squares"> & {
     readonly inputs: InputStatistics;
     readonly record: ModuleRecord | null;
+    readonly settling: Settling | null;
   },
 ): Omit<QuantizerRun<QuantizeTask>, "tasks" | "begins"> {
   const { services, kept, schedule, host } = work;
-  const { step, write, propagates } = output;
+  const { step, write } = output;
+  const own = ownCaptures(work, pass);
   return {
     gpu: services.gpu,
     uploads: services.uploads,
     readbacks: services.readbacks,
-    pass: ownCaptures(work, pass),
+    pass: own,
     statistics: inputs,
     phase: schedule,
-    overlap: kept !== null,
+    turns: settling?.turns ?? [{ captures: own, overlap: kept !== null, begin: () => undefined }],
     weights(module) {
-      const weights = kept ? keptWeights(work, module, propagates) : hostWeights(work, pass, module, output);
+      const weights = weightsOf(work, { pass, output, settling }, module);
       const task = work.layer.tasks.find((candidate) => candidate.module === module);
       return record && task ? record.weights(task, weights) : weights;
     },
@@ -128,9 +138,30 @@ function isRouted({ services, layer }: LayerAtWork, { modules }: Capture): boole
   );
 }
 
+function weightsOf(
+  work: LayerAtWork,
+  {
+    pass,
+    output,
+    settling,
+  }: { readonly pass: Pass; readonly output: LayerOutput; readonly settling: Settling | null },
+  module: string,
+): ModuleWeights {
+  const { propagates } = output;
+  if (work.kept) return keptWeights(work.kept, module, propagates);
+  if (!settling?.settles(module)) return hostWeights(work, pass, module, output);
+  const settled = keptWeights(settling.layer, module, propagates);
+  return {
+    ...settled,
+    async load(firstRow, rows, to) {
+      await settling.layer.settled(module);
+      await settled.load(firstRow, rows, to);
+    },
+  };
+}
+
 /** A module's weights on the GPU, which become what its codes mean. */
-function keptWeights({ kept }: LayerAtWork, module: string, propagates: boolean): ModuleWeights {
-  invariant(kept, "the layer stays on the GPU");
+function keptWeights(kept: OnloadedLayer, module: string, propagates: boolean): ModuleWeights {
   return {
     async load(firstRow, rows, to) {
       await kept.copyRows(module, firstRow, rows, to);

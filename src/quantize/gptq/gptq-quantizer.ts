@@ -99,8 +99,9 @@ function overlapBytes(
   { tileRows }: Pick<QuantizePhase, "tileRows">,
 ): number {
   const factoring = pass.map((capture) => factorBytes(capture.columns));
+  const own = new Set(pass.flatMap(({ modules }) => modules));
   const tiled = tasks.flatMap((task) => {
-    const rows = tileRows.get(task.module);
+    const rows = own.has(task.module) ? tileRows.get(task.module) : undefined;
     return rows === undefined ? [] : [{ task, tileRows: rows }];
   });
   return Math.max(0, ...factoring) + gptqWorkspaceBytes(tiled, 2);

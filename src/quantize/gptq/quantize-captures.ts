@@ -1,5 +1,6 @@
 // GPTQ of the modules whose Hessians a pass collected. Where the layer's weights stay on the GPU, codes are read back while
-// the next module is computed. Else each module comes from host memory and goes back to it before the next one begins.
+// the next module is computed. Else each module comes from host memory and goes back to it before the next one begins. A turn is
+// one or the other.
 
 import { invariant } from "../../errors.ts";
 import { GPTQ_SETTINGS } from "../../formats/modifiers/gptq.ts";
@@ -7,7 +8,7 @@ import type { QuantizingModifier } from "../../formats/recipe.ts";
 import { allocateCholeskyScratch } from "../../gpu/triangular/cholesky.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import { PLAIN_CONTEXT } from "../observe/observe-tile.ts";
-import type { ModuleReport, QuantizerRun, QuantizerTask } from "../quantizer.ts";
+import type { ModuleReport, QuantizerRun, QuantizerTask, QuantizerTurn } from "../quantizer.ts";
 import { type FactoredHessian, factorHessian, readHessianDiagonal } from "./factor-hessian.ts";
 import { type ModuleObservation, moduleContexts, needsScan, observeModule } from "./observe-module.ts";
 import {
@@ -26,14 +27,37 @@ type Observed = Tiled & { readonly context: ModuleContext };
 
 /** Quantizes the modules of a pass; resolves when their codes are written. */
 export async function quantizeCaptures(run: QuantizerRun): Promise<ModuleReport[]> {
-  const { gpu, pass } = run;
-  const shared = pass.flatMap((capture) => tiledTasks(run, capture));
-  using workspace = run.overlap && shared.length > 0 ? await allocateGptqWorkspace(gpu, shared, 2) : null;
   const secondsSince = createLaps();
   const statistics = await readStatistics(run);
+  const reports: ModuleReport[] = [];
+  for (const turn of run.turns) {
+    turn.begin();
+    reports.push(...(await quantizeTurn(run, turn, { statistics, secondsSince })));
+  }
+  const places = new Map(
+    run.pass.flatMap(({ modules }, place) => modules.map((module) => [module, place] as const)),
+  );
+  const placeOf = ({ module }: ModuleReport) => places.get(module) ?? 0;
+  return reports.toSorted((a, b) => placeOf(a) - placeOf(b));
+}
+
+async function quantizeTurn(
+  run: QuantizerRun,
+  { captures, overlap }: QuantizerTurn,
+  {
+    statistics,
+    secondsSince,
+  }: {
+    readonly statistics: ReadonlyMap<Capture, CaptureStatistics>;
+    readonly secondsSince: () => number;
+  },
+): Promise<ModuleReport[]> {
+  const { gpu } = run;
+  const shared = captures.flatMap((capture) => tiledTasks(run, capture));
+  using workspace = overlap && shared.length > 0 ? await allocateGptqWorkspace(gpu, shared, 2) : null;
   const reports: Promise<ModuleReport>[] = [];
   try {
-    for (const capture of pass) {
+    for (const capture of captures) {
       const { factored, ...known } = await factorCapture(run, capture, statistics.get(capture));
       for (const tiled of await observeTasks(run, tiledTasks(run, capture), factored, workspace)) {
         run.begins(tiled.task.module);

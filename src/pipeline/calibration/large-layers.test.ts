@@ -1,4 +1,4 @@
-// What AWQ takes of a GPU budget, on the shapes of Llama 3 70B, of which no layer fits into 4 GiB with its Hessians.
+// What the shapes of Llama 3 70B take of a GPU budget: no layer fits into 4 GiB with its Hessians.
 
 import { describe, expect, it } from "vitest";
 import type { CalibrationOptions } from "../../api/job-options.ts";
@@ -11,6 +11,7 @@ import { mappingNotes } from "./mapping-notes.ts";
 import { planCalibrationJob } from "./plan-calibrated-layers.ts";
 
 const GIB = 1024 ** 3;
+const SAMPLES = 256;
 const [HIDDEN, INNER, HEADS, KV_HEADS] = [8192, 28_672, 64, 8];
 const CONFIG = {
   model_type: "llama",
@@ -28,7 +29,7 @@ const CONFIG = {
 };
 const OPTIONS: CalibrationOptions = {
   source: { kind: "model" },
-  num_calibration_samples: 256,
+  num_calibration_samples: SAMPLES,
   max_seq_length: 2048,
   shuffle_calibration_samples: false,
   seed: 0,
@@ -65,18 +66,62 @@ function tensors() {
   });
 }
 
-function plan(awq: string, quantizer: string, budgetBytes = 4 * GIB) {
+function plan(
+  awq: string | null,
+  quantizer: string,
+  { budgetBytes = 4 * GIB, maxBufferBytes = GIB / 8 } = {},
+) {
+  const before = awq === null ? "" : `AWQModifier: {${awq}}, `;
   const recipe = parseRecipe(
-    `s_stage: {q_modifiers: {AWQModifier: {${awq}}, ${quantizer}: {scheme: W4A16, ignore: [lm_head]}}}`,
+    `s_stage: {q_modifiers: {${before}${quantizer}: {scheme: W4A16, ignore: [lm_head]}}}`,
   );
   const { steps } = planSteps(tensors(), recipe);
   const model = { config: readConfig(new TextEncoder().encode(JSON.stringify(CONFIG))), tensors: tensors() };
-  const sequences = Array.from({ length: 256 }, () => new Uint32Array(2048));
-  const set = { sequences, tokens: 256 * 2048, notes: [] };
-  const limits = { budgetBytes, maxBufferBytes: 128 * 1024 ** 2 };
+  const sequences = Array.from({ length: SAMPLES }, () => new Uint32Array(2048));
+  const set = { sequences, tokens: SAMPLES * 2048, notes: [] };
+  const limits = { budgetBytes, maxBufferBytes };
   const rewriting = rewritingModifiers(recipe);
   return planCalibrationJob(model, { steps, cache: null, rewriting }, set, OPTIONS, limits);
 }
+
+describe("GPTQ on a layer of 70B", () => {
+  const turnsOf = (budgetBytes: number, maxBufferBytes: number) => {
+    const { plan: fitted } = plan(null, "GPTQModifier", { budgetBytes, maxBufferBytes });
+    const [schedule] = fitted.layers;
+    expect(fitted.peakBytes).toBeLessThanOrEqual(budgetBytes);
+    const short = (module: string) => module.split(".").at(-1);
+    return {
+      overlap: schedule?.overlap,
+      turns: schedule?.settling?.map(({ settles, brings, capture }) => ({
+        modules: capture.modules.map(short),
+        settles,
+        brings: brings.map(short),
+      })),
+    };
+  };
+
+  const attention = ["q_proj", "k_proj", "v_proj"];
+
+  it.each([
+    ["in whole buffers, so that the first module goes back to the host", 2 * GIB, false, attention],
+    ["in small tiles beside all weights", GIB / 8, true, ["down_proj", ...attention]],
+  ])("in 4 GiB begins with the largest Hessian, %s", (_, maxBufferBytes, settles, brings) => {
+    expect(turnsOf(4 * GIB, maxBufferBytes)).toEqual({
+      overlap: false,
+      turns: [
+        { modules: ["down_proj"], settles, brings },
+        { modules: attention, settles: true, brings: ["o_proj"] },
+        { modules: ["o_proj"], settles: true, brings: ["gate_proj", "up_proj"] },
+        { modules: ["gate_proj", "up_proj"], settles: true, brings: [] },
+      ],
+    });
+  });
+
+  it("has all stay from the first pass on where there is room, and none where there is too little", () => {
+    expect(turnsOf(24 * GIB, 2 * GIB)).toEqual({ overlap: true, turns: undefined });
+    expect(turnsOf(2.8 * GIB, GIB / 8)).toEqual({ overlap: false, turns: undefined });
+  });
+});
 
 describe("AWQ on a layer of 70B in a budget of 4 GiB", () => {
   it.each([
@@ -99,6 +144,6 @@ describe("AWQ on a layer of 70B in a budget of 4 GiB", () => {
     expect(mappingNotes(plan("", "QuantizationModifier").layers)).toEqual([
       expect.stringMatching(/inputs of 1 attention output projection as they are: a value head there/),
     ]);
-    expect(() => plan("", "QuantizationModifier", GIB)).toThrow(/too small to calibrate/);
+    expect(() => plan("", "QuantizationModifier", { budgetBytes: GIB })).toThrow(/too small to calibrate/);
   });
 });

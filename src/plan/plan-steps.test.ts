@@ -80,6 +80,16 @@ describe("the target Linear", () => {
   });
 });
 
+describe("a model that is all tower", () => {
+  const shapes = { "vision_encoder.layers.0.mlp.lin1.weight": [64, 64] };
+
+  it("is refused with the target that means it, and quantized by that", () => {
+    expect(() => planOf(shapes, "scheme: W8A8")).toThrow(/\(vision_encoder\).*"re:\.\*vision_encoder\.\*"/);
+    const named = planOf(shapes, 'scheme: W8A8, targets: ["re:.*vision_encoder.*"]');
+    expect(named.quantized).toEqual(["vision_encoder.layers.0.mlp.lin1"]);
+  });
+});
+
 const CACHE = "kv_cache_scheme: {num_bits: 8, type: float, dynamic: false, strategy: ";
 
 describe("a quantized key-value cache", () => {

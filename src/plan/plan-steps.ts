@@ -24,6 +24,7 @@ import { activationTensors, storedTensors } from "../formats/stored-tensors.ts";
 import { type LinearClasses, NAMES_ALONE } from "../model/linear-classes.ts";
 import { checkTargets } from "./check-targets.ts";
 import { isInTower, isRouter, type PlainWeight, weightOf } from "./find-linears.ts";
+import { nothingError } from "./nothing-error.ts";
 import { fusedSets } from "./fuse-modules.ts";
 import { type GroupMatch, isNamed, isTargeted, matchGroup } from "./match-targets.ts";
 import type { SourceTensor } from "./read-headers.ts";
@@ -106,7 +107,7 @@ export function planSteps(
   const cache = kvCacheScheme(recipe);
   const lists = { ignored: [], plain: [], indivisible: [], linears: [], others: [] };
   const gathered: Gathered = { recipe, classes, ...lists };
-  const { ignored, plain, indivisible } = gathered;
+  const { ignored, indivisible } = gathered;
   const steps = [...units]
     .toSorted(([a], [b]) => compareUnits(a, b))
     .map(([name, members], index): PlanStep => {
@@ -121,17 +122,17 @@ export function planSteps(
     });
   if (indivisible.length > 0) throw indivisibleError(indivisible);
   if (!quantizesNothing(recipe)) {
-    checkEffect(steps, recipe, plain);
+    checkEffect(steps, recipe, gathered);
     checkTargets(recipe, gathered);
   }
   return { steps: fuse(steps, ignored), ignored };
 }
 
 /** A recipe must do something to a Linear, or, if it is about the key-value cache alone, to that. */
-function checkEffect(steps: readonly PlanStep[], recipe: Recipe, plain: readonly PlainWeight[]): void {
+function checkEffect(steps: readonly PlanStep[], recipe: Recipe, gathered: Gathered): void {
   if (steps.some((step) => step.quantize.length > 0)) return;
   if (groupsOf(recipe).length > 0) {
-    throw nothingError(plain);
+    throw nothingError(gathered);
   }
   if (steps.every((step) => step.measured.length === 0)) {
     throw new RecipeError(
@@ -152,30 +153,6 @@ function fuse(steps: readonly PlanStep[], ignored: readonly string[]): PlanStep[
     ...step,
     quantize: step.quantize.map((task) => ({ ...task, fusedWith: leaders.get(task.module) ?? null })),
   }));
-}
-
-/**
- * Why nothing is quantized. GPT-2 and its kin are made of Conv1D: targets of the class Linear do not mean them in any engine.
- * Weights in 8-bit floats have scales somewhere, which only a quantization_config tells of.
- */
-function nothingError(plain: readonly PlainWeight[]): RecipeError {
-  const of = (reason: PlainWeight["reason"]) => plain.filter((weight) => weight.reason === reason);
-  const named = (weights: readonly PlainWeight[]) => {
-    const shown = weights.slice(0, 3).map(({ name }) => name);
-    return `The recipe quantizes nothing in this model: ${weights.length} of its weights (${shown.join(", ")}, …)`;
-  };
-  const [turned, dtype] = [of("turned"), of("dtype")];
-  if (turned.length > 0)
-    return new RecipeError(
-      `${named(turned)} lie with inputs before outputs, in modules of the class Conv1D, which are no Linears: no engine loads them quantized. Models of this type stay as they are.`,
-    );
-  if (dtype.length > 0)
-    return new RecipeError(
-      `${named(dtype)} are neither BF16, F16 nor F32, and no quantization_config says what they stand for. Take the model in one of these.`,
-    );
-  return new RecipeError(
-    "The recipe quantizes nothing in this model: no Linear weight matches its targets. Check targets and ignore.",
-  );
 }
 
 /** Modules that share a global scale are observed together. */

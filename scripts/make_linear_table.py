@@ -8,7 +8,8 @@ and each kind of layer changed. With types named, prints their entries and write
 An entry holds for its `types`:
   linear, embedding, turned, other   shortest ends of weights' names that tell them apart; `turned` lie with inputs before
                              outputs (Conv1D), `other` are routers and the like
-  converted                  weights that loading splits or joins: end of the name -> names of the modules that it becomes
+  converted                  weights that loading splits or joins, or that end in something else than ".weight": name -> names of the
+                             modules that it becomes
   modules                    beginnings of names: as files have them -> as the loader calls the module ("*" is a number)
   heads                      Linears that share the embedding's weight, which files then leave out
   experts                    "merged": loading makes one tensor of those of single experts; "fused": files hold experts in one
@@ -166,14 +167,16 @@ def weights_of(model):
     rows = {}
     for saved in saved_names(model, weights):
         for name, tensor in saved.items():
-            if tensor.ndim != 2 or not name.endswith(".weight"):
+            if tensor.ndim != 2:
                 continue
             target, pattern = rename_source_key(name, renamings, converters, model.base_model_prefix, weights)
+            if not (name.endswith(".weight") or target.endswith(".weight")):
+                continue
             module = target.removesuffix(".weight")
             own = name.removesuffix(".weight")
             if pattern is None:
-                if target in weights:
-                    rows[own] = ((module,), kind_of(modules[module]))
+                if target in weights:  # under another name it is no Linear's in files, and one's once it is loaded
+                    rows[own] = ((module,), kind_of(modules[module]) if name.endswith(".weight") else "converted")
                 continue
             converter = next(one for one in converters if pattern in one.source_patterns)
             if type(converter.operations[0]).__name__ == "MergeModulelist":

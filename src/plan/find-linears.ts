@@ -22,7 +22,7 @@ export interface LinearModule {
 
 /** A weight of two dimensions that stays as it is: it is no Linear's, or has no numbers, or none that can be quantized. */
 export interface PlainWeight {
-  /** Module name, without ".weight". */
+  /** Module name, without ".weight"; the whole name of a tensor that ends in something else. */
   readonly name: string;
   readonly reason: "embedding" | "turned" | "converted" | "other" | "dtype" | "empty" | "unknown";
   /** True if names say as well that no loader takes it for a Linear: `ignore` need not list it. */
@@ -42,10 +42,12 @@ export function linearOf(tensor: TensorSpec, classes: LinearClasses = NAMES_ALON
 /** What a tensor is if it is a weight of two dimensions; null for everything else. */
 export function weightOf({ name, shape, dtype }: TensorSpec, classes: LinearClasses): FoundWeight | null {
   const [rows = 0, columns = 0] = shape;
-  if (!name.endsWith(".weight") || shape.length !== 2) return null;
-  const module = name.slice(0, -".weight".length);
+  if (shape.length !== 2) return null;
+  const module = name.endsWith(".weight") ? name.slice(0, -".weight".length) : name;
   const byName = !NOT_LINEAR.test(module) && !TABLE_INSIDE.test(module);
   const known = classes.classOf(module);
+  // PyTorch's attention holds q, k and v in an in_proj_weight, of which loading makes Linears.
+  if (module === name && known !== "converted") return null;
   const plain = (reason: PlainWeight["reason"], certain = false): FoundWeight => ({
     kind: "plain",
     plain: { name: module, reason, certain },

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { linearClasses } from "../model/linear-classes.ts";
+import { weightOf } from "./find-linears.ts";
 import { recipeFromControls, defaultControls } from "./choose-recipe.ts";
 import { listIgnored, wholeTowers } from "./list-ignored.ts";
 
@@ -52,6 +53,19 @@ describe("the list of what a loader must not expect quantized", () => {
       "embed_out",
       "lm_head",
     ]);
+  });
+
+  it("has the Linears that loading makes of an attention's in_proj_weight", () => {
+    const classes = linearClasses({ model_type: "tipsv2_text_model" });
+    const name = "text_encoder.transformer.resblocks.3.attn.in_proj_weight";
+    const found = weightOf({ name, dtype: "BF16", shape: [96, 32] }, classes);
+    expect(found).toMatchObject({ kind: "plain", plain: { name, reason: "converted" } });
+    expect(list("tipsv2_text_model", [name], ["text_encoder.transformer.resblocks.3.mlp.c_fc"])).toEqual(
+      expect.arrayContaining(
+        ["q_proj", "k_proj", "v_proj"].map((own) => `encoder.layers.3.self_attn.${own}`),
+      ),
+    );
+    expect(weightOf({ name: `${name}s`, dtype: "BF16", shape: [96, 32] }, classes)).toBeNull();
   });
 
   it("has a tower's pattern instead of the loader's names of its modules", () => {

@@ -43,6 +43,8 @@ MOST_PARAMETERS = 64_000_000
 # Of widths, which all are divided by one number, so that they go on fitting together.
 WIDTH = re.compile(r"hidden|intermediate|inner|embed|embd|d_model|d_ff|d_kv|ffn|dim|rank|width|d_head|_size$|proj_size|feat")
 NO_WIDTH = re.compile(r"image|patch|kernel|vocab|window|chunk|stride|position|max_|layers|depth|heads|num_|query_dim|group|type|token|dropout|_act|codebook_size|block_size|input_size|ratio|factor|label")
+# Of these types' own names for widths.
+MORE_WIDTHS = {"d_latents", "num_filters", "upsample_initial_channel", "upsample_groups"}
 DIVISORS = (64, 32, 16, 8, 4, 2, 1)
 VOCABULARY = 1024
 WEIGHTS = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel"}
@@ -87,7 +89,7 @@ def shrunken(kind, divisor, whole_heads, filled, small_vocabulary):
         for field, value in list(vars(part).items()):
             if field.startswith("_"):
                 continue
-            if WIDTH.search(field) and not NO_WIDTH.search(field):
+            if field in MORE_WIDTHS or (WIDTH.search(field) and not NO_WIDTH.search(field)):
                 attempt(part, field, divided(value, own))
             elif field == "rope_parameters" and isinstance(value, dict) and "mrope_section" in value:
                 attempt(part, field, {**value, "mrope_section": divided(value["mrope_section"], own)})
@@ -95,6 +97,9 @@ def shrunken(kind, divisor, whole_heads, filled, small_vocabulary):
                 attempt(part, field, VOCABULARY)
             elif filled and value is None and field in OPEN_FIELDS:
                 attempt(part, field, OPEN_FIELDS[field])
+        if getattr(part, "stage_names", None) and isinstance(vars(part).get("num_hidden_layers"), int):
+            attempt(part, "stage_names", ["stem", *(f"stage{index + 1}" for index in range(part.num_hidden_layers))])
+            attempt(part, "out_features", part.stage_names[-1:])
         vocabulary = vars(part).get("vocab_size")
         if isinstance(vocabulary, int) and isinstance(vars(part).get("pad_token_id"), int) and part.pad_token_id >= vocabulary:
             attempt(part, "pad_token_id", 0)
@@ -109,7 +114,8 @@ def build(kind, names):
             for name in names:
                 make = lambda: getattr(transformers, name)(shrunken(kind, divisor, whole_heads, filled, small_vocabulary))
                 try:
-                    shrunken(kind, divisor, whole_heads, filled, small_vocabulary).validate()  # as saving and loading do
+                    for part in parts_of(shrunken(kind, divisor, whole_heads, filled, small_vocabulary)):
+                        part.validate()  # as loading does
                     with torch.device("meta"):
                         size = sum(one.numel() for one in make().parameters())
                     if size <= MOST_PARAMETERS:

@@ -28,6 +28,10 @@ export function nothingError({ plain, linears }: NothingFacts): RecipeError {
     return new RecipeError(
       `${named(dtype)} are neither BF16, F16 nor F32, and no quantization_config says what they stand for. Take the model in one of these.`,
     );
+  if (linears.length === 0)
+    return new RecipeError(
+      "The recipe quantizes nothing in this model: it has no Linears, which recipes mean.",
+    );
   const tower = towerOf(linears[0] ?? "");
   if (tower !== null && linears.every(isInTower))
     return new RecipeError(

@@ -80,6 +80,11 @@ describe("the target Linear", () => {
   });
 });
 
+it("a model without Linears is refused for that, and not for its targets", () => {
+  const shapes = { "decoder.conv1.weight": [64, 64, 3], "model.embed_tokens.weight": [64, 64] };
+  expect(() => planOf(shapes, "scheme: W8A8")).toThrow(/it has no Linears/);
+});
+
 describe("a model that is all tower", () => {
   const shapes = { "vision_encoder.layers.0.mlp.lin1.weight": [64, 64] };
 

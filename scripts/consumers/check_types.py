@@ -179,8 +179,7 @@ def verdict(row, recipe):
     if not complaints:
         return "clean", ""
     original = row.get("original", {})
-    # What a class does not find in the original it makes anew, which it cannot in integers.
-    if complaints == original or "refused" in original or ("refused" in complaints and "missing" in original):
+    if complaints == original or {"refused", "missing"} & set(original):  # one that does not find its own weights finds no others
         return "as the original", shown(original)
     noted = any(note.startswith("transformers") for note in made["notes"])
     return ("noted" if noted else "wrong"), shown(complaints)

@@ -103,6 +103,14 @@ describe.each(CASES)("%s", (_name, c) => {
 });
 
 describe("norms", () => {
+  it("round once, whatever the products and sums on the way", async () => {
+    const c = makeCase(rmsNorm("norm", 300, 1e-6), 20, 300);
+    const result = await compute(c, false);
+    const expected = referenceNorm(c.norm, c.x, c.weight, null);
+    const off = expected.map((value, index) => Math.abs((result[index] ?? 0) / value - 1));
+    expect(Math.max(...off)).toBeLessThan(1.3 * 2 ** -24);
+  });
+
   it("do not change with the scale of their input", async () => {
     const c = makeCase(rmsNorm("norm", 256, 0), 4, 256);
     const scaled = { ...c, x: c.x.map((value) => value * 1024) };

@@ -4,7 +4,7 @@
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { BufferPart } from "../../gpu/kernel.ts";
-import { forwardProduct } from "../../gpu/matmul/forward-product.ts";
+import { forwardProduct, productInParts } from "../../gpu/matmul/forward-product.ts";
 import type { Matrix } from "../../gpu/matmul/matmul.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import type { ExpertCalibration } from "../../model/layer-linears.ts";
@@ -95,18 +95,27 @@ export async function applyNorm(
   await normalize(gpu, { norm, weight, bias, rows, columns, x, y, ...(accumulate ? { accumulate } : {}) });
 }
 
+/** What a Linear's outputs are joined by. */
+export interface LinearUse {
+  readonly scale: number;
+  /** y is replaced; else the outputs are added to it. */
+  readonly replaces?: boolean;
+  /** Sums along the inputs are made in parts, which are added up then: a fraction of the rounding for a little more traffic. */
+  readonly inParts?: boolean;
+}
+
 /** y = x Wᵀ + b, y += scale · (x Wᵀ + b) or y = scale · (x Wᵀ + b), one row tile of W after the other. */
 export async function applyLinear(
   { gpu, weights }: Pick<ForwardPass, "gpu" | "weights">,
   linear: Linear,
   x: Activations,
   y: Matrix,
-  as: { readonly scale: number; readonly replaces?: boolean } = { scale: 1, replaces: true },
+  as: LinearUse = { scale: 1, replaces: true },
 ): Promise<void> {
   const alpha = as.scale;
   const offset = y.offset ?? 0;
   for await (const tile of weights.rowTiles(linear.module)) {
-    await forwardProduct(gpu, {
+    const product = {
       m: x.rows,
       n: tile.rows,
       k: linear.columns,
@@ -116,7 +125,8 @@ export async function applyLinear(
       c: { ...y, offset: offset + tile.firstRow },
       alpha,
       accumulate: !as.replaces,
-    });
+    };
+    await (as.inParts ? productInParts : forwardProduct)(gpu, product);
   }
   if (linear.bias === null) return;
   const target = { ...y, rows: x.rows, columns: linear.rows };
@@ -131,6 +141,8 @@ export interface LinearPiece {
   readonly column: number;
   /** Factor of these outputs; default 1. */
   readonly scale?: number;
+  /** As `LinearUse` has it. */
+  readonly inParts?: boolean;
 }
 
 /** y = x Wᵀ + b with outputs in another order: each piece of W's rows goes to its columns of y. All are multiples of 4. */
@@ -143,11 +155,11 @@ export async function applyPieces(
 ): Promise<void> {
   const offset = y.offset ?? 0;
   for await (const tile of weights.rowTiles(linear.module)) {
-    for (const { firstRow, rows, column, scale: alpha = 1 } of pieces) {
+    for (const { firstRow, rows, column, scale: alpha = 1, inParts } of pieces) {
       const first = Math.max(firstRow, tile.firstRow);
       const end = Math.min(firstRow + rows, tile.firstRow + tile.rows);
       if (first >= end) continue;
-      await forwardProduct(gpu, {
+      await (inParts ? productInParts : forwardProduct)(gpu, {
         m: x.rows,
         n: end - first,
         k: linear.columns,
@@ -173,22 +185,24 @@ export interface BlockEnd {
   readonly norm: Norm | null;
   /** Factor of the Linear's output; default 1. */
   readonly factor?: number;
+  /** As `LinearUse` has it. */
+  readonly inParts?: boolean;
 }
 
 /** hidden += multiplier · norm(factor · (x Wᵀ + b)): how a block ends. Overwrites the rows' normed states where there is a norm. */
 export async function joinResidual(
   pass: ForwardPass,
   { residualMultiplier }: LayerDescription,
-  { linear, norm, factor = 1 }: BlockEnd,
+  { linear, norm, factor = 1, inParts = false }: BlockEnd,
   x: Activations,
   states: HiddenRows,
 ): Promise<void> {
   const hidden = hiddenMatrix(states);
   if (!norm) {
-    await applyLinear(pass, linear, x, hidden, { scale: residualMultiplier * factor });
+    await applyLinear(pass, linear, x, hidden, { scale: residualMultiplier * factor, inParts });
     return;
   }
   const output = normedMatrix(pass, states);
-  await applyLinear(pass, linear, x, output, { scale: factor, replaces: true });
+  await applyLinear(pass, linear, x, output, { scale: factor, replaces: true, inParts });
   await applyNorm(pass, norm, output, hidden, { scale: residualMultiplier });
 }

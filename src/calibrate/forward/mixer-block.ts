@@ -34,7 +34,8 @@ export async function mixerBlock(
     const after = [...mixers.slice(index + 1).flatMap(innerLinears), ...later];
     if (!isWanted(pass, [...innerLinears(mixer), ...after])) return false;
     const { output } = factsOf(mixer);
-    const mixed = await forwardOf(mixer).mix(pass, input, states);
+    const forward = forwardOf(mixer);
+    const mixed = await forward.mix(pass, input, states);
     // Nothing asks for the mixers' input any more, and the hidden states are still those before them.
     const own = parallel && index === mixers.length - 1 ? norms.feedForwardInput : null;
     if (own) await applyNorm(pass, own, hiddenMatrix(states), normedMatrix(pass, states));
@@ -42,7 +43,8 @@ export async function mixerBlock(
     if (!isWanted(pass, after)) return false;
     // The MLP of a parallel layer does not see what mixers add.
     if (stopAtLastInput && (parallel || feedForward === null)) continue;
-    const end = { linear: output, norm: norms.mixerOutput, factor: mixer.outputFactor ?? 1 };
+    const { outputInParts: inParts = false } = forward;
+    const end = { linear: output, norm: norms.mixerOutput, factor: mixer.outputFactor ?? 1, inParts };
     await joinResidual(pass, layer, end, mixed, states);
   }
   return true;

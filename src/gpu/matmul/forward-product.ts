@@ -16,6 +16,28 @@ export async function forwardProduct(gpu: Gpu, options: ForwardOptions): Promise
   else await matmul(gpu, options);
 }
 
+/** Parts of a sum, and the least that one has: what the kernels take at once. */
+const PARTS = 4;
+const LEAST_PART = 16;
+
+/**
+ * The same, with each sum along k made in up to four parts that are added up in c: sums of n terms round n times, and most
+ * where they are nearly whole.
+ */
+export async function productInParts(gpu: Gpu, options: ForwardOptions): Promise<void> {
+  const { k, a, b, accumulate = false } = options;
+  const part = Math.ceil(k / PARTS / LEAST_PART) * LEAST_PART;
+  for (let first = 0; first < k; first += part) {
+    await forwardProduct(gpu, {
+      ...options,
+      k: Math.min(part, k - first),
+      a: { ...a, offset: (a.offset ?? 0) + first },
+      b: { ...b, offset: (b.offset ?? 0) + first },
+      accumulate: accumulate || first > 0,
+    });
+  }
+}
+
 /** Begins to compile what `forwardProduct` takes for large shapes. */
 export function prepareForwardProduct(
   gpu: Gpu,

@@ -11,6 +11,8 @@ export interface MixerForward {
   readonly rotary: Rotary | null;
   /** Values a token that it norms into the buffer of the block's input; without it, no more than that holds. */
   readonly normed?: number;
+  /** The output Linear's sums are made in parts (`LinearUse`): where rounding is enlarged by a later layer of its kind. */
+  readonly outputInParts?: boolean;
   /** @throws UnsupportedModelError if its sizes are larger than its kernels take. */
   check(): void;
   /** Begins to compile its slowest kernels; returns at once. */

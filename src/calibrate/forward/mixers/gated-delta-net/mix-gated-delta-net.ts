@@ -19,11 +19,13 @@ import type { GatedDeltaNet } from "../../../../model/mixer-description.ts";
 
 /** Added to the sum of squares of a query or key (transformers' `l2norm`). */
 const LENGTH_EPS = 1e-6;
+const IN_PARTS = { scale: 1, replaces: true, inParts: true };
 
 export function gatedDeltaNetForward(mixer: GatedDeltaNet): MixerForward {
   return {
     scratch: { what: "Queries, keys, values and gates", columns: deltaColumns(mixer).stride },
     rotary: null,
+    outputInParts: true,
     check: () => {
       checkScan(mixer.module, deltaShape(mixer));
       checkTaps(mixer.module, mixer.convolution.taps);
@@ -92,6 +94,9 @@ function unitNorm(size: number): Norm {
   return plainNorm(size, LENGTH_EPS / size);
 }
 
+/**
+ * In parts: what is left of values that cancel out is normed, which enlarges what these sums have lost up to a thousandfold.
+ */
 async function project(
   pass: ForwardPass,
   mixer: GatedDeltaNet,
@@ -101,14 +106,14 @@ async function project(
   const { inputs } = mixer;
   const at = (offset: number) => ({ buffer: pass.workspace.scratch, stride: columns.stride, offset });
   if (inputs.kind === "separate") {
-    await applyLinear(pass, inputs.queryKeyValue, input, at(columns.queries));
+    await applyLinear(pass, inputs.queryKeyValue, input, at(columns.queries), IN_PARTS);
     await applyLinear(pass, inputs.gate, input, at(columns.gate));
-    await applyLinear(pass, inputs.beta, input, at(columns.betas));
-    await applyLinear(pass, inputs.timeStep, input, at(columns.timeSteps));
+    await applyLinear(pass, inputs.beta, input, at(columns.betas), IN_PARTS);
+    await applyLinear(pass, inputs.timeStep, input, at(columns.timeSteps), IN_PARTS);
     return;
   }
   await applyPieces(pass, inputs.queryKeyValueGate, groupPieces(mixer, columns), input, at(0));
-  await applyLinear(pass, inputs.betaTimeStep, input, at(columns.betas));
+  await applyLinear(pass, inputs.betaTimeStep, input, at(columns.betas), IN_PARTS);
 }
 
 /** Rows of a key head's query, key, values and gates. */
@@ -120,7 +125,8 @@ function groupPieces(mixer: GatedDeltaNet, columns: DeltaColumns): LinearPiece[]
   let firstRow = 0;
   for (let group = 0; group < keyHeads; group++) {
     for (const [part, rows] of widths.entries()) {
-      pieces.push({ firstRow, rows, column: (starts[part] ?? 0) + group * rows });
+      const column = (starts[part] ?? 0) + group * rows;
+      pieces.push({ firstRow, rows, column, inParts: true });
       firstRow += rows;
     }
   }

@@ -37,9 +37,9 @@ torch.set_num_threads(1)
 tqdm.tqdm.monitor_interval = 0  # a thread, which a process that forks must not have
 make_linear_table.LAYERS = 2
 # Of the processor, and as much waiting as a busy machine makes of it.
-SECONDS_EACH, SECONDS_WAITED = 60, 600
+SECONDS_EACH, SECONDS_WAITED = 120, 600
 MOST_MEMORY = 6 << 30
-MOST_PARAMETERS = 64_000_000
+MOST_PARAMETERS = 330_000_000
 # Of widths, which all are divided by one number, so that they go on fitting together.
 WIDTH = re.compile(r"hidden|intermediate|inner|embed|embd|d_model|d_ff|d_kv|ffn|dim|rank|width|d_head|_size$|proj_size|feat")
 NO_WIDTH = re.compile(r"image|patch|kernel|vocab|window|chunk|stride|position|max_|layers|depth|heads|num_|query_dim|group|type|token|dropout|_act|codebook_size|block_size|input_size|ratio|factor|label")
@@ -103,7 +103,22 @@ def shrunken(kind, divisor, whole_heads, filled, small_vocabulary):
         vocabulary = vars(part).get("vocab_size")
         if isinstance(vocabulary, int) and isinstance(vars(part).get("pad_token_id"), int) and part.pad_token_id >= vocabulary:
             attempt(part, "pad_token_id", 0)
-    return config
+    return config.from_dict(fitted(config.to_dict()))  # loading asks more of a configuration than making a model does
+
+
+def fitted(value):
+    """A configuration as JSON, with as many of each layer's own fields as there are layers."""
+    if not isinstance(value, dict):
+        return value
+    value, layers = {key: fitted(own) for key, own in value.items()}, value.get("num_hidden_layers")
+    if isinstance(layers, int) and value.get("per_layer_config"):
+        value["per_layer_config"] = {index: own for index, own in value["per_layer_config"].items() if int(index) < layers}
+    for field in ("intermediate_size", "activation_sparsity_pattern"):
+        if isinstance(layers, int) and isinstance(value.get(field), (list, tuple)):
+            value[field] = value[field][:layers]
+    if "attention_types" in value:  # GPT-Neo's kinds, and how often they come
+        value |= {"attention_types": [[["global", "local"], make_linear_table.LAYERS // 2]], "attention_layers": ["global", "local"]}
+    return value
 
 
 def build(kind, names, source):
@@ -114,8 +129,6 @@ def build(kind, names, source):
             for name in names:
                 make = lambda: getattr(transformers, name)(shrunken(kind, divisor, whole_heads, filled, small_vocabulary))
                 try:
-                    config = shrunken(kind, divisor, whole_heads, filled, small_vocabulary)
-                    config.from_dict(config.to_dict())  # loading asks more of it than making a model does
                     with torch.device("meta"):
                         size = sum(one.numel() for one in make().parameters())
                     if size <= MOST_PARAMETERS:
@@ -125,7 +138,7 @@ def build(kind, names, source):
                 except Exception as error:
                     reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
                 else:
-                    raise RuntimeError(f"{size} parameters at least")
+                    raise RuntimeError(f"{size} parameters at least" + (f"; narrower: {reason}" if reason else ""))
     raise RuntimeError(reason)
 
 

@@ -209,6 +209,32 @@ describe("ChunkLoader", () => {
     expect(requests()).toEqual([[A, "bytes=7000-7999"]]);
   });
 
+  it("drops what is read for the last time, writes none of it, and fetches it no more", async () => {
+    const { loader, store } = await open(memoryChunkStore(), {
+      readerMs: 3_600_000,
+      delayMs: 3_600_000,
+      delayedBytes: 100 * CHUNK,
+      hotBytes: 100 * CHUNK,
+    });
+    const halves = [range(A, 0, 10_500), range(A, 10_500, 20_500)] as const;
+    expect(await loader.take(halves[0])).toEqual(contents[A].slice(0, 10_500));
+    // The chunk that holds both ends waits for the other half.
+    expect(loader.hotBytes).toBeGreaterThanOrEqual(CHUNK);
+    expect(await loader.take(halves[1])).toEqual(contents[A].slice(10_500));
+    expect(loader.hotBytes).toBe(0);
+    const before = server.log.length;
+    loader.prefetch([wholeFile(A), wholeFile(B)]);
+    await eventually(() => expect(loader.missingBytes([wholeFile(B)])).toBe(0));
+    expect(
+      requests()
+        .slice(before)
+        .every(([path]) => path === B),
+    ).toBe(true);
+    loader.release();
+    await eventually(() => expect(store.chunks.size).toBe(8));
+    expect(await loader.read(range(A, 3, 2000))).toEqual(contents[A].slice(3, 2000));
+  });
+
   it("stores what was used while memory lasts", async () => {
     const { loader } = await open(memoryChunkStore(), {
       readerMs: 3_600_000,

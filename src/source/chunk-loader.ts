@@ -1,13 +1,13 @@
 // The download scheduler: brings chunks of one remote model into memory and IndexedDB, what is read first, what was announced next.
 
 import { invariant } from "../errors.ts";
+import { ChunkKeeper, sumBytes } from "./chunk-keeper.ts";
 import type { ChunkStore } from "./chunk-store.ts";
-import { type Chunk, chunkAt, chunkId, chunksOf, coveredChunks } from "./chunks.ts";
+import { adjoiningChunks, type Chunk, chunkAt, chunkId, chunksOf, coveredChunks, isSame } from "./chunks.ts";
 import { type RemoteFile, streamSpans } from "./fetch-range.ts";
-import { createDelayedWrites, type DelayedWrites } from "./delayed-writes.ts";
 import { mergeRanges, type FileRange } from "../formats/file-ranges.ts";
+import { createReaderPace, type ReaderPace } from "./reader-pace.ts";
 import { LOADER_LIMITS, type LoaderLimits } from "./loader-limits.ts";
-import { createHotChunks, type HotChunks } from "./hot-chunks.ts";
 import type { Transport } from "./retry.ts";
 import { createWaiters } from "./waiters.ts";
 import type { OpenedSource } from "../api/source-api.ts";
@@ -19,20 +19,17 @@ export interface RemoteModel {
 
 export class ChunkLoader implements Disposable {
   readonly #transport: Transport;
-  readonly #store: ChunkStore;
   readonly #model: RemoteModel;
   readonly #limits: LoaderLimits;
-  readonly #stored: Map<string, Chunk>;
-  readonly #hot: HotChunks;
+  readonly #keeper: ChunkKeeper;
   /** Announced chunks, in order, and chunks that a read waits for. */
   #queue: readonly Chunk[] = [];
   readonly #urgent = new Map<string, Chunk>();
   readonly #waiters = createWaiters();
   /** Chunks that a running request will bring. */
   readonly #loading = new Set<string>();
-  readonly #writes = new Map<string, Promise<void>>();
-  readonly #delayed: DelayedWrites;
   readonly #end = new AbortController();
+  readonly #pace: ReaderPace;
   /** Ranges that will not be read again. */
   #used: readonly FileRange[] = [];
   #requests = 0;
@@ -40,8 +37,6 @@ export class ChunkLoader implements Disposable {
   /** Why nothing is fetched ahead: the next read will try, and tell. */
   #halted = false;
   #storageFailure: unknown = null;
-  #lastRead = Number.NEGATIVE_INFINITY;
-  #wake: ReturnType<typeof setTimeout> | null = null;
 
   private constructor(
     transport: Transport,
@@ -51,17 +46,18 @@ export class ChunkLoader implements Disposable {
     stored: readonly Chunk[],
   ) {
     this.#transport = transport;
-    this.#store = store;
     this.#model = model;
     this.#limits = limits;
-    this.#stored = new Map(stored.map((chunk) => [chunkId(chunk), chunk]));
-    this.#hot = createHotChunks(limits.hotBytes);
-    const delay = { delayMs: limits.delayMs, limitBytes: limits.delayedBytes };
-    this.#delayed = createDelayedWrites(
-      delay,
-      (chunk, bytes) => this.#startWrite(chunk, bytes),
-      (chunk) => this.#giveUp(chunk),
-    );
+    this.#pace = createReaderPace(limits.readerMs);
+    this.#keeper = new ChunkKeeper(store, model.opened, limits, stored, {
+      givenUp: (chunk) => {
+        this.#queue = this.#queue.filter((other) => !isSame(chunk)(other));
+      },
+      failed: (error) => {
+        this.#storageFailure = error;
+        this.#waiters.rejectAll(error);
+      },
+    });
   }
 
   /** Finds what is stored of the model already. */
@@ -80,12 +76,12 @@ export class ChunkLoader implements Disposable {
   }
 
   get storedBytes(): number {
-    return sumBytes(this.#stored.values());
+    return this.#keeper.storedBytes;
   }
 
   /** Chunks in memory, for tests of the bound. */
   get hotBytes(): number {
-    return this.#hot.bytes;
+    return this.#keeper.hotBytes;
   }
 
   /**
@@ -93,15 +89,34 @@ export class ChunkLoader implements Disposable {
    * @throws NetworkError, AccessError, StorageError; an AbortError when the loader ends
    */
   async read(range: FileRange): Promise<Uint8Array<ArrayBuffer>> {
-    this.#lastRead = performance.now();
+    return await this.#read(range, () => undefined);
+  }
+
+  /** The same for the last time: what nothing more is wanted of is dropped as it is read, and not written any more. */
+  async take(range: FileRange): Promise<Uint8Array<ArrayBuffer>> {
+    return await this.#read(range, (part, chunk) => {
+      this.#used = mergeRanges([...this.#used, part]);
+      for (const used of coveredChunks([chunk], this.#used)) this.#keeper.drop(used);
+    });
+  }
+
+  async #read(
+    range: FileRange,
+    taken: (part: FileRange, chunk: Chunk) => void,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    this.#pace.read();
     const chunks = this.#chunksOf(range);
     const bytes = new Uint8Array(range.end - range.start);
     for (const chunk of chunks) if (this.#isMissing(chunk)) this.#urgent.set(chunkId(chunk), chunk);
     try {
       for (const chunk of chunks) {
-        const from = Math.max(range.start, chunk.start);
-        const part = (await this.#load(chunk)).subarray(from - chunk.start, range.end - chunk.start);
-        bytes.set(part, from - range.start);
+        const start = Math.max(range.start, chunk.start);
+        const end = Math.min(range.end, chunk.end);
+        const own = await this.#load(chunk);
+        bytes.set(own.subarray(start - chunk.start, end - chunk.start), start - range.start);
+        // A long range keeps up for as long as its chunks come.
+        this.#pace.read();
+        taken({ path: range.path, start, end }, chunk);
       }
     } finally {
       for (const chunk of chunks) {
@@ -115,16 +130,19 @@ export class ChunkLoader implements Disposable {
   /** Downloads these ranges in the background, in this order, instead of what was asked before. */
   prefetch(ranges: readonly FileRange[]): void {
     const chunks = ranges.flatMap((range) => this.#chunksOf(range));
-    this.#queue = [...new Map(chunks.map((chunk) => [chunkId(chunk), chunk])).values()];
+    // What was read for the last time is not fetched again just because its layer is still at work.
+    const used = new Set(coveredChunks(chunks, this.#used).map(chunkId));
+    const wanted = chunks.filter((chunk) => !used.has(chunkId(chunk)));
+    this.#queue = [...new Map(wanted.map((chunk) => [chunkId(chunk), chunk])).values()];
     this.#goOn();
   }
 
-  /** Downloads nothing more ahead, writes what waits to be written, and gives up what waits in memory to be read. */
+  /** Downloads nothing more ahead; what waits to be written is written, what waits to be read given up. */
   release(): void {
     this.#queue = [];
     this.#used = [];
-    this.#delayed.flush();
-    this.#hot.clear();
+    this.#keeper.flush();
+    this.#keeper.clear();
     this.#goOn();
   }
 
@@ -134,36 +152,27 @@ export class ChunkLoader implements Disposable {
    */
   use(range: FileRange): void {
     this.#used = mergeRanges([...this.#used, range]);
-    for (const chunk of coveredChunks(this.#chunksOf(range), this.#used)) this.#delayed.use(chunk);
+    for (const chunk of coveredChunks(this.#chunksOf(range), this.#used)) this.#keeper.use(chunk);
   }
 
-  /** Deletes the chunks that lie wholly in the union of the ranges. What the browser refuses to delete is no reason to end a job. */
+  /** Deletes the chunks that lie wholly in the union of the ranges. */
   async evict(ranges: readonly FileRange[]): Promise<void> {
-    const held = [...this.#stored.values(), ...this.#hot.chunks(), ...this.#queue];
-    const done = new Map(coveredChunks(held, ranges).map((chunk) => [chunkId(chunk), chunk]));
-    this.#queue = this.#queue.filter((chunk) => !done.has(chunkId(chunk)));
-    for (const chunk of done.values()) {
-      this.#delayed.cancel(chunk);
-      this.#hot.delete(chunk);
-    }
-    await Promise.all([...this.#writes].filter(([id]) => done.has(id)).map(([, write]) => write));
-    const stored = [...done].filter(([id]) => this.#stored.delete(id)).map(([, chunk]) => chunk);
-    if (stored.length === 0) return;
-    await this.#store.delete(this.#model.opened.key, stored).catch(() => {
-      for (const chunk of stored) this.#stored.set(chunkId(chunk), chunk);
-    });
+    const done = coveredChunks([...this.#keeper.chunks(), ...this.#queue], ranges);
+    const ids = new Set(done.map(chunkId));
+    this.#queue = this.#queue.filter((chunk) => !ids.has(chunkId(chunk)));
+    await this.#keeper.evict(done);
   }
 
   missingBytes(ranges: readonly FileRange[]): number {
     const chunks = ranges.flatMap((range) => this.#chunksOf(range));
-    const missing = chunks.filter((chunk) => !this.#stored.has(chunkId(chunk)) && !this.#hot.has(chunk));
+    const missing = chunks.filter((chunk) => !this.#keeper.has(chunk));
     return sumBytes(new Map(missing.map((chunk) => [chunkId(chunk), chunk])).values());
   }
 
   /** Ends running requests at their next whole chunk. */
   pause(): void {
     this.#paused = true;
-    this.#delayed.flush();
+    this.#keeper.flush();
   }
 
   resume(): void {
@@ -173,16 +182,12 @@ export class ChunkLoader implements Disposable {
 
   /** Deletes all that is stored of the model; what a running job still needs is downloaded again. */
   async deleteStored(): Promise<void> {
-    this.#delayed.flush();
-    await Promise.all(this.#writes.values());
-    this.#stored.clear();
-    this.#hot.clear();
-    await this.#store.deleteSource(this.#model.opened.key);
+    await this.#keeper.deleteStored();
   }
 
   [Symbol.dispose](): void {
-    if (this.#wake !== null) clearTimeout(this.#wake);
-    this.#delayed[Symbol.dispose]();
+    this.#pace[Symbol.dispose]();
+    this.#keeper[Symbol.dispose]();
     this.#queue = [];
     this.#urgent.clear();
     this.#end.abort();
@@ -196,20 +201,7 @@ export class ChunkLoader implements Disposable {
   }
 
   async #load(chunk: Chunk): Promise<Uint8Array<ArrayBuffer>> {
-    const hot = this.#hot.read(chunk);
-    if (hot) return hot;
-    if (this.#stored.has(chunkId(chunk))) {
-      const bytes = await this.#store.get(this.#model.opened.key, chunk);
-      if (bytes) {
-        this.#hot.add(chunk, bytes, true);
-        return this.#hot.read(chunk) ?? bytes;
-      }
-      // Another tab deleted it, or the browser lost it; another read may have brought it meanwhile.
-      const brought = this.#hot.read(chunk);
-      if (brought) return brought;
-      this.#stored.delete(chunkId(chunk));
-    }
-    return await this.#download(chunk);
+    return (await this.#keeper.find(chunk)) ?? (await this.#download(chunk));
   }
 
   async #download(chunk: Chunk): Promise<Uint8Array<ArrayBuffer>> {
@@ -224,8 +216,7 @@ export class ChunkLoader implements Disposable {
   }
 
   #isMissing(chunk: Chunk): boolean {
-    const id = chunkId(chunk);
-    return !this.#stored.has(id) && !this.#loading.has(id) && !this.#hot.has(chunk);
+    return !this.#loading.has(chunkId(chunk)) && !this.#keeper.has(chunk);
   }
 
   #goOn(): void {
@@ -249,31 +240,17 @@ export class ChunkLoader implements Disposable {
    * IndexedDB and back: on an H200, 6 layers of 8B took 21.8 s instead of the 9.1 s that storing them takes.
    */
   #isFarAhead(): boolean {
-    const ahead = this.#hot.unreadBytes + this.#loading.size * this.#limits.chunkBytes;
-    const rest = this.#readerRest();
-    if (rest <= 0 || ahead < this.#limits.aheadBytes) return false;
-    this.#wake ??= setTimeout(() => {
-      this.#wake = null;
-      this.#startRequests();
-    }, rest);
+    const ahead = this.#keeper.unreadBytes + this.#loading.size * this.#limits.chunkBytes;
+    if (this.#pace.rest() <= 0 || ahead < this.#limits.aheadBytes) return false;
+    this.#pace.afterRest(() => this.#startRequests());
     return true;
   }
 
-  /** Milliseconds for which a reader counts as keeping up; none if it has not read for long. */
-  #readerRest(): number {
-    return this.#lastRead + this.#limits.readerMs - performance.now();
-  }
-
   /** The chunk and those that follow it in the file and in the order of need: one request. */
-  #adjoining(first: Chunk): Chunk[] {
-    const list = [this.#queue, [...this.#urgent.values()]].find((chunks) => chunks.some(isSame(first))) ?? [];
-    const run: Chunk[] = [];
-    for (const chunk of list.slice(list.findIndex(isSame(first)))) {
-      const follows = chunk.path === first.path && chunk.index === first.index + run.length;
-      if (!follows || !this.#isMissing(chunk) || run.length === this.#limits.requestChunks) break;
-      run.push(chunk);
-    }
-    return run;
+  #adjoining(first: Chunk): readonly Chunk[] {
+    const lists = [this.#queue, [...this.#urgent.values()]];
+    const list = lists.find((chunks) => chunks.some(isSame(first))) ?? [];
+    return adjoiningChunks(first, list, this.#limits.requestChunks, (chunk) => this.#isMissing(chunk));
   }
 
   async #request(chunks: readonly Chunk[]): Promise<void> {
@@ -306,42 +283,11 @@ export class ChunkLoader implements Disposable {
 
   async #arrive(chunk: Chunk, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const id = chunkId(chunk);
-    this.#hot.add(chunk, bytes, false);
     this.#loading.delete(id);
     this.#urgent.delete(id);
-    if (this.#readerRest() > 0) this.#delayed.add(chunk, bytes);
-    else this.#startWrite(chunk, bytes);
+    this.#keeper.add(chunk, bytes, this.#pace.rest() > 0);
     this.#waiters.resolve(id, bytes);
-    while (this.#writingBytes > this.#limits.unwrittenBytes && this.#writes.size > 0) {
-      await Promise.race(this.#writes.values());
-    }
-  }
-
-  get #writingBytes(): number {
-    return this.#hot.unwrittenBytes - this.#delayed.bytes;
-  }
-
-  #giveUp(chunk: Chunk): void {
-    this.#queue = this.#queue.filter((other) => !isSame(chunk)(other));
-    this.#hot.delete(chunk);
-  }
-
-  #startWrite(chunk: Chunk, bytes: Uint8Array<ArrayBuffer>): void {
-    const id = chunkId(chunk);
-    const write = this.#write(chunk, bytes);
-    this.#writes.set(id, write);
-    void write.finally(() => this.#writes.delete(id));
-  }
-
-  async #write(chunk: Chunk, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
-    try {
-      await this.#store.put(this.#model.opened, chunk, bytes);
-      this.#stored.set(chunkId(chunk), chunk);
-    } catch (error) {
-      this.#storageFailure = error;
-      this.#waiters.rejectAll(error);
-    }
-    this.#hot.settle(chunk);
+    await this.#keeper.room();
   }
 
   #fail(chunks: readonly Chunk[], error: unknown): void {
@@ -351,12 +297,4 @@ export class ChunkLoader implements Disposable {
       this.#waiters.reject(id, error);
     }
   }
-}
-
-function isSame(wanted: Chunk): (chunk: Chunk) => boolean {
-  return ({ path, index }) => path === wanted.path && index === wanted.index;
-}
-
-function sumBytes(chunks: Iterable<Chunk>): number {
-  return [...chunks].reduce((sum, { start, end }) => sum + end - start, 0);
 }

@@ -17,8 +17,8 @@ export interface DelayedWrites extends Disposable {
   add(chunk: Chunk, bytes: Uint8Array<ArrayBuffer>): void;
   /** The chunk was used: it is still written in its time, but given up before any other is written early. */
   use(chunk: Chunk): void;
-  /** Drops a chunk that is done with. */
-  cancel(chunk: Chunk): void;
+  /** Drops a chunk that is done with; false if it did not wait. */
+  cancel(chunk: Chunk): boolean;
   /** Writes all that waits. */
   flush(): void;
   /** Of chunks that wait. */
@@ -66,7 +66,7 @@ export function createDelayedWrites(
       const entry = waiting.get(chunkId(chunk));
       if (entry) entry.used = true;
     },
-    cancel: (chunk) => void waiting.delete(chunkId(chunk)),
+    cancel: (chunk) => waiting.delete(chunkId(chunk)),
     flush: () => writeWhile(() => true),
     get bytes() {
       return sumBytes(waiting);

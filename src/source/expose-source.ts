@@ -9,6 +9,7 @@ export function exposeSource(source: SourceApi, endpoint?: Endpoint): void {
     readFile: async (path, maxBytes) => move(await source.readFile(path, maxBytes)),
     readRange: async (range) => move(await source.readRange(range)),
     read: async (range) => move(await source.read(range)),
+    take: async (range) => move(await source.take(range)),
   };
   expose(moving, endpoint);
 }

@@ -27,9 +27,13 @@ export function derivedSource(source: RemoteSource, files: DerivedFiles): Remote
   return {
     ...source,
     read: read(async (of) => await source.read(of)),
+    // Parts of derived files belong to several of their ranges: they are done with when they are evicted.
+    take: async (range: FileRange) =>
+      files.isDerived(range.path)
+        ? await files.read(range, async (of) => await source.read(of))
+        : await source.take(range),
     readRange: read(async (of) => await source.readRange(of)),
     prefetch: async (ranges: readonly FileRange[]) => await source.prefetch(inOrder(files, ranges)),
-    // Parts of derived files belong to several of their ranges: they are done with when they are evicted.
     use: async (range: FileRange) => {
       if (!files.isDerived(range.path)) await source.use(range);
     },

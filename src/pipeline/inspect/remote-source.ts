@@ -14,6 +14,7 @@ export function connectSource(port: MessagePort): RemoteSource {
     readFile: async (path, maxBytes) => await remote.readFile(path, maxBytes),
     readRange: async (range) => await remote.readRange(range),
     read: async (range) => await remote.read(range),
+    take: async (range) => await remote.take(range),
     prefetch: async (ranges) => await remote.prefetch(ranges),
     release: async () => await remote.release(),
     use: async (range) => await remote.use(range),

@@ -101,7 +101,8 @@ export async function openHiddenStates(
       const [at, length] = rangeOf(batch);
       if (store.copy) await store.copy(batch, source, length);
       if (store.copy && !toFile) return;
-      const bytes = await services.readbacks.readBytes(source, 0, length);
+      const bytes = store.roomFor(batch, length);
+      await services.readbacks.read(source, 0, length, (view, position) => bytes.set(view, position));
       if (toFile) services.file(current + 1).write(at, bytes);
       if (!store.copy) await store.keep(batch, bytes);
     },
@@ -124,6 +125,8 @@ export async function openHiddenStates(
 interface BatchStore extends Disposable {
   load(batch: SequenceBatch, to: LedgerBuffer, bytes: number): Promise<void>;
   keep(batch: SequenceBatch, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  /** Host memory for a batch's new states: that of its old ones where those wait there, since memory that is new costs as much as reading. */
+  roomFor(batch: SequenceBatch, bytes: number): Uint8Array<ArrayBuffer>;
   /** Keeps what lies on the GPU, without the host in between; null for a store in host memory or a file. */
   readonly copy: ((batch: SequenceBatch, source: LedgerBuffer, bytes: number) => Promise<void>) | null;
   readonly table: RowTable | null;
@@ -144,6 +147,7 @@ async function openStore(
       if (layout.place === "host") kept.set(batch, bytes);
       await Promise.resolve();
     },
+    roomFor: (batch, bytes) => kept.get(batch) ?? new Uint8Array(bytes),
     copy: null,
     table: null,
     [Symbol.dispose]() {
@@ -174,6 +178,7 @@ async function gpuStore(
     async keep(batch, bytes) {
       await uploads.write(bytes, bufferOf(batch));
     },
+    roomFor: (_, bytes) => new Uint8Array(bytes),
     async copy(batch, source, bytes) {
       await gpu.queue.copy({ of: source, offset: 0 }, { of: bufferOf(batch), offset: 0 }, bytes);
     },

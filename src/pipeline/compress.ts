@@ -17,6 +17,7 @@ import { createLifetime, type Lifetime } from "../disposal.ts";
 import { openOutputFolder } from "../offload/job-folder.ts";
 import { OutputStore } from "../offload/output-store.ts";
 import { runDataFree } from "./data-free/run-data-free.ts";
+import { keepRows } from "./job/embedding-rows.ts";
 import { createFigures, type GpuFigures, type Job } from "./job/job.ts";
 import { type OpenedResult, openResult, openRunFolder, type RunFolder } from "./job/open-run.ts";
 import { skipFinished, survivingLoss } from "./job/survive-loss.ts";
@@ -85,7 +86,7 @@ async function runSteps(
 ): Promise<void> {
   using lifetime = createLifetime();
   const results = await openStores(opened, lifetime);
-  const to = { folder, journal, results, figures };
+  const to = { folder, journal, results, figures, embedding: keepRows(job) };
   skipFinished(job, to);
   for (const { calibrated, steps } of runsOf(job.plan)) {
     await survivingLoss(job, to, async () => {

@@ -7,6 +7,7 @@ import { tensorBytes } from "../formats/safetensors.ts";
 import { deleteJobFolder, openJobFolder } from "../offload/job-folder.ts";
 import type { JournalRecord, JournalRecords } from "../offload/journal.ts";
 import { recordedModules } from "./job/job-journal.ts";
+import { keepRows } from "./job/embedding-rows.ts";
 import { createFigures, type Job, type RunOutput } from "./job/job.ts";
 import { survivingLoss } from "./job/survive-loss.ts";
 import { type MeasuredSchemes, measuredSchemes } from "./planning/plan-survey.ts";
@@ -68,6 +69,7 @@ export async function surveySchemes(job: Job, candidates: readonly Job[]): Promi
       journal: memoryJournal(),
       results,
       figures: createFigures(),
+      embedding: keepRows(job),
     };
     const layers = job.plan.steps.filter(({ calibrated }) => calibrated !== null);
     const survey = async (turn: LayerTurn) =>

@@ -301,7 +301,11 @@ export function turnOf(
     index: 0,
     services,
     host,
-    hosts: { take: async () => await Promise.resolve(host), readAfter: () => undefined },
+    hosts: {
+      take: async () => await Promise.resolve(host),
+      readAhead: () => undefined,
+      readAfter: () => undefined,
+    },
     clock: { due: () => false, restart: () => undefined },
   };
 }

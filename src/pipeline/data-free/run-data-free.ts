@@ -44,7 +44,7 @@ export async function runDataFree(job: Job, steps: readonly PlannedStep[], outpu
 /** Onloads, quantizes and offloads one step for each result that lacks it; resolves when all of its bytes are written. */
 async function runStep(
   step: PlannedStep,
-  { results }: RunOutput,
+  { results, embedding }: RunOutput,
   tiles: TilePipeline,
   source: StepTraffic,
 ): Promise<void> {
@@ -55,7 +55,12 @@ async function runStep(
     const isLast = index === lacking.length - 1;
     const finished: TileTraffic["finished"] = (range) => isLast && source.finished(range);
     const write: TileTraffic["write"] = (tensor, offset, bytes) => store.write(tensor, offset, bytes);
-    const traffic = { ...source, finished, write };
+    const read: TileTraffic["read"] = async (range) => {
+      const bytes = await source.read(range);
+      embedding.pass(range, bytes);
+      return bytes;
+    };
+    const traffic = { ...source, read, finished, write };
     for (const task of quantize) writeShape(task, traffic);
     await Promise.all([quantizeStep(tiles, quantize, traffic), copyTensors(copy, traffic)]);
   }

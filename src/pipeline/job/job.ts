@@ -7,6 +7,7 @@ import type { JournalRecords } from "../../offload/journal.ts";
 import type { OutputStore } from "../../offload/output-store.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { PlannedStep } from "../planning/planned-step.ts";
+import type { EmbeddingRows } from "./embedding-rows.ts";
 import type { JobControl } from "./job-control.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import type { CompressionPlan } from "../planning/compression-plan.ts";
@@ -54,6 +55,8 @@ export interface RunOutput {
   /** Those that are not finished. */
   readonly results: readonly ResultAtWork[];
   readonly figures: GpuFigures;
+  /** What passes by of the embedding table before the first layer. */
+  readonly embedding: EmbeddingRows;
 }
 
 /** What the GPU did, over all devices that a job went through. */

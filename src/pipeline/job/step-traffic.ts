@@ -28,11 +28,13 @@ export function createStepTraffic(job: Job, output: RunOutput) {
     checkpoint,
     finished(range) {
       progress.finished(range.end - range.start);
-      if (!plan.calibration && !options.keepSource) void source.use(range);
+      if (!options.keepSource && !embeddingIsWanted(job, output)) void source.use(range);
     },
   };
   return {
     ...traffic,
+    /** Reads what nothing else asks for. */
+    take: async (range: FileRange) => await (options.keepSource ? source.read(range) : source.take(range)),
     /** Tells the network thread what comes next. */
     async begin(step: PlannedStep) {
       const ahead: FileRange[] = [];
@@ -48,7 +50,8 @@ export function createStepTraffic(job: Job, output: RunOutput) {
     /** Forgets the chunks that only finished steps have needed. */
     async end(step: PlannedStep) {
       done.push(...step.ranges);
-      if (!options.keepSource && !embeddingIsWanted(job, output, step)) await source.evict(mergeRanges(done));
+      if (!options.keepSource && (step.calibrated || !embeddingIsWanted(job, output)))
+        await source.evict(mergeRanges(done));
     },
     abort() {
       aborted = true;
@@ -56,9 +59,9 @@ export function createStepTraffic(job: Job, output: RunOutput) {
   };
 }
 
-/** The embedding is copied before the first layer asks for its rows: its chunks must not be fetched twice. */
-function embeddingIsWanted({ plan }: Job, { journal }: RunOutput, step: PlannedStep): boolean {
-  if (!plan.calibration || step.calibrated) return false;
+/** The embedding is copied before the first layer asks for its rows: its chunks must not be fetched twice if those are not kept. */
+function embeddingIsWanted({ plan }: Job, { journal, embedding }: RunOutput): boolean {
+  if (!plan.calibration || embedding.keeps) return false;
   return finishedGenerations(journal, plan.steps) === 0;
 }
 

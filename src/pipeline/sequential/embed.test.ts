@@ -3,6 +3,7 @@ import type { SequenceBatch } from "../../calibrate/batches.ts";
 import type { HiddenStates, RowTable } from "../../calibrate/hidden-states.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { Job } from "../job/job.ts";
+import { keepRows } from "../job/embedding-rows.ts";
 import { embed } from "./embed.ts";
 
 const VOCABULARY = 50;
@@ -68,11 +69,39 @@ describe("embed", () => {
     };
     const { job, reads: read } = jobOf();
     const { states, kept } = tableOf(capacity);
-    await embed(job, calibration as unknown as CalibrationJob, states);
+    const begun = { ...job, plan: { calibration } } as unknown as Job;
+    const passing = keepRows(begun);
+    await embed(job, calibration as unknown as CalibrationJob, states, passing);
     expect(kept).toEqual([
       [9, 3, 3, 40],
       [7, 8, 9, 12],
     ]);
     expect(read).toHaveLength(reads);
+    // Once the table has passed by, in any pieces, nothing of it is read again.
+    const bytes = await job.source.read({ path: "f", start: 0, end: VOCABULARY * 4 });
+    for (let at = 0; at < bytes.length; at += 7) {
+      const range = { path: "f", start: at, end: Math.min(at + 7, bytes.length) };
+      passing.pass(range, bytes.slice(at, range.end));
+    }
+    read.length = 0;
+    await embed(job, calibration as unknown as CalibrationJob, states, passing);
+    expect(kept.slice(2)).toEqual(kept.slice(0, 2));
+    expect(read).toEqual([]);
+    expect(passing.read({ path: "f", start: 0, end: 4 })).toBeNull();
+  });
+
+  it("keeps nothing where the rows that are used take too much memory, or do not pass by", () => {
+    const { job } = jobOf();
+    const calibration = {
+      description: { embedding: { tensor: "e" }, hiddenSize: 2 },
+      set: { sequences: [Uint32Array.of(1, 9)] },
+    };
+    const begun = { ...job, plan: { calibration } } as unknown as Job;
+    const row = (id: number) => ({ path: "f", start: id * 4, end: id * 4 + 4 });
+    const rows = keepRows(begun, 8);
+    rows.pass(row(1), new Uint8Array(4).fill(1));
+    expect(rows.read(row(1))).toBeNull();
+    expect(keepRows(begun, 8).keeps).toBe(true);
+    expect(keepRows(begun, 7).keeps).toBe(false);
   });
 });

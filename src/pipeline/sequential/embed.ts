@@ -7,16 +7,15 @@ import { invariant } from "../../errors.ts";
 import { isFloatDtype } from "../../formats/dtype.ts";
 import { spreadRows } from "../../formats/spread-rows.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
+import { type EmbeddingRows, MAX_EMBEDDING_BYTES } from "../job/embedding-rows.ts";
 import type { Job } from "../job/job.ts";
-
-/** Host memory for embedding rows: all that a calibration set uses of most models. */
-export const MAX_EMBEDDING_BYTES = 1024 ** 3;
 
 /** Rows of the embedding table, gathered from byte ranges; only those that are used go to the GPU. */
 export async function embed(
   job: Job,
   { description, set, plan }: CalibrationJob,
   states: Pick<HiddenStates, "put" | "table">,
+  kept: EmbeddingRows,
 ): Promise<void> {
   job.progress.tell({ phase: "embedding" });
   const tensor = job.model.tensors.find(({ name }) => name === description.embedding.tensor);
@@ -27,8 +26,10 @@ export async function embed(
     rows: description.vocabSize,
     columns: description.hiddenSize,
     multiplier: description.embedding.multiplier,
-    read: async (from: number, to: number) =>
-      await job.source.read({ path: file, start: start + from, end: start + to }),
+    async read(from: number, to: number) {
+      const range = { path: file, start: start + from, end: start + to };
+      return kept.read(range) ?? (await job.source.read(range));
+    },
   };
   const used = new Set(set.sequences.flatMap((sequence) => [...sequence]));
   const batches = plan.batches.map((batch) => ({ batch, ids: idsOf(batch, set.sequences) }));
@@ -46,6 +47,7 @@ export async function embed(
       await states.put(batch, spreadRows(await rows(ids, values), table.columns, width));
     }
   }
+  kept.forget();
 }
 
 /** Two streams of samples that begin alike. */

@@ -10,6 +10,8 @@ import { type PlannedStep, tensorsOf } from "../planning/planned-step.ts";
 /** Layers on their way into host memory. */
 export interface HostLayers {
   take(step: PlannedStep): Promise<HostLayer>;
+  /** Begins to read a layer. */
+  readAhead(step: PlannedStep): void;
   /** Begins to read the layer after `step`. */
   readAfter(step: PlannedStep): void;
 }
@@ -17,7 +19,14 @@ export interface HostLayers {
 /** Layers of `steps`, read through `traffic`. */
 export function createHostLayers(steps: readonly PlannedStep[], traffic: StepTraffic): HostLayers {
   const ahead = new Map<PlannedStep, Promise<HostLayer>>();
+  const readAhead = (step: PlannedStep) => {
+    const reading = readHostLayer(step, traffic);
+    // If what comes before it fails, nobody asks for it, and why it failed too is of no interest.
+    reading.catch(() => undefined);
+    ahead.set(step, reading);
+  };
   return {
+    readAhead,
     async take(step) {
       const reading = ahead.get(step) ?? readHostLayer(step, traffic);
       ahead.delete(step);
@@ -25,11 +34,7 @@ export function createHostLayers(steps: readonly PlannedStep[], traffic: StepTra
     },
     readAfter(step) {
       const next = steps[steps.indexOf(step) + 1];
-      if (!next) return;
-      const reading = readHostLayer(next, traffic);
-      // If this layer fails, nobody asks for the next one, and why it failed too is of no interest.
-      reading.catch(() => undefined);
-      ahead.set(next, reading);
+      if (next) readAhead(next);
     },
   };
 }
@@ -39,7 +44,7 @@ async function readHostLayer(step: PlannedStep, traffic: StepTraffic): Promise<H
   const tensors = await Promise.all(
     tensorsOf(step).map(async ({ name, dtype, shape, file, start, end }): Promise<[string, HostTensor]> => {
       const columns = shape.length > 1 ? (shape.at(-1) ?? 1) : 1;
-      return [name, { dtype, columns, bytes: await traffic.read({ path: file, start, end }) }];
+      return [name, { dtype, columns, bytes: await traffic.take({ path: file, start, end }) }];
     }),
   );
   return { tensors: new Map(tensors) };

@@ -134,7 +134,7 @@ interface OpenedStates {
 export async function openStates(
   job: Job,
   calibration: CalibrationJob,
-  { folder, journal }: RunOutput,
+  { folder, journal, embedding }: RunOutput,
   services: Rings & { readonly scratch: LedgerBuffer },
   lifetime: Lifetime,
 ): Promise<OpenedStates> {
@@ -166,7 +166,8 @@ export async function openStates(
     hidden.streams === 2 ? await openFiles(folder, "hidden-original", hiddenBytes, lifetime) : null;
   const original = other && (await open(other.stored));
   // The embedding is cheaper to make again than to keep for after a crash.
-  if (generation === 0 && !takes) await embed(job, calibration, original ? both(states, original) : states);
+  if (generation === 0 && !takes)
+    await embed(job, calibration, original ? both(states, original) : states, embedding);
   const flush = () => {
     own.flush();
     other?.flush();

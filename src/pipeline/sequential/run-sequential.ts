@@ -77,6 +77,13 @@ interface Walk {
 async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<void> {
   const { job, calibration, steps, output } = walk;
   using lifetime = createLifetime();
+  const hosts = createHostLayers(steps, traffic);
+  const first = steps.find((step) => !isDone(output, job.plan.steps, step));
+  if (first) {
+    // Its bytes come while the first hidden states are made.
+    await traffic.begin(first);
+    hosts.readAhead(first);
+  }
   const { services, flush } = await openServices(job, calibration, output, { gpu, traffic }, lifetime);
   const clock = createSnapshotClock({
     bytes: calibration.plan.hidden.streams * calibration.plan.hiddenBytes,
@@ -86,7 +93,6 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
   });
   // Layers behind the last snapshot are not finished for the journal: a crash starts them again from its states.
   const unrecorded: FinishedLayer[] = [];
-  const hosts = createHostLayers(steps, traffic);
   for (const step of steps) {
     if (isDone(output, job.plan.steps, step)) continue;
     await job.control.checkpoint();

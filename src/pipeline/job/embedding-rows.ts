@@ -1,0 +1,111 @@
+// Rows of the embedding table that samples use, kept while the table is copied into the result: else all of it would be stored, or
+// fetched again, for the first hidden states.
+
+import { invariant } from "../../errors.ts";
+import { DTYPE_BITS } from "../../formats/dtype.ts";
+import { type FileRange, mergeRanges } from "../../formats/file-ranges.ts";
+import type { OpenModel } from "../inspect/open-model.ts";
+import type { CompressionPlan } from "../planning/compression-plan.ts";
+
+/** What tells which rows samples use. */
+interface RowsDemand {
+  readonly model: Pick<OpenModel, "tensors">;
+  readonly plan: Pick<CompressionPlan, "calibration" | "part">;
+}
+
+/** Host memory for them: all that a calibration set uses of most models. */
+export const MAX_EMBEDDING_BYTES = 1024 ** 3;
+
+export interface EmbeddingRows {
+  /** True if what passes by will be kept, so that the source need not be. */
+  readonly keeps: boolean;
+  /** Keeps what samples use of a range that was read of the source. */
+  pass(range: FileRange, bytes: Uint8Array): void;
+  /** A range of the table, zeros where no sample uses a row; null if not all rows that samples use have passed by. */
+  read(range: FileRange): Uint8Array<ArrayBuffer> | null;
+  forget(): void;
+}
+
+interface UsedRows {
+  /** Where the table lies in its file. */
+  readonly table: FileRange;
+  readonly rowBytes: number;
+  /** Ascending. */
+  readonly ids: Uint32Array;
+}
+
+/** Keeps nothing where nobody asks for the first hidden states, or where rows take too much memory. */
+export function keepRows(job: RowsDemand, limitBytes = MAX_EMBEDDING_BYTES): EmbeddingRows {
+  const used = usedRows(job);
+  const keeps = used !== null && used.ids.length * used.rowBytes <= limitBytes;
+  let rows: Uint8Array<ArrayBuffer> | null = null;
+  let passed: readonly FileRange[] = [];
+  const isComplete = ({ table, rowBytes, ids }: UsedRows) => {
+    const start = table.start + (ids[0] ?? 0) * rowBytes;
+    const end = table.start + ((ids.at(-1) ?? 0) + 1) * rowBytes;
+    return passed.some((range) => range.start <= start && end <= range.end);
+  };
+  return {
+    keeps,
+    pass(range, bytes) {
+      if (!used || !keeps || !overlaps(range, used.table)) return;
+      rows ??= new Uint8Array(used.ids.length * used.rowBytes);
+      for (const { at, from, length } of sharedParts(used, range))
+        rows.set(bytes.subarray(from, from + length), at);
+      passed = mergeRanges([...passed, range]);
+    },
+    read(range) {
+      if (!used || !rows || !isComplete(used)) return null;
+      const bytes = new Uint8Array(range.end - range.start);
+      for (const { at, from, length } of sharedParts(used, range))
+        bytes.set(rows.subarray(at, at + length), from);
+      return bytes;
+    },
+    forget() {
+      rows = null;
+      passed = [];
+    },
+  };
+}
+
+/** Null where samples need no embedding, and where layers ask the source for more of their tokens. */
+function usedRows({ plan: { calibration, part }, model }: RowsDemand): UsedRows | null {
+  if (!calibration || part?.states?.length) return null;
+  const { description, set } = calibration;
+  if (description.tokenInputs) return null;
+  const tensor = model.tensors.find(({ name }) => name === description.embedding.tensor);
+  invariant(tensor, "the decoder has an embedding");
+  const ids = Uint32Array.from(new Set(set.sequences.flatMap((sequence) => [...sequence]))).toSorted();
+  const rowBytes = (description.hiddenSize * DTYPE_BITS[tensor.dtype]) / 8;
+  return { table: { path: tensor.file, start: tensor.start, end: tensor.end }, rowBytes, ids };
+}
+
+function overlaps(range: FileRange, table: FileRange): boolean {
+  return range.path === table.path && range.start < table.end && table.start < range.end;
+}
+
+/** What a range of the file holds of used rows: `at` among these, `from` in the range. */
+function* sharedParts(
+  { table, rowBytes, ids }: UsedRows,
+  range: FileRange,
+): Generator<{ at: number; from: number; length: number }> {
+  const firstId = Math.floor((range.start - table.start) / rowBytes);
+  for (let place = placeOf(ids, firstId); place < ids.length; place++) {
+    const start = table.start + (ids[place] ?? 0) * rowBytes;
+    if (start >= range.end) return;
+    const from = Math.max(start, range.start);
+    const length = Math.min(start + rowBytes, range.end) - from;
+    yield { at: place * rowBytes + from - start, from: from - range.start, length };
+  }
+}
+
+/** The place of the first id that is not below this one. */
+function placeOf(ids: Uint32Array, id: number): number {
+  let [low, high] = [0, ids.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((ids[middle] ?? 0) < id) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

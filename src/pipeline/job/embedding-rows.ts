@@ -13,8 +13,11 @@ interface RowsDemand {
   readonly plan: Pick<CompressionPlan, "calibration" | "part">;
 }
 
-/** Host memory for them: all that a calibration set uses of most models. */
-export const MAX_EMBEDDING_BYTES = 1024 ** 3;
+/**
+ * Host memory for them: the whole tables of Llama 3.3 70B and Gemma 3 27B (2.1 and 2.8 GB). Each row has a token at least, whose
+ * hidden states take twice as much; without rows at hand, a chunk of 16 MiB would be read again for each of a batch's rows.
+ */
+export const MAX_EMBEDDING_BYTES = 3 * 1024 ** 3;
 
 export interface EmbeddingRows {
   /** True if what passes by will be kept, so that the source need not be. */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,6 +82,23 @@ def test_a_command_gets_one_gpu_or_is_refused(tmp_path: Path, monkeypatch: pytes
     assert command[0] == "bwrap" and command[-1] == "run"
     assert f"{several}/nvidia1" in command and f"{several}/nvidiactl" in command
     assert f"{several}/nvidia0" not in command and f"{several}/nvidia12" not in command
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler here")
+def test_a_command_finds_no_device_file_of_another_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    dev = nodes(tmp_path, "nvidia0", "nvidia1", "nvidia12", "nvidiactl")
+    look = "for n in 0 1 12 ctl; do cat $0/nvidia$n 2>/dev/null && test -e $0/nvidia$n && stat $0/nvidia$n >/dev/null && echo $n; done"
+    seen = subprocess.run(with_gpu(["sh", "-c", look, str(dev)], "1", None, dev), capture_output=True, text=True)
+    assert seen.stdout.split() == ["1", "ctl"]
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler here")
+def test_what_cannot_be_compiled_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(GpuChoiceError, match="is to be compiled into .*cache.*Name a --launcher"):
+        with_gpu(["run"], "1", None, nodes(tmp_path, "nvidia0", "nvidia1"))
 
 
 def say(line: str) -> list[str]:

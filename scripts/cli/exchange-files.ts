@@ -12,6 +12,8 @@ import { isSafePath } from "../../src/formats/safe-path.ts";
 import type { AskedShare } from "./share-arguments.ts";
 
 export const EXCHANGE_PATH = "/exchange/";
+/** What a file is read and written in: its bytes are on their way from page to page, and pieces of a few KiB hold them up. */
+const CHUNK_BYTES = 4 * 1024 ** 2;
 /** How often a file is looked for: file systems that several machines see tell of no change. */
 const LOOK_MS = 20;
 /** A question is answered after so long at most, that the page may be asked to stop. */
@@ -80,7 +82,7 @@ async function put({ share, moved }: Exchange, path: string, request: IncomingMe
   await mkdir(dirname(path), { recursive: true });
   const draft = `${path}.draft-${share.index + 1}`;
   try {
-    await pipeline(request, createWriteStream(draft));
+    await pipeline(request, createWriteStream(draft, { highWaterMark: CHUNK_BYTES }));
     moved.given += (await stat(draft)).size;
     await rename(draft, path);
   } catch (error) {
@@ -101,7 +103,7 @@ async function give(
     if (bytes !== null) {
       moved.taken += bytes;
       response.writeHead(200, { "content-length": bytes, "content-type": "application/octet-stream" });
-      await pipeline(createReadStream(path), response);
+      await pipeline(createReadStream(path, { highWaterMark: CHUNK_BYTES }), response);
       return;
     }
     await delay(LOOK_MS);

@@ -1,16 +1,28 @@
 // Between collecting and quantizing, jobs that share samples add their Hessians up: each gets those of the modules that it
 // quantizes, and gives its sums of all others away. Of a job that has all samples nothing is left to be added.
 
-import { nodesOf } from "../../calibrate/chunk-tree.ts";
+import { type ChunkRange, nodesOf } from "../../calibrate/chunk-tree.ts";
 import type { HessianTree } from "../../calibrate/hessian-tree.ts";
 import { ExchangeError, invariant } from "../../errors.ts";
-import { heldPanels, panelBytes } from "../../gpu/panels.ts";
+import {
+  heldBytes,
+  sentBytes,
+  spreadPiece,
+  type TrianglePiece,
+  trianglePieces,
+  trimPiece,
+} from "../../gpu/triangular/triangle-pieces.ts";
 import { layOutTriangle } from "../../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { PassStatistics } from "./calibrate.ts";
 import type { LayerAtWork, Pass } from "./layer-at-work.ts";
 import type { ShareAtWork } from "./services.ts";
 import { ownersOf, type ShareNames, shareNames } from "./share-names.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** Pieces that go at a time, and that come. A browser has six connections to a server, and modules come meanwhile. */
+const PIECES_AT_ONCE = 2;
 
 /** What a share tells of a pass beside its sums. */
 interface Counts {
@@ -28,8 +40,10 @@ export async function reduce(work: LayerAtWork, pass: Pass, { tree }: PassStatis
   const names = shareNames(share.plan, work.index);
   // What others wait for goes while this job waits for theirs.
   const giving = waitLater(giveAway({ work, pass, share, names, tree }));
+  const authors = authorsOf(share);
+  const coming = takeAhead(piecesToTake({ work, pass, share, names, tree }, authors));
   try {
-    for (const capture of own) await joinCapture(work, capture, { share, names, tree });
+    for (const capture of own) await joinCapture(work, capture, { tree, authors, coming });
     const counts = await takeCounts(work, pass, share, names);
     for (const capture of own) {
       const place = pass.captures.indexOf(capture);
@@ -72,9 +86,15 @@ async function giveAway({ work, pass, share, names, tree }: Given): Promise<void
     for (const capture of pass.captures.filter((candidate) => !own.includes(candidate))) {
       const place = layer.captures.indexOf(capture);
       for (const { first, end, matrix } of tree.sums(capture)) {
-        for (const [index, { panel, buffer }] of heldPanels(matrix).entries()) {
-          const bytes = await services.readbacks.readBytes(buffer, 0, panelBytes(panel));
-          puts.push(waitLater(share.exchange.put(names.panel(place, { first, end }, index), [bytes])));
+        const pieces = trianglePieces(matrix.layout);
+        for (const [index, piece] of pieces.entries()) {
+          // A piece is read back while those before it go, as many as the server is to be asked for at a time.
+          await puts.at(-PIECES_AT_ONCE);
+          const buffer = matrix.buffers[piece.panel];
+          invariant(buffer, "a buffer for each panel");
+          const held = await services.readbacks.readBytes(buffer, piece.offset, heldBytes(piece));
+          const name = names.piece(place, { first, end }, index);
+          puts.push(waitLater(share.exchange.put(name, [trimPiece(piece, held)])));
         }
       }
     }
@@ -114,43 +134,86 @@ async function takeCounts(
   return all;
 }
 
-async function joinCapture(
-  { layer, services, step }: LayerAtWork,
-  capture: Capture,
-  { share, names, tree }: Pick<Given, "share" | "names" | "tree">,
-): Promise<void> {
-  const { plan, exchange } = share;
-  const authors = plan.chunks.flatMap((range, from) =>
+/** A sum over some chunks, and the share that gives it. */
+interface Author {
+  readonly node: ChunkRange;
+  readonly from: number;
+}
+
+/** The sums of the other shares, in the order in which they are added. */
+function authorsOf({ plan }: ShareAtWork): Author[] {
+  return plan.chunks.flatMap((range, from) =>
     from === plan.index ? [] : nodesOf(range).map((node) => ({ node, from })),
   );
-  const place = layer.captures.indexOf(capture);
+}
+
+/** What takes each piece of the sums that others give of this job's captures, in the order of their use. */
+function piecesToTake({ work, pass, share, names }: Given, authors: readonly Author[]) {
+  const { layer, step } = work;
   const what = `its Hessians of ${step.name}`;
-  const { panels } = layOutTriangle(capture.columns, services.gpu.device.limits.maxStorageBufferBindingSize);
-  const take = (author: (typeof authors)[number] | undefined) =>
-    author === undefined
-      ? []
-      : Array.from(panels.keys(), (panel) =>
-          waitLater(exchange.take(names.panel(place, author.node, panel), { from: author.from, what })),
-        );
-  // A sum comes while the one before it is added.
-  const coming = new Map([[authors[0]?.node, take(authors[0])]]);
+  return ownCaptures(work, pass).flatMap((capture) =>
+    authors.flatMap(({ node, from }) =>
+      Array.from(piecesOf(work, capture).keys(), (index) => async () => {
+        const name = names.piece(layer.captures.indexOf(capture), node, index);
+        return await share.exchange.take(name, { from, what });
+      }),
+    ),
+  );
+}
+
+function piecesOf({ services: { gpu } }: LayerAtWork, { columns }: Capture): TrianglePiece[] {
+  return trianglePieces(layOutTriangle(columns, gpu.device.limits.maxStorageBufferBindingSize));
+}
+
+/** Takes things in order, the next ones already on their way. */
+function takeAhead(takes: readonly (() => Promise<Bytes>)[]): { next(): Promise<Bytes> } {
+  const coming: Promise<Bytes>[] = [];
+  const left = takes.values();
+  const begin = () => {
+    const { value: take } = left.next();
+    if (take) coming.push(waitLater(take()));
+  };
+  for (let count = 0; count < PIECES_AT_ONCE; count++) begin();
+  return {
+    async next() {
+      const first = coming.shift();
+      invariant(first, "each piece is taken once");
+      const bytes = await first;
+      begin();
+      return bytes;
+    },
+  };
+}
+
+async function joinCapture(
+  work: LayerAtWork,
+  capture: Capture,
+  {
+    tree,
+    authors,
+    coming,
+  }: {
+    readonly tree: HessianTree;
+    readonly authors: readonly Author[];
+    readonly coming: ReturnType<typeof takeAhead>;
+  },
+): Promise<void> {
+  const { services, step } = work;
+  const pieces = piecesOf(work, capture);
   const nodes = authors.map(({ node }) => node);
   await tree.join(capture, nodes, async (node, to) => {
-    const at = nodes.indexOf(node);
-    const taken = coming.get(node) ?? [];
-    coming.delete(node);
-    coming.set(nodes[at + 1], take(authors[at + 1]));
-    for (const [index, panel] of panels.entries()) {
-      const bytes = await taken[index];
-      const buffer = to.buffers[index];
-      invariant(bytes && buffer, "a buffer for each panel");
-      checkPanel(bytes, panelBytes(panel), `Share ${(authors[at]?.from ?? 0) + 1}`, step.name);
-      await services.uploads.write(bytes, buffer);
+    const from = authors[nodes.indexOf(node)]?.from ?? 0;
+    for (const piece of pieces) {
+      const bytes = await coming.next();
+      const buffer = to.buffers[piece.panel];
+      invariant(buffer, "a buffer for each panel");
+      checkPiece(bytes, sentBytes(piece), `Share ${from + 1}`, step.name);
+      await services.uploads.write(spreadPiece(piece, bytes), buffer, piece.offset);
     }
   });
 }
 
-function checkPanel(bytes: Uint8Array, due: number, author: string, layer: string): void {
+function checkPiece(bytes: Uint8Array, due: number, author: string, layer: string): void {
   if (bytes.byteLength === due) return;
   throw new ExchangeError(
     `${author} gave ${bytes.byteLength} bytes of a Hessian of ${layer} where ${due} are due. Delete the exchange folder and begin all shares again.`,
@@ -169,13 +232,10 @@ export async function dropSums(work: LayerAtWork): Promise<void> {
   for (const [index, captures] of schedule.passes.entries()) {
     const owners = ownersOf(captures, layer.tasks, plan.of);
     for (const capture of captures.filter((candidate) => owners.get(candidate) !== plan.index)) {
-      const { panels } = layOutTriangle(
-        capture.columns,
-        services.gpu.device.limits.maxStorageBufferBindingSize,
-      );
+      const place = layer.captures.indexOf(capture);
       for (const node of nodesOf(range))
-        for (const panel of panels.keys())
-          await exchange.drop(names.panel(layer.captures.indexOf(capture), node, panel));
+        for (const piece of piecesOf(work, capture).keys())
+          await exchange.drop(names.piece(place, node, piece));
     }
     await exchange.drop(names.counts(index, plan.index));
   }

@@ -36,8 +36,8 @@ function workOf({ modules, columns }: Capture, tasks: readonly QuantizeTask[]): 
 export interface ShareNames {
   /** What a share counted while its samples ran in a pass. */
   counts(pass: number, share: number): string;
-  /** A panel of a sum over the samples of some chunks. */
-  panel(capture: number, chunks: ChunkRange, panel: number): string;
+  /** A piece of a sum over the samples of some chunks. */
+  piece(capture: number, chunks: ChunkRange, piece: number): string;
   /** A quantized module, by its place among the layer's. */
   module(task: number): string;
 }
@@ -46,8 +46,8 @@ export function shareNames({ jobId }: Pick<PlannedShare, "jobId">, layer: number
   const folder = `${jobId}/layer-${layer}`;
   return {
     counts: (pass, share) => `${folder}/pass-${pass}-share-${share + 1}.json`,
-    panel: (capture, { first, end }, panel) =>
-      `${folder}/hessian-${capture}-chunks-${first}-${end}-panel-${panel}.f32`,
+    piece: (capture, { first, end }, piece) =>
+      `${folder}/hessian-${capture}-chunks-${first}-${end}-piece-${piece}.f32`,
     module: (task) => `${folder}/module-${task}.bin`,
   };
 }

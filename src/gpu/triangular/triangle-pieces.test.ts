@@ -1,0 +1,50 @@
+import { describe, expect, it } from "vitest";
+import { panelBytes } from "../panels.ts";
+import { heldBytes, sentBytes, spreadPiece, trianglePieces, trimPiece } from "./triangle-pieces.ts";
+import { layOutTriangle } from "./triangular-matrix.ts";
+
+/** A panel's rows as a product leaves them: numbers up to the end of the diagonal block of 128, zeros behind it. */
+function panelOf(
+  firstRow: number,
+  { rows, stride }: { readonly rows: number; readonly stride: number },
+): Float32Array<ArrayBuffer> {
+  const values = new Float32Array(rows * stride);
+  for (let row = 0; row < rows; row++) {
+    const end = Math.min(stride, (Math.floor((firstRow + row) / 128) + 1) * 128);
+    for (let column = 0; column < end; column++)
+      values[row * stride + column] = 1 + ((row * 31 + column) % 97);
+  }
+  return values;
+}
+
+describe("trianglePieces", () => {
+  it.each([
+    [600, 2 ** 31, 2 ** 18],
+    [600, 300 * 600 * 4, 2 ** 20],
+    [64, 2 ** 31, 2 ** 20],
+    [130, 2 ** 31, 1],
+  ])(
+    "of a triangle of %i rows, panels of at most %i bytes, make it again",
+    (n, maxPanelBytes, pieceBytes) => {
+      const layout = layOutTriangle(n, maxPanelBytes);
+      const panels = layout.panels.map((panel) => panelOf(panel.firstRow, panel));
+      const arrived = layout.panels.map((panel) => new Uint8Array(panelBytes(panel)));
+      for (const piece of trianglePieces(layout, pieceBytes)) {
+        const { panel, offset } = piece;
+        const bytes = new Uint8Array(panels[panel]?.buffer ?? new ArrayBuffer());
+        const sent = trimPiece(piece, bytes.slice(offset, offset + heldBytes(piece)));
+        expect(sent.byteLength).toBe(sentBytes(piece));
+        arrived[panel]?.set(spreadPiece(piece, sent), offset);
+      }
+      expect(arrived.map(({ buffer }) => new Float32Array(buffer))).toEqual(panels);
+    },
+  );
+
+  it("send little more than the triangle, in pieces of a bounded size", () => {
+    const pieces = trianglePieces(layOutTriangle(14_336, 2 ** 31));
+    const sent = pieces.reduce((sum, piece) => sum + sentBytes(piece), 0);
+    expect(sent).toBeGreaterThan(14_336 ** 2 * 2);
+    expect(sent).toBeLessThan(14_336 ** 2 * 2 * 1.05);
+    expect(Math.max(...pieces.map(sentBytes))).toBeLessThanOrEqual(16 * 1024 ** 2);
+  });
+});

@@ -99,6 +99,8 @@ export interface QuantizerRun<Task extends QuantizerTask = QuantizerTask> {
   checkpoint(): Promise<void>;
   /** Tells which module is at work. */
   begins(module: string): void;
+  /** Tells what became of a module whose codes are written and whose weights are stored, while others are at work. */
+  ends(report: ModuleReport): void;
 }
 
 /** What was done to one Linear. */

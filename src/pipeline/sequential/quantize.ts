@@ -45,7 +45,7 @@ export async function quantize(
       { ...statistics, inputs, record, settling },
     );
     const made = await quantizer.quantize({ ...run, tasks, begins });
-    await record?.give(made);
+    await record?.given(made);
     reports.push(...made);
   }
   if (statistics.ranges) await writeStaticScales(share.scales, statistics.ranges, services.readbacks, write);
@@ -125,6 +125,7 @@ function runOf(
       record?.write(tensor, offset, bytes);
     },
     checkpoint: async () => await services.checkpoint(),
+    ends: (report) => record?.give(report),
   };
 }
 

@@ -30,7 +30,10 @@ export interface ModuleRecord {
   write(tensor: string, offset: number, bytes: Bytes): void;
   /** The module's weights, which keep what is stored for the others, too. */
   weights(task: QuantizeTask, weights: ModuleWeights): ModuleWeights;
-  give(reports: readonly ModuleReport[]): Promise<void>;
+  /** Begins to give a module that is done. */
+  give(report: ModuleReport): void;
+  /** Gives those of these that are not given yet, and waits until all are. */
+  given(reports: readonly ModuleReport[]): Promise<void>;
 }
 
 /** Null where there is nobody to give them to. */
@@ -39,6 +42,17 @@ export function recordModules(work: LayerAtWork, { propagates }: LayerOutput): M
   const { share } = services;
   if (!share || share.plan.of === 1) return null;
   const files = new Map<string, ModuleFile>();
+  const giving = new Map<string, Promise<void>>();
+  const give = (report: ModuleReport) => {
+    const { module } = report;
+    const file = files.get(module);
+    invariant(file, "a module that has a report is recorded");
+    files.delete(module);
+    const put = giveModule(work, share, file, report);
+    // It is waited for once all modules are done.
+    put.catch(() => undefined);
+    giving.set(module, put);
+  };
   const fileOf = (task: QuantizeTask) => {
     const file = files.get(task.module) ?? emptyFile(task, propagates);
     files.set(task.module, file);
@@ -66,26 +80,23 @@ export function recordModules(work: LayerAtWork, { propagates }: LayerOutput): M
         },
       };
     },
-    give: async (reports) => await giveModules(work, share, files, reports),
+    give,
+    async given(reports) {
+      reports.filter(({ module }) => !giving.has(module)).forEach(give);
+      await Promise.all(giving.values());
+    },
   };
 }
 
-async function giveModules(
+async function giveModule(
   { index, layer }: LayerAtWork,
   { plan, exchange }: ShareAtWork,
-  files: ReadonlyMap<string, ModuleFile>,
-  reports: readonly ModuleReport[],
+  { tensors, meaning }: ModuleFile,
+  report: ModuleReport,
 ): Promise<void> {
-  const names = shareNames(plan, index);
-  await Promise.all(
-    reports.map(async (report) => {
-      const file = files.get(report.module);
-      invariant(file, "a module that has a report is recorded");
-      const place = layer.tasks.findIndex(({ module }) => module === report.module);
-      const told = new TextEncoder().encode(JSON.stringify(report));
-      await exchange.put(names.module(place), [...file.tensors.values(), file.meaning, told]);
-    }),
-  );
+  const place = layer.tasks.findIndex(({ module }) => module === report.module);
+  const told = new TextEncoder().encode(JSON.stringify(report));
+  await exchange.put(shareNames(plan, index).module(place), [...tensors.values(), meaning, told]);
 }
 
 /** What other jobs make of a layer's modules; it comes while this one is at work. */

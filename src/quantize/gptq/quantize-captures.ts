@@ -63,7 +63,11 @@ async function quantizeTurn(
         run.begins(tiled.task.module);
         const drift = driftOf(tiled.task) > 0 ? run.statistics.drift(capture) : null;
         const { outcome } = await quantizeTask(run, { ...tiled, drift }, factored, workspace);
-        const timed = outcome.then((own) => ({ ...own, ...known, seconds: secondsSince() }));
+        const timed = outcome.then((own) => {
+          const report = { ...own, ...known, seconds: secondsSince() };
+          run.ends(report);
+          return report;
+        });
         // It is waited for below; until then a failure must not count as unhandled.
         timed.catch(() => undefined);
         reports.push(timed);

@@ -130,7 +130,7 @@ def test_shared_samples_give_the_same_bytes_for_any_number_of_workers_although_o
     calibration.write_text(json.dumps([[(7 * at + 3 * own) % 256 for at in range(40)] for own in range(6)]))
 
     def gptq(out: str) -> Job:
-        return job(tmp_path / out, "gptq-W8A8", calibration=calibration)
+        return job(tmp_path / out, "gptq-W4A16", "--group-size", "32", calibration=calibration)
 
     alone = gptq("alone")
     Driver(alone, workers=1, software=True, out=io.StringIO()).run()

@@ -1,5 +1,6 @@
 // What a step writes without the GPU: tensors that are carried through, and the shapes that packing hides.
 
+import type { TensorSpec } from "../../formats/safetensors.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
 import type { TileTraffic } from "./traffic.ts";
@@ -21,9 +22,14 @@ export async function copyTensors(tensors: readonly SourceTensor[], traffic: Til
   }
 }
 
+/** True for what the plan knows of a packed weight, and no quantizer writes. */
+export function isShape({ name }: TensorSpec): boolean {
+  return name.endsWith(".weight_shape");
+}
+
 /** `weight_shape` is int64 (rows, columns): the packed tensor does not tell its number of columns. */
 export function writeShape(task: QuantizeTask, traffic: TileTraffic): void {
-  const shape = task.outputs.find(({ name }) => name.endsWith(".weight_shape"));
+  const shape = task.outputs.find(isShape);
   if (!shape) return;
   const values = BigInt64Array.of(BigInt(task.rows), BigInt(task.columns));
   traffic.write(shape.name, 0, new Uint8Array(values.buffer));

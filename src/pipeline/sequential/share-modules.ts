@@ -2,10 +2,11 @@
 // report. All lengths follow from the plan, the report's from the file's.
 
 import { DTYPE_BITS } from "../../formats/dtype.ts";
-import { tensorBytes } from "../../formats/safetensors.ts";
+import { type TensorSpec, tensorBytes } from "../../formats/safetensors.ts";
 import { ExchangeError, invariant } from "../../errors.ts";
 import { linearRows } from "../../onload/layer-weights.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
+import { isShape } from "../job/copy-tensors.ts";
 import type { ModuleReport, ModuleWeights } from "../../quantize/quantizer.ts";
 import type { LayerAtWork, LayerOutput } from "./layer-at-work.ts";
 import { dropSums } from "./reduce.ts";
@@ -208,9 +209,14 @@ function weightBytes({ rows, columns, dtype }: QuantizeTask): number {
   return (rows * columns * DTYPE_BITS[dtype]) / 8;
 }
 
+/** Shapes of packed weights are written before anything comes from others. */
+function givenOutputs({ outputs }: QuantizeTask): readonly TensorSpec[] {
+  return outputs.filter((spec) => !isShape(spec));
+}
+
 function emptyFile(task: QuantizeTask, propagateError: boolean): ModuleFile {
   return {
-    tensors: new Map(task.outputs.map((spec) => [spec.name, new Uint8Array(tensorBytes(spec))])),
+    tensors: new Map(givenOutputs(task).map((spec) => [spec.name, new Uint8Array(tensorBytes(spec))])),
     meaning: new Uint8Array(propagateError ? weightBytes(task) : 0),
   };
 }
@@ -223,7 +229,7 @@ function readFile(
 ): { readonly file: ModuleFile; readonly report: ModuleReport } {
   let at = 0;
   const cut = (length: number) => bytes.subarray(at, (at += length));
-  const tensors = new Map(task.outputs.map((spec) => [spec.name, cut(tensorBytes(spec))]));
+  const tensors = new Map(givenOutputs(task).map((spec) => [spec.name, cut(tensorBytes(spec))]));
   const meaning = cut(propagateError ? weightBytes(task) : 0);
   if (bytes.byteLength <= at)
     throw new ExchangeError(

@@ -99,15 +99,15 @@ function runOf(
 ): Omit<QuantizerRun<QuantizeTask>, "tasks" | "begins"> {
   const { services, kept, schedule, host } = work;
   const { step, write } = output;
-  const own = ownCaptures(work, pass);
+  const { captures } = pass;
   return {
     gpu: services.gpu,
     uploads: services.uploads,
     readbacks: services.readbacks,
-    pass: own,
+    pass: captures,
     statistics: inputs,
     phase: schedule,
-    turns: settling?.turns ?? [{ captures: own, overlap: kept !== null, begin: () => undefined }],
+    turns: settling?.turns ?? [{ captures, overlap: kept !== null, begin: () => undefined }],
     weights(module) {
       const weights = weightsOf(work, { pass, output, settling }, module);
       const task = work.layer.tasks.find((candidate) => candidate.module === module);

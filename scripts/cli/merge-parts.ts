@@ -82,9 +82,10 @@ export async function mergeParts(
 /** The receipt of the job as the rest's has it, of the files that the parts make. */
 function receiptFor(path: string, text: string, written: readonly Written[]): string {
   readReceipt(text, path);
-  const { files: _, ...facts } = JSON.parse(text) as Receipt;
+  const receipt = JSON.parse(text) as Receipt;
+  const { part: _, ...options } = receipt.options;
   const files = written.filter(({ path: name }) => isHashed(name));
-  return `${JSON.stringify({ ...facts, files }, null, 2)}\n`;
+  return `${JSON.stringify({ ...receipt, options, files }, null, 2)}\n`;
 }
 
 async function readPart(folder: string) {

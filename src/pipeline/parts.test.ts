@@ -89,6 +89,17 @@ it("says in a part's receipt which part it is", async () => {
 });
 
 describe("merged parts", () => {
+  it("have the receipt of a whole model, which says of no part", async () => {
+    const machine = (await planFixture("llama", "W8A8", ROUNDED, { part: PARTS.rest })).machine();
+    const { jobId } = await machine.run();
+    await makeReceipt(jobId, () => undefined);
+    const out = fresh();
+    await mergeParts([part("both"), await save("told", machine.files())], out);
+    const receipt = JSON.parse(await readFile(join(out, "receipt.json"), "utf8")) as Receipt;
+    expect(receipt.options).not.toHaveProperty("part");
+    expect(receipt.files.map(({ path }) => path)).toContain("model.safetensors");
+  });
+
   it("are the undivided job's folder, byte for byte, in whatever order they are given", async () => {
     const out = fresh();
     const written = await mergeParts([part("second"), part("rest"), part("first")], out);

@@ -2,9 +2,9 @@ import { availableParallelism } from "node:os";
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
-import { chromiumFlags, findChromium } from "./scripts/chromium.mjs";
+import { chromiumFlags, findTestChromium } from "./scripts/chromium.mjs";
 
-const executablePath = (await findChromium()) ?? undefined;
+const executablePath = (await findTestChromium()) ?? undefined;
 const launchOptions = {
   args: chromiumFlags({ software: true }),
   ...(executablePath ? { executablePath } : {}),
@@ -32,8 +32,9 @@ export default defineConfig({
           isolate: false,
           // Vitest leaves a core to itself, which of two is half: the second worker takes what transforming files leaves of it.
           maxWorkers: Math.max(availableParallelism() - 1, 2),
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          // End what hangs, beside the browsers of other stages and on slow machines too; they promise no speed.
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
           include: ["src/**/*.test.ts", "scripts/**/*.test.ts", "bench/**/*.test.ts"],
           exclude: ["src/**/*.gpu.test.ts", "src/**/*.browser.test.ts"],
         },
@@ -46,8 +47,8 @@ export default defineConfig({
           include: ["src/**/*.gpu.test.ts", "src/**/*.browser.test.ts"],
           globalSetup: "./scripts/model-server/model-server-setup.ts",
           setupFiles: "./src/testing/expect-ledgers-kept.ts",
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
           // After the other project's, which have more workers.
           sequence: { groupOrder: 1 },
           // One page for all files: they share a device, whose kernels are compiled once.

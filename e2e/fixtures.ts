@@ -8,7 +8,7 @@ import {
   type Page,
   test as base,
 } from "@playwright/test";
-import { chromiumFlags, findChromium } from "../scripts/chromium.mjs";
+import { chromiumFlags, findTestChromium } from "../scripts/chromium.mjs";
 
 export { expect };
 
@@ -37,8 +37,14 @@ interface WorkerFixtures {
   readonly sharedBrowser: () => Promise<Browser>;
 }
 
+/** Lets a command line drive the tests' browser instead of the one that it finds for users. */
+export async function testBrowser(): Promise<NodeJS.ProcessEnv> {
+  const executable = await findTestChromium();
+  return executable ? { LAYERPRESS_CHROMIUM: executable } : {};
+}
+
 async function launchOptions(gpu: boolean) {
-  const executablePath = await findChromium();
+  const executablePath = await findTestChromium();
   const flags = chromiumFlags({ software: true });
   return {
     ...(executablePath ? { executablePath } : {}),

@@ -4,8 +4,8 @@ import { spawnSync } from "node:child_process";
 import { ensureBuild, ensureDependencies, run } from "./prepare.mjs";
 
 ensureDependencies();
-const { ensureChromium } = await import("./chromium.mjs");
-await ensureChromium();
+const { ensureTestChromium } = await import("./chromium.mjs");
+await ensureTestChromium();
 
 /** @type {[string, () => void][]} */
 const stages = [

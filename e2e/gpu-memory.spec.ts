@@ -9,8 +9,8 @@ test.use({ browserOptions: { profile: true } });
 
 const SIZES = { hidden: 128, intermediate: 256, heads: 4, kvHeads: 2, vocab: 256, dtype: "BF16" } as const;
 
-/** A layer of 36 MiB, more than the smallest budget that the page takes. */
-const LARGE = { hidden: 1024, intermediate: 4608 };
+/** A layer of 34 MiB, more than the smallest budget that the page takes, and of half as many weights as in BF16. */
+const LARGE = { hidden: 1024, intermediate: 1920, dtype: "F32" } as const;
 const SMALLEST_BUDGET = 32 * 1024 ** 2;
 
 let server: ModelServer;
@@ -18,7 +18,7 @@ test.beforeAll(async () => {
   server = await startModelServer({
     models: {
       "made/two": { files: syntheticModel({ ...SIZES, layers: 2 }) },
-      "made/many": { files: syntheticModel({ ...SIZES, layers: 24 }) },
+      "made/many": { files: syntheticModel({ ...SIZES, layers: 12 }) },
       "made/large": { files: syntheticModel({ ...SIZES, ...LARGE, layers: 1 }) },
     },
   });

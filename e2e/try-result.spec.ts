@@ -6,11 +6,29 @@ import { folderModel, memoryModel } from "../scripts/model-server/served-model.t
 
 test.use({ browserOptions: { profile: true } });
 
+/** Perplexity of the sample on the first eight lines of its evaluation.txt, as transformers 5.17 computes it (float32). */
+const BY_TRANSFORMERS = 1.464679694779109;
+const LINES = 8;
+
+/** The sample with another file, for as long as it is used. */
+async function serveSample(own: Record<string, string>) {
+  const files = new Map([...(await folderModel("public/sample")), ...memoryModel(own)]);
+  const server = await startModelServer({ models: { "local/sample": { files } } });
+  return { address: `${server.filesUrl}/local/sample/`, [Symbol.asyncDispose]: server.close };
+}
+
+async function inspect(page: Page, address: string): Promise<void> {
+  await page.goto("./");
+  await page.getByLabel("Model", { exact: true }).fill(address);
+  await page.getByRole("button", { name: "Inspect" }).click();
+}
+
 test("a finished result generates text, tells what it lost, and can be stopped", async ({ page }) => {
+  const lines = (await readFile("public/sample/evaluation.txt", "utf8")).split("\n").slice(0, LINES);
+  await using sample = await serveSample({ "evaluation.txt": lines.join("\n") });
   const fetched: string[] = [];
   page.on("request", (request) => fetched.push(new URL(request.url()).pathname));
-  await page.goto("./");
-  await page.getByRole("button", { name: "Try the sample model" }).click();
+  await inspect(page, sample.address);
   await page.getByRole("button", { name: "Start" }).click();
   await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible();
   // The engine is of no interest to those who only compress.
@@ -29,9 +47,9 @@ test("a finished result generates text, tells what it lost, and can be stopped",
   const row = page.getByRole("row", { name: /^Perplexity/ });
   await expect(row).toBeVisible();
   const [own = 0, original = 0] = (await row.getByRole("cell").allTextContents()).map(Number);
-  expect(Math.abs(original / Number(reference.evaluation_perplexity) - 1)).toBeLessThan(1e-3);
+  expect(Math.abs(original / BY_TRANSFORMERS - 1)).toBeLessThan(1e-3);
   expect(Math.abs(own / original - 1)).toBeLessThan(0.01);
-  await expect(page.getByText(/8388 tokens of evaluation.txt in 64 windows/)).toBeVisible();
+  await expect(page.getByText(/1114 tokens of evaluation.txt in 8 windows/)).toBeVisible();
 
   // A long generation can be stopped.
   await page.getByLabel("The original beside it").uncheck();
@@ -112,61 +130,45 @@ test("what was measured is in the result's own files and is compared in a later 
 });
 
 test("a chat message goes through the model's own template", async ({ page }) => {
-  const sample = await folderModel("public/sample");
   const config = JSON.parse(await readFile("public/sample/tokenizer_config.json", "utf8"));
   const chat_template =
     "{{ bos_token }}{% for message in messages %}{{ message.content }}, there was{% endfor %}";
-  const own = memoryModel({ "tokenizer_config.json": JSON.stringify({ ...config, chat_template }) });
-  const server = await startModelServer({
-    models: { "local/chat": { files: new Map([...sample, ...own]) } },
+  await using sample = await serveSample({
+    "tokenizer_config.json": JSON.stringify({ ...config, chat_template }),
   });
-  try {
-    await page.goto("./");
-    await page.getByLabel("Model", { exact: true }).fill(`${server.filesUrl}/local/chat/`);
-    await page.getByRole("button", { name: "Inspect" }).click();
-    await page.getByRole("button", { name: "Start" }).click();
-    await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible();
-    await page.getByText("How to generate").click();
-    await page.getByLabel("Tokens at most").fill("8");
-    const answer = page.getByRole("article", { name: "Quantized answer" }).locator(".answer-text");
-    const ask = async (prompt: string) => {
-      await page.getByLabel("Prompt").fill(prompt);
-      await page.getByRole("button", { name: "Generate" }).click();
-      const stop = page.getByRole("button", { name: "Stop" });
-      await expect(stop).toBeEnabled();
-      await expect(stop).toBeDisabled();
-      return await answer.textContent();
-    };
-    const plain = await ask("Once upon a time, there was");
-    await page.getByLabel("As a chat message").check();
-    // The template adds what the message lacks, and the first token.
-    expect(await ask("Once upon a time")).toBe(plain);
-    await page.getByLabel("As a chat message").uncheck();
-    expect(await ask("Once upon a time")).not.toBe(plain);
-  } finally {
-    await server.close();
-  }
+  await inspect(page, sample.address);
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible();
+  await page.getByText("How to generate").click();
+  await page.getByLabel("Tokens at most").fill("8");
+  const answer = page.getByRole("article", { name: "Quantized answer" }).locator(".answer-text");
+  const ask = async (prompt: string) => {
+    await page.getByLabel("Prompt").fill(prompt);
+    await page.getByRole("button", { name: "Generate" }).click();
+    const stop = page.getByRole("button", { name: "Stop" });
+    await expect(stop).toBeEnabled();
+    await expect(stop).toBeDisabled();
+    return await answer.textContent();
+  };
+  const plain = await ask("Once upon a time, there was");
+  await page.getByLabel("As a chat message").check();
+  // The template adds what the message lacks, and the first token.
+  expect(await ask("Once upon a time")).toBe(plain);
+  await page.getByLabel("As a chat message").uncheck();
+  expect(await ask("Once upon a time")).not.toBe(plain);
 });
 
 test("a model that is quantized already can be tried instead of compressed", async ({ page }) => {
-  const sample = await folderModel("public/sample");
   const config = JSON.parse(await readFile("public/sample/config.json", "utf8"));
   // Nothing of the sample is quantized: the group targets a module that it does not have.
   const weights = { num_bits: 4, type: "int", symmetric: true, strategy: "group", group_size: 128 };
   const config_groups = { group_0: { targets: ["elsewhere"], weights, format: "pack-quantized" } };
   const quantization_config = { quant_method: "compressed-tensors", config_groups, ignore: [] };
-  const own = memoryModel({ "config.json": JSON.stringify({ ...config, quantization_config }) });
-  const server = await startModelServer({
-    models: { "local/packed": { files: new Map([...sample, ...own]) } },
+  await using sample = await serveSample({
+    "config.json": JSON.stringify({ ...config, quantization_config }),
   });
-  try {
-    await page.goto("./");
-    await page.getByLabel("Model", { exact: true }).fill(`${server.filesUrl}/local/packed/`);
-    await page.getByRole("button", { name: "Inspect" }).click();
-    await expect(page.getByRole("heading", { name: "Try this model as it is" })).toBeVisible();
-    await page.getByRole("button", { name: "Generate" }).click();
-    await expect(page.getByRole("article", { name: "Quantized answer" })).toContainText("stubborn shepherd");
-  } finally {
-    await server.close();
-  }
+  await inspect(page, sample.address);
+  await expect(page.getByRole("heading", { name: "Try this model as it is" })).toBeVisible();
+  await page.getByRole("button", { name: "Generate" }).click();
+  await expect(page.getByRole("article", { name: "Quantized answer" })).toContainText("stubborn shepherd");
 });

@@ -205,6 +205,9 @@ const GOING_ON: Readonly<Record<string, { readonly binding: number; readonly fir
   "gptq.walk-block": { binding: 5, firstItem: 12 },
 };
 
+/** So many numbers are drawn, and repeated in what is longer: a prime, so that no two rows of a matrix are equal. */
+const FOLLOWING = 1021;
+
 /** Fills what a kernel writes with numbers from 0.25 to 1 that follow from its name and the first words that it reads. */
 function followFrom(name: string): Rule {
   const goesOn = GOING_ON[name];
@@ -217,10 +220,12 @@ function followFrom(name: string): Rule {
       if (!writable) continue;
       const values = new Float32Array(bytes.buffer, bytes.byteOffset, Math.floor(bytes.byteLength / 4));
       let next = seed;
-      for (let index = 0; index < values.length; index++) {
+      const own = values.subarray(0, FOLLOWING);
+      for (let index = 0; index < own.length; index++) {
         next = (Math.imul(next, 1_664_525) + 1_013_904_223) >>> 0;
-        values[index] = 0.25 + (next / 2 ** 32) * 0.75;
+        own[index] = 0.25 + (next / 2 ** 32) * 0.75;
       }
+      for (let filled = own.length; filled < values.length; filled *= 2) values.copyWithin(filled, 0, filled);
     }
   };
 }

@@ -9,6 +9,8 @@ import type { Job, RunOutput } from "./job.ts";
 
 /** The network runs ahead by at least two steps, and by at least this much, so that small layers do not starve it. */
 const LOOKAHEAD_STEPS = 2;
+/** Calibrated layers are read one ahead into host memory: what comes earlier would go through IndexedDB and back. */
+const CALIBRATED_LOOKAHEAD_STEPS = 1;
 const LOOKAHEAD_BYTES = 1024 ** 3;
 
 export type StepTraffic = ReturnType<typeof createStepTraffic>;
@@ -38,10 +40,11 @@ export function createStepTraffic(job: Job, output: RunOutput) {
     /** Tells the network thread what comes next. */
     async begin(step: PlannedStep) {
       const ahead: FileRange[] = [];
+      const steps = step.calibrated ? CALIBRATED_LOOKAHEAD_STEPS : LOOKAHEAD_STEPS;
       let bytes = 0;
       for (const next of plan.steps.slice(step.index)) {
         if (isDone(output, plan.steps, next)) continue;
-        if (bytes > LOOKAHEAD_BYTES && next.index > step.index + LOOKAHEAD_STEPS) break;
+        if (bytes > LOOKAHEAD_BYTES && next.index > step.index + steps) break;
         ahead.push(...next.ranges);
         bytes += next.bytes;
       }

@@ -1,4 +1,4 @@
-// Layers from the source into host memory, one ahead: the next one is read while samples run through this one.
+// Layers from the source into host memory, one ahead: the next one is read while this one is at work.
 
 import type { HostLayer, HostTensor } from "../../onload/layer-weights.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
@@ -12,7 +12,7 @@ export interface HostLayers {
   take(step: PlannedStep): Promise<HostLayer>;
   /** Begins to read a layer. */
   readAhead(step: PlannedStep): void;
-  /** Begins to read the layer after `step`. */
+  /** Begins to read the layer after `step`, unless that was begun. */
   readAfter(step: PlannedStep): void;
 }
 
@@ -34,7 +34,7 @@ export function createHostLayers(steps: readonly PlannedStep[], traffic: StepTra
     },
     readAfter(step) {
       const next = steps[steps.indexOf(step) + 1];
-      if (next) readAhead(next);
+      if (next && !ahead.has(next)) readAhead(next);
     },
   };
 }

@@ -102,6 +102,8 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
   const kept = schedule.overlap
     ? await onloadWeights(services, layer, host, { linears: layer.linears, residency })
     : null;
+  // Else what is kept of this layer until its last pass, or its original weights, are in host memory as well.
+  if (schedule.passes.length <= 1 && layer.rewritings.length === 0) turn.hosts.readAfter(turn.step);
   const settling: LayerAtWork["settling"] = { layer: null };
   const passes = (await areGiven(services.share, turn.index, layer.tasks.length)) ? [] : passesOf(turn);
   return {

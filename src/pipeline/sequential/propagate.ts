@@ -1,5 +1,5 @@
-// Runs all samples through what the layer has become, so that the next one sees its error. Meanwhile the next layer's weights
-// are read into host memory.
+// Runs all samples through what the layer has become, so that the next one sees its error. Meanwhile at the latest the next layer's
+// weights are read into host memory.
 
 import type { LayerAtWork, LeftLayer } from "./layer-at-work.ts";
 import { runSamples } from "./run-samples.ts";

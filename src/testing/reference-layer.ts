@@ -36,6 +36,14 @@ export interface ReferenceLayer {
   readonly output: Float64Array;
 }
 
+/** What stands in the place of Linears' weights and inputs: as quantized ones would be. */
+export interface ReferenceLinears {
+  /** (rows, columns) */
+  weight(linear: Linear, values: Float32Array): ArrayLike<number>;
+  /** (tokens, columns) */
+  input(linear: Linear, x: Float64Array): Float64Array;
+}
+
 /**
  * @param hidden rows of tokens: hidden states, and behind them what rows carry, if a mixer takes that
  * @returns the output without what is handed on; a layer's token block is left out
@@ -45,6 +53,7 @@ export function referenceLayer(
   tensors: FixtureTensors,
   hidden: ArrayLike<number>,
   lengths: readonly number[],
+  linears: ReferenceLinears | null = null,
 ): ReferenceLayer {
   const inputs = new Map<string, Float64Array>();
   const rows = Float64Array.from(hidden);
@@ -53,7 +62,7 @@ export function referenceLayer(
     lengths,
     apply(linear, x) {
       inputs.set(linear.module, x);
-      return product(linear, tensors, x);
+      return product(linear, tensors, linears ? linears.input(linear, x) : x, linears);
     },
     norm: (by, x) => (by ? applyNorm(by, tensors, x) : x),
     vector: (tensor) => floatsOf(tensors, tensor),
@@ -95,11 +104,12 @@ function referenceMixer(mixer: Mixer, input: Float64Array, steps: MixerSteps): R
 }
 
 /** x Wᵀ + b */
-function product(linear: Linear, tensors: FixtureTensors, x: Float64Array) {
+function product(linear: Linear, tensors: FixtureTensors, x: Float64Array, linears: ReferenceLinears | null) {
   const { rows, columns, bias, biasPlace = { first: 0, step: 1 }, source } = linear;
   const tensor = tensors.get(source.tensor);
   if (!tensor) throw new Error(`The fixture has no tensor ${source.tensor}`);
-  const weight = widenToFloat32(floatDtype(tensor.dtype), weightBytes(linear, tensor));
+  const values = widenToFloat32(floatDtype(tensor.dtype), weightBytes(linear, tensor));
+  const weight = linears ? linears.weight(linear, values) : values;
   const added = bias === null ? null : floatsOf(tensors, bias);
   const tokens = x.length / columns;
   return Float64Array.from({ length: tokens * rows }, (_, index) => {

@@ -26,9 +26,15 @@ export interface ArchitectureFixture {
   readonly reference: FixtureTensors;
 }
 
-export async function loadArchitecture(name: string): Promise<ArchitectureFixture> {
+/** @param folder where the page's server has the fixtures */
+export async function loadArchitecture(
+  name: string,
+  folder = "/e2e/fixtures/architectures",
+): Promise<ArchitectureFixture> {
   const [config, model, reference] = await Promise.all(
-    ["config.json", "model.safetensors", "reference.safetensors"].map((file) => fetchBytes(name, file)),
+    ["config.json", "model.safetensors", "reference.safetensors"].map((file) =>
+      fetchBytes(`${folder}/${name}/${file}`),
+    ),
   );
   return {
     config: JSON.parse(new TextDecoder().decode(config)),
@@ -37,11 +43,9 @@ export async function loadArchitecture(name: string): Promise<ArchitectureFixtur
   };
 }
 
-async function fetchBytes(name: string, file: string): Promise<Uint8Array<ArrayBuffer>> {
-  const response = await fetch(
-    new URL(`/e2e/fixtures/architectures/${name}/${file}`, globalThis.location.href),
-  );
-  if (!response.ok) throw new Error(`The fixture ${name}/${file} answers ${response.status}`);
+async function fetchBytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  const response = await fetch(new URL(path, globalThis.location.href));
+  if (!response.ok) throw new Error(`The fixture ${path} answers ${response.status}`);
   return new Uint8Array(await response.arrayBuffer());
 }
 

@@ -1,0 +1,69 @@
+// The forward pass of this working tree in a Chromium with the software GPU.
+
+import { createReadStream } from "node:fs";
+import { join } from "node:path";
+import { chromium } from "playwright";
+import { createServer, type Plugin } from "vite";
+import { chromiumFlags, findChromium } from "../chromium.mjs";
+import type { Fixture, Found } from "./fixture.ts";
+
+const BLANK = "/blank.html";
+const FILES = "/checkpoints/";
+
+/** Hidden states after the embedding and each layer, then logits: largest differences over the reference's deviation. */
+export async function measureForward(fixtures: readonly Fixture[]): Promise<Found<readonly number[]>> {
+  const server = await createServer({
+    root: join(import.meta.dirname, "../.."),
+    logLevel: "error",
+    plugins: [serve(fixtures)],
+    server: { host: "127.0.0.1", port: 0, hmr: false, watch: null },
+  });
+  await server.listen();
+  const executablePath = (await findChromium()) ?? undefined;
+  const browser = await chromium.launch({
+    args: chromiumFlags({ software: true }),
+    ...(executablePath ? { executablePath } : {}),
+  });
+  try {
+    const page = await browser.newPage();
+    const origin = server.resolvedUrls?.local[0] ?? "";
+    await page.goto(new URL(BLANK, origin).href);
+    const found = new Map<string, readonly number[] | string>();
+    for (const [index, { name }] of fixtures.entries()) {
+      const call = `import("/src/testing/forward-errors.ts").then(({ measureFixture }) => measureFixture("${index}", "${FILES.slice(0, -1)}"))`;
+      const errors = await page
+        .evaluate<number[]>(call)
+        .catch((error: unknown) => String(error).split("\n", 1)[0] ?? "");
+      console.log(`  ${name}: ${typeof errors === "string" ? errors : Math.max(...errors).toExponential(1)}`);
+      found.set(name, errors);
+    }
+    return found;
+  } finally {
+    await browser.close();
+    await server.close();
+  }
+}
+
+/** An empty page, and the files of the checkpoints by their number. */
+function serve(fixtures: readonly Fixture[]): Plugin {
+  return {
+    name: "checkpoints",
+    configureServer({ middlewares }) {
+      middlewares.use((request, response, next) => {
+        const { url = "" } = request;
+        if (url === BLANK) {
+          response.setHeader("Content-Type", "text/html");
+          response.end("<!doctype html><title>Checkpoints</title>");
+          return;
+        }
+        const [index = "", file = ""] = url.startsWith(FILES) ? url.slice(FILES.length).split("/") : [];
+        const fixture = fixtures[Number(index)];
+        if (index === "" || !fixture || !/^[\w.-]+$/.test(file)) {
+          next();
+          return;
+        }
+        createReadStream(join(fixture.folder, file)).on("error", next).pipe(response);
+      });
+    },
+  };
+}

@@ -41,7 +41,7 @@ interface UsedRows {
 export function keepRows(job: RowsDemand, limitBytes = MAX_EMBEDDING_BYTES): EmbeddingRows {
   const used = usedRows(job);
   const keeps = used !== null && used.ids.length * used.rowBytes <= limitBytes;
-  let rows: Uint8Array<ArrayBuffer> | null = null;
+  let rows: Uint8Array<ArrayBuffer>[] = [];
   let passed: readonly FileRange[] = [];
   const isComplete = ({ table, rowBytes, ids }: UsedRows) => {
     const start = table.start + (ids[0] ?? 0) * rowBytes;
@@ -52,20 +52,24 @@ export function keepRows(job: RowsDemand, limitBytes = MAX_EMBEDDING_BYTES): Emb
     keeps,
     pass(range, bytes) {
       if (!used || !keeps || !overlaps(range, used.table)) return;
-      rows ??= new Uint8Array(used.ids.length * used.rowBytes);
-      for (const { at, from, length } of sharedParts(used, range))
-        rows.set(bytes.subarray(from, from + length), at);
+      for (const { place, at, from, length } of sharedParts(used, range)) {
+        rows[place] ??= new Uint8Array(used.rowBytes);
+        rows[place].set(bytes.subarray(from, from + length), at);
+      }
       passed = mergeRanges([...passed, range]);
     },
     read(range) {
-      if (!used || !rows || !isComplete(used)) return null;
+      if (!used || !isComplete(used)) return null;
       const bytes = new Uint8Array(range.end - range.start);
-      for (const { at, from, length } of sharedParts(used, range))
-        bytes.set(rows.subarray(at, at + length), from);
+      for (const { place, at, from, length } of sharedParts(used, range)) {
+        const row = rows[place];
+        invariant(row, "each row that is used has passed by");
+        bytes.set(row.subarray(at, at + length), from);
+      }
       return bytes;
     },
     forget() {
-      rows = null;
+      rows = [];
       passed = [];
     },
   };
@@ -87,18 +91,18 @@ function overlaps(range: FileRange, table: FileRange): boolean {
   return range.path === table.path && range.start < table.end && table.start < range.end;
 }
 
-/** What a range of the file holds of used rows: `at` among these, `from` in the range. */
+/** What a range of the file holds of used rows, each in an array of its own, since all of them may be more than one holds: `at` in the row, `from` in the range. */
 function* sharedParts(
   { table, rowBytes, ids }: UsedRows,
   range: FileRange,
-): Generator<{ at: number; from: number; length: number }> {
+): Generator<{ place: number; at: number; from: number; length: number }> {
   const firstId = Math.floor((range.start - table.start) / rowBytes);
   for (let place = placeOf(ids, firstId); place < ids.length; place++) {
     const start = table.start + (ids[place] ?? 0) * rowBytes;
     if (start >= range.end) return;
     const from = Math.max(start, range.start);
     const length = Math.min(start + rowBytes, range.end) - from;
-    yield { at: place * rowBytes + from - start, from: from - range.start, length };
+    yield { place, at: from - start, from: from - range.start, length };
   }
 }
 

@@ -113,7 +113,7 @@ def fitted(value):
     value, layers = {key: fitted(own) for key, own in value.items()}, value.get("num_hidden_layers")
     if isinstance(layers, int) and value.get("per_layer_config"):
         value["per_layer_config"] = {index: own for index, own in value["per_layer_config"].items() if int(index) < layers}
-    for field in ("intermediate_size", "activation_sparsity_pattern"):
+    for field in ("intermediate_size", "activation_sparsity_pattern", "num_attention_heads_per_layer"):
         if isinstance(layers, int) and isinstance(value.get(field), (list, tuple)):
             value[field] = value[field][:layers]
     if "attention_types" in value:  # GPT-Neo's kinds, and how often they come

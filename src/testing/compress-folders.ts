@@ -10,7 +10,7 @@ import type { JobOptions } from "../api/job-options.ts";
 import type { SourceReference } from "../api/source-api.ts";
 import { summarizeAdapter } from "../gpu/gpu.ts";
 import { compress } from "../pipeline/compress.ts";
-import { openModel } from "../pipeline/inspect/open-model.ts";
+import { modelSource, openModel } from "../pipeline/inspect/open-model.ts";
 import type { RemoteSource } from "../pipeline/inspect/remote-source.ts";
 import { createJobControl } from "../pipeline/job/job-control.ts";
 import { startProgress } from "../pipeline/job/progress.ts";
@@ -39,12 +39,13 @@ async function compressFolder(folder: string, yaml: string, out: string) {
     configurable: true,
     value: { gpu: { requestAdapter }, storage },
   });
-  const source = createSource({
+  const remote = createSource({
     base: "http://localhost/",
     store: memoryChunkStore(),
   }) as unknown as RemoteSource;
   const reference: SourceReference = { kind: "files", files: filesOf(folder) };
-  const model = await openModel(source, reference, null);
+  const model = await openModel(remote, reference, null);
+  const source = modelSource(remote, model);
   const options: JobOptions = {
     recipe: { kind: "yaml", text: yaml },
     calibration: null,

@@ -37,9 +37,9 @@ torch.set_num_threads(1)
 tqdm.tqdm.monitor_interval = 0  # a thread, which a process that forks must not have
 make_linear_table.LAYERS = 2
 # Of the processor, and as much waiting as a busy machine makes of it.
-SECONDS_EACH, SECONDS_WAITED = 120, 600
+SECONDS_EACH, SECONDS_WAITED = 60, 600
 MOST_MEMORY = 6 << 30
-MOST_PARAMETERS = 330_000_000
+MOST_PARAMETERS = 96_000_000
 # Of widths, which all are divided by one number, so that they go on fitting together.
 WIDTH = re.compile(r"hidden|intermediate|inner|embed|embd|d_model|d_ff|d_kv|ffn|dim|rank|width|d_head|_size$|proj_size|feat")
 NO_WIDTH = re.compile(r"image|patch|kernel|vocab|window|chunk|stride|position|max_|layers|depth|heads|num_|query_dim|group|type|token|dropout|_act|codebook_size|block_size|input_size|ratio|factor|label")

@@ -236,22 +236,27 @@ function expectDecoder(config: Config, names: ReadonlySet<string>): DecoderDescr
 }
 
 /**
- * Names of tensors that a model with this config.json has, of those that are known, and that are not among these. A head counts
- * where the architecture is one that has a head: files of embedding models and classifiers hold none.
+ * Names of tensors that the files of a known model lack beyond doubt: those that other layers have, and the head of a language
+ * model (files of embedding models and classifiers hold none). None if anything else is not found: then it is another model.
  */
 export function lackedTensors(config: Config, tensorNames: readonly string[]): string[] {
   const names = new Set(tensorNames);
   try {
     const description = expectDecoder(config, names);
     const head = description.head.linear.source.tensor;
-    const [architecture] = Array.isArray(config["architectures"]) ? config["architectures"] : [];
-    const hasHead = /For(CausalLM|ConditionalGeneration)$/.test(String(architecture));
+    const hasHead = /ForCausalLM$/.test(String([config["architectures"]].flat()[0]));
     const expected = [...describedTensors(description).keys()];
-    return expected.filter((name) => !names.has(name) && (hasHead || name !== head));
+    const lacked = expected.filter((name) => !names.has(name) && (hasHead || name !== head));
+    const kinds = new Set(tensorNames.filter((name) => inAnyLayer(name) !== name).map(inAnyLayer));
+    return lacked.every((name) => name === head || kinds.has(inAnyLayer(name))) ? lacked : [];
   } catch (error) {
     if (error instanceof UnsupportedModelError || error instanceof MalformedModelError) return [];
     throw error;
   }
+}
+
+function inAnyLayer(name: string): string {
+  return name.replaceAll(/(?<=\.)\d+(?=\.)/g, "*");
 }
 
 /** Names among these that no loader reads of a model that is known; none of others. */

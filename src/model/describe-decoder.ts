@@ -244,7 +244,7 @@ export function lackedTensors(config: Config, tensorNames: readonly string[]): s
   try {
     const description = expectDecoder(config, names);
     const head = description.head.linear.source.tensor;
-    const hasHead = /ForCausalLM$/.test(String([config["architectures"]].flat()[0]));
+    const hasHead = String([config["architectures"]].flat()[0]).endsWith("ForCausalLM");
     const expected = [...describedTensors(description).keys()];
     const lacked = expected.filter((name) => !names.has(name) && (hasHead || name !== head));
     const kinds = new Set(tensorNames.filter((name) => inAnyLayer(name) !== name).map(inAnyLayer));

@@ -19,9 +19,14 @@ interface RowsDemand {
  */
 export const MAX_EMBEDDING_BYTES = 3 * 1024 ** 3;
 
+/** What is read of a table at once; of each, several chunks come at a time. */
+const PIECE_BYTES = 64 * 1024 ** 2;
+
 export interface EmbeddingRows {
   /** True if what passes by will be kept, so that the source need not be. */
   readonly keeps: boolean;
+  /** Lets the table pass by, if it has not. */
+  bring(read: (range: FileRange) => Promise<Uint8Array>): Promise<void>;
   /** Keeps what samples use of a range that was read of the source. */
   pass(range: FileRange, bytes: Uint8Array): void;
   /** A range of the table, zeros where no sample uses a row; null if not all rows that samples use have passed by. */
@@ -43,21 +48,29 @@ export function keepRows(job: RowsDemand, limitBytes = MAX_EMBEDDING_BYTES): Emb
   const keeps = used !== null && used.ids.length * used.rowBytes <= limitBytes;
   let rows: Uint8Array<ArrayBuffer>[] = [];
   let passed: readonly FileRange[] = [];
-  const isComplete = ({ table, rowBytes, ids }: UsedRows) => {
-    const start = table.start + (ids[0] ?? 0) * rowBytes;
-    const end = table.start + ((ids.at(-1) ?? 0) + 1) * rowBytes;
+  const isComplete = (demand: UsedRows) => {
+    const { start, end } = spanOf(demand);
     return passed.some((range) => range.start <= start && end <= range.end);
+  };
+  const pass = (range: FileRange, bytes: Uint8Array) => {
+    if (!used || !keeps || !overlaps(range, used.table)) return;
+    for (const { place, at, from, length } of sharedParts(used, range)) {
+      rows[place] ??= new Uint8Array(used.rowBytes);
+      rows[place].set(bytes.subarray(from, from + length), at);
+    }
+    passed = mergeRanges([...passed, range]);
   };
   return {
     keeps,
-    pass(range, bytes) {
-      if (!used || !keeps || !overlaps(range, used.table)) return;
-      for (const { place, at, from, length } of sharedParts(used, range)) {
-        rows[place] ??= new Uint8Array(used.rowBytes);
-        rows[place].set(bytes.subarray(from, from + length), at);
+    async bring(read) {
+      if (!used || !keeps || isComplete(used)) return;
+      const { path, start, end } = spanOf(used);
+      for (let at = start; at < end; at += PIECE_BYTES) {
+        const range = { path, start: at, end: Math.min(at + PIECE_BYTES, end) };
+        pass(range, await read(range));
       }
-      passed = mergeRanges([...passed, range]);
     },
+    pass,
     read(range) {
       if (!used || !isComplete(used)) return null;
       const bytes = new Uint8Array(range.end - range.start);
@@ -85,6 +98,12 @@ function usedRows({ plan: { calibration, part }, model }: RowsDemand): UsedRows 
   const ids = Uint32Array.from(new Set(set.sequences.flatMap((sequence) => [...sequence]))).toSorted();
   const rowBytes = (description.hiddenSize * DTYPE_BITS[tensor.dtype]) / 8;
   return { table: { path: tensor.file, start: tensor.start, end: tensor.end }, rowBytes, ids };
+}
+
+/** From the first row that is used to the last. */
+function spanOf({ table, rowBytes, ids }: UsedRows): FileRange {
+  const start = table.start + (ids[0] ?? 0) * rowBytes;
+  return { path: table.path, start, end: table.start + ((ids.at(-1) ?? 0) + 1) * rowBytes };
 }
 
 function overlaps(range: FileRange, table: FileRange): boolean {

@@ -51,44 +51,47 @@ function tableOf(capacity: number) {
 describe("embed", () => {
   it.each([
     { capacity: 8, reads: 1, what: "once" },
-    { capacity: 4, reads: 2, what: "for each batch" },
-  ])("fills the GPU with the rows that are used, $what where $capacity fit", async ({ capacity, reads }) => {
-    const sequences = [Uint32Array.of(9, 3, 3), Uint32Array.of(40), Uint32Array.of(7, 8, 9, 12)];
-    const batches: Partial<SequenceBatch>[] = [
-      { first: 0, starts: [0, 3, 4], tokens: 4 },
-      { first: 2, starts: [0, 4], tokens: 4 },
-    ];
-    const calibration = {
-      description: {
-        embedding: { tensor: "e", multiplier: 1 },
-        vocabSize: VOCABULARY,
-        hiddenSize: 2,
-      },
-      set: { sequences },
-      plan: { batches, hidden: { size: 2 } },
-    };
-    const { job, reads: read } = jobOf();
-    const { states, kept } = tableOf(capacity);
-    const begun = { ...job, plan: { calibration } } as unknown as Job;
-    const passing = keepRows(begun);
-    await embed(job, calibration as unknown as CalibrationJob, states, passing);
-    expect(kept).toEqual([
-      [9, 3, 3, 40],
-      [7, 8, 9, 12],
-    ]);
-    expect(read).toHaveLength(reads);
-    // Once the table has passed by, in any pieces, nothing of it is read again.
-    const bytes = await job.source.read({ path: "f", start: 0, end: VOCABULARY * 4 });
-    for (let at = 0; at < bytes.length; at += 7) {
-      const range = { path: "f", start: at, end: Math.min(at + 7, bytes.length) };
-      passing.pass(range, bytes.slice(at, range.end));
-    }
-    read.length = 0;
-    await embed(job, calibration as unknown as CalibrationJob, states, passing);
-    expect(kept.slice(2)).toEqual(kept.slice(0, 2));
-    expect(read).toEqual([]);
-    expect(passing.read({ path: "f", start: 0, end: 4 })).toBeNull();
-  });
+    { capacity: 4, reads: 1, what: "for each batch from host memory" },
+  ])(
+    "reads rows of the source once, and fills the GPU with those that are used, $what where $capacity fit",
+    async ({ capacity, reads }) => {
+      const sequences = [Uint32Array.of(9, 3, 3), Uint32Array.of(40), Uint32Array.of(7, 8, 9, 12)];
+      const batches: Partial<SequenceBatch>[] = [
+        { first: 0, starts: [0, 3, 4], tokens: 4 },
+        { first: 2, starts: [0, 4], tokens: 4 },
+      ];
+      const calibration = {
+        description: {
+          embedding: { tensor: "e", multiplier: 1 },
+          vocabSize: VOCABULARY,
+          hiddenSize: 2,
+        },
+        set: { sequences },
+        plan: { batches, hidden: { size: 2 } },
+      };
+      const { job, reads: read } = jobOf();
+      const { states, kept } = tableOf(capacity);
+      const begun = { ...job, plan: { calibration } } as unknown as Job;
+      const passing = keepRows(begun);
+      await embed(job, calibration as unknown as CalibrationJob, states, passing);
+      expect(kept).toEqual([
+        [9, 3, 3, 40],
+        [7, 8, 9, 12],
+      ]);
+      expect(read).toHaveLength(reads);
+      // Once the table has passed by, in any pieces, nothing of it is read again.
+      const bytes = await job.source.read({ path: "f", start: 0, end: VOCABULARY * 4 });
+      for (let at = 0; at < bytes.length; at += 7) {
+        const range = { path: "f", start: at, end: Math.min(at + 7, bytes.length) };
+        passing.pass(range, bytes.slice(at, range.end));
+      }
+      read.length = 0;
+      await embed(job, calibration as unknown as CalibrationJob, states, passing);
+      expect(kept.slice(2)).toEqual(kept.slice(0, 2));
+      expect(read).toEqual([]);
+      expect(passing.read({ path: "f", start: 0, end: 4 })).toBeNull();
+    },
+  );
 
   it("keeps nothing where the rows that are used take too much memory, or do not pass by", () => {
     const { job } = jobOf();

@@ -36,12 +36,15 @@ export async function embed(
   const checkpoint = async () => await job.control.checkpoint();
   const width = plan.hidden.size;
   const isGapless = width === table.columns;
+  // Rows that do not go to the GPU at once are read for each batch: of a source, a chunk for each row, again and again.
+  const most = Math.max(...plan.batches.map((batch) => batch.tokens));
+  if (used.size > (states.table?.capacity ?? most))
+    await kept.bring(async (range) => await job.source.read(range));
   if (states.table && dtype === "BF16" && isGapless && table.columns % 2 === 0)
     await gatherOnGpu(table, states.table, used, { batches, checkpoint });
   else {
     const rows = await openEmbedding(table, used, MAX_EMBEDDING_BYTES);
-    const tokens = Math.max(...plan.batches.map((batch) => batch.tokens));
-    const values = new Float32Array(tokens * description.hiddenSize);
+    const values = new Float32Array(most * description.hiddenSize);
     for (const { batch, ids } of batches) {
       await checkpoint();
       await states.put(batch, spreadRows(await rows(ids, values), table.columns, width));

@@ -83,6 +83,11 @@ export class StorageError extends LayerpressError {
   static override readonly errorName = "StorageError";
 }
 
+/** The browser gives the page no more memory: reloading frees it, and another recipe may need less. */
+export class MemoryError extends LayerpressError {
+  static override readonly errorName = "MemoryError";
+}
+
 /** Another tab of this origin holds the job lock. */
 export class BusyError extends LayerpressError {
   static override readonly errorName = "BusyError";

@@ -25,6 +25,7 @@ import { missingBytes, planTime } from "./planning/plan-time.ts";
 import { withTrials } from "./planning/plan-trials.ts";
 import { presetSizes } from "./planning/preset-sizes.ts";
 import { type ProgressLog, startProgress } from "./job/progress.ts";
+import { toldOfMemory } from "../page-memory.ts";
 import { makeReceipt } from "./result/make-receipt.ts";
 import { withPresentSizes } from "./result/record-quality.ts";
 import { connectSource, type RemoteSource } from "./inspect/remote-source.ts";
@@ -165,6 +166,8 @@ function createRunner(connected: () => RemoteSource) {
         const job = { model, plan, options, source, control, progress, time };
         const jobs = results.map((result) => ({ ...job, ...result }));
         return await work(job, jobs);
+      } catch (error) {
+        throw toldOfMemory(error);
       } finally {
         progress.stop();
         running = null;

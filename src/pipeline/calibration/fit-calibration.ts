@@ -30,6 +30,7 @@ import type { CalibratedLayer } from "./calibrated-layer.ts";
 import { fitRewritings } from "./fit-rewritings.ts";
 import type { LayerSchedule } from "./layer-schedule.ts";
 import { layerSeconds } from "./layer-seconds.ts";
+import { HOST_BYTES, hostLayerBytes } from "./host-memory.ts";
 import { planSettling } from "./plan-settling.ts";
 
 const MIB = 1024 ** 2;
@@ -150,7 +151,7 @@ function fit(demand: CalibrationDemand, shape: CalibrationShape, limits: GpuLimi
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
   const hiddenBytes = tokens * hiddenBytesPerToken({ hiddenSize: hidden.size, dtype: hidden.dtype });
   const waiting = hidden.streams * hiddenBytes;
-  const place = placeOf(waiting, free - layerPeak);
+  const place = placeOf(waiting, free - layerPeak, largestOnHost(layers));
   const residentHidden = place === "gpu" ? waiting : 0;
   // Only what nothing else has a use for goes into overlap.
   const planned = fitted.map(({ passes, overlapPeak, settlingPeak }): LayerSchedule => {
@@ -288,7 +289,11 @@ function packPasses(layer: CalibratedLayer, shape: CalibrationShape, free: GpuLi
   return passes;
 }
 
-function placeOf(hiddenBytes: number, spareBytes: number): HiddenPlace {
+function placeOf(hiddenBytes: number, spareBytes: number, layerBytes: number): HiddenPlace {
   if (hiddenBytes <= spareBytes) return "gpu";
-  return hiddenBytes <= MAX_HOST_BYTES ? "host" : "file";
+  return hiddenBytes <= Math.min(MAX_HOST_BYTES, HOST_BYTES - layerBytes) ? "host" : "file";
+}
+
+function largestOnHost(layers: readonly CalibratedLayer[]): number {
+  return Math.max(0, ...layers.map(hostLayerBytes));
 }

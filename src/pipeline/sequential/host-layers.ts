@@ -2,6 +2,7 @@
 
 import type { HostLayer, HostTensor } from "../../onload/layer-weights.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
+import { hostLayerBytes } from "../calibration/host-memory.ts";
 import type { StepTraffic } from "../job/step-traffic.ts";
 import { invariant } from "../../errors.ts";
 import type { TileTraffic } from "../job/traffic.ts";
@@ -16,8 +17,15 @@ export interface HostLayers {
   readAfter(step: PlannedStep): void;
 }
 
-/** Layers of `steps`, read through `traffic`. */
-export function createHostLayers(steps: readonly PlannedStep[], traffic: StepTraffic): HostLayers {
+/**
+ * Layers of `steps`, read through `traffic`.
+ * @param roomBytes what two layers may take together: where they take more, the next one is read when this one is done with
+ */
+export function createHostLayers(
+  steps: readonly PlannedStep[],
+  traffic: StepTraffic,
+  roomBytes: number,
+): HostLayers {
   const ahead = new Map<PlannedStep, Promise<HostLayer>>();
   const readAhead = (step: PlannedStep) => {
     const reading = readHostLayer(step, traffic);
@@ -34,9 +42,13 @@ export function createHostLayers(steps: readonly PlannedStep[], traffic: StepTra
     },
     readAfter(step) {
       const next = steps[steps.indexOf(step) + 1];
-      if (next && !ahead.has(next)) readAhead(next);
+      if (next && !ahead.has(next) && hostBytes(step) + hostBytes(next) <= roomBytes) readAhead(next);
     },
   };
+}
+
+function hostBytes({ calibrated }: PlannedStep): number {
+  return calibrated ? hostLayerBytes(calibrated.layer) : 0;
 }
 
 /** All tensors of a layer in host memory. */

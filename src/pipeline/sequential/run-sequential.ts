@@ -9,6 +9,7 @@ import { tuneMatmul } from "../../gpu/matmul/tune-matmul.ts";
 import { removeHiddenFiles } from "../../offload/hidden-file.ts";
 import type { PlannedLayer, PlannedStep } from "../planning/planned-step.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
+import { HOST_BYTES } from "../calibration/host-memory.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import { isDone } from "../job/done-steps.ts";
 import { type Job, type ResultAtWork, type RunOutput, stepOf, writesResult } from "../job/job.ts";
@@ -77,7 +78,9 @@ interface Walk {
 async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<void> {
   const { job, calibration, steps, output } = walk;
   using lifetime = createLifetime();
-  const hosts = createHostLayers(steps, traffic);
+  const { hidden, hiddenBytes } = calibration.plan;
+  const waiting = hidden.place === "host" ? hidden.streams * hiddenBytes : 0;
+  const hosts = createHostLayers(steps, traffic, HOST_BYTES - waiting);
   const first = steps.find((step) => !isDone(output, job.plan.steps, step));
   if (first) {
     // Its bytes come while the first hidden states are made.

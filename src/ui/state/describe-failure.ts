@@ -103,6 +103,11 @@ const DESCRIPTIONS: Readonly<Record<string, (running: boolean) => Description>> 
     advice: running ? `${KEPT} Delete what you no longer need, then go on.` : null,
     actions: running ? ["storage", "retry"] : ["storage"],
   }),
+  MemoryError: (running) => ({
+    heading: "The browser gives this page no more memory",
+    advice: running ? KEPT : null,
+    actions: running ? ["reload", "retry"] : ["reload"],
+  }),
   BusyError: () => ({
     heading: "Another tab is already compressing",
     advice: null,

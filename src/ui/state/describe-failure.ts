@@ -99,8 +99,8 @@ const DESCRIPTIONS: Readonly<Record<string, (running: boolean) => Description>> 
     actions: ["retry"],
   }),
   StorageError: (running) => ({
-    heading: "There is not enough storage",
-    advice: running ? `${KEPT} Delete what you no longer need, then go on.` : null,
+    heading: "The browser’s storage refuses",
+    advice: running ? KEPT : null,
     actions: running ? ["storage", "retry"] : ["storage"],
   }),
   MemoryError: (running) => ({

@@ -9,19 +9,23 @@ import { RECEIVING_PATH } from "../cli/receive-files.ts";
 import { startModelServer } from "../model-server/model-server.ts";
 import { folderModel } from "../model-server/served-model.ts";
 import { seededRandom } from "../../src/testing/random.ts";
-import type { Fixture, Found } from "./fixture.ts";
+import type { Fixture } from "./fixture.ts";
+import type { Tell } from "./resume.ts";
 
 const [SEQUENCES, TOKENS, IDS] = [8, 48, 128];
 /** Columns of a group: the second where the first does not divide a Linear's inputs. */
 const GROUPS = ["32", "16"];
 
-export interface Compressed {
+interface Memory {
+  readonly peakBytes: number;
+  readonly plannedBytes: number;
+}
+
+export interface Compressed extends Memory {
   readonly linears: number;
   /** ½ tr(ΔW H ΔWᵀ) of GPTQ over that of rounding to nearest, summed, and of the Linear with the largest ratio. */
   readonly ratio: number;
   readonly worstRatio: number;
-  readonly peakBytes: number;
-  readonly plannedBytes: number;
 }
 
 /** Runs a job in the page and has it send the files of the result. */
@@ -37,7 +41,11 @@ const COMPRESS = `async (text) => {
 }`;
 
 /** Compresses all into folders of `out`, by the fixtures' names. */
-export async function compressAll(fixtures: readonly Fixture[], out: string): Promise<Found<Compressed>> {
+export async function compressAll(
+  fixtures: readonly Fixture[],
+  out: string,
+  tell: Tell<Compressed>,
+): Promise<void> {
   const models = Object.fromEntries(
     await Promise.all(
       fixtures.map(async ({ folder }, index) => [
@@ -49,7 +57,6 @@ export async function compressAll(fixtures: readonly Fixture[], out: string): Pr
   const server = await startModelServer({ models });
   try {
     await using opened = await openPage(join(out, ".work"), out);
-    const found = new Map<string, Compressed | string>();
     for (const [index, { name }] of fixtures.entries()) {
       let made: Compressed | string = "";
       for (const size of GROUPS) {
@@ -60,16 +67,13 @@ export async function compressAll(fixtures: readonly Fixture[], out: string): Pr
           to: `${RECEIVING_PATH}${encodeURIComponent(`${name}/`)}`,
         });
         const call = `(${COMPRESS})(${JSON.stringify(argument)})`;
-        const result = await opened.during(
-          opened.page.evaluate<Pick<Compressed, "peakBytes" | "plannedBytes"> | string>(call),
-        );
-        made = typeof result === "string" ? result : { ...result, ...lossesOf(join(out, name)) };
-        if (typeof made !== "string") break;
+        const result = await opened.during(opened.page.evaluate<Memory | string>(call));
+        made = typeof result === "string" ? result : withLosses(result, join(out, name));
+        if (typeof result !== "string") break;
       }
       console.log(`  ${name}: ${typeof made === "string" ? made : made.ratio.toFixed(3)}`);
-      found.set(name, made);
+      tell(name, made);
     }
-    return found;
   } finally {
     await server.close();
   }
@@ -88,12 +92,14 @@ function requestFor(source: string, groupSize: string) {
   return { ...request, calibration: { ...request.calibration, file, shuffle: false } };
 }
 
-function lossesOf(folder: string): Pick<Compressed, "linears" | "ratio" | "worstRatio"> {
+function withLosses(memory: Memory, folder: string): Compressed | string {
   const report = JSON.parse(readFileSync(join(folder, "quantization-report.json"), "utf8"));
   const measured = report.modules.filter(({ rtn_loss: loss }: { rtn_loss: number | null }) => loss !== null);
   const ratios = measured.map(
     ({ loss, rtn_loss: rounding }: { loss: number; rtn_loss: number }) => loss / rounding,
   );
   const { loss, rtn_loss: rounding } = report.totals;
-  return { linears: measured.length, ratio: loss / rounding, worstRatio: Math.max(...ratios) };
+  const [ratio, worstRatio] = [loss / rounding, Math.max(...ratios)];
+  if (![ratio, worstRatio].every(Number.isFinite)) return "Error: losses are no finite numbers";
+  return { ...memory, linears: measured.length, ratio, worstRatio };
 }

@@ -5,13 +5,17 @@ import { join } from "node:path";
 import { chromium } from "playwright";
 import { createServer, type Plugin } from "vite";
 import { chromiumFlags, findChromium } from "../chromium.mjs";
-import type { Fixture, Found } from "./fixture.ts";
+import type { Fixture } from "./fixture.ts";
+import type { Tell } from "./resume.ts";
 
 const BLANK = "/blank.html";
 const FILES = "/checkpoints/";
 
-/** Hidden states after the embedding and each layer, then logits: largest differences over the reference's deviation. */
-export async function measureForward(fixtures: readonly Fixture[]): Promise<Found<readonly number[]>> {
+/** Tells of hidden states after the embedding and each layer, then logits: largest differences over the reference's deviation. */
+export async function measureForward(
+  fixtures: readonly Fixture[],
+  tell: Tell<readonly number[]>,
+): Promise<void> {
   const server = await createServer({
     root: join(import.meta.dirname, "../.."),
     logLevel: "error",
@@ -28,16 +32,16 @@ export async function measureForward(fixtures: readonly Fixture[]): Promise<Foun
     const page = await browser.newPage();
     const origin = server.resolvedUrls?.local[0] ?? "";
     await page.goto(new URL(BLANK, origin).href);
-    const found = new Map<string, readonly number[] | string>();
     for (const [index, { name }] of fixtures.entries()) {
       const call = `import("/src/testing/forward-errors.ts").then(({ measureFixture }) => measureFixture("${index}", "${FILES.slice(0, -1)}"))`;
       const errors = await page
         .evaluate<number[]>(call)
         .catch((error: unknown) => String(error).split("\n", 1)[0] ?? "");
-      console.log(`  ${name}: ${typeof errors === "string" ? errors : Math.max(...errors).toExponential(1)}`);
-      found.set(name, errors);
+      const isFinite = typeof errors === "string" || errors.every(Number.isFinite);
+      const value = isFinite ? errors : "Error: hidden states or logits are no finite numbers";
+      console.log(`  ${name}: ${typeof value === "string" ? value : Math.max(...value).toExponential(1)}`);
+      tell(name, value);
     }
-    return found;
   } finally {
     await browser.close();
     await server.close();

@@ -1,5 +1,6 @@
 """python open_results.py NAME=ORIGINAL=RESULT…: one JSON line for each, with what opening says and LLM Compressor's modules."""
 
+import copy
 import json
 import logging
 import os
@@ -20,6 +21,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageText
 IDS = torch.arange(3, 40)[None]
 # Towers of other modalities are the user's to ignore.
 TOWERS = r"re:.*(vision|visual|audio|multi_modal|connector|embed_vision|mlp1).*"
+# Files of Mixtral and its kin call the projections of experts otherwise than LLM Compressor's modules.
+EXPERTS = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}
 
 
 def loader(path):
@@ -34,9 +37,10 @@ def opened(path):
 
 
 def plain(name):
-    """A module's name without the prefixes that classes and checkpoints have otherwise, and under one name of its projections."""
-    name = re.sub(r"^(model|language_model|text_model)\.", "", name)
-    return plain(name) if re.match(r"(model|language_model|text_model)\.", name) else name
+    """A module's name without the prefixes that classes and checkpoints have otherwise, with experts under their commonest names."""
+    name = re.sub(r"^((model|language_model|text_model|backbone)\.)+", "", name)
+    expert = re.fullmatch(r"(layers\.\d+)\.\w+(\.experts\.\d+)\.(\w+)", name)
+    return expert.expand(r"\1.mlp\2.") + EXPERTS.get(expert[3], expert[3]) if expert else name
 
 
 def ours(path):
@@ -44,8 +48,18 @@ def ours(path):
         return {plain(key.removesuffix(".weight_packed")) for key in file.keys() if key.endswith(".weight_packed")}
 
 
+def readable(model):
+    """Has the configuration say what LLM Compressor 0.14 asks it for where the model's class asks it for something else."""
+    experts = next((module for module in model.modules() if hasattr(module, "gate_up_proj")), None)
+    if type(experts).__name__ == "Llama4TextExperts" and not hasattr(model.config, "text_config"):
+        model.config.text_config = copy.deepcopy(model.config)
+    elif hasattr(experts, "intermediate_dim") and hasattr(model.config, "moe_intermediate_size"):
+        model.config.moe_intermediate_size = experts.intermediate_dim
+    return model
+
+
 def theirs(path):
-    model = loader(path).from_pretrained(path, dtype="auto")
+    model = readable(loader(path).from_pretrained(path, dtype="auto"))
     ignore = ["re:.*lm_head", "re:.*embed_out", TOWERS]
     oneshot(model=model, recipe=QuantizationModifier(targets=["Linear"], scheme="W8A8", ignore=ignore))
     scheme = lambda module: isinstance(getattr(module, "quantization_scheme", None), QuantizationScheme)
@@ -56,9 +70,18 @@ def difference(original, result):
     try:
         mine, other = ours(result), theirs(original)
     except Exception as error:
-        return f"ends with {type(error).__name__}"
-    told = [f"{len(names)} {word}: {min(names)}" for word, names in (("more", other - mine), ("fewer", mine - other)) if names]
-    return "; ".join(told) or "equal"
+        return sentence(error)
+    return "; ".join(told(names, word) for names, word in ((other - mine, "more"), (mine - other, "fewer")) if names) or "equal"
+
+
+def told(names, word):
+    """How many, and what they are called, whatever their layer."""
+    return f"{len(names)} {word}: {', '.join(sorted({re.sub(r'[0-9]+', '*', name) for name in names})[:4])}"
+
+
+def sentence(error):
+    first = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__}: {first[:90]}"
 
 
 for name, original, result in (triple.split("=") for triple in sys.argv[1:]):
@@ -70,6 +93,6 @@ for name, original, result in (triple.split("=") for triple in sys.argv[1:]):
         row["complaints"] = sum(complaints.values())
         row["detail"] = f"cosine {cosine:.3f} {complaints or ''}".strip()
     except Exception as error:
-        row["detail"] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:90]}"
+        row["detail"] = sentence(error)
     row["set"] = difference(original, result)
     print(json.dumps(row), flush=True)

@@ -13,6 +13,9 @@ const METHODS = {
   calibrated: { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" },
 } as const;
 
+/** Every operation is tried, so the job has no more modules than differ: two that share an input, two with their own, and copies. */
+const IGNORE = ["lm_head", "re:.*(v|o|up)_proj"];
+
 interface Undisturbed {
   readonly job: PlannedJob;
   readonly output: ReadonlyMap<string, string>;
@@ -76,7 +79,7 @@ afterEach(() => void (storagePatience.milliseconds = milliseconds));
 describe.each(["rounded", "calibrated"] as const)("a job that is %s", (method) => {
   let whole: Undisturbed;
   beforeAll(async () => {
-    whole = await undisturbed(await planFixture("llama", "W8A8", METHODS[method]));
+    whole = await undisturbed(await planFixture("llama", "W8A8", METHODS[method], { ignore: IGNORE }));
   });
 
   it("ends with a folder", () => {

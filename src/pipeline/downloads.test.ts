@@ -10,6 +10,9 @@ const METHODS = {
   rounded: { name: "QuantizationModifier" },
   calibrated: { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" },
 } as const;
+
+/** Every operation is tried, so the job has no more modules than differ: two that share an input, two with their own, and copies. */
+const IGNORE = ["lm_head", "re:.*(v|o|up)_proj"];
 const DONE = "done";
 /** Each silence is waited out. */
 const SILENT_STEP = 10;
@@ -35,7 +38,7 @@ describe.each(["rounded", "calibrated"] as const)("a downloaded job that is %s",
   let job: PlannedJob;
   let whole: Machine;
   beforeAll(async () => {
-    job = await planFixture("llama", "W8A8", METHODS[method], { downloaded: true });
+    job = await planFixture("llama", "W8A8", METHODS[method], { downloaded: true, ignore: IGNORE });
     whole = job.machine();
     await whole.run();
   });

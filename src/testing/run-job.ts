@@ -87,6 +87,8 @@ export interface AskedRecipe {
 interface JobChanges extends Pick<JobOptions, "part" | "states">, Pick<RecipeControls, "rewriter"> {
   readonly propagateError?: boolean;
   readonly groupSize?: number;
+  /** Modules that are left alone; default lm_head. */
+  readonly ignore?: readonly string[];
   /** More recipes of the same run, and the one whose error later layers see. */
   readonly beside?: readonly AskedRecipe[];
   readonly along?: AskedRecipe;
@@ -231,6 +233,7 @@ function optionsOf(
     propagateError = true,
     rewriter,
     groupSize,
+    ignore,
     beside = [],
     along,
     yaml,
@@ -242,7 +245,7 @@ function optionsOf(
   return {
     recipe:
       yaml === undefined
-        ? controlsOf({ ...first, ...(groupSize && { groupSize }) }, rewriter)
+        ? controlsOf({ ...first, ...(groupSize && { groupSize }) }, rewriter, ignore)
         : { kind: "yaml", text: yaml },
     ...(beside.length > 0 && { beside: beside.map((other) => controlsOf(other)) }),
     ...(along && { along: controlsOf(along) }),
@@ -259,12 +262,13 @@ function optionsOf(
 function controlsOf(
   { scheme, method, groupSize }: AskedRecipe,
   rewriter?: RecipeControls["rewriter"],
+  ignore: readonly string[] = ["lm_head"],
 ): RecipeControls {
   return {
     kind: "controls",
     scheme,
     group_size: groupSize ?? null,
-    ignore: ["lm_head"],
+    ignore,
     method,
     ...(rewriter ? { rewriter } : {}),
     observer: "memoryless_minmax",

@@ -201,7 +201,12 @@ export class ChunkLoader implements Disposable {
   }
 
   async #load(chunk: Chunk): Promise<Uint8Array<ArrayBuffer>> {
-    return (await this.#keeper.find(chunk)) ?? (await this.#download(chunk));
+    for (;;) {
+      const found = await this.#keeper.find(chunk);
+      if (found) return found;
+      // It may have come since it was looked for: nobody would bring it once more, and this read would wait for ever.
+      if (!this.#keeper.has(chunk)) return await this.#download(chunk);
+    }
   }
 
   async #download(chunk: Chunk): Promise<Uint8Array<ArrayBuffer>> {

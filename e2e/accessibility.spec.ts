@@ -16,6 +16,8 @@ test("axe finds nothing in the four states", async ({ page }) => {
   await expect(page.getByRole("alert")).toContainText(["Write an amount"]);
   await expectNoViolations(page);
   await page.getByLabel("GPU budget", { exact: true }).fill("256 MiB");
+  // Attention alone: steps and figures are as many.
+  await page.getByLabel("Ignore", { exact: true }).fill("lm_head, re:.*mlp.*");
 
   await page.getByRole("button", { name: "Start" }).click();
   await page.getByRole("button", { name: "Pause" }).click();

@@ -6,6 +6,8 @@ import { compress, request } from "./jobs.ts";
 /** Little enough for a software GPU. */
 const SAMPLES = "2";
 const LENGTH = "32";
+/** What is left alone where a layer that is compressed has to do. */
+const ONE_LAYER = ["lm_head", "re:.*layers[.][123][.].*"];
 
 async function inspectSample(page: Page, search = ""): Promise<void> {
   await page.goto(`./${search}`);
@@ -31,8 +33,8 @@ test("GPTQ runs on the sample model with its own text, and tells of every module
   await calibrateLittle(page);
   await page.getByText("Advanced").click();
   await page.getByLabel("Group size").selectOption("64");
-  // Attention alone: a software GPU takes twice as long for the other modules.
-  await page.getByLabel("Ignore", { exact: true }).fill("lm_head, re:.*mlp.*");
+  // Attention of two layers: a software GPU takes twice as long for the other modules of each.
+  await page.getByLabel("Ignore", { exact: true }).fill("lm_head, re:.*mlp.*, re:.*layers[.][23][.].*");
   await page.getByLabel("dampening_frac").fill("0.02");
   await page.getByLabel("actorder").selectOption("none");
   await expect(page.getByLabel("Recipe in YAML")).toHaveValue(
@@ -53,15 +55,15 @@ test("GPTQ runs on the sample model with its own text, and tells of every module
 
   await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible();
   const rows = errors.locator("tbody tr");
-  await expect(rows).toHaveCount(16);
+  await expect(rows).toHaveCount(8);
   const figures = await rows.first().getByRole("cell").allTextContents();
   const [gptq, nearest, , damping] = figures.map(Number);
   expect(gptq).toBeGreaterThan(0);
   expect(gptq).toBeLessThan(nearest ?? 0);
   expect(damping).toBe(0.02);
-  await expect(errors.locator("circle.gptq")).toHaveCount(16);
+  await expect(errors.locator("circle.gptq")).toHaveCount(8);
   await expect(errors).toContainText(
-    /GPTQ leaves \d+ % of the error of rounding to nearest, on average over 16 modules/,
+    /GPTQ leaves \d+ % of the error of rounding to nearest, on average over 8 modules/,
   );
   await expect(page.getByRole("region", { name: "Figures", exact: true })).toContainText("Calibrating");
   await expectNoViolations(page);
@@ -141,7 +143,10 @@ test("a link that asks for an unknown recipe is told which one is near", async (
 
 test("a script compresses through the page's door, and takes the files one by one", async ({ page }) => {
   await page.goto("./");
-  const { files, peakGpuBytes, plannedGpuBytes } = await compress(page, request("sample/", "w8a16"));
+  const { files, peakGpuBytes, plannedGpuBytes } = await compress(
+    page,
+    request("sample/", "w8a16", { ignore: ONE_LAYER }),
+  );
   await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible();
   expect(peakGpuBytes).toBeLessThanOrEqual(plannedGpuBytes);
   expect(files).toContain("config.json");

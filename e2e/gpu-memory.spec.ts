@@ -19,6 +19,7 @@ test.beforeAll(async () => {
     models: {
       "made/two": { files: syntheticModel({ ...SIZES, layers: 2 }) },
       "made/many": { files: syntheticModel({ ...SIZES, layers: 12 }) },
+      "made/one": { files: syntheticModel({ ...SIZES, layers: 1 }) },
       "made/large": { files: syntheticModel({ ...SIZES, ...LARGE, layers: 1 }) },
     },
   });
@@ -39,7 +40,7 @@ test("GPTQ, and a layer that does not fit, keep to a small budget and to their p
   const gpuBudgetBytes = SMALLEST_BUDGET;
   const ids = tokenIds(4, 32, SIZES.vocab);
   for (const asked of [
-    request(`${server.filesUrl}/made/two/`, "gptq-w4a16", { ids, gpuBudgetBytes }),
+    request(`${server.filesUrl}/made/one/`, "gptq-w4a16", { ids, gpuBudgetBytes }),
     request(`${server.filesUrl}/made/large/`, "W4A16", { gpuBudgetBytes }),
   ]) {
     const { peakGpuBytes, plannedGpuBytes } = await compress(page, asked);

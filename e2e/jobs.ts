@@ -22,9 +22,14 @@ const CALIBRATION: CalibrationRequest = {
 export function request(
   source: string,
   recipe: string,
-  own: { groupSize?: number; ids?: readonly (readonly number[])[]; gpuBudgetBytes?: number | null } = {},
+  own: {
+    groupSize?: number;
+    ignore?: readonly string[];
+    ids?: readonly (readonly number[])[];
+    gpuBudgetBytes?: number | null;
+  } = {},
 ): CompressRequest {
-  const { groupSize = null, ids, gpuBudgetBytes = 256 * 1024 ** 2 } = own;
+  const { groupSize = null, ignore = null, ids, gpuBudgetBytes = 256 * 1024 ** 2 } = own;
   const file = ids ? { name: "ids.json", text: JSON.stringify(ids) } : null;
   return {
     source,
@@ -32,7 +37,7 @@ export function request(
     recipe: {
       text: recipe,
       groupSize,
-      ignore: null,
+      ignore,
       observer: null,
       dampeningFrac: null,
       actorder: null,

@@ -35,8 +35,9 @@ export const RUN_BYTES = 8 * MIB;
 export const LENGTHS = [12, 8];
 const TOKENS = 20;
 const HIDDEN = 64;
-const EXPERT = 64;
+const EXPERT = 32;
 const INNER = 128;
+const HEAD = 32;
 
 const configOf = (experts: number) => ({
   model_type: experts > 0 ? "qwen3_moe" : "qwen3",
@@ -46,7 +47,7 @@ const configOf = (experts: number) => ({
   num_hidden_layers: 1,
   num_attention_heads: 2,
   num_key_value_heads: 1,
-  head_dim: 64,
+  head_dim: HEAD,
   hidden_act: "silu",
   max_position_embeddings: 64,
   rms_norm_eps: 1e-6,
@@ -77,16 +78,16 @@ export function checkpoint(count: number, dtype: FloatDtype = "BF16"): TensorSpe
   ];
   const shapes: [string, number[]][] = [
     ["model.embed_tokens.weight", [64, HIDDEN]],
-    linear("self_attn.q_proj", 128, HIDDEN),
-    linear("self_attn.k_proj", 64, HIDDEN),
-    linear("self_attn.v_proj", 64, HIDDEN),
-    linear("self_attn.o_proj", HIDDEN, 128),
+    linear("self_attn.q_proj", 2 * HEAD, HIDDEN),
+    linear("self_attn.k_proj", HEAD, HIDDEN),
+    linear("self_attn.v_proj", HEAD, HIDDEN),
+    linear("self_attn.o_proj", HIDDEN, 2 * HEAD),
     ...(count > 0 ? [linear("mlp.gate", count, HIDDEN), ...experts] : mlp),
     ...["input_layernorm", "post_attention_layernorm"].map((name): [string, number[]] => [
       `${layer}.${name}.weight`,
       [HIDDEN],
     ]),
-    ...["q_norm", "k_norm"].map((name): [string, number[]] => [`${layer}.self_attn.${name}.weight`, [64]]),
+    ...["q_norm", "k_norm"].map((name): [string, number[]] => [`${layer}.self_attn.${name}.weight`, [HEAD]]),
     ["model.norm.weight", [HIDDEN]],
     ["lm_head.weight", [64, HIDDEN]],
   ];

@@ -88,7 +88,12 @@ describe.each([
   // Of three ratios none makes the loss of these experts smaller.
   const grid = experts > 0 ? 5 : 3;
   const budgetBytes = 64 * MIB;
-  const plan = { experts, budgetBytes, dtype: "F32", before: `AWQModifier: {${loss}n_grid: ${grid}}, ` } as const;
+  const plan = {
+    experts,
+    budgetBytes,
+    dtype: "F32",
+    before: `AWQModifier: {${loss}n_grid: ${grid}}, `,
+  } as const;
 
   async function withOriginal(
     run: Run,

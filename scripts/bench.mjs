@@ -1,11 +1,10 @@
 // npm run bench: measures this machine with the built page, or compares two results. Installs and builds what is missing
 // first.
 
-import { ensureBuild, ensureDependencies } from "./prepare.mjs";
+import { ensureBuild, ensureDependencies, readTypeScript } from "./prepare.mjs";
 
 ensureDependencies();
-const { register } = await import("tsx/esm/api");
-register();
+await readTypeScript();
 const { readBenchArguments } = await import("./cli/bench-arguments.ts");
 const { benchFromCommandLine } = await import("./cli/bench.ts");
 process.exitCode = await benchFromCommandLine(readBenchArguments(process.argv.slice(2)), async () => {

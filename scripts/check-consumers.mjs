@@ -1,12 +1,7 @@
 // npm run check:consumers: opens results where people open them. Installs and builds what is missing first.
 
-import { ensureBuild, ensureDependencies } from "./prepare.mjs";
+import { prepareToDrive } from "./prepare.mjs";
 
-ensureDependencies();
-ensureBuild();
-const { ensureChromium } = await import("./chromium.mjs");
-await ensureChromium();
-const { register } = await import("tsx/esm/api");
-register();
+await prepareToDrive();
 const { checkConsumers } = await import("./consumers/check-consumers.ts");
 process.exitCode = await checkConsumers(process.argv.slice(2));

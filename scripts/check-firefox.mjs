@@ -1,15 +1,10 @@
 // npm run check:firefox: data-free presets in Firefox, byte for byte. Installs and builds what is missing first.
 
 import { spawnSync } from "node:child_process";
-import { ensureBuild, ensureDependencies } from "./prepare.mjs";
+import { prepareToDrive } from "./prepare.mjs";
 
 if ("WebSocket" in globalThis) {
-  ensureDependencies();
-  ensureBuild();
-  const { ensureChromium } = await import("./chromium.mjs");
-  await ensureChromium();
-  const { register } = await import("tsx/esm/api");
-  register();
+  await prepareToDrive();
   const { checkFirefox } = await import("./firefox/check-firefox.ts");
   process.exitCode = await checkFirefox(process.argv.slice(2));
 } else {

@@ -1,13 +1,8 @@
 // npm run compress: the page's job from the command line. Installs and builds what is missing first.
 
-import { ensureBuild, ensureDependencies } from "./prepare.mjs";
+import { prepareToDrive } from "./prepare.mjs";
 
-ensureDependencies();
-ensureBuild();
-const { ensureChromium } = await import("./chromium.mjs");
-await ensureChromium();
-const { register } = await import("tsx/esm/api");
-register();
+await prepareToDrive();
 const { compressFromCommandLine } = await import("./cli/compress.ts");
 const status = await compressFromCommandLine(process.argv.slice(2));
 // All is said: nothing is waited for any more, such as a browser that does not end, and is killed then.

@@ -1,9 +1,8 @@
 // npm run merge: parts of a model into one folder. Needs no browser; installs packages if they are missing.
 
-import { ensureDependencies } from "./prepare.mjs";
+import { ensureDependencies, readTypeScript } from "./prepare.mjs";
 
 ensureDependencies();
-const { register } = await import("tsx/esm/api");
-register();
+await readTypeScript();
 const { mergeFromCommandLine } = await import("./cli/merge.ts");
 process.exitCode = await mergeFromCommandLine(process.argv.slice(2));

@@ -38,6 +38,21 @@ export function ensureDependencies() {
   run("npm", ["ci", "--no-audit", "--no-fund"]);
 }
 
+/** What commands need that drive the page: packages, a build, a browser, and Node reading TypeScript. */
+export async function prepareToDrive() {
+  ensureDependencies();
+  ensureBuild();
+  const { ensureChromium } = await import("./chromium.mjs");
+  await ensureChromium();
+  await readTypeScript();
+}
+
+/** Has Node import TypeScript from now on. */
+export async function readTypeScript() {
+  const { register } = await import("tsx/esm/api");
+  register();
+}
+
 /** Builds dist/ unless it is newer than every source. */
 export function ensureBuild() {
   const sources = [

@@ -4,6 +4,7 @@ import type { SequenceBatch } from "../../calibrate/batches.ts";
 import type { HiddenStates } from "../../calibrate/hidden-states.ts";
 import { invariant } from "../../errors.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
+import { waitLater } from "./wait-later.ts";
 
 export interface BatchServices<Batch> {
   readonly batches: readonly Batch[];
@@ -43,10 +44,4 @@ export async function eachBatch<Batch extends { readonly rows: SequenceBatch }>(
   } finally {
     await Promise.allSettled([loading, ...taken]);
   }
-}
-
-/** That it fails before it is waited for is no unhandled rejection. */
-function waitLater(promise: Promise<void>): Promise<void> {
-  promise.catch(() => undefined);
-  return promise;
 }

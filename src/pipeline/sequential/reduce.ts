@@ -18,6 +18,7 @@ import type { PassStatistics } from "./calibrate.ts";
 import type { LayerAtWork, Pass } from "./layer-at-work.ts";
 import type { ShareAtWork } from "./services.ts";
 import { ownersOf, type ShareNames, shareNames } from "./share-names.ts";
+import { waitLater } from "./wait-later.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -104,12 +105,6 @@ async function giveAway({ work, pass, share, names, tree }: Given): Promise<void
   }
   const text = new TextEncoder().encode(JSON.stringify(counts));
   await share.exchange.put(names.counts(pass.index, share.plan.index), [text]);
-}
-
-/** That it fails before it is waited for is no unhandled rejection. */
-function waitLater<Result>(promise: Promise<Result>): Promise<Result> {
-  promise.catch(() => undefined);
-  return promise;
 }
 
 /** What the other shares counted; once they are there, their sums are, too. */

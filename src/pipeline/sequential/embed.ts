@@ -38,12 +38,12 @@ export async function embed(
   const isGapless = width === table.columns;
   // Rows that do not go to the GPU at once are read for each batch: of a source, a chunk for each row, again and again.
   const most = Math.max(...plan.batches.map((batch) => batch.tokens));
-  if (used.size > (states.table?.capacity ?? most))
-    await kept.bring(async (range) => await job.source.read(range));
+  const areMany = used.size > (states.table?.capacity ?? most);
+  if (areMany) await kept.bring(async (range) => await job.source.read(range));
   if (states.table && dtype === "BF16" && isGapless && table.columns % 2 === 0)
     await gatherOnGpu(table, states.table, used, { batches, checkpoint });
   else {
-    const rows = await openEmbedding(table, used, MAX_EMBEDDING_BYTES);
+    const rows = await openEmbedding(table, used, areMany && kept.keeps ? 0 : MAX_EMBEDDING_BYTES);
     const values = new Float32Array(most * description.hiddenSize);
     for (const { batch, ids } of batches) {
       await checkpoint();

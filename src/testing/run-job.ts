@@ -31,6 +31,7 @@ import { memoryFetch } from "./memory-server.ts";
 import { ROUNDING_RULES } from "./rounding-rules.ts";
 import { provideBrowserGlobals } from "./browser-globals.ts";
 import { createStubGpu, type StubGpu } from "./stub-gpu.ts";
+import { CALIBRATION_OPTIONS } from "./calibration-options.ts";
 
 const MIB = 1024 ** 2;
 const BASE = "http://localhost/";
@@ -276,14 +277,8 @@ function controlsOf(
 }
 
 const CALIBRATION: NonNullable<JobOptions["calibration"]> = {
+  ...CALIBRATION_OPTIONS,
   source: { kind: "file", file: new File([IDS], "ids.json"), column: null },
-  num_calibration_samples: 2,
   max_seq_length: 24,
-  shuffle_calibration_samples: false,
-  seed: 0,
-  hidden_states_dtype: "F32",
   forward_products: "F32",
-  propagate_error: true,
-  moe_calibrate_all_experts: true,
-  moe_min_tokens_per_expert: 64,
 };

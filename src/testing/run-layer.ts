@@ -26,6 +26,7 @@ import type { SequentialServices } from "../pipeline/sequential/services.ts";
 import { parseRecipe } from "../plan/parse-recipe.ts";
 import { planSteps } from "../plan/plan-steps.ts";
 import { readConfig } from "../plan/read-config.ts";
+import { CALIBRATION_OPTIONS } from "./calibration-options.ts";
 import { openTestGpu } from "./open-test-gpu.ts";
 import { randomNormal, seededRandom } from "./random.ts";
 
@@ -134,15 +135,8 @@ export function planFor(
     { steps: planSteps(tensors, recipe).steps, cache: null, rewriting: rewritingModifiers(recipe) },
     set,
     {
-      source: { kind: "model" },
+      ...CALIBRATION_OPTIONS,
       num_calibration_samples: LENGTHS.length,
-      max_seq_length: 64,
-      shuffle_calibration_samples: false,
-      seed: 0,
-      hidden_states_dtype: "F32",
-      forward_products: "AUTO",
-      propagate_error: true,
-      moe_calibrate_all_experts: true,
       moe_min_tokens_per_expert: 1,
       ...options,
     },

@@ -9,6 +9,7 @@ import { planSteps } from "../../plan/plan-steps.ts";
 import { readConfig } from "../../plan/read-config.ts";
 import { mappingNotes } from "./mapping-notes.ts";
 import { planCalibrationJob } from "./plan-calibrated-layers.ts";
+import { CALIBRATION_OPTIONS } from "../../testing/calibration-options.ts";
 
 const GIB = 1024 ** 3;
 const SAMPLES = 256;
@@ -28,16 +29,9 @@ const CONFIG = {
   tie_word_embeddings: false,
 };
 const OPTIONS: CalibrationOptions = {
-  source: { kind: "model" },
+  ...CALIBRATION_OPTIONS,
   num_calibration_samples: SAMPLES,
   max_seq_length: 2048,
-  shuffle_calibration_samples: false,
-  seed: 0,
-  hidden_states_dtype: "F32",
-  forward_products: "AUTO",
-  propagate_error: true,
-  moe_calibrate_all_experts: true,
-  moe_min_tokens_per_expert: 64,
 };
 
 function tensors() {

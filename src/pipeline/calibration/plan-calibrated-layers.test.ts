@@ -9,6 +9,7 @@ import { type Checkpoint, loadCheckpoint as load } from "../../testing/load-chec
 import { planCalibrationJob } from "./plan-calibrated-layers.ts";
 import { calibrationNote } from "../inspect/describe-model.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
+import { CALIBRATION_OPTIONS } from "../../testing/calibration-options.ts";
 
 const MIB = 1024 ** 2;
 const FILE = "model.safetensors";
@@ -16,19 +17,6 @@ const FILE = "model.safetensors";
 function configOf(config: Record<string, unknown>): ModelConfig {
   return readConfig(new TextEncoder().encode(JSON.stringify(config)));
 }
-
-const OPTIONS: CalibrationOptions = {
-  source: { kind: "model" },
-  num_calibration_samples: 2,
-  max_seq_length: 64,
-  shuffle_calibration_samples: false,
-  seed: 0,
-  hidden_states_dtype: "F32",
-  forward_products: "AUTO",
-  propagate_error: true,
-  moe_calibrate_all_experts: true,
-  moe_min_tokens_per_expert: 64,
-};
 
 function plan({ config, tensors }: Checkpoint, options: Partial<CalibrationOptions> = {}, text = "") {
   const recipe = parseRecipe(
@@ -39,7 +27,13 @@ function plan({ config, tensors }: Checkpoint, options: Partial<CalibrationOptio
   const sequences = [0, 1].map(() => new Uint32Array(64));
   const set = { sequences, tokens: 128, notes: [] };
   const limits = { budgetBytes: 64 * MIB, maxBufferBytes: 128 * MIB };
-  const job = planCalibrationJob(model, { steps, cache: null }, set, { ...OPTIONS, ...options }, limits);
+  const job = planCalibrationJob(
+    model,
+    { steps, cache: null },
+    set,
+    { ...CALIBRATION_OPTIONS, ...options },
+    limits,
+  );
   return { job, steps, ignored };
 }
 
@@ -89,7 +83,7 @@ function planMixed(queries: { weights: string; more?: string }, others: { weight
   const model = { config: configOf(config), tensors };
   const set = { sequences: [0, 1].map(() => new Uint32Array(64)), tokens: 128, notes: [] };
   const limits = { budgetBytes: 64 * MIB, maxBufferBytes: 128 * MIB };
-  return { steps, job: planCalibrationJob(model, { steps, cache: null }, set, OPTIONS, limits) };
+  return { steps, job: planCalibrationJob(model, { steps, cache: null }, set, CALIBRATION_OPTIONS, limits) };
 }
 
 describe("the observer imatrix_mse", () => {
@@ -103,7 +97,7 @@ describe("the observer imatrix_mse", () => {
     const model = { config: configOf(config), tensors };
     const set = { sequences: [0, 1].map(() => new Uint32Array(64)), tokens: 128, notes: [] };
     const limits = { budgetBytes: 64 * MIB, maxBufferBytes: 128 * MIB };
-    return planCalibrationJob(model, { steps, cache: null }, set, OPTIONS, limits);
+    return planCalibrationJob(model, { steps, cache: null }, set, CALIBRATION_OPTIONS, limits);
   };
 
   it("has squares collected for what is rounded to nearest, and takes them from the Hessian for GPTQ", () => {

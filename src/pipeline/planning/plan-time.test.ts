@@ -8,20 +8,10 @@ import { planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import { calibratedStep, streamedStep } from "./planned-step.ts";
 import { planTime, sumOfPhases, totalFlops, totalSeconds } from "./plan-time.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
+import { CALIBRATION_OPTIONS } from "../../testing/calibration-options.ts";
 
 const MIB = 1024 ** 2;
-const OPTIONS: CalibrationOptions = {
-  source: { kind: "model" },
-  num_calibration_samples: 8,
-  max_seq_length: 64,
-  shuffle_calibration_samples: false,
-  seed: 0,
-  hidden_states_dtype: "F32",
-  forward_products: "AUTO",
-  propagate_error: true,
-  moe_calibrate_all_experts: true,
-  moe_min_tokens_per_expert: 64,
-};
+const OPTIONS: CalibrationOptions = { ...CALIBRATION_OPTIONS, num_calibration_samples: 8 };
 const RECIPE =
   "quant_stage: {quant_modifiers: {GPTQModifier: {ignore: [lm_head], config_groups: {group_0: {targets: [Linear], weights: {num_bits: 4, type: int, symmetric: true, strategy: group, group_size: 32}}}}}}";
 const RATES = {

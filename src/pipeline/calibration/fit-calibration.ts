@@ -151,7 +151,8 @@ function fit(demand: CalibrationDemand, shape: CalibrationShape, limits: GpuLimi
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
   const hiddenBytes = tokens * hiddenBytesPerToken({ hiddenSize: hidden.size, dtype: hidden.dtype });
   const waiting = hidden.streams * hiddenBytes;
-  const place = placeOf(waiting, free - layerPeak, largestOnHost(layers));
+  const onHost = Math.max(0, ...Array.from(known.values(), ({ like }) => hostLayerBytes(like)));
+  const place = placeOf(waiting, free - layerPeak, onHost);
   const residentHidden = place === "gpu" ? waiting : 0;
   // Only what nothing else has a use for goes into overlap.
   const planned = fitted.map(({ passes, overlapPeak, settlingPeak }): LayerSchedule => {
@@ -223,7 +224,7 @@ function fitLayer(
     const quantize = quantizePhase(layer, pass, free.budgetBytes, free);
     if (!quantize) return null;
     peak = Math.max(peak, quantize.bytes);
-    settled = planSettling(layer, passes, quantize, shape.ring, free);
+    if (passes.length === 1) settled = planSettling(layer, pass, quantize, shape.ring, free);
     for (const [module, rows] of quantize.tileRows) tileRows.set(module, rows);
   }
   const onloads = phases.filter((phase) => phase !== null);
@@ -292,8 +293,4 @@ function packPasses(layer: CalibratedLayer, shape: CalibrationShape, free: GpuLi
 function placeOf(hiddenBytes: number, spareBytes: number, layerBytes: number): HiddenPlace {
   if (hiddenBytes <= spareBytes) return "gpu";
   return hiddenBytes <= Math.min(MAX_HOST_BYTES, HOST_BYTES - layerBytes) ? "host" : "file";
-}
-
-function largestOnHost(layers: readonly CalibratedLayer[]): number {
-  return Math.max(0, ...layers.map(hostLayerBytes));
 }

@@ -90,7 +90,7 @@ export function fitRewritings(
 }
 
 /** True if the original model's samples need a run of their own to go on to the next layer. */
-export function leavesApart(layer: CalibratedLayer, { passes }: Pick<FittedRewritings, "passes">): boolean {
+export function leavesApart(layer: CalibratedLayer, passes: FittedRewritings["passes"]): boolean {
   const left = passes.flat().some(({ propagates }) => propagates);
   return layer.rewritesOriginal && layer.drifting === null && !left;
 }

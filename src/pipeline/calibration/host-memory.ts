@@ -9,16 +9,8 @@ import type { CalibratedLayer } from "./calibrated-layer.ts";
 /** What layers and hidden states may take; the rest is for chunks on their way, staging, rows of the embedding and codes. */
 export const HOST_BYTES = PAGE_BYTES - 2 * 1024 ** 3;
 
-const known = new WeakMap<CalibratedLayer, number>();
-
 /** A layer's tensors in host memory: of what modifiers fold factors into, there are two. */
-export function hostLayerBytes(layer: CalibratedLayer): number {
-  const bytes = known.get(layer) ?? sumOf(layer);
-  known.set(layer, bytes);
-  return bytes;
-}
-
-function sumOf({ linears, vectors, rewritings, dtypeOf }: CalibratedLayer): number {
+export function hostLayerBytes({ linears, vectors, rewritings, dtypeOf }: CalibratedLayer): number {
   const bytesOf = (tensor: string, elements: number) => (elements * DTYPE_BITS[dtypeOf(tensor)]) / 8;
   const weights = linears.map(({ source, rows, columns }) => bytesOf(source.tensor, rows * columns));
   const others = vectors.map(({ name, elements }) => bytesOf(name, elements));

@@ -32,13 +32,12 @@ interface Settled {
  */
 export function planSettling(
   layer: CalibratedLayer,
-  passes: readonly (readonly Capture[])[],
+  pass: readonly Capture[],
   quantize: QuantizePhase,
   ring: RingSize,
   limits: GpuLimits,
 ): Settled | null {
-  const [pass] = passes;
-  if (!pass || passes.length > 1 || !isAlone(layer, pass)) return null;
+  if (!isAlone(layer, pass)) return null;
   const { maxBufferBytes } = limits;
   const room = limits.budgetBytes - ringBytes(settlingRing(ring));
   const order = pass.toSorted((a, b) => b.columns - a.columns);

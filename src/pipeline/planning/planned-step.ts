@@ -53,7 +53,7 @@ function plannedLayer(step: string, calibration: CalibrationJob): PlannedLayer |
   const isLast = index === layers.length - 1;
   const rewrites = schedule.rewrites.flat();
   const leaving = isLast ? 0 : rewrites.filter(({ propagates }) => propagates).length;
-  const apart = !isLast && leavesApart(layer, { passes: schedule.rewrites }) ? 1 : 0;
+  const apart = !isLast && leavesApart(layer, schedule.rewrites) ? 1 : 0;
   // Ranges of activations take a pass of their own where no Hessian is wanted.
   const collecting = Math.max(schedule.passes.length, wantsSamples(layer) ? 1 : 0);
   const work = layerWork(layer, {

@@ -115,7 +115,7 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
     collections:
       passes.filter(({ collects }) => collects).length +
       schedule.rewrites.flat().length +
-      (!turn.isLast && leavesApart(layer, { passes: schedule.rewrites }) ? 1 : 0) +
+      (!turn.isLast && leavesApart(layer, schedule.rewrites) ? 1 : 0) +
       layer.rewritings.filter(({ hessians }) => hessians.length > 0).length,
     rewritten: [],
     left: { behind: null },

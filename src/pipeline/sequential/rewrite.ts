@@ -30,7 +30,7 @@ export async function rewrite(work: LayerAtWork): Promise<void> {
     folded.add(done.flatMap(({ folds }) => folds));
     rewritten.push(...done.map(({ report }) => report));
   }
-  if (!work.isLast && leavesApart(layer, { passes: schedule.rewrites })) await passOriginal(work);
+  if (!work.isLast && leavesApart(layer, schedule.rewrites)) await passOriginal(work);
 }
 
 function runOf(

@@ -34,13 +34,17 @@ export function listIgnored({ classes, recipe, ignored, quantized, stored, stack
   for (const module of ignored) {
     for (const name of classes.loadedAs(module)) if (!isCovered(name)) names.add(name);
   }
-  if (groupsOf(recipe).some(({ targets }) => targets.includes("Linear"))) {
-    const loaded = new Set([...stored, ...[...stored].flatMap((module) => classes.loadedAs(module))]);
-    for (const head of classes.heads) if (!loaded.has(head)) names.add(head);
-    if (!stored.has("lm_head")) names.add("lm_head");
-  }
+  if (groupsOf(recipe).some(({ targets }) => targets.includes("Linear")))
+    for (const head of tiedHeads(classes, stored)) names.add(head);
   if (stacked && !quantized.some(isExpert)) names.add(EVERY_EXPERT);
   return [...names, ...patterns].toSorted();
+}
+
+/** Output heads that the files leave out; "lm_head" is what most loaders call one. */
+export function tiedHeads(classes: LinearClasses, stored: ReadonlySet<string>): string[] {
+  const loaded = new Set([...stored, ...[...stored].flatMap((module) => classes.loadedAs(module))]);
+  const heads = classes.heads.filter((head) => !loaded.has(head));
+  return stored.has("lm_head") ? heads : [...new Set([...heads, "lm_head"])];
 }
 
 /**
@@ -53,6 +57,6 @@ export function wholeTowers(ignored: readonly string[], quantized: readonly stri
   return [...towers].filter((tower) => !quantized.some((name) => name.includes(tower))).map(patternOf);
 }
 
-function patternOf(tower: string): string {
+export function patternOf(tower: string): string {
   return `re:.*${tower}.*`;
 }

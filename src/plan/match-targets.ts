@@ -34,9 +34,13 @@ function groupsOf(modifier: QuantizingModifier): TargetList<ConfigGroup> {
   return made;
 }
 
+/** True if the list means the module as compressed-tensors matches it, class names included. */
+export function isListed(module: string, names: readonly string[]): boolean {
+  return listOf(names).find(module) !== null;
+}
+
 export function isIgnored(module: string, ignore: readonly string[]): boolean {
-  const list = listOf(ignore);
-  return list.find(module) !== null || (module === NESTED_HEAD && list.has("lm_head"));
+  return isListed(module, ignore) || (module === NESTED_HEAD && listOf(ignore).has("lm_head"));
 }
 
 /** True if a target of the group means the module by name or pattern, not just by its class. */

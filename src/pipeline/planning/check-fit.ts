@@ -74,6 +74,7 @@ export async function checkFit(
       ...sentences,
       ...rotationCost(model),
       ...run.notes,
+      ...defaultsNotes(run),
       ...(plan.calibration?.set.notes ?? []),
       ...mappingNotes(plan.calibration?.layers ?? []),
     ],
@@ -93,6 +94,11 @@ function resultFit({ lead }: RunPlan, { plan }: PlannedResult): ResultFit {
     serverNotes: plan.serverNotes,
     servableRecipe: plan.servableRecipe,
   };
+}
+
+/** What the results leave as it is although targets mean it, each once. */
+function defaultsNotes({ results }: RunPlan): string[] {
+  return [...new Set(results.flatMap(({ plan }) => plan.defaultsNote ?? []))];
 }
 
 /** What a rotation takes of the result, told with the way around it. */

@@ -16,6 +16,7 @@ import { recipeYaml } from "../../package/recipe-yaml.ts";
 import { recipeFromControls } from "../../plan/choose-recipe.ts";
 import { expertNotes, isExpert, isStacked } from "../../plan/expert-notes.ts";
 import { packedNotes } from "../../plan/packed-note.ts";
+import { completeRecipe } from "../../plan/complete-recipe.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";
 import type { OutputPlan } from "../../formats/shards.ts";
 import { planOutput } from "../../plan/plan-output.ts";
@@ -41,7 +42,10 @@ export interface JobPlan {
   readonly recipe: Recipe;
   /** The recipe's groups that quantize something. */
   readonly groups: readonly ConfigGroup[];
+  /** With all in `ignore` that targets mean and defaults leave as it is. */
   readonly recipeYaml: string;
+  /** What that adds to the recipe that was given, in a sentence; null if nothing. */
+  readonly defaultsNote: string | null;
   /** Of the groups that quantize something: "W4A16", "W4A16-G64"; "KV-FP8" of the cache alone; the dtype of plain weights. */
   readonly schemes: readonly string[];
   readonly steps: readonly PlannedStep[];
@@ -80,29 +84,32 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
     ...packedNotes(model.config.raw, classes, tasks),
   ];
   const servable = servableRecipe(recipe, notes, tasks);
+  const facts = {
+    classes,
+    recipe,
+    ignored,
+    quantized: tasks.map(({ module }) => module),
+    stored: new Set(model.tensors.flatMap(({ name }) => /^(.*)\.weight$/.exec(name)?.[1] ?? [])),
+    stacked: steps.some(({ copy }) => copy.some(isStacked)),
+  };
+  const complete = completeRecipe(facts);
   const weights = tasks.reduce((sum, task) => sum + elements(task.tensor), 0);
   return {
     jobId: await digest([model.source.key, recipe, output.shards.map((shard) => shard.fileBytes)]),
     recipe,
     groups,
-    recipeYaml: recipeYaml(recipe),
+    recipeYaml: recipeYaml(complete.recipe),
+    defaultsNote: complete.note,
     schemes: namesOf(model, groups, recipe),
     steps: steps.map(streamedStep),
-    ignored: listIgnored({
-      classes,
-      recipe,
-      ignored,
-      quantized: tasks.map(({ module }) => module),
-      stored: new Set(model.tensors.flatMap(({ name }) => /^(.*)\.weight$/.exec(name)?.[1] ?? [])),
-      stacked: steps.some(({ copy }) => copy.some(isStacked)),
-    }),
+    ignored: listIgnored(facts),
     output,
     tiling: planTiling(tasks, options.gpuBudgetBytes),
     sourceBytes: model.tensors.reduce((sum, { start, end }) => sum + end - start, 0),
     bitsPerWeight: weights === 0 ? BF16_BITS : (stored * 8) / weights,
     quantizedModules: tasks.length,
     serverNotes: notes,
-    servableRecipe: servable && recipeYaml(servable),
+    servableRecipe: servable && recipeYaml(completeRecipe({ ...facts, recipe: servable }).recipe),
   };
 }
 

@@ -77,6 +77,7 @@ function summary(job: Job, figures: GpuFigures, written: readonly OutputFile[]):
     recipeYaml: plan.recipeYaml,
     modules: job.progress.reports,
     notes: [
+      plan.defaultsNote,
       ...plan.serverNotes.map(({ sentence }) => sentence),
       lackingNote(model),
       leftOutNote(model.source.files),

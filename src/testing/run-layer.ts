@@ -235,7 +235,7 @@ export async function openRun(
   const { gpu } = test;
   const { plan } = job;
   const uploads = lifetime.use(await UploadRing.create(gpu, plan.shape.ring));
-  const readbacks = lifetime.use(await ReadbackRing.create(gpu, plan.shape.ring));
+  const readbacks = lifetime.use(await ReadbackRing.create(gpu, plan.shape.readbackRing));
   const request = { label: "hidden", bytes: TOKENS * HIDDEN * 4 };
   const hidden: readonly LedgerBuffer[] = await gpu.memory.allocateAll(
     Array.from({ length: buffers }, () => request),

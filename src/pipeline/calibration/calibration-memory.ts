@@ -49,7 +49,10 @@ export interface Batching {
 export interface CalibrationShape extends Batching {
   /** Weights that are not resident come in tiles of so many bytes. */
   readonly tileBytes: number;
+  /** From the host to the GPU. */
   readonly ring: RingSize;
+  /** The way back. */
+  readonly readbackRing: RingSize;
 }
 
 export interface GpuLimits {
@@ -89,7 +92,7 @@ export function jobBytes(
   const bytes =
     QUEUE_BYTES +
     ringBytes(shape.ring) +
-    readbackRingBytes(shape.ring) +
+    readbackRingBytes(shape.readbackRing) +
     workspace.bytes +
     bufferBytes(MATRIX_UNITS_BYTES) +
     hidden.streams * bufferBytes(batchHiddenBytes(batches, hidden.size)) +

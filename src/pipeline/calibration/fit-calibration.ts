@@ -9,29 +9,20 @@ import { type HiddenDtype, hiddenBytesPerToken, type HiddenPlace } from "../../c
 import { DeviceLimitError } from "../../errors.ts";
 import { formatBytes } from "../../formats/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
-import type { Capture } from "../../model/layer-linears.ts";
-import { hasPlainRows } from "../../onload/layer-weights.ts";
 import {
   type Batching,
   type CalibrationDemand,
   type CalibrationShape,
   batchHiddenBytes,
-  collectedDriftBytes,
-  collectPhase,
   type GpuLimits,
   jobBytes,
-  onloadPhase,
-  overlapBytes,
-  quantizePhase,
-  statisticsBytes,
 } from "./calibration-memory.ts";
 import { layerKey, renamed } from "./alike-layers.ts";
+import { deepRings, findRoom, isScheduledAlike } from "./batches-at-work.ts";
+import { type FittedLayer, fitLayer } from "./fit-layer.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
-import { fitRewritings } from "./fit-rewritings.ts";
-import type { LayerSchedule } from "./layer-schedule.ts";
-import { layerSeconds } from "./layer-seconds.ts";
+import type { BatchesAtWork, LayerSchedule } from "./layer-schedule.ts";
 import { HOST_BYTES, hostLayerBytes } from "./host-memory.ts";
-import { planSettling } from "./plan-settling.ts";
 
 const MIB = 1024 ** 2;
 const TOKEN_STEPS = [32_768, 16_384, 8192, 4096, 2048, 1024, 512, 256, 128] as const;
@@ -60,8 +51,8 @@ export interface HiddenPlan {
   readonly place: HiddenPlace;
   /** 2 where those of the original model wait beside those that the job goes by. */
   readonly streams: 1 | 2;
-  /** Batches on the GPU at once: with two, one is computed while the next is brought and the last is taken away. */
-  readonly atWork: 1 | 2;
+  /** Batches on the GPU at once wherever samples run through a layer; see `LayerSchedule.atWork`. */
+  readonly atWork: BatchesAtWork;
 }
 
 interface Candidate {
@@ -98,7 +89,21 @@ function leastWork(
     const candidate = fit(demand, shape, limits);
     if (candidate && (!best || candidate.seconds < best.seconds)) best = candidate;
   }
-  return best && best.plan;
+  return best && (withDeepRings(demand, best, limits) ?? best).plan;
+}
+
+/** The same with the deepest rings that cost nothing else its room. */
+function withDeepRings(
+  demand: CalibrationDemand,
+  { plan, seconds }: Candidate,
+  limits: GpuLimits,
+): Candidate | null {
+  if (plan.hidden.place === "gpu") return null;
+  for (const rings of deepRings(plan.shape)) {
+    const deep = fit(demand, { ...plan.shape, ...rings }, limits);
+    if (deep && deep.seconds <= seconds && isScheduledAlike(deep.plan, plan)) return deep;
+  }
+  return null;
 }
 
 /** All ways worth trying, of those with the batching that is asked for; there are a few hundred. */
@@ -120,7 +125,8 @@ function* shapes(
   for (const maxTokens of tokenSteps) {
     const mlpSteps = like ? [like.mlpTokens] : MLP_STEPS.map((step) => Math.min(step, maxTokens));
     for (const mlpTokens of new Set(mlpSteps)) {
-      for (const tileBytes of STREAM_STEPS) yield { maxTokens, mlpTokens, tileBytes, ring };
+      for (const tileBytes of STREAM_STEPS)
+        yield { maxTokens, mlpTokens, tileBytes, ring, readbackRing: ring };
     }
   }
 }
@@ -154,28 +160,49 @@ function fit(demand: CalibrationDemand, shape: CalibrationShape, limits: GpuLimi
   const onHost = Math.max(0, ...Array.from(known.values(), ({ like }) => hostLayerBytes(like)));
   const place = placeOf(waiting, free - layerPeak, onHost);
   const residentHidden = place === "gpu" ? waiting : 0;
-  // Only what nothing else has a use for goes into overlap.
-  const planned = fitted.map(({ passes, overlapPeak, settlingPeak }): LayerSchedule => {
-    const overlap = overlapPeak !== null && overlapPeak <= free - residentHidden;
-    const settles = !overlap && settlingPeak <= free - residentHidden;
-    layerPeak = Math.max(layerPeak, overlap ? overlapPeak : 0, settles ? settlingPeak : 0);
-    return { ...passes, overlap, settling: settles ? passes.settling : null };
-  });
-  const peakBytes = job.bytes + layerPeak + residentHidden;
   const secondBytes = bufferBytes(batchHiddenBytes(batches, hidden.size));
   // Narrowed states go through one packed buffer, and those on the GPU need no time to come.
   const isWorthTwo = place !== "gpu" && hidden.dtype === "F32" && batches.length > 1;
-  const atWork = isWorthTwo && peakBytes + secondBytes <= limits.budgetBytes ? 2 : 1;
+  const used = useRoom(fitted, layerPeak, {
+    bytes: free - residentHidden,
+    secondBytes: isWorthTwo ? secondBytes : Infinity,
+  });
   const plan: CalibrationPlan = {
     shape,
     batches,
     workspace: job.workspace,
-    layers: planned,
-    hidden: { ...hidden, place, atWork },
-    peakBytes: peakBytes + (atWork - 1) * secondBytes,
+    layers: used.layers,
+    hidden: { ...hidden, place, atWork: used.atWork },
+    peakBytes: job.bytes + used.peak + residentHidden,
     hiddenBytes,
   };
   return { plan, seconds };
+}
+
+/** Gives what nothing else has a use for to weights that stay, and to a second batch at work. */
+function useRoom(
+  fitted: readonly FittedLayer[],
+  least: number,
+  room: { readonly bytes: number; readonly secondBytes: number },
+): { readonly layers: LayerSchedule[]; readonly atWork: BatchesAtWork; readonly peak: number } {
+  let peak = least;
+  const layers = fitted.map(({ passes, overlapPeak, settlingPeak }): LayerSchedule => {
+    const overlap = overlapPeak !== null && overlapPeak <= room.bytes;
+    const settles = !overlap && settlingPeak <= room.bytes;
+    peak = Math.max(peak, overlap ? overlapPeak : 0, settles ? settlingPeak : 0);
+    return { ...passes, overlap, settling: settles ? passes.settling : null };
+  });
+  const beside = room.bytes - room.secondBytes;
+  if (peak <= beside) return { layers, atWork: 2, peak: peak + room.secondBytes };
+  const own = layers.map((schedule, index) => {
+    const held = fitted[index]?.held;
+    // Weights that stay are counted with what is quantized beside them.
+    if (schedule.overlap || !held) return schedule;
+    const found = findRoom(held, beside);
+    if (found.peak > 0) peak = Math.max(peak, found.peak + room.secondBytes);
+    return { ...schedule, atWork: found.atWork };
+  });
+  return { layers: own, atWork: 1, peak };
 }
 
 function tryJobBytes(
@@ -191,103 +218,6 @@ function tryJobBytes(
     if (error instanceof DeviceLimitError) return null;
     throw error;
   }
-}
-
-interface FittedLayer {
-  readonly passes: LayerSchedule;
-  readonly peak: number;
-  /** The peak with overlap; null if the layer cannot have it. */
-  readonly overlapPeak: number | null;
-  /** The same with weights that settle on the GPU as they are quantized; infinite if none would. */
-  readonly settlingPeak: number;
-  readonly seconds: number;
-}
-
-/** How a layer fits into the free bytes; null if it does not. */
-function fitLayer(
-  layer: CalibratedLayer,
-  lengths: readonly number[],
-  batches: readonly SequenceBatch[],
-  shape: CalibrationShape,
-  free: GpuLimits,
-): FittedLayer | null {
-  const passes = packPasses(layer, shape, free);
-  const tokens = Math.max(...batches.map((batch) => batch.tokens));
-  const rewriting = fitRewritings(layer, { ...shape, tokens }, free);
-  if (!rewriting) return null;
-  const phases = passes.map((pass) => collectPhase(layer, pass, shape.tileBytes, free));
-  phases.push(onloadPhase(layer, layer.linears, shape.tileBytes, free.budgetBytes, free));
-  const tileRows = new Map<string, number>();
-  let peak = rewriting.bytes;
-  let settled: ReturnType<typeof planSettling> = null;
-  for (const pass of passes) {
-    const quantize = quantizePhase(layer, pass, free.budgetBytes, free);
-    if (!quantize) return null;
-    peak = Math.max(peak, quantize.bytes);
-    if (passes.length === 1) settled = planSettling(layer, pass, quantize, shape.ring, free);
-    for (const [module, rows] of quantize.tileRows) tileRows.set(module, rows);
-  }
-  const onloads = phases.filter((phase) => phase !== null);
-  const propagate = onloads.at(-1);
-  if (!propagate || onloads.length < phases.length) return null;
-  const residency = {
-    calibrate: onloads.slice(0, -1).map((onload) => onload.residency),
-    propagate: propagate.residency,
-  };
-  onloads.push(...rewriting.onloads);
-  const resident = onloads.every(({ streamed }) => streamed === 0);
-  const rewrites = rewriting.passes;
-  const fitted = {
-    passes,
-    rewrites,
-    tileRows,
-    residency,
-    resident,
-    overlap: false,
-    settling: settled?.turns ?? null,
-  };
-  return {
-    passes: fitted,
-    peak: Math.max(peak, ...onloads.map(({ bytes }) => bytes)),
-    overlapPeak: overlapPeakOf(layer, fitted, propagate.bytes, free),
-    settlingPeak: settled && propagate.streamed === 0 ? settled.peak : Infinity,
-    seconds: layerSeconds(layer, lengths, batches, shape, onloads),
-  };
-}
-
-/**
- * Weights stay where they are all resident, no later pass needs the original ones, and rows can be copied as they lie. What is
- * folded into them is folded in host memory, so then they come from there each time.
- */
-function overlapPeakOf(
-  layer: CalibratedLayer,
-  { passes, resident, tileRows }: LayerSchedule,
-  weightsBytes: number,
-  limits: GpuLimits,
-): number | null {
-  const [pass] = passes;
-  const plain = layer.linears.every((linear) => hasPlainRows(linear, layer.dtypeOf(linear.source.tensor)));
-  const folded = layer.rewritings.some(({ mappings }) => mappings.length > 0);
-  if (!pass || passes.length > 1 || !resident || !plain || folded) return null;
-  const hessians = hessianBytes(pass, limits.maxBufferBytes) * (limits.sums ?? 1);
-  const collecting = hessians + (collectedDriftBytes(layer, pass, limits) ?? 0);
-  const quantizing = statisticsBytes(layer, pass, limits) + overlapBytes(layer, pass, { tileRows });
-  return weightsBytes + Math.max(collecting, quantizing);
-}
-
-/** Captures in as few passes as the free bytes allow, in the order in which the forward pass meets them. */
-function packPasses(layer: CalibratedLayer, shape: CalibrationShape, free: GpuLimits): Capture[][] {
-  const passes: Capture[][] = [];
-  for (const capture of layer.captures) {
-    const grown = [...(passes.at(-1) ?? []), capture];
-    const fits =
-      passes.length > 0 &&
-      collectPhase(layer, grown, shape.tileBytes, free) !== null &&
-      quantizePhase(layer, grown, free.budgetBytes, free) !== null;
-    if (fits) passes[passes.length - 1] = grown;
-    else passes.push([capture]);
-  }
-  return passes;
 }
 
 function placeOf(hiddenBytes: number, spareBytes: number, layerBytes: number): HiddenPlace {

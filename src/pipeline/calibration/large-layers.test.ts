@@ -12,7 +12,7 @@ import { planCalibrationJob } from "./plan-calibrated-layers.ts";
 import { CALIBRATION_OPTIONS } from "../../testing/calibration-options.ts";
 
 const GIB = 1024 ** 3;
-const SAMPLES = 256;
+const SAMPLES = 64;
 const [HIDDEN, INNER, HEADS, KV_HEADS] = [8192, 28_672, 64, 8];
 const CONFIG = {
   model_type: "llama",
@@ -109,6 +109,15 @@ describe("GPTQ on a layer of 70B", () => {
         { modules: ["gate_proj", "up_proj"], settles: true, brings: [] },
       ],
     });
+  });
+
+  it("has a second batch at work where samples run through it, though quantizing takes what that needs", () => {
+    const { plan: fitted } = plan(null, "GPTQModifier", { maxBufferBytes: 2 * GIB });
+    expect(fitted.hidden).toMatchObject({ place: "host", atWork: 1 });
+    expect(fitted.layers[0]?.atWork).toEqual({ calibrate: [2], propagate: 2 });
+    expect(fitted.shape.ring.pieces).toBeGreaterThan(2);
+    expect(fitted.shape.readbackRing.pieces).toBeGreaterThan(2);
+    expect(fitted.peakBytes).toBeLessThanOrEqual(4 * GIB);
   });
 
   it("has all stay from the first pass on where there is room, and none where there is too little", () => {

@@ -13,6 +13,9 @@ export interface SettlingTurn {
   readonly brings: readonly string[];
 }
 
+/** With two batches, one is computed while the next is brought and the last is taken away. */
+export type BatchesAtWork = 1 | 2;
+
 export interface LayerSchedule {
   /** Captures whose Hessians are collected together; a pass runs all samples through the layer. */
   readonly passes: readonly (readonly Capture[])[];
@@ -30,4 +33,6 @@ export interface LayerSchedule {
   readonly overlap: boolean;
   /** Where weights do not stay from the first pass on: inputs in the order in which they are quantized; null if none of them stays. */
   readonly settling: readonly SettlingTurn[] | null;
+  /** Batches on the GPU at once in each pass, and while samples are propagated, where the whole job has no room for two. */
+  readonly atWork: { readonly calibrate: readonly BatchesAtWork[]; readonly propagate: BatchesAtWork };
 }

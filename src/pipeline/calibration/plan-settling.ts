@@ -12,11 +12,11 @@ import { type GpuLimits, overlapBytes } from "./calibration-memory.ts";
 import type { SettlingTurn } from "./layer-schedule.ts";
 
 /** Pieces on their way to the GPU at once: each waits for what the GPU was given before it. */
-const RING_PIECES = 8;
+export const SETTLING_PIECES = 8;
 
-/** The ring through which weights come while others are quantized. */
-export function settlingRing({ pieceBytes }: RingSize): RingSize {
-  return { pieceBytes, pieces: RING_PIECES };
+/** The ring through which weights come while others are quantized; null if the job's own will do. */
+export function settlingRing({ pieceBytes, pieces }: RingSize): RingSize | null {
+  return pieces < SETTLING_PIECES ? { pieceBytes, pieces: SETTLING_PIECES } : null;
 }
 
 interface Settled {
@@ -39,7 +39,9 @@ export function planSettling(
 ): Settled | null {
   if (!isAlone(layer, pass)) return null;
   const { maxBufferBytes } = limits;
-  const room = limits.budgetBytes - ringBytes(settlingRing(ring));
+  const apart = settlingRing(ring);
+  const ringsBytes = apart ? ringBytes(apart) : 0;
+  const room = limits.budgetBytes - ringsBytes;
   const order = pass.toSorted((a, b) => b.columns - a.columns);
   const beside = quantize.bytes - hessianBytes(pass, maxBufferBytes);
   let held = vectorBytes(layer.vectors.map(({ elements }) => elements));
@@ -67,7 +69,7 @@ export function planSettling(
     turns.push({ capture, settles, brings: brings.flatMap(({ modules }) => modules) });
   }
   if (!turns.some(({ settles }) => settles)) return null;
-  return { turns, peak: peak + ringBytes(settlingRing(ring)) };
+  return { turns, peak: peak + ringsBytes };
 }
 
 /** GPU bytes while the first of these inputs is quantized beside the Hessians of all of them, if its modules are among the held weights. */

@@ -88,10 +88,11 @@ async function collect(
   { collectors, wanted, drifts }: Collecting,
 ): Promise<void> {
   const { layer, services, collections } = work;
-  const { residency } = pass;
+  const { residency, atWork } = pass;
   const before = runOriginal(work, pass, { wanted, drifts });
   await runSamples(work, {
     needed: { linears: before ? layer.linears : linearsBeforeOutput(layer.description), residency },
+    atWork,
     begin: (batch) => collectors.forEach((collector) => collector.begin?.(batch)),
     ...(before && { before }),
     each: async () => await services.checkpoint(),

@@ -122,6 +122,10 @@ describe("a layer whose batches come and go while others are computed", () => {
     const oneAtATime = { ...services, hidden: services.hidden.slice(0, 1) };
     await propagate({ ...work, services: oneAtATime, left: { behind: null } });
     const alone = run.outputs();
+    const atWork = { ...work.schedule.atWork, propagate: 2 } as const;
+    const here = { ...work, schedule: { ...work.schedule, atWork } };
+    await propagate({ ...here, services: oneAtATime, left: { behind: null } });
+    expect(run.outputs(), "with room for a second batch in this phase alone").toEqual(alone);
     await propagate(work);
     expect(alone.every((value) => value !== 0)).toBe(true);
     expect(run.outputs()).toEqual(alone);

@@ -12,7 +12,7 @@ import type { ModuleReport } from "../../quantize/quantizer.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
 import { type CalibratedLayer, type LayerShare, wantsSamples } from "../calibration/calibrated-layer.ts";
 import { leavesApart } from "../calibration/fit-rewritings.ts";
-import type { LayerSchedule } from "../calibration/layer-schedule.ts";
+import type { BatchesAtWork, LayerSchedule } from "../calibration/layer-schedule.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { TileTraffic } from "../job/traffic.ts";
 import type { PlannedLayer, PlannedStep } from "../planning/planned-step.ts";
@@ -29,6 +29,7 @@ export interface Pass {
   readonly captures: readonly Capture[];
   /** How the weights lie on the GPU meanwhile. */
   readonly residency: Residency;
+  readonly atWork: BatchesAtWork;
   /** False if nothing at all is wanted of the samples. */
   readonly collects: boolean;
   readonly isLast: boolean;
@@ -138,12 +139,13 @@ function decideOnce({ isLast, clock, index }: LayerTurn): () => boolean {
 
 /** At least one pass: ranges and squares take one of their own where no Hessians are wanted. */
 function passesOf({ layer, schedule }: LayerTurn): Pass[] {
-  const { passes, residency } = schedule;
+  const { passes, residency, atWork } = schedule;
   const groups = passes.length === 0 ? [[]] : passes;
   return groups.map((captures, index) => ({
     index,
     captures,
     residency: residency.calibrate[index] ?? residency.propagate,
+    atWork: atWork.calibrate[index] ?? 1,
     collects: wantsSamples(layer) || layer.drifting !== null,
     isLast: index === groups.length - 1,
   }));

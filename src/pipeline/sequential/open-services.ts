@@ -43,7 +43,7 @@ export async function openServices(
   const { plan, set, tiling } = calibration;
   const tiles = tiling ? lifetime.use(await TilePipeline.create(gpu, tiling)) : null;
   const uploads = lifetime.use(await UploadRing.create(gpu, plan.shape.ring));
-  const readbacks = lifetime.use(await ReadbackRing.create(gpu, plan.shape.ring));
+  const readbacks = lifetime.use(await ReadbackRing.create(gpu, plan.shape.readbackRing));
   const workspace = lifetime.use(await createWorkspace(gpu, uploads, plan.workspace));
   const atWork = {
     label: "hidden states at work",

@@ -12,6 +12,7 @@ export async function propagate(work: LayerAtWork): Promise<boolean> {
   if (isLast || left) return behind.recordable();
   await runSamples(work, {
     needed: { linears: layer.linears, residency: schedule.residency.propagate },
+    atWork: schedule.atWork.propagate,
     each: behind.save,
     report: (detail, done) => services.report("propagating", detail, done),
   });

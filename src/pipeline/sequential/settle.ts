@@ -27,17 +27,18 @@ export async function openSettling(
   const parts = { linears: layer.linears, vectors: layer.vectors.map(({ name }) => name) };
   settling.layer ??= await openSettlingLayer(services.gpu, services.uploads, host, parts);
   const to = settling.layer;
-  const ring = await UploadRing.create(services.gpu, settlingRing(services.plan.shape.ring));
+  const apart = settlingRing(services.plan.shape.ring);
+  const own = apart && (await UploadRing.create(services.gpu, apart));
   const staying = new Set(planned.flatMap(({ capture, settles }) => (settles ? capture.modules : [])));
   return {
     layer: to,
-    turns: turnsOf(planned, captures, (modules) => to.bring(modules, ring)),
+    turns: turnsOf(planned, captures, (modules) => to.bring(modules, own ?? services.uploads)),
     settles: (module) => staying.has(module),
     async [Symbol.asyncDispose]() {
       await to.quiet();
       // A buffer must not be given back before the commands that use it are submitted.
       await services.gpu.queue.flush();
-      ring[Symbol.dispose]();
+      own?.[Symbol.dispose]();
     },
   };
 }

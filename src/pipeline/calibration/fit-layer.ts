@@ -1,0 +1,116 @@
+// How one decoder layer fits into what a budget leaves it: its passes, which of its weights are resident in each, and what is held.
+
+import type { SequenceBatch } from "../../calibrate/batches.ts";
+import { hessianBytes } from "../../calibrate/hessians.ts";
+import type { Capture } from "../../model/layer-linears.ts";
+import { hasPlainRows } from "../../onload/layer-weights.ts";
+import { findRoom, type HeldBytes } from "./batches-at-work.ts";
+import type { CalibratedLayer } from "./calibrated-layer.ts";
+import {
+  type CalibrationShape,
+  collectedDriftBytes,
+  collectPhase,
+  type GpuLimits,
+  onloadPhase,
+  overlapBytes,
+  quantizePhase,
+  statisticsBytes,
+} from "./calibration-memory.ts";
+import { fitRewritings } from "./fit-rewritings.ts";
+import type { LayerSchedule } from "./layer-schedule.ts";
+import { layerSeconds } from "./layer-seconds.ts";
+import { planSettling } from "./plan-settling.ts";
+
+export interface FittedLayer {
+  readonly passes: LayerSchedule;
+  readonly peak: number;
+  /** The peak with overlap; null if the layer cannot have it. */
+  readonly overlapPeak: number | null;
+  /** The same with weights that settle on the GPU as they are quantized; infinite if none would. */
+  readonly settlingPeak: number;
+  /** What is held while samples run through it. */
+  readonly held: HeldBytes;
+  readonly seconds: number;
+}
+
+/** How a layer fits into the free bytes; null if it does not. */
+export function fitLayer(
+  layer: CalibratedLayer,
+  lengths: readonly number[],
+  batches: readonly SequenceBatch[],
+  shape: CalibrationShape,
+  free: GpuLimits,
+): FittedLayer | null {
+  const passes = packPasses(layer, shape, free);
+  const tokens = Math.max(...batches.map((batch) => batch.tokens));
+  const rewriting = fitRewritings(layer, { ...shape, tokens }, free);
+  if (!rewriting) return null;
+  const phases = passes.map((pass) => collectPhase(layer, pass, shape.tileBytes, free));
+  phases.push(onloadPhase(layer, layer.linears, shape.tileBytes, free.budgetBytes, free));
+  const tileRows = new Map<string, number>();
+  let peak = rewriting.bytes;
+  let settled: ReturnType<typeof planSettling> = null;
+  for (const pass of passes) {
+    const quantize = quantizePhase(layer, pass, free.budgetBytes, free);
+    if (!quantize) return null;
+    peak = Math.max(peak, quantize.bytes);
+    if (passes.length === 1) settled = planSettling(layer, pass, quantize, shape.ring, free);
+    for (const [module, rows] of quantize.tileRows) tileRows.set(module, rows);
+  }
+  const onloads = phases.filter((phase) => phase !== null);
+  const [propagate, calibrate] = [onloads.at(-1), onloads.slice(0, -1)];
+  if (!propagate || onloads.length < phases.length) return null;
+  const residency = {
+    calibrate: calibrate.map((onload) => onload.residency),
+    propagate: propagate.residency,
+  };
+  const held = { calibrate: calibrate.map(({ bytes }) => bytes), propagate: propagate.bytes };
+  onloads.push(...rewriting.onloads);
+  const resident = onloads.every(({ streamed }) => streamed === 0);
+  const stays = { overlap: false, settling: settled?.turns ?? null };
+  const { atWork } = findRoom(held, -Infinity);
+  const fitted = { passes, rewrites: rewriting.passes, tileRows, residency, resident, atWork, ...stays };
+  return {
+    passes: fitted,
+    peak: Math.max(peak, ...onloads.map(({ bytes }) => bytes)),
+    overlapPeak: overlapPeakOf(layer, fitted, propagate.bytes, free),
+    settlingPeak: settled && propagate.streamed === 0 ? settled.peak : Infinity,
+    held,
+    seconds: layerSeconds(layer, lengths, batches, shape, onloads),
+  };
+}
+
+/**
+ * Weights stay where they are all resident, no later pass needs the original ones, and rows can be copied as they lie. What is
+ * folded into them is folded in host memory, so then they come from there each time.
+ */
+function overlapPeakOf(
+  layer: CalibratedLayer,
+  { passes, resident, tileRows }: LayerSchedule,
+  weightsBytes: number,
+  limits: GpuLimits,
+): number | null {
+  const [pass] = passes;
+  const plain = layer.linears.every((linear) => hasPlainRows(linear, layer.dtypeOf(linear.source.tensor)));
+  const folded = layer.rewritings.some(({ mappings }) => mappings.length > 0);
+  if (!pass || passes.length > 1 || !resident || !plain || folded) return null;
+  const hessians = hessianBytes(pass, limits.maxBufferBytes) * (limits.sums ?? 1);
+  const collecting = hessians + (collectedDriftBytes(layer, pass, limits) ?? 0);
+  const quantizing = statisticsBytes(layer, pass, limits) + overlapBytes(layer, pass, { tileRows });
+  return weightsBytes + Math.max(collecting, quantizing);
+}
+
+/** Captures in as few passes as the free bytes allow, in the order in which the forward pass meets them. */
+function packPasses(layer: CalibratedLayer, shape: CalibrationShape, free: GpuLimits): Capture[][] {
+  const passes: Capture[][] = [];
+  for (const capture of layer.captures) {
+    const grown = [...(passes.at(-1) ?? []), capture];
+    const fits =
+      passes.length > 0 &&
+      collectPhase(layer, grown, shape.tileBytes, free) !== null &&
+      quantizePhase(layer, grown, free.budgetBytes, free) !== null;
+    if (fits) passes[passes.length - 1] = grown;
+    else passes.push([capture]);
+  }
+  return passes;
+}

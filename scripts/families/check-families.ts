@@ -18,10 +18,10 @@ const USAGE = `npm run check:families -- FOLDER… [--transformers PYTHON] [--on
 Each FOLDER holds checkpoints in folders of their own: config.json, model.safetensors, and reference.safetensors with input_ids,
 hidden_0 …, logits in float32. Prints a row for each: the largest difference of hidden states and of logits over their standard
 deviation, GPTQ's loss over rounding's, GPU memory beside the plan; and with --transformers, whose environment has transformers,
-compressed-tensors and llmcompressor, what opening the result says and whether LLM Compressor quantizes the same modules. FOLDER of
---out keeps results and findings: a second run measures what is not there yet. Ends with how many reach each aim, and the rest by
-name; exits with 1 if there is a rest: a difference above 1e-4, GPTQ not below rounding, memory above the plan, a tensor missing or
-unexpected, other modules than LLM Compressor's.`;
+compressed-tensors and llmcompressor, what opening the result says and whether LLM Compressor quantizes the same modules, by a recipe
+of all Linears and by the result's own recipe.yaml. FOLDER of --out keeps results and findings: a second run measures what is not there
+yet. Ends with how many reach each aim, and the rest by name; exits with 1 if there is a rest: a difference above 1e-4, GPTQ not below
+rounding, memory above the plan, a tensor missing or unexpected, other modules than LLM Compressor's by the same recipe.yaml.`;
 /** Largest difference over the standard deviation. */
 const AIM = 1e-4;
 
@@ -101,7 +101,10 @@ const AIMS: readonly (readonly [string, (row: Row) => boolean])[] = [
   ["GPTQ below rounding in every Linear", ({ job }) => typeof job !== "string" && job.worstRatio < 1],
   ["memory within the plan", ({ job }) => typeof job !== "string" && job.peakBytes <= job.plannedBytes],
   ["no tensor missing or unexpected", ({ open }) => typeof open !== "string" && open.complaints === 0],
-  ["the same modules as LLM Compressor", ({ open }) => typeof open !== "string" && open.set === "equal"],
+  [
+    "the same modules as LLM Compressor by the result's recipe",
+    ({ open }) => typeof open !== "string" && open.replayed === "equal",
+  ],
 ];
 
 function report(fixtures: readonly Fixture[], { errors, compressed, opened }: Tables): number {
@@ -110,7 +113,7 @@ function report(fixtures: readonly Fixture[], { errors, compressed, opened }: Ta
     return { name, forward, job, open: opened?.get(name) ?? "not run" };
   });
   console.log(
-    "\n| Checkpoint | Hidden states | Logits | Linears | GPTQ / RTN | Worst Linear | Peak / plan | Opens | Modules beside LLM Compressor's |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    "\n| Checkpoint | Hidden states | Logits | Linears | GPTQ / RTN | Worst Linear | Peak / plan | Opens | Modules by all Linears | By its recipe |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
   );
   for (const { name, forward, job, open } of rows) {
     const cells = [name, ...forwardCells(forward), ...jobCells(job), ...openCells(open)];
@@ -144,5 +147,5 @@ function jobCells(job: Compressed | string): string[] {
 }
 
 function openCells(open: Opened | string): string[] {
-  return typeof open === "string" ? [open, ""] : [open.detail, open.set];
+  return typeof open === "string" ? [open, "", ""] : [open.detail, open.set, open.replayed];
 }

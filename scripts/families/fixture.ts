@@ -14,6 +14,8 @@ export interface Opened {
   /** Tensors missing, mismatched or unexpected. */
   readonly complaints: number;
   readonly detail: string;
-  /** What LLM Compressor quantizes beside or instead. */
+  /** What LLM Compressor quantizes beside or instead, by a recipe of all Linears. */
   readonly set: string;
+  /** The same by the recipe that the result carries. */
+  readonly replayed: string;
 }

@@ -37,7 +37,7 @@ export async function openResults(
   for await (const line of createInterface({ input: child.stdout })) {
     if (!line.startsWith('{"name"')) continue;
     const { name, ...opened } = JSON.parse(line) as Row;
-    console.log(`  ${name}: ${opened.detail}; ${opened.set}`);
+    console.log(`  ${name}: ${opened.detail}; ${opened.set}; ${opened.replayed}`);
     tell(name, opened);
     left--;
   }

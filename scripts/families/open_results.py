@@ -1,4 +1,5 @@
-"""python open_results.py NAME=ORIGINAL=RESULT…: one JSON line for each, with what opening says and LLM Compressor's modules."""
+"""python open_results.py NAME=ORIGINAL=RESULT…: one JSON line for each, with what opening says, and LLM Compressor's modules by a
+recipe of targets alone and by the result's."""
 
 import copy
 import json
@@ -13,6 +14,7 @@ warnings.filterwarnings("ignore")
 logging.disable(logging.WARNING)
 import safetensors
 import torch
+import torch.utils.data
 from compressed_tensors.quantization import QuantizationScheme
 from llmcompressor import oneshot
 from llmcompressor.modifiers.quantization import QuantizationModifier
@@ -58,17 +60,28 @@ def readable(model):
     return model
 
 
-def theirs(path):
+def theirs(path, **how):
+    """What oneshot quantizes of a checkpoint."""
     model = readable(loader(path).from_pretrained(path, dtype="auto"))
-    ignore = ["re:.*lm_head", "re:.*embed_out", TOWERS]
-    oneshot(model=model, recipe=QuantizationModifier(targets=["Linear"], scheme="W8A8", ignore=ignore))
+    oneshot(model=model, **how)
     scheme = lambda module: isinstance(getattr(module, "quantization_scheme", None), QuantizationScheme)
     return {plain(name) for name, module in model.named_modules() if scheme(module)}
 
 
-def difference(original, result):
+def bare():
+    ignore = ["re:.*lm_head", "re:.*embed_out", TOWERS]
+    return {"recipe": QuantizationModifier(targets=["Linear"], scheme="W8A8", ignore=ignore)}
+
+
+def carried(result):
+    """The result's own recipe, on a few tokens; nothing needs a processor, which oneshot asks for."""
+    text = torch.utils.data.DataLoader([{"input_ids": IDS[0], "attention_mask": torch.ones_like(IDS[0])}])
+    return {"recipe": os.path.join(result, "recipe.yaml"), "dataset": text, "pipeline": "basic", "processor": object()}
+
+
+def difference(original, result, how):
     try:
-        mine, other = ours(result), theirs(original)
+        mine, other = ours(result), theirs(original, **how)
     except Exception as error:
         return sentence(error)
     return "; ".join(told(names, word) for names, word in ((other - mine, "more"), (mine - other, "fewer")) if names) or "equal"
@@ -85,7 +98,7 @@ def sentence(error):
 
 
 for name, original, result in (triple.split("=") for triple in sys.argv[1:]):
-    row = {"name": name, "complaints": -1, "detail": "", "set": ""}
+    row = {"name": name, "complaints": -1, "detail": "", "set": "", "replayed": ""}
     try:
         _, expected = opened(original)
         complaints, logits = opened(result)
@@ -94,5 +107,6 @@ for name, original, result in (triple.split("=") for triple in sys.argv[1:]):
         row["detail"] = f"cosine {cosine:.3f} {complaints or ''}".strip()
     except Exception as error:
         row["detail"] = sentence(error)
-    row["set"] = difference(original, result)
+    row["set"] = difference(original, result, bare())
+    row["replayed"] = difference(original, result, carried(result))
     print(json.dumps(row), flush=True)

@@ -174,8 +174,13 @@ async function save(
     await page.evaluate(async (jobId) => await globalThis.layerpress.show(jobId), result.jobId);
   // Hidden states are no result that anybody would make again and compare; most shares write none.
   const isResult = args.part?.kind !== "states" && result.files.length > 0;
-  const files = isResult ? await addReceipt(page) : result.files;
-  await saveFiles(page, files, args.out, inside);
+  // Hashing and sending take about as long, and neither keeps the disk busy.
+  const [files] = await Promise.all([
+    isResult ? addReceipt(page) : result.files,
+    saveFiles(page, result.files, args.out, inside),
+  ]);
+  const added = files.filter(({ path }) => result.files.every((file) => file.path !== path));
+  await saveFiles(page, added, args.out, inside);
   const published = args.push && (await pushResult(page, args.push));
   return { ...result, files, folder: join(args.out, inside), published };
 }

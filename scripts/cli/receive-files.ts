@@ -10,6 +10,8 @@ import { isSafePath } from "../../src/formats/safe-path.ts";
 import { systemFailure } from "./system-failure.ts";
 
 export const RECEIVING_PATH = "/receive/";
+/** Bytes that may wait for the disk: a network hands over small pieces, which are written many at a time. */
+const BUFFER_BYTES = 8 * 1024 ** 2;
 
 /** Takes POST /receive/PATH into `folder`; names that lead out of it are refused, and so are other sites' pages. */
 export function receiveFiles(folder: string): Plugin {
@@ -39,7 +41,7 @@ export async function receive(
   try {
     const target = join(folder, path);
     await mkdir(dirname(target), { recursive: true });
-    await pipeline(request, createWriteStream(target));
+    await pipeline(request, createWriteStream(target, { highWaterMark: BUFFER_BYTES }));
     response.writeHead(204).end();
   } catch (error) {
     response.writeHead(507).end(systemFailure(error).message);

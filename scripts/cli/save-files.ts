@@ -6,8 +6,11 @@ import { StorageError } from "../../src/errors.ts";
 import { pageError } from "./page-error.ts";
 import { RECEIVING_PATH } from "./receive-files.ts";
 
+/** Files on their way at once: one alone keeps neither the browser nor the disk busy. */
+const FILES_AT_ONCE = 4;
+
 /**
- * Has the page send the shown result's files, one after the other, into the folder that it was opened with, or one inside of that.
+ * Has the page send the shown result's files, a few at a time, into the folder that it was opened with, or one inside of that.
  * @throws Error with the page's sentence if a file cannot be written, or comes out with another length.
  */
 export async function saveFiles(
@@ -16,25 +19,43 @@ export async function saveFiles(
   folder: string,
   inside = "",
 ): Promise<void> {
-  for (const { path, bytes } of files) {
-    const address = `${RECEIVING_PATH}${encodeURIComponent(join(inside, path))}`;
-    const failure = await page.evaluate(
-      async ([name, to]) => {
-        try {
-          await globalThis.layerpress.send(name, to);
-          return null;
-        } catch (error) {
-          const { name: kind, message } = error instanceof Error ? error : new Error(String(error));
-          return { name: kind, message };
-        }
-      },
-      [path, address] as const,
+  const waiting = [...files];
+  const lane = async (): Promise<void> => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) {
+      try {
+        await saveFile(page, next, folder, inside);
+      } catch (error) {
+        waiting.length = 0;
+        throw error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: FILES_AT_ONCE }, lane));
+}
+
+async function saveFile(
+  page: Page,
+  { path, bytes }: OutputFile,
+  folder: string,
+  inside: string,
+): Promise<void> {
+  const address = `${RECEIVING_PATH}${encodeURIComponent(join(inside, path))}`;
+  const failure = await page.evaluate(
+    async ([name, to]) => {
+      try {
+        await globalThis.layerpress.send(name, to);
+        return null;
+      } catch (error) {
+        const { name: kind, message } = error instanceof Error ? error : new Error(String(error));
+        return { name: kind, message };
+      }
+    },
+    [path, address] as const,
+  );
+  if (failure !== null) throw pageError(failure);
+  const { size } = await stat(join(folder, inside, path));
+  if (size !== bytes)
+    throw new StorageError(
+      `${path} has ${bytes} bytes, but ${size} were saved in ${folder}. Give the same command again.`,
     );
-    if (failure !== null) throw pageError(failure);
-    const { size } = await stat(join(folder, inside, path));
-    if (size !== bytes)
-      throw new StorageError(
-        `${path} has ${bytes} bytes, but ${size} were saved in ${folder}. Give the same command again.`,
-      );
-  }
 }

@@ -21,10 +21,10 @@ import {
 } from "./compress-arguments.ts";
 import { type Comparison, compareReceipts } from "./compare-receipts.ts";
 import { divideJob, divisionLines } from "./divide-job.ts";
-import { openFileExchange } from "./exchange-files.ts";
+import { type MovedBytes, openFileExchange } from "./exchange-files.ts";
 import { followProgress } from "./follow-progress.ts";
 import { InterruptedError } from "./interruption.ts";
-import { openPage } from "./open-page.ts";
+import { openPage, profileIn } from "./open-page.ts";
 import { pageError } from "./page-error.ts";
 import { pushResult } from "./push-result.ts";
 import { readReceipt } from "./read-receipt.ts";
@@ -116,7 +116,7 @@ async function printParts(args: PlanArguments): Promise<number> {
 
 /** Bytes that a share gave to the others and took from them; null of a job that shares nothing. */
 interface Moved {
-  readonly moved: { readonly given: number; readonly taken: number } | null;
+  readonly moved: Readonly<MovedBytes> | null;
 }
 
 /** What one recipe made, and where it lies. */
@@ -138,7 +138,7 @@ async function compressInFolder(args: CompressArguments, job: JobInPage): Promis
   await using work = await openWorkFolder(args.out);
   let keeps = work.continued;
   try {
-    await using exchange = args.share && (await openFileExchange(args.share));
+    await using exchange = args.share && (await openFileExchange(args.share, profileIn(work.path)));
     await using page = await openPage(work.path, args.out, exchange ? [exchange.plugin] : []);
     const progress = followProgress(page.page, (line) => console.log(line));
     try {

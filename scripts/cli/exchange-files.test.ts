@@ -1,10 +1,19 @@
-import { mkdtemp, readdir, readFile } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { closeSync, openSync, readSync, writeSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { openExchange } from "../../src/pipeline/sequential/exchange.ts";
+import {
+  type ExchangeWindow,
+  SLOT_BYTES,
+  SLOTS,
+  WINDOW_BYTES,
+  type WindowSlot,
+} from "../../src/formats/exchange-window.ts";
+import { type Exchange, openExchange } from "../../src/pipeline/sequential/exchange.ts";
 import { EXCHANGE_PATH, type FileExchange, openFileExchange } from "./exchange-files.ts";
 
 type Middleware = (request: object, response: object) => void;
@@ -24,32 +33,86 @@ async function serve({ plugin }: FileExchange): Promise<{ server: Server; addres
   return { server, address: `http://127.0.0.1:${(server.address() as AddressInfo).port}${EXCHANGE_PATH}` };
 }
 
+/** A window as the page makes one, in a folder of a profile. */
+async function openWindow(profile: string): Promise<ExchangeWindow> {
+  const mark = randomUUID();
+  await mkdir(join(profile, "Default/File System"), { recursive: true });
+  const path = join(profile, "Default/File System/00000001");
+  await writeFile(path, mark);
+  await truncate(path, WINDOW_BYTES);
+  const file = openSync(path, "r+");
+  const slot: WindowSlot = {
+    index: SLOTS - 1,
+    write: (bytes, at) => void writeSync(file, bytes, 0, bytes.byteLength, (SLOTS - 1) * SLOT_BYTES + at),
+    read: (to) => void readSync(file, to, 0, to.byteLength, (SLOTS - 1) * SLOT_BYTES),
+  };
+  return { mark, lend: async (use) => await use(slot), [Symbol.dispose]: () => closeSync(file) };
+}
+
 let folder: string;
 let files: FileExchange;
 let server: Server;
-let address: string;
-const exchange = () => openExchange({ exchange: address }, async () => await Promise.resolve());
+let window: ExchangeWindow;
+const exchanges = new Map<string, Exchange>();
+const exchange = (way = "bodies"): Exchange => {
+  const opened = exchanges.get(way);
+  if (!opened) throw new Error(`no exchange by ${way}`);
+  return opened;
+};
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "exchange-"));
-  files = await openFileExchange({ index: 0, of: 2, folder, patienceSeconds: 0.2 });
+  const profile = join(folder, "profile");
+  files = await openFileExchange({ index: 0, of: 2, folder, patienceSeconds: 0.2 }, profile);
+  let address: string;
   ({ server, address } = await serve(files));
+  const open = async (through: ExchangeWindow | null) =>
+    await openExchange({ exchange: address }, async () => await Promise.resolve(), through);
+  window = await openWindow(profile);
+  exchanges.set("bodies", await open(null));
+  exchanges.set("a window", await open(window));
 });
 afterAll(async () => {
   await files[Symbol.asyncDispose]();
+  window[Symbol.dispose]();
   server.closeAllConnections();
   server.close();
 });
 
 describe("files between shares", () => {
-  it("are whole, are counted, and are waited for", async () => {
-    const taking = exchange().take("job/layer-0/sum", { from: 1, what: "its sums" });
+  it.each(["bodies", "a window"])("by %s are whole, are counted, and are waited for", async (way) => {
+    const before = { ...files.moved };
+    const taking = exchange(way).take("job/layer-0/sum", { from: 1, what: "its sums" });
     await exchange().put("job/layer-0/sum", [Uint8Array.of(1, 2), Uint8Array.of(3)]);
     expect([...(await taking)]).toEqual([1, 2, 3]);
-    expect(files.moved).toEqual({ given: 3, taken: 3 });
+    expect(files.moved).toMatchObject({ given: before.given + 3, taken: before.taken + 3 });
     expect(await readdir(join(folder, "job/layer-0"))).toEqual(["sum"]);
-    expect(await exchange().has("job/layer-0/sum")).toBe(true);
-    await exchange().drop("job/layer-0/sum");
-    expect(await exchange().has("job/layer-0/sum")).toBe(false);
+    expect(await exchange(way).has("job/layer-0/sum")).toBe(true);
+    await exchange(way).drop("job/layer-0/sum");
+    expect(await exchange(way).has("job/layer-0/sum")).toBe(false);
+  });
+
+  it("larger than a slot go through a window in parts", async () => {
+    const before = { ...files.moved };
+    const bytes = new Uint8Array(SLOT_BYTES + 5).fill(3);
+    bytes.set([4, 5, 6, 7], SLOT_BYTES - 2);
+    await exchange("a window").put("job/module", [bytes.subarray(0, 7), bytes.subarray(7)]);
+    expect(files.moved.given - before.given).toBe(bytes.byteLength);
+    expect((await readFile(join(folder, "job/module"))).equals(bytes)).toBe(true);
+    const taken = await exchange("a window").take("job/module", { from: 1, what: "it" });
+    expect(Buffer.from(taken).equals(bytes)).toBe(true);
+    expect(await readdir(join(folder, "job"))).not.toContain("module.draft-1");
+  });
+
+  it("go in bodies where the window is not found", async () => {
+    const mark = window.mark.replace(/^./, (digit) => (digit === "0" ? "1" : "0"));
+    const { port } = server.address() as AddressInfo;
+    const address = `http://127.0.0.1:${port}${EXCHANGE_PATH}`;
+    const through = await openExchange({ exchange: address }, async () => await Promise.resolve(), {
+      ...window,
+      mark,
+    });
+    await through.put("job/other", [Uint8Array.of(9)]);
+    expect([...(await readFile(join(folder, "job/other")))]).toEqual([9]);
   });
 
   it("of a share that gives no sign of life are missed with a sentence", async () => {

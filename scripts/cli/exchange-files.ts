@@ -2,36 +2,48 @@
 // of life there, so that others can say who is missing instead of waiting for ever.
 
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Plugin } from "vite";
+import { isWindowMark, readSlotPart, SLOT_BYTES, type SlotPart } from "../../src/formats/exchange-window.ts";
 import { isSafePath } from "../../src/formats/safe-path.ts";
+import { findWindow, type WindowFile } from "./exchange-window.ts";
 import type { AskedShare } from "./share-arguments.ts";
 
 export const EXCHANGE_PATH = "/exchange/";
 /** What a file is read and written in: its bytes are on their way from page to page, and pieces of a few KiB hold them up. */
 const CHUNK_BYTES = 4 * 1024 ** 2;
-/** How often a file is looked for: file systems that several machines see tell of no change. */
-const LOOK_MS = 20;
+/** How often a file is looked for: file systems that several machines see tell of no change. Each layer waits some times. */
+const LOOK_MS = 4;
 /** A question is answered after so long at most, that the page may be asked to stop. */
 const ANSWER_MS = 100;
 const LIFE_MS = 1000;
 
 export interface FileExchange extends AsyncDisposable {
   readonly plugin: Plugin;
-  /** Bytes that this share gave to the others, and took from them. */
-  readonly moved: { given: number; taken: number };
+  readonly moved: MovedBytes;
 }
 
-/** Opens the folder of an exchange and gives signs of life in it until disposed. */
-export async function openFileExchange(share: AskedShare): Promise<FileExchange> {
-  const moved = { given: 0, taken: 0 };
+/** Bytes that a share gave to the others, and took from them. */
+export interface MovedBytes {
+  given: number;
+  taken: number;
+  /** True if they went through a window to the page, not in bodies of requests. */
+  window: boolean;
+}
+
+/**
+ * Opens the folder of an exchange and gives signs of life in it until disposed.
+ * @param profile where the browser keeps what its page stores
+ */
+export async function openFileExchange(share: AskedShare, profile: string): Promise<FileExchange> {
+  const moved: MovedBytes = { given: 0, taken: 0, window: false };
   const life = await giveSignsOfLife(share);
   const watch = watchOthers(share);
-  const exchange = { share, moved, watch };
+  const exchange: Exchange = { share, profile, moved, watch, window: null };
   return {
     moved,
     plugin: {
@@ -45,19 +57,30 @@ export async function openFileExchange(share: AskedShare): Promise<FileExchange>
         });
       },
     },
-    [Symbol.asyncDispose]: life,
+    async [Symbol.asyncDispose]() {
+      await life();
+      await exchange.window?.[Symbol.asyncDispose]();
+    },
   };
 }
 
 interface Exchange {
   readonly share: AskedShare;
-  readonly moved: { given: number; taken: number };
+  readonly profile: string;
+  /** Null until the page tells of one that is found. */
+  window: WindowFile | null;
+  readonly moved: MovedBytes;
   readonly watch: (from: number) => Promise<number>;
 }
 
 async function answer(exchange: Exchange, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { pathname, searchParams } = new URL(request.url ?? "", "http://exchange");
   const name = decodeURIComponent(pathname.replace(/^\//, ""));
+  const mark = searchParams.get("window");
+  if (mark !== null) {
+    response.writeHead((await openWindow(exchange, mark)) ? 204 : 404).end();
+    return;
+  }
   if (!isSafePath(name)) {
     response.writeHead(400).end(`${name} is not the name of a file of an exchange.`);
     return;
@@ -65,25 +88,65 @@ async function answer(exchange: Exchange, request: IncomingMessage, response: Se
   const path = join(exchange.share.folder, name);
   if (request.method === "GET") {
     const wanted = { from: Number(searchParams.get("from")), what: searchParams.get("what") };
-    await give(exchange, path, wanted, response);
+    await give(exchange, { path, wanted, part: readSlotPart(searchParams) }, response);
     return;
   }
   if (request.method === "HEAD") {
     response.writeHead((await bytesOf(path)) === null ? 404 : 200).end();
     return;
   }
-  if (request.method === "PUT") await put(exchange, path, request);
+  const part = readSlotPart(searchParams);
+  if (request.method === "PUT" && part) await putPart(exchange, path, part);
+  else if (request.method === "PUT") await put(exchange, path, request);
   else if (request.method === "DELETE") await rm(path, { force: true });
   response.writeHead(204).end();
 }
 
+/** Looks for the window that the page tells of; a page that begins anew has another one. */
+async function openWindow(exchange: Exchange, mark: string): Promise<boolean> {
+  const found = isWindowMark(mark) ? await findWindow(exchange.profile, mark) : null;
+  if (!found) return false;
+  await exchange.window?.[Symbol.asyncDispose]();
+  exchange.window = found;
+  exchange.moved.window = true;
+  return true;
+}
+
+function openedWindow({ window }: Exchange): WindowFile {
+  if (window) return window;
+  throw new Error(
+    "The page gives bytes through a window that this command has not found. Give the same command again.",
+  );
+}
+
+function draftOf({ share }: Exchange, path: string): string {
+  return `${path}.draft-${share.index + 1}`;
+}
+
+/** Takes a part of a file through the window; the file is there with its last one. */
+async function putPart(exchange: Exchange, path: string, part: SlotPart): Promise<void> {
+  const { at, bytes, of } = part;
+  const draft = draftOf(exchange, path);
+  try {
+    if (at === 0) await mkdir(dirname(path), { recursive: true });
+    await using file = await open(draft, at === 0 ? "w" : "r+");
+    await openedWindow(exchange).give(part, file);
+  } catch (error) {
+    await rm(draft, { force: true });
+    throw error;
+  }
+  if (at + bytes < of) return;
+  exchange.moved.given += of;
+  await rename(draft, path);
+}
+
 /** Under another name first: a share that is killed leaves no half of a file. */
-async function put({ share, moved }: Exchange, path: string, request: IncomingMessage): Promise<void> {
+async function put(exchange: Exchange, path: string, request: IncomingMessage): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
-  const draft = `${path}.draft-${share.index + 1}`;
+  const draft = draftOf(exchange, path);
   try {
     await pipeline(request, createWriteStream(draft, { highWaterMark: CHUNK_BYTES }));
-    moved.given += (await stat(draft)).size;
+    exchange.moved.given += (await stat(draft)).size;
     await rename(draft, path);
   } catch (error) {
     await rm(draft, { force: true });
@@ -92,15 +155,30 @@ async function put({ share, moved }: Exchange, path: string, request: IncomingMe
 }
 
 async function give(
-  { share, moved, watch }: Exchange,
-  path: string,
-  wanted: { readonly from: number; readonly what: string | null },
+  exchange: Exchange,
+  {
+    path,
+    wanted,
+    part,
+  }: {
+    readonly path: string;
+    readonly wanted: { readonly from: number; readonly what: string | null };
+    /** Null where the bytes go in the answer. */
+    readonly part: SlotPart | null;
+  },
   response: ServerResponse,
 ): Promise<void> {
+  const { share, moved, watch } = exchange;
   const end = performance.now() + ANSWER_MS;
   do {
     const bytes = await bytesOf(path);
     if (bytes !== null) {
+      if (part) {
+        await givePart(exchange, path, { ...part, bytes: part.bytes || Math.min(SLOT_BYTES, bytes) });
+        moved.taken += part.at === 0 ? bytes : 0;
+        response.writeHead(200, { "content-type": "text/plain" }).end(String(bytes));
+        return;
+      }
       moved.taken += bytes;
       response.writeHead(200, { "content-length": bytes, "content-type": "application/octet-stream" });
       await pipeline(createReadStream(path, { highWaterMark: CHUNK_BYTES }), response);
@@ -118,6 +196,11 @@ async function give(
     .end(
       `Share ${wanted.from + 1} of ${share.of} has given no sign of life for ${Math.round(silent)} s in ${share.folder}, and share ${share.index + 1} waits for ${wanted.what ?? "it"}. Start share ${wanted.from + 1} again with its command, then this one: both go on from what they have finished.`,
     );
+}
+
+async function givePart(exchange: Exchange, path: string, part: SlotPart): Promise<void> {
+  await using file = await open(path, "r");
+  await openedWindow(exchange).take(part, file);
 }
 
 async function bytesOf(path: string): Promise<number | null> {

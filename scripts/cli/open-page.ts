@@ -20,6 +20,11 @@ const OPENING_MS = 60_000;
 /** A browser that does not close by itself is killed with this process. */
 const CLOSING_MS = 5000;
 
+/** Where the browser of a working folder keeps what its page stores. */
+export function profileIn(work: string): string {
+  return join(work, "profile");
+}
+
 export interface OpenPage extends AsyncDisposable {
   readonly page: Page;
   /**
@@ -118,7 +123,7 @@ async function within(milliseconds: number, work: Promise<unknown>): Promise<voi
 async function launch(work: string, port: number): Promise<BrowserContext> {
   const executablePath = await findChromium();
   try {
-    return await chromium.launchPersistentContext(join(work, "profile"), {
+    return await chromium.launchPersistentContext(profileIn(work), {
       ...(executablePath ? { executablePath } : {}),
       args: [...chromiumFlags(), `--host-resolver-rules=MAP ${HOST}:80 127.0.0.1:${port}`],
       viewport: { width: 1280, height: 860 },

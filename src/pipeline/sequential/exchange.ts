@@ -1,8 +1,16 @@
 // What jobs that share samples tell each other, as files by name at an address. The other end (`scripts/cli/exchange-files.ts`)
-// knows whether the others live; here is asked again and again, so that a job that waits can be cancelled.
+// knows whether the others live; here is asked again and again, so that a job that waits can be cancelled. Bytes go through a
+// window where the other end finds it, else as bodies of requests.
 
 import type { JobShare } from "../../api/job-options.ts";
 import { ExchangeError } from "../../errors.ts";
+import {
+  type ExchangeWindow,
+  SLOT_BYTES,
+  type SlotPart,
+  slotQuery,
+  type WindowSlot,
+} from "../../formats/exchange-window.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -23,42 +31,133 @@ export interface Exchange {
 /** Status of a file that is not there yet, and whose author lives. */
 const NOT_YET = 202;
 
+/** Asks the other end. @throws ExchangeError with its sentence */
+type Ask = (name: string, init: RequestInit, query?: Record<string, string>) => Promise<Response>;
+
+/** How bytes of files go. */
+interface Carrier {
+  put(name: string, parts: readonly Bytes[]): Promise<void>;
+  /** Null of a file that is not there yet. */
+  take(name: string, query: Record<string, string>): Promise<Bytes | null>;
+}
+
 /**
  * @param checkpoint is waited for between two questions
+ * @param window a file that the other end may find; closed by whom it belongs to
  * @throws ExchangeError, from each of the exchange's functions, with the other end's sentence
  */
-export function openExchange(
+export async function openExchange(
   { exchange }: Pick<JobShare, "exchange">,
   checkpoint: () => Promise<void>,
-): Exchange {
-  const ask = async (name: string, init: RequestInit, query = ""): Promise<Response> => {
+  window: ExchangeWindow | null,
+): Promise<Exchange> {
+  const reach: Ask = async (name, init, query = {}) => {
     try {
-      return await fetch(`${exchange}${name}${query}`, { ...init, cache: "no-store" });
+      const words = String(new URLSearchParams(query));
+      const address = `${exchange}${name}${words === "" ? "" : `?${words}`}`;
+      return await fetch(address, { ...init, cache: "no-store" });
     } catch (cause) {
       throw new ExchangeError(`The files of the other shares cannot be reached any more: ${String(cause)}.`, {
         cause,
       });
     }
   };
-  const told = async (response: Response): Promise<Response> => {
+  const ask: Ask = async (...question) => {
+    const response = await reach(...question);
     if (response.ok) return response;
     throw new ExchangeError(await response.text());
   };
+  const isFound = window && (await reach("", { method: "PUT" }, { window: window.mark })).ok;
+  const carrier = isFound ? throughWindow(ask, window) : inBodies(ask);
   return {
-    async put(name, parts) {
-      await told(await ask(name, { method: "PUT", body: new Blob([...parts]) }));
-    },
-    has: async (name) => (await ask(name, { method: "HEAD" })).ok,
+    put: async (name, parts) => await carrier.put(name, parts),
+    has: async (name) => (await reach(name, { method: "HEAD" })).ok,
     async take(name, { from, what }) {
-      const query = `?${String(new URLSearchParams({ from: String(from), what }))}`;
       for (;;) {
         await checkpoint();
-        const response = await told(await ask(name, {}, query));
-        if (response.status !== NOT_YET) return new Uint8Array(await response.arrayBuffer());
+        const bytes = await carrier.take(name, { from: String(from), what });
+        if (bytes) return bytes;
       }
     },
     async drop(name) {
-      await told(await ask(name, { method: "DELETE" }));
+      await ask(name, { method: "DELETE" });
     },
   };
+}
+
+function inBodies(ask: Ask): Carrier {
+  return {
+    async put(name, parts) {
+      await ask(name, { method: "PUT", body: new Blob([...parts]) });
+    },
+    async take(name, query) {
+      const response = await ask(name, {}, query);
+      return response.status === NOT_YET ? null : new Uint8Array(await response.arrayBuffer());
+    },
+  };
+}
+
+function throughWindow(ask: Ask, window: ExchangeWindow): Carrier {
+  return {
+    async put(name, parts) {
+      const of = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
+      await window.lend(async (slot) => {
+        let at = 0;
+        for (const segment of segmentsOf(parts)) {
+          const bytes = writeSegment(slot, segment);
+          await ask(name, { method: "PUT" }, slotQuery({ slot: slot.index, bytes, at, of }));
+          at += bytes;
+        }
+      });
+    },
+    take: async (name, query) =>
+      await window.lend(async (slot) => {
+        const begin = { slot: slot.index, bytes: 0, at: 0, of: 0 };
+        const response = await ask(name, {}, { ...query, ...slotQuery(begin) });
+        if (response.status === NOT_YET) return null;
+        const bytes = new Uint8Array(Number(await response.text()));
+        for (let at = 0; at < bytes.byteLength; at += SLOT_BYTES) {
+          const part: SlotPart = {
+            slot: slot.index,
+            bytes: Math.min(SLOT_BYTES, bytes.byteLength - at),
+            at,
+            of: bytes.byteLength,
+          };
+          // The first ones came with the answer.
+          if (at > 0) await ask(name, {}, { ...query, ...slotQuery(part) });
+          slot.read(bytes.subarray(at, at + part.bytes));
+        }
+        return bytes;
+      }),
+  };
+}
+
+/** The bytes of all parts in order, cut so that each segment fits into a slot; one that is empty if there are none. */
+function segmentsOf(parts: readonly Bytes[]): Bytes[][] {
+  const segments: Bytes[][] = [];
+  let segment: Bytes[] = [];
+  let room = SLOT_BYTES;
+  for (const part of parts) {
+    for (let at = 0; at < part.byteLength;) {
+      const piece = part.subarray(at, at + room);
+      segment.push(piece);
+      at += piece.byteLength;
+      room -= piece.byteLength;
+      if (room > 0) continue;
+      segments.push(segment);
+      segment = [];
+      room = SLOT_BYTES;
+    }
+  }
+  if (segment.length > 0 || segments.length === 0) segments.push(segment);
+  return segments;
+}
+
+function writeSegment(slot: WindowSlot, segment: readonly Bytes[]): number {
+  let at = 0;
+  for (const piece of segment) {
+    slot.write(piece, at);
+    at += piece.byteLength;
+  }
+  return at;
 }

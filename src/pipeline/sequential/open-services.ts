@@ -13,6 +13,7 @@ import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
+import { openExchangeWindow } from "../../offload/exchange-window.ts";
 import { HiddenFile } from "../../offload/hidden-file.ts";
 import { type CalibrationJob, expertCalibration } from "../calibration/plan-calibrated-layers.ts";
 import { batchHiddenBytes } from "../calibration/calibration-memory.ts";
@@ -75,7 +76,7 @@ export async function openServices(
     samples: set.sequences.length,
     experts: expertCalibration(calibration.options),
     minExpertTokens: calibration.options.moe_min_tokens_per_expert,
-    share: openShare(job, output),
+    share: await openShare(job, output, lifetime),
     checkpoint: async () => await job.control.checkpoint(),
     ...statesKeeper(job, calibration, output, stored),
   };
@@ -93,11 +94,16 @@ async function originalSamples(
   return { states, hidden: lifetime.use(await gpu.memory.allocate(request)) };
 }
 
-function openShare(job: Job, { journal }: RunOutput): ShareAtWork | null {
+async function openShare(
+  job: Job,
+  { folder, journal }: RunOutput,
+  lifetime: Lifetime,
+): Promise<ShareAtWork | null> {
   const { share } = job.plan;
   if (!share) return null;
   const products = recordedForward(journal) ?? "F32";
-  const exchange = openExchange(share, async () => await job.control.checkpoint());
+  const window = share.of > 1 ? lifetime.use(await openExchangeWindow(folder)) : null;
+  const exchange = await openExchange(share, async () => await job.control.checkpoint(), window);
   return { plan: share, exchange, writes: writesResult(job), products };
 }
 

@@ -1,23 +1,27 @@
-// A layer in host memory whose tensors take factors. The original bytes stay beside what they became, so that folds of several
+// A layer on the host whose tensors take factors. The original bytes stay beside what they became, so that folds of several
 // modifiers are multiplied first and rounded once.
 
 import { CalibrationError, invariant } from "../errors.ts";
-import { isFloatDtype } from "../formats/dtype.ts";
+import { DTYPE_BITS, isFloatDtype } from "../formats/dtype.ts";
 import { type Fold, foldRows } from "../formats/fold.ts";
+import type { HostBytes } from "./host-bytes.ts";
 import type { HostLayer } from "./layer-weights.ts";
+
+/** Tensors take their factors in rows of about so many bytes. */
+const PIECE_BYTES = 16 * 1024 ** 2;
 
 export interface FoldedLayer {
   /** All folds so far, in their order. */
   readonly folds: readonly Fold[];
   /**
-   * Replaces what the tensors hold in host memory by the original with all of its folds.
+   * Replaces what the tensors hold on the host by the original with all of its folds.
    * @throws CalibrationError if a float16 does not reach as far as a factor takes it
    */
   add(folds: readonly Fold[]): void;
 }
 
 export function foldLayer(host: HostLayer): FoldedLayer {
-  const originals = new Map<string, Uint8Array<ArrayBuffer>>();
+  const originals = new Map<string, HostBytes>();
   const folds: Fold[] = [];
   return {
     folds,
@@ -26,15 +30,33 @@ export function foldLayer(host: HostLayer): FoldedLayer {
       for (const name of new Set(more.map(({ tensor }) => tensor))) {
         const tensor = host.tensors.get(name);
         invariant(tensor && isFloatDtype(tensor.dtype), `${name} is a floating-point tensor of the layer`);
-        const original = originals.get(name) ?? tensor.bytes.slice();
+        const { dtype, columns, bytes } = tensor;
+        const original = originals.get(name) ?? copied(host, bytes);
         originals.set(name, original);
-        const { dtype, columns } = tensor;
         const own = folds.filter((fold) => fold.tensor === name);
-        tensor.bytes.set(foldRows(original, { dtype, columns, firstRow: 0 }, own));
-        if (dtype === "F16") checkRange(name, tensor.bytes);
+        const rowBytes = (columns * DTYPE_BITS[dtype]) / 8;
+        for (const { start, end } of pieces(bytes.byteLength, rowBytes)) {
+          const rows = { dtype, columns, firstRow: start / rowBytes };
+          const folded = foldRows(original.read(start, end), rows, own);
+          if (dtype === "F16") checkRange(name, folded);
+          bytes.write(start, folded);
+        }
       }
     },
   };
+}
+
+function copied(host: HostLayer, bytes: HostBytes): HostBytes {
+  const copy = host.allocate(bytes.byteLength);
+  for (const { start, end } of pieces(bytes.byteLength, 1)) copy.write(start, bytes.read(start, end));
+  return copy;
+}
+
+/** Ranges of whole rows. */
+function* pieces(byteLength: number, rowBytes: number): Generator<{ start: number; end: number }> {
+  const pieceBytes = Math.max(Math.floor(PIECE_BYTES / rowBytes), 1) * rowBytes;
+  for (let start = 0; start < byteLength; start += pieceBytes)
+    yield { start, end: Math.min(start + pieceBytes, byteLength) };
 }
 
 /** Bits of a float16's exponent: all are set in what is infinite, or no number. */

@@ -1,17 +1,15 @@
 import { describe, expect, it } from "vitest";
 import { narrowFromFloat32, widenToFloat32 } from "../formats/dtype.ts";
 import type { Linear } from "../model/weight-description.ts";
-import { type HostLayer, linearRows } from "./layer-weights.ts";
+import { linearRows, memoryLayer } from "./layer-weights.ts";
 
 const [EXPERTS, INPUTS, WIDTH] = [3, 4, 10];
 
 /** Experts with inputs before outputs; each value is its own place. */
 const values = Float32Array.from({ length: EXPERTS * INPUTS * WIDTH }, (_, index) => index);
-const host: HostLayer = {
-  tensors: new Map([
-    ["experts", { dtype: "BF16", columns: WIDTH, bytes: narrowFromFloat32("BF16", values) }],
-  ]),
-};
+const host = memoryLayer([
+  ["experts", { dtype: "BF16", columns: WIDTH, bytes: narrowFromFloat32("BF16", values) }],
+]);
 
 describe("rows of a weight that lies turned over", () => {
   it("are columns of its expert's matrix, some steps apart", () => {

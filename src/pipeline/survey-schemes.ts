@@ -6,6 +6,7 @@ import { invariant } from "../errors.ts";
 import { tensorBytes } from "../formats/safetensors.ts";
 import { deleteJobFolder, openJobFolder } from "../offload/job-folder.ts";
 import type { JournalRecord, JournalRecords } from "../offload/journal.ts";
+import type { HostBytes } from "../onload/host-bytes.ts";
 import { recordedModules } from "./job/job-journal.ts";
 import { keepRows } from "./job/embedding-rows.ts";
 import { createFigures, type Job, type RunOutput } from "./job/job.ts";
@@ -25,7 +26,7 @@ const FOLDER = "survey";
 
 /** Collects and quantizes as a job does; then sets of modules are tried with the codes of the candidate that loses the most. */
 async function surveyLayer(turn: LayerTurn, trials: Trials, share: number): Promise<CompressedLayer> {
-  const meanings = new Map<string, Uint8Array<ArrayBuffer>>();
+  const meanings = new Map<string, HostBytes>();
   const tried = turn.outputs.toSorted((a, b) => storedBytes(a) - storedBytes(b))[0];
   // Trials put codes in the place of weights, which therefore lie in host memory.
   using layer = await onload({ ...turn, schedule: { ...turn.schedule, overlap: false, settling: null } });

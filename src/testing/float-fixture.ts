@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { widenToFloat32 } from "../formats/dtype.ts";
-import type { HostLayer } from "../onload/layer-weights.ts";
+import { type HostLayer, memoryLayer } from "../onload/layer-weights.ts";
 import { type FixtureTensors, floatDtype } from "./architecture-fixture.ts";
 import { openMemoryFile, tensorOf } from "./golden.ts";
 
@@ -31,5 +31,5 @@ export function hostOf(tensors: FixtureTensors): { copies: FixtureTensors; host:
     const columns = shape.length > 1 ? (shape.at(-1) ?? 1) : 1;
     return [name, { dtype: "F32" as const, columns, bytes }] as const;
   });
-  return { copies, host: { tensors: new Map(host) } };
+  return { copies, host: memoryLayer(host) };
 }

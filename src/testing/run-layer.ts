@@ -13,7 +13,7 @@ import type { LedgerBuffer } from "../gpu/memory.ts";
 import { ReadbackRing, UploadRing } from "../gpu/staging.ts";
 import { describedTensors } from "../model/check-tensors.ts";
 import { describeDecoder } from "../model/describe-decoder.ts";
-import type { HostLayer } from "../onload/layer-weights.ts";
+import { type HostLayer, memoryLayer } from "../onload/layer-weights.ts";
 import type { LayerSchedule } from "../pipeline/calibration/layer-schedule.ts";
 import {
   type CalibrationJob,
@@ -160,7 +160,7 @@ export function hostLayer(experts: number, dtype: FloatDtype = "BF16"): HostLaye
     const columns = shape[1] ?? 1;
     return [name, { dtype, columns, bytes: narrowFromFloat32(dtype, values) }] as const;
   });
-  return { tensors: new Map(tensors) };
+  return memoryLayer(tensors);
 }
 
 export const STATES = randomNormal(TOKENS * HIDDEN, seededRandom(3));

@@ -1,6 +1,6 @@
 // Layers from the source into host memory, one ahead: the next one is read while this one is at work.
 
-import type { HostLayer, HostTensor } from "../../onload/layer-weights.ts";
+import { type HostLayer, memoryLayer } from "../../onload/layer-weights.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import { hostLayerBytes } from "../calibration/host-memory.ts";
 import type { StepTraffic } from "../job/step-traffic.ts";
@@ -54,12 +54,12 @@ function hostBytes({ calibrated }: PlannedStep): number {
 /** All tensors of a layer in host memory. */
 async function readHostLayer(step: PlannedStep, traffic: StepTraffic): Promise<HostLayer> {
   const tensors = await Promise.all(
-    tensorsOf(step).map(async ({ name, dtype, shape, file, start, end }): Promise<[string, HostTensor]> => {
+    tensorsOf(step).map(async ({ name, dtype, shape, file, start, end }) => {
       const columns = shape.length > 1 ? (shape.at(-1) ?? 1) : 1;
-      return [name, { dtype, columns, bytes: await traffic.take({ path: file, start, end }) }];
+      return [name, { dtype, columns, bytes: await traffic.take({ path: file, start, end }) }] as const;
     }),
   );
-  return { tensors: new Map(tensors) };
+  return memoryLayer(tensors);
 }
 
 /** Traffic that reads tensors from the layer in host memory, as its modifiers left them; the layer's own progress counts their bytes. */
@@ -73,7 +73,7 @@ export function hostTraffic(step: PlanStep, host: HostLayer, traffic: TileTraffi
       );
       const bytes = tensor && host.tensors.get(tensor.name)?.bytes;
       invariant(tensor && bytes, "the layer's tensors are in host memory");
-      return await Promise.resolve(bytes.slice(start - tensor.start, end - tensor.start));
+      return await Promise.resolve(bytes.read(start - tensor.start, end - tensor.start).slice());
     },
     finished: () => undefined,
   };

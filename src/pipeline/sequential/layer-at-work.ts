@@ -1,8 +1,9 @@
-// A decoder layer between onload and offload: its weights in host memory and, where the plan keeps them, on the GPU.
+// A decoder layer between onload and offload: its weights on the host and, where the plan keeps them, on the GPU.
 
 import type { SequenceBatch } from "../../calibrate/batches.ts";
 import { invariant } from "../../errors.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
+import type { HostBytes } from "../../onload/host-bytes.ts";
 import { type FoldedLayer, foldLayer } from "../../onload/fold-layer.ts";
 import { type HostLayer, type OnloadedLayer, onloadLayer } from "../../onload/layer-weights.ts";
 import type { SettlingLayer } from "../../onload/settling-layer.ts";
@@ -45,8 +46,8 @@ export interface LayerOutput {
   readonly reports: ModuleReport[];
   /** True if samples run through what becomes of the layer here, so that later layers see its error. */
   readonly propagates: boolean;
-  /** Where what codes mean is put, by module, for who tries it; of weights in host memory, which stay as they are. */
-  readonly meanings?: Map<string, Uint8Array<ArrayBuffer>>;
+  /** Where what codes mean is put, by module, for who tries it; of weights on the host, which stay as they are. */
+  readonly meanings?: Map<string, HostBytes>;
 }
 
 /** Which layer's turn it is. */
@@ -63,7 +64,7 @@ export interface LayerTurn {
   /** Not null of a layer that samples only run through. */
   readonly passed: PlannedLayer["passed"];
   readonly services: SequentialServices;
-  /** Its tensors in host memory: read while the layer before it was at work. */
+  /** Its tensors on the host: read while the layer before it was at work. */
   readonly host: HostLayer;
   readonly hosts: HostLayers;
   readonly clock: SnapshotClock;
@@ -93,7 +94,7 @@ export interface LayerAtWork extends LayerTurn, Disposable {
   /** True if a crash behind this layer could go on from there; decided when the first batch leaves. */
   readonly recordable: () => boolean;
   /** What codes mean, by module, while passes to come need the original weights. */
-  readonly dequantized: Map<string, Uint8Array<ArrayBuffer>>;
+  readonly dequantized: Map<string, HostBytes>;
 }
 
 /** Puts a layer on the GPU if the plan keeps it there; else its weights come with each run of the samples. */

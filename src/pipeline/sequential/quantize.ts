@@ -4,7 +4,7 @@
 import { copyHessians } from "../../calibrate/hessians.ts";
 import { invariant } from "../../errors.ts";
 import { type Capture, mlpLinears } from "../../model/layer-linears.ts";
-import { linearRows, type OnloadedLayer } from "../../onload/layer-weights.ts";
+import { linearRows, linearWeight, type OnloadedLayer } from "../../onload/layer-weights.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import type { InputStatistics, ModuleWeights, QuantizerRun } from "../../quantize/quantizer.ts";
 import { byQuantizer, wantsHessian } from "../../quantize/quantizers.ts";
@@ -173,7 +173,7 @@ function keptWeights(kept: OnloadedLayer, module: string, propagates: boolean): 
   };
 }
 
-/** A module's weights in host memory; what its codes mean takes their place, or waits beside them until the last pass. */
+/** A module's weights on the host; what its codes mean takes their place, or waits beside them until the last pass. */
 function hostWeights(
   work: LayerAtWork,
   { isLast }: Pass,
@@ -184,10 +184,10 @@ function hostWeights(
   const { uploads, readbacks } = services;
   const linear = layer.linears.find((candidate) => candidate.module === module);
   invariant(linear, `${module} is a Linear of its layer`);
-  const weight = linearRows(host, linear, 0, linear.rows);
+  const weight = linearWeight(host, linear);
   const apart = meanings ?? (isLast ? null : dequantized);
   const keeps = propagates || meanings !== undefined;
-  const meaning = apart && keeps ? new Uint8Array(weight.byteLength) : weight;
+  const meaning = apart && keeps ? host.allocate(weight.byteLength) : weight;
   if (keeps) apart?.set(module, meaning);
   const rowBytes = weight.byteLength / linear.rows;
   return {
@@ -197,15 +197,12 @@ function hostWeights(
     async store(firstRow, rows, from) {
       if (!keeps) return;
       await readbacks.read(from, 0, rows * rowBytes, (view, position) => {
-        meaning.set(view, firstRow * rowBytes + position);
+        meaning.write(firstRow * rowBytes + position, view);
       });
     },
   };
 }
 
-function keepDequantized({ layer, host, dequantized }: LayerAtWork): void {
-  for (const linear of layer.linears) {
-    const meaning = dequantized.get(linear.module);
-    if (meaning) linearRows(host, linear, 0, linear.rows).set(meaning);
-  }
+function keepDequantized({ host, dequantized }: LayerAtWork): void {
+  for (const [module, meaning] of dequantized) host.replaced.set(module, meaning);
 }

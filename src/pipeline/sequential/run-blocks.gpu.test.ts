@@ -30,7 +30,8 @@ function blockLoss(layer: CalibratedLayer, balance: readonly string[], scales: F
   const { description, tasks, linears } = layer;
   const host = hostLayer(0, "F32").tensors;
   const tensors = new Map(
-    Array.from(host, ([name, { dtype, columns, bytes }]) => {
+    Array.from(host, ([name, { dtype, columns, bytes: held }]) => {
+      const bytes = held.read(0, held.byteLength);
       const elements = bytes.byteLength / 4;
       const shape = columns === 1 ? [elements] : [elements / columns, columns];
       return [name, { dtype, shape, bytes }];

@@ -4,7 +4,7 @@
 import { DTYPE_BITS } from "../../formats/dtype.ts";
 import { type TensorSpec, tensorBytes } from "../../formats/safetensors.ts";
 import { ExchangeError, invariant } from "../../errors.ts";
-import { linearRows } from "../../onload/layer-weights.ts";
+import { linearWeight } from "../../onload/layer-weights.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import { isShape } from "../job/copy-tensors.ts";
 import type { ModuleReport, ModuleWeights } from "../../quantize/quantizer.ts";
@@ -190,7 +190,7 @@ async function keepMeaning(work: LayerAtWork, task: QuantizeTask, meaning: Bytes
   const linear = layer.linears.find(({ module }) => module === task.module);
   invariant(linear, `${task.module} is a Linear of its layer`);
   if (!kept) {
-    linearRows(host, linear, 0, linear.rows).set(meaning);
+    linearWeight(host, linear).write(0, meaning);
     return;
   }
   const rowBytes = meaning.byteLength / task.rows;

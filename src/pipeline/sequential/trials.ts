@@ -5,7 +5,7 @@
 import { forwardLayer } from "../../calibrate/forward/forward-layer.ts";
 import { batchBytes, createBatch, type TokenBatch } from "../../calibrate/forward/token-batch.ts";
 import { invariant } from "../../errors.ts";
-import { linearRows } from "../../onload/layer-weights.ts";
+import type { HostBytes } from "../../onload/host-bytes.ts";
 import type { TrialPlan } from "../planning/plan-trials.ts";
 import { type LayerAtWork, type NeededWeights, weightsFor } from "./layer-at-work.ts";
 
@@ -20,11 +20,11 @@ export interface Trial {
 
 export interface Trials {
   /**
-   * Tries the sets of a layer, whose weights lie in host memory, and takes earlier trials through it; once for each layer, even
+   * Tries the sets of a layer, whose weights lie on the host, and takes earlier trials through it; once for each layer, even
    * if it is done again with another device.
    * @param meanings by module, what the codes mean that are tried
    */
-  run(work: LayerAtWork, meanings: ReadonlyMap<string, Uint8Array>): Promise<void>;
+  run(work: LayerAtWork, meanings: ReadonlyMap<string, HostBytes>): Promise<void>;
   /** Once all layers have run. */
   results(): Trial[];
 }
@@ -78,7 +78,7 @@ async function firstStates({ services }: LayerAtWork, lengths: readonly number[]
   return await readbacks.readBytes(buffer, 0, sum(lengths) * plan.hidden.size * 4);
 }
 
-/** Takes states through the layer as it lies in host memory, as many at once as a batch of samples holds. */
+/** Takes states through the layer as it lies on the host, as many at once as a batch of samples holds. */
 async function forward(
   work: LayerAtWork,
   { lengths, share }: { readonly lengths: readonly number[]; readonly share: number },
@@ -132,24 +132,18 @@ function roomFor(lengths: readonly number[], { linears, residency }: NeededWeigh
 
 /** Puts what codes mean in the place of modules' weights, for as long as it is held. */
 function replaced(
-  { host, layer }: LayerAtWork,
+  { host }: LayerAtWork,
   modules: readonly string[],
-  meanings: ReadonlyMap<string, Uint8Array>,
+  meanings: ReadonlyMap<string, HostBytes>,
 ): Disposable {
-  // Experts that saw too few tokens were rounded to nearest, which tells nobody what their codes mean.
-  const before = modules.flatMap((module) => {
+  for (const module of modules) {
     const meaning = meanings.get(module);
-    if (!meaning) return [];
-    const linear = layer.linears.find((candidate) => candidate.module === module);
-    invariant(linear, `${module} is a Linear of its layer`);
-    const rows = linearRows(host, linear, 0, linear.rows);
-    const original = rows.slice();
-    rows.set(meaning);
-    return [{ rows, original }];
-  });
+    // Experts that saw too few tokens were rounded to nearest, which tells nobody what their codes mean.
+    if (meaning) host.replaced.set(module, meaning);
+  }
   return {
     [Symbol.dispose]() {
-      for (const { rows, original } of before) rows.set(original);
+      for (const module of modules) host.replaced.delete(module);
     },
   };
 }

@@ -53,7 +53,10 @@ export interface FitReport extends ResultFit {
   readonly results: readonly ResultFit[];
   readonly downloadBytes: number;
   readonly indexedDbBytes: number;
+  /** Of all results. */
   readonly opfsBytes: number;
+  /** What lies in a file of OPFS, for as long as the job runs, of layers that the page's memory does not hold; 0 if it does. */
+  readonly layerFileBytes: number;
   /** What the browser lets this origin still store, found by trying; null if it cannot be told. */
   readonly freeBytes: number | null;
   readonly peakGpuBytes: number;

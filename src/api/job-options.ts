@@ -121,6 +121,11 @@ export interface JobOptions {
   /** Null for data-free recipes. */
   readonly calibration: CalibrationOptions | null;
   readonly gpuBudgetBytes: number;
+  /**
+   * What layers and waiting hidden states of a calibrated job may take of the page's memory, beyond which they lie in files;
+   * absent, what a browser gives a page.
+   */
+  readonly hostBudgetBytes?: number;
   /** Keeps the source's chunks in IndexedDB after their layer is finished. */
   readonly keepSource: boolean;
   /**

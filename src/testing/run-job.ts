@@ -94,6 +94,7 @@ interface JobChanges extends Pick<JobOptions, "part" | "states">, Pick<RecipeCon
   readonly beside?: readonly AskedRecipe[];
   readonly along?: AskedRecipe;
   readonly gpuBudgetBytes?: number;
+  readonly hostBudgetBytes?: number;
   /** A recipe in YAML instead of the scheme and the method. */
   readonly yaml?: string;
   /** The model is downloaded, not dropped: `fetch` and `indexedDB` are in memory from then on. */

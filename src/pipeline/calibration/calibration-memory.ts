@@ -58,6 +58,8 @@ export interface CalibrationShape extends Batching {
 export interface GpuLimits {
   readonly budgetBytes: number;
   readonly maxBufferBytes: number;
+  /** What layers and hidden states may take of the page's memory; as much as a browser gives if absent. */
+  readonly hostBytes?: number;
   /** Hessians of one input that are held at once while samples run; 1 if absent. */
   readonly sums?: number;
   /** Tokens of the largest batch, whose inputs are kept where their drift is collected. */

@@ -22,7 +22,7 @@ import { deepRings, findRoom, isScheduledAlike } from "./batches-at-work.ts";
 import { type FittedLayer, fitLayer } from "./fit-layer.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
 import type { BatchesAtWork, LayerSchedule } from "./layer-schedule.ts";
-import { HOST_BYTES, hostLayerBytes } from "./host-memory.ts";
+import { type LayerPlace, planPlaces, type ScheduledLayer } from "./host-memory.ts";
 
 const MIB = 1024 ** 2;
 const TOKEN_STEPS = [32_768, 16_384, 8192, 4096, 2048, 1024, 512, 256, 128] as const;
@@ -31,8 +31,6 @@ const STREAM_STEPS = [256 * MIB, 64 * MIB, 16 * MIB, 4 * MIB, MIB] as const;
 const RING_PIECES = 2;
 const MAX_PIECE_BYTES = 16 * MIB;
 const MIN_PIECE_BYTES = 64 * 1024;
-/** Hidden states up to this size wait in host memory; more go to a file. */
-const MAX_HOST_BYTES = 6 * 1024 ** 3;
 
 export interface CalibrationPlan {
   readonly shape: CalibrationShape;
@@ -43,6 +41,7 @@ export interface CalibrationPlan {
   readonly peakBytes: number;
   /** Bytes of one generation of a stream's hidden states. */
   readonly hiddenBytes: number;
+  readonly layerPlace: LayerPlace;
 }
 
 export interface HiddenPlan {
@@ -140,25 +139,23 @@ function fit(demand: CalibrationDemand, shape: CalibrationShape, limits: GpuLimi
   const batchTokens = Math.max(...batches.map((batch) => batch.tokens));
   let layerPeak = 0;
   let seconds = 0;
-  const known = new Map<string, { readonly like: CalibratedLayer; readonly found: FittedLayer | null }>();
+  const known = new Map<string, ScheduledLayer<CalibratedLayer> & { readonly found: FittedLayer }>();
   const fitted: FittedLayer[] = [];
   for (const layer of layers) {
     const key = layerKey(layer);
-    const { like, found } = known.get(key) ?? {
-      like: layer,
-      found: fitLayer(layer, lengths, batches, shape, { ...limits, budgetBytes: free, batchTokens }),
-    };
-    known.set(key, { like, found });
+    const alike = known.get(key);
+    const found =
+      alike?.found ?? fitLayer(layer, lengths, batches, shape, { ...limits, budgetBytes: free, batchTokens });
     if (!found) return null;
-    fitted.push({ ...found, passes: renamed(found.passes, like, layer) });
+    known.set(key, alike ?? { layer, schedule: found.passes, found });
+    fitted.push({ ...found, passes: renamed(found.passes, alike?.layer ?? layer, layer) });
     layerPeak = Math.max(layerPeak, found.peak);
     seconds += found.seconds;
   }
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
   const hiddenBytes = tokens * hiddenBytesPerToken({ hiddenSize: hidden.size, dtype: hidden.dtype });
   const waiting = hidden.streams * hiddenBytes;
-  const onHost = Math.max(0, ...Array.from(known.values(), ({ like }) => hostLayerBytes(like)));
-  const place = placeOf(waiting, free - layerPeak, onHost);
+  const { place, layerPlace } = planPlaces([...known.values()], waiting, free - layerPeak, limits);
   const residentHidden = place === "gpu" ? waiting : 0;
   const secondBytes = bufferBytes(batchHiddenBytes(batches, hidden.size));
   // Narrowed states go through one packed buffer, and those on the GPU need no time to come.
@@ -175,6 +172,7 @@ function fit(demand: CalibrationDemand, shape: CalibrationShape, limits: GpuLimi
     hidden: { ...hidden, place, atWork: used.atWork },
     peakBytes: job.bytes + used.peak + residentHidden,
     hiddenBytes,
+    layerPlace,
   };
   return { plan, seconds };
 }
@@ -218,9 +216,4 @@ function tryJobBytes(
     if (error instanceof DeviceLimitError) return null;
     throw error;
   }
-}
-
-function placeOf(hiddenBytes: number, spareBytes: number, layerBytes: number): HiddenPlace {
-  if (hiddenBytes <= spareBytes) return "gpu";
-  return hiddenBytes <= Math.min(MAX_HOST_BYTES, HOST_BYTES - layerBytes) ? "host" : "file";
 }

@@ -4,27 +4,43 @@ import type { StepTraffic } from "../job/step-traffic.ts";
 import type { PlannedStep } from "../planning/planned-step.ts";
 import { createHostLayers } from "../sequential/host-layers.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
-import { checkHostMemory, HOST_BYTES, hostLayerBytes } from "./host-memory.ts";
+import { HOST_BYTES, hostLayerBytes, layerFileNotes, placeLayers } from "./host-memory.ts";
 
-/** A layer of so many experts of 3 x 7168 x 2048 weights in bfloat16, as DeepSeek-V3 has 256. */
-function layerOf(experts: number, index = 0): CalibratedLayer {
+const EXPERT_LINEAR_BYTES = 7168 * 2048 * 2;
+
+/** A layer of so many experts of 3 x 7168 x 2048 weights in bfloat16, as DeepSeek-V3 has 256, quantized in one pass. */
+function layerOf(experts: number, index = 0) {
   const name = `model.layers.${index}`;
   const linears = Array.from({ length: experts * 3 }, (_, at) => {
     const module = `${name}.mlp.experts.${Math.floor(at / 3)}.${["gate_proj", "up_proj", "down_proj"][at % 3]}`;
     return { module, rows: 2048, columns: 7168, source: { tensor: `${module}.weight` } };
   });
   const layer = { description: { name }, linears, vectors: [], rewritings: [], dtypeOf: () => "BF16" };
-  return layer as unknown as CalibratedLayer;
+  return { layer: layer as unknown as CalibratedLayer, schedule: { passes: [[]] } };
 }
 
-describe("a layer in the page's memory", () => {
-  it("is refused in the plan if it takes more than a page gets", () => {
+describe("a layer outside the GPU", () => {
+  it("lies in memory where that holds it, else in a file in part, of which the plan tells", () => {
     const [large, small] = [layerOf(256), layerOf(64)];
-    expect(hostLayerBytes(large)).toBe(256 * 3 * 7168 * 2048 * 2);
-    expect(() => checkHostMemory([small])).not.toThrow();
-    expect(() => checkHostMemory([small, large])).toThrow(
-      "model.layers.0 takes 21 GiB of the page's memory while it is calibrated, and browsers give a page 15 GiB",
-    );
+    expect(hostLayerBytes(large)).toBe(256 * 3 * EXPERT_LINEAR_BYTES);
+    const inMemory = placeLayers([small], HOST_BYTES);
+    expect(inMemory.fileBytes).toBe(0);
+    expect(layerFileNotes(inMemory)).toEqual([]);
+    const apart = placeLayers([small, large], HOST_BYTES);
+    expect(apart.fileBytes).toBe((256 * 3 + 1) * EXPERT_LINEAR_BYTES - HOST_BYTES);
+    expect(layerFileNotes(apart)).toEqual([
+      "A layer takes up to 21 GiB while it is calibrated, and 13 GiB of the page's memory are for layers: what does not fit, up to 8.03 GiB, lies in a file in the browser's storage meanwhile.",
+    ]);
+  });
+
+  it("is held once more where modifiers fold factors into it, and what codes mean before the last pass beside it", () => {
+    const { layer } = layerOf(2);
+    const all = 6 * EXPERT_LINEAR_BYTES;
+    const rewritings = [{ mappings: [{}] }] as unknown as CalibratedLayer["rewritings"];
+    const [first, ...rest] = layer.linears.map(({ module }) => ({ modules: [module], columns: 7168 }));
+    const passes = [first ? [first] : [], rest];
+    expect(hostLayerBytes({ layer: { ...layer, rewritings }, schedule: { passes: [] } })).toBe(2 * all);
+    expect(hostLayerBytes({ layer, schedule: { passes } })).toBe(all + EXPERT_LINEAR_BYTES);
   });
 
   it("is read ahead only if both layers have room", async () => {
@@ -35,7 +51,7 @@ describe("a layer in the page's memory", () => {
         quantize: [],
         copy: [{ name: `tensor ${index}`, dtype: "U8", shape: [1], file: "f", start: 0, end: 1 }],
         measured: [],
-        calibrated: { layer: layerOf(experts, index) },
+        calibrated: layerOf(experts, index),
       }) as PlanStep as PlannedStep;
     const taken: unknown[] = [];
     const traffic = {
@@ -47,7 +63,7 @@ describe("a layer in the page's memory", () => {
     const steps = [step(64, 0), step(64, 1), step(128, 2)];
     const [first, second] = steps;
     if (!first || !second) throw new Error("there are steps");
-    const hosts = createHostLayers(steps, traffic, HOST_BYTES);
+    const hosts = createHostLayers(steps, traffic, { memoryBytes: HOST_BYTES, file: null });
     hosts.readAfter(first);
     expect(taken).toHaveLength(1);
     hosts.readAfter(second);

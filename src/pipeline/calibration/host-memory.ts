@@ -1,30 +1,116 @@
-// What a calibrated job holds in the page's own memory: layers between the source and the GPU, and hidden states that wait.
+// What a calibrated job holds outside the GPU: layers between the source and the GPU, and hidden states that wait. What the page's
+// memory does not hold of a layer lies in a file.
 
-import { UnsupportedModelError } from "../../errors.ts";
+import type { JobOptions } from "../../api/job-options.ts";
+import type { HiddenPlace } from "../../calibrate/hidden-states.ts";
 import { DTYPE_BITS } from "../../formats/dtype.ts";
 import { formatBytes } from "../../formats/format-bytes.ts";
 import { PAGE_BYTES } from "../../page-memory.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
+import type { GpuLimits } from "./calibration-memory.ts";
+import type { LayerSchedule } from "./layer-schedule.ts";
 
 /** What layers and hidden states may take; the rest is for chunks on their way, staging, rows of the embedding and codes. */
 export const HOST_BYTES = PAGE_BYTES - 2 * 1024 ** 3;
 
-/** A layer's tensors in host memory: of what modifiers fold factors into, there are two. */
-export function hostLayerBytes({ linears, vectors, rewritings, dtypeOf }: CalibratedLayer): number {
-  const bytesOf = (tensor: string, elements: number) => (elements * DTYPE_BITS[dtypeOf(tensor)]) / 8;
-  const weights = linears.map(({ source, rows, columns }) => bytesOf(source.tensor, rows * columns));
-  const others = vectors.map(({ name, elements }) => bytesOf(name, elements));
-  const sum = [...weights, ...others].reduce((total, bytes) => total + bytes, 0);
-  return sum * (rewritings.some(({ mappings }) => mappings.length > 0) ? 2 : 1);
+/** Hidden states up to this size wait in host memory; more go to a file. */
+const MAX_HIDDEN_BYTES = 6 * 1024 ** 3;
+
+/** What a job sets as its own limit. */
+export function hostLimit({
+  hostBudgetBytes,
+}: Pick<JobOptions, "hostBudgetBytes">): Pick<GpuLimits, "hostBytes"> {
+  return hostBudgetBytes === undefined ? {} : { hostBytes: hostBudgetBytes };
 }
 
-/** @throws UnsupportedModelError if a layer is larger than what a browser gives a page */
-export function checkHostMemory(layers: readonly CalibratedLayer[]): void {
-  for (const layer of layers) {
-    const bytes = hostLayerBytes(layer);
-    if (bytes <= HOST_BYTES) continue;
-    throw new UnsupportedModelError(
-      `${layer.description.name} takes ${formatBytes(bytes)} of the page's memory while it is calibrated, and browsers give a page ${formatBytes(PAGE_BYTES)} for all that it holds, ${formatBytes(HOST_BYTES)} of them for this. Recipes that need no calibration go through in pieces of any size.`,
-    );
-  }
+/** Where a job's layers lie while they are at work. */
+export interface LayerPlace {
+  /** What the layer takes that takes the most. */
+  readonly layerBytes: number;
+  /** Bytes of the page's memory that layers may take. */
+  readonly memoryBytes: number;
+  /** Bytes of the file in which the rest of a layer lies; 0 if there is none. */
+  readonly fileBytes: number;
+}
+
+type HeldLayer = Pick<CalibratedLayer, "linears" | "vectors" | "rewritings" | "dtypeOf">;
+
+/** A layer and the passes in which it is quantized. */
+export interface ScheduledLayer<Layer extends HeldLayer = HeldLayer> {
+  readonly layer: Layer;
+  readonly schedule: Pick<LayerSchedule, "passes">;
+}
+
+/**
+ * What a layer holds while it is at work: its tensors; the original ones beside those that modifiers fold factors into; and what
+ * codes mean that are chosen before the last pass.
+ */
+export function hostLayerBytes({ layer, schedule: { passes } }: ScheduledLayer): number {
+  const { rewritings } = layer;
+  const { weights, others } = tensorSizes(layer);
+  const tensors = sum([...weights.values(), ...others]);
+  const folded = rewritings.some(({ mappings }) => mappings.length > 0) ? tensors : 0;
+  const waiting = passes.slice(0, -1).flatMap((captures) => captures.flatMap(({ modules }) => modules));
+  return tensors + folded + sum(waiting.map((module) => weights.get(module) ?? 0));
+}
+
+/**
+ * Where hidden states wait, and layers lie.
+ * @param layers one of each shape
+ * @param hiddenBytes of all hidden states
+ * @param spareBytes of the GPU's memory
+ */
+export function planPlaces(
+  layers: readonly ScheduledLayer[],
+  hiddenBytes: number,
+  spareBytes: number,
+  { hostBytes = HOST_BYTES }: Pick<GpuLimits, "hostBytes">,
+): { readonly place: HiddenPlace; readonly layerPlace: LayerPlace } {
+  const beside = hostBytes - Math.max(0, ...layers.map(hostLayerBytes));
+  const onHost = hiddenBytes <= Math.min(MAX_HIDDEN_BYTES, beside);
+  const place = hiddenBytes <= spareBytes ? "gpu" : onHost ? "host" : "file";
+  return { place, layerPlace: placeLayers(layers, hostBytes - (place === "host" ? hiddenBytes : 0)) };
+}
+
+/** Where layers lie of which so many bytes may be in memory. */
+export function placeLayers(layers: readonly ScheduledLayer[], memoryBytes: number): LayerPlace {
+  const beyond = layers.map((scheduled) => {
+    const over = hostLayerBytes(scheduled) - memoryBytes;
+    // The first tensor that has no room any more leaves a gap in memory that is smaller than it.
+    return over > 0 ? over + largestTensor(scheduled.layer) : 0;
+  });
+  return {
+    layerBytes: Math.max(0, ...layers.map(hostLayerBytes)),
+    memoryBytes,
+    fileBytes: Math.max(0, ...beyond),
+  };
+}
+
+/** What a plan says of layers that lie in a file in part; nothing if none do. */
+export function layerFileNotes({ layerBytes, memoryBytes, fileBytes }: LayerPlace): string[] {
+  if (fileBytes === 0) return [];
+  return [
+    `A layer takes up to ${formatBytes(layerBytes)} while it is calibrated, and ${formatBytes(memoryBytes)} of the page's memory are for layers: what does not fit, up to ${formatBytes(fileBytes)}, lies in a file in the browser's storage meanwhile.`,
+  ];
+}
+
+/** Experts may lie in one tensor. */
+function largestTensor(layer: HeldLayer): number {
+  const { weights, others } = tensorSizes(layer);
+  const tensors = new Map<string, number>();
+  for (const { module, source } of layer.linears)
+    tensors.set(source.tensor, (tensors.get(source.tensor) ?? 0) + (weights.get(module) ?? 0));
+  return Math.max(...tensors.values(), ...others);
+}
+
+function tensorSizes({ linears, vectors, dtypeOf }: HeldLayer) {
+  const bytesOf = (tensor: string, elements: number) => (elements * DTYPE_BITS[dtypeOf(tensor)]) / 8;
+  const weights = new Map(
+    linears.map(({ module, source, rows, columns }) => [module, bytesOf(source.tensor, rows * columns)]),
+  );
+  return { weights, others: vectors.map(({ name, elements }) => bytesOf(name, elements)) };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }

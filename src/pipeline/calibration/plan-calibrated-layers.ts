@@ -27,7 +27,6 @@ import type { StatisticKind } from "../../quantize/quantizer.ts";
 import { quantizerFor } from "../../quantize/quantizers.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
 import { chunkTokens } from "./sample-chunks.ts";
-import { checkHostMemory } from "./host-memory.ts";
 import { checkMeasurable, staticScales } from "./static-scales.ts";
 import { streamsOf } from "./streams-of.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
@@ -105,7 +104,6 @@ export function planCalibrationJob(
     return { ...own, ...wanted, ...original, beside: others, rewritings };
   });
   for (const { chooser } of choosers) chooser.checkUsed();
-  checkHostMemory(layers);
   checkOutside(description, steps);
   const lengths = set.sequences.map(({ length }) => length);
   const aside = besideBytes(layers, set, limits.budgetBytes);

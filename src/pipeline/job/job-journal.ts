@@ -51,11 +51,12 @@ export function recordedReceipt(records: readonly JournalRecord[]): ReceiptFacts
 
 /** Files cannot be written down; the token ids of a calibration's lie in the job's folder. */
 function storable(options: JobOptions, jobId: string): JobOptions {
-  const { recipe, calibration, gpuBudgetBytes, keepSource, part, along } = options;
+  const { recipe, calibration, gpuBudgetBytes, hostBudgetBytes, keepSource, part, along } = options;
   return {
     recipe,
     calibration: calibration && { ...calibration, source: { kind: "stored", jobId } },
     gpuBudgetBytes,
+    ...(hostBudgetBytes !== undefined && { hostBudgetBytes }),
     keepSource,
     ...(part && { part }),
     ...(along && { along }),

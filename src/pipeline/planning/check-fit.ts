@@ -10,6 +10,7 @@ import type {
   ResultFit,
   Verdict,
 } from "../../api/compressor-api.ts";
+import { layerFileNotes } from "../calibration/host-memory.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
@@ -51,7 +52,8 @@ export async function checkFit(
   const indexedDbBytes = local ? 0 : Math.ceil(kept * stored);
   const freeBytes = await freeStorageBytes();
   const opfsBytes = results.reduce((sum, { resultBytes }) => sum + resultBytes, 0);
-  const needed = { indexedDbBytes, opfsBytes };
+  const layerFileBytes = plan.calibration?.plan.layerPlace.fileBytes ?? 0;
+  const needed = { indexedDbBytes, opfsBytes, layerFileBytes };
   const time = planTime(plan, { downloadBytes, network: await source.progress(), gpu });
   const { verdict, sentences } = judge(needed, freeBytes, plan, options);
   return {
@@ -75,6 +77,7 @@ export async function checkFit(
       ...rotationCost(model),
       ...run.notes,
       ...defaultsNotes(run),
+      ...(plan.calibration ? layerFileNotes(plan.calibration.plan.layerPlace) : []),
       ...(plan.calibration?.set.notes ?? []),
       ...mappingNotes(plan.calibration?.layers ?? []),
     ],
@@ -128,12 +131,12 @@ function summarizeCalibration({ set, plan }: CalibrationJob): Omit<CalibrationSu
 }
 
 function judge(
-  needed: { indexedDbBytes: number; opfsBytes: number },
+  needed: Pick<FitReport, "indexedDbBytes" | "opfsBytes" | "layerFileBytes">,
   freeBytes: number | null,
   plan: CompressionPlan,
   options: JobOptions,
 ): { verdict: Verdict; sentences: string[] } {
-  const total = needed.indexedDbBytes + needed.opfsBytes;
+  const total = needed.indexedDbBytes + needed.opfsBytes + needed.layerFileBytes;
   const gpu = `The GPU holds at most ${formatBytes(plan.peakGpuBytes)} of its budget of ${formatBytes(options.gpuBudgetBytes)} at a time.`;
   if (freeBytes === null) {
     return {

@@ -6,6 +6,7 @@ import { CalibrationError } from "../../errors.ts";
 import { kvCacheScheme, needsCalibration, rewritingModifiers } from "../../formats/recipe.ts";
 import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
 import { type CalibrationJob, planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
+import { hostLimit } from "../calibration/host-memory.ts";
 import { CHUNK_SUMS } from "../calibration/sample-chunks.ts";
 import { calibratedStep } from "./planned-step.ts";
 import { loadCalibration } from "../calibration/load-sequences.ts";
@@ -47,6 +48,7 @@ export async function planCompression(
   const limits = {
     budgetBytes: options.gpuBudgetBytes,
     maxBufferBytes: services.adapter.maxBindingBytes,
+    ...hostLimit(options),
     ...(options.share && { sums: CHUNK_SUMS }),
   };
   const quantized = {

@@ -13,6 +13,7 @@ import {
   rewritingModifiers,
 } from "../../formats/recipe.ts";
 import { planTiling } from "../../quantize/rtn/plan-tiling.ts";
+import { hostLimit } from "../calibration/host-memory.ts";
 import { planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
@@ -113,11 +114,12 @@ function choosesByText(recipe: Recipe): boolean {
 }
 
 function optionsFor(options: JobOptions, recipe: RecipeChoice): JobOptions {
-  const { gpuBudgetBytes, keepSource, part, states, share } = options;
+  const { gpuBudgetBytes, hostBudgetBytes, keepSource, part, states, share } = options;
   return {
     recipe,
     calibration: needsCalibration(readRecipe(recipe)) ? options.calibration : null,
     gpuBudgetBytes,
+    ...(hostBudgetBytes !== undefined && { hostBudgetBytes }),
     keepSource,
     ...(part && { part }),
     ...(states && { states }),
@@ -169,7 +171,7 @@ function joined(
     },
     set,
     calibrationOptions,
-    { budgetBytes, maxBufferBytes },
+    { budgetBytes, maxBufferBytes, ...hostLimit(options) },
   );
   return {
     lead: {

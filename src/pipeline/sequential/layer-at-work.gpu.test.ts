@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import { tensorBytes } from "../../formats/safetensors.ts";
+import { layerInFile } from "../../testing/layer-in-file.ts";
 import {
   checkpoint,
   hostLayer,
@@ -51,14 +52,14 @@ async function propagated(budgetBytes: number, residentBytes: number) {
 }
 
 describe("a layer whose weights stay on the GPU while they are quantized", () => {
-  it("gives the same bytes and hidden states as one whose weights come anew or settle by and by, for one pass or for several", async () => {
+  it("gives the same bytes and hidden states as one whose weights come anew, from memory or a file, or settle by and by, for one pass or for several", async () => {
     const budgetBytes = 64 * MIB;
     const job = planFor({ experts: 2, budgetBytes }, '"re:.*self_attn", "re:.*up_proj"');
     using run = await openRun(job, budgetBytes);
     const planned = only(job.plan.layers);
     expect(planned.overlap).toBe(true);
-    const compressed = async (passes: LayerSchedule, propagateError: boolean) => {
-      using work = await onload(turnOf(run, job, hostLayer(2), passes, propagateError));
+    const compressed = async (passes: LayerSchedule, propagateError: boolean, host = hostLayer(2)) => {
+      using work = await onload(turnOf(run, job, host, passes, propagateError));
       run.written.clear();
       const reports = await quantizeLayer(work);
       await propagate(work);
@@ -82,6 +83,8 @@ describe("a layer whose weights stay on the GPU while they are quantized", () =>
     expect(kept.written.size).toBeGreaterThan(5);
     expect(await compressed(anew, true)).toEqual(kept);
     expect(await compressed(several, true)).toEqual(kept);
+    expect(await compressed(several, true, layerInFile(hostLayer(2)))).toEqual(kept);
+    expect(await compressed(anew, true, layerInFile(hostLayer(2)))).toEqual(kept);
     expect(await compressed(anew, false)).toEqual(await compressed(planned, false));
     expect(run.services.gpu.memory.peakBytes).toBeLessThanOrEqual(job.peakBytes + RUN_BYTES);
     // That nothing of so small a layer needs: its ring alone takes more.

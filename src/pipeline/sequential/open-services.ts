@@ -14,7 +14,7 @@ import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
 import { openExchangeWindow } from "../../offload/exchange-window.ts";
-import { HiddenFile } from "../../offload/hidden-file.ts";
+import { type JobFile, openHiddenFile } from "../../offload/job-file.ts";
 import { type CalibrationJob, expertCalibration } from "../calibration/plan-calibrated-layers.ts";
 import { batchHiddenBytes } from "../calibration/calibration-memory.ts";
 import { finishedGenerations, recordedForward } from "../job/job-journal.ts";
@@ -187,9 +187,9 @@ async function openFiles(
   name: string,
   bytes: number,
   lifetime: Lifetime,
-): Promise<{ flush: () => void; stored: (generation: number) => HiddenFile }> {
-  const even = lifetime.use(await HiddenFile.open(folder, `${name}-0.bin`, bytes));
-  const odd = lifetime.use(await HiddenFile.open(folder, `${name}-1.bin`, bytes));
+): Promise<{ flush: () => void; stored: (generation: number) => JobFile }> {
+  const even = lifetime.use(await openHiddenFile(folder, `${name}-0.bin`, bytes));
+  const odd = lifetime.use(await openHiddenFile(folder, `${name}-1.bin`, bytes));
   return {
     flush() {
       even.flush();

@@ -6,10 +6,9 @@ import { invariant } from "../../errors.ts";
 import { type Fold, type StoredFold, storeFold } from "../../formats/fold.ts";
 import { type Gpu, openGpu } from "../../gpu/gpu.ts";
 import { tuneMatmul } from "../../gpu/matmul/tune-matmul.ts";
-import { removeHiddenFiles } from "../../offload/hidden-file.ts";
+import { openLayerFile, removeHiddenFiles, removeLayerFile } from "../../offload/job-file.ts";
 import type { PlannedLayer, PlannedStep } from "../planning/planned-step.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
-import { HOST_BYTES } from "../calibration/host-memory.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import { isDone } from "../job/done-steps.ts";
 import { type Job, type ResultAtWork, type RunOutput, stepOf, writesResult } from "../job/job.ts";
@@ -46,6 +45,7 @@ export async function runSequential(
 ): Promise<void> {
   const calibration = job.plan.calibration;
   invariant(calibration, "a calibrated step belongs to a calibrated job");
+  await removeLayerFile(output.folder);
   if (steps.every((step) => isDone(output, job.plan.steps, step))) return;
   using gpu = await openGpu(job.options.gpuBudgetBytes);
   job.progress.watch(gpu.memory);
@@ -77,10 +77,10 @@ interface Walk {
 
 async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<void> {
   const { job, calibration, steps, output } = walk;
+  const { memoryBytes, fileBytes } = calibration.plan.layerPlace;
+  await using file = fileBytes > 0 ? await openLayerFile(output.folder, fileBytes) : null;
   using lifetime = createLifetime();
-  const { hidden, hiddenBytes } = calibration.plan;
-  const waiting = hidden.place === "host" ? hidden.streams * hiddenBytes : 0;
-  const hosts = createHostLayers(steps, traffic, HOST_BYTES - waiting);
+  const hosts = createHostLayers(steps, traffic, { memoryBytes, file });
   const first = steps.find((step) => !isDone(output, job.plan.steps, step));
   if (first) {
     // Its bytes come while the first hidden states are made.

@@ -9,7 +9,7 @@ import {
   statesHeader,
 } from "../../calibrate/states-file.ts";
 import { CalibrationError, invariant } from "../../errors.ts";
-import { HiddenFile } from "../../offload/hidden-file.ts";
+import { openHiddenFile } from "../../offload/job-file.ts";
 import { openOutputFolder } from "../../offload/job-folder.ts";
 import { buildFacts } from "../../package/build-facts.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
@@ -103,7 +103,7 @@ export function statesKeeper(
       const shape = { dtype: hidden.dtype, tokens: hiddenBytes / bytesPerToken, hiddenSize: hidden.size };
       const header = statesHeader(facts, shape);
       const output = await openOutputFolder(folder);
-      using file = await HiddenFile.open(output, statesFileName(layer), header.byteLength + hiddenBytes);
+      using file = await openHiddenFile(output, statesFileName(layer), header.byteLength + hiddenBytes);
       file.write(0, header);
       const from = stored(layer);
       for (let at = 0; at < hiddenBytes; at += PIECE_BYTES) {

@@ -84,7 +84,7 @@ function ServableButton({ fit: { servableRecipe } }: { fit: Report }) {
 function Figures({ fit }: { fit: Report }) {
   const { state } = useApp();
   const sourceBytes = state.model.value?.weightBytes ?? 0;
-  const needed = fit.indexedDbBytes + fit.opfsBytes;
+  const needed = fit.indexedDbBytes + fit.opfsBytes + fit.layerFileBytes;
   return (
     <table class="figures">
       <tbody>
@@ -108,6 +108,12 @@ function Figures({ fit }: { fit: Report }) {
           <Quiet>OPFS</Quiet>
           {formatBytes(fit.opfsBytes)}
         </Row>
+        {fit.layerFileBytes > 0 && (
+          <Row name="Space for layers at work">
+            <Quiet>OPFS</Quiet>
+            {formatBytes(fit.layerFileBytes)}
+          </Row>
+        )}
         <Row name="Space free">
           {fit.freeBytes === null ? "not told by this browser" : formatBytes(fit.freeBytes)}
           {fit.freeBytes !== null && (

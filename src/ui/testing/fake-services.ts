@@ -104,6 +104,7 @@ export const FIT: FitReport = {
   downloadBytes: 16_060_522_496,
   indexedDbBytes: 1_308_622_848,
   opfsBytes: 5_735_718_912,
+  layerFileBytes: 0,
   freeBytes: 96 * GIB,
   peakGpuBytes: 512 * MIB,
   gpuBudgetBytes: 4 * GIB,

@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { appendNode, type ChunkRange, joinNodes, nodesOf } from "./chunk-tree.ts";
+import {
+  appendNode,
+  type ChunkRange,
+  givenSums,
+  joinNodes,
+  nodesOf,
+  type PlacedSum,
+  placeSums,
+} from "./chunk-tree.ts";
 
 interface Sum extends ChunkRange {
   /** Which sums were added to which, in words. */
@@ -50,5 +58,24 @@ describe("sums of chunks", () => {
       { first: 2, end: 5 },
     ])
       expect((await nodesFrom(range)).map(({ first, end }) => ({ first, end }))).toEqual(nodesOf(range));
+  });
+
+  it("move to the job that wants their whole, and meet on the way", async () => {
+    const told = ({ first, halves }: PlacedSum): string =>
+      halves ? `(${halves.map(told).join("+")})` : String(first);
+    const ranges = (ends: readonly number[]) => ends.map((end, at) => ({ first: ends[at - 1] ?? 0, end }));
+    for (const ends of [[8], [1, 8], [4, 8], [2, 5, 8], [1, 3, 5], [2, 4, 6, 8], [1, 2, 3, 4, 5, 6, 7, 8]])
+      for (const owner of ends.keys()) {
+        const root = await placeSums(ranges(ends), owner);
+        expect(root.place).toBe(owner);
+        // All that others make is given once, and what the owner makes never.
+        const given = ends.map((_, place) => givenSums(root, place).length);
+        expect(given[owner]).toBe(0);
+        expect(given.every((count, place) => place === owner || count > 0)).toBe(true);
+      }
+    const root = await placeSums(ranges([2, 4, 6, 8]), 3);
+    expect(told(root)).toBe("((0+2)+(4+6))");
+    const taken = [0, 1, 2].map((place) => givenSums(root, place).map(({ first, end }) => [first, end]));
+    expect(taken).toEqual([[[0, 4]], [[2, 4]], [[4, 6]]]);
   });
 });

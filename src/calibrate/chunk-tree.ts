@@ -1,6 +1,8 @@
 // In which order sums over samples are added where several jobs share them: samples lie in a fixed number of chunks, and the
 // chunks' sums are added along a binary tree. Who computes which chunk does not change a bit of the result.
 
+import { invariant } from "../errors.ts";
+
 /** Chunks `first` to `end` - 1. */
 export interface ChunkRange {
   readonly first: number;
@@ -51,4 +53,41 @@ export function nodesOf({ first, end }: ChunkRange): ChunkRange[] {
     at += size;
   }
   return nodes;
+}
+
+/** A sum of the tree, and the job in which it is made. */
+export interface PlacedSum extends ChunkRange {
+  readonly place: number;
+  /** The sums that it is made of; null of what a job has from its own samples. */
+  readonly halves: readonly [PlacedSum, PlacedSum] | null;
+}
+
+/**
+ * The sum over the chunks of all jobs, which `owner` wants. Of two sums that lie in different jobs, the one moves to the other: to
+ * the owner, else to the left one, so that jobs add in pairs and the owner takes no more sums than the tree has levels.
+ * @param ranges the chunks of each job, in order
+ */
+export async function placeSums(ranges: readonly ChunkRange[], owner: number): Promise<PlacedSum> {
+  const join = async (left: PlacedSum, right: PlacedSum): Promise<PlacedSum> =>
+    await Promise.resolve({
+      first: left.first,
+      end: right.end,
+      place: right.place === owner ? owner : left.place,
+      halves: [left, right],
+    });
+  const nodes: PlacedSum[] = [];
+  for (const [place, range] of ranges.entries())
+    for (const node of nodesOf(range)) await appendNode(nodes, { ...node, place, halves: null }, join);
+  const root = await joinNodes(nodes, join);
+  invariant(root, "there are chunks");
+  return root;
+}
+
+/** The sums that a job makes and others use, in the order in which they are made. */
+export function givenSums(root: PlacedSum, place: number): PlacedSum[] {
+  const halves = root.halves ?? [];
+  return halves.flatMap((half) => [
+    ...givenSums(half, place),
+    ...(half.place === place && root.place !== place ? [half] : []),
+  ]);
 }

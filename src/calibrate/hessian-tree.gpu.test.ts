@@ -4,7 +4,7 @@ import type { TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import { UploadRing } from "../gpu/staging.ts";
 import { openTestGpu, type TestGpu } from "../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../testing/random.ts";
-import { type ChunkRange, nodesOf } from "./chunk-tree.ts";
+import { type ChunkRange, placeSums } from "./chunk-tree.ts";
 import { openHessianTree } from "./hessian-tree.ts";
 
 const [COLUMNS, STRIDE, CHUNKS, ROWS] = [130, 132, 5, 7];
@@ -20,60 +20,62 @@ async function bytesOf(test: TestGpu, { layout, buffers }: TriangularMatrix): Pr
   return panels;
 }
 
-/** The Hessian as each of some shares ends with it, the others' sums taken as they have left them. */
-async function shared(test: TestGpu, shares: readonly ChunkRange[]): Promise<number[][]> {
+/** The Hessian as the owner among some shares ends with it, which give each other their sums. */
+async function shared(test: TestGpu, shares: readonly ChunkRange[], owner: number): Promise<number[]> {
   using input = await test.upload("input", VALUES);
   using uploads = await UploadRing.create(test.gpu, { pieceBytes: 65_536, pieces: 1 });
-  const trees = shares.map(() =>
-    openHessianTree(test.gpu, [CAPTURE], {
-      samples: CHUNKS,
-      maxPanelBytes: 2 ** 27,
-      chunkOf: ({ first }) => first,
-    }),
-  );
-  const left = new Map<string, number[]>();
+  const options = {
+    samples: CHUNKS,
+    maxPanelBytes: 2 ** 27,
+    chunkOf: ({ first }: { first: number }) => first,
+  };
+  const trees = shares.map(() => openHessianTree(test.gpu, [CAPTURE], options));
+  const given = new Map<string, PromiseWithResolvers<number[]>>();
+  const sumOf = ({ first, end }: ChunkRange) => {
+    const name = `${first}-${end}`;
+    const sum = given.get(name) ?? Promise.withResolvers<number[]>();
+    given.set(name, sum);
+    return sum;
+  };
+  const root = await placeSums(shares, owner);
   for (const [at, { first, end }] of shares.entries()) {
     for (let chunk = first; chunk < end; chunk++) {
       trees[at]?.begin({ first: chunk, starts: [0, ROWS], tokens: ROWS, firstToken: 0 });
       const offset = chunk * ROWS * STRIDE;
-      await trees[at]?.onInput(["q"], {
-        buffer: input,
-        stride: STRIDE,
-        offset,
-        rows: ROWS,
-      });
+      await trees[at]?.onInput(["q"], { buffer: input, stride: STRIDE, offset, rows: ROWS });
     }
     await trees[at]?.finish();
-    for (const sum of trees[at]?.sums(CAPTURE) ?? [])
-      left.set(`${sum.first}-${sum.end}`, await bytesOf(test, sum.matrix));
   }
-  const joined = [];
-  for (const [at, own] of shares.entries()) {
-    const others = shares.filter((share) => share !== own).flatMap(nodesOf);
-    await trees[at]?.join(CAPTURE, others, async ({ first, end }, to) => {
-      const floats = Float32Array.from(left.get(`${first}-${end}`) ?? []);
-      const [buffer] = to.buffers;
-      if (buffer) await uploads.write(new Uint8Array(floats.buffer), buffer);
-    });
-    const tree = trees[at];
-    if (tree) joined.push(await bytesOf(test, tree.hessian(CAPTURE)));
-    expect(tree?.tokens(CAPTURE)).toBe((own.end - own.first) * ROWS);
-  }
-  for (const tree of trees) tree[Symbol.dispose]();
+  await Promise.all(
+    trees.map(async (tree, place) => {
+      await tree.join(CAPTURE, root, {
+        place,
+        async load(sum, to) {
+          const floats = Float32Array.from(await sumOf(sum).promise);
+          const [buffer] = to.buffers;
+          if (buffer) await uploads.write(new Uint8Array(floats.buffer), buffer);
+        },
+        give: (sum) => void bytesOf(test, sum.matrix).then(sumOf(sum).resolve, sumOf(sum).reject),
+      });
+    }),
+  );
+  const [tree, own] = [trees[owner], shares[owner]];
+  const joined = tree ? await bytesOf(test, tree.hessian(CAPTURE)) : [];
+  expect(tree?.tokens(CAPTURE)).toBe(((own?.end ?? 0) - (own?.first ?? 0)) * ROWS);
+  for (const each of trees) each[Symbol.dispose]();
   return joined;
 }
 
 it("gives the same bits whoever adds up which chunks, and the Hessian of all rows", async () => {
   using test = await openTestGpu();
-  const [alone = []] = await shared(test, [{ first: 0, end: 5 }]);
+  const alone = await shared(test, [{ first: 0, end: 5 }], 0);
   const splits = [
     [2, 5],
     [1, 3, 5],
     [1, 2, 3, 4, 5],
   ].map((ends) => ends.map((end, at) => ({ first: ends[at - 1] ?? 0, end })));
-  for (const shares of splits) {
-    for (const hessian of await shared(test, shares)) expect(hessian).toEqual(alone);
-  }
+  for (const shares of splits)
+    for (const owner of [0, shares.length - 1]) expect(await shared(test, shares, owner)).toEqual(alone);
   for (const [row, column] of [
     [0, 0],
     [77, 3],

@@ -8,11 +8,21 @@ import { symmetricRankKUpdate } from "../gpu/triangular/symmetric-rank-k-update.
 import { layOutTriangle, type TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../model/layer-linears.ts";
 import type { SequenceBatch } from "./batches.ts";
-import { appendNode, type ChunkRange, joinNodes } from "./chunk-tree.ts";
+import { appendNode, type ChunkRange, givenSums, type PlacedSum } from "./chunk-tree.ts";
 import type { Hessians } from "./hessians.ts";
 
 export interface HessianSum extends ChunkRange {
   readonly matrix: TriangularMatrix;
+}
+
+/** How sums go between jobs. */
+export interface SumExchange {
+  /** This job. */
+  readonly place: number;
+  /** Puts a sum of another job into zeros. */
+  load(sum: PlacedSum, to: TriangularMatrix): Promise<void>;
+  /** Begins to give a sum away; it stays as it is until the capture is released. */
+  give(sum: HessianSum): void;
 }
 
 export interface HessianTree extends Hessians {
@@ -20,14 +30,11 @@ export interface HessianTree extends Hessians {
   begin(batch: SequenceBatch): void;
   /** Ends the last chunk, once the last batch has run. */
   finish(): Promise<void>;
-  /** Of a finished tree: the sums of a capture, one for each node that its chunks make. */
-  sums(capture: Capture): readonly HessianSum[];
-  /** Makes the one Hessian of a capture: from its own sums and those of other jobs, which `load` puts into zeros. */
-  join(
-    capture: Capture,
-    others: readonly ChunkRange[],
-    load: (node: ChunkRange, to: TriangularMatrix) => Promise<void>,
-  ): Promise<void>;
+  /**
+   * Of a finished tree: does this job's part of what makes the one Hessian of a capture, which is there then where its sum has its
+   * place, and nowhere else.
+   */
+  join(capture: Capture, root: PlacedSum, among: SumExchange): Promise<void>;
   /** Counts tokens that a capture's modules saw in other jobs. */
   addTokens(capture: Capture, tokens: number): void;
 }
@@ -72,9 +79,8 @@ export function openHessianTree(gpu: Gpu, captures: readonly Capture[], options:
       await symmetricRankKUpdate(gpu, own.leaf.matrix, input, input.rows, 2 / options.samples);
     },
     finish: async () => await chunks.finish(),
-    sums: (capture) => inputOf(capture).nodes,
-    async join(capture, others, load) {
-      await joinInput(gpu, inputOf(capture), others, { load, ...options });
+    async join(capture, root, among) {
+      await joinInput(gpu, inputOf(capture), root, { among, ...options });
     },
     addTokens: (capture, tokens) => void (inputOf(capture).tokens += tokens),
     hessian(capture) {
@@ -124,26 +130,30 @@ function createChunks(gpu: Gpu, inputs: readonly Input[], { maxPanelBytes }: Tre
 async function joinInput(
   gpu: Gpu,
   input: Input,
-  others: readonly ChunkRange[],
-  {
-    load,
-    maxPanelBytes,
-  }: Pick<TreeOptions, "maxPanelBytes"> & {
-    readonly load: (node: ChunkRange, to: TriangularMatrix) => Promise<void>;
-  },
+  root: PlacedSum,
+  { among, maxPanelBytes }: Pick<TreeOptions, "maxPanelBytes"> & { readonly among: SumExchange },
 ): Promise<void> {
+  const { place } = among;
   const join = joiner(gpu, input);
-  const own = new Map<ChunkRange, HessianSum>(input.nodes.map((sum) => [sum, sum]));
-  const joined: HessianSum[] = [];
-  for (const node of [...own.keys(), ...others].toSorted((a, b) => a.first - b.first)) {
-    const sum = own.get(node) ?? { ...node, matrix: await zeros(gpu, input, maxPanelBytes) };
+  const take = async (placed: PlacedSum): Promise<HessianSum> => {
+    const { first, end } = placed;
+    const sum = { first, end, matrix: await zeros(gpu, input, maxPanelBytes) };
     // From now on the input owns it, whatever fails.
-    if (!own.has(node)) input.nodes.push(sum);
-    if (!own.has(node)) await load(node, sum.matrix);
-    await appendNode(joined, sum, join);
-  }
-  const root = await joinNodes(joined, join);
-  input.nodes = root ? [root] : [];
+    input.nodes.push(sum);
+    await among.load(placed, sum.matrix);
+    return sum;
+  };
+  const own = [...input.nodes];
+  const make = async ({ first, halves }: PlacedSum): Promise<HessianSum> => {
+    const made = halves ? null : own.find((sum) => sum.first === first);
+    if (made) return made;
+    invariant(halves, "a job has the sums over its own samples");
+    const [left, right] = halves;
+    const begun = left.place === place ? await make(left) : await take(left);
+    return await join(begun, right.place === place ? await make(right) : await take(right));
+  };
+  for (const sum of givenSums(root, place)) among.give(await make(sum));
+  if (root.place === place) input.nodes = [await make(root)];
 }
 
 function joiner(gpu: Gpu, input: Input) {

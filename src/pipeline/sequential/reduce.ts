@@ -1,8 +1,8 @@
-// Between collecting and quantizing, jobs that share samples add their Hessians up: each gets those of the modules that it
-// quantizes, and gives its sums of all others away. Of a job that has all samples nothing is left to be added.
+// Between collecting and quantizing, jobs that share samples add their Hessians up, in pairs along the tree of chunks: each ends with
+// those of the modules that it quantizes, and gives its sums of all others away. Of a job that has all samples nothing is left to be added.
 
-import { type ChunkRange, nodesOf } from "../../calibrate/chunk-tree.ts";
-import type { HessianTree } from "../../calibrate/hessian-tree.ts";
+import { givenSums, type PlacedSum, placeSums } from "../../calibrate/chunk-tree.ts";
+import type { HessianSum, HessianTree } from "../../calibrate/hessian-tree.ts";
 import { ExchangeError, invariant } from "../../errors.ts";
 import {
   heldBytes,
@@ -12,15 +12,13 @@ import {
   trianglePieces,
   trimPiece,
 } from "../../gpu/triangular/triangle-pieces.ts";
-import { layOutTriangle } from "../../gpu/triangular/triangular-matrix.ts";
+import { layOutTriangle, type TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { PassStatistics } from "./calibrate.ts";
 import type { LayerAtWork, Pass } from "./layer-at-work.ts";
 import type { ShareAtWork } from "./services.ts";
 import { ownersOf, type ShareNames, shareNames } from "./share-names.ts";
 import { waitLater } from "./wait-later.ts";
-
-type Bytes = Uint8Array<ArrayBuffer>;
 
 /** Pieces that go at a time, and that come. A browser has six connections to a server, and modules come meanwhile. */
 const PIECES_AT_ONCE = 2;
@@ -39,19 +37,24 @@ export async function reduce(work: LayerAtWork, pass: Pass, { tree }: PassStatis
   await tree.finish();
   const own = ownCaptures(work, pass);
   const names = shareNames(share.plan, work.index);
-  // What others wait for goes while this job waits for theirs.
-  const giving = waitLater(giveAway({ work, pass, share, names, tree }));
-  const authors = authorsOf(share);
-  const coming = takeAhead(piecesToTake({ work, pass, share, names, tree }, authors));
+  const sums = { work, share, names };
+  const giving = createGiving(sums);
   try {
-    for (const capture of own) await joinCapture(work, capture, { tree, authors, coming });
+    await giveCounts(pass, sums, tree);
     const counts = await takeCounts(work, pass, share, names);
+    for (const { capture, root } of await placedCaptures(work, pass, share)) {
+      await tree.join(capture, root, {
+        place: share.plan.index,
+        load: async (sum, to) => await takeSum(sums, { capture, sum }, to),
+        give: (sum) => giving.give(capture, sum),
+      });
+    }
     for (const capture of own) {
       const place = pass.captures.indexOf(capture);
       for (const { tokens } of counts) tree.addTokens(capture, tokens[place] ?? 0);
     }
   } finally {
-    await giving;
+    await giving.done();
   }
   for (const capture of pass.captures) if (!own.includes(capture)) tree.release(capture);
 }
@@ -66,48 +69,106 @@ export function ownCaptures(
   return captures.filter((capture) => owners.get(capture) === share.plan.index);
 }
 
-interface Given {
+interface Sums {
   readonly work: LayerAtWork;
-  readonly pass: Pass;
   readonly share: ShareAtWork;
   readonly names: ShareNames;
-  readonly tree: HessianTree;
 }
 
-async function giveAway({ work, pass, share, names, tree }: Given): Promise<void> {
-  const { layer, services } = work;
-  if (share.plan.of === 1) return;
-  const own = ownCaptures(work, pass);
+/** The captures of a pass and where their sums are made, the largest ones first: their owner has the most to do behind them. */
+async function placedCaptures(
+  { layer }: LayerAtWork,
+  { captures }: Pick<Pass, "captures">,
+  { plan }: ShareAtWork,
+): Promise<{ readonly capture: Capture; readonly root: PlacedSum }[]> {
+  const owners = ownersOf(captures, layer.tasks, plan.of);
+  const inOrder = captures.toSorted((a, b) => b.columns - a.columns);
+  return await Promise.all(
+    inOrder.map(async (capture) => ({
+      capture,
+      root: await placeSums(plan.chunks, owners.get(capture) ?? 0),
+    })),
+  );
+}
+
+/** What others wait for goes in the order in which it is made, while this job waits for theirs. */
+function createGiving(sums: Sums) {
+  let last = Promise.resolve();
+  return {
+    give(capture: Capture, sum: HessianSum): void {
+      last = waitLater(last.then(async () => await giveSum(sums, capture, sum)));
+    },
+    /** Resolves when all is given. */
+    async done(): Promise<void> {
+      await last;
+    },
+  };
+}
+
+async function giveSum(
+  { work, share, names }: Sums,
+  capture: Capture,
+  { matrix, ...chunks }: HessianSum,
+): Promise<void> {
+  const place = work.layer.captures.indexOf(capture);
+  await inLanes(trianglePieces(matrix.layout), async (piece, index) => {
+    const buffer = matrix.buffers[piece.panel];
+    invariant(buffer, "a buffer for each panel");
+    const held = await work.services.readbacks.readBytes(buffer, piece.offset, heldBytes(piece));
+    await share.exchange.put(names.piece(place, chunks, index), [trimPiece(piece, held)]);
+  });
+}
+
+async function takeSum(
+  { work, share, names }: Sums,
+  { capture, sum }: { readonly capture: Capture; readonly sum: PlacedSum },
+  to: TriangularMatrix,
+): Promise<void> {
+  const { layer, services, step } = work;
+  const what = `its Hessians of ${step.name}`;
+  const from = sum.place;
+  await inLanes(piecesOf(work, capture), async (piece, index) => {
+    const name = names.piece(layer.captures.indexOf(capture), sum, index);
+    const bytes = await share.exchange.take(name, { from, what });
+    const buffer = to.buffers[piece.panel];
+    invariant(buffer, "a buffer for each panel");
+    checkPiece(bytes, sentBytes(piece), `Share ${from + 1}`, step.name);
+    await services.uploads.write(spreadPiece(piece, bytes), buffer, piece.offset);
+  });
+}
+
+/** Does something with all items, a few at a time and in order. */
+async function inLanes<Item>(
+  items: readonly Item[],
+  work: (item: Item, index: number) => Promise<void>,
+): Promise<void> {
+  const left = items.entries();
+  const lane = async () => {
+    for (const [index, item] of left) await work(item, index);
+  };
+  const lanes = Array.from({ length: PIECES_AT_ONCE }, lane);
+  try {
+    await Promise.all(lanes);
+  } finally {
+    // Buffers are not given back while one of them is at work.
+    await Promise.allSettled(lanes);
+  }
+}
+
+async function giveCounts(
+  { index, captures }: Pass,
+  { share, names }: Sums,
+  tree: HessianTree,
+): Promise<void> {
   const counts: Counts = {
-    tokens: pass.captures.map((capture) => tree.tokens(capture)),
+    tokens: captures.map((capture) => tree.tokens(capture)),
     products: share.products,
   };
-  const puts: Promise<void>[] = [];
-  try {
-    for (const capture of pass.captures.filter((candidate) => !own.includes(candidate))) {
-      const place = layer.captures.indexOf(capture);
-      for (const { first, end, matrix } of tree.sums(capture)) {
-        const pieces = trianglePieces(matrix.layout);
-        for (const [index, piece] of pieces.entries()) {
-          // A piece is read back while those before it go, as many as the server is to be asked for at a time.
-          await puts.at(-PIECES_AT_ONCE);
-          const buffer = matrix.buffers[piece.panel];
-          invariant(buffer, "a buffer for each panel");
-          const held = await services.readbacks.readBytes(buffer, piece.offset, heldBytes(piece));
-          const name = names.piece(place, { first, end }, index);
-          puts.push(waitLater(share.exchange.put(name, [trimPiece(piece, held)])));
-        }
-      }
-    }
-    await Promise.all(puts);
-  } finally {
-    await Promise.allSettled(puts);
-  }
   const text = new TextEncoder().encode(JSON.stringify(counts));
-  await share.exchange.put(names.counts(pass.index, share.plan.index), [text]);
+  if (share.plan.of > 1) await share.exchange.put(names.counts(index, share.plan.index), [text]);
 }
 
-/** What the other shares counted; once they are there, their sums are, too. */
+/** What the other shares counted. */
 async function takeCounts(
   { step }: LayerAtWork,
   pass: Pass,
@@ -129,83 +190,8 @@ async function takeCounts(
   return all;
 }
 
-/** A sum over some chunks, and the share that gives it. */
-interface Author {
-  readonly node: ChunkRange;
-  readonly from: number;
-}
-
-/** The sums of the other shares, in the order in which they are added. */
-function authorsOf({ plan }: ShareAtWork): Author[] {
-  return plan.chunks.flatMap((range, from) =>
-    from === plan.index ? [] : nodesOf(range).map((node) => ({ node, from })),
-  );
-}
-
-/** What takes each piece of the sums that others give of this job's captures, in the order of their use. */
-function piecesToTake({ work, pass, share, names }: Given, authors: readonly Author[]) {
-  const { layer, step } = work;
-  const what = `its Hessians of ${step.name}`;
-  return ownCaptures(work, pass).flatMap((capture) =>
-    authors.flatMap(({ node, from }) =>
-      Array.from(piecesOf(work, capture).keys(), (index) => async () => {
-        const name = names.piece(layer.captures.indexOf(capture), node, index);
-        return await share.exchange.take(name, { from, what });
-      }),
-    ),
-  );
-}
-
 function piecesOf({ services: { gpu } }: LayerAtWork, { columns }: Capture): TrianglePiece[] {
   return trianglePieces(layOutTriangle(columns, gpu.device.limits.maxStorageBufferBindingSize));
-}
-
-/** Takes things in order, the next ones already on their way. */
-function takeAhead(takes: readonly (() => Promise<Bytes>)[]): { next(): Promise<Bytes> } {
-  const coming: Promise<Bytes>[] = [];
-  const left = takes.values();
-  const begin = () => {
-    const { value: take } = left.next();
-    if (take) coming.push(waitLater(take()));
-  };
-  for (let count = 0; count < PIECES_AT_ONCE; count++) begin();
-  return {
-    async next() {
-      const first = coming.shift();
-      invariant(first, "each piece is taken once");
-      const bytes = await first;
-      begin();
-      return bytes;
-    },
-  };
-}
-
-async function joinCapture(
-  work: LayerAtWork,
-  capture: Capture,
-  {
-    tree,
-    authors,
-    coming,
-  }: {
-    readonly tree: HessianTree;
-    readonly authors: readonly Author[];
-    readonly coming: ReturnType<typeof takeAhead>;
-  },
-): Promise<void> {
-  const { services, step } = work;
-  const pieces = piecesOf(work, capture);
-  const nodes = authors.map(({ node }) => node);
-  await tree.join(capture, nodes, async (node, to) => {
-    const from = authors[nodes.indexOf(node)]?.from ?? 0;
-    for (const piece of pieces) {
-      const bytes = await coming.next();
-      const buffer = to.buffers[piece.panel];
-      invariant(buffer, "a buffer for each panel");
-      checkPiece(bytes, sentBytes(piece), `Share ${from + 1}`, step.name);
-      await services.uploads.write(spreadPiece(piece, bytes), buffer, piece.offset);
-    }
-  });
 }
 
 function checkPiece(bytes: Uint8Array, due: number, author: string, layer: string): void {
@@ -222,15 +208,12 @@ export async function dropSums(work: LayerAtWork): Promise<void> {
   if (!share || share.plan.of === 1) return;
   const { plan, exchange } = share;
   const names = shareNames(plan, work.index);
-  const range = plan.chunks[plan.index];
-  invariant(range, "each share has chunks");
   for (const [index, captures] of schedule.passes.entries()) {
-    const owners = ownersOf(captures, layer.tasks, plan.of);
-    for (const capture of captures.filter((candidate) => owners.get(candidate) !== plan.index)) {
+    for (const { capture, root } of await placedCaptures(work, { captures }, share)) {
       const place = layer.captures.indexOf(capture);
-      for (const node of nodesOf(range))
+      for (const sum of givenSums(root, plan.index))
         for (const piece of piecesOf(work, capture).keys())
-          await exchange.drop(names.piece(place, node, piece));
+          await exchange.drop(names.piece(place, sum, piece));
     }
     await exchange.drop(names.counts(index, plan.index));
   }

@@ -1,4 +1,4 @@
-/** A fixed set of things that are lent and given back; who finds none waits, in order of asking. */
+/** A fixed set of things that are lent and given back, the one that was given back first first; who finds none waits, in order of asking. */
 export class Pool<Item> {
   readonly #free: Item[];
   readonly #waiting: ((item: Item) => void)[] = [];
@@ -8,7 +8,7 @@ export class Pool<Item> {
   }
 
   async acquire(): Promise<Item> {
-    const item = this.#free.pop();
+    const item = this.#free.shift();
     if (item !== undefined) return item;
     return await new Promise((resolve) => {
       this.#waiting.push(resolve);

@@ -43,17 +43,23 @@ async function map(piece: LedgerBuffer, mode: GPUMapModeFlags): Promise<void> {
   }
 }
 
+/** A piece of an upload ring, and when the host may write to it. */
+interface UploadPiece {
+  readonly buffer: LedgerBuffer;
+  mapped: Promise<void> | null;
+}
+
 /** Host to GPU. */
 export class UploadRing implements Disposable {
   readonly #gpu: Gpu;
   readonly #pieces: readonly LedgerBuffer[];
-  readonly #pool: Pool<LedgerBuffer>;
+  readonly #pool: Pool<UploadPiece>;
   readonly #pieceBytes: number;
 
   private constructor(gpu: Gpu, pieces: readonly LedgerBuffer[], pieceBytes: number) {
     this.#gpu = gpu;
     this.#pieces = pieces;
-    this.#pool = new Pool(pieces);
+    this.#pool = new Pool(pieces.map((buffer): UploadPiece => ({ buffer, mapped: null })));
     this.#pieceBytes = pieceBytes;
   }
 
@@ -72,13 +78,21 @@ export class UploadRing implements Disposable {
       const padded = Math.ceil(part.byteLength / 4) * 4;
       const piece = await this.#pool.acquire();
       try {
-        if (piece.buffer.mapState !== "mapped") await map(piece, GPUMapMode.WRITE);
-        const view = new Uint8Array(piece.buffer.getMappedRange(0, padded));
+        await (piece.mapped ?? map(piece.buffer, GPUMapMode.WRITE));
+        const { buffer } = piece.buffer;
+        const view = new Uint8Array(buffer.getMappedRange(0, padded));
         view.set(part);
         view.fill(0, part.byteLength);
-        piece.buffer.unmap();
-        await this.#gpu.queue.copy({ of: piece, offset: 0 }, { of: to, offset: offset + done }, padded);
+        buffer.unmap();
+        await this.#gpu.queue.copy(
+          { of: piece.buffer, offset: 0 },
+          { of: to, offset: offset + done },
+          padded,
+        );
         await this.#gpu.queue.flush();
+        // Asked for before it is wanted: the pieces of a ring then wait for the GPU side by side.
+        piece.mapped = map(piece.buffer, GPUMapMode.WRITE);
+        piece.mapped.catch(() => undefined);
       } finally {
         this.#pool.release(piece);
       }

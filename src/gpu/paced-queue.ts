@@ -12,10 +12,11 @@ import { writeStruct } from "./struct.ts";
 import { createSubmitsInFlight } from "./submits-in-flight.ts";
 import { createWorkRates, type DispatchedWork, TARGET_MS } from "./work-rates.ts";
 
-const MAX_IN_FLIGHT = 3;
+/** Three of the length that is aimed at, or more that are shorter. */
+const IN_FLIGHT = { milliseconds: 3 * TARGET_MS, submits: 12 } as const;
 const SHORT_COPY_MS = 1;
 /** Submits whose time is read at once: those that compute, and those that copy. */
-const TIMED_SUBMITS = MAX_IN_FLIGHT + 25;
+const TIMED_SUBMITS = IN_FLIGHT.submits + 16;
 /** Copies are cut into pieces of so many bytes. */
 const COPY_BYTES = 64 * 1024 ** 2;
 /** Bytes that a modest GPU copies in a millisecond. Not learned: clocks are read around passes only. */
@@ -44,7 +45,7 @@ export class PacedQueue implements Disposable {
   readonly #paramsBytes = new Uint8Array(PARAMS_SLOT_BYTES * PARAMS_SLOTS);
   readonly #paramsView = new DataView(this.#paramsBytes.buffer);
   readonly #rates = createWorkRates();
-  readonly #inFlight = createSubmitsInFlight(MAX_IN_FLIGHT);
+  readonly #inFlight = createSubmitsInFlight(IN_FLIGHT);
   #recording: Recording | null = null;
   #failure: Error | null = null;
   #longest: LongSubmit[] = [];
@@ -200,7 +201,7 @@ export class PacedQueue implements Disposable {
     this.#submits++;
     const done = this.#measure(recording);
     const isShort = recording.dispatches.length === 0 && recording.predictedMs < SHORT_COPY_MS;
-    this.#inFlight.add(done, isShort);
+    this.#inFlight.add(done, recording.predictedMs, isShort);
     if (!isShort) await this.#inFlight.room();
     this.#throwIfFailed();
   }

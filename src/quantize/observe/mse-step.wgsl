@@ -8,10 +8,18 @@
 // `imatrix_mse` (`weighted`) computes the error in float32 whatever the weight's dtype, and weights each column's by its
 // importance.
 override WORKGROUP: u32 = 64;
+// Weights of 16 bits have their dtype compiled in. Those of 32 leave it open: where no rounding is left between a product and
+// the sum that it goes into, a driver may join the two, and their last bit would be another.
+override DTYPE: u32 = 3;
+override KIND: u32 = 0;
+override SYMMETRIC: bool = true;
+override SCALE_KIND: u32 = 0;
+override WEIGHTED: bool = false;
 
 const KIND_INT: u32 = 0u;
 const KIND_E4M3: u32 = 1u;
 const FIRST_STEP_WORD: u32 = 4u;
+const DTYPE_OPEN: u32 = 3u;
 
 struct Params {
   rows: u32,
@@ -23,9 +31,6 @@ struct Params {
   first_cell: u32,
   end_cell: u32,
   lanes: u32,
-  kind: u32,
-  symmetric: u32,
-  scale_kind: u32,
   q_min: f32,
   q_max: f32,
   epsilon: f32,
@@ -36,7 +41,6 @@ struct Params {
   range_given: u32,
   low: f32,
   high: f32,
-  weighted: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -51,20 +55,25 @@ struct Params {
 
 var<workgroup> sums: array<f32, WORKGROUP>;
 
+fn dtype() -> u32 {
+  if (DTYPE == DTYPE_OPEN) { return params.dtype; }
+  return DTYPE;
+}
+
 fn weight_at(index: u32) -> f32 {
-  if (params.dtype == DTYPE_F32) { return bitcast<f32>(weights[index]); }
-  return widen_bits((weights[index >> 1u] >> ((index & 1u) * 16u)) & 0xffffu, params.dtype);
+  if (dtype() == DTYPE_F32) { return bitcast<f32>(weights[index]); }
+  return widen_bits((weights[index >> 1u] >> ((index & 1u) * 16u)) & 0xffffu, dtype());
 }
 
 fn quantized(weight: f32, qparams: CellQparams) -> f32 {
-  var scaled = round_to_dtype(divide(weight, qparams.scale), params.dtype);
-  if (params.symmetric == 0u) { scaled = round_to_dtype(scaled + qparams.zero_point, params.dtype); }
+  var scaled = round_to_dtype(divide(weight, qparams.scale), dtype());
+  if (!SYMMETRIC) { scaled = round_to_dtype(scaled + qparams.zero_point, dtype()); }
   let clamped = clamp(scaled, params.q_min, params.q_max);
   var value: f32;
-  if (params.kind == KIND_INT) { value = round(clamped) - qparams.zero_point; }
-  else if (params.kind == KIND_E4M3) { value = from_e4m3(to_e4m3(clamped)); }
+  if (KIND == KIND_INT) { value = round(clamped) - qparams.zero_point; }
+  else if (KIND == KIND_E4M3) { value = from_e4m3(to_e4m3(clamped)); }
   else { value = from_e2m1(to_e2m1(clamped)); }
-  return round_to_dtype(value * qparams.scale, params.dtype);
+  return round_to_dtype(value * qparams.scale, dtype());
 }
 
 fn float_power(difference: f32) -> f32 {
@@ -76,14 +85,14 @@ fn float_power(difference: f32) -> f32 {
 
 fn power(difference: f32) -> f32 {
   if (difference == 0.0) { return 0.0; }
-  if (params.dtype == DTYPE_F32) { return float_power(difference); }
-  let bits = narrow_bits(difference, params.dtype);
-  return widen_bits((powers[bits >> 1u] >> ((bits & 1u) * 16u)) & 0xffffu, params.dtype);
+  if (dtype() == DTYPE_F32) { return float_power(difference); }
+  let bits = narrow_bits(difference, dtype());
+  return widen_bits((powers[bits >> 1u] >> ((bits & 1u) * 16u)) & 0xffffu, dtype());
 }
 
 fn error_of(weight: f32, meaning: f32, column: u32) -> f32 {
   let difference = abs(meaning - weight);
-  if (params.weighted == 0u) { return power(round_to_dtype(difference, params.dtype)); }
+  if (!WEIGHTED) { return power(round_to_dtype(difference, dtype())); }
   if (difference == 0.0) { return 0.0; }
   return float_power(difference) * importance[column];
 }
@@ -92,7 +101,7 @@ fn shrunk_range(cell: u32) -> vec2<f32> {
   var range = vec2(params.low, params.high);
   if (params.range_given == 0u) { range = ranges[cell]; }
   let shrunk = range * params.shrink;
-  return vec2(round_to_dtype(shrunk.x, params.dtype), round_to_dtype(shrunk.y, params.dtype));
+  return vec2(round_to_dtype(shrunk.x, dtype()), round_to_dtype(shrunk.y, dtype()));
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -111,7 +120,7 @@ fn main(
     let cell_rows = min(params.cell_rows, params.rows - first_row);
     let cell_columns = min(params.cell_columns, params.columns - first_column);
     let rule = QparamsRule(
-      params.dtype, params.symmetric, params.scale_kind, params.q_min, params.q_max, params.epsilon, 0.0,
+      dtype(), u32(SYMMETRIC), SCALE_KIND, params.q_min, params.q_max, params.epsilon, 0.0,
     );
     let range = shrunk_range(cell);
     let qparams = cell_qparams(range.x, range.y, rule);
@@ -131,7 +140,7 @@ fn main(
     best[cell] = vec2(sums[lane], params.shrink);
     return;
   }
-  let error = select(round_to_dtype(sums[lane], params.dtype), sums[lane], params.weighted == 1u);
+  let error = select(round_to_dtype(sums[lane], dtype()), sums[lane], WEIGHTED);
   var least = vec2(params.largest, 1.0);
   if (params.step > 0u) { least = best[cell]; }
   if (error < least.x) {

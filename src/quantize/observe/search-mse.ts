@@ -17,6 +17,8 @@ import scaleRangesCode from "./scale-ranges.wgsl?raw";
 import sumErrorsCode from "./sum-errors.wgsl?raw";
 
 const WORKGROUP = 64;
+/** What the kernel takes for a dtype that it is told with its params; see mse-step.wgsl. */
+const DTYPE_OPEN = 3;
 /** `torch.finfo(dtype).max`: the error that the first step has to beat. */
 const LARGEST: Readonly<Record<FloatDtype, number>> = {
   BF16: 2 ** 127 * (2 - 2 ** -7),
@@ -39,9 +41,6 @@ export const mseStepKernel = kernel({
     first_cell: "u32",
     end_cell: "u32",
     lanes: "u32",
-    kind: "u32",
-    symmetric: "u32",
-    scale_kind: "u32",
     q_min: "f32",
     q_max: "f32",
     epsilon: "f32",
@@ -52,7 +51,6 @@ export const mseStepKernel = kernel({
     range_given: "u32",
     low: "f32",
     high: "f32",
-    weighted: "u32",
   }),
   bindings: {
     weights: "read",
@@ -62,6 +60,7 @@ export const mseStepKernel = kernel({
     best: "read_write",
     statistics: "read_write",
   },
+  constants: ["DTYPE", "KIND", "SYMMETRIC", "SCALE_KIND", "WEIGHTED"],
 });
 
 export const scaleRangesKernel = kernel({
@@ -153,9 +152,11 @@ async function runStep(
   const cells = grid.cellsPerColumn * grid.cellsPerRow;
   const lanes = lanesFor(grid);
   const work = grid.cellRows * grid.cellColumns * WORK_PER_WEIGHT;
+  const constants = stepConstants(search);
   for (const { first, end } of gpu.queue.split(mseStepKernel, cells, work)) {
     await gpu.queue.run(mseStepKernel, {
       params: { ...stepParams(search, step, range), first_cell: first, end_cell: end, lanes },
+      constants,
       buffers: {
         weights: weight.weights,
         ranges,
@@ -170,19 +171,37 @@ async function runStep(
   }
 }
 
+/** The search rounds scales only where the format has no other: NVFP4's groups are searched without global scale. */
+function searchRule({ args, weight }: MseSearch) {
+  return qparamsRule(args.strategy === "tensor_group" ? { ...args, scale_dtype: null } : args, weight.dtype);
+}
+
+/** What is the same for all of a weight, and compiled in. */
+function stepConstants(search: MseSearch) {
+  const { args, weight, settings } = search;
+  const { dtype, symmetric, scale_kind } = searchRule(search);
+  return {
+    DTYPE: weight.dtype === "F32" ? DTYPE_OPEN : dtype,
+    KIND: args.type === "int" ? 0 : args.num_bits === 8 ? 1 : 2,
+    SYMMETRIC: symmetric,
+    SCALE_KIND: scale_kind,
+    WEIGHTED: Number(settings.weighted),
+  };
+}
+
 function stepParams(search: MseSearch, step: number, range: readonly [number, number] | null) {
   const { weight, grid, settings } = search;
-  // The search rounds scales only where the format has no other: NVFP4's groups are searched without global scale.
-  const args: QuantizationArgs =
-    search.args.strategy === "tensor_group" ? { ...search.args, scale_dtype: null } : search.args;
+  const { dtype, q_min, q_max, epsilon } = searchRule(search);
   return {
     rows: weight.rows,
     columns: weight.columns,
+    dtype,
     cell_rows: grid.cellRows,
     cell_columns: grid.cellColumns,
     cells_per_row: grid.cellsPerRow,
-    ...qparamsRule(args, weight.dtype),
-    kind: args.type === "int" ? 0 : args.num_bits === 8 ? 1 : 2,
+    q_min,
+    q_max,
+    epsilon,
     step,
     shrink: shrinkOf(step, settings),
     norm: settings.norm,
@@ -190,6 +209,5 @@ function stepParams(search: MseSearch, step: number, range: readonly [number, nu
     range_given: Number(range !== null),
     low: range?.[0] ?? 0,
     high: range?.[1] ?? 0,
-    weighted: Number(settings.weighted),
   };
 }

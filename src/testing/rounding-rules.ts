@@ -2,12 +2,13 @@
 
 import { type FloatDtype, narrowFromFloat32, roundTo, widenToFloat32 } from "../formats/dtype.ts";
 import { DTYPE_CODE } from "../gpu/dtype-code.ts";
+import type { Constants } from "./stub-gpu.ts";
 
 interface Bound {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-type Rule = (bound: readonly Bound[], params: DataView) => void;
+type Rule = (bound: readonly Bound[], params: DataView, constants: Constants) => void;
 
 const words = (bound: Bound | undefined) => {
   const { bytes } = bound ?? { bytes: new Uint8Array(0) };
@@ -20,8 +21,9 @@ const floats = (bound: Bound | undefined) => {
 const integer = (params: DataView, index: number) => params.getInt32(index * 4, true);
 const real = (params: DataView, index: number) => params.getFloat32(index * 4, true);
 
-function dtypeAt(params: DataView, index: number): FloatDtype {
-  const code = integer(params, index);
+const dtypeAt = (params: DataView, index: number) => dtypeOf(integer(params, index));
+
+function dtypeOf(code: number | undefined): FloatDtype {
   return (Object.keys(DTYPE_CODE) as FloatDtype[]).find((dtype) => DTYPE_CODE[dtype] === code) ?? "F32";
 }
 
@@ -51,33 +53,34 @@ const range: Rule = ([weights, ranges], params) => {
 };
 
 /** Symmetric scales in the weights' dtype. */
-const qparams: Rule = ([ranges, scales, zeroPoints], params) => {
-  const dtype = dtypeAt(params, 1);
-  const half = (real(params, 5) - real(params, 4)) / 2;
+const qparams: Rule = ([ranges, scales, zeroPoints], params, { DTYPE }) => {
+  const dtype = dtypeOf(DTYPE);
+  const half = (real(params, 2) - real(params, 1)) / 2;
   const [from, to] = [floats(ranges), floats(scales)];
   for (let cell = 0; cell < integer(params, 0); cell++) {
     const magnitude = Math.max(-(from[2 * cell] ?? 0), from[2 * cell + 1] ?? 0);
-    to[cell] = roundTo(dtype, magnitude / half) || real(params, 6);
+    to[cell] = roundTo(dtype, magnitude / half) || real(params, 3);
   }
   words(zeroPoints).fill(0);
 };
 
 /** Integer codes: streams of so many codes, each of so many bits, in words. */
-const encode: Rule = ([weights, scales, , codes], params) => {
+const encode: Rule = ([weights, scales, , codes], params, { DTYPE }) => {
   const at = (index: number) => integer(params, index);
-  const [columns, cellRows, cellColumns, cellsPerRow] = [at(1), at(3), at(4), at(5)];
-  const [low, high] = [real(params, 8), real(params, 9)];
-  const [bits, offset, streamCodes, perStream] = [at(11), at(12), at(13), at(14)];
-  const dtype = dtypeAt(params, 2);
+  const [columns, cellRows, cellColumns, cellsPerRow] = [at(1), at(2), at(3), at(4)];
+  const [low, high] = [real(params, 5), real(params, 6)];
+  const [bits, offset, streamCodes, perStream] = [at(8), at(9), at(10), at(11)];
+  const dtype = dtypeOf(DTYPE);
   const values = widenToFloat32(dtype, weights?.bytes ?? new Uint8Array(0));
   const [perCell, to] = [floats(scales), words(codes)];
   const codeAt = (index: number) => {
-    const [row, column] = [Math.floor(index / columns), index % columns];
+    const row = Math.floor(index / columns);
+    const column = index - row * columns;
     const cell = Math.floor(row / cellRows) * cellsPerRow + Math.floor(column / cellColumns);
     const quotient = roundTo(dtype, (values[index] ?? 0) / (perCell[cell] ?? 1));
     return (roundToEven(Math.min(Math.max(quotient, low), high)) + offset) & (2 ** bits - 1);
   };
-  for (let word = at(15); word < at(16); word++) {
+  for (let word = at(12); word < at(13); word++) {
     const firstBit = (word % perStream) * 32;
     const end = Math.min(Math.ceil((firstBit + 32) / bits), streamCodes);
     let packed = 0;

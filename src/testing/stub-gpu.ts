@@ -3,7 +3,10 @@
 // with numbers that follow from the first words of what it reads, so that a step that starts from something else ends in
 // other bytes. It can be lost at any submit.
 
-type Rule = (bound: readonly BoundBuffer[], params: DataView) => void;
+/** What is compiled into a kernel, by name. */
+export type Constants = Readonly<Record<string, number>>;
+
+type Rule = (bound: readonly BoundBuffer[], params: DataView, constants: Constants) => void;
 
 interface BoundBuffer {
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -128,8 +131,8 @@ function createDevice(state: StubState, rules: Readonly<Record<string, Rule>>): 
     createShaderModule: () => ({}),
     createPipelineLayout: () => ({}),
     createBindGroupLayout: ({ entries }: GPUBindGroupLayoutDescriptor) => ({ entries: [...entries] }),
-    createComputePipelineAsync: async ({ label = "" }: GPUComputePipelineDescriptor) =>
-      await Promise.resolve({ label }),
+    createComputePipelineAsync: async ({ label = "", compute }: GPUComputePipelineDescriptor) =>
+      await Promise.resolve({ label, constants: compute.constants ?? {} }),
     createBindGroup: (descriptor: GPUBindGroupDescriptor) => descriptor,
     createCommandEncoder: () => createEncoder(rules),
     queue: {
@@ -167,11 +170,11 @@ function createEncoder(rules: Readonly<Record<string, Rule>>) {
 }
 
 function createPass(commands: (() => void)[], rules: Readonly<Record<string, Rule>>) {
-  let label = "";
+  let pipeline: { readonly label: string; readonly constants: Constants } = { label: "", constants: {} };
   let group: { layout: { entries: GPUBindGroupLayoutEntry[] }; entries: GPUBindGroupEntry[] } | null = null;
   let slot = 0;
   return {
-    setPipeline: (pipeline: { label: string }) => (label = pipeline.label),
+    setPipeline: (next: typeof pipeline) => (pipeline = next),
     setBindGroup(_: number, next: unknown, [offset = 0]: readonly number[]) {
       group = next as typeof group;
       slot = offset;
@@ -188,9 +191,10 @@ function createPass(commands: (() => void)[], rules: Readonly<Record<string, Rul
         };
       });
       const params = uniform ? stubOf(uniform.buffer).bytes : new Uint8Array(256);
-      const name = label;
+      const { label, constants } = pipeline;
+      const run = rules[label] ?? followFrom(label);
       const at = slot;
-      commands.push(() => (rules[name] ?? followFrom(name))(bound, new DataView(params.buffer, at, 256)));
+      commands.push(() => run(bound, new DataView(params.buffer, at, 256), constants));
     },
     end: () => undefined,
   };

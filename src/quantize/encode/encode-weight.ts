@@ -20,12 +20,9 @@ export const encodeKernel = kernel({
   params: struct({
     rows: "u32",
     columns: "u32",
-    dtype: "u32",
     cell_rows: "u32",
     cell_columns: "u32",
     cells_per_row: "u32",
-    kind: "u32",
-    symmetric: "u32",
     q_min: "f32",
     q_max: "f32",
     global_scale: "f32",
@@ -37,6 +34,7 @@ export const encodeKernel = kernel({
     end_word: "u32",
   }),
   bindings: { weights: "read", scales: "read", zero_points: "read", codes: "read_write" },
+  constants: ["DTYPE", "KIND", "SYMMETRIC"],
 });
 
 export const packKernel = kernel({
@@ -78,17 +76,20 @@ export async function encodeWeight(
   const streams = storage.rowsPadded ? weight.rows : 1;
   const wordsPerStream = Math.ceil((streamCodes * storage.storedBits) / 32);
   const codesPerWord = 32 / storage.storedBits;
+  const constants = {
+    DTYPE: DTYPE_CODE[weight.dtype],
+    KIND: KIND_CODE[storage.kind],
+    SYMMETRIC: Number(args.symmetric),
+  };
   for (const { first, end } of gpu.queue.split(encodeKernel, streams * wordsPerStream, codesPerWord)) {
     await gpu.queue.run(encodeKernel, {
+      constants,
       params: {
         rows: weight.rows,
         columns: weight.columns,
-        dtype: DTYPE_CODE[weight.dtype],
         cell_rows: grid.cellRows,
         cell_columns: grid.cellColumns,
         cells_per_row: grid.cellsPerRow,
-        kind: KIND_CODE[storage.kind],
-        symmetric: Number(args.symmetric),
         q_min,
         q_max,
         global_scale: layout.globalScale,

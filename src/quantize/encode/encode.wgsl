@@ -3,6 +3,10 @@
 // compressed-tensors `_quantize`: round(clamp(w / scale + zero_point)), every step rounded to the weight's dtype. With a
 // global scale (NVFP4) the scale is scale / global_scale in float32, and so is everything that is divided by it.
 override WORKGROUP: u32 = 64;
+// What is the same for all of a weight is compiled in: most of what is here is for others.
+override DTYPE: u32 = 2;
+override KIND: u32 = 0;
+override SYMMETRIC: bool = true;
 
 const KIND_INT: u32 = 0u;
 const KIND_E4M3: u32 = 1u;
@@ -11,12 +15,9 @@ const KIND_E2M1: u32 = 2u;
 struct Params {
   rows: u32,
   columns: u32,
-  dtype: u32,
   cell_rows: u32,
   cell_columns: u32,
   cells_per_row: u32,
-  kind: u32,
-  symmetric: u32,
   q_min: f32,
   q_max: f32,
   global_scale: f32,
@@ -35,8 +36,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> codes: array<u32>;
 
 fn weight_at(index: u32) -> f32 {
-  if (params.dtype == DTYPE_F32) { return bitcast<f32>(weights[index]); }
-  return widen_bits((weights[index >> 1u] >> ((index & 1u) * 16u)) & 0xffffu, params.dtype);
+  if (DTYPE == DTYPE_F32) { return bitcast<f32>(weights[index]); }
+  return widen_bits((weights[index >> 1u] >> ((index & 1u) * 16u)) & 0xffffu, DTYPE);
 }
 
 fn cell_of(index: u32) -> u32 {
@@ -53,13 +54,13 @@ fn scale_of(cell: u32) -> f32 {
 fn encode(weight: f32, scale: f32, cell: u32) -> u32 {
   let quotient = divide(weight, scale);
   var scaled = quotient;
-  if (params.global_scale == 0.0) { scaled = round_to_dtype(quotient, params.dtype); }
-  if (params.symmetric == 0u) { scaled = round_to_dtype(scaled + f32(zero_points[cell]), params.dtype); }
+  if (params.global_scale == 0.0) { scaled = round_to_dtype(quotient, DTYPE); }
+  if (!SYMMETRIC) { scaled = round_to_dtype(scaled + f32(zero_points[cell]), DTYPE); }
   let clamped = clamp(scaled, params.q_min, params.q_max);
-  if (params.kind == KIND_INT) { return bitcast<u32>(i32(round(clamped)) + params.stored_offset); }
+  if (KIND == KIND_INT) { return bitcast<u32>(i32(round(clamped)) + params.stored_offset); }
   // The library adds a zero point of 0 to floats too, which takes the sign off a zero.
   if (clamped == 0.0) { return 0u; }
-  if (params.kind == KIND_E4M3) { return to_e4m3(clamped); }
+  if (KIND == KIND_E4M3) { return to_e4m3(clamped); }
   return to_e2m1(clamped);
 }
 

@@ -8,7 +8,7 @@ import { narrowKernel } from "../../gpu/narrow.ts";
 import { choleskyDiagonalKernel, choleskyScratchBytes } from "../../gpu/triangular/cholesky.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import { codeConstants } from "../encode/code-values.ts";
-import { qparamsKernel, rangeKernel } from "../observe/observe-weight.ts";
+import { qparamsConstants, qparamsKernel, rangeKernel } from "../observe/observe-weight.ts";
 import type { Quantizer, QuantizerLimits, QuantizerTask, QuantizePhase } from "../quantizer.ts";
 import { dequantizeKernel, rtnErrorsKernel, walkKernel } from "./gptq-kernels.ts";
 import { quantizeCaptures } from "./quantize-captures.ts";
@@ -24,7 +24,7 @@ const PERMUTATION_BYTES = 16;
 const MAX_TILE_BYTES = 1024 ** 3;
 
 /** Those that take more than 40 ms to compile. */
-const SLOW_KERNELS: readonly Kernel[] = [choleskyDiagonalKernel, rangeKernel, qparamsKernel, narrowKernel];
+const SLOW_KERNELS: readonly Kernel[] = [choleskyDiagonalKernel, rangeKernel, narrowKernel];
 /** Those of them that are compiled for each kind of codes. */
 const SLOW_CODE_KERNELS: readonly Kernel[] = [walkKernel, dequantizeKernel, rtnErrorsKernel];
 
@@ -45,6 +45,8 @@ export const gptqQuantizer: Quantizer = {
     prepareMatmul(gpu, { accumulate: true, lowerAt }, "small");
     prepareMatmul(gpu, { bTransposed: false, accumulate: true }); // the updates
     for (const kernel of SLOW_KERNELS) gpu.queue.prepare(kernel);
+    for (const { weights, dtype } of tasks)
+      gpu.queue.prepare(qparamsKernel, qparamsConstants(weights, dtype));
     for (const constants of new Set(tasks.map(({ weights }) => codeConstants(weights)))) {
       for (const kernel of SLOW_CODE_KERNELS) gpu.queue.prepare(kernel, constants);
     }

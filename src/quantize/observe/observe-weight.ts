@@ -45,9 +45,6 @@ export const qparamsKernel = kernel({
   code: [numberFormats, cellQparamsCode, qparamsCode],
   params: struct({
     cells: "u32",
-    dtype: "u32",
-    symmetric: "u32",
-    scale_kind: "u32",
     q_min: "f32",
     q_max: "f32",
     epsilon: "f32",
@@ -57,6 +54,7 @@ export const qparamsKernel = kernel({
     high: "f32",
   }),
   bindings: { ranges: "read", scales: "read_write", zero_points: "read_write" },
+  constants: ["DTYPE", "SYMMETRIC", "SCALE_KIND"],
 });
 
 /** A weight on the GPU, (rows, columns) row-major, in the bytes that it has in the file. */
@@ -146,10 +144,14 @@ export async function computeQparams(
 ): Promise<void> {
   const { known = NO_STATISTICS, ...bound } = buffers;
   const [low, high] = known.range ?? [0, 0];
+  const { q_min, q_max, epsilon } = qparamsRule(args, dtype);
   await gpu.queue.run(qparamsKernel, {
+    constants: qparamsConstants(args, dtype),
     params: {
       cells,
-      ...qparamsRule(args, dtype),
+      q_min,
+      q_max,
+      epsilon,
       global_scale: known.globalScale ?? 0,
       range_given: Number(known.range !== null),
       low,
@@ -164,6 +166,12 @@ export async function computeQparams(
 const SCALE_KIND = { dtype: 0, e4m3: 1, e8m0: 2 } as const;
 /** What compressed-tensors puts for a zero scale of float8 (`_get_dtype_eps`). */
 const E4M3_EPSILON = 0.125;
+
+/** What is compiled into the kernel that computes scales and zero points. */
+export function qparamsConstants(args: QuantizationArgs, dtype: FloatDtype) {
+  const { dtype: code, symmetric, scale_kind } = qparamsRule(args, dtype);
+  return { DTYPE: code, SYMMETRIC: symmetric, SCALE_KIND: scale_kind };
+}
 
 /** The arguments as cell-qparams.wgsl takes them. */
 export function qparamsRule(args: QuantizationArgs, dtype: FloatDtype) {

@@ -1,11 +1,11 @@
 // Scale and zero point of each cell from its range, or of the one cell of a tensor whose range is given.
 override WORKGROUP: u32 = 64;
+override DTYPE: u32 = 2;
+override SYMMETRIC: bool = true;
+override SCALE_KIND: u32 = 0;
 
 struct Params {
   cells: u32,
-  dtype: u32,
-  symmetric: u32,
-  scale_kind: u32,
   q_min: f32,
   q_max: f32,
   epsilon: f32,
@@ -31,7 +31,7 @@ fn main(
   var range = vec2(params.low, params.high);
   if (params.range_given == 0u) { range = ranges[cell]; }
   let rule = QparamsRule(
-    params.dtype, params.symmetric, params.scale_kind, params.q_min, params.q_max, params.epsilon, params.global_scale,
+    DTYPE, u32(SYMMETRIC), SCALE_KIND, params.q_min, params.q_max, params.epsilon, params.global_scale,
   );
   let qparams = cell_qparams(range.x, range.y, rule);
   scales[cell] = qparams.scale;

@@ -106,7 +106,7 @@ const services: Services = {
     cancel: () => compressor.cancel(),
     jobs: () => compressor.jobs(),
     result: (jobId) => compressor.result(jobId),
-    makeReceipt: (jobId, onBytes) => compressor.makeReceipt(jobId, proxy(onBytes)),
+    makeReceipt: (jobId, onBytes, known) => compressor.makeReceipt(jobId, proxy(onBytes), known),
     deleteJob: (jobId) => compressor.deleteJob(jobId),
   },
   source: {

@@ -24,7 +24,7 @@ import { divideJob, divisionLines } from "./divide-job.ts";
 import { type MovedBytes, openFileExchange } from "./exchange-files.ts";
 import { followProgress } from "./follow-progress.ts";
 import { InterruptedError } from "./interruption.ts";
-import { openPage, profileIn } from "./open-page.ts";
+import { type OpenPage, openPage, profileIn } from "./open-page.ts";
 import { pageError } from "./page-error.ts";
 import { pushResult } from "./push-result.ts";
 import { readReceipt } from "./read-receipt.ts";
@@ -146,7 +146,7 @@ async function compressInFolder(args: CompressArguments, job: JobInPage): Promis
       job.chosen = chosen;
       const written: Written[] = [];
       for (const [index, result] of results.entries()) {
-        const saved = await page.during(save(page.page, result, args, args.folders[index] ?? ""));
+        const saved = await page.during(save(page, result, args, args.folders[index] ?? ""));
         written.push({ ...saved, moved: exchange?.moved ?? null });
       }
       job.results = written;
@@ -165,7 +165,7 @@ async function compressInFolder(args: CompressArguments, job: JobInPage): Promis
 
 /** Saves one of the results into its folder, with its receipt, and publishes it where that is asked for. */
 async function save(
-  page: Page,
+  { page, received }: Pick<OpenPage, "page" | "received">,
   result: Outcome,
   args: CompressArguments,
   inside: string,
@@ -174,11 +174,15 @@ async function save(
     await page.evaluate(async (jobId) => await globalThis.layerpress.show(jobId), result.jobId);
   // Hidden states are no result that anybody would make again and compare; most shares write none.
   const isResult = args.part?.kind !== "states" && result.files.length > 0;
-  // Hashing and sending take about as long, and neither keeps the disk busy.
-  const [files] = await Promise.all([
-    isResult ? addReceipt(page) : result.files,
-    saveFiles(page, result.files, args.out, inside),
-  ]);
+  await saveFiles(page, result.files, args.out, inside);
+  // What was sent is hashed by then, several times as fast as the page does.
+  const known = Object.fromEntries(
+    result.files.flatMap(({ path }) => {
+      const hash = received.get(join(inside, path));
+      return hash === undefined ? [] : [[path, hash] as const];
+    }),
+  );
+  const files = isResult ? await addReceipt(page, known) : result.files;
   const added = files.filter(({ path }) => result.files.every((file) => file.path !== path));
   await saveFiles(page, added, args.out, inside);
   const published = args.push && (await pushResult(page, args.push));
@@ -195,15 +199,18 @@ async function isKept(page: Page, last: Progress | null): Promise<boolean> {
 }
 
 /** Has the page make the result's receipt; the page's own sentence crosses as a value. */
-async function addReceipt(page: Page): Promise<readonly OutputFile[]> {
-  const made = await page.evaluate(async () => {
+async function addReceipt(
+  page: Page,
+  known: Readonly<Record<string, string>>,
+): Promise<readonly OutputFile[]> {
+  const made = await page.evaluate(async (hashes) => {
     try {
-      return { files: await globalThis.layerpress.receipt() };
+      return { files: await globalThis.layerpress.receipt(hashes) };
     } catch (error) {
       const { name, message } = error instanceof Error ? error : new Error(String(error));
       return { failure: { name, message } };
     }
-  });
+  }, known);
   if (made.files) return made.files;
   throw pageError(made.failure);
 }

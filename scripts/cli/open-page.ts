@@ -9,7 +9,7 @@ import { type Plugin, preview, type PreviewServer } from "vite";
 import { inTime } from "../../src/in-time.ts";
 import { chromiumFlags, findChromium } from "../chromium.mjs";
 import { watchInterruption } from "./interruption.ts";
-import { receiveFiles } from "./receive-files.ts";
+import { receiveFiles, type ReceivedFiles } from "./receive-files.ts";
 import { BrowserError, type BrowserWatch, isClosed, unanswered, watchBrowser } from "./watch-browser.ts";
 
 /** A name instead of a port: the server takes a free port every time, the origin stays. */
@@ -27,6 +27,8 @@ export function profileIn(work: string): string {
 
 export interface OpenPage extends AsyncDisposable {
   readonly page: Page;
+  /** What the page has sent into the folder so far. */
+  readonly received: Readonly<ReceivedFiles>;
   /**
    * Waits for work that the page does.
    * @throws what the work throws; BrowserError if the browser goes away meanwhile; InterruptedError at a signal
@@ -46,7 +48,8 @@ export async function openPage(
 ): Promise<OpenPage> {
   await mkdir(work, { recursive: true });
   const interruption = watchInterruption();
-  const server = await serve([...(out === null ? [] : [receiveFiles(out)]), ...plugins]);
+  const received: ReceivedFiles = new Map();
+  const server = await serve([...(out === null ? [] : [receiveFiles(out, received)]), ...plugins]);
   const { port } = server.httpServer.address() as AddressInfo;
   const launching = launch(work, port);
   let watch: BrowserWatch | null = null;
@@ -79,7 +82,7 @@ export async function openPage(
         "a worker",
       ),
     );
-    return { page, during, [Symbol.asyncDispose]: close };
+    return { page, received, during, [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
     throw error;

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readdir, readFile } from "node:fs/promises";
 import { createServer, request, type Server } from "node:http";
@@ -6,13 +7,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text as textOf } from "node:stream/consumers";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { receive } from "./receive-files.ts";
+import { receive, type ReceivedFiles } from "./receive-files.ts";
 
 let folder: string;
+let received: ReceivedFiles;
 let server: Server;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "received-"));
-  server = createServer((asked, answer) => void receive(folder, asked, answer));
+  received = new Map();
+  server = createServer((asked, answer) => void receive({ folder, received }, asked, answer));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
 });
@@ -35,9 +38,12 @@ async function answerTo(path: string, headers: Readonly<Record<string, string>>)
   return { status: answer.statusCode, text: await textOf(answer) };
 }
 
-it("writes what the page of the command sends, into folders too", async () => {
+it("writes what the page of the command sends, into folders too, and hashes it", async () => {
   expect(await post("/1_Pooling%2Fconfig.json", OWN)).toBe(204);
   expect(await readFile(join(folder, "1_Pooling/config.json"), "utf8")).toBe("text");
+  expect([...received]).toEqual([
+    ["1_Pooling/config.json", createHash("sha256").update("text").digest("hex")],
+  ]);
 });
 
 it.each([

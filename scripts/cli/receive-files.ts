@@ -1,9 +1,11 @@
 // The server's end of what the page sends: files of a result, written straight into the folder that was asked for.
 
+import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { dirname, join } from "node:path";
+import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Plugin } from "vite";
 import { isSafePath } from "../../src/formats/safe-path.ts";
@@ -13,19 +15,28 @@ export const RECEIVING_PATH = "/receive/";
 /** Bytes that may wait for the disk: a network hands over small pieces, which are written many at a time. */
 const BUFFER_BYTES = 8 * 1024 ** 2;
 
-/** Takes POST /receive/PATH into `folder`; names that lead out of it are refused, and so are other sites' pages. */
-export function receiveFiles(folder: string): Plugin {
+/** What a folder was sent: SHA-256 in hexadecimal digits of each file, by its path. */
+export type ReceivedFiles = Map<string, string>;
+
+/**
+ * Takes POST /receive/PATH into `folder`; names that lead out of it are refused, and so are other sites' pages.
+ * @param received is told of each file
+ */
+export function receiveFiles(folder: string, received: ReceivedFiles): Plugin {
   return {
     name: "receive-files",
     configurePreviewServer(server) {
-      server.middlewares.use(RECEIVING_PATH, (request, response) => void receive(folder, request, response));
+      server.middlewares.use(
+        RECEIVING_PATH,
+        (request, response) => void receive({ folder, received }, request, response),
+      );
     },
   };
 }
 
 /** Answers one request; never fails. */
 export async function receive(
-  folder: string,
+  { folder, received }: { readonly folder: string; readonly received: ReceivedFiles },
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -41,7 +52,15 @@ export async function receive(
   try {
     const target = join(folder, path);
     await mkdir(dirname(target), { recursive: true });
-    await pipeline(request, createWriteStream(target, { highWaterMark: BUFFER_BYTES }));
+    const hash = createHash("sha256");
+    const hashing = new Transform({
+      transform(bytes: Buffer, _, done) {
+        hash.update(bytes);
+        done(null, bytes);
+      },
+    });
+    await pipeline(request, hashing, createWriteStream(target, { highWaterMark: BUFFER_BYTES }));
+    received.set(path, hash.digest("hex"));
     response.writeHead(204).end();
   } catch (error) {
     response.writeHead(507).end(systemFailure(error).message);

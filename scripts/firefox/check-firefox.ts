@@ -100,7 +100,7 @@ async function inFirefox(
   const page = await preview({
     root: join(import.meta.dirname, "../.."),
     logLevel: "error",
-    plugins: [receiveFiles(out)],
+    plugins: [receiveFiles(out, new Map())],
     preview: { host: "127.0.0.1", port: 0, strictPort: true, open: false },
   });
   try {

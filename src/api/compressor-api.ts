@@ -277,7 +277,12 @@ export interface CompressorApi {
   /**
    * Writes `receipt.json` into a finished job's result, unless it is there; `onBytes` is told what was hashed. The summary then
    * lists it.
+   * @param known SHA-256 of files that are hashed already, by path
    */
-  makeReceipt(jobId: string, onBytes: (hashedBytes: number) => void): Promise<ResultSummary>;
+  makeReceipt(
+    jobId: string,
+    onBytes: (hashedBytes: number) => void,
+    known: Readonly<Record<string, string>>,
+  ): Promise<ResultSummary>;
   deleteJob(jobId: string): Promise<void>;
 }

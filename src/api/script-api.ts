@@ -106,8 +106,11 @@ export interface ScriptDoor {
   kept(): Promise<{ readonly finishedSteps: number; readonly downloadedBytes: number }>;
   /** Shows another result, which is then the one to save, to make a receipt of, or to publish. */
   show(jobId: string): Promise<void>;
-  /** Makes the shown result's receipt.json, and gives all files that the result has then. */
-  receipt(): Promise<readonly OutputFile[]>;
+  /**
+   * Makes the shown result's receipt.json, and gives all files that the result has then.
+   * @param known hashes of files that need not be hashed again, by path
+   */
+  receipt(known: Readonly<Record<string, string>>): Promise<readonly OutputFile[]>;
   /** Publishes the shown result. */
   publish(request: Omit<PublishRequest, "jobId">): Promise<Published>;
   /** Of the upload that is under way; null while none is. */

@@ -15,12 +15,14 @@ import { withPresentSizes } from "./record-quality.ts";
 /**
  * Writes `receipt.json` into a finished job's result, unless it is there.
  * @param onBytes bytes hashed so far
+ * @param known SHA-256 of files that are hashed already, by path
  * @returns the job's summary with the receipt among its files
  * @throws StorageError if the result is gone, cannot be written, or was made by a version that wrote down no facts
  */
 export async function makeReceipt(
   jobId: string,
   onBytes: (hashedBytes: number, totalBytes: number) => void,
+  known: Readonly<Record<string, string>> = {},
 ): Promise<ResultSummary> {
   const job = await findJobFolder(jobId);
   const records = (job && (await readJournal(job))) ?? [];
@@ -35,13 +37,15 @@ export async function makeReceipt(
     );
   const output = await openOutputFolder(job);
   const hashed = result.files.filter(({ path }) => isHashed(path));
-  const totalBytes = hashed.reduce((sum, { bytes }) => sum + bytes, 0);
+  const unknown = hashed.filter(({ path }) => known[path] === undefined);
+  const totalBytes = unknown.reduce((sum, { bytes }) => sum + bytes, 0);
   const opened = await Promise.all(
-    hashed.map(async ({ path }) => ({ path, file: await openOutputFile(output, path) })),
+    unknown.map(async ({ path }) => ({ path, file: await openOutputFile(output, path) })),
   );
   let hashedBytes = 0;
   const hashes = await hashFiles(opened, (bytes) => onBytes((hashedBytes += bytes), totalBytes));
-  const files = hashed.map(({ path, bytes }, index) => ({ path, bytes, sha256: hashes[index] ?? "" }));
+  const made = Object.fromEntries(unknown.map(({ path }, index) => [path, hashes[index]]));
+  const files = hashed.map(({ path, bytes }) => ({ path, bytes, sha256: known[path] ?? made[path] ?? "" }));
   const receipt: Receipt = { layout: 1, ...facts, files };
   await replaceOutputFile(output, RECEIPT, `${JSON.stringify(receipt, null, 2)}\n`);
   return await withPresentSizes(result);

@@ -43,8 +43,8 @@ export function createScriptDoor(app: App, broken: Promise<never>): ScriptDoor {
       await openResult(app, jobId);
       throwShown(state.failure.peek());
     },
-    receipt: async () => {
-      await makeReceipt(app);
+    receipt: async (known) => {
+      await makeReceipt(app, known);
       throwShown(state.failure.peek());
       return state.result.peek()?.files ?? [];
     },

@@ -6,17 +6,22 @@ import { type TensorSpec, tensorBytes } from "../../formats/safetensors.ts";
 import { ExchangeError, invariant } from "../../errors.ts";
 import { linearWeight } from "../../onload/layer-weights.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
+import { hostLayerBytes } from "../calibration/host-memory.ts";
 import { isShape } from "../job/copy-tensors.ts";
 import type { ModuleReport, ModuleWeights } from "../../quantize/quantizer.ts";
 import type { LayerAtWork, LayerOutput } from "./layer-at-work.ts";
 import { dropSums } from "./reduce.ts";
 import type { ShareAtWork } from "./services.ts";
 import { ownersOf, shareNames } from "./share-names.ts";
+import { waitLater } from "./wait-later.ts";
+import { createWaitingBytes } from "./waiting-bytes.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
 /** Rows of a module go to the GPU in pieces of about so many bytes. */
 const PIECE_BYTES = 16 * 1024 ** 2;
+/** Of modules that come, and of those that go, so much waits in memory even where a layer leaves no room there. */
+const LEAST_WAITING_BYTES = 256 * 1024 ** 2;
 /** Files that come at a time. A browser has six connections to a server, and others have to give, too. */
 const LANES = 2;
 
@@ -43,16 +48,12 @@ export function recordModules(work: LayerAtWork, { propagates }: LayerOutput): M
   const { share } = services;
   if (!share || share.plan.of === 1) return null;
   const files = new Map<string, ModuleFile>();
-  const giving = new Map<string, Promise<void>>();
+  const giving = openGiving(work, share);
   const give = (report: ModuleReport) => {
-    const { module } = report;
-    const file = files.get(module);
+    const file = files.get(report.module);
     invariant(file, "a module that has a report is recorded");
-    files.delete(module);
-    const put = giveModule(work, share, file, report);
-    // It is waited for once all modules are done.
-    put.catch(() => undefined);
-    giving.set(module, put);
+    files.delete(report.module);
+    giving.give(file, report);
   };
   const fileOf = (task: QuantizeTask) => {
     const file = files.get(task.module) ?? emptyFile(task, propagates);
@@ -71,6 +72,10 @@ export function recordModules(work: LayerAtWork, { propagates }: LayerOutput): M
       const rowBytes = weightBytes(task) / task.rows;
       return {
         ...weights,
+        async load(firstRow, rows, to) {
+          await giving.room();
+          await weights.load(firstRow, rows, to);
+        },
         async store(firstRow, rows, from) {
           await weights.store(firstRow, rows, from);
           if (!propagates) return;
@@ -84,8 +89,26 @@ export function recordModules(work: LayerAtWork, { propagates }: LayerOutput): M
     give,
     async given(reports) {
       reports.filter(({ module }) => !giving.has(module)).forEach(give);
-      await Promise.all(giving.values());
+      await giving.given();
     },
+  };
+}
+
+/** Modules on their way to the others. */
+function openGiving(work: LayerAtWork, share: ShareAtWork) {
+  const puts = new Map<string, Promise<void>>();
+  const waiting = createWaitingBytes(waitingBytes(work));
+  return {
+    give(file: ModuleFile, report: ModuleReport) {
+      const bytes = fileBytes(file);
+      waiting.add(bytes);
+      const put = giveModule(work, share, file, report).finally(() => waiting.remove(bytes));
+      puts.set(report.module, waitLater(put));
+    },
+    /** Resolves when memory holds another one. */
+    room: async () => await waiting.room(),
+    has: (module: string) => puts.has(module),
+    given: async () => void (await Promise.all(puts.values())),
   };
 }
 
@@ -117,7 +140,7 @@ export function awaitModules(work: LayerAtWork): ComingModules {
   const resumed = work.passes.length === 0;
   const wanted = layer.tasks.filter(({ module }) => resumed || owners.get(module) !== share.plan.index);
   const names = shareNames(share.plan, work.index);
-  const coming = startComing(wanted, async (task) => {
+  const coming = startComing(wanted, waitingBytes(work), async (task) => {
     const from = owners.get(task.module) ?? 0;
     const what = `what it makes of ${task.module}`;
     return await share.exchange.take(names.module(layer.tasks.indexOf(task)), { from, what });
@@ -142,20 +165,37 @@ function moduleOwners({ layer, schedule }: LayerAtWork, { plan }: ShareAtWork): 
   return new Map(owners.flatMap(([{ modules }, owner]) => modules.map((module) => [module, owner] as const)));
 }
 
-/** Begins to take files in order, a few at a time, and keeps them until they are asked for. */
+/** Half of what the layer leaves of memory: one half for what comes, one for what goes. */
+function waitingBytes({ layer, schedule, services }: LayerAtWork): number {
+  const { memoryBytes } = services.plan.layerPlace;
+  return Math.max((memoryBytes - hostLayerBytes({ layer, schedule })) / 2, LEAST_WAITING_BYTES);
+}
+
+/**
+ * Begins to take files in order, a few at a time, and keeps them until they are asked for, in the same order.
+ * @param most bytes that are kept before no more are taken
+ */
 function startComing<Item>(
   items: readonly Item[],
+  most: number,
   take: (item: Item) => Promise<Bytes>,
 ): { get(place: number): Promise<Bytes>; stop(): void } {
   const files = new Map(items.map((_, place) => [place, Promise.withResolvers<Bytes>()]));
   for (const { promise } of files.values()) promise.catch(() => undefined);
   const places = items.keys();
+  const waiting = createWaitingBytes(most);
   let stopped = false;
   const run = async () => {
-    for (const place of places) {
+    for (;;) {
+      // A place is taken when there is room for it, so that no file is waited for behind later ones.
+      await waiting.room();
+      const { value: place = -1 } = places.next();
       const [item, file] = [items[place], files.get(place)];
       if (stopped || item === undefined) return;
-      await take(item).then(file?.resolve, file?.reject);
+      await take(item).then((bytes) => {
+        waiting.add(bytes.byteLength);
+        file?.resolve(bytes);
+      }, file?.reject);
     }
   };
   for (let lane = 0; lane < LANES; lane++) void run();
@@ -165,6 +205,7 @@ function startComing<Item>(
       invariant(file, "a file for each module");
       const bytes = await file.promise;
       files.delete(place);
+      waiting.remove(bytes.byteLength);
       return bytes;
     },
     stop() {
@@ -203,6 +244,10 @@ async function keepMeaning(work: LayerAtWork, task: QuantizeTask, meaning: Bytes
     await kept.replaceRows(task.module, firstRow, rows, piece);
   }
   await services.gpu.queue.flush();
+}
+
+function fileBytes({ tensors, meaning }: ModuleFile): number {
+  return [...tensors.values(), meaning].reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
 
 function weightBytes({ rows, columns, dtype }: QuantizeTask): number {

@@ -108,10 +108,11 @@ export interface LinearUse {
 export async function applyLinear(
   { gpu, weights }: Pick<ForwardPass, "gpu" | "weights">,
   linear: Linear,
-  x: Activations,
+  given: Activations,
   y: Matrix,
   as: LinearUse = { scale: 1, replaces: true },
 ): Promise<void> {
+  const x = weights.input ? await weights.input(linear.module, given) : given;
   const alpha = as.scale;
   const offset = y.offset ?? 0;
   for await (const tile of weights.rowTiles(linear.module)) {
@@ -150,9 +151,10 @@ export async function applyPieces(
   { gpu, weights }: Pick<ForwardPass, "gpu" | "weights">,
   linear: Linear,
   pieces: readonly LinearPiece[],
-  x: Activations,
+  given: Activations,
   y: Matrix,
 ): Promise<void> {
+  const x = weights.input ? await weights.input(linear.module, given) : given;
   const offset = y.offset ?? 0;
   for await (const tile of weights.rowTiles(linear.module)) {
     for (const { firstRow, rows, column, scale: alpha = 1, inParts } of pieces) {

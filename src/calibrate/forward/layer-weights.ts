@@ -34,6 +34,11 @@ export interface LayerWeights {
   rowTiles(module: string): AsyncIterable<GpuLinear>;
   /** A norm's weight or a bias by its tensor name, as float32; valid until the layer is done. */
   vector(tensor: string): Promise<BufferPart>;
+  /**
+   * What a Linear sees in place of its input, where that is rounded first; valid until the next is asked for. Without this
+   * function all Linears see what they are given.
+   */
+  input?(module: string, x: Activations): Promise<Activations>;
 }
 
 /** (rows, columns) float32 activations, one token a row. */

@@ -7,6 +7,7 @@ import {
   type QuantizedWeight,
   readRowParts,
   readScales,
+  type RowParts,
   readZeroPoints,
   visitRows,
 } from "../../formats/dequantize.ts";
@@ -33,10 +34,7 @@ export async function dequantizeRows(
   rows: number,
 ): Promise<Float32Array<ArrayBuffer>> {
   const weight = storedWeight(model, linear, scheme);
-  const parts = await readRowParts(weight, firstRow, rows, async (part, range) => {
-    const tensor = model.tensor(`${linear.module}.${part}`);
-    return tensor && (await model.read(tensor.name, range));
-  });
+  const parts = await readStoredRows(model, linear, weight, firstRow, rows);
   const values = new Float32Array(rows * linear.columns);
   visitRows(weight, firstRow, rows, parts, (index, code, zeroPoint, scale) => {
     values[index] = (code - zeroPoint) * scale;
@@ -44,7 +42,22 @@ export async function dequantizeRows(
   return values;
 }
 
-function storedWeight(model: StoredModel, linear: Linear, scheme: QuantizedScheme): QuantizedWeight {
+/** The bytes of some rows of a quantized Linear's weight. */
+export async function readStoredRows(
+  model: StoredModel,
+  { module }: Linear,
+  weight: QuantizedWeight,
+  firstRow: number,
+  rows: number,
+): Promise<RowParts> {
+  return await readRowParts(weight, firstRow, rows, async (part, range) => {
+    const tensor = model.tensor(`${module}.${part}`);
+    return tensor && (await model.read(tensor.name, range));
+  });
+}
+
+/** What a quantized Linear's tensors hold. */
+export function storedWeight(model: StoredModel, linear: Linear, scheme: QuantizedScheme): QuantizedWeight {
   const { module, rows, columns } = linear;
   const dtype = model.tensor(`${module}.weight_scale`)?.dtype;
   return {

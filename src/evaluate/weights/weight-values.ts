@@ -26,7 +26,8 @@ export function planLinears(model: StoredModel, maxInputBytes: number): LinearPl
   };
 }
 
-function inputQuantization(model: StoredModel, linear: Linear): InputQuantization | null {
+/** How a Linear rounds its input; null if it does not. */
+export function inputQuantization(model: StoredModel, linear: Linear): InputQuantization | null {
   const args = quantizedScheme(model, linear)?.input_activations ?? null;
   if (!args) return null;
   const scale = model.tensor(`${linear.module}.input_scale`)?.name ?? null;
@@ -125,7 +126,11 @@ async function readTurned(
   return new Float32Array(turnOver(matrix, { ...place, bytesEach: 4, columns }, firstRow, rows).buffer);
 }
 
-async function readFloats(
+/**
+ * Values of a tensor in float32, or some of them.
+ * @throws UnsupportedModelError for a dtype that is no float.
+ */
+export async function readFloats(
   model: StoredModel,
   name: string,
   values?: { readonly first: number; readonly count: number },

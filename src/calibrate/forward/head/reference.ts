@@ -8,3 +8,28 @@ export function referenceCapLogits(
     softCap === null ? scale * value : softCap * Math.tanh((scale * value) / softCap),
   );
 }
+
+/** What `tokenPredictions` tells of one token's logits of a run of the vocabulary, in float64. */
+export function referencePrediction(
+  own: readonly number[],
+  other: readonly number[],
+  target: number,
+): number[] {
+  const [largest, otherLargest] = [Math.max(...own), Math.max(...other)];
+  const sumOf = (logits: readonly number[], most: number) =>
+    logits.reduce((sum, logit) => sum + Math.exp(logit - most), 0);
+  const difference = other.reduce(
+    (sum, logit, at) => sum + Math.exp(logit - otherLargest) * (logit - (own[at] ?? 0)),
+    0,
+  );
+  return [
+    largest,
+    sumOf(own, largest),
+    own[target] ?? 0,
+    otherLargest,
+    sumOf(other, otherLargest),
+    other[target] ?? 0,
+    difference,
+    own[other.indexOf(otherLargest)] ?? 0,
+  ];
+}

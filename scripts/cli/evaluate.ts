@@ -8,7 +8,7 @@ import { type ModelServer, startModelServer } from "../model-server/model-server
 import { folderModel } from "../model-server/served-model.ts";
 import { printable } from "../../src/errors.ts";
 import { formatBytes } from "../../src/formats/format-bytes.ts";
-import type { Generation, QualityReport } from "../../src/api/evaluator-api.ts";
+import type { ForwardCheck, Generation, QualityReport } from "../../src/api/evaluator-api.ts";
 import type { Evaluator } from "../../src/api/across-threads.ts";
 import { UsageError } from "./argument-readers.ts";
 import {
@@ -163,10 +163,15 @@ function reportLines(report: QualityReport, generation: Generation | null): stri
           `KL divergence ${kl.mean.toExponential(3)} in the mean, ${kl.worst.toExponential(3)} at worst; ${(greedyAgreement * 100).toFixed(1)} % of greedy tokens equal`,
         ]
       : []),
+    ...(report.check ? [checkLine(report.check)] : []),
     ...report.notes,
-    `${report.seconds.toFixed(1)} s on ${report.provider} (${phases.join(", ")}), GPU peak ${formatBytes(report.peakGpuBytes)}`,
+    `${report.seconds.toFixed(1)} s by ${report.forwardPass} on ${report.provider} (${phases.join(", ")}), GPU peak ${formatBytes(report.peakGpuBytes)}`,
     ...(generation ? [generationLine(generation)] : []),
   ];
+}
+
+function checkLine({ tokens, layer, statesDifference, perplexity, otherPerplexity }: ForwardCheck): string {
+  return `Checked by onnxruntime-web on ${tokens} tokens: perplexity ${otherPerplexity.toFixed(4)} where these figures say ${perplexity.toFixed(4)}, hidden states ${statesDifference.toExponential(1)} off at most (${layer})`;
 }
 
 function generationLine({ text, tokensPerSecond, secondsToFirst, weights, captured }: Generation): string {

@@ -49,6 +49,25 @@ export interface LayerError {
   readonly relativeError: number;
 }
 
+/** What computed hidden states and logits: the forward pass that calibration runs, or onnxruntime-web on the processor. */
+export type ForwardPassName = "layerpress" | "onnxruntime-web";
+
+/** The first tokens of the first window by onnxruntime-web as well. */
+export interface ForwardCheck {
+  /** Tokens that both predicted. */
+  readonly tokens: number;
+  /** Where hidden states differ most, and by how much: ‖own − onnxruntime-web’s‖ / ‖onnxruntime-web’s‖. */
+  readonly layer: string;
+  readonly statesDifference: number;
+  /** Of these tokens. */
+  readonly perplexity: number;
+  /** The same by onnxruntime-web. */
+  readonly otherPerplexity: number;
+  /** Relative differences that are taken for rounding. */
+  readonly tolerance: { readonly states: number; readonly perplexity: number };
+  readonly agrees: boolean;
+}
+
 export interface QualityReport {
   readonly text: string;
   /** How the text was cut, as a sentence. */
@@ -64,12 +83,15 @@ export interface QualityReport {
   /** Share of tokens for which both models prefer the same next one. */
   readonly greedyAgreement: number | null;
   readonly layers: readonly LayerError[];
+  readonly forwardPass: ForwardPassName;
+  /** Null where onnxruntime-web made the figures itself, or could not check them, which the notes tell. */
+  readonly check: ForwardCheck | null;
   readonly provider: "webgpu" | "wasm";
   /** Peak of all buffers on the device, the engine's own too; 0 on WebAssembly. */
   readonly peakGpuBytes: number;
   /** Bytes on the device once all was given back. */
   readonly leftGpuBytes: number;
-  /** Seconds by phase: embedding, weights, layers, differences, predictions. */
+  /** Seconds by phase: embedding, weights, layers, differences, predictions, check. */
   readonly phases: Readonly<Record<string, number>>;
   readonly seconds: number;
   /** True if it is part of the result's own report and model card. */
@@ -117,7 +139,7 @@ export interface Generation extends GenerationUpdate {
   readonly peakGpuBytes: number;
 }
 
-/** Evaluates models with onnxruntime-web; one call at a time. */
+/** Measures models by the forward pass of calibration, and tries them with onnxruntime-web; one call at a time. */
 export interface EvaluatorApi {
   /** Opens what is evaluated, or what it is compared with. Throws the errors of sources, or UnsupportedModelError. */
   open(

@@ -15,7 +15,16 @@ const QUALITY: MeasuredQuality = {
     { layer: "model.layers.0", relativeError: 0.01 },
     { layer: "model.layers.1", relativeError: 0.034 },
   ],
+  forwardPass: "layerpress",
   provider: "webgpu",
+  check: {
+    tokens: 127,
+    layer: "model.layers.1",
+    statesDifference: 2e-6,
+    perplexity: 7.81234,
+    otherPerplexity: 7.81236,
+    agrees: true,
+  },
   seconds: 42,
   notes: [],
 };
@@ -68,6 +77,8 @@ describe("a measured quality", () => {
     expect(card).toContain("KL divergence from the original is 0.0210 nats in the mean");
     expect(card).toContain("3.40 % after `model.layers.1`");
     expect(card).toContain("2044 tokens of `novel.txt` in 4 windows");
+    expect(card).toContain("Measured by Layerpress’s forward pass on 2044 tokens");
+    expect(card).toContain("perplexity is 7.8123, and 7.8124 by onnxruntime-web");
     expect(card.indexOf("## Quality")).toBeLessThan(card.indexOf("## Use"));
     expect(card.indexOf("## Quality")).toBeGreaterThan(card.indexOf("| bits per quantized weight"));
   });

@@ -24,7 +24,18 @@ export interface MeasuredQuality {
   readonly kl: { readonly mean: number; readonly worst: number } | null;
   readonly greedyAgreement: number | null;
   readonly layers: readonly { readonly layer: string; readonly relativeError: number }[];
+  /** What computed the figures, and where. */
+  readonly forwardPass: "layerpress" | "onnxruntime-web";
   readonly provider: string;
+  /** The same first tokens by onnxruntime-web, as a check; null without one. */
+  readonly check: {
+    readonly tokens: number;
+    readonly layer: string;
+    readonly statesDifference: number;
+    readonly perplexity: number;
+    readonly otherPerplexity: number;
+    readonly agrees: boolean;
+  } | null;
   readonly seconds: number;
   readonly notes: readonly string[];
 }
@@ -57,7 +68,16 @@ function qualityFields(quality: MeasuredQuality) {
     kl: quality.kl,
     greedy_agreement: quality.greedyAgreement,
     layers: quality.layers.map(({ layer, relativeError }) => ({ layer, relative_error: relativeError })),
-    engine: `onnxruntime-web (${quality.provider})`,
+    engine: `${quality.forwardPass} (${quality.provider})`,
+    check: quality.check && {
+      engine: "onnxruntime-web",
+      tokens: quality.check.tokens,
+      layer: quality.check.layer,
+      states_difference: quality.check.statesDifference,
+      perplexity: quality.check.perplexity,
+      other_perplexity: quality.check.otherPerplexity,
+      agrees: quality.check.agrees,
+    },
     seconds: quality.seconds,
     notes: quality.notes,
   };
@@ -70,6 +90,14 @@ export function cardWithQuality(card: string, quality: MeasuredQuality): string 
   const at = bare.search(/^## Use$/m);
   if (at < 0) return `${bare.trimEnd()}\n\n${section}`;
   return `${bare.slice(0, at)}${section}${bare.slice(at)}`;
+}
+
+function checkSentence({
+  tokens,
+  perplexity,
+  otherPerplexity,
+}: NonNullable<MeasuredQuality["check"]>): string {
+  return `On the first ${tokens} tokens perplexity is ${perplexity.toFixed(4)}, and ${otherPerplexity.toFixed(4)} by onnxruntime-web, which computes them as a check.`;
 }
 
 function qualitySection(quality: MeasuredQuality): string {
@@ -88,7 +116,8 @@ function qualitySection(quality: MeasuredQuality): string {
           `Hidden states are off by ${(worst.relativeError * 100).toPrecision(3)} % after ${code(worst.layer)}, where it is most; each layer in \`quantization-report.json\`.`,
         ]
       : []),
-    `Measured by onnxruntime-web on ${quality.tokens} tokens of ${code(quality.text)} in ${quality.windows} windows. ${quality.windowing}`,
+    `Measured by ${quality.forwardPass === "layerpress" ? "Layerpress’s forward pass" : quality.forwardPass} on ${quality.tokens} tokens of ${code(quality.text)} in ${quality.windows} windows. ${quality.windowing}`,
+    ...(quality.check ? [checkSentence(quality.check)] : []),
     ...quality.notes,
   ];
   return `## Quality

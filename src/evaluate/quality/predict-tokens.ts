@@ -1,30 +1,19 @@
-// Final norms and heads over all sequences. The vocabulary is taken in parts, because a head may be larger than a layer,
-// and tokens in runs; a few numbers of each token come back.
+// Final norms and heads over all sequences. The vocabulary is taken in parts, because a head may be larger than a layer, and tokens
+// in runs.
 
-import type { Tensor } from "onnxruntime-web";
-import { createLifetime } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
-import { HIDDEN_INPUT, headGraph, LOGITS_OUTPUT } from "../graph/decoder-graph.ts";
+import { rowSize } from "../../model/decoder-description.ts";
+import { headGraph, HIDDEN_INPUT, LOGITS_OUTPUT } from "../graph/decoder-graph.ts";
 import type { RowRange } from "../graph/linear-nodes.ts";
-import {
-  OWN_COLUMNS,
-  PREDICTION_COLUMNS,
-  predictionGraph,
-  STATISTICS_INPUTS,
-  STATISTICS_OUTPUT,
-} from "../graph/statistics-graph.ts";
 import { floatsOf, tokenRange } from "../run-layer.ts";
-import type { Engine, OnloadedGraph } from "../runtime/engine.ts";
-import type { EngineTensor } from "../runtime/tensors.ts";
+import type { Engine } from "../runtime/engine.ts";
 import { yieldToMessages } from "../runtime/yield-to-messages.ts";
 import { vocabularyParts } from "../weights/vocabulary-parts.ts";
 import { planLinears } from "../weights/weight-values.ts";
-import { predictionColumns } from "./prediction-columns.ts";
-import { addComparedPart, addPart, type ComparedPrediction, startPrediction } from "./token-statistics.ts";
+import { compareLogits, summarizeLogits } from "./logit-statistics.ts";
 import type { QualityRequest, Stream } from "./quality-request.ts";
+import { addComparedPart, addPart, type ComparedPrediction, startPrediction } from "./token-statistics.ts";
 
-/** The logits of a run take this part of the budget. */
-const LOGITS_SHARE = 1 / 32;
 const MAX_LOGITS_BYTES = 64 * 1024 ** 2;
 
 /** A run of tokens of one sequence, each of which predicts the next. */
@@ -36,36 +25,28 @@ interface TokenRun {
   readonly at: number;
 }
 
-/** Predictions of all tokens but the first of each sequence, in order. */
+/** Predictions of all tokens but the first of each sequence, in order, by the streams' rows behind their last layers. */
 export async function predictTokens(
-  request: QualityRequest,
+  { engine, sequences, signal }: Pick<QualityRequest, "engine" | "sequences" | "signal">,
   streams: readonly Stream[],
 ): Promise<ComparedPrediction[]> {
-  const { engine, sequences, original } = request;
-  const parts = vocabularyParts(engine, request.model.description);
+  const description = streams[0]?.model.description;
+  invariant(description, "there is a model");
+  const parts = vocabularyParts(engine, description);
   const largest = Math.max(...parts.map(({ rows }) => rows));
-  const longest = Math.max(...sequences.map(({ length }) => length)) - 1;
-  const tokens = Math.max(1, Math.min(longest, Math.floor(logitsBytes(engine) / (4 * largest))));
-  const runs = tokenRuns(sequences, tokens);
+  const runs = tokenRuns(sequences, Math.max(1, Math.floor(MAX_LOGITS_BYTES / (4 * largest))));
   const predictions = runs.flatMap(({ targets }) => targets.map(startPrediction));
   for (const part of parts) {
-    using heads = await onloadHeads(engine, streams, part, parts.length > 1);
-    const built = predictionGraph(part.rows, original !== null);
-    using statistics = await engine.onload(request.model, built, 1);
-    const targets = await heads.logits(Math.min(tokens, longest), part.rows);
+    const isPart = parts.length > 1;
+    using own = await onloadHead(engine, streams[0], part, isPart);
+    using other = streams[1] ? await onloadHead(engine, streams[1], part, isPart) : null;
     for (const run of runs) {
       await yieldToMessages();
-      request.signal.throwIfAborted();
-      const logits = await heads.run(run, targets);
-      const found = await runStatistics(engine, statistics, logits, columnsOf(run, part));
-      addRun(predictions, run, found);
+      signal.throwIfAborted();
+      addRun(predictions, run, part, [await own.run(run), other && (await other.run(run))]);
     }
   }
   return predictions;
-}
-
-function logitsBytes({ gpu }: Engine): number {
-  return gpu ? Math.min(MAX_LOGITS_BYTES, gpu.memory.budgetBytes * LOGITS_SHARE) : MAX_LOGITS_BYTES;
 }
 
 function tokenRuns(sequences: readonly (readonly number[])[], tokens: number): TokenRun[] {
@@ -81,110 +62,51 @@ function tokenRuns(sequences: readonly (readonly number[])[], tokens: number): T
   return runs;
 }
 
-interface Heads extends Disposable {
-  /** Where logits of so many tokens go; null where the runtime chooses. */
-  logits(tokens: number, columns: number): Promise<(EngineTensor | null)[]>;
-  /** Logits of a run of tokens by each model. */
-  run(run: TokenRun, targets: readonly (EngineTensor | null)[]): Promise<Tensor[]>;
+interface Head extends Disposable {
+  /** Logits (tokens, rows of the part) of a run of tokens. */
+  run(run: TokenRun): Promise<Float32Array>;
 }
 
-async function onloadHeads(
+async function onloadHead(
   engine: Engine,
-  streams: readonly Stream[],
+  stream: Stream | undefined,
   part: RowRange,
   isPart: boolean,
-): Promise<Heads> {
-  const lifetime = createLifetime();
-  const graphs: OnloadedGraph[] = [];
-  try {
-    for (const { model } of streams) {
-      const plan = planLinears(model, engine.maxInputBytes);
-      const built = headGraph(model.description, plan, isPart ? part : null);
-      graphs.push(lifetime.use(await engine.onload(model, built, 1)));
-    }
-  } catch (error) {
-    lifetime[Symbol.dispose]();
-    throw error;
-  }
+): Promise<Head> {
+  invariant(stream, "there is a model");
+  const { model, rows } = stream;
+  const width = rowSize(model.description);
+  const plan = planLinears(model, engine.maxInputBytes);
+  const graph = await engine.onload(model, headGraph(model.description, plan, isPart ? part : null), 1);
   return {
-    async logits(tokens, columns) {
-      const targets: (EngineTensor | null)[] = [];
-      for (const _ of streams) {
-        targets.push(engine.gpu ? lifetime.use(await engine.zeros("logits", [tokens, columns])) : null);
-      }
-      return targets;
+    async run({ sequence, first, targets: { length } }) {
+      const own = rows[sequence];
+      invariant(own, "the sequence has hidden states");
+      const outputs = await graph.run({
+        ...tokenRange(engine, first, first + length),
+        [HIDDEN_INPUT]: engine.floats(own, [own.length / width, width]),
+      });
+      return floatsOf(outputs[LOGITS_OUTPUT]);
     },
-    async run({ sequence, first, targets: { length } }, targets) {
-      const logits: Tensor[] = [];
-      for (const [index, { states }] of streams.entries()) {
-        const target = targets[index];
-        const feeds = {
-          ...tokenRange(engine, first, first + length),
-          [HIDDEN_INPUT]: states.tensor(sequence),
-        };
-        const fetch = target ? engine.firstRows(target, length) : null;
-        const outputs = await graphs[index]?.run(feeds, { [LOGITS_OUTPUT]: fetch });
-        const written = outputs?.[LOGITS_OUTPUT];
-        invariant(written, "a head gives logits");
-        logits.push(fetch ?? written);
-      }
-      return logits;
-    },
-    [Symbol.dispose]: () => lifetime[Symbol.dispose](),
+    [Symbol.dispose]: () => graph[Symbol.dispose](),
   };
 }
 
-/** Column of each target in the part's logits; null where it is outside. */
-function columnsOf({ targets }: TokenRun, { firstRow, rows }: RowRange): (number | null)[] {
-  return targets.map((target) => (target >= firstRow && target < firstRow + rows ? target - firstRow : null));
-}
-
-interface Found {
-  readonly columns: readonly (number | null)[];
-  readonly values: Float32Array | Float64Array;
-}
-
-async function runStatistics(
-  engine: Engine,
-  graph: OnloadedGraph,
-  [own, other]: readonly Tensor[],
-  columns: readonly (number | null)[],
-): Promise<Found> {
-  invariant(own, "there are logits");
-  const indices = Int32Array.from(columns, (column) => column ?? 0);
-  if (!engine.gpu) {
-    return { columns, values: predictionColumns(floatsOf(own), other ? floatsOf(other) : null, indices) };
-  }
-  const outputs = await graph.run({
-    [STATISTICS_INPUTS.own]: own,
-    ...(other ? { [STATISTICS_INPUTS.other]: other } : {}),
-    [STATISTICS_INPUTS.targets]: new engine.runtime.Tensor("int32", indices, [columns.length, 1]),
-  });
-  return { columns, values: floatsOf(outputs[STATISTICS_OUTPUT]) };
-}
-
-function addRun(predictions: readonly ComparedPrediction[], run: TokenRun, { columns, values }: Found): void {
-  const width = values.length / columns.length;
-  for (const [row, column] of columns.entries()) {
+function addRun(
+  predictions: readonly ComparedPrediction[],
+  run: TokenRun,
+  { firstRow, rows }: RowRange,
+  [own, other]: readonly [Float32Array, Float32Array | null],
+): void {
+  for (const [row, target] of run.targets.entries()) {
     const prediction = predictions[run.at + row];
     invariant(prediction, "each token has a prediction");
-    const value = (name: (typeof PREDICTION_COLUMNS)[number]) =>
-      values[row * width + PREDICTION_COLUMNS.indexOf(name)] ?? Number.NaN;
-    const own = {
-      largest: value("largest"),
-      sum: value("sum"),
-      target: column === null ? null : value("target"),
-    };
-    if (width === OWN_COLUMNS) {
-      addPart(prediction.own, own);
-      continue;
+    const column = target >= firstRow && target < firstRow + rows ? target - firstRow : null;
+    const ownRow = own.subarray(row * rows, (row + 1) * rows);
+    if (!other) addPart(prediction.own, summarizeLogits(ownRow, column));
+    else {
+      const otherRow = other.subarray(row * rows, (row + 1) * rows);
+      addComparedPart(prediction, compareLogits(ownRow, otherRow, column));
     }
-    const other = {
-      largest: value("otherLargest"),
-      sum: value("otherSum"),
-      target: column === null ? null : value("otherTarget"),
-    };
-    const [difference, ownAtOtherBest] = [value("difference"), value("ownAtOtherBest")];
-    addComparedPart(prediction, { own, other, difference, ownAtOtherBest });
   }
 }

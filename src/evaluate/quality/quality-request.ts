@@ -2,7 +2,6 @@
 
 import type { Engine } from "../runtime/engine.ts";
 import type { StoredModel } from "../weights/stored-model.ts";
-import type { HiddenStates } from "./hidden-states.ts";
 
 export interface QualityRequest {
   readonly engine: Engine;
@@ -17,8 +16,8 @@ export interface QualityRequest {
   onProgress(done: number, what: string): void;
 }
 
-/** A model with the hidden states of all sequences. */
+/** A model with the rows (tokens, hidden + carried) of each sequence, as they are now. */
 export interface Stream {
   readonly model: StoredModel;
-  readonly states: HiddenStates;
+  readonly rows: Float32Array<ArrayBuffer>[];
 }

@@ -35,8 +35,6 @@ export interface Engine extends TensorFactory, AsyncDisposable {
   readonly maxInputBytes: number;
   /** Loads the weights of a graph; one of equal bytes reuses its session. */
   onload(model: StoredModel, built: BuiltGraph, positions: number): Promise<OnloadedGraph>;
-  /** Waits until the GPU is done with what was asked of it: a desktop shares it, and its queue must not grow. */
-  settle(): Promise<void>;
   readonly gpu: MeasuredDevice | null;
 }
 
@@ -81,7 +79,6 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
         },
       };
     },
-    settle: async () => await gpu?.device.queue.onSubmittedWorkDone(),
     async [Symbol.asyncDispose]() {
       await sessions[Symbol.asyncDispose]();
       gpu?.[Symbol.dispose]();

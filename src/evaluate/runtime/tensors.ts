@@ -26,8 +26,6 @@ export interface TensorFactory {
    * @throws DeviceLimitError if they do not fit
    */
   outputTensor(label: string, dims: readonly number[]): Promise<EngineTensor>;
-  /** The first rows of a tensor (rows, columns) on the GPU as a tensor of its own; nothing is copied. */
-  firstRows(tensor: EngineTensor, rows: number): Tensor;
 }
 
 export function createTensorFactory(
@@ -36,14 +34,12 @@ export function createTensorFactory(
   sessions: Sessions,
 ): TensorFactory {
   const floats: TensorFactory["floats"] = (data, dims) => new runtime.Tensor("float32", data, dims);
-  const ownFirstRows: TensorFactory["firstRows"] = ({ tensor }, rows) => firstRows(runtime, tensor, rows);
-  if (gpu) return { ...gpuTensors(runtime, gpu, sessions), floats, firstRows: ownFirstRows };
+  if (gpu) return { ...gpuTensors(runtime, gpu, sessions), floats };
   const hold = (tensor: Tensor) => ({ tensor, [Symbol.dispose]: () => tensor.dispose() });
   const zeros: TensorFactory["zeros"] = async (_, dims) =>
     await Promise.resolve(hold(floats(new Float32Array(sizeOf(dims)), dims)));
   return {
     floats,
-    firstRows: ownFirstRows,
     upload: async (_, data, dims) =>
       await Promise.resolve(
         hold(data instanceof Float32Array ? floats(data, dims) : new runtime.Tensor("uint8", data, dims)),
@@ -98,12 +94,6 @@ function zerosGraph(dims: readonly number[]): OnnxGraph {
 
 function floatsOf(runtime: Runtime, count: number): Tensor {
   return new runtime.Tensor("float32", new Float32Array(count), [count]);
-}
-
-function firstRows(runtime: Runtime, tensor: Tensor, rows: number): Tensor {
-  const [, columns = 0] = tensor.dims;
-  if (tensor.dims[0] === rows) return tensor;
-  return runtime.Tensor.fromGpuBuffer(tensor.gpuBuffer, { dataType: "float32", dims: [rows, columns] });
 }
 
 function sizeOf(dims: readonly number[]): number {

@@ -24,20 +24,26 @@ interface EvaluatedModels {
   readonly original: OpenStoredModel | null;
 }
 
+/** The longest windows that can be computed. */
+export interface WindowLimit {
+  readonly tokens: number;
+  /** What longer ones would do: "would take …". */
+  readonly because: string;
+}
+
 /**
- * @param longest what the memory at hand allows
  * @throws CalibrationError if there is no tokenizer for text, or no window of two tokens.
  */
 export async function loadWindows(
   models: EvaluatedModels,
   options: EvaluationOptions,
-  longest: number,
+  longest: WindowLimit,
 ): Promise<EvaluationWindows> {
   const { model } = models;
   const { name, bytes } = await readText(models, options);
   const { samples } = await parseSamples(name, bytes);
   const wanted = Math.min(options.max_seq_length, model.summary.maxPositions);
-  const length = Math.min(wanted, longest);
+  const length = Math.min(wanted, longest.tokens);
   const all: number[][] = [];
   for (const sample of samples) all.push(...cut(await tokenize(sample, model.tokenizer), length));
   const windows = all.filter((ids) => ids.length > 1).slice(0, options.maxWindows ?? all.length);
@@ -45,8 +51,7 @@ export async function loadWindows(
     throw new CalibrationError(`${name} has no sequence of two tokens or more: there is nothing to predict.`);
   }
   const isIds = samples[0]?.kind === "ids";
-  const reason =
-    length < wanted ? ` Windows of ${wanted} tokens would take more GPU memory than the budget leaves.` : "";
+  const reason = length < wanted ? ` Windows of ${wanted} tokens ${longest.because}.` : "";
   const unit = isIds ? "sequence of ids" : "line, paragraph or sample";
   return {
     text: name,

@@ -2,11 +2,16 @@
 
 import { UnsupportedModelError } from "../../errors.ts";
 import { measureQuality, type Quality } from "../../evaluate/quality/measure-quality.ts";
-import { longestWindow } from "../../evaluate/quality/window-limit.ts";
-import { createEngine, type Engine } from "../../evaluate/runtime/engine.ts";
+import { mixersOf } from "../../evaluate/graph/mixers/nodes-of.ts";
+import { createEngine } from "../../evaluate/runtime/engine.ts";
 import { omissions } from "../../evaluate/weights/weight-values.ts";
+import { type Gpu, openGpu, requestAdapter, summarizeAdapter } from "../../gpu/gpu.ts";
+import { tuneMatmul } from "../../gpu/matmul/tune-matmul.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
-import { engineOptions } from "./engine-options.ts";
+import { CHECKED_TOKENS, checkForward } from "./forward/check-forward.ts";
+import { measureForward } from "./forward/measure-forward.ts";
+import { longestPlanned } from "./forward/plan-forward.ts";
+import { bindingLimit } from "./forward/stored-weights.ts";
 import { type EvaluationWindows, loadWindows } from "./load-windows.ts";
 import type {
   EvaluationOptions,
@@ -24,27 +29,26 @@ interface Measurement {
   readonly onProgress: (progress: EvaluationProgress) => void;
 }
 
+/** What computed the figures, and what that took. */
+interface Measured {
+  readonly quality: Quality;
+  readonly loaded: EvaluationWindows;
+  readonly report: Pick<
+    QualityReport,
+    "forwardPass" | "check" | "provider" | "peakGpuBytes" | "leftGpuBytes" | "phases"
+  >;
+  readonly notes: readonly string[];
+}
+
 /** Measures a model, against an original if there is one. */
 export async function measureModels(measurement: Measurement): Promise<QualityReport> {
-  const { model, original, options, signal, onProgress } = measurement;
+  const { model, original } = measurement;
   checkComparable(model, original);
   const started = performance.now();
-  const engine = await createEngine(engineOptions(options));
-  let quality: Quality;
-  let loaded: EvaluationWindows;
-  try {
-    loaded = await loadWindows({ model, original }, options, windowLimit(engine, model));
-    quality = await measureQuality({
-      engine,
-      model: model.stored,
-      original: original?.stored ?? null,
-      sequences: loaded.windows,
-      signal,
-      onProgress: (done, what) => onProgress({ done, what }),
-    });
-  } finally {
-    await engine[Symbol.asyncDispose]();
-  }
+  const gpu = await openEvaluationGpu(measurement.options);
+  const { quality, loaded, report, notes } = await (gpu
+    ? measureOnGpu(measurement, gpu)
+    : measureOnProcessor(measurement));
   const { divergence } = quality;
   const { windows, text, windowing } = loaded;
   return {
@@ -57,18 +61,112 @@ export async function measureModels(measurement: Measurement): Promise<QualityRe
     kl: divergence && { mean: divergence.kl / divergence.tokens, worst: divergence.worstKl },
     greedyAgreement: divergence && divergence.equalGreedy / divergence.tokens,
     layers: quality.layers,
-    provider: engine.provider,
-    peakGpuBytes: engine.gpu?.peakBytes() ?? 0,
-    leftGpuBytes: engine.gpu?.liveBytes() ?? 0,
-    phases: quality.phases,
+    ...report,
     seconds: (performance.now() - started) / 1000,
     recorded: false,
-    notes: omissions(model.stored, model.stored.description.layers.flatMap(layerLinears)),
+    notes: [...omissions(model.stored, model.stored.description.layers.flatMap(layerLinears)), ...notes],
   };
 }
 
-function windowLimit({ gpu }: Engine, { stored }: OpenStoredModel): number {
-  return gpu ? longestWindow(stored.description, gpu.memory.budgetBytes) : Number.POSITIVE_INFINITY;
+/** A real GPU if there is one, or what is asked for by name; null for the processor. */
+async function openEvaluationGpu({ provider, gpuBudgetBytes }: EvaluationOptions): Promise<Gpu | null> {
+  if (provider === "wasm") return null;
+  if (provider === "auto") {
+    const adapter = await requestAdapter().catch(() => null);
+    if (!adapter || summarizeAdapter(adapter).software) return null;
+  }
+  return await openGpu(gpuBudgetBytes);
+}
+
+/** By the forward pass that calibration runs; its first tokens by onnxruntime-web as well. */
+async function measureOnGpu(measurement: Measurement, gpu: Gpu): Promise<Measured> {
+  const { model, options, signal } = measurement;
+  const { loaded, forward, peakBytes, leftBytes } = await runForward(measurement, gpu);
+  const { watched, ...quality } = forward;
+  const started = performance.now();
+  const { check, ...checked } = await checkForward({
+    model: model.stored,
+    watched,
+    length: Math.max(...loaded.windows.map(({ length }) => length)),
+    budgetBytes: options.gpuBudgetBytes,
+    signal,
+  });
+  return {
+    quality,
+    loaded,
+    report: {
+      forwardPass: "layerpress",
+      check,
+      provider: "webgpu",
+      peakGpuBytes: Math.max(peakBytes, checked.peakBytes),
+      leftGpuBytes: leftBytes + checked.leftBytes,
+      phases: { ...quality.phases, check: (performance.now() - started) / 1000 },
+    },
+    notes: checked.notes,
+  };
+}
+
+/** The GPU is given back before anything else is asked of it. */
+async function runForward(measurement: Measurement, opened: Gpu) {
+  const { model, original, options, signal, onProgress } = measurement;
+  const models = original ? [model.stored, original.stored] : [model.stored];
+  using gpu = opened;
+  const ownBytes = gpu.memory.bytes;
+  await tuneMatmul(gpu);
+  const limits = { budgetBytes: gpu.memory.budgetBytes, maxBufferBytes: bindingLimit(gpu) };
+  const wanted = Math.min(options.max_seq_length, model.summary.maxPositions);
+  const loaded = await loadWindows({ model, original }, options, {
+    tokens: longestPlanned(models, wanted, limits),
+    because: "would take more GPU memory than the budget leaves",
+  });
+  const forward = await measureForward({
+    gpu,
+    model: model.stored,
+    original: original?.stored ?? null,
+    sequences: loaded.windows,
+    watchedTokens: CHECKED_TOKENS,
+    signal,
+    onProgress: (done, what) => onProgress({ done, what }),
+  });
+  const { peakBytes, bytes } = gpu.memory;
+  return { loaded, forward, peakBytes, leftBytes: bytes - ownBytes };
+}
+
+/** By onnxruntime-web in WebAssembly. */
+async function measureOnProcessor(measurement: Measurement): Promise<Measured> {
+  const { model, original, options, signal, onProgress } = measurement;
+  const engine = await createEngine({ budgetBytes: options.gpuBudgetBytes, provider: "wasm" });
+  try {
+    const most = mixersOf(model.stored.description.layers).map(({ maxTokens }) => maxTokens);
+    const loaded = await loadWindows({ model, original }, options, {
+      tokens: Math.min(...most),
+      because: "are more than onnxruntime-web computes of this model",
+    });
+    const quality = await measureQuality({
+      engine,
+      model: model.stored,
+      original: original?.stored ?? null,
+      sequences: loaded.windows,
+      signal,
+      onProgress: (done, what) => onProgress({ done, what }),
+    });
+    const { phases } = quality;
+    return {
+      quality,
+      loaded,
+      report: {
+        forwardPass: "onnxruntime-web",
+        check: null,
+        provider: "wasm",
+        peakGpuBytes: 0,
+        leftGpuBytes: 0,
+        phases,
+      },
+      notes: [],
+    };
+  } finally {
+    await engine[Symbol.asyncDispose]();
+  }
 }
 
 function checkComparable(model: OpenStoredModel, original: OpenStoredModel | null): void {

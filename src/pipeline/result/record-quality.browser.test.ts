@@ -25,7 +25,9 @@ const QUALITY: MeasuredQuality = {
   kl: null,
   greedyAgreement: null,
   layers: [],
+  forwardPass: "onnxruntime-web",
   provider: "wasm",
+  check: null,
   seconds: 1,
   notes: [],
 };

@@ -22,7 +22,8 @@ export function QualityPanel() {
       <h3>How much was lost</h3>
       <p class="hint">
         Perplexity says how surprised a model is by a text: the original’s beside the result’s tells the loss.
-        Both run one layer at a time, so neither has to fit.
+        Both run one layer at a time, so neither has to fit; where there is a GPU, by the forward pass that
+        calibrates, with onnxruntime-web as a check.
       </p>
       <div class="field">
         <label htmlFor="quality-text">Text to measure on; without one, the model’s or the page’s own</label>
@@ -80,7 +81,9 @@ function Report({ report }: { report: QualityReport }) {
         {report.tokens} tokens of {report.text} in {report.windows}{" "}
         {report.windows === 1 ? "window" : "windows"}. {report.windowing} {report.notes.join(" ")}
       </p>
-      <p class="hint">{costs(report)}</p>
+      <p class="hint">
+        {costs(report)} {checked(report)}
+      </p>
       <p>
         {report.recorded &&
           "These figures are in the result’s quantization-report.json and README.md now: save it again to have them. "}
@@ -92,11 +95,19 @@ function Report({ report }: { report: QualityReport }) {
   );
 }
 
-/** What measuring took; what the budget does not bound is said, not hidden. */
-function costs({ seconds, provider, peakGpuBytes }: QualityReport): string {
-  const time = `Measured in ${formatDuration(seconds)}`;
+/** What computed the figures, and what it took. */
+function costs({ seconds, forwardPass, provider, peakGpuBytes }: QualityReport): string {
+  const by = forwardPass === "layerpress" ? "the forward pass that calibrates" : "onnxruntime-web";
+  const time = `Measured by ${by} in ${formatDuration(seconds)}`;
   if (provider === "wasm") return `${time} on the processor (WebAssembly).`;
-  return `${time} with ${formatBytes(peakGpuBytes)} of GPU memory at most. Weights and hidden states are held to the budget; what onnxruntime-web keeps between operators is counted here, and bounded by the length of windows alone.`;
+  return `${time} with ${formatBytes(peakGpuBytes)} of GPU memory at most.`;
+}
+
+/** How an engine that shares no code with it sees the first tokens. */
+function checked({ check }: QualityReport): string {
+  if (!check) return "";
+  const { tokens, layer, statesDifference, perplexity, otherPerplexity } = check;
+  return `As a check, onnxruntime-web computes the first ${tokens} tokens: a perplexity of ${otherPerplexity.toFixed(4)} where these figures say ${perplexity.toFixed(4)}; hidden states differ by ${formatError(statesDifference)} of their size at most, after ${layer}.`;
 }
 
 function reportAddress(report: QualityReport): string {

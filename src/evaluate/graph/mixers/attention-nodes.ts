@@ -14,14 +14,13 @@ import type { MixerNodes } from "./mixer-nodes.ts";
 import type { Attention, AttentionInputs, Rotary } from "../../../model/mixer-description.ts";
 
 export function attentionNodes(attention: Attention): MixerNodes {
-  const { kvHeads, headDim, heads, slidingWindow, chunk } = attention;
+  const { kvHeads, headDim, slidingWindow, chunk } = attention;
   const isSpelledOut = !usesGroupQueryAttention(attention);
   // Nobody hands on what lies in a cache.
   const isCached = !isSpelledOut && attention.carried === null;
   return {
     cache: isCached ? { kvHeads, headDim } : null,
     mask: isSpelledOut ? { slidingWindow, chunk } : null,
-    scores: isSpelledOut ? heads : 0,
     maxTokens: Number.POSITIVE_INFINITY,
     // A sliding window that is exceeded changes the commands.
     isRecordable: (maxTokens) => slidingWindow === null || slidingWindow >= maxTokens,

@@ -12,15 +12,12 @@ import type { GatedDeltaNet } from "../../../model/mixer-description.ts";
 
 /** Doublings of the blocks that are inverted: sequences of up to 2^12 tokens. */
 const LEVELS = 12;
-/** Matrices of tokens by tokens that live side by side beyond those of other mixers. */
-const MATRICES = 3;
 /** Far below every logarithm of a decay. */
 const NEVER = -1e30;
 
 export function gatedDeltaNetNodes(mixer: GatedDeltaNet): MixerNodes {
   return wholeSequenceNodes({
     mask: "levels",
-    scores: MATRICES * mixer.heads,
     maxTokens: 2 ** LEVELS,
     apply: (decoder, x) => mixDelta(decoder, mixer, x),
   });

@@ -13,7 +13,6 @@ import type { LatentAttention } from "../../../model/mixer-description.ts";
 export function latentAttentionNodes(mixer: LatentAttention): MixerNodes {
   return wholeSequenceNodes({
     mask: FULL_MASK,
-    scores: mixer.heads,
     apply: (decoder, x) => attendLatent(decoder, mixer, x),
   });
 }

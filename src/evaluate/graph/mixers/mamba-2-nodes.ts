@@ -11,7 +11,6 @@ import type { Mamba2 } from "../../../model/mixer-description.ts";
 export function mamba2Nodes(mixer: Mamba2): MixerNodes {
   return wholeSequenceNodes({
     mask: FULL_MASK,
-    scores: mixer.heads,
     apply: (decoder, x) => mixMamba(decoder, mixer, x),
   });
 }

@@ -8,8 +8,6 @@ export interface MixerNodes {
   readonly cache: { readonly kvHeads: number; readonly headDim: number } | null;
   /** The causal mask that its runs are fed with, or null. */
   readonly mask: MaskShape | null;
-  /** Values that it keeps for each pair of tokens. */
-  readonly scores: number;
   /** The most tokens that its nodes compute. */
   readonly maxTokens: number;
   /** True if the GPU's commands for one more token stay the same up to so many. */
@@ -21,9 +19,8 @@ export interface MixerNodes {
 /** A mixer that is given the whole sequence in each run, and computes it with matrices of tokens by tokens. */
 export function wholeSequenceNodes({
   mask,
-  scores,
   maxTokens = Number.POSITIVE_INFINITY,
   apply,
-}: Pick<MixerNodes, "mask" | "scores" | "apply"> & { readonly maxTokens?: number }): MixerNodes {
-  return { cache: null, mask, scores, maxTokens, isRecordable: () => false, apply };
+}: Pick<MixerNodes, "mask" | "apply"> & { readonly maxTokens?: number }): MixerNodes {
+  return { cache: null, mask, maxTokens, isRecordable: () => false, apply };
 }

@@ -14,7 +14,7 @@ const mixer = attention("model.layers.3.self_attn", {
 
 describe("graphs", () => {
   it("know attention", () => {
-    expect(nodesOf(mixer)).toMatchObject({ cache: { kvHeads: 2, headDim: 16 }, mask: null, scores: 0 });
+    expect(nodesOf(mixer)).toMatchObject({ cache: { kvHeads: 2, headDim: 16 }, mask: null });
   });
 
   it("refuse a mixer that they do not know, by its name and kind", () => {

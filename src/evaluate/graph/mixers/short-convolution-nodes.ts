@@ -9,7 +9,6 @@ export function shortConvolutionNodes(mixer: ShortConvolution): MixerNodes {
   return {
     cache: null,
     mask: null,
-    scores: 0,
     maxTokens: Number.POSITIVE_INFINITY,
     isRecordable: () => false,
     apply: (decoder, x) => convolveShort(decoder, mixer, x),

@@ -1,0 +1,113 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { activationArgs, type QuantizationArgs, weightArgs } from "../../../formats/quantization-args.ts";
+import { type ArchitectureFixture, loadArchitecture } from "../../../testing/architecture-fixture.ts";
+import { openTestGpu } from "../../../testing/open-test-gpu.ts";
+import { quantizedFixture } from "../../../testing/quantized-fixture.ts";
+import { runWindow } from "../../../evaluate/quality/run-window.ts";
+import { createEngine, type Engine } from "../../../evaluate/runtime/engine.ts";
+import { checkForward, compareRuns } from "./check-forward.ts";
+import { measureForward } from "./measure-forward.ts";
+
+const IDS = [5, 17, 200, 3, 99, 42, 7, 7, 250, 12];
+const { signal } = new AbortController();
+
+let engine: Engine;
+let fixture: ArchitectureFixture;
+beforeAll(async () => {
+  engine = await createEngine({ budgetBytes: 2 ** 26, provider: "wasm" });
+  fixture = await loadArchitecture("llama");
+});
+afterAll(async () => await engine[Symbol.asyncDispose]());
+
+async function compare(weights: QuantizationArgs, input_activations: QuantizationArgs | null) {
+  using test = await openTestGpu();
+  const model = quantizedFixture(fixture, { weights, input_activations });
+  const { watched } = await measureForward({
+    gpu: test.gpu,
+    model,
+    original: null,
+    sequences: [IDS, IDS.slice(2)],
+    watchedTokens: IDS.length,
+    signal,
+    onProgress: () => undefined,
+  });
+  const other = await runWindow(engine, model, { ids: IDS, length: IDS.length }, signal);
+  return compareRuns(model, watched, other);
+}
+
+const int4 = weightArgs({ num_bits: 4, strategy: "group", group_size: 32 });
+const int8 = weightArgs({ num_bits: 8, strategy: "channel" });
+const e4m3 = weightArgs({ num_bits: 8, type: "float", strategy: "channel" });
+const SCHEMES: readonly { name: string; weights: QuantizationArgs; activations: QuantizationArgs | null }[] =
+  [
+    { name: "W4A16", weights: int4, activations: null },
+    { name: "W3A16", weights: { ...int4, num_bits: 3 }, activations: null },
+    {
+      name: "W8A8",
+      weights: int8,
+      activations: activationArgs({ num_bits: 8, strategy: "token", dynamic: true }),
+    },
+    {
+      name: "W8A8 with zero points",
+      weights: int8,
+      activations: activationArgs({ num_bits: 8, strategy: "token", dynamic: true, symmetric: false }),
+    },
+    {
+      name: "FP8 with measured scales",
+      weights: e4m3,
+      activations: activationArgs({ num_bits: 8, type: "float", strategy: "tensor", dynamic: false }),
+    },
+    {
+      name: "FP8 in groups",
+      weights: e4m3,
+      activations: activationArgs({
+        num_bits: 8,
+        type: "float",
+        strategy: "group",
+        group_size: 32,
+        dynamic: true,
+      }),
+    },
+  ];
+
+describe("the forward pass of an evaluation", () => {
+  it.each(SCHEMES)("agrees with onnxruntime-web on $name", async ({ weights, activations }) => {
+    const check = await compare(weights, activations);
+    expect(check.statesDifference).toBeLessThan(1e-5);
+    expect(Math.abs(check.perplexity / check.otherPerplexity - 1)).toBeLessThan(1e-5);
+    expect(check.agrees).toBe(true);
+  });
+
+  it("is told to be wrong where onnxruntime-web finds something else", async () => {
+    using test = await openTestGpu();
+    const model = quantizedFixture(fixture, { weights: int4, input_activations: null });
+    const { watched } = await measureForward({
+      gpu: test.gpu,
+      model,
+      original: null,
+      sequences: [IDS],
+      watchedTokens: 6,
+      signal,
+      onProgress: () => undefined,
+    });
+    const asked = { model, length: IDS.length, budgetBytes: 2 ** 26, signal };
+    const right = await checkForward({ ...asked, watched });
+    expect(right).toMatchObject({ check: { tokens: 5, agrees: true }, notes: [], leftBytes: 0 });
+    const states = watched.states.map((rows, index) =>
+      index === 1 ? rows.map((value) => 1.01 * value) : rows,
+    );
+    const wrong = await checkForward({ ...asked, watched: { ...watched, states } });
+    expect(wrong.check).toMatchObject({ agrees: false, layer: "model.layers.1" });
+    expect(wrong.notes).toEqual([expect.stringContaining("after model.layers.1 (0.001 is allowed)")]);
+  });
+
+  it("stands unchecked, which is told, where onnxruntime-web has no room", async () => {
+    const model = quantizedFixture(fixture, { weights: int4, input_activations: null });
+    const watched = { ids: IDS, states: [], losses: [] };
+    const { check, notes } = await checkForward({ model, watched, length: 10, budgetBytes: 1024, signal });
+    expect(check).toBe(null);
+    expect(notes).toEqual([
+      expect.stringMatching(/^These figures were not checked by onnxruntime-web: .* budget/),
+    ]);
+  });
+});

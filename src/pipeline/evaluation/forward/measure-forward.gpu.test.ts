@@ -1,0 +1,145 @@
+import { describe, expect, it } from "vitest";
+import { floatsOf, loadArchitecture } from "../../../testing/architecture-fixture.ts";
+import { fixtureIds } from "../../../testing/open-decoder.ts";
+import { createGpu } from "../../../gpu/gpu.ts";
+import { openTestGpu } from "../../../testing/open-test-gpu.ts";
+import { storedFixture } from "../../../testing/stored-fixture.ts";
+import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
+import { measureForward } from "./measure-forward.ts";
+
+interface Fixture {
+  readonly model: StoredModel;
+  readonly sequences: number[][];
+  /** PyTorch's logits of the first sequence, then of the others. */
+  readonly logits: Float32Array;
+}
+
+async function openFixture(name: string): Promise<Fixture> {
+  const fixture = await loadArchitecture(name);
+  const { ids, lengths } = fixtureIds(fixture);
+  const sequences: number[][] = [];
+  let first = 0;
+  for (const length of lengths) sequences.push(ids.slice(first, (first += length)));
+  return {
+    model: storedFixture(fixture.config, fixture.tensors),
+    sequences,
+    logits: floatsOf(fixture.reference, "logits"),
+  };
+}
+
+function repeated(fixture: Fixture, times: number): Fixture {
+  return { ...fixture, sequences: Array.from({ length: times }, () => fixture.sequences).flat() };
+}
+
+/** Log-probabilities in float64, row by row. */
+function logSoftmax(logits: Float32Array, vocabulary: number): number[][] {
+  return Array.from({ length: logits.length / vocabulary }, (_, row) => {
+    const values = [...logits.subarray(row * vocabulary, (row + 1) * vocabulary)];
+    const largest = Math.max(...values);
+    const sum = values.reduce((total, value) => total + Math.exp(value - largest), 0);
+    return values.map((value) => value - largest - Math.log(sum));
+  });
+}
+
+/** Rows whose next token is known, with that token. */
+function* predicted(sequences: readonly number[][]) {
+  let row = 0;
+  for (const ids of sequences) {
+    for (const target of ids.slice(1)) yield { row: row++, target };
+    row++;
+  }
+}
+
+const MIB = 1024 ** 2;
+/** Of one model, and of two. */
+const LARGE = { budgets: [64 * MIB, 64 * MIB], repeats: 1 } as const;
+/** The sequences twice: more than the smallest budgets hold at once. */
+const TINY = { budgets: [520 * 1024, 560 * 1024], repeats: 2 } as const;
+
+async function measure(budgetBytes: number, own: Fixture, original: Fixture | null) {
+  using test = await openTestGpu();
+  // A ledger that holds nothing of the test's own.
+  using gpu = await createGpu(test.gpu.device, test.gpu.adapter, budgetBytes);
+  const before = gpu.memory.bytes;
+  const quality = await measureForward({
+    gpu,
+    model: own.model,
+    original: original?.model ?? null,
+    sequences: own.sequences,
+    watchedTokens: 9,
+    signal: new AbortController().signal,
+    onProgress: () => undefined,
+  });
+  return { ...quality, leftBytes: gpu.memory.bytes - before, peakBytes: gpu.memory.peakBytes };
+}
+
+describe.each([
+  { how: "in a large budget", ...LARGE },
+  // Hidden states wait in host memory, Linears come in tiles, the head's 256 rows in parts, sequences in two batches.
+  { how: "in a tiny budget", ...TINY },
+])("quality by the forward pass of calibration, $how,", ({ budgets: [alone, beside], repeats }) => {
+  it("is what PyTorch's logits say", async () => {
+    const fixture = await openFixture("llama");
+    const { model, original, divergence, leftBytes } = await measure(alone, repeated(fixture, repeats), null);
+    const expected = logSoftmax(fixture.logits, 256);
+    let loss = 0;
+    for (const { row, target } of predicted(fixture.sequences)) loss -= expected[row]?.[target] ?? 0;
+    expect(model.tokens).toBe(94 * repeats);
+    expect(Math.abs(model.loss / (loss * repeats) - 1)).toBeLessThan(1e-6);
+    expect([original, divergence]).toEqual([null, null]);
+    expect(leftBytes).toBe(0);
+  });
+
+  it("between two models is the divergence of their logits, within the budget", async () => {
+    const [own, other] = [await openFixture("llama-bias"), await openFixture("llama")];
+    const quality = await measure(beside, repeated(own, repeats), other);
+    const [q, p] = [logSoftmax(own.logits, 256), logSoftmax(other.logits, 256)];
+    let [kl, worst, equal, loss] = [0, 0, 0, 0];
+    for (const { row, target } of predicted(own.sequences)) {
+      const [ps, qs] = [p[row] ?? [], q[row] ?? []];
+      const each = ps.reduce((sum, logP, at) => sum + Math.exp(logP) * (logP - (qs[at] ?? 0)), 0);
+      kl += each;
+      worst = Math.max(worst, each);
+      equal += Number(ps.indexOf(Math.max(...ps)) === qs.indexOf(Math.max(...qs)));
+      loss -= ps[target] ?? 0;
+    }
+    expect(Math.abs((quality.divergence?.kl ?? 0) / (kl * repeats) - 1)).toBeLessThan(1e-5);
+    expect(Math.abs((quality.divergence?.worstKl ?? 0) / worst - 1)).toBeLessThan(1e-5);
+    expect(quality.divergence?.equalGreedy).toBe(equal * repeats);
+    expect(Math.abs((quality.original?.loss ?? 0) / (loss * repeats) - 1)).toBeLessThan(1e-6);
+    expect(quality.layers.every(({ relativeError }) => relativeError > 0.01)).toBe(true);
+    expect(quality.peakBytes).toBeLessThanOrEqual(beside);
+    expect(quality.leftBytes).toBe(0);
+  });
+
+  it("between a model and itself is no divergence at all", async () => {
+    const fixture = await openFixture("llama");
+    const own = repeated(fixture, repeats);
+    const { divergence, layers, model, original } = await measure(beside, own, fixture);
+    const tokens = 94 * repeats;
+    expect(divergence).toEqual({ tokens, kl: 0, worstKl: 0, equalGreedy: tokens });
+    expect(layers.map(({ relativeError }) => relativeError)).toEqual(layers.map(() => 0));
+    expect(model).toEqual(original);
+  });
+});
+
+describe("quality by the forward pass of calibration", () => {
+  // Inputs of tokens and what rows carry; routed and shared experts.
+  it.each(["gemma4", "qwen2-moe"])("is what PyTorch's logits of %s say", async (name) => {
+    const fixture = await openFixture(name);
+    const { model, leftBytes } = await measure(LARGE.budgets[0], fixture, null);
+    const rows = fixture.sequences.flat().length;
+    const expected = logSoftmax(fixture.logits, fixture.logits.length / rows);
+    let loss = 0;
+    for (const { row, target } of predicted(fixture.sequences)) loss -= expected[row]?.[target] ?? 0;
+    expect(Math.abs(model.loss / loss - 1)).toBeLessThan(1e-6);
+    expect(leftBytes).toBe(0);
+  });
+});
+
+describe("a budget that holds no batch", () => {
+  it("is refused with a sentence", async () => {
+    const fixture = await openFixture("llama");
+    await expect(measure(TINY.budgets[0] / 1.25, fixture, null)).rejects.toThrow("Choose a larger budget");
+  });
+});

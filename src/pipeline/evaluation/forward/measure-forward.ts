@@ -1,0 +1,145 @@
+// Perplexity of one model, or of an original and its quantized version side by side, by the forward pass that calibration runs:
+// one layer onloaded at a time, all sequences through it in batches.
+
+import type { SequenceBatch } from "../../../calibrate/batches.ts";
+import { forwardLayer } from "../../../calibrate/forward/forward-layer.ts";
+import { createLifetime } from "../../../disposal.ts";
+import { invariant } from "../../../errors.ts";
+import type { LayerError, Quality } from "../../../evaluate/quality/measure-quality.ts";
+import { startPhaseClock } from "../../../evaluate/quality/phase-clock.ts";
+import { lossOf, totalsOf } from "../../../evaluate/quality/token-statistics.ts";
+import { yieldToMessages } from "../../../evaluate/runtime/yield-to-messages.ts";
+import { rowDifferences } from "../../../gpu/row-differences.ts";
+import { rowSize } from "../../../model/decoder-description.ts";
+import { layerLinears } from "../../../model/layer-linears.ts";
+import { eachBatch } from "../../sequential/each-batch.ts";
+import { type ForwardInputs, type ForwardServices, type ForwardStream, openForward } from "./open-forward.ts";
+import { predictForward } from "./predict-forward.ts";
+import { onloadStored, type StoredWeights } from "./stored-weights.ts";
+
+export interface ForwardRequest extends ForwardInputs {
+  /** So many first tokens of the first sequence are watched: their rows behind each layer are kept. */
+  readonly watchedTokens: number;
+  readonly signal: AbortSignal;
+  /** Called with the part that is done, 0 to 1, and what is at work. */
+  onProgress(done: number, what: string): void;
+}
+
+export interface ForwardQuality extends Quality {
+  readonly watched: WatchedTokens;
+}
+
+/** What the measured model makes of the watched tokens. */
+export interface WatchedTokens {
+  readonly ids: readonly number[];
+  /** Rows (tokens, hidden + carried) behind each layer. */
+  readonly states: readonly Float32Array<ArrayBuffer>[];
+  /** Negative log-likelihood of all of them but the first, in nats. */
+  readonly losses: readonly number[];
+}
+
+/** @throws DeviceLimitError if the budget holds no batch, an AbortError when it is stopped. */
+export async function measureForward(request: ForwardRequest): Promise<ForwardQuality> {
+  const { model, original, sequences, signal } = request;
+  const { layers } = model.description;
+  const clock = startPhaseClock();
+  using lifetime = createLifetime();
+  const services = await clock.time("embedding", async () => await openForward(request, lifetime));
+  const errors: LayerError[] = [];
+  const states: Float32Array<ArrayBuffer>[] = [];
+  for (const [index, { name }] of layers.entries()) {
+    request.onProgress(index / (layers.length + 1), name);
+    for (const stream of services.streams) {
+      using weights = await clock.time("weights", async () => await onloadLayer(services, stream, index));
+      await clock.time("layers", async () => await runLayer(services, stream, { weights, index, signal }));
+    }
+    states.push(await clock.time("differences", async () => await readWatched(request, services)));
+    if (original) errors.push({ layer: name, relativeError: await readDifferences(services) });
+  }
+  request.onProgress(layers.length / (layers.length + 1), "logits");
+  const predictions = await clock.time(
+    "predictions",
+    async () => await predictForward(services, sequences, signal),
+  );
+  const ids = sequences[0]?.slice(0, request.watchedTokens) ?? [];
+  return {
+    ...totalsOf(predictions, original !== null),
+    layers: errors,
+    phases: clock.seconds(),
+    watched: { ids, states, losses: predictions.slice(0, ids.length - 1).map(({ own }) => lossOf(own)) },
+  };
+}
+
+async function onloadLayer(
+  services: ForwardServices,
+  { model, rows }: ForwardStream,
+  index: number,
+): Promise<StoredWeights> {
+  const layer = model.description.layers[index];
+  invariant(layer, "both models have the same layers");
+  const weights = await onloadStored(
+    { ...services, rows },
+    model,
+    layerLinears(layer),
+    services.plan.residency,
+  );
+  return weights;
+}
+
+/** Runs all sequences through one layer, and compares what the last of two models makes of them. */
+async function runLayer(
+  services: ForwardServices,
+  stream: ForwardStream,
+  work: { readonly weights: StoredWeights; readonly index: number; readonly signal: AbortSignal },
+): Promise<void> {
+  const { gpu, workspace, batches, streams } = services;
+  const { states, hidden, tables, model } = stream;
+  const { weights, index, signal } = work;
+  const layer = model.description.layers[index];
+  invariant(layer, "both models have the same layers");
+  const given = tables ? { tokenTable: await tables.of(index) } : {};
+  await eachBatch({ batches, hidden: [hidden], states }, async ({ rows, tokens }) => {
+    await yieldToMessages();
+    signal.throwIfAborted();
+    await forwardLayer({ gpu, weights, workspace, batch: tokens, ...given }, layer, hidden);
+    if (stream !== streams[0]) await compare(services, rows);
+    return async () => await states.save(rows, hidden, false);
+  });
+  await gpu.queue.idle();
+}
+
+/** The measured model's states of a batch against those that the original has at work. */
+async function compare(
+  { gpu, streams: [own, other], differences }: ForwardServices,
+  batch: SequenceBatch,
+): Promise<void> {
+  invariant(own && other, "two models are compared");
+  const { hiddenSize: columns } = own.model.description;
+  await own.states.load(batch, own.hidden);
+  const shape = { rows: batch.tokens, columns, stride: rowSize(own.model.description) };
+  await rowDifferences(gpu, { a: own.hidden, b: other.hidden }, shape, differences, batch.firstToken);
+}
+
+/** ‖own − original‖ / ‖original‖ of all hidden states. */
+async function readDifferences({ readbacks, differences }: ForwardServices): Promise<number> {
+  const sums = new Float32Array((await readbacks.readBytes(differences)).buffer);
+  let [difference, norm] = [0, 0];
+  for (let row = 0; row < sums.length; row += 2) {
+    difference += sums[row] ?? 0;
+    norm += sums[row + 1] ?? 0;
+  }
+  return Math.sqrt(difference / (norm || 1));
+}
+
+/** The watched tokens' rows, which are the first of the first batch. */
+async function readWatched(
+  { watchedTokens }: ForwardRequest,
+  { readbacks, batches, streams: [own] }: ForwardServices,
+): Promise<Float32Array<ArrayBuffer>> {
+  const [first] = batches;
+  invariant(own && first, "there is a batch");
+  const tokens = Math.min(watchedTokens, first.rows.starts[1] ?? 0);
+  await own.states.load(first.rows, own.hidden);
+  const bytes = await readbacks.readBytes(own.hidden, 0, tokens * rowSize(own.model.description) * 4);
+  return new Float32Array(bytes.buffer);
+}

@@ -62,7 +62,6 @@ export interface JobFigures {
   readonly peakGpuBytes: number;
   readonly plannedGpuBytes: number;
   readonly gpuBudgetBytes: number;
-  readonly finalGpuBytes: number;
 }
 
 /** Runs a job through the page and resolves when its result lies in OPFS. */
@@ -76,7 +75,6 @@ export async function compress(page: Page, asked: CompressRequest): Promise<JobF
       peakGpuBytes: result.peakGpuBytes,
       plannedGpuBytes: fit.peakGpuBytes,
       gpuBudgetBytes: fit.gpuBudgetBytes,
-      finalGpuBytes: globalThis.layerpress.progress()?.gpuBytes ?? 0,
     };
   }, asked);
 }

@@ -29,6 +29,7 @@ async function undisturbed(job: PlannedJob): Promise<Undisturbed> {
   const machine = job.machine();
   const { peakGpuBytes } = await machine.run();
   const { disk, gpu } = machine;
+  expect(gpu.liveBytes, "bytes left on the GPU").toBe(0);
   const { operations } = disk;
   return { job, output: machine.output(), operations, submits: gpu.submits, peakGpuBytes };
 }

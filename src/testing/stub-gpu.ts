@@ -15,6 +15,8 @@ interface BoundBuffer {
 
 export interface StubGpu {
   readonly submits: number;
+  /** Bytes of buffers that were made and not destroyed. */
+  readonly liveBytes: number;
   /** The device of this submit is lost; the next one works again. */
   loseAt(submit: number): void;
   adapter(): GPUAdapter;
@@ -22,6 +24,7 @@ export interface StubGpu {
 
 interface StubState {
   submits: number;
+  liveBytes: number;
   loseAt: number;
 }
 
@@ -51,10 +54,13 @@ export const GPU_GLOBALS = {
 };
 
 export function createStubGpu(rules: Readonly<Record<string, Rule>>): StubGpu {
-  const state: StubState = { submits: 0, loseAt: Number.POSITIVE_INFINITY };
+  const state: StubState = { submits: 0, liveBytes: 0, loseAt: Number.POSITIVE_INFINITY };
   return {
     get submits() {
       return state.submits;
+    },
+    get liveBytes() {
+      return state.liveBytes;
     },
     loseAt(submit) {
       state.loseAt = submit;
@@ -74,9 +80,13 @@ class StubBuffer {
   mapState = "unmapped";
 
   readonly #isLost: () => boolean;
+  readonly #state: StubState;
+  #isLive = true;
 
-  constructor({ label = "", size }: GPUBufferDescriptor, isLost: () => boolean) {
+  constructor({ label = "", size }: GPUBufferDescriptor, state: StubState, isLost: () => boolean) {
     this.#isLost = isLost;
+    this.#state = state;
+    state.liveBytes += size;
     this.label = label;
     this.size = size;
     this.bytes = new Uint8Array(size);
@@ -104,6 +114,8 @@ class StubBuffer {
 
   destroy(): void {
     this.mapState = "unmapped";
+    if (this.#isLive) this.#state.liveBytes -= this.size;
+    this.#isLive = false;
   }
 }
 
@@ -127,7 +139,7 @@ function createDevice(state: StubState, rules: Readonly<Record<string, Rule>>): 
     destroy: () => undefined,
     pushErrorScope: () => undefined,
     popErrorScope: async () => await Promise.resolve(null),
-    createBuffer: (descriptor: GPUBufferDescriptor) => new StubBuffer(descriptor, () => isLost),
+    createBuffer: (descriptor: GPUBufferDescriptor) => new StubBuffer(descriptor, state, () => isLost),
     createShaderModule: () => ({}),
     createPipelineLayout: () => ({}),
     createBindGroupLayout: ({ entries }: GPUBindGroupLayoutDescriptor) => ({ entries: [...entries] }),

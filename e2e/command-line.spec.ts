@@ -8,6 +8,7 @@ import { startModelServer } from "../scripts/model-server/model-server.ts";
 import { folderModel, type ServedModel } from "../scripts/model-server/served-model.ts";
 import { startPublishingHub } from "../scripts/model-server/publishing-hub.ts";
 import type { Receipt } from "../src/api/receipt.ts";
+import { withoutWeights } from "./altered-model.ts";
 import { testBrowser } from "./fixtures.ts";
 import { sha256 } from "./jobs.ts";
 
@@ -53,20 +54,9 @@ async function emptyFolder(): Promise<string> {
   return await mkdtemp(join(tmpdir(), "compress-"));
 }
 
-/** Headers are read by shorter requests than these. */
-const HEADER_BYTES = 256 * 1024;
-
-/** The sample without the weights of its last file: a job finishes two layers, and then waits for as long as it is let. */
+/** The sample without the weights of its last file: a job finishes two layers before it waits. */
 async function sampleWithoutEnd(): Promise<ServedModel> {
-  const files = await folderModel("public/sample");
-  const path = "model-00003-of-00003.safetensors";
-  const last = files.get(path);
-  if (!last) throw new Error(`The sample has no ${path}`);
-  const read = async function* (start: number, end: number) {
-    if (end - start > HEADER_BYTES) await new Promise(() => undefined);
-    yield* last.read(start, end);
-  };
-  return new Map([...files, [path, { ...last, read }]]);
+  return withoutWeights(await folderModel("public/sample"), "model-00003-of-00003.safetensors");
 }
 
 /** More files than a browser downloads by itself. */

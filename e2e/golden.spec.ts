@@ -96,7 +96,7 @@ function expectedDigests(quantized: Golden["tensors"]): Record<string, string> {
 
 test("results of another origin are LLM Compressor's, tensor by tensor", async ({ page }) => {
   await page.goto("./");
-  for (const recipe of ["W4A16", "W8A16", "W8A8", "FP8_DYNAMIC"]) {
+  for (const recipe of ["W4A16", "FP8_DYNAMIC"]) {
     const { peakGpuBytes, gpuBudgetBytes } = await compress(page, asked(recipe));
     const golden = GOLDEN.recipes[recipe];
     const digests = tensorDigests(await download(page, "model.safetensors"));

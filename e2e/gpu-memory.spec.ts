@@ -18,7 +18,7 @@ test.beforeAll(async () => {
   server = await startModelServer({
     models: {
       "made/two": { files: syntheticModel({ ...SIZES, layers: 2 }) },
-      "made/many": { files: syntheticModel({ ...SIZES, layers: 12 }) },
+      "made/many": { files: syntheticModel({ ...SIZES, layers: 6 }) },
       "made/one": { files: syntheticModel({ ...SIZES, layers: 1 }) },
       "made/large": { files: syntheticModel({ ...SIZES, ...LARGE, layers: 1 }) },
     },

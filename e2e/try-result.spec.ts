@@ -132,18 +132,24 @@ test("what was measured is in the result's own files and is compared in a later 
   await expect(page.getByRole("heading", { name: "Measured recipes" })).toBeHidden();
 });
 
-test("a chat message goes through the model's own template", async ({ page }) => {
-  const config = JSON.parse(await readFile("public/sample/tokenizer_config.json", "utf8"));
+test("a model that is quantized already is tried as it is, chat messages by its own template", async ({
+  page,
+}) => {
+  const read = async (path: string) => JSON.parse(await readFile(`public/sample/${path}`, "utf8"));
+  // Nothing of the sample is quantized: the group targets a module that it does not have.
+  const weights = { num_bits: 4, type: "int", symmetric: true, strategy: "group", group_size: 128 };
+  const config_groups = { group_0: { targets: ["elsewhere"], weights, format: "pack-quantized" } };
+  const quantization_config = { quant_method: "compressed-tensors", config_groups, ignore: [] };
   const chat_template =
     "{{ bos_token }}{% for message in messages %}{{ message.content }}, there was{% endfor %}";
   await using sample = await serveSample({
-    "tokenizer_config.json": JSON.stringify({ ...config, chat_template }),
+    "config.json": JSON.stringify({ ...(await read("config.json")), quantization_config }),
+    "tokenizer_config.json": JSON.stringify({ ...(await read("tokenizer_config.json")), chat_template }),
   });
-  await inspect(page, sample.address, `?recipe=w4a16&${ONE_LAYER}`);
-  await page.getByRole("button", { name: "Start" }).click();
-  await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible();
+  await inspect(page, sample.address);
+  await expect(page.getByRole("heading", { name: "Try this model as it is" })).toBeVisible();
   await page.getByText("How to generate").click();
-  await page.getByLabel("Tokens at most").fill("8");
+  await page.getByLabel("Tokens at most").fill("16");
   const answer = page.getByRole("article", { name: "Quantized answer" }).locator(".answer-text");
   const ask = async (prompt: string) => {
     await page.getByLabel("Prompt").fill(prompt);
@@ -154,24 +160,10 @@ test("a chat message goes through the model's own template", async ({ page }) =>
     return await answer.textContent();
   };
   const plain = await ask("Once upon a time, there was");
+  expect(plain).toContain("stubborn shepherd");
   await page.getByLabel("As a chat message").check();
   // The template adds what the message lacks, and the first token.
   expect(await ask("Once upon a time")).toBe(plain);
   await page.getByLabel("As a chat message").uncheck();
   expect(await ask("Once upon a time")).not.toBe(plain);
-});
-
-test("a model that is quantized already can be tried instead of compressed", async ({ page }) => {
-  const config = JSON.parse(await readFile("public/sample/config.json", "utf8"));
-  // Nothing of the sample is quantized: the group targets a module that it does not have.
-  const weights = { num_bits: 4, type: "int", symmetric: true, strategy: "group", group_size: 128 };
-  const config_groups = { group_0: { targets: ["elsewhere"], weights, format: "pack-quantized" } };
-  const quantization_config = { quant_method: "compressed-tensors", config_groups, ignore: [] };
-  await using sample = await serveSample({
-    "config.json": JSON.stringify({ ...config, quantization_config }),
-  });
-  await inspect(page, sample.address);
-  await expect(page.getByRole("heading", { name: "Try this model as it is" })).toBeVisible();
-  await page.getByRole("button", { name: "Generate" }).click();
-  await expect(page.getByRole("article", { name: "Quantized answer" })).toContainText("stubborn shepherd");
 });

@@ -5,19 +5,19 @@ import { invariant } from "../../errors.ts";
 import { createGraph, type OnnxGraph } from "../graph/onnx-graph.ts";
 import type { Runtime } from "./load-runtime.ts";
 import type { MeasuredDevice } from "./measured-device.ts";
+import { type PlacedValues, widenHalves } from "../weights/weight-values.ts";
 import { runSession, type Sessions } from "./sessions.ts";
+import { createWidener, wholeWords } from "./widen-halves.ts";
 
 export interface EngineTensor extends Disposable {
   readonly tensor: Tensor;
 }
 
-type Values = Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
-
 export interface TensorFactory {
   /** Values that the next run takes along; nothing is placed on the GPU yet. */
   floats(data: Float32Array, dims: readonly number[]): Tensor;
   /** @throws DeviceLimitError if they do not fit */
-  upload(label: string, data: Values, dims: readonly number[]): Promise<EngineTensor>;
+  upload(label: string, data: PlacedValues, dims: readonly number[]): Promise<EngineTensor>;
   /** @throws DeviceLimitError if they do not fit */
   zeros(label: string, dims: readonly number[]): Promise<EngineTensor>;
   /**
@@ -40,10 +40,12 @@ export function createTensorFactory(
     await Promise.resolve(hold(floats(new Float32Array(sizeOf(dims)), dims)));
   return {
     floats,
-    upload: async (_, data, dims) =>
-      await Promise.resolve(
-        hold(data instanceof Float32Array ? floats(data, dims) : new runtime.Tensor("uint8", data, dims)),
-      ),
+    async upload(_, data, dims) {
+      const values = data instanceof Uint16Array ? widenHalves(data) : data;
+      const tensor =
+        values instanceof Float32Array ? floats(values, dims) : new runtime.Tensor("uint8", values, dims);
+      return await Promise.resolve(hold(tensor));
+    },
     zeros,
     outputTensor: zeros,
   };
@@ -56,11 +58,18 @@ function gpuTensors(runtime: Runtime, { memory, device }: MeasuredDevice, sessio
     const tensor: Tensor = runtime.Tensor.fromGpuBuffer(placed.buffer, { dataType, dims });
     return { tensor, buffer: placed.buffer, [Symbol.dispose]: () => placed[Symbol.dispose]() };
   };
+  const widen = createWidener(device, memory);
   return {
-    async upload(label: string, data: Values, dims: readonly number[]) {
-      const placed = await place(label, data instanceof Float32Array ? "float32" : "uint8", dims);
-      device.queue.writeBuffer(placed.buffer, 0, wholeWords(data));
-      return placed;
+    async upload(label: string, data: PlacedValues, dims: readonly number[]) {
+      const placed = await place(label, data instanceof Uint8Array ? "uint8" : "float32", dims);
+      try {
+        if (data instanceof Uint16Array) await widen(data, placed.buffer);
+        else device.queue.writeBuffer(placed.buffer, 0, wholeWords(data));
+        return placed;
+      } catch (error) {
+        placed[Symbol.dispose]();
+        throw error;
+      }
     },
     zeros: async (label: string, dims: readonly number[]) => await place(label, "float32", dims),
     async outputTensor(label: string, dims: readonly number[]) {
@@ -98,13 +107,4 @@ function floatsOf(runtime: Runtime, count: number): Tensor {
 
 function sizeOf(dims: readonly number[]): number {
   return dims.reduce((product, size) => product * size, 1);
-}
-
-/** Writes are multiples of 4 bytes. */
-function wholeWords(data: Values): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  if (bytes.byteLength % 4 === 0) return bytes;
-  const padded = new Uint8Array(Math.ceil(bytes.byteLength / 4) * 4);
-  padded.set(bytes);
-  return padded;
 }

@@ -14,8 +14,11 @@ import type { AttentionTemperature } from "../../model/mixer-description.ts";
 
 export interface WeightValues {
   readonly dims: readonly number[];
-  readonly data: Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+  readonly data: PlacedValues;
 }
+
+/** What becomes of a weight where it is placed: float32 as it is, bytes as they are, and bfloat16 as float32. */
+export type PlacedValues = Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
 
 /** How the model's Linears go into graphs. */
 export function planLinears(model: StoredModel, maxInputBytes: number): LinearPlan {
@@ -66,7 +69,11 @@ export async function weightValues(
     }
     case "rows": {
       const { linear, firstRow, rows } = weight;
-      return { dims: [rows, linear.columns], data: await readRows(model, linear, firstRow, rows) };
+      const halves = await readHalves(model, linear, firstRow, rows);
+      return {
+        dims: [rows, linear.columns],
+        data: halves ?? (await readRows(model, linear, firstRow, rows)),
+      };
     }
     case "cosines":
     case "sines":
@@ -112,6 +119,24 @@ export async function readRows(
   return await readFloats(model, linear.source.tensor, { first: first * columns, count: rows * columns });
 }
 
+/** Rows of a weight that lies in bfloat16, as it lies; null of any other. */
+async function readHalves(
+  model: StoredModel,
+  linear: Linear,
+  firstRow: number,
+  rows: number,
+): Promise<Uint16Array<ArrayBuffer> | null> {
+  const { tensor, firstRow: before, turned } = linear.source;
+  if (turned || quantizedScheme(model, linear) || model.tensor(tensor)?.dtype !== "BF16") return null;
+  const start = (before + firstRow) * linear.columns * 2;
+  return halvesOf(await model.read(tensor, { start, end: start + rows * linear.columns * 2 }));
+}
+
+function halvesOf(bytes: Uint8Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
+  const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
+  return new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
+}
+
 /** The whole matrix is read, and turned over in float32. */
 async function readTurned(
   model: StoredModel,
@@ -151,10 +176,12 @@ export async function readFloats(
       })
     : model.read(name));
   if (dtype !== "BF16") return widenToFloat32(dtype, bytes);
-  // The bits of a bfloat16 are the upper half of a float32's: two bytes shifted, no table, no rounding.
-  const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
-  const halves = new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
-  const words = new Uint32Array(bytes.byteLength / 2);
+  return widenHalves(halvesOf(bytes));
+}
+
+/** bfloat16 to float32, whose upper half its bits are: two bytes shifted, no table, no rounding. */
+export function widenHalves(halves: Uint16Array): Float32Array<ArrayBuffer> {
+  const words = new Uint32Array(halves.length);
   for (let index = 0; index < words.length; index++) words[index] = (halves[index] ?? 0) << 16;
   return new Float32Array(words.buffer);
 }

@@ -149,9 +149,14 @@ function withOwnLabels(args: EvaluateArguments, { report, generation }: Evaluati
   };
 }
 
+function phaseWords(phases: Readonly<Record<string, number>>): string {
+  return Object.entries(phases)
+    .map(([phase, seconds]) => `${phase} ${seconds.toFixed(1)} s`)
+    .join(", ");
+}
+
 function reportLines(report: QualityReport, generation: Generation | null): string[] {
   const { model, original, kl, greedyAgreement } = report;
-  const phases = Object.entries(report.phases).map(([phase, seconds]) => `${phase} ${seconds.toFixed(1)} s`);
   return [
     `${report.tokens} tokens of ${report.text} in ${report.windows} windows. ${report.windowing}`,
     ...[model, ...(original ? [original] : [])].map(
@@ -165,7 +170,7 @@ function reportLines(report: QualityReport, generation: Generation | null): stri
       : []),
     ...(report.check ? [checkLine(report.check)] : []),
     ...report.notes,
-    `${report.seconds.toFixed(1)} s by ${report.forwardPass} on ${report.provider} (${phases.join(", ")}), GPU peak ${formatBytes(report.peakGpuBytes)}`,
+    `${report.seconds.toFixed(1)} s by ${report.forwardPass} on ${report.provider} (${phaseWords(report.phases)}), GPU peak ${formatBytes(report.peakGpuBytes)}`,
     ...(generation ? [generationLine(generation)] : []),
   ];
 }
@@ -174,9 +179,11 @@ function checkLine({ tokens, layer, statesDifference, perplexity, otherPerplexit
   return `Checked by onnxruntime-web on ${tokens} tokens: perplexity ${otherPerplexity.toFixed(4)} where these figures say ${perplexity.toFixed(4)}, hidden states ${statesDifference.toExponential(1)} off at most (${layer})`;
 }
 
-function generationLine({ text, tokensPerSecond, secondsToFirst, weights, captured }: Generation): string {
+function generationLine(generation: Generation): string {
+  const { text, tokensPerSecond, secondsToFirst, weights, captured } = generation;
+  const phases = phaseWords(generation.phases);
   const how = `${weights}${captured ? ", commands recorded" : ""}`;
-  return `${tokensPerSecond.toFixed(1)} tokens/s (${how}), the first after ${secondsToFirst.toFixed(1)} s: ${text}`;
+  return `${tokensPerSecond.toFixed(1)} tokens/s (${how}), the first after ${secondsToFirst.toFixed(1)} s (${phases}): ${text}`;
 }
 
 function succeeded(report: QualityReport, generation: Generation | null) {

@@ -132,6 +132,8 @@ export interface Generation extends GenerationUpdate {
   readonly provider: "webgpu" | "wasm";
   /** Time from the start to the first token: reading the weights, and the prompt. */
   readonly secondsToFirst: number;
+  /** Seconds by what took them: runtime, sessions and weights, which overlap, prompt, later tokens. */
+  readonly phases: Readonly<Record<string, number>>;
   /** "resident", or "layer by layer" for a model that is larger than the budget. */
   readonly weights: "resident" | "layer by layer";
   /** True if the GPU's commands were recorded once and played again for each token. */

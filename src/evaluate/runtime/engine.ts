@@ -4,6 +4,7 @@ import type { Tensor } from "onnxruntime-web";
 import { DeviceLimitError } from "../../errors.ts";
 import type { BuiltGraph } from "../graph/decoder-graph.ts";
 import type { WeightInput } from "../graph/weight-input.ts";
+import { type PhaseClock, startPhaseClock } from "../quality/phase-clock.ts";
 import type { StoredModel } from "../weights/stored-model.ts";
 import { weightValues } from "../weights/weight-values.ts";
 import { loadRuntime, type Runtime } from "./load-runtime.ts";
@@ -16,6 +17,9 @@ export type Provider = "webgpu" | "wasm";
 
 /** A weight on the GPU takes one binding; onnxruntime's kernels address at most this much of it. */
 const MAX_INPUT_BYTES = 2 ** 30;
+
+/** Weights on their way to the GPU at once. */
+const UPLOADS_AT_ONCE = 4;
 
 /** A graph with its weights onloaded. */
 export interface OnloadedGraph extends Disposable {
@@ -33,6 +37,8 @@ export interface Engine extends TensorFactory, AsyncDisposable {
   readonly provider: Provider;
   readonly runtime: Runtime;
   readonly maxInputBytes: number;
+  /** Where time went: the runtime, sessions, and weights, which come while sessions are made. */
+  readonly clock: PhaseClock;
   /** Loads the weights of a graph; one of equal bytes reuses its session. */
   onload(model: StoredModel, built: BuiltGraph, positions: number): Promise<OnloadedGraph>;
   readonly gpu: MeasuredDevice | null;
@@ -46,7 +52,8 @@ export interface EngineOptions {
 
 /** @throws DeviceLimitError if WebGPU was asked for and there is none. */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
-  const runtime = await loadRuntime();
+  const clock = startPhaseClock();
+  const runtime = await clock.time("runtime", loadRuntime);
   const gpu =
     options.provider === "wasm"
       ? null
@@ -61,12 +68,22 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   return {
     ...tensors,
     provider: gpu ? "webgpu" : "wasm",
+    clock,
     runtime,
     gpu,
     maxInputBytes: Math.min(gpu?.maxBindingBytes ?? MAX_INPUT_BYTES, MAX_INPUT_BYTES),
     async onload(model, built, positions) {
-      const session = await sessions.open(built.graph, "plain");
-      const weights = await onloadWeights(model, built.weights, positions, tensors);
+      // The runtime prepares the graph while its weights come.
+      const opening = clock.time("sessions", async () => await sessions.open(built.graph, "plain"));
+      opening.catch(() => undefined);
+      const weights = await clock.time(
+        "weights",
+        async () => await onloadWeights(model, built.weights, positions, tensors),
+      );
+      const session = await opening.catch((error: unknown) => {
+        for (const weight of weights.values()) weight[Symbol.dispose]();
+        throw error;
+      });
       const fed = Object.fromEntries([...weights].map(([input, { tensor }]) => [input, tensor]));
       return {
         run: async (feeds, fetches) => await runSession(session, { ...fed, ...feeds }, fetches),
@@ -86,22 +103,31 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   };
 }
 
+/** Reads one weight after the other; each is placed while the next ones are read. */
 async function onloadWeights(
   model: StoredModel,
   weights: readonly WeightInput[],
   positions: number,
   tensors: TensorFactory,
 ): Promise<Map<string, EngineTensor>> {
-  const onloaded = new Map<string, EngineTensor>();
+  const placing: Promise<[string, EngineTensor]>[] = [];
   try {
     for (const weight of weights) {
       const label = "linear" in weight ? `${weight.linear.module} ${weight.kind}` : weight.kind;
       const { data, dims } = await weightValues(model, weight, positions);
-      onloaded.set(weight.input, await tensors.upload(label, data, dims));
+      const placed = tensors
+        .upload(label, data, dims)
+        .then((tensor): [string, EngineTensor] => [weight.input, tensor]);
+      placed.catch(() => undefined);
+      placing.push(placed);
+      // What waits to be placed lies in memory twice.
+      await placing.at(-UPLOADS_AT_ONCE);
     }
+    return new Map(await Promise.all(placing));
   } catch (error) {
-    for (const tensor of onloaded.values()) tensor[Symbol.dispose]();
+    for (const placed of await Promise.allSettled(placing)) {
+      if (placed.status === "fulfilled") placed.value[1][Symbol.dispose]();
+    }
     throw error;
   }
-  return onloaded;
 }

@@ -61,7 +61,10 @@ async function generateWith(
     await yieldToMessages();
     if (signal.aborted) stop = "stopped";
     if (signal.aborted) break;
-    const logits = await decoder.next(ids, known);
+    const logits = await engine.clock.time(
+      known === 0 ? "prompt" : "tokens",
+      async () => await decoder.next(ids, known),
+    );
     known = ids.length;
     firstAt ||= performance.now();
     const token = sampleToken(logits, options, random);
@@ -77,6 +80,7 @@ async function generateWith(
     stop,
     provider: engine.provider,
     secondsToFirst: (firstAt - started) / 1000,
+    phases: engine.clock.seconds(),
     weights: decoder.weights,
     captured: decoder.isCaptured(),
     peakGpuBytes: engine.gpu?.peakBytes() ?? 0,

@@ -53,6 +53,7 @@ export const GENERATION: Generation = {
   stop: "length",
   provider: "webgpu",
   secondsToFirst: 1.2,
+  phases: { runtime: 0.2, sessions: 0.3, weights: 0.6, prompt: 0.2 },
   weights: "resident",
   captured: true,
   peakGpuBytes: 900 * 1024 ** 2,

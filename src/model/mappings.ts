@@ -19,7 +19,7 @@ export interface SmoothTensor {
 }
 
 /** What a mapping's Linears are the first of, where there are several and nothing else reads the norm. */
-export type MappingBlock = "mixer" | "mlp";
+export type MappingBlock = "mixer" | "mlp" | "experts";
 
 export interface Mapping {
   readonly place: MappingPlace;
@@ -55,7 +55,7 @@ export function layerMappings(layer: LayerDescription): Mapping[] {
     normMapping("mlp-input", norms.feedForwardInput, {
       balance: inputs,
       carried,
-      block: feedForward?.kind === "mlp" && inputs.length > 1 ? "mlp" : null,
+      block: inputs.length > 1 ? feedForwardBlock(feedForward) : null,
     }),
     apart,
     ...(feedForward === null ? [] : mlpsOf(feedForward)).map(mlpMapping),
@@ -75,6 +75,12 @@ function feedForwardInputs(block: Mlp | Experts | null): {
   const gate = block.shared?.gate ?? null;
   const carried = gate ? [block.router, gate] : [block.router];
   return { inputs: [...carried, ...mlpsOf(block).flatMap(({ inputs }) => mlpInputLinears(inputs))], carried };
+}
+
+/** Experts whose router sees something else than they do are not run by themselves. */
+function feedForwardBlock(block: Mlp | Experts | null): MappingBlock | null {
+  if (block?.kind === "experts") return block.apart ? null : "experts";
+  return block && "mlp";
 }
 
 /** A shared expert's own norm, and what reads it. */

@@ -1,5 +1,6 @@
-// Runs a block of a layer (its mixer, its MLP) again and again with other weights, on the input that the samples bring to it, and
-// sums the squared error of what it gives out: of a mixer and an MLP, what their last Linear does, before any norm.
+// Runs a block of a layer (its mixer, its MLP, its experts) again and again with other weights, on the input that the samples bring
+// to it, and sums the squared error of what it gives out, before any norm: of a mixer and an MLP, what their last Linear does; of
+// experts the sum of those that each token is routed to, and of the shared one.
 
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
@@ -7,16 +8,17 @@ import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import { rowSquares } from "../../gpu/row-squares.ts";
 import type { ReadbackRing } from "../../gpu/staging.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
+import type { MappingBlock } from "../../model/mappings.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";
-import type { Linear } from "../../model/weight-description.ts";
-import { applyLinear, type ForwardPass } from "../forward/forward-pass.ts";
+import { addExperts } from "../forward/experts-block.ts";
+import { applyLinear, type ForwardPass, type LinearUse } from "../forward/forward-pass.ts";
 import type { Activations, ForwardHooks, LayerWeights } from "../forward/layer-weights.ts";
 import { innerValues } from "../forward/mlp-block.ts";
 import { forwardOf } from "../forward/mixers/forward-of.ts";
 
 /** A block whose weights vary. */
 export interface VariedBlock {
-  readonly kind: "mixer" | "mlp";
+  readonly kind: MappingBlock;
   /** Modules that read its input. */
   readonly readers: readonly string[];
   readonly variants: number;
@@ -27,7 +29,7 @@ export interface VariedBlock {
 /** How many tokens come to a block at once at most. */
 export interface BlockSize {
   readonly tokens: number;
-  /** To an MLP. */
+  /** To an MLP, or to experts. */
   readonly mlpTokens: number;
   readonly hiddenSize: number;
 }
@@ -131,38 +133,41 @@ async function runVariants(
   invariant(input.rows <= rows, "the block was planned for so many tokens");
   const stride = size.hiddenSize;
   const output = { rows: input.rows, columns: stride, stride };
-  await end(pass, input, async (inner, last) => {
-    await applyLinear(pass, last, inner, { buffer: original, stride }, { scale: -1, replaces: true });
-  });
+  await end(pass, input, { ...output, buffer: original }, { scale: -1, replaces: true });
   await rowSquares(gpu, original, output, sums, { first, adds: true });
   for (let variant = 0; variant < block.variants; variant++) {
     await gpu.queue.copy({ of: original, offset: 0 }, { of: error, offset: 0 }, input.rows * stride * 4);
     const varied = { ...pass, weights: block.weights(pass.weights, variant) };
-    await end(varied, input, async (inner, last) => {
-      await applyLinear(varied, last, inner, { buffer: error, stride }, { scale: 1 });
-    });
+    await end(varied, input, { ...output, buffer: error }, { scale: 1 });
     await rowSquares(gpu, error, output, sums, { first: first + (variant + 1) * rows, adds: true });
   }
 }
 
-/** Brings a block's input as far as its last Linear, and applies that. */
-type BlockEnd = (
-  pass: ForwardPass,
-  input: Activations,
-  apply: (inner: Activations, last: Linear) => Promise<void>,
-) => Promise<void>;
+/** Has y be what a block gives out times the scale, or adds that to it. */
+type BlockEnd = (pass: ForwardPass, input: Activations, y: Output, as: LinearUse) => Promise<void>;
+
+interface Output extends Activations {
+  readonly buffer: LedgerBuffer;
+}
 
 function endOf({ mixers, feedForward }: LayerDescription, kind: VariedBlock["kind"]): BlockEnd {
+  if (kind === "experts") {
+    invariant(feedForward?.kind === "experts", "the layer has experts");
+    return async (pass, input, y, { scale, replaces }) => {
+      if (replaces) await pass.gpu.queue.clear(y.buffer, 0, y.rows * y.stride * 4);
+      await addExperts(pass, feedForward, input, y, scale);
+    };
+  }
   if (kind === "mlp") {
     invariant(feedForward?.kind === "mlp", "the layer has an MLP");
-    return async (pass, input, apply) => {
-      await apply(await innerValues(pass, feedForward, input), feedForward.down);
+    return async (pass, input, y, as) => {
+      await applyLinear(pass, feedForward.down, await innerValues(pass, feedForward, input), y, as);
     };
   }
   const [mixer] = mixers;
   invariant(mixer && mixers.length === 1, "the layer has one mixer");
-  return async (pass, input, apply) => {
-    await apply(await forwardOf(mixer).mix(pass, input, null), factsOf(mixer).output);
+  return async (pass, input, y, as) => {
+    await applyLinear(pass, factsOf(mixer).output, await forwardOf(mixer).mix(pass, input, null), y, as);
   };
 }
 

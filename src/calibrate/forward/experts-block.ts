@@ -55,6 +55,26 @@ export async function expertsBlock(
   }
 }
 
+/**
+ * sum += scale · Σ weight · expert(input) over each token's experts, then the shared expert, of an input that has been normed
+ * already; no hooks are told.
+ */
+export async function addExperts(
+  pass: ForwardPass,
+  block: Experts,
+  input: Activations,
+  sum: Activations,
+  scale: number,
+): Promise<void> {
+  const buffers = pass.workspace.experts;
+  invariant(buffers, "the workspace was planned for experts");
+  invariant(!block.apart, "the router sees what the experts see");
+  const { hooks: _, stopAtLastInput: __, ...quiet } = pass;
+  const context = { pass: quiet, block, buffers, input, sum, scale, run: null };
+  await routedTokens(context);
+  if (block.shared) await sharedExpert(context, block.shared);
+}
+
 /** False where nobody looks at what experts are given, such as those of gpt-oss: their own tokens are enough then. */
 function isObserved({ wanted, stopAtLastInput }: ForwardPass, block: Experts): boolean {
   if (!wanted || stopAtLastInput) return true;
@@ -82,7 +102,8 @@ interface Context {
   /** What outputs are added to, with this factor: the hidden states, or a sum that is normed first. */
   readonly sum: Activations;
   readonly scale: number;
-  readonly run: HiddenRows;
+  /** Null where only the block's input is at hand. */
+  readonly run: HiddenRows | null;
 }
 
 /** Every expert sees every token, so that its statistics are good; only routed tokens reach the output. */
@@ -140,7 +161,7 @@ async function chooseExperts({ pass, block, buffers, input, run }: Context): Pro
     columns: router.rows,
     stride: Math.ceil(router.rows / 4) * 4,
   };
-  if (apart) {
+  if (apart && run) {
     // No expert's output is there yet.
     const seen = { ...input, buffer: buffers.output, offset: 0 };
     await applyNorm(pass, apart.router.norm, hiddenMatrix(run), seen);
@@ -179,6 +200,7 @@ async function sharedExpert(context: Context, { mlp, gate }: NonNullable<Experts
 /** sum = norm(sum) + norm(mlp(norm(hidden))), unless only the inputs are wanted: an MLP beside the experts. */
 async function apartExpert(context: Context, apart: ApartNorms, mlp: Mlp): Promise<void> {
   const { pass, buffers, sum, run } = context;
+  invariant(run, "the hidden states are at hand");
   const input = await blockInput(pass, apart.sharedInput, run);
   await pass.hooks?.onInput?.(mlpInputModules(mlp), input);
   if (!isWanted(pass, [mlp.down])) return;

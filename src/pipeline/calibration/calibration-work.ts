@@ -5,6 +5,7 @@ import {
   type ExpertCalibration,
   linearsBeforeOutput,
   mlpLinears,
+  mlpsOf,
 } from "../../model/layer-linears.ts";
 import type { MappingBlock } from "../../model/mappings.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";
@@ -81,7 +82,8 @@ function blockWork(layer: CalibratedLayer, lengths: readonly number[]): number {
     const blocks = rewriterFor(rewriting.modifier).blocks(demandOf(layer, rewriting));
     if (!blocks) return 0;
     const once = blocks.mappings.map(({ block }) => {
-      const products = 2 * tokens * parameters(description, blockLinears(description, block), 1);
+      const products =
+        2 * tokens * parameters(description, blockLinears(description, block), routedShare(description));
       return products + (block === "mixer" ? mixerWork(description, lengths) : 0);
     });
     return (blocks.runs + 1) * sum(once);
@@ -91,7 +93,7 @@ function blockWork(layer: CalibratedLayer, lengths: readonly number[]): number {
 
 /** Linears that running a mapping's block takes. */
 function blockLinears({ mixers, feedForward }: LayerDescription, block: MappingBlock | null): Linear[] {
-  if (block === "mlp") return feedForward?.kind === "mlp" ? [...mlpLinears(feedForward)] : [];
+  if (block !== "mixer") return feedForward ? mlpsOf(feedForward).flatMap(mlpLinears) : [];
   return mixers.map(factsOf).flatMap(({ inputs, output }) => [...inputs.flat(), output]);
 }
 

@@ -31,7 +31,7 @@ function blockNotes(layers: readonly CalibratedLayer[], { settings }: AwqModifie
   const [first] = others;
   if (!first) return [];
   return [
-    `AWQ tells the scales of ${first.smooth}${others.length > 1 ? ` and ${others.length - 1} like it` : ""} apart by the errors of the Linears that read it, not by a block: experts, layers whose attention and MLP share a norm, and weights with scales for blocks of rows are not run for each scale.`,
+    `AWQ tells the scales of ${first.smooth}${others.length > 1 ? ` and ${others.length - 1} like it` : ""} apart by the errors of the Linears that read it, not by a block: experts beside a shared one with a norm of its own, layers whose attention and MLP share a norm, and weights with scales for blocks of rows are not run for each scale.`,
   ];
 }
 

@@ -28,6 +28,7 @@ export async function runBlocks(
     each: async () => await services.checkpoint(),
     collect: {
       wanted: new Set(variants.flatMap(({ mapping }) => mapping.balance.map(({ module }) => module))),
+      experts: "all",
       stopAtLastInput: true,
     },
     hooksIn: (forward) => losses.hooksIn(forward),

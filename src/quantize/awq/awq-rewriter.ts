@@ -22,6 +22,13 @@ import {
 import { candidateErrorsKernel } from "./awq-kernels.ts";
 import { candidateWeightsBytes, openCandidateWeights } from "./candidate-weights.ts";
 import { candidates } from "./candidates.ts";
+import {
+  GUARD_CANDIDATES,
+  GUARD_VARIANTS,
+  guardedExperts,
+  type GuardedExperts,
+  guardExperts,
+} from "./guard-experts.ts";
 import { type GroupMember, type Search, searchPass } from "./search-mappings.ts";
 import { searchBytes, searchGroups } from "./search-memory.ts";
 
@@ -38,6 +45,15 @@ export const awqRewriter: Rewriter = {
     );
   },
   blocks(demand) {
+    const guarded = guardedOf(demand);
+    if (guarded) {
+      const { input, inner } = guarded;
+      return {
+        mappings: [input.mapping],
+        runs: GUARD_VARIANTS.length,
+        bytes: candidateWeightsBytes([input, ...inner], GUARD_CANDIDATES),
+      };
+    }
     const mappings = demand.mappings.filter((mapping) => isByBlock(demand, mapping));
     if (mappings.length === 0) return null;
     const runs = candidates(settingsOf(demand)).length;
@@ -71,9 +87,16 @@ export const awqRewriter: Rewriter = {
       }
     });
     await searchBlocks(run, searches, tried.length);
+    const guarded = guardedOf(run);
+    const kept = guarded && (await guardExperts(run, guarded, searches, bestOf));
     return run.mappings.flatMap((mapping) => {
       const search = searches.get(mapping);
-      return search ? [chosen(mapping, search, isByBlock(run, mapping))] : [];
+      if (!search) return [];
+      const isInner = guarded?.inner.some((member) => member.mapping === mapping);
+      const stays = mapping === guarded?.input.mapping ? kept?.input : !isInner || kept?.inner;
+      return [
+        chosen(mapping, search, { best: stays ? bestOf(search) : 0, byBlock: isByBlock(run, mapping) }),
+      ];
     });
   },
 };
@@ -113,6 +136,12 @@ function searchedIn(demand: RewriterDemand, captures: readonly Capture[]): Group
     .filter(({ mapping, byBlock }) => byBlock || captures.some((capture) => reads(mapping, capture)));
 }
 
+/** Experts that are run with what their Linears chose; those that are run for each candidate need no more. */
+function guardedOf(demand: RewriterDemand): GuardedExperts | null {
+  if (settingsOf(demand).loss === "block") return null;
+  return guardedExperts(demand, (mapping) => searchedOf(demand, mapping));
+}
+
 /** Has the blocks run that are to decide; what they lose takes the place of what Linears would. */
 async function searchBlocks(
   run: RewriterRun,
@@ -149,19 +178,33 @@ function bytes(
   return most <= freeBytes ? most : null;
 }
 
-/**
- * The candidate of least loss, the first of equal ones; where that is no scaling at all, nothing is folded.
- * @throws CalibrationError if no loss is finite
- */
-function chosen(mapping: Mapping, { tried, scales, errors, tokens }: Search, byBlock: boolean): Rewritten {
-  const losses = errors.map((error) => error / Math.max(tokens.count, 1));
+/** The candidate of least loss, the first of equal ones; the first one where no loss is finite. */
+function bestOf(search: Search): number {
+  const losses = lossesOf(search);
   let best = 0;
   for (let index = 0; index < losses.length; index++) {
     const loss = losses[index] ?? Number.NaN;
     if (Number.isFinite(loss) && !(loss >= (losses[best] ?? Number.NaN))) best = index;
   }
+  return best;
+}
+
+function lossesOf({ errors, tokens }: Search): Float64Array {
+  return errors.map((error) => error / Math.max(tokens.count, 1));
+}
+
+/**
+ * What is folded of a candidate; where that is no scaling at all, nothing.
+ * @throws CalibrationError if its loss is not finite
+ */
+function chosen(
+  mapping: Mapping,
+  search: Search,
+  { best, byBlock }: { readonly best: number; readonly byBlock: boolean },
+): Rewritten {
+  const losses = lossesOf(search);
   const [loss, unscaledLoss] = [losses[best] ?? Number.NaN, losses[0] ?? Number.NaN];
-  const [candidate, own] = [tried[best], scales[best]];
+  const [candidate, own] = [search.tried[best], search.scales[best]];
   invariant(candidate && own, "there are candidates");
   if (!Number.isFinite(loss)) {
     throw new CalibrationError(
@@ -170,6 +213,6 @@ function chosen(mapping: Mapping, { tried, scales, errors, tokens }: Search, byB
   }
   const folds = own.every((scale) => scale === 1) ? [] : foldsOf(mapping, own);
   const { ratio, duo } = candidate;
-  const search = { ratio, duo, loss, unscaledLoss, ...(byBlock ? { byBlock } : {}) };
-  return { folds, report: { ...reportOf(AWQ.name, mapping, own), search } };
+  const report = { ratio, duo, loss, unscaledLoss, ...(byBlock ? { byBlock } : {}) };
+  return { folds, report: { ...reportOf(AWQ.name, mapping, own), search: report } };
 }

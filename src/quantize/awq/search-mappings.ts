@@ -31,7 +31,7 @@ export interface Search {
   readonly errors: Float64Array;
   /** How many those were. */
   readonly tokens: { count: number };
-  /** Of Linears whose block is to be run: what is known of their scales, by candidate. */
+  /** Of Linears that share a scale over many rows: what is known of it, by candidate. */
   readonly known: Map<string, Float32Array<ArrayBuffer>>;
 }
 
@@ -106,6 +106,12 @@ async function addErrors(
   for (const { linears, search } of inBlocks) {
     for (const { task } of linears)
       search.known.set(task.module, known.get(task.module) ?? new Float32Array());
+  }
+  for (const { member, linears, search } of atWork) {
+    for (const { task } of member.byBlock ? [] : linears) {
+      const own = known.get(task.module);
+      if (own) search.known.set(task.module, own);
+    }
   }
   for (const capture of pass.captures) {
     const reading = seen.filter(({ task }) => capture.modules.includes(task.module));

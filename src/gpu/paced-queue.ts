@@ -12,8 +12,8 @@ import { writeStruct } from "./struct.ts";
 import { createSubmitsInFlight } from "./submits-in-flight.ts";
 import { createWorkRates, type DispatchedWork, TARGET_MS } from "./work-rates.ts";
 
-/** Three of the length that is aimed at, or more that are shorter. */
-const IN_FLIGHT = { milliseconds: 3 * TARGET_MS, submits: 12 } as const;
+/** Two of the length that is aimed at, or more that are shorter: what is read back waits for all of it. */
+const IN_FLIGHT = { milliseconds: 2 * TARGET_MS, submits: 12 } as const;
 const SHORT_COPY_MS = 1;
 /** Submits whose time is read at once: those that compute, and those that copy. */
 const TIMED_SUBMITS = IN_FLIGHT.submits + 16;

@@ -88,7 +88,7 @@ function halves(name: string, { m, n, k }: ProductShape): Benchmark {
     work: 2 * m * n * k,
     async prepare(bench, lifetime) {
       const { gpu } = bench;
-      lifetime.use(await openMatrixUnits(gpu, () => true));
+      lifetime.use(await openMatrixUnits(gpu, true));
       const { matrices } = gpu.tuning;
       if (!matrices) throw new Error("No matrix units here, or their sums are wrong.");
       const { a, b, c } = await allocateOperands(bench, lifetime, { m, n, k }, "BF16");

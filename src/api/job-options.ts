@@ -66,7 +66,7 @@ export interface CalibrationOptions {
   /** How hidden states wait between layers: BF16 halves the space and rounds what layers see to 8 bits. */
   readonly hidden_states_dtype: "F32" | "BF16";
   /**
-   * Products of the forward passes: AUTO takes the GPU's matrix units (each float32 as two float16 halves) where the browser
+   * Products of the forward passes, and large Hessians: AUTO takes the GPU's matrix units (each float32 as two float16 halves) where the browser
    * offers them, their sums are right, and they are faster; F32 is float32 arithmetic on any GPU.
    */
   readonly forward_products: ForwardProducts;

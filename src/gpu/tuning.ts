@@ -3,9 +3,11 @@
 import type { LedgerBuffer } from "./memory.ts";
 import type { MatrixShape } from "./matmul/matrix-shape.ts";
 
-/** Matrix units that a job's forward products run on. */
+/** Matrix units that a job's forward products run on, and its Hessians. */
 export interface MatrixUnits {
   readonly shape: MatrixShape;
+  /** True if Hessians are summed on them, too. */
+  hessians: boolean;
   /** Two words for each slot. */
   readonly largest: LedgerBuffer;
   /** The slot for the next product: batches record side by side. */

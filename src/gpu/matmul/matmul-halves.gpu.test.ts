@@ -14,7 +14,7 @@ let test: TestGpu;
 let units: Disposable;
 beforeAll(async () => {
   test = await openTestGpu();
-  units = await openMatrixUnits(test.gpu, () => true);
+  units = await openMatrixUnits(test.gpu, true);
 });
 afterAll(() => {
   units[Symbol.dispose]();
@@ -107,7 +107,7 @@ describe("forward products", () => {
     // Twelve rows fit no matrix unit.
     const adapter = { ...other.gpu.adapter, matrices: { m: 12, n: 12, k: 12, subgroup: 24 } };
     const gpu = { ...other.gpu, adapter };
-    using opened = await openMatrixUnits(gpu, () => true);
+    using opened = await openMatrixUnits(gpu, true);
     expect(opened).toBeDefined();
     expect(gpu.tuning.matrices).toBeNull();
     await gpu.queue.idle();

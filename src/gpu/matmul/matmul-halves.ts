@@ -1,5 +1,5 @@
 // Products of float32 activations by 16-bit weights on matrix units: each float32 as a pair of float16 halves. 22 bits of a
-// significand instead of 24, at the rate of float16; where float32 matters (Hessians, Cholesky, GPTQ) it is not used.
+// significand instead of 24, at the rate of float16; where float32 matters (Cholesky, GPTQ) it is not used.
 
 import type { FloatDtype } from "../../formats/dtype.ts";
 import { invariant } from "../../errors.ts";
@@ -15,14 +15,14 @@ import { checkAlignment, type LinearProduct, PRODUCT_FIELDS, productParams } fro
 import { halvesWorkgroup, type MatrixShape, matrixShapeName } from "./matrix-shape.ts";
 import type { MatrixUnits } from "../tuning.ts";
 
-/** Products that may be recorded at once, each with the largest magnitudes of its two operands. */
-const SLOTS = 16;
+/** Products that may be recorded at once, those of all panels of a Hessian as one, each with the largest magnitudes of its two operands. */
+const SLOTS = 64;
 /** GPU bytes of the slots. */
 export const MATRIX_UNITS_BYTES = SLOTS * 8;
 
 export function createMatrixUnits(shape: MatrixShape, largest: LedgerBuffer): MatrixUnits {
   let taken = 0;
-  return { shape, largest, takeSlot: () => taken++ % SLOTS };
+  return { shape, hessians: false, largest, takeSlot: () => taken++ % SLOTS };
 }
 
 export type HalvesOptions = LinearProduct & { readonly bDtype: Exclude<FloatDtype, "F32"> };

@@ -134,7 +134,7 @@ export async function matmul(
       buffers: { a: options.a.buffer, b: options.b.buffer, c: options.c.buffer },
       constants: constantsOf(options),
       workgroups: spreadWorkgroups(end - first),
-      work: (wantedTiles(options, size, end) - wantedTiles(options, size, first)) * work,
+      work: (lowerTiles(options, size, end) - lowerTiles(options, size, first)) * work,
     };
     if (tile === "small") await gpu.queue.run(matmulKernel, dispatch);
     else {
@@ -145,7 +145,11 @@ export async function matmul(
 }
 
 /** Those of the first `count` tiles that are not left alone: what the queue learns of the GPU's speed comes from these. */
-function wantedTiles({ n, lowerAt }: MatmulOptions, size: number, count: number): number {
+export function lowerTiles(
+  { n, lowerAt }: Pick<MatmulOptions, "n" | "lowerAt">,
+  size: number,
+  count: number,
+): number {
   if (!lowerAt) return count;
   const tilesN = Math.ceil(n / size);
   let wanted = 0;

@@ -1,11 +1,13 @@
-// Matrix units for a job's forward products: where the browser offers them, their sums are right, and they are faster.
+// Matrix units for a job's forward products and its Hessians: where the browser offers them, their sums are right, and they are
+// faster.
 
 import { narrowFromFloat32 } from "../../formats/dtype.ts";
 import type { Gpu } from "../gpu.ts";
 import { ReadbackRing, UploadRing } from "../staging.ts";
 import { matmul } from "./matmul.ts";
 import { compileHalves, createMatrixUnits, MATRIX_UNITS_BYTES, matmulHalves } from "./matmul-halves.ts";
-import { areMatricesFaster } from "./tune-matmul.ts";
+import { compileRankKHalves, findLargest, rankKHalves } from "../triangular/rank-k-halves.ts";
+import { areHessiansFaster, areMatricesFaster } from "./tune-matmul.ts";
 import type { MatrixUnits } from "../tuning.ts";
 
 /** Of the check: 128 x 128 results of 512 products each. */
@@ -17,18 +19,17 @@ const TOLERANCE = 5e-5;
 
 /**
  * Sets `gpu.tuning.matrices`, or leaves it null. Disposing the result frees what it holds.
- * @param isWanted tells whether to use units that work; default: if they are faster
+ * @param anyway takes units that work whether they are faster or not
  */
-export async function openMatrixUnits(
-  gpu: Gpu,
-  isWanted: (gpu: Gpu, units: MatrixUnits) => boolean | Promise<boolean> = areMatricesFaster,
-): Promise<Disposable> {
+export async function openMatrixUnits(gpu: Gpu, anyway = false): Promise<Disposable> {
   const { matrices: shape } = gpu.adapter;
   if (!shape) return { [Symbol.dispose]: () => undefined };
   const largest = await gpu.memory.allocate({ label: "largest magnitudes", bytes: MATRIX_UNITS_BYTES });
   const units = createMatrixUnits(shape, largest);
-  const works = (await compiles(gpu, units)) && (await areSumsRight(gpu, units));
-  if (works && (await isWanted(gpu, units))) gpu.tuning.matrices = units;
+  const compilesProduct = async () => await compileHalves(gpu, units, { bDtype: "BF16" });
+  const works = (await compiles(gpu, compilesProduct)) && (await areSumsRight(gpu, units));
+  if (works && (anyway || (await areMatricesFaster(gpu, units)))) gpu.tuning.matrices = units;
+  if (gpu.tuning.matrices) units.hessians = await areForHessians(gpu, units, anyway);
   return {
     [Symbol.dispose]() {
       gpu.tuning.matrices = null;
@@ -37,10 +38,17 @@ export async function openMatrixUnits(
   };
 }
 
-/** Tries the kernel: the language of the feature has changed before, and drivers may refuse what browsers take. */
-async function compiles(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
+async function areForHessians(gpu: Gpu, units: MatrixUnits, anyway: boolean): Promise<boolean> {
+  const works =
+    (await compiles(gpu, async () => await compileRankKHalves(gpu, units))) &&
+    (await areHessiansRight(gpu, units));
+  return works && (anyway || (await areHessiansFaster(gpu, units)));
+}
+
+/** Tries a kernel: the language of the feature has changed before, and drivers may refuse what browsers take. */
+async function compiles(gpu: Gpu, compile: () => Promise<void>): Promise<boolean> {
   gpu.device.pushErrorScope("validation");
-  const pipeline = compileHalves(gpu, units, { bDtype: "BF16" }).then(
+  const pipeline = compile().then(
     () => true,
     () => false,
   );
@@ -62,9 +70,38 @@ async function areSumsRight(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
   await matmul(gpu, shape, "small");
   const wanted = await read();
   await matmulHalves(gpu, units, shape);
-  const found = await read();
-  const difference = found.map((value, index) => value - (wanted[index] ?? Number.NaN));
-  return Math.hypot(...difference) <= TOLERANCE * Math.hypot(...wanted);
+  return areAlike(await read(), wanted);
+}
+
+/** The same for a Hessian of `DEPTH` tokens. */
+async function areHessiansRight(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
+  using uploads = await UploadRing.create(gpu, RING);
+  using readbacks = await ReadbackRing.create(gpu, RING);
+  using x = await gpu.memory.allocate({ label: "check of Hessians: x", bytes: SIZE * DEPTH * 4 });
+  using c = await gpu.memory.allocate({ label: "check of Hessians: c", bytes: SIZE * SIZE * 4 });
+  await uploads.write(new Uint8Array(waves(0.7).buffer), x);
+  const side = { buffer: x, stride: SIZE, offset: 0 };
+  const shape = { m: SIZE, n: SIZE, k: DEPTH, a: side, b: side, c: { buffer: c, stride: SIZE } };
+  const read = async () => new Float32Array((await readbacks.readBytes(c, 0, SIZE * SIZE * 4)).buffer);
+  await matmul(gpu, { ...shape, aTransposed: true, bTransposed: false }, "small");
+  const wanted = await read();
+  await gpu.queue.clear(c);
+  const slot = await findLargest(gpu, units, { x: side, rows: DEPTH, columns: SIZE });
+  const panel = { firstRow: 0, rows: SIZE, stride: SIZE };
+  await rankKHalves(gpu, units, { panel, buffer: c, x: side, rows: DEPTH, alpha: 1, slot });
+  return areAlike(await read(), wanted, (index) => index % SIZE <= Math.floor(index / SIZE));
+}
+
+/** By root mean squares of what is wanted. */
+function areAlike(
+  found: Float32Array,
+  wanted: Float32Array,
+  isWanted: (index: number) => boolean = () => true,
+): boolean {
+  const compared = [...wanted.keys()].filter(isWanted);
+  const difference = compared.map((index) => (found[index] ?? Number.NaN) - (wanted[index] ?? 0));
+  const size = compared.map((index) => wanted[index] ?? 0);
+  return Math.hypot(...difference) <= TOLERANCE * Math.hypot(...size);
 }
 
 function matrices<Buffer>(a: Buffer, b: Buffer, c: Buffer) {

@@ -1,6 +1,8 @@
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../gpu.ts";
 import { matmul, type Matrix } from "../matmul/matmul.ts";
+import type { HeldPanel } from "../panels.ts";
+import { findLargest, rankKHalves, rowsOnUnits } from "./rank-k-halves.ts";
 import type { TriangularMatrix } from "./triangular-matrix.ts";
 
 /**
@@ -11,7 +13,8 @@ const DEPTH = 4096;
 
 /**
  * H += alpha · Xᵀ X, lower triangle only (BLAS syrk). X is (rows, n) float32: one token a row. This is how GPTQ's Hessian
- * 2/N Σ x xᵀ grows (arXiv 2210.17323, section 3; LLM Compressor `accumulate_hessian`).
+ * 2/N Σ x xᵀ grows (arXiv 2210.17323, section 3; LLM Compressor `accumulate_hessian`). On matrix units where the job has some
+ * that do it.
  */
 export async function symmetricRankKUpdate(
   gpu: Gpu,
@@ -22,20 +25,45 @@ export async function symmetricRankKUpdate(
 ): Promise<void> {
   for (let row = 0; row < rows; row += DEPTH) {
     const part = { ...x, offset: (x.offset ?? 0) + row * x.stride };
-    for (let index = 0; index < hessian.buffers.length; index++) {
-      await updatePanel(gpu, hessian, index, { x: part, rows: Math.min(DEPTH, rows - row), alpha });
-    }
+    await addRows(gpu, hessian, { x: part, rows: Math.min(DEPTH, rows - row), alpha });
   }
+}
+
+interface Update {
+  readonly x: Required<Matrix>;
+  readonly rows: number;
+  readonly alpha: number;
+}
+
+async function addRows(gpu: Gpu, hessian: TriangularMatrix, update: Update): Promise<void> {
+  const { matrices } = gpu.tuning;
+  const { n } = hessian.layout;
+  const onUnits = matrices ? rowsOnUnits(matrices, n, update.rows) : 0;
+  if (matrices && onUnits > 0) {
+    const part = { ...update, rows: onUnits };
+    const slot = await findLargest(gpu, matrices, { ...part, columns: n });
+    for (const held of panelsOf(hessian)) await rankKHalves(gpu, matrices, { ...part, ...held, slot });
+  }
+  if (onUnits === update.rows) return;
+  const { x } = update;
+  const rest = { ...update, rows: update.rows - onUnits };
+  const after = { ...x, offset: x.offset + onUnits * x.stride };
+  for (const held of panelsOf(hessian)) await updatePanel(gpu, held, { ...rest, x: after });
+}
+
+function panelsOf({ layout, buffers }: TriangularMatrix): HeldPanel[] {
+  return layout.panels.map((panel, index) => {
+    const buffer = buffers[index];
+    invariant(buffer, "a buffer for each panel");
+    return { panel, buffer };
+  });
 }
 
 async function updatePanel(
   gpu: Gpu,
-  { layout, buffers }: TriangularMatrix,
-  index: number,
-  { x, rows, alpha }: { readonly x: Required<Matrix>; readonly rows: number; readonly alpha: number },
+  { panel, buffer }: HeldPanel,
+  { x, rows, alpha }: Update,
 ): Promise<void> {
-  const [panel, buffer] = [layout.panels[index], buffers[index]];
-  invariant(panel && buffer, "a buffer for each panel");
   await matmul(gpu, {
     m: panel.rows,
     n: panel.firstRow + panel.rows,

@@ -15,26 +15,39 @@ function memoryJournal() {
 async function run(
   journal: ReturnType<typeof memoryJournal>,
   wanted: ForwardProducts,
-  { size, faster = true }: { size: number; faster?: boolean },
+  { size, faster = true, hessians = false }: { size: number; faster?: boolean; hessians?: boolean },
 ) {
   using test = await openTestGpu();
   using largest = await test.empty("largest magnitudes", 128);
   const notices: string[] = [];
-  const open = async (gpu: Gpu, isWanted?: unknown): Promise<Disposable> => {
+  const open = async (gpu: Gpu, anyway = false): Promise<Disposable> => {
     const shape = { m: size, n: size, k: size, subgroup: 32 };
-    if (size > 0 && (faster || isWanted)) gpu.tuning.matrices = createMatrixUnits(shape, largest);
+    if (size > 0 && (faster || anyway)) gpu.tuning.matrices = createMatrixUnits(shape, largest);
+    if (gpu.tuning.matrices) gpu.tuning.matrices.hessians = hessians;
     return await Promise.resolve({ [Symbol.dispose]: () => undefined });
   };
   const tell = (notice: string) => void notices.push(notice);
   using units = await openForwardProducts(test.gpu, journal, wanted, tell, open);
   expect(units).toBeDefined();
-  return { size: test.gpu.tuning.matrices?.shape.m ?? 0, notices };
+  const { matrices } = test.gpu.tuning;
+  return { size: matrices?.shape.m ?? 0, notices, ...(matrices?.hessians && { hessians: true }) };
 }
 
 it("takes matrix units that are faster, and says so in the report", async () => {
   const journal = memoryJournal();
   expect(await run(journal, "AUTO", { size: 16 })).toEqual({ size: 16, notices: [] });
   expect(forwardNotes(journal)).toEqual([expect.stringContaining("16x16x16")]);
+});
+
+it("has Hessians there too where they were in the first run, and says that", async () => {
+  const both = memoryJournal();
+  const onUnits = { size: 16, hessians: true };
+  expect(await run(both, "AUTO", onUnits)).toEqual({ ...onUnits, notices: [] });
+  expect(forwardNotes(both)).toEqual([expect.stringMatching(/passes and Hessians .* \(16x16x16\), each/)]);
+  expect(await run(both, "AUTO", onUnits)).toEqual({ ...onUnits, notices: [] });
+  const productsAlone = memoryJournal();
+  await run(productsAlone, "AUTO", { size: 16 });
+  expect(await run(productsAlone, "AUTO", onUnits)).toEqual({ size: 16, notices: [] });
 });
 
 it("computes in float32 where that is wanted, or faster", async () => {

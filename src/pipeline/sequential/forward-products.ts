@@ -4,6 +4,7 @@
 import { DeviceLimitError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { matrixShapeName } from "../../gpu/matmul/matrix-shape.ts";
+import type { MatrixUnits } from "../../gpu/tuning.ts";
 import { openMatrixUnits } from "../../gpu/matmul/open-matrix-units.ts";
 import type { JournalRecords } from "../../offload/journal.ts";
 import { recordedForward, recordForward } from "../job/job-journal.ts";
@@ -11,11 +12,13 @@ import type { Job, RunOutput } from "../job/job.ts";
 import type { ForwardProducts } from "../../api/job-options.ts";
 
 const FLOAT32 = "F32";
+/** Behind the shape of the units. */
+const HESSIANS_TOO = " with Hessians";
 
 /**
  * Sets `gpu.tuning.matrices`; disposing the result frees what that holds.
  * @param tell takes a sentence for the user
- * @param open finds matrix units that are right, and, without a second argument, faster
+ * @param open finds matrix units that are right, and faster unless it is told to take any
  */
 export async function openForwardProducts(
   gpu: Gpu,
@@ -29,8 +32,10 @@ export async function openForwardProducts(
     if (before === null) recordForward(journal, FLOAT32);
     return { [Symbol.dispose]: () => undefined };
   }
-  const units = before === null ? await open(gpu) : await open(gpu, () => true);
-  const now = gpu.tuning.matrices ? matrixShapeName(gpu.tuning.matrices.shape) : FLOAT32;
+  const units = await open(gpu, before !== null);
+  const { matrices } = gpu.tuning;
+  if (matrices && before !== null) matrices.hessians &&= before.endsWith(HESSIANS_TOO);
+  const now = productsOf(matrices);
   if (before === null) recordForward(journal, now);
   else if (now !== before) {
     tell(
@@ -62,7 +67,7 @@ export function takeForwardProducts({ plan: { part } }: Job, journal: JournalRec
   if (given === undefined) return () => undefined;
   if (recordedForward(journal) === null) recordForward(journal, given);
   return ({ tuning: { matrices } }) => {
-    const now = matrices ? matrixShapeName(matrices.shape) : FLOAT32;
+    const now = productsOf(matrices);
     if (now === given) return;
     throw new DeviceLimitError(
       `The hidden states that this part begins with were computed on ${given}, and this GPU and browser compute on ${now}: the part would not fit the others. Use a GPU as that one, or make the states with --forward-products F32.`,
@@ -74,7 +79,16 @@ export function takeForwardProducts({ plan: { part } }: Job, journal: JournalRec
 export function forwardNotes(journal: JournalRecords): string[] {
   const products = recordedForward(journal);
   if (products === null || products === FLOAT32) return [];
+  const halves = `each float32 as a pair of float16 halves`;
   return [
-    `Forward passes ran on the GPU's matrix units (${products}), each float32 as a pair of float16 halves. Hessians and GPTQ are float32.`,
+    products.endsWith(HESSIANS_TOO)
+      ? `Forward passes and Hessians ran on the GPU's matrix units (${products.slice(0, -HESSIANS_TOO.length)}), ${halves}. Factorisations and GPTQ are float32.`
+      : `Forward passes ran on the GPU's matrix units (${products}), ${halves}. Hessians and GPTQ are float32.`,
   ];
+}
+
+/** What is written down of matrix units. */
+function productsOf(matrices: MatrixUnits | null): string {
+  if (!matrices) return FLOAT32;
+  return `${matrixShapeName(matrices.shape)}${matrices.hessians ? HESSIANS_TOO : ""}`;
 }

@@ -25,7 +25,7 @@ export async function quantize(
 ): Promise<void> {
   const { layer, services, outputs } = work;
   const { share, reports, write, propagates } = output;
-  const record = recordModules(work, output);
+  const record = recordModules(work);
   const own = ownCaptures(work, pass);
   const chosen = layer.captures.flatMap(({ modules }) => modules).length * outputs.length;
   const begins = (module: string) => services.report("quantizing", module, 1 / Math.max(chosen, 1));
@@ -110,8 +110,7 @@ function runOf(
     turns: settling?.turns ?? [{ captures, overlap: kept !== null, begin: () => undefined }],
     weights(module) {
       const weights = weightsOf(work, { pass, output, settling }, module);
-      const task = work.layer.tasks.find((candidate) => candidate.module === module);
-      return record && task ? record.weights(task, weights) : weights;
+      return record ? record.weights(weights) : weights;
     },
     sawTooFew: (capture, tokens) => tokens < services.minExpertTokens && isRouted(work, capture),
     async round(tasks) {

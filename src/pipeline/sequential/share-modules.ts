@@ -1,5 +1,5 @@
-// Quantized modules on their way between jobs that share samples: what each output tensor holds, what the codes mean, and the
-// report. All lengths follow from the plan, the report's from the file's.
+// Quantized modules on their way between jobs that share samples: what each output tensor holds, and the report; what the codes mean
+// each job makes of them. All lengths follow from the plan, the report's from the file's.
 
 import { DTYPE_BITS } from "../../formats/dtype.ts";
 import { type TensorSpec, tensorBytes } from "../../formats/safetensors.ts";
@@ -8,6 +8,7 @@ import { linearWeight } from "../../onload/layer-weights.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import { hostLayerBytes } from "../calibration/host-memory.ts";
 import { isShape } from "../job/copy-tensors.ts";
+import { dequantizeStored } from "../../quantize/gptq/dequantize-stored.ts";
 import type { ModuleReport, ModuleWeights } from "../../quantize/quantizer.ts";
 import type { LayerAtWork, LayerOutput } from "./layer-at-work.ts";
 import { dropSums } from "./reduce.ts";
@@ -18,24 +19,19 @@ import { createWaitingBytes } from "./waiting-bytes.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** Rows of a module go to the GPU in pieces of about so many bytes. */
-const PIECE_BYTES = 16 * 1024 ** 2;
 /** Of modules that come, and of those that go, so much waits in memory even where a layer leaves no room there. */
 const LEAST_WAITING_BYTES = 256 * 1024 ** 2;
 /** Files that come at a time. A browser has six connections to a server, and others have to give, too. */
 const LANES = 2;
 
-/** A module as its file holds it. */
-interface ModuleFile {
-  readonly tensors: ReadonlyMap<string, Bytes>;
-  readonly meaning: Bytes;
-}
+/** What a module's file holds of its output tensors, by name. */
+type ModuleTensors = ReadonlyMap<string, Bytes>;
 
 /** Keeps what a quantizer makes of modules until it is given to the others. */
 export interface ModuleRecord {
   write(tensor: string, offset: number, bytes: Bytes): void;
-  /** The module's weights, which keep what is stored for the others, too. */
-  weights(task: QuantizeTask, weights: ModuleWeights): ModuleWeights;
+  /** A module's weights, which are loaded when memory holds what becomes of them. */
+  weights(weights: ModuleWeights): ModuleWeights;
   /** Begins to give a module that is done. */
   give(report: ModuleReport): void;
   /** Gives those of these that are not given yet, and waits until all are. */
@@ -43,11 +39,11 @@ export interface ModuleRecord {
 }
 
 /** Null where there is nobody to give them to. */
-export function recordModules(work: LayerAtWork, { propagates }: LayerOutput): ModuleRecord | null {
-  const { layer, services } = work;
-  const { share } = services;
+export function recordModules(work: LayerAtWork): ModuleRecord | null {
+  const { layer } = work;
+  const { share } = work.services;
   if (!share || share.plan.of === 1) return null;
-  const files = new Map<string, ModuleFile>();
+  const files = new Map<string, ModuleTensors>();
   const giving = openGiving(work, share);
   const give = (report: ModuleReport) => {
     const file = files.get(report.module);
@@ -56,7 +52,7 @@ export function recordModules(work: LayerAtWork, { propagates }: LayerOutput): M
     giving.give(file, report);
   };
   const fileOf = (task: QuantizeTask) => {
-    const file = files.get(task.module) ?? emptyFile(task, propagates);
+    const file = files.get(task.module) ?? emptyTensors(task);
     files.set(task.module, file);
     return file;
   };
@@ -66,26 +62,15 @@ export function recordModules(work: LayerAtWork, { propagates }: LayerOutput): M
   return {
     write(tensor, offset, bytes) {
       const task = taskOf.get(tensor);
-      if (task) fileOf(task).tensors.get(tensor)?.set(bytes, offset);
+      if (task) fileOf(task).get(tensor)?.set(bytes, offset);
     },
-    weights(task, weights) {
-      const rowBytes = weightBytes(task) / task.rows;
-      return {
-        ...weights,
-        async load(firstRow, rows, to) {
-          await giving.room();
-          await weights.load(firstRow, rows, to);
-        },
-        async store(firstRow, rows, from) {
-          await weights.store(firstRow, rows, from);
-          if (!propagates) return;
-          const { meaning } = fileOf(task);
-          await services.readbacks.read(from, 0, rows * rowBytes, (view, position) =>
-            meaning.set(view, firstRow * rowBytes + position),
-          );
-        },
-      };
-    },
+    weights: (weights) => ({
+      ...weights,
+      async load(firstRow, rows, to) {
+        await giving.room();
+        await weights.load(firstRow, rows, to);
+      },
+    }),
     give,
     async given(reports) {
       reports.filter(({ module }) => !giving.has(module)).forEach(give);
@@ -99,7 +84,7 @@ function openGiving(work: LayerAtWork, share: ShareAtWork) {
   const puts = new Map<string, Promise<void>>();
   const waiting = createWaitingBytes(waitingBytes(work));
   return {
-    give(file: ModuleFile, report: ModuleReport) {
+    give(file: ModuleTensors, report: ModuleReport) {
       const bytes = fileBytes(file);
       waiting.add(bytes);
       const put = giveModule(work, share, file, report).finally(() => waiting.remove(bytes));
@@ -115,12 +100,12 @@ function openGiving(work: LayerAtWork, share: ShareAtWork) {
 async function giveModule(
   { index, layer }: LayerAtWork,
   { plan, exchange }: ShareAtWork,
-  { tensors, meaning }: ModuleFile,
+  tensors: ModuleTensors,
   report: ModuleReport,
 ): Promise<void> {
   const place = layer.tasks.findIndex(({ module }) => module === report.module);
   const told = new TextEncoder().encode(JSON.stringify(report));
-  await exchange.put(shareNames(plan, index).module(place), [...tensors.values(), meaning, told]);
+  await exchange.put(shareNames(plan, index).module(place), [...tensors.values(), told]);
 }
 
 /** What other jobs make of a layer's modules; it comes while this one is at work. */
@@ -220,38 +205,33 @@ async function takeModule(
   task: QuantizeTask,
   bytes: Bytes,
 ): Promise<void> {
-  const { file, report } = readFile(task, bytes, propagates);
-  for (const [tensor, own] of file.tensors) write(tensor, 0, own);
-  if (propagates) await keepMeaning(work, task, file.meaning);
+  const { tensors, report } = readFile(task, bytes);
+  for (const [tensor, own] of tensors) write(tensor, 0, own);
+  if (propagates) await keepMeaning(work, task, tensors);
   reports.push(report);
 }
 
-async function keepMeaning(work: LayerAtWork, task: QuantizeTask, meaning: Bytes): Promise<void> {
+/** Puts what a module's codes mean in the place of its weights. */
+async function keepMeaning(work: LayerAtWork, task: QuantizeTask, tensors: ModuleTensors): Promise<void> {
   const { kept, layer, host, services } = work;
   const linear = layer.linears.find(({ module }) => module === task.module);
   invariant(linear, `${task.module} is a Linear of its layer`);
-  if (!kept) {
-    linearWeight(host, linear).write(0, meaning);
-    return;
-  }
-  const rowBytes = meaning.byteLength / task.rows;
-  const pieceRows = Math.max(Math.floor(PIECE_BYTES / rowBytes), 1);
-  const bytes = Math.min(pieceRows, task.rows) * rowBytes;
-  using piece = await services.gpu.memory.allocate({ label: "rows of another share", bytes });
-  for (let firstRow = 0; firstRow < task.rows; firstRow += pieceRows) {
-    const rows = Math.min(pieceRows, task.rows - firstRow);
-    await services.uploads.write(meaning.subarray(firstRow * rowBytes, (firstRow + rows) * rowBytes), piece);
-    await kept.replaceRows(task.module, firstRow, rows, piece);
-  }
-  await services.gpu.queue.flush();
+  const rowBytes = (task.columns * DTYPE_BITS[task.dtype]) / 8;
+  const tensor = (name: string) => tensors.get(`${task.module}.${name}`) ?? null;
+  await dequantizeStored(services, { task, tensor }, async (firstRow, rows, from) => {
+    if (kept) {
+      await kept.replaceRows(task.module, firstRow, rows, from);
+      return;
+    }
+    const weight = linearWeight(host, linear);
+    await services.readbacks.read(from, 0, rows * rowBytes, (view, position) =>
+      weight.write(firstRow * rowBytes + position, view),
+    );
+  });
 }
 
-function fileBytes({ tensors, meaning }: ModuleFile): number {
-  return [...tensors.values(), meaning].reduce((sum, { byteLength }) => sum + byteLength, 0);
-}
-
-function weightBytes({ rows, columns, dtype }: QuantizeTask): number {
-  return (rows * columns * DTYPE_BITS[dtype]) / 8;
+function fileBytes(tensors: ModuleTensors): number {
+  return [...tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
 
 /** Shapes of packed weights are written before anything comes from others. */
@@ -259,27 +239,22 @@ function givenOutputs({ outputs }: QuantizeTask): readonly TensorSpec[] {
   return outputs.filter((spec) => !isShape(spec));
 }
 
-function emptyFile(task: QuantizeTask, propagateError: boolean): ModuleFile {
-  return {
-    tensors: new Map(givenOutputs(task).map((spec) => [spec.name, new Uint8Array(tensorBytes(spec))])),
-    meaning: new Uint8Array(propagateError ? weightBytes(task) : 0),
-  };
+function emptyTensors(task: QuantizeTask): ModuleTensors {
+  return new Map(givenOutputs(task).map((spec) => [spec.name, new Uint8Array(tensorBytes(spec))]));
 }
 
 /** @throws ExchangeError if a file is not what the plan says */
 function readFile(
   task: QuantizeTask,
   bytes: Bytes,
-  propagateError: boolean,
-): { readonly file: ModuleFile; readonly report: ModuleReport } {
+): { readonly tensors: ModuleTensors; readonly report: ModuleReport } {
   let at = 0;
   const cut = (length: number) => bytes.subarray(at, (at += length));
   const tensors = new Map(givenOutputs(task).map((spec) => [spec.name, cut(tensorBytes(spec))]));
-  const meaning = cut(propagateError ? weightBytes(task) : 0);
   if (bytes.byteLength <= at)
     throw new ExchangeError(
       `The file of ${task.module} has ${bytes.byteLength} bytes where more than ${at} are due. Delete the exchange folder and begin all shares again.`,
     );
   const report = JSON.parse(new TextDecoder().decode(cut(bytes.byteLength - at))) as ModuleReport;
-  return { file: { tensors, meaning }, report };
+  return { tensors, report };
 }

@@ -261,7 +261,7 @@ export async function gatherColumns(
 /** Codes to weights of the tile's dtype, (rows, columns) without padding. */
 export async function dequantizeCodes(
   gpu: Gpu,
-  tile: GptqTile,
+  tile: Omit<GptqTile, "weights" | "order">,
   buffers: { readonly codes: BufferPart; readonly group_of: BufferPart; readonly words: BufferPart },
 ): Promise<void> {
   const perWord = tile.dtype === "F32" ? 1 : 2;

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { invariant } from "../../errors.ts";
 import { cellGrid, compressionFormat } from "../../formats/compression-format.ts";
 import {
+  DTYPE_BITS,
   type FloatDtype,
   narrowFromFloat32,
   roundHalfToEven,
@@ -18,6 +19,7 @@ import { referenceMseRanges } from "../observe/mse-reference.ts";
 import { mseSettings } from "../observe/mse-settings.ts";
 import { codeValue, qparamsOfRanges, referenceQparams } from "../rtn/reference.ts";
 import type { RtnTask } from "../rtn/tile-buffers.ts";
+import { dequantizeStored } from "./dequantize-stored.ts";
 import { moduleContexts } from "./observe-module.ts";
 import { hessianWeightedError, referenceGptq } from "./reference.ts";
 
@@ -178,8 +180,27 @@ describe.each(CASES)("GPTQ $label", (chosen) => {
     expect(result.outcome.loss / error).toBeCloseTo(1, 3);
     expect(result.outcome.loss).toBeLessThan(result.outcome.rtnLoss);
     expect(result.dequantized).toEqual(meaningOf(result, dtype));
+    expect(await storedMeaning(task, result)).toEqual(result.dequantized);
   });
 });
+
+/** What another job makes of the tensors, a few rows at a time. */
+async function storedMeaning(task: RtnTask, { tensors }: GptqResult): Promise<Float32Array> {
+  const { columns, dtype } = task;
+  const { test, uploads, readbacks } = bench;
+  const tensor = (name: string) => tensors.get(`m.${name}`) ?? null;
+  const values = new Float32Array(task.rows * columns);
+  await dequantizeStored(
+    { gpu: test.gpu, uploads },
+    { task, tensor },
+    async (firstRow, rows, from) => {
+      const bytes = await readbacks.readBytes(from, 0, (rows * columns * DTYPE_BITS[dtype]) / 8);
+      values.set(widenToFloat32(dtype, bytes), firstRow * columns);
+    },
+    columns,
+  );
+  return values;
+}
 
 /** What a loader makes of the codes: products in float32, rounded to the dtype. */
 function meaningOf({ numbers, zeroPoints, scales }: GptqResult, dtype: FloatDtype): Float32Array {

@@ -1,0 +1,200 @@
+// What a weight's stored tensors mean, on the GPU: the numbers that its quantizer had when it wrote them, bit for bit.
+
+import { type CellGrid, cellGrid, codeStorage } from "../../formats/compression-format.ts";
+import {
+  type QuantizedWeight,
+  readRowParts,
+  readScales,
+  readZeroPoints,
+  rowRanges,
+} from "../../formats/dequantize.ts";
+import { DTYPE_BITS } from "../../formats/dtype.ts";
+import type { Gpu } from "../../gpu/gpu.ts";
+import { kernel, spreadWorkgroups } from "../../gpu/kernel.ts";
+import type { LedgerBuffer } from "../../gpu/memory.ts";
+import type { UploadRing } from "../../gpu/staging.ts";
+import { struct } from "../../gpu/struct.ts";
+import unpackCode from "../encode/unpack.wgsl?raw";
+import { type RtnTask, tileRowMultiple } from "../rtn/tile-buffers.ts";
+import { dequantizeCodes } from "./gptq-kernels.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+const WORKGROUP = 64;
+/** Weights that are dequantized at a time: four bytes of a code and two or four of its meaning each. */
+const PIECE_WEIGHTS = 4 * 1024 ** 2;
+
+export const unpackKernel = kernel({
+  name: "encode.unpack",
+  code: [unpackCode],
+  params: struct({
+    stored_bits: "u32",
+    stored_offset: "i32",
+    signed: "u32",
+    stream_codes: "u32",
+    words_per_stream: "u32",
+    first: "u32",
+    end: "u32",
+  }),
+  bindings: { words: "read", codes: "read_write" },
+});
+
+/** A quantized weight whose tensors are in host memory. */
+export interface StoredWeight {
+  readonly task: RtnTask;
+  /** One of its tensors by its last name; null if it has none of that name. */
+  tensor(name: string): Bytes | null;
+}
+
+/**
+ * Dequantizes a weight some rows at a time.
+ * @param use takes rows of the weight's dtype, one after the other as they lie in the source, from a buffer
+ */
+export async function dequantizeStored(
+  { gpu, uploads }: { readonly gpu: Gpu; readonly uploads: UploadRing },
+  stored: StoredWeight,
+  use: (firstRow: number, rows: number, from: LedgerBuffer) => Promise<void>,
+  pieceWeights = PIECE_WEIGHTS,
+): Promise<void> {
+  const { task } = stored;
+  const { rows, columns } = task;
+  const multiple = tileRowMultiple(task);
+  const most = Math.min(Math.max(Math.floor(pieceWeights / columns / multiple), 1) * multiple, rows);
+  const tables = await readTables(stored);
+  const sizes = bufferSizes(tables.weight, most);
+  const made: readonly LedgerBuffer[] = await gpu.memory.allocateAll(
+    Object.entries(sizes).map(([name, bytes]) => ({ label: `stored ${name}`, bytes })),
+  );
+  const buffers = Object.fromEntries(Object.keys(sizes).map((name, index) => [name, made[index]])) as Record<
+    keyof typeof sizes,
+    LedgerBuffer
+  >;
+  try {
+    await uploads.write(bytesOf(tables.groupOf), buffers.groupOf);
+    for (let firstRow = 0; firstRow < rows; firstRow += most) {
+      const own = Math.min(most, rows - firstRow);
+      await dequantizePiece({ gpu, uploads }, tables, { firstRow, rows: own }, buffers);
+      await use(firstRow, own, buffers.meaning);
+    }
+    // A buffer must not be given back before the commands that use it are submitted.
+    await gpu.queue.flush();
+  } finally {
+    for (const buffer of made) buffer[Symbol.dispose]();
+  }
+}
+
+/** A weight's tensors as its kernels read them. */
+interface Tables {
+  readonly weight: QuantizedWeight;
+  readonly codes: Bytes;
+  readonly scales: Float32Array<ArrayBuffer>;
+  /** Null where all are zero. */
+  readonly zeroPoints: Int32Array<ArrayBuffer> | null;
+  readonly groupOf: Uint32Array<ArrayBuffer>;
+}
+
+async function readTables(stored: StoredWeight): Promise<Tables> {
+  const { task } = stored;
+  const { rows, columns } = task;
+  const weight: QuantizedWeight = { ...task, args: task.weights };
+  const parts = await readRowParts(weight, 0, rows, async (name, range) => {
+    const bytes = stored.tensor(name);
+    return await Promise.resolve(bytes && bytes.subarray(range?.start, range?.end));
+  });
+  const { cellColumns } = cellGrid(task.weights, rows, columns);
+  return {
+    weight,
+    codes: parts.codes as Bytes,
+    scales: readScales(weight, parts),
+    zeroPoints: parts.zeroPoints && Int32Array.from(readZeroPoints(weight, parts.zeroPoints)),
+    groupOf: Uint32Array.from({ length: columns }, (_, column) =>
+      parts.groupIndex ? (parts.groupIndex[column] ?? 0) : Math.floor(column / cellColumns),
+    ),
+  };
+}
+
+/** Bytes of the buffers that so many rows need. */
+function bufferSizes(weight: QuantizedWeight, rows: number) {
+  const { columns, dtype, args } = weight;
+  const cells = cellsOf(cellGrid(args, rows, columns));
+  const { codes } = rowRanges(weight, 0, rows);
+  const words = (bytes: number) => Math.ceil(bytes / 4) * 4;
+  return {
+    packed: words(codes.end),
+    codes: rows * columns * 4,
+    scales: cells * 4,
+    zeroPoints: cells * 4,
+    groupOf: columns * 4,
+    meaning: words((rows * columns * DTYPE_BITS[dtype]) / 8),
+  };
+}
+
+function cellsOf({ cellsPerColumn, cellsPerRow }: CellGrid): number {
+  return cellsPerColumn * cellsPerRow;
+}
+
+async function dequantizePiece(
+  { gpu, uploads }: { readonly gpu: Gpu; readonly uploads: UploadRing },
+  { weight, codes, scales, zeroPoints }: Tables,
+  { firstRow, rows }: { readonly firstRow: number; readonly rows: number },
+  buffers: Readonly<Record<keyof ReturnType<typeof bufferSizes>, LedgerBuffer>>,
+): Promise<void> {
+  const { columns, dtype, args } = weight;
+  const grid = cellGrid(args, rows, columns);
+  const range = rowRanges(weight, firstRow, rows).codes;
+  await uploads.write(codes.subarray(range.start, range.end), buffers.packed);
+  await unpack(gpu, weight, rows, buffers);
+  const whole = cellGrid(args, weight.rows, columns);
+  const firstCell = Math.floor(firstRow / whole.cellRows) * whole.cellsPerRow;
+  const endCell = firstCell + cellsOf(grid);
+  await uploads.write(bytesOf(scales.subarray(firstCell, endCell)), buffers.scales);
+  if (zeroPoints) await uploads.write(bytesOf(zeroPoints.subarray(firstCell, endCell)), buffers.zeroPoints);
+  const tile = {
+    rows,
+    columns,
+    dtype,
+    args,
+    grid,
+    scales: buffers.scales,
+    zero_points: buffers.zeroPoints,
+  };
+  await dequantizeCodes(gpu, tile, {
+    codes: buffers.codes,
+    group_of: buffers.groupOf,
+    words: buffers.meaning,
+  });
+}
+
+async function unpack(
+  gpu: Gpu,
+  { args, format, columns }: QuantizedWeight,
+  rows: number,
+  { packed, codes }: { readonly packed: LedgerBuffer; readonly codes: LedgerBuffer },
+): Promise<void> {
+  const { kind, storedBits, storedOffset, rowsPadded } = codeStorage(args, format);
+  const streamCodes = rowsPadded ? columns : rows * columns;
+  for (const { first, end } of gpu.queue.split(unpackKernel, rows * columns, 1)) {
+    await gpu.queue.run(unpackKernel, {
+      params: {
+        stored_bits: storedBits,
+        stored_offset: storedOffset,
+        signed: Number(kind === "int" && !rowsPadded),
+        stream_codes: streamCodes,
+        words_per_stream: Math.ceil((streamCodes * storedBits) / 32),
+        first,
+        end,
+      },
+      buffers: { words: packed, codes },
+      workgroups: spreadWorkgroups(Math.ceil((end - first) / WORKGROUP)),
+      work: end - first,
+    });
+  }
+}
+
+function bytesOf({
+  buffer,
+  byteOffset,
+  byteLength,
+}: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>): Bytes {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}

@@ -1,25 +1,22 @@
 // onnxruntime-web as the rest of evaluation uses it: sessions by graph, weights in buffers of ours, one run at a time.
 
-import type { Tensor } from "onnxruntime-web";
+import type { InferenceSession, Tensor } from "onnxruntime-web";
 import { DeviceLimitError } from "../../errors.ts";
 import type { BuiltGraph } from "../graph/decoder-graph.ts";
 import type { WeightInput } from "../graph/weight-input.ts";
 import { type PhaseClock, startPhaseClock } from "../quality/phase-clock.ts";
 import type { StoredModel } from "../weights/stored-model.ts";
-import { weightValues } from "../weights/weight-values.ts";
+import { weightShape, weightValues } from "../weights/weight-values.ts";
 import { loadRuntime, type Runtime } from "./load-runtime.ts";
 import { type MeasuredDevice, openMeasuredDevice } from "./measured-device.ts";
-import { createSessions, type Feeds, type Fetches, runSession } from "./sessions.ts";
-import { createTensorFactory, type EngineTensor, type TensorFactory } from "./tensors.ts";
+import { createSessions, type Feeds, type Fetches, runSession, type Sessions } from "./sessions.ts";
+import { createTensorFactory, type ReservedTensor, type TensorFactory } from "./tensors.ts";
 
 /** Where sessions run. */
 export type Provider = "webgpu" | "wasm";
 
 /** A weight on the GPU takes one binding; onnxruntime's kernels address at most this much of it. */
 const MAX_INPUT_BYTES = 2 ** 30;
-
-/** Weights on their way to the GPU at once. */
-const UPLOADS_AT_ONCE = 4;
 
 /** A graph with its weights onloaded. */
 export interface OnloadedGraph extends Disposable {
@@ -39,7 +36,10 @@ export interface Engine extends TensorFactory, AsyncDisposable {
   readonly maxInputBytes: number;
   /** Where time went: the runtime, sessions, and weights, which come while sessions are made. */
   readonly clock: PhaseClock;
-  /** Loads the weights of a graph; one of equal bytes reuses its session. */
+  /**
+   * Loads the weights of a graph; one of equal bytes reuses its session.
+   * @throws DeviceLimitError before anything is read if they do not fit
+   */
   onload(model: StoredModel, built: BuiltGraph, positions: number): Promise<OnloadedGraph>;
   readonly gpu: MeasuredDevice | null;
 }
@@ -74,27 +74,24 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     maxInputBytes: Math.min(gpu?.maxBindingBytes ?? MAX_INPUT_BYTES, MAX_INPUT_BYTES),
     async onload(model, built, positions) {
       // The runtime prepares the graph while its weights come.
-      const opening = clock.time("sessions", async () => await sessions.open(built.graph, "plain"));
-      opening.catch(() => undefined);
-      const weights = await clock.time(
-        "weights",
-        async () => await onloadWeights(model, built.weights, positions, tensors),
+      const opening = waitLater(
+        clock.time("sessions", async () => await sessions.open(built.graph, "plain")),
       );
-      const session = await opening.catch((error: unknown) => {
-        for (const weight of weights.values()) weight[Symbol.dispose]();
+      const weights = await reserveWeights(built.weights, positions, tensors);
+      const onloaded = onloadedGraph(sessions, built, opening, weights);
+      const filling = waitLater(
+        clock.time("weights", async () => await fillWeights(model, weights, positions)),
+      );
+      try {
+        await opening;
+        await filling;
+        return onloaded;
+      } catch (error) {
+        // Nothing may be written to what was given back.
+        await Promise.allSettled([filling]);
+        onloaded[Symbol.dispose]();
         throw error;
-      });
-      const fed = Object.fromEntries([...weights].map(([input, { tensor }]) => [input, tensor]));
-      return {
-        run: async (feeds, fetches) => await runSession(session, { ...fed, ...feeds }, fetches),
-        async capture() {
-          const captured = await sessions.open(built.graph, "captured");
-          return async (feeds, fetches) => await runSession(captured, { ...fed, ...feeds }, fetches);
-        },
-        [Symbol.dispose]() {
-          for (const weight of weights.values()) weight[Symbol.dispose]();
-        },
-      };
+      }
     },
     async [Symbol.asyncDispose]() {
       await sessions[Symbol.asyncDispose]();
@@ -103,31 +100,55 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   };
 }
 
-/** Reads one weight after the other; each is placed while the next ones are read. */
-async function onloadWeights(
-  model: StoredModel,
+/** The promise, of which it is no unhandled rejection that it fails before it is waited for. */
+function waitLater<Result>(promise: Promise<Result>): Promise<Result> {
+  promise.catch(() => undefined);
+  return promise;
+}
+
+type Reserved = ReadonlyMap<WeightInput, ReservedTensor>;
+
+/** Room for all weights, before any is read: what does not fit is refused at once. */
+async function reserveWeights(
   weights: readonly WeightInput[],
   positions: number,
   tensors: TensorFactory,
-): Promise<Map<string, EngineTensor>> {
-  const placing: Promise<[string, EngineTensor]>[] = [];
-  try {
-    for (const weight of weights) {
+): Promise<Reserved> {
+  const reserving = await Promise.allSettled(
+    weights.map(async (weight): Promise<[WeightInput, ReservedTensor]> => {
       const label = "linear" in weight ? `${weight.linear.module} ${weight.kind}` : weight.kind;
-      const { data, dims } = await weightValues(model, weight, positions);
-      const placed = tensors
-        .upload(label, data, dims)
-        .then((tensor): [string, EngineTensor] => [weight.input, tensor]);
-      placed.catch(() => undefined);
-      placing.push(placed);
-      // What waits to be placed lies in memory twice.
-      await placing.at(-UPLOADS_AT_ONCE);
-    }
-    return new Map(await Promise.all(placing));
-  } catch (error) {
-    for (const placed of await Promise.allSettled(placing)) {
-      if (placed.status === "fulfilled") placed.value[1][Symbol.dispose]();
-    }
-    throw error;
+      return [weight, await tensors.reserve(label, weightShape(weight, positions))];
+    }),
+  );
+  const reserved = new Map(reserving.flatMap((each) => (each.status === "fulfilled" ? [each.value] : [])));
+  for (const each of reserving) {
+    if (each.status === "fulfilled") continue;
+    for (const tensor of reserved.values()) tensor[Symbol.dispose]();
+    throw each.reason;
   }
+  return reserved;
+}
+
+async function fillWeights(model: StoredModel, weights: Reserved, positions: number): Promise<void> {
+  for (const [weight, tensor] of weights) await tensor.write(await weightValues(model, weight, positions));
+}
+
+function onloadedGraph(
+  sessions: Sessions,
+  { graph }: BuiltGraph,
+  opening: Promise<InferenceSession>,
+  weights: Reserved,
+): OnloadedGraph {
+  const fed = () => Object.fromEntries(Array.from(weights, ([{ input }, { tensor }]) => [input, tensor]));
+  return {
+    run: async (feeds, fetches) => await runSession(await opening, { ...fed(), ...feeds }, fetches),
+    async capture() {
+      const captured = await sessions.open(graph, "captured");
+      const own = fed();
+      return async (feeds, fetches) => await runSession(captured, { ...own, ...feeds }, fetches);
+    },
+    [Symbol.dispose]() {
+      for (const weight of weights.values()) weight[Symbol.dispose]();
+    },
+  };
 }

@@ -5,7 +5,7 @@ import { invariant } from "../../errors.ts";
 import { createGraph, type OnnxGraph } from "../graph/onnx-graph.ts";
 import type { Runtime } from "./load-runtime.ts";
 import type { MeasuredDevice } from "./measured-device.ts";
-import { type PlacedValues, widenHalves } from "../weights/weight-values.ts";
+import { type PlacedValues, type WeightShape, widenHalves } from "../weights/weight-values.ts";
 import { runSession, type Sessions } from "./sessions.ts";
 import { createWidener, wholeWords } from "./widen-halves.ts";
 
@@ -13,11 +13,19 @@ export interface EngineTensor extends Disposable {
   readonly tensor: Tensor;
 }
 
+export interface ReservedTensor extends EngineTensor {
+  /** Its values; in memory there is no tensor before. */
+  write(data: PlacedValues): Promise<void>;
+}
+
 export interface TensorFactory {
   /** Values that the next run takes along; nothing is placed on the GPU yet. */
   floats(data: Float32Array, dims: readonly number[]): Tensor;
-  /** @throws DeviceLimitError if they do not fit */
-  upload(label: string, data: PlacedValues, dims: readonly number[]): Promise<EngineTensor>;
+  /**
+   * Room for values that come later.
+   * @throws DeviceLimitError if they do not fit
+   */
+  reserve(label: string, shape: WeightShape): Promise<ReservedTensor>;
   /** @throws DeviceLimitError if they do not fit */
   zeros(label: string, dims: readonly number[]): Promise<EngineTensor>;
   /**
@@ -40,14 +48,28 @@ export function createTensorFactory(
     await Promise.resolve(hold(floats(new Float32Array(sizeOf(dims)), dims)));
   return {
     floats,
-    async upload(_, data, dims) {
-      const values = data instanceof Uint16Array ? widenHalves(data) : data;
-      const tensor =
-        values instanceof Float32Array ? floats(values, dims) : new runtime.Tensor("uint8", values, dims);
-      return await Promise.resolve(hold(tensor));
-    },
+    reserve: async (label, shape) => await Promise.resolve(reserveInMemory(runtime, label, shape)),
     zeros,
     outputTensor: zeros,
+  };
+}
+
+function reserveInMemory(runtime: Runtime, label: string, { dims }: WeightShape): ReservedTensor {
+  let tensor: Tensor | null = null;
+  return {
+    get tensor() {
+      invariant(tensor, `${label} has values`);
+      return tensor;
+    },
+    async write(data) {
+      const values = data instanceof Uint16Array ? widenHalves(data) : data;
+      tensor =
+        values instanceof Float32Array
+          ? new runtime.Tensor("float32", values, dims)
+          : new runtime.Tensor("uint8", values, dims);
+      await Promise.resolve();
+    },
+    [Symbol.dispose]: () => tensor?.dispose(),
   };
 }
 
@@ -60,16 +82,15 @@ function gpuTensors(runtime: Runtime, { memory, device }: MeasuredDevice, sessio
   };
   const widen = createWidener(device, memory);
   return {
-    async upload(label: string, data: PlacedValues, dims: readonly number[]) {
-      const placed = await place(label, data instanceof Uint8Array ? "uint8" : "float32", dims);
-      try {
-        if (data instanceof Uint16Array) await widen(data, placed.buffer);
-        else device.queue.writeBuffer(placed.buffer, 0, wholeWords(data));
-        return placed;
-      } catch (error) {
-        placed[Symbol.dispose]();
-        throw error;
-      }
+    async reserve(label: string, { dims, dataType }: WeightShape): Promise<ReservedTensor> {
+      const placed = await place(label, dataType, dims);
+      return {
+        ...placed,
+        async write(data) {
+          if (data instanceof Uint16Array) await widen(data, placed.buffer);
+          else device.queue.writeBuffer(placed.buffer, 0, wholeWords(data));
+        },
+      };
     },
     zeros: async (label: string, dims: readonly number[]) => await place(label, "float32", dims),
     async outputTensor(label: string, dims: readonly number[]) {

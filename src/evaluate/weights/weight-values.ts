@@ -12,9 +12,9 @@ import type { StoredModel } from "./stored-model.ts";
 import type { Linear } from "../../model/weight-description.ts";
 import type { AttentionTemperature } from "../../model/mixer-description.ts";
 
-export interface WeightValues {
+export interface WeightShape {
   readonly dims: readonly number[];
-  readonly data: PlacedValues;
+  readonly dataType: "float32" | "uint8";
 }
 
 /** What becomes of a weight where it is placed: float32 as it is, bytes as they are, and bfloat16 as float32. */
@@ -51,6 +51,38 @@ export function omissions(model: StoredModel, linears: readonly Linear[]): strin
 }
 
 /**
+ * What a weight input is declared as.
+ * @param positions rows of rotary tables
+ */
+export function weightShape(weight: WeightInput, positions: number): WeightShape {
+  switch (weight.kind) {
+    case "vector":
+      return { dims: [weight.values], dataType: "float32" };
+    case "rows":
+      return { dims: [weight.rows, weight.linear.columns], dataType: "float32" };
+    case "cosines":
+    case "sines":
+      return {
+        dims: [positions, inverseFrequencies(weight.rotary, positions).length],
+        dataType: "float32",
+      };
+    case "codes":
+    case "scales":
+    case "zeros":
+      return codeShape(weight);
+  }
+}
+
+type CodeInput = Extract<WeightInput, { kind: "codes" | "scales" | "zeros" }>;
+
+function codeShape({ kind, linear: { rows, columns }, layout: { blockSize, bits } }: CodeInput): WeightShape {
+  const blocks = columns / blockSize;
+  if (kind === "scales") return { dims: [rows, blocks], dataType: "float32" };
+  const inner = kind === "codes" ? [blocks, (blockSize * bits) / 8] : [Math.ceil((blocks * bits) / 8)];
+  return { dims: [rows, ...inner], dataType: "uint8" };
+}
+
+/**
  * Reads one weight input.
  * @param positions rows of rotary tables
  * @throws UnsupportedModelError for a tensor of a dtype that is no float.
@@ -59,21 +91,18 @@ export async function weightValues(
   model: StoredModel,
   weight: WeightInput,
   positions: number,
-): Promise<WeightValues> {
+): Promise<PlacedValues> {
   switch (weight.kind) {
     case "vector": {
       const values = await readFloats(model, weight.tensor);
       if (weight.added !== 0)
         for (const [index, value] of values.entries()) values[index] = value + weight.added;
-      return { dims: [values.length], data: values };
+      return values;
     }
     case "rows": {
       const { linear, firstRow, rows } = weight;
       const halves = await readHalves(model, linear, firstRow, rows);
-      return {
-        dims: [rows, linear.columns],
-        data: halves ?? (await readRows(model, linear, firstRow, rows)),
-      };
+      return halves ?? (await readRows(model, linear, firstRow, rows));
     }
     case "cosines":
     case "sines":
@@ -85,22 +114,12 @@ export async function weightValues(
   }
 }
 
-async function codeValues(
-  model: StoredModel,
-  { kind, linear, layout }: Extract<WeightInput, { kind: "codes" | "scales" | "zeros" }>,
-): Promise<WeightValues> {
+async function codeValues(model: StoredModel, { kind, linear, layout }: CodeInput): Promise<PlacedValues> {
   const scheme = quantizedScheme(model, linear);
   invariant(scheme, `${linear.module} is quantized`);
-  const blocks = linear.columns / layout.blockSize;
-  if (kind === "scales") {
-    return { dims: [linear.rows, blocks], data: await nbitsScales(model, linear, scheme, layout) };
-  }
-  if (kind === "codes") {
-    const dims = [linear.rows, blocks, (layout.blockSize * layout.bits) / 8];
-    return { dims, data: await nbitsCodes(model, linear, scheme) };
-  }
-  const dims = [linear.rows, Math.ceil((blocks * layout.bits) / 8)];
-  return { dims, data: await nbitsZeroPoints(model, linear, scheme, layout) };
+  if (kind === "scales") return await nbitsScales(model, linear, scheme, layout);
+  if (kind === "codes") return await nbitsCodes(model, linear, scheme);
+  return await nbitsZeroPoints(model, linear, scheme, layout);
 }
 
 /** Rows of a Linear's weight in float32, dequantized if need be. */
@@ -190,16 +209,15 @@ export function widenHalves(halves: Uint16Array): Float32Array<ArrayBuffer> {
 function rotaryTable(
   { kind, rotary, temperature }: Extract<WeightInput, { kind: "cosines" | "sines" }>,
   positions: number,
-): WeightValues {
+): Float32Array<ArrayBuffer> {
   const frequencies = inverseFrequencies(rotary, positions);
   const of = kind === "cosines" ? Math.cos : Math.sin;
-  const data = Float32Array.from({ length: positions * frequencies.length }, (_, index) => {
+  return Float32Array.from({ length: positions * frequencies.length }, (_, index) => {
     const position = Math.floor(index / frequencies.length);
     const frequency = frequencies[index % frequencies.length] ?? 0;
     const factor = rotary.attentionFactor * temperatureAt(temperature, position);
     return of(Math.fround(position * frequency)) * factor;
   });
-  return { dims: [positions, frequencies.length], data };
 }
 
 function temperatureAt(temperature: AttentionTemperature | null, position: number): number {

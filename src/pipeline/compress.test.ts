@@ -118,7 +118,7 @@ describe.each(["rounded", "calibrated"] as const)("a job that is %s", (method) =
     ["full", 1],
     ["short of bytes", 2],
   ] as const)("ends with a sentence when the disk is %s, and goes on with room", async (how, first) => {
-    for (const operation of every(2, whole.operations, first)) {
+    for (const operation of every(3, whole.operations, first)) {
       const failed = await disturbed(whole, `operation ${operation}`, ({ disk }) =>
         disk.failAt(operation, how),
       );
@@ -138,14 +138,14 @@ describe.each(["rounded", "calibrated"] as const)("a job that is %s", (method) =
   });
 
   it("survives the loss of the GPU in any phase", async () => {
-    for (const submit of every(3, whole.submits)) {
+    for (const submit of every(4, whole.submits)) {
       expect(await disturbed(whole, `submit ${submit}`, ({ gpu }) => gpu.loseAt(submit))).toBeNull();
     }
   });
 
   it("ends where it is cancelled between two pieces of work, and goes on from its last finished step", async () => {
     let checkpoints = Number.POSITIVE_INFINITY;
-    for (let at = 1; at <= checkpoints; at += 2) {
+    for (let at = 1; at <= checkpoints; at += 3) {
       const control = createJobControl();
       let passed = 0;
       const checkpoint = async () => {

@@ -47,28 +47,31 @@ export function sentBytes({ rows, columns }: TrianglePiece): number {
   return rows * columns * 4;
 }
 
-/** What goes of a piece. */
-export function trimPiece(piece: TrianglePiece, held: Bytes): Bytes {
-  return copyRows(piece, { bytes: held, elements: piece.stride }, piece.columns);
-}
-
-/** The piece as its panel holds it, zeros behind what went. */
-export function spreadPiece(piece: TrianglePiece, sent: Bytes): Bytes {
-  return copyRows(piece, { bytes: sent, elements: piece.columns }, piece.stride);
-}
-
-/** Rows of another length; the bytes themselves where it is the same. */
-function copyRows(
-  { rows, columns }: TrianglePiece,
-  from: { readonly bytes: Bytes; readonly elements: number },
-  elements: number,
-): Bytes {
-  invariant(from.bytes.byteLength === rows * from.elements * 4, "a piece has its rows");
-  if (from.elements === elements) return from.bytes;
-  const to = new Uint8Array(rows * elements * 4);
-  for (let row = 0; row < rows; row++) {
-    const start = row * from.elements * 4;
-    to.set(from.bytes.subarray(start, start + columns * 4), row * elements * 4);
+/** Copies what goes of a part of a piece, as its panel holds it from byte `position` of the piece on, to its place in `sent`. */
+export function trimPart(
+  { stride, columns }: TrianglePiece,
+  { part, position }: { readonly part: Bytes; readonly position: number },
+  sent: Bytes,
+): void {
+  const [rowBytes, sentRowBytes] = [stride * 4, columns * 4];
+  const end = position + part.byteLength;
+  for (let row = Math.floor(position / rowBytes); row * rowBytes < end; row++) {
+    const start = row * rowBytes;
+    const from = Math.max(start, position);
+    const to = Math.min(start + sentRowBytes, end);
+    if (from < to) sent.set(part.subarray(from - position, to - position), row * sentRowBytes + from - start);
   }
-  return to;
+}
+
+/** The piece as its panel holds it, zeros behind what went; what went itself where nothing lies behind it. */
+export function spreadPiece({ rows, stride, columns }: TrianglePiece, sent: Bytes): Bytes {
+  const sentRowBytes = columns * 4;
+  invariant(sent.byteLength === rows * sentRowBytes, "a piece has its rows");
+  if (columns === stride) return sent;
+  const held = new Uint8Array(rows * stride * 4);
+  for (let row = 0; row < rows; row++) {
+    const start = row * sentRowBytes;
+    held.set(sent.subarray(start, start + sentRowBytes), row * stride * 4);
+  }
+  return held;
 }

@@ -10,7 +10,7 @@ import {
   spreadPiece,
   type TrianglePiece,
   trianglePieces,
-  trimPiece,
+  trimPart,
 } from "../../gpu/triangular/triangle-pieces.ts";
 import { layOutTriangle, type TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../../model/layer-linears.ts";
@@ -114,8 +114,11 @@ async function giveSum(
   await inLanes(trianglePieces(matrix.layout), async (piece, index) => {
     const buffer = matrix.buffers[piece.panel];
     invariant(buffer, "a buffer for each panel");
-    const held = await work.services.readbacks.readBytes(buffer, piece.offset, heldBytes(piece));
-    await share.exchange.put(names.piece(place, chunks, index), [trimPiece(piece, held)]);
+    const sent = new Uint8Array(sentBytes(piece));
+    await work.services.readbacks.read(buffer, piece.offset, heldBytes(piece), (part, position) =>
+      trimPart(piece, { part, position }, sent),
+    );
+    await share.exchange.put(names.piece(place, chunks, index), [sent]);
   });
 }
 

@@ -16,6 +16,9 @@ export const HOST_BYTES = PAGE_BYTES - 2 * 1024 ** 3;
 /** Hidden states up to this size wait in host memory; more go to a file. */
 const MAX_HIDDEN_BYTES = 6 * 1024 ** 3;
 
+/** Of memory that does not hold a layer, so much is filled with it: the rest is for what is on its way to the file and from there. */
+const MEMORY_BESIDE_FILE = 7 / 8;
+
 /** What a job sets as its own limit. */
 export function hostLimit({
   hostBudgetBytes,
@@ -73,17 +76,17 @@ export function planPlaces(
 }
 
 /** Where layers lie of which so many bytes may be in memory. */
-export function placeLayers(layers: readonly ScheduledLayer[], memoryBytes: number): LayerPlace {
-  const beyond = layers.map((scheduled) => {
-    const over = hostLayerBytes(scheduled) - memoryBytes;
+export function placeLayers(layers: readonly ScheduledLayer[], hostBytes: number): LayerPlace {
+  const sizes = layers.map(hostLayerBytes);
+  const layerBytes = Math.max(0, ...sizes);
+  if (layerBytes <= hostBytes) return { layerBytes, memoryBytes: hostBytes, fileBytes: 0 };
+  const memoryBytes = Math.floor(hostBytes * MEMORY_BESIDE_FILE);
+  const beyond = layers.map(({ layer }, index) => {
+    const over = (sizes[index] ?? 0) - memoryBytes;
     // The first tensor that has no room any more leaves a gap in memory that is smaller than it.
-    return over > 0 ? over + largestTensor(scheduled.layer) : 0;
+    return over > 0 ? over + largestTensor(layer) : 0;
   });
-  return {
-    layerBytes: Math.max(0, ...layers.map(hostLayerBytes)),
-    memoryBytes,
-    fileBytes: Math.max(0, ...beyond),
-  };
+  return { layerBytes, memoryBytes, fileBytes: Math.max(...beyond) };
 }
 
 /** What a plan says of layers that lie in a file in part; nothing if none do. */

@@ -100,17 +100,24 @@ function overlapPeakOf(
   return weightsBytes + Math.max(collecting, quantizing);
 }
 
-/** Captures in as few passes as the free bytes allow, in the order in which the forward pass meets them. */
+/**
+ * Captures in as few passes as the free bytes allow, in the order in which the forward pass meets them. What has no room has none
+ * with more captures either, so that the last capture of a pass is looked for by halves: layers of experts have hundreds.
+ */
 function packPasses(layer: CalibratedLayer, shape: CalibrationShape, free: GpuLimits): Capture[][] {
+  const fits = (pass: readonly Capture[]) =>
+    collectPhase(layer, pass, shape.tileBytes, free) !== null &&
+    quantizePhase(layer, pass, free.budgetBytes, free) !== null;
   const passes: Capture[][] = [];
-  for (const capture of layer.captures) {
-    const grown = [...(passes.at(-1) ?? []), capture];
-    const fits =
-      passes.length > 0 &&
-      collectPhase(layer, grown, shape.tileBytes, free) !== null &&
-      quantizePhase(layer, grown, free.budgetBytes, free) !== null;
-    if (fits) passes[passes.length - 1] = grown;
-    else passes.push([capture]);
+  for (let left = [...layer.captures]; left.length > 0;) {
+    let [fitting, tooMany] = [1, left.length + 1];
+    while (tooMany - fitting > 1) {
+      const middle = Math.floor((fitting + tooMany) / 2);
+      if (fits(left.slice(0, middle))) fitting = middle;
+      else tooMany = middle;
+    }
+    passes.push(left.slice(0, fitting));
+    left = left.slice(fitting);
   }
   return passes;
 }

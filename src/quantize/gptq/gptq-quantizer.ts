@@ -73,21 +73,40 @@ function factorBytes(n: number): number {
   return choleskyScratchBytes(n) + bufferBytes(n * 4) + PERMUTATION_BYTES;
 }
 
+/** True of modules whose tiles take the same: a layer of experts has hundreds. */
+function isAlike(one: QuantizerTask, other: QuantizerTask): boolean {
+  return (
+    one.rows === other.rows &&
+    one.columns === other.columns &&
+    one.dtype === other.dtype &&
+    one.weights === other.weights &&
+    one.modifier === other.modifier
+  );
+}
+
 function phase(
   tasks: readonly QuantizerTask[],
   pass: readonly Capture[],
   { freeBytes, maxBufferBytes }: QuantizerLimits,
 ): QuantizePhase | null {
   const tileRows = new Map<string, number>();
+  const taskOf = new Map(tasks.map((task) => [task.module, task]));
+  const found: { readonly task: QuantizerTask; readonly rows: number }[] = [];
   let bytes = 0;
   for (const capture of pass) {
     const fixed = factorBytes(capture.columns);
     bytes = Math.max(bytes, fixed);
-    for (const task of tasks.filter(({ module }) => capture.modules.includes(module))) {
+    for (const task of capture.modules.flatMap((module) => taskOf.get(module) ?? [])) {
+      const known = found.find((other) => isAlike(other.task, task));
+      if (known) {
+        tileRows.set(task.module, known.rows);
+        continue;
+      }
       const room = Math.min(freeBytes - fixed, MAX_TILE_BYTES);
       const rows = gptqTileRows(task, room, maxBufferBytes);
       const needed = fixed + gptqTileBytes(task, rows);
       if (needed > freeBytes) return null;
+      found.push({ task, rows });
       tileRows.set(task.module, rows);
       bytes = Math.max(bytes, needed);
     }

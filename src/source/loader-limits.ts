@@ -14,7 +14,10 @@ export interface LoaderLimits {
   readonly aheadBytes: number;
   /** On their way to IndexedDB: above this, downloads wait. */
   readonly unwrittenBytes: number;
-  /** While a reader keeps up, chunks wait so long before they are written, and at most so many bytes of them. */
+  /**
+   * While a reader keeps up, chunks wait so long before they are written, and at most so many bytes of them. What is fetched ahead
+   * has to pass in less, or all of it goes through IndexedDB, which then makes the reader so slow that it stays so.
+   */
   readonly delayMs: number;
   readonly delayedBytes: number;
   /** A reader that has read within so many milliseconds keeps up: it is not run away from. */
@@ -28,7 +31,7 @@ export const LOADER_LIMITS: LoaderLimits = {
   hotBytes: 512 * 1024 ** 2,
   aheadBytes: 256 * 1024 ** 2,
   unwrittenBytes: 96 * 1024 ** 2,
-  delayMs: 1500,
+  delayMs: 10_000,
   delayedBytes: 448 * 1024 ** 2,
   readerMs: 2000,
 };

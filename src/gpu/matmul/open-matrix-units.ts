@@ -7,7 +7,7 @@ import { ReadbackRing, UploadRing } from "../staging.ts";
 import { matmul } from "./matmul.ts";
 import { compileHalves, createMatrixUnits, MATRIX_UNITS_BYTES, matmulHalves } from "./matmul-halves.ts";
 import { compileRankKHalves, findLargest, rankKHalves } from "../triangular/rank-k-halves.ts";
-import { areHessiansFaster, areMatricesFaster } from "./tune-matmul.ts";
+import { areMatricesFaster } from "./tune-matmul.ts";
 import type { MatrixUnits } from "../tuning.ts";
 
 /** Of the check: 128 x 128 results of 512 products each. */
@@ -29,7 +29,8 @@ export async function openMatrixUnits(gpu: Gpu, anyway = false): Promise<Disposa
   const compilesProduct = async () => await compileHalves(gpu, units, { bDtype: "BF16" });
   const works = (await compiles(gpu, compilesProduct)) && (await areSumsRight(gpu, units));
   if (works && (anyway || (await areMatricesFaster(gpu, units)))) gpu.tuning.matrices = units;
-  if (gpu.tuning.matrices) units.hessians = await areForHessians(gpu, units, anyway);
+  // Whether they are faster is not measured again: results must not depend on a race that is nearly a draw.
+  if (gpu.tuning.matrices) units.hessians = await areForHessians(gpu, units);
   return {
     [Symbol.dispose]() {
       gpu.tuning.matrices = null;
@@ -38,11 +39,9 @@ export async function openMatrixUnits(gpu: Gpu, anyway = false): Promise<Disposa
   };
 }
 
-async function areForHessians(gpu: Gpu, units: MatrixUnits, anyway: boolean): Promise<boolean> {
-  const works =
-    (await compiles(gpu, async () => await compileRankKHalves(gpu, units))) &&
-    (await areHessiansRight(gpu, units));
-  return works && (anyway || (await areHessiansFaster(gpu, units)));
+async function areForHessians(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
+  const compiled = await compiles(gpu, async () => await compileRankKHalves(gpu, units));
+  return compiled && (await areHessiansRight(gpu, units));
 }
 
 /** Tries a kernel: the language of the feature has changed before, and drivers may refuse what browsers take. */

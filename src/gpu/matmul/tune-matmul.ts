@@ -6,7 +6,6 @@ import type { LedgerBuffer } from "../memory.ts";
 import { keepTuning, readTuning } from "../tuning-store.ts";
 import { matmul, type MatmulTile } from "./matmul.ts";
 import { matmulHalves } from "./matmul-halves.ts";
-import { findLargest, HESSIAN_COLUMNS, rankKHalves } from "../triangular/rank-k-halves.ts";
 import type { MatrixUnits } from "../tuning.ts";
 
 /** Large enough to fill a data centre's GPU (256 large tiles), small enough for a phone: 2 · 2048 · 2048 · 512 flops. */
@@ -14,14 +13,11 @@ const SIZE = 2048;
 const DEPTH = 512;
 /** GPU bytes that the measurement takes for its while. */
 const BYTES = SIZE * DEPTH * 4 + SIZE * SIZE * 4;
-/** Tokens of the Hessian that is measured. */
-const HESSIAN_ROWS = 1024;
 /** The second run is the one that counts: the first compiles and wakes the GPU. */
 const RUNS = 3;
 /** To be raised with every change to a product kernel: what was measured of another one counts no more. */
 const KERNELS_VERSION = 1;
 const HALVES_VERSION = "halves 1";
-const HESSIANS_VERSION = "Hessians of halves 1";
 
 /**
  * Sets `gpu.tuning.largeProducts`. Either kernel gives the same bits, so a resumed job may choose the other one.
@@ -43,16 +39,6 @@ export async function areMatricesFaster(
 ): Promise<boolean> {
   if (gpu.memory.freeBytes < BYTES) return false;
   return await measureOnce(gpu, HALVES_VERSION, async () => await measure(gpu, units));
-}
-
-/** The same for Hessians of `HESSIAN_COLUMNS` or more. */
-export async function areHessiansFaster(
-  gpu: Gpu,
-  units: MatrixUnits,
-  measure = isRankKHalvesFaster,
-): Promise<boolean> {
-  if (gpu.memory.freeBytes < (HESSIAN_ROWS + HESSIAN_COLUMNS) * HESSIAN_COLUMNS * 4) return false;
-  return await measureOnce(gpu, HESSIANS_VERSION, async () => await measure(gpu, units));
 }
 
 /** What was found of this adapter before, or what `measure` finds now. */
@@ -83,33 +69,6 @@ async function isHalvesFaster(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
     const halves = async () => await matmulHalves(gpu, units, weights);
     return await isFaster(gpu, halves, async () => await matmul(gpu, weights, tile));
   });
-}
-
-/** On the smallest Hessian that would run there: larger ones gain more. */
-async function isRankKHalvesFaster(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
-  const tile: MatmulTile = gpu.tuning.largeProducts ? "large" : "small";
-  const [n, rows] = [HESSIAN_COLUMNS, HESSIAN_ROWS];
-  const panel = { firstRow: 0, rows: n, stride: n };
-  const [operand, result] = await gpu.memory.allocateAll([
-    { label: "tuning tokens", bytes: n * rows * 4 },
-    { label: "tuning Hessian", bytes: n * n * 4 },
-  ]);
-  try {
-    const x = { buffer: operand, stride: n, offset: 0 };
-    const slot = await findLargest(gpu, units, { x, rows, columns: n });
-    const halves = async () =>
-      await rankKHalves(gpu, units, { panel, buffer: result, x, rows, alpha: 1, slot });
-    const [transposed, lowerAt] = [
-      { aTransposed: true, bTransposed: false },
-      { row: 0, column: 0 },
-    ];
-    const c = { buffer: result, stride: n };
-    const shape = { m: n, n, k: rows, a: x, b: x, c, accumulate: true, lowerAt, ...transposed };
-    return await isFaster(gpu, halves, async () => await matmul(gpu, shape, tile));
-  } finally {
-    operand[Symbol.dispose]();
-    result[Symbol.dispose]();
-  }
 }
 
 type Operands = ReturnType<typeof operandsIn>;

@@ -1,7 +1,8 @@
-// The bytes of a merge: parts are opened and held against what they say of themselves, then copied, a tensor after the other.
+// The bytes of a merge: parts are held against what they say of themselves, then copied into the shards of the whole. Meanwhile
+// both are hashed, each file in a thread, and no shard takes its name before all parts are found to be as they were made.
 
 import { createHash } from "node:crypto";
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { invariant, MalformedModelError, PartsError } from "../../src/errors.ts";
@@ -26,24 +27,23 @@ import { type FoundPart, joinParts } from "../../src/package/join-parts.ts";
 import { MAX_PART_BYTES, PART_FILE, parsePartDocument } from "../../src/package/part-document.ts";
 import type { OutputFile } from "../../src/api/compressor-api.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
-import { checkPartHashes, MAX_RECEIPT_BYTES } from "./check-part-hashes.ts";
+import { checkHash, type HashCheck, hashChecks, MAX_RECEIPT_BYTES } from "./check-part-hashes.ts";
+import { copyRanges, type RangesCopy } from "./copy-ranges.ts";
 import { openPartFile, readPartFile, readPartFileIfAny } from "./read-part-file.ts";
 import { readReceipt } from "./read-receipt.ts";
 
-const COPY_BYTES = 16 * 1024 ** 2;
 const CONFIG = "config.json";
 const MAX_CONFIG_BYTES = 16 * 1024 ** 2;
 
 /** Where a tensor of a part lies. */
 interface Place {
-  readonly file: FileHandle;
   readonly path: string;
   readonly entry: TensorEntry;
 }
 
 /**
- * Writes the model that the parts make into `out`, as the job that was not divided writes it. A file appears under its name
- * once all of it is written, config.json and the receipt last.
+ * Writes the model that the parts make into `out`, as the job that was not divided writes it. Files appear under their names
+ * once they are whole, shards all at once, config.json and the receipt last.
  * @returns the files, sorted by path
  * @throws PartsError if the parts do not make a whole, MalformedModelError if one of them is damaged
  */
@@ -57,24 +57,25 @@ export async function mergeParts(
   const { tensors, rest, facts } = joinParts(parts);
   const specs = tensors.map(({ spec }) => spec);
   const config = await sameConfig(parts);
-  await using opened = await openParts(parts);
-  checkTensors(specs, opened.places);
+  const places = await findTensors(parts);
+  checkTensors(specs, places);
   const plan = layOutShards(specs, rules);
   checkNames(rest, plan);
-  for (const part of parts) await checkPartHashes(part);
+  const checks = (await Promise.all(parts.map(hashChecks))).flat();
   const receipt =
     (await readPartFileIfAny(join(rest.folder, RECEIPT), MAX_RECEIPT_BYTES))?.toString() ?? null;
   const files = createFiles(out);
-  for (const shard of plan.shards)
-    await files.put(shard.path, async (write) => await copyShard(shard, opened.places, write));
+  await files.copy(
+    plan.shards.map((shard) => shardCopy(shard, places)),
+    checks,
+  );
   for (const { path, bytes } of rest.document.carried)
-    await files.put(path, async (write) => await write(await readPartFile(join(rest.folder, path), bytes)));
-  for (const [path, content] of describeResult(facts, plan))
-    await files.put(path, async (write) => await write(Buffer.from(content)));
-  await files.put(CONFIG, async (write) => await write(config));
+    await files.put(path, await readPartFile(join(rest.folder, path), bytes));
+  for (const [path, content] of describeResult(facts, plan)) await files.put(path, Buffer.from(content));
+  await files.put(CONFIG, config);
   if (receipt !== null) {
     const text = receiptFor(join(rest.folder, RECEIPT), receipt, files.written());
-    await files.put(RECEIPT, async (write) => await write(Buffer.from(text)));
+    await files.put(RECEIPT, Buffer.from(text));
   }
   return files.written().map(({ path, bytes }) => ({ path, bytes }));
 }
@@ -113,25 +114,17 @@ async function sameConfig(parts: readonly FoundPart[]): Promise<Buffer> {
   return first;
 }
 
-async function openParts(parts: readonly FoundPart[]) {
-  const files: FileHandle[] = [];
+/** Where the tensors of all parts lie, by name. */
+async function findTensors(parts: readonly FoundPart[]): Promise<ReadonlyMap<string, Place>> {
   const places = new Map<string, Place>();
-  const close = async () => void (await Promise.allSettled(files.map(async (file) => await file.close())));
-  try {
-    for (const { folder, document } of parts) {
-      for (const shard of document.shards) {
-        const path = join(folder, shard.path);
-        const file = await openPartFile(path);
-        files.push(file);
-        for (const entry of await readEntries(file, path, shard.bytes))
-          places.set(entry.name, { file, path, entry });
-      }
+  for (const { folder, document } of parts) {
+    for (const shard of document.shards) {
+      const path = join(folder, shard.path);
+      await using file = await openPartFile(path);
+      for (const entry of await readEntries(file, path, shard.bytes)) places.set(entry.name, { path, entry });
     }
-  } catch (error) {
-    await close();
-    throw error;
   }
-  return { places, [Symbol.asyncDispose]: close };
+  return places;
 }
 
 async function readEntries(file: FileHandle, path: string, bytes: number): Promise<TensorEntry[]> {
@@ -175,19 +168,22 @@ function checkNames({ folder, document }: FoundPart, plan: OutputPlan): void {
   }
 }
 
-async function copyShard(
-  { header, entries }: OutputShard,
+/** A shard of the result that is to be copied. */
+interface ShardCopy extends RangesCopy {
+  readonly kind: "shard";
+  readonly path: string;
+}
+
+function shardCopy(
+  { path, header, entries }: OutputShard,
   places: ReadonlyMap<string, Place>,
-  write: Write,
-): Promise<void> {
-  await write(header);
-  for (const { name } of entries) {
+): Omit<ShardCopy, "target"> {
+  const ranges = entries.map(({ name }) => {
     const place = places.get(name);
     invariant(place, "the tensors were checked");
-    const { file, path, entry } = place;
-    for (let start = entry.start; start < entry.end; start += COPY_BYTES)
-      await write(await readRange(file, path, start, Math.min(start + COPY_BYTES, entry.end)));
-  }
+    return { path: place.path, start: place.entry.start, end: place.entry.end };
+  });
+  return { kind: "shard", path, header, ranges };
 }
 
 async function readRange(file: FileHandle, path: string, start: number, end: number): Promise<Uint8Array> {
@@ -196,13 +192,11 @@ async function readRange(file: FileHandle, path: string, start: number, end: num
   while (filled < bytes.byteLength) {
     const { bytesRead } = await file.read(bytes, filled, bytes.byteLength - filled, start + filled);
     if (bytesRead === 0)
-      throw new MalformedModelError(`${path} ended in the middle of a tensor: it was changed meanwhile.`);
+      throw new MalformedModelError(`${path} ended in the middle of its header: it was changed meanwhile.`);
     filled += bytesRead;
   }
   return bytes;
 }
-
-type Write = (bytes: Uint8Array) => Promise<void>;
 
 interface Written extends OutputFile {
   readonly sha256: string;
@@ -211,36 +205,44 @@ interface Written extends OutputFile {
 /** Files of a folder, each under another name until it is whole. */
 function createFiles(out: string) {
   const written: Written[] = [];
-  const fillIn = async (draft: string, path: string, fill: (write: Write) => Promise<void>) => {
-    const file = await open(draft, "w");
-    const hash = createHash("sha256");
-    let bytes = 0;
+  const targetOf = (path: string) => join(out, path);
+  const draftOf = (path: string) => `${targetOf(path)}.unfinished`;
+  /** Fills drafts of files in, then gives all of them their names. */
+  const drafted = async (paths: readonly string[], fill: () => Promise<void>) => {
     try {
-      await fill(async (piece) => {
-        hash.update(piece);
-        bytes += piece.byteLength;
-        await file.writeFile(piece);
-      });
-      await file.sync();
-    } finally {
-      await file.close();
+      for (const path of paths) await mkdir(dirname(targetOf(path)), { recursive: true });
+      await fill();
+      for (const path of paths) await rename(draftOf(path), targetOf(path));
+    } catch (error) {
+      for (const path of paths) await rm(draftOf(path), { force: true });
+      throw error;
     }
-    written.push({ path, bytes, sha256: hash.digest("hex") });
   };
   return {
     /** Sorted by path. */
     written: () => written.toSorted((a, b) => (a.path < b.path ? -1 : 1)),
-    async put(path: string, fill: (write: Write) => Promise<void>) {
-      const target = join(out, path);
-      const draft = `${target}.unfinished`;
-      await mkdir(dirname(target), { recursive: true });
-      try {
-        await fillIn(draft, path, fill);
-        await rename(draft, target);
-      } catch (error) {
-        await rm(draft, { force: true });
-        throw error;
-      }
+    async put(path: string, content: Uint8Array) {
+      await drafted([path], async () => await writeFile(draftOf(path), content, { flush: true }));
+      const sha256 = createHash("sha256").update(content).digest("hex");
+      written.push({ path, bytes: content.byteLength, sha256 });
+    },
+    /** Copies shards while parts are checked. @throws MalformedModelError if a part is not as it was made */
+    async copy(shards: readonly Omit<ShardCopy, "target">[], checks: readonly HashCheck[]) {
+      const copies = shards.map((shard): ShardCopy => ({ ...shard, target: draftOf(shard.path) }));
+      const paths = shards.map(({ path }) => path);
+      await drafted(paths, async () => {
+        await copyRanges(inTurns<ShardCopy | HashCheck>(copies, checks), (copy, copied) => {
+          if (copy.kind === "check") checkHash(copy, copied.sha256);
+          else written.push({ path: copy.path, ...copied });
+        });
+      });
     },
   };
+}
+
+/** Parts are checked about when they are copied, so that a disk is asked for their bytes once. */
+function inTurns<Item>(some: readonly Item[], others: readonly Item[]): Item[] {
+  const turns = Math.max(some.length, others.length);
+  const pairs = Array.from({ length: turns }, (_, turn) => [some[turn], others[turn]]);
+  return pairs.flat().filter((item) => item !== undefined);
 }

@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import type { Receipt } from "../api/receipt.ts";
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -160,14 +160,19 @@ describe("merged parts", () => {
     await expect(mergeParts([part("both"), folder], fresh())).rejects.toThrow(/has no layerpress-part\.json/);
   });
 
-  it("that were changed are refused before anything is written", async () => {
+  it("that were changed are refused, and nothing is left of them", async () => {
     const shard = await readFile(join(part("both"), "part.safetensors"));
     const document = await readFile(join(part("both"), "layerpress-part.json"));
     const config = await readFile(join(part("both"), "config.json"));
     const files = { "part.safetensors": shard, "layerpress-part.json": document, "config.json": config };
     const changed = async (name: string, change: Record<string, Uint8Array>) => {
       const target = await save(name, new Map(Object.entries({ ...files, ...change })));
-      return await mergeParts([target, part("rest")], fresh());
+      const out = fresh();
+      try {
+        return await mergeParts([target, part("rest")], out);
+      } finally {
+        expect(await readdir(out).catch(() => [])).toEqual([]);
+      }
     };
     await expect(changed("cut", { "part.safetensors": shard.subarray(0, -1) })).rejects.toThrow(
       /bytes where its part wrote/,

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { narrowFromFloat32 } from "../../formats/dtype.ts";
 import { eachRow, embedTokens, type EmbeddingTable, openEmbedding } from "./embed-tokens.ts";
 
-const ROWS = 6000;
+const ROWS = 60_000;
 const COLUMNS = 8;
 
 function table(multiplier = 1): EmbeddingTable & { readonly ranges: [number, number][] } {
@@ -37,15 +37,15 @@ describe("embedTokens", () => {
 
   it("reads rows that lie close together as one range, and each once", async () => {
     const source = table();
-    await embedTokens(source, [5990, 2, 1, 2, 10]);
+    await embedTokens(source, [59_900, 2, 1, 2, 10]);
     expect(source.ranges).toEqual([
       [16, 176],
-      [5990 * 16, 5991 * 16],
+      [59_900 * 16, 59_901 * 16],
     ]);
   });
 
   it("refuses ids outside the vocabulary", async () => {
-    await expect(embedTokens(table(), [1, ROWS])).rejects.toThrow("Token id 6000 is outside");
+    await expect(embedTokens(table(), [1, ROWS])).rejects.toThrow("Token id 60000 is outside");
   });
 });
 
@@ -62,7 +62,7 @@ describe("openEmbedding", () => {
 describe("eachRow", () => {
   it("gives rows as the table holds them, without those between, in the order of the ids", async () => {
     const source = table(2);
-    const ids = [1, 2, 10, 5990];
+    const ids = [1, 2, 10, 59_900];
     const rows = new Uint8Array(ids.length * COLUMNS * 2);
     const firsts: number[] = [];
     await eachRow(source, ids, async (bytes, first) => {
@@ -78,7 +78,7 @@ describe("eachRow", () => {
 
   it("refuses ids outside the vocabulary", async () => {
     await expect(eachRow(table(), [1, ROWS], async () => await Promise.resolve())).rejects.toThrow(
-      "Token id 6000 is outside",
+      "Token id 60000 is outside",
     );
   });
 });

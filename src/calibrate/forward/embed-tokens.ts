@@ -5,8 +5,10 @@ import { CalibrationError, invariant } from "../../errors.ts";
 import { DTYPE_BITS, type FloatDtype, widenInto } from "../../formats/dtype.ts";
 
 /** Rows that lie closer together than this are read as one range: a request costs more than the bytes between. */
-const MERGE_GAP_BYTES = 64 * 1024;
+const MERGE_GAP_BYTES = 512 * 1024;
 const MAX_RANGE_BYTES = 8 * 1024 * 1024;
+/** Ranges that are asked for at once, so that a source has more to do than answer one after the other. */
+const RANGES_AT_ONCE = 4;
 
 export interface EmbeddingTable {
   readonly dtype: FloatDtype;
@@ -115,17 +117,22 @@ function checkIds({ rows }: EmbeddingTable, ids: ReadonlySet<number>): void {
 async function readRows(table: EmbeddingTable, ids: ReadonlySet<number>): Promise<Rows> {
   const rowBytes = rowBytesOf(table);
   const rows = new Map<number, Uint8Array>();
-  for (const run of runsOf(
+  const runs = runsOf(
     [...ids].toSorted((a, b) => a - b),
     rowBytes,
-  )) {
-    const bytes = await table.read(run.first * rowBytes, (run.last + 1) * rowBytes);
-    for (const id of run.ids) {
-      const start = (id - run.first) * rowBytes;
-      // A copy: a view would keep the whole range alive.
-      rows.set(id, bytes.slice(start, start + rowBytes));
+  );
+  const left = runs.values();
+  const readAll = async () => {
+    for (const run of left) {
+      const bytes = await table.read(run.first * rowBytes, (run.last + 1) * rowBytes);
+      for (const id of run.ids) {
+        const start = (id - run.first) * rowBytes;
+        // A copy: a view would keep the whole range alive.
+        rows.set(id, bytes.slice(start, start + rowBytes));
+      }
     }
-  }
+  };
+  await Promise.all(Array.from({ length: RANGES_AT_ONCE }, readAll));
   return rows;
 }
 

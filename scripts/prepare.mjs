@@ -4,8 +4,11 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { doOnce } from "./preparing-lock.mjs";
 
 const root = join(import.meta.dirname, "..");
+/** Not where installing deletes. */
+const LOCK = join(root, ".preparing");
 
 /** @param {string} path */
 function modified(path) {
@@ -32,10 +35,12 @@ export function run(command, args) {
 
 /** Installs what package-lock.json says, unless that was done. */
 export function ensureDependencies() {
-  const installed = modified(join(root, "node_modules/.package-lock.json"));
-  if (installed >= modified(join(root, "package-lock.json"))) return;
-  console.log("Installing packages …");
-  run("npm", ["ci", "--no-audit", "--no-fund"]);
+  const isDone = () =>
+    modified(join(root, "node_modules/.package-lock.json")) >= modified(join(root, "package-lock.json"));
+  doOnce(LOCK, isDone, () => {
+    console.log("Installing packages …");
+    run("npm", ["ci", "--no-audit", "--no-fund"]);
+  });
 }
 
 /** What commands need that drive the page: packages, a build, a browser, and Node reading TypeScript. */
@@ -65,8 +70,11 @@ export function ensureBuild() {
     "scripts/fill-service-worker.ts",
     "package-lock.json",
   ];
-  const newest = Math.max(...sources.map((source) => newestIn(join(root, source))));
-  if (modified(join(root, "dist/index.html")) >= newest) return;
-  console.log("Building the page …");
-  run("npx", ["vite", "build", "--logLevel", "warn"]);
+  const isDone = () =>
+    modified(join(root, "dist/index.html")) >=
+    Math.max(...sources.map((source) => newestIn(join(root, source))));
+  doOnce(LOCK, isDone, () => {
+    console.log("Building the page …");
+    run("npx", ["vite", "build", "--logLevel", "warn"]);
+  });
 }

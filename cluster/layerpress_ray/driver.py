@@ -44,7 +44,7 @@ class Driver:
         self.launcher = launcher
         self.keep_parts = keep_parts
         self.out = out
-        self.options = remote_options(software, retries)
+        self.software = software
         self.retries = retries
         self.board: Any = ProgressBoard.remote()
         self.running: dict[Any, Part] = {}
@@ -86,7 +86,7 @@ class Driver:
 
     def check_room(self) -> None:
         """Shares wait for each other: none may wait for a node."""
-        kind = "GPU" if self.options["num_gpus"] else "CPU"
+        kind = "CPU" if self.software else "GPU"
         there = resources(kind)
         if there < self.workers:
             raise JobFailed(
@@ -100,7 +100,7 @@ class Driver:
             self.remove_if_empty(self.job.out / PARTS_FOLDER)
 
     def divide(self) -> Division:
-        task = ray.remote(plan).options(**self.options, retry_exceptions=[CommandDied])
+        task = ray.remote(plan).options(**remote_options(self.software, self.retries), retry_exceptions=[CommandDied])
         reference = task.remote(self.job, self.count, self.launcher)
         self.running = {reference: Part("plan", ())}
         try:
@@ -111,7 +111,7 @@ class Driver:
             self.running = {}
 
     def make(self, parts: list[Part], together: bool = False) -> dict[str, Path]:
-        """Makes parts, at most as many at a time as there are workers; their folders by name.
+        """Makes parts, at most as many at a time as there are workers and those that run beside them; their folders by name.
 
         Of parts that are made together, none is any use without the others: where one fails, all end.
         """
@@ -120,8 +120,9 @@ class Driver:
         failures: dict[str, str] = {}
         died: dict[str, int] = {}
         while waiting or self.running:
-            while waiting and len(self.running) < self.workers:
-                self.start(waiting.pop(0))
+            for part in startable(waiting, list(self.running.values()), self.workers):
+                waiting.remove(part)
+                self.start(part)
             ended, _ = ray.wait(list(self.running), timeout=POLL_SECONDS)
             for reference in ended:
                 part = self.running.pop(reference)
@@ -148,7 +149,8 @@ class Driver:
 
     def start(self, part: Part, where: Any = "DEFAULT") -> None:
         part.folder(self.job).mkdir(parents=True, exist_ok=True)
-        task = ray.remote(make_part).options(**self.options, scheduling_strategy=where)
+        options = remote_options(self.software, self.retries, part.beside)
+        task = ray.remote(make_part).options(**options, scheduling_strategy=where)
         self.running[task.remote(self.job, part, self.launcher, self.board)] = part
 
     def show(self, parts: list[Part], made: dict[str, Path], failures: dict[str, str]) -> None:
@@ -179,6 +181,13 @@ class Driver:
             folder.rmdir()
         except OSError:
             pass
+
+
+def startable(waiting: list[Part], running: list[Part], workers: int) -> list[Part]:
+    """Of parts that wait, as many as workers are free, and those that take none."""
+    free = workers - sum(not part.beside for part in running)
+    others = [part for part in waiting if not part.beside]
+    return [*others[:free], *(part for part in waiting if part.beside)]
 
 
 def cause_of(error: BaseException) -> BaseException:

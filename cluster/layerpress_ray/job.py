@@ -58,6 +58,8 @@ class Part:
     name: str
     # What is added to the job's command.
     arguments: tuple[str, ...]
+    # True of what is copied in a tenth of a range's time: it takes no worker, but runs beside one.
+    beside: bool = False
 
     def folder(self, job: Job) -> Path:
         return job.parts_folder / self.name.replace(" ", "-")
@@ -96,4 +98,4 @@ class Division:
     def parts(self, states: list[Path]) -> list[Part]:
         begin = tuple(word for folder in states for word in ("--from-states", str(folder)))
         layers = [Part(f"layers {range_}", ("--layers", range_, *begin)) for range_ in self.ranges]
-        return [*layers, Part("rest", ("--layers", "rest"))]
+        return [*layers, Part("rest", ("--layers", "rest"), beside=True)]

@@ -16,6 +16,8 @@ from .gpus import with_gpu
 from .job import Job, Part
 
 DONE = "done.json"
+# Of a GPU. Two tasks that take a GPU each cannot be on the same one, and every one of them has room for one beside it.
+BESIDE_GPUS = 0.01
 STEP = re.compile(r"\(step (\d+) of (\d+)\)")
 
 
@@ -106,10 +108,14 @@ def other_node(node: str, attempt: int) -> Any:
     return NodeAffinitySchedulingStrategy(node_id=others[attempt % len(others)], soft=True)
 
 
-def remote_options(software: bool, retries: int) -> dict[str, Any]:
-    """What a task asks of Ray, which tries it again if its worker or node dies."""
+def remote_options(software: bool, retries: int, beside: bool = False) -> dict[str, Any]:
+    """What a task asks of Ray, which tries it again if its worker or node dies.
+
+    One that runs beside others asks for what each of them leaves of a GPU.
+    """
+    gpus = BESIDE_GPUS if beside else 1 - BESIDE_GPUS
     return {
-        "num_gpus": 0 if software else 1,
-        "num_cpus": 1,
+        "num_gpus": 0 if software else gpus,
+        "num_cpus": 0 if beside else 1,
         "max_retries": retries,
     }

@@ -16,8 +16,10 @@ import pytest
 
 from layerpress_ray.__main__ import job_of, read_arguments
 from layerpress_ray.command import CommandDied, CommandFailed, run_command
+from layerpress_ray.driver import startable
 from layerpress_ray.gpus import GpuChoiceError, nvidia_gpus, with_gpu
 from layerpress_ray.job import Division
+from layerpress_ray.tasks import remote_options
 
 
 def nodes(folder: Path, *names: str) -> Path:
@@ -37,9 +39,19 @@ def test_ranges_begin_with_states_where_the_plan_says_so() -> None:
     assert [part.name for part in made] == ["layers 0..1", "layers 2..3", "rest"]
     assert made[1].arguments == ("--layers", "2..3", "--from-states", "/s", "--from-states", "/t")
     assert made[2].arguments == ("--layers", "rest")
+    first, second, rest = made
+    assert startable(made, [], workers=1) == [first, rest]
+    assert startable([second], [first, rest], workers=1) == []
+    assert startable([second], [rest], workers=1) == [second]
     alone = Division.of({**plan, "statesAt": []})
     assert alone.states(workers=4) == []
     assert [part.arguments for part in alone.parts([])] == [("--layers", "0..1"), ("--layers", "2..3"), ("--layers", "rest")]
+
+
+def test_two_ranges_never_share_a_gpu_and_the_rest_finds_room_beside_one() -> None:
+    layers, rest = remote_options(software=False, retries=0), remote_options(software=False, retries=0, beside=True)
+    assert 2 * layers["num_gpus"] > 1 and layers["num_gpus"] + rest["num_gpus"] <= 1
+    assert remote_options(software=True, retries=0, beside=True)["num_gpus"] == 0
 
 
 def test_samples_are_shared_through_one_folder() -> None:

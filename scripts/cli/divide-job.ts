@@ -76,10 +76,13 @@ function chooseWay({ layers, batches, statesBytes, independent }: PartCosts, par
   const ranges = cutLayers(layers.length, parts, begun);
   const statesAt = ranges.slice(1).map(({ first }) => first);
   const last = statesAt.at(-1) ?? 0;
-  const pass = layers.slice(0, last).reduce((total, { passedSeconds }) => total + passedSeconds, 0);
   const shares = Math.min(parts, batches);
+  // Each share needs the weights of all layers, for however few samples.
+  const pass = layers
+    .slice(0, last)
+    .reduce((total, layer) => total + Math.max(layer.passedSeconds / shares, layer.comingSeconds), 0);
   const moving = statesBytes / STATES_BYTES_PER_SECOND;
-  const before = START_SECONDS + (pass + moving * statesAt.length) / shares + moving;
+  const before = START_SECONDS + pass + (moving * statesAt.length) / shares + moving;
   const isSooner = before + dearest(ranges, begun) < dearest(own.ranges, passing);
   return isSooner ? { ranges, costOf: begun, statesAt } : own;
 }

@@ -100,6 +100,8 @@ export interface LayerCost {
   readonly lastSeconds: number;
   /** The same of a layer that samples run through on their way to a range behind it; 0 where nothing is calibrated. */
   readonly passedSeconds: number;
+  /** Until its weights are there, however few samples wait for them: it is a part of each of the others. */
+  readonly comingSeconds: number;
 }
 
 export interface ServerNote {

@@ -11,10 +11,11 @@ import { dependence } from "./take-part.ts";
 
 /**
  * Operations per second of each phase with an H200, in layers of the shape of Llama 3.1 8B: bench/results/README.md, "In the
- * application". The choice of codes is mostly steps that wait for each other.
+ * application"; calibrating on matrix units since Hessians are summed there, too: docs/cluster.md, 16 layers in 33 s. The choice of
+ * codes is mostly steps that wait for each other.
  */
 const FLOAT32_RATES: LayerWork = { calibrating: 41e12, quantizing: 6e12, propagating: 35e12 };
-const MATRIX_UNIT_RATES: LayerWork = { calibrating: 59e12, quantizing: 6e12, propagating: 72e12 };
+const MATRIX_UNIT_RATES: LayerWork = { calibrating: 75e12, quantizing: 6e12, propagating: 72e12 };
 /** What a browser's storage takes of a layer that comes over a fast network. */
 const SOURCE_BYTES_PER_SECOND = 300e6;
 
@@ -41,7 +42,15 @@ export function partCosts(plan: CompressionPlan, hasMatrixUnits: boolean): PartC
 function layerCost({ name, bytes, calibrated }: PlannedStep, rates: LayerWork): LayerCost {
   const coming = bytes / SOURCE_BYTES_PER_SECOND;
   if (!calibrated)
-    return { name, bytes, operations: 0, seconds: coming, lastSeconds: coming, passedSeconds: 0 };
+    return {
+      name,
+      bytes,
+      operations: 0,
+      seconds: coming,
+      lastSeconds: coming,
+      passedSeconds: 0,
+      comingSeconds: coming,
+    };
   const { work } = calibrated;
   const kept = work.calibrating / rates.calibrating + work.quantizing / rates.quantizing;
   const leaving = work.propagating / rates.propagating;
@@ -52,5 +61,6 @@ function layerCost({ name, bytes, calibrated }: PlannedStep, rates: LayerWork): 
     seconds: Math.max(kept + leaving, coming),
     lastSeconds: Math.max(kept, coming),
     passedSeconds: Math.max(leaving, coming),
+    comingSeconds: coming,
   };
 }

@@ -137,7 +137,7 @@ export class ChunkKeeper implements Disposable {
 
   /** Deletes all that is stored of the source. */
   async deleteStored(): Promise<void> {
-    this.#delayed.flush();
+    for (const chunk of this.#hot.chunks()) this.drop(chunk);
     await Promise.all(this.#writes.values());
     this.#stored.clear();
     this.#hot.clear();

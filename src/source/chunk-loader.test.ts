@@ -209,6 +209,21 @@ describe("ChunkLoader", () => {
     expect(requests()).toEqual([[A, "bytes=7000-7999"]]);
   });
 
+  it("writes nothing that waits when all is to be deleted", async () => {
+    const store = memoryChunkStore();
+    const { loader } = await open(store, {
+      readerMs: 3_600_000,
+      delayMs: 3_600_000,
+      delayedBytes: 100 * CHUNK,
+      hotBytes: 100 * CHUNK,
+    });
+    const puts = vi.spyOn(store, "put");
+    await loader.read(range(A, 3, 2000));
+    await loader.deleteStored();
+    expect([puts.mock.calls.length, loader.hotBytes]).toEqual([0, 0]);
+    expect(await loader.read(range(A, 3, 2000))).toEqual(contents[A].slice(3, 2000));
+  });
+
   it("drops what is read for the last time, writes none of it, and fetches it no more", async () => {
     const { loader, store } = await open(memoryChunkStore(), {
       readerMs: 3_600_000,

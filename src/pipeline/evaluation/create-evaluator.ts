@@ -70,6 +70,7 @@ async function tidy(opened: Iterable<Opened>): Promise<void> {
     const { source, summary } = model;
     const isRemote = summary.source.host !== null;
     if (isRemote && !kept) await source.deleteStored(summary.source.key).catch(() => undefined);
+    source.release();
   }
 }
 

@@ -7,7 +7,9 @@ import { originalNames, type StoredModel } from "../../evaluate/weights/stored-m
 import { type Dtype, isFloatDtype } from "../../formats/dtype.ts";
 import { checkShapes } from "../../model/check-tensors.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
+import type { DecoderDescription } from "../../model/decoder-description.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
+import { createModelTraffic } from "./model-traffic.ts";
 import { dequantizedReader } from "../inspect/dequantizing-source.ts";
 import { transposedReader } from "../inspect/transposing-source.ts";
 import { noConfig } from "../inspect/no-config.ts";
@@ -26,6 +28,9 @@ import type { FileRange } from "../../formats/file-ranges.ts";
 
 /** Rows of the embedding that are held in memory while sequences are embedded. */
 const MAX_EMBEDDING_BYTES = 2 ** 30;
+
+/** Tensors of so many bytes are kept when they are read: a scale of a whole weight. */
+const SMALL_BYTES = 64;
 
 export interface OpenStoredModel {
   readonly stored: StoredModel;
@@ -60,7 +65,9 @@ export async function openStoredModel(
     await (plain?.modules.has(range.path) ? readDequantized(range, readFile) : readFile(range));
   const read = async (range: FileRange) =>
     await (transposed.has(range.path) ? readTransposed(range, readPlain) : readPlain(range));
-  const stored = storedModel(read, config, tensors);
+  const partsOf = (range: FileRange): readonly FileRange[] =>
+    partsIn(plain?.modules ?? new Map(), transposed, range);
+  const stored = storedModel({ source, read, config, tensors, files, partsOf });
   const tokenizer = await openTokenizer(source, opened.files);
   const summary = {
     source: opened,
@@ -118,29 +125,82 @@ async function readConfigFile(source: SourceApi, { label, files }: OpenedSource)
 
 type RawConfig = Readonly<Record<string, unknown>>;
 
-function storedModel(
-  readRange: (range: FileRange) => Promise<Uint8Array<ArrayBuffer>>,
-  config: RawConfig,
-  tensors: readonly SourceTensor[],
-): StoredModel {
+/** Where a range of a file that is made of others really lies, or all that the file is made of. */
+function partsIn(
+  modules: DequantizedTensors["modules"],
+  transposed: DequantizedTensors["transposed"],
+  range: FileRange,
+): readonly FileRange[] {
+  const parts = transposed.get(range.path) ?? [...(modules.get(range.path)?.found.parts.values() ?? [])];
+  if (parts.length === 0) return [range];
+  return parts.flatMap(({ file: path, start, end }) => partsIn(modules, transposed, { path, start, end }));
+}
+
+interface StoredFiles {
+  readonly source: SourceApi;
+  readonly read: (range: FileRange) => Promise<Uint8Array<ArrayBuffer>>;
+  readonly config: RawConfig;
+  readonly tensors: readonly SourceTensor[];
+  /** Tensors as they lie in files. */
+  readonly files: readonly SourceTensor[];
+  readonly partsOf: (range: FileRange) => readonly FileRange[];
+}
+
+function storedModel(stored: StoredFiles): StoredModel {
+  const { source, config, tensors, files, partsOf } = stored;
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   const description = describeDecoder(config, originalNames(byName.keys()));
   checkShapes(description, tensors);
   checkMixers(description);
   const quantization = methodOf(config) === COMPRESSED_TENSORS ? readQuantization(config) : null;
+  const schemeOf = (module: string) => quantization?.schemeOf(module) ?? null;
+  const traffic = createModelTraffic({ source, description, tensors, files, partsOf });
+  const among = { description, byName, schemeOf, announce: traffic.announce };
+  const taken = takenOnce(stored, description);
+  const small = new Map<string, Uint8Array<ArrayBuffer>>();
+  const once = modelReader(among, async (tensor, range) => {
+    if (!taken(tensor)) return await stored.read(range);
+    if (tensor.end - tensor.start > SMALL_BYTES) return await traffic.take(tensor, range);
+    // A module's few numbers are asked for with each run of its rows.
+    const bytes = small.get(tensor.name) ?? (await traffic.take(tensor, range));
+    small.set(tensor.name, bytes);
+    return bytes.slice();
+  });
+  const again = modelReader(among, async (_tensor, range) => await stored.read(range));
+  if (!description.head.tied && !description.tokenInputs) return { ...again, once };
+  // The table is read for the head as well, or for each layer.
+  const embed: StoredModel["embed"] = async (sequences) => await again.embed(sequences);
+  const tokenRows: StoredModel["tokenRows"] = async (ids, layer) => await again.tokenRows(ids, layer);
+  return { ...again, once: { ...once, embed, tokenRows } };
+}
+
+/** Which tensors are read once by one who takes each layer once. */
+function takenOnce({ partsOf }: StoredFiles, { layers }: DecoderDescription) {
+  const linears = layers.flatMap(layerLinears);
+  // A matrix that lies turned over is read anew for each Linear that it holds.
+  const again = new Set(linears.flatMap(({ source }) => (source.turned ? [source.tensor] : [])));
+  return ({ name, file: path, start, end }: SourceTensor) =>
+    !again.has(name) && partsOf({ path, start, end })[0]?.path === path;
+}
+
+function modelReader(
+  { description, byName, schemeOf, announce }: ReadModel,
+  readRange: (tensor: SourceTensor, range: FileRange) => Promise<Uint8Array<ArrayBuffer>>,
+): StoredModel {
   const read: StoredModel["read"] = async (name, span) => {
     const tensor = byName.get(name);
     invariant(tensor, `the model has ${name}`);
     const { file: path, start, end } = tensor;
-    if (!span) return await readRange({ path, start, end });
-    return await readRange({ path, start: start + span.start, end: start + span.end });
+    if (!span) return await readRange(tensor, { path, start, end });
+    return await readRange(tensor, { path, start: start + span.start, end: start + span.end });
   };
   const from = { dtypeOf: (name: string) => byName.get(name)?.dtype, read, rows: description.vocabSize };
   return {
     description,
     tensor: (name) => byName.get(name) ?? null,
     read,
-    schemeOf: (module) => quantization?.schemeOf(module) ?? null,
+    schemeOf,
+    announce,
     async embed(sequences) {
       const { embedding, hiddenSize } = description;
       const states = await openTable(from, embedding, hiddenSize, sequences.flat());
@@ -154,6 +214,13 @@ function storedModel(
       return layer === null ? all : columnsOf(all, projection.rows, { first: layer * size, count: size });
     },
   };
+}
+
+interface ReadModel {
+  readonly description: DecoderDescription;
+  readonly byName: ReadonlyMap<string, SourceTensor>;
+  readonly schemeOf: StoredModel["schemeOf"];
+  readonly announce: (from: number) => void;
 }
 
 interface TableReader {

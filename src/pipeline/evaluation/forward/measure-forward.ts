@@ -77,6 +77,7 @@ async function onloadLayer(
 ): Promise<StoredWeights> {
   const layer = model.description.layers[index];
   invariant(layer, "both models have the same layers");
+  model.announce?.(index);
   const weights = await onloadStored(
     { ...services, rows },
     model,

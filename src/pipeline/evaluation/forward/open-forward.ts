@@ -91,7 +91,10 @@ export async function openForward(request: ForwardInputs, lifetime: Lifetime): P
   }
   const among = { gpu, uploads, readbacks, plan };
   const streams: ForwardStream[] = [];
-  for (const each of models) streams.push(await openStream(each, request, { ...among, ids }, lifetime));
+  for (const each of models) {
+    const read = plan.readsOnce ? (each.once ?? each) : each;
+    streams.push(await openStream(read, request, { ...among, ids }, lifetime));
+  }
   return { ...among, workspace, batches, rounded, differences, streams };
 }
 
@@ -137,6 +140,7 @@ async function openStream(
   const states = lifetime.use(
     await openHiddenStates(layout, { ...services, packed: null, scratch: hidden, file }, 0),
   );
+  model.announce?.(-1);
   const embedded = await model.embed(sequences);
   for (const batch of plan.batches) {
     const own = new Float32Array(batch.tokens * width);

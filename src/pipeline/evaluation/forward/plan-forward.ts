@@ -40,6 +40,8 @@ export interface ForwardPlan {
   readonly ring: RingSize;
   /** What room a layer's weights have. */
   readonly residency: Residency;
+  /** True if a layer's weights are read once; else those that are streamed come anew for each batch. */
+  readonly readsOnce: boolean;
   readonly hiddenPlace: "gpu" | "host";
   /** Bytes of a Linear's rounded input; 0 where none is rounded. */
   readonly roundedBytes: number;
@@ -151,6 +153,7 @@ function fit(demand: ForwardDemand, { maxTokens, mlpTokens }: BatchSizes, limits
     workspace,
     ring,
     residency: weights.residency,
+    readsOnce: weights.isResident,
     hiddenPlace: waiting + 16 * batches.length * models.length <= room ? "gpu" : "host",
     roundedBytes,
     head: head.plan,

@@ -155,10 +155,17 @@ async function fillFromHost(
   const rowBytes = (to.stride * DTYPE_BITS[dtype]) / 8;
   // A matrix that lies turned over is read whole, once; others come a piece at a time.
   const step = linear.source.turned ? rows : pieceRows(linear);
+  const read = async (done: number) =>
+    done < rows ? await hostRows(model, linear, firstRow + done, Math.min(step, rows - done)) : null;
+  let next = read(0);
   for (let done = 0; done < rows; done += step) {
-    const count = Math.min(step, rows - done);
-    const bytes = await hostRows(model, linear, firstRow + done, count);
-    await uploads.write(padRows(bytes, count, rowBytes), to.weight, (to.at + done) * rowBytes);
+    const bytes = await next;
+    invariant(bytes, "each piece is read");
+    // The next one comes while the GPU takes this one; why it did not is told when it is its turn.
+    next = read(done + step);
+    next.catch(() => undefined);
+    const padded = padRows(bytes, Math.min(step, rows - done), rowBytes);
+    await uploads.write(padded, to.weight, (to.at + done) * rowBytes);
   }
 }
 

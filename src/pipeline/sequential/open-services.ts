@@ -23,6 +23,7 @@ import { type Job, type RunOutput, writesResult } from "../job/job.ts";
 import type { SourceTraffic } from "../job/traffic.ts";
 import { both, embed } from "./embed.ts";
 import { openExchange } from "./exchange.ts";
+import { createLeftSums } from "./left-sums.ts";
 import type { OriginalSamples, SequentialServices, ShareAtWork } from "./services.ts";
 import { statesKeeper, takeStates } from "./states-files.ts";
 import { openTokenInputs, type TokenInputsAtWork } from "./token-inputs.ts";
@@ -104,7 +105,7 @@ async function openShare(
   const products = recordedForward(journal) ?? "F32";
   const window = share.of > 1 ? lifetime.use(await openExchangeWindow(folder)) : null;
   const exchange = await openExchange(share, async () => await job.control.checkpoint(), window);
-  return { plan: share, exchange, writes: writesResult(job), products };
+  return { plan: share, exchange, writes: writesResult(job), products, sums: createLeftSums(exchange) };
 }
 
 export async function openBatches(

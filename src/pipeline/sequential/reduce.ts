@@ -204,20 +204,21 @@ function checkPiece(bytes: Uint8Array, due: number, author: string, layer: strin
   );
 }
 
-/** Removes what this job gave away of a layer, once all of its modules are quantized. */
+/** Removes what this job gave away of the layer before, once all modules of this one are quantized. */
 export async function dropSums(work: LayerAtWork): Promise<void> {
   const { services, layer, schedule } = work;
   const { share } = services;
   if (!share || share.plan.of === 1) return;
-  const { plan, exchange } = share;
+  const { plan } = share;
   const names = shareNames(plan, work.index);
+  const given: string[] = [];
   for (const [index, captures] of schedule.passes.entries()) {
     for (const { capture, root } of await placedCaptures(work, { captures }, share)) {
       const place = layer.captures.indexOf(capture);
       for (const sum of givenSums(root, plan.index))
-        for (const piece of piecesOf(work, capture).keys())
-          await exchange.drop(names.piece(place, sum, piece));
+        for (const piece of piecesOf(work, capture).keys()) given.push(names.piece(place, sum, piece));
     }
-    await exchange.drop(names.counts(index, plan.index));
+    given.push(names.counts(index, plan.index));
   }
+  await share.sums.keep(given);
 }

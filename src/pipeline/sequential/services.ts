@@ -11,6 +11,7 @@ import type { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
 import type { ExpertCalibration } from "../../model/layer-linears.ts";
 import type { PlannedShare } from "../planning/compression-plan.ts";
 import type { Exchange } from "./exchange.ts";
+import type { LeftSums } from "./left-sums.ts";
 import type { CalibrationPlan } from "../calibration/fit-calibration.ts";
 import type { SourceTraffic } from "../job/traffic.ts";
 import type { TilePipeline } from "../data-free/tile-pipeline.ts";
@@ -23,6 +24,8 @@ export interface ShareAtWork {
   readonly writes: boolean;
   /** What its forward products run on. */
   readonly products: string;
+  /** Sums that it gave away, and that may be asked for again. */
+  readonly sums: LeftSums;
 }
 
 /** Samples of the original model, which run through each layer's weights before those are quantized. */

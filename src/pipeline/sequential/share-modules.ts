@@ -120,7 +120,7 @@ export function awaitModules(work: LayerAtWork): ComingModules {
   const [output] = work.outputs;
   // Nothing reads what comes out of the last layer, and only one job writes.
   if (!output || !share || share.plan.of === 1 || (work.isLast && !share.writes))
-    return { take: async () => await Promise.resolve(), [Symbol.dispose]: () => undefined };
+    return { take: async () => await dropSums(work), [Symbol.dispose]: () => undefined };
   const owners = moduleOwners(work, share);
   const resumed = work.passes.length === 0;
   const wanted = layer.tasks.filter(({ module }) => resumed || owners.get(module) !== share.plan.index);

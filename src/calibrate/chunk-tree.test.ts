@@ -2,12 +2,14 @@ import { describe, expect, it } from "vitest";
 import {
   appendNode,
   type ChunkRange,
+  givenFirst,
   givenSums,
   joinNodes,
   nodesOf,
   type PlacedSum,
   placeSums,
 } from "./chunk-tree.ts";
+import { seededRandom } from "../testing/random.ts";
 
 interface Sum extends ChunkRange {
   /** Which sums were added to which, in words. */
@@ -78,4 +80,62 @@ describe("sums of chunks", () => {
     const taken = [0, 1, 2].map((place) => givenSums(root, place).map(({ first, end }) => [first, end]));
     expect(taken).toEqual([[[0, 4]], [[2, 4]], [[4, 6]]]);
   });
+
+  it("that others want go first, and nobody waits in a circle", async () => {
+    const random = seededRandom(7);
+    const pick = (below: number) => Math.floor(random() * below);
+    for (let round = 0; round < 300; round++) {
+      const jobs = 1 + pick(7);
+      const ranges: ChunkRange[] = [];
+      for (let job = 0; job < jobs; job++) {
+        const first = ranges.at(-1)?.end ?? 0;
+        ranges.push({ first, end: first + 1 + pick(4) });
+      }
+      const wanted = await Promise.all(
+        Array.from({ length: 5 }, async (_, input) => ({ input, root: await placeSums(ranges, pick(jobs)) })),
+      );
+      const plans = ranges.map((_, place) => {
+        const order = givenFirst(wanted, place);
+        const own = order.map(({ root }) => root.place === place);
+        expect(own).toEqual(own.toSorted((a, b) => Number(a) - Number(b)));
+        return order.flatMap(({ input, root }) => stepsOf(root, place).map((step) => ({ ...step, input })));
+      });
+      expect(runToEnd(plans)).toBe(true);
+    }
+  });
 });
+
+interface Step {
+  readonly kind: "give" | "take";
+  readonly sum: ChunkRange;
+}
+
+/** What a job does for a sum, one after the other: it takes what it is made of, and gives what others go on with. */
+function stepsOf(root: PlacedSum, place: number): Step[] {
+  const made = ({ halves }: PlacedSum): Step[] =>
+    (halves ?? []).flatMap((half): Step[] =>
+      half.place === place ? made(half) : [{ kind: "take", sum: half }],
+    );
+  const given = givenSums(root, place).flatMap((sum): Step[] => [...made(sum), { kind: "give", sum }]);
+  return root.place === place ? [...given, ...made(root)] : given;
+}
+
+/** True if all jobs come to their end, each waiting for what it takes. */
+function runToEnd(plans: readonly (Step & { readonly input: number })[][]): boolean {
+  const there = new Set<string>();
+  const left = plans.map((plan) => [...plan]);
+  for (let moved = true; moved;) {
+    moved = false;
+    for (const plan of left) {
+      for (let step = plan[0]; step; step = plan[0]) {
+        const { kind, sum, input } = step;
+        const name = `${input} ${sum.first} ${sum.end}`;
+        if (kind === "take" && !there.has(name)) break;
+        if (kind === "give") there.add(name);
+        plan.shift();
+        moved = true;
+      }
+    }
+  }
+  return left.every((plan) => plan.length === 0);
+}

@@ -91,3 +91,16 @@ export function givenSums(root: PlacedSum, place: number): PlacedSum[] {
     ...(half.place === place && root.place !== place ? [half] : []),
   ]);
 }
+
+/**
+ * Sums in the order in which a job joins them, of some that all jobs have in one order: those that others want first, so that they are
+ * on their way while it takes what it wants itself. Nobody waits in a circle: a job takes parts of what another one wants from
+ * jobs that do not want it either, all of which go through those in one order, and none from the one that wants it.
+ */
+export function givenFirst<Placed extends { readonly root: PlacedSum }>(
+  placed: readonly Placed[],
+  place: number,
+): Placed[] {
+  const isOwn = ({ root }: Placed) => root.place === place;
+  return [...placed.filter((each) => !isOwn(each)), ...placed.filter(isOwn)];
+}

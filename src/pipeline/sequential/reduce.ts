@@ -1,7 +1,7 @@
 // Between collecting and quantizing, jobs that share samples add their Hessians up, in pairs along the tree of chunks: each ends with
 // those of the modules that it quantizes, and gives its sums of all others away. Of a job that has all samples nothing is left to be added.
 
-import { givenSums, type PlacedSum, placeSums } from "../../calibrate/chunk-tree.ts";
+import { givenFirst, givenSums, type PlacedSum, placeSums } from "../../calibrate/chunk-tree.ts";
 import type { HessianSum, HessianTree } from "../../calibrate/hessian-tree.ts";
 import { ExchangeError, invariant } from "../../errors.ts";
 import {
@@ -42,7 +42,7 @@ export async function reduce(work: LayerAtWork, pass: Pass, { tree }: PassStatis
   try {
     await giveCounts(pass, sums, tree);
     const counts = await takeCounts(work, pass, share, names);
-    for (const { capture, root } of await placedCaptures(work, pass, share)) {
+    for (const { capture, root } of givenFirst(await placedCaptures(work, pass, share), share.plan.index)) {
       await tree.join(capture, root, {
         place: share.plan.index,
         load: async (sum, to) => await takeSum(sums, { capture, sum }, to),

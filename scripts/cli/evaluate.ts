@@ -175,8 +175,15 @@ function reportLines(report: QualityReport, generation: Generation | null): stri
   ];
 }
 
-function checkLine({ tokens, layer, statesDifference, perplexity, otherPerplexity }: ForwardCheck): string {
-  return `Checked by onnxruntime-web on ${tokens} tokens: perplexity ${otherPerplexity.toFixed(4)} where these figures say ${perplexity.toFixed(4)}, hidden states ${statesDifference.toExponential(1)} off at most (${layer})`;
+function checkLine({
+  tokens,
+  layers,
+  layer,
+  statesDifference,
+  logits,
+  logitsDifference,
+}: ForwardCheck): string {
+  return `Checked by onnxruntime-web in ${layers.length} layers (${layers.join(", ")}) on ${tokens} tokens: what they add differs by ${statesDifference.toExponential(1)} at most (${layer}), ${logits.ids} logits of ${logits.tokens} tokens by ${logitsDifference.toExponential(1)}`;
 }
 
 function generationLine(generation: Generation): string {

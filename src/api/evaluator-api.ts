@@ -52,19 +52,19 @@ export interface LayerError {
 /** What computed hidden states and logits: the forward pass that calibration runs, or onnxruntime-web on the processor. */
 export type ForwardPassName = "layerpress" | "onnxruntime-web";
 
-/** The first tokens of the first window by onnxruntime-web as well. */
+/** A sample of the figures by onnxruntime-web as well: some layers, each from the same states before it, and some logits. */
 export interface ForwardCheck {
-  /** Tokens that both predicted. */
+  /** Tokens that went through each of the layers. */
   readonly tokens: number;
-  /** Where hidden states differ most, and by how much: ‖own − onnxruntime-web’s‖ / ‖onnxruntime-web’s‖. */
+  readonly layers: readonly string[];
+  /** Where what a layer adds to hidden states differs most, and by how much: ‖own − onnxruntime-web’s‖ / ‖onnxruntime-web’s‖. */
   readonly layer: string;
   readonly statesDifference: number;
-  /** Of these tokens. */
-  readonly perplexity: number;
-  /** The same by onnxruntime-web. */
-  readonly otherPerplexity: number;
+  /** Tokens, and ids of the vocabulary, whose logits were compared. */
+  readonly logits: { readonly tokens: number; readonly ids: number };
+  readonly logitsDifference: number;
   /** Relative differences that are taken for rounding. */
-  readonly tolerance: { readonly states: number; readonly perplexity: number };
+  readonly tolerance: { readonly states: number; readonly logits: number };
   readonly agrees: boolean;
 }
 

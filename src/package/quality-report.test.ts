@@ -18,11 +18,12 @@ const QUALITY: MeasuredQuality = {
   forwardPass: "layerpress",
   provider: "webgpu",
   check: {
-    tokens: 127,
+    tokens: 128,
+    layers: ["model.layers.0", "model.layers.1"],
     layer: "model.layers.1",
     statesDifference: 2e-6,
-    perplexity: 7.81234,
-    otherPerplexity: 7.81236,
+    logits: { tokens: 16, ids: 1024 },
+    logitsDifference: 3e-6,
     agrees: true,
   },
   seconds: 42,
@@ -78,7 +79,7 @@ describe("a measured quality", () => {
     expect(card).toContain("3.40 % after `model.layers.1`");
     expect(card).toContain("2044 tokens of `novel.txt` in 4 windows");
     expect(card).toContain("Measured by Layerpress’s forward pass on 2044 tokens");
-    expect(card).toContain("perplexity is 7.8123, and 7.8124 by onnxruntime-web");
+    expect(card).toContain("what these layers add differs by 2.0e-6 of its size at most, logits by 3.0e-6.");
     expect(card.indexOf("## Quality")).toBeLessThan(card.indexOf("## Use"));
     expect(card.indexOf("## Quality")).toBeGreaterThan(card.indexOf("| bits per quantized weight"));
   });

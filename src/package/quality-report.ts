@@ -27,13 +27,14 @@ export interface MeasuredQuality {
   /** What computed the figures, and where. */
   readonly forwardPass: "layerpress" | "onnxruntime-web";
   readonly provider: string;
-  /** The same first tokens by onnxruntime-web, as a check; null without one. */
+  /** A sample by onnxruntime-web, as a check; null without one. */
   readonly check: {
     readonly tokens: number;
+    readonly layers: readonly string[];
     readonly layer: string;
     readonly statesDifference: number;
-    readonly perplexity: number;
-    readonly otherPerplexity: number;
+    readonly logits: { readonly tokens: number; readonly ids: number };
+    readonly logitsDifference: number;
     readonly agrees: boolean;
   } | null;
   readonly seconds: number;
@@ -72,10 +73,11 @@ function qualityFields(quality: MeasuredQuality) {
     check: quality.check && {
       engine: "onnxruntime-web",
       tokens: quality.check.tokens,
+      layers: quality.check.layers,
       layer: quality.check.layer,
       states_difference: quality.check.statesDifference,
-      perplexity: quality.check.perplexity,
-      other_perplexity: quality.check.otherPerplexity,
+      logits: quality.check.logits,
+      logits_difference: quality.check.logitsDifference,
       agrees: quality.check.agrees,
     },
     seconds: quality.seconds,
@@ -94,10 +96,11 @@ export function cardWithQuality(card: string, quality: MeasuredQuality): string 
 
 function checkSentence({
   tokens,
-  perplexity,
-  otherPerplexity,
+  layers,
+  statesDifference,
+  logitsDifference,
 }: NonNullable<MeasuredQuality["check"]>): string {
-  return `On the first ${tokens} tokens perplexity is ${perplexity.toFixed(4)}, and ${otherPerplexity.toFixed(4)} by onnxruntime-web, which computes them as a check.`;
+  return `As a check, onnxruntime-web computes ${layers.map(code).join(", ")} on ${tokens} tokens, and some logits: what these layers add differs by ${statesDifference.toExponential(1)} of its size at most, logits by ${logitsDifference.toExponential(1)}.`;
 }
 
 function qualitySection(quality: MeasuredQuality): string {

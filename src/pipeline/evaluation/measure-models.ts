@@ -8,7 +8,7 @@ import { omissions } from "../../evaluate/weights/weight-values.ts";
 import { type Gpu, openGpu, requestAdapter, summarizeAdapter } from "../../gpu/gpu.ts";
 import { tuneMatmul } from "../../gpu/matmul/tune-matmul.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
-import { CHECKED_TOKENS, checkForward } from "./forward/check-forward.ts";
+import { checkForward, watchSample } from "./forward/check-forward.ts";
 import { measureForward } from "./forward/measure-forward.ts";
 import { longestPlanned } from "./forward/plan-forward.ts";
 import { bindingLimit } from "./forward/stored-weights.ts";
@@ -78,14 +78,13 @@ async function openEvaluationGpu({ provider, gpuBudgetBytes }: EvaluationOptions
   return await openGpu(gpuBudgetBytes);
 }
 
-/** By the forward pass that calibration runs; its first tokens by onnxruntime-web as well. */
+/** By the forward pass that calibration runs; a sample of it by onnxruntime-web as well. */
 async function measureOnGpu(measurement: Measurement, gpu: Gpu): Promise<Measured> {
-  const { model, options, signal } = measurement;
+  const { options, signal } = measurement;
   const { loaded, forward, peakBytes, leftBytes } = await runForward(measurement, gpu);
   const { watched, ...quality } = forward;
   const started = performance.now();
   const { check, ...checked } = await checkForward({
-    model: model.stored,
     watched,
     length: Math.max(...loaded.windows.map(({ length }) => length)),
     budgetBytes: options.gpuBudgetBytes,
@@ -124,7 +123,7 @@ async function runForward(measurement: Measurement, opened: Gpu) {
     model: model.stored,
     original: original?.stored ?? null,
     sequences: loaded.windows,
-    watchedTokens: CHECKED_TOKENS,
+    watch: watchSample(model.stored.description),
     signal,
     onProgress: (done, what) => onProgress({ done, what }),
   });

@@ -106,8 +106,8 @@ function costs({ seconds, forwardPass, provider, peakGpuBytes }: QualityReport):
 /** How an engine that shares no code with it sees the first tokens. */
 function checked({ check }: QualityReport): string {
   if (!check) return "";
-  const { tokens, layer, statesDifference, perplexity, otherPerplexity } = check;
-  return `As a check, onnxruntime-web computes the first ${tokens} tokens: a perplexity of ${otherPerplexity.toFixed(4)} where these figures say ${perplexity.toFixed(4)}; hidden states differ by ${formatError(statesDifference)} of their size at most, after ${layer}.`;
+  const { tokens, layers, layer, statesDifference, logitsDifference } = check;
+  return `As a check, onnxruntime-web computes ${layers.length === 1 ? layer : `${layers.length} of the layers`} on ${tokens} tokens, and some logits: what layers add differs by ${formatError(statesDifference)} at most, in ${layer}; logits by ${formatError(logitsDifference)}.`;
 }
 
 function reportAddress(report: QualityReport): string {

@@ -3,9 +3,8 @@ import { activationArgs, type QuantizationArgs, weightArgs } from "../../../form
 import { type ArchitectureFixture, loadArchitecture } from "../../../testing/architecture-fixture.ts";
 import { openTestGpu } from "../../../testing/open-test-gpu.ts";
 import { quantizedFixture } from "../../../testing/quantized-fixture.ts";
-import { runWindow } from "../../../evaluate/quality/run-window.ts";
 import { createEngine, type Engine } from "../../../evaluate/runtime/engine.ts";
-import { checkForward, compareRuns } from "./check-forward.ts";
+import { checkForward, runSample, watchSample } from "./check-forward.ts";
 import { measureForward } from "./measure-forward.ts";
 
 const IDS = [5, 17, 200, 3, 99, 42, 7, 7, 250, 12];
@@ -27,12 +26,11 @@ async function compare(weights: QuantizationArgs, input_activations: Quantizatio
     model,
     original: null,
     sequences: [IDS, IDS.slice(2)],
-    watchedTokens: IDS.length,
+    watch: watchSample(model.description),
     signal,
     onProgress: () => undefined,
   });
-  const other = await runWindow(engine, model, { ids: IDS, length: IDS.length }, signal);
-  return compareRuns(model, watched, other);
+  return await runSample(engine, { watched, length: IDS.length, signal });
 }
 
 const int4 = weightArgs({ num_bits: 4, strategy: "group", group_size: 32 });
@@ -74,8 +72,13 @@ describe("the forward pass of an evaluation", () => {
   it.each(SCHEMES)("agrees with onnxruntime-web on $name", async ({ weights, activations }) => {
     const check = await compare(weights, activations);
     expect(check.statesDifference).toBeLessThan(1e-5);
-    expect(Math.abs(check.perplexity / check.otherPerplexity - 1)).toBeLessThan(1e-5);
-    expect(check.agrees).toBe(true);
+    expect(check.logitsDifference).toBeLessThan(1e-5);
+    expect(check).toMatchObject({
+      agrees: true,
+      tokens: IDS.length,
+      layers: ["model.layers.0", "model.layers.1"],
+      logits: { tokens: IDS.length },
+    });
   });
 
   it("is told to be wrong where onnxruntime-web finds something else", async () => {
@@ -86,25 +89,52 @@ describe("the forward pass of an evaluation", () => {
       model,
       original: null,
       sequences: [IDS],
-      watchedTokens: 6,
+      watch: { ...watchSample(model.description), tokens: 6 },
       signal,
       onProgress: () => undefined,
     });
-    const asked = { model, length: IDS.length, budgetBytes: 2 ** 26, signal };
+    const asked = { length: IDS.length, budgetBytes: 2 ** 26, signal };
     const right = await checkForward({ ...asked, watched });
-    expect(right).toMatchObject({ check: { tokens: 5, agrees: true }, notes: [], leftBytes: 0 });
-    const states = watched.states.map((rows, index) =>
-      index === 1 ? rows.map((value) => 1.01 * value) : rows,
+    expect(right).toMatchObject({ check: { tokens: 6, agrees: true }, notes: [], leftBytes: 0 });
+    const layers = watched.layers.map(({ behind, ...layer }) =>
+      layer.index === 1 ? { ...layer, behind: behind.map((value) => 1.01 * value) } : { ...layer, behind },
     );
-    const wrong = await checkForward({ ...asked, watched: { ...watched, states } });
+    const wrong = await checkForward({ ...asked, watched: { ...watched, layers } });
     expect(wrong.check).toMatchObject({ agrees: false, layer: "model.layers.1" });
-    expect(wrong.notes).toEqual([expect.stringContaining("after model.layers.1 (0.001 is allowed)")]);
+    expect(wrong.notes).toEqual([
+      expect.stringContaining("what model.layers.1 adds to hidden states is off"),
+    ]);
+    const logits = { ...watched.logits, values: watched.logits.values.map((value) => value + 0.01) };
+    const other = await checkForward({ ...asked, watched: { ...watched, logits } });
+    expect(other.check).toMatchObject({ agrees: false, layer: right.check?.layer });
+  });
+
+  it("reads no weight of a watched layer again", async () => {
+    using test = await openTestGpu();
+    const stored = quantizedFixture(fixture, { weights: int4, input_activations: null });
+    const reads: string[] = [];
+    const model = {
+      ...stored,
+      async read(...[name, span]: Parameters<typeof stored.read>) {
+        reads.push(name);
+        return await stored.read(name, span);
+      },
+    };
+    const watch = watchSample(model.description);
+    const request = { gpu: test.gpu, model, original: null, sequences: [IDS], watch, signal };
+    const { watched } = await measureForward({ ...request, onProgress: () => undefined });
+    reads.length = 0;
+    await runSample(engine, { watched, length: IDS.length, signal });
+    expect(reads).toEqual([]);
   });
 
   it("stands unchecked, which is told, where onnxruntime-web has no room", async () => {
     const model = quantizedFixture(fixture, { weights: int4, input_activations: null });
-    const watched = { ids: IDS, states: [], losses: [] };
-    const { check, notes } = await checkForward({ model, watched, length: 10, budgetBytes: 1024, signal });
+    const before = new Float32Array(IDS.length * model.description.hiddenSize);
+    const layers = [{ index: 0, before, behind: before }];
+    const logits = { tokens: 1, ids: 1, states: before, values: new Float32Array(1) };
+    const watched = { ids: IDS, layers, logits, model };
+    const { check, notes } = await checkForward({ watched, length: 10, budgetBytes: 1024, signal });
     expect(check).toBe(null);
     expect(notes).toEqual([
       expect.stringMatching(/^These figures were not checked by onnxruntime-web: .* budget/),

@@ -1,26 +1,53 @@
-// The first tokens of an evaluation once more by onnxruntime-web, an engine that shares no kernel with the forward pass that the
-// figures are of.
+// A sample of an evaluation once more by onnxruntime-web, an engine that shares no kernel with the forward pass that the figures
+// are of: some layers, each from the states that the forward pass had before it, and some logits.
 
 import type { ForwardCheck } from "../../../api/evaluator-api.ts";
 import { invariant, LayerpressError } from "../../../errors.ts";
-import { runWindow } from "../../../evaluate/quality/run-window.ts";
+import { headGraph, HIDDEN_INPUT, layerGraph, LOGITS_OUTPUT } from "../../../evaluate/graph/decoder-graph.ts";
 import { squaredDifferences } from "../../../evaluate/quality/squared-differences.ts";
+import {
+  floatsOf,
+  masksOf,
+  positionFeeds,
+  runLayer,
+  tokenFeeds,
+  tokenRange,
+} from "../../../evaluate/run-layer.ts";
 import { createEngine, type Engine } from "../../../evaluate/runtime/engine.ts";
+import { yieldToMessages } from "../../../evaluate/runtime/yield-to-messages.ts";
 import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
+import { planLinears } from "../../../evaluate/weights/weight-values.ts";
+import { type DecoderDescription, rowSize } from "../../../model/decoder-description.ts";
 import { layerLinears } from "../../../model/layer-linears.ts";
-import type { WatchedTokens } from "./measure-forward.ts";
+import type { Watch, WatchedLayer, WatchedTokens } from "./measure-forward.ts";
+import type { WatchedLogits } from "./predict-forward.ts";
 import { roundsInput } from "./stored-weights.ts";
 
-/** Tokens that are looked at: the check takes one run of them through each layer. */
-export const CHECKED_TOKENS = 128;
+const CHECKED_TOKENS = 128;
+const CHECKED_LOGITS = { tokens: 16, ids: 1024 };
+const KEPT_BYTES = 512 * 1024 ** 2;
 
-/** Relative differences of hidden states, and of perplexities, that float32 in another order of sums comes to. */
-const TOLERANCE = { states: 1e-3, perplexity: 1e-3 };
-/** A value between two codes goes to either, by its last digit, and layers behind it see a whole step. */
-const ROUNDED_TOLERANCE = { states: 0.05, perplexity: 0.02 };
+/** Relative differences of what layers add, and of logits, that float32 in another order of sums comes to. */
+const TOLERANCE = { states: 1e-3, logits: 1e-3 };
+/** A value between two codes goes to either, by its last digit. */
+const ROUNDED_TOLERANCE = { states: 0.05, logits: 0.05 };
+
+/** What a check looks at: the first layer of each kind, one in the middle and the last. */
+export function watchSample({ layers }: DecoderDescription): Watch {
+  const kinds = layers.map(({ mixers, feedForward }) =>
+    [...mixers.map(({ kind }) => kind), feedForward?.kind].join(),
+  );
+  const firsts = kinds.flatMap((kind, index) => (kinds.indexOf(kind) === index ? [index] : []));
+  const sample = new Set([...firsts, Math.floor(layers.length / 2), layers.length - 1]);
+  return {
+    tokens: CHECKED_TOKENS,
+    layers: [...sample].toSorted((a, b) => a - b),
+    logits: CHECKED_LOGITS,
+    weightBytes: KEPT_BYTES,
+  };
+}
 
 export interface CheckRequest {
-  readonly model: StoredModel;
   readonly watched: WatchedTokens;
   /** Tokens of the sequence that they begin. */
   readonly length: number;
@@ -36,7 +63,7 @@ export interface CheckOutcome {
   readonly leftBytes: number;
 }
 
-/** Runs the watched tokens by onnxruntime-web. That it cannot is told, not thrown: the figures stand without it. */
+/** Runs the sample by onnxruntime-web. That it cannot is told, not thrown: the figures stand without it. */
 export async function checkForward(request: CheckRequest): Promise<CheckOutcome> {
   const engine = await createEngine({ budgetBytes: request.budgetBytes, provider: "webgpu" });
   let found: Pick<CheckOutcome, "check" | "notes">;
@@ -49,10 +76,9 @@ export async function checkForward(request: CheckRequest): Promise<CheckOutcome>
   return { ...found, peakBytes: gpu?.peakBytes() ?? 0, leftBytes: gpu?.liveBytes() ?? 0 };
 }
 
-async function runCheck(engine: Engine, { model, watched, length, signal }: CheckRequest) {
+async function runCheck(engine: Engine, request: CheckRequest) {
   try {
-    const other = await runWindow(engine, model, { ids: watched.ids, length }, signal);
-    const check = compareRuns(model, watched, other);
+    const check = await runSample(engine, request);
     return { check, notes: check.agrees ? [] : [disagreement(check)] };
   } catch (error) {
     if (!(error instanceof LayerpressError)) throw error;
@@ -60,43 +86,93 @@ async function runCheck(engine: Engine, { model, watched, length, signal }: Chec
   }
 }
 
-/** Differences of two runs of the same tokens, relative to the other one. */
-export function compareRuns(
-  model: StoredModel,
-  own: Pick<WatchedTokens, "states" | "losses">,
-  other: Pick<WatchedTokens, "states" | "losses">,
-): ForwardCheck {
+/** Computes the sample, and compares. */
+export async function runSample(
+  engine: Engine,
+  request: Pick<CheckRequest, "watched" | "length" | "signal">,
+): Promise<ForwardCheck> {
+  const { watched, signal } = request;
+  const { model, logits } = watched;
   const { layers } = model.description;
-  const differences = layers.map(({ name }, index) => {
-    const [a, b] = [own.states[index], other.states[index]];
-    invariant(a && b, "both runs have states behind each layer");
-    const { difference, norm } = squaredDifferences(a, b, model.description);
-    return { layer: name, difference: Math.sqrt(difference / (norm || 1)) };
-  });
+  const differences: { layer: string; difference: number }[] = [];
+  for (const own of watched.layers) {
+    await yieldToMessages();
+    signal.throwIfAborted();
+    const other = await otherLayer(engine, request, own);
+    const layer = layers[own.index]?.name ?? "";
+    differences.push({ layer, difference: addedDifference(own, other, model.description) });
+  }
   const [worst] = differences.toSorted((a, b) => b.difference - a.difference);
-  invariant(worst, "a decoder has layers");
-  const mean = (losses: readonly number[]) => losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
-  const [perplexity, otherPerplexity] = [Math.exp(mean(own.losses)), Math.exp(mean(other.losses))];
+  invariant(worst, "layers are watched");
+  const logitsDifference = relative(logits.values, await otherLogits(engine, model, logits));
   const linears = layers.flatMap(layerLinears);
-  const tolerance = linears.some((linear) => roundsInput(model, linear)) ? ROUNDED_TOLERANCE : TOLERANCE;
-  const ratio = Math.abs(perplexity / otherPerplexity - 1);
+  const isRounded = linears.some((linear) => roundsInput(model, linear));
+  const tolerance = isRounded ? ROUNDED_TOLERANCE : TOLERANCE;
   return {
-    tokens: own.losses.length,
+    tokens: watched.ids.length,
+    layers: differences.map(({ layer }) => layer),
     layer: worst.layer,
     statesDifference: worst.difference,
-    perplexity,
-    otherPerplexity,
+    logits: { tokens: logits.tokens, ids: logits.ids },
+    logitsDifference,
     tolerance,
-    agrees: worst.difference <= tolerance.states && ratio <= tolerance.perplexity,
+    agrees: worst.difference <= tolerance.states && logitsDifference <= tolerance.logits,
   };
 }
 
-function disagreement({
-  layer,
-  statesDifference,
-  perplexity,
-  otherPerplexity,
-  tolerance,
-}: ForwardCheck): string {
-  return `onnxruntime-web does not agree with these figures: on the first tokens its hidden states are off by ${statesDifference.toExponential(1)} after ${layer} (${tolerance.states} is allowed), and its perplexity is ${otherPerplexity.toFixed(4)} instead of ${perplexity.toFixed(4)}. One of the two is wrong on this GPU; do not trust the figures.`;
+/** Rows behind a layer, from those before it. */
+async function otherLayer(
+  engine: Engine,
+  { watched: { model, ids }, length }: Pick<CheckRequest, "watched" | "length">,
+  { index, before }: WatchedLayer,
+): Promise<Float32Array<ArrayBuffer>> {
+  const { description } = model;
+  const layer = description.layers[index];
+  invariant(layer, "a layer of the model is watched");
+  const plan = planLinears(model, engine.maxInputBytes);
+  using onloaded = await engine.onload(model, layerGraph(description, layer, plan), length);
+  const positions = positionFeeds(engine, 0, ids.length, masksOf(description));
+  const feeds = { ...positions, ...(await tokenFeeds(engine, model, ids, index)) };
+  return await runLayer(engine, onloaded, before, { width: rowSize(description), feeds });
+}
+
+/** ‖own − other‖ / ‖other − before‖: what goes through a layer unchanged hides no difference. */
+function addedDifference(
+  { before, behind }: WatchedLayer,
+  other: Float32Array,
+  description: DecoderDescription,
+): number {
+  const { difference } = squaredDifferences(behind, other, description);
+  const added = squaredDifferences(before, other, description).difference;
+  return Math.sqrt(difference / (added || 1));
+}
+
+async function otherLogits(
+  engine: Engine,
+  model: StoredModel,
+  { tokens, ids, states }: WatchedLogits,
+): Promise<Float32Array> {
+  const { description } = model;
+  const part = ids < description.vocabSize ? { firstRow: 0, rows: ids } : null;
+  const graph = headGraph(description, planLinears(model, engine.maxInputBytes), part);
+  using head = await engine.onload(model, graph, 1);
+  const width = rowSize(description);
+  const outputs = await head.run({
+    ...tokenRange(engine, 0, tokens),
+    [HIDDEN_INPUT]: engine.floats(states, [states.length / width, width]),
+  });
+  return floatsOf(outputs[LOGITS_OUTPUT]);
+}
+
+function relative(own: Float32Array, other: Float32Array): number {
+  let [difference, norm] = [0, 0];
+  for (const [at, value] of other.entries()) {
+    difference += ((own[at] ?? Number.NaN) - value) ** 2;
+    norm += value ** 2;
+  }
+  return Math.sqrt(difference / (norm || 1));
+}
+
+function disagreement({ layer, statesDifference, logitsDifference, tolerance }: ForwardCheck): string {
+  return `onnxruntime-web does not agree with these figures: what ${layer} adds to hidden states is off by ${statesDifference.toExponential(1)} (${tolerance.states} is allowed), logits are off by ${logitsDifference.toExponential(1)} (${tolerance.logits}). One of the two is wrong on this GPU; do not trust the figures.`;
 }

@@ -66,7 +66,7 @@ async function measure(budgetBytes: number, own: Fixture, original: Fixture | nu
     model: own.model,
     original: original?.model ?? null,
     sequences: own.sequences,
-    watchedTokens: 9,
+    watch: { tokens: 9, layers: [], logits: { tokens: 4, ids: 8 }, weightBytes: 0 },
     signal: new AbortController().signal,
     onProgress: () => undefined,
   });

@@ -7,22 +7,38 @@ import { createLifetime } from "../../../disposal.ts";
 import { invariant } from "../../../errors.ts";
 import type { LayerError, Quality } from "../../../evaluate/quality/measure-quality.ts";
 import { startPhaseClock } from "../../../evaluate/quality/phase-clock.ts";
-import { lossOf, totalsOf } from "../../../evaluate/quality/token-statistics.ts";
+import { totalsOf } from "../../../evaluate/quality/token-statistics.ts";
+import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
 import { yieldToMessages } from "../../../evaluate/runtime/yield-to-messages.ts";
 import { rowDifferences } from "../../../gpu/row-differences.ts";
 import { rowSize } from "../../../model/decoder-description.ts";
 import { layerLinears } from "../../../model/layer-linears.ts";
 import { eachBatch } from "../../sequential/each-batch.ts";
 import { type ForwardInputs, type ForwardServices, type ForwardStream, openForward } from "./open-forward.ts";
-import { predictForward } from "./predict-forward.ts";
+import { predictForward, type WatchedLogits } from "./predict-forward.ts";
 import { onloadStored, type StoredWeights } from "./stored-weights.ts";
 
+/** Rows of the head that come first are kept for the watched logits: a piece of them. */
+const KEPT_HEAD_BYTES = 64 * 1024 ** 2;
+
 export interface ForwardRequest extends ForwardInputs {
-  /** So many first tokens of the first sequence are watched: their rows behind each layer are kept. */
-  readonly watchedTokens: number;
+  /** What is kept for another engine to compute once more. */
+  readonly watch: Watch;
   readonly signal: AbortSignal;
   /** Called with the part that is done, 0 to 1, and what is at work. */
   onProgress(done: number, what: string): void;
+}
+
+/** A sample of a forward pass. */
+export interface Watch {
+  /** So many first tokens of the first sequence. */
+  readonly tokens: number;
+  /** Layers before and behind which their rows are kept. */
+  readonly layers: readonly number[];
+  /** Tokens, and first ids of the vocabulary, whose logits are kept. */
+  readonly logits: { readonly tokens: number; readonly ids: number };
+  /** Bytes of those layers that are kept, so that they need not be read again. */
+  readonly weightBytes: number;
 }
 
 export interface ForwardQuality extends Quality {
@@ -32,10 +48,17 @@ export interface ForwardQuality extends Quality {
 /** What the measured model makes of the watched tokens. */
 export interface WatchedTokens {
   readonly ids: readonly number[];
-  /** Rows (tokens, hidden + carried) behind each layer. */
-  readonly states: readonly Float32Array<ArrayBuffer>[];
-  /** Negative log-likelihood of all of them but the first, in nats. */
-  readonly losses: readonly number[];
+  readonly layers: readonly WatchedLayer[];
+  readonly logits: WatchedLogits;
+  /** The model, which has the watched layers' weights at hand. */
+  readonly model: StoredModel;
+}
+
+/** Rows (tokens, hidden + carried) before and behind a layer. */
+export interface WatchedLayer {
+  readonly index: number;
+  readonly before: Float32Array<ArrayBuffer>;
+  readonly behind: Float32Array<ArrayBuffer>;
 }
 
 /** @throws DeviceLimitError if the budget holds no batch, an AbortError when it is stopped. */
@@ -46,27 +69,42 @@ export async function measureForward(request: ForwardRequest): Promise<ForwardQu
   using lifetime = createLifetime();
   const services = await clock.time("embedding", async () => await openForward(request, lifetime));
   const errors: LayerError[] = [];
-  const states: Float32Array<ArrayBuffer>[] = [];
+  const watched: WatchedLayer[] = [];
   for (const [index, { name }] of layers.entries()) {
     request.onProgress(index / (layers.length + 1), name);
+    const isWatched = request.watch.layers.includes(index);
+    const read = async () =>
+      await clock.time("differences", async () => await readWatched(request, services));
+    const before = isWatched ? await read() : null;
+    services.kept.keep(isWatched ? request.watch.weightBytes / request.watch.layers.length : 0);
     for (const stream of services.streams) {
       using weights = await clock.time("weights", async () => await onloadLayer(services, stream, index));
       await clock.time("layers", async () => await runLayer(services, stream, { weights, index, signal }));
     }
-    states.push(await clock.time("differences", async () => await readWatched(request, services)));
-    if (original) errors.push({ layer: name, relativeError: await readDifferences(services) });
+    if (before) watched.push({ index, before, behind: await read() });
+    const differences = async () => await readDifferences(services);
+    if (original) {
+      errors.push({ layer: name, relativeError: await clock.time("differences", differences) });
+    }
   }
   request.onProgress(layers.length / (layers.length + 1), "logits");
-  const predictions = await clock.time(
-    "predictions",
-    async () => await predictForward(services, sequences, signal),
-  );
-  const ids = sequences[0]?.slice(0, request.watchedTokens) ?? [];
+  const { logits } = request.watch;
+  const { predictions, ...found } = await clock.time("predictions", async () => {
+    const states = await readWatched(request, services);
+    services.kept.keep(KEPT_HEAD_BYTES);
+    const tokens = Math.min(logits.tokens, states.length / rowSize(model.description));
+    return await predictForward(services, sequences, { ...logits, tokens, states, signal });
+  });
   return {
     ...totalsOf(predictions, original !== null),
     layers: errors,
     phases: clock.seconds(),
-    watched: { ids, states, losses: predictions.slice(0, ids.length - 1).map(({ own }) => lossOf(own)) },
+    watched: {
+      ids: sequences[0]?.slice(0, request.watch.tokens) ?? [],
+      layers: watched,
+      logits: found.logits,
+      model: services.kept.over(model),
+    },
   };
 }
 
@@ -134,12 +172,12 @@ async function readDifferences({ readbacks, differences }: ForwardServices): Pro
 
 /** The watched tokens' rows, which are the first of the first batch. */
 async function readWatched(
-  { watchedTokens }: ForwardRequest,
+  { watch }: ForwardRequest,
   { readbacks, batches, streams: [own] }: ForwardServices,
 ): Promise<Float32Array<ArrayBuffer>> {
   const [first] = batches;
   invariant(own && first, "there is a batch");
-  const tokens = Math.min(watchedTokens, first.rows.starts[1] ?? 0);
+  const tokens = Math.min(watch.tokens, first.rows.starts[1] ?? 0);
   await own.states.load(first.rows, own.hidden);
   const bytes = await readbacks.readBytes(own.hidden, 0, tokens * rowSize(own.model.description) * 4);
   return new Float32Array(bytes.buffer);

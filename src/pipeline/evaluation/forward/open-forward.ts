@@ -17,6 +17,7 @@ import { ReadbackRing, UploadRing } from "../../../gpu/staging.ts";
 import { rowSize } from "../../../model/decoder-description.ts";
 import { layerLinears } from "../../../model/layer-linears.ts";
 import { batchHiddenBytes } from "../../calibration/calibration-memory.ts";
+import { keepReads, type KeptReads } from "./kept-reads.ts";
 import { type ForwardPlan, planForward } from "./plan-forward.ts";
 import { openStoredRows, rowsDtype, type StoredRows } from "./stored-rows.ts";
 import { openStoredTables } from "./stored-tables.ts";
@@ -55,6 +56,8 @@ export interface ForwardServices {
   /** Σ(own − original)² and Σ original² of each token. */
   readonly differences: LedgerBuffer;
   readonly streams: readonly ForwardStream[];
+  /** What was read of the measured model and may be asked for again. */
+  readonly kept: KeptReads;
 }
 
 /**
@@ -91,11 +94,12 @@ export async function openForward(request: ForwardInputs, lifetime: Lifetime): P
   }
   const among = { gpu, uploads, readbacks, plan };
   const streams: ForwardStream[] = [];
-  for (const each of models) {
-    const read = plan.readsOnce ? (each.once ?? each) : each;
-    streams.push(await openStream(read, request, { ...among, ids }, lifetime));
+  const reading = (each: StoredModel) => (plan.readsOnce ? (each.once ?? each) : each);
+  const kept = keepReads(reading(model));
+  for (const each of original ? [kept.model, reading(original)] : [kept.model]) {
+    streams.push(await openStream(each, request, { ...among, ids }, lifetime));
   }
-  return { ...among, workspace, batches, rounded, differences, streams };
+  return { ...among, workspace, batches, rounded, differences, streams, kept };
 }
 
 /** Begins to compile what layers would wait for longest; meanwhile tokens are embedded. */

@@ -42,12 +42,34 @@ interface Part {
   readonly rows: number;
 }
 
-/** Predictions of all tokens but the first of each sequence, in order. */
+/** Logits of the measured model that are read back whole. */
+export interface WatchedLogits {
+  readonly tokens: number;
+  /** The vocabulary's first ids. */
+  readonly ids: number;
+  /** Rows (tokens, hidden + carried) behind the last layer, of these tokens at least. */
+  readonly states: Float32Array<ArrayBuffer>;
+  /** (tokens, ids) */
+  readonly values: Float32Array<ArrayBuffer>;
+}
+
+interface Asked extends Omit<WatchedLogits, "values"> {
+  readonly signal: AbortSignal;
+}
+
+export interface Predicted {
+  /** Of all tokens but the first of each sequence, in order. */
+  readonly predictions: ComparedPrediction[];
+  /** As many of those that were asked for as a run has. */
+  readonly logits: WatchedLogits;
+}
+
+/** Predicts all tokens. */
 export async function predictForward(
   services: ForwardServices,
   sequences: readonly (readonly number[])[],
-  signal: AbortSignal,
-): Promise<ComparedPrediction[]> {
+  { signal, states, ...asked }: Asked,
+): Promise<Predicted> {
   const { gpu, uploads, readbacks, plan, streams } = services;
   using lifetime = createLifetime();
   const targets = targetsOf(sequences);
@@ -62,18 +84,40 @@ export async function predictForward(
   for (const stream of streams) heads.push(await openHead(services, stream, lifetime));
   const vocabulary = streams[0]?.model.description.vocabSize ?? 0;
   const predictions = Array.from(targets, startPrediction);
-  for (let first = 0; first < vocabulary; first += plan.head.rows) {
-    const part = { first, rows: Math.min(plan.head.rows, vocabulary - first) };
+  const watched: WatchedLogits[] = [];
+  const look = async (head: Head, run: Run) => {
+    if (watched.length === 0) watched.push({ ...(await readLogits(services, head, run, asked)), states });
+  };
+  for (let row = 0; row < vocabulary; row += plan.head.rows) {
+    const part = { first: row, rows: Math.min(plan.head.rows, vocabulary - row) };
     for (const head of heads) {
       const { linear } = head.stream.model.description.head;
       const to = { weight: head.tile, stride: strideOf(linear.columns, head.dtype), at: 0 };
-      await head.stream.rows.write(linear, first, part.rows, to);
+      await head.stream.rows.write(linear, row, part.rows, to);
     }
-    await eachRun(services, heads, part, { wanted, found, signal });
+    await eachRun(services, heads, part, { wanted, found, signal, look });
     const bytes = await readbacks.readBytes(found, 0, foundBytes);
     addParts(predictions, { values: new Float32Array(bytes.buffer), targets, part }, heads.length > 1);
   }
-  return withoutLast(predictions, sequences);
+  const [logits] = watched;
+  invariant(logits, "there is a run");
+  return { predictions: withoutLast(predictions, sequences), logits };
+}
+
+/** Logits of the first tokens of a run, of the first rows of its part. */
+async function readLogits(
+  { readbacks }: ForwardServices,
+  { logits }: Head,
+  { rows, columns, stride }: Run,
+  asked: Pick<WatchedLogits, "tokens" | "ids">,
+): Promise<Omit<WatchedLogits, "states">> {
+  const [tokens, ids] = [Math.min(asked.tokens, rows), Math.min(asked.ids, columns)];
+  const values = new Float32Array(tokens * ids);
+  for (let token = 0; token < tokens; token++) {
+    const bytes = await readbacks.readBytes(logits, token * stride * 4, ids * 4);
+    values.set(new Float32Array(bytes.buffer), token * ids);
+  }
+  return { tokens, ids, values };
 }
 
 /** The id after each token; that of the last one of a sequence is of no use, and its own. */
@@ -111,9 +155,18 @@ async function openHead(services: ForwardServices, stream: ForwardStream, lifeti
   };
 }
 
+/** Logits that are there at once: (rows, columns). */
+interface Run {
+  readonly rows: number;
+  readonly columns: number;
+  readonly stride: number;
+}
+
 interface Told {
   readonly wanted: LedgerBuffer;
   readonly found: LedgerBuffer;
+  /** Called for each run; the first one has the first tokens, and the first rows of the head. */
+  readonly look: (own: Head, run: Run) => Promise<void>;
   readonly signal: AbortSignal;
 }
 
@@ -122,7 +175,7 @@ async function eachRun(
   services: ForwardServices,
   heads: readonly Head[],
   part: Part,
-  { wanted, found, signal }: Told,
+  { wanted, found, signal, look }: Told,
 ): Promise<void> {
   const { gpu, plan, batches } = services;
   const [own, other] = heads;
@@ -144,6 +197,7 @@ async function eachRun(
         firstToken: batch.firstToken + first,
         firstId: part.first,
       };
+      await look(own, run);
       await tokenPredictions(gpu, run, wanted, found);
     }
   }

@@ -132,7 +132,7 @@ export interface Generation extends GenerationUpdate {
   readonly provider: "webgpu" | "wasm";
   /** Time from the start to the first token: reading the weights, and the prompt. */
   readonly secondsToFirst: number;
-  /** Seconds by what took them: runtime, sessions and weights, which overlap, prompt, later tokens. */
+  /** Seconds by what took them: encoding, runtime and device, room, sessions and weights, which overlap in part, caches, prompt, later tokens. */
   readonly phases: Readonly<Record<string, number>>;
   /** "resident", or "layer by layer" for a model that is larger than the budget. */
   readonly weights: "resident" | "layer by layer";

@@ -70,9 +70,11 @@ async function openResident(engine: Engine, model: StoredModel, maxTokens: numbe
   const isCached = mixersOf(description.layers).every(({ cache }) => cache !== null);
   const plan = planLinears(model, engine.maxInputBytes);
   const built = generationGraph(description, plan, isCached);
+  model.announce?.(-1, Number.POSITIVE_INFINITY);
   const graph = await engine.onload(model, built, maxTokens);
   if (!isCached) return withoutCache(engine, model, graph);
-  const caches = await createCaches(engine, description, maxTokens).catch((error: unknown) => {
+  const create = async () => await createCaches(engine, description, maxTokens);
+  const caches = await engine.clock.time("caches", create).catch((error: unknown) => {
     graph[Symbol.dispose]();
     throw error;
   });

@@ -34,7 +34,7 @@ export interface Engine extends TensorFactory, AsyncDisposable {
   readonly provider: Provider;
   readonly runtime: Runtime;
   readonly maxInputBytes: number;
-  /** Where time went: the runtime, sessions, and weights, which come while sessions are made. */
+  /** Where time went: the runtime and, meanwhile, the device; room for weights, and weights, while sessions are made. */
   readonly clock: PhaseClock;
   /**
    * Loads the weights of a graph; one of equal bytes reuses its session.
@@ -53,16 +53,7 @@ export interface EngineOptions {
 /** @throws DeviceLimitError if WebGPU was asked for and there is none. */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
   const clock = startPhaseClock();
-  const runtime = await clock.time("runtime", loadRuntime);
-  const gpu =
-    options.provider === "wasm"
-      ? null
-      : await openMeasuredDevice(options.budgetBytes, options.provider === "webgpu");
-  if (options.provider === "webgpu" && !gpu) {
-    throw new DeviceLimitError(
-      "There is no GPU for onnxruntime-web to run on: the browser offers no WebGPU adapter. WebAssembly needs none.",
-    );
-  }
+  const { runtime, gpu } = await openRuntime(options, clock);
   const sessions = createSessions(runtime, gpu);
   const tensors = createTensorFactory(runtime, gpu, sessions);
   return {
@@ -77,7 +68,8 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       const opening = waitLater(
         clock.time("sessions", async () => await sessions.open(built.graph, "plain")),
       );
-      const weights = await reserveWeights(built.weights, positions, tensors);
+      const reserve = async () => await reserveWeights(built.weights, positions, tensors);
+      const weights = await clock.time("room", reserve);
       const onloaded = onloadedGraph(sessions, built, opening, weights);
       const filling = waitLater(
         clock.time("weights", async () => await fillWeights(model, weights, positions)),
@@ -98,6 +90,24 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       gpu?.[Symbol.dispose]();
     },
   };
+}
+
+/** The runtime, and its device if there is to be one: each is opened while the other is. */
+async function openRuntime({ budgetBytes, provider }: EngineOptions, clock: PhaseClock) {
+  const loading = waitLater(clock.time("runtime", loadRuntime));
+  const openDevice = async () => await openMeasuredDevice(budgetBytes, provider === "webgpu");
+  const gpu = provider === "wasm" ? null : await clock.time("device", openDevice);
+  try {
+    if (provider === "webgpu" && !gpu) {
+      throw new DeviceLimitError(
+        "There is no GPU for onnxruntime-web to run on: the browser offers no WebGPU adapter. WebAssembly needs none.",
+      );
+    }
+    return { runtime: await loading, gpu };
+  } catch (error) {
+    gpu?.[Symbol.dispose]();
+    throw error;
+  }
 }
 
 /** The promise, of which it is no unhandled rejection that it fails before it is waited for. */

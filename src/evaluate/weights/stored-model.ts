@@ -23,8 +23,8 @@ export interface StoredModel {
   embed(sequences: readonly (readonly number[])[]): Promise<Float32Array<ArrayBuffer>[]>;
   /** Rows of the table of token inputs, multiplied: (ids, size) of a layer, or of all layers side by side. */
   tokenRows(ids: readonly number[], layer: number | null): Promise<Float32Array<ArrayBuffer>>;
-  /** Says that layers from this one on will be read, and then the head; −1 begins with the embedding. */
-  announce?(from: number): void;
+  /** Says that layers from this one on will be read, and then the head; −1 begins with the embedding. So much is said at once. */
+  announce?(from: number, aheadBytes?: number): void;
   /** The same model for one who reads every byte once: nothing is kept of what was read. */
   readonly once?: StoredModel;
 }

@@ -25,9 +25,10 @@ export async function generateText(run: GenerationRun): Promise<Generation> {
   const started = performance.now();
   const tokenizer = requireTokenizer(run.model);
   const prompt = await encodePrompt(tokenizer, run);
+  const encoded = performance.now();
   const engine = await createEngine(engineOptions(run.options));
   try {
-    return await generateWith(engine, run, { tokenizer, prompt, started });
+    return await generateWith(engine, run, { tokenizer, prompt, started, encoded });
   } finally {
     await engine[Symbol.asyncDispose]();
   }
@@ -37,12 +38,13 @@ interface Prompt {
   readonly tokenizer: ModelTokenizer;
   readonly prompt: readonly number[];
   readonly started: number;
+  readonly encoded: number;
 }
 
 async function generateWith(
   engine: Engine,
   { model, options, signal, onUpdate }: GenerationRun,
-  { tokenizer, prompt, started }: Prompt,
+  { tokenizer, prompt, started, encoded }: Prompt,
 ): Promise<Generation> {
   const limit = Math.min(model.summary.maxPositions, prompt.length + options.maxTokens);
   using decoder = await openGenerator(engine, model.stored, limit);
@@ -80,7 +82,7 @@ async function generateWith(
     stop,
     provider: engine.provider,
     secondsToFirst: (firstAt - started) / 1000,
-    phases: engine.clock.seconds(),
+    phases: { encoding: (encoded - started) / 1000, ...engine.clock.seconds() },
     weights: decoder.weights,
     captured: decoder.isCaptured(),
     peakGpuBytes: engine.gpu?.peakBytes() ?? 0,

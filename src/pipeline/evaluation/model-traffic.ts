@@ -12,8 +12,8 @@ const AHEAD_BYTES = 256 * 1024 ** 2;
 const UNREAD = /\.weight_shape$/;
 
 export interface ModelTraffic {
-  /** Says that layers from this one on will be read, and then the head; −1 begins with the embedding. */
-  readonly announce: (from: number) => void;
+  /** Says that layers from this one on will be read, and then the head; −1 begins with the embedding. So much is said at once. */
+  readonly announce: (from: number, aheadBytes?: number) => void;
   /** Reads a range of a tensor for the last time. */
   take(tensor: SourceTensor, range: FileRange): Promise<Uint8Array<ArrayBuffer>>;
 }
@@ -33,13 +33,13 @@ export function createModelTraffic(model: ModelFiles): ModelTraffic {
   let steps: readonly (readonly FileRange[])[] | null = null;
   let unread: ReadonlyMap<string, FileRange> | null = null;
   return {
-    announce(from) {
+    announce(from, aheadBytes = AHEAD_BYTES) {
       steps ??= stepsOf(model);
       const [now = [], ...later] = steps.slice(from + 1);
       const asked = [...now];
       let ahead = 0;
       for (const step of later) {
-        if (ahead >= AHEAD_BYTES) break;
+        if (ahead >= aheadBytes) break;
         ahead += rangesBytes(step);
         asked.push(...step);
       }

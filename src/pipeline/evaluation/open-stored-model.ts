@@ -9,7 +9,7 @@ import { checkShapes } from "../../model/check-tensors.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
-import { createModelTraffic } from "./model-traffic.ts";
+import { createModelTraffic, type ModelTraffic } from "./model-traffic.ts";
 import { dequantizedReader } from "../inspect/dequantizing-source.ts";
 import { transposedReader } from "../inspect/transposing-source.ts";
 import { noConfig } from "../inspect/no-config.ts";
@@ -220,7 +220,7 @@ interface ReadModel {
   readonly description: DecoderDescription;
   readonly byName: ReadonlyMap<string, SourceTensor>;
   readonly schemeOf: StoredModel["schemeOf"];
-  readonly announce: (from: number) => void;
+  readonly announce: ModelTraffic["announce"];
 }
 
 interface TableReader {

@@ -47,6 +47,11 @@ export function cellsOf({ rows, columns, cellRows, cellColumns, rowsBefore }: Co
   return Math.ceil((rowsBefore + rows) / cellRows) * Math.ceil(columns / cellColumns);
 }
 
+/** Begins to compile the kernel for such codes. */
+export function prepareDequantize(gpu: Gpu, { kind, bits }: Pick<CodedRows, "kind" | "bits">): void {
+  gpu.queue.prepare(dequantizeCodesKernel, { KIND: KINDS[kind], BITS: bits });
+}
+
 /** values[firstRow + row, column] = (code − zero point) · scale in float32, rows `stride` apart. */
 export async function dequantizeCodes(
   gpu: Gpu,

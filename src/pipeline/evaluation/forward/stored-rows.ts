@@ -13,7 +13,12 @@ import {
   type RowParts,
 } from "../../../formats/dequantize.ts";
 import { DTYPE_BITS, type FloatDtype, isFloatDtype } from "../../../formats/dtype.ts";
-import { cellsOf, type CodedRows, dequantizeCodes } from "../../../gpu/dequantize-codes.ts";
+import {
+  cellsOf,
+  type CodedRows,
+  dequantizeCodes,
+  prepareDequantize,
+} from "../../../gpu/dequantize-codes.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../../gpu/memory.ts";
 import type { UploadRing } from "../../../gpu/staging.ts";
@@ -87,6 +92,10 @@ export async function openStoredRows(
   linears: readonly Linear[],
 ): Promise<StoredRows> {
   const bytes = stagingOf(model, linears);
+  for (const linear of linears) {
+    const coded = codedRows(model, linear);
+    if (coded) prepareDequantize(gpu, coded);
+  }
   const staging =
     bytes.codes === 0
       ? null

@@ -20,6 +20,7 @@ import type { MeasuredSchemes } from "../pipeline/planning/plan-survey.ts";
 import { planTime } from "../pipeline/planning/plan-time.ts";
 import { withTrials } from "../pipeline/planning/plan-trials.ts";
 import { surveySchemes } from "../pipeline/survey-schemes.ts";
+import { snapshotPace } from "../pipeline/sequential/snapshot-clock.ts";
 import { createSource } from "../source/create-source.ts";
 import { LOADER_LIMITS, type LoaderLimits } from "../source/loader-limits.ts";
 import type { SourceReference } from "../api/source-api.ts";
@@ -112,6 +113,8 @@ export async function planFixture(
   { downloaded = false, ...changes }: JobChanges = {},
 ): Promise<PlannedJob> {
   provideBrowserGlobals();
+  // Layers of some milliseconds are worth a snapshot or not by chance, and tests count operations.
+  snapshotPace.bytesPerSecond = Infinity;
   const dropped = createSource({ base: BASE, store: memoryChunkStore() }) as unknown as RemoteSource;
   if (downloaded) provideDatabase(createMemoryIndexedDb());
   const remote = downloaded ? servedSource(name) : dropped;

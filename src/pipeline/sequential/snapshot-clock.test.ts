@@ -1,7 +1,12 @@
-import { describe, expect, it } from "vitest";
-import { createSnapshotClock, type Snapshots } from "./snapshot-clock.ts";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createSnapshotClock, snapshotPace, type Snapshots } from "./snapshot-clock.ts";
 
 const SNAPSHOTS: Snapshots = { bytes: 200_000_000, place: "gpu", generation: 0, isWanted: () => false };
+
+// Tests of whole jobs change it, in the same process.
+const { bytesPerSecond } = snapshotPace;
+beforeAll(() => void (snapshotPace.bytesPerSecond = 200_000_000));
+afterAll(() => void (snapshotPace.bytesPerSecond = bytesPerSecond));
 
 describe("the snapshot clock", () => {
   it("lets work go on until a snapshot costs an eighth of it", () => {

@@ -167,7 +167,8 @@ function Time({ fit: { estimatedSeconds, calibration } }: { fit: Report }) {
   if (estimatedSeconds === null) return <>known once it runs</>;
   return (
     <>
-      about {formatDuration(estimatedSeconds)}
+      {estimatedSeconds < 1 ? "" : "about "}
+      {formatDuration(estimatedSeconds)}
       {calibration && (
         <span class="quiet aside">
           at {formatRate(calibration.gpu.flopsPerSecond)}

@@ -30,7 +30,8 @@ fn main(
   let shift = position % 32u;
   var code = words[word] >> shift;
   if (shift + bits > 32u) { code |= words[word + 1u] << (32u - shift); }
-  code = extractBits(code, 0u, bits);
-  if (params.signed == 1u) { codes[index] = extractBits(bitcast<i32>(code), 0u, bits); }
-  else { codes[index] = bitcast<i32>(code) - params.stored_offset; }
+  // By shifts: not every language of a driver has extractBits.
+  let above = 32u - bits;
+  if (params.signed == 1u) { codes[index] = bitcast<i32>(code << above) >> above; }
+  else { codes[index] = bitcast<i32>((code << above) >> above) - params.stored_offset; }
 }

@@ -12,7 +12,8 @@ import { struct } from "../struct.ts";
 import { findLargestMagnitude } from "./largest-magnitude.ts";
 import code from "./matmul-halves.wgsl?raw";
 import { checkAlignment, type LinearProduct, PRODUCT_FIELDS, productParams } from "./matmul.ts";
-import { halvesWorkgroup, type MatrixShape, matrixShapeName } from "./matrix-shape.ts";
+import { kernelsByShape } from "./matrix-kernels.ts";
+import { halvesWorkgroup, type MatrixShape } from "./matrix-shape.ts";
 import type { MatrixUnits } from "../tuning.ts";
 
 /** Products that may be recorded at once, those of all panels of a Hessian as one, each with the largest magnitudes of its two operands. */
@@ -27,27 +28,17 @@ export function createMatrixUnits(shape: MatrixShape, largest: LedgerBuffer): Ma
 
 export type HalvesOptions = LinearProduct & { readonly bDtype: Exclude<FloatDtype, "F32"> };
 
-const kernels = new Map<string, ReturnType<typeof createKernel>>();
-
-/** The kernel for a GPU's matrices: their shape is a part of types, which overrides cannot be. */
-export function halvesKernel(shape: MatrixShape): ReturnType<typeof createKernel> {
-  const key = JSON.stringify(shape);
-  const made = kernels.get(key) ?? createKernel(shape);
-  kernels.set(key, made);
-  return made;
-}
-
-function createKernel(shape: MatrixShape) {
-  const constants = { MATRIX_M: shape.m, MATRIX_N: shape.n, MATRIX_K: shape.k, SUBGROUP: shape.subgroup };
-  const lines = Object.entries(constants).map(([name, value]) => `const ${name} = ${value}u;`);
-  return kernel({
-    name: `gpu.matmul-halves-${matrixShapeName(shape)}`,
-    code: [code, numberFormats, lines.join("\n")],
-    params: struct({ ...PRODUCT_FIELDS, slot: "u32" }),
-    bindings: { a: "read", b: "read", largest: "read", c: "read_write" },
-    constants: ["B_DTYPE", "ACCUMULATE"],
-  });
-}
+/** The kernel for a GPU's matrices. */
+export const halvesKernel = kernelsByShape(
+  { name: "gpu.matmul-halves", code: [code, numberFormats] },
+  (made) =>
+    kernel({
+      ...made,
+      params: struct({ ...PRODUCT_FIELDS, slot: "u32" }),
+      bindings: { a: "read", b: "read", largest: "read", c: "read_write" },
+      constants: ["B_DTYPE", "ACCUMULATE"],
+    }),
+);
 
 /** What is compiled into the product. */
 type HalvesForm = Pick<HalvesOptions, "bDtype" | "accumulate">;

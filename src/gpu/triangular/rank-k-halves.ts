@@ -10,7 +10,8 @@ import { struct } from "../struct.ts";
 import type { MatrixUnits } from "../tuning.ts";
 import { findLargestMagnitude } from "../matmul/largest-magnitude.ts";
 import { lowerTiles, type Matrix } from "../matmul/matmul.ts";
-import { halvesWorkgroup, type MatrixShape, matrixShapeName } from "../matmul/matrix-shape.ts";
+import { kernelsByShape } from "../matmul/matrix-kernels.ts";
+import { halvesWorkgroup } from "../matmul/matrix-shape.ts";
 import code from "./rank-k-halves.wgsl?raw";
 
 /**
@@ -19,22 +20,10 @@ import code from "./rank-k-halves.wgsl?raw";
  */
 export const HESSIAN_COLUMNS = 4096;
 
-const kernels = new Map<string, ReturnType<typeof createKernel>>();
-
-/** The kernel for a GPU's matrices: their shape is a part of types, which overrides cannot be. */
-export function rankKHalvesKernel(shape: MatrixShape): ReturnType<typeof createKernel> {
-  const key = JSON.stringify(shape);
-  const made = kernels.get(key) ?? createKernel(shape);
-  kernels.set(key, made);
-  return made;
-}
-
-function createKernel(shape: MatrixShape) {
-  const constants = { MATRIX_M: shape.m, MATRIX_N: shape.n, MATRIX_K: shape.k, SUBGROUP: shape.subgroup };
-  const lines = Object.entries(constants).map(([name, value]) => `const ${name} = ${value}u;`);
-  return kernel({
-    name: `gpu.rank-k-halves-${matrixShapeName(shape)}`,
-    code: [code, lines.join("\n")],
+/** The kernel for a GPU's matrices. */
+export const rankKHalvesKernel = kernelsByShape({ name: "gpu.rank-k-halves", code: [code] }, (made) =>
+  kernel({
+    ...made,
     params: struct({
       m: "u32",
       n: "u32",
@@ -51,13 +40,8 @@ function createKernel(shape: MatrixShape) {
     }),
     bindings: { x: "read", largest: "read", c: "read_write" },
     constants: [],
-  });
-}
-
-/** Begins to compile the update; whoever runs it is told of a failure. */
-export function prepareRankKHalves(gpu: Gpu, { shape }: MatrixUnits): void {
-  gpu.queue.prepare(rankKHalvesKernel(shape));
-}
+  }),
+);
 
 /** Compiles the update before it is wanted. */
 export async function compileRankKHalves(gpu: Gpu, { shape }: MatrixUnits): Promise<void> {

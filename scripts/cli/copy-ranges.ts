@@ -4,13 +4,7 @@ import { once } from "node:events";
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { MalformedModelError } from "../../src/errors.ts";
-
-/** Bytes `start` to `end` - 1 of a file. */
-export interface FileRange {
-  readonly path: string;
-  readonly start: number;
-  readonly end: number;
-}
+import type { FileRange } from "../../src/formats/file-ranges.ts";
 
 export interface RangesCopy {
   /** What is hashed, and written, in front of the ranges. */

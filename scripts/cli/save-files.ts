@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import pLimit from "p-limit";
 import type { Page } from "playwright";
 import type { OutputFile } from "../../src/api/compressor-api.ts";
 import { StorageError } from "../../src/errors.ts";
@@ -19,18 +20,12 @@ export async function saveFiles(
   folder: string,
   inside = "",
 ): Promise<void> {
-  const waiting = [...files];
-  const lane = async (): Promise<void> => {
-    for (let next = waiting.shift(); next; next = waiting.shift()) {
-      try {
-        await saveFile(page, next, folder, inside);
-      } catch (error) {
-        waiting.length = 0;
-        throw error;
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: FILES_AT_ONCE }, lane));
+  const limit = pLimit({ concurrency: FILES_AT_ONCE, rejectOnClear: true });
+  try {
+    await Promise.all(files.map(async (file) => await limit(saveFile, page, file, folder, inside)));
+  } finally {
+    limit.clearQueue();
+  }
 }
 
 async function saveFile(

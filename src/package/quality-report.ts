@@ -1,6 +1,7 @@
 // What an evaluation measured, written into a finished result: a part of its quantization-report.json, and a section of its
 // model card. Measuring again replaces both.
 
+import type { ForwardCheck, ForwardPassName } from "../api/evaluator-api.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
 import { code } from "./model-card.ts";
 
@@ -25,18 +26,10 @@ export interface MeasuredQuality {
   readonly greedyAgreement: number | null;
   readonly layers: readonly { readonly layer: string; readonly relativeError: number }[];
   /** What computed the figures, and where. */
-  readonly forwardPass: "layerpress" | "onnxruntime-web";
+  readonly forwardPass: ForwardPassName;
   readonly provider: string;
   /** A sample by onnxruntime-web, as a check; null without one. */
-  readonly check: {
-    readonly tokens: number;
-    readonly layers: readonly string[];
-    readonly layer: string;
-    readonly statesDifference: number;
-    readonly logits: { readonly tokens: number; readonly ids: number };
-    readonly logitsDifference: number;
-    readonly agrees: boolean;
-  } | null;
+  readonly check: Omit<ForwardCheck, "tolerance"> | null;
   readonly seconds: number;
   readonly notes: readonly string[];
 }

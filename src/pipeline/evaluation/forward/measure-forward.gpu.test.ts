@@ -1,53 +1,16 @@
 import { describe, expect, it } from "vitest";
-import { floatsOf, loadArchitecture } from "../../../testing/architecture-fixture.ts";
-import { fixtureIds } from "../../../testing/open-decoder.ts";
+import {
+  logSoftmax,
+  type MeasuredFixture,
+  openMeasured,
+  predicted,
+} from "../../../testing/measured-fixture.ts";
 import { createGpu } from "../../../gpu/gpu.ts";
 import { openTestGpu } from "../../../testing/open-test-gpu.ts";
-import { storedFixture } from "../../../testing/stored-fixture.ts";
-import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
 import { measureForward } from "./measure-forward.ts";
 
-interface Fixture {
-  readonly model: StoredModel;
-  readonly sequences: number[][];
-  /** PyTorch's logits of the first sequence, then of the others. */
-  readonly logits: Float32Array;
-}
-
-async function openFixture(name: string): Promise<Fixture> {
-  const fixture = await loadArchitecture(name);
-  const { ids, lengths } = fixtureIds(fixture);
-  const sequences: number[][] = [];
-  let first = 0;
-  for (const length of lengths) sequences.push(ids.slice(first, (first += length)));
-  return {
-    model: storedFixture(fixture.config, fixture.tensors),
-    sequences,
-    logits: floatsOf(fixture.reference, "logits"),
-  };
-}
-
-function repeated(fixture: Fixture, times: number): Fixture {
+function repeated(fixture: MeasuredFixture, times: number): MeasuredFixture {
   return { ...fixture, sequences: Array.from({ length: times }, () => fixture.sequences).flat() };
-}
-
-/** Log-probabilities in float64, row by row. */
-function logSoftmax(logits: Float32Array, vocabulary: number): number[][] {
-  return Array.from({ length: logits.length / vocabulary }, (_, row) => {
-    const values = [...logits.subarray(row * vocabulary, (row + 1) * vocabulary)];
-    const largest = Math.max(...values);
-    const sum = values.reduce((total, value) => total + Math.exp(value - largest), 0);
-    return values.map((value) => value - largest - Math.log(sum));
-  });
-}
-
-/** Rows whose next token is known, with that token. */
-function* predicted(sequences: readonly number[][]) {
-  let row = 0;
-  for (const ids of sequences) {
-    for (const target of ids.slice(1)) yield { row: row++, target };
-    row++;
-  }
 }
 
 const MIB = 1024 ** 2;
@@ -56,7 +19,7 @@ const LARGE = { budgets: [64 * MIB, 64 * MIB], repeats: 1 } as const;
 /** The sequences twice: more than the smallest budgets hold at once. */
 const TINY = { budgets: [520 * 1024, 560 * 1024], repeats: 2 } as const;
 
-async function measure(budgetBytes: number, own: Fixture, original: Fixture | null) {
+async function measure(budgetBytes: number, own: MeasuredFixture, original: MeasuredFixture | null) {
   using test = await openTestGpu();
   // A ledger that holds nothing of the test's own.
   using gpu = await createGpu(test.gpu.device, test.gpu.adapter, budgetBytes);
@@ -79,7 +42,7 @@ describe.each([
   { how: "in a tiny budget", ...TINY },
 ])("quality by the forward pass of calibration, $how,", ({ budgets: [alone, beside], repeats }) => {
   it("is what PyTorch's logits say", async () => {
-    const fixture = await openFixture("llama");
+    const fixture = await openMeasured("llama");
     const { model, original, divergence, leftBytes } = await measure(alone, repeated(fixture, repeats), null);
     const expected = logSoftmax(fixture.logits, 256);
     let loss = 0;
@@ -91,7 +54,7 @@ describe.each([
   });
 
   it("between two models is the divergence of their logits, within the budget", async () => {
-    const [own, other] = [await openFixture("llama-bias"), await openFixture("llama")];
+    const [own, other] = [await openMeasured("llama-bias"), await openMeasured("llama")];
     const quality = await measure(beside, repeated(own, repeats), other);
     const [q, p] = [logSoftmax(own.logits, 256), logSoftmax(other.logits, 256)];
     let [kl, worst, equal, loss] = [0, 0, 0, 0];
@@ -113,7 +76,7 @@ describe.each([
   });
 
   it("between a model and itself is no divergence at all", async () => {
-    const fixture = await openFixture("llama");
+    const fixture = await openMeasured("llama");
     const own = repeated(fixture, repeats);
     const { divergence, layers, model, original } = await measure(beside, own, fixture);
     const tokens = 94 * repeats;
@@ -126,7 +89,7 @@ describe.each([
 describe("quality by the forward pass of calibration", () => {
   // Inputs of tokens and what rows carry; routed and shared experts.
   it.each(["gemma4", "qwen2-moe"])("is what PyTorch's logits of %s say", async (name) => {
-    const fixture = await openFixture(name);
+    const fixture = await openMeasured(name);
     const { model, leftBytes } = await measure(LARGE.budgets[0], fixture, null);
     const rows = fixture.sequences.flat().length;
     const expected = logSoftmax(fixture.logits, fixture.logits.length / rows);
@@ -139,7 +102,7 @@ describe("quality by the forward pass of calibration", () => {
 
 describe("a budget that holds no batch", () => {
   it("is refused with a sentence", async () => {
-    const fixture = await openFixture("llama");
+    const fixture = await openMeasured("llama");
     await expect(measure(TINY.budgets[0] / 1.25, fixture, null)).rejects.toThrow("Choose a larger budget");
   });
 });

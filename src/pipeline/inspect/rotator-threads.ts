@@ -1,11 +1,10 @@
 // Rotations in threads of their own, as many as the processor runs beside each other: the compressor's thread has a GPU to feed
 // meanwhile. Which thread rotates a span changes nothing of its bytes.
 
-import { type Remote, wrap } from "comlink";
 // oxlint-disable-next-line import/default -- Vite makes the default export.
 import rotatorUrl from "../../../workers/rotator.ts?worker&url";
 import { createSpanRotator, type RotatorApi, type Span } from "../../plan/rotation/rotate-span.ts";
-import { startWorker } from "../../start-worker.ts";
+import { startThread, type Thread } from "../../start-thread.ts";
 
 export type RotateSpan = (span: Span) => Promise<Uint8Array<ArrayBuffer>>;
 
@@ -14,11 +13,7 @@ const MAX_THREADS = 8;
 /** Threads without work end after this time. */
 const IDLE_MS = 5000;
 
-interface Rotator {
-  readonly worker: Worker;
-  readonly api: Remote<RotatorApi>;
-  /** Rejects if the thread does not start or breaks down. */
-  readonly broken: Promise<never>;
+interface Rotator extends Thread<RotatorApi> {
   /** Spans that it has been given and has not given back. */
   waiting: number;
 }
@@ -53,15 +48,7 @@ function nextRotator(rotators: Rotator[]): Rotator {
   const most = Math.max(1, Math.min(navigator.hardwareConcurrency - 1, MAX_THREADS));
   const [least] = rotators.toSorted((a, b) => a.waiting - b.waiting);
   if (least && (least.waiting === 0 || rotators.length >= most)) return least;
-  const started = startRotator();
+  const started = { ...startThread<RotatorApi>(rotatorUrl, import.meta.url, "rotator"), waiting: 0 };
   rotators.push(started);
   return started;
-}
-
-function startRotator(): Rotator {
-  const worker = startWorker(rotatorUrl, import.meta.url, "rotator");
-  const { promise: broken, reject } = Promise.withResolvers<never>();
-  worker.addEventListener("error", reject);
-  broken.catch(() => undefined);
-  return { worker, api: wrap<RotatorApi>(worker), broken, waiting: 0 };
 }

@@ -1,10 +1,10 @@
 // SHA-256 of several files, each in a thread of its own: one thread hashes slower than a disk reads.
 
-import { proxy, wrap } from "comlink";
+import { proxy } from "comlink";
 // oxlint-disable-next-line import/default -- Vite makes the default export.
 import hasherUrl from "../../../workers/hasher.ts?worker&url";
 import { openingFailure } from "../../offload/storage-failure.ts";
-import { startWorker } from "../../start-worker.ts";
+import { BrokenThreadError, startThread, type Thread } from "../../start-thread.ts";
 import { hashFile, type HasherApi } from "./hash-file.ts";
 
 /** More threads than this wait for the disk. */
@@ -55,28 +55,18 @@ interface Hasher extends Disposable {
 
 /** Starts its thread with the first large file; where there are no threads, or this one breaks down, hashes here. */
 function openHasher(threadBytes: number): Hasher {
-  let worker: Worker | null = null;
-  let broken: Promise<never> | null = null;
-  const start = (): Worker => {
-    const started = startWorker(hasherUrl, import.meta.url, "hasher");
-    const { promise, reject } = Promise.withResolvers<never>();
-    started.addEventListener("error", () => reject(new BrokenThreadError()));
-    promise.catch(() => undefined);
-    broken = promise;
-    return started;
-  };
+  let thread: Thread<HasherApi> | null = null;
   return {
     async hash(file, onBytes) {
       if (file.size < threadBytes || typeof Worker === "undefined") return await hashFile(file, onBytes);
-      worker ??= start();
+      thread ??= startThread<HasherApi>(hasherUrl, import.meta.url, "hasher");
       let hashed = 0;
       const count = (bytes: number) => {
         hashed += bytes;
         onBytes(bytes);
       };
-      const there = wrap<HasherApi>(worker).hash(file, proxy(count));
       try {
-        return await (broken ? Promise.race([there, broken]) : there);
+        return await Promise.race([thread.api.hash(file, proxy(count)), thread.broken]);
       } catch (error) {
         if (!(error instanceof BrokenThreadError)) throw error;
         onBytes(-hashed);
@@ -84,9 +74,7 @@ function openHasher(threadBytes: number): Hasher {
       }
     },
     [Symbol.dispose]() {
-      worker?.terminate();
+      thread?.worker.terminate();
     },
   };
 }
-
-class BrokenThreadError extends Error {}

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { DeviceLostError } from "../errors.ts";
 import { openDeviceAlone, openTestGpu } from "../testing/open-test-gpu.ts";
 import { kernel } from "./kernel.ts";
+import { UPDATE_BYTES } from "./paced-queue.ts";
 import { struct } from "./struct.ts";
 
 const addKernel = kernel({
@@ -54,6 +55,27 @@ describe("PacedQueue", () => {
     await queue.clear(values);
     expect(await test.readWords(copy, 64)).toEqual(new Uint32Array(64).fill(1 + (699 * 700) / 2));
     expect(await test.readWords(values, 64)).toEqual(new Uint32Array(64));
+  });
+
+  it("puts updates where they stand among dispatches, over more bytes than one submit brings along", async () => {
+    using test = await openTestGpu();
+    const { queue } = test.gpu;
+    const words = UPDATE_BYTES / 8;
+    using values = await test.empty("values", words * 4);
+    const given = new Uint32Array(words);
+    for (let turn = 1; turn <= 5; turn++) {
+      await queue.update(new Uint8Array(given.fill(10 * turn).buffer), values);
+      await queue.run(addKernel, {
+        params: { count: 64, amount: turn },
+        buffers: { values },
+        workgroups: [1],
+        work: 64,
+      });
+    }
+    await queue.update(Uint8Array.of(1, 2, 3, 4, 5), values, 256);
+    const seen = await test.readWords(values, words);
+    const expected = new Uint32Array(words).fill(50).fill(55, 0, 64);
+    expect(seen).toEqual(expected.fill(0x04030201, 64, 65).fill(5, 65, 66));
   });
 
   it("cuts work into submits of bounded time as it learns the adapter's speed", async () => {

@@ -9,6 +9,7 @@ import { PipelineCache } from "./kernel.ts";
 import { type GpuMemory, LedgerBuffer } from "./memory.ts";
 import { MAX_TIMED_PASSES, SubmitTimer, timerBytes, type TimedSubmit } from "./submit-timer.ts";
 import { writeStruct } from "./struct.ts";
+import { SubmitBytes } from "./submit-bytes.ts";
 import { createSubmitsInFlight } from "./submits-in-flight.ts";
 import { createWorkRates, type DispatchedWork, TARGET_MS } from "./work-rates.ts";
 
@@ -23,9 +24,12 @@ const COPY_BYTES = 64 * 1024 ** 2;
 const COPY_BYTES_PER_MS = 50_000_000;
 const PARAMS_SLOT_BYTES = 256;
 const PARAMS_SLOTS = 256;
+const PARAMS_BYTES = PARAMS_SLOT_BYTES * PARAMS_SLOTS;
+/** Bytes from the host that the commands of one submit may bring along; enough for the tables of 16,384 columns. */
+export const UPDATE_BYTES = 256 * 1024;
 
-/** GPU bytes that the queue itself takes at most: params, and timestamps where there are any. */
-export const QUEUE_BYTES = PARAMS_SLOT_BYTES * PARAMS_SLOTS + timerBytes(TIMED_SUBMITS);
+/** GPU bytes that the queue itself takes at most: params, updates, and timestamps where there are any. */
+export const QUEUE_BYTES = PARAMS_BYTES + UPDATE_BYTES + timerBytes(TIMED_SUBMITS);
 
 interface Recording {
   readonly encoder: GPUCommandEncoder;
@@ -33,7 +37,6 @@ interface Recording {
   readonly dispatches: DispatchedWork[];
   pass: GPUComputePassEncoder | null;
   passes: number;
-  paramsUsed: number;
   predictedMs: number;
 }
 
@@ -41,9 +44,8 @@ export class PacedQueue implements Disposable {
   readonly #device: GPUDevice;
   readonly #pipelines: PipelineCache;
   readonly #timer: SubmitTimer;
-  readonly #params: LedgerBuffer;
-  readonly #paramsBytes = new Uint8Array(PARAMS_SLOT_BYTES * PARAMS_SLOTS);
-  readonly #paramsView = new DataView(this.#paramsBytes.buffer);
+  readonly #params: SubmitBytes;
+  readonly #updates: SubmitBytes;
   readonly #rates = createWorkRates();
   readonly #inFlight = createSubmitsInFlight(IN_FLIGHT);
   #recording: Recording | null = null;
@@ -55,11 +57,12 @@ export class PacedQueue implements Disposable {
     this.#failure ??= new Error(`Defect: ${error.message}`);
   };
 
-  private constructor(device: GPUDevice, timer: SubmitTimer, params: LedgerBuffer) {
+  private constructor(device: GPUDevice, timer: SubmitTimer, params: SubmitBytes, updates: SubmitBytes) {
     this.#device = device;
     this.#pipelines = new PipelineCache(device);
     this.#timer = timer;
     this.#params = params;
+    this.#updates = updates;
     void device.lost.then((info) => {
       this.#failure ??= new DeviceLostError(
         `The GPU was lost${info.message ? ` (${info.message})` : ""}: another program, the driver or the system took it away.`,
@@ -70,12 +73,15 @@ export class PacedQueue implements Disposable {
 
   static async create(device: GPUDevice, memory: GpuMemory): Promise<PacedQueue> {
     const timer = await SubmitTimer.create(device, memory, TIMED_SUBMITS);
-    const params = await memory.allocate({
-      label: "kernel params",
-      bytes: PARAMS_SLOT_BYTES * PARAMS_SLOTS,
-      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-    });
-    return new PacedQueue(device, timer, params);
+    const { UNIFORM, COPY_SRC } = GPUBufferUsage;
+    const params = { label: "kernel params", bytes: PARAMS_BYTES, usage: UNIFORM };
+    const updates = { label: "updates", bytes: UPDATE_BYTES, usage: COPY_SRC };
+    return new PacedQueue(
+      device,
+      timer,
+      await SubmitBytes.create(device, memory, params),
+      await SubmitBytes.create(device, memory, updates),
+    );
   }
 
   /** The submits that held the GPU longest, worst first. */
@@ -145,7 +151,7 @@ export class PacedQueue implements Disposable {
     const pending = this.#recording;
     if (!pending) return false;
     const tooLong = pending.predictedMs + this.#rates.predict(entry) > TARGET_MS;
-    return tooLong || pending.paramsUsed === PARAMS_SLOTS || !this.#rates.knows(entry);
+    return tooLong || !this.#params.hasRoomFor(PARAMS_SLOT_BYTES) || !this.#rates.knows(entry);
   }
 
   /** Records a copy between buffers, in order with the dispatches. Offsets and bytes are multiples of 4. */
@@ -160,6 +166,19 @@ export class PacedQueue implements Disposable {
       const encoder = this.#encoderFor(piece);
       encoder.copyBufferToBuffer(from.of.buffer, from.offset + done, to.of.buffer, to.offset + done, piece);
     }
+  }
+
+  /**
+   * Puts at most UPDATE_BYTES from the host into a buffer, in order with the dispatches, and waits for nothing: as they are now, with
+   * zeros behind them up to a multiple of 4. `offset` is one.
+   */
+  async update(bytes: Uint8Array, to: LedgerBuffer, offset = 0): Promise<void> {
+    const length = Math.ceil(bytes.byteLength / 4) * 4;
+    invariant(length <= UPDATE_BYTES, `${length} bytes are more than an update`);
+    while (!this.#updates.hasRoomFor(length) || this.#lacksRoomToCopy(length)) await this.flush();
+    const encoder = this.#encoderFor(length);
+    const at = this.#updates.put(bytes);
+    encoder.copyBufferToBuffer(this.#updates.buffer.buffer, at, to.buffer, offset, length);
   }
 
   /** Sets a part of a buffer to zero, in order with the dispatches. */
@@ -193,10 +212,8 @@ export class PacedQueue implements Disposable {
     this.#recording = null;
     this.#endPass(recording);
     recording.timed.resolve(recording.encoder, recording.passes);
-    if (recording.paramsUsed > 0) {
-      const used = this.#paramsBytes.subarray(0, recording.paramsUsed * PARAMS_SLOT_BYTES);
-      this.#device.queue.writeBuffer(this.#params.buffer, 0, used);
-    }
+    this.#params.write();
+    this.#updates.write();
     this.#device.queue.submit([recording.encoder.finish()]);
     this.#submits++;
     const done = this.#measure(recording);
@@ -223,6 +240,7 @@ export class PacedQueue implements Disposable {
     this.#recording = null;
     this.#timer[Symbol.dispose]();
     this.#params[Symbol.dispose]();
+    this.#updates[Symbol.dispose]();
   }
 
   #record(): Recording {
@@ -236,7 +254,6 @@ export class PacedQueue implements Disposable {
       dispatches: [],
       pass: null,
       passes: 0,
-      paramsUsed: 0,
       predictedMs: 0,
     };
     return this.#recording;
@@ -253,11 +270,12 @@ export class PacedQueue implements Disposable {
       recording.pass = recording.encoder.beginComputePass(timestampWrites ? { timestampWrites } : {});
       recording.passes++;
     }
-    const slot = recording.paramsUsed++ * PARAMS_SLOT_BYTES;
     invariant(kernel.params.bytes <= PARAMS_SLOT_BYTES, `${kernel.name} has too many params`);
-    writeStruct(kernel.params, dispatch.params, this.#paramsView, slot);
+    const slot = this.#params.take(PARAMS_SLOT_BYTES);
+    writeStruct(kernel.params, dispatch.params, this.#params.view, slot);
+    const params = this.#params.buffer.buffer;
     const entries: GPUBindGroupEntry[] = [
-      { binding: 0, resource: { buffer: this.#params.buffer, size: PARAMS_SLOT_BYTES } },
+      { binding: 0, resource: { buffer: params, size: PARAMS_SLOT_BYTES } },
       ...Object.keys(kernel.bindings).map((name, index) => ({
         binding: index + 1,
         resource: bindingOf(kernel.name, name, dispatch.buffers[name]),

@@ -4,6 +4,7 @@
 import { DeviceLostError } from "../errors.ts";
 import type { Gpu } from "./gpu.ts";
 import type { LedgerBuffer } from "./memory.ts";
+import { UPDATE_BYTES } from "./paced-queue.ts";
 import { Pool } from "./pool.ts";
 
 export interface RingSize {
@@ -70,9 +71,14 @@ export class UploadRing implements Disposable {
 
   /**
    * Copies `bytes` into `to` at `offset` (a multiple of 4), in order with the dispatches that are recorded. Resolves
-   * when the bytes have left the host's array; the tail is padded with zeros to a multiple of 4.
+   * when the bytes have left the host's array; the tail is padded with zeros to a multiple of 4. Few bytes take no piece, which
+   * would have to come back from the GPU, and are submitted with what is recorded next.
    */
   async write(bytes: Uint8Array, to: LedgerBuffer, offset = 0): Promise<void> {
+    if (bytes.byteLength <= UPDATE_BYTES) {
+      await this.#gpu.queue.update(bytes, to, offset);
+      return;
+    }
     for (let done = 0; done < bytes.byteLength; done += this.#pieceBytes) {
       const part = bytes.subarray(done, done + this.#pieceBytes);
       const padded = Math.ceil(part.byteLength / 4) * 4;

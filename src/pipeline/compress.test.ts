@@ -194,7 +194,7 @@ describe("a job that follows the original model, too", () => {
     const plain = await planned("llama", recipeOf());
     expect(roomy.plan.peakGpuBytes).toBeGreaterThan(plain.plan.peakGpuBytes);
     const ways = new Set<string>();
-    for (const kibibytes of [1260, 950, 850]) {
+    for (const kibibytes of [1516, 1206, 1106]) {
       const gpuBudgetBytes = kibibytes * 1024;
       const job = await planned("llama", recipeOf(", drift: 0.5"), { gpuBudgetBytes });
       const { peakGpuBytes } = await job.machine().run();

@@ -51,18 +51,16 @@ function layerCost({ name, bytes, calibrated }: PlannedStep, rates: LayerWork): 
       passedSeconds: 0,
       comingSeconds: coming,
     };
-  const { work, lastWork, passingWork } = calibrated;
+  const { work } = calibrated;
+  const kept = work.calibrating / rates.calibrating + work.quantizing / rates.quantizing;
+  const leaving = work.propagating / rates.propagating;
   return {
     name,
     bytes,
     operations: sumOfPhases(work),
-    seconds: Math.max(secondsOf(work, rates), coming),
-    lastSeconds: Math.max(secondsOf(lastWork, rates), coming),
-    passedSeconds: Math.max(passingWork / rates.propagating, coming),
+    seconds: Math.max(kept + leaving, coming),
+    lastSeconds: Math.max(kept, coming),
+    passedSeconds: Math.max(leaving, coming),
     comingSeconds: coming,
   };
-}
-
-function secondsOf({ calibrating, quantizing, propagating }: LayerWork, rates: LayerWork): number {
-  return calibrating / rates.calibrating + quantizing / rates.quantizing + propagating / rates.propagating;
 }

@@ -4,6 +4,9 @@ import { type FileHandle, open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { SLOT_BYTES, SLOTS, type SlotPart, WINDOW_BYTES } from "../../src/formats/exchange-window.ts";
 
+/** Node has four threads for files. */
+const PART_BYTES = SLOT_BYTES / 4;
+
 export interface WindowFile extends AsyncDisposable {
   /** Puts the bytes of a slot where the part says into a file. */
   give(part: SlotPart, to: FileHandle): Promise<void>;
@@ -35,8 +38,26 @@ async function beginsWith(file: FileHandle, mark: string): Promise<boolean> {
   return buffer.equals(due);
 }
 
+/** Copies as many bytes as `buffer` has from a place of a file to one of another. */
+async function copyPart(
+  buffer: Buffer,
+  [from, start]: readonly [FileHandle, number],
+  [to, end]: readonly [FileHandle, number],
+): Promise<void> {
+  for (let done = 0; done < buffer.byteLength;) {
+    const left = buffer.byteLength - done;
+    const { bytesRead } = await from.read(buffer, done, left, start + done);
+    if (bytesRead === 0) throw new Error(`A file of the exchange ended ${left} bytes too early.`);
+    done += bytesRead;
+  }
+  for (let done = 0; done < buffer.byteLength;) {
+    const { bytesWritten } = await to.write(buffer, done, buffer.byteLength - done, end + done);
+    done += bytesWritten;
+  }
+}
+
 function windowOf(file: FileHandle): WindowFile {
-  // Memory that was touched before is copied to in half the time.
+  // Memory that was touched before is copied to in half the time, and threads copy side by side.
   const buffers = Array.from({ length: SLOTS }, () => null as Buffer | null);
   const copy = async (
     slot: number,
@@ -45,15 +66,14 @@ function windowOf(file: FileHandle): WindowFile {
     to: readonly [FileHandle, number],
   ) => {
     const buffer = (buffers[slot] ??= Buffer.allocUnsafe(SLOT_BYTES));
-    for (let done = 0; done < bytes;) {
-      const { bytesRead } = await from[0].read(buffer, done, bytes - done, from[1] + done);
-      if (bytesRead === 0) throw new Error(`A file of the exchange ended ${bytes - done} bytes too early.`);
-      done += bytesRead;
-    }
-    for (let done = 0; done < bytes;) {
-      const { bytesWritten } = await to[0].write(buffer, done, bytes - done, to[1] + done);
-      done += bytesWritten;
-    }
+    const starts = Array.from({ length: Math.ceil(bytes / PART_BYTES) }, (_, part) => part * PART_BYTES);
+    const copies = starts.map(async (start) => {
+      const part = buffer.subarray(start, Math.min(start + PART_BYTES, bytes));
+      await copyPart(part, [from[0], from[1] + start], [to[0], to[1] + start]);
+    });
+    // Neither file is closed while one of them is at work.
+    await Promise.allSettled(copies);
+    await Promise.all(copies);
   };
   return {
     give: async ({ slot, bytes, at }, to) => await copy(slot, bytes, [file, slot * SLOT_BYTES], [to, at]),

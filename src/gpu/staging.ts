@@ -79,16 +79,31 @@ export class UploadRing implements Disposable {
       await this.#gpu.queue.update(bytes, to, offset);
       return;
     }
-    for (let done = 0; done < bytes.byteLength; done += this.#pieceBytes) {
-      const part = bytes.subarray(done, done + this.#pieceBytes);
-      const padded = Math.ceil(part.byteLength / 4) * 4;
+    await this.fill(to, offset, bytes.byteLength, (view, position) =>
+      view.set(bytes.subarray(position, position + view.byteLength)),
+    );
+  }
+
+  /**
+   * The same with bytes that `make` puts into mapped memory, piece by piece: it gets each with its position in the range, must write
+   * all of it, and keeps none of it.
+   */
+  async fill(
+    to: LedgerBuffer,
+    offset: number,
+    bytes: number,
+    make: (view: Uint8Array<ArrayBuffer>, position: number) => void,
+  ): Promise<void> {
+    for (let done = 0; done < bytes; done += this.#pieceBytes) {
+      const length = Math.min(this.#pieceBytes, bytes - done);
+      const padded = Math.ceil(length / 4) * 4;
       const piece = await this.#pool.acquire();
       try {
         await (piece.mapped ?? map(piece.buffer, GPUMapMode.WRITE));
         const { buffer } = piece.buffer;
         const view = new Uint8Array(buffer.getMappedRange(0, padded));
-        view.set(part);
-        view.fill(0, part.byteLength);
+        make(view.subarray(0, length), done);
+        view.fill(0, length);
         buffer.unmap();
         await this.#gpu.queue.copy(
           { of: piece.buffer, offset: 0 },

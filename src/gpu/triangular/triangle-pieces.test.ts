@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { panelBytes } from "../panels.ts";
-import { heldBytes, sentBytes, spreadPiece, trianglePieces, trimPart } from "./triangle-pieces.ts";
+import { heldBytes, sentBytes, spreadPart, trianglePieces, trimPart } from "./triangle-pieces.ts";
 import { layOutTriangle } from "./triangular-matrix.ts";
 
 const PART_BYTES = 4096 + 20;
@@ -39,7 +39,12 @@ describe("trianglePieces", () => {
         // As a ring reads it: in parts that end within rows.
         for (let position = 0; position < held.byteLength; position += PART_BYTES)
           trimPart(piece, { part: held.subarray(position, position + PART_BYTES), position }, sent);
-        arrived[panel]?.set(spreadPiece(piece, sent), offset);
+        // As a ring is filled: memory that held something else before.
+        const there = arrived[panel]?.fill(7, offset, offset + held.byteLength);
+        for (let position = 0; position < held.byteLength; position += PART_BYTES) {
+          const end = offset + Math.min(position + PART_BYTES, held.byteLength);
+          spreadPart(piece, sent, { part: there?.subarray(offset + position, end) ?? sent, position });
+        }
       }
       // By their bytes: value by value, a matcher takes a second for each panel.
       const differ = arrived.map((bytes, at) =>

@@ -63,15 +63,21 @@ export function trimPart(
   }
 }
 
-/** The piece as its panel holds it, zeros behind what went; what went itself where nothing lies behind it. */
-export function spreadPiece({ rows, stride, columns }: TrianglePiece, sent: Bytes): Bytes {
-  const sentRowBytes = columns * 4;
+/** Fills a part of a piece, as its panel holds it from byte `position` of the piece on, with what went, and zeros behind it. */
+export function spreadPart(
+  { rows, stride, columns }: TrianglePiece,
+  sent: Bytes,
+  { part, position }: { readonly part: Bytes; readonly position: number },
+): void {
+  const [rowBytes, sentRowBytes] = [stride * 4, columns * 4];
   invariant(sent.byteLength === rows * sentRowBytes, "a piece has its rows");
-  if (columns === stride) return sent;
-  const held = new Uint8Array(rows * stride * 4);
-  for (let row = 0; row < rows; row++) {
-    const start = row * sentRowBytes;
-    held.set(sent.subarray(start, start + sentRowBytes), row * stride * 4);
+  const end = position + part.byteLength;
+  for (let row = Math.floor(position / rowBytes); row * rowBytes < end; row++) {
+    const start = row * rowBytes;
+    const from = Math.max(start, position);
+    const to = Math.max(Math.min(start + sentRowBytes, end), from);
+    const own = row * sentRowBytes + from - start;
+    part.set(sent.subarray(own, own + to - from), from - position);
+    part.fill(0, to - position, Math.min(start + rowBytes, end) - position);
   }
-  return held;
 }

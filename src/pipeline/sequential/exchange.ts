@@ -22,8 +22,9 @@ export interface Exchange {
   /**
    * A file of share `from`, once it is there.
    * @param what it holds, for the sentence that says what is missing
+   * @param room memory in which the file is given if it fits and came through a window; else in memory of its own
    */
-  take(name: string, wanted: { readonly from: number; readonly what: string }): Promise<Bytes>;
+  take(name: string, wanted: { readonly from: number; readonly what: string }, room?: Bytes): Promise<Bytes>;
   /** Removes a file that nobody reads any more. */
   drop(name: string): Promise<void>;
 }
@@ -38,7 +39,7 @@ type Ask = (name: string, init: RequestInit, query?: Record<string, string>) => 
 interface Carrier {
   put(name: string, parts: readonly Bytes[]): Promise<void>;
   /** Null of a file that is not there yet. */
-  take(name: string, query: Record<string, string>): Promise<Bytes | null>;
+  take(name: string, query: Record<string, string>, room: Bytes | null): Promise<Bytes | null>;
 }
 
 /**
@@ -72,10 +73,10 @@ export async function openExchange(
   return {
     put: async (name, parts) => await carrier.put(name, parts),
     has: async (name) => (await reach(name, { method: "HEAD" })).ok,
-    async take(name, { from, what }) {
+    async take(name, { from, what }, room) {
       for (;;) {
         await checkpoint();
-        const bytes = await carrier.take(name, { from: String(from), what });
+        const bytes = await carrier.take(name, { from: String(from), what }, room ?? null);
         if (bytes) return bytes;
       }
     },
@@ -110,12 +111,13 @@ function throughWindow(ask: Ask, window: ExchangeWindow): Carrier {
         }
       });
     },
-    take: async (name, query) =>
+    take: async (name, query, room) =>
       await window.lend(async (slot) => {
         const begin = { slot: slot.index, bytes: 0, at: 0, of: 0 };
         const response = await ask(name, {}, { ...query, ...slotQuery(begin) });
         if (response.status === NOT_YET) return null;
-        const bytes = new Uint8Array(Number(await response.text()));
+        const length = Number(await response.text());
+        const bytes = room && length <= room.byteLength ? room.subarray(0, length) : new Uint8Array(length);
         for (let at = 0; at < bytes.byteLength; at += SLOT_BYTES) {
           const part: SlotPart = {
             slot: slot.index,

@@ -24,6 +24,8 @@ import type { SourceTraffic } from "../job/traffic.ts";
 import { both, embed } from "./embed.ts";
 import { openExchange } from "./exchange.ts";
 import { createLeftSums } from "./left-sums.ts";
+import { createPieceMemory } from "./piece-memory.ts";
+import { PIECES_AT_ONCE } from "./reduce.ts";
 import type { OriginalSamples, SequentialServices, ShareAtWork } from "./services.ts";
 import { statesKeeper, takeStates } from "./states-files.ts";
 import { openTokenInputs, type TokenInputsAtWork } from "./token-inputs.ts";
@@ -105,7 +107,14 @@ async function openShare(
   const products = recordedForward(journal) ?? "F32";
   const window = share.of > 1 ? lifetime.use(await openExchangeWindow(folder)) : null;
   const exchange = await openExchange(share, async () => await job.control.checkpoint(), window);
-  return { plan: share, exchange, writes: writesResult(job), products, sums: createLeftSums(exchange) };
+  return {
+    plan: share,
+    exchange,
+    pieces: createPieceMemory(2 * PIECES_AT_ONCE),
+    writes: writesResult(job),
+    products,
+    sums: createLeftSums(exchange),
+  };
 }
 
 export async function openBatches(

@@ -7,7 +7,7 @@ import { ExchangeError, invariant } from "../../errors.ts";
 import {
   heldBytes,
   sentBytes,
-  spreadPiece,
+  spreadPart,
   type TrianglePiece,
   trianglePieces,
   trimPart,
@@ -21,7 +21,7 @@ import { ownersOf, type ShareNames, shareNames } from "./share-names.ts";
 import { waitLater } from "./wait-later.ts";
 
 /** Pieces that go at a time, and that come. A browser has six connections to a server, and modules come meanwhile. */
-const PIECES_AT_ONCE = 2;
+export const PIECES_AT_ONCE = 2;
 
 /** What a share tells of a pass beside its sums. */
 interface Counts {
@@ -114,11 +114,12 @@ async function giveSum(
   await inLanes(trianglePieces(matrix.layout), async (piece, index) => {
     const buffer = matrix.buffers[piece.panel];
     invariant(buffer, "a buffer for each panel");
-    const sent = new Uint8Array(sentBytes(piece));
-    await work.services.readbacks.read(buffer, piece.offset, heldBytes(piece), (part, position) =>
-      trimPart(piece, { part, position }, sent),
-    );
-    await share.exchange.put(names.piece(place, chunks, index), [sent]);
+    await share.pieces.lend(sentBytes(piece), async (sent) => {
+      await work.services.readbacks.read(buffer, piece.offset, heldBytes(piece), (part, position) =>
+        trimPart(piece, { part, position }, sent),
+      );
+      await share.exchange.put(names.piece(place, chunks, index), [sent]);
+    });
   });
 }
 
@@ -132,11 +133,15 @@ async function takeSum(
   const from = sum.place;
   await inLanes(piecesOf(work, capture), async (piece, index) => {
     const name = names.piece(layer.captures.indexOf(capture), sum, index);
-    const bytes = await share.exchange.take(name, { from, what });
     const buffer = to.buffers[piece.panel];
     invariant(buffer, "a buffer for each panel");
-    checkPiece(bytes, sentBytes(piece), `Share ${from + 1}`, step.name);
-    await services.uploads.write(spreadPiece(piece, bytes), buffer, piece.offset);
+    await share.pieces.lend(sentBytes(piece), async (room) => {
+      const sent = await share.exchange.take(name, { from, what }, room);
+      checkPiece(sent, sentBytes(piece), `Share ${from + 1}`, step.name);
+      await services.uploads.fill(buffer, piece.offset, heldBytes(piece), (part, position) =>
+        spreadPart(piece, sent, { part, position }),
+      );
+    });
   });
 }
 

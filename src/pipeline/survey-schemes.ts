@@ -30,6 +30,7 @@ async function surveyLayer(turn: LayerTurn, trials: Trials, share: number): Prom
   const tried = turn.outputs.toSorted((a, b) => storedBytes(a) - storedBytes(b))[0];
   // Trials put codes in the place of weights, which therefore lie in host memory.
   using layer = await onload({ ...turn, schedule: { ...turn.schedule, overlap: false, settling: null } });
+  await trials.begin(layer);
   for (const pass of layer.passes) {
     using statistics = await calibrate(layer, pass);
     for (const output of layer.outputs)

@@ -49,6 +49,15 @@ export function leavesWhileRewriting(layer: CalibratedLayer): boolean {
   return rewritten && goesOn && layer.description.feedForward?.kind !== "experts";
 }
 
+/**
+ * True if the last run of the samples that collects something for quantizers or scales may go on to the layer's output, so that no
+ * other is needed: what is chosen behind it changes nothing that later layers see.
+ */
+export function leavesWhileCollecting(layer: CalibratedLayer): boolean {
+  const { description, leavesErrors } = layer;
+  return !leavesErrors && wantsSamples(layer) && description.feedForward?.kind !== "experts";
+}
+
 /** A decoder layer as the planner sees it; its own share is that of the result that hidden states follow. */
 export interface CalibratedLayer extends LayerShare {
   readonly description: LayerDescription;
@@ -63,6 +72,8 @@ export interface CalibratedLayer extends LayerShare {
   readonly drifting: readonly Capture[] | null;
   /** True if the modifiers that move factors see the original model's samples, and not those that see the error of earlier layers. */
   readonly rewritesOriginal: boolean;
+  /** True if later layers see what becomes of this one; else samples go on through its original weights. */
+  readonly leavesErrors: boolean;
   /** In the recipe's order; each sees what the one before it made of the layer. */
   readonly rewritings: readonly LayerRewriting[];
   readonly linears: readonly Linear[];

@@ -139,18 +139,19 @@ export function calibratePhase(
   return onload && { ...onload, bytes: onload.bytes + hessians };
 }
 
-/** A pass that collects for quantizers; null if it does not fit. */
+/** A pass that collects for quantizers, with all Linears if it goes on to the layer's output; null if it does not fit. */
 export function collectPhase(
   layer: CalibratedLayer,
   pass: readonly Capture[],
   tileBytes: number,
   limits: GpuLimits,
+  leaves = false,
 ): OnloadPhase | null {
   const drifts = collectedDriftBytes(layer, pass, limits);
   if (drifts === null) return null;
   const beside = { ...limits, budgetBytes: limits.budgetBytes - drifts };
   // The original model's samples leave the layer in its last pass.
-  const linears = layer.drifting ? layer.linears : linearsBeforeOutput(layer.description);
+  const linears = leaves || layer.drifting ? layer.linears : linearsBeforeOutput(layer.description);
   const onload = calibratePhase(layer, pass, tileBytes, beside, linears);
   return onload && { ...onload, bytes: onload.bytes + drifts };
 }

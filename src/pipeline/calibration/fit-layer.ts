@@ -5,12 +5,13 @@ import { hessianBytes } from "../../calibrate/hessians.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import { hasPlainRows } from "../../onload/layer-weights.ts";
 import { findRoom, type HeldBytes } from "./batches-at-work.ts";
-import type { CalibratedLayer } from "./calibrated-layer.ts";
+import { type CalibratedLayer, leavesWhileCollecting } from "./calibrated-layer.ts";
 import {
   type CalibrationShape,
   collectedDriftBytes,
   collectPhase,
   type GpuLimits,
+  type OnloadPhase,
   onloadPhase,
   overlapBytes,
   quantizePhase,
@@ -45,18 +46,10 @@ export function fitLayer(
   const tokens = Math.max(...batches.map((batch) => batch.tokens));
   const rewriting = fitRewritings(layer, { ...shape, tokens }, free);
   if (!rewriting) return null;
-  const phases = passes.map((pass) => collectPhase(layer, pass, shape.tileBytes, free));
-  phases.push(onloadPhase(layer, layer.linears, shape.tileBytes, free.budgetBytes, free));
-  const tileRows = new Map<string, number>();
-  let peak = rewriting.bytes;
-  let settled: ReturnType<typeof planSettling> = null;
-  for (const pass of passes) {
-    const quantize = quantizePhase(layer, pass, free.budgetBytes, free);
-    if (!quantize) return null;
-    peak = Math.max(peak, quantize.bytes);
-    if (passes.length === 1) settled = planSettling(layer, pass, quantize, shape.ring, free);
-    for (const [module, rows] of quantize.tileRows) tileRows.set(module, rows);
-  }
+  const { phases, leaves } = samplePhases(layer, passes, shape, free);
+  const quantizing = quantizePhases(layer, passes, shape, free);
+  if (!quantizing) return null;
+  const { tileRows, settled } = quantizing;
   const onloads = phases.filter((phase) => phase !== null);
   const [propagate, calibrate] = [onloads.at(-1), onloads.slice(0, -1)];
   if (!propagate || onloads.length < phases.length) return null;
@@ -69,15 +62,72 @@ export function fitLayer(
   const resident = onloads.every(({ streamed }) => streamed === 0);
   const stays = { overlap: false, settling: settled?.turns ?? null };
   const { atWork } = findRoom(held, -Infinity);
-  const fitted = { passes, rewrites: rewriting.passes, tileRows, residency, resident, atWork, ...stays };
+  const fitted = {
+    passes,
+    rewrites: rewriting.passes,
+    leaves,
+    tileRows,
+    residency,
+    resident,
+    atWork,
+    ...stays,
+  };
   return {
     passes: fitted,
-    peak: Math.max(peak, ...onloads.map(({ bytes }) => bytes)),
+    peak: Math.max(rewriting.bytes, quantizing.peak, ...onloads.map(({ bytes }) => bytes)),
     overlapPeak: overlapPeakOf(layer, fitted, propagate.bytes, free),
     settlingPeak: settled && propagate.streamed === 0 ? settled.peak : Infinity,
     held,
     seconds: layerSeconds(layer, lengths, batches, shape, onloads),
   };
+}
+
+/** The runs of the samples that collect, and the one that propagates last, null those that do not fit. */
+function samplePhases(
+  layer: CalibratedLayer,
+  passes: readonly (readonly Capture[])[],
+  shape: CalibrationShape,
+  free: GpuLimits,
+): { readonly phases: readonly (OnloadPhase | null)[]; readonly leaves: boolean } {
+  const collecting = passes.map((pass) => collectPhase(layer, pass, shape.tileBytes, free));
+  const leaving = leavingPhase(layer, passes.at(-1), collecting.at(-1), { shape, free });
+  const propagating = onloadPhase(layer, layer.linears, shape.tileBytes, free.budgetBytes, free);
+  return {
+    phases: [...(leaving ? [...collecting.slice(0, -1), leaving] : collecting), propagating],
+    leaves: passes.length === 0 ? leavesWhileCollecting(layer) : leaving !== null,
+  };
+}
+
+/** The last pass if it goes on to the layer's output; null if it must not, or if that would have weights streamed. */
+function leavingPhase(
+  layer: CalibratedLayer,
+  pass: readonly Capture[] | undefined,
+  stopping: OnloadPhase | null | undefined,
+  { shape, free }: { readonly shape: CalibrationShape; readonly free: GpuLimits },
+): OnloadPhase | null {
+  if (!pass || !leavesWhileCollecting(layer)) return null;
+  const leaving = collectPhase(layer, pass, shape.tileBytes, free, true);
+  return leaving?.streamed === 0 || stopping?.streamed !== 0 ? leaving : null;
+}
+
+/** What choosing the codes of all passes takes; null if it does not fit. */
+function quantizePhases(
+  layer: CalibratedLayer,
+  passes: readonly (readonly Capture[])[],
+  shape: CalibrationShape,
+  free: GpuLimits,
+) {
+  const tileRows = new Map<string, number>();
+  let peak = 0;
+  let settled: ReturnType<typeof planSettling> = null;
+  for (const pass of passes) {
+    const quantize = quantizePhase(layer, pass, free.budgetBytes, free);
+    if (!quantize) return null;
+    peak = Math.max(peak, quantize.bytes);
+    if (passes.length === 1) settled = planSettling(layer, pass, quantize, shape.ring, free);
+    for (const [module, rows] of quantize.tileRows) tileRows.set(module, rows);
+  }
+  return { tileRows, peak, settled };
 }
 
 /**

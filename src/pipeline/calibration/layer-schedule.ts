@@ -21,6 +21,8 @@ export interface LayerSchedule {
   readonly passes: readonly (readonly Capture[])[];
   /** The passes of each of the layer's modifiers that move factors, before all others. */
   readonly rewrites: readonly (readonly RewritePass[])[];
+  /** True if the last pass that collects goes on to the layer's output, and none is needed to propagate. */
+  readonly leaves: boolean;
   readonly tileRows: ReadonlyMap<string, number>;
   /** How the weights lie on the GPU in each pass, and while the samples are propagated. */
   readonly residency: { readonly calibrate: readonly Residency[]; readonly propagate: Residency };

@@ -84,7 +84,8 @@ export function planCalibrationJob(
   const tensors = new Map(model.tensors.map((tensor) => [tensor.name, tensor]));
   const experts = expertCalibration(options);
   const choosers = rewriting.map((modifier) => ({ modifier, chooser: createMappingChooser(modifier) }));
-  const { comparesOriginal, rewritesOriginal } = streamsOf({ steps, rewriting }, description, options);
+  const streams = streamsOf({ steps, rewriting }, description, options);
+  const { comparesOriginal, rewritesOriginal, leavesErrors } = streams;
   const layers = description.layers.map((layer): CalibratedLayer => {
     const step = steps.find(({ name }) => name === layer.name);
     if (!step) {
@@ -100,7 +101,7 @@ export function planCalibrationJob(
       return calibratedLayer(layer, otherStep, tensors, { cache: other.cache, experts });
     });
     const { drifting, ...wanted } = wantedOf([own, ...others], captures(layer, experts));
-    const original = { drifting: comparesOriginal ? drifting : null, rewritesOriginal };
+    const original = { drifting: comparesOriginal ? drifting : null, rewritesOriginal, leavesErrors };
     return { ...own, ...wanted, ...original, beside: others, rewritings };
   });
   for (const { chooser } of choosers) chooser.checkUsed();
@@ -109,8 +110,8 @@ export function planCalibrationJob(
   const aside = besideBytes(layers, set, limits.budgetBytes);
   const { tiling } = aside;
   const bytes = aside.bytes + tokenInputBytes(description, set, limits);
-  const streams = comparesOriginal || rewritesOriginal ? 2 : 1;
-  const hidden = { size: rowSize(description), dtype: options.hidden_states_dtype, streams } as const;
+  const count = comparesOriginal || rewritesOriginal ? 2 : 1;
+  const hidden = { size: rowSize(description), dtype: options.hidden_states_dtype, streams: count } as const;
   const maxTokens = limits.sums === undefined ? null : chunkTokens(lengths);
   const demand = { layers, lengths, hidden, maxTokens, like };
   const plan = planCalibration(demand, { ...limits, budgetBytes: limits.budgetBytes - bytes });
@@ -211,7 +212,8 @@ function calibratedLayer(
   step: PlanStep,
   tensors: ReadonlyMap<string, SourceTensor>,
   { cache, experts }: { readonly cache: QuantizationArgs | null; readonly experts: ExpertCalibration },
-): Omit<CalibratedLayer, "rewritings" | "beside" | "drifting" | "rewritesOriginal"> & WantedInputs {
+): Omit<CalibratedLayer, "rewritings" | "beside" | "drifting" | "rewritesOriginal" | "leavesErrors"> &
+  WantedInputs {
   const tasks = step.quantize;
   const wanting = (kind: StatisticKind) =>
     tasks.filter((task) => quantizerFor(task).statistics(task).includes(kind));

@@ -16,6 +16,8 @@ export interface Streams {
    * later layers see, the samples are those of the original model anyway.
    */
   readonly rewritesOriginal: boolean;
+  /** Later layers see the error of earlier ones. */
+  readonly leavesErrors: boolean;
 }
 
 /** @throws RecipeError if inputs are to be compared that do not drift, or whose rows are not those of the same tokens */
@@ -32,7 +34,7 @@ export function streamsOf(
   if (comparesOriginal) checkComparable(description, options);
   // What is rounded to nearest is propagated as it was.
   const leavesErrors = options.propagate_error && tasks.some((task) => !quantizerFor(task).tiled);
-  return { comparesOriginal, rewritesOriginal: rewriting.length > 0 && leavesErrors };
+  return { comparesOriginal, rewritesOriginal: rewriting.length > 0 && leavesErrors, leavesErrors };
 }
 
 function checkComparable({ layers }: DecoderDescription, { propagate_error }: CalibrationOptions): void {

@@ -24,11 +24,18 @@ describe("partCosts", () => {
     const plan = await planned("F32");
     const costs = partCosts(plan, false);
     const [first, last] = costs.layers;
-    const work = plan.steps.find(({ name }) => name === first?.name)?.calibrated?.work;
-    invariant(first && last && work, "the fixture has two layers");
-    expect(first.passedSeconds).toBeCloseTo(work.propagating / 35e12, 15);
-    expect(first.seconds).toBeCloseTo(first.lastSeconds + first.passedSeconds, 15);
-    expect(last.passedSeconds).toBe(0);
+    const layer = plan.steps.find(({ name }) => name === first?.name)?.calibrated;
+    invariant(first && last && layer, "the fixture has two layers");
+    const { work, lastWork, passingWork } = layer;
+    // Samples leave it while it collects.
+    expect(work).toMatchObject({ propagating: 0, quantizing: lastWork.quantizing });
+    expect(first.passedSeconds).toBeCloseTo(passingWork / 35e12, 15);
+    expect(first.seconds - first.lastSeconds).toBeCloseTo(
+      (work.calibrating - lastWork.calibrating) / 41e12,
+      15,
+    );
+    expect(last.seconds).toBe(last.lastSeconds);
+    expect(last.passedSeconds).toBe(first.passedSeconds);
     expect(costs).toMatchObject({ batches: 1, independent: true, statesBytes: 2 * 24 * 64 * 4 });
   });
 

@@ -51,16 +51,18 @@ function layerCost({ name, bytes, calibrated }: PlannedStep, rates: LayerWork): 
       passedSeconds: 0,
       comingSeconds: coming,
     };
-  const { work } = calibrated;
-  const kept = work.calibrating / rates.calibrating + work.quantizing / rates.quantizing;
-  const leaving = work.propagating / rates.propagating;
+  const { work, lastWork, passingWork } = calibrated;
   return {
     name,
     bytes,
     operations: sumOfPhases(work),
-    seconds: Math.max(kept + leaving, coming),
-    lastSeconds: Math.max(kept, coming),
-    passedSeconds: Math.max(leaving, coming),
+    seconds: Math.max(secondsOf(work, rates), coming),
+    lastSeconds: Math.max(secondsOf(lastWork, rates), coming),
+    passedSeconds: Math.max(passingWork / rates.propagating, coming),
     comingSeconds: coming,
   };
+}
+
+function secondsOf({ calibrating, quantizing, propagating }: LayerWork, rates: LayerWork): number {
+  return calibrating / rates.calibrating + quantizing / rates.quantizing + propagating / rates.propagating;
 }

@@ -20,6 +20,6 @@ it("counts a layer's trials, and those of earlier layers that go on through it",
     return (work?.propagating ?? 0) - (calibrated?.work.propagating ?? 0);
   });
   // The samples as they are and four sets; then those five and four more.
-  const [once = 0] = layers.map(({ calibrated }) => calibrated?.work.propagating);
+  const [once = 0] = layers.map(({ calibrated }) => calibrated?.passingWork);
   expect(added).toEqual([5 * once, 9 * once]);
 });

@@ -5,7 +5,7 @@ import { type FileRange, mergeRanges, rangesBytes } from "../../formats/file-ran
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
 import { type CalibratedLayer, wantsSamples } from "../calibration/calibrated-layer.ts";
-import { layerWork, type LayerWork } from "../calibration/calibration-work.ts";
+import { layerWork, type LayerWork, type WorkDemand } from "../calibration/calibration-work.ts";
 import type { LayerSchedule } from "../calibration/layer-schedule.ts";
 import { type CalibrationJob, expertCalibration } from "../calibration/plan-calibrated-layers.ts";
 
@@ -19,6 +19,10 @@ export interface PlannedLayer {
   readonly schedule: LayerSchedule;
   /** Operations by phase. */
   readonly work: LayerWork;
+  /** The same where nothing reads what comes out of it. */
+  readonly lastWork: LayerWork;
+  /** Operations of samples that only run through it. */
+  readonly passingWork: number;
   /** Its tensors where samples only run through it, on their way to layers behind it; null of a layer that is compressed. */
   readonly passed: readonly SourceTensor[] | null;
 }
@@ -51,26 +55,37 @@ function plannedLayer(step: string, calibration: CalibrationJob): PlannedLayer |
   const schedule = plan.layers[index];
   if (!layer || !schedule) return null;
   const isLast = index === layers.length - 1;
-  const rewrites = schedule.rewrites.flat();
-  const leaving = isLast ? 0 : rewrites.filter(({ propagates }) => propagates).length;
-  const apart = !isLast && leavesApart(layer, schedule.rewrites) ? 1 : 0;
-  // Ranges of activations take a pass of their own where no Hessian is wanted.
-  const collecting = Math.max(schedule.passes.length, wantsSamples(layer) ? 1 : 0);
-  const work = layerWork(layer, {
+  const samples = {
     lengths: set.sequences.map(({ length }) => length),
     experts: expertCalibration(options),
-    passes: collecting + rewrites.length - leaving,
-    leaving: leaving + apart,
-    propagates: !isLast,
-  });
-  return { index, isLast, layer, schedule, work, passed: null };
+  };
+  const workAs = (last: boolean) => layerWork(layer, { ...samples, ...runsOf(layer, schedule, last) });
+  const lastWork = workAs(true);
+  const { propagating } = layerWork(layer, { ...samples, passes: 0, leaving: 0, propagates: true });
+  const work = isLast ? lastWork : workAs(false);
+  return { index, isLast, layer, schedule, work, lastWork, passingWork: propagating, passed: null };
+}
+
+/** How often samples run through a layer, and how far. */
+function runsOf(
+  layer: CalibratedLayer,
+  { rewrites, passes, leaves }: LayerSchedule,
+  isLast: boolean,
+): Pick<WorkDemand, "passes" | "leaving" | "propagates"> {
+  const rewriting = rewrites.flat();
+  // Ranges of activations take a pass of their own where no Hessian is wanted.
+  const collecting = Math.max(passes.length, wantsSamples(layer) ? 1 : 0);
+  const leaving = isLast ? 0 : rewriting.filter(({ propagates }) => propagates).length + (leaves ? 1 : 0);
+  const apart = !isLast && leavesApart(layer, rewrites) ? 1 : 0;
+  const all = collecting + rewriting.length;
+  return { passes: all - leaving, leaving: leaving + apart, propagates: !isLast };
 }
 
 /** The step of a layer that samples run through on their way, `share` of them: it reads what it did, and makes nothing. */
 export function passedStep(step: PlannedStep, share = 1): PlannedStep {
   const { calibrated } = step;
   if (!calibrated) return step;
-  const work = { calibrating: 0, quantizing: 0, propagating: calibrated.work.propagating * share };
+  const work = { calibrating: 0, quantizing: 0, propagating: calibrated.passingWork * share };
   const passed = tensorsOf(step);
   return { ...step, copy: [], quantize: [], measured: [], calibrated: { ...calibrated, work, passed } };
 }

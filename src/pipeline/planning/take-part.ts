@@ -79,7 +79,7 @@ function lastStep(step: PlannedStep): PlannedStep {
   if (!calibrated) return step;
   return {
     ...step,
-    calibrated: { ...calibrated, isLast: true, work: { ...calibrated.work, propagating: 0 } },
+    calibrated: { ...calibrated, isLast: true, work: calibrated.lastWork },
   };
 }
 

@@ -10,8 +10,9 @@ import { type InputSquares, openInputSquares } from "../../calibrate/squares/inp
 import { sharesOf } from "../calibration/calibrated-layer.ts";
 import { invariant } from "../../errors.ts";
 import { linearsBeforeOutput } from "../../model/layer-linears.ts";
-import type { LayerAtWork, Pass } from "./layer-at-work.ts";
+import type { LayerAtWork, LeftLayer, Pass } from "./layer-at-work.ts";
 import { rangeCollector } from "./measure-scales.ts";
+import { leave } from "./propagate.ts";
 import { openDrifts, runOriginal } from "./run-original.ts";
 import { runSamples } from "./run-samples.ts";
 import type { ShareAtWork } from "./services.ts";
@@ -90,18 +91,27 @@ async function collect(
   const { layer, services, collections } = work;
   const { residency, atWork } = pass;
   const before = runOriginal(work, pass, { wanted, drifts });
+  const save = pass.leaves ? leaveCollecting(work) : null;
+  const linears = before || save ? layer.linears : linearsBeforeOutput(layer.description);
   await runSamples(work, {
-    needed: { linears: before ? layer.linears : linearsBeforeOutput(layer.description), residency },
+    needed: { linears, residency },
     atWork,
     begin: (batch) => collectors.forEach((collector) => collector.begin?.(batch)),
     ...(before && { before }),
-    each: async () => await services.checkpoint(),
+    each: save ?? (async () => await services.checkpoint()),
     collect: {
       hooks: collectorHooks(collectors),
       wanted,
       experts: services.experts,
-      stopAtLastInput: true,
+      stopAtLastInput: save === null,
     },
     report: (detail, done) => services.report("calibrating", detail, done / collections),
   });
+}
+
+/** Samples go on to the next layer as they are; none is left to propagate. */
+function leaveCollecting(work: LayerAtWork): LeftLayer["save"] {
+  const behind = leave(work);
+  work.left.behind = behind;
+  return behind.save;
 }

@@ -93,6 +93,40 @@ describe("a layer whose weights stay on the GPU while they are quantized", () =>
   });
 });
 
+describe("a layer whose error later ones do not see", () => {
+  it("gives its samples on while it collects: the same bytes and hidden states, and no run to propagate", async () => {
+    const budgetBytes = 64 * MIB;
+    const job = planFor({ experts: 0, budgetBytes }, '"re:.*o_proj"', { propagate_error: false });
+    using run = await openRun(job, budgetBytes);
+    const planned = only(job.plan.layers);
+    const compressed = async (schedule: LayerSchedule) => {
+      const told = new Set<string>();
+      const turn = turnOf(run, job, hostLayer(0), schedule, false);
+      const services = { ...turn.services, report: (phase: string) => void told.add(phase) };
+      using work = await onload({ ...turn, services });
+      run.written.clear();
+      await quantizeLayer(work);
+      await propagate(work);
+      return { told: [...told], written: new Map(run.written), outputs: run.outputs() };
+    };
+    const apart = await compressed({ ...planned, leaves: false });
+    expect(apart.told).toEqual(["calibrating", "quantizing", "propagating"]);
+    expect(apart.written.size).toBeGreaterThan(5);
+    const once = { ...apart, told: ["calibrating", "quantizing"] };
+    expect(await compressed(planned)).toEqual(once);
+    const several = { ...planned, overlap: false, passes: planned.passes.flat().map((capture) => [capture]) };
+    expect(await compressed(several)).toEqual(once);
+    expect(run.services.gpu.memory.peakBytes).toBeLessThanOrEqual(job.peakBytes + RUN_BYTES);
+  });
+
+  it("goes through twice where it has experts, as one does whose error they see", () => {
+    const leaves = (experts: number, propagate_error: boolean) =>
+      only(planFor({ experts, budgetBytes: 64 * MIB }, '"re:.*o_proj"', { propagate_error }).plan.layers)
+        .leaves;
+    expect([leaves(0, false), leaves(0, true), leaves(2, false)]).toEqual([true, false, false]);
+  });
+});
+
 describe("a layer of NVFP4 weights by GPTQ", () => {
   it("gives the modules of a fused set one global scale, over ranges that the Hessian weighs", async () => {
     const budgetBytes = 64 * MIB;

@@ -34,6 +34,8 @@ export interface Pass {
   /** False if nothing at all is wanted of the samples. */
   readonly collects: boolean;
   readonly isLast: boolean;
+  /** True if samples go on from it to the next layer. */
+  readonly leaves: boolean;
 }
 
 /** One of the results that a layer is quantized to. */
@@ -139,7 +141,7 @@ function decideOnce({ isLast, clock, index }: LayerTurn): () => boolean {
 }
 
 /** At least one pass: ranges and squares take one of their own where no Hessians are wanted. */
-function passesOf({ layer, schedule }: LayerTurn): Pass[] {
+function passesOf({ layer, schedule, isLast }: LayerTurn): Pass[] {
   const { passes, residency, atWork } = schedule;
   const groups = passes.length === 0 ? [[]] : passes;
   return groups.map((captures, index) => ({
@@ -149,6 +151,7 @@ function passesOf({ layer, schedule }: LayerTurn): Pass[] {
     atWork: atWork.calibrate[index] ?? 1,
     collects: wantsSamples(layer) || layer.drifting !== null,
     isLast: index === groups.length - 1,
+    leaves: schedule.leaves && !isLast && index === groups.length - 1,
   }));
 }
 

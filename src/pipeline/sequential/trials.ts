@@ -19,6 +19,8 @@ export interface Trial {
 }
 
 export interface Trials {
+  /** Keeps the states in front of the first layer, before samples leave it. */
+  begin(work: LayerAtWork): Promise<void>;
   /**
    * Tries the sets of a layer, whose weights lie on the host, and takes earlier trials through it; once for each layer, even
    * if it is done again with another device.
@@ -45,10 +47,14 @@ export function openTrials(
   let columns = { hidden: 1, stride: 1 };
   const done = new Set<number>();
   return {
+    async begin(work) {
+      base ??= await firstStates(work, lengths);
+    },
     async run(work, meanings) {
       if (done.has(work.step.index)) return;
       const own = (sets.get(work.step.index) ?? []).filter((set) => set.some((name) => meanings.has(name)));
-      const begun = base ?? (await firstStates(work, lengths));
+      const begun = base;
+      invariant(begun, "trials begin in front of the first layer");
       const before = [begun, ...alive.map(({ states }) => states)];
       const share = (shares.get(work.step.index) ?? 0) / (before.length + own.length);
       const [through, ...others] = await forward(work, { lengths, share }, before);

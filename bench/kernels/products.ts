@@ -6,6 +6,7 @@ import type { FloatDtype } from "../../src/formats/dtype.ts";
 import { matmul } from "../../src/gpu/matmul/matmul.ts";
 import { matmulHalves } from "../../src/gpu/matmul/matmul-halves.ts";
 import { openMatrixUnits } from "../../src/gpu/matmul/open-matrix-units.ts";
+import { createStrassenScratch, matmulStrassen } from "../../src/gpu/matmul/strassen.ts";
 import type { BenchGpu, Benchmark } from "../benchmark.ts";
 import { layerLinears, type ModelShape, shapeText, type Sizes } from "../model-shapes.ts";
 
@@ -23,6 +24,9 @@ const LAYOUTS: readonly ProductLayout[] = [
   { name: "f32-nn", aTransposed: false, bTransposed: false, bDtype: "F32" },
   { name: "f32-tn", aTransposed: true, bTransposed: false, bDtype: "F32" },
 ];
+
+/** Sequences of a batch: what Strassen's sums cost depends on all three sizes. */
+const STRASSEN_SEQUENCES = 4;
 
 interface ProductShape {
   readonly m: number;
@@ -44,6 +48,9 @@ export function productBenchmarks({ models, tokens }: Sizes): Benchmark[] {
       linears.map(({ name, shape }) => product(`product.${layout.name}/${name}`, layout, shape)),
     ),
     ...linears.map(({ name, shape }) => halves(`product.halves/${name}`, shape)),
+    ...linears.map(({ name, shape }) =>
+      strassen(`product.strassen/${name}`, { ...shape, m: shape.m * STRASSEN_SEQUENCES }),
+    ),
   ];
 }
 
@@ -98,6 +105,27 @@ function halves(name: string, { m, n, k }: ProductShape): Benchmark {
         c: { buffer: c, stride: n },
       };
       return { run: async () => await matmulHalves(gpu, matrices, { m, n, k, bDtype: "BF16", ...sides }) };
+    },
+  };
+}
+
+/** Seven products instead of eight, with all sums of quadrants, those of the weight included. */
+function strassen(name: string, { m, n, k }: ProductShape): Benchmark {
+  return {
+    name,
+    shape: shapeText(m, n, k),
+    unit: "flop",
+    work: 2 * m * n * k,
+    async prepare(bench, lifetime) {
+      const { gpu } = bench;
+      const scratch = lifetime.use(await createStrassenScratch(gpu, { m, n, k }));
+      const { a, b, c } = await allocateOperands(bench, lifetime, { m, n, k }, "BF16");
+      const sides = {
+        a: { buffer: a, stride: k },
+        b: { buffer: b, stride: k },
+        c: { buffer: c, stride: n },
+      };
+      return { run: async () => await matmulStrassen(gpu, scratch, { m, n, k, bDtype: "BF16", ...sides }) };
     },
   };
 }

@@ -13,6 +13,8 @@ override ACCUMULATE: bool = false;
 override LOWER_ONLY: bool = false;
 // One vec4 a row keeps the transposing stores off each other's banks, where workgroup memory has room for it.
 override PADDING: u32 = 1;
+// Several products of one shape, whose tiles follow one another: a batch fills a GPU that one of its products would not.
+override BATCHED: bool = false;
 
 const TILE = 128u;
 const TILE_K = 16u;
@@ -36,6 +38,11 @@ struct Params {
   // Place of C in the whole matrix, for LOWER_ONLY.
   row_origin: u32,
   column_origin: u32,
+  // For BATCHED: tiles of each product, and elements from the operands and the result of one to those of the next.
+  batch_tiles: u32,
+  a_batch: u32,
+  b_batch: u32,
+  c_batch: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -54,14 +61,14 @@ fn place_of(i: u32, lane: u32, transposed: bool) -> vec2<u32> {
 }
 
 // Element of A that a place stands for in the first tile along k. Rows past m read the last one: never stored.
-fn a_start(place: vec2<u32>, row0: u32) -> u32 {
-  if (A_TRANSPOSED) { return params.a_offset + place.y * params.a_stride + row0 + place.x; }
-  return params.a_offset + min(row0 + place.x, params.m - 1u) * params.a_stride + place.y;
+fn a_start(origin: u32, place: vec2<u32>, row0: u32) -> u32 {
+  if (A_TRANSPOSED) { return origin + place.y * params.a_stride + row0 + place.x; }
+  return origin + min(row0 + place.x, params.m - 1u) * params.a_stride + place.y;
 }
 
-fn b_start(place: vec2<u32>, column0: u32) -> u32 {
-  if (!B_TRANSPOSED) { return params.b_offset + place.y * params.b_stride + column0 + place.x; }
-  return params.b_offset + min(column0 + place.x, params.n - 1u) * params.b_stride + place.y;
+fn b_start(origin: u32, place: vec2<u32>, column0: u32) -> u32 {
+  if (!B_TRANSPOSED) { return origin + place.y * params.b_stride + column0 + place.x; }
+  return origin + min(column0 + place.x, params.n - 1u) * params.b_stride + place.y;
 }
 
 fn a_load(index: u32) -> vec4<f32> {
@@ -108,9 +115,9 @@ fn b_store(place: vec2<u32>, values: vec4<f32>) {
   b_tile[at + 3u * ROW][place.x % 4u] = values.w;
 }
 
-fn put(row: u32, column: u32, values: vec4<f32>) {
+fn put(origin: u32, row: u32, column: u32, values: vec4<f32>) {
   if (row >= params.m || column >= params.n) { return; }
-  let index = (params.c_offset + row * params.c_stride + column) / 4u;
+  let index = (origin + row * params.c_stride + column) / 4u;
   let scaled = params.alpha * values;
   if (ACCUMULATE) { c[index] += scaled; } else { c[index] = scaled; }
 }
@@ -121,8 +128,14 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let tile = params.first_tile + group.y * groups.x + group.x;
-  if (tile >= params.end_tile) { return; }
+  let place = params.first_tile + group.y * groups.x + group.x;
+  if (place >= params.end_tile) { return; }
+  var batch = 0u;
+  if (BATCHED) { batch = place / params.batch_tiles; }
+  let tile = place - batch * params.batch_tiles;
+  let a_origin = params.a_offset + batch * params.a_batch;
+  let b_origin = params.b_offset + batch * params.b_batch;
+  let c_origin = params.c_offset + batch * params.c_batch;
   let row0 = tile / params.tiles_n * TILE;
   let column0 = tile % params.tiles_n * TILE;
   if (LOWER_ONLY && params.column_origin + column0 > params.row_origin + row0 + TILE - 1u) { return; }
@@ -137,14 +150,14 @@ fn main(
   let b_place1 = place_of(1u, lane, !B_TRANSPOSED);
   let b_place2 = place_of(2u, lane, !B_TRANSPOSED);
   let b_place3 = place_of(3u, lane, !B_TRANSPOSED);
-  var a_at0 = a_start(a_place0, row0);
-  var a_at1 = a_start(a_place1, row0);
-  var a_at2 = a_start(a_place2, row0);
-  var a_at3 = a_start(a_place3, row0);
-  var b_at0 = b_start(b_place0, column0);
-  var b_at1 = b_start(b_place1, column0);
-  var b_at2 = b_start(b_place2, column0);
-  var b_at3 = b_start(b_place3, column0);
+  var a_at0 = a_start(a_origin, a_place0, row0);
+  var a_at1 = a_start(a_origin, a_place1, row0);
+  var a_at2 = a_start(a_origin, a_place2, row0);
+  var a_at3 = a_start(a_origin, a_place3, row0);
+  var b_at0 = b_start(b_origin, b_place0, column0);
+  var b_at1 = b_start(b_origin, b_place1, column0);
+  var b_at2 = b_start(b_origin, b_place2, column0);
+  var b_at3 = b_start(b_origin, b_place3, column0);
   let a_step = select(TILE_K, TILE_K * params.a_stride, A_TRANSPOSED);
   let b_step = select(TILE_K * params.b_stride, TILE_K, B_TRANSPOSED);
   // The first tile is fetched even if it is not whole: what lies past the end of k is not stored.
@@ -424,36 +437,36 @@ fn main(
     }
   }
 
-  put(row0 + y * 4u + 0u, column0 + 0u + x * 4u, c0_0);
-  put(row0 + y * 4u + 0u, column0 + 32u + x * 4u, c0_1);
-  put(row0 + y * 4u + 0u, column0 + 64u + x * 4u, c0_2);
-  put(row0 + y * 4u + 0u, column0 + 96u + x * 4u, c0_3);
-  put(row0 + y * 4u + 1u, column0 + 0u + x * 4u, c1_0);
-  put(row0 + y * 4u + 1u, column0 + 32u + x * 4u, c1_1);
-  put(row0 + y * 4u + 1u, column0 + 64u + x * 4u, c1_2);
-  put(row0 + y * 4u + 1u, column0 + 96u + x * 4u, c1_3);
-  put(row0 + y * 4u + 2u, column0 + 0u + x * 4u, c2_0);
-  put(row0 + y * 4u + 2u, column0 + 32u + x * 4u, c2_1);
-  put(row0 + y * 4u + 2u, column0 + 64u + x * 4u, c2_2);
-  put(row0 + y * 4u + 2u, column0 + 96u + x * 4u, c2_3);
-  put(row0 + y * 4u + 3u, column0 + 0u + x * 4u, c3_0);
-  put(row0 + y * 4u + 3u, column0 + 32u + x * 4u, c3_1);
-  put(row0 + y * 4u + 3u, column0 + 64u + x * 4u, c3_2);
-  put(row0 + y * 4u + 3u, column0 + 96u + x * 4u, c3_3);
-  put(row0 + 64u + y * 4u + 0u, column0 + 0u + x * 4u, c4_0);
-  put(row0 + 64u + y * 4u + 0u, column0 + 32u + x * 4u, c4_1);
-  put(row0 + 64u + y * 4u + 0u, column0 + 64u + x * 4u, c4_2);
-  put(row0 + 64u + y * 4u + 0u, column0 + 96u + x * 4u, c4_3);
-  put(row0 + 64u + y * 4u + 1u, column0 + 0u + x * 4u, c5_0);
-  put(row0 + 64u + y * 4u + 1u, column0 + 32u + x * 4u, c5_1);
-  put(row0 + 64u + y * 4u + 1u, column0 + 64u + x * 4u, c5_2);
-  put(row0 + 64u + y * 4u + 1u, column0 + 96u + x * 4u, c5_3);
-  put(row0 + 64u + y * 4u + 2u, column0 + 0u + x * 4u, c6_0);
-  put(row0 + 64u + y * 4u + 2u, column0 + 32u + x * 4u, c6_1);
-  put(row0 + 64u + y * 4u + 2u, column0 + 64u + x * 4u, c6_2);
-  put(row0 + 64u + y * 4u + 2u, column0 + 96u + x * 4u, c6_3);
-  put(row0 + 64u + y * 4u + 3u, column0 + 0u + x * 4u, c7_0);
-  put(row0 + 64u + y * 4u + 3u, column0 + 32u + x * 4u, c7_1);
-  put(row0 + 64u + y * 4u + 3u, column0 + 64u + x * 4u, c7_2);
-  put(row0 + 64u + y * 4u + 3u, column0 + 96u + x * 4u, c7_3);
+  put(c_origin, row0 + y * 4u + 0u, column0 + 0u + x * 4u, c0_0);
+  put(c_origin, row0 + y * 4u + 0u, column0 + 32u + x * 4u, c0_1);
+  put(c_origin, row0 + y * 4u + 0u, column0 + 64u + x * 4u, c0_2);
+  put(c_origin, row0 + y * 4u + 0u, column0 + 96u + x * 4u, c0_3);
+  put(c_origin, row0 + y * 4u + 1u, column0 + 0u + x * 4u, c1_0);
+  put(c_origin, row0 + y * 4u + 1u, column0 + 32u + x * 4u, c1_1);
+  put(c_origin, row0 + y * 4u + 1u, column0 + 64u + x * 4u, c1_2);
+  put(c_origin, row0 + y * 4u + 1u, column0 + 96u + x * 4u, c1_3);
+  put(c_origin, row0 + y * 4u + 2u, column0 + 0u + x * 4u, c2_0);
+  put(c_origin, row0 + y * 4u + 2u, column0 + 32u + x * 4u, c2_1);
+  put(c_origin, row0 + y * 4u + 2u, column0 + 64u + x * 4u, c2_2);
+  put(c_origin, row0 + y * 4u + 2u, column0 + 96u + x * 4u, c2_3);
+  put(c_origin, row0 + y * 4u + 3u, column0 + 0u + x * 4u, c3_0);
+  put(c_origin, row0 + y * 4u + 3u, column0 + 32u + x * 4u, c3_1);
+  put(c_origin, row0 + y * 4u + 3u, column0 + 64u + x * 4u, c3_2);
+  put(c_origin, row0 + y * 4u + 3u, column0 + 96u + x * 4u, c3_3);
+  put(c_origin, row0 + 64u + y * 4u + 0u, column0 + 0u + x * 4u, c4_0);
+  put(c_origin, row0 + 64u + y * 4u + 0u, column0 + 32u + x * 4u, c4_1);
+  put(c_origin, row0 + 64u + y * 4u + 0u, column0 + 64u + x * 4u, c4_2);
+  put(c_origin, row0 + 64u + y * 4u + 0u, column0 + 96u + x * 4u, c4_3);
+  put(c_origin, row0 + 64u + y * 4u + 1u, column0 + 0u + x * 4u, c5_0);
+  put(c_origin, row0 + 64u + y * 4u + 1u, column0 + 32u + x * 4u, c5_1);
+  put(c_origin, row0 + 64u + y * 4u + 1u, column0 + 64u + x * 4u, c5_2);
+  put(c_origin, row0 + 64u + y * 4u + 1u, column0 + 96u + x * 4u, c5_3);
+  put(c_origin, row0 + 64u + y * 4u + 2u, column0 + 0u + x * 4u, c6_0);
+  put(c_origin, row0 + 64u + y * 4u + 2u, column0 + 32u + x * 4u, c6_1);
+  put(c_origin, row0 + 64u + y * 4u + 2u, column0 + 64u + x * 4u, c6_2);
+  put(c_origin, row0 + 64u + y * 4u + 2u, column0 + 96u + x * 4u, c6_3);
+  put(c_origin, row0 + 64u + y * 4u + 3u, column0 + 0u + x * 4u, c7_0);
+  put(c_origin, row0 + 64u + y * 4u + 3u, column0 + 32u + x * 4u, c7_1);
+  put(c_origin, row0 + 64u + y * 4u + 3u, column0 + 64u + x * 4u, c7_2);
+  put(c_origin, row0 + 64u + y * 4u + 3u, column0 + 96u + x * 4u, c7_3);
 }

@@ -26,7 +26,8 @@ export const PRODUCT_FIELDS = {
   first_tile: "u32",
   end_tile: "u32",
 } as const;
-const PARAMS = struct({ ...PRODUCT_FIELDS, row_origin: "u32", column_origin: "u32" });
+const FIELDS = { ...PRODUCT_FIELDS, row_origin: "u32", column_origin: "u32" } as const;
+const BATCH_FIELDS = { batch_tiles: "u32", a_batch: "u32", b_batch: "u32", c_batch: "u32" } as const;
 const BINDINGS = { a: "read", b: "read", c: "read_write" } as const;
 const CONSTANTS = ["A_TRANSPOSED", "B_TRANSPOSED", "B_DTYPE", "ACCUMULATE", "LOWER_ONLY"] as const;
 
@@ -34,7 +35,7 @@ const CONSTANTS = ["A_TRANSPOSED", "B_TRANSPOSED", "B_DTYPE", "ACCUMULATE", "LOW
 export const matmulKernel = kernel({
   name: "gpu.matmul",
   code: [numberFormats, code],
-  params: PARAMS,
+  params: struct(FIELDS),
   bindings: BINDINGS,
   constants: CONSTANTS,
 });
@@ -43,9 +44,9 @@ export const matmulKernel = kernel({
 export const largeMatmulKernel = kernel({
   name: "gpu.matmul-large",
   code: [numberFormats, largeCode],
-  params: PARAMS,
+  params: struct({ ...FIELDS, ...BATCH_FIELDS }),
   bindings: BINDINGS,
-  constants: [...CONSTANTS, "PADDING"],
+  constants: [...CONSTANTS, "PADDING", "BATCHED"],
 });
 
 /** A matrix in a buffer. `stride` (elements from row to row) and `offset` are multiples of 16 bytes' worth. */
@@ -105,7 +106,7 @@ export function prepareMatmul(
 ): void {
   const constants = constantsOf(form);
   if (tile === "small") gpu.queue.prepare(matmulKernel, constants);
-  else gpu.queue.prepare(largeMatmulKernel, { ...constants, PADDING: paddingOf(gpu) });
+  else gpu.queue.prepare(largeMatmulKernel, { ...constants, PADDING: paddingOf(gpu), BATCHED: 0 });
 }
 
 /** c = alpha · a · b, cut into dispatches of bounded work. Rows and columns past m and n are not written. */
@@ -138,9 +139,59 @@ export async function matmul(
     };
     if (tile === "small") await gpu.queue.run(matmulKernel, dispatch);
     else {
-      const constants = { ...dispatch.constants, PADDING: paddingOf(gpu) };
-      await gpu.queue.run(largeMatmulKernel, { ...dispatch, constants });
+      const constants = { ...dispatch.constants, PADDING: paddingOf(gpu), BATCHED: 0 };
+      const params = { ...dispatch.params, batch_tiles: tiles, a_batch: 0, b_batch: 0, c_batch: 0 };
+      await gpu.queue.run(largeMatmulKernel, { ...dispatch, params, constants });
     }
+  }
+}
+
+/** Products of one shape in float32, whose operands and results lie one behind the other. */
+export interface BatchedProducts extends Omit<LinearProduct, "bDtype" | "accumulate"> {
+  readonly count: number;
+  /** Elements from one to the next: multiples of 4. */
+  readonly batchStrides: { readonly a: number; readonly b: number; readonly c: number };
+}
+
+/** What is compiled into a batch of products. */
+const BATCH_FORM: MatmulForm = { bDtype: "F32" };
+
+/** Compiles `matmulBatched` before it is wanted. */
+export function prepareMatmulBatched(gpu: Gpu): void {
+  gpu.queue.prepare(largeMatmulKernel, {
+    ...constantsOf(BATCH_FORM),
+    PADDING: paddingOf(gpu),
+    BATCHED: 1,
+  });
+}
+
+/** c = alpha · a · bᵀ for each of several products, with large tiles: one dispatch, if the queue does not cut it. */
+export async function matmulBatched(gpu: Gpu, products: BatchedProducts): Promise<void> {
+  const { m, n, k, a, b, c, count, batchStrides } = products;
+  checkAlignment(products);
+  const size = TILE_SIZE.large;
+  const tilesN = Math.ceil(n / size);
+  const tiles = Math.ceil(m / size) * tilesN;
+  const work = 2 * size * size * k;
+  for (const { first, end } of gpu.queue.split(largeMatmulKernel, count * tiles, work)) {
+    await gpu.queue.run(largeMatmulKernel, {
+      params: {
+        ...productParams(products),
+        tiles_n: tilesN,
+        first_tile: first,
+        end_tile: end,
+        row_origin: 0,
+        column_origin: 0,
+        batch_tiles: tiles,
+        a_batch: batchStrides.a,
+        b_batch: batchStrides.b,
+        c_batch: batchStrides.c,
+      },
+      buffers: { a: a.buffer, b: b.buffer, c: c.buffer },
+      constants: { ...constantsOf(BATCH_FORM), PADDING: paddingOf(gpu), BATCHED: 1 },
+      workgroups: spreadWorkgroups(end - first),
+      work: (end - first) * work,
+    });
   }
 }
 

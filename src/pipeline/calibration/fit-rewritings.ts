@@ -82,7 +82,7 @@ export function fitRewritings(
       if (!onload) return null;
       onloads.push(onload);
       const { residency } = onload;
-      own.push({ captures: [], residency, freeBytes: 0, runsBlocks: true, propagates: false });
+      own.push({ captures: [], residency, freeBytes: 0, runsBlocks: true, propagates: rewriting === last });
     }
     passes.push(own);
   }

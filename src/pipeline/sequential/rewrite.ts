@@ -12,10 +12,9 @@ import type { ChannelStatistics, RewriterPass, RewriterRun } from "../../quantiz
 import { rewriterFor } from "../../quantize/rewriters.ts";
 import { demandOf, type LayerRewriting } from "../calibration/calibrated-layer.ts";
 import { leavesApart, type RewritePass } from "../calibration/fit-rewritings.ts";
-import type { LayerAtWork, LeftLayer } from "./layer-at-work.ts";
-import { leave } from "./propagate.ts";
+import type { LayerAtWork } from "./layer-at-work.ts";
 import { runBlocks } from "./run-blocks.ts";
-import { passOriginal, saveOriginal, seenByRewriters } from "./run-original.ts";
+import { leaveRewriting, passOriginal, seenByRewriters } from "./run-original.ts";
 import { runSamples } from "./run-samples.ts";
 
 /** The host's tensors then hold what the modifiers made of them. */
@@ -98,14 +97,6 @@ async function collectPass(
     hessian: (capture) => hessians.hessian(capture),
     tokens: (capture) => hessians.tokens(capture),
   });
-}
-
-/** The samples that modifiers see go on to the next layer; if these are all that there are, none is left to propagate. */
-function leaveRewriting(work: LayerAtWork): LeftLayer["save"] {
-  if (work.layer.rewritesOriginal) return saveOriginal(work);
-  const behind = leave(work);
-  work.left.behind = behind;
-  return behind.save;
 }
 
 /** Experts that are calibrated on their own tokens have an input each: what they reach together is the mapping's. */

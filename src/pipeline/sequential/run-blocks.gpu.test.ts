@@ -21,6 +21,7 @@ import {
 import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
 import type { LayerSchedule } from "../calibration/layer-schedule.ts";
 import { onload } from "./layer-at-work.ts";
+import { propagate } from "./propagate.ts";
 import { rewrite } from "./rewrite.ts";
 
 const BUDGET = 64 * MIB;
@@ -80,15 +81,19 @@ it("finds scales by what attention and MLP give out, as a plain layer does, with
   const asked = { experts: 0, budgetBytes: BUDGET, dtype: "F32", before } as const;
   const job = planFor({ ...asked, quantizer: "QuantizationModifier" }, "lm_head");
   const planned = only(job.plan.layers);
-  expect(planned.rewrites).toMatchObject([[{ runsBlocks: false }, { runsBlocks: true, propagates: false }]]);
+  expect(planned.rewrites).toMatchObject([[{ runsBlocks: false }, { runsBlocks: true, propagates: true }]]);
   using run = await openRun(job, BUDGET);
+  using plain = await onload(turnOf(run, job, hostLayer(0, "F32")));
+  await propagate(plain);
+  const expected = run.outputs();
   const searched = async (schedule: LayerSchedule) => {
     using work = await onload(turnOf(run, job, hostLayer(0, "F32"), schedule));
     await rewrite(work);
-    return { reports: work.rewritten, folds: work.folded.folds };
+    return { reports: work.rewritten, folds: work.folded.folds, left: run.outputs() };
   };
   const once = await searched(planned);
   expect(run.services.gpu.memory.peakBytes).toBeLessThanOrEqual(job.peakBytes + RUN_BYTES);
+  expect(once.left).toEqual(expected);
   const layer = only(job.layers);
   const byBlock = once.reports.filter(({ search }) => search?.byBlock);
   expect(byBlock.map(({ balance }) => balance.length)).toEqual([3, 2]);
@@ -106,4 +111,5 @@ it("finds scales by what attention and MLP give out, as a plain layer does, with
   const streamed = await searched({ ...planned, rewrites: [passes.map((pass) => ({ ...pass, residency }))] });
   expect(lossOf(streamed.reports)).toEqual(lossOf(once.reports));
   expect(streamed.folds).toEqual(once.folds);
+  expect(streamed.left).toEqual(expected);
 });

@@ -6,7 +6,7 @@ import type { Mapping } from "../../model/mappings.ts";
 import type { BlockVariants } from "../../quantize/rewriter.ts";
 import type { RewritePass } from "../calibration/fit-rewritings.ts";
 import type { LayerAtWork } from "./layer-at-work.ts";
-import { seenByRewriters } from "./run-original.ts";
+import { leaveRewriting, seenByRewriters } from "./run-original.ts";
 import { runSamples } from "./run-samples.ts";
 
 /** Runs the samples once more, and blocks with each variant of their weights on what comes to them. */
@@ -22,14 +22,15 @@ export async function runBlocks(
   const { tokens } = workspace.plan.size;
   const size = { tokens, mlpTokens: workspace.plan.mlpTokens, hiddenSize: layer.description.hiddenSize };
   using losses = await openBlockLosses(gpu, layer.description, variants.map(variedBlock), size);
+  const save = pass.propagates && !work.isLast ? leaveRewriting(work) : null;
   await runSamples(work, {
     ...seenByRewriters(work),
     needed: { linears: layer.linears, residency: pass.residency },
-    each: async () => await services.checkpoint(),
+    each: save ?? (async () => await services.checkpoint()),
     collect: {
       wanted: new Set(variants.flatMap(({ mapping }) => mapping.balance.map(({ module }) => module))),
       experts: "all",
-      stopAtLastInput: true,
+      stopAtLastInput: save === null,
     },
     hooksIn: (forward) => losses.hooksIn(forward),
     report: (detail, done) => services.report("calibrating", detail, done / collections),

@@ -9,7 +9,8 @@ import { type InputDrifts, openInputDrifts } from "../../calibrate/drifts/input-
 import { invariant } from "../../errors.ts";
 import { driftingIn } from "../calibration/calibrated-layer.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
-import type { LayerAtWork, Pass } from "./layer-at-work.ts";
+import type { LayerAtWork, LeftLayer, Pass } from "./layer-at-work.ts";
+import { leave } from "./propagate.ts";
 import { runSamples, type SampleRun } from "./run-samples.ts";
 import type { OriginalSamples, SequentialServices } from "./services.ts";
 
@@ -58,6 +59,14 @@ export function saveOriginal({ services, recordable }: LayerAtWork) {
     await states.save(batch, hidden, recordable());
     await services.checkpoint();
   };
+}
+
+/** The samples that modifiers see go on to the next layer; if these are all that there are, none is left to propagate. */
+export function leaveRewriting(work: LayerAtWork): LeftLayer["save"] {
+  if (work.layer.rewritesOriginal) return saveOriginal(work);
+  const behind = leave(work);
+  work.left.behind = behind;
+  return behind.save;
 }
 
 /** Runs the original model's samples through the layer, for nothing but the next one. */

@@ -112,6 +112,7 @@ export async function gpuAlone(plan: JobPlan, budgetBytes: number): Promise<numb
     read: async ({ start, end }) => await Promise.resolve(noise.subarray(0, end - start)),
     write: () => undefined,
     checkpoint: async () => await Promise.resolve(),
+    recycle: () => undefined,
     finished: () => undefined,
   };
   return await secondsOf(async () => await quantizeStep(tiles, tasks, traffic));

@@ -58,10 +58,13 @@ export interface SourceApi {
   readFile(path: string, maxBytes: number): Promise<Uint8Array<ArrayBuffer>>;
   /** A small range straight from the source (headers); not cached. */
   readRange(range: FileRange): Promise<Uint8Array<ArrayBuffer>>;
-  /** Any range, from stored chunks where they are there, else downloaded and stored. */
-  read(range: FileRange): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Any range, from stored chunks where they are there, else downloaded and stored.
+   * @param spare the buffer of an array that is done with: it may be filled in place of a new one, and is given away
+   */
+  read(range: FileRange, spare?: ArrayBuffer): Promise<Uint8Array<ArrayBuffer>>;
   /** The same for the last time, unless the job breaks off: what is not stored by then is not stored any more. */
-  take(range: FileRange): Promise<Uint8Array<ArrayBuffer>>;
+  take(range: FileRange, spare?: ArrayBuffer): Promise<Uint8Array<ArrayBuffer>>;
   /** Ranges that will be read soon, in that order; replaces what was asked before. Returns at once. */
   prefetch(ranges: readonly FileRange[]): void;
   /** Says that the job is over: what waits in memory to be read is given up, or stored. */

@@ -16,8 +16,11 @@ export interface Answer {
 const lengthOf = ({ value }: { readonly value?: Uint8Array | undefined }) => value?.byteLength ?? 0;
 
 export interface BodyReader {
-  /** The next `length` bytes, or fewer if the body ends before. */
-  take(length: number): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * The next `length` bytes, or fewer if the body ends before.
+   * @param room of so many bytes at least, to be filled and given back as the array's buffer
+   */
+  take(length: number, room?: ArrayBuffer): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /**
@@ -45,11 +48,11 @@ function byteReader(
   received: (bytes: number) => void,
 ): BodyReader {
   return {
-    async take(length) {
-      let buffer = new ArrayBuffer(length);
+    async take(length, room = new ArrayBuffer(length)) {
+      let buffer = room;
       let filled = 0;
       while (filled < length) {
-        const reading = reader.read(new Uint8Array(buffer, filled));
+        const reading = reader.read(new Uint8Array(buffer, filled, length - filled));
         const { value, done } = await answer.receive(reading, lengthOf);
         buffer = value?.buffer ?? new ArrayBuffer(0);
         if (done) break;
@@ -68,8 +71,8 @@ function pieceReader(
 ): BodyReader {
   let piece = new Uint8Array(0);
   return {
-    async take(length) {
-      const bytes = new Uint8Array(length);
+    async take(length, room = new ArrayBuffer(length)) {
+      const bytes = new Uint8Array(room, 0, length);
       let filled = 0;
       while (filled < length) {
         if (piece.byteLength === 0) {

@@ -10,6 +10,8 @@ import type { LoaderLimits } from "./loader-limits.ts";
 export interface KeeperEvents {
   /** A chunk was given up: it waits nowhere any more. */
   readonly givenUp: (chunk: Chunk) => void;
+  /** A chunk that came over the network has left memory: nobody writes its bytes, or will. */
+  readonly left: (chunk: Chunk, bytes: Uint8Array<ArrayBuffer>) => void;
   /** The store took no more. */
   readonly failed: (error: unknown) => void;
 }
@@ -22,6 +24,8 @@ export class ChunkKeeper implements Disposable {
   readonly #stored: Map<string, Chunk>;
   readonly #hot: HotChunks;
   readonly #writes = new Map<string, Promise<void>>();
+  /** Bytes that the store gave: they are its own. */
+  readonly #given = new WeakSet<Uint8Array<ArrayBuffer>>();
   readonly #delayed: DelayedWrites;
 
   /** @param stored what the store holds of the source already */
@@ -37,7 +41,7 @@ export class ChunkKeeper implements Disposable {
     this.#limits = limits;
     this.#events = events;
     this.#stored = new Map(stored.map((chunk) => [chunkId(chunk), chunk]));
-    this.#hot = createHotChunks(limits.hotBytes);
+    this.#hot = createHotChunks(limits.hotBytes, (chunk, bytes) => this.#left(chunk, bytes));
     const delay = { delayMs: limits.delayMs, limitBytes: limits.delayedBytes };
     this.#delayed = createDelayedWrites(
       delay,
@@ -71,6 +75,7 @@ export class ChunkKeeper implements Disposable {
     if (!this.#stored.has(chunkId(chunk))) return null;
     const bytes = await this.#store.get(this.#source.key, chunk);
     if (bytes) {
+      this.#given.add(bytes);
       this.#hot.add(chunk, bytes, true);
       return this.#hot.read(chunk) ?? bytes;
     }
@@ -150,6 +155,10 @@ export class ChunkKeeper implements Disposable {
 
   get #writingBytes(): number {
     return this.#hot.unwrittenBytes - this.#delayed.bytes;
+  }
+
+  #left(chunk: Chunk, bytes: Uint8Array<ArrayBuffer>): void {
+    if (!this.#given.has(bytes) && !this.#writes.has(chunkId(chunk))) this.#events.left(chunk, bytes);
   }
 
   #giveUp(chunk: Chunk): void {

@@ -21,6 +21,7 @@ const limits: LoaderLimits = {
   requestChunks: 4,
   hotBytes: 6 * CHUNK,
   aheadBytes: 6 * CHUNK,
+  spareBytes: 4 * CHUNK,
   unwrittenBytes: 3 * CHUNK,
   readerMs: 0,
   delayMs: 0,

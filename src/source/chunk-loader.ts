@@ -1,6 +1,7 @@
 // The download scheduler: brings chunks of one remote model into memory and IndexedDB, what is read first, what was announced next.
 
 import { invariant } from "../errors.ts";
+import { type ChunkBuffers, createChunkBuffers } from "./chunk-buffers.ts";
 import { ChunkKeeper, sumBytes } from "./chunk-keeper.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import { adjoiningChunks, type Chunk, chunkAt, chunkId, chunksOf, coveredChunks, isSame } from "./chunks.ts";
@@ -26,6 +27,9 @@ export class ChunkLoader implements Disposable {
   #queue: readonly Chunk[] = [];
   readonly #urgent = new Map<string, Chunk>();
   readonly #waiters = createWaiters();
+  /** How many reads have yet to copy from a chunk. */
+  readonly #readers = new Map<string, number>();
+  readonly #buffers: ChunkBuffers;
   /** Chunks that a running request will bring. */
   readonly #loading = new Set<string>();
   readonly #end = new AbortController();
@@ -49,9 +53,13 @@ export class ChunkLoader implements Disposable {
     this.#model = model;
     this.#limits = limits;
     this.#pace = createReaderPace(limits.readerMs);
+    this.#buffers = createChunkBuffers(limits.chunkBytes, limits.spareBytes);
     this.#keeper = new ChunkKeeper(store, model.opened, limits, stored, {
       givenUp: (chunk) => {
         this.#queue = this.#queue.filter((other) => !isSame(chunk)(other));
+      },
+      left: (chunk, bytes) => {
+        if (!this.#readers.has(chunkId(chunk))) this.#buffers.giveBack(bytes);
       },
       failed: (error) => {
         this.#storageFailure = error;
@@ -86,15 +94,16 @@ export class ChunkLoader implements Disposable {
 
   /**
    * The bytes of a range: from memory, else from IndexedDB, else from the network, ahead of all that was announced.
+   * @param spare is filled in place of a new array, if it is large enough
    * @throws NetworkError, AccessError, StorageError; an AbortError when the loader ends
    */
-  async read(range: FileRange): Promise<Uint8Array<ArrayBuffer>> {
-    return await this.#read(range, () => undefined);
+  async read(range: FileRange, spare?: ArrayBuffer): Promise<Uint8Array<ArrayBuffer>> {
+    return await this.#read(range, spare, () => undefined);
   }
 
   /** The same for the last time: what nothing more is wanted of is dropped as it is read, and not written any more. */
-  async take(range: FileRange): Promise<Uint8Array<ArrayBuffer>> {
-    return await this.#read(range, (part, chunk) => {
+  async take(range: FileRange, spare?: ArrayBuffer): Promise<Uint8Array<ArrayBuffer>> {
+    return await this.#read(range, spare, (part, chunk) => {
       this.#used = mergeRanges([...this.#used, part]);
       for (const used of coveredChunks([chunk], this.#used)) this.#keeper.drop(used);
     });
@@ -102,11 +111,14 @@ export class ChunkLoader implements Disposable {
 
   async #read(
     range: FileRange,
+    spare: ArrayBuffer | undefined,
     taken: (part: FileRange, chunk: Chunk) => void,
   ): Promise<Uint8Array<ArrayBuffer>> {
     this.#pace.read();
     const chunks = this.#chunksOf(range);
-    const bytes = new Uint8Array(range.end - range.start);
+    const bytes = arrayOf(range.end - range.start, spare);
+    const left = new Set(chunks.map(chunkId));
+    for (const id of left) this.#readers.set(id, (this.#readers.get(id) ?? 0) + 1);
     for (const chunk of chunks) if (this.#isMissing(chunk)) this.#urgent.set(chunkId(chunk), chunk);
     try {
       for (const chunk of chunks) {
@@ -114,11 +126,14 @@ export class ChunkLoader implements Disposable {
         const end = Math.min(range.end, chunk.end);
         const own = await this.#load(chunk);
         bytes.set(own.subarray(start - chunk.start, end - chunk.start), start - range.start);
+        left.delete(chunkId(chunk));
+        this.#hasRead(chunkId(chunk));
         // A long range keeps up for as long as its chunks come.
         this.#pace.read();
         taken({ path: range.path, start, end }, chunk);
       }
     } finally {
+      for (const id of left) this.#hasRead(id);
       for (const chunk of chunks) {
         if (!this.#waiters.has(chunkId(chunk))) this.#urgent.delete(chunkId(chunk));
       }
@@ -143,6 +158,7 @@ export class ChunkLoader implements Disposable {
     this.#used = [];
     this.#keeper.flush();
     this.#keeper.clear();
+    this.#buffers.clear();
     this.#goOn();
   }
 
@@ -220,6 +236,12 @@ export class ChunkLoader implements Disposable {
     return await bytes;
   }
 
+  #hasRead(id: string): void {
+    const others = (this.#readers.get(id) ?? 0) - 1;
+    if (others > 0) this.#readers.set(id, others);
+    else this.#readers.delete(id);
+  }
+
   #isMissing(chunk: Chunk): boolean {
     return !this.#loading.has(chunkId(chunk)) && !this.#keeper.has(chunk);
   }
@@ -267,6 +289,9 @@ export class ChunkLoader implements Disposable {
     try {
       await streamSpans(this.#transport, file, chunks, {
         signal: this.#end.signal,
+        // IndexedDB keeps a buffer whole: a shorter chunk has one of its own.
+        room: ({ start, end }) =>
+          end - start === this.#limits.chunkBytes ? this.#buffers.lend() : undefined,
         stop: () => this.#paused || this.#storageFailure !== null || !this.#isWanted(coming),
         take: async (chunk, bytes) => {
           coming = coming.slice(1);
@@ -302,4 +327,9 @@ export class ChunkLoader implements Disposable {
       this.#waiters.reject(id, error);
     }
   }
+}
+
+/** An array of so many bytes, in `spare` if that has room for them. */
+function arrayOf(bytes: number, spare: ArrayBuffer | undefined): Uint8Array<ArrayBuffer> {
+  return spare && spare.byteLength >= bytes ? new Uint8Array(spare, 0, bytes) : new Uint8Array(bytes);
 }

@@ -66,8 +66,10 @@ export function createSource(options: SourceOptions): SourceApi {
     },
     readFile: async (path, maxBytes) => await readFile(transport, current(), path, maxBytes),
     readRange: async (range) => await readDirectly(transport, current(), range),
-    read: async (range) => await (current().loader?.read(range) ?? readDirectly(transport, current(), range)),
-    take: async (range) => await (current().loader?.take(range) ?? readDirectly(transport, current(), range)),
+    read: async (range, spare) =>
+      await (current().loader?.read(range, spare) ?? readDirectly(transport, current(), range)),
+    take: async (range, spare) =>
+      await (current().loader?.take(range, spare) ?? readDirectly(transport, current(), range)),
     prefetch: (ranges) => session?.loader?.prefetch(ranges),
     release: () => session?.loader?.release(),
     use: (range) => session?.loader?.use(range),

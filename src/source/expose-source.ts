@@ -8,8 +8,8 @@ export function exposeSource(source: SourceApi, endpoint?: Endpoint): void {
     ...source,
     readFile: async (path, maxBytes) => move(await source.readFile(path, maxBytes)),
     readRange: async (range) => move(await source.readRange(range)),
-    read: async (range) => move(await source.read(range)),
-    take: async (range) => move(await source.take(range)),
+    read: async (range, spare) => move(await source.read(range, spare)),
+    take: async (range, spare) => move(await source.take(range, spare)),
   };
   expose(moving, endpoint);
 }

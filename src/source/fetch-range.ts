@@ -63,6 +63,8 @@ export interface SpanSink<S extends Span> {
   readonly signal: AbortSignal;
   /** Asked before each try and after each span: true ends the stream, with what was taken. */
   readonly stop: () => boolean;
+  /** Where a span's bytes shall come: a buffer of its length, or more; undefined makes a new one. */
+  readonly room?: (span: S) => ArrayBuffer | undefined;
   /** Takes a whole span; the next one is not read before this resolves. */
   readonly take: (span: S, bytes: Uint8Array<ArrayBuffer>) => Promise<void>;
 }
@@ -87,7 +89,7 @@ export async function streamSpans<S extends Span>(
     const range = await openRange(transport, file, { start: first.start, end }, sink.signal);
     try {
       for (let span = spans[next]; span; span = spans[next]) {
-        await sink.take(span, await range.take(span.end - span.start));
+        await sink.take(span, await range.take(span.end - span.start, sink.room?.(span)));
         next++;
         if (sink.stop()) return;
       }
@@ -129,8 +131,8 @@ async function openRange(
   }
   const body = readBody(answer, transport.traffic.received);
   return {
-    async take(length) {
-      const bytes = await body.take(length);
+    async take(length, room) {
+      const bytes = await body.take(length, room);
       if (bytes.byteLength < length) throw shortBody(file, span);
       return bytes;
     },

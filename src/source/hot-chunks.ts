@@ -27,14 +27,25 @@ export interface HotChunks {
   readonly unreadBytes: number;
 }
 
-/** @param limitBytes bound of all chunks together; only unwritten ones can exceed it */
-export function createHotChunks(limitBytes: number): HotChunks {
+/**
+ * @param limitBytes bound of all chunks together; only unwritten ones can exceed it
+ * @param left is told of chunks that leave memory
+ */
+export function createHotChunks(
+  limitBytes: number,
+  left: (chunk: Chunk, bytes: Uint8Array<ArrayBuffer>) => void,
+): HotChunks {
   const hot = new Map<string, HotChunk>();
+  const drop = (id: string) => {
+    const entry = hot.get(id);
+    hot.delete(id);
+    if (entry) left(entry.chunk, entry.bytes);
+  };
   const sum = (counts: (entry: HotChunk) => boolean) =>
     [...hot.values()].filter(counts).reduce((bytes, entry) => bytes + entry.bytes.byteLength, 0);
   const trim = () => {
     const excess = sum(() => true) - limitBytes;
-    for (const chunk of victimsOf(hot.values(), excess)) hot.delete(chunkId(chunk));
+    for (const chunk of victimsOf(hot.values(), excess)) drop(chunkId(chunk));
   };
   return {
     add(chunk, bytes, written) {
@@ -53,10 +64,10 @@ export function createHotChunks(limitBytes: number): HotChunks {
       trim();
     },
     delete(chunk) {
-      hot.delete(chunkId(chunk));
+      drop(chunkId(chunk));
     },
     clear() {
-      for (const [id, { written }] of hot) if (written) hot.delete(id);
+      for (const [id, { written }] of hot) if (written) drop(id);
     },
     chunks: () => [...hot.values()].map(({ chunk }) => chunk),
     get bytes() {

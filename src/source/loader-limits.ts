@@ -12,6 +12,8 @@ export interface LoaderLimits {
   readonly hotBytes: number;
   /** Unread ones, beyond which a reader that keeps up is not run away from. A request may then still add its chunks. */
   readonly aheadBytes: number;
+  /** Of chunks that are done with, whose memory waits for others. */
+  readonly spareBytes: number;
   /** On their way to IndexedDB: above this, downloads wait. */
   readonly unwrittenBytes: number;
   /**
@@ -30,6 +32,7 @@ export const LOADER_LIMITS: LoaderLimits = {
   requestChunks: 8,
   hotBytes: 512 * 1024 ** 2,
   aheadBytes: 256 * 1024 ** 2,
+  spareBytes: 128 * 1024 ** 2,
   unwrittenBytes: 96 * 1024 ** 2,
   delayMs: 10_000,
   delayedBytes: 448 * 1024 ** 2,

@@ -176,6 +176,7 @@ export interface Run extends Disposable {
 const NO_TRAFFIC: SequentialServices["traffic"] = {
   read: async () => await Promise.resolve(new Uint8Array()),
   checkpoint: async () => await Promise.resolve(),
+  recycle: () => undefined,
   finished: () => undefined,
 };
 

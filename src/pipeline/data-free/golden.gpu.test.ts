@@ -98,6 +98,7 @@ async function quantizeFile(gpu: Gpu, { from, plan, shard }: Planned): Promise<U
     read: async ({ start, end }) => await Promise.resolve(from.bytes.slice(start, end)),
     write: (tensor, offset, part) => bytes.set(part, (places.get(tensor) ?? Number.NaN) + offset),
     checkpoint: async () => await Promise.resolve(),
+    recycle: () => undefined,
     finished: () => undefined,
   };
   const tasks = plan.steps.flatMap((step) => step.quantize);

@@ -114,6 +114,7 @@ export class TilePipeline implements Disposable {
     const slot = await this.#pool.acquire();
     try {
       await this.#uploads.write(bytes, slot.source);
+      traffic.recycle(bytes);
       if (usesImportance(task.weights)) {
         const squares = traffic.squares?.get(task.module);
         invariant(squares, `${task.module} has an importance for each column`);

@@ -17,8 +17,6 @@ export interface DerivedFiles {
 
 /** The source with derived files beside its own. */
 export function derivedSource(source: RemoteSource, files: DerivedFiles): RemoteSource {
-  const read = (how: ReadRange) => async (range: FileRange) =>
-    files.isDerived(range.path) ? await files.read(range, how) : await how(range);
   const stored = (ranges: readonly FileRange[], more: readonly FileRange[] = []) => {
     const own = ranges.filter(({ start, end }) => end > start);
     const parts = own.flatMap((range) => (files.isDerived(range.path) ? files.partsOf(range.path) : [range]));
@@ -26,13 +24,19 @@ export function derivedSource(source: RemoteSource, files: DerivedFiles): Remote
   };
   return {
     ...source,
-    read: read(async (of) => await source.read(of)),
-    // Parts of derived files belong to several of their ranges: they are done with when they are evicted.
-    take: async (range: FileRange) =>
+    read: async (range, spare) =>
       files.isDerived(range.path)
         ? await files.read(range, async (of) => await source.read(of))
-        : await source.take(range),
-    readRange: read(async (of) => await source.readRange(of)),
+        : await source.read(range, spare),
+    // Parts of derived files belong to several of their ranges: they are done with when they are evicted.
+    take: async (range, spare) =>
+      files.isDerived(range.path)
+        ? await files.read(range, async (of) => await source.read(of))
+        : await source.take(range, spare),
+    readRange: async (range) => {
+      const read: ReadRange = async (of) => await source.readRange(of);
+      return files.isDerived(range.path) ? await files.read(range, read) : await read(range);
+    },
     prefetch: async (ranges: readonly FileRange[]) => await source.prefetch(inOrder(files, ranges)),
     use: async (range: FileRange) => {
       if (!files.isDerived(range.path)) await source.use(range);

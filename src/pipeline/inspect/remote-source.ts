@@ -13,8 +13,8 @@ export function connectSource(port: MessagePort): RemoteSource {
     open: async (reference, token) => await remote.open(reference, token),
     readFile: async (path, maxBytes) => await remote.readFile(path, maxBytes),
     readRange: async (range) => await remote.readRange(range),
-    read: async (range) => await remote.read(range),
-    take: async (range) => await remote.take(range),
+    read: async (range, spare) => await remote.read(range, ...moved(spare)),
+    take: async (range, spare) => await remote.take(range, ...moved(spare)),
     prefetch: async (ranges) => await remote.prefetch(ranges),
     release: async () => await remote.release(),
     use: async (range) => await remote.use(range),
@@ -28,4 +28,8 @@ export function connectSource(port: MessagePort): RemoteSource {
     deleteStored: async (key) => await remote.deleteStored(key),
     connect: async (other) => await remote.connect(Comlink.transfer(other, [other])),
   };
+}
+
+function moved(spare: ArrayBuffer | undefined): ArrayBuffer[] {
+  return spare ? [Comlink.transfer(spare, [spare])] : [];
 }

@@ -17,6 +17,7 @@ export async function copyTensors(tensors: readonly SourceTensor[], traffic: Til
       const range = { path: tensor.file, start, end };
       const bytes = await traffic.read(range);
       traffic.write(tensor.name, start - tensor.start, bytes);
+      traffic.recycle(bytes);
       traffic.finished(range);
     }
   }

@@ -4,6 +4,7 @@ import type { PlannedStep } from "../planning/planned-step.ts";
 import { isDone } from "./done-steps.ts";
 import { finishedGenerations } from "./job-journal.ts";
 import { mergeRanges, type FileRange } from "../../formats/file-ranges.ts";
+import { createSpareArrays } from "./spare-arrays.ts";
 import type { SourceTraffic } from "./traffic.ts";
 import type { Job, RunOutput } from "./job.ts";
 
@@ -12,6 +13,8 @@ const LOOKAHEAD_STEPS = 2;
 /** Calibrated layers are read one ahead into host memory: what comes earlier would go through IndexedDB and back. */
 const CALIBRATED_LOOKAHEAD_STEPS = 1;
 const LOOKAHEAD_BYTES = 1024 ** 3;
+/** Host memory of arrays that wait to be read into: some more than tiles have under way. */
+const SPARE_BYTES = 128 * 1024 ** 2;
 
 export type StepTraffic = ReturnType<typeof createStepTraffic>;
 
@@ -21,12 +24,14 @@ export function createStepTraffic(job: Job, output: RunOutput) {
   const finished = plan.steps.filter((step) => isDone(output, plan.steps, step));
   const done: FileRange[] = [...headerRanges(job), ...finished.flatMap(({ ranges }) => ranges)];
   let aborted = false;
+  const spare = createSpareArrays(SPARE_BYTES);
   const checkpoint = async () => {
     await control.checkpoint();
     if (aborted) throw new DOMException("Another part of the job failed.", "AbortError");
   };
   const traffic: SourceTraffic = {
-    read: async (range) => await source.read(range),
+    read: async (range) => await source.read(range, spare.take(range.end - range.start)),
+    recycle: (bytes) => spare.give(bytes),
     checkpoint,
     finished(range) {
       progress.finished(range.end - range.start);

@@ -8,6 +8,8 @@ export interface SourceTraffic {
   read(range: FileRange): Promise<Uint8Array<ArrayBuffer>>;
   /** Waits while the job is paused; throws an AbortError when it is cancelled. */
   checkpoint(): Promise<void>;
+  /** Takes back an array that `read` gave: it may be given again. */
+  recycle(bytes: Uint8Array<ArrayBuffer>): void;
   /** A range of the source that is done with. */
   finished(range: FileRange): void;
 }

@@ -113,6 +113,7 @@ export function hostTraffic(step: PlanStep, host: HostLayer, traffic: TileTraffi
       invariant(tensor && bytes, "the layer's tensors are on the host");
       return await Promise.resolve(bytes.read(start - tensor.start, end - tensor.start).slice());
     },
+    recycle: () => undefined,
     finished: () => undefined,
   };
 }

@@ -17,7 +17,7 @@ const MIB = 1024 ** 2;
 /** Of one model, and of two. */
 const LARGE = { budgets: [64 * MIB, 64 * MIB], repeats: 1 } as const;
 /** The sequences twice: more than the smallest budgets hold at once. */
-const TINY = { budgets: [520 * 1024, 560 * 1024], repeats: 2 } as const;
+const TINY = { budgets: [776 * 1024, 816 * 1024], repeats: 2 } as const;
 
 async function measure(budgetBytes: number, own: MeasuredFixture, original: MeasuredFixture | null) {
   using test = await openTestGpu();

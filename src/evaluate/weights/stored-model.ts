@@ -1,6 +1,6 @@
 // A model as evaluation sees it: what it computes, where its tensors are, and how each Linear is quantized.
 
-import type { Dtype } from "../../formats/dtype.ts";
+import { type Dtype, DTYPE_BITS } from "../../formats/dtype.ts";
 import type { QuantizationScheme } from "../../formats/quantization-args.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
 
@@ -27,6 +27,11 @@ export interface StoredModel {
   announce?(from: number, aheadBytes?: number): void;
   /** The same model for one who reads every byte once: nothing is kept of what was read. */
   readonly once?: StoredModel;
+}
+
+/** Bytes of a tensor; none of one that is not there. */
+export function tensorBytes(tensor: StoredTensor | null): number {
+  return tensor ? tensor.shape.reduce((product, size) => product * size, DTYPE_BITS[tensor.dtype]) / 8 : 0;
 }
 
 /** What compressed-tensors puts beside or in place of `<module>.weight`. */

@@ -1,7 +1,6 @@
 // What was read of some layers, kept for the check that computes them once more, so that it need not be read again.
 
-import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
-import { DTYPE_BITS } from "../../../formats/dtype.ts";
+import { type StoredModel, tensorBytes } from "../../../evaluate/weights/stored-model.ts";
 
 export interface KeptReads {
   /** The model, of which reads are kept while they may be. */
@@ -40,17 +39,11 @@ export function keepReads(model: StoredModel): KeptReads {
     over: (under) => ({
       ...under,
       async read(name, span) {
-        const asked = span ?? { start: 0, end: tensorBytes(under, name) };
+        const asked = span ?? { start: 0, end: tensorBytes(under.tensor(name)) };
         return assemble(kept.get(name) ?? [], asked) ?? (await under.read(name, span));
       },
     }),
   };
-}
-
-function tensorBytes(model: StoredModel, name: string): number {
-  const tensor = model.tensor(name);
-  if (!tensor) return 0;
-  return tensor.shape.reduce((product, size) => product * size, DTYPE_BITS[tensor.dtype]) / 8;
 }
 
 /** A copy of a span, if the pieces hold all of it. */

@@ -110,18 +110,15 @@ export async function measureForward(request: ForwardRequest): Promise<ForwardQu
 
 async function onloadLayer(
   services: ForwardServices,
-  { model, rows }: ForwardStream,
+  { model, rows, ahead }: ForwardStream,
   index: number,
 ): Promise<StoredWeights> {
   const layer = model.description.layers[index];
   invariant(layer, "both models have the same layers");
-  model.announce?.(index);
-  const weights = await onloadStored(
-    { ...services, rows },
-    model,
-    layerLinears(layer),
-    services.plan.residency,
-  );
+  const { residency, readsOnce } = services.plan;
+  const weights = await onloadStored({ ...services, rows }, model, layerLinears(layer), residency);
+  // What is streamed comes while the layer is computed: only then is it the next one's turn.
+  ahead.begin(readsOnce ? index + 1 : index);
   return weights;
 }
 

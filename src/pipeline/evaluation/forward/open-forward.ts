@@ -19,6 +19,7 @@ import { layerLinears } from "../../../model/layer-linears.ts";
 import { batchHiddenBytes } from "../../calibration/calibration-memory.ts";
 import { keepReads, type KeptReads } from "./kept-reads.ts";
 import { type ForwardPlan, planForward } from "./plan-forward.ts";
+import { readAhead, type ReadAhead } from "./read-ahead.ts";
 import { openStoredRows, rowsDtype, type StoredRows } from "./stored-rows.ts";
 import { openStoredTables } from "./stored-tables.ts";
 import { bindingLimit } from "./stored-weights.ts";
@@ -41,6 +42,7 @@ export interface ForwardStream {
   /** (tokens, hidden + carried) float32: the batch at work. */
   readonly hidden: LedgerBuffer;
   readonly rows: StoredRows;
+  readonly ahead: ReadAhead;
   readonly tables: TokenTables | null;
 }
 
@@ -94,9 +96,15 @@ export async function openForward(request: ForwardInputs, lifetime: Lifetime): P
   }
   const among = { gpu, uploads, readbacks, plan };
   const streams: ForwardStream[] = [];
-  const reading = (each: StoredModel) => (plan.readsOnce ? (each.once ?? each) : each);
-  const kept = keepReads(reading(model));
-  for (const each of original ? [kept.model, reading(original)] : [kept.model]) {
+  const reading = (each: StoredModel) => (plan.readsOnce ? readAhead(each.once ?? each) : readAhead(each, 0));
+  const own = reading(model);
+  const kept = keepReads(own.model);
+  const opened = [{ model: kept.model, ahead: own }];
+  if (original) {
+    const other = reading(original);
+    opened.push({ model: other.model, ahead: other });
+  }
+  for (const each of opened) {
     streams.push(await openStream(each, request, { ...among, ids }, lifetime));
   }
   return { ...among, workspace, batches, rounded, differences, streams, kept };
@@ -116,7 +124,7 @@ function prepareKernels(gpu: Gpu, models: readonly StoredModel[]): void {
 }
 
 async function openStream(
-  model: StoredModel,
+  { model, ahead }: Pick<ForwardStream, "model" | "ahead">,
   { sequences }: ForwardInputs,
   services: Pick<ForwardServices, "gpu" | "uploads" | "readbacks" | "plan"> & {
     readonly ids: Uint32Array<ArrayBuffer>;
@@ -146,6 +154,7 @@ async function openStream(
   );
   model.announce?.(-1);
   const embedded = await model.embed(sequences);
+  ahead.begin(0);
   for (const batch of plan.batches) {
     const own = new Float32Array(batch.tokens * width);
     embedded.slice(batch.first, batch.first + batch.starts.length - 1).forEach((values, at) => {
@@ -153,5 +162,5 @@ async function openStream(
     });
     await states.put(batch, own);
   }
-  return { model, states, hidden, rows, tables };
+  return { model, states, hidden, rows, ahead, tables };
 }

@@ -80,7 +80,7 @@ export async function predictForward(
   const foundBytes = targets.length * PREDICTION_COLUMNS.length * 4;
   const found = await allocate("predictions", foundBytes);
   const heads: Head[] = [];
-  for (const { model } of streams) model.announce?.(model.description.layers.length);
+  for (const { model, ahead } of streams) ahead.begin(model.description.layers.length);
   for (const stream of streams) heads.push(await openHead(services, stream, lifetime));
   const vocabulary = streams[0]?.model.description.vocabSize ?? 0;
   const predictions = Array.from(targets, startPrediction);

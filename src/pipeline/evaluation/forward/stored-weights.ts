@@ -7,6 +7,7 @@ import { invariant } from "../../../errors.ts";
 import { isSimulated } from "../../../evaluate/graph/quantize-input.ts";
 import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
 import { inputQuantization, readFloats } from "../../../evaluate/weights/weight-values.ts";
+import type { FloatDtype } from "../../../formats/dtype.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../../gpu/memory.ts";
 import type { UploadRing } from "../../../gpu/staging.ts";
@@ -55,11 +56,12 @@ export async function onloadStored(
   const buffers: OnloadedBuffers = { vectors: new Map(), tiles: new Map(), stream: null };
   const onloaded = weightsIn(buffers, services, model, { linears, tileBytes });
   try {
+    // Disposing finds the buffers, even if the weights never come.
+    for (const [module, tiles] of await roomFor(gpu, resident, dtypeOf)) buffers.tiles.set(module, tiles);
     for (const linear of resident) {
-      const own: RowTile[] = [];
-      // Disposing finds the buffers, even if the weights never come.
-      buffers.tiles.set(linear.module, own);
-      await onloadWhole(services, model, linear, own);
+      for (const { weight, stride, firstRow, rows } of buffers.tiles.get(linear.module) ?? []) {
+        await services.rows.write(linear, firstRow, rows, { weight, stride, at: 0 });
+      }
     }
     const bytes = streamBytes(streamed, dtypeOf, tileBytes);
     if (bytes > 0) buffers.stream = await gpu.memory.allocate({ label: "streamed weights", bytes });
@@ -127,20 +129,29 @@ export function bindingLimit({ device: { limits } }: Pick<Gpu, "device">): numbe
   return Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
 }
 
-async function onloadWhole(
-  { gpu, rows: stored }: WeightServices,
-  model: StoredModel,
-  linear: Linear,
-  tiles: RowTile[],
-): Promise<void> {
-  const dtype = rowsDtype(model, linear);
-  const { stride, rowBytes, tileRows } = tileShape(linear, dtype, bindingLimit(gpu));
-  for (let firstRow = 0; firstRow < linear.rows; firstRow += tileRows) {
-    const rows = Math.min(tileRows, linear.rows - firstRow);
-    const weight = await gpu.memory.allocate({ label: linear.module, bytes: rows * rowBytes });
-    tiles.push({ weight, dtype, stride, firstRow, rows });
-    await stored.write(linear, firstRow, rows, { weight, stride, at: 0 });
+/** Room for whole Linears, made all at once: each time the GPU is asked, it answers when it has done what it was given before. */
+async function roomFor(
+  gpu: Gpu,
+  linears: readonly Linear[],
+  dtypeOf: (tensor: string) => FloatDtype,
+): Promise<Map<string, RowTile[]>> {
+  const tiles = linears.flatMap((linear) => {
+    const dtype = dtypeOf(linear.source.tensor);
+    const { stride, rowBytes, tileRows } = tileShape(linear, dtype, bindingLimit(gpu));
+    return Array.from({ length: Math.ceil(linear.rows / tileRows) }, (_, index) => {
+      const firstRow = index * tileRows;
+      const rows = Math.min(tileRows, linear.rows - firstRow);
+      return { module: linear.module, bytes: rows * rowBytes, tile: { dtype, stride, firstRow, rows } };
+    });
+  });
+  const rooms = await gpu.memory.allocateAll(tiles.map(({ module: label, bytes }) => ({ label, bytes })));
+  const byModule = new Map<string, RowTile[]>();
+  for (const [index, { module, tile }] of tiles.entries()) {
+    const weight = rooms[index];
+    invariant(weight, "each tile has room");
+    byModule.set(module, [...(byModule.get(module) ?? []), { weight, ...tile }]);
   }
+  return byModule;
 }
 
 async function* streamTiles(

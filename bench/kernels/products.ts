@@ -6,7 +6,8 @@ import type { FloatDtype } from "../../src/formats/dtype.ts";
 import { matmul } from "../../src/gpu/matmul/matmul.ts";
 import { matmulHalves } from "../../src/gpu/matmul/matmul-halves.ts";
 import { openMatrixUnits } from "../../src/gpu/matmul/open-matrix-units.ts";
-import { createStrassenScratch, matmulStrassen } from "../../src/gpu/matmul/strassen.ts";
+import { matmulStrassen } from "../../src/gpu/matmul/strassen.ts";
+import { createStrassenScratch } from "../../src/gpu/matmul/strassen-size.ts";
 import type { BenchGpu, Benchmark } from "../benchmark.ts";
 import { layerLinears, type ModelShape, shapeText, type Sizes } from "../model-shapes.ts";
 
@@ -118,7 +119,7 @@ function strassen(name: string, { m, n, k }: ProductShape): Benchmark {
     work: 2 * m * n * k,
     async prepare(bench, lifetime) {
       const { gpu } = bench;
-      const scratch = lifetime.use(await createStrassenScratch(gpu, { m, n, k }));
+      const scratch = lifetime.use(await createStrassenScratch(gpu.memory, { m, n, k }));
       const { a, b, c } = await allocateOperands(bench, lifetime, { m, n, k }, "BF16");
       const sides = {
         a: { buffer: a, stride: k },

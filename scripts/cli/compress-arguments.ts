@@ -3,6 +3,7 @@
 import { parseArgs } from "node:util";
 import type { Receipt } from "../../src/api/receipt.ts";
 import type { CalibrationRequest } from "../../src/api/script-api.ts";
+import { FORWARD_PRODUCTS } from "../../src/formats/forward-products.ts";
 import {
   oneOf,
   readBudget,
@@ -52,7 +53,7 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
   --routed-experts-only    experts are calibrated on the tokens that are routed to them, not on all
   --min-expert-tokens N    experts that fewer tokens are routed to are rounded to nearest, 64
   --hidden-states DTYPE    F32 (default) or BF16: how samples wait between layers
-  --forward-products KIND  AUTO (default): on matrix units where there are any; or F32
+  --forward-products KIND  AUTO (default): on matrix units where there are any; F32 or F32_STRASSEN
   --replay RECEIPT         makes the result of a receipt.json again and compares the hashes; SOURCE and --calibration are
                            given only for what lay on a disk
   --layers A..B            does a part: the decoder's layers A to B, counted from 0; "rest" is what belongs to none of
@@ -264,6 +265,6 @@ function readCalibration(values: Values): CompressArguments["calibration"] {
     minExpertTokens: wholeNumber(values, "min-expert-tokens"),
     hiddenStates: oneOf(values["hidden-states"]?.toUpperCase(), "hidden-states", ["F32", "BF16"]) ?? "F32",
     forwardProducts:
-      oneOf(values["forward-products"]?.toUpperCase(), "forward-products", ["AUTO", "F32"]) ?? "AUTO",
+      oneOf(values["forward-products"]?.toUpperCase(), "forward-products", FORWARD_PRODUCTS) ?? "AUTO",
   };
 }

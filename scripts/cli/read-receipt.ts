@@ -2,6 +2,7 @@
 // that nothing of it is believed before its shape is known.
 
 import * as v from "valibot";
+import { FORWARD_PRODUCTS } from "../../src/formats/forward-products.ts";
 import { REWRITERS } from "../../src/formats/modifiers/rewriters.ts";
 import { WEIGHT_OBSERVERS } from "../../src/formats/quantization-args.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
@@ -53,7 +54,7 @@ const CALIBRATION = v.object({
   shuffle_calibration_samples: v.boolean(),
   seed: count,
   hidden_states_dtype: v.picklist(["F32", "BF16"]),
-  forward_products: v.picklist(["AUTO", "F32"]),
+  forward_products: v.picklist(FORWARD_PRODUCTS),
   propagate_error: v.boolean(),
   moe_calibrate_all_experts: v.boolean(),
   moe_min_tokens_per_expert: count,

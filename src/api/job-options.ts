@@ -1,5 +1,6 @@
 // What a job is asked to do: recipe, calibration, budget. Types only; they cross a worker boundary by structured clone.
 
+import type { ForwardProducts } from "../formats/forward-products.ts";
 import type { WeightObserver } from "../formats/quantization-args.ts";
 import type { RewriterName } from "../formats/modifiers/rewriters.ts";
 
@@ -55,8 +56,6 @@ export type CalibrationSource =
   /** What the job of this id used: its token ids lie in its folder. */
   | { readonly kind: "stored"; readonly jobId: string };
 
-export type ForwardProducts = "AUTO" | "F32";
-
 export interface CalibrationOptions {
   readonly source: CalibrationSource;
   readonly num_calibration_samples: number;
@@ -67,7 +66,9 @@ export interface CalibrationOptions {
   readonly hidden_states_dtype: "F32" | "BF16";
   /**
    * Products of the forward passes, and large Hessians: AUTO takes the GPU's matrix units (each float32 as two float16 halves) where the browser
-   * offers them, their sums are right, and they are faster; F32 is float32 arithmetic on any GPU.
+   * offers them, their sums are right, and they are faster. Without units it takes Strassen's products (seven of half the size
+   * instead of eight, in float32) for large forward products, where the budget has room to spare and they are clearly faster. F32 is plain
+   * float32 arithmetic on any GPU; F32_STRASSEN takes Strassen's products on any GPU, or is refused where there is no room for them.
    */
   readonly forward_products: ForwardProducts;
   /**

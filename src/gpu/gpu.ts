@@ -103,7 +103,7 @@ export async function createGpu(
     adapter,
     memory,
     queue,
-    tuning: { largeProducts: false, matrices: null },
+    tuning: { largeProducts: false, matrices: null, strassen: null },
     [Symbol.dispose]: () => queue[Symbol.dispose](),
   };
 }

@@ -2,6 +2,7 @@
 
 import type { LedgerBuffer } from "./memory.ts";
 import type { MatrixShape } from "./matmul/matrix-shape.ts";
+import type { StrassenScratch } from "./matmul/strassen-size.ts";
 
 /** Matrix units that a job's forward products run on, and its Hessians. */
 export interface MatrixUnits {
@@ -19,4 +20,6 @@ export interface Tuning {
   largeProducts: boolean;
   /** Matrix units that forward products run on; null for float32 arithmetic throughout. */
   matrices: MatrixUnits | null;
+  /** Scratch of Strassen's products, which large forward products are made of where matrix units take none; null for plain ones. */
+  strassen: StrassenScratch | null;
 }

@@ -4,11 +4,23 @@ import type { FloatDtype } from "../../formats/dtype.ts";
 import type { Gpu } from "../gpu.ts";
 import { type LinearProduct, matmul, prepareMatmul } from "./matmul.ts";
 import { isForHalves, matmulHalves, prepareHalves } from "./matmul-halves.ts";
+import { matmulStrassen, prepareStrassen } from "./strassen.ts";
+import { holds, isForStrassen } from "./strassen-size.ts";
 
 type ForwardOptions = LinearProduct & { readonly bDtype: FloatDtype };
 
-/** c = alpha · a · bᵀ, or c += that: on matrix units if the job has them and the weight has 16 bits, else in float32. */
+/**
+ * c = alpha · a · bᵀ, or c += that: on matrix units if the job has them and the weight has 16 bits, else in float32, by
+ * Strassen's products if the job has room for them and the product is large.
+ */
 export async function forwardProduct(gpu: Gpu, options: ForwardOptions): Promise<void> {
+  const { strassen } = gpu.tuning;
+  if (strassen && isForStrassen(options) && holds(strassen, options))
+    await matmulStrassen(gpu, strassen, options);
+  else await plainProduct(gpu, options);
+}
+
+async function plainProduct(gpu: Gpu, options: ForwardOptions): Promise<void> {
   const { bDtype } = options;
   const { matrices } = gpu.tuning;
   if (matrices && bDtype !== "F32" && isForHalves(matrices, options))
@@ -22,13 +34,13 @@ const LEAST_PART = 16;
 
 /**
  * The same, with each sum along k made in up to four parts that are added up in c: sums of n terms round n times, and most
- * where they are nearly whole.
+ * where they are nearly whole. Never by Strassen's products, which round more.
  */
 export async function productInParts(gpu: Gpu, options: ForwardOptions): Promise<void> {
   const { k, a, b, accumulate = false } = options;
   const part = Math.ceil(k / PARTS / LEAST_PART) * LEAST_PART;
   for (let first = 0; first < k; first += part) {
-    await forwardProduct(gpu, {
+    await plainProduct(gpu, {
       ...options,
       k: Math.min(part, k - first),
       a: { ...a, offset: (a.offset ?? 0) + first },
@@ -44,7 +56,8 @@ export function prepareForwardProduct(
   form: { readonly bDtype: FloatDtype; readonly accumulate: boolean },
 ): void {
   const { bDtype, accumulate } = form;
-  const { matrices } = gpu.tuning;
+  const { matrices, strassen } = gpu.tuning;
+  if (strassen) prepareStrassen(gpu, bDtype);
   if (!matrices || bDtype === "F32") prepareMatmul(gpu, form);
   else prepareHalves(gpu, matrices, { bDtype, accumulate });
 }

@@ -1,6 +1,6 @@
 // Strassen's product as the kernels compute it, in float32 and plain TypeScript.
 
-import type { ProductSize } from "./strassen.ts";
+import type { ProductSize } from "./strassen-size.ts";
 
 /** Each column and each row of both sides by its power of two, and the seven products of quadrants. */
 export function strassenReference(

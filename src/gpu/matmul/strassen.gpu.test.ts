@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/dtype.ts";
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
-import { createStrassenScratch, isForStrassen, matmulStrassen } from "./strassen.ts";
+import { matmulStrassen } from "./strassen.ts";
+import { createStrassenScratch, isForStrassen } from "./strassen-size.ts";
 import { strassenReference } from "./strassen-reference.ts";
 
 let test: TestGpu;
@@ -51,7 +52,7 @@ async function multiply(c: Case, a: Float32Array, b: Float32Array): Promise<Floa
   const { m, n, k } = c;
   const sides = { stride: k + 2 * MARGIN, offset: MARGIN };
   const before = randomNormal(m * (n + MARGIN), seededRandom(5));
-  using scratch = await createStrassenScratch(test.gpu, c);
+  using scratch = await createStrassenScratch(test.gpu.memory, c);
   using left = await test.upload("a", padded(a, m, k));
   using right = await test.upload("b", narrowFromFloat32(c.bDtype, padded(b, n, k)));
   using result = await test.upload("c", before);

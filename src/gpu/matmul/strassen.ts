@@ -13,15 +13,21 @@ import { invariant } from "../../errors.ts";
 import { DTYPE_CODE } from "../dtype-code.ts";
 import type { Gpu } from "../gpu.ts";
 import { kernel, spreadWorkgroups } from "../kernel.ts";
-import type { BufferRequest, LedgerBuffer } from "../memory.ts";
 import numberFormats from "../number-formats.wgsl?raw";
 import { struct } from "../struct.ts";
-import { checkAlignment, type LinearProduct, type Matrix, matmulBatched } from "./matmul.ts";
+import {
+  checkAlignment,
+  type LinearProduct,
+  type Matrix,
+  matmulBatched,
+  prepareMatmulBatched,
+} from "./matmul.ts";
 import columnsCode from "./strassen-columns.wgsl?raw";
 import loadCode from "./strassen-load.wgsl?raw";
 import operandCode from "./strassen-operand.wgsl?raw";
 import resultCode from "./strassen-result.wgsl?raw";
 import scalesCode from "./strassen-scales.wgsl?raw";
+import { areWhole, chunks, holds, PLANES, type ProductSize, type StrassenScratch } from "./strassen-size.ts";
 
 /** The largest magnitudes of a weight's columns. */
 export const strassenColumnsKernel = kernel({
@@ -50,7 +56,7 @@ export const strassenOperandKernel = kernel({
   constants: ["DTYPE", "LEFT"],
 });
 
-/** A result out of seven. */
+/** A result out of seven products. */
 export const strassenResultKernel = kernel({
   name: "gpu.strassen-result",
   code: [scalesCode, resultCode],
@@ -70,77 +76,10 @@ export const strassenResultKernel = kernel({
   constants: ["ACCUMULATE"],
 });
 
-/** Rows of activations, rows of a weight and columns of both. */
-export interface ProductSize {
-  readonly m: number;
-  readonly n: number;
-  readonly k: number;
-}
-
-const PLANES = 7;
 const RESULTS_WORKGROUP = 256;
 const COLUMNS_WORKGROUP = 64;
-/**
- * What is computed at once, so that scratch is bounded: 560 MiB. Chunks of k are added up in c, so that they, and no others, have a
- * part in what results round to.
- */
-const CHUNK: ProductSize = { m: 8192, n: 4096, k: 4096 };
-/** Chunks end with whole tiles of both halves; the last one of n with whole loads of them, and that of k with whole steps. */
-const MULTIPLE: ProductSize = { m: 256, n: 256, k: 32 };
-const LAST_N = 8;
-/** Bytes that a GPU moves while it computes 12 operations in float32: 45 TFLOP/s and 3.8 TB/s of an H200, and less of most. */
-const OPERATIONS_A_BYTE = 12;
-
-/** Scratch of Strassen's products, which follow one another. */
-export interface StrassenScratch {
-  readonly left: LedgerBuffer;
-  readonly right: LedgerBuffer;
-  readonly products: LedgerBuffer;
-  /** Largest magnitudes: of columns, of the left side's rows, of the right side's. */
-  readonly scales: LedgerBuffer;
-}
-
-/** The buffers for products of at most this size. */
-export function strassenRequests(largest: ProductSize) {
-  const { m, n, k } = chunkOf(largest);
-  const planes = (rows: number, columns: number) => (PLANES * rows * columns * 4) / 4;
-  return [
-    { label: "Strassen: left operands", bytes: planes(m, k) },
-    { label: "Strassen: right operands", bytes: planes(n, k) },
-    { label: "Strassen: products", bytes: planes(m, n) },
-    { label: "Strassen: scales", bytes: (k + m + n) * 4 },
-  ] as const satisfies readonly BufferRequest[];
-}
-
-/** Allocates scratch for products of at most this size; all of it is disposed of with the result. */
-export async function createStrassenScratch(
-  { memory }: Gpu,
-  largest: ProductSize,
-): Promise<StrassenScratch & Disposable> {
-  const buffers = await memory.allocateAll(strassenRequests(largest));
-  const [left, right, products, scales] = buffers;
-  return {
-    left,
-    right,
-    products,
-    scales,
-    [Symbol.dispose]: () => buffers.forEach((buffer) => buffer[Symbol.dispose]()),
-  };
-}
 
 export type StrassenOptions = LinearProduct & { readonly bDtype: FloatDtype };
-
-/**
- * Whether a product gains by it: sums of quadrants take half at most of the time that they save. By shape alone, so that results
- * do not depend on a measurement of each.
- */
-export function isForStrassen({ m, n, k }: ProductSize): boolean {
-  if (k % MULTIPLE.k > 0 || n % LAST_N > 0) return false;
-  const savedOperations = (2 * m * n * k) / 8;
-  // Seven planes of quadrants are as large as 7/4 matrices.
-  const movedBytes = 4 * (m * k + m * n) * (1 + PLANES / 4) + n * k * (2 + PLANES);
-  return savedOperations > 2 * OPERATIONS_A_BYTE * movedBytes;
-}
 
 /**
  * c = alpha · a · bᵀ, or c += that, for n a multiple of 8 and k one of 32. Rows past m are not written. Rounds about 1.5 to 2.1
@@ -153,46 +92,41 @@ export async function matmulStrassen(
   scratch: StrassenScratch,
   options: StrassenOptions,
 ): Promise<void> {
-  const { m, n, k } = options;
   checkAlignment(options);
-  invariant(n % LAST_N === 0 && k % MULTIPLE.k === 0, "quadrants are whole loads");
+  invariant(areWhole(options) && holds(scratch, options), "the scratch was made for products like this one");
+  await scratch.inTurn(async () => await multiplyInChunks(gpu, scratch, options));
+}
+
+async function multiplyInChunks(gpu: Gpu, scratch: StrassenScratch, options: StrassenOptions): Promise<void> {
+  const { m, n, k, bDtype, alpha = 1 } = options;
   for (const rows of chunks(m, "m")) {
     for (const inputs of chunks(k, "k")) {
       const a = partOf(options.a, rows.first, inputs.first);
       const b = partOf(options.b, 0, inputs.first);
       const size = { m: rows.size, n, k: inputs.size };
-      await findColumns(gpu, scratch, { ...options, b }, size);
+      await findColumns(gpu, scratch, { b, bDtype }, size);
       await makeOperand(gpu, scratch, "left", { ...a, dtype: "F32" }, size);
       for (const outputs of chunks(n, "n")) {
         const own = { ...size, n: outputs.size };
-        await makeOperand(
-          gpu,
-          scratch,
-          "right",
-          { ...partOf(b, outputs.first, 0), dtype: options.bDtype },
-          own,
-        );
+        const weight = { ...partOf(b, outputs.first, 0), dtype: bDtype };
+        await makeOperand(gpu, scratch, "right", weight, own);
         await multiply(gpu, scratch, own);
         const c = partOf(options.c, rows.first, outputs.first);
         const accumulate = (options.accumulate ?? false) || inputs.first > 0;
-        await makeResult(gpu, scratch, { c, alpha: options.alpha ?? 1, accumulate }, own);
+        await makeResult(gpu, scratch, { c, alpha, accumulate }, own);
       }
     }
   }
 }
 
-/** Even cuts, none larger than a chunk. */
-function* chunks(total: number, along: keyof ProductSize): Generator<{ first: number; size: number }> {
-  const [most, multiple] = [CHUNK[along], MULTIPLE[along]];
-  const even = Math.ceil(total / Math.ceil(total / most) / multiple) * multiple;
-  for (let first = 0; first < total; first += even) yield { first, size: Math.min(even, total - first) };
-}
-
-/** The largest chunk of products of at most this size, in whole tiles. */
-function chunkOf(largest: ProductSize): ProductSize {
-  const along = (name: keyof ProductSize) =>
-    Math.min(CHUNK[name], Math.ceil(largest[name] / MULTIPLE[name]) * MULTIPLE[name]);
-  return { m: along("m"), n: along("n"), k: along("k") };
+/** Begins to compile what the products of weights in this dtype run on. */
+export function prepareStrassen(gpu: Gpu, bDtype: FloatDtype): void {
+  const { queue } = gpu;
+  prepareMatmulBatched(gpu);
+  queue.prepare(strassenColumnsKernel, { DTYPE: DTYPE_CODE[bDtype] });
+  queue.prepare(strassenOperandKernel, { DTYPE: DTYPE_CODE.F32, LEFT: 1 });
+  queue.prepare(strassenOperandKernel, { DTYPE: DTYPE_CODE[bDtype], LEFT: 0 });
+  for (const ACCUMULATE of [0, 1]) queue.prepare(strassenResultKernel, { ACCUMULATE });
 }
 
 function partOf(matrix: Matrix, row: number, column: number): Matrix {

@@ -2,7 +2,7 @@ import { afterEach, expect, it } from "vitest";
 import { openTestGpu } from "../../testing/open-test-gpu.ts";
 import { forgetTuning } from "../tuning-store.ts";
 import { createMatrixUnits } from "./matmul-halves.ts";
-import { areMatricesFaster, tuneMatmul } from "./tune-matmul.ts";
+import { areMatricesFaster, isStrassenFaster, tuneMatmul } from "./tune-matmul.ts";
 
 afterEach(forgetTuning);
 
@@ -50,4 +50,23 @@ it("measures matrix units once an adapter, apart from tiles", async () => {
   expect(await visitWithMatrices("one", true)).toEqual([false, 0]);
   expect(await visitWithMatrices("another", true)).toEqual([true, 1]);
   expect(await visit("one")).toEqual([true, 0]);
+});
+
+/** The same for Strassen's products, in a budget. */
+async function visitWithStrassen(vendor: string, faster: boolean, budgetBytes = 1024 ** 3) {
+  using test = await openTestGpu(budgetBytes);
+  const gpu = { ...test.gpu, adapter: { ...test.gpu.adapter, vendor, software: false } };
+  gpu.tuning.largeProducts = true;
+  let measured = 0;
+  const found = await isStrassenFaster(gpu, async () => {
+    measured++;
+    return await Promise.resolve(faster);
+  });
+  return [found, measured];
+}
+
+it("measures Strassen's products once an adapter, where there is room", async () => {
+  expect(await visitWithStrassen("one", true, 256 * 1024 ** 2)).toEqual([false, 0]);
+  expect(await visitWithStrassen("one", true)).toEqual([true, 1]);
+  expect(await visitWithStrassen("one", false)).toEqual([true, 0]);
 });

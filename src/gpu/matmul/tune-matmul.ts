@@ -1,11 +1,14 @@
 // Which product kernels a GPU likes: measured the first time that an adapter is seen, before the first large job, and kept in
 // IndexedDB until the last job is deleted.
 
+import { createLifetime } from "../../disposal.ts";
 import type { Gpu } from "../gpu.ts";
 import type { LedgerBuffer } from "../memory.ts";
 import { keepTuning, readTuning } from "../tuning-store.ts";
 import { matmul, type MatmulTile } from "./matmul.ts";
 import { matmulHalves } from "./matmul-halves.ts";
+import { matmulStrassen } from "./strassen.ts";
+import { createStrassenScratch, type ProductSize, strassenRequests } from "./strassen-size.ts";
 import type { MatrixUnits } from "../tuning.ts";
 
 /** Large enough to fill a data centre's GPU (256 large tiles), small enough for a phone: 2 · 2048 · 2048 · 512 flops. */
@@ -18,6 +21,13 @@ const RUNS = 3;
 /** To be raised with every change to a product kernel: what was measured of another one counts no more. */
 const KERNELS_VERSION = 1;
 const HALVES_VERSION = "halves 1";
+const STRASSEN_VERSION = "strassen 1";
+/** Of the measurement of Strassen's products: what a layer of 7 or 8 billion parameters has for two sequences. */
+const STRASSEN_SIZE: ProductSize = { m: 4096, n: 4096, k: 4096 };
+/** They round otherwise than plain ones, so that what is nearly a draw must not decide. */
+const STRASSEN_SHARE = 0.95;
+/** Taken in turns, and the best of them counts: a GPU's clock rises for a while after a pause. */
+const STRASSEN_TURNS = 4;
 
 /**
  * Sets `gpu.tuning.largeProducts`. Either kernel gives the same bits, so a resumed job may choose the other one.
@@ -39,6 +49,22 @@ export async function areMatricesFaster(
 ): Promise<boolean> {
   if (gpu.memory.freeBytes < BYTES) return false;
   return await measureOnce(gpu, HALVES_VERSION, async () => await measure(gpu, units));
+}
+
+/** GPU bytes that the measurement of Strassen's products takes for its while. */
+export function strassenTuningBytes(): number {
+  const requests = [...strassenRequests(STRASSEN_SIZE), ...strassenOperands()];
+  return requests.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/**
+ * Whether Strassen's products are faster than plain ones with a weight of 16 bits, by a clear margin.
+ * @param measure tells it where nothing is known of the adapter
+ */
+export async function isStrassenFaster(gpu: Gpu, measure = isStrassenFasterNow): Promise<boolean> {
+  const isLarge = gpu.tuning.largeProducts && !gpu.adapter.software;
+  if (!isLarge || gpu.memory.freeBytes < strassenTuningBytes()) return false;
+  return await measureOnce(gpu, STRASSEN_VERSION, async () => await measure(gpu));
 }
 
 /** What was found of this adapter before, or what `measure` finds now. */
@@ -91,19 +117,43 @@ async function withOperands<T>(gpu: Gpu, use: (operands: Operands) => Promise<T>
   }
 }
 
-async function isFaster(
-  { queue }: Gpu,
-  one: () => Promise<void>,
-  other: () => Promise<void>,
-): Promise<boolean> {
-  const time = async (product: () => Promise<void>) => {
-    await queue.idle();
-    const busy = queue.busyMs;
-    // Several at once: browsers round the GPU's clock to a tenth of a millisecond.
-    for (let run = 0; run < RUNS; run++) await product();
-    await queue.idle();
-    return queue.busyMs - busy;
-  };
-  for (const product of [other, one]) await time(product);
-  return (await time(one)) < (await time(other));
+async function isFaster(gpu: Gpu, one: () => Promise<void>, other: () => Promise<void>): Promise<boolean> {
+  for (const product of [other, one]) await time(gpu, product);
+  return (await time(gpu, one)) < (await time(gpu, other));
+}
+
+/** Milliseconds of several at once: browsers round the GPU's clock to a tenth of a millisecond. */
+async function time({ queue }: Gpu, product: () => Promise<void>): Promise<number> {
+  await queue.idle();
+  const busy = queue.busyMs;
+  for (let run = 0; run < RUNS; run++) await product();
+  await queue.idle();
+  return queue.busyMs - busy;
+}
+
+function strassenOperands() {
+  const { m, n, k } = STRASSEN_SIZE;
+  return [
+    { label: "tuning activations", bytes: m * k * 4 },
+    { label: "tuning weight", bytes: n * k * 2 },
+    { label: "tuning result", bytes: m * n * 4 },
+  ] as const;
+}
+
+async function isStrassenFasterNow(gpu: Gpu): Promise<boolean> {
+  const { n, k } = STRASSEN_SIZE;
+  using lifetime = createLifetime();
+  const scratch = lifetime.use(await createStrassenScratch(gpu.memory, STRASSEN_SIZE));
+  const [a, b, c] = await gpu.memory.allocateAll(strassenOperands());
+  for (const buffer of [a, b, c]) lifetime.use(buffer);
+  const sides = { a: { buffer: a, stride: k }, b: { buffer: b, stride: k }, c: { buffer: c, stride: n } };
+  const product = { ...STRASSEN_SIZE, ...sides, bDtype: "BF16" } as const;
+  let [strassen, plain] = [Infinity, Infinity];
+  // The first turn compiles.
+  for (let turn = 0; turn <= STRASSEN_TURNS; turn++) {
+    const own = await time(gpu, async () => await matmulStrassen(gpu, scratch, product));
+    const other = await time(gpu, async () => await matmul(gpu, product, "large"));
+    if (turn > 0) [strassen, plain] = [Math.min(strassen, own), Math.min(plain, other)];
+  }
+  return strassen <= STRASSEN_SHARE * plain;
 }

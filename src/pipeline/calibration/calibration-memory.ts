@@ -62,6 +62,8 @@ export interface GpuLimits {
   readonly hostBytes?: number;
   /** Hessians of one input that are held at once while samples run; 1 if absent. */
   readonly sums?: number;
+  /** True if forward products can run on matrix units; false if absent. */
+  readonly hasMatrixUnits?: boolean;
   /** Tokens of the largest batch, whose inputs are kept where their drift is collected. */
   readonly batchTokens?: number;
 }

@@ -7,6 +7,7 @@ import type { WorkspacePlan } from "../../calibrate/forward/workspace.ts";
 import { hessianBytes } from "../../calibrate/hessians.ts";
 import { type HiddenDtype, hiddenBytesPerToken, type HiddenPlace } from "../../calibrate/hidden-states.ts";
 import { DeviceLimitError } from "../../errors.ts";
+import type { ProductSize } from "../../gpu/matmul/strassen-size.ts";
 import { formatBytes } from "../../formats/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import {
@@ -42,6 +43,8 @@ export interface CalibrationPlan {
   /** Bytes of one generation of a stream's hidden states. */
   readonly hiddenBytes: number;
   readonly layerPlace: LayerPlace;
+  /** The largest product that there is room for by Strassen's algorithm, counted in the peak; null where there is none. */
+  readonly strassen: ProductSize | null;
 }
 
 export interface HiddenPlan {
@@ -173,6 +176,7 @@ function fit(demand: CalibrationDemand, shape: CalibrationShape, limits: GpuLimi
     peakBytes: job.bytes + used.peak + residentHidden,
     hiddenBytes,
     layerPlace,
+    strassen: null,
   };
   return { plan, seconds };
 }

@@ -11,6 +11,7 @@ import { activationRangesBytes } from "../../calibrate/ranges/activation-ranges.
 import { invariant, RecipeError, UnsupportedModelError } from "../../errors.ts";
 import { isFloatDtype } from "../../formats/dtype.ts";
 import { type QuantizationArgs, usesImportance } from "../../formats/quantization-args.ts";
+import type { ForwardProducts } from "../../formats/forward-products.ts";
 import type { RewritingModifier } from "../../formats/recipe.ts";
 import { createMappingChooser, type MappingChooser } from "../../plan/choose-mappings.ts";
 import { checkShapes } from "../../model/check-tensors.ts";
@@ -19,7 +20,7 @@ import { describeDecoder } from "../../model/describe-decoder.ts";
 import { type Capture, captures, type ExpertCalibration, layerLinears } from "../../model/layer-linears.ts";
 import type { PlanStep, QuantizeTask } from "../../plan/plan-steps.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
-import type { Batching, GpuLimits } from "./calibration-memory.ts";
+import type { Batching, CalibrationDemand, GpuLimits } from "./calibration-memory.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import { type CalibrationPlan, planCalibration } from "./fit-calibration.ts";
 import { planTiling, type Tiling } from "../../quantize/rtn/plan-tiling.ts";
@@ -28,6 +29,7 @@ import { quantizerFor } from "../../quantize/quantizers.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
 import { chunkTokens } from "./sample-chunks.ts";
 import { checkMeasurable, staticScales } from "./static-scales.ts";
+import { findStrassenRoom } from "./strassen-room.ts";
 import { streamsOf } from "./streams-of.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
 import { type CalibratedLayer, type LayerRewriting, sharesOf } from "./calibrated-layer.ts";
@@ -114,8 +116,21 @@ export function planCalibrationJob(
   const hidden = { size: rowSize(description), dtype: options.hidden_states_dtype, streams: count } as const;
   const maxTokens = limits.sums === undefined ? null : chunkTokens(lengths);
   const demand = { layers, lengths, hidden, maxTokens, like };
-  const plan = planCalibration(demand, { ...limits, budgetBytes: limits.budgetBytes - bytes });
+  const plan = planBeside(demand, bytes, options.forward_products, limits);
   return { description, set, options, plan, layers, tiling, peakBytes: plan.peakBytes + bytes };
+}
+
+/** The plan of what stands beside other things of so many bytes, with room for Strassen's products if there is any to spare. */
+function planBeside(
+  demand: CalibrationDemand,
+  asideBytes: number,
+  products: ForwardProducts,
+  limits: GpuLimits,
+): CalibrationPlan {
+  const plan = planCalibration(demand, { ...limits, budgetBytes: limits.budgetBytes - asideBytes });
+  const job = { plan, layers: demand.layers, peakBytes: plan.peakBytes + asideBytes };
+  const room = findStrassenRoom(job, products, limits);
+  return room ? { ...plan, strassen: room.largest, peakBytes: plan.peakBytes + room.bytes } : plan;
 }
 
 /** @throws RecipeError if something outside of the decoder's layers is to be measured */

@@ -48,6 +48,7 @@ export async function planCompression(
   const limits = {
     budgetBytes: options.gpuBudgetBytes,
     maxBufferBytes: services.adapter.maxBindingBytes,
+    hasMatrixUnits: services.adapter.matrices !== null,
     ...hostLimit(options),
     ...(options.share && { sums: CHUNK_SUMS }),
   };

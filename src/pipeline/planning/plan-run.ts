@@ -3,6 +3,7 @@
 
 import type { JobOptions, RecipeChoice } from "../../api/job-options.ts";
 import { invariant, RecipeError } from "../../errors.ts";
+import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
 import { quantizerOf } from "../../formats/modifiers/quantizers.ts";
 import {
   driftShare,
@@ -73,7 +74,7 @@ export async function planRun(
   const ids = results.map(({ plan }) => plan.jobId);
   if (new Set(ids).size < ids.length)
     throw new RecipeError("Two of the recipes are the same. Name each of them once.");
-  return joined(model, alone, results, { options, maxBufferBytes: services.adapter.maxBindingBytes });
+  return joined(model, alone, results, { options, adapter: services.adapter });
 }
 
 /** What each result is asked for with, as a job of its own. */
@@ -150,7 +151,7 @@ function joined(
   model: OpenModel,
   alone: CompressionPlan,
   results: readonly PlannedResult[],
-  { options, maxBufferBytes }: { readonly options: JobOptions; readonly maxBufferBytes: number },
+  { options, adapter }: { readonly options: JobOptions; readonly adapter: AdapterSummary },
 ): RunPlan {
   const plans = results.map(({ plan }) => plan);
   checkSteps([alone, ...plans]);
@@ -171,7 +172,12 @@ function joined(
     },
     set,
     calibrationOptions,
-    { budgetBytes, maxBufferBytes, ...hostLimit(options) },
+    {
+      budgetBytes,
+      maxBufferBytes: adapter.maxBindingBytes,
+      hasMatrixUnits: adapter.matrices !== null,
+      ...hostLimit(options),
+    },
   );
   return {
     lead: {
@@ -181,7 +187,7 @@ function joined(
       peakGpuBytes: Math.max(tiling.peakBytes, calibration.peakBytes),
     },
     results,
-    notes: batchNotes(calibration.plan.shape, plans),
+    notes: [...batchNotes(calibration.plan.shape, plans), ...strassenNotes(calibration.plan, plans)],
   };
 }
 
@@ -198,6 +204,20 @@ function checkSteps(plans: readonly CompressionPlan[]): void {
     throw new RecipeError(
       "Some of the recipes take the experts of this model apart and some leave them in one tensor: they do not read the same tensors. Make those that differ in jobs of their own.",
     );
+}
+
+/** Strassen's products round otherwise than plain ones. */
+function strassenNotes(
+  { strassen }: { readonly strassen: object | null },
+  plans: readonly CompressionPlan[],
+): string[] {
+  const differs = plans.some(
+    ({ calibration }) => calibration && (calibration.plan.strassen === null) !== (strassen === null),
+  );
+  if (!differs) return [];
+  return [
+    "Within this GPU budget there is no room for Strassen's products, which one of the recipes would have alone: its result may differ from that in the last bits. A larger budget gives the same bytes.",
+  ];
 }
 
 /** Sums over batches of other sizes differ in their last bits. */

@@ -1,36 +1,56 @@
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { Gpu } from "../../gpu/gpu.ts";
+import { openStrassen } from "../../gpu/matmul/open-strassen.ts";
+import type { ProductSize } from "../../gpu/matmul/strassen-size.ts";
 import { createMatrixUnits } from "../../gpu/matmul/matmul-halves.ts";
 import type { JournalRecord } from "../../offload/journal.ts";
 import { openTestGpu } from "../../testing/open-test-gpu.ts";
 import { forwardNotes, openForwardProducts } from "./forward-products.ts";
-import type { ForwardProducts } from "../../api/job-options.ts";
+import type { ForwardProducts } from "../../formats/forward-products.ts";
 
 function memoryJournal() {
   const records: JournalRecord[] = [];
   return { records, append: (record: JournalRecord) => void records.push(record) };
 }
 
-/** Opens a job's forward products on an adapter whose matrix units are of a size, and faster or not; 0 for none. */
+/** Matrix units of a size, and faster or not, 0 for none; whether the plan has room for Strassen's products, and whether they are faster. */
+interface Machine {
+  readonly size: number;
+  readonly faster?: boolean;
+  readonly hessians?: boolean;
+  readonly room?: boolean;
+  readonly strassenFaster?: boolean;
+}
+
+/** Opens a job's forward products on such a machine. */
 async function run(
   journal: ReturnType<typeof memoryJournal>,
   wanted: ForwardProducts,
-  { size, faster = true, hessians = false }: { size: number; faster?: boolean; hessians?: boolean },
+  { size, faster = true, hessians = false, room = false, strassenFaster = true }: Machine,
 ) {
   using test = await openTestGpu();
   using largest = await test.empty("largest magnitudes", 128);
   const notices: string[] = [];
-  const open = async (gpu: Gpu, anyway = false): Promise<Disposable> => {
+  const units = async (gpu: Gpu, anyway = false): Promise<Disposable> => {
     const shape = { m: size, n: size, k: size, subgroup: 32 };
     if (size > 0 && (faster || anyway)) gpu.tuning.matrices = createMatrixUnits(shape, largest);
     if (gpu.tuning.matrices) gpu.tuning.matrices.hessians = hessians;
     return await Promise.resolve({ [Symbol.dispose]: () => undefined });
   };
   const tell = (notice: string) => void notices.push(notice);
-  using units = await openForwardProducts(test.gpu, journal, wanted, tell, open);
-  expect(units).toBeDefined();
-  const { matrices } = test.gpu.tuning;
-  return { size: matrices?.shape.m ?? 0, notices, ...(matrices?.hessians && { hessians: true }) };
+  const strassen = async (gpu: Gpu, most: ProductSize | null, anyway = false): Promise<Disposable> =>
+    await openStrassen(gpu, most, anyway || strassenFaster);
+  const asked = { products: wanted, strassen: room ? { m: 256, n: 256, k: 32 } : null };
+  const opened = await openForwardProducts(test.gpu, journal, asked, tell, { units, strassen });
+  const { matrices, strassen: scratch } = test.gpu.tuning;
+  opened[Symbol.dispose]();
+  expect(test.gpu.tuning.strassen).toBeNull();
+  return {
+    size: matrices?.shape.m ?? 0,
+    notices,
+    ...(matrices?.hessians && { hessians: true }),
+    ...(scratch && { strassen: true }),
+  };
 }
 
 it("takes matrix units that are faster, and says so in the report", async () => {
@@ -76,4 +96,44 @@ it("tells of units that a job began with and that are gone", async () => {
   const { size, notices } = await run(journal, "AUTO", { size: 0 });
   expect(size).toBe(0);
   expect(notices).toEqual([expect.stringContaining("matrix units (16x16x16), which this browser does not")]);
+});
+
+describe("Strassen's products", () => {
+  const ROOM = { size: 0, room: true };
+  const taken = { size: 0, notices: [], strassen: true };
+  const plain = { size: 0, notices: [] };
+
+  it("are taken where there are no matrix units, the plan has room and they are faster, and the report says so", async () => {
+    const journal = memoryJournal();
+    expect(await run(journal, "AUTO", ROOM)).toEqual(taken);
+    expect(forwardNotes(journal)).toEqual([expect.stringContaining("Strassen")]);
+    for (const machine of [{ size: 0 }, { ...ROOM, strassenFaster: false }])
+      expect(await run(memoryJournal(), "AUTO", machine)).toEqual(plain);
+    expect(await run(memoryJournal(), "AUTO", { ...ROOM, size: 16 })).toEqual({ size: 16, notices: [] });
+    expect(await run(memoryJournal(), "F32", ROOM)).toEqual(plain);
+  });
+
+  it("are taken by name whatever is faster", async () => {
+    const machine = { size: 16, room: true, strassenFaster: false };
+    expect(await run(memoryJournal(), "F32_STRASSEN", machine)).toEqual(taken);
+  });
+
+  it("stay what the first run chose", async () => {
+    const journal = memoryJournal();
+    await run(journal, "AUTO", ROOM);
+    expect(await run(journal, "AUTO", { ...ROOM, size: 16, strassenFaster: false })).toEqual(taken);
+    const inFloat32 = memoryJournal();
+    await run(inFloat32, "AUTO", { size: 0 });
+    expect(await run(inFloat32, "AUTO", ROOM)).toEqual(plain);
+  });
+
+  it("are told of where a job began with them and has no room any more", async () => {
+    const journal = memoryJournal();
+    await run(journal, "AUTO", ROOM);
+    const { strassen, notices } = await run(journal, "AUTO", { size: 0 });
+    expect(strassen).toBeUndefined();
+    expect(notices).toEqual([
+      expect.stringContaining("Strassen's products, for which this GPU budget has no"),
+    ]);
+  });
 });

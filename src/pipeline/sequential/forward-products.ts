@@ -1,48 +1,64 @@
 // What a job's forward products are computed on. All of its layers must be computed alike, or a job that was interrupted would
 // end with other bytes than one that was not: the first run decides, and writes it down.
 
+import { createLifetime } from "../../disposal.ts";
 import { DeviceLimitError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
+import { openStrassen } from "../../gpu/matmul/open-strassen.ts";
+import type { ProductSize } from "../../gpu/matmul/strassen-size.ts";
 import { matrixShapeName } from "../../gpu/matmul/matrix-shape.ts";
-import type { MatrixUnits } from "../../gpu/tuning.ts";
+import type { Tuning } from "../../gpu/tuning.ts";
 import { openMatrixUnits } from "../../gpu/matmul/open-matrix-units.ts";
 import type { JournalRecords } from "../../offload/journal.ts";
 import { recordedForward, recordForward } from "../job/job-journal.ts";
 import type { Job, RunOutput } from "../job/job.ts";
-import type { ForwardProducts } from "../../api/job-options.ts";
+import type { ForwardProducts } from "../../formats/forward-products.ts";
 
 const FLOAT32 = "F32";
+const STRASSEN = "F32_STRASSEN";
 /** Behind the shape of the units. */
 const HESSIANS_TOO = " with Hessians";
 
+/** What is asked for, and what the plan has room for. */
+export interface WantedProducts {
+  readonly products: ForwardProducts;
+  /** The largest of Strassen's products, or null. */
+  readonly strassen: ProductSize | null;
+}
+
+/** What finds what is right, and faster unless it is told to take any. */
+const OPENERS = { units: openMatrixUnits, strassen: openStrassen };
+
 /**
- * Sets `gpu.tuning.matrices`; disposing the result frees what that holds.
+ * Sets `gpu.tuning.matrices`, or `gpu.tuning.strassen`, or neither; disposing the result frees what those hold.
  * @param tell takes a sentence for the user
- * @param open finds matrix units that are right, and faster unless it is told to take any
  */
 export async function openForwardProducts(
   gpu: Gpu,
   journal: JournalRecords,
-  wanted: ForwardProducts,
+  { products: wanted, strassen }: WantedProducts,
   tell: (notice: string) => void,
-  open = openMatrixUnits,
+  open = OPENERS,
 ): Promise<Disposable> {
   const before = recordedForward(journal);
-  if ((before ?? wanted) === FLOAT32) {
-    if (before === null) recordForward(journal, FLOAT32);
-    return { [Symbol.dispose]: () => undefined };
-  }
-  const units = await open(gpu, before !== null);
-  const { matrices } = gpu.tuning;
-  if (matrices && before !== null) matrices.hessians &&= before.endsWith(HESSIANS_TOO);
-  const now = productsOf(matrices);
+  const asked = before ?? wanted;
+  const opened = createLifetime();
+  const { tuning } = gpu;
+  if (asked !== FLOAT32 && asked !== STRASSEN) opened.use(await open.units(gpu, before !== null));
+  if (tuning.matrices && before !== null) tuning.matrices.hessians &&= before.endsWith(HESSIANS_TOO);
+  const takesStrassen = asked === STRASSEN || (before === null && asked !== FLOAT32 && !tuning.matrices);
+  if (takesStrassen) opened.use(await open.strassen(gpu, strassen, asked === STRASSEN));
+  const now = productsOf(tuning);
   if (before === null) recordForward(journal, now);
-  else if (now !== before) {
-    tell(
-      `The layers so far were computed on matrix units (${before}), which this browser does not offer now (${now}); the rest may differ from an uninterrupted job in its last digits.`,
-    );
-  }
-  return units;
+  else if (now !== before) tell(changedSentence(before, now));
+  return opened;
+}
+
+function changedSentence(before: string, now: string): string {
+  const rest = "the rest may differ from an uninterrupted job in its last digits.";
+  return before === STRASSEN
+    ? `The layers so far were computed by Strassen's products, for which this GPU budget has no room now; ${rest}`
+    : `The layers so far were computed on matrix units (${before}), which this browser does not offer now (${now}); ${rest}`;
 }
 
 /** The journals of a run as one: all of its results are of the same forward products, whichever begins first. */
@@ -66,8 +82,8 @@ export function takeForwardProducts({ plan: { part } }: Job, journal: JournalRec
   const given = part?.asked.kind === "layers" ? part.asked.forwardProducts : undefined;
   if (given === undefined) return () => undefined;
   if (recordedForward(journal) === null) recordForward(journal, given);
-  return ({ tuning: { matrices } }) => {
-    const now = productsOf(matrices);
+  return ({ tuning }) => {
+    const now = productsOf(tuning);
     if (now === given) return;
     throw new DeviceLimitError(
       `The hidden states that this part begins with were computed on ${given}, and this GPU and browser compute on ${now}: the part would not fit the others. Use a GPU as that one, or make the states with --forward-products F32.`,
@@ -75,10 +91,14 @@ export function takeForwardProducts({ plan: { part } }: Job, journal: JournalRec
   };
 }
 
-/** A sentence on what the forward products of a finished job ran on; none for float32. */
+/** A sentence on what the forward products of a finished job ran on; none for plain float32. */
 export function forwardNotes(journal: JournalRecords): string[] {
   const products = recordedForward(journal);
   if (products === null || products === FLOAT32) return [];
+  if (products === STRASSEN)
+    return [
+      "Large products of the forward passes were computed by Strassen's algorithm: float32, seven products of half the size instead of eight, which rounds about twice as much. Hessians and GPTQ are plain float32.",
+    ];
   const halves = `each float32 as a pair of float16 halves`;
   return [
     products.endsWith(HESSIANS_TOO)
@@ -87,8 +107,8 @@ export function forwardNotes(journal: JournalRecords): string[] {
   ];
 }
 
-/** What is written down of matrix units. */
-function productsOf(matrices: MatrixUnits | null): string {
-  if (!matrices) return FLOAT32;
+/** What is written down of what was opened. */
+function productsOf({ matrices, strassen }: Tuning): string {
+  if (!matrices) return strassen ? STRASSEN : FLOAT32;
   return `${matrixShapeName(matrices.shape)}${matrices.hessians ? HESSIANS_TOO : ""}`;
 }

@@ -50,9 +50,9 @@ export async function runSequential(
   using gpu = await openGpu(job.options.gpuBudgetBytes);
   job.progress.watch(gpu.memory);
   await tuneMatmul(gpu);
-  const { forward_products } = calibration.options;
+  const wanted = { products: calibration.options.forward_products, strassen: calibration.plan.strassen };
   const checkProducts = takeForwardProducts(job, output.journal);
-  const units = await openForwardProducts(gpu, forwardRecords(output), forward_products, (notice) =>
+  const units = await openForwardProducts(gpu, forwardRecords(output), wanted, (notice) =>
     job.progress.tell({ notice }),
   );
   const traffic = createStepTraffic(job, output);

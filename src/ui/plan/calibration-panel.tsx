@@ -132,12 +132,13 @@ function HiddenStates() {
   );
 }
 
-/** Only where there is a choice: few browsers offer matrix units. */
+/** Only where there is a choice: on a GPU. */
 function ForwardProducts() {
   const { state } = useApp();
   const { forwardProducts } = state.calibration;
-  const matrices = state.adapter.value?.matrices;
-  if (!matrices) return null;
+  const adapter = state.adapter.value;
+  if (!adapter || adapter.software) return null;
+  const { matrices } = adapter;
   return (
     <ChoiceField
       id="forward-products"
@@ -145,10 +146,15 @@ function ForwardProducts() {
       option="forward_products"
       value={forwardProducts.value}
       onChoose={(products) => (forwardProducts.value = products)}
-      choices={{ AUTO: "AUTO: whatever is faster", F32: "F32: float32 alone" }}
+      choices={{
+        AUTO: "AUTO: whatever is faster",
+        F32: "F32: plain float32",
+        F32_STRASSEN: "F32_STRASSEN: fewer products",
+      }}
     >
-      This GPU multiplies {matrixShapeName(matrices)} matrices of float16. Two halves for each float32 keep 22
-      of its 24 significant bits; Hessians and GPTQ stay in float32.
+      {matrices &&
+        `This GPU multiplies ${matrixShapeName(matrices)} matrices of float16. Two halves for each float32 keep 22 of its 24 significant bits; GPTQ stays in float32. `}
+      Strassen’s algorithm makes seven products of eight where they are large, and rounds about twice as much.
     </ChoiceField>
   );
 }

@@ -3,6 +3,7 @@
 
 import { RecipeError } from "../../errors.ts";
 import { requestedCalibration, requestedRecipe, USUAL_CALIBRATION } from "../../formats/requested-options.ts";
+import { FORWARD_PRODUCTS } from "../../formats/forward-products.ts";
 import { listedNames } from "../../formats/listed-names.ts";
 import { AWQ_LOSSES } from "../../formats/modifiers/awq.ts";
 import { WEIGHT_OBSERVERS } from "../../formats/quantization-args.ts";
@@ -134,7 +135,7 @@ function readCalibration({ text, number, oneOf, flag }: Readers): CalibrationReq
     allExperts: !flag("routed-experts-only"),
     minExpertTokens: number("min-expert-tokens", EXPERT_TOKENS_RANGE),
     hiddenStates: oneOf("hidden-states", ["F32", "BF16"]) ?? "F32",
-    forwardProducts: oneOf("forward-products", ["AUTO", "F32"]) ?? "AUTO",
+    forwardProducts: oneOf("forward-products", FORWARD_PRODUCTS) ?? "AUTO",
   };
 }
 

@@ -16,7 +16,8 @@ async function kernelsOf(product: typeof forwardProduct, size: ProductSize, larg
     left: buffer,
     right: buffer,
     products: buffer,
-    scales: buffer,
+    columnSizes: buffer,
+    rowSizes: buffer,
     inTurn: async (record) => await record(),
   };
   const queue = {

@@ -14,7 +14,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> values: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> scales: array<u32>;
+@group(0) @binding(2) var<storage, read_write> column_sizes: array<vec4<u32>>;
 
 var<workgroup> found: array<vec4<u32>, WIDE * TALL>;
 
@@ -39,6 +39,5 @@ fn main(
     }
   }
   if (id.y > 0u || column >= params.columns) { return; }
-  let all = found[id.x];
-  for (var i = 0u; i < 4u; i++) { scales[column + i] = all[i]; }
+  column_sizes[column / 4u] = found[id.x];
 }

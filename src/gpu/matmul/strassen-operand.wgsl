@@ -15,7 +15,7 @@ struct Params {
   offset: u32,
   first_pair: u32,
   end_pair: u32,
-  // Word of `scales` with the first row's largest magnitude.
+  // Word of `row_sizes` for the first row.
   rows_at: u32,
   // Elements from plane to plane.
   plane: u32,
@@ -23,9 +23,10 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> values: array<vec4<u32>>;
-// Largest magnitudes as float32 bits: of the weight's columns, then of rows.
-@group(0) @binding(2) var<storage, read_write> scales: array<u32>;
-@group(0) @binding(3) var<storage, read_write> planes: array<vec4<f32>>;
+// Largest magnitudes as float32 bits.
+@group(0) @binding(2) var<storage, read> column_sizes: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read_write> row_sizes: array<u32>;
+@group(0) @binding(4) var<storage, read_write> planes: array<vec4<f32>>;
 
 var<workgroup> even_bits: atomic<u32>;
 var<workgroup> odd_bits: atomic<u32>;
@@ -34,7 +35,7 @@ var<workgroup> odd_bits: atomic<u32>;
 fn scaled(row: u32, column: u32) -> vec4<f32> {
   if (row >= params.rows) { return vec4(0.0); }
   let four = load_four(params.offset + row * params.stride + column);
-  let bits = vec4(scales[column], scales[column + 1u], scales[column + 2u], scales[column + 3u]);
+  let bits = column_sizes[column / 4u];
   if (LEFT) { return four * powers_of(bits); }
   return four * inverses_of(bits);
 }
@@ -71,7 +72,7 @@ fn main(
   workgroupBarrier();
   let bits = vec4(atomicLoad(&even_bits), atomicLoad(&odd_bits), 0u, 0u);
   let inverses = inverses_of(bits);
-  if (lane < 2u) { scales[params.rows_at + even + lane] = select(bits.x, bits.y, lane == 1u); }
+  if (lane < 2u) { row_sizes[params.rows_at + even + lane] = select(bits.x, bits.y, lane == 1u); }
   for (var column = lane * 4u; column < params.half; column += WORKGROUP * 4u) {
     let second = column + params.half;
     let x11 = scaled(even, column) * inverses.x;

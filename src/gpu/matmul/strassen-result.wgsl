@@ -10,7 +10,7 @@ struct Params {
   stride: u32,
   offset: u32,
   alpha: f32,
-  // Words of `scales` with the first magnitudes of the left side's rows, and of the right side's.
+  // Words of `row_sizes` for the first row of the left side, and of the right side: multiples of 4.
   left_at: u32,
   right_at: u32,
   // Elements from plane to plane.
@@ -21,16 +21,16 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> products: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
+@group(0) @binding(2) var<storage, read> row_sizes: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;
 
 fn product(plane: u32, at: u32) -> vec4<f32> {
   return products[(plane * params.plane + at) / 4u];
 }
 
-// Powers of the magnitudes from a word on.
+// Powers of the magnitudes from a word on, a multiple of 4.
 fn powers_at(word: u32) -> vec4<f32> {
-  return powers_of(vec4(scales[word], scales[word + 1u], scales[word + 2u], scales[word + 3u]));
+  return powers_of(row_sizes[word / 4u]);
 }
 
 fn put(row: u32, column: u32, values: vec4<f32>) {
@@ -41,7 +41,8 @@ fn put(row: u32, column: u32, values: vec4<f32>) {
 
 // Of the even and the odd columns of a row.
 fn put_row(row: u32, column: u32, even: vec4<f32>, odd: vec4<f32>) {
-  let power = powers_of(vec4(scales[params.left_at + row])).x;
+  let word = params.left_at + row;
+  let power = powers_at(word)[word % 4u];
   put(row, column, vec4(even.x, odd.x, even.y, odd.y) * powers_at(params.right_at + column) * power);
   put(row, column + 4u, vec4(even.z, odd.z, even.w, odd.w) * powers_at(params.right_at + column + 4u) * power);
 }

@@ -30,8 +30,10 @@ export interface StrassenScratch {
   readonly left: LedgerBuffer;
   readonly right: LedgerBuffer;
   readonly products: LedgerBuffer;
-  /** Largest magnitudes: of columns, of the left side's rows, of the right side's. */
-  readonly scales: LedgerBuffer;
+  /** The largest magnitudes of the weight's columns. */
+  readonly columnSizes: LedgerBuffer;
+  /** Those of rows: of the left side, then of the right side. */
+  readonly rowSizes: LedgerBuffer;
   /** Records a product when all of the one before it is recorded. */
   readonly inTurn: (record: () => Promise<void>) => Promise<void>;
 }
@@ -44,7 +46,8 @@ export function strassenRequests(largest: ProductSize) {
     { label: "Strassen: left operands", bytes: planes(m, k) },
     { label: "Strassen: right operands", bytes: planes(n, k) },
     { label: "Strassen: products", bytes: planes(m, n) },
-    { label: "Strassen: scales", bytes: (k + m + n) * 4 },
+    { label: "Strassen: sizes of columns", bytes: k * 4 },
+    { label: "Strassen: sizes of rows", bytes: (m + n) * 4 },
   ] as const satisfies readonly BufferRequest[];
 }
 
@@ -54,13 +57,14 @@ export async function createStrassenScratch(
   largest: ProductSize,
 ): Promise<StrassenScratch & Disposable> {
   const buffers = await memory.allocateAll(strassenRequests(largest));
-  const [left, right, products, scales] = buffers;
+  const [left, right, products, columnSizes, rowSizes] = buffers;
   return {
     largest,
     left,
     right,
     products,
-    scales,
+    columnSizes,
+    rowSizes,
     inTurn: pLimit(1),
     [Symbol.dispose]: () => buffers.forEach((buffer) => buffer[Symbol.dispose]()),
   };

@@ -34,7 +34,7 @@ export const strassenColumnsKernel = kernel({
   name: "gpu.strassen-columns",
   code: [numberFormats, loadCode, columnsCode],
   params: struct({ rows: "u32", columns: "u32", stride: "u32", offset: "u32" }),
-  bindings: { values: "read", scales: "read_write" },
+  bindings: { values: "read", column_sizes: "read_write" },
   constants: ["DTYPE"],
 });
 
@@ -52,7 +52,7 @@ export const strassenOperandKernel = kernel({
     rows_at: "u32",
     plane: "u32",
   }),
-  bindings: { values: "read", scales: "read_write", planes: "read_write" },
+  bindings: { values: "read", column_sizes: "read", row_sizes: "read_write", planes: "read_write" },
   constants: ["DTYPE", "LEFT"],
 });
 
@@ -72,7 +72,7 @@ export const strassenResultKernel = kernel({
     first: "u32",
     end: "u32",
   }),
-  bindings: { products: "read", scales: "read", c: "read_write" },
+  bindings: { products: "read", row_sizes: "read", c: "read_write" },
   constants: ["ACCUMULATE"],
 });
 
@@ -133,20 +133,20 @@ function partOf(matrix: Matrix, row: number, column: number): Matrix {
   return { ...matrix, offset: (matrix.offset ?? 0) + row * matrix.stride + column };
 }
 
-/** Where the scales of both sides' rows begin. */
-function scalePlaces({ m, k }: ProductSize) {
-  return { left: k, right: k + Math.ceil(m / 2) * 2 };
+/** Where the largest magnitudes of both sides' rows begin. */
+function rowPlaces({ m }: ProductSize) {
+  return { left: 0, right: Math.ceil(m / 4) * 4 };
 }
 
 async function findColumns(
   gpu: Gpu,
-  { scales }: StrassenScratch,
+  { columnSizes }: StrassenScratch,
   { b, bDtype }: Pick<StrassenOptions, "b" | "bDtype">,
   { n: rows, k: columns }: ProductSize,
 ): Promise<void> {
   await gpu.queue.run(strassenColumnsKernel, {
     params: { rows, columns, stride: b.stride, offset: b.offset ?? 0 },
-    buffers: { values: b.buffer, scales },
+    buffers: { values: b.buffer, column_sizes: columnSizes },
     constants: { DTYPE: DTYPE_CODE[bDtype] },
     workgroups: [Math.ceil(columns / COLUMNS_WORKGROUP)],
     work: rows * columns,
@@ -173,10 +173,15 @@ async function makeOperand(
         offset: matrix.offset ?? 0,
         first_pair: first,
         end_pair: end,
-        rows_at: scalePlaces(size)[side],
+        rows_at: rowPlaces(size)[side],
         plane: pairs * half,
       },
-      buffers: { values: matrix.buffer, scales: scratch.scales, planes: scratch[side] },
+      buffers: {
+        values: matrix.buffer,
+        column_sizes: scratch.columnSizes,
+        row_sizes: scratch.rowSizes,
+        planes: scratch[side],
+      },
       constants: { DTYPE: DTYPE_CODE[matrix.dtype], LEFT: Number(side === "left") },
       workgroups: spreadWorkgroups(end - first),
       work: (end - first) * work,
@@ -204,14 +209,14 @@ async function multiply(
 
 async function makeResult(
   gpu: Gpu,
-  { products, scales }: StrassenScratch,
+  { products, rowSizes }: StrassenScratch,
   to: { readonly c: Matrix; readonly alpha: number; readonly accumulate: boolean },
   size: ProductSize,
 ): Promise<void> {
   const { c, alpha, accumulate } = to;
   const half = size.n / 2;
   const pairs = Math.ceil(size.m / 2);
-  const places = scalePlaces(size);
+  const places = rowPlaces(size);
   const groups = Math.ceil((pairs * half) / 4 / RESULTS_WORKGROUP);
   const work = RESULTS_WORKGROUP * 4 * 4 * (1 + PLANES / 4);
   for (const { first, end } of gpu.queue.split(strassenResultKernel, groups, work)) {
@@ -228,7 +233,7 @@ async function makeResult(
         first,
         end,
       },
-      buffers: { products, scales, c: c.buffer },
+      buffers: { products, row_sizes: rowSizes, c: c.buffer },
       constants: { ACCUMULATE: Number(accumulate) },
       workgroups: spreadWorkgroups(end - first),
       work: (end - first) * work,

@@ -65,6 +65,7 @@ it.each<readonly [string, readonly Swap[]]>([
     kind: "experts" as const,
     readers: expertInputModules(block),
     variants: swaps.length,
+    reroutes: name === "dots1",
     weights: (own: LayerWeights, variant: number) => swappedWeights(own, swaps[variant] ?? ["", ""]),
   };
   const size = { tokens: 26, mlpTokens: 26, hiddenSize: layer.hiddenSize };

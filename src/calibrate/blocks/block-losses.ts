@@ -10,6 +10,7 @@ import type { ReadbackRing } from "../../gpu/staging.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import type { MappingBlock } from "../../model/mappings.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";
+import type { ExpertOrder } from "../forward/experts/expert-order.ts";
 import { addExperts } from "../forward/experts-block.ts";
 import { applyLinear, type ForwardPass, type LinearUse } from "../forward/forward-pass.ts";
 import type { Activations, ForwardHooks, LayerWeights } from "../forward/layer-weights.ts";
@@ -22,6 +23,8 @@ export interface VariedBlock {
   /** Modules that read its input. */
   readonly readers: readonly string[];
   readonly variants: number;
+  /** True if a variant may send tokens to other experts; else they are routed once. */
+  readonly reroutes: boolean;
   /** The layer's weights with those of a variant. */
   weights(own: LayerWeights, variant: number): LayerWeights;
 }
@@ -98,7 +101,7 @@ export async function openBlockLosses(
   const placed = blocks.map((block): PlacedBlock => {
     const first = next;
     next += sumsOf(block, size);
-    return { block, first, end: endOf(layer, block.kind) };
+    return { block, first, end: endOf(layer, block) };
   });
   return {
     hooksIn(pass) {
@@ -133,40 +136,45 @@ async function runVariants(
   invariant(input.rows <= rows, "the block was planned for so many tokens");
   const stride = size.hiddenSize;
   const output = { rows: input.rows, columns: stride, stride };
-  await end(pass, input, { ...output, buffer: original }, { scale: -1, replaces: true });
+  const give = end(input);
+  await give(pass, { ...output, buffer: original }, { scale: -1, replaces: true });
   await rowSquares(gpu, original, output, sums, { first, adds: true });
   for (let variant = 0; variant < block.variants; variant++) {
     await gpu.queue.copy({ of: original, offset: 0 }, { of: error, offset: 0 }, input.rows * stride * 4);
     const varied = { ...pass, weights: block.weights(pass.weights, variant) };
-    await end(varied, input, { ...output, buffer: error }, { scale: 1 });
+    await give(varied, { ...output, buffer: error }, { scale: 1 });
     await rowSquares(gpu, error, output, sums, { first: first + (variant + 1) * rows, adds: true });
   }
 }
 
-/** Has y be what a block gives out times the scale, or adds that to it. */
-type BlockEnd = (pass: ForwardPass, input: Activations, y: Output, as: LinearUse) => Promise<void>;
+/** Of an input: has y be what the block gives out times the scale, or adds that to it. */
+type BlockEnd = (input: Activations) => (pass: ForwardPass, y: Output, as: LinearUse) => Promise<void>;
 
 interface Output extends Activations {
   readonly buffer: LedgerBuffer;
 }
 
-function endOf({ mixers, feedForward }: LayerDescription, kind: VariedBlock["kind"]): BlockEnd {
+function endOf({ mixers, feedForward }: LayerDescription, { kind, reroutes }: VariedBlock): BlockEnd {
   if (kind === "experts") {
     invariant(feedForward?.kind === "experts", "the layer has experts");
-    return async (pass, input, y, { scale, replaces }) => {
-      if (replaces) await pass.gpu.queue.clear(y.buffer, 0, y.rows * y.stride * 4);
-      await addExperts(pass, feedForward, input, y, scale);
+    return (input) => {
+      let order: ExpertOrder | null = null;
+      return async (pass, y, { scale, replaces }) => {
+        if (replaces) await pass.gpu.queue.clear(y.buffer, 0, y.rows * y.stride * 4);
+        const went = await addExperts(pass, feedForward, input, y, { scale, order });
+        order = reroutes ? null : went;
+      };
     };
   }
   if (kind === "mlp") {
     invariant(feedForward?.kind === "mlp", "the layer has an MLP");
-    return async (pass, input, y, as) => {
+    return (input) => async (pass, y, as) => {
       await applyLinear(pass, feedForward.down, await innerValues(pass, feedForward, input), y, as);
     };
   }
   const [mixer] = mixers;
   invariant(mixer && mixers.length === 1, "the layer has one mixer");
-  return async (pass, input, y, as) => {
+  return (input) => async (pass, y, as) => {
     await applyLinear(pass, factsOf(mixer).output, await forwardOf(mixer).mix(pass, input, null), y, as);
   };
 }

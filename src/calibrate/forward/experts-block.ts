@@ -44,7 +44,8 @@ export async function expertsBlock(
       scale: feedForwardOutput ? 1 : layer.residualMultiplier,
       run,
     };
-    await (pass.experts === "all" && isObserved(pass, block) ? allTokens(context) : routedTokens(context));
+    if (pass.experts === "all" && isObserved(pass, block)) await allTokens(context);
+    else await routedTokens(context, await routeTokens(context));
     if (block.shared) {
       await (block.apart
         ? apartExpert(context, block.apart, block.shared.mlp)
@@ -58,21 +59,24 @@ export async function expertsBlock(
 /**
  * sum += scale · Σ weight · expert(input) over each token's experts, then the shared expert, of an input that has been normed
  * already; no hooks are told.
+ * @param as with the order that this returned for the same input, if no tokens were routed since: they go there again
  */
 export async function addExperts(
   pass: ForwardPass,
   block: Experts,
   input: Activations,
   sum: Activations,
-  scale: number,
-): Promise<void> {
+  as: { readonly scale: number; readonly order?: ExpertOrder | null },
+): Promise<ExpertOrder> {
   const buffers = pass.workspace.experts;
   invariant(buffers, "the workspace was planned for experts");
   invariant(!block.apart, "the router sees what the experts see");
   const { hooks: _, stopAtLastInput: __, ...quiet } = pass;
-  const context = { pass: quiet, block, buffers, input, sum, scale, run: null };
-  await routedTokens(context);
+  const context = { pass: quiet, block, buffers, input, sum, scale: as.scale, run: null };
+  const order = as.order ?? (await routeTokens(context));
+  await routedTokens(context, order);
   if (block.shared) await sharedExpert(context, block.shared);
+  return order;
 }
 
 /** False where nobody looks at what experts are given, such as those of gpt-oss: their own tokens are enough then. */
@@ -115,7 +119,8 @@ async function allTokens(context: Context): Promise<void> {
     await innerInputs(context);
     if (pass.stopAtLastInput) return;
     const { hooks: _, ...quiet } = pass;
-    await routedTokens({ ...context, pass: quiet });
+    const routed = { ...context, pass: quiet };
+    await routedTokens(routed, await routeTokens(routed));
     return;
   }
   if (!pass.stopAtLastInput) await chooseExperts(context);
@@ -132,13 +137,18 @@ async function innerInputs({ pass, block, input }: Context): Promise<void> {
   }
 }
 
+/** Finds each token's experts; what is returned is on the GPU, too. */
+async function routeTokens(context: Context): Promise<ExpertOrder> {
+  await chooseExperts(context);
+  const sorted = await sortOnHost(context);
+  await context.pass.workspace.upload(new Uint8Array(sorted.order.buffer), context.buffers.order);
+  return sorted;
+}
+
 /** Each expert sees the tokens that are routed to it. */
-async function routedTokens(context: Context): Promise<void> {
+async function routedTokens(context: Context, { starts }: ExpertOrder): Promise<void> {
   const { pass, block, buffers, input } = context;
   const { routes } = buffers;
-  await chooseExperts(context);
-  const { order, starts } = await sortOnHost(context);
-  await pass.workspace.upload(new Uint8Array(order.buffer), buffers.order);
   for (const [expert, mlp] of block.experts.entries()) {
     const firstEntry = starts[expert] ?? 0;
     const count = (starts[expert + 1] ?? 0) - firstEntry;

@@ -4,6 +4,7 @@ import { openBlockLosses, type VariedBlock } from "../../calibrate/blocks/block-
 import { invariant } from "../../errors.ts";
 import type { Mapping } from "../../model/mappings.ts";
 import type { BlockVariants } from "../../quantize/rewriter.ts";
+import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
 import type { RewritePass } from "../calibration/fit-rewritings.ts";
 import type { LayerAtWork } from "./layer-at-work.ts";
 import { leaveRewriting, seenByRewriters } from "./run-original.ts";
@@ -21,7 +22,8 @@ export async function runBlocks(
   invariant(pass, "a run of blocks is planned");
   const { tokens } = workspace.plan.size;
   const size = { tokens, mlpTokens: workspace.plan.mlpTokens, hiddenSize: layer.description.hiddenSize };
-  using losses = await openBlockLosses(gpu, layer.description, variants.map(variedBlock), size);
+  const blocks = variants.map((each) => variedBlock(each, isRouterQuantized(layer)));
+  using losses = await openBlockLosses(gpu, layer.description, blocks, size);
   const save = pass.propagates && !work.isLast ? leaveRewriting(work) : null;
   await runSamples(work, {
     ...seenByRewriters(work),
@@ -39,12 +41,17 @@ export async function runBlocks(
   return new Map(variants.map(({ mapping }, index) => [mapping, found[index] ?? new Float64Array()]));
 }
 
-function variedBlock({ mapping, count, replace }: BlockVariants): VariedBlock {
+function isRouterQuantized({ description: { feedForward }, tasks }: CalibratedLayer): boolean {
+  return feedForward?.kind === "experts" && tasks.some(({ module }) => module === feedForward.router.module);
+}
+
+function variedBlock({ mapping, count, replace }: BlockVariants, reroutes: boolean): VariedBlock {
   invariant(mapping.block, "the mapping has a block");
   return {
     kind: mapping.block,
     readers: mapping.balance.map(({ module }) => module),
     variants: count,
+    reroutes,
     weights: (own, variant) => ({
       async *rowTiles(module) {
         for await (const rows of own.rowTiles(module)) yield* replace(module, rows, variant) ?? [rows];

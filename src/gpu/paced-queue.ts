@@ -181,6 +181,12 @@ export class PacedQueue implements Disposable {
     encoder.copyBufferToBuffer(this.#updates.buffer.buffer, at, to.buffer, offset, length);
   }
 
+  /** Writes bytes of the host, a multiple of 4, to a buffer, behind all that was recorded before and ahead of what comes after. */
+  async write(bytes: Uint8Array, to: LedgerBuffer, offset = 0): Promise<void> {
+    await this.flush();
+    this.#device.queue.writeBuffer(to.buffer, offset, bytes);
+  }
+
   /** Sets a part of a buffer to zero, in order with the dispatches. */
   async clear(of: LedgerBuffer, offset = 0, bytes = of.bytes - offset): Promise<void> {
     for (let done = 0; done < bytes; done += COPY_BYTES) {

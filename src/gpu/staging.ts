@@ -18,6 +18,8 @@ export function ringBytes(size: RingSize): number {
 }
 
 const SMALL_PIECES = 4;
+/** Writes of at most this share of a piece do without: as much as a piece holds is copied once more wherever one is used. */
+const SHORT_WRITE = 1 / 4;
 const MAX_SMALL_BYTES = 1024 ** 2;
 
 /** Small reads have pieces of their own: those that wait for large ones wait for all that the GPU is given meanwhile. */
@@ -36,9 +38,10 @@ async function makePieces(gpu: Gpu, label: string, size: RingSize, usage: number
   return await gpu.memory.allocateAll(Array.from({ length: size.pieces }, () => request));
 }
 
-async function map(piece: LedgerBuffer, mode: GPUMapModeFlags): Promise<void> {
+/** Maps no more than is read or written: browsers copy what is mapped between their processes, used or not. */
+async function map(piece: LedgerBuffer, mode: GPUMapModeFlags, bytes = piece.bytes): Promise<void> {
   try {
-    await piece.buffer.mapAsync(mode);
+    await piece.buffer.mapAsync(mode, 0, bytes);
   } catch (cause) {
     throw new DeviceLostError(`The GPU was lost while ${piece.label} was being mapped.`, { cause });
   }
@@ -72,11 +75,15 @@ export class UploadRing implements Disposable {
   /**
    * Copies `bytes` into `to` at `offset` (a multiple of 4), in order with the dispatches that are recorded. Resolves
    * when the bytes have left the host's array; the tail is padded with zeros to a multiple of 4. Few bytes take no piece, which
-   * would have to come back from the GPU, and are submitted with what is recorded next.
+   * would have to come back from the GPU: they go along with the next submit, or more of them behind this one.
    */
   async write(bytes: Uint8Array, to: LedgerBuffer, offset = 0): Promise<void> {
     if (bytes.byteLength <= UPDATE_BYTES) {
       await this.#gpu.queue.update(bytes, to, offset);
+      return;
+    }
+    if (bytes.byteLength <= this.#pieceBytes * SHORT_WRITE && bytes.byteLength % 4 === 0) {
+      await this.#gpu.queue.write(bytes, to, offset);
       return;
     }
     await this.fill(to, offset, bytes.byteLength, (view, position) =>
@@ -123,6 +130,19 @@ export class UploadRing implements Disposable {
   [Symbol.dispose](): void {
     for (const piece of this.#pieces) piece[Symbol.dispose]();
   }
+}
+
+/** What is read of a buffer: `offset` is a multiple of 4. */
+export interface ReadPart {
+  readonly from: LedgerBuffer;
+  readonly offset: number;
+  readonly bytes: number;
+  /** Gets mapped memory piece by piece, valid only during the call, with its position in the range. */
+  readonly consume: (view: Uint8Array<ArrayBuffer>, position: number) => void;
+}
+
+function paddedBytes(bytes: number): number {
+  return Math.ceil(bytes / 4) * 4;
 }
 
 interface PieceSet {
@@ -172,9 +192,10 @@ export class ReadbackRing implements Disposable {
     for (let done = 0; done < bytes; done += set.bytes) {
       const length = Math.min(set.bytes, bytes - done);
       const piece = await set.pool.acquire();
-      const read = this.#readPiece(piece, { of: from, offset: offset + done }, length, (view) =>
-        consume(view, done),
-      ).finally(() => set.pool.release(piece));
+      const part = { from, offset: offset + done, bytes: length };
+      const read = this.#readPiece(piece, [{ ...part, consume: (view) => consume(view, done) }]).finally(() =>
+        set.pool.release(piece),
+      );
       // It is waited for below, after the copies of all pieces are on their way.
       read.catch(() => undefined);
       reads.push(read);
@@ -182,18 +203,37 @@ export class ReadbackRing implements Disposable {
     await Promise.all(reads);
   }
 
-  async #readPiece(
-    piece: LedgerBuffer,
-    from: { readonly of: LedgerBuffer; readonly offset: number },
-    length: number,
-    consume: (view: Uint8Array<ArrayBuffer>) => void,
-  ): Promise<void> {
-    const padded = Math.ceil(length / 4) * 4;
-    await this.#gpu.queue.copy(from, { of: piece, offset: 0 }, padded);
+  /** Reads several parts as `read` does; those that fit a piece together are waited for once. */
+  async readParts(parts: readonly ReadPart[]): Promise<void> {
+    const total = parts.reduce((sum, { bytes }) => sum + paddedBytes(bytes), 0);
+    const set = total <= this.#small.bytes ? this.#small : this.#large;
+    if (total > set.bytes) {
+      await Promise.all(
+        parts.map(async ({ from, offset, bytes, consume }) => await this.read(from, offset, bytes, consume)),
+      );
+      return;
+    }
+    const piece = await set.pool.acquire();
+    await this.#readPiece(piece, parts).finally(() => set.pool.release(piece));
+  }
+
+  /** Reads parts that a piece holds one behind the other. */
+  async #readPiece(piece: LedgerBuffer, parts: readonly ReadPart[]): Promise<void> {
+    let end = 0;
+    for (const { from, offset, bytes } of parts) {
+      const padded = paddedBytes(bytes);
+      await this.#gpu.queue.copy({ of: from, offset }, { of: piece, offset: end }, padded);
+      end += padded;
+    }
     await this.#gpu.queue.flush();
-    await map(piece, GPUMapMode.READ);
+    await map(piece, GPUMapMode.READ, end);
     try {
-      consume(new Uint8Array(piece.buffer.getMappedRange(0, padded)).subarray(0, length));
+      const mapped = new Uint8Array(piece.buffer.getMappedRange(0, end));
+      let first = 0;
+      for (const { bytes, consume } of parts) {
+        consume(mapped.subarray(first, first + bytes), 0);
+        first += paddedBytes(bytes);
+      }
     } finally {
       piece.buffer.unmap();
     }

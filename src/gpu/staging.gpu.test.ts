@@ -1,0 +1,48 @@
+import { describe, expect, it } from "vitest";
+import { openTestGpu } from "../testing/open-test-gpu.ts";
+import { UPDATE_BYTES } from "./paced-queue.ts";
+import { ReadbackRing, UploadRing } from "./staging.ts";
+
+const PIECE = 8 * UPDATE_BYTES;
+const RING = { pieceBytes: PIECE, pieces: 2 };
+
+function counting(bytes: number, first: number): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from({ length: bytes }, (_, index) => (index * 7 + first) % 251);
+}
+
+describe("rings between the host and the GPU", () => {
+  it("carry along with a submit, behind it and piece by piece what comes back whole, the last write on top", async () => {
+    using test = await openTestGpu();
+    using uploads = await UploadRing.create(test.gpu, RING);
+    using readbacks = await ReadbackRing.create(test.gpu, RING);
+    using to = await test.empty("to", 3 * PIECE);
+    const expected = new Uint8Array(3 * PIECE);
+    const sizes = [2.5 * PIECE, PIECE / 4, UPDATE_BYTES, UPDATE_BYTES + 3, 8, PIECE / 4 + 4];
+    for (const [index, size] of sizes.entries()) {
+      const bytes = counting(size, index);
+      await uploads.write(bytes, to, index * 1024);
+      expected.set(bytes, index * 1024);
+      if (size % 4 > 0) expected.fill(0, index * 1024 + size, index * 1024 + size + 1);
+    }
+    const seen = await readbacks.readBytes(to);
+    expect(seen.every((byte, index) => byte === expected[index])).toBe(true);
+  });
+
+  it("read parts of several buffers at once, together or each in pieces of its own", async () => {
+    using test = await openTestGpu();
+    using readbacks = await ReadbackRing.create(test.gpu, RING);
+    using one = await test.upload("one", counting(PIECE, 1));
+    using other = await test.upload("other", counting(64, 2));
+    for (const bytes of [12, PIECE - 1024, PIECE]) {
+      const seen = [new Uint8Array(bytes), new Uint8Array(7)];
+      const part = (index: number) => (view: Uint8Array, position: number) =>
+        seen[index]?.set(view, position);
+      await readbacks.readParts([
+        { from: one, offset: 0, bytes, consume: part(0) },
+        { from: other, offset: 8, bytes: 7, consume: part(1) },
+      ]);
+      expect(seen[0]?.every((byte, index) => byte === (index * 7 + 1) % 251)).toBe(true);
+      expect(seen[1]).toEqual(counting(64, 2).slice(8, 15));
+    }
+  });
+});

@@ -59,10 +59,14 @@ export async function openHessians(
   const captureOf = new Map(
     captures.flatMap((capture) => capture.modules.map((module) => [module, capture])),
   );
-  for (const capture of captures) {
+  // Asked for one by one, each would be waited for.
+  const allocated = captures.map(async (capture) => {
     const label = `Hessian of ${capture.modules[0]}'s input`;
-    const layout = layOutTriangle(capture.columns, maxPanelBytes);
-    matrices.set(capture, await allocatePanels(gpu.memory, label, layout));
+    return await allocatePanels(gpu.memory, label, layOutTriangle(capture.columns, maxPanelBytes));
+  });
+  for (const [index, matrix] of (await Promise.all(allocated)).entries()) {
+    const capture = captures[index];
+    if (capture) matrices.set(capture, matrix);
   }
   return {
     async onInput(modules, input) {

@@ -47,16 +47,15 @@ export class SubmitTimer implements Disposable {
     const timer = new SubmitTimer(device);
     if (!device.features.has("timestamp-query")) return timer;
     const { QUERY_RESOLVE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
-    for (let index = 0; index < inFlight; index++) {
-      const [resolved, readable] = await memory.allocateAll([
+    const buffers = Array.from({ length: inFlight }, async () => {
+      return await memory.allocateAll([
         { label: "timestamps", bytes: BYTES, usage: QUERY_RESOLVE | COPY_SRC },
         { label: "timestamps readback", bytes: BYTES, usage: COPY_DST | MAP_READ },
       ]);
-      const slot = {
-        queries: device.createQuerySet({ type: "timestamp", count: QUERIES }),
-        resolved,
-        readable,
-      };
+    });
+    for (const [resolved, readable] of await Promise.all(buffers)) {
+      const queries = device.createQuerySet({ type: "timestamp", count: QUERIES });
+      const slot = { queries, resolved, readable };
       timer.#free.push(slot);
       timer.#all.push(slot);
     }

@@ -8,14 +8,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../gpu/memory.ts";
 import type { UploadRing } from "../gpu/staging.ts";
 import { type HostBytes, memoryBytes, partOfBytes } from "./host-bytes.ts";
-import {
-  divideLinears,
-  type Residency,
-  streamBytes,
-  strideOf,
-  tileShape,
-  type TileShape,
-} from "./residency.ts";
+import { divideLinears, type Residency, streamBytes, strideOf, tileShape } from "./residency.ts";
 import type { Linear } from "../model/weight-description.ts";
 
 /** One layer's tensors on the host; modifiers fold factors into them, and quantized Linears are replaced by what their codes mean. */
@@ -89,19 +82,20 @@ export async function onloadLayer(
   parts: { readonly linears: readonly Linear[]; readonly vectors: readonly string[] },
   residency: Residency,
 ): Promise<OnloadedLayer> {
-  const vectors = await onloadVectors(gpu, uploads, host, parts.vectors);
   const limit = Math.min(gpu.device.limits.maxStorageBufferBindingSize, gpu.device.limits.maxBufferSize);
   const linears = new Map(parts.linears.map((linear) => [linear.module, linear]));
   const dtypeOf = (tensor: string) => floatTensor(host, tensor).dtype;
   const divided = divideLinears(parts.linears, dtypeOf, residency, limit);
   const resident = new Map<string, readonly RowTile[]>();
-  for (const linear of divided.resident) {
-    await onloadWhole(gpu, uploads, host, { linear, limit, resident });
-  }
   const tileBytes = Math.min(residency.tileBytes, limit);
   const streamed = streamBytes(divided.streamed, dtypeOf, tileBytes);
-  const stream =
-    streamed > 0 ? await gpu.memory.allocate({ label: "streamed weights", bytes: streamed }) : null;
+  // Asked for one by one, each would be waited for.
+  const [vectors, stream] = await Promise.all([
+    onloadVectors(gpu, uploads, host, parts.vectors),
+    streamed > 0 ? gpu.memory.allocate({ label: "streamed weights", bytes: streamed }) : null,
+    ...divided.resident.map(async (linear) => await roomForWhole(gpu, host, { linear, limit, resident })),
+  ]);
+  for (const linear of divided.resident) await writeWhole(uploads, host, linear, resident);
   return onloaded(gpu, { vectors, resident, stream }, async function* (module) {
     const linear = linears.get(module);
     invariant(linear && stream, `${module} is onloaded`);
@@ -199,31 +193,57 @@ export async function onloadVectors(
   return vectors;
 }
 
+/** A Linear that is to lie on the GPU whole, in buffers of at most `limit` bytes, among those that do. */
+interface WholeLinear {
+  readonly linear: Linear;
+  readonly limit: number;
+  readonly resident: Map<string, readonly RowTile[]>;
+}
+
 /** Onloads a Linear whole, and puts it among those that are resident. */
 export async function onloadWhole(
   gpu: Gpu,
   uploads: UploadRing,
   host: HostLayer,
-  {
-    linear,
-    limit,
-    resident,
-  }: {
-    readonly linear: Linear;
-    readonly limit: number;
-    readonly resident: Map<string, readonly RowTile[]>;
-  },
+  whole: WholeLinear,
+): Promise<void> {
+  await roomForWhole(gpu, host, whole);
+  await writeWhole(uploads, host, whole.linear, whole.resident);
+}
+
+/** Whoever disposes of the layer finds the buffers among those that are resident, even if the weights never come. */
+async function roomForWhole(
+  gpu: Gpu,
+  host: HostLayer,
+  { linear, limit, resident }: WholeLinear,
 ): Promise<void> {
   const { dtype } = floatTensor(host, linear.source.tensor);
-  const shape = tileShape(linear, dtype, limit);
-  const tiles: RowTile[] = [];
-  // Whoever disposes of the layer finds the buffers, even if the weights never come.
+  const { stride, rowBytes, tileRows } = tileShape(linear, dtype, limit);
+  const parts: { readonly firstRow: number; readonly rows: number }[] = [];
+  for (let firstRow = 0; firstRow < linear.rows; firstRow += tileRows) {
+    parts.push({ firstRow, rows: Math.min(tileRows, linear.rows - firstRow) });
+  }
+  const requests = parts.map(({ rows }) => ({ label: linear.module, bytes: rows * rowBytes }));
+  const weights: readonly LedgerBuffer[] = await gpu.memory.allocateAll(requests);
+  const tiles = parts.flatMap((part, index): RowTile[] => {
+    const weight = weights[index];
+    return weight ? [{ weight, dtype, stride, ...part }] : [];
+  });
   resident.set(linear.module, tiles);
-  for (let firstRow = 0; firstRow < linear.rows; firstRow += shape.tileRows) {
-    const rows = Math.min(shape.tileRows, linear.rows - firstRow);
-    const weight = await gpu.memory.allocate({ label: linear.module, bytes: rows * shape.rowBytes });
-    tiles.push({ weight, dtype, stride: shape.stride, firstRow, rows });
-    await writeRows(uploads, host, linear, { shape, firstRow, rows, weight });
+}
+
+/** Uploads a Linear for which there is room. */
+async function writeWhole(
+  uploads: UploadRing,
+  host: HostLayer,
+  linear: Linear,
+  resident: ReadonlyMap<string, readonly RowTile[]>,
+): Promise<void> {
+  const tiles = resident.get(linear.module);
+  invariant(tiles, `there is room for ${linear.module}`);
+  for (const { dtype, stride, firstRow, rows, weight } of tiles) {
+    const rowBytes = (stride * DTYPE_BITS[dtype]) / 8;
+    await writeRows(uploads, host, linear, { rowBytes, firstRow, rows, weight });
   }
 }
 
@@ -237,7 +257,7 @@ async function* streamTiles(
   const shape = tileShape(linear, dtype, tileBytes);
   for (let firstRow = 0; firstRow < linear.rows; firstRow += shape.tileRows) {
     const rows = Math.min(shape.tileRows, linear.rows - firstRow);
-    await writeRows(uploads, host, linear, { shape, firstRow, rows, weight });
+    await writeRows(uploads, host, linear, { rowBytes: shape.rowBytes, firstRow, rows, weight });
     yield { weight, dtype, stride: shape.stride, firstRow, rows };
   }
 }
@@ -246,17 +266,17 @@ async function writeRows(
   uploads: UploadRing,
   host: HostLayer,
   linear: Linear,
-  to: { shape: TileShape; firstRow: number; rows: number; weight: LedgerBuffer },
+  to: { rowBytes: number; firstRow: number; rows: number; weight: LedgerBuffer },
 ): Promise<void> {
   const bytes = linearRows(host, linear, to.firstRow, to.rows);
   const tight = bytes.byteLength / to.rows;
-  if (tight === to.shape.rowBytes) {
+  if (tight === to.rowBytes) {
     await uploads.write(bytes, to.weight);
     return;
   }
-  const padded = new Uint8Array(to.rows * to.shape.rowBytes);
+  const padded = new Uint8Array(to.rows * to.rowBytes);
   for (let row = 0; row < to.rows; row++) {
-    padded.set(bytes.subarray(row * tight, (row + 1) * tight), row * to.shape.rowBytes);
+    padded.set(bytes.subarray(row * tight, (row + 1) * tight), row * to.rowBytes);
   }
   await uploads.write(padded, to.weight);
 }

@@ -161,17 +161,17 @@ export interface NeededWeights {
   readonly residency: Residency;
 }
 
-/** The weights for a run of samples: those that are kept, or a copy that `release` gives back. */
+/** The weights for a run of samples: those that are kept, or a copy of the run's own, which goes with it. */
 export async function weightsFor(
   { services, layer, host, kept, settling }: LayerAtWork,
   needed: NeededWeights,
-): Promise<{ readonly weights: OnloadedLayer } & Disposable> {
+): Promise<{ readonly weights: OnloadedLayer; readonly isOwn: boolean } & Disposable> {
   const lasting = kept ?? settling.layer;
   if (!kept && settling.layer) await settleAll(settling.layer, needed.linears, services);
   const own = lasting ? null : await onloadWeights(services, layer, host, needed);
   const weights = lasting ?? own;
   invariant(weights, "a layer is onloaded for its samples");
-  return { weights, [Symbol.dispose]: () => own?.[Symbol.dispose]() };
+  return { weights, isOwn: own !== null, [Symbol.dispose]: () => own?.[Symbol.dispose]() };
 }
 
 /** Those that did not settle while they were quantized come last. */

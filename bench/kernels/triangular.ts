@@ -6,7 +6,7 @@ import { allocateCholeskyScratch, cholesky } from "../../src/gpu/triangular/chol
 import { addToDiagonal } from "../../src/gpu/triangular/diagonal.ts";
 import { symmetricRankKUpdate } from "../../src/gpu/triangular/symmetric-rank-k-update.ts";
 import { layOutTriangle, type TriangularMatrix } from "../../src/gpu/triangular/triangular-matrix.ts";
-import { factorHessian, readHessianDiagonal } from "../../src/quantize/gptq/factor-hessian.ts";
+import { beginFactoring, readHessianDiagonals } from "../../src/quantize/gptq/factor-hessian.ts";
 import type { BenchGpu, Benchmark } from "../benchmark.ts";
 import type { Sizes } from "../model-shapes.ts";
 
@@ -62,7 +62,8 @@ function choleskyOf(n: number): Benchmark {
       return {
         reset,
         run: async () => {
-          const failedRow = await cholesky(bench.gpu, matrix, scratch, bench.readbacks);
+          const { failedRow: reading } = await cholesky(bench.gpu, matrix, scratch, bench.readbacks);
+          const failedRow = await reading;
           if (failedRow !== null)
             throw new Error(`The Hessian was not positive definite at row ${failedRow}.`);
         },
@@ -95,8 +96,8 @@ function factorOf(n: number): Benchmark {
       return {
         reset,
         async run() {
-          const diagonal = await readHessianDiagonal(gpu, matrix, scratch);
-          await factorHessian(gpu, matrix, { ...options, diagonal }, scratch);
+          const [diagonal = new Float32Array()] = await readHessianDiagonals(gpu, [matrix], readbacks);
+          await (await beginFactoring(gpu, matrix, { ...options, diagonal }, scratch)).finish();
         },
       };
     },

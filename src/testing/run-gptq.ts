@@ -6,9 +6,9 @@ import { ReadbackRing, UploadRing } from "../gpu/staging.ts";
 import { allocateCholeskyScratch } from "../gpu/triangular/cholesky.ts";
 import {
   type FactoredHessian,
-  factorHessian,
+  beginFactoring,
   type FactorScratch,
-  readHessianDiagonal,
+  readHessianDiagonals,
 } from "../quantize/gptq/factor-hessian.ts";
 import { moduleContexts, needsScan, observeModule } from "../quantize/gptq/observe-module.ts";
 import {
@@ -101,9 +101,9 @@ export async function runGptq(
   using scratch = await scratchOf(bench, columns);
   using workspace = await allocateGptqWorkspace(test.gpu, [{ task, tileRows }], 1);
   const byActivation = task.weights.actorder !== null;
-  const diagonal = await readHessianDiagonal(test.gpu, hessian, scratch);
+  const [diagonal = new Float32Array()] = await readHessianDiagonals(test.gpu, [hessian], bench.readbacks);
   const options = { diagonal, byActivation, dampeningFrac: frac, name: "test" } as const;
-  const factored = await factorHessian(test.gpu, hessian, options, scratch);
+  const factored = await (await beginFactoring(test.gpu, hessian, options, scratch)).finish();
   const files = memoryFiles(bench, task, weights);
   const scans = needsScan(task.weights);
   const observed = scans
@@ -112,7 +112,8 @@ export async function runGptq(
   const context = moduleContexts([{ task, observed }]).get(task.module) ?? PLAIN_CONTEXT;
   using moved = drift ? await uploadSquare(test, drift, columns) : null;
   const module = { task, tileRows, context, drift: moved };
-  const { outcome } = await quantizeModule(module, factored, workspace, files.services);
+  const quantizing = await quantizeModule(module, factored, workspace, files.services);
+  const outcome = await quantizing.outcome;
   const { numbers, zeroPoints, scales } = await readBack(task, files.tensors);
   const dequantized = widenToFloat32(dtype, files.meaning);
   return {
@@ -123,7 +124,7 @@ export async function runGptq(
     scales,
     dequantized,
     tensors: files.tensors,
-    outcome: await outcome,
+    outcome,
   };
 }
 

@@ -102,14 +102,15 @@ export async function allocateCholeskyScratch(gpu: Gpu, n: number): Promise<Chol
 
 /**
  * Replaces the lower triangle of a symmetric matrix by its Cholesky factor, and what is stored above the diagonal by zero.
- * Returns the first row whose pivot was not positive (`undoCholesky` puts the matrix together again), or null if all went well.
+ * Resolves when all kernels are recorded; `failedRow` when the GPU is done with them: the first row whose pivot was not positive
+ * (`undoCholesky` puts the matrix together again), or null if all went well. `scratch.failedRow` is in use until then.
  */
 export async function cholesky(
   gpu: Gpu,
   matrix: TriangularMatrix,
   scratch: CholeskyScratch,
   readbacks: ReadbackRing,
-): Promise<number | null> {
+): Promise<{ readonly failedRow: Promise<number | null> }> {
   await gpu.queue.clear(scratch.failedRow);
   const { n, panels } = matrix.layout;
   for (let wide = 0; wide < n; wide += WIDE) {
@@ -128,6 +129,13 @@ export async function cholesky(
     await updateColumns(gpu, matrix, scratch, { ...ALL_COLUMNS, alpha: -1 }, { first: end, end: n });
   }
   await zeroAboveDiagonal(gpu, matrix);
+  const failedRow = readFailedRow(scratch, readbacks);
+  // Until someone waits for it a failure must not count as unhandled.
+  failedRow.catch(() => undefined);
+  return { failedRow };
+}
+
+async function readFailedRow(scratch: CholeskyScratch, readbacks: ReadbackRing): Promise<number | null> {
   const status = new Uint32Array((await readbacks.readBytes(scratch.failedRow, 0, 4)).buffer);
   return status[0] ? status[0] - 1 : null;
 }

@@ -51,33 +51,38 @@ export function involutionsOf(order: Uint32Array): [Uint32Array<ArrayBuffer>, Ui
   return [first, second];
 }
 
+export interface PermutationScratch {
+  /** n u32. */
+  readonly partner: BufferPart;
+  /** Stands for a second panel where there is none: any buffer, of which nothing is read or written. */
+  readonly unused: BufferPart;
+}
+
 /**
  * Reorders rows and columns of a symmetric matrix: new[i][j] = old[order[i]][order[j]].
- * `partner` is scratch of n u32; `upload` puts host bytes into it, in order with the queue.
+ * `upload` puts host bytes into `partner`, in order with the queue.
  */
 export async function permuteSymmetric(
   gpu: Gpu,
   matrix: TriangularMatrix,
   order: Uint32Array,
-  partner: BufferPart,
+  scratch: PermutationScratch,
   upload: (bytes: Uint8Array) => Promise<void>,
 ): Promise<void> {
-  using unused = await gpu.memory.allocate({ label: "stands for a second panel", bytes: 16 });
   for (const involution of involutionsOf(order)) {
     await upload(new Uint8Array(involution.buffer));
     for (let index = 0; index < matrix.buffers.length; index++) {
       for (let other = index; other < matrix.buffers.length; other++) {
-        await tradeBetween(gpu, matrix, { partner, unused }, index, other);
+        await tradeBetween(gpu, matrix, scratch, index, other);
       }
     }
   }
-  await gpu.queue.flush();
 }
 
 async function tradeBetween(
   gpu: Gpu,
   matrix: TriangularMatrix,
-  scratch: { readonly partner: BufferPart; readonly unused: BufferPart },
+  scratch: PermutationScratch,
   index: number,
   otherIndex: number,
 ): Promise<void> {

@@ -59,7 +59,9 @@ function lower(full: Float64Array, n: number): Float64Array {
 
 async function factor(matrix: TriangularMatrix): Promise<number | null> {
   using scratch = await allocateCholeskyScratch(test.gpu, matrix.layout.n);
-  return await cholesky(test.gpu, matrix, scratch, readbacks);
+  return await (
+    await cholesky(test.gpu, matrix, scratch, readbacks)
+  ).failedRow;
 }
 
 describe("symmetricRankKUpdate", () => {
@@ -95,7 +97,8 @@ describe("permuteSymmetric", () => {
     const order = Uint32Array.from({ length: n }, (_, index) => index).toSorted(() => random() - 0.5);
     using matrix = await uploadTriangle(test, full, n, 200_000);
     using partner = await test.empty("partner", n * 4);
-    await permuteSymmetric(test.gpu, matrix, order, partner, async (bytes) => {
+    using unused = await test.empty("unused", 16);
+    await permuteSymmetric(test.gpu, matrix, order, { partner, unused }, async (bytes) => {
       using staged = await test.upload("involution", bytes);
       await test.gpu.queue.copy({ of: staged, offset: 0 }, { of: partner, offset: 0 }, n * 4);
       await test.gpu.queue.idle();
@@ -168,7 +171,8 @@ describe("cholesky", () => {
     h[failing * n + failing] = -1;
     using matrix = await uploadTriangle(test, h, n, 256 * n * 4);
     using scratch = await allocateCholeskyScratch(test.gpu, n);
-    expect(await cholesky(test.gpu, matrix, scratch, readbacks)).toBe(failing);
+    const { failedRow } = await cholesky(test.gpu, matrix, scratch, readbacks);
+    expect(await failedRow).toBe(failing);
     await undoCholesky(test.gpu, matrix, scratch, failing);
     expect(relativeError(await readTriangle(test, matrix), lower(h, n))).toBeLessThan(1e-6);
     h[failing * n + failing] = 5 * n;
@@ -177,7 +181,8 @@ describe("cholesky", () => {
       Float32Array.from({ length: n }, (__, i) => (i === failing ? 5 * n + 1 : 0)),
     );
     await addToDiagonal(test.gpu, matrix, more);
-    expect(await cholesky(test.gpu, matrix, scratch, readbacks)).toBeNull();
+    const again = await cholesky(test.gpu, matrix, scratch, readbacks);
+    expect(await again.failedRow).toBeNull();
     expect(relativeError(await readTriangle(test, matrix), referenceCholesky(h, n))).toBeLessThan(2e-5);
   });
 

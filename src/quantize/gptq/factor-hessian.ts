@@ -13,6 +13,8 @@ import type { TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts
 const DAMPING_GROWTH = 10;
 /** The anchor's default: where a smaller one failed, the next try starts here. */
 const USUAL_DAMPING = 0.01;
+/** Parts of a buffer are bound at multiples of this. */
+const PART_BYTES = 256;
 /** With ten times the mean diagonal added nothing of the Hessian is left that could tell columns apart. */
 const MAX_DAMPING = 10;
 
@@ -25,7 +27,7 @@ export interface FactorScratch {
 }
 
 export interface FactorOptions {
-  /** As `readHessianDiagonal` gives it. */
+  /** As `readHessianDiagonals` gives it. */
   readonly diagonal: Float32Array;
   /** Columns of large activation first (actorder "static" and "group"), else from left to right. */
   readonly byActivation: boolean;
@@ -48,16 +50,25 @@ export interface FactoredHessian {
   readonly attempts: number;
 }
 
+/** A factorisation whose first try is recorded. */
+export interface Factoring {
+  /**
+   * Waits for it, and records more tries where it failed.
+   * @throws CalibrationError if not even the largest damping makes the Hessian positive definite
+   */
+  finish(): Promise<FactoredHessian>;
+}
+
 /**
- * Factors a Hessian in place.
- * @throws CalibrationError if the Hessian is not finite, or not even the largest damping makes it positive definite.
+ * Begins to factor a Hessian in place. Whoever finishes it may record other work before, but with `scratch.cholesky.failedRow`.
+ * @throws CalibrationError if the Hessian is not finite
  */
-export async function factorHessian(
+export async function beginFactoring(
   gpu: Gpu,
   hessian: TriangularMatrix,
   options: FactorOptions,
   scratch: FactorScratch,
-): Promise<FactoredHessian> {
+): Promise<Factoring> {
   const { diagonal } = options;
   if (!diagonal.every(Number.isFinite)) {
     throw new CalibrationError(
@@ -69,35 +80,63 @@ export async function factorHessian(
   const revived = diagonal.map((value) => value || 1);
   const mean = revived.reduce((sum, value) => sum + value, 0) / revived.length;
   const upload = async (bytes: Uint8Array) => await scratch.uploads.write(bytes, scratch.vector);
-  let dampeningFrac = options.dampeningFrac;
-  let added = Float32Array.from(dead, (flag) => flag + dampeningFrac * mean);
-  for (let attempt = 1; dampeningFrac <= MAX_DAMPING; attempt++) {
+  const damp = async (added: Float32Array<ArrayBuffer>) => {
     await upload(new Uint8Array(added.buffer));
     await addToDiagonal(gpu, hessian, scratch.vector);
-    if (attempt === 1) await permuteSymmetric(gpu, hessian, order, scratch.vector, upload);
-    const failedRow = await cholesky(gpu, hessian, scratch.cholesky, scratch.readbacks);
-    if (failedRow === null) {
-      return { factor: hessian, order, diagonal, dead, dampeningFrac, attempts: attempt };
-    }
-    await undoCholesky(gpu, hessian, scratch.cholesky, failedRow);
-    // The diagonal has the damping of the try that failed, and the matrix its order.
-    const more = Math.max(dampeningFrac * DAMPING_GROWTH, USUAL_DAMPING);
-    added = new Float32Array(dead.length).fill((more - dampeningFrac) * mean);
-    dampeningFrac = more;
-  }
+  };
+  const factor = async () => await cholesky(gpu, hessian, scratch.cholesky, scratch.readbacks);
+  let dampeningFrac = options.dampeningFrac;
+  checkDamping(dampeningFrac, options.name);
+  await damp(Float32Array.from(dead, (flag) => flag + dampeningFrac * mean));
+  const permutation = { partner: scratch.vector, unused: scratch.cholesky.inverse };
+  await permuteSymmetric(gpu, hessian, order, permutation, upload);
+  const first = await factor();
+  return {
+    async finish() {
+      let failedRow = await first.failedRow;
+      let attempts = 1;
+      for (; failedRow !== null; attempts++) {
+        // The diagonal has the damping of the try that failed, and the matrix its order.
+        const more = Math.max(dampeningFrac * DAMPING_GROWTH, USUAL_DAMPING);
+        checkDamping(more, options.name);
+        await undoCholesky(gpu, hessian, scratch.cholesky, failedRow);
+        await damp(new Float32Array(dead.length).fill((more - dampeningFrac) * mean));
+        dampeningFrac = more;
+        failedRow = await (await factor()).failedRow;
+      }
+      return { factor: hessian, order, diagonal, dead, dampeningFrac, attempts };
+    },
+  };
+}
+
+/** @throws CalibrationError if nothing of the Hessian would be left */
+function checkDamping(frac: number, name: string): void {
+  if (frac <= MAX_DAMPING) return;
   throw new CalibrationError(
-    `The Hessian of ${options.name} could not be factored, not even with ${dampeningFrac / DAMPING_GROWTH} of its mean diagonal added to it. Use more or more varied calibration text, or a larger dampening_frac.`,
+    `The Hessian of ${name} could not be factored, not even with ${frac / DAMPING_GROWTH} of its mean diagonal added to it. Use more or more varied calibration text, or a larger dampening_frac.`,
   );
 }
 
-/** The diagonal of a Hessian before it is factored. Those of all Hessians are read before the GPU has other work to do. */
-export async function readHessianDiagonal(
+/** Diagonals of Hessians before they are factored, in their order, read at once: each reading waits for all that the GPU has to do. */
+export async function readHessianDiagonals(
   gpu: Gpu,
-  hessian: TriangularMatrix,
-  { vector, readbacks }: Pick<FactorScratch, "vector" | "readbacks">,
-): Promise<Float32Array> {
-  await readDiagonal(gpu, hessian, vector);
-  return new Float32Array((await readbacks.readBytes(vector, 0, hessian.layout.n * 4)).buffer);
+  hessians: readonly TriangularMatrix[],
+  readbacks: ReadbackRing,
+): Promise<Float32Array[]> {
+  const places: { readonly offset: number; readonly bytes: number }[] = [];
+  let end = 0;
+  for (const { layout } of hessians) {
+    const bytes = layout.n * 4;
+    places.push({ offset: end, bytes });
+    end += Math.ceil(bytes / PART_BYTES) * PART_BYTES;
+  }
+  using all = await gpu.memory.allocate({ label: "diagonals", bytes: end });
+  for (const [index, hessian] of hessians.entries()) {
+    const place = places[index];
+    if (place) await readDiagonal(gpu, hessian, { of: all, ...place });
+  }
+  const { buffer } = await readbacks.readBytes(all);
+  return places.map(({ offset, bytes }) => new Float32Array(buffer.slice(offset, offset + bytes)));
 }
 
 /**

@@ -18,8 +18,8 @@ import { refineWork } from "../refine/refine-tile.ts";
 import { driftWork } from "./drift-targets.ts";
 import { driftOf, gptqTileBytes, refinementOf } from "./quantize-tile.ts";
 
-/** What stands for a second panel while a Hessian is reordered. */
-const PERMUTATION_BYTES = 16;
+/** Where a second factorisation, which begins before the first one is waited for, says how it went. */
+const SECOND_STATUS_BYTES = 16;
 /** Tiles that take more GPU memory than this are no faster. */
 const MAX_TILE_BYTES = 1024 ** 3;
 
@@ -70,7 +70,7 @@ function moduleWork(task: QuantizerTask): number {
 
 /** Scratch that factoring a Hessian of order n takes beside it, and that stays while its modules are quantized. */
 function factorBytes(n: number): number {
-  return choleskyScratchBytes(n) + bufferBytes(n * 4) + PERMUTATION_BYTES;
+  return choleskyScratchBytes(n) + bufferBytes(n * 4) + SECOND_STATUS_BYTES;
 }
 
 /** True of modules whose tiles take the same: a layer of experts has hundreds. */

@@ -2,6 +2,7 @@
 // the next module is computed. Else each module comes from host memory and goes back to it before the next one begins. A turn is
 // one or the other.
 
+import { createLifetime } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import { GPTQ_SETTINGS } from "../../formats/modifiers/gptq.ts";
 import type { QuantizingModifier } from "../../formats/recipe.ts";
@@ -9,7 +10,12 @@ import { allocateCholeskyScratch } from "../../gpu/triangular/cholesky.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import { PLAIN_CONTEXT } from "../observe/observe-tile.ts";
 import type { ModuleReport, QuantizerRun, QuantizerTask, QuantizerTurn } from "../quantizer.ts";
-import { type FactoredHessian, factorHessian, readHessianDiagonal } from "./factor-hessian.ts";
+import {
+  beginFactoring,
+  type FactoredHessian,
+  type FactorScratch,
+  readHessianDiagonals,
+} from "./factor-hessian.ts";
 import { type ModuleObservation, moduleContexts, needsScan, observeModule } from "./observe-module.ts";
 import {
   allocateGptqWorkspace,
@@ -21,6 +27,9 @@ import {
   type TiledTask,
 } from "./quantize-module.ts";
 import { driftOf } from "./quantize-tile.ts";
+
+/** Diagonals that are read at once: together they take less than the scratch of a factorisation. */
+const DIAGONALS = 64;
 
 type Tiled = TiledTask & { readonly task: QuantizerTask };
 type Observed = Tiled & { readonly context: ModuleContext };
@@ -57,8 +66,8 @@ async function quantizeTurn(
   using workspace = overlap && shared.length > 0 ? await allocateGptqWorkspace(gpu, shared, 2) : null;
   const reports: Promise<ModuleReport>[] = [];
   try {
-    for (const capture of captures) {
-      const { factored, ...known } = await factorCapture(run, capture, statistics.get(capture));
+    const groups = overlap ? [captures] : captures.map((capture) => [capture]);
+    for await (const { capture, factored, ...known } of factorCaptures(run, groups, statistics)) {
       for (const tiled of await observeTasks(run, tiledTasks(run, capture), factored, workspace)) {
         run.begins(tiled.task.module);
         const drift = driftOf(tiled.task) > 0 ? run.statistics.drift(capture) : null;
@@ -107,24 +116,28 @@ interface CaptureStatistics {
   readonly rounded: boolean;
 }
 
-/** All at once: later on, a reading would wait for the modules before it. */
+/** Of many captures at once: later on, a reading would wait for the modules before it. */
 async function readStatistics(run: QuantizerRun): Promise<Map<Capture, CaptureStatistics>> {
   const { gpu, readbacks, pass, statistics } = run;
   const known = new Map<Capture, CaptureStatistics>();
-  const columns = Math.max(0, ...pass.map((capture) => capture.columns));
-  using vector = await gpu.memory.allocate({ label: "diagonals", bytes: columns * 4 });
-  for (const capture of pass) {
-    const tokens = statistics.tokens(capture);
-    const rounded = run.sawTooFew(capture, tokens);
-    if (rounded) await statistics.clear(capture);
-    const hessian = statistics.hessian(capture);
-    const diagonal = await readHessianDiagonal(gpu, hessian, { vector, readbacks });
-    known.set(capture, { diagonal, tokens, rounded });
+  for (let first = 0; first < pass.length; first += DIAGONALS) {
+    const captures = pass.slice(first, first + DIAGONALS);
+    const seen = captures.map((capture) => {
+      const tokens = statistics.tokens(capture);
+      return { capture, tokens, rounded: run.sawTooFew(capture, tokens) };
+    });
+    for (const { capture, rounded } of seen) if (rounded) await statistics.clear(capture);
+    const hessians = captures.map((capture) => statistics.hessian(capture));
+    const diagonals = await readHessianDiagonals(gpu, hessians, readbacks);
+    for (const [index, { capture, ...own }] of seen.entries()) {
+      known.set(capture, { diagonal: diagonals[index] ?? new Float32Array(), ...own });
+    }
   }
   return known;
 }
 
 interface FactoredCapture {
+  readonly capture: Capture;
   readonly factored: FactoredHessian;
   readonly tokens: number;
   readonly rounded: boolean;
@@ -133,33 +146,74 @@ interface FactoredCapture {
   readonly rtnLoss?: number;
 }
 
-/** Factors a capture's Hessian, or that of rounding to nearest where too few tokens were seen. */
-async function factorCapture(
+/**
+ * Factors the Hessians of captures one after the other. Of a group each is under way before the one ahead of it is waited for: the GPU has
+ * work while the host learns whether a factorisation went well.
+ */
+async function* factorCaptures(
+  run: QuantizerRun,
+  groups: readonly (readonly Capture[])[],
+  statistics: ReadonlyMap<Capture, CaptureStatistics>,
+): AsyncGenerator<FactoredCapture> {
+  for (const captures of groups) {
+    using scratch = await openFactorScratch(run, captures);
+    const begin = async (index: number) => {
+      const capture = captures[index];
+      return capture ? await beginCapture(run, capture, statistics.get(capture), scratch.of(index)) : null;
+    };
+    let factoring = await begin(0);
+    for (let next = 1; factoring; next++) {
+      const following = await begin(next);
+      yield await factoring();
+      factoring = following;
+    }
+  }
+}
+
+/** Scratch for the largest of these captures' Hessians. */
+async function openFactorScratch(
+  { gpu, uploads, readbacks }: QuantizerRun,
+  captures: readonly Capture[],
+): Promise<{ of(index: number): FactorScratch } & Disposable> {
+  const columns = Math.max(...captures.map((capture) => capture.columns));
+  const lifetime = createLifetime();
+  const [own, vector, other] = await Promise.all([
+    allocateCholeskyScratch(gpu, columns),
+    gpu.memory.allocate({ label: "diagonal", bytes: columns * 4 }),
+    gpu.memory.allocate({ label: "Cholesky status", bytes: 16 }),
+  ]);
+  for (const each of [own, vector, other]) lifetime.use(each);
+  const rings = { vector, uploads, readbacks };
+  return {
+    // What one factorisation came to is read while the next one is under way.
+    of: (index) => ({ ...rings, cholesky: index % 2 === 0 ? own : { ...own, failedRow: other } }),
+    [Symbol.dispose]: () => lifetime[Symbol.dispose](),
+  };
+}
+
+/** Begins to factor a capture's Hessian, or that of rounding to nearest where too few tokens were seen; resolves to what finishes it. */
+async function beginCapture(
   run: QuantizerRun,
   capture: Capture,
   known: CaptureStatistics | undefined,
-): Promise<FactoredCapture> {
+  scratch: FactorScratch,
+): Promise<() => Promise<FactoredCapture>> {
   invariant(known, "each capture of the pass has statistics");
   const { diagonal, tokens, rounded } = known;
-  const { gpu, uploads, readbacks, statistics } = run;
+  const { gpu, statistics } = run;
   const tasks = run.tasks.filter(({ module }) => capture.modules.includes(module));
-  using cholesky = await allocateCholeskyScratch(gpu, capture.columns);
-  using vector = await gpu.memory.allocate({ label: "diagonal", bytes: capture.columns * 4 });
-  const scratch = { cholesky, vector, uploads, readbacks };
   const byActivation = tasks.some(({ weights }) => weights.actorder !== null);
   const name =
     capture.modules.length > 1 ? `the input of ${capture.modules.join(", ")}` : `${capture.modules[0]}`;
   const dampeningFrac = Math.max(...tasks.map(({ modifier }) => dampingOf(modifier)));
   const options = { diagonal, byActivation, dampeningFrac, name } as const;
-  const factored = await factorHessian(gpu, statistics.hessian(capture), options, scratch);
-  if (!rounded) return { factored, tokens, rounded };
-  // A Hessian of zeros is factored as the identity: no column makes up for another's error, and none is dead.
-  return {
-    factored: { ...factored, dead: new Uint8Array(capture.columns) },
-    tokens,
-    rounded,
-    loss: 0,
-    rtnLoss: 0,
+  const factoring = await beginFactoring(gpu, statistics.hessian(capture), options, scratch);
+  return async () => {
+    const factored = await factoring.finish();
+    if (!rounded) return { capture, factored, tokens, rounded };
+    // A Hessian of zeros is factored as the identity: no column makes up for another's error, and none is dead.
+    const dead = new Uint8Array(capture.columns);
+    return { capture, factored: { ...factored, dead }, tokens, rounded, loss: 0, rtnLoss: 0 };
   };
 }
 

@@ -9,7 +9,7 @@ import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import type { SquareMatrix } from "../../gpu/square-matrix.ts";
 import { Pool } from "../../gpu/pool.ts";
-import type { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
+import type { ReadbackRing, ReadPart, UploadRing } from "../../gpu/staging.ts";
 import { importanceOf } from "../observe/importance.ts";
 import type { TileContext } from "../observe/observe-tile.ts";
 import { powerTable, powerTableFor } from "../observe/power-table.ts";
@@ -94,6 +94,7 @@ export async function allocateGptqWorkspace(
   resultSets: number,
 ): Promise<GptqWorkspace> {
   const lifetime = createLifetime();
+  // All at once: asked for one by one, each would be waited for.
   const allocate = async <Name extends keyof GptqBuffers>(names: readonly Name[]) => {
     const sizes = sharedSizes(tasks, names);
     const requests = sizes.map(([name, bytes]) => ({ label: `GPTQ ${name}`, bytes }));
@@ -104,9 +105,10 @@ export async function allocateGptqWorkspace(
       LedgerBuffer
     >;
   };
-  const work = await allocate(WORK_BUFFER_NAMES);
-  const sets: ResultBuffers[] = [];
-  while (sets.length < resultSets) sets.push(await allocate(RESULT_BUFFER_NAMES));
+  const [work, ...sets] = await Promise.all([
+    allocate(WORK_BUFFER_NAMES),
+    ...Array.from({ length: resultSets }, async () => await allocate(RESULT_BUFFER_NAMES)),
+  ]);
   return { work, results: new Pool(sets), [Symbol.dispose]: () => lifetime[Symbol.dispose]() };
 }
 
@@ -231,19 +233,25 @@ async function readTile(
     ["weight_scale", "storedScales", once ? 0 : before.storedScales],
     ["weight_zero_point", "storedZeroPoints", once ? 0 : before.storedZeroPoints],
   ] as const;
-  const [statistics, losses, rtnLosses] = await Promise.all([
-    readbacks.readBytes(results.statistics, 0, sizes.statistics),
-    readbacks.readBytes(results.losses, 0, rows * 4),
-    readbacks.readBytes(results.rtnLosses, 0, rows * 4),
-    ...stored.map(async ([suffix, name, offset]) => {
-      if (sizes[name] === 0) return;
-      await readbacks.read(results[name], 0, sizes[name], (view, position) => {
-        services.write(`${task.module}.${suffix}`, offset + position, view);
-      });
-    }),
-  ]);
-  checkFinite(task, firstRow, readStatistics(statistics));
-  return { loss: halfSum(losses), rtnLoss: halfSum(rtnLosses) };
+  const found = (from: LedgerBuffer, bytes: number) => {
+    const into = new Uint8Array(bytes);
+    const consume: ReadPart["consume"] = (view, position) => into.set(view, position);
+    return { into, part: { from, offset: 0, bytes, consume } };
+  };
+  const statistics = found(results.statistics, sizes.statistics);
+  const losses = found(results.losses, rows * 4);
+  const rtnLosses = found(results.rtnLosses, rows * 4);
+  const tensors = stored
+    .filter(([, name]) => sizes[name] > 0)
+    .map(([suffix, name, at]): ReadPart => ({
+      from: results[name],
+      offset: 0,
+      bytes: sizes[name],
+      consume: (view, position) => services.write(`${task.module}.${suffix}`, at + position, view),
+    }));
+  await readbacks.readParts([statistics.part, losses.part, rtnLosses.part, ...tensors]);
+  checkFinite(task, firstRow, readStatistics(statistics.into));
+  return { loss: halfSum(losses.into), rtnLoss: halfSum(rtnLosses.into) };
 }
 
 function halfSum(bytes: Uint8Array<ArrayBuffer>): number {

@@ -51,6 +51,8 @@ function causesOf(before: Receipt, now: Receipt): string[] {
   const adapter = ({ adapter: { vendor, architecture, description } }: Receipt) =>
     [vendor, architecture, description].filter((word) => word !== "").join(" ");
   compare("the GPU", adapter(before), adapter(now));
+  const [ran, runs] = [before.forward_products, now.forward_products];
+  if (ran !== undefined && runs !== undefined) compare("what forward passes ran on", ran, runs);
   return causes;
 }
 

@@ -94,6 +94,7 @@ const RECEIPT = v.object({
   }),
   calibration: v.nullable(v.object({ samples: count, tokens: count, sha256 })),
   adapter: v.object({ vendor: name, architecture: name, description: name, software: v.boolean() }),
+  forward_products: v.exactOptional(name),
   files: v.pipe(v.array(v.object({ path: name, bytes: count, sha256 })), v.maxLength(MAX_FILES)),
 });
 

@@ -172,4 +172,10 @@ it("tells what differs from the receipt, and what may be the reason", () => {
       "the GPU (amd rdna-3, not nvidia ada)",
     ],
   });
+  const strassens = { ...RECEIPT, forward_products: "F32_STRASSEN" };
+  const plain = { ...RECEIPT, files, forward_products: "F32" };
+  expect(compareReceipts(strassens, plain).causes).toEqual([
+    "what forward passes ran on (F32, not F32_STRASSEN)",
+  ]);
+  expect(compareReceipts(RECEIPT, plain).causes).toEqual([]);
 });

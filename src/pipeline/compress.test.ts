@@ -108,6 +108,7 @@ describe.each(["rounded", "calibrated"] as const)("a job that is %s", (method) =
       method === "rounded" ? undefined : { kind: "file", name: "ids.json", column: null },
     );
     expect(receipt.calibration?.tokens).toBe(method === "rounded" ? undefined : 48);
+    expect(receipt.forward_products).toBe(method === "rounded" ? undefined : "F32");
   });
 
   it("goes on after a crash in any write, flush, truncation or deletion, and ends with the same bytes", async () => {

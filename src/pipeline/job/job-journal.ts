@@ -64,7 +64,7 @@ function storable(options: JobOptions, jobId: string): JobOptions {
 }
 
 /** What the forward products of a job's first run were computed on: "F32", or the shape of matrices. Null if none has begun. */
-export function recordedForward(journal: JournalRecords): string | null {
+export function recordedForward(journal: Pick<JournalRecords, "records">): string | null {
   const record = journal.records.find(({ type }) => type === "forward");
   return record ? String(record["products"]) : null;
 }

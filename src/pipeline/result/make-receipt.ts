@@ -8,7 +8,7 @@ import { readJournal } from "../../offload/journal.ts";
 import { replaceOutputFile } from "../../offload/output-store.ts";
 import type { ResultSummary } from "../../api/compressor-api.ts";
 import type { Receipt } from "../../api/receipt.ts";
-import { finishedResult, recordedReceipt } from "../job/job-journal.ts";
+import { finishedResult, recordedForward, recordedReceipt } from "../job/job-journal.ts";
 import { hashFiles } from "./hash-files.ts";
 import { withPresentSizes } from "./record-quality.ts";
 
@@ -46,7 +46,9 @@ export async function makeReceipt(
   const hashes = await hashFiles(opened, (bytes) => onBytes((hashedBytes += bytes), totalBytes));
   const made = Object.fromEntries(unknown.map(({ path }, index) => [path, hashes[index]]));
   const files = hashed.map(({ path, bytes }) => ({ path, bytes, sha256: known[path] ?? made[path] ?? "" }));
-  const receipt: Receipt = { layout: 1, ...facts, files };
+  const products = recordedForward({ records });
+  const ran = products === null ? {} : { forward_products: products };
+  const receipt: Receipt = { layout: 1, ...facts, ...ran, files };
   await replaceOutputFile(output, RECEIPT, `${JSON.stringify(receipt, null, 2)}\n`);
   return await withPresentSizes(result);
 }

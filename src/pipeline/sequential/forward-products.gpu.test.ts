@@ -133,7 +133,7 @@ describe("Strassen's products", () => {
     const { strassen, notices } = await run(journal, "AUTO", { size: 0 });
     expect(strassen).toBeUndefined();
     expect(notices).toEqual([
-      expect.stringContaining("Strassen's products, for which this GPU budget has no"),
+      expect.stringContaining("Strassen's products, for which this job's plan has no"),
     ]);
   });
 });

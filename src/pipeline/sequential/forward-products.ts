@@ -57,7 +57,7 @@ export async function openForwardProducts(
 function changedSentence(before: string, now: string): string {
   const rest = "the rest may differ from an uninterrupted job in its last digits.";
   return before === STRASSEN
-    ? `The layers so far were computed by Strassen's products, for which this GPU budget has no room now; ${rest}`
+    ? `The layers so far were computed by Strassen's products, for which this job's plan has no room now; ${rest}`
     : `The layers so far were computed on matrix units (${before}), which this browser does not offer now (${now}); ${rest}`;
 }
 

@@ -191,7 +191,7 @@ async function takeCounts(
     const counts = JSON.parse(new TextDecoder().decode(bytes)) as Counts;
     if (counts.products !== products)
       throw new ExchangeError(
-        `Share ${from + 1} computes forward passes on ${counts.products}, this one on ${products}: their sums do not belong together. Run all shares on GPUs of one kind, or with --forward-products F32.`,
+        `Share ${from + 1} computes forward passes on ${counts.products}, this one on ${products}: their sums do not belong together. Run all shares on GPUs of one kind and with one GPU budget, or with --forward-products F32.`,
       );
     all.push(counts);
   }

@@ -91,7 +91,7 @@ export interface QualityReport {
   readonly peakGpuBytes: number;
   /** Bytes on the device once all was given back. */
   readonly leftGpuBytes: number;
-  /** Seconds by phase: embedding, weights, layers, differences, predictions, check. */
+  /** Seconds that were waited for each phase: embedding, weights, layers, differences, predictions, and behind them the check. */
   readonly phases: Readonly<Record<string, number>>;
   readonly seconds: number;
   /** True if it is part of the result's own report and model card. */

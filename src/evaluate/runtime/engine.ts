@@ -41,6 +41,8 @@ export interface Engine extends TensorFactory, AsyncDisposable {
    * @throws DeviceLimitError before anything is read if they do not fit
    */
   onload(model: StoredModel, built: BuiltGraph, positions: number): Promise<OnloadedGraph>;
+  /** Makes the session of a graph that will be onloaded. */
+  prepare(built: BuiltGraph): Promise<void>;
   readonly gpu: MeasuredDevice | null;
 }
 
@@ -63,6 +65,9 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     runtime,
     gpu,
     maxInputBytes: Math.min(gpu?.maxBindingBytes ?? MAX_INPUT_BYTES, MAX_INPUT_BYTES),
+    async prepare({ graph }) {
+      await clock.time("sessions", async () => await sessions.open(graph, "plain"));
+    },
     async onload(model, built, positions) {
       // The runtime prepares the graph while its weights come.
       const opening = waitLater(

@@ -64,7 +64,8 @@ export function createSessions(runtime: Runtime, gpu: MeasuredDevice | null): Se
       return await session;
     },
     async [Symbol.asyncDispose]() {
-      for (const session of sessions.values()) await (await session).release();
+      const made = await Promise.allSettled(sessions.values());
+      for (const session of made) if (session.status === "fulfilled") await session.value.release();
     },
   };
 }

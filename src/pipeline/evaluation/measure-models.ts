@@ -8,7 +8,7 @@ import { omissions } from "../../evaluate/weights/weight-values.ts";
 import { type Gpu, openGpu, requestAdapter, summarizeAdapter } from "../../gpu/gpu.ts";
 import { tuneMatmul } from "../../gpu/matmul/tune-matmul.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
-import { checkForward, watchSample } from "./forward/check-forward.ts";
+import { checkForward, openCheck, watchSample } from "./forward/check-forward.ts";
 import { measureForward } from "./forward/measure-forward.ts";
 import { longestPlanned } from "./forward/plan-forward.ts";
 import { bindingLimit } from "./forward/stored-weights.ts";
@@ -20,6 +20,7 @@ import type {
   QualityReport,
 } from "../../api/evaluator-api.ts";
 import type { OpenStoredModel } from "./open-stored-model.ts";
+import { waitLater } from "../sequential/wait-later.ts";
 
 interface Measurement {
   readonly model: OpenStoredModel;
@@ -78,18 +79,21 @@ async function openEvaluationGpu({ provider, gpuBudgetBytes }: EvaluationOptions
   return await openGpu(gpuBudgetBytes);
 }
 
-/** By the forward pass that calibration runs; a sample of it by onnxruntime-web as well. */
+/** By the forward pass that calibration runs; a sample of it by onnxruntime-web as well, which is opened meanwhile. */
 async function measureOnGpu(measurement: Measurement, gpu: Gpu): Promise<Measured> {
-  const { options, signal } = measurement;
-  const { loaded, forward, peakBytes, leftBytes } = await runForward(measurement, gpu);
+  const { model, options, signal } = measurement;
+  const { stored } = model;
+  const opening = waitLater(openCheck(stored, watchSample(stored.description), options.gpuBudgetBytes));
+  const { loaded, forward, peakBytes, leftBytes } = await runForward(measurement, gpu).catch(
+    async (error: unknown) => {
+      await opening.then(async (engine) => await engine[Symbol.asyncDispose]()).catch(() => undefined);
+      throw error;
+    },
+  );
   const { watched, ...quality } = forward;
   const started = performance.now();
-  const { check, ...checked } = await checkForward({
-    watched,
-    length: Math.max(...loaded.windows.map(({ length }) => length)),
-    budgetBytes: options.gpuBudgetBytes,
-    signal,
-  });
+  const length = Math.max(...loaded.windows.map((ids) => ids.length));
+  const { check, ...checked } = await checkForward(await opening, { watched, length, signal });
   return {
     quality,
     loaded,
@@ -105,7 +109,7 @@ async function measureOnGpu(measurement: Measurement, gpu: Gpu): Promise<Measure
   };
 }
 
-/** The GPU is given back before anything else is asked of it. */
+/** The GPU is given back before the check computes anything. */
 async function runForward(measurement: Measurement, opened: Gpu) {
   const { model, original, options, signal, onProgress } = measurement;
   const models = original ? [model.stored, original.stored] : [model.stored];

@@ -1,10 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { activationArgs, type QuantizationArgs, weightArgs } from "../../../formats/quantization-args.ts";
 import { type ArchitectureFixture, loadArchitecture } from "../../../testing/architecture-fixture.ts";
 import { openTestGpu } from "../../../testing/open-test-gpu.ts";
 import { quantizedFixture } from "../../../testing/quantized-fixture.ts";
 import { createEngine, type Engine } from "../../../evaluate/runtime/engine.ts";
-import { checkForward, runSample, watchSample } from "./check-forward.ts";
+import { checkForward, openCheck, runSample, watchSample } from "./check-forward.ts";
 import { measureForward } from "./measure-forward.ts";
 
 const IDS = [5, 17, 200, 3, 99, 42, 7, 7, 250, 12];
@@ -93,19 +93,27 @@ describe("the forward pass of an evaluation", () => {
       signal,
       onProgress: () => undefined,
     });
-    const asked = { length: IDS.length, budgetBytes: 2 ** 26, signal };
-    const right = await checkForward({ ...asked, watched });
+    const check = async (own: typeof watched) => {
+      const open = await openCheck(model, watchSample(model.description), 2 ** 26);
+      expect(open.gpu?.peakBytes()).toBe(0);
+      const sessions = vi.spyOn(open.runtime.InferenceSession, "create");
+      const outcome = await checkForward(open, { watched: own, length: IDS.length, signal });
+      expect(sessions).not.toHaveBeenCalled();
+      sessions.mockRestore();
+      return outcome;
+    };
+    const right = await check(watched);
     expect(right).toMatchObject({ check: { tokens: 6, agrees: true }, notes: [], leftBytes: 0 });
     const layers = watched.layers.map(({ behind, ...layer }) =>
       layer.index === 1 ? { ...layer, behind: behind.map((value) => 1.01 * value) } : { ...layer, behind },
     );
-    const wrong = await checkForward({ ...asked, watched: { ...watched, layers } });
+    const wrong = await check({ ...watched, layers });
     expect(wrong.check).toMatchObject({ agrees: false, layer: "model.layers.1" });
     expect(wrong.notes).toEqual([
       expect.stringContaining("what model.layers.1 adds to hidden states is off"),
     ]);
     const logits = { ...watched.logits, values: watched.logits.values.map((value) => value + 0.01) };
-    const other = await checkForward({ ...asked, watched: { ...watched, logits } });
+    const other = await check({ ...watched, logits });
     expect(other.check).toMatchObject({ agrees: false, layer: right.check?.layer });
   });
 
@@ -134,7 +142,8 @@ describe("the forward pass of an evaluation", () => {
     const layers = [{ index: 0, before, behind: before }];
     const logits = { tokens: 1, ids: 1, states: before, values: new Float32Array(1) };
     const watched = { ids: IDS, layers, logits, model };
-    const { check, notes } = await checkForward({ watched, length: 10, budgetBytes: 1024, signal });
+    const small = await openCheck(model, watchSample(model.description), 1024);
+    const { check, notes } = await checkForward(small, { watched, length: 10, signal });
     expect(check).toBe(null);
     expect(notes).toEqual([
       expect.stringMatching(/^These figures were not checked by onnxruntime-web: .* budget/),

@@ -3,7 +3,14 @@
 
 import type { ForwardCheck } from "../../../api/evaluator-api.ts";
 import { invariant, LayerpressError } from "../../../errors.ts";
-import { headGraph, HIDDEN_INPUT, layerGraph, LOGITS_OUTPUT } from "../../../evaluate/graph/decoder-graph.ts";
+import {
+  type BuiltGraph,
+  headGraph,
+  HIDDEN_INPUT,
+  layerGraph,
+  LOGITS_OUTPUT,
+} from "../../../evaluate/graph/decoder-graph.ts";
+import type { LinearPlan } from "../../../evaluate/graph/weight-input.ts";
 import { squaredDifferences } from "../../../evaluate/quality/squared-differences.ts";
 import {
   floatsOf,
@@ -47,11 +54,39 @@ export function watchSample({ layers }: DecoderDescription): Watch {
   };
 }
 
+/**
+ * Opens onnxruntime-web with the sample's sessions, which takes longer than to compute the sample: meant for while the figures are
+ * computed. They take none of the GPU's memory until they run.
+ * @throws DeviceLimitError if there is no GPU
+ */
+export async function openCheck(
+  model: StoredModel,
+  watch: Pick<Watch, "layers" | "logits">,
+  budgetBytes: number,
+): Promise<Engine> {
+  const engine = await createEngine({ budgetBytes, provider: "webgpu" });
+  // What keeps a session from being made is told when it is to run.
+  await makeSessions(engine, model, watch).catch(() => undefined);
+  return engine;
+}
+
+/** One after the other: the runtime makes one at a time. */
+async function makeSessions(
+  engine: Engine,
+  model: StoredModel,
+  { layers, logits }: Pick<Watch, "layers" | "logits">,
+): Promise<void> {
+  const { description } = model;
+  const plan = planLinears(model, engine.maxInputBytes);
+  const watched = description.layers.filter((_, index) => layers.includes(index));
+  for (const layer of watched) await engine.prepare(layerGraph(description, layer, plan));
+  await engine.prepare(checkedHead(description, plan, logits.ids));
+}
+
 export interface CheckRequest {
   readonly watched: WatchedTokens;
   /** Tokens of the sequence that they begin. */
   readonly length: number;
-  readonly budgetBytes: number;
   readonly signal: AbortSignal;
 }
 
@@ -63,9 +98,8 @@ export interface CheckOutcome {
   readonly leftBytes: number;
 }
 
-/** Runs the sample by onnxruntime-web. That it cannot is told, not thrown: the figures stand without it. */
-export async function checkForward(request: CheckRequest): Promise<CheckOutcome> {
-  const engine = await createEngine({ budgetBytes: request.budgetBytes, provider: "webgpu" });
+/** Runs the sample by onnxruntime-web, and closes it. That it cannot is told, not thrown: the figures stand without it. */
+export async function checkForward(engine: Engine, request: CheckRequest): Promise<CheckOutcome> {
   let found: Pick<CheckOutcome, "check" | "notes">;
   try {
     found = await runCheck(engine, request);
@@ -87,10 +121,7 @@ async function runCheck(engine: Engine, request: CheckRequest) {
 }
 
 /** Computes the sample, and compares. */
-export async function runSample(
-  engine: Engine,
-  request: Pick<CheckRequest, "watched" | "length" | "signal">,
-): Promise<ForwardCheck> {
+export async function runSample(engine: Engine, request: CheckRequest): Promise<ForwardCheck> {
   const { watched, signal } = request;
   const { model, logits } = watched;
   const { layers } = model.description;
@@ -153,8 +184,7 @@ async function otherLogits(
   { tokens, ids, states }: WatchedLogits,
 ): Promise<Float32Array> {
   const { description } = model;
-  const part = ids < description.vocabSize ? { firstRow: 0, rows: ids } : null;
-  const graph = headGraph(description, planLinears(model, engine.maxInputBytes), part);
+  const graph = checkedHead(description, planLinears(model, engine.maxInputBytes), ids);
   using head = await engine.onload(model, graph, 1);
   const width = rowSize(description);
   const outputs = await head.run({
@@ -162,6 +192,10 @@ async function otherLogits(
     [HIDDEN_INPUT]: engine.floats(states, [states.length / width, width]),
   });
   return floatsOf(outputs[LOGITS_OUTPUT]);
+}
+
+function checkedHead(description: DecoderDescription, plan: LinearPlan, ids: number): BuiltGraph {
+  return headGraph(description, plan, ids < description.vocabSize ? { firstRow: 0, rows: ids } : null);
 }
 
 function relative(own: Float32Array, other: Float32Array): number {

@@ -4,9 +4,9 @@ import { UnsupportedModelError } from "../../errors.ts";
 import { measureQuality, type Quality } from "../../evaluate/quality/measure-quality.ts";
 import { mixersOf } from "../../evaluate/graph/mixers/nodes-of.ts";
 import { createEngine } from "../../evaluate/runtime/engine.ts";
+import type { StoredModel } from "../../evaluate/weights/stored-model.ts";
 import { omissions } from "../../evaluate/weights/weight-values.ts";
 import { type Gpu, openGpu, requestAdapter, summarizeAdapter } from "../../gpu/gpu.ts";
-import { tuneMatmul } from "../../gpu/matmul/tune-matmul.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
 import { checkForward, openCheck, watchSample } from "./forward/check-forward.ts";
 import { measureForward } from "./forward/measure-forward.ts";
@@ -46,6 +46,7 @@ export async function measureModels(measurement: Measurement): Promise<QualityRe
   const { model, original } = measurement;
   checkComparable(model, original);
   const started = performance.now();
+  for (const { stored } of original ? [model, original] : [model]) beginReading(stored);
   const gpu = await openEvaluationGpu(measurement.options);
   const { quality, loaded, report, notes } = await (gpu
     ? measureOnGpu(measurement, gpu)
@@ -67,6 +68,13 @@ export async function measureModels(measurement: Measurement): Promise<QualityRe
     recorded: false,
     notes: [...omissions(model.stored, model.stored.description.layers.flatMap(layerLinears)), ...notes],
   };
+}
+
+/** Lets the embedding come while the GPU is opened and the text is tokenized. */
+function beginReading(model: StoredModel): void {
+  model.announce?.(-1);
+  // Who reads keeps up: what is fetched ahead of one who does not is written to IndexedDB.
+  void waitLater(model.read(model.description.embedding.tensor, { start: 0, end: 1 }));
 }
 
 /** A real GPU if there is one, or what is asked for by name; null for the processor. */
@@ -115,7 +123,6 @@ async function runForward(measurement: Measurement, opened: Gpu) {
   const models = original ? [model.stored, original.stored] : [model.stored];
   using gpu = opened;
   const ownBytes = gpu.memory.bytes;
-  await tuneMatmul(gpu);
   const limits = { budgetBytes: gpu.memory.budgetBytes, maxBufferBytes: bindingLimit(gpu) };
   const wanted = Math.min(options.max_seq_length, model.summary.maxPositions);
   const loaded = await loadWindows({ model, original }, options, {

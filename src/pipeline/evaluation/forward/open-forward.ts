@@ -12,11 +12,13 @@ import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
 import { spreadRows } from "../../../formats/spread-rows.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { prepareForwardProduct } from "../../../gpu/matmul/forward-product.ts";
+import { tuneMatmul } from "../../../gpu/matmul/tune-matmul.ts";
 import type { LedgerBuffer } from "../../../gpu/memory.ts";
 import { ReadbackRing, UploadRing } from "../../../gpu/staging.ts";
 import { rowSize } from "../../../model/decoder-description.ts";
 import { layerLinears } from "../../../model/layer-linears.ts";
 import { batchHiddenBytes } from "../../calibration/calibration-memory.ts";
+import { waitLater } from "../../sequential/wait-later.ts";
 import { keepReads, type KeptReads } from "./kept-reads.ts";
 import { type ForwardPlan, planForward } from "./plan-forward.ts";
 import { readAhead, type ReadAhead } from "./read-ahead.ts";
@@ -72,8 +74,16 @@ export async function openForward(request: ForwardInputs, lifetime: Lifetime): P
   const lengths = sequences.map(({ length }) => length);
   const { ids, placeOf } = distinctIds(sequences);
   const limits = { budgetBytes: gpu.memory.budgetBytes, maxBufferBytes: bindingLimit(gpu) };
-  prepareKernels(gpu, models);
   const plan = planForward({ models, lengths, ids: ids.length }, limits);
+  const reading = (each: StoredModel) => (plan.readsOnce ? readAhead(each.once ?? each) : readAhead(each, 0));
+  const ahead = models.map(reading);
+  const kept = keepReads(ahead[0]?.model ?? model);
+  const embedding = ahead.map((each, index) => {
+    const read = { model: index === 0 ? kept.model : each.model, ahead: each };
+    return { ...read, embedded: waitLater(embed(read, sequences)) };
+  });
+  await tuneMatmul(gpu);
+  prepareKernels(gpu, models);
   const uploads = lifetime.use(await UploadRing.create(gpu, plan.ring));
   const readbacks = lifetime.use(await ReadbackRing.create(gpu, plan.ring));
   const workspace = lifetime.use(await createWorkspace(gpu, uploads, plan.workspace));
@@ -96,18 +106,19 @@ export async function openForward(request: ForwardInputs, lifetime: Lifetime): P
   }
   const among = { gpu, uploads, readbacks, plan };
   const streams: ForwardStream[] = [];
-  const reading = (each: StoredModel) => (plan.readsOnce ? readAhead(each.once ?? each) : readAhead(each, 0));
-  const own = reading(model);
-  const kept = keepReads(own.model);
-  const opened = [{ model: kept.model, ahead: own }];
-  if (original) {
-    const other = reading(original);
-    opened.push({ model: other.model, ahead: other });
-  }
-  for (const each of opened) {
-    streams.push(await openStream(each, request, { ...among, ids }, lifetime));
-  }
+  for (const each of embedding) streams.push(await openStream(each, { ...among, ids }, lifetime));
   return { ...among, workspace, batches, rounded, differences, streams, kept };
+}
+
+/** First hidden states of all sequences; the first layer's bytes come behind them. */
+async function embed(
+  { model, ahead }: Pick<ForwardStream, "model" | "ahead">,
+  sequences: ForwardInputs["sequences"],
+): Promise<Float32Array<ArrayBuffer>[]> {
+  model.announce?.(-1);
+  const embedded = await model.embed(sequences);
+  ahead.begin(0);
+  return embedded;
 }
 
 /** Begins to compile what layers would wait for longest; meanwhile tokens are embedded. */
@@ -123,9 +134,13 @@ function prepareKernels(gpu: Gpu, models: readonly StoredModel[]): void {
   for (const mixer of mixers) forwardOf(mixer).prepare(gpu);
 }
 
+/** A model whose tokens are being embedded. */
+interface Embedding extends Pick<ForwardStream, "model" | "ahead"> {
+  readonly embedded: Promise<Float32Array<ArrayBuffer>[]>;
+}
+
 async function openStream(
-  { model, ahead }: Pick<ForwardStream, "model" | "ahead">,
-  { sequences }: ForwardInputs,
+  { model, ahead, embedded }: Embedding,
   services: Pick<ForwardServices, "gpu" | "uploads" | "readbacks" | "plan"> & {
     readonly ids: Uint32Array<ArrayBuffer>;
   },
@@ -152,12 +167,10 @@ async function openStream(
   const states = lifetime.use(
     await openHiddenStates(layout, { ...services, packed: null, scratch: hidden, file }, 0),
   );
-  model.announce?.(-1);
-  const embedded = await model.embed(sequences);
-  ahead.begin(0);
+  const rowsOf = await embedded;
   for (const batch of plan.batches) {
     const own = new Float32Array(batch.tokens * width);
-    embedded.slice(batch.first, batch.first + batch.starts.length - 1).forEach((values, at) => {
+    rowsOf.slice(batch.first, batch.first + batch.starts.length - 1).forEach((values, at) => {
       own.set(spreadRows(values, description.hiddenSize, width), (batch.starts[at] ?? 0) * width);
     });
     await states.put(batch, own);

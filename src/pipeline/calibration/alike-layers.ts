@@ -4,8 +4,19 @@ import type { Capture } from "../../model/layer-linears.ts";
 import { type CalibratedLayer, sharesOf } from "./calibrated-layer.ts";
 import type { LayerSchedule } from "./layer-schedule.ts";
 
+/** For each of the layers the first one that has its shape. */
+export function firstAlike(layers: readonly CalibratedLayer[]): CalibratedLayer[] {
+  const known = new Map<string, CalibratedLayer>();
+  return layers.map((layer) => {
+    const key = layerKey(layer);
+    const first = known.get(key) ?? layer;
+    known.set(key, first);
+    return first;
+  });
+}
+
 /** Layers of equal shape fit in the same way. */
-export function layerKey(layer: CalibratedLayer): string {
+function layerKey(layer: CalibratedLayer): string {
   const { captures, linears, rewritings } = layer;
   return JSON.stringify([
     rewritings.map(({ mappings, hessians }) => [
@@ -27,11 +38,9 @@ export function layerKey(layer: CalibratedLayer): string {
 }
 
 /** The same schedule for another layer of equal shape, whose captures and tasks come in the same order. */
-export function renamed(
-  { passes, rewrites, tileRows, settling, ...rest }: LayerSchedule,
-  from: CalibratedLayer,
-  to: CalibratedLayer,
-): LayerSchedule {
+export function renamed(schedule: LayerSchedule, from: CalibratedLayer, to: CalibratedLayer): LayerSchedule {
+  if (from === to) return schedule;
+  const { passes, rewrites, tileRows, settling, ...rest } = schedule;
   const pairsOf = (own: readonly Capture[], other: readonly Capture[] = []) =>
     own.map((capture, index) => [capture, other[index] ?? capture] as const);
   const captureAt = new Map([

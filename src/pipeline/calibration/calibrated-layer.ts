@@ -86,7 +86,8 @@ export interface CalibratedLayer extends LayerShare {
 
 /** Those of a pass's inputs whose drift is collected. */
 export function driftingIn({ drifting }: CalibratedLayer, pass: readonly Capture[]): readonly Capture[] {
-  return pass.filter((capture) => drifting?.includes(capture));
+  const wanted = new Set(drifting);
+  return pass.filter((capture) => wanted.has(capture));
 }
 
 /** The shares of all results, in the order in which they are quantized: what samples run through comes last. */

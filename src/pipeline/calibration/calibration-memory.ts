@@ -9,6 +9,7 @@ import type { SequenceBatch } from "../../calibrate/batches.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import { QUEUE_BYTES } from "../../gpu/paced-queue.ts";
 import { readbackRingBytes, type RingSize, ringBytes } from "../../gpu/staging.ts";
+import { ofModules } from "../../model/by-module.ts";
 import { type Capture, linearsBeforeOutput } from "../../model/layer-linears.ts";
 import { vectorBytes } from "../../onload/layer-weights.ts";
 import { fitResidency, onloadedBytes, type OnloadedBytes, type Residency } from "../../onload/residency.ts";
@@ -212,7 +213,8 @@ export function overlapBytes(
   pass: readonly Capture[],
   phase: Pick<QuantizePhase, "tileRows">,
 ): number {
-  const quantizers = sharesOf(layer).flatMap(({ tasks }) => [...byQuantizer(tasks)]);
+  const read = pass.flatMap(({ modules }) => modules);
+  const quantizers = sharesOf(layer).flatMap(({ tasks }) => [...byQuantizer(ofModules(tasks, read))]);
   const bytes = quantizers.map(([quantizer, own]) => quantizer.overlapBytes(own, pass, phase));
   return Math.max(0, ...bytes);
 }

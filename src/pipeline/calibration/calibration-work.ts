@@ -1,5 +1,6 @@
 // What calibrating, quantizing and propagating a decoder layer costs in floating-point operations.
 
+import { ofModules } from "../../model/by-module.ts";
 import {
   type Capture,
   type ExpertCalibration,
@@ -99,7 +100,7 @@ function blockLinears({ mixers, feedForward }: LayerDescription, block: MappingB
 
 /** What the quantizers of a capture's modules take to choose codes. */
 function choiceWork({ modules, columns }: Capture, tasks: CalibratedLayer["tasks"]): number {
-  const own = byQuantizer(tasks.filter(({ module }) => modules.includes(module)));
+  const own = byQuantizer(ofModules(tasks, modules));
   const work = Array.from(own, ([quantizer, of]) => quantizer.work(columns, of));
   return sum(work);
 }

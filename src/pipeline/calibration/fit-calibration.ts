@@ -18,12 +18,13 @@ import {
   type GpuLimits,
   jobBytes,
 } from "./calibration-memory.ts";
-import { layerKey, renamed } from "./alike-layers.ts";
+import { firstAlike, renamed } from "./alike-layers.ts";
 import { deepRings, findRoom, isScheduledAlike } from "./batches-at-work.ts";
 import { type FittedLayer, fitLayer } from "./fit-layer.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
+import type { RewritePass } from "./fit-rewritings.ts";
 import type { BatchesAtWork, LayerSchedule } from "./layer-schedule.ts";
-import { type LayerPlace, planPlaces, type ScheduledLayer } from "./host-memory.ts";
+import { type LayerPlace, planPlaces } from "./host-memory.ts";
 
 const MIB = 1024 ** 2;
 const TOKEN_STEPS = [32_768, 16_384, 8192, 4096, 2048, 1024, 512, 256, 128] as const;
@@ -57,6 +58,12 @@ export interface HiddenPlan {
   readonly atWork: BatchesAtWork;
 }
 
+/** What is to be done, with the first layer of its shape for each layer: what fits one fits the others. */
+interface AlikeDemand extends CalibrationDemand {
+  readonly alike: readonly CalibratedLayer[];
+}
+
+/** A way of doing it; the schedules of its layers are those of the first ones of their shapes. */
 interface Candidate {
   readonly plan: CalibrationPlan;
   readonly seconds: number;
@@ -66,11 +73,12 @@ interface Candidate {
  * Plans a calibrated job.
  * @throws DeviceLimitError if nothing fits, saying what takes the most and what would help.
  */
-export function planCalibration(demand: CalibrationDemand, limits: GpuLimits): CalibrationPlan {
+export function planCalibration(asked: CalibrationDemand, limits: GpuLimits): CalibrationPlan {
+  const demand = { ...asked, alike: firstAlike(asked.layers) };
   const best =
     (demand.like && leastWork(demand, shapes(demand, limits, demand.like), limits)) ??
     leastWork(demand, shapes(demand, limits), limits);
-  if (best) return best;
+  if (best) return { ...best, layers: renamedAll(demand, best.layers) };
   const longest = Math.max(...demand.lengths);
   const largest = Math.max(
     ...demand.layers.flatMap(({ captures }) => captures.map(({ columns }) => columns)),
@@ -81,22 +89,46 @@ export function planCalibration(demand: CalibrationDemand, limits: GpuLimits): C
   );
 }
 
+/** What was planned for the first layer of each shape, for all of them. */
+function renamedAll({ layers, alike }: AlikeDemand, schedules: readonly LayerSchedule[]): LayerSchedule[] {
+  return schedules.map((schedule, index) => {
+    const [from, to] = [alike[index], layers[index]];
+    return from && to ? renamed(schedule, from, to) : schedule;
+  });
+}
+
 function leastWork(
-  demand: CalibrationDemand,
+  demand: AlikeDemand,
   ways: Iterable<CalibrationShape>,
   limits: GpuLimits,
 ): CalibrationPlan | null {
   let best: Candidate | null = null;
+  let whole: Candidate | null = null;
   for (const shape of ways) {
+    if (whole && isBatchedAlike(whole.plan.shape, shape)) continue;
     const candidate = fit(demand, shape, limits);
     if (candidate && (!best || candidate.seconds < best.seconds)) best = candidate;
+    if (candidate && candidate.plan.layers.every(isWhole)) whole = candidate;
   }
   return best && (withDeepRings(demand, best, limits) ?? best).plan;
 }
 
+function isBatchedAlike(one: Batching, other: Batching): boolean {
+  return one.maxTokens === other.maxTokens && one.mlpTokens === other.mlpTokens;
+}
+
+/** True if smaller tiles would change nothing: none are streamed, and no pass less is possible. */
+function isWhole({ resident, passes, rewrites }: LayerSchedule): boolean {
+  return resident && passes.length <= 1 && rewrites.every((own) => collecting(own).length <= 1);
+}
+
+function collecting(passes: readonly RewritePass[]): RewritePass[] {
+  return passes.filter(({ runsBlocks }) => !runsBlocks);
+}
+
 /** The same with the deepest rings that cost nothing else its room. */
 function withDeepRings(
-  demand: CalibrationDemand,
+  demand: AlikeDemand,
   { plan, seconds }: Candidate,
   limits: GpuLimits,
 ): Candidate | null {
@@ -133,8 +165,8 @@ function* shapes(
   }
 }
 
-function fit(demand: CalibrationDemand, shape: CalibrationShape, limits: GpuLimits): Candidate | null {
-  const { layers, lengths, hidden } = demand;
+function fit(demand: AlikeDemand, shape: CalibrationShape, limits: GpuLimits): Candidate | null {
+  const { alike, lengths, hidden } = demand;
   const batches = makeBatches(lengths, shape.maxTokens);
   const job = tryJobBytes(demand, batches, shape, limits);
   if (!job) return null;
@@ -142,23 +174,23 @@ function fit(demand: CalibrationDemand, shape: CalibrationShape, limits: GpuLimi
   const batchTokens = Math.max(...batches.map((batch) => batch.tokens));
   let layerPeak = 0;
   let seconds = 0;
-  const known = new Map<string, ScheduledLayer<CalibratedLayer> & { readonly found: FittedLayer }>();
+  const known = new Map<CalibratedLayer, FittedLayer>();
   const fitted: FittedLayer[] = [];
-  for (const layer of layers) {
-    const key = layerKey(layer);
-    const alike = known.get(key);
+  for (const layer of alike) {
     const found =
-      alike?.found ?? fitLayer(layer, lengths, batches, shape, { ...limits, budgetBytes: free, batchTokens });
+      known.get(layer) ??
+      fitLayer(layer, lengths, batches, shape, { ...limits, budgetBytes: free, batchTokens });
     if (!found) return null;
-    known.set(key, alike ?? { layer, schedule: found.passes, found });
-    fitted.push({ ...found, passes: renamed(found.passes, alike?.layer ?? layer, layer) });
+    known.set(layer, found);
+    fitted.push(found);
     layerPeak = Math.max(layerPeak, found.peak);
     seconds += found.seconds;
   }
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
   const hiddenBytes = tokens * hiddenBytesPerToken({ hiddenSize: hidden.size, dtype: hidden.dtype });
   const waiting = hidden.streams * hiddenBytes;
-  const { place, layerPlace } = planPlaces([...known.values()], waiting, free - layerPeak, limits);
+  const scheduled = Array.from(known, ([layer, { passes }]) => ({ layer, schedule: passes }));
+  const { place, layerPlace } = planPlaces(scheduled, waiting, free - layerPeak, limits);
   const residentHidden = place === "gpu" ? waiting : 0;
   const secondBytes = bufferBytes(batchHiddenBytes(batches, hidden.size));
   // Narrowed states go through one packed buffer, and those on the GPU need no time to come.

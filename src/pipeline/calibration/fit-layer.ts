@@ -20,6 +20,7 @@ import {
 import { fitRewritings } from "./fit-rewritings.ts";
 import type { LayerSchedule } from "./layer-schedule.ts";
 import { layerSeconds } from "./layer-seconds.ts";
+import { packCaptures } from "./pack-captures.ts";
 import { planSettling } from "./plan-settling.ts";
 
 export interface FittedLayer {
@@ -150,24 +151,12 @@ function overlapPeakOf(
   return weightsBytes + Math.max(collecting, quantizing);
 }
 
-/**
- * Captures in as few passes as the free bytes allow, in the order in which the forward pass meets them. What has no room has none
- * with more captures either, so that the last capture of a pass is looked for by halves: layers of experts have hundreds.
- */
+/** Captures in as few passes as the free bytes allow. */
 function packPasses(layer: CalibratedLayer, shape: CalibrationShape, free: GpuLimits): Capture[][] {
-  const fits = (pass: readonly Capture[]) =>
-    collectPhase(layer, pass, shape.tileBytes, free) !== null &&
-    quantizePhase(layer, pass, free.budgetBytes, free) !== null;
-  const passes: Capture[][] = [];
-  for (let left = [...layer.captures]; left.length > 0;) {
-    let [fitting, tooMany] = [1, left.length + 1];
-    while (tooMany - fitting > 1) {
-      const middle = Math.floor((fitting + tooMany) / 2);
-      if (fits(left.slice(0, middle))) fitting = middle;
-      else tooMany = middle;
-    }
-    passes.push(left.slice(0, fitting));
-    left = left.slice(fitting);
-  }
-  return passes;
+  return packCaptures(
+    layer.captures,
+    (pass) =>
+      collectPhase(layer, pass, shape.tileBytes, free) !== null &&
+      quantizePhase(layer, pass, free.budgetBytes, free) !== null,
+  );
 }

@@ -13,6 +13,7 @@ import {
   leavesWhileRewriting,
 } from "./calibrated-layer.ts";
 import { calibratePhase, type GpuLimits, onloadPhase, type OnloadPhase } from "./calibration-memory.ts";
+import { packCaptures } from "./pack-captures.ts";
 
 /** A run of the samples for a modifier. */
 export interface RewritePass {
@@ -120,16 +121,12 @@ function packed(
   tileBytes: number,
   free: GpuLimits,
 ): readonly (readonly Capture[])[] {
-  const passes: Capture[][] = [];
-  for (const capture of rewriting.hessians) {
-    const grown = [...(passes.at(-1) ?? []), capture];
-    const fits =
-      passes.length > 0 &&
-      calibratePhase(layer, grown, tileBytes, free) !== null &&
-      usedBytes(layer, rewriting, grown, free) !== null;
-    if (fits) passes[passes.length - 1] = grown;
-    else passes.push([capture]);
-  }
+  const passes = packCaptures(
+    rewriting.hessians,
+    (pass) =>
+      calibratePhase(layer, pass, tileBytes, free) !== null &&
+      usedBytes(layer, rewriting, pass, free) !== null,
+  );
   return passes.length > 0 ? passes : [[]];
 }
 

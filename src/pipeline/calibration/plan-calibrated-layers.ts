@@ -16,6 +16,7 @@ import type { RewritingModifier } from "../../formats/recipe.ts";
 import { createMappingChooser, type MappingChooser } from "../../plan/choose-mappings.ts";
 import { checkShapes } from "../../model/check-tensors.ts";
 import { type DecoderDescription, type LayerDescription, rowSize } from "../../model/decoder-description.ts";
+import { ofModules } from "../../model/by-module.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import { type Capture, captures, type ExpertCalibration, layerLinears } from "../../model/layer-linears.ts";
 import type { PlanStep, QuantizeTask } from "../../plan/plan-steps.ts";
@@ -239,7 +240,7 @@ function calibratedLayer(
     return shared.filter(({ modules }) => modules.some((module) => wanted.has(module)));
   };
   const hessians = wanting("hessian");
-  for (const { modules } of shared) checkActorder(hessians.filter(({ module }) => modules.includes(module)));
+  for (const { modules } of shared) checkActorder(ofModules(hessians, modules));
   const met = new Set(shared.flatMap(({ modules }) => modules));
   checkWeighable(tasks.filter(({ module }) => !met.has(module)));
   const sources = new Set(linears.map(({ source }) => source.tensor));

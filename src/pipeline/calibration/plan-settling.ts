@@ -3,6 +3,7 @@
 
 import { hessianBytes } from "../../calibrate/hessians.ts";
 import { type RingSize, ringBytes } from "../../gpu/staging.ts";
+import { ofModules } from "../../model/by-module.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import { hasPlainRows, vectorBytes } from "../../onload/layer-weights.ts";
 import { residentBytes } from "../../onload/residency.ts";
@@ -43,22 +44,26 @@ export function planSettling(
   const ringsBytes = apart ? ringBytes(apart) : 0;
   const room = limits.budgetBytes - ringsBytes;
   const order = pass.toSorted((a, b) => b.columns - a.columns);
-  const beside = quantize.bytes - hessianBytes(pass, maxBufferBytes);
+  let hessians = hessianBytes(pass, maxBufferBytes);
+  const beside = quantize.bytes - hessians;
   let held = vectorBytes(layer.vectors.map(({ elements }) => elements));
   let peak = 0;
   let brought: Capture | null = null;
   const turns: SettlingTurn[] = [];
+  let besideNext = overlapBytes(layer, order.slice(0, 1), quantize);
   for (const [index, capture] of order.entries()) {
-    const own = brought === capture ? 0 : weightBytes(layer, capture, maxBufferBytes);
-    const settled = bytesOf(layer, order.slice(index), held + own, { quantize, maxBufferBytes });
+    const own: number = brought === capture ? 0 : weightBytes(layer, capture, maxBufferBytes);
+    const settled = hessians + held + own + besideNext;
     const settles = settled <= room;
     const brings = settles && own > 0 ? [capture] : [];
     if (settles) held += own;
-    let bytes = settles ? settled : hessianBytes(order.slice(index), maxBufferBytes) + held + beside;
+    let bytes = settles ? settled : hessians + held + beside;
     if (bytes > room) return null;
     const next = order[index + 1] ?? null;
     const coming = next ? weightBytes(layer, next, maxBufferBytes) : 0;
-    const later = bytesOf(layer, order.slice(index + 1), held + coming, { quantize, maxBufferBytes });
+    hessians -= hessianBytes([capture], maxBufferBytes);
+    besideNext = overlapBytes(layer, next ? [next] : [], quantize);
+    const later = hessians + held + coming + besideNext;
     brought = Math.max(bytes + coming, later) <= room ? next : null;
     if (brought) {
       brings.push(brought);
@@ -70,16 +75,6 @@ export function planSettling(
   }
   if (!turns.some(({ settles }) => settles)) return null;
   return { turns, peak: peak + ringsBytes };
-}
-
-/** GPU bytes while the first of these inputs is quantized beside the Hessians of all of them, if its modules are among the held weights. */
-function bytesOf(
-  layer: CalibratedLayer,
-  captures: readonly Capture[],
-  held: number,
-  { quantize, maxBufferBytes }: { readonly quantize: QuantizePhase; readonly maxBufferBytes: number },
-): number {
-  return hessianBytes(captures, maxBufferBytes) + held + overlapBytes(layer, captures.slice(0, 1), quantize);
 }
 
 /** True if all that is quantized is quantized in this pass, for no other result, and of weights whose rows have no padding. */
@@ -94,6 +89,5 @@ function isAlone(layer: CalibratedLayer, pass: readonly Capture[]): boolean {
 }
 
 function weightBytes(layer: CalibratedLayer, { modules }: Capture, maxBufferBytes: number): number {
-  const linears = layer.linears.filter(({ module }) => modules.includes(module));
-  return residentBytes(linears, layer.dtypeOf, maxBufferBytes);
+  return residentBytes(ofModules(layer.linears, modules), layer.dtypeOf, maxBufferBytes);
 }

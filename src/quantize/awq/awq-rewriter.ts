@@ -6,6 +6,7 @@ import { AWQ } from "../../formats/modifiers/awq.ts";
 import { CalibrationError, invariant } from "../../errors.ts";
 import type { AwqModifier } from "../../formats/recipe.ts";
 import { prepareMatmul } from "../../gpu/matmul/matmul.ts";
+import { byModule, ofModules } from "../../model/by-module.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { Mapping } from "../../model/mappings.ts";
 import { codeConstants } from "../encode/code-values.ts";
@@ -36,12 +37,12 @@ export const awqRewriter: Rewriter = {
   name: AWQ.name,
   hessians(demand) {
     const { captures, tasks, mappings } = demand;
-    const quantized = new Set(tasks.map(({ module }) => module));
+    const quantized = byModule(tasks);
     const byLinears = mappings.filter((mapping) => !isByBlock(demand, mapping));
+    const balanced = new Set(byLinears.flatMap(({ balance }) => balance.map(({ module }) => module)));
     return captures.filter(
-      (capture) =>
-        capture.modules.some((module) => quantized.has(module)) &&
-        byLinears.some((mapping) => reads(mapping, capture)),
+      ({ modules }) =>
+        modules.some((module) => quantized.has(module)) && modules.some((module) => balanced.has(module)),
     );
   },
   blocks(demand) {
@@ -106,10 +107,6 @@ function settingsOf({ modifier }: RewriterDemand): AwqModifier["settings"] {
   return modifier.settings;
 }
 
-function reads({ balance }: Mapping, { modules }: Capture): boolean {
-  return balance.some(({ module }) => modules.includes(module));
-}
-
 /** A mapping with those of its Linears that are quantized. */
 function searchedOf(demand: RewriterDemand, mapping: Mapping): GroupMember {
   const tasks = tasksOf(demand, mapping);
@@ -117,7 +114,10 @@ function searchedOf(demand: RewriterDemand, mapping: Mapping): GroupMember {
 }
 
 function tasksOf({ tasks }: RewriterDemand, { balance }: Mapping): QuantizerTask[] {
-  return balance.flatMap(({ module }) => tasks.find((task) => task.module === module) ?? []);
+  return ofModules(
+    tasks,
+    balance.map(({ module }) => module),
+  );
 }
 
 /**
@@ -131,9 +131,10 @@ function isByBlock(demand: RewriterDemand, mapping: Mapping): boolean {
 
 /** Those mappings that a pass over these captures says something of, and those whose blocks are run. */
 function searchedIn(demand: RewriterDemand, captures: readonly Capture[]): GroupMember[] {
+  const read = new Set(captures.flatMap(({ modules }) => modules));
   return demand.mappings
     .map((mapping) => searchedOf(demand, mapping))
-    .filter(({ mapping, byBlock }) => byBlock || captures.some((capture) => reads(mapping, capture)));
+    .filter(({ mapping, byBlock }) => byBlock || mapping.balance.some(({ module }) => read.has(module)));
 }
 
 /** Experts that are run with what their Linears chose; those that are run for each candidate need no more. */

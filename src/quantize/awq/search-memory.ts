@@ -84,19 +84,29 @@ function foundSizes(
   return { shares: task.columns * 4, results: Math.max(losses, ranges) };
 }
 
-function givenBytes(mappings: readonly SearchedMapping[], total: number): number {
-  const sizes = mappings.flatMap(({ columns, tasks }) => [
-    GIVEN.factors(columns, total),
-    ...tasks.map(() => GIVEN.known(total)),
-  ]);
-  return sizes.reduce((sum, size) => sum + partBytes(size), 0);
+/** Bytes of what the host gives, and of what Linears leave behind. */
+interface LastingSizes {
+  readonly given: number;
+  readonly found: number;
 }
 
-function foundBytes(mappings: readonly SearchedMapping[], total: number): number {
-  const sizes = mappings.flatMap(({ tasks }) =>
-    tasks.flatMap((task) => Object.values(foundSizes(task, total))),
-  );
-  return sizes.reduce((sum, size) => sum + partBytes(size), 0);
+function lastingSizes({ columns, tasks }: SearchedMapping, total: number): LastingSizes {
+  let given = partBytes(GIVEN.factors(columns, total));
+  let found = 0;
+  for (const task of tasks) {
+    const { shares, results } = foundSizes(task, total);
+    given += partBytes(GIVEN.known(total));
+    found += partBytes(shares) + partBytes(results);
+  }
+  return { given, found };
+}
+
+function groupSizes(group: readonly SearchedMapping[], total: number): LastingSizes {
+  return group.map((mapping) => lastingSizes(mapping, total)).reduce(addedSizes, { given: 0, found: 0 });
+}
+
+function addedSizes(one: LastingSizes, other: LastingSizes): LastingSizes {
+  return { given: one.given + other.given, found: one.found + other.found };
 }
 
 function partBytes(bytes: number): number {
@@ -104,8 +114,8 @@ function partBytes(bytes: number): number {
 }
 
 /** GPU bytes of what lives as long as a group is searched. */
-function lastingBytes(group: readonly SearchedMapping[], total: number): number {
-  return bufferBytes(givenBytes(group, total)) + bufferBytes(foundBytes(group, total));
+function lastingBytes({ given, found }: LastingSizes): number {
+  return bufferBytes(given) + bufferBytes(found);
 }
 
 /** Runs of mappings that are searched together. */
@@ -114,11 +124,15 @@ export function searchGroups<Searched extends SearchedMapping>(
   total: number,
 ): Searched[][] {
   const groups: Searched[][] = [];
+  let sizes: LastingSizes = { given: 0, found: 0 };
   for (const mapping of mappings) {
-    const grown = [...(groups.at(-1) ?? []), mapping];
-    if (grown.length > 1 && lastingBytes(grown, total) <= MAX_LASTING_BYTES)
-      groups[groups.length - 1] = grown;
+    const own = lastingSizes(mapping, total);
+    const grown = addedSizes(sizes, own);
+    const group = groups.at(-1);
+    const fits = group && lastingBytes(grown) <= MAX_LASTING_BYTES;
+    if (fits) group.push(mapping);
     else groups.push([mapping]);
+    sizes = fits ? grown : own;
   }
   return groups;
 }
@@ -133,7 +147,7 @@ function searchShapes(
   maxBufferBytes: number,
 ): Shapes {
   const tasks = group.flatMap((mapping) => mapping.tasks);
-  const free = freeBytes - lastingBytes(group, total);
+  const free = freeBytes - lastingBytes(groupSizes(group, total));
   let room = Math.min(free, MAX_TILE_BYTES);
   for (;;) {
     const shapes = new Map(tasks.map((task) => [task, searchShape(task, total, room, maxBufferBytes)]));
@@ -175,7 +189,7 @@ export function searchBytes(
   maxBufferBytes: number,
 ): number {
   const shapes = searchShapes(group, total, freeBytes, maxBufferBytes);
-  return tileBytes(shapes) + lastingBytes(group, total);
+  return tileBytes(shapes) + lastingBytes(groupSizes(group, total));
 }
 
 /** A part of a buffer, which is bound by itself. */
@@ -209,10 +223,11 @@ export async function allocateSearch(
 ): Promise<SearchMemory> {
   const { maxStorageBufferBindingSize } = gpu.device.limits;
   const shapes = searchShapes(group, total, freeBytes, maxStorageBufferBindingSize);
+  const lasting = groupSizes(group, total);
   const sizes: (readonly [string, number])[] = [
     ...sharedSizes(shapes),
-    ["candidates", givenBytes(group, total)],
-    ["losses", foundBytes(group, total)],
+    ["candidates", lasting.given],
+    ["losses", lasting.found],
   ];
   const requests = sizes.map(([name, bytes]) => ({ label: `AWQ ${name}`, bytes }));
   const made: readonly LedgerBuffer[] = await gpu.memory.allocateAll(requests);
@@ -235,7 +250,7 @@ export async function allocateSearch(
   };
 }
 
-/** In the order in which `givenBytes` and `foundBytes` count. */
+/** Cut to the sizes that `lastingSizes` counts. */
 function placesOf(
   group: readonly SearchedMapping[],
   shapes: Shapes,

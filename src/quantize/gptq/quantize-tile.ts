@@ -98,8 +98,21 @@ function floatStrideOf(columns: number): number {
   return Math.ceil(columns / 4) * 4;
 }
 
+type BufferSizes = Readonly<Record<keyof GptqBuffers, number>>;
+
+/** By the rows of tiles: a plan asks for the same ones for each way of fitting a layer. */
+const sizesOf = new WeakMap<GptqTask, Map<number, BufferSizes>>();
+
 /** Bytes of each buffer for a tile of `rows` rows. */
-export function gptqBufferBytes(task: GptqTask, rows: number): Record<keyof GptqBuffers, number> {
+export function gptqBufferBytes(task: GptqTask, rows: number): BufferSizes {
+  const known = sizesOf.get(task) ?? new Map<number, BufferSizes>();
+  sizesOf.set(task, known);
+  const sizes = known.get(rows) ?? countBytes(task, rows);
+  known.set(rows, sizes);
+  return sizes;
+}
+
+function countBytes(task: GptqTask, rows: number): BufferSizes {
   const { columns, weights, dtype } = task;
   const { codes: packed, ...shared } = tileBufferBytes(task, rows);
   const refines = refinementOf(task) !== null;

@@ -13,6 +13,7 @@ async function kernelsOf(product: typeof forwardProduct, size: ProductSize, larg
   const buffer = {} as LedgerBuffer;
   const strassen: StrassenScratch = {
     largest,
+    chunk: LARGE,
     left: buffer,
     right: buffer,
     products: buffer,

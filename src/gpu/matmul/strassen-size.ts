@@ -27,6 +27,8 @@ const OPERATIONS_A_BYTE = 12;
 export interface StrassenScratch {
   /** What it was made for. */
   readonly largest: ProductSize;
+  /** What is computed at once. */
+  readonly chunk: ProductSize;
   readonly left: LedgerBuffer;
   readonly right: LedgerBuffer;
   readonly products: LedgerBuffer;
@@ -39,8 +41,8 @@ export interface StrassenScratch {
 }
 
 /** The buffers for products of at most this size. */
-export function strassenRequests(largest: ProductSize) {
-  const { m, n, k } = chunkOf(largest);
+export function strassenRequests(largest: ProductSize, chunk = CHUNK) {
+  const { m, n, k } = chunkOf(largest, chunk);
   const planes = (rows: number, columns: number) => (PLANES * rows * columns * 4) / 4;
   return [
     { label: "Strassen: left operands", bytes: planes(m, k) },
@@ -51,15 +53,20 @@ export function strassenRequests(largest: ProductSize) {
   ] as const satisfies readonly BufferRequest[];
 }
 
-/** Allocates scratch for products of at most this size; all of it is disposed of with the result. */
+/**
+ * Allocates scratch for products of at most this size; all of it is disposed of with the result.
+ * @param chunk the usual one, or a smaller one for tests; whole tiles and steps
+ */
 export async function createStrassenScratch(
   memory: GpuMemory,
   largest: ProductSize,
+  chunk = CHUNK,
 ): Promise<StrassenScratch & Disposable> {
-  const buffers = await memory.allocateAll(strassenRequests(largest));
+  const buffers = await memory.allocateAll(strassenRequests(largest, chunk));
   const [left, right, products, columnSizes, rowSizes] = buffers;
   return {
     largest,
+    chunk,
     left,
     right,
     products,
@@ -89,21 +96,28 @@ export function areWhole({ n, k }: ProductSize): boolean {
 }
 
 /** Whether scratch that was made for products of the one size holds one of the other. */
-export function holds({ largest }: Pick<StrassenScratch, "largest">, size: ProductSize): boolean {
-  const [room, wanted] = [chunkOf(largest), chunkOf(size)];
+export function holds(
+  { largest, chunk }: Pick<StrassenScratch, "largest" | "chunk">,
+  size: ProductSize,
+): boolean {
+  const [room, wanted] = [chunkOf(largest, chunk), chunkOf(size, chunk)];
   return room.m >= wanted.m && room.n >= wanted.n && room.k >= wanted.k;
 }
 
-/** Even cuts, none larger than a chunk. */
-export function* chunks(total: number, along: keyof ProductSize): Generator<{ first: number; size: number }> {
-  const [most, multiple] = [CHUNK[along], MULTIPLE[along]];
-  const even = Math.ceil(total / Math.ceil(total / most) / multiple) * multiple;
+/** Even cuts of a size, none larger than a chunk. */
+export function* chunks(
+  { chunk }: Pick<StrassenScratch, "chunk">,
+  along: keyof ProductSize,
+  total: number,
+): Generator<{ first: number; size: number }> {
+  const multiple = MULTIPLE[along];
+  const even = Math.ceil(total / Math.ceil(total / chunk[along]) / multiple) * multiple;
   for (let first = 0; first < total; first += even) yield { first, size: Math.min(even, total - first) };
 }
 
 /** The largest chunk of products of at most this size, in whole tiles. */
-function chunkOf(largest: ProductSize): ProductSize {
+function chunkOf(largest: ProductSize, chunk: ProductSize): ProductSize {
   const along = (name: keyof ProductSize) =>
-    Math.min(CHUNK[name], Math.ceil(largest[name] / MULTIPLE[name]) * MULTIPLE[name]);
+    Math.min(chunk[name], Math.ceil(largest[name] / MULTIPLE[name]) * MULTIPLE[name]);
   return { m: along("m"), n: along("n"), k: along("k") };
 }

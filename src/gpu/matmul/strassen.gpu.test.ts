@@ -3,7 +3,7 @@ import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../format
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { matmulStrassen } from "./strassen.ts";
-import { createStrassenScratch, isForStrassen } from "./strassen-size.ts";
+import { createStrassenScratch, isForStrassen, type ProductSize } from "./strassen-size.ts";
 import { strassenReference } from "./strassen-reference.ts";
 
 let test: TestGpu;
@@ -22,6 +22,8 @@ interface Case {
 }
 
 const MARGIN = 8;
+/** The largest case has several along each side. */
+const SMALL_CHUNK: ProductSize = { m: 256, n: 256, k: 64 };
 
 /** Activations with channels that are large where the weight is small, a token a thousand times as large as its neighbour. */
 function operands({ m, n, k, bDtype }: Case) {
@@ -52,7 +54,7 @@ async function multiply(c: Case, a: Float32Array, b: Float32Array): Promise<Floa
   const { m, n, k } = c;
   const sides = { stride: k + 2 * MARGIN, offset: MARGIN };
   const before = randomNormal(m * (n + MARGIN), seededRandom(5));
-  using scratch = await createStrassenScratch(test.gpu.memory, c);
+  using scratch = await createStrassenScratch(test.gpu.memory, c, SMALL_CHUNK);
   using left = await test.upload("a", padded(a, m, k));
   using right = await test.upload("b", narrowFromFloat32(c.bDtype, padded(b, n, k)));
   using result = await test.upload("c", before);
@@ -95,10 +97,11 @@ describe("matmulStrassen", () => {
   it.each<Case>([
     { m: 66, n: 136, k: 96, bDtype: "BF16" },
     { m: 7, n: 24, k: 64, bDtype: "F16", accumulate: true, alpha: 0.5 },
+    { m: 258, n: 264, k: 96, bDtype: "F16" },
   ])("agrees with float64 for $m x $n x $k in $bDtype, row for row", async (c) => {
     const { a, b } = operands(c);
-    // Rounding of float32 sums, and of what c holds already.
-    expect(worstRow(await multiply(c, a, b), product(c, a, b), c.n)).toBeLessThan(2e-6);
+    // Rounding of float32 sums, of what c holds already, and by chance of rows that come to little.
+    expect(worstRow(await multiply(c, a, b), product(c, a, b), c.n)).toBeLessThan(4e-6);
   });
 
   it("agrees with its reference", async () => {

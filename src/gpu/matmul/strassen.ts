@@ -99,14 +99,14 @@ export async function matmulStrassen(
 
 async function multiplyInChunks(gpu: Gpu, scratch: StrassenScratch, options: StrassenOptions): Promise<void> {
   const { m, n, k, bDtype, alpha = 1 } = options;
-  for (const rows of chunks(m, "m")) {
-    for (const inputs of chunks(k, "k")) {
+  for (const rows of chunks(scratch, "m", m)) {
+    for (const inputs of chunks(scratch, "k", k)) {
       const a = partOf(options.a, rows.first, inputs.first);
       const b = partOf(options.b, 0, inputs.first);
       const size = { m: rows.size, n, k: inputs.size };
       await findColumns(gpu, scratch, { b, bDtype }, size);
       await makeOperand(gpu, scratch, "left", { ...a, dtype: "F32" }, size);
-      for (const outputs of chunks(n, "n")) {
+      for (const outputs of chunks(scratch, "n", n)) {
         const own = { ...size, n: outputs.size };
         const weight = { ...partOf(b, outputs.first, 0), dtype: bDtype };
         await makeOperand(gpu, scratch, "right", weight, own);

@@ -23,6 +23,8 @@ const FOUNDATIONS = [
   "api",
   "errors.ts",
   "disposal.ts",
+  "start-thread.ts",
+  "start-worker.ts",
   "in-time.ts",
   "storage-answer.ts",
 ];

@@ -1,7 +1,12 @@
 import "../src/disposal.ts";
 import { createSource } from "../src/source/create-source.ts";
 import { exposeSource } from "../src/source/expose-source.ts";
+import { fetchInThreads } from "../src/source/fetch-threads.ts";
+import type { FetcherApi } from "../src/source/serve-fetches.ts";
+import { startThread } from "../src/start-thread.ts";
+import fetcherUrl from "./fetcher.ts?worker&url";
 
 // The page's folder is the one above this script's, in the build (assets/) as in the sources (workers/).
 const script = import.meta.url;
-exposeSource(createSource({ base: new URL("..", script).href }));
+const stream = fetchInThreads(() => startThread<FetcherApi>(fetcherUrl, script, "fetcher"));
+exposeSource(createSource({ base: new URL("..", script).href, stream }));

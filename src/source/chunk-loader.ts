@@ -6,6 +6,7 @@ import { ChunkKeeper, sumBytes } from "./chunk-keeper.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import { adjoiningChunks, type Chunk, chunkAt, chunkId, chunksOf, coveredChunks, isSame } from "./chunks.ts";
 import { type RemoteFile, streamSpans } from "./fetch-range.ts";
+import type { StreamSpans } from "./fetch-threads.ts";
 import { mergeRanges, type FileRange } from "../formats/file-ranges.ts";
 import { createReaderPace, type ReaderPace } from "./reader-pace.ts";
 import { LOADER_LIMITS, type LoaderLimits } from "./loader-limits.ts";
@@ -20,6 +21,7 @@ export interface RemoteModel {
 
 export class ChunkLoader implements Disposable {
   readonly #transport: Transport;
+  readonly #stream: StreamSpans;
   readonly #model: RemoteModel;
   readonly #limits: LoaderLimits;
   readonly #keeper: ChunkKeeper;
@@ -48,8 +50,10 @@ export class ChunkLoader implements Disposable {
     model: RemoteModel,
     limits: LoaderLimits,
     stored: readonly Chunk[],
+    stream: StreamSpans,
   ) {
     this.#transport = transport;
+    this.#stream = stream;
     this.#model = model;
     this.#limits = limits;
     this.#pace = createReaderPace(limits.readerMs);
@@ -68,19 +72,23 @@ export class ChunkLoader implements Disposable {
     });
   }
 
-  /** Finds what is stored of the model already. */
+  /**
+   * Finds what is stored of the model already.
+   * @param stream how spans of a file come
+   */
   static async open(
     transport: Transport,
     store: ChunkStore,
     model: RemoteModel,
     limits: LoaderLimits = LOADER_LIMITS,
+    stream: StreamSpans = streamSpans,
   ): Promise<ChunkLoader> {
     const names = await store.list(model.opened.key);
     const stored = names.flatMap(({ path, index }) => {
       const file = model.files.get(path);
       return file ? [chunkAt(path, index, file.bytes, limits.chunkBytes)] : [];
     });
-    return new ChunkLoader(transport, store, model, limits, stored);
+    return new ChunkLoader(transport, store, model, limits, stored, stream);
   }
 
   get storedBytes(): number {
@@ -287,7 +295,7 @@ export class ChunkLoader implements Disposable {
     this.#requests++;
     for (const chunk of chunks) this.#loading.add(chunkId(chunk));
     try {
-      await streamSpans(this.#transport, file, chunks, {
+      await this.#stream(this.#transport, file, chunks, {
         signal: this.#end.signal,
         // IndexedDB keeps a buffer whole: a shorter chunk has one of its own.
         room: ({ start, end }) =>

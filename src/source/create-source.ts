@@ -9,6 +9,7 @@ import { type ChunkStore, openChunkStore } from "./chunk-store.ts";
 import { datasetRows, ROWS_URL } from "./dataset-rows.ts";
 import { exposeSource } from "./expose-source.ts";
 import { fetchRange } from "./fetch-range.ts";
+import type { StreamSpans } from "./fetch-threads.ts";
 import type { ModelFolder } from "./model-folder.ts";
 import { openFiles, readDropped } from "./open-files.ts";
 import { openFolder } from "./open-folder.ts";
@@ -31,6 +32,8 @@ export interface SourceOptions {
   readonly timing?: RetryTiming;
   /** Smaller chunks, for tests. */
   readonly limits?: LoaderLimits;
+  /** How chunks come, where not through the calling thread. */
+  readonly stream?: StreamSpans;
   readonly store?: ChunkStore;
 }
 
@@ -57,7 +60,9 @@ export function createSource(options: SourceOptions): SourceApi {
       const { signal } = opening;
       const folder = await find(options, transport, { reference, token: checkToken(token) }, signal);
       const loader =
-        folder.kind === "remote" ? await ChunkLoader.open(transport, store, folder, options.limits) : null;
+        folder.kind === "remote"
+          ? await ChunkLoader.open(transport, store, folder, options.limits, options.stream)
+          : null;
       signal.throwIfAborted();
       session?.end.abort();
       session?.loader?.[Symbol.dispose]();

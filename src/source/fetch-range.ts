@@ -4,14 +4,14 @@
 import { invariant, NetworkError } from "../errors.ts";
 import { formatBytes } from "../formats/format-bytes.ts";
 import { type Answer, type BodyReader, readBody } from "./body-reader.ts";
-import type { Host } from "./host.ts";
+import type { FileHost, Host } from "./host.ts";
 import { ask } from "./request.ts";
 import { TransientFailure, type Transport, withRetry } from "./retry.ts";
 
 export interface RemoteFile {
   readonly path: string;
   readonly url: string;
-  readonly host: Host;
+  readonly host: FileHost;
   readonly bytes: number;
   /** ETag, else Last-Modified, that every answer must repeat; null where the address itself is pinned, or none is shown. */
   readonly validator: string | null;

@@ -2,6 +2,11 @@
 
 import { AccessError } from "../errors.ts";
 
+/** What a host is made of, for another thread to make it anew. */
+export type HostAccess =
+  | { readonly kind: "web"; readonly url: string }
+  | { readonly kind: "hub"; readonly access: HubAccess };
+
 export interface Host {
   /** For sentences: "huggingface.co", "models.example.org". */
   readonly name: string;
@@ -17,9 +22,10 @@ export interface Host {
 }
 
 /** Any server with plain folders. */
-export function webHost(url: string): Host {
+export function webHost(url: string): FileHost {
   const { host } = new URL(url);
   return {
+    madeOf: { kind: "web", url },
     name: host,
     headers: () => ({}),
     rateWindowMs: 0,
@@ -30,6 +36,11 @@ export function webHost(url: string): Host {
           : `${host} refuses ${what} (${status}): it needs a login that this page cannot give, or the signature in the address has expired.`,
       ),
   };
+}
+
+/** A host of a model's files, which any thread may ask. */
+export interface FileHost extends Host {
+  readonly madeOf: HostAccess;
 }
 
 export interface HubAccess {
@@ -43,10 +54,11 @@ export interface HubAccess {
 export const HUB_RATE_WINDOW_MS = 300_000;
 
 /** The Hub, seen from one repository. */
-export function hubHost(access: HubAccess): Host {
+export function hubHost(access: HubAccess): FileHost {
   const { origin, host } = new URL(access.hubUrl);
   const { token } = access;
   return {
+    madeOf: { kind: "hub", access },
     name: host,
     rateWindowMs: HUB_RATE_WINDOW_MS,
     headers(url): Record<string, string> {
@@ -54,6 +66,10 @@ export function hubHost(access: HubAccess): Host {
     },
     refusal: (status, code, what) => new AccessError(hubSentence(access, status, code, what)),
   };
+}
+
+export function makeHost(madeOf: HostAccess): FileHost {
+  return madeOf.kind === "hub" ? hubHost(madeOf.access) : webHost(madeOf.url);
 }
 
 /** The Hub hides what one may not see: to a stranger, "private" and "absent" are the same 401. */

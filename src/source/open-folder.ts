@@ -5,7 +5,7 @@ import { AccessError, MalformedModelError, NetworkError } from "../errors.ts";
 import { INDEX_FILE, MAX_INDEX_BYTES, parseIndex } from "../formats/safetensors-index.ts";
 import { encodePath } from "../formats/safe-path.ts";
 import { fetchRange, type RemoteFile } from "./fetch-range.ts";
-import { type Host, webHost } from "./host.ts";
+import { type FileHost, webHost } from "./host.ts";
 import { digestKey, MAX_FILES, type ModelFolder, plainName } from "./model-folder.ts";
 import { codeFiles, moduleFiles } from "./named-files.ts";
 import { probeFile } from "./probe-file.ts";
@@ -105,7 +105,7 @@ export async function openFolder(
 interface Probes {
   readonly transport: Transport;
   readonly folder: URL;
-  readonly host: Host;
+  readonly host: FileHost;
   readonly signal: AbortSignal;
 }
 

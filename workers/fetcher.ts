@@ -1,0 +1,4 @@
+import "../src/disposal.ts";
+import { serveFetches } from "../src/source/serve-fetches.ts";
+
+serveFetches();

@@ -6,7 +6,8 @@ import type { BuiltGraph } from "../graph/decoder-graph.ts";
 import type { WeightInput } from "../graph/weight-input.ts";
 import { type PhaseClock, startPhaseClock } from "../quality/phase-clock.ts";
 import type { StoredModel } from "../weights/stored-model.ts";
-import { weightShape, weightValues } from "../weights/weight-values.ts";
+import { weightShape } from "../weights/weight-values.ts";
+import { fillWeights } from "./fill-weights.ts";
 import { loadRuntime, type Runtime } from "./load-runtime.ts";
 import { type MeasuredDevice, openMeasuredDevice } from "./measured-device.ts";
 import { createSessions, type Feeds, type Fetches, runSession, type Sessions } from "./sessions.ts";
@@ -142,10 +143,6 @@ async function reserveWeights(
     throw each.reason;
   }
   return reserved;
-}
-
-async function fillWeights(model: StoredModel, weights: Reserved, positions: number): Promise<void> {
-  for (const [weight, tensor] of weights) await tensor.write(await weightValues(model, weight, positions));
 }
 
 function onloadedGraph(

@@ -6,6 +6,7 @@ import { sampleToken, seededRandom } from "../../evaluate/generate/sample-token.
 import { createEngine, type Engine } from "../../evaluate/runtime/engine.ts";
 import { yieldToMessages } from "../../evaluate/runtime/yield-to-messages.ts";
 import type { ModelTokenizer } from "../../model/model-tokenizer.ts";
+import { beginReading } from "./begin-reading.ts";
 import { engineOptions } from "./engine-options.ts";
 import type { Generation, GenerationOptions, GenerationUpdate } from "../../api/evaluator-api.ts";
 import type { OpenStoredModel } from "./open-stored-model.ts";
@@ -26,6 +27,7 @@ export async function generateText(run: GenerationRun): Promise<Generation> {
   const tokenizer = requireTokenizer(run.model);
   const prompt = await encodePrompt(tokenizer, run);
   const encoded = performance.now();
+  beginReading(run.model.stored);
   const engine = await createEngine(engineOptions(run.options));
   try {
     return await generateWith(engine, run, { tokenizer, prompt, started, encoded });

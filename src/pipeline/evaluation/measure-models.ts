@@ -4,7 +4,6 @@ import { UnsupportedModelError } from "../../errors.ts";
 import { measureQuality, type Quality } from "../../evaluate/quality/measure-quality.ts";
 import { mixersOf } from "../../evaluate/graph/mixers/nodes-of.ts";
 import { createEngine } from "../../evaluate/runtime/engine.ts";
-import type { StoredModel } from "../../evaluate/weights/stored-model.ts";
 import { omissions } from "../../evaluate/weights/weight-values.ts";
 import { type Gpu, openGpu, requestAdapter, summarizeAdapter } from "../../gpu/gpu.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
@@ -21,6 +20,7 @@ import type {
 } from "../../api/evaluator-api.ts";
 import type { OpenStoredModel } from "./open-stored-model.ts";
 import { waitLater } from "../sequential/wait-later.ts";
+import { beginReading } from "./begin-reading.ts";
 
 interface Measurement {
   readonly model: OpenStoredModel;
@@ -68,13 +68,6 @@ export async function measureModels(measurement: Measurement): Promise<QualityRe
     recorded: false,
     notes: [...omissions(model.stored, model.stored.description.layers.flatMap(layerLinears)), ...notes],
   };
-}
-
-/** Lets the embedding come while the GPU is opened and the text is tokenized. */
-function beginReading(model: StoredModel): void {
-  model.announce?.(-1);
-  // Who reads keeps up: what is fetched ahead of one who does not is written to IndexedDB.
-  void waitLater(model.read(model.description.embedding.tensor, { start: 0, end: 1 }));
 }
 
 /** A real GPU if there is one, or what is asked for by name; null for the processor. */

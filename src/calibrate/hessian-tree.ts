@@ -153,7 +153,11 @@ async function joinInput(
     return await join(begun, right.place === place ? await make(right) : await take(right));
   };
   for (const sum of givenSums(root, place)) among.give(await make(sum));
-  if (root.place === place) input.nodes = [await make(root)];
+  if (root.place !== place) return;
+  input.nodes = [await make(root)];
+  // A buffer must not be given back before the commands that use it are submitted.
+  await gpu.queue.flush();
+  for (const matrix of input.free.splice(0)) matrix[Symbol.dispose]();
 }
 
 function joiner(gpu: Gpu, input: Input) {

@@ -384,9 +384,9 @@ describe("parts of a job that calibrates on the original model", () => {
     expect(await refused({ part: PARTS.second, states: [behind] })).toMatch(
       /begin at token 24 where token 0 is due: a share of the samples is missing/,
     );
-    const share = { index: 1, of: 2 };
+    const share = { index: 1, of: 3 };
     expect(await refused({ part: { kind: "states", at: [1], share } })).toMatch(
-      /make one batch on this GPU and cannot be cut into 2 shares/,
+      /make 2 batches on this GPU and cannot be cut into 3 shares/,
     );
     const other = Buffer.from(await original.arrayBuffer());
     other.write("0", other.indexOf('"job":"') + 7);

@@ -18,6 +18,7 @@ import { calibrate } from "./sequential/calibrate.ts";
 import { type LayerOutput, type LayerTurn, onload } from "./sequential/layer-at-work.ts";
 import { propagate } from "./sequential/propagate.ts";
 import { quantize } from "./sequential/quantize.ts";
+import { reduce } from "./sequential/reduce.ts";
 import { type CompressedLayer, runSequential } from "./sequential/run-sequential.ts";
 import { openTrials, type Trials } from "./sequential/trials.ts";
 
@@ -33,6 +34,7 @@ async function surveyLayer(turn: LayerTurn, trials: Trials, share: number): Prom
   await trials.begin(layer);
   for (const pass of layer.passes) {
     using statistics = await calibrate(layer, pass);
+    await reduce(layer, pass, statistics);
     for (const output of layer.outputs)
       await quantize(layer, output === tried ? { ...output, meanings } : output, pass, statistics);
   }

@@ -229,7 +229,7 @@ const NOTHING_MORE = { tiles: null, original: null, tokenTables: null };
 export async function openRun(
   job: CalibrationJob,
   budgetBytes: number,
-  { buffers = 1, maxTokens = TOKENS } = {},
+  { buffers = 1, maxTokens = job.plan.shape.maxTokens } = {},
 ): Promise<Run> {
   const lifetime = createLifetime();
   const test = await openTestGpu(budgetBytes + RUN_BYTES);
@@ -255,6 +255,7 @@ export async function openRun(
     hidden,
     states: statesIn(rings, outputs),
     samples: LENGTHS.length,
+    chunkAt: job.chunkAt,
     experts: expertCalibration(job.options),
     minExpertTokens: job.options.moe_min_tokens_per_expert,
     checkpoint: async () => await Promise.resolve(),

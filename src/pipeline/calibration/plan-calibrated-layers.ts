@@ -28,7 +28,7 @@ import { planTiling, type Tiling } from "../../quantize/rtn/plan-tiling.ts";
 import type { StatisticKind } from "../../quantize/quantizer.ts";
 import { quantizerFor } from "../../quantize/quantizers.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
-import { chunkTokens } from "./sample-chunks.ts";
+import { CHUNK_SUMS, chunksByBatch, chunkTokens } from "./sample-chunks.ts";
 import { checkMeasurable, staticScales } from "./static-scales.ts";
 import { findStrassenRoom } from "./strassen-room.ts";
 import { streamsOf } from "./streams-of.ts";
@@ -43,6 +43,11 @@ export interface CalibrationJob {
   readonly layers: readonly CalibratedLayer[];
   /** Tiles of those weights of the layers that go in tiles; null if there are none. */
   readonly tiling: Tiling | null;
+  /**
+   * The chunk of samples that a batch belongs to, by the batch's first sequence, where Hessians are summed along the tree of chunks:
+   * the same bytes however many jobs share the samples. Null where each Hessian is one sum, and only one job can make it.
+   */
+  readonly chunkAt: ReadonlyMap<number, number> | null;
   /** The most GPU memory that the layers take. */
   readonly peakBytes: number;
 }
@@ -87,8 +92,7 @@ export function planCalibrationJob(
   const tensors = new Map(model.tensors.map((tensor) => [tensor.name, tensor]));
   const experts = expertCalibration(options);
   const choosers = rewriting.map((modifier) => ({ modifier, chooser: createMappingChooser(modifier) }));
-  const streams = streamsOf({ steps, rewriting }, description, options);
-  const { comparesOriginal, rewritesOriginal, leavesErrors } = streams;
+  const { comparesOriginal, ...seen } = streamsOf({ steps, rewriting }, description, options);
   const layers = description.layers.map((layer): CalibratedLayer => {
     const step = steps.find(({ name }) => name === layer.name);
     if (!step) {
@@ -104,21 +108,44 @@ export function planCalibrationJob(
       return calibratedLayer(layer, otherStep, tensors, { cache: other.cache, experts });
     });
     const { drifting, ...wanted } = wantedOf([own, ...others], captures(layer, experts));
-    const original = { drifting: comparesOriginal ? drifting : null, rewritesOriginal, leavesErrors };
+    const original = { ...seen, drifting: comparesOriginal ? drifting : null };
     return { ...own, ...wanted, ...original, beside: others, rewritings };
   });
   for (const { chooser } of choosers) chooser.checkUsed();
   checkOutside(description, steps);
+  const streams = comparesOriginal || seen.rewritesOriginal ? 2 : 1;
+  return fitJob({ description, set, options, layers, streams, like }, limits);
+}
+
+interface DescribedJob extends Pick<CalibrationJob, "description" | "set" | "options" | "layers"> {
+  readonly streams: 1 | 2;
+  readonly like: Batching | null;
+}
+
+/** A job whose layers are known, and how it fits the GPU. */
+function fitJob({ streams, like, ...job }: DescribedJob, limits: GpuLimits): CalibrationJob {
+  const { description, set, options, layers } = job;
   const lengths = set.sequences.map(({ length }) => length);
   const aside = besideBytes(layers, set, limits.budgetBytes);
   const { tiling } = aside;
   const bytes = aside.bytes + tokenInputBytes(description, set, limits);
-  const count = comparesOriginal || rewritesOriginal ? 2 : 1;
-  const hidden = { size: rowSize(description), dtype: options.hidden_states_dtype, streams: count } as const;
-  const maxTokens = limits.sums === undefined ? null : chunkTokens(lengths);
+  const hidden = { size: rowSize(description), dtype: options.hidden_states_dtype, streams } as const;
+  const sums = limits.sums ?? (isShareable(layers, options) ? CHUNK_SUMS : null);
+  const maxTokens = sums === null ? null : chunkTokens(lengths);
   const demand = { layers, lengths, hidden, maxTokens, like };
-  const plan = planBeside(demand, bytes, options.forward_products, limits);
-  return { description, set, options, plan, layers, tiling, peakBytes: plan.peakBytes + bytes };
+  const own = { ...limits, ...(sums !== null && { sums }) };
+  const plan = planBeside(demand, bytes, options.forward_products, own);
+  const chunkAt = sums === null ? null : chunksByBatch(plan.batches);
+  return { ...job, plan, tiling, chunkAt, peakBytes: plan.peakBytes + bytes };
+}
+
+/**
+ * True if jobs that share the samples are to make the bytes of one that has all: where no error goes on, the undivided job is
+ * what parts are held against. Where it does, sums in one piece leave more memory to weights.
+ */
+function isShareable(layers: readonly CalibratedLayer[], { propagate_error }: CalibrationOptions): boolean {
+  const wanted = layers.some(({ captures: inputs }) => inputs.length > 0);
+  return !propagate_error && wanted && layers.every(({ rewritings }) => rewritings.length === 0);
 }
 
 /** The plan of what stands beside other things of so many bytes, with room for Strassen's products if there is any to spare. */

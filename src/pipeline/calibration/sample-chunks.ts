@@ -18,3 +18,8 @@ export function chunksOf(batches: readonly SequenceBatch[]): SequenceBatch[][] {
   const startOf = (chunk: number) => Math.floor((chunk * batches.length) / count);
   return Array.from({ length: count }, (_, chunk) => batches.slice(startOf(chunk), startOf(chunk + 1)));
 }
+
+/** The chunk of each batch, by the batch's first sequence. */
+export function chunksByBatch(batches: readonly SequenceBatch[]): ReadonlyMap<number, number> {
+  return new Map(chunksOf(batches).flatMap((own, chunk) => own.map(({ first }) => [first, chunk] as const)));
+}

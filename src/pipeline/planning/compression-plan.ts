@@ -24,8 +24,6 @@ export interface PlannedShare extends JobShare {
   readonly jobId: string;
   /** The chunks of samples of each share. */
   readonly chunks: readonly ChunkRange[];
-  /** The chunk of a batch, by the batch's first sequence. */
-  readonly chunkAt: ReadonlyMap<number, number>;
 }
 
 /** A part's place in the job that would do the whole model. */

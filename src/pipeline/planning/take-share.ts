@@ -60,7 +60,6 @@ export async function takeShare(
       ...share,
       jobId: await digest([plan.jobId, tokens, of, buildFacts().commit]),
       chunks: Array.from({ length: of }, (_, at) => ({ first: placeOf(at), end: placeOf(at + 1) })),
-      chunkAt: new Map(chunks.flatMap((batches, at) => batches.map(({ first }) => [first, at] as const))),
     },
   };
 }

@@ -15,12 +15,11 @@ import { rangeCollector } from "./measure-scales.ts";
 import { leave } from "./propagate.ts";
 import { openDrifts, runOriginal } from "./run-original.ts";
 import { runSamples } from "./run-samples.ts";
-import type { ShareAtWork } from "./services.ts";
 
 /** What a pass has collected. */
 export interface PassStatistics extends Disposable {
   readonly inputs: Hessians;
-  /** The same where samples are shared: sums that are yet to be added to those of other jobs. */
+  /** The same where samples lie in chunks: sums that are yet to be added, to those of other jobs, too. */
   readonly tree: HessianTree | null;
   /** How inputs drifted from those of the original model; null where nobody wants to know. */
   readonly drifts: InputDrifts | null;
@@ -32,7 +31,7 @@ export interface PassStatistics extends Disposable {
 
 export async function calibrate(work: LayerAtWork, pass: Pass): Promise<PassStatistics> {
   const { layer, services } = work;
-  const { gpu, samples, share } = services;
+  const { gpu, samples, chunkAt } = services;
   const isFirst = pass.index === 0;
   const scales = isFirst ? sharesOf(layer).flatMap((each) => each.scales) : [];
   const weighed = isFirst ? layer.weighed : [];
@@ -40,7 +39,7 @@ export async function calibrate(work: LayerAtWork, pass: Pass): Promise<PassStat
   const ranges = scales.length > 0 ? await openActivationRanges(gpu, observed, samples) : null;
   const maxPanelBytes = gpu.device.limits.maxStorageBufferBindingSize;
   const tree =
-    share && openHessianTree(gpu, pass.captures, { samples, maxPanelBytes, chunkOf: chunks(share) });
+    chunkAt && openHessianTree(gpu, pass.captures, { samples, maxPanelBytes, chunkOf: chunks(chunkAt) });
   const inputs = tree ?? (await openHessians(gpu, pass.captures, samples, maxPanelBytes));
   const squares = weighed.length > 0 ? await openInputSquares(gpu, weighed) : null;
   const drifts = await openDrifts(work, pass);
@@ -68,7 +67,7 @@ export async function calibrate(work: LayerAtWork, pass: Pass): Promise<PassStat
   };
 }
 
-function chunks({ plan: { chunkAt } }: ShareAtWork) {
+function chunks(chunkAt: ReadonlyMap<number, number>) {
   return ({ first }: SequenceBatch): number => {
     const chunk = chunkAt.get(first);
     invariant(chunk !== undefined, "each batch belongs to a chunk");

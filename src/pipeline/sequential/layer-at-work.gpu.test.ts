@@ -19,10 +19,12 @@ import { calibrate } from "./calibrate.ts";
 import { type LayerAtWork, type LayerOutput, onload } from "./layer-at-work.ts";
 import { propagate } from "./propagate.ts";
 import { quantize } from "./quantize.ts";
+import { reduce } from "./reduce.ts";
 
 async function quantizeLayer(work: LayerAtWork): Promise<LayerOutput["reports"]> {
   for (const pass of work.passes) {
     using statistics = await calibrate(work, pass);
+    await reduce(work, pass, statistics);
     for (const output of work.outputs) await quantize(work, output, pass, statistics);
   }
   return work.outputs.flatMap(({ reports }) => reports);

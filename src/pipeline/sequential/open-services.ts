@@ -77,6 +77,7 @@ export async function openServices(
     original: opened.original && (await originalSamples(gpu, opened.original, atWork.bytes, lifetime)),
     tokenTables: given?.tables ?? null,
     samples: set.sequences.length,
+    chunkAt: calibration.chunkAt,
     experts: expertCalibration(calibration.options),
     minExpertTokens: calibration.options.moe_min_tokens_per_expert,
     share: await openShare(job, output, lifetime),

@@ -32,9 +32,10 @@ interface Counts {
 }
 
 export async function reduce(work: LayerAtWork, pass: Pass, { tree }: PassStatistics): Promise<void> {
-  const { share } = work.services;
-  if (!share || !tree) return;
+  const { share, chunkAt } = work.services;
+  if (!tree) return;
   await tree.finish();
+  if (!share) return await joinAlone(pass, tree, new Set(chunkAt?.values()).size);
   const own = ownCaptures(work, pass);
   const names = shareNames(share.plan, work.index);
   const sums = { work, share, names };
@@ -57,6 +58,14 @@ export async function reduce(work: LayerAtWork, pass: Pass, { tree }: PassStatis
     await giving.done();
   }
   for (const capture of pass.captures) if (!own.includes(capture)) tree.release(capture);
+}
+
+/** Adds the sums over all chunks of a job that has all samples. */
+async function joinAlone({ captures }: Pass, tree: HessianTree, chunks: number): Promise<void> {
+  const root = await placeSums([{ first: 0, end: chunks }], 0);
+  const nobody = async () => await Promise.reject(new Error("no other job has samples"));
+  for (const capture of captures)
+    await tree.join(capture, root, { place: 0, load: nobody, give: () => undefined });
 }
 
 /** The captures of a pass whose modules this job quantizes. */

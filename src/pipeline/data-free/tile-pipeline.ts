@@ -8,7 +8,7 @@ import { usesImportance } from "../../formats/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import { Pool } from "../../gpu/pool.ts";
-import { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
+import { ReadbackRing, type ReadPart, UploadRing } from "../../gpu/staging.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import { importanceOf } from "../../quantize/observe/importance.ts";
 import type { TileContext } from "../../quantize/observe/observe-tile.ts";
@@ -122,12 +122,18 @@ export class TilePipeline implements Disposable {
       }
       const parts = await record(tile, slot);
       const counted = tileBufferBytes(task, tile.rows).statistics;
-      const [words] = await Promise.all([
-        this.#readbacks.readBytes(slot.statistics, 0, counted),
-        ...parts.map(async ({ buffer, bytes: length, tensor, offset }) => {
-          await this.#readbacks.read(buffer, 0, length, (view, position) =>
-            traffic.write(tensor, offset + position, view),
-          );
+      const words = new Uint8Array(counted);
+      await this.#readbacks.readParts([
+        {
+          from: slot.statistics,
+          offset: 0,
+          bytes: counted,
+          consume: (view, position) => words.set(view, position),
+        },
+        ...parts.map(({ buffer, bytes: length, tensor, offset }): ReadPart => {
+          const consume: ReadPart["consume"] = (view, position) =>
+            traffic.write(tensor, offset + position, view);
+          return { from: buffer, offset: 0, bytes: length, consume };
         }),
       ]);
       const statistics = readStatistics(words);

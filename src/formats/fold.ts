@@ -1,7 +1,10 @@
 // Factors that a modifier moves from one tensor into another: the output channels of a norm or Linear are divided by what the
 // input columns of the Linears behind it are multiplied by. The model computes the same; its weights quantize better.
 
-import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "./dtype.ts";
+import { DTYPE_BITS, type FloatDtype, narrowFromFloat32, widenInto } from "./dtype.ts";
+
+/** Elements that take their factors together. */
+const PIECE_ELEMENTS = 16_384;
 
 /** A tensor and what its rows or columns are multiplied or divided by. A vector, such as a norm's weight, has rows alone. */
 export interface Fold {
@@ -32,21 +35,30 @@ export function foldRows(
   { dtype, columns, firstRow }: FoldedRows,
   folds: readonly Fold[],
 ): Uint8Array<ArrayBuffer> {
-  const values = widenToFloat32(dtype, bytes);
-  const rows = values.length / columns;
+  const rowBytes = (columns * DTYPE_BITS[dtype]) / 8;
+  const rows = bytes.byteLength / rowBytes;
   const outputs = joinFactors(folds, "rows", firstRow, rows);
   const inputs = joinFactors(folds, "columns", 0, columns);
   const offset = folds[0]?.offset ?? 0;
-  for (let row = 0, index = 0; row < rows; row++) {
-    const by = outputs.factors[row] ?? 1;
-    const over = outputs.divisors[row] ?? 1;
-    for (let column = 0; column < columns; column++, index++) {
-      const factor = by * (inputs.factors[column] ?? 1);
-      const divisor = over * (inputs.divisors[column] ?? 1);
-      values[index] = (((values[index] ?? 0) + offset) * factor) / divisor - offset;
+  const folded = new Uint8Array(bytes.byteLength);
+  // Few rows at a time: what a processor's cache holds takes half as long as what it does not.
+  const each = Math.max(Math.floor(PIECE_ELEMENTS / columns), 1);
+  const values = new Float32Array(Math.min(each, rows) * columns);
+  for (let first = 0; first < rows; first += each) {
+    const end = Math.min(first + each, rows);
+    widenInto(dtype, bytes.subarray(first * rowBytes, end * rowBytes), values, 0);
+    for (let row = first, index = 0; row < end; row++) {
+      const by = outputs.factors[row] ?? 1;
+      const over = outputs.divisors[row] ?? 1;
+      for (let column = 0; column < columns; column++, index++) {
+        const factor = by * (inputs.factors[column] ?? 1);
+        const divisor = over * (inputs.divisors[column] ?? 1);
+        values[index] = (((values[index] ?? 0) + offset) * factor) / divisor - offset;
+      }
     }
+    folded.set(narrowFromFloat32(dtype, values.subarray(0, (end - first) * columns)), first * rowBytes);
   }
-  return narrowFromFloat32(dtype, values);
+  return folded;
 }
 
 interface JoinedFactors {

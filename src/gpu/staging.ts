@@ -205,30 +205,56 @@ export class ReadbackRing implements Disposable {
 
   /** Reads several parts as `read` does; those that fit a piece together are waited for once. */
   async readParts(parts: readonly ReadPart[]): Promise<void> {
+    await (
+      await this.startParts(parts)
+    ).done;
+  }
+
+  /** The same, resolved as soon as other commands may write to what is read; `done` when it was. */
+  async startParts(parts: readonly ReadPart[]): Promise<{ readonly done: Promise<void> }> {
     const total = parts.reduce((sum, { bytes }) => sum + paddedBytes(bytes), 0);
     const set = total <= this.#small.bytes ? this.#small : this.#large;
     if (total > set.bytes) {
-      await Promise.all(
-        parts.map(async ({ from, offset, bytes, consume }) => await this.read(from, offset, bytes, consume)),
+      const reads = parts.map(
+        async ({ from, offset, bytes, consume }) => await this.read(from, offset, bytes, consume),
       );
-      return;
+      await Promise.all(reads);
+      return { done: Promise.resolve() };
     }
     const piece = await set.pool.acquire();
-    await this.#readPiece(piece, parts).finally(() => set.pool.release(piece));
+    try {
+      await this.#copyParts(piece, parts);
+    } catch (error) {
+      set.pool.release(piece);
+      throw error;
+    }
+    const done = this.#takeParts(piece, parts).finally(() => set.pool.release(piece));
+    // Until someone waits for it a failure must not count as unhandled.
+    done.catch(() => undefined);
+    return { done };
   }
 
   /** Reads parts that a piece holds one behind the other. */
   async #readPiece(piece: LedgerBuffer, parts: readonly ReadPart[]): Promise<void> {
+    await this.#copyParts(piece, parts);
+    await this.#takeParts(piece, parts);
+  }
+
+  async #copyParts(piece: LedgerBuffer, parts: readonly ReadPart[]): Promise<void> {
     let end = 0;
     for (const { from, offset, bytes } of parts) {
       const padded = paddedBytes(bytes);
       await this.#gpu.queue.copy({ of: from, offset }, { of: piece, offset: end }, padded);
       end += padded;
     }
+  }
+
+  async #takeParts(piece: LedgerBuffer, parts: readonly ReadPart[]): Promise<void> {
+    const total = parts.reduce((sum, { bytes }) => sum + paddedBytes(bytes), 0);
     await this.#gpu.queue.flush();
-    await map(piece, GPUMapMode.READ, end);
+    await map(piece, GPUMapMode.READ, total);
     try {
-      const mapped = new Uint8Array(piece.buffer.getMappedRange(0, end));
+      const mapped = new Uint8Array(piece.buffer.getMappedRange(0, total));
       let first = 0;
       for (const { bytes, consume } of parts) {
         consume(mapped.subarray(first, first + bytes), 0);

@@ -107,7 +107,9 @@ export async function runGptq(
   const files = memoryFiles(bench, task, weights);
   const scans = needsScan(task.weights);
   const observed = scans
-    ? await observeModule({ task, tileRows }, factored, workspace, files.services)
+    ? await (
+        await observeModule({ task, tileRows }, factored, workspace, files.services)
+      ).observed
     : null;
   const context = moduleContexts([{ task, observed }]).get(task.module) ?? PLAIN_CONTEXT;
   using moved = drift ? await uploadSquare(test, drift, columns) : null;

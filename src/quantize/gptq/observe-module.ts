@@ -4,9 +4,19 @@
 import { hasGlobalScale } from "../../formats/compression-format.ts";
 import type { QuantizationArgs } from "../../formats/quantization-args.ts";
 import { mseSettings } from "../observe/mse-settings.ts";
-import { measureTile, observeTile, type TileContext } from "../observe/observe-tile.ts";
+import type { Gpu } from "../../gpu/gpu.ts";
+import type { ReadPart } from "../../gpu/staging.ts";
+import {
+  measureTile,
+  type ObserveBuffers,
+  type ObservedWeight,
+  observeTile,
+  PLAIN_CONTEXT,
+  type TileContext,
+} from "../observe/observe-tile.ts";
 import {
   type Range,
+  rangeOf,
   scanRange,
   scanTensorRange,
   sharedGlobalScale,
@@ -24,7 +34,7 @@ import {
   type TiledTask,
   uploadTables,
 } from "./quantize-module.ts";
-import { observedTile } from "./quantize-tile.ts";
+import { type GptqBuffers, observedTile } from "./quantize-tile.ts";
 
 /** What the observer found over all tiles of a module. */
 export interface ModuleObservation {
@@ -38,45 +48,72 @@ export function needsScan(args: QuantizationArgs): boolean {
 }
 
 /**
- * Observes all tiles of a module.
- * @throws MalformedModelError if a weight is NaN or infinite.
+ * Observes all tiles of a module. Resolves when other modules may be: of an observer that searches when all is known, else when its
+ * kernels are recorded.
+ * @throws MalformedModelError, as rejection of `observed` or by itself, if a weight is NaN or infinite
  */
 export async function observeModule(
-  { task, tileRows }: TiledTask,
+  tiled: TiledTask,
   factored: FactoredHessian,
   { work, results }: GptqWorkspace,
   services: ModuleServices,
-): Promise<ModuleObservation> {
+): Promise<{ readonly observed: Promise<ModuleObservation> }> {
+  const { task } = tiled;
   await uploadTables(task, factored, work, services.uploads);
   const own = await results.acquire();
-  const buffers = { ...work, ...own };
-  const eachTile = (kernels: typeof observeTile) => async (context: TileContext) => {
-    const counted: TileStatistics[] = [];
-    for (let firstRow = 0; firstRow < task.rows; firstRow += tileRows) {
-      await services.checkpoint();
-      const rows = Math.min(tileRows, task.rows - firstRow);
-      await services.weights.load(firstRow, rows, work.source);
-      const seen = await observedTile(services.gpu, task, rows, buffers);
-      await kernels(services.gpu, seen.weight, rows, seen.buffers, context);
-      const statistics = readStatistics(await services.readbacks.readBytes(own.statistics));
-      checkFinite(task, firstRow, statistics);
-      counted.push(statistics);
-    }
-    return counted;
-  };
-  const scan: WeightScan = {
-    args: task.weights,
-    dtype: task.dtype,
-    powers: powersOf(task, work),
-    observe: eachTile(observeTile),
-    measure: eachTile(measureTile),
-  };
+  const look = async (kernels: typeof observeTile, context: TileContext) =>
+    await lookAtTiles(tiled, { ...work, ...own }, services, async (...of) => await kernels(...of, context));
   try {
-    if (task.weights.strategy !== "tensor") return await scanRange(scan);
-    return { range: await scanTensorRange(scan), steps: null };
+    const powers = powersOf(task, work);
+    if (mseSettings(task.weights) === null) {
+      const { counted } = await look(observeTile, { ...PLAIN_CONTEXT, powers });
+      const observed = counted.then((tiles) => ({ range: rangeOf(tiles), steps: null }));
+      // Until someone waits for it a failure must not count as unhandled.
+      observed.catch(() => undefined);
+      return { observed };
+    }
+    const scan: WeightScan = {
+      args: task.weights,
+      dtype: task.dtype,
+      powers,
+      observe: async (context) => await (await look(observeTile, context)).counted,
+      measure: async (context) => await (await look(measureTile, context)).counted,
+    };
+    const range = task.weights.strategy === "tensor" ? await scanTensorRange(scan) : null;
+    return { observed: Promise.resolve(range ? { range, steps: null } : await scanRange(scan)) };
   } finally {
     results.release(own);
   }
+}
+
+/** Records kernels over all tiles of a module; `counted` is what they counted, when it has come. */
+async function lookAtTiles(
+  { task, tileRows }: TiledTask,
+  buffers: GptqBuffers,
+  services: ModuleServices,
+  record: (gpu: Gpu, weight: ObservedWeight, rows: number, buffers: ObserveBuffers) => Promise<void>,
+): Promise<{ readonly counted: Promise<TileStatistics[]> }> {
+  const { gpu, readbacks, weights } = services;
+  const { statistics: from } = buffers;
+  const reads: Promise<TileStatistics>[] = [];
+  for (let firstRow = 0; firstRow < task.rows; firstRow += tileRows) {
+    await services.checkpoint();
+    const rows = Math.min(tileRows, task.rows - firstRow);
+    await weights.load(firstRow, rows, buffers.source);
+    const seen = await observedTile(gpu, task, rows, buffers);
+    await record(gpu, seen.weight, rows, seen.buffers);
+    const words = new Uint8Array(from.bytes);
+    const consume: ReadPart["consume"] = (view, position) => words.set(view, position);
+    const { done } = await readbacks.startParts([{ from, offset: 0, bytes: from.bytes, consume }]);
+    const read = done.then(() => {
+      const statistics = readStatistics(words);
+      checkFinite(task, firstRow, statistics);
+      return statistics;
+    });
+    read.catch(() => undefined);
+    reads.push(read);
+  }
+  return { counted: Promise.all(reads) };
 }
 
 /**

@@ -228,14 +228,17 @@ async function observeTasks(
   factored: FactoredHessian,
   shared: GptqWorkspace | null,
 ): Promise<Observed[]> {
-  const all: (Tiled & { readonly observed: ModuleObservation | null })[] = [];
+  const begun: Promise<ModuleObservation | null>[] = [];
   for (const tiled of tasks) {
     const services = { ...run, weights: run.weights(tiled.task.module) };
     const observe = async (workspace: GptqWorkspace) =>
       await observeModule(tiled, factored, workspace, services);
-    const scans = needsScan(tiled.task.weights);
-    all.push({ ...tiled, observed: scans ? await withWorkspace(run, tiled, shared, observe) : null });
+    const scanned = needsScan(tiled.task.weights) ? await withWorkspace(run, tiled, shared, observe) : null;
+    begun.push(scanned?.observed ?? Promise.resolve(null));
   }
+  // Not before all are recorded: each would be waited for.
+  const observed = await Promise.all(begun);
+  const all = tasks.map((tiled, index) => ({ ...tiled, observed: observed[index] ?? null }));
   const sets = Map.groupBy(all, ({ task }) => task.fusedWith ?? task.module);
   const contexts = new Map([...sets.values()].flatMap((set) => [...moduleContexts(set)]));
   return tasks.map((tiled) => ({ ...tiled, context: contexts.get(tiled.task.module) ?? PLAIN_CONTEXT }));

@@ -28,10 +28,12 @@ export async function scanRange(scan: WeightScan): Promise<{ range: Range; steps
   const counted = await scan.observe(context);
   const steps = stepsThatCount(scan.args, counted);
   const last = steps === null ? counted : await scan.observe({ ...context, steps });
-  return {
-    range: [Math.min(...last.map(({ low }) => low)), Math.max(...last.map(({ high }) => high))],
-    steps,
-  };
+  return { range: rangeOf(last), steps };
+}
+
+/** Smallest and largest weight of all tiles. */
+export function rangeOf(tiles: readonly TileStatistics[]): Range {
+  return [Math.min(...tiles.map(({ low }) => low)), Math.max(...tiles.map(({ high }) => high))];
 }
 
 /** The scale that the groups of all weights of a fused set share (NVFP4), from what `scanRange` found of each. */

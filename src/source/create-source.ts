@@ -59,10 +59,9 @@ export function createSource(options: SourceOptions): SourceApi {
       opening = new AbortController();
       const { signal } = opening;
       const folder = await find(options, transport, { reference, token: checkToken(token) }, signal);
+      const { limits, stream } = options;
       const loader =
-        folder.kind === "remote"
-          ? await ChunkLoader.open(transport, store, folder, options.limits, options.stream)
-          : null;
+        folder.kind === "remote" ? await ChunkLoader.open(transport, store, folder, limits, stream) : null;
       signal.throwIfAborted();
       session?.end.abort();
       session?.loader?.[Symbol.dispose]();

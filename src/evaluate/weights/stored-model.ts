@@ -25,8 +25,8 @@ export interface StoredModel {
   tokenRows(ids: readonly number[], layer: number | null): Promise<Float32Array<ArrayBuffer>>;
   /** Says that layers from this one on will be read, and then the head; −1 begins with the embedding. So much is said at once. */
   announce?(from: number, aheadBytes?: number): void;
-  /** The same model for one who reads every byte once: nothing is kept of what was read. */
-  readonly once?: StoredModel;
+  /** The same model for one who reads each layer once: what was read is kept nowhere, but for a table that is the head, too. */
+  readonly once?: () => StoredModel;
 }
 
 /** Bytes of a tensor; none of one that is not there. */

@@ -85,12 +85,34 @@ describe("a model whose experts lie turned over", () => {
     expect(summary.bitsPerWeight).toBe(16);
     for (const linear of stored.description.layers.flatMap(layerLinears)) {
       const words = new Uint16Array(bytesOf(`${linear.module}.weight`).slice().buffer);
-      for (const model of [stored, stored.once ?? stored]) {
+      for (const model of [stored, stored.once?.() ?? stored]) {
         const values = await readRows(model, linear, 0, linear.rows);
         expect([...new Uint32Array(values.buffer)]).toEqual(Array.from(words, (bits) => bits * 2 ** 16));
       }
     }
     expect(stored.once).toBeDefined();
+  });
+});
+
+describe("a model whose head is its embedding table", () => {
+  it("is read once by one who reads each layer once", async () => {
+    const folder = "e2e/fixtures/architectures/granite";
+    const names = ["config.json", "model.safetensors"];
+    const files = new Map(names.map((name) => [name, Uint8Array.from(readFileSync(`${folder}/${name}`))]));
+    const source = sourceOf(files);
+    let takenBytes = 0;
+    const take: SourceApi["take"] = async (range) => {
+      takenBytes += range.end - range.start;
+      return await source.read(range);
+    };
+    const { stored } = await openStoredModel({ ...source, take }, { kind: "files", files: [] }, null);
+    const { head, embedding, hiddenSize, vocabSize } = stored.description;
+    expect(head.tied).toBe(true);
+    const ids = [[3, 200, 7], [vocabSize - 1]];
+    const expected = [await stored.embed(ids), await stored.read(embedding.tensor)];
+    const once = stored.once?.() ?? stored;
+    expect([await once.embed(ids), await once.read(head.linear.source.tensor)]).toEqual(expected);
+    expect(takenBytes).toBe(vocabSize * hiddenSize * 2);
   });
 });
 

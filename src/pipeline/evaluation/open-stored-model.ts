@@ -1,15 +1,14 @@
 // A model folder, original or quantized, opened for evaluation.
 
-import { openEmbedding } from "../../calibrate/forward/embed-tokens.ts";
-import { invariant, StorageError, UnsupportedModelError } from "../../errors.ts";
+import { StorageError } from "../../errors.ts";
 import { checkMixers } from "../../evaluate/graph/mixers/nodes-of.ts";
 import { originalNames, type StoredModel } from "../../evaluate/weights/stored-model.ts";
-import { type Dtype, isFloatDtype } from "../../formats/dtype.ts";
 import { checkShapes } from "../../model/check-tensors.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
-import type { DecoderDescription } from "../../model/decoder-description.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
-import { createModelTraffic, type ModelTraffic } from "./model-traffic.ts";
+import { modelReader } from "./model-reader.ts";
+import { createModelTraffic } from "./model-traffic.ts";
+import { readerOnce } from "./reader-once.ts";
 import { dequantizedReader } from "../inspect/dequantizing-source.ts";
 import { transposedReader } from "../inspect/transposing-source.ts";
 import { noConfig } from "../inspect/no-config.ts";
@@ -25,12 +24,6 @@ import { readQuantization } from "../../plan/read-quantization.ts";
 import type { EvaluatedModel, EvaluatedReference } from "../../api/evaluator-api.ts";
 import type { DroppedFile, OpenedSource, SourceApi, SourceReference } from "../../api/source-api.ts";
 import type { FileRange } from "../../formats/file-ranges.ts";
-
-/** Rows of the embedding that are held in memory while sequences are embedded. */
-const MAX_EMBEDDING_BYTES = 2 ** 30;
-
-/** Tensors of so many bytes are kept when they are read: a scale of a whole weight. */
-const SMALL_BYTES = 64;
 
 export interface OpenStoredModel {
   readonly stored: StoredModel;
@@ -156,109 +149,8 @@ function storedModel(stored: StoredFiles): StoredModel {
   const schemeOf = (module: string) => quantization?.schemeOf(module) ?? null;
   const traffic = createModelTraffic({ source, description, tensors, files, partsOf });
   const among = { description, byName, schemeOf, announce: traffic.announce };
-  const taken = takenOnce(stored, description);
-  const small = new Map<string, Uint8Array<ArrayBuffer>>();
-  const once = modelReader(among, async (tensor, range) => {
-    if (!taken(tensor)) return await stored.read(range);
-    if (tensor.end - tensor.start > SMALL_BYTES) return await traffic.take(tensor, range);
-    // A module's few numbers are asked for with each run of its rows.
-    const bytes = small.get(tensor.name) ?? (await traffic.take(tensor, range));
-    small.set(tensor.name, bytes);
-    return bytes.slice();
-  });
   const again = modelReader(among, async (_tensor, range) => await stored.read(range));
-  if (!description.head.tied && !description.tokenInputs) return { ...again, once };
-  // The table is read for the head as well, or for each layer.
-  const embed: StoredModel["embed"] = async (sequences) => await again.embed(sequences);
-  const tokenRows: StoredModel["tokenRows"] = async (ids, layer) => await again.tokenRows(ids, layer);
-  return { ...again, once: { ...once, embed, tokenRows } };
-}
-
-/** Which tensors are read once by one who takes each layer once. */
-function takenOnce({ partsOf }: StoredFiles, { layers }: DecoderDescription) {
-  const linears = layers.flatMap(layerLinears);
-  // A matrix that lies turned over is read anew for each Linear that it holds.
-  const again = new Set(linears.flatMap(({ source }) => (source.turned ? [source.tensor] : [])));
-  return ({ name, file: path, start, end }: SourceTensor) =>
-    !again.has(name) && partsOf({ path, start, end })[0]?.path === path;
-}
-
-function modelReader(
-  { description, byName, schemeOf, announce }: ReadModel,
-  readRange: (tensor: SourceTensor, range: FileRange) => Promise<Uint8Array<ArrayBuffer>>,
-): StoredModel {
-  const read: StoredModel["read"] = async (name, span) => {
-    const tensor = byName.get(name);
-    invariant(tensor, `the model has ${name}`);
-    const { file: path, start, end } = tensor;
-    if (!span) return await readRange(tensor, { path, start, end });
-    return await readRange(tensor, { path, start: start + span.start, end: start + span.end });
-  };
-  const from = { dtypeOf: (name: string) => byName.get(name)?.dtype, read, rows: description.vocabSize };
-  return {
-    description,
-    tensor: (name) => byName.get(name) ?? null,
-    read,
-    schemeOf,
-    announce,
-    async embed(sequences) {
-      const { embedding, hiddenSize } = description;
-      const states = await openTable(from, embedding, hiddenSize, sequences.flat());
-      return await Promise.all(sequences.map(async (ids) => await states(ids)));
-    },
-    async tokenRows(ids, layer) {
-      const { tokenInputs } = description;
-      invariant(tokenInputs, "the model's layers are given inputs for tokens");
-      const { table, projection, size } = tokenInputs;
-      const all = await (await openTable(from, table, projection.rows, ids))(ids);
-      return layer === null ? all : columnsOf(all, projection.rows, { first: layer * size, count: size });
-    },
-  };
-}
-
-interface ReadModel {
-  readonly description: DecoderDescription;
-  readonly byName: ReadonlyMap<string, SourceTensor>;
-  readonly schemeOf: StoredModel["schemeOf"];
-  readonly announce: ModelTraffic["announce"];
-}
-
-interface TableReader {
-  readonly dtypeOf: (tensor: string) => Dtype | undefined;
-  readonly read: StoredModel["read"];
-  readonly rows: number;
-}
-
-/** Looks ids up in a table, each row times the table's multiplier. */
-async function openTable(
-  { dtypeOf, read, rows }: TableReader,
-  { tensor, multiplier }: { readonly tensor: string; readonly multiplier: number },
-  columns: number,
-  ids: readonly number[],
-) {
-  const dtype = dtypeOf(tensor);
-  if (!dtype || !isFloatDtype(dtype)) {
-    throw new UnsupportedModelError(
-      `The embedding "${tensor}" is ${dtype ?? "not there"}; evaluation reads it in BF16, F16 or F32.`,
-    );
-  }
-  const table = { dtype, rows, columns, multiplier };
-  const readTable = async (start: number, end: number) => await read(tensor, { start, end });
-  return await openEmbedding({ ...table, read: readTable }, new Set(ids), MAX_EMBEDDING_BYTES);
-}
-
-/** Some columns of rows of `width` values. */
-function columnsOf(
-  rows: Float32Array<ArrayBuffer>,
-  width: number,
-  { first, count }: { readonly first: number; readonly count: number },
-): Float32Array<ArrayBuffer> {
-  const all = rows.length / width;
-  const part = new Float32Array(all * count);
-  for (let row = 0; row < all; row++) {
-    part.set(rows.subarray(row * width + first, row * width + first + count), row * count);
-  }
-  return part;
+  return { ...again, once: () => readerOnce(among, { ...stored, traffic, again }) };
 }
 
 function bitsPerWeight({ description }: StoredModel, tensors: readonly SourceTensor[]): number {

@@ -75,7 +75,8 @@ export async function openForward(request: ForwardInputs, lifetime: Lifetime): P
   const { ids, placeOf } = distinctIds(sequences);
   const limits = { budgetBytes: gpu.memory.budgetBytes, maxBufferBytes: bindingLimit(gpu) };
   const plan = planForward({ models, lengths, ids: ids.length }, limits);
-  const reading = (each: StoredModel) => (plan.readsOnce ? readAhead(each.once ?? each) : readAhead(each, 0));
+  const reading = (each: StoredModel) =>
+    plan.readsOnce ? readAhead(each.once?.() ?? each) : readAhead(each, 0);
   const ahead = models.map(reading);
   const kept = keepReads(ahead[0]?.model ?? model);
   const embedding = ahead.map((each, index) => {

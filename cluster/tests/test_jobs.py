@@ -145,6 +145,24 @@ def test_shared_samples_give_the_same_bytes_for_any_number_of_workers_although_o
     assert loss(asked.out) == pytest.approx(loss(undivided_folder(gptq("whole"))), rel=1e-3)
 
 
+def test_shared_samples_give_the_undivided_job_where_no_error_goes_on_although_a_worker_is_killed(
+    cluster: None, tmp_path: Path
+) -> None:
+    calibration = tmp_path / "ids.json"
+    calibration.write_text(json.dumps([[(7 * at + 3 * own) % 256 for at in range(40)] for own in range(6)]))
+
+    def gptq(out: str) -> Job:
+        options = ("--group-size", "32", "--no-propagate-error")
+        return job(tmp_path / out, "gptq-W4A16", *options, calibration=calibration)
+
+    whole = {**contents(undivided_folder(gptq("whole"))), "receipt.json": b""}
+    asked = gptq("shared")
+    killing = kill_workers(asked.parts_folder, "share-2")
+    driver(asked).share()
+    killing.join()
+    assert {**contents(asked.out), "receipt.json": b""} == whole
+
+
 def test_what_cannot_be_made_is_told(cluster: None, tmp_path: Path) -> None:
     with pytest.raises(JobFailed, match="cannot be planned: .*W99"):
         driver(job(tmp_path / "none", "W99")).run()

@@ -44,8 +44,13 @@ async function compressLayer(turn: LayerTurn): Promise<CompressedLayer> {
   // Carried tensors are those of the source, before what samples run through is put in their place.
   for (const output of layer.outputs) await offload(layer, output);
   using others = awaitModules(layer);
+  if (layer.passes.every(({ leaves }) => !leaves)) others.begin();
   for (const pass of layer.passes) {
     using statistics = await calibrate(layer, pass);
+    if (pass.leaves) {
+      await layer.gone();
+      others.begin();
+    }
     await reduce(layer, pass, statistics);
     for (const output of layer.outputs) await quantize(layer, output, pass, statistics);
   }

@@ -410,3 +410,39 @@ describe("a part", () => {
     await expect(idle).rejects.toThrow(/hidden states would change nothing/);
   });
 });
+
+describe("a job that shares samples and has no error to propagate", () => {
+  const GPTQ = { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" } as const;
+  const share = { index: 0, of: 1, exchange: "" };
+  const plan = async (changes: Parameters<typeof planFixture>[3]) =>
+    await planFixture("llama", "W8A8", GPTQ, { propagateError: false, ...changes });
+
+  it("quantizes a layer while samples run through the next one: the undivided job's bytes, after a crash, too", async () => {
+    const job = await plan({ share });
+    expect(job.plan.calibration?.plan.sideBySide).toBe(true);
+    const undivided = (await plan({})).machine();
+    await undivided.run();
+    const whole = undivided.files().get("model.safetensors");
+    const undisturbed = job.machine();
+    await undisturbed.run();
+    expect(undisturbed.files().get("model.safetensors")).toEqual(whole);
+    for (let operation = 1; operation <= undisturbed.disk.operations; operation += 13) {
+      const machine = job.machine();
+      machine.disk.failAt(operation, "crash");
+      await machine.run().catch(() => undefined);
+      machine.disk.recover();
+      await machine.run();
+      expect(machine.files().get("model.safetensors")).toEqual(whole);
+    }
+  });
+
+  it("does so only where there is room for two layers, and where no error goes on", async () => {
+    const planOf = async (changes: Parameters<typeof planFixture>[3]) =>
+      (await plan({ share, ...changes })).plan.calibration?.plan;
+    const layerBytes = (await planOf({}))?.layerPlace.layerBytes ?? 0;
+    // One is quantized, samples run through one, and one is read.
+    expect(await planOf({ hostBudgetBytes: 3 * layerBytes })).toMatchObject({ sideBySide: true });
+    expect(await planOf({ hostBudgetBytes: 3 * layerBytes - 1 })).toMatchObject({ sideBySide: false });
+    expect(await planOf({ propagateError: true })).toMatchObject({ sideBySide: false });
+  });
+});

@@ -86,7 +86,7 @@ export interface AskedRecipe {
   readonly method: MethodControls;
 }
 
-interface JobChanges extends Pick<JobOptions, "part" | "states">, Pick<RecipeControls, "rewriter"> {
+interface JobChanges extends Pick<JobOptions, "part" | "states" | "share">, Pick<RecipeControls, "rewriter"> {
   readonly propagateError?: boolean;
   readonly groupSize?: number;
   /** Modules that are left alone; default lm_head. */

@@ -304,6 +304,7 @@ export function turnOf(
       readAfter: () => undefined,
     },
     clock: { due: () => false, restart: () => undefined },
+    gone: async () => await Promise.resolve(),
   };
 }
 

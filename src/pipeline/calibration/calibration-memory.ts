@@ -65,6 +65,8 @@ export interface GpuLimits {
   readonly sums?: number;
   /** True if forward products can run on matrix units; false if absent. */
   readonly hasMatrixUnits?: boolean;
+  /** True if a layer may be quantized while samples run through the next one; it is where there is room for both. */
+  readonly sideBySide?: boolean;
   /** Tokens of the largest batch, whose inputs are kept where their drift is collected. */
   readonly batchTokens?: number;
 }

@@ -46,6 +46,10 @@ export interface CalibrationPlan {
   readonly layerPlace: LayerPlace;
   /** The largest product that there is room for by Strassen's algorithm, counted in the peak; null where there is none. */
   readonly strassen: ProductSize | null;
+  /** True if a layer is quantized while samples run through the next one. */
+  readonly sideBySide: boolean;
+  /** What the peak grows by then; infinite where it cannot be. */
+  readonly besideBytes: number;
 }
 
 export interface HiddenPlan {
@@ -209,6 +213,8 @@ function fit(demand: AlikeDemand, shape: CalibrationShape, limits: GpuLimits): C
     hiddenBytes,
     layerPlace,
     strassen: null,
+    sideBySide: false,
+    besideBytes: place !== "file" && holdsThree(layerPlace) ? used.besideBytes : Infinity,
   };
   return { plan, seconds };
 }
@@ -218,7 +224,12 @@ function useRoom(
   fitted: readonly FittedLayer[],
   least: number,
   room: { readonly bytes: number; readonly secondBytes: number },
-): { readonly layers: LayerSchedule[]; readonly atWork: BatchesAtWork; readonly peak: number } {
+): {
+  readonly layers: LayerSchedule[];
+  readonly atWork: BatchesAtWork;
+  readonly besideBytes: number;
+  readonly peak: number;
+} {
   let peak = least;
   const layers = fitted.map(({ passes, overlapPeak, settlingPeak }): LayerSchedule => {
     const overlap = overlapPeak !== null && overlapPeak <= room.bytes;
@@ -227,7 +238,8 @@ function useRoom(
     return { ...passes, overlap, settling: settles ? passes.settling : null };
   });
   const beside = room.bytes - room.secondBytes;
-  if (peak <= beside) return { layers, atWork: 2, peak: peak + room.secondBytes };
+  const besideBytes = Math.max(peakSideBySide(fitted) - peak, 0);
+  if (peak <= beside) return { layers, atWork: 2, besideBytes, peak: peak + room.secondBytes };
   const own = layers.map((schedule, index) => {
     const held = fitted[index]?.held;
     // Weights that stay are counted with what is quantized beside them.
@@ -236,7 +248,17 @@ function useRoom(
     if (found.peak > 0) peak = Math.max(peak, found.peak + room.secondBytes);
     return { ...schedule, atWork: found.atWork };
   });
-  return { layers: own, atWork: 1, peak };
+  return { layers: own, atWork: 1, besideBytes, peak };
+}
+
+/** The layer at work, the one before it, and the one that is read ahead. */
+function holdsThree({ layerBytes, memoryBytes, fileBytes }: LayerPlace): boolean {
+  return fileBytes === 0 && 3 * layerBytes <= memoryBytes;
+}
+
+/** Two layers at once, one of which is quantized while samples run through the other; infinite if samples do not leave before. */
+function peakSideBySide(fitted: readonly FittedLayer[]): number {
+  return 2 * Math.max(...fitted.map(({ passes, overlapPeak }) => (passes.leaves && overlapPeak) || Infinity));
 }
 
 function tryJobBytes(

@@ -158,7 +158,10 @@ function planBeside(
   const plan = planCalibration(demand, { ...limits, budgetBytes: limits.budgetBytes - asideBytes });
   const job = { plan, layers: demand.layers, peakBytes: plan.peakBytes + asideBytes };
   const room = findStrassenRoom(job, products, limits);
-  return room ? { ...plan, strassen: room.largest, peakBytes: plan.peakBytes + room.bytes } : plan;
+  const roomy = room ? { ...plan, strassen: room.largest, peakBytes: plan.peakBytes + room.bytes } : plan;
+  const peakBytes = roomy.peakBytes + roomy.besideBytes;
+  const sideBySide = limits.sideBySide === true && asideBytes + peakBytes <= limits.budgetBytes;
+  return sideBySide ? { ...roomy, sideBySide, peakBytes } : roomy;
 }
 
 /** @throws RecipeError if something outside of the decoder's layers is to be measured */

@@ -50,7 +50,7 @@ export async function planCompression(
     maxBufferBytes: services.adapter.maxBindingBytes,
     hasMatrixUnits: services.adapter.matrices !== null,
     ...hostLimit(options),
-    ...(options.share && { sums: CHUNK_SUMS }),
+    ...(options.share && { sums: CHUNK_SUMS, sideBySide: true }),
   };
   const quantized = {
     steps: plan.steps,

@@ -70,6 +70,8 @@ export interface LayerTurn {
   readonly host: HostLayer;
   readonly hosts: HostLayers;
   readonly clock: SnapshotClock;
+  /** Told when samples are in front of the next layer; resolves when what is left of this one may be done. */
+  readonly gone: () => Promise<void>;
 }
 
 /** Samples on their way to the next layer. */

@@ -80,8 +80,8 @@ export async function openServices(
     chunkAt: calibration.chunkAt,
     experts: expertCalibration(calibration.options),
     minExpertTokens: calibration.options.moe_min_tokens_per_expert,
-    share: await openShare(job, output, lifetime),
-    checkpoint: async () => await job.control.checkpoint(),
+    share: await openShare(job, output, traffic, lifetime),
+    checkpoint: async () => await traffic.checkpoint(),
     ...statesKeeper(job, calibration, output, stored),
   };
   return { services, flush };
@@ -101,13 +101,14 @@ async function originalSamples(
 async function openShare(
   job: Job,
   { folder, journal }: RunOutput,
+  traffic: SourceTraffic,
   lifetime: Lifetime,
 ): Promise<ShareAtWork | null> {
   const { share } = job.plan;
   if (!share) return null;
   const products = recordedForward(journal) ?? "F32";
   const window = share.of > 1 ? lifetime.use(await openExchangeWindow(folder)) : null;
-  const exchange = await openExchange(share, async () => await job.control.checkpoint(), window);
+  const exchange = await openExchange(share, async () => await traffic.checkpoint(), window);
   return {
     plan: share,
     exchange,

@@ -23,6 +23,7 @@ import { openServices } from "./open-services.ts";
 import { prepareKernels } from "./prepare-kernels.ts";
 import type { SequentialServices } from "./services.ts";
 import { createSnapshotClock, type SnapshotClock } from "./snapshot-clock.ts";
+import { waitLater } from "./wait-later.ts";
 
 /** What is known of a layer that is done. */
 export interface CompressedLayer {
@@ -94,15 +95,68 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
     generation: nextLayer(walk),
     isWanted: (layer) => services.keepsStates(layer),
   });
+  await runTurns(walk, { services, hosts, clock }, traffic, createRecorder(walk, clock, flush));
+  await gpu.queue.idle();
+  lifetime[Symbol.dispose]();
+  await removeHiddenFiles(output.folder);
+}
+
+/** What turns of all layers have in common. */
+interface Lasting {
+  readonly services: Omit<SequentialServices, "report">;
+  readonly hosts: HostLayers;
+  readonly clock: SnapshotClock;
+}
+
+/** Layer after layer; where the plan has them side by side, one begins when samples have left the one before. */
+async function runTurns(
+  walk: Walk,
+  lasting: Lasting,
+  traffic: StepTraffic,
+  record: (step: PlannedStep, made: MadeTurn) => void,
+): Promise<void> {
+  const { job, calibration, steps, output } = walk;
+  const { services } = lasting;
+  const turns: Promise<void>[] = [];
+  try {
+    for (const step of steps) {
+      if (isDone(output, job.plan.steps, step)) continue;
+      await job.control.checkpoint();
+      job.progress.tell({ step: step.index + 1, stepName: step.name });
+      await traffic.begin(step);
+      job.progress.began(step.index);
+      const before = turns.at(-1);
+      const left = Promise.withResolvers<void>();
+      const gone = async () => {
+        if (!calibration.plan.sideBySide) return;
+        // Two layers at most are at work.
+        await before;
+        left.resolve();
+      };
+      const turn = takeTurn(walk, step, { ...lasting, gone }).then(async (made) => {
+        await before;
+        record(step, made);
+        await traffic.end(step);
+      });
+      turns.push(waitLater(turn));
+      await Promise.race([turn, left.promise]);
+      services.states.turn();
+      services.original?.states.turn();
+    }
+    await turns.at(-1);
+  } finally {
+    // What still waits for others ends if something has failed, and buffers are not given back before.
+    traffic.abort();
+    await Promise.allSettled(turns);
+  }
+}
+
+/** Tells the journal of layers that are done, in order, once a crash could go on behind them. */
+function createRecorder(walk: Walk, clock: SnapshotClock, flush: () => void) {
+  const { job, output } = walk;
   // Layers behind the last snapshot are not finished for the journal: a crash starts them again from its states.
   const unrecorded: FinishedLayer[] = [];
-  for (const step of steps) {
-    if (isDone(output, job.plan.steps, step)) continue;
-    await job.control.checkpoint();
-    job.progress.tell({ step: step.index + 1, stepName: step.name });
-    await traffic.begin(step);
-    job.progress.began(step.index);
-    const { folds, recordable, ...done } = await takeTurn(walk, step, { services, hosts, clock });
+  return (step: PlannedStep, { folds, recordable, ...done }: MadeTurn): void => {
     unrecorded.push({ step, ...done, folds: folds.map(storeFold) });
     if (recordable) {
       flush();
@@ -111,13 +165,7 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
       clock.restart(nextLayer(walk));
     }
     job.progress.addReports(done.made.at(-1)?.output.reports ?? []);
-    services.states.turn();
-    services.original?.states.turn();
-    await traffic.end(step);
-  }
-  await gpu.queue.idle();
-  lifetime[Symbol.dispose]();
-  await removeHiddenFiles(output.folder);
+  };
 }
 
 /** The layer whose states the journal's last snapshot holds; the first one where there is none. */
@@ -129,6 +177,12 @@ function nextLayer({ job, steps, output }: Walk): number {
 interface MadeLayer {
   readonly result: ResultAtWork | null;
   readonly output: LayerOutput;
+}
+
+/** A layer that is done. */
+interface MadeTurn extends CompressedLayer {
+  readonly made: readonly MadeLayer[];
+  readonly seconds: number;
 }
 
 interface FinishedLayer {
@@ -182,12 +236,8 @@ function outputsOf(
 async function takeTurn(
   walk: Walk,
   step: PlannedStep,
-  lasting: {
-    readonly services: Omit<SequentialServices, "report">;
-    readonly hosts: HostLayers;
-    readonly clock: SnapshotClock;
-  },
-): Promise<CompressedLayer & { readonly made: readonly MadeLayer[]; readonly seconds: number }> {
+  lasting: Lasting & Pick<LayerTurn, "gone">,
+): Promise<MadeTurn> {
   const { job, compressLayer } = walk;
   const { calibrated } = step;
   invariant(calibrated, `${step.name} is a layer of the plan`);
@@ -202,7 +252,9 @@ async function takeTurn(
   const done = await compressLayer({ ...lasting, ...calibrated, outputs, host, step, services });
   progress.end();
   const now = performance.now();
-  await keepGpuSpeed(services.gpu.adapter, sumOfPhases(calibrated.work), (now - worked) / 1000);
+  // A layer that others are at work beside says nothing of the GPU's speed.
+  if (!services.plan.sideBySide)
+    await keepGpuSpeed(services.gpu.adapter, sumOfPhases(calibrated.work), (now - worked) / 1000);
   return { ...done, made, seconds: (now - began) / 1000 };
 }
 

@@ -110,6 +110,8 @@ async function giveModule(
 
 /** What other jobs make of a layer's modules; it comes while this one is at work. */
 export interface ComingModules extends Disposable {
+  /** Begins to take them into memory. */
+  begin(): void;
   /** Puts it where this job's own work is; after an interruption, what this job itself had made, too. */
   take(): Promise<void>;
 }
@@ -118,19 +120,22 @@ export function awaitModules(work: LayerAtWork): ComingModules {
   const { layer, services } = work;
   const { share } = services;
   const [output] = work.outputs;
-  // Nothing reads what comes out of the last layer, and only one job writes.
-  if (!output || !share || share.plan.of === 1 || (work.isLast && !share.writes))
-    return { take: async () => await dropSums(work), [Symbol.dispose]: () => undefined };
+  const nothing = () => undefined;
+  // Nothing reads what comes out of the last layer, or of any where no error goes on, and only one job writes.
+  const isRead = layer.leavesErrors && !work.isLast;
+  if (!output || !share || share.plan.of === 1 || (!isRead && !share.writes))
+    return { begin: nothing, take: async () => await dropSums(work), [Symbol.dispose]: nothing };
   const owners = moduleOwners(work, share);
   const resumed = work.passes.length === 0;
   const wanted = layer.tasks.filter(({ module }) => resumed || owners.get(module) !== share.plan.index);
   const names = shareNames(share.plan, work.index);
-  const coming = startComing(wanted, waitingBytes(work), async (task) => {
+  const coming = openComing(wanted, waitingBytes(work), async (task) => {
     const from = owners.get(task.module) ?? 0;
     const what = `what it makes of ${task.module}`;
     return await share.exchange.take(names.module(layer.tasks.indexOf(task)), { from, what });
   });
   return {
+    begin: () => coming.begin(),
     async take() {
       for (const [place, task] of wanted.entries()) {
         const from = (owners.get(task.module) ?? 0) + 1;
@@ -157,14 +162,14 @@ function waitingBytes({ layer, schedule, services }: LayerAtWork): number {
 }
 
 /**
- * Begins to take files in order, a few at a time, and keeps them until they are asked for, in the same order.
+ * Takes files in order, a few at a time, once it begins, and keeps them until they are asked for, in the same order.
  * @param most bytes that are kept before no more are taken
  */
-function startComing<Item>(
+function openComing<Item>(
   items: readonly Item[],
   most: number,
   take: (item: Item) => Promise<Bytes>,
-): { get(place: number): Promise<Bytes>; stop(): void } {
+): { begin(): void; get(place: number): Promise<Bytes>; stop(): void } {
   const files = new Map(items.map((_, place) => [place, Promise.withResolvers<Bytes>()]));
   for (const { promise } of files.values()) promise.catch(() => undefined);
   const places = items.keys();
@@ -183,8 +188,10 @@ function startComing<Item>(
       }, file?.reject);
     }
   };
-  for (let lane = 0; lane < LANES; lane++) void run();
   return {
+    begin() {
+      for (let lane = 0; lane < LANES; lane++) void run();
+    },
     async get(place) {
       const file = files.get(place);
       invariant(file, "a file for each module");

@@ -1,7 +1,6 @@
 // Keys and values of all layers for tokens that were seen.
 
 import type { Tensor } from "onnxruntime-web";
-import { createLifetime } from "../../disposal.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
 import type { Engine } from "../runtime/engine.ts";
 import type { EngineTensor } from "../runtime/tensors.ts";
@@ -45,24 +44,22 @@ export async function createCaches(
 }
 
 async function cachesInPlace(engine: Engine, pairs: readonly Pair[]): Promise<Caches> {
-  const lifetime = createLifetime();
-  const feeds: Record<string, Tensor> = {};
-  const fetches: Record<string, Tensor> = {};
-  try {
-    for (const { past, present, dims } of pairs) {
-      const { tensor } = lifetime.use(await engine.outputTensor(past, dims));
-      feeds[past] = tensor;
-      fetches[present] = tensor;
-    }
-  } catch (error) {
-    lifetime[Symbol.dispose]();
-    throw error;
-  }
+  const made = await engine.outputTensors(pairs.map(({ past: label, dims }) => ({ label, dims })));
+  const named = (name: "past" | "present") =>
+    Object.fromEntries(
+      made.flatMap(({ tensor }, index) => {
+        const pair = pairs[index];
+        return pair ? [[pair[name], tensor] as const] : [];
+      }),
+    );
+  const [feeds, fetches] = [named("past"), named("present")];
   return {
     feeds: () => feeds,
     fetches: () => fetches,
     keep: () => undefined,
-    [Symbol.dispose]: () => lifetime[Symbol.dispose](),
+    [Symbol.dispose]() {
+      for (const each of made) each[Symbol.dispose]();
+    },
   };
 }
 

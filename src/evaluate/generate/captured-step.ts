@@ -43,7 +43,9 @@ export async function openCapturedStep(
   const lifetime = createLifetime();
   try {
     const inputs = await placeInputs(engine, gpu, model, lifetime);
-    const logits = lifetime.use(await engine.outputTensor("logits", [1, vocabSize]));
+    const [logits] = await engine.outputTensors([{ label: "logits", dims: [1, vocabSize] }]);
+    invariant(logits, "one tensor was wanted");
+    lifetime.use(logits);
     const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
     const bytes = vocabSize * 4;
     const staging = lifetime.use(await gpu.memory.allocate({ label: "logits", bytes, usage }));

@@ -26,7 +26,7 @@ export interface OnloadedGraph extends Disposable {
   /**
    * A session of its own for the same weights, which records the GPU's commands when it runs first and plays them again
    * after that: far less work for the processor. Feeds and fetches must be the same tensors on the GPU each time, fetches
-   * of `outputTensor`; what lies in them may change, shapes may not.
+   * of `outputTensors`; what lies in them may change, shapes may not.
    */
   capture(): Promise<OnloadedGraph["run"]>;
 }

@@ -1,7 +1,8 @@
 // Tensors that live on the GPU, or in memory where there is none.
 
-import type { Tensor } from "onnxruntime-web";
+import type { InferenceSession, Tensor } from "onnxruntime-web";
 import { invariant } from "../../errors.ts";
+import type { GpuMemory } from "../../gpu/memory.ts";
 import { createGraph, type OnnxGraph } from "../graph/onnx-graph.ts";
 import type { Runtime } from "./load-runtime.ts";
 import type { MeasuredDevice } from "./measured-device.ts";
@@ -29,11 +30,16 @@ export interface TensorFactory {
   /** @throws DeviceLimitError if they do not fit */
   zeros(label: string, dims: readonly number[]): Promise<EngineTensor>;
   /**
-   * Zeros on the GPU that may be the output of a captured session. onnxruntime-web 1.30 forgets buffers of ours after each
+   * Zeros on the GPU that may be outputs of a captured session. onnxruntime-web 1.30 forgets buffers of ours after each
    * run, which such a session does not survive; buffers of its own it keeps.
    * @throws DeviceLimitError if they do not fit
    */
-  outputTensor(label: string, dims: readonly number[]): Promise<EngineTensor>;
+  outputTensors(wanted: readonly WantedTensor[]): Promise<EngineTensor[]>;
+}
+
+export interface WantedTensor {
+  readonly label: string;
+  readonly dims: readonly number[];
 }
 
 export function createTensorFactory(
@@ -50,7 +56,8 @@ export function createTensorFactory(
     floats,
     reserve: async (label, shape) => await Promise.resolve(reserveInMemory(runtime, label, shape)),
     zeros,
-    outputTensor: zeros,
+    outputTensors: async (wanted) =>
+      await Promise.all(wanted.map(async ({ label, dims }) => await zeros(label, dims))),
   };
 }
 
@@ -93,23 +100,46 @@ function gpuTensors(runtime: Runtime, { memory, device }: MeasuredDevice, sessio
       };
     },
     zeros: async (label: string, dims: readonly number[]) => await place(label, "float32", dims),
-    async outputTensor(label: string, dims: readonly number[]) {
-      // The runtime asks nobody: what does not fit is refused before.
-      (await memory.allocate({ label, bytes: sizeOf(dims) * 4 }))[Symbol.dispose]();
-      const session = await sessions.open(zerosGraph(dims), "outputs on the GPU");
-      const made = await runSession(session, { [ZERO]: floatsOf(runtime, 1) });
-      const tensor = made[ZEROS];
+    outputTensors: async (wanted: readonly WantedTensor[]) =>
+      await runtimeTensors(runtime, memory, sessions, wanted),
+  };
+}
+
+/** Zeros that the runtime makes; it asks nobody, so that what does not fit is refused before. */
+async function runtimeTensors(
+  runtime: Runtime,
+  memory: GpuMemory,
+  sessions: Sessions,
+  wanted: readonly WantedTensor[],
+): Promise<EngineTensor[]> {
+  const rooms = wanted.map(({ label, dims }) => ({ label, bytes: sizeOf(dims) * 4 }));
+  for (const room of await memory.allocateAll(rooms)) room[Symbol.dispose]();
+  const shapes = new Map(wanted.map(({ dims }) => [dims.join(), dims]));
+  const opened = new Map<string, InferenceSession>();
+  for (const [key, dims] of shapes) {
+    opened.set(key, await sessions.open(zerosGraph(dims), "outputs on the GPU"));
+  }
+  const made: EngineTensor[] = [];
+  try {
+    for (const { label, dims } of wanted) {
+      const session = opened.get(dims.join());
+      invariant(session, "each shape has a session");
+      const { [ZEROS]: tensor } = await runSession(session, { [ZERO]: floatsOf(runtime, 1) });
       invariant(tensor, "zeros were made");
       const adopted = memory.adopt(label, tensor.gpuBuffer);
-      return {
+      made.push({
         tensor,
         [Symbol.dispose]() {
           tensor.dispose();
           adopted[Symbol.dispose]();
         },
-      };
-    },
-  };
+      });
+    }
+    return made;
+  } catch (error) {
+    for (const each of made) each[Symbol.dispose]();
+    throw error;
+  }
 }
 
 const ZERO = "zero";

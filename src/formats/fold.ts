@@ -29,18 +29,19 @@ export interface FoldedRows {
  * Rows of the original tensor with all of its folds: the factors are multiplied in float64, which holds a product of two
  * float32 exactly, and the result is rounded to float32 and once more, to the dtype.
  * @param bytes whole rows as they lie in the source
+ * @param folded where they go; an array of their own if absent
  */
 export function foldRows(
   bytes: Uint8Array<ArrayBuffer>,
   { dtype, columns, firstRow }: FoldedRows,
   folds: readonly Fold[],
+  folded = new Uint8Array(bytes.byteLength),
 ): Uint8Array<ArrayBuffer> {
   const rowBytes = (columns * DTYPE_BITS[dtype]) / 8;
   const rows = bytes.byteLength / rowBytes;
   const outputs = joinFactors(folds, "rows", firstRow, rows);
   const inputs = joinFactors(folds, "columns", 0, columns);
   const offset = folds[0]?.offset ?? 0;
-  const folded = new Uint8Array(bytes.byteLength);
   // Few rows at a time: what a processor's cache holds takes half as long as what it does not.
   const each = Math.max(Math.floor(PIECE_ELEMENTS / columns), 1);
   const values = new Float32Array(Math.min(each, rows) * columns);

@@ -1,5 +1,5 @@
-// A layer on the host whose tensors take factors. The original bytes stay beside what they became, so that folds of several
-// modifiers are multiplied first and rounded once.
+// A layer on the host whose tensors take factors. Until the last ones come the original bytes stay beside what they became, so that
+// folds of several modifiers are multiplied first and rounded once.
 
 import { CalibrationError, invariant } from "../errors.ts";
 import { DTYPE_BITS, isFloatDtype } from "../formats/dtype.ts";
@@ -8,16 +8,17 @@ import type { HostBytes } from "./host-bytes.ts";
 import type { HostLayer } from "./layer-weights.ts";
 
 /** Tensors take their factors in rows of about so many bytes. */
-const PIECE_BYTES = 16 * 1024 ** 2;
+const PIECE_BYTES = 4 * 1024 ** 2;
 
 export interface FoldedLayer {
   /** All folds so far, in their order. */
   readonly folds: readonly Fold[];
   /**
    * Replaces what the tensors hold on the host by the original with all of its folds.
+   * @param last true if no more come: then nothing keeps the originals
    * @throws CalibrationError if a float16 does not reach as far as a factor takes it
    */
-  add(folds: readonly Fold[]): void;
+  add(folds: readonly Fold[], last: boolean): void;
 }
 
 export function foldLayer(host: HostLayer): FoldedLayer {
@@ -25,19 +26,22 @@ export function foldLayer(host: HostLayer): FoldedLayer {
   const folds: Fold[] = [];
   return {
     folds,
-    add(more) {
+    add(more, last) {
       folds.push(...more);
+      let piece = new Uint8Array();
       for (const name of new Set(more.map(({ tensor }) => tensor))) {
         const tensor = host.tensors.get(name);
         invariant(tensor && isFloatDtype(tensor.dtype), `${name} is a floating-point tensor of the layer`);
         const { dtype, columns, bytes } = tensor;
-        const original = originals.get(name) ?? copied(host, bytes);
+        const original = originals.get(name) ?? (last ? bytes : copied(host, bytes));
         originals.set(name, original);
         const own = folds.filter((fold) => fold.tensor === name);
         const rowBytes = (columns * DTYPE_BITS[dtype]) / 8;
         for (const { start, end } of pieces(bytes.byteLength, rowBytes)) {
           const rows = { dtype, columns, firstRow: start / rowBytes };
-          const folded = foldRows(original.read(start, end), rows, own);
+          if (piece.byteLength < end - start) piece = new Uint8Array(end - start);
+          const into = piece.subarray(0, end - start);
+          const folded = foldRows(original.read(start, end), rows, own, into);
           if (dtype === "F16") checkRange(name, folded);
           bytes.write(start, folded);
         }

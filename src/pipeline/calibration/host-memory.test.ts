@@ -33,13 +33,19 @@ describe("a layer outside the GPU", () => {
     ]);
   });
 
-  it("is held once more where modifiers fold factors into it, and what codes mean before the last pass beside it", () => {
+  it("is held once more where several modifiers fold factors into it, and what codes mean before the last pass beside it", () => {
     const { layer } = layerOf(2);
     const all = 6 * EXPERT_LINEAR_BYTES;
-    const rewritings = [{ mappings: [{}] }] as unknown as CalibratedLayer["rewritings"];
+    const foldedBy = (...mappings: readonly object[][]) => {
+      const rewritings = mappings.map((each) => ({
+        mappings: each,
+      })) as unknown as CalibratedLayer["rewritings"];
+      return hostLayerBytes({ layer: { ...layer, rewritings }, schedule: { passes: [] } });
+    };
     const [first, ...rest] = layer.linears.map(({ module }) => ({ modules: [module], columns: 7168 }));
     const passes = [first ? [first] : [], rest];
-    expect(hostLayerBytes({ layer: { ...layer, rewritings }, schedule: { passes: [] } })).toBe(2 * all);
+    expect(foldedBy([{}], [{}])).toBe(2 * all);
+    expect(foldedBy([{}], [])).toBe(all);
     expect(hostLayerBytes({ layer, schedule: { passes } })).toBe(all + EXPERT_LINEAR_BYTES);
   });
 

@@ -45,14 +45,14 @@ export interface ScheduledLayer<Layer extends HeldLayer = HeldLayer> {
 }
 
 /**
- * What a layer holds while it is at work: its tensors; the original ones beside those that modifiers fold factors into; and what
- * codes mean that are chosen before the last pass.
+ * What a layer holds while it is at work: its tensors; where several modifiers fold factors into them, the original ones beside them;
+ * and what codes mean that are chosen before the last pass.
  */
 export function hostLayerBytes({ layer, schedule: { passes } }: ScheduledLayer): number {
   const { rewritings } = layer;
   const { weights, others } = tensorSizes(layer);
   const tensors = sum([...weights.values(), ...others]);
-  const folded = rewritings.some(({ mappings }) => mappings.length > 0) ? tensors : 0;
+  const folded = rewritings.filter(({ mappings }) => mappings.length > 0).length > 1 ? tensors : 0;
   const waiting = passes.slice(0, -1).flatMap((captures) => captures.flatMap(({ modules }) => modules));
   return tensors + folded + sum(waiting.map((module) => weights.get(module) ?? 0));
 }

@@ -19,10 +19,11 @@ function folded(layer: LayerDescription, tensors: FixtureTensors): FixtureTensor
   const random = seededRandom(11);
   const { copies, host } = hostOf(tensors);
   const layerAtWork = foldLayer(host);
-  for (const mapping of layerMappings(layer)) {
+  const folds = layerMappings(layer).flatMap((mapping) => {
     const scales = Float32Array.from({ length: mapping.columns }, () => 4 ** (2 * random() - 1));
-    layerAtWork.add(foldsOf(mapping, scales));
-  }
+    return foldsOf(mapping, scales);
+  });
+  layerAtWork.add(folds, true);
   return copies;
 }
 

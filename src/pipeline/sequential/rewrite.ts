@@ -20,13 +20,17 @@ import { runSamples } from "./run-samples.ts";
 /** The host's tensors then hold what the modifiers made of them. */
 export async function rewrite(work: LayerAtWork): Promise<void> {
   const { layer, services, folded, rewritten, schedule } = work;
+  const last = layer.rewritings.findLast(({ mappings }) => mappings.length > 0);
   for (const [index, rewriting] of layer.rewritings.entries()) {
     const passes = schedule.rewrites[index] ?? [];
     if (rewriting.mappings.length === 0) continue;
     using channels = await openInputChannels(services.gpu, rewriting.captures);
     const run = runOf(work, rewriting, passes, channels);
     const done = await rewriterFor(rewriting.modifier).rewrite(run);
-    folded.add(done.flatMap(({ folds }) => folds));
+    folded.add(
+      done.flatMap(({ folds }) => folds),
+      rewriting === last,
+    );
     rewritten.push(...done.map(({ report }) => report));
   }
   if (!work.isLast && leavesApart(layer, schedule.rewrites)) await passOriginal(work);

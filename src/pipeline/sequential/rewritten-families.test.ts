@@ -161,7 +161,7 @@ function factorsOf(
     const x = inputs.get(mapping.balance[0]?.module ?? "");
     if (!x) throw new Error(`Nothing reads ${mapping.smooth}`);
     const scales = scalesOf({ x, mapping, tensors: copies });
-    folding.add(foldsOf(mapping, scales));
+    folding.add(foldsOf(mapping, scales), false);
     return [mapping, scales] as const;
   });
 }
@@ -170,7 +170,7 @@ function factorsOf(
 function rewritten(tensors: FixtureTensors, scales: Scales): FixtureTensors {
   const { copies, host } = hostOf(tensors);
   const folding = foldLayer(host);
-  for (const [mapping, own] of scales) folding.add(foldsOf(mapping, own));
+  for (const [mapping, own] of scales) folding.add(foldsOf(mapping, own), false);
   return copies;
 }
 

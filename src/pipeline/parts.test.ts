@@ -422,17 +422,17 @@ describe("a job that shares samples and has no error to propagate", () => {
     expect(job.plan.calibration?.plan.sideBySide).toBe(true);
     const undivided = (await plan({})).machine();
     await undivided.run();
-    const whole = undivided.files().get("model.safetensors");
+    const expected = undivided.files().get("model.safetensors");
     const undisturbed = job.machine();
     await undisturbed.run();
-    expect(undisturbed.files().get("model.safetensors")).toEqual(whole);
+    expect(undisturbed.files().get("model.safetensors")).toEqual(expected);
     for (let operation = 1; operation <= undisturbed.disk.operations; operation += 13) {
       const machine = job.machine();
       machine.disk.failAt(operation, "crash");
       await machine.run().catch(() => undefined);
       machine.disk.recover();
       await machine.run();
-      expect(machine.files().get("model.safetensors")).toEqual(whole);
+      expect(machine.files().get("model.safetensors")).toEqual(expected);
     }
   });
 

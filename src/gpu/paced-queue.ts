@@ -18,6 +18,8 @@ const IN_FLIGHT = { milliseconds: 2 * TARGET_MS, submits: 12 } as const;
 const SHORT_COPY_MS = 1;
 /** Submits whose time is read at once: those that compute, and those that copy. */
 const TIMED_SUBMITS = IN_FLIGHT.submits + 16;
+/** Of bytes from the host so many may be on their way. */
+const WRITES_BYTES = 64 * 1024 ** 2;
 /** Copies are cut into pieces of so many bytes. */
 const COPY_BYTES = 64 * 1024 ** 2;
 /** Bytes that a modest GPU copies in a millisecond. Not learned: clocks are read around passes only. */
@@ -52,6 +54,7 @@ export class PacedQueue implements Disposable {
   #failure: Error | null = null;
   #longest: LongSubmit[] = [];
   #submits = 0;
+  #writtenBytes = 0;
   #busyMs = 0;
   readonly #onError = ({ error }: GPUUncapturedErrorEvent): void => {
     this.#failure ??= new Error(`Defect: ${error.message}`);
@@ -169,8 +172,8 @@ export class PacedQueue implements Disposable {
   }
 
   /**
-   * Puts at most UPDATE_BYTES from the host into a buffer, in order with the dispatches, and waits for nothing: as they are now, with
-   * zeros behind them up to a multiple of 4. `offset` is one.
+   * Puts at most UPDATE_BYTES from the host into a buffer, in order with the dispatches, as they are now, with zeros behind them up to a
+   * multiple of 4. `offset` is one.
    */
   async update(bytes: Uint8Array, to: LedgerBuffer, offset = 0): Promise<void> {
     const length = Math.ceil(bytes.byteLength / 4) * 4;
@@ -179,12 +182,25 @@ export class PacedQueue implements Disposable {
     const encoder = this.#encoderFor(length);
     const at = this.#updates.put(bytes);
     encoder.copyBufferToBuffer(this.#updates.buffer.buffer, at, to.buffer, offset, length);
+    await this.#holdUp(length);
   }
 
   /** Writes bytes of the host, a multiple of 4, to a buffer, behind all that was recorded before and ahead of what comes after. */
   async write(bytes: Uint8Array, to: LedgerBuffer, offset = 0): Promise<void> {
     await this.flush();
     this.#device.queue.writeBuffer(to.buffer, offset, bytes);
+    await this.#holdUp(bytes.byteLength);
+  }
+
+  /** Nothing else holds up who writes, and the browser keeps all bytes until the GPU has taken them. */
+  async #holdUp(bytes: number): Promise<void> {
+    this.#writtenBytes += bytes;
+    if (this.#writtenBytes < WRITES_BYTES) return;
+    this.#writtenBytes = 0;
+    await this.flush();
+    await this.#device.queue.onSubmittedWorkDone().catch((cause: unknown) => {
+      throw new DeviceLostError("The GPU was lost while it was written to.", { cause });
+    });
   }
 
   /** Sets a part of a buffer to zero, in order with the dispatches. */

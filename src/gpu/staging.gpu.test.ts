@@ -1,9 +1,10 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { openTestGpu } from "../testing/open-test-gpu.ts";
 import { UPDATE_BYTES } from "./paced-queue.ts";
 import { ReadbackRing, UploadRing } from "./staging.ts";
 
 const PIECE = 8 * UPDATE_BYTES;
+const SHORT = 8 * 1024 ** 2;
 const RING = { pieceBytes: PIECE, pieces: 2 };
 
 function counting(bytes: number, first: number): Uint8Array<ArrayBuffer> {
@@ -26,6 +27,18 @@ describe("rings between the host and the GPU", () => {
     }
     const seen = await readbacks.readBytes(to);
     expect(seen.every((byte, index) => byte === expected[index])).toBe(true);
+  });
+
+  it("hold up who writes more at a time than may be on its way", async () => {
+    using test = await openTestGpu();
+    using uploads = await UploadRing.create(test.gpu, { pieceBytes: 4 * SHORT, pieces: 1 });
+    using to = await test.empty("to", SHORT);
+    const waited = vi.spyOn(test.gpu.device.queue, "onSubmittedWorkDone");
+    const bytes = new Uint8Array(SHORT);
+    for (let turn = 1; turn <= 9; turn++) await uploads.write(bytes.fill(turn), to);
+    expect(waited).toHaveBeenCalledTimes(1);
+    waited.mockRestore();
+    expect(await test.readWords(to, 1)).toEqual(Uint32Array.of(0x09090909));
   });
 
   it("read parts of several buffers at once, together or each in pieces of its own", async () => {

@@ -91,6 +91,8 @@ export async function measureForward(request: ForwardRequest): Promise<ForwardQu
   const { logits } = request.watch;
   const { predictions, ...found } = await clock.time("predictions", async () => {
     const states = await readWatched(request, services);
+    await services.gpu.queue.idle();
+    services.rooms[Symbol.dispose]();
     services.kept.keep(KEPT_HEAD_BYTES);
     const tokens = Math.min(logits.tokens, states.length / rowSize(model.description));
     return await predictForward(services, sequences, { ...logits, tokens, states, signal });
@@ -128,7 +130,7 @@ async function runLayer(
   stream: ForwardStream,
   work: { readonly weights: StoredWeights; readonly index: number; readonly signal: AbortSignal },
 ): Promise<void> {
-  const { gpu, workspace, batches, streams } = services;
+  const { gpu, workspace, batches, streams, plan } = services;
   const { states, hidden, tables, model } = stream;
   const { weights, index, signal } = work;
   const layer = model.description.layers[index];
@@ -141,7 +143,8 @@ async function runLayer(
     if (stream !== streams[0]) await compare(services, rows);
     return async () => await states.save(rows, hidden, false);
   });
-  await gpu.queue.idle();
+  // Weights that stay leave their room to the next ones, which may come meanwhile; what others came through is given up.
+  await (plan.readsOnce ? gpu.queue.flush() : gpu.queue.idle());
 }
 
 /** The measured model's states of a batch against those that the original has at work. */

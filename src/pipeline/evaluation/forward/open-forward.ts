@@ -25,6 +25,7 @@ import { readAhead, type ReadAhead } from "./read-ahead.ts";
 import { openStoredRows, rowsDtype, type StoredRows } from "./stored-rows.ts";
 import { openStoredTables } from "./stored-tables.ts";
 import { bindingLimit } from "./stored-weights.ts";
+import { createWeightRooms, type WeightRooms } from "./weight-rooms.ts";
 
 /** What is computed. */
 export interface ForwardInputs {
@@ -57,6 +58,8 @@ export interface ForwardServices {
   readonly workspace: Workspace;
   readonly batches: readonly { readonly rows: SequenceBatch; readonly tokens: TokenBatch }[];
   readonly rounded: LedgerBuffer | null;
+  /** For weights of one layer after the other. */
+  readonly rooms: WeightRooms;
   /** Σ(own − original)² and Σ original² of each token. */
   readonly differences: LedgerBuffer;
   readonly streams: readonly ForwardStream[];
@@ -108,7 +111,8 @@ export async function openForward(request: ForwardInputs, lifetime: Lifetime): P
   const among = { gpu, uploads, readbacks, plan };
   const streams: ForwardStream[] = [];
   for (const each of embedding) streams.push(await openStream(each, { ...among, ids }, lifetime));
-  return { ...among, workspace, batches, rounded, differences, streams, kept };
+  const rooms = lifetime.use(createWeightRooms(gpu));
+  return { ...among, workspace, batches, rounded, rooms, differences, streams, kept };
 }
 
 /** First hidden states of all sequences; the first layer's bytes come behind them. */

@@ -15,6 +15,7 @@ import type { Linear } from "../../../model/weight-description.ts";
 import type { RowTile } from "../../../onload/layer-weights.ts";
 import { divideLinears, type Residency, streamBytes, tileShape } from "../../../onload/residency.ts";
 import { rowsDtype, type StoredRows } from "./stored-rows.ts";
+import type { WeightRooms } from "./weight-rooms.ts";
 
 export interface StoredWeights extends LayerWeights, Disposable {}
 
@@ -22,6 +23,7 @@ export interface WeightServices {
   readonly gpu: Gpu;
   readonly uploads: UploadRing;
   readonly rows: StoredRows;
+  readonly rooms: WeightRooms;
   /** Where rounded inputs go; null if no Linear rounds them. */
   readonly rounded: LedgerBuffer | null;
 }
@@ -57,7 +59,8 @@ export async function onloadStored(
   const onloaded = weightsIn(buffers, services, model, { linears, tileBytes });
   try {
     // Disposing finds the buffers, even if the weights never come.
-    for (const [module, tiles] of await roomFor(gpu, resident, dtypeOf)) buffers.tiles.set(module, tiles);
+    for (const [module, tiles] of await roomFor(services, resident, dtypeOf))
+      buffers.tiles.set(module, tiles);
     for (const linear of resident) {
       for (const { weight, stride, firstRow, rows } of buffers.tiles.get(linear.module) ?? []) {
         await services.rows.write(linear, firstRow, rows, { weight, stride, at: 0 });
@@ -103,7 +106,7 @@ function weightsIn(
     input: async (module, x) => await seenBy(services, model, find(module), x, vector),
     [Symbol.dispose]() {
       for (const buffer of buffers.vectors.values()) buffer[Symbol.dispose]();
-      for (const { weight } of [...buffers.tiles.values()].flat()) weight[Symbol.dispose]();
+      services.rooms.giveBack([...buffers.tiles.values()].flat().map(({ weight }) => weight));
       buffers.stream?.[Symbol.dispose]();
     },
   };
@@ -129,9 +132,9 @@ export function bindingLimit({ device: { limits } }: Pick<Gpu, "device">): numbe
   return Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
 }
 
-/** Room for whole Linears, made all at once: each time the GPU is asked, it answers when it has done what it was given before. */
+/** Room for whole Linears. */
 async function roomFor(
-  gpu: Gpu,
+  { gpu, rooms: shared }: WeightServices,
   linears: readonly Linear[],
   dtypeOf: (tensor: string) => FloatDtype,
 ): Promise<Map<string, RowTile[]>> {
@@ -144,7 +147,9 @@ async function roomFor(
       return { module: linear.module, bytes: rows * rowBytes, tile: { dtype, stride, firstRow, rows } };
     });
   });
-  const rooms = await gpu.memory.allocateAll(tiles.map(({ module: label, bytes }) => ({ label, bytes })));
+  const rooms = await shared.take(
+    tiles.map(({ module: label, bytes, tile }) => ({ label, bytes, layout: `${tile.dtype} ${tile.stride}` })),
+  );
   const byModule = new Map<string, RowTile[]>();
   for (const [index, { module, tile }] of tiles.entries()) {
     const weight = rooms[index];

@@ -70,10 +70,7 @@ export function createSource(options: SourceOptions): SourceApi {
     },
     readFile: async (path, maxBytes) => await readFile(transport, current(), path, maxBytes),
     readRange: async (range) => await readDirectly(transport, current(), range),
-    read: async (range, spare) =>
-      await (current().loader?.read(range, spare) ?? readDirectly(transport, current(), range)),
-    take: async (range, spare) =>
-      await (current().loader?.take(range, spare) ?? readDirectly(transport, current(), range)),
+    ...reading(transport, current),
     prefetch: (ranges) => session?.loader?.prefetch(ranges),
     release: () => session?.loader?.release(),
     use: (range) => session?.loader?.use(range),
@@ -102,6 +99,14 @@ export function createSource(options: SourceOptions): SourceApi {
 function openSession(session: Session | null): Session {
   invariant(session, "a model is opened before it is read");
   return session;
+}
+
+function reading(transport: Transport, current: () => Session): Pick<SourceApi, "read" | "take"> {
+  const directly = async (range: FileRange) => await readDirectly(transport, current(), range);
+  return {
+    read: async (range, spare) => await (current().loader?.read(range, spare) ?? directly(range)),
+    take: async (range, spare) => await (current().loader?.take(range, spare) ?? directly(range)),
+  };
 }
 
 function pausing(loader: () => ChunkLoader | null): Pick<SourceApi, "pause" | "resume"> {

@@ -4,6 +4,7 @@ import { exposeSource } from "../src/source/expose-source.ts";
 import { fetchInThreads } from "../src/source/fetch-threads.ts";
 import type { FetcherApi } from "../src/source/serve-fetches.ts";
 import { startThread } from "../src/start-thread.ts";
+// oxlint-disable-next-line import/default -- Vite makes the default export.
 import fetcherUrl from "./fetcher.ts?worker&url";
 
 // The page's folder is the one above this script's, in the build (assets/) as in the sources (workers/).

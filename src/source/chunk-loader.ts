@@ -21,7 +21,7 @@ export interface RemoteModel {
 
 export class ChunkLoader implements Disposable {
   readonly #transport: Transport;
-  readonly #stream: StreamSpans;
+  #stream: StreamSpans = streamSpans;
   readonly #model: RemoteModel;
   readonly #limits: LoaderLimits;
   readonly #keeper: ChunkKeeper;
@@ -50,10 +50,8 @@ export class ChunkLoader implements Disposable {
     model: RemoteModel,
     limits: LoaderLimits,
     stored: readonly Chunk[],
-    stream: StreamSpans,
   ) {
     this.#transport = transport;
-    this.#stream = stream;
     this.#model = model;
     this.#limits = limits;
     this.#pace = createReaderPace(limits.readerMs);
@@ -88,7 +86,9 @@ export class ChunkLoader implements Disposable {
       const file = model.files.get(path);
       return file ? [chunkAt(path, index, file.bytes, limits.chunkBytes)] : [];
     });
-    return new ChunkLoader(transport, store, model, limits, stored, stream);
+    const loader = new ChunkLoader(transport, store, model, limits, stored);
+    loader.#stream = stream;
+    return loader;
   }
 
   get storedBytes(): number {

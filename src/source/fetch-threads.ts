@@ -14,7 +14,11 @@ export type StreamSpans = <S extends Span>(
   sink: SpanSink<S>,
 ) => Promise<void>;
 
-type FetchThread = Pick<Thread<FetcherApi>, "api" | "broken"> & { running: number };
+type FetchThread = Pick<Thread<FetcherApi>, "api" | "broken"> & {
+  running: number;
+  /** So many were given to it. */
+  orders: number;
+};
 
 /** As many as there are requests at a time, beyond which they would wait for each other. */
 const MOST_THREADS = 3;
@@ -25,14 +29,13 @@ const MOST_THREADS = 3;
  */
 export function fetchInThreads(begin: () => Pick<Thread<FetcherApi>, "api" | "broken">): StreamSpans {
   let threads: FetchThread[] = [];
-  let orders = 0;
   return async (transport, file, spans, sink) => {
-    const thread = leastBusy(threads) ?? { ...begin(), running: 0 };
+    const thread = leastBusy(threads) ?? { ...begin(), running: 0, orders: 0 };
     if (!threads.includes(thread)) threads.push(thread);
     let taken = 0;
     thread.running++;
     try {
-      await streamThrough(thread, orders++, transport, file, spans, {
+      await streamThrough(thread, transport, file, spans, {
         ...sink,
         async take(span, bytes) {
           await sink.take(span, bytes);
@@ -56,8 +59,7 @@ function leastBusy(threads: readonly FetchThread[]): FetchThread | null {
 }
 
 async function streamThrough<S extends Span>(
-  { api, broken }: FetchThread,
-  id: number,
+  thread: FetchThread,
   { timing, traffic, reached }: Transport,
   { host, ...file }: RemoteFile,
   spans: readonly S[],
@@ -65,6 +67,8 @@ async function streamThrough<S extends Span>(
 ): Promise<void> {
   const roomFor = (span: S | undefined) => (span && sink.room?.(span)) ?? null;
   const task = {};
+  const { api, broken } = thread;
+  const id = thread.orders++;
   const order: FetchOrder = {
     id,
     file,

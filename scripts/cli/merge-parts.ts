@@ -54,7 +54,7 @@ export async function mergeParts(
 ): Promise<OutputFile[]> {
   const parts: FoundPart[] = [];
   for (const folder of folders) parts.push({ folder, document: await readPart(folder) });
-  const { tensors, rest, facts } = joinParts(parts);
+  const { tensors, rest, facts, forwardProducts } = joinParts(parts);
   const specs = tensors.map(({ spec }) => spec);
   const config = await sameConfig(parts);
   const places = await findTensors(parts);
@@ -74,19 +74,25 @@ export async function mergeParts(
   for (const [path, content] of describeResult(facts, plan)) await files.put(path, Buffer.from(content));
   await files.put(CONFIG, config);
   if (receipt !== null) {
-    const text = receiptFor(join(rest.folder, RECEIPT), receipt, files.written());
+    const text = receiptFor(join(rest.folder, RECEIPT), receipt, forwardProducts, files.written());
     await files.put(RECEIPT, Buffer.from(text));
   }
   return files.written().map(({ path, bytes }) => ({ path, bytes }));
 }
 
-/** The receipt of the job as the rest's has it, of the files that the parts make. */
-function receiptFor(path: string, text: string, written: readonly Written[]): string {
+/** The receipt of the job as the rest's has it, which had no samples, of the files that the parts make. */
+function receiptFor(
+  path: string,
+  text: string,
+  products: string | null,
+  written: readonly Written[],
+): string {
   readReceipt(text, path);
-  const receipt = JSON.parse(text) as Receipt;
+  const { files: _own, ...receipt } = JSON.parse(text) as Receipt;
+  const ran = products === null ? {} : { forward_products: products };
   const { part: _, ...options } = receipt.options;
   const files = written.filter(({ path: name }) => isHashed(name));
-  return `${JSON.stringify({ ...receipt, options, files }, null, 2)}\n`;
+  return `${JSON.stringify({ ...receipt, options, ...ran, files }, null, 2)}\n`;
 }
 
 async function readPart(folder: string) {

@@ -63,7 +63,7 @@ export interface ReceiptFacts {
 export interface Receipt extends ReceiptFacts {
   /** Version of the file's layout: a reader refuses what it does not know. */
   readonly layout: 1;
-  /** What forward passes ran on; absent where there were none, in earlier versions' receipts, and in those of merged parts. */
+  /** What forward passes ran on; absent where there were none, and in earlier versions' receipts. */
   readonly forward_products?: string;
   /** The result's files, but for those that tell of times or of a quality that was measured later. */
   readonly files: readonly (StatedFile & { readonly sha256: string })[];

@@ -18,6 +18,8 @@ export interface JoinedParts {
   /** The part whose small files go into the result. */
   readonly rest: FoundPart;
   readonly facts: ResultFacts;
+  /** What the forward passes of all ran on; null where there were none. */
+  readonly forwardProducts: string | null;
 }
 
 /**
@@ -41,7 +43,8 @@ export function joinParts(parts: readonly FoundPart[]): JoinedParts {
     throw new PartsError(
       `The parts do not make a whole: ${[...missing, ...(rest ? [] : ["rest"])].join(", ")} ${missing.length + (rest ? 0 : 1) === 1 ? "is" : "are"} in none of them. Make what is missing with --layers, from the same source with the same recipe.`,
     );
-  return { tensors: joinTensors([...layers, rest]), rest, facts: joinFacts(rest, layers) };
+  const facts = joinFacts(rest, layers);
+  return { tensors: joinTensors([...layers, rest]), rest, facts, forwardProducts: productsOf(layers) };
 }
 
 function checkSameJob(a: FoundPart, b: FoundPart): void {
@@ -138,6 +141,11 @@ function contradiction(where: string): MalformedModelError {
   );
 }
 
+/** Of parts that all ran on the same. */
+function productsOf(layers: readonly FoundPart[]): string | null {
+  return layers.map(({ document }) => document.forwardProducts).find((name) => name !== null) ?? null;
+}
+
 /** What was measured of the whole: sums of times, the highest of peaks. */
 function joinFacts(rest: FoundPart, layers: readonly FoundPart[]): ResultFacts {
   const { source, recipe, result } = rest.document;
@@ -147,14 +155,13 @@ function joinFacts(rest: FoundPart, layers: readonly FoundPart[]): ResultFacts {
     for (const [phase, spent] of Object.entries(part.seconds))
       seconds.set(phase, (seconds.get(phase) ?? 0) + spent);
   const { calibration } = rest.document;
-  const products = layers.map(({ document }) => document.forwardProducts).find((name) => name !== null);
   return {
     source,
     recipe,
     result,
     calibration: calibration && {
       ...calibration,
-      forward_products: products ?? calibration.forward_products,
+      forward_products: productsOf(layers) ?? calibration.forward_products,
     },
     measured: {
       modules: all.flatMap(({ modules }) => modules),

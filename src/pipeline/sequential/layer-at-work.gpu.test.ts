@@ -16,7 +16,7 @@ import {
 } from "../../testing/run-layer.ts";
 import type { LayerSchedule } from "../calibration/layer-schedule.ts";
 import { calibrate } from "./calibrate.ts";
-import { type LayerAtWork, type LayerOutput, onload } from "./layer-at-work.ts";
+import { type LayerAtWork, type LayerOutput, onload, passesOf } from "./layer-at-work.ts";
 import { propagate } from "./propagate.ts";
 import { quantize } from "./quantize.ts";
 import { reduce } from "./reduce.ts";
@@ -118,6 +118,15 @@ describe("a layer whose error later ones do not see", () => {
     expect(await compressed(planned)).toEqual(once);
     const several = { ...planned, overlap: false, passes: planned.passes.flat().map((capture) => [capture]) };
     expect(await compressed(several)).toEqual(once);
+    // The last one's samples go nowhere, and still what is left of it waits for the layer before.
+    const behind = (isLast: boolean) => {
+      const pass = passesOf({ ...turnOf(run, job, hostLayer(0), several, false), isLast }).at(-1);
+      return [pass?.ends, pass?.leaves];
+    };
+    expect([behind(false), behind(true)]).toEqual([
+      [true, true],
+      [true, false],
+    ]);
     expect(run.services.gpu.memory.peakBytes).toBeLessThanOrEqual(job.peakBytes + RUN_BYTES);
   });
 

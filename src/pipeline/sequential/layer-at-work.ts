@@ -34,6 +34,11 @@ export interface Pass {
   /** False if nothing at all is wanted of the samples. */
   readonly collects: boolean;
   readonly isLast: boolean;
+  /**
+   * True if nothing of the layer is run behind it, whatever becomes of its weights: what is left of the layer then waits for the one
+   * before, also that of the last layer. Jobs that share samples would wait for each other in a circle if two layers were added up at once.
+   */
+  readonly ends: boolean;
   /** True if samples go on from it to the next layer. */
   readonly leaves: boolean;
 }
@@ -143,9 +148,14 @@ function decideOnce({ isLast, clock, index }: LayerTurn): () => boolean {
 }
 
 /** At least one pass: ranges and squares take one of their own where no Hessians are wanted. */
-function passesOf({ layer, schedule, isLast }: LayerTurn): Pass[] {
+export function passesOf({
+  layer,
+  schedule,
+  isLast,
+}: Pick<LayerTurn, "layer" | "schedule" | "isLast">): Pass[] {
   const { passes, residency, atWork } = schedule;
   const groups = passes.length === 0 ? [[]] : passes;
+  const ends = (index: number) => schedule.leaves && index === groups.length - 1;
   return groups.map((captures, index) => ({
     index,
     captures,
@@ -153,7 +163,8 @@ function passesOf({ layer, schedule, isLast }: LayerTurn): Pass[] {
     atWork: atWork.calibrate[index] ?? 1,
     collects: wantsSamples(layer) || layer.drifting !== null,
     isLast: index === groups.length - 1,
-    leaves: schedule.leaves && !isLast && index === groups.length - 1,
+    ends: ends(index),
+    leaves: ends(index) && !isLast,
   }));
 }
 

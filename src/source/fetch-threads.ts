@@ -22,6 +22,8 @@ type FetchThread = Pick<Thread<FetcherApi>, "api" | "broken"> & {
 
 /** As many as there are requests at a time, beyond which they would wait for each other. */
 const MOST_THREADS = 3;
+/** For fewer spans no thread is begun: a small model comes faster than a thread does. */
+const LEAST_SPANS = 2;
 
 /**
  * Streams in threads, each begun when all others are at work. Where one breaks down the calling thread goes on itself.
@@ -30,6 +32,7 @@ const MOST_THREADS = 3;
 export function fetchInThreads(begin: () => Pick<Thread<FetcherApi>, "api" | "broken">): StreamSpans {
   let threads: FetchThread[] = [];
   return async (transport, file, spans, sink) => {
+    if (spans.length < LEAST_SPANS) return await streamSpans(transport, file, spans, sink);
     const thread = leastBusy(threads) ?? { ...begin(), running: 0, orders: 0 };
     if (!threads.includes(thread)) threads.push(thread);
     let taken = 0;

@@ -221,7 +221,8 @@ async function giveSignsOfLife(share: AskedShare): Promise<() => Promise<void>> 
   let writing: Promise<void> | null = null;
   const write = () => {
     // A folder that cannot be written to is told of by what is written for the others.
-    writing ??= writeFile(path, String(Date.now()))
+    writing ??= writeFile(`${path}.draft`, String(Date.now()))
+      .then(async () => await rename(`${path}.draft`, path))
       .catch(() => undefined)
       .finally(() => {
         writing = null;

@@ -25,6 +25,7 @@ const FOUNDATIONS = [
   "disposal.ts",
   "start-thread.ts",
   "start-worker.ts",
+  "spare-arrays.ts",
   "in-time.ts",
   "storage-answer.ts",
 ];

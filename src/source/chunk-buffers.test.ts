@@ -1,12 +1,10 @@
 import { afterEach, expect, it, vi } from "vitest";
-import { startModelServer } from "../../scripts/model-server/model-server.ts";
-import { memoryModel } from "../../scripts/model-server/served-model.ts";
+import { answerAtOnce, openedFolder } from "../testing/answered-folder.ts";
 import { testTransport } from "../testing/fast-retry.ts";
+import { createSpareArrays } from "../spare-arrays.ts";
 import { memoryChunkStore } from "../testing/memory-chunk-store.ts";
-import { createChunkBuffers } from "./chunk-buffers.ts";
 import { ChunkLoader } from "./chunk-loader.ts";
 import { LOADER_LIMITS } from "./loader-limits.ts";
-import { openFolder } from "./open-folder.ts";
 
 const CHUNK = 1000;
 const PATH = "model.safetensors";
@@ -20,51 +18,24 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-async function openedFolder() {
-  const files = memoryModel({ "config.json": "{}", [PATH]: CONTENTS });
-  const server = await startModelServer({ models: { "my/model": { files } } });
-  const reference = { url: `${server.filesUrl}/my/model/`, file: null };
-  const folder = await openFolder(testTransport(), reference, new AbortController().signal);
-  await server.close();
-  if (folder.kind !== "remote") throw new Error("a folder of a server is remote");
-  return folder;
-}
-
-/** Answers with all of a range at once, as a stream that fills the buffers that it is given; resolves when it is asked. */
-function answerAtOnce(): Promise<void> {
-  return new Promise((asked) => {
-    vi.stubGlobal("fetch", async (_address: string, { headers }: { headers: { Range: string } }) => {
-      const [start = 0, last = 0] = headers.Range.replace("bytes=", "").split("-").map(Number);
-      const body = new ReadableStream({
-        type: "bytes",
-        start(controller) {
-          controller.enqueue(CONTENTS.slice(start, last + 1));
-          controller.close();
-        },
-      });
-      asked();
-      const range = `bytes ${start}-${last}/${CONTENTS.byteLength}`;
-      return await Promise.resolve(new Response(body, { status: 206, headers: { "content-range": range } }));
-    });
-  });
-}
-
 const limits = { ...LOADER_LIMITS, chunkBytes: CHUNK, spareBytes: 4 * CHUNK, requestChunks: 8 };
 
-it("lends what was given back, within its bound, and nothing of another size", () => {
-  const buffers = createChunkBuffers(CHUNK, 2 * CHUNK);
+it("gives what was given back, within its bound, and nothing that is too small", () => {
+  const spare = createSpareArrays(2 * CHUNK);
   const given = [1, 2, 3].map(() => new Uint8Array(CHUNK));
-  for (const bytes of [new Uint8Array(CHUNK - 1), ...given]) buffers.giveBack(bytes);
-  const lent = [buffers.lend(), buffers.lend(), buffers.lend()];
-  expect(lent.filter((buffer) => given.some((bytes) => bytes.buffer === buffer))).toHaveLength(2);
-  expect(lent.every((buffer) => buffer.byteLength === CHUNK)).toBe(true);
+  for (const bytes of given) spare.give(bytes);
+  const taken = [spare.take(CHUNK), spare.take(CHUNK), spare.take(CHUNK)];
+  expect(taken.filter((buffer) => given.some((bytes) => bytes.buffer === buffer))).toHaveLength(2);
+  expect(taken[2]).toBeUndefined();
+  spare.give(new Uint8Array(CHUNK - 1));
+  expect(spare.take(CHUNK)).toBeUndefined();
 });
 
 it("a chunk that is read is not written over before it is copied, whenever another read has been the last of it", async () => {
-  const folder = await openedFolder();
+  const folder = await openedFolder(CONTENTS);
   for (let moment = 0; moment < MOMENTS; moment++) {
     const loader = await ChunkLoader.open(testTransport(), memoryChunkStore(), folder, limits);
-    const asked = answerAtOnce();
+    const asked = answerAtOnce(CONTENTS, { type: "bytes" });
     loader.prefetch([chunks(0, 8)]);
     const last = loader.take(chunks(0, 8));
     await asked;
@@ -78,11 +49,11 @@ it("a chunk that is read is not written over before it is copied, whenever anoth
 
 it("a chunk that is being stored is not written over when it is given up", async () => {
   const store = memoryChunkStore();
-  const loader = await ChunkLoader.open(testTransport(), store, await openedFolder(), {
+  const loader = await ChunkLoader.open(testTransport(), store, await openedFolder(CONTENTS), {
     ...limits,
     readerMs: 0,
   });
-  await Promise.all([answerAtOnce(), loader.read(chunks(0, 1))]);
+  await Promise.all([answerAtOnce(CONTENTS, { type: "bytes" }), loader.read(chunks(0, 1))]);
   let write = () => {};
   const written = new Promise<void>((resolve) => (write = resolve));
   store.beforeWrite = async () => await written;

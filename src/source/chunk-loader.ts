@@ -1,16 +1,16 @@
 // The download scheduler: brings chunks of one remote model into memory and IndexedDB, what is read first, what was announced next.
 
 import { invariant } from "../errors.ts";
-import { type ChunkBuffers, createChunkBuffers } from "./chunk-buffers.ts";
 import { ChunkKeeper, sumBytes } from "./chunk-keeper.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import { adjoiningChunks, type Chunk, chunkAt, chunkId, chunksOf, coveredChunks, isSame } from "./chunks.ts";
-import { type RemoteFile, streamSpans } from "./fetch-range.ts";
+import { type RemoteFile, type SpanSink, streamSpans } from "./fetch-range.ts";
 import type { StreamSpans } from "./fetch-threads.ts";
 import { mergeRanges, type FileRange } from "../formats/file-ranges.ts";
 import { createReaderPace, type ReaderPace } from "./reader-pace.ts";
 import { LOADER_LIMITS, type LoaderLimits } from "./loader-limits.ts";
 import type { Transport } from "./retry.ts";
+import { createSpareArrays, type SpareArrays } from "../spare-arrays.ts";
 import { createWaiters } from "./waiters.ts";
 import type { OpenedSource } from "../api/source-api.ts";
 
@@ -19,9 +19,11 @@ export interface RemoteModel {
   readonly files: ReadonlyMap<string, RemoteFile>;
 }
 
+/** Streams chunks of a file. */
+type BoundStream = (file: RemoteFile, chunks: readonly Chunk[], sink: SpanSink<Chunk>) => Promise<void>;
+
 export class ChunkLoader implements Disposable {
-  readonly #transport: Transport;
-  #stream: StreamSpans = streamSpans;
+  readonly #stream: BoundStream;
   readonly #model: RemoteModel;
   readonly #limits: LoaderLimits;
   readonly #keeper: ChunkKeeper;
@@ -31,7 +33,8 @@ export class ChunkLoader implements Disposable {
   readonly #waiters = createWaiters();
   /** How many reads have yet to copy from a chunk. */
   readonly #readers = new Map<string, number>();
-  readonly #buffers: ChunkBuffers;
+  /** Of chunks that are done with, for chunks to come. */
+  readonly #spare: SpareArrays;
   /** Chunks that a running request will bring. */
   readonly #loading = new Set<string>();
   readonly #end = new AbortController();
@@ -45,23 +48,23 @@ export class ChunkLoader implements Disposable {
   #storageFailure: unknown = null;
 
   private constructor(
-    transport: Transport,
+    stream: BoundStream,
     store: ChunkStore,
     model: RemoteModel,
     limits: LoaderLimits,
     stored: readonly Chunk[],
   ) {
-    this.#transport = transport;
+    this.#stream = stream;
     this.#model = model;
     this.#limits = limits;
     this.#pace = createReaderPace(limits.readerMs);
-    this.#buffers = createChunkBuffers(limits.chunkBytes, limits.spareBytes);
+    this.#spare = createSpareArrays(limits.spareBytes);
     this.#keeper = new ChunkKeeper(store, model.opened, limits, stored, {
       givenUp: (chunk) => {
         this.#queue = this.#queue.filter((other) => !isSame(chunk)(other));
       },
       left: (chunk, bytes) => {
-        if (!this.#readers.has(chunkId(chunk))) this.#buffers.giveBack(bytes);
+        if (this.#isWhole(chunk) && !this.#readers.has(chunkId(chunk))) this.#spare.give(bytes);
       },
       failed: (error) => {
         this.#storageFailure = error;
@@ -86,9 +89,8 @@ export class ChunkLoader implements Disposable {
       const file = model.files.get(path);
       return file ? [chunkAt(path, index, file.bytes, limits.chunkBytes)] : [];
     });
-    const loader = new ChunkLoader(transport, store, model, limits, stored);
-    loader.#stream = stream;
-    return loader;
+    const bound: BoundStream = async (...of) => await stream(transport, ...of);
+    return new ChunkLoader(bound, store, model, limits, stored);
   }
 
   get storedBytes(): number {
@@ -166,7 +168,7 @@ export class ChunkLoader implements Disposable {
     this.#used = [];
     this.#keeper.flush();
     this.#keeper.clear();
-    this.#buffers.clear();
+    this.#spare.clear();
     this.#goOn();
   }
 
@@ -244,6 +246,10 @@ export class ChunkLoader implements Disposable {
     return await bytes;
   }
 
+  #isWhole({ start, end }: Chunk): boolean {
+    return end - start === this.#limits.chunkBytes;
+  }
+
   #hasRead(id: string): void {
     const others = (this.#readers.get(id) ?? 0) - 1;
     if (others > 0) this.#readers.set(id, others);
@@ -295,11 +301,10 @@ export class ChunkLoader implements Disposable {
     this.#requests++;
     for (const chunk of chunks) this.#loading.add(chunkId(chunk));
     try {
-      await this.#stream(this.#transport, file, chunks, {
+      await this.#stream(file, chunks, {
         signal: this.#end.signal,
         // IndexedDB keeps a buffer whole: a shorter chunk has one of its own.
-        room: ({ start, end }) =>
-          end - start === this.#limits.chunkBytes ? this.#buffers.lend() : undefined,
+        room: (chunk) => (this.#isWhole(chunk) ? this.#spare.take(this.#limits.chunkBytes) : undefined),
         stop: () => this.#paused || this.#storageFailure !== null || !this.#isWanted(coming),
         take: async (chunk, bytes) => {
           coming = coming.slice(1);

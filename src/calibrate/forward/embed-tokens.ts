@@ -1,6 +1,7 @@
 // Token ids -> rows of the embedding table, gathered on the host from byte ranges: a table of 128,256 x 8,192 values
 // is larger than many GPUs bind, and a calibration set uses a part of it.
 
+import pLimit from "p-limit";
 import { CalibrationError, invariant } from "../../errors.ts";
 import { DTYPE_BITS, type FloatDtype, widenInto } from "../../formats/dtype.ts";
 
@@ -121,18 +122,14 @@ async function readRows(table: EmbeddingTable, ids: ReadonlySet<number>): Promis
     [...ids].toSorted((a, b) => a - b),
     rowBytes,
   );
-  const left = runs.values();
-  const readAll = async () => {
-    for (const run of left) {
-      const bytes = await table.read(run.first * rowBytes, (run.last + 1) * rowBytes);
-      for (const id of run.ids) {
-        const start = (id - run.first) * rowBytes;
-        // A copy: a view would keep the whole range alive.
-        rows.set(id, bytes.slice(start, start + rowBytes));
-      }
+  await pLimit(RANGES_AT_ONCE).map(runs, async (run) => {
+    const bytes = await table.read(run.first * rowBytes, (run.last + 1) * rowBytes);
+    for (const id of run.ids) {
+      const start = (id - run.first) * rowBytes;
+      // A copy: a view would keep the whole range alive.
+      rows.set(id, bytes.slice(start, start + rowBytes));
     }
-  };
-  await Promise.all(Array.from({ length: RANGES_AT_ONCE }, readAll));
+  });
   return rows;
 }
 

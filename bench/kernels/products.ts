@@ -3,7 +3,7 @@
 
 import type { Lifetime } from "../../src/disposal.ts";
 import type { FloatDtype } from "../../src/formats/dtype.ts";
-import { matmul } from "../../src/gpu/matmul/matmul.ts";
+import { matmul, type LinearProduct } from "../../src/gpu/matmul/matmul.ts";
 import { matmulHalves } from "../../src/gpu/matmul/matmul-halves.ts";
 import { openMatrixUnits } from "../../src/gpu/matmul/open-matrix-units.ts";
 import { matmulStrassen } from "../../src/gpu/matmul/strassen.ts";
@@ -88,45 +88,45 @@ function product(name: string, layout: ProductLayout, { m, n, k }: ProductShape)
 }
 
 /** On matrix units, with what precedes it: the largest magnitudes of both operands. */
-function halves(name: string, { m, n, k }: ProductShape): Benchmark {
-  return {
-    name,
-    shape: shapeText(m, n, k),
-    unit: "flop",
-    work: 2 * m * n * k,
-    async prepare(bench, lifetime) {
-      const { gpu } = bench;
-      lifetime.use(await openMatrixUnits(gpu, true));
-      const { matrices } = gpu.tuning;
-      if (!matrices) throw new Error("No matrix units here, or their sums are wrong.");
-      const { a, b, c } = await allocateOperands(bench, lifetime, { m, n, k }, "BF16");
-      const sides = {
-        a: { buffer: a, stride: k },
-        b: { buffer: b, stride: k },
-        c: { buffer: c, stride: n },
-      };
-      return { run: async () => await matmulHalves(gpu, matrices, { m, n, k, bDtype: "BF16", ...sides }) };
-    },
-  };
+function halves(name: string, shape: ProductShape): Benchmark {
+  return linear(name, shape, async ({ gpu }, lifetime) => {
+    lifetime.use(await openMatrixUnits(gpu, true));
+    const { matrices } = gpu.tuning;
+    if (!matrices) throw new Error("No matrix units here, or their sums are wrong.");
+    return async (options) => await matmulHalves(gpu, matrices, options);
+  });
 }
 
 /** Seven products instead of eight, with all sums of quadrants, those of the weight included. */
-function strassen(name: string, { m, n, k }: ProductShape): Benchmark {
+function strassen(name: string, shape: ProductShape): Benchmark {
+  return linear(name, shape, async ({ gpu }, lifetime) => {
+    const scratch = lifetime.use(await createStrassenScratch(gpu.memory, shape));
+    return async (options) => await matmulStrassen(gpu, scratch, options);
+  });
+}
+
+type LinearOptions = LinearProduct & { readonly bDtype: "BF16" };
+
+/** A product with a Linear's weight of 16 bits, by what `open` makes ready. */
+function linear(
+  name: string,
+  { m, n, k }: ProductShape,
+  open: (bench: BenchGpu, lifetime: Lifetime) => Promise<(options: LinearOptions) => Promise<void>>,
+): Benchmark {
   return {
     name,
     shape: shapeText(m, n, k),
     unit: "flop",
     work: 2 * m * n * k,
     async prepare(bench, lifetime) {
-      const { gpu } = bench;
-      const scratch = lifetime.use(await createStrassenScratch(gpu.memory, { m, n, k }));
+      const multiply = await open(bench, lifetime);
       const { a, b, c } = await allocateOperands(bench, lifetime, { m, n, k }, "BF16");
       const sides = {
         a: { buffer: a, stride: k },
         b: { buffer: b, stride: k },
         c: { buffer: c, stride: n },
       };
-      return { run: async () => await matmulStrassen(gpu, scratch, { m, n, k, bDtype: "BF16", ...sides }) };
+      return { run: async () => await multiply({ m, n, k, bDtype: "BF16", ...sides }) };
     },
   };
 }

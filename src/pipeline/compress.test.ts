@@ -242,6 +242,23 @@ describe("a job whose weights AWQ scales", () => {
     expect(whole.output.get("model.safetensors")).not.toBe(plain.output().get("model.safetensors"));
     expect(await otherEnds(whole, 8)).toEqual([]);
   });
+
+  it("runs samples through the next layer meanwhile where there is room for two: the same bytes within the plan", async () => {
+    const planned = async (hostBudgetBytes?: number) =>
+      await planFixture("llama", "W8A8", METHODS.rounded, {
+        rewriter: "AWQModifier",
+        ...(hostBudgetBytes !== undefined && { hostBudgetBytes }),
+      });
+    const ahead = await planned();
+    const fitted = ahead.plan.calibration?.plan;
+    expect(fitted?.sideBySide).toBe(true);
+    const alone = await planned(3 * (fitted?.layerPlace.layerBytes ?? 0) - 1);
+    expect(alone.plan.calibration?.plan.sideBySide).toBe(false);
+    const [one, other] = [await undisturbed(ahead), await undisturbed(alone)];
+    expect(one.output.get("model.safetensors")).toBe(other.output.get("model.safetensors"));
+    expect(one.peakGpuBytes).toBeGreaterThan(other.peakGpuBytes);
+    expect(one.peakGpuBytes).toBeLessThanOrEqual(ahead.plan.peakGpuBytes);
+  });
 });
 
 it.each(["W4A16", "W3A16"])(

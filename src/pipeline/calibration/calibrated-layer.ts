@@ -49,6 +49,14 @@ export function leavesWhileRewriting(layer: CalibratedLayer): boolean {
   return rewritten && goesOn && layer.description.feedForward?.kind !== "experts";
 }
 
+/** True if a job whose modifiers move factors may run samples through the next layer while this one's scales and codes are chosen. */
+export function goesAhead(layer: CalibratedLayer): boolean {
+  const { rewritings, rewritesOriginal } = layer;
+  if (rewritings.length === 0 || rewritesOriginal || wantsSamples(layer)) return false;
+  // A layer that they leave alone holds nobody up.
+  return leavesWhileRewriting(layer) || rewritings.every(({ mappings }) => mappings.length === 0);
+}
+
 /**
  * True if the last run of the samples that collects something for quantizers or scales may go on to the layer's output, so that no
  * other is needed: what is chosen behind it changes nothing that later layers see.

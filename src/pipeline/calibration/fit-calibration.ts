@@ -258,7 +258,7 @@ function holdsThree({ layerBytes, memoryBytes, fileBytes }: LayerPlace): boolean
 
 /** Two layers at once, one of which is quantized while samples run through the other; infinite if samples do not leave before. */
 function peakSideBySide(fitted: readonly FittedLayer[]): number {
-  return 2 * Math.max(...fitted.map(({ passes, overlapPeak }) => (passes.leaves && overlapPeak) || Infinity));
+  return 2 * Math.max(...fitted.map(({ besidePeak }) => besidePeak));
 }
 
 function tryJobBytes(

@@ -5,7 +5,7 @@ import { hessianBytes } from "../../calibrate/hessians.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import { hasPlainRows } from "../../onload/layer-weights.ts";
 import { findRoom, type HeldBytes } from "./batches-at-work.ts";
-import { type CalibratedLayer, leavesWhileCollecting } from "./calibrated-layer.ts";
+import { type CalibratedLayer, goesAhead, leavesWhileCollecting } from "./calibrated-layer.ts";
 import {
   type CalibrationShape,
   collectedDriftBytes,
@@ -30,6 +30,8 @@ export interface FittedLayer {
   readonly overlapPeak: number | null;
   /** The same with weights that settle on the GPU as they are quantized; infinite if none would. */
   readonly settlingPeak: number;
+  /** The peak while another layer is at work beside it; infinite where samples do not leave it before its codes are chosen. */
+  readonly besidePeak: number;
   /** What is held while samples run through it. */
   readonly held: HeldBytes;
   readonly seconds: number;
@@ -73,10 +75,13 @@ export function fitLayer(
     atWork,
     ...stays,
   };
+  const peak = Math.max(rewriting.bytes, quantizing.peak, ...onloads.map(({ bytes }) => bytes));
+  const overlapPeak = overlapPeakOf(layer, fitted, propagate.bytes, free);
   return {
     passes: fitted,
-    peak: Math.max(rewriting.bytes, quantizing.peak, ...onloads.map(({ bytes }) => bytes)),
-    overlapPeak: overlapPeakOf(layer, fitted, propagate.bytes, free),
+    peak,
+    overlapPeak,
+    besidePeak: leaves ? (overlapPeak ?? Infinity) : goesAhead(layer) ? peak : Infinity,
     settlingPeak: settled && propagate.streamed === 0 ? settled.peak : Infinity,
     held,
     seconds: layerSeconds(layer, lengths, batches, shape, onloads),

@@ -134,7 +134,7 @@ function fitJob({ streams, like, ...job }: DescribedJob, limits: GpuLimits): Cal
   const maxTokens = sums === null ? null : chunkTokens(lengths);
   const demand = { layers, lengths, hidden, maxTokens, like };
   const own = { ...limits, ...(sums !== null && { sums }) };
-  const plan = planBeside(demand, bytes, options.forward_products, own);
+  const plan = planBeside(demand, { ...aside, bytes }, options.forward_products, own);
   const chunkAt = sums === null ? null : chunksByBatch(plan.batches);
   return { ...job, plan, tiling, chunkAt, peakBytes: plan.peakBytes + bytes };
 }
@@ -151,7 +151,7 @@ function isShareable(layers: readonly CalibratedLayer[], { propagate_error }: Ca
 /** The plan of what stands beside other things of so many bytes, with room for Strassen's products if there is any to spare. */
 function planBeside(
   demand: CalibrationDemand,
-  asideBytes: number,
+  { bytes: asideBytes, collected }: Pick<Aside, "bytes" | "collected">,
   products: ForwardProducts,
   limits: GpuLimits,
 ): CalibrationPlan {
@@ -159,7 +159,7 @@ function planBeside(
   const job = { plan, layers: demand.layers, peakBytes: plan.peakBytes + asideBytes };
   const room = findStrassenRoom(job, products, limits);
   const roomy = room ? { ...plan, strassen: room.largest, peakBytes: plan.peakBytes + room.bytes } : plan;
-  const peakBytes = roomy.peakBytes + roomy.besideBytes;
+  const peakBytes = roomy.peakBytes + roomy.besideBytes + collected;
   const sideBySide = limits.sideBySide === true && asideBytes + peakBytes <= limits.budgetBytes;
   return sideBySide ? { ...roomy, sideBySide, peakBytes } : roomy;
 }
@@ -201,12 +201,16 @@ function wantedOf(layers: readonly WantedInputs[], shared: readonly Capture[]): 
   };
 }
 
-/** What is set aside for tiles, ranges, squares and channels; they stand beside everything else. */
-function besideBytes(
-  layers: readonly CalibratedLayer[],
-  set: CalibrationSet,
-  budgetBytes: number,
-): { tiling: Tiling | null; bytes: number } {
+/** What stands beside everything else. */
+interface Aside {
+  readonly tiling: Tiling | null;
+  readonly bytes: number;
+  /** So many of them are a layer's own. */
+  readonly collected: number;
+}
+
+/** What is set aside for tiles, ranges, squares and channels. */
+function besideBytes(layers: readonly CalibratedLayer[], set: CalibrationSet, budgetBytes: number): Aside {
   const tiled = layers
     .flatMap(sharesOf)
     .flatMap(({ tasks }) => tasks.filter((task) => quantizerFor(task).tiled));
@@ -222,7 +226,7 @@ function besideBytes(
   );
   const squares = layers.map(({ weighed }) => inputSquaresBytes(weighed));
   const collected = Math.max(0, ...ranges) + Math.max(0, ...squares) + Math.max(0, ...channels);
-  return { tiling, bytes: (tiling?.peakBytes ?? 0) + collected };
+  return { tiling, bytes: (tiling?.peakBytes ?? 0) + collected, collected };
 }
 
 /** What token blocks are given, and each token's row of it. */

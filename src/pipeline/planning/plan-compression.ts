@@ -45,17 +45,19 @@ export async function planCompression(
     );
   }
   const set = await calibrationSet(model, options.calibration, services);
+  const rewriting = rewritingModifiers(plan.recipe);
   const limits = {
     budgetBytes: options.gpuBudgetBytes,
     maxBufferBytes: services.adapter.maxBindingBytes,
     hasMatrixUnits: services.adapter.matrices !== null,
     ...hostLimit(options),
-    ...(options.share && { sums: CHUNK_SUMS, sideBySide: true }),
+    ...(options.share && { sums: CHUNK_SUMS }),
+    sideBySide: options.share !== undefined || rewriting.length > 0,
   };
   const quantized = {
     steps: plan.steps,
     cache: kvCacheScheme(plan.recipe),
-    rewriting: rewritingModifiers(plan.recipe),
+    rewriting,
   };
   const calibration = planCalibrationJob(model, quantized, set, options.calibration, limits);
   const whole = {

@@ -14,7 +14,7 @@ import { demandOf, type LayerRewriting } from "../calibration/calibrated-layer.t
 import { leavesApart, type RewritePass } from "../calibration/fit-rewritings.ts";
 import type { LayerAtWork } from "./layer-at-work.ts";
 import { runBlocks } from "./run-blocks.ts";
-import { leaveRewriting, passOriginal, seenByRewriters } from "./run-original.ts";
+import { goneRewriting, leaveRewriting, passOriginal, seenByRewriters } from "./run-original.ts";
 import { runSamples } from "./run-samples.ts";
 
 /** The host's tensors then hold what the modifiers made of them. */
@@ -96,6 +96,7 @@ async function collectPass(
     },
     report: (detail, done) => services.report("calibrating", detail, done / collections),
   });
+  if (propagates) await goneRewriting(work);
   await use({
     captures,
     hessian: (capture) => hessians.hessian(capture),

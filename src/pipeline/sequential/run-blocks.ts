@@ -7,7 +7,7 @@ import type { BlockVariants } from "../../quantize/rewriter.ts";
 import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
 import type { RewritePass } from "../calibration/fit-rewritings.ts";
 import type { LayerAtWork } from "./layer-at-work.ts";
-import { leaveRewriting, seenByRewriters } from "./run-original.ts";
+import { goneRewriting, leaveRewriting, seenByRewriters } from "./run-original.ts";
 import { runSamples } from "./run-samples.ts";
 
 /** Runs the samples once more, and blocks with each variant of their weights on what comes to them. */
@@ -37,6 +37,7 @@ export async function runBlocks(
     hooksIn: (forward) => losses.hooksIn(forward),
     report: (detail, done) => services.report("calibrating", detail, done / collections),
   });
+  if (pass.propagates) await goneRewriting(work);
   const found = await losses.read(readbacks);
   return new Map(variants.map(({ mapping }, index) => [mapping, found[index] ?? new Float64Array()]));
 }

@@ -69,6 +69,11 @@ export function leaveRewriting(work: LayerAtWork): LeftLayer["save"] {
   return behind.save;
 }
 
+/** Tells that the samples which modifiers see are in front of the next layer, where these are all that there are. */
+export async function goneRewriting({ layer, gone }: LayerAtWork): Promise<void> {
+  if (!layer.rewritesOriginal) await gone();
+}
+
 /** Runs the original model's samples through the layer, for nothing but the next one. */
 export async function passOriginal(work: LayerAtWork): Promise<void> {
   const { layer, services, schedule, collections } = work;

@@ -118,6 +118,7 @@ async function runTurns(
   const { job, calibration, steps, output } = walk;
   const { services } = lasting;
   const turns: Promise<void>[] = [];
+  let ended = -Infinity;
   try {
     for (const step of steps) {
       if (isDone(output, job.plan.steps, step)) continue;
@@ -133,11 +134,15 @@ async function runTurns(
         await before;
         left.resolve();
       };
-      const turn = takeTurn(walk, step, { ...lasting, gone }).then(async (made) => {
-        await before;
-        record(step, made);
-        await traffic.end(step);
-      });
+      const turn = takeTurn(walk, step, { ...lasting, gone }).then(
+        async ({ worked, ended: end, ...made }) => {
+          await before;
+          await keepSpeed(walk, step, services, end - Math.max(worked, ended));
+          ended = end;
+          record(step, made);
+          await traffic.end(step);
+        },
+      );
       turns.push(waitLater(turn));
       await Promise.race([turn, left.promise]);
       services.states.turn();
@@ -149,6 +154,22 @@ async function runTurns(
     traffic.abort();
     await Promise.allSettled(turns);
   }
+}
+
+/**
+ * Lets a layer's speed teach what a GPU's is.
+ * @param milliseconds that it took, or beside another layer those that it ended after that one
+ */
+async function keepSpeed(
+  { steps, calibration }: Walk,
+  step: PlannedStep,
+  { gpu, share }: Pick<SequentialServices, "gpu" | "share">,
+  milliseconds: number,
+): Promise<void> {
+  const { calibrated } = step;
+  // Shares wait for each other, and beside the end of the last layer no samples run.
+  const tells = !calibration.plan.sideBySide || (!share && step !== steps.at(-1));
+  if (calibrated && tells) await keepGpuSpeed(gpu.adapter, sumOfPhases(calibrated.work), milliseconds / 1000);
 }
 
 /** Tells the journal of layers that are done, in order, once a crash could go on behind them. */
@@ -177,6 +198,12 @@ function nextLayer({ job, steps, output }: Walk): number {
 interface MadeLayer {
   readonly result: ResultAtWork | null;
   readonly output: LayerOutput;
+}
+
+/** Milliseconds: when a layer's bytes were there, and when it was done. */
+interface TurnTimes {
+  readonly worked: number;
+  readonly ended: number;
 }
 
 /** A layer that is done. */
@@ -237,7 +264,7 @@ async function takeTurn(
   walk: Walk,
   step: PlannedStep,
   lasting: Lasting & Pick<LayerTurn, "gone">,
-): Promise<MadeTurn> {
+): Promise<MadeTurn & TurnTimes> {
   const { job, compressLayer } = walk;
   const { calibrated } = step;
   invariant(calibrated, `${step.name} is a layer of the plan`);
@@ -252,10 +279,7 @@ async function takeTurn(
   const done = await compressLayer({ ...lasting, ...calibrated, outputs, host, step, services });
   progress.end();
   const now = performance.now();
-  // A layer that others are at work beside says nothing of the GPU's speed.
-  if (!services.plan.sideBySide)
-    await keepGpuSpeed(services.gpu.adapter, sumOfPhases(calibrated.work), (now - worked) / 1000);
-  return { ...done, made, seconds: (now - began) / 1000 };
+  return { ...done, made, worked, ended: now, seconds: (now - began) / 1000 };
 }
 
 /** Tells a layer's progress, and spreads its source bytes over its phases by their share of the work. */

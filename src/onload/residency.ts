@@ -78,8 +78,8 @@ export interface OnloadedBytes {
   readonly bytes: number;
   /** Bytes of weights that are uploaded once a pass. */
   readonly resident: number;
-  /** Bytes of weights that are uploaded anew for each batch of samples. */
-  readonly streamed: number;
+  /** Linears whose weights are uploaded anew for each batch of samples. */
+  readonly streamed: readonly Linear[];
 }
 
 /** GPU bytes of Linears that are all resident. */
@@ -95,9 +95,9 @@ export function onloadedBytes(
   maxBufferBytes: number,
 ): OnloadedBytes {
   const { resident, streamed } = divideLinears(linears, dtypeOf, residency, maxBufferBytes);
-  const sum = (of: readonly Linear[]) => residentBytes(of, dtypeOf, maxBufferBytes);
+  const stays = residentBytes(resident, dtypeOf, maxBufferBytes);
   const tile = streamBytes(streamed, dtypeOf, Math.min(residency.tileBytes, maxBufferBytes));
-  return { bytes: sum(resident) + tile, resident: sum(resident), streamed: sum(streamed) };
+  return { bytes: stays + tile, resident: stays, streamed };
 }
 
 /** The residency that makes the most of `bytes`; null if they do not hold one tile. */

@@ -183,7 +183,7 @@ function fit(demand: AlikeDemand, shape: CalibrationShape, limits: GpuLimits): C
   for (const layer of alike) {
     const found =
       known.get(layer) ??
-      fitLayer(layer, lengths, batches, shape, { ...limits, budgetBytes: free, batchTokens });
+      fitLayer(layer, { lengths, batches }, shape, { ...limits, budgetBytes: free, batchTokens });
     if (!found) return null;
     known.set(layer, found);
     fitted.push(found);

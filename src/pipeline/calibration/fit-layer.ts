@@ -2,7 +2,7 @@
 
 import type { SequenceBatch } from "../../calibrate/batches.ts";
 import { hessianBytes } from "../../calibrate/hessians.ts";
-import type { Capture } from "../../model/layer-linears.ts";
+import { type Capture, linearsBeforeOutput } from "../../model/layer-linears.ts";
 import { hasPlainRows } from "../../onload/layer-weights.ts";
 import { findRoom, type HeldBytes } from "./batches-at-work.ts";
 import { type CalibratedLayer, goesAhead, leavesWhileCollecting } from "./calibrated-layer.ts";
@@ -19,8 +19,8 @@ import {
 } from "./calibration-memory.ts";
 import { fitRewritings } from "./fit-rewritings.ts";
 import type { LayerSchedule } from "./layer-schedule.ts";
-import { layerSeconds } from "./layer-seconds.ts";
-import { packCaptures } from "./pack-captures.ts";
+import { type LayerRun, layerSeconds, linearsUpTo } from "./layer-seconds.ts";
+import { isPacked, packCaptures, type Packing } from "./pack-captures.ts";
 import { planSettling } from "./plan-settling.ts";
 
 export interface FittedLayer {
@@ -37,32 +37,61 @@ export interface FittedLayer {
   readonly seconds: number;
 }
 
-/** How a layer fits into the free bytes; null if it does not. */
+/** The samples that run through a layer. */
+export interface LayerSamples {
+  readonly lengths: readonly number[];
+  readonly batches: readonly SequenceBatch[];
+}
+
+/** How a layer fits into the free bytes, in the passes that take the least time; null if it does not. */
 export function fitLayer(
   layer: CalibratedLayer,
-  lengths: readonly number[],
-  batches: readonly SequenceBatch[],
+  samples: LayerSamples,
   shape: CalibrationShape,
+  free: GpuLimits,
+): FittedLayer | null {
+  const fewest = fitPacked(layer, samples, { ...shape, packing: "fewest" }, free);
+  if (!fewest || fewest.passes.resident || !mayBeResident(layer, shape, free)) return fewest;
+  const resident = fitPacked(layer, samples, { ...shape, packing: "resident" }, free);
+  return resident && resident.seconds < fewest.seconds ? resident : fewest;
+}
+
+/** False if weights would be streamed even beside nothing but the smallest Hessian. */
+function mayBeResident(layer: CalibratedLayer, { tileBytes }: CalibrationShape, free: GpuLimits): boolean {
+  const wanted = [...layer.captures, ...layer.rewritings.flatMap(({ hessians }) => hessians)];
+  const smallest = wanted.toSorted((a, b) => a.columns - b.columns).slice(0, 1);
+  const beside = free.budgetBytes - hessianBytes(smallest, free.maxBufferBytes) * (free.sums ?? 1);
+  const onload = onloadPhase(layer, linearsBeforeOutput(layer.description), tileBytes, beside, free);
+  return isPacked(onload, "resident");
+}
+
+interface PackedShape extends CalibrationShape {
+  readonly packing: Packing;
+}
+
+function fitPacked(
+  layer: CalibratedLayer,
+  { lengths, batches }: LayerSamples,
+  shape: PackedShape,
   free: GpuLimits,
 ): FittedLayer | null {
   const passes = packPasses(layer, shape, free);
   const tokens = Math.max(...batches.map((batch) => batch.tokens));
   const rewriting = fitRewritings(layer, { ...shape, tokens }, free);
   if (!rewriting) return null;
-  const { phases, leaves } = samplePhases(layer, passes, shape, free);
+  const { runs, leaves } = sampleRuns(layer, passes, shape, free);
   const quantizing = quantizePhases(layer, passes, shape, free);
-  if (!quantizing) return null;
+  if (!quantizing || !runs) return null;
   const { tileRows, settled } = quantizing;
-  const onloads = phases.filter((phase) => phase !== null);
-  const [propagate, calibrate] = [onloads.at(-1), onloads.slice(0, -1)];
-  if (!propagate || onloads.length < phases.length) return null;
+  const propagate = runs.propagate.onload;
+  const calibrate = runs.calibrate.map(({ onload }) => onload);
   const residency = {
     calibrate: calibrate.map((onload) => onload.residency),
     propagate: propagate.residency,
   };
   const held = { calibrate: calibrate.map(({ bytes }) => bytes), propagate: propagate.bytes };
-  onloads.push(...rewriting.onloads);
-  const resident = onloads.every(({ streamed }) => streamed === 0);
+  const all = [...runs.calibrate, runs.propagate, ...rewriting.runs];
+  const resident = all.every(({ onload }) => isPacked(onload, "resident"));
   const stays = { overlap: false, settling: settled?.turns ?? null };
   const { atWork } = findRoom(held, -Infinity);
   const fitted = {
@@ -75,33 +104,39 @@ export function fitLayer(
     atWork,
     ...stays,
   };
-  const peak = Math.max(rewriting.bytes, quantizing.peak, ...onloads.map(({ bytes }) => bytes));
+  const peak = Math.max(rewriting.bytes, quantizing.peak, ...all.map(({ onload }) => onload.bytes));
   const overlapPeak = overlapPeakOf(layer, fitted, propagate.bytes, free);
   return {
     passes: fitted,
     peak,
     overlapPeak,
     besidePeak: leaves ? (overlapPeak ?? Infinity) : goesAhead(layer) ? peak : Infinity,
-    settlingPeak: settled && propagate.streamed === 0 ? settled.peak : Infinity,
+    settlingPeak: settled && isPacked(propagate, "resident") ? settled.peak : Infinity,
     held,
-    seconds: layerSeconds(layer, lengths, batches, shape, onloads),
+    seconds: layerSeconds(layer, all, { lengths, batches, shape, maxBufferBytes: free.maxBufferBytes }),
   };
 }
 
-/** The runs of the samples that collect, and the one that propagates last, null those that do not fit. */
-function samplePhases(
+/** The runs of the samples that collect, and the one that propagates; null if one of them does not fit. */
+function sampleRuns(
   layer: CalibratedLayer,
   passes: readonly (readonly Capture[])[],
   shape: CalibrationShape,
   free: GpuLimits,
-): { readonly phases: readonly (OnloadPhase | null)[]; readonly leaves: boolean } {
+) {
   const collecting = passes.map((pass) => collectPhase(layer, pass, shape.tileBytes, free));
   const leaving = leavingPhase(layer, passes.at(-1), collecting.at(-1), { shape, free });
   const propagating = onloadPhase(layer, layer.linears, shape.tileBytes, free.budgetBytes, free);
-  return {
-    phases: [...(leaving ? [...collecting.slice(0, -1), leaving] : collecting), propagating],
-    leaves: passes.length === 0 ? leavesWhileCollecting(layer) : leaving !== null,
-  };
+  const leaves = passes.length === 0 ? leavesWhileCollecting(layer) : leaving !== null;
+  const calibrate = passes.flatMap((pass, index): LayerRun[] => {
+    const goesOn = leaving !== null && index === passes.length - 1;
+    const onload = goesOn ? leaving : collecting[index];
+    const linears = goesOn ? layer.linears : linearsUpTo(layer, pass);
+    return onload ? [{ onload, linears, times: 1 }] : [];
+  });
+  if (!propagating || calibrate.length < passes.length) return { runs: null, leaves };
+  const propagate: LayerRun = { onload: propagating, linears: layer.linears, times: 1 };
+  return { runs: { calibrate, propagate }, leaves };
 }
 
 /** The last pass if it goes on to the layer's output; null if it must not, or if that would have weights streamed. */
@@ -113,7 +148,7 @@ function leavingPhase(
 ): OnloadPhase | null {
   if (!pass || !leavesWhileCollecting(layer)) return null;
   const leaving = collectPhase(layer, pass, shape.tileBytes, free, true);
-  return leaving?.streamed === 0 || stopping?.streamed !== 0 ? leaving : null;
+  return isPacked(leaving, "resident") || !isPacked(stopping ?? null, "resident") ? leaving : null;
 }
 
 /** What choosing the codes of all passes takes; null if it does not fit. */
@@ -156,12 +191,16 @@ function overlapPeakOf(
   return weightsBytes + Math.max(collecting, quantizing);
 }
 
-/** Captures in as few passes as the free bytes allow. */
-function packPasses(layer: CalibratedLayer, shape: CalibrationShape, free: GpuLimits): Capture[][] {
+/** Captures in as few passes as the packing and the free bytes allow. */
+function packPasses(
+  layer: CalibratedLayer,
+  { tileBytes, packing }: PackedShape,
+  free: GpuLimits,
+): Capture[][] {
   return packCaptures(
     layer.captures,
     (pass) =>
-      collectPhase(layer, pass, shape.tileBytes, free) !== null &&
+      isPacked(collectPhase(layer, pass, tileBytes, free), packing) &&
       quantizePhase(layer, pass, free.budgetBytes, free) !== null,
   );
 }

@@ -12,8 +12,9 @@ import {
   type LayerRewriting,
   leavesWhileRewriting,
 } from "./calibrated-layer.ts";
-import { calibratePhase, type GpuLimits, onloadPhase, type OnloadPhase } from "./calibration-memory.ts";
-import { packCaptures } from "./pack-captures.ts";
+import { calibratePhase, type GpuLimits, onloadPhase } from "./calibration-memory.ts";
+import { type LayerRun, linearsUpTo } from "./layer-seconds.ts";
+import { isPacked, packCaptures, type Packing } from "./pack-captures.ts";
 
 /** A run of the samples for a modifier. */
 export interface RewritePass {
@@ -32,7 +33,7 @@ export interface RewritePass {
 export interface FittedRewritings {
   /** The passes of each modifier, none where it has nothing to do. */
   readonly passes: readonly (readonly RewritePass[])[];
-  readonly onloads: readonly OnloadPhase[];
+  readonly runs: readonly LayerRun[];
   /** The most GPU bytes that modifiers take beside nothing else. */
   readonly bytes: number;
 }
@@ -43,6 +44,7 @@ export interface RewriteShape {
   readonly tokens: number;
   readonly mlpTokens: number;
   readonly tileBytes: number;
+  readonly packing: Packing;
 }
 
 /** Null if not even one Hessian at a time fits. */
@@ -52,13 +54,13 @@ export function fitRewritings(
   free: GpuLimits,
 ): FittedRewritings | null {
   const { tileBytes } = shape;
-  const onloads: OnloadPhase[] = [];
+  const runs: LayerRun[] = [];
   const passes: RewritePass[][] = [];
   let bytes = 0;
   const last = leavesWhileRewriting(layer) ? layer.rewritings.findLast(isAtWork) : null;
   for (const rewriting of layer.rewritings) {
     const own: RewritePass[] = [];
-    const grouped = isAtWork(rewriting) ? packed(layer, rewriting, tileBytes, free) : [];
+    const grouped = isAtWork(rewriting) ? packed(layer, rewriting, shape, free) : [];
     const blocks = isAtWork(rewriting)
       ? rewriterFor(rewriting.modifier).blocks(demandOf(layer, rewriting))
       : null;
@@ -69,7 +71,7 @@ export function fitRewritings(
       const used = usedBytes(layer, rewriting, captures, free);
       if (!onload || used === null) return null;
       bytes = Math.max(bytes, used);
-      onloads.push(onload);
+      runs.push({ onload, linears: linears ?? linearsUpTo(layer, captures), times: 1 });
       own.push({
         captures,
         residency: onload.residency,
@@ -79,15 +81,15 @@ export function fitRewritings(
       });
     }
     if (blocks) {
-      const onload = blockPhase(layer, blocks, shape, free);
-      if (!onload) return null;
-      onloads.push(onload);
-      const { residency } = onload;
+      const run = blockRun(layer, blocks, shape, free);
+      if (!run) return null;
+      runs.push(run);
+      const { residency } = run.onload;
       own.push({ captures: [], residency, freeBytes: 0, runsBlocks: true, propagates: rewriting === last });
     }
     passes.push(own);
   }
-  return { passes, onloads, bytes };
+  return { passes, runs, bytes };
 }
 
 /** True if the original model's samples need a run of their own to go on to the next layer. */
@@ -97,34 +99,35 @@ export function leavesApart(layer: CalibratedLayer, passes: FittedRewritings["pa
 }
 
 /** A run of the samples in which blocks are run with each variant; weights that are streamed come anew for each. */
-function blockPhase(
+function blockRun(
   layer: CalibratedLayer,
   { mappings, runs, bytes }: BlockDemand,
   { tokens, mlpTokens, tileBytes }: RewriteShape,
   free: GpuLimits,
-): OnloadPhase | null {
+): LayerRun | null {
   const sizes = mappings.flatMap(({ block }) => (block ? [{ kind: block, variants: runs }] : []));
   const { hiddenSize } = layer.description;
   const used = bytes + blockLossBytes(sizes, { tokens, mlpTokens, hiddenSize });
   const onload = onloadPhase(layer, layer.linears, tileBytes, free.budgetBytes - used, free);
-  return onload && { ...onload, bytes: onload.bytes + used, streamed: onload.streamed * (runs + 2) };
+  if (!onload) return null;
+  return { onload: { ...onload, bytes: onload.bytes + used }, linears: layer.linears, times: runs + 2 };
 }
 
 function isAtWork({ mappings }: LayerRewriting): boolean {
   return mappings.length > 0;
 }
 
-/** Hessians in as few passes as the free bytes allow; one pass without any where none are wanted. */
+/** Hessians in few passes that fit; one pass without any where none are wanted. */
 function packed(
   layer: CalibratedLayer,
   rewriting: LayerRewriting,
-  tileBytes: number,
+  { tileBytes, packing }: RewriteShape,
   free: GpuLimits,
 ): readonly (readonly Capture[])[] {
   const passes = packCaptures(
     rewriting.hessians,
     (pass) =>
-      calibratePhase(layer, pass, tileBytes, free) !== null &&
+      isPacked(calibratePhase(layer, pass, tileBytes, free), packing) &&
       usedBytes(layer, rewriting, pass, free) !== null,
   );
   return passes.length > 0 ? passes : [[]];

@@ -1,4 +1,4 @@
-// What the shapes of Llama 3 70B take of a GPU budget: no layer fits into 4 GiB with its Hessians.
+// What the shapes of Llama 3 take of a GPU budget: no layer of 70B fits into 4 GiB with its Hessians, none of 8B into 1 GiB.
 
 import { describe, expect, it } from "vitest";
 import type { CalibrationOptions } from "../../api/job-options.ts";
@@ -13,43 +13,51 @@ import { CALIBRATION_OPTIONS } from "../../testing/calibration-options.ts";
 
 const GIB = 1024 ** 3;
 const SAMPLES = 64;
-const [HIDDEN, INNER, HEADS, KV_HEADS] = [8192, 28_672, 64, 8];
-const CONFIG = {
-  model_type: "llama",
-  hidden_size: HIDDEN,
-  intermediate_size: INNER,
-  num_hidden_layers: 1,
-  num_attention_heads: HEADS,
-  num_key_value_heads: KV_HEADS,
-  hidden_act: "silu",
-  max_position_embeddings: 8192,
-  rms_norm_eps: 1e-5,
-  rope_theta: 500_000,
-  vocab_size: 128,
-  tie_word_embeddings: false,
-};
+const [HIDDEN, INNER] = [8192, 28_672];
+const LARGE = { hidden: HIDDEN, inner: INNER, heads: 64, kvHeads: 8 };
+const MIDDLING = { hidden: 4096, inner: 14_336, heads: 32, kvHeads: 8 };
+
+type Sizes = typeof LARGE;
+
+function configOf({ hidden, inner, heads, kvHeads }: Sizes) {
+  return {
+    model_type: "llama",
+    hidden_size: hidden,
+    intermediate_size: inner,
+    num_hidden_layers: 1,
+    num_attention_heads: heads,
+    num_key_value_heads: kvHeads,
+    hidden_act: "silu",
+    max_position_embeddings: 8192,
+    rms_norm_eps: 1e-5,
+    rope_theta: 500_000,
+    vocab_size: 128,
+    tie_word_embeddings: false,
+  };
+}
+
 const OPTIONS: CalibrationOptions = {
   ...CALIBRATION_OPTIONS,
   num_calibration_samples: SAMPLES,
   max_seq_length: 2048,
 };
 
-function tensors() {
+function tensorsOf({ hidden, inner, heads, kvHeads }: Sizes) {
   const layer = "model.layers.0";
-  const kv = (HIDDEN / HEADS) * KV_HEADS;
+  const kv = (hidden / heads) * kvHeads;
   const shapes: [string, number[]][] = [
-    ["model.embed_tokens.weight", [128, HIDDEN]],
-    [`${layer}.self_attn.q_proj.weight`, [HIDDEN, HIDDEN]],
-    [`${layer}.self_attn.k_proj.weight`, [kv, HIDDEN]],
-    [`${layer}.self_attn.v_proj.weight`, [kv, HIDDEN]],
-    [`${layer}.self_attn.o_proj.weight`, [HIDDEN, HIDDEN]],
-    [`${layer}.mlp.gate_proj.weight`, [INNER, HIDDEN]],
-    [`${layer}.mlp.up_proj.weight`, [INNER, HIDDEN]],
-    [`${layer}.mlp.down_proj.weight`, [HIDDEN, INNER]],
-    [`${layer}.input_layernorm.weight`, [HIDDEN]],
-    [`${layer}.post_attention_layernorm.weight`, [HIDDEN]],
-    ["model.norm.weight", [HIDDEN]],
-    ["lm_head.weight", [128, HIDDEN]],
+    ["model.embed_tokens.weight", [128, hidden]],
+    [`${layer}.self_attn.q_proj.weight`, [hidden, hidden]],
+    [`${layer}.self_attn.k_proj.weight`, [kv, hidden]],
+    [`${layer}.self_attn.v_proj.weight`, [kv, hidden]],
+    [`${layer}.self_attn.o_proj.weight`, [hidden, hidden]],
+    [`${layer}.mlp.gate_proj.weight`, [inner, hidden]],
+    [`${layer}.mlp.up_proj.weight`, [inner, hidden]],
+    [`${layer}.mlp.down_proj.weight`, [hidden, inner]],
+    [`${layer}.input_layernorm.weight`, [hidden]],
+    [`${layer}.post_attention_layernorm.weight`, [hidden]],
+    ["model.norm.weight", [hidden]],
+    ["lm_head.weight", [128, hidden]],
   ];
   let end = 0;
   return shapes.map(([name, shape]) => {
@@ -63,14 +71,15 @@ function tensors() {
 function plan(
   awq: string | null,
   quantizer: string,
-  { budgetBytes = 4 * GIB, maxBufferBytes = GIB / 8 } = {},
+  { budgetBytes = 4 * GIB, maxBufferBytes = GIB / 8, sizes = LARGE } = {},
 ) {
   const before = awq === null ? "" : `AWQModifier: {${awq}}, `;
   const recipe = parseRecipe(
     `s_stage: {q_modifiers: {${before}${quantizer}: {scheme: W4A16, ignore: [lm_head]}}}`,
   );
-  const { steps } = planSteps(tensors(), recipe);
-  const model = { config: readConfig(new TextEncoder().encode(JSON.stringify(CONFIG))), tensors: tensors() };
+  const tensors = tensorsOf(sizes);
+  const { steps } = planSteps(tensors, recipe);
+  const model = { config: readConfig(new TextEncoder().encode(JSON.stringify(configOf(sizes)))), tensors };
   const sequences = Array.from({ length: SAMPLES }, () => new Uint32Array(2048));
   const set = { sequences, tokens: SAMPLES * 2048, notes: [] };
   const limits = { budgetBytes, maxBufferBytes };
@@ -125,6 +134,30 @@ describe("GPTQ on a layer of 70B", () => {
     const strassen = { m: expect.any(Number), n: INNER, k: INNER };
     expect(turnsOf(24 * GIB, 2 * GIB)).toEqual({ overlap: true, turns: undefined, strassen });
     expect(turnsOf(2.8 * GIB, GIB / 8)).toEqual({ overlap: false, turns: undefined });
+  });
+});
+
+describe("GPTQ on a layer of 8B", () => {
+  const middling = (budgetBytes: number) => {
+    const { plan: fitted } = plan(null, "GPTQModifier", {
+      budgetBytes,
+      maxBufferBytes: 2 * GIB,
+      sizes: MIDDLING,
+    });
+    expect(fitted.peakBytes).toBeLessThanOrEqual(budgetBytes);
+    const [schedule] = fitted.layers;
+    const inputs = schedule?.passes.map((pass) => pass.map(({ modules }) => modules[0]?.split(".").at(-1)));
+    return { resident: schedule?.resident, atWork: fitted.hidden.atWork, inputs };
+  };
+
+  it("in 1 GiB runs samples once more to the input of gate and up, so that no weight comes anew for each batch", () => {
+    const inputs = [["q_proj", "o_proj", "gate_proj"], ["down_proj"]];
+    expect(middling(GIB)).toEqual({ resident: true, atWork: 2, inputs });
+  });
+
+  it("runs them once where all Hessians have room beside the weights", () => {
+    const inputs = [["q_proj", "o_proj", "gate_proj", "down_proj"]];
+    expect(middling(1.5 * GIB)).toMatchObject({ resident: true, inputs });
   });
 });
 

@@ -1,33 +1,74 @@
 // What weighs the ways in which a layer fits the GPU against each other.
 
 import type { SequenceBatch } from "../../calibrate/batches.ts";
-import type { CalibratedLayer } from "./calibrated-layer.ts";
-import type { CalibrationShape, OnloadPhase } from "./calibration-memory.ts";
+import { type Capture, feedForwardLinears, tokenLinears } from "../../model/layer-linears.ts";
+import type { Linear } from "../../model/weight-description.ts";
+import { residentBytes } from "../../onload/residency.ts";
+import { type CalibratedLayer, sharesOf } from "./calibrated-layer.ts";
+import type { CalibrationShape, GpuLimits, OnloadPhase } from "./calibration-memory.ts";
 
 /** Rates that weigh flops against uploads when ways are compared: a middling GPU's. */
 const FLOPS_PER_SECOND = 5e12;
 const UPLOAD_BYTES_PER_SECOND = 4e9;
+/** Small batches leave the GPU idle between dispatches, and each tile of a weight is a submit. */
+const SUBMIT_SECONDS = 1e-3;
 
-/** Seconds that a layer takes in a way of fitting it, `onloads` its runs of the samples; of use for comparisons alone. */
-export function layerSeconds(
-  layer: CalibratedLayer,
-  lengths: readonly number[],
-  batches: readonly SequenceBatch[],
-  shape: CalibrationShape,
-  onloads: readonly OnloadPhase[],
-): number {
-  const tokens = lengths.reduce((sum, length) => sum + length, 0);
-  const parameters = layer.linears.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
-  const runs = batches.length * mlpRuns(shape);
-  const uploaded = onloads.reduce((sum, { resident, streamed }) => sum + resident + runs * streamed, 0);
-  return (
-    (onloads.length * 2 * tokens * parameters) / FLOPS_PER_SECOND +
-    uploaded / UPLOAD_BYTES_PER_SECOND +
-    // small batches leave the GPU idle between dispatches
-    runs * 1e-3
-  );
+/** A run of the samples through a layer. */
+export interface LayerRun {
+  readonly onload: OnloadPhase;
+  /** Linears that are computed; weights of others are not asked for. */
+  readonly linears: readonly Linear[];
+  /** How often each of them is computed. */
+  readonly times: number;
 }
 
-function mlpRuns({ maxTokens, mlpTokens }: CalibrationShape): number {
-  return Math.ceil(maxTokens / mlpTokens);
+/** What is to be run. */
+export interface RunDemand {
+  readonly lengths: readonly number[];
+  readonly batches: readonly SequenceBatch[];
+  readonly shape: CalibrationShape;
+  readonly maxBufferBytes: GpuLimits["maxBufferBytes"];
+}
+
+/**
+ * Linears that a run computes for these inputs, which come in forward order: those before the last one. What is wanted beside Hessians
+ * is wanted of the whole layer, and so are the original model's samples.
+ */
+export function linearsUpTo(layer: CalibratedLayer, captures: readonly Capture[]): readonly Linear[] {
+  const wantsMore = layer.weighed.length > 0 || sharesOf(layer).some(({ scales }) => scales.length > 0);
+  const last = captures.at(-1);
+  if (!last || wantsMore || layer.drifting) return layer.linears;
+  const end = layer.linears.findIndex(({ module }) => last.modules.includes(module));
+  return layer.linears.slice(0, end);
+}
+
+/** Seconds that a layer takes in a way of fitting it, by its runs of the samples; of use for comparisons alone. */
+export function layerSeconds(layer: CalibratedLayer, runs: readonly LayerRun[], demand: RunDemand): number {
+  return runs.reduce((sum, run) => sum + runSeconds(layer, run, demand), 0);
+}
+
+function runSeconds(
+  { description, dtypeOf }: CalibratedLayer,
+  { onload, linears, times }: LayerRun,
+  { lengths, batches, shape, maxBufferBytes }: RunDemand,
+): number {
+  const { maxTokens, mlpTokens, tileBytes } = shape;
+  const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  const parameters = linears.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
+  const inner = new Set([...feedForwardLinears(description.feedForward), ...tokenLinears(description)]);
+  const mlpRuns = Math.ceil(maxTokens / mlpTokens);
+  const computed = new Set(linears);
+  let [uploaded, submits] = [onload.resident, batches.length * mlpRuns];
+  for (const linear of onload.streamed) {
+    if (!computed.has(linear)) continue;
+    const uses = batches.length * times * (inner.has(linear) ? mlpRuns : 1);
+    const bytes = residentBytes([linear], dtypeOf, maxBufferBytes);
+    uploaded += uses * bytes;
+    submits += uses * Math.ceil(bytes / tileBytes);
+  }
+  return (
+    (times * 2 * tokens * parameters) / FLOPS_PER_SECOND +
+    uploaded / UPLOAD_BYTES_PER_SECOND +
+    submits * SUBMIT_SECONDS
+  );
 }

@@ -1,4 +1,16 @@
 import type { Capture } from "../../model/layer-linears.ts";
+import type { OnloadPhase } from "./calibration-memory.ts";
+
+/**
+ * How captures are packed into passes: into as few as fit, or into as few beside which all weights stay on the GPU. A pass more costs
+ * what the samples take up to its last input; a weight that does not stay comes anew for each batch.
+ */
+export type Packing = "fewest" | "resident";
+
+/** True if a pass that takes so much is one that may be made. */
+export function isPacked(onload: OnloadPhase | null, packing: Packing): boolean {
+  return onload !== null && (packing === "fewest" || onload.streamed.length === 0);
+}
 
 /**
  * Captures in as few passes as fit, in the order in which the forward pass meets them. What has no room has none with more captures

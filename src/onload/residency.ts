@@ -6,7 +6,7 @@ import { bufferBytes } from "../gpu/memory.ts";
 import type { Linear } from "../model/weight-description.ts";
 
 export interface Residency {
-  /** Bytes of Linears that stay; the first ones of the layer that fit. */
+  /** Bytes of Linears that stay; the largest ones that fit. */
   readonly residentBytes: number;
   /** The others come in rows of at most so many bytes at a time. */
   readonly tileBytes: number;
@@ -54,23 +54,28 @@ export function streamBytes(linears: readonly Linear[], dtypeOf: DtypeOf, limit:
   return Math.max(0, ...sizes);
 }
 
-/** Tells the Linears that stay from those that are streamed. */
+/**
+ * Tells the Linears that stay from those that are streamed. The largest ones stay: those of an MLP, which are asked for most often; what
+ * is left of the room is less than the smallest that is streamed.
+ */
 export function divideLinears(
   linears: readonly Linear[],
   dtypeOf: DtypeOf,
   residency: Residency,
   maxBufferBytes: number,
 ): { resident: Linear[]; streamed: Linear[] } {
-  const resident: Linear[] = [];
-  const streamed: Linear[] = [];
+  const sized = linears.map((linear) => ({ linear, size: wholeBytes(linear, dtypeOf, maxBufferBytes) }));
+  const stays = new Set<Linear>();
   let bytes = 0;
-  for (const linear of linears) {
-    const size = wholeBytes(linear, dtypeOf, maxBufferBytes);
-    const stays = bytes + size <= residency.residentBytes;
-    (stays ? resident : streamed).push(linear);
-    if (stays) bytes += size;
+  for (const { linear, size } of sized.toSorted((a, b) => b.size - a.size)) {
+    if (bytes + size > residency.residentBytes) continue;
+    stays.add(linear);
+    bytes += size;
   }
-  return { resident, streamed };
+  return {
+    resident: linears.filter((linear) => stays.has(linear)),
+    streamed: linears.filter((linear) => !stays.has(linear)),
+  };
 }
 
 export interface OnloadedBytes {

@@ -4,7 +4,7 @@ import { UPDATE_BYTES } from "./paced-queue.ts";
 import { ReadbackRing, UploadRing } from "./staging.ts";
 
 const PIECE = 8 * UPDATE_BYTES;
-const SHORT = 8 * 1024 ** 2;
+const MIB = 1024 ** 2;
 const RING = { pieceBytes: PIECE, pieces: 2 };
 
 function counting(bytes: number, first: number): Uint8Array<ArrayBuffer> {
@@ -31,14 +31,19 @@ describe("rings between the host and the GPU", () => {
 
   it("hold up who writes more at a time than may be on its way", async () => {
     using test = await openTestGpu();
-    using uploads = await UploadRing.create(test.gpu, { pieceBytes: 4 * SHORT, pieces: 1 });
-    using to = await test.empty("to", SHORT);
+    using uploads = await UploadRing.create(test.gpu, { pieceBytes: 16 * MIB, pieces: 1 });
+    using to = await test.empty("to", 4 * MIB);
     const waited = vi.spyOn(test.gpu.device.queue, "onSubmittedWorkDone");
-    const bytes = new Uint8Array(SHORT);
-    for (let turn = 1; turn <= 9; turn++) await uploads.write(bytes.fill(turn), to);
+    const bytes = new Uint8Array(2 * MIB);
+    for (let turn = 1; turn <= 33; turn++) await uploads.write(bytes.fill(turn), to);
     expect(waited).toHaveBeenCalledTimes(1);
     waited.mockRestore();
-    expect(await test.readWords(to, 1)).toEqual(Uint32Array.of(0x09090909));
+    expect(await test.readWords(to, 1)).toEqual(Uint32Array.of(0x21212121));
+    const written = vi.spyOn(test.gpu.device.queue, "writeBuffer");
+    await uploads.write(new Uint8Array(4 * MIB).fill(1), to);
+    expect(written, "by a piece what the browser would make memory for").not.toHaveBeenCalled();
+    written.mockRestore();
+    expect(await test.readWords(to, 1)).toEqual(Uint32Array.of(0x01010101));
   });
 
   it("read parts of several buffers at once, together or each in pieces of its own", async () => {

@@ -10,6 +10,7 @@ import { DeviceLimitError } from "../../errors.ts";
 import type { ProductSize } from "../../gpu/matmul/strassen-size.ts";
 import { formatBytes } from "../../formats/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
+import type { RingSize } from "../../gpu/staging.ts";
 import {
   type Batching,
   type CalibrationDemand,
@@ -155,18 +156,24 @@ function* shapes(
   const bounded = TOKEN_STEPS.map((tokens) => Math.min(Math.max(tokens, longest), Math.max(total, longest)));
   const most = demand.maxTokens ?? Infinity;
   const tokenSteps = new Set(like ? [like.maxTokens] : bounded.map((tokens) => Math.min(tokens, most)));
-  const pieceBytes = 2 ** Math.floor(Math.log2(limits.budgetBytes / 64));
-  const ring = {
-    pieceBytes: Math.min(Math.max(pieceBytes, MIN_PIECE_BYTES), MAX_PIECE_BYTES),
-    pieces: RING_PIECES,
-  };
   for (const maxTokens of tokenSteps) {
     const mlpSteps = like ? [like.mlpTokens] : MLP_STEPS.map((step) => Math.min(step, maxTokens));
     for (const mlpTokens of new Set(mlpSteps)) {
-      for (const tileBytes of STREAM_STEPS)
+      for (const tileBytes of STREAM_STEPS) {
+        const ring = ringFor(tileBytes, limits);
         yield { maxTokens, mlpTokens, tileBytes, ring, readbackRing: ring };
+      }
     }
   }
+}
+
+/** Pieces that hold no more than a tile: browsers copy a whole piece, used or not. */
+function ringFor(tileBytes: number, { budgetBytes }: GpuLimits): RingSize {
+  const pieceBytes = 2 ** Math.floor(Math.log2(budgetBytes / 64));
+  return {
+    pieceBytes: Math.min(Math.max(pieceBytes, MIN_PIECE_BYTES), MAX_PIECE_BYTES, tileBytes),
+    pieces: RING_PIECES,
+  };
 }
 
 function fit(demand: AlikeDemand, shape: CalibrationShape, limits: GpuLimits): Candidate | null {

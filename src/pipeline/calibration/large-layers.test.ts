@@ -147,12 +147,18 @@ describe("GPTQ on a layer of 8B", () => {
     expect(fitted.peakBytes).toBeLessThanOrEqual(budgetBytes);
     const [schedule] = fitted.layers;
     const inputs = schedule?.passes.map((pass) => pass.map(({ modules }) => modules[0]?.split(".").at(-1)));
+    const { ring, tileBytes } = fitted.shape;
+    expect(ring.pieceBytes).toBeLessThanOrEqual(tileBytes);
     return { resident: schedule?.resident, atWork: fitted.hidden.atWork, inputs };
   };
 
   it("in 1 GiB runs samples once more to the input of gate and up, so that no weight comes anew for each batch", () => {
     const inputs = [["q_proj", "o_proj", "gate_proj"], ["down_proj"]];
     expect(middling(GIB)).toEqual({ resident: true, atWork: 2, inputs });
+  });
+
+  it("in less has tiles come through pieces that hold no more", () => {
+    expect(middling(0.85 * GIB).resident).toBe(false);
   });
 
   it("runs them once where all Hessians have room beside the weights", () => {

@@ -10,6 +10,8 @@ import type { CalibrationShape, GpuLimits, OnloadPhase } from "./calibration-mem
 /** Rates that weigh flops against uploads when ways are compared: a middling GPU's. */
 const FLOPS_PER_SECOND = 5e12;
 const UPLOAD_BYTES_PER_SECOND = 4e9;
+/** Pieces of a quarter of these bytes take half as long each: measured with as many bytes on their way. */
+const FAST_PIECE_BYTES = 16 * 1024 ** 2;
 /** Small batches leave the GPU idle between dispatches, and each tile of a weight is a submit. */
 const SUBMIT_SECONDS = 1e-3;
 
@@ -52,13 +54,14 @@ function runSeconds(
   { onload, linears, times }: LayerRun,
   { lengths, batches, shape, maxBufferBytes }: RunDemand,
 ): number {
-  const { maxTokens, mlpTokens, tileBytes } = shape;
+  const { maxTokens, mlpTokens, tileBytes, ring } = shape;
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
   const parameters = linears.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
   const inner = new Set([...feedForwardLinears(description.feedForward), ...tokenLinears(description)]);
   const mlpRuns = Math.ceil(maxTokens / mlpTokens);
   const computed = new Set(linears);
-  let [uploaded, submits] = [onload.resident, batches.length * mlpRuns];
+  const states = tokens * description.hiddenSize * 4;
+  let [uploaded, submits] = [onload.resident + states, batches.length * mlpRuns];
   for (const linear of onload.streamed) {
     if (!computed.has(linear)) continue;
     const uses = batches.length * times * (inner.has(linear) ? mlpRuns : 1);
@@ -68,7 +71,11 @@ function runSeconds(
   }
   return (
     (times * 2 * tokens * parameters) / FLOPS_PER_SECOND +
-    uploaded / UPLOAD_BYTES_PER_SECOND +
+    uploaded / uploadRate(ring.pieceBytes) +
     submits * SUBMIT_SECONDS
   );
+}
+
+function uploadRate(pieceBytes: number): number {
+  return UPLOAD_BYTES_PER_SECOND * Math.sqrt(Math.min(pieceBytes / FAST_PIECE_BYTES, 1));
 }

@@ -87,7 +87,7 @@ describe("files between shares", () => {
     expect(files.moved).toMatchObject({ given: before.given + 3, taken: before.taken + 3 });
     expect(await readdir(join(folder, "job/layer-0"))).toEqual(["sum"]);
     expect(await exchange(way).has("job/layer-0/sum")).toBe(true);
-    await exchange(way).drop("job/layer-0/sum");
+    await exchange(way).drop(["job/layer-0/sum"]);
     expect(await exchange(way).has("job/layer-0/sum")).toBe(false);
   });
 

@@ -5,6 +5,7 @@ import { createReadStream, createWriteStream } from "node:fs";
 import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { dirname, join } from "node:path";
+import { text } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Plugin } from "vite";
@@ -12,12 +13,15 @@ import { isWindowMark, readSlotPart, SLOT_BYTES, type SlotPart } from "../../src
 import { isSafePath } from "../../src/formats/safe-path.ts";
 import { findWindow, type WindowFile } from "./exchange-window.ts";
 import type { AskedShare } from "./share-arguments.ts";
+import { openSpareFiles, type SpareFiles } from "./spare-files.ts";
 
 export const EXCHANGE_PATH = "/exchange/";
 /** What a file is read and written in: its bytes are on their way from page to page, and pieces of a few KiB hold them up. */
 const CHUNK_BYTES = 4 * 1024 ** 2;
 /** How often a file is looked for: file systems that several machines see tell of no change. Each layer waits some times. */
 const LOOK_MS = 4;
+/** Pieces of a sum follow one another within some milliseconds. */
+const FIRST_LOOKS = { count: 8, milliseconds: 1 } as const;
 /** A question is answered after so long at most, that the page may be asked to stop. */
 const ANSWER_MS = 100;
 const LIFE_MS = 1000;
@@ -43,7 +47,8 @@ export async function openFileExchange(share: AskedShare, profile: string): Prom
   const moved: MovedBytes = { given: 0, taken: 0, window: false };
   const life = await giveSignsOfLife(share);
   const watch = watchOthers(share);
-  const exchange: Exchange = { share, profile, moved, watch, window: null };
+  const spare = await openSpareFiles(share.folder, `spare-${share.index + 1}-`);
+  const exchange: Exchange = { share, profile, moved, watch, spare, window: null };
   return {
     moved,
     plugin: {
@@ -59,6 +64,7 @@ export async function openFileExchange(share: AskedShare, profile: string): Prom
     },
     async [Symbol.asyncDispose]() {
       await life();
+      await spare[Symbol.asyncDispose]();
       await exchange.window?.[Symbol.asyncDispose]();
     },
   };
@@ -71,6 +77,7 @@ interface Exchange {
   window: WindowFile | null;
   readonly moved: MovedBytes;
   readonly watch: (from: number) => Promise<number>;
+  readonly spare: SpareFiles;
 }
 
 async function answer(exchange: Exchange, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -79,6 +86,12 @@ async function answer(exchange: Exchange, request: IncomingMessage, response: Se
   const mark = searchParams.get("window");
   if (mark !== null) {
     response.writeHead((await openWindow(exchange, mark)) ? 204 : 404).end();
+    return;
+  }
+  if (request.method === "DELETE") {
+    for (const dropped of JSON.parse(await text(request)) as string[])
+      if (isSafePath(dropped)) await exchange.spare.keep(join(exchange.share.folder, dropped));
+    response.writeHead(204).end();
     return;
   }
   if (!isSafePath(name)) {
@@ -98,7 +111,6 @@ async function answer(exchange: Exchange, request: IncomingMessage, response: Se
   const part = readSlotPart(searchParams);
   if (request.method === "PUT" && part) await putPart(exchange, path, part);
   else if (request.method === "PUT") await put(exchange, path, request);
-  else if (request.method === "DELETE") await rm(path, { force: true });
   response.writeHead(204).end();
 }
 
@@ -129,7 +141,7 @@ async function putPart(exchange: Exchange, path: string, part: SlotPart): Promis
   const draft = draftOf(exchange, path);
   try {
     if (at === 0) await mkdir(dirname(path), { recursive: true });
-    await using file = await open(draft, at === 0 ? "w" : "r+");
+    await using file = at === 0 ? await exchange.spare.open(draft, of) : await open(draft, "r+");
     await openedWindow(exchange).give(part, file);
   } catch (error) {
     await rm(draft, { force: true });
@@ -170,6 +182,7 @@ async function give(
 ): Promise<void> {
   const { share, moved, watch } = exchange;
   const end = performance.now() + ANSWER_MS;
+  let looks = 0;
   do {
     const bytes = await bytesOf(path);
     if (bytes !== null) {
@@ -184,7 +197,7 @@ async function give(
       await pipeline(createReadStream(path, { highWaterMark: CHUNK_BYTES }), response);
       return;
     }
-    await delay(LOOK_MS);
+    await delay(looks++ < FIRST_LOOKS.count ? FIRST_LOOKS.milliseconds : LOOK_MS);
   } while (performance.now() < end);
   const silent = await watch(wanted.from);
   if (silent < share.patienceSeconds) {

@@ -25,8 +25,8 @@ export interface Exchange {
    * @param room memory in which the file is given if it fits and came through a window; else in memory of its own
    */
   take(name: string, wanted: { readonly from: number; readonly what: string }, room?: Bytes): Promise<Bytes>;
-  /** Removes a file that nobody reads any more. */
-  drop(name: string): Promise<void>;
+  /** Removes files that nobody reads any more. */
+  drop(names: readonly string[]): Promise<void>;
 }
 
 /** Status of a file that is not there yet, and whose author lives. */
@@ -80,8 +80,8 @@ export async function openExchange(
         if (bytes) return bytes;
       }
     },
-    async drop(name) {
-      await ask(name, { method: "DELETE" });
+    async drop(names) {
+      if (names.length > 0) await ask("", { method: "DELETE", body: JSON.stringify(names) });
     },
   };
 }

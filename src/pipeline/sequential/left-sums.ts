@@ -16,7 +16,7 @@ export function createLeftSums({ drop }: Pick<Exchange, "drop">): LeftSums {
     async keep(names) {
       const before = kept;
       kept = names;
-      for (const name of before) await drop(name);
+      await drop(before);
     },
   };
 }

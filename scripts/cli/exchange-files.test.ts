@@ -44,7 +44,7 @@ async function openWindow(profile: string): Promise<ExchangeWindow> {
   const slot: WindowSlot = {
     index: SLOTS - 1,
     write: (bytes, at) => void writeSync(file, bytes, 0, bytes.byteLength, (SLOTS - 1) * SLOT_BYTES + at),
-    read: (to) => void readSync(file, to, 0, to.byteLength, (SLOTS - 1) * SLOT_BYTES),
+    read: (to, at) => void readSync(file, to, 0, to.byteLength, (SLOTS - 1) * SLOT_BYTES + at),
   };
   return { mark, lend: async (use) => await use(slot), [Symbol.dispose]: () => closeSync(file) };
 }

@@ -83,6 +83,14 @@ export async function placeSums(ranges: readonly ChunkRange[], owner: number): P
   return root;
 }
 
+/** The halves of a sum that is made in a job, first the one that is made there in any case. */
+export function ownFirst(
+  [left, right]: readonly [PlacedSum, PlacedSum],
+  place: number,
+): readonly [PlacedSum, PlacedSum] {
+  return left.place === place ? [left, right] : [right, left];
+}
+
 /** The sums that a job makes and others use, in the order in which they are made. */
 export function givenSums(root: PlacedSum, place: number): PlacedSum[] {
   const halves = root.halves ?? [];
@@ -95,7 +103,9 @@ export function givenSums(root: PlacedSum, place: number): PlacedSum[] {
 /**
  * Sums in the order in which a job joins them, of some that all jobs have in one order: those that others want first, so that they are
  * on their way while it takes what it wants itself. Nobody waits in a circle: a job takes parts of what another one wants from
- * jobs that do not want it either, all of which go through those in one order, and none from the one that wants it.
+ * jobs that do not want it either, all of which go through those in one order, and none from the one that wants it. Each piece of a sum
+ * is such a sum of its own, so that they follow one another, and a job may be at several as long as it begins them in order: the first one
+ * that is not done yet waits for nothing behind it.
  */
 export function givenFirst<Placed extends { readonly root: PlacedSum }>(
   placed: readonly Placed[],

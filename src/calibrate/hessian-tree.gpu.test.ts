@@ -1,14 +1,25 @@
 import { expect, it } from "vitest";
 import { panelBytes } from "../gpu/panels.ts";
-import type { TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
-import { UploadRing } from "../gpu/staging.ts";
+import {
+  addPiece,
+  sentBytes,
+  type TrianglePiece,
+  trianglePieces,
+  trimPiece,
+} from "../gpu/triangular/triangle-pieces.ts";
+import { layOutTriangle, type TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import { openTestGpu, type TestGpu } from "../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../testing/random.ts";
 import { type ChunkRange, placeSums } from "./chunk-tree.ts";
-import { openHessianTree } from "./hessian-tree.ts";
+import { type HessianTree, openHessianTree } from "./hessian-tree.ts";
 
 const [COLUMNS, STRIDE, CHUNKS, ROWS] = [130, 132, 5, 7];
 const CAPTURE = { modules: ["q", "k"], columns: COLUMNS };
+const OPTIONS = {
+  samples: CHUNKS,
+  maxPanelBytes: 2 ** 27,
+  chunkOf: ({ first }: { first: number }) => first,
+};
 const VALUES = randomNormal(CHUNKS * ROWS * STRIDE, seededRandom(5), 2);
 
 async function bytesOf(test: TestGpu, { layout, buffers }: TriangularMatrix): Promise<number[]> {
@@ -20,22 +31,22 @@ async function bytesOf(test: TestGpu, { layout, buffers }: TriangularMatrix): Pr
   return panels;
 }
 
-/** The Hessian as the owner among some shares ends with it, which give each other their sums. */
+/** The Hessian as the owner among some shares ends with it, which give each other their sums piece by piece. */
 async function shared(test: TestGpu, shares: readonly ChunkRange[], owner: number): Promise<number[]> {
   using input = await test.upload("input", VALUES);
-  using uploads = await UploadRing.create(test.gpu, { pieceBytes: 65_536, pieces: 1 });
-  const options = {
-    samples: CHUNKS,
-    maxPanelBytes: 2 ** 27,
-    chunkOf: ({ first }: { first: number }) => first,
+  const trees = shares.map(() => openHessianTree(test.gpu, [CAPTURE], OPTIONS));
+  const given = new Map<string, PromiseWithResolvers<Uint8Array>>();
+  const sent = ({ first, end }: ChunkRange, { index }: TrianglePiece) => {
+    const name = `${first}-${end}-${index}`;
+    const bytes = given.get(name) ?? Promise.withResolvers<Uint8Array>();
+    given.set(name, bytes);
+    return bytes;
   };
-  const trees = shares.map(() => openHessianTree(test.gpu, [CAPTURE], options));
-  const given = new Map<string, PromiseWithResolvers<number[]>>();
-  const sumOf = ({ first, end }: ChunkRange) => {
-    const name = `${first}-${end}`;
-    const sum = given.get(name) ?? Promise.withResolvers<number[]>();
-    given.set(name, sum);
-    return sum;
+  const give = async (matrix: TriangularMatrix, piece: TrianglePiece) => {
+    const [panel] = matrix.buffers;
+    using own = await test.empty("piece", sentBytes(piece));
+    if (panel) await trimPiece(test.gpu, piece, panel, own);
+    return await test.readBytes(own);
   };
   const root = await placeSums(shares, owner);
   for (const [at, { first, end }] of shares.entries()) {
@@ -46,19 +57,24 @@ async function shared(test: TestGpu, shares: readonly ChunkRange[], owner: numbe
     }
     await trees[at]?.finish();
   }
-  await Promise.all(
-    trees.map(async (tree, place) => {
-      await tree.join(CAPTURE, root, {
+  const pieces = trianglePieces(layOutTriangle(COLUMNS, OPTIONS.maxPanelBytes), 40 * STRIDE * 4);
+  expect(pieces.length).toBe(4);
+  const joinAll = async (tree: HessianTree, place: number) => {
+    for (const piece of pieces)
+      await tree.join(CAPTURE, root, piece, {
         place,
-        async load(sum, to) {
-          const floats = Float32Array.from(await sumOf(sum).promise);
-          const [buffer] = to.buffers;
-          if (buffer) await uploads.write(new Uint8Array(floats.buffer), buffer);
+        async add(sum, own, { buffers: [panel] }) {
+          const bytes = await sent(sum, own).promise;
+          using came = await test.upload("came", bytes);
+          if (panel)
+            await addPiece(test.gpu, own, { rows: came, position: 0, bytes: bytes.byteLength }, panel);
+          await test.gpu.queue.flush();
         },
-        give: (sum) => void bytesOf(test, sum.matrix).then(sumOf(sum).resolve, sumOf(sum).reject),
+        give: ({ matrix, ...sum }, own) => void give(matrix, own).then(sent(sum, own).resolve),
       });
-    }),
-  );
+    if (place === owner) await tree.joined(CAPTURE, root, place);
+  };
+  await Promise.all(trees.map(joinAll));
   const [tree, own] = [trees[owner], shares[owner]];
   const joined = tree ? await bytesOf(test, tree.hessian(CAPTURE)) : [];
   expect(tree?.tokens(CAPTURE)).toBe(((own?.end ?? 0) - (own?.first ?? 0)) * ROWS);

@@ -5,24 +5,25 @@ import { add } from "../gpu/add.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { allocatePanels, panelBytes } from "../gpu/panels.ts";
 import { symmetricRankKUpdate } from "../gpu/triangular/symmetric-rank-k-update.ts";
+import { addHeldPiece, type TrianglePiece } from "../gpu/triangular/triangle-pieces.ts";
 import { layOutTriangle, type TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../model/layer-linears.ts";
 import type { SequenceBatch } from "./batches.ts";
-import { appendNode, type ChunkRange, givenSums, type PlacedSum } from "./chunk-tree.ts";
+import { appendNode, type ChunkRange, givenSums, ownFirst, type PlacedSum } from "./chunk-tree.ts";
 import type { Hessians } from "./hessians.ts";
 
 export interface HessianSum extends ChunkRange {
   readonly matrix: TriangularMatrix;
 }
 
-/** How sums go between jobs. */
+/** How pieces of sums go between jobs. */
 export interface SumExchange {
   /** This job. */
   readonly place: number;
-  /** Puts a sum of another job into zeros. */
-  load(sum: PlacedSum, to: TriangularMatrix): Promise<void>;
-  /** Begins to give a sum away; it stays as it is until the capture is released. */
-  give(sum: HessianSum): void;
+  /** Adds a piece of a sum of another job to one of this job. */
+  add(sum: PlacedSum, piece: TrianglePiece, to: TriangularMatrix): Promise<void>;
+  /** Begins to give a piece of a sum away; the sum stays as it is until the capture is released. */
+  give(sum: HessianSum, piece: TrianglePiece): void;
 }
 
 export interface HessianTree extends Hessians {
@@ -31,10 +32,12 @@ export interface HessianTree extends Hessians {
   /** Ends the last chunk, once the last batch has run. */
   finish(): Promise<void>;
   /**
-   * Of a finished tree: does this job's part of what makes the one Hessian of a capture, which is there then where its sum has its
-   * place, and nowhere else.
+   * Of a finished tree: does this job's part of what makes a piece of the one Hessian of a capture, which is there then where its sum
+   * has its place, and nowhere else.
    */
-  join(capture: Capture, root: PlacedSum, among: SumExchange): Promise<void>;
+  join(capture: Capture, root: PlacedSum, piece: TrianglePiece, among: SumExchange): Promise<void>;
+  /** Once all pieces of a capture are joined: what is left is its Hessian, in the job where it has its place. */
+  joined(capture: Capture, root: PlacedSum, place: number): Promise<void>;
   /** Counts tokens that a capture's modules saw in other jobs. */
   addTokens(capture: Capture, tokens: number): void;
 }
@@ -79,9 +82,9 @@ export function openHessianTree(gpu: Gpu, captures: readonly Capture[], options:
       await symmetricRankKUpdate(gpu, own.leaf.matrix, input, input.rows, 2 / options.samples);
     },
     finish: async () => await chunks.finish(),
-    async join(capture, root, among) {
-      await joinInput(gpu, inputOf(capture), root, { among, ...options });
-    },
+    join: async (capture, root, piece, among) =>
+      await joinPiece(gpu, inputOf(capture), root, { piece, among }),
+    joined: async (capture, root, place) => await keepRoot(gpu, inputOf(capture), root, place),
     addTokens: (capture, tokens) => void (inputOf(capture).tokens += tokens),
     hessian(capture) {
       const [sum, ...more] = inputOf(capture).nodes;
@@ -127,37 +130,53 @@ function createChunks(gpu: Gpu, inputs: readonly Input[], { maxPanelBytes }: Tre
   };
 }
 
-async function joinInput(
+async function joinPiece(
   gpu: Gpu,
   input: Input,
   root: PlacedSum,
-  { among, maxPanelBytes }: Pick<TreeOptions, "maxPanelBytes"> & { readonly among: SumExchange },
+  { piece, among }: { readonly piece: TrianglePiece; readonly among: SumExchange },
 ): Promise<void> {
   const { place } = among;
-  const join = joiner(gpu, input);
-  const take = async (placed: PlacedSum): Promise<HessianSum> => {
-    const { first, end } = placed;
-    const sum = { first, end, matrix: await zeros(gpu, input, maxPanelBytes) };
-    // From now on the input owns it, whatever fails.
-    input.nodes.push(sum);
-    await among.load(placed, sum.matrix);
-    return sum;
+  const make = async (sum: PlacedSum): Promise<HessianSum> => {
+    const { first, end, halves } = sum;
+    if (!halves) return leafOf(input, sum);
+    const [own, other] = ownFirst(halves, place);
+    const { matrix } = await make(own);
+    // Which of two numbers is added to the other changes nothing.
+    if (other.place === place) await addHeld(gpu, (await make(other)).matrix, matrix, piece);
+    else await among.add(other, piece, matrix);
+    return { first, end, matrix };
   };
-  const own = [...input.nodes];
-  const make = async ({ first, halves }: PlacedSum): Promise<HessianSum> => {
-    const made = halves ? null : own.find((sum) => sum.first === first);
-    if (made) return made;
-    invariant(halves, "a job has the sums over its own samples");
-    const [left, right] = halves;
-    const begun = left.place === place ? await make(left) : await take(left);
-    return await join(begun, right.place === place ? await make(right) : await take(right));
-  };
-  for (const sum of givenSums(root, place)) among.give(await make(sum));
-  if (root.place !== place) return;
-  input.nodes = [await make(root)];
+  for (const sum of givenSums(root, place)) among.give(await make(sum), piece);
+  if (root.place === place) await make(root);
+}
+
+function leafOf({ nodes }: Input, { first }: PlacedSum): HessianSum {
+  const own = nodes.find((sum) => sum.first === first);
+  invariant(own, "a job has the sums over its own samples");
+  return own;
+}
+
+async function addHeld(
+  gpu: Gpu,
+  from: TriangularMatrix,
+  to: TriangularMatrix,
+  piece: TrianglePiece,
+): Promise<void> {
+  const [values, sums] = [from.buffers[piece.panel], to.buffers[piece.panel]];
+  invariant(values && sums, "Hessians of one input are laid out alike");
+  await addHeldPiece(gpu, piece, values, sums);
+}
+
+async function keepRoot(gpu: Gpu, input: Input, root: PlacedSum, place: number): Promise<void> {
+  let held = root;
+  while (held.halves) [held] = ownFirst(held.halves, place);
+  const { matrix } = leafOf(input, held);
   // A buffer must not be given back before the commands that use it are submitted.
   await gpu.queue.flush();
-  for (const matrix of input.free.splice(0)) matrix[Symbol.dispose]();
+  const done = [...input.nodes.map((sum) => sum.matrix), ...input.free.splice(0)];
+  input.nodes = [{ first: root.first, end: root.end, matrix }];
+  for (const each of done) if (each !== matrix) each[Symbol.dispose]();
 }
 
 function joiner(gpu: Gpu, input: Input) {
@@ -165,7 +184,7 @@ function joiner(gpu: Gpu, input: Input) {
     for (const [index, panel] of left.matrix.layout.panels.entries()) {
       const [sums, values] = [left.matrix.buffers[index], right.matrix.buffers[index]];
       invariant(sums && values, "Hessians of one input are laid out alike");
-      await add(gpu, values, sums, panelBytes(panel) / 4);
+      await add(gpu, values, sums, { first: 0, end: panelBytes(panel) / 4 });
     }
     input.free.push(right.matrix);
     return { first: left.first, end: right.end, matrix: left.matrix };
@@ -188,7 +207,7 @@ async function clearMatrix(gpu: Gpu, { buffers }: TriangularMatrix): Promise<voi
 
 function releaseInput(input: Input): void {
   const sums = [...input.nodes, ...(input.leaf ? [input.leaf] : [])];
-  // While sums are joined, a matrix may be in both.
+  // While one sum is added to another, a matrix may be in both.
   for (const matrix of new Set([...sums.map((sum) => sum.matrix), ...input.free])) matrix[Symbol.dispose]();
   input.nodes = [];
   input.leaf = null;

@@ -3,8 +3,8 @@
 
 /** What one request moves at most. */
 export const SLOT_BYTES = 16 * 1024 ** 2;
-/** Two files that a share gives, and four that it waits for, each have one; some are left for modules that end together. */
-export const SLOTS = 8;
+/** Four pieces that a share gives, and five files that it waits for, each have one; some are left for modules that end together. */
+export const SLOTS = 12;
 export const WINDOW_BYTES = SLOTS * SLOT_BYTES;
 
 /** True of what a window begins with, to be told from all other files: a UUID. */
@@ -48,6 +48,6 @@ export interface WindowSlot {
   readonly index: number;
   /** Writes bytes at a place of the slot. @throws StorageError */
   write(bytes: Uint8Array<ArrayBuffer>, at: number): void;
-  /** Fills `to` from the slot's beginning. @throws StorageError */
-  read(to: Uint8Array<ArrayBuffer>): void;
+  /** Fills `to` from a place of the slot on. @throws StorageError */
+  read(to: Uint8Array<ArrayBuffer>, at: number): void;
 }

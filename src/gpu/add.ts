@@ -12,9 +12,15 @@ export const addKernel = kernel({
   bindings: { values: "read", sums: "read_write" },
 });
 
-/** sums[i] += values[i] for the first `count` elements, float32. */
-export async function add(gpu: Gpu, values: BufferPart, sums: BufferPart, count: number): Promise<void> {
-  for (const { first, end } of gpu.queue.split(addKernel, count, 1)) {
+/** sums[i] += values[i] for elements `first` to `end` - 1, float32. */
+export async function add(
+  gpu: Gpu,
+  values: BufferPart,
+  sums: BufferPart,
+  range: { readonly first: number; readonly end: number },
+): Promise<void> {
+  for (const part of gpu.queue.split(addKernel, range.end - range.first, 1)) {
+    const [first, end] = [range.first + part.first, range.first + part.end];
     await gpu.queue.run(addKernel, {
       params: { first, end },
       buffers: { values, sums },

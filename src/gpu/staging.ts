@@ -89,20 +89,22 @@ export class UploadRing implements Disposable {
       await this.#gpu.queue.write(bytes, to, offset);
       return;
     }
-    await this.fill(to, offset, bytes.byteLength, (view, position) =>
-      view.set(bytes.subarray(position, position + view.byteLength)),
+    await this.fill(
+      bytes.byteLength,
+      (view, position) => view.set(bytes.subarray(position, position + view.byteLength)),
+      async (of, position, length) =>
+        await this.#gpu.queue.copy({ of, offset: 0 }, { of: to, offset: offset + position }, length),
     );
   }
 
   /**
-   * The same with bytes that `make` puts into mapped memory, piece by piece: it gets each with its position in the range, must write
-   * all of it, and keeps none of it.
+   * Takes bytes that `make` puts into mapped memory, piece by piece: it gets each with its position among them, must write all of it, and
+   * keeps none of it. `use` records what becomes of a piece, with its position and its bytes up to a multiple of 4.
    */
   async fill(
-    to: LedgerBuffer,
-    offset: number,
     bytes: number,
     make: (view: Uint8Array<ArrayBuffer>, position: number) => void,
+    use: (piece: LedgerBuffer, position: number, bytes: number) => Promise<void>,
   ): Promise<void> {
     for (let done = 0; done < bytes; done += this.#pieceBytes) {
       const length = Math.min(this.#pieceBytes, bytes - done);
@@ -115,11 +117,7 @@ export class UploadRing implements Disposable {
         make(view.subarray(0, length), done);
         view.fill(0, length);
         buffer.unmap();
-        await this.#gpu.queue.copy(
-          { of: piece.buffer, offset: 0 },
-          { of: to, offset: offset + done },
-          padded,
-        );
+        await use(piece.buffer, done, padded);
         await this.#gpu.queue.flush();
         // Asked for before it is wanted: the pieces of a ring then wait for the GPU side by side.
         piece.mapped = map(piece.buffer, GPUMapMode.WRITE);

@@ -63,9 +63,9 @@ function slotOf(handle: FileSystemSyncAccessHandle, index: number): WindowSlot {
         throw storageFailure(WHAT, bytes.byteLength, cause);
       }
     },
-    read(to) {
+    read(to, at) {
       try {
-        const read = handle.read(to, { at: start });
+        const read = handle.read(to, { at: start + at });
         if (read !== to.byteLength) throw new Error(`only ${read} of ${to.byteLength} bytes were read`);
       } catch (cause) {
         throw openingFailure(WHAT, cause);

@@ -7,24 +7,44 @@ import { ExchangeError } from "../../errors.ts";
 import {
   type ExchangeWindow,
   SLOT_BYTES,
-  type SlotPart,
   slotQuery,
   type WindowSlot,
 } from "../../formats/exchange-window.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
+/** A file that is waited for. */
+interface Wanted {
+  /** The share that gives it. */
+  readonly from: number;
+  /** What it holds, for the sentence that says what is missing. */
+  readonly what: string;
+}
+
+/** A file of at most a slot's bytes, without an array of its own. */
+export interface ShortFile {
+  readonly name: string;
+  readonly bytes: number;
+}
+
 export interface Exchange {
   /** Writes a file for the others; it appears whole or not at all. */
   put(name: string, parts: readonly Bytes[]): Promise<void>;
+  /** The same with what `make` writes, each part to its place. */
+  putShort(file: ShortFile, make: (write: (part: Bytes, at: number) => void) => Promise<void>): Promise<void>;
   /** True if the file is there. */
   has(name: string): Promise<boolean>;
+  /** A file of another share, once it is there. */
+  take(name: string, wanted: Wanted): Promise<Bytes>;
   /**
-   * A file of share `from`, once it is there.
-   * @param what it holds, for the sentence that says what is missing
-   * @param room memory in which the file is given if it fits and came through a window; else in memory of its own
+   * The same for who reads its parts as often as `use` is at work.
+   * @throws ExchangeError, too, if it has another length
    */
-  take(name: string, wanted: { readonly from: number; readonly what: string }, room?: Bytes): Promise<Bytes>;
+  takeShort(
+    file: ShortFile,
+    wanted: Wanted,
+    use: (read: (to: Bytes, at: number) => void) => Promise<void>,
+  ): Promise<void>;
   /** Removes files that nobody reads any more. */
   drop(names: readonly string[]): Promise<void>;
 }
@@ -33,13 +53,20 @@ export interface Exchange {
 const NOT_YET = 202;
 
 /** Asks the other end. @throws ExchangeError with its sentence */
-type Ask = (name: string, init: RequestInit, query?: Record<string, string>) => Promise<Response>;
+type Ask = (name: string, init: RequestInit, query?: Query) => Promise<Response>;
+
+type Query = Record<string, string>;
 
 /** How bytes of files go. */
-interface Carrier {
-  put(name: string, parts: readonly Bytes[]): Promise<void>;
+interface Carrier extends Pick<Exchange, "put" | "putShort"> {
   /** Null of a file that is not there yet. */
-  take(name: string, query: Record<string, string>, room: Bytes | null): Promise<Bytes | null>;
+  take(name: string, query: Query): Promise<Bytes | null>;
+  /** False of a file that is not there yet. */
+  takeShort(
+    file: ShortFile,
+    query: Query,
+    use: (read: (to: Bytes, at: number) => void) => Promise<void>,
+  ): Promise<boolean>;
 }
 
 /**
@@ -72,12 +99,19 @@ export async function openExchange(
   const carrier = isFound ? throughWindow(ask, window) : inBodies(ask);
   return {
     put: async (name, parts) => await carrier.put(name, parts),
+    putShort: async (file, make) => await carrier.putShort(file, make),
     has: async (name) => (await reach(name, { method: "HEAD" })).ok,
-    async take(name, { from, what }, room) {
+    async take(name, { from, what }) {
       for (;;) {
         await checkpoint();
-        const bytes = await carrier.take(name, { from: String(from), what }, room ?? null);
+        const bytes = await carrier.take(name, { from: String(from), what });
         if (bytes) return bytes;
+      }
+    },
+    async takeShort(file, { from, what }, use) {
+      for (;;) {
+        await checkpoint();
+        if (await carrier.takeShort(file, { from: String(from), what }, use)) return;
       }
     },
     async drop(names) {
@@ -86,19 +120,45 @@ export async function openExchange(
   };
 }
 
+function checkLength({ name, bytes }: ShortFile, is: number): void {
+  if (is === bytes) return;
+  throw new ExchangeError(
+    `${name} of the exchange has ${is} bytes where ${bytes} are due. Delete the exchange folder and begin all shares again.`,
+  );
+}
+
 function inBodies(ask: Ask): Carrier {
+  const put = async (name: string, parts: readonly Bytes[]) =>
+    void (await ask(name, { method: "PUT", body: new Blob([...parts]) }));
+  const take = async (name: string, query: Query) => {
+    const response = await ask(name, {}, query);
+    return response.status === NOT_YET ? null : new Uint8Array(await response.arrayBuffer());
+  };
   return {
-    async put(name, parts) {
-      await ask(name, { method: "PUT", body: new Blob([...parts]) });
+    put,
+    async putShort({ name, bytes }, make) {
+      const file = new Uint8Array(bytes);
+      await make((part, at) => file.set(part, at));
+      await put(name, [file]);
     },
-    async take(name, query) {
-      const response = await ask(name, {}, query);
-      return response.status === NOT_YET ? null : new Uint8Array(await response.arrayBuffer());
+    take,
+    async takeShort(file, query, use) {
+      const bytes = await take(file.name, query);
+      if (!bytes) return false;
+      checkLength(file, bytes.byteLength);
+      await use((to, at) => to.set(bytes.subarray(at, at + to.byteLength)));
+      return true;
     },
   };
 }
 
 function throughWindow(ask: Ask, window: ExchangeWindow): Carrier {
+  /** Asks for a file's beginning, as much as a slot holds; resolves to its length, null if it is not there yet. */
+  const begin = async (name: string, query: Query, slot: WindowSlot) => {
+    const words = slotQuery({ slot: slot.index, bytes: 0, at: 0, of: 0 });
+    const response = await ask(name, {}, { ...query, ...words });
+    return response.status === NOT_YET ? null : Number(await response.text());
+  };
   return {
     async put(name, parts) {
       const of = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
@@ -111,25 +171,32 @@ function throughWindow(ask: Ask, window: ExchangeWindow): Carrier {
         }
       });
     },
-    take: async (name, query, room) =>
+    async putShort({ name, bytes }, make) {
       await window.lend(async (slot) => {
-        const begin = { slot: slot.index, bytes: 0, at: 0, of: 0 };
-        const response = await ask(name, {}, { ...query, ...slotQuery(begin) });
-        if (response.status === NOT_YET) return null;
-        const length = Number(await response.text());
-        const bytes = room && length <= room.byteLength ? room.subarray(0, length) : new Uint8Array(length);
-        for (let at = 0; at < bytes.byteLength; at += SLOT_BYTES) {
-          const part: SlotPart = {
-            slot: slot.index,
-            bytes: Math.min(SLOT_BYTES, bytes.byteLength - at),
-            at,
-            of: bytes.byteLength,
-          };
+        await make((part, at) => slot.write(part, at));
+        await ask(name, { method: "PUT" }, slotQuery({ slot: slot.index, bytes, at: 0, of: bytes }));
+      });
+    },
+    take: async (name, query) =>
+      await window.lend(async (slot) => {
+        const length = await begin(name, query, slot);
+        if (length === null) return null;
+        const bytes = new Uint8Array(length);
+        for (let at = 0; at < length; at += SLOT_BYTES) {
+          const part = { slot: slot.index, bytes: Math.min(SLOT_BYTES, length - at), at, of: length };
           // The first ones came with the answer.
           if (at > 0) await ask(name, {}, { ...query, ...slotQuery(part) });
-          slot.read(bytes.subarray(at, at + part.bytes));
+          slot.read(bytes.subarray(at, at + part.bytes), 0);
         }
         return bytes;
+      }),
+    takeShort: async (file, query, use) =>
+      await window.lend(async (slot) => {
+        const length = await begin(file.name, query, slot);
+        if (length === null) return false;
+        checkLength(file, length);
+        await use((to, at) => slot.read(to, at));
+        return true;
       }),
   };
 }

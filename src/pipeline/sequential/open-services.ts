@@ -24,8 +24,6 @@ import type { SourceTraffic } from "../job/traffic.ts";
 import { both, embed } from "./embed.ts";
 import { openExchange } from "./exchange.ts";
 import { createLeftSums } from "./left-sums.ts";
-import { createPieceMemory } from "./piece-memory.ts";
-import { PIECES_AT_ONCE } from "./reduce.ts";
 import type { OriginalSamples, SequentialServices, ShareAtWork } from "./services.ts";
 import { statesKeeper, takeStates } from "./states-files.ts";
 import { openTokenInputs, type TokenInputsAtWork } from "./token-inputs.ts";
@@ -112,7 +110,6 @@ async function openShare(
   return {
     plan: share,
     exchange,
-    pieces: createPieceMemory(2 * PIECES_AT_ONCE),
     writes: writesResult(job),
     products,
     sums: createLeftSums(exchange),

@@ -2,26 +2,19 @@
 // those of the modules that it quantizes, and gives its sums of all others away. Of a job that has all samples nothing is left to be added.
 
 import { givenFirst, givenSums, type PlacedSum, placeSums } from "../../calibrate/chunk-tree.ts";
-import type { HessianSum, HessianTree } from "../../calibrate/hessian-tree.ts";
-import { ExchangeError, invariant } from "../../errors.ts";
-import {
-  heldBytes,
-  sentBytes,
-  spreadPart,
-  type TrianglePiece,
-  trianglePieces,
-  trimPart,
-} from "../../gpu/triangular/triangle-pieces.ts";
-import { layOutTriangle, type TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
+import type { HessianTree, SumExchange } from "../../calibrate/hessian-tree.ts";
+import { ExchangeError } from "../../errors.ts";
+import { sentBytes, type TrianglePiece, trianglePieces } from "../../gpu/triangular/triangle-pieces.ts";
+import { layOutTriangle } from "../../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { PassStatistics } from "./calibrate.ts";
 import type { LayerAtWork, Pass } from "./layer-at-work.ts";
 import type { ShareAtWork } from "./services.ts";
 import { ownersOf, type ShareNames, shareNames } from "./share-names.ts";
-import { waitLater } from "./wait-later.ts";
+import { createSumPieces, type SumsAtWork } from "./sum-pieces.ts";
 
-/** Pieces that go at a time, and that come. A browser has six connections to a server, and modules come meanwhile. */
-export const PIECES_AT_ONCE = 2;
+/** Pieces that are added up at a time. */
+const JOINED_AT_ONCE = 3;
 
 /** What a share tells of a pass beside its sums. */
 interface Counts {
@@ -35,37 +28,65 @@ export async function reduce(work: LayerAtWork, pass: Pass, { tree }: PassStatis
   const { share, chunkAt } = work.services;
   if (!tree) return;
   await tree.finish();
-  if (!share) return await joinAlone(pass, tree, new Set(chunkAt?.values()).size);
+  if (!share || share.plan.of === 1)
+    return await joinAlone(work, pass, tree, new Set(chunkAt?.values()).size);
   const own = ownCaptures(work, pass);
-  const names = shareNames(share.plan, work.index);
-  const sums = { work, share, names };
-  const giving = createGiving(sums);
-  try {
-    await giveCounts(pass, sums, tree);
-    const counts = await takeCounts(work, pass, share, names);
-    for (const { capture, root } of givenFirst(await placedCaptures(work, pass, share), share.plan.index)) {
-      await tree.join(capture, root, {
-        place: share.plan.index,
-        load: async (sum, to) => await takeSum(sums, { capture, sum }, to),
-        give: (sum) => giving.give(capture, sum),
-      });
-    }
-    for (const capture of own) {
-      const place = pass.captures.indexOf(capture);
-      for (const { tokens } of counts) tree.addTokens(capture, tokens[place] ?? 0);
-    }
-  } finally {
-    await giving.done();
+  const sums = { work, share, names: shareNames(share.plan, work.index) };
+  await giveCounts(pass, sums, tree);
+  await joinWithOthers(sums, pass, tree);
+  const counts = await takeCounts(work, pass, share, sums.names);
+  for (const capture of own) {
+    const place = pass.captures.indexOf(capture);
+    for (const { tokens } of counts) tree.addTokens(capture, tokens[place] ?? 0);
   }
   for (const capture of pass.captures) if (!own.includes(capture)) tree.release(capture);
 }
 
 /** Adds the sums over all chunks of a job that has all samples. */
-async function joinAlone({ captures }: Pass, tree: HessianTree, chunks: number): Promise<void> {
+async function joinAlone(
+  work: LayerAtWork,
+  { captures }: Pass,
+  tree: HessianTree,
+  chunks: number,
+): Promise<void> {
   const root = await placeSums([{ first: 0, end: chunks }], 0);
   const nobody = async () => await Promise.reject(new Error("no other job has samples"));
-  for (const capture of captures)
-    await tree.join(capture, root, { place: 0, load: nobody, give: () => undefined });
+  for (const capture of captures) {
+    for (const piece of piecesOf(work, capture))
+      await tree.join(capture, root, piece, { place: 0, add: nobody, give: () => undefined });
+    await tree.joined(capture, root, 0);
+  }
+}
+
+/** Adds the sums up piece by piece: a job in the middle of the tree has each go on when it is there. */
+async function joinWithOthers(sums: SumsAtWork, pass: Pass, tree: HessianTree): Promise<void> {
+  const { work, share } = sums;
+  const { gpu } = work.services;
+  const place = share.plan.index;
+  const placed = givenFirst(await placedCaptures(work, pass, share), place);
+  const items = placed.flatMap(({ capture, root }) =>
+    piecesOf(work, capture).map((piece) => ({ capture, root, piece })),
+  );
+  if (items.length === 0) return;
+  // The plan has room for one sum more than half of the chunks make.
+  const bytes = Math.max(...items.map(({ piece }) => sentBytes(piece)));
+  using rows = await gpu.memory.allocate({ label: "piece of a sum on its way", bytes });
+  const pieces = createSumPieces(sums, rows);
+  const among = (capture: Capture): SumExchange => ({
+    place,
+    add: async (sum, piece, to) => await pieces.add(capture, sum, piece, to),
+    give: (sum, piece) => pieces.give(capture, sum, piece),
+  });
+  try {
+    await inLanes(items, async ({ capture, root, piece }) => {
+      await tree.join(capture, root, piece, among(capture));
+    });
+  } finally {
+    await pieces.given();
+    // A buffer must not be given back before the commands that use it are submitted.
+    await gpu.queue.flush();
+  }
+  for (const { capture, root } of placed) if (root.place === place) await tree.joined(capture, root, place);
 }
 
 /** The captures of a pass whose modules this job quantizes. */
@@ -76,12 +97,6 @@ export function ownCaptures(
   if (!share) return captures;
   const owners = ownersOf(captures, layer.tasks, share.plan.of);
   return captures.filter((capture) => owners.get(capture) === share.plan.index);
-}
-
-interface Sums {
-  readonly work: LayerAtWork;
-  readonly share: ShareAtWork;
-  readonly names: ShareNames;
 }
 
 /** The captures of a pass and where their sums are made, the largest ones first: their owner has the most to do behind them. */
@@ -100,70 +115,13 @@ async function placedCaptures(
   );
 }
 
-/** What others wait for goes in the order in which it is made, while this job waits for theirs. */
-function createGiving(sums: Sums) {
-  let last = Promise.resolve();
-  return {
-    give(capture: Capture, sum: HessianSum): void {
-      last = waitLater(last.then(async () => await giveSum(sums, capture, sum)));
-    },
-    /** Resolves when all is given. */
-    async done(): Promise<void> {
-      await last;
-    },
-  };
-}
-
-async function giveSum(
-  { work, share, names }: Sums,
-  capture: Capture,
-  { matrix, ...chunks }: HessianSum,
-): Promise<void> {
-  const place = work.layer.captures.indexOf(capture);
-  await inLanes(trianglePieces(matrix.layout), async (piece, index) => {
-    const buffer = matrix.buffers[piece.panel];
-    invariant(buffer, "a buffer for each panel");
-    await share.pieces.lend(sentBytes(piece), async (sent) => {
-      await work.services.readbacks.read(buffer, piece.offset, heldBytes(piece), (part, position) =>
-        trimPart(piece, { part, position }, sent),
-      );
-      await share.exchange.put(names.piece(place, chunks, index), [sent]);
-    });
-  });
-}
-
-async function takeSum(
-  { work, share, names }: Sums,
-  { capture, sum }: { readonly capture: Capture; readonly sum: PlacedSum },
-  to: TriangularMatrix,
-): Promise<void> {
-  const { layer, services, step } = work;
-  const what = `its Hessians of ${step.name}`;
-  const from = sum.place;
-  await inLanes(piecesOf(work, capture), async (piece, index) => {
-    const name = names.piece(layer.captures.indexOf(capture), sum, index);
-    const buffer = to.buffers[piece.panel];
-    invariant(buffer, "a buffer for each panel");
-    await share.pieces.lend(sentBytes(piece), async (room) => {
-      const sent = await share.exchange.take(name, { from, what }, room);
-      checkPiece(sent, sentBytes(piece), `Share ${from + 1}`, step.name);
-      await services.uploads.fill(buffer, piece.offset, heldBytes(piece), (part, position) =>
-        spreadPart(piece, sent, { part, position }),
-      );
-    });
-  });
-}
-
 /** Does something with all items, a few at a time and in order. */
-async function inLanes<Item>(
-  items: readonly Item[],
-  work: (item: Item, index: number) => Promise<void>,
-): Promise<void> {
-  const left = items.entries();
+async function inLanes<Item>(items: readonly Item[], work: (item: Item) => Promise<void>): Promise<void> {
+  const left = items.values();
   const lane = async () => {
-    for (const [index, item] of left) await work(item, index);
+    for (const item of left) await work(item);
   };
-  const lanes = Array.from({ length: PIECES_AT_ONCE }, lane);
+  const lanes = Array.from({ length: JOINED_AT_ONCE }, lane);
   try {
     await Promise.all(lanes);
   } finally {
@@ -174,7 +132,7 @@ async function inLanes<Item>(
 
 async function giveCounts(
   { index, captures }: Pass,
-  { share, names }: Sums,
+  { share, names }: SumsAtWork,
   tree: HessianTree,
 ): Promise<void> {
   const counts: Counts = {
@@ -182,7 +140,7 @@ async function giveCounts(
     products: share.products,
   };
   const text = new TextEncoder().encode(JSON.stringify(counts));
-  if (share.plan.of > 1) await share.exchange.put(names.counts(index, share.plan.index), [text]);
+  await share.exchange.put(names.counts(index, share.plan.index), [text]);
 }
 
 /** What the other shares counted. */
@@ -211,13 +169,6 @@ function piecesOf({ services: { gpu } }: LayerAtWork, { columns }: Capture): Tri
   return trianglePieces(layOutTriangle(columns, gpu.device.limits.maxStorageBufferBindingSize));
 }
 
-function checkPiece(bytes: Uint8Array, due: number, author: string, layer: string): void {
-  if (bytes.byteLength === due) return;
-  throw new ExchangeError(
-    `${author} gave ${bytes.byteLength} bytes of a Hessian of ${layer} where ${due} are due. Delete the exchange folder and begin all shares again.`,
-  );
-}
-
 /** Removes what this job gave away of the layer before, once all modules of this one are quantized. */
 export async function dropSums(work: LayerAtWork): Promise<void> {
   const { services, layer, schedule } = work;
@@ -230,7 +181,7 @@ export async function dropSums(work: LayerAtWork): Promise<void> {
     for (const { capture, root } of await placedCaptures(work, { captures }, share)) {
       const place = layer.captures.indexOf(capture);
       for (const sum of givenSums(root, plan.index))
-        for (const piece of piecesOf(work, capture).keys()) given.push(names.piece(place, sum, piece));
+        for (const { index: piece } of piecesOf(work, capture)) given.push(names.piece(place, sum, piece));
     }
     given.push(names.counts(index, plan.index));
   }

@@ -12,7 +12,6 @@ import type { ExpertCalibration } from "../../model/layer-linears.ts";
 import type { PlannedShare } from "../planning/compression-plan.ts";
 import type { Exchange } from "./exchange.ts";
 import type { LeftSums } from "./left-sums.ts";
-import type { PieceMemory } from "./piece-memory.ts";
 import type { CalibrationPlan } from "../calibration/fit-calibration.ts";
 import type { SourceTraffic } from "../job/traffic.ts";
 import type { TilePipeline } from "../data-free/tile-pipeline.ts";
@@ -21,8 +20,6 @@ import type { TilePipeline } from "../data-free/tile-pipeline.ts";
 export interface ShareAtWork {
   readonly plan: PlannedShare;
   readonly exchange: Exchange;
-  /** For pieces of sums that go, and as many that come. */
-  readonly pieces: PieceMemory;
   /** True for the one that writes the result. */
   readonly writes: boolean;
   /** What its forward products run on. */

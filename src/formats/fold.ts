@@ -62,6 +62,30 @@ export function foldRows(
   return folded;
 }
 
+/** Rows of a tensor on their way to a thread: their bytes, and the factors that are theirs. */
+export interface PieceOfTensor {
+  readonly dtype: FloatDtype;
+  readonly columns: number;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly folds: readonly Fold[];
+}
+
+/** What a thread that folds offers. */
+export interface FolderApi {
+  /** Puts the rows with all of their folds where they lay. */
+  fold(piece: PieceOfTensor): Uint8Array<ArrayBuffer>;
+}
+
+export const foldPiece: FolderApi["fold"] = ({ bytes, folds, dtype, columns }) =>
+  foldRows(bytes, { dtype, columns, firstRow: 0 }, folds, bytes);
+
+/** Folds with the factors of `count` rows alone. */
+export function foldsOfRows(folds: readonly Fold[], firstRow: number, count: number): Fold[] {
+  return folds.map((fold) =>
+    fold.axis === "rows" ? { ...fold, factors: fold.factors.slice(firstRow, firstRow + count) } : fold,
+  );
+}
+
 interface JoinedFactors {
   readonly factors: Float64Array;
   readonly divisors: Float64Array;

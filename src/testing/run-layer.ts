@@ -21,6 +21,7 @@ import {
   planCalibrationJob,
 } from "../pipeline/calibration/plan-calibrated-layers.ts";
 import { streamedStep } from "../pipeline/planning/planned-step.ts";
+import { createFolders } from "../pipeline/sequential/folder-threads.ts";
 import type { LayerOutput, LayerTurn } from "../pipeline/sequential/layer-at-work.ts";
 import type { SequentialServices } from "../pipeline/sequential/services.ts";
 import { parseRecipe } from "../plan/parse-recipe.ts";
@@ -250,6 +251,7 @@ export async function openRun(
     plan,
     ...NOTHING_MORE,
     traffic: NO_TRAFFIC,
+    fold: createFolders(),
     workspace: lifetime.use(await createWorkspace(gpu, uploads, plan.workspace)),
     batches: await openBatches(rings, maxTokens, lifetime),
     hidden,

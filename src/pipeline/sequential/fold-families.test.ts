@@ -15,7 +15,7 @@ import { referenceLayer } from "../../testing/reference-layer.ts";
 const LENGTHS = [5, 4];
 
 /** The tensors with random factors folded along all of a layer's mappings. */
-function folded(layer: LayerDescription, tensors: FixtureTensors): FixtureTensors {
+async function folded(layer: LayerDescription, tensors: FixtureTensors): Promise<FixtureTensors> {
   const random = seededRandom(11);
   const { copies, host } = hostOf(tensors);
   const layerAtWork = foldLayer(host);
@@ -23,13 +23,13 @@ function folded(layer: LayerDescription, tensors: FixtureTensors): FixtureTensor
     const scales = Float32Array.from({ length: mapping.columns }, () => 4 ** (2 * random() - 1));
     return foldsOf(mapping, scales);
   });
-  layerAtWork.add(folds, true);
+  await layerAtWork.add(folds, true);
   return copies;
 }
 
 it.each(readdirSync(FIXTURES))(
   "a layer of %s computes the same, with factors along all of its mappings",
-  (name) => {
+  async (name) => {
     const { config, tensors } = floatFixture(name);
     const description = describeDecoder(config, tensors.keys());
     const { layers } = description;
@@ -38,7 +38,7 @@ it.each(readdirSync(FIXTURES))(
       const tokens = LENGTHS.reduce((sum, length) => sum + length, 0);
       const hidden = randomNormal(tokens * rowSize(description), seededRandom(5));
       const before = referenceLayer(layer, tensors, hidden, LENGTHS).output;
-      const after = referenceLayer(layer, folded(layer, tensors), hidden, LENGTHS).output;
+      const after = referenceLayer(layer, await folded(layer, tensors), hidden, LENGTHS).output;
       const most = before.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
       const error = after.reduce(
         (largest, value, at) => Math.max(largest, Math.abs(value - (before[at] ?? 0))),

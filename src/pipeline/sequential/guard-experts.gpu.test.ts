@@ -92,7 +92,7 @@ it("lets go of factors with which experts would give out worse than they do by p
       referenceLayer(layer.description, of, states, LENGTHS, by).output;
     const truth = outputOf(tensors, null);
     const host = hostLayer(EXPERTS, "F32");
-    foldLayer(host).add(work.folded.folds, true);
+    await foldLayer(host).add(work.folded.folds, true);
     const plain = squaredError(outputOf(tensors, linears), truth);
     ratios.push(squaredError(outputOf(tensorsOf(host), linears), truth) / plain);
   }

@@ -121,7 +121,7 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
     ...turn,
     kept,
     settling,
-    folded: foldLayer(host),
+    folded: foldLayer(host, services),
     passes,
     collections:
       passes.filter(({ collects }) => collects).length +

@@ -23,6 +23,7 @@ import { type Job, type RunOutput, writesResult } from "../job/job.ts";
 import type { SourceTraffic } from "../job/traffic.ts";
 import { both, embed } from "./embed.ts";
 import { openExchange } from "./exchange.ts";
+import { createFolders } from "./folder-threads.ts";
 import { createLeftSums } from "./left-sums.ts";
 import type { OriginalSamples, SequentialServices, ShareAtWork } from "./services.ts";
 import { statesKeeper, takeStates } from "./states-files.ts";
@@ -68,6 +69,7 @@ export async function openServices(
     plan,
     tiles,
     traffic,
+    fold: createFolders(),
     workspace,
     batches,
     hidden,

@@ -27,7 +27,7 @@ export async function rewrite(work: LayerAtWork): Promise<void> {
     using channels = await openInputChannels(services.gpu, rewriting.captures);
     const run = runOf(work, rewriting, passes, channels);
     const done = await rewriterFor(rewriting.modifier).rewrite(run);
-    folded.add(
+    await folded.add(
       done.flatMap(({ folds }) => folds),
       rewriting === last,
     );

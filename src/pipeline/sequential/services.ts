@@ -9,6 +9,7 @@ import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import type { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
 import type { ExpertCalibration } from "../../model/layer-linears.ts";
+import type { FoldPiece } from "../../onload/fold-layer.ts";
 import type { PlannedShare } from "../planning/compression-plan.ts";
 import type { Exchange } from "./exchange.ts";
 import type { LeftSums } from "./left-sums.ts";
@@ -62,6 +63,8 @@ export interface SequentialServices {
   /** For weights that go in tiles; null if there are none. */
   readonly tiles: TilePipeline | null;
   readonly traffic: SourceTraffic;
+  /** Folds factors into rows of a layer on the host. */
+  readonly fold: FoldPiece;
   /** True if the hidden states in front of this layer are what the job is for. */
   keepsStates(layer: number): boolean;
   /** Writes the states that a recordable layer has saved, those in front of `layer`, into their file of the result. */

@@ -1,0 +1,11 @@
+import { expose, transfer } from "comlink";
+import { type FolderApi, foldPiece } from "../src/formats/fold.ts";
+
+const api: FolderApi = {
+  fold(piece) {
+    const bytes = foldPiece(piece);
+    return transfer(bytes, [bytes.buffer]);
+  },
+};
+
+expose(api);

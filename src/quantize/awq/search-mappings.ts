@@ -194,10 +194,13 @@ async function meansOf(
   const { memory } = services;
   const looked = duo ? members.flatMap(({ linears }) => linears) : [];
   for (const linear of looked) await sumColumnShares(services, linear);
-  const found = looked.length > 0 ? await readFound(run, memory) : null;
+  // Asked for one after the other, the GPU would be waited for twice.
+  const [found, seen] = await Promise.all([
+    looked.length > 0 ? readFound(run, memory) : null,
+    Promise.all(members.map(async (each) => ({ ...each, ...(await run.channels(each.member.mapping)) }))),
+  ]);
   const means: (MappingMeans | null)[] = [];
-  for (const { member, linears } of members) {
-    const { magnitude, tokens } = await run.channels(member.mapping);
+  for (const { member, linears, magnitude, tokens } of seen) {
     checkFinite(member.mapping, magnitude);
     const w = found ? meanShares(found, linears, memory) : new Float64Array(magnitude.length);
     means.push(tokens === 0 ? null : { x: magnitude.map((sum) => sum / tokens), w });

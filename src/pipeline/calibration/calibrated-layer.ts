@@ -98,6 +98,40 @@ export function driftingIn({ drifting }: CalibratedLayer, pass: readonly Capture
   return pass.filter((capture) => wanted.has(capture));
 }
 
+/**
+ * Linears that a run computes for these inputs, which come in forward order: those before the last one. What is wanted beside Hessians
+ * is wanted of the whole layer, and so are the original model's samples.
+ */
+export function linearsUpTo(layer: CalibratedLayer, captures: readonly Capture[]): readonly Linear[] {
+  const wantsMore = layer.weighed.length > 0 || sharesOf(layer).some(({ scales }) => scales.length > 0);
+  const last = captures.at(-1);
+  if (!last || wantsMore || layer.drifting) return layer.linears;
+  const end = layer.linears.findIndex(({ module }) => last.modules.includes(module));
+  return layer.linears.slice(0, end);
+}
+
+/**
+ * Modules whose original weights a later pass computes with: what their codes mean waits beside them. That of others takes their place
+ * at once.
+ * @param passes in the order in which they are made
+ */
+export function waitingModules(
+  layer: CalibratedLayer,
+  passes: readonly (readonly Capture[])[],
+): ReadonlySet<string> {
+  const waiting = new Set<string>();
+  if (passes.length <= 1) return waiting;
+  const places = new Map(layer.linears.map(({ module }, place) => [module, place]));
+  let computed = 0;
+  for (const pass of passes.toReversed()) {
+    for (const module of pass.flatMap(({ modules }) => modules)) {
+      if ((places.get(module) ?? 0) < computed) waiting.add(module);
+    }
+    computed = Math.max(computed, linearsUpTo(layer, pass).length);
+  }
+  return waiting;
+}
+
 /** The shares of all results, in the order in which they are quantized: what samples run through comes last. */
 export function sharesOf(layer: CalibratedLayer): readonly LayerShare[] {
   return [...layer.beside, layer];

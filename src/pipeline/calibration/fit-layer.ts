@@ -5,7 +5,7 @@ import { hessianBytes } from "../../calibrate/hessians.ts";
 import { type Capture, linearsBeforeOutput } from "../../model/layer-linears.ts";
 import { hasPlainRows } from "../../onload/layer-weights.ts";
 import { findRoom, type HeldBytes } from "./batches-at-work.ts";
-import { type CalibratedLayer, goesAhead, leavesWhileCollecting } from "./calibrated-layer.ts";
+import { type CalibratedLayer, goesAhead, leavesWhileCollecting, linearsUpTo } from "./calibrated-layer.ts";
 import {
   type CalibrationShape,
   collectedDriftBytes,
@@ -19,7 +19,7 @@ import {
 } from "./calibration-memory.ts";
 import { fitRewritings } from "./fit-rewritings.ts";
 import type { LayerSchedule } from "./layer-schedule.ts";
-import { type LayerRun, layerSeconds, linearsUpTo } from "./layer-seconds.ts";
+import { type LayerRun, layerSeconds } from "./layer-seconds.ts";
 import { isPacked, packCaptures, type Packing } from "./pack-captures.ts";
 import { planSettling } from "./plan-settling.ts";
 
@@ -191,16 +191,20 @@ function overlapPeakOf(
   return weightsBytes + Math.max(collecting, quantizing);
 }
 
-/** Captures in as few passes as the packing and the free bytes allow. */
+/**
+ * Captures in as few passes as the packing and the free bytes allow. The last ones that the forward pass meets come first: later passes
+ * do without their modules' weights. Where samples go on from the last pass, that is the one that runs farthest anyway.
+ */
 function packPasses(
   layer: CalibratedLayer,
   { tileBytes, packing }: PackedShape,
   free: GpuLimits,
 ): Capture[][] {
-  return packCaptures(
+  const passes = packCaptures(
     layer.captures,
     (pass) =>
       isPacked(collectPhase(layer, pass, tileBytes, free), packing) &&
       quantizePhase(layer, pass, free.budgetBytes, free) !== null,
   );
+  return layer.leavesErrors ? passes.toReversed() : passes;
 }

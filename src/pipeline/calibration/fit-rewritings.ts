@@ -11,9 +11,10 @@ import {
   demandOf,
   type LayerRewriting,
   leavesWhileRewriting,
+  linearsUpTo,
 } from "./calibrated-layer.ts";
 import { calibratePhase, type GpuLimits, onloadPhase } from "./calibration-memory.ts";
-import { type LayerRun, linearsUpTo } from "./layer-seconds.ts";
+import type { LayerRun } from "./layer-seconds.ts";
 import { isPacked, packCaptures, type Packing } from "./pack-captures.ts";
 
 /** A run of the samples for a modifier. */

@@ -15,7 +15,8 @@ function layerOf(experts: number, index = 0) {
     const module = `${name}.mlp.experts.${Math.floor(at / 3)}.${["gate_proj", "up_proj", "down_proj"][at % 3]}`;
     return { module, rows: 2048, columns: 7168, source: { tensor: `${module}.weight` } };
   });
-  const layer = { description: { name }, linears, vectors: [], rewritings: [], dtypeOf: () => "BF16" };
+  const held = { linears, vectors: [], rewritings: [], dtypeOf: () => "BF16" };
+  const layer = { ...held, description: { name }, weighed: [], scales: [], drifting: null, beside: [] };
   return { layer: layer as unknown as CalibratedLayer, schedule: { passes: [[]] } };
 }
 
@@ -33,7 +34,7 @@ describe("a layer outside the GPU", () => {
     ]);
   });
 
-  it("is held once more where several modifiers fold factors into it, and what codes mean before the last pass beside it", () => {
+  it("is held once more where several modifiers fold factors into it, and what codes mean beside what later passes compute with", () => {
     const { layer } = layerOf(2);
     const all = 6 * EXPERT_LINEAR_BYTES;
     const foldedBy = (...mappings: readonly object[][]) => {
@@ -47,6 +48,10 @@ describe("a layer outside the GPU", () => {
     expect(foldedBy([{}], [{}])).toBe(2 * all);
     expect(foldedBy([{}], [])).toBe(all);
     expect(hostLayerBytes({ layer, schedule: { passes } })).toBe(all + EXPERT_LINEAR_BYTES);
+    expect(hostLayerBytes({ layer, schedule: { passes: passes.toReversed() } })).toBe(all);
+    const scales = [{}] as unknown as CalibratedLayer["scales"];
+    const observed = { layer: { ...layer, scales }, schedule: { passes: passes.toReversed() } };
+    expect(hostLayerBytes(observed)).toBe(all + 5 * EXPERT_LINEAR_BYTES);
   });
 
   it("is read ahead only if both layers have room", async () => {

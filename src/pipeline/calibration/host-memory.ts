@@ -6,7 +6,7 @@ import type { HiddenPlace } from "../../calibrate/hidden-states.ts";
 import { DTYPE_BITS } from "../../formats/dtype.ts";
 import { formatBytes } from "../../formats/format-bytes.ts";
 import { PAGE_BYTES } from "../../page-memory.ts";
-import type { CalibratedLayer } from "./calibrated-layer.ts";
+import { type CalibratedLayer, waitingModules } from "./calibrated-layer.ts";
 import type { GpuLimits } from "./calibration-memory.ts";
 import type { LayerSchedule } from "./layer-schedule.ts";
 
@@ -36,25 +36,23 @@ export interface LayerPlace {
   readonly fileBytes: number;
 }
 
-type HeldLayer = Pick<CalibratedLayer, "linears" | "vectors" | "rewritings" | "dtypeOf">;
-
 /** A layer and the passes in which it is quantized. */
-export interface ScheduledLayer<Layer extends HeldLayer = HeldLayer> {
-  readonly layer: Layer;
+export interface ScheduledLayer {
+  readonly layer: CalibratedLayer;
   readonly schedule: Pick<LayerSchedule, "passes">;
 }
 
 /**
  * What a layer holds while it is at work: its tensors; where several modifiers fold factors into them, the original ones beside them;
- * and what codes mean that are chosen before the last pass.
+ * and what codes mean of modules whose original weights a later pass computes with.
  */
 export function hostLayerBytes({ layer, schedule: { passes } }: ScheduledLayer): number {
   const { rewritings } = layer;
   const { weights, others } = tensorSizes(layer);
   const tensors = sum([...weights.values(), ...others]);
   const folded = rewritings.filter(({ mappings }) => mappings.length > 0).length > 1 ? tensors : 0;
-  const waiting = passes.slice(0, -1).flatMap((captures) => captures.flatMap(({ modules }) => modules));
-  return tensors + folded + sum(waiting.map((module) => weights.get(module) ?? 0));
+  const waiting = Array.from(waitingModules(layer, passes), (module) => weights.get(module) ?? 0);
+  return tensors + folded + sum(waiting);
 }
 
 /**
@@ -98,7 +96,7 @@ export function layerFileNotes({ layerBytes, memoryBytes, fileBytes }: LayerPlac
 }
 
 /** Experts may lie in one tensor. */
-function largestTensor(layer: HeldLayer): number {
+function largestTensor(layer: CalibratedLayer): number {
   const { weights, others } = tensorSizes(layer);
   const tensors = new Map<string, number>();
   for (const { module, source } of layer.linears)
@@ -106,7 +104,7 @@ function largestTensor(layer: HeldLayer): number {
   return Math.max(...tensors.values(), ...others);
 }
 
-function tensorSizes({ linears, vectors, dtypeOf }: HeldLayer) {
+function tensorSizes({ linears, vectors, dtypeOf }: CalibratedLayer) {
   const bytesOf = (tensor: string, elements: number) => (elements * DTYPE_BITS[dtypeOf(tensor)]) / 8;
   const weights = new Map(
     linears.map(({ module, source, rows, columns }) => [module, bytesOf(source.tensor, rows * columns)]),

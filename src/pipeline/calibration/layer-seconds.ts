@@ -1,10 +1,10 @@
 // What weighs the ways in which a layer fits the GPU against each other.
 
 import type { SequenceBatch } from "../../calibrate/batches.ts";
-import { type Capture, feedForwardLinears, tokenLinears } from "../../model/layer-linears.ts";
+import { feedForwardLinears, tokenLinears } from "../../model/layer-linears.ts";
 import type { Linear } from "../../model/weight-description.ts";
 import { residentBytes } from "../../onload/residency.ts";
-import { type CalibratedLayer, sharesOf } from "./calibrated-layer.ts";
+import type { CalibratedLayer } from "./calibrated-layer.ts";
 import type { CalibrationShape, GpuLimits, OnloadPhase } from "./calibration-memory.ts";
 
 /** Rates that weigh flops against uploads when ways are compared: a middling GPU's. */
@@ -30,18 +30,6 @@ export interface RunDemand {
   readonly batches: readonly SequenceBatch[];
   readonly shape: CalibrationShape;
   readonly maxBufferBytes: GpuLimits["maxBufferBytes"];
-}
-
-/**
- * Linears that a run computes for these inputs, which come in forward order: those before the last one. What is wanted beside Hessians
- * is wanted of the whole layer, and so are the original model's samples.
- */
-export function linearsUpTo(layer: CalibratedLayer, captures: readonly Capture[]): readonly Linear[] {
-  const wantsMore = layer.weighed.length > 0 || sharesOf(layer).some(({ scales }) => scales.length > 0);
-  const last = captures.at(-1);
-  if (!last || wantsMore || layer.drifting) return layer.linears;
-  const end = layer.linears.findIndex(({ module }) => last.modules.includes(module));
-  return layer.linears.slice(0, end);
 }
 
 /** Seconds that a layer takes in a way of fitting it, by its runs of the samples; of use for comparisons alone. */

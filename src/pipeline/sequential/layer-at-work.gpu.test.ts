@@ -30,6 +30,10 @@ async function quantizeLayer(work: LayerAtWork): Promise<LayerOutput["reports"]>
   return work.outputs.flatMap(({ reports }) => reports);
 }
 
+function byModule(a: { readonly module: string }, b: { readonly module: string }): number {
+  return a.module < b.module ? -1 : 1;
+}
+
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
@@ -86,6 +90,9 @@ describe("a layer whose weights stay on the GPU while they are quantized", () =>
     expect(await compressed(anew, true)).toEqual(kept);
     expect(await compressed(several, true)).toEqual(kept);
     expect(await compressed(several, true, layerInFile(hostLayer(2)))).toEqual(kept);
+    const fromTheLast = { ...several, passes: several.passes.toReversed() };
+    const inOrder = ({ losses, ...rest }: typeof kept) => ({ ...rest, losses: losses.toSorted(byModule) });
+    expect(inOrder(await compressed(fromTheLast, true))).toEqual(inOrder(kept));
     expect(await compressed(anew, true, layerInFile(hostLayer(2)))).toEqual(kept);
     expect(await compressed(anew, false)).toEqual(await compressed(planned, false));
     expect(run.services.gpu.memory.peakBytes).toBeLessThanOrEqual(job.peakBytes + RUN_BYTES);

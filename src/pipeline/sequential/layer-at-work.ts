@@ -11,7 +11,12 @@ import type { Residency } from "../../onload/residency.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { ModuleReport } from "../../quantize/quantizer.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
-import { type CalibratedLayer, type LayerShare, wantsSamples } from "../calibration/calibrated-layer.ts";
+import {
+  type CalibratedLayer,
+  type LayerShare,
+  waitingModules,
+  wantsSamples,
+} from "../calibration/calibrated-layer.ts";
 import { leavesApart } from "../calibration/fit-rewritings.ts";
 import type { BatchesAtWork, LayerSchedule } from "../calibration/layer-schedule.ts";
 import type { Capture } from "../../model/layer-linears.ts";
@@ -102,7 +107,8 @@ export interface LayerAtWork extends LayerTurn, Disposable {
   readonly left: { behind: LeftLayer | null };
   /** True if a crash behind this layer could go on from there; decided when the first batch leaves. */
   readonly recordable: () => boolean;
-  /** What codes mean, by module, while passes to come need the original weights. */
+  /** Modules whose original weights passes to come compute with, and what their codes mean until then. */
+  readonly waiting: ReadonlySet<string>;
   readonly dequantized: Map<string, HostBytes>;
 }
 
@@ -113,8 +119,9 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
   const kept = schedule.overlap
     ? await onloadWeights(services, layer, host, { linears: layer.linears, residency })
     : null;
+  const waiting = waitingModules(layer, schedule.passes);
   // Else what is kept of this layer until its last pass, or its original weights, are in host memory as well.
-  if (schedule.passes.length <= 1 && layer.rewritings.length === 0) turn.hosts.readAfter(turn.step);
+  if (waiting.size === 0 && layer.rewritings.length === 0) turn.hosts.readAfter(turn.step);
   const settling: LayerAtWork["settling"] = { layer: null };
   const passes = (await areGiven(services.share, turn.index, layer.tasks.length)) ? [] : passesOf(turn);
   return {
@@ -131,6 +138,7 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
     rewritten: [],
     left: { behind: null },
     recordable: decideOnce(turn),
+    waiting,
     dequantized: new Map(),
     [Symbol.dispose]() {
       kept?.[Symbol.dispose]();

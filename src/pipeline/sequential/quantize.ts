@@ -109,7 +109,7 @@ function runOf(
     phase: schedule,
     turns: settling?.turns ?? [{ captures, overlap: kept !== null, begin: () => undefined }],
     weights(module) {
-      const weights = weightsOf(work, { pass, output, settling }, module);
+      const weights = weightsOf(work, { output, settling }, module);
       return record ? record.weights(weights) : weights;
     },
     sawTooFew: (capture, tokens) => tokens < services.minExpertTokens && isRouted(work, capture),
@@ -140,16 +140,12 @@ function isRouted({ services, layer }: LayerAtWork, { modules }: Capture): boole
 
 function weightsOf(
   work: LayerAtWork,
-  {
-    pass,
-    output,
-    settling,
-  }: { readonly pass: Pass; readonly output: LayerOutput; readonly settling: Settling | null },
+  { output, settling }: { readonly output: LayerOutput; readonly settling: Settling | null },
   module: string,
 ): ModuleWeights {
   const { propagates } = output;
   if (work.kept) return keptWeights(work.kept, module, propagates);
-  if (!settling?.settles(module)) return hostWeights(work, pass, module, output);
+  if (!settling?.settles(module)) return hostWeights(work, module, output);
   const settled = keptWeights(settling.layer, module, propagates);
   return {
     ...settled,
@@ -172,19 +168,18 @@ function keptWeights(kept: OnloadedLayer, module: string, propagates: boolean): 
   };
 }
 
-/** A module's weights on the host; what its codes mean takes their place, or waits beside them until the last pass. */
+/** A module's weights on the host; what its codes mean takes their place, or waits beside them while passes to come need them. */
 function hostWeights(
   work: LayerAtWork,
-  { isLast }: Pass,
   module: string,
   { propagates, meanings }: LayerOutput,
 ): ModuleWeights {
-  const { layer, host, services, dequantized } = work;
+  const { layer, host, services, waiting, dequantized } = work;
   const { uploads, readbacks } = services;
   const linear = layer.linears.find((candidate) => candidate.module === module);
   invariant(linear, `${module} is a Linear of its layer`);
   const weight = linearWeight(host, linear);
-  const apart = meanings ?? (isLast ? null : dequantized);
+  const apart = meanings ?? (waiting.has(module) ? dequantized : null);
   const keeps = propagates || meanings !== undefined;
   const meaning = apart && keeps ? host.allocate(weight.byteLength) : weight;
   if (keeps) apart?.set(module, meaning);

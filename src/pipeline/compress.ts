@@ -56,6 +56,7 @@ async function compressLayer(turn: LayerTurn): Promise<CompressedLayer> {
   }
   await others.take();
   const recordable = await propagate(layer);
+  await others.written();
   const { rewritten: mappings, folded } = layer;
   return { mappings, folds: folded.folds, recordable };
 }

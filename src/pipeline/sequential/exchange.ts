@@ -34,8 +34,8 @@ export interface Exchange {
   putShort(file: ShortFile, make: (write: (part: Bytes, at: number) => void) => Promise<void>): Promise<void>;
   /** True if the file is there. */
   has(name: string): Promise<boolean>;
-  /** A file of another share, once it is there. */
-  take(name: string, wanted: Wanted): Promise<Bytes>;
+  /** A file of another share, once it is there; `room` may lend memory for it. */
+  take(name: string, wanted: Wanted, room?: Room): Promise<Bytes>;
   /**
    * The same for who reads its parts as often as `use` is at work.
    * @throws ExchangeError, too, if it has another length
@@ -56,11 +56,13 @@ const NOT_YET = 202;
 type Ask = (name: string, init: RequestInit, query?: Query) => Promise<Response>;
 
 type Query = Record<string, string>;
+/** An array of so many bytes, whatever they are. */
+type Room = (bytes: number) => Bytes;
 
 /** How bytes of files go. */
 interface Carrier extends Pick<Exchange, "put" | "putShort"> {
   /** Null of a file that is not there yet. */
-  take(name: string, query: Query): Promise<Bytes | null>;
+  take(name: string, query: Query, room: Room): Promise<Bytes | null>;
   /** False of a file that is not there yet. */
   takeShort(
     file: ShortFile,
@@ -101,10 +103,10 @@ export async function openExchange(
     put: async (name, parts) => await carrier.put(name, parts),
     putShort: async (file, make) => await carrier.putShort(file, make),
     has: async (name) => (await reach(name, { method: "HEAD" })).ok,
-    async take(name, { from, what }) {
+    async take(name, { from, what }, room = (bytes) => new Uint8Array(bytes)) {
       for (;;) {
         await checkpoint();
-        const bytes = await carrier.take(name, { from: String(from), what });
+        const bytes = await carrier.take(name, { from: String(from), what }, room);
         if (bytes) return bytes;
       }
     },
@@ -177,11 +179,11 @@ function throughWindow(ask: Ask, window: ExchangeWindow): Carrier {
         await ask(name, { method: "PUT" }, slotQuery({ slot: slot.index, bytes, at: 0, of: bytes }));
       });
     },
-    take: async (name, query) =>
+    take: async (name, query, room) =>
       await window.lend(async (slot) => {
         const length = await begin(name, query, slot);
         if (length === null) return null;
-        const bytes = new Uint8Array(length);
+        const bytes = room(length);
         for (let at = 0; at < length; at += SLOT_BYTES) {
           const part = { slot: slot.index, bytes: Math.min(SLOT_BYTES, length - at), at, of: length };
           // The first ones came with the answer.

@@ -3,6 +3,7 @@
 // it, and find the modules of those before it.
 
 import type { Exchange } from "./exchange.ts";
+import { waitLater } from "./wait-later.ts";
 
 export interface LeftSums {
   /** Keeps a layer's files, and removes those of the layer before. */
@@ -12,11 +13,14 @@ export interface LeftSums {
 /** What an earlier run of the job has left stays, as the last layer's does. */
 export function createLeftSums({ drop }: Pick<Exchange, "drop">): LeftSums {
   let kept: readonly string[] = [];
+  let dropping = Promise.resolve();
   return {
     async keep(names) {
       const before = kept;
       kept = names;
-      await drop(before);
+      await dropping;
+      // Nobody waits for it.
+      dropping = waitLater(drop(before));
     },
   };
 }

@@ -25,6 +25,7 @@ import { both, embed } from "./embed.ts";
 import { openExchange } from "./exchange.ts";
 import { createFolders } from "./folder-threads.ts";
 import { createLeftSums } from "./left-sums.ts";
+import { createModuleMemory } from "./module-memory.ts";
 import type { OriginalSamples, SequentialServices, ShareAtWork } from "./services.ts";
 import { statesKeeper, takeStates } from "./states-files.ts";
 import { openTokenInputs, type TokenInputsAtWork } from "./token-inputs.ts";
@@ -114,6 +115,7 @@ async function openShare(
     exchange,
     writes: writesResult(job),
     products,
+    memory: createModuleMemory(),
     sums: createLeftSums(exchange),
   };
 }

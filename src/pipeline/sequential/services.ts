@@ -13,6 +13,7 @@ import type { FoldPiece } from "../../onload/fold-layer.ts";
 import type { PlannedShare } from "../planning/compression-plan.ts";
 import type { Exchange } from "./exchange.ts";
 import type { LeftSums } from "./left-sums.ts";
+import type { ModuleMemory } from "./module-memory.ts";
 import type { CalibrationPlan } from "../calibration/fit-calibration.ts";
 import type { SourceTraffic } from "../job/traffic.ts";
 import type { TilePipeline } from "../data-free/tile-pipeline.ts";
@@ -25,6 +26,8 @@ export interface ShareAtWork {
   readonly writes: boolean;
   /** What its forward products run on. */
   readonly products: string;
+  /** For modules that go and come. */
+  readonly memory: ModuleMemory;
   /** Sums that it gave away, and that may be asked for again. */
   readonly sums: LeftSums;
 }

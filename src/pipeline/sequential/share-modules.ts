@@ -10,7 +10,10 @@ import { hostLayerBytes } from "../calibration/host-memory.ts";
 import { isShape } from "../job/copy-tensors.ts";
 import { dequantizeStored } from "../../quantize/gptq/dequantize-stored.ts";
 import type { ModuleReport, ModuleWeights } from "../../quantize/quantizer.ts";
-import type { LayerAtWork, LayerOutput } from "./layer-at-work.ts";
+import { openComing } from "./coming-files.ts";
+import { createLaterWrites } from "./later-writes.ts";
+import type { LayerAtWork } from "./layer-at-work.ts";
+import type { ModuleMemory } from "./module-memory.ts";
 import { dropSums } from "./reduce.ts";
 import type { ShareAtWork } from "./services.ts";
 import { ownersOf, shareNames } from "./share-names.ts";
@@ -21,8 +24,6 @@ type Bytes = Uint8Array<ArrayBuffer>;
 
 /** Of modules that come, and of those that go, so much waits in memory even where a layer leaves no room there. */
 const LEAST_WAITING_BYTES = 256 * 1024 ** 2;
-/** Files that come at a time. A browser has six connections to a server, and others have to give, too. */
-const LANES = 2;
 
 /** What a module's file holds of its output tensors, by name. */
 type ModuleTensors = ReadonlyMap<string, Bytes>;
@@ -52,7 +53,7 @@ export function recordModules(work: LayerAtWork): ModuleRecord | null {
     giving.give(file, report);
   };
   const fileOf = (task: QuantizeTask) => {
-    const file = files.get(task.module) ?? emptyTensors(task);
+    const file = files.get(task.module) ?? emptyTensors(task, share.memory);
     files.set(task.module, file);
     return file;
   };
@@ -87,7 +88,10 @@ function openGiving(work: LayerAtWork, share: ShareAtWork) {
     give(file: ModuleTensors, report: ModuleReport) {
       const bytes = fileBytes(file);
       waiting.add(bytes);
-      const put = giveModule(work, share, file, report).finally(() => waiting.remove(bytes));
+      const put = giveModule(work, share, file, report).finally(() => {
+        waiting.remove(bytes);
+        for (const tensor of file.values()) share.memory.give(tensor);
+      });
       puts.set(report.module, waitLater(put));
     },
     /** Resolves when memory holds another one. */
@@ -112,19 +116,22 @@ async function giveModule(
 export interface ComingModules extends Disposable {
   /** Begins to take them into memory. */
   begin(): void;
-  /** Puts it where this job's own work is; after an interruption, what this job itself had made, too. */
+  /**
+   * Puts what they mean where samples find it; after an interruption, what this job itself had made, too. Their tensors are written later,
+   * beside what is done next.
+   */
   take(): Promise<void>;
+  /** Resolves when all are written. */
+  written(): Promise<void>;
 }
 
 export function awaitModules(work: LayerAtWork): ComingModules {
   const { layer, services } = work;
   const { share } = services;
   const [output] = work.outputs;
-  const nothing = () => undefined;
   // Nothing reads what comes out of the last layer, or of any where no error goes on, and only one job writes.
   const isRead = layer.leavesErrors && !work.isLast;
-  if (!output || !share || share.plan.of === 1 || (!isRead && !share.writes))
-    return { begin: nothing, take: async () => await dropSums(work), [Symbol.dispose]: nothing };
+  if (!output || !share || share.plan.of === 1 || (!isRead && !share.writes)) return nothingComes(work);
   const owners = moduleOwners(work, share);
   const resumed = work.passes.length === 0;
   const wanted = layer.tasks.filter(({ module }) => resumed || owners.get(module) !== share.plan.index);
@@ -132,22 +139,52 @@ export function awaitModules(work: LayerAtWork): ComingModules {
   const coming = openComing(wanted, waitingBytes(work), async (task) => {
     const from = owners.get(task.module) ?? 0;
     const what = `what it makes of ${task.module}`;
-    return await share.exchange.take(names.module(layer.tasks.indexOf(task)), { from, what });
+    const name = names.module(layer.tasks.indexOf(task));
+    return await share.exchange.take(name, { from, what }, (bytes) => share.memory.take(bytes));
   });
+  const writes = createLaterWrites();
   return {
     begin: () => coming.begin(),
     async take() {
       for (const [place, task] of wanted.entries()) {
         const from = (owners.get(task.module) ?? 0) + 1;
         services.report("quantizing", `${task.module}, by share ${from}`, 1 / layer.tasks.length);
-        await takeModule(work, output, task, await coming.get(place));
+        const { bytes, done } = await coming.get(place);
+        const { tensors, report } = readFile(task, bytes);
+        if (output.propagates) await keepMeaning(work, task, tensors);
+        output.reports.push(report);
+        for (const [tensor, own] of share.writes ? tensors : [])
+          writes.add(own, (offset, slice) => output.write(tensor, offset, slice));
+        writes.behind(() => {
+          share.memory.give(bytes);
+          done();
+        });
       }
-      const placeOf = new Map(layer.tasks.map(({ module }, place) => [module, place]));
-      output.reports.sort((a, b) => (placeOf.get(a.module) ?? 0) - (placeOf.get(b.module) ?? 0));
+      sortReports(output.reports, layer.tasks);
       await dropSums(work);
     },
-    [Symbol.dispose]: () => coming.stop(),
+    written: async () => await writes.written(),
+    [Symbol.dispose]() {
+      coming.stop();
+      writes[Symbol.dispose]();
+    },
   };
+}
+
+function nothingComes(work: LayerAtWork): ComingModules {
+  const nothing = () => undefined;
+  return {
+    begin: nothing,
+    take: async () => await dropSums(work),
+    written: async () => await Promise.resolve(),
+    [Symbol.dispose]: nothing,
+  };
+}
+
+/** In the order of the layer's modules. */
+function sortReports(reports: ModuleReport[], tasks: readonly QuantizeTask[]): void {
+  const placeOf = new Map(tasks.map(({ module }, place) => [module, place]));
+  reports.sort((a, b) => (placeOf.get(a.module) ?? 0) - (placeOf.get(b.module) ?? 0));
 }
 
 function moduleOwners({ layer, schedule }: LayerAtWork, { plan }: ShareAtWork): ReadonlyMap<string, number> {
@@ -159,63 +196,6 @@ function moduleOwners({ layer, schedule }: LayerAtWork, { plan }: ShareAtWork): 
 function waitingBytes({ layer, schedule, services }: LayerAtWork): number {
   const { memoryBytes } = services.plan.layerPlace;
   return Math.max((memoryBytes - hostLayerBytes({ layer, schedule })) / 2, LEAST_WAITING_BYTES);
-}
-
-/**
- * Takes files in order, a few at a time, once it begins, and keeps them until they are asked for, in the same order.
- * @param most bytes that are kept before no more are taken
- */
-function openComing<Item>(
-  items: readonly Item[],
-  most: number,
-  take: (item: Item) => Promise<Bytes>,
-): { begin(): void; get(place: number): Promise<Bytes>; stop(): void } {
-  const files = new Map(items.map((_, place) => [place, Promise.withResolvers<Bytes>()]));
-  for (const { promise } of files.values()) promise.catch(() => undefined);
-  const places = items.keys();
-  const waiting = createWaitingBytes(most);
-  let stopped = false;
-  const run = async () => {
-    for (;;) {
-      // A place is taken when there is room for it, so that no file is waited for behind later ones.
-      await waiting.room();
-      const { value: place = -1 } = places.next();
-      const [item, file] = [items[place], files.get(place)];
-      if (stopped || item === undefined) return;
-      await take(item).then((bytes) => {
-        waiting.add(bytes.byteLength);
-        file?.resolve(bytes);
-      }, file?.reject);
-    }
-  };
-  return {
-    begin() {
-      for (let lane = 0; lane < LANES; lane++) void run();
-    },
-    async get(place) {
-      const file = files.get(place);
-      invariant(file, "a file for each module");
-      const bytes = await file.promise;
-      files.delete(place);
-      waiting.remove(bytes.byteLength);
-      return bytes;
-    },
-    stop() {
-      stopped = true;
-    },
-  };
-}
-
-async function takeModule(
-  work: LayerAtWork,
-  { write, reports, propagates }: LayerOutput,
-  task: QuantizeTask,
-  bytes: Bytes,
-): Promise<void> {
-  const { tensors, report } = readFile(task, bytes);
-  for (const [tensor, own] of tensors) write(tensor, 0, own);
-  if (propagates) await keepMeaning(work, task, tensors);
-  reports.push(report);
 }
 
 /** Puts what a module's codes mean in the place of its weights. */
@@ -246,8 +226,8 @@ function givenOutputs({ outputs }: QuantizeTask): readonly TensorSpec[] {
   return outputs.filter((spec) => !isShape(spec));
 }
 
-function emptyTensors(task: QuantizeTask): ModuleTensors {
-  return new Map(givenOutputs(task).map((spec) => [spec.name, new Uint8Array(tensorBytes(spec))]));
+function emptyTensors(task: QuantizeTask, memory: ModuleMemory): ModuleTensors {
+  return new Map(givenOutputs(task).map((spec) => [spec.name, memory.take(tensorBytes(spec)).fill(0)]));
 }
 
 /** @throws ExchangeError if a file is not what the plan says */

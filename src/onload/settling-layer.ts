@@ -15,8 +15,8 @@ import {
 
 /** A layer whose Linears come to the GPU when they are wanted, and stay. */
 export interface SettlingLayer extends OnloadedLayer {
-  /** Begins to bring the weights of these modules through `uploads`, one after the other, behind those that are on their way. */
-  bring(modules: readonly string[], uploads: UploadRing): void;
+  /** Begins to bring the weights of these modules, one after the other, behind those that are on their way. */
+  bring(modules: readonly string[]): void;
   /** Resolves when a module that was asked for lies on the GPU. */
   settled(module: string): Promise<void>;
   /** Resolves when all that was asked for has come, or failed to. */
@@ -40,12 +40,12 @@ export async function openSettlingLayer(
   });
   return {
     ...layer,
-    bring(modules, ring) {
+    bring(modules) {
       for (const module of modules) {
         if (coming.has(module)) continue;
         const linear = parts.linears.find((candidate) => candidate.module === module);
         invariant(linear, `${module} is a Linear of its layer`);
-        last = last.then(async () => await onloadWhole(gpu, ring, host, { linear, limit, resident }));
+        last = last.then(async () => await onloadWhole(gpu, uploads, host, { linear, limit, resident }));
         // It is waited for when the module is wanted.
         last.catch(() => undefined);
         coming.set(module, last);

@@ -66,15 +66,6 @@ export interface InputStatistics {
   release(capture: Capture): void;
 }
 
-/** Captures whose modules are quantized with the same buffers. */
-export interface QuantizerTurn {
-  readonly captures: readonly Capture[];
-  /** True if their modules' weights lie on the GPU: one module's codes may be read back while the next is computed. */
-  readonly overlap: boolean;
-  /** Says that it begins. */
-  begin(): void;
-}
-
 /** A layer whose samples have run: what a quantizer works on. */
 export interface QuantizerRun<Task extends QuantizerTask = QuantizerTask> {
   readonly gpu: Gpu;
@@ -86,8 +77,12 @@ export interface QuantizerRun<Task extends QuantizerTask = QuantizerTask> {
   readonly pass: readonly Capture[];
   readonly statistics: InputStatistics;
   readonly phase: Pick<QuantizePhase, "tileRows">;
-  /** The captures of the pass in the order in which they are quantized. */
-  readonly turns: readonly QuantizerTurn[];
+  /** The same in the order in which they are quantized. */
+  readonly order: readonly Capture[];
+  /** True if the modules' weights lie on the GPU: one module's codes may be read back while the next is computed. */
+  readonly overlap: boolean;
+  /** Says that a capture is next: those before it have given their memory back. */
+  reaches(capture: Capture): void;
   weights(module: string): ModuleWeights;
   /** True for modules that saw too few tokens for their statistics to be trusted. */
   sawTooFew(capture: Capture, tokens: number): boolean;

@@ -54,17 +54,20 @@ export function renamed(schedule: LayerSchedule, from: CalibratedLayer, to: Cali
   const others = modulesOf(to);
   const moduleAt = new Map(modulesOf(from).map((module, index) => [module, others[index] ?? module]));
   const nameOf = (module: string) => moduleAt.get(module) ?? module;
+  const renamedRows = (rows: ReadonlyMap<string, number>) =>
+    new Map(Array.from(rows, ([module, own]) => [nameOf(module), own]));
   return {
     ...rest,
     passes: passes.map(renamedAll),
     rewrites: rewrites.map((own) => own.map((pass) => ({ ...pass, captures: renamedAll(pass.captures) }))),
-    tileRows: new Map(Array.from(tileRows, ([module, rows]) => [nameOf(module), rows])),
-    settling:
-      settling &&
-      settling.map((turn) => ({
+    tileRows: renamedRows(tileRows),
+    settling: settling && {
+      tileRows: renamedRows(settling.tileRows),
+      turns: settling.turns.map((turn) => ({
         ...turn,
         capture: captureAt.get(turn.capture) ?? turn.capture,
         brings: turn.brings.map(nameOf),
       })),
+    },
   };
 }

@@ -2,11 +2,10 @@
 
 import type { CalibrationShape } from "./calibration-memory.ts";
 import type { BatchesAtWork, LayerSchedule } from "./layer-schedule.ts";
-import { SETTLING_PIECES } from "./plan-settling.ts";
 
 /** Pieces of rings, the deepest first: each piece waits for what the GPU was given before it, and in that time a batch of states has to pass. */
 const PIECES = [
-  { uploads: SETTLING_PIECES, readbacks: 6 },
+  { uploads: 8, readbacks: 6 },
   { uploads: 4, readbacks: 4 },
   { uploads: 4, readbacks: 3 },
   { uploads: 3, readbacks: 3 },
@@ -48,13 +47,20 @@ export function findRoom(
 
 interface Scheduled {
   readonly layers: readonly LayerSchedule[];
-  /** Where states wait. */
-  readonly hidden: object;
+  /** Where states wait, and how many batches are at work in all phases. */
+  readonly hidden: { readonly atWork: BatchesAtWork };
 }
 
-/** True if layers go through the GPU in the same way. */
+/** True if layers go through the GPU in the same way, whatever the size of tiles and whatever is brought ahead. */
 export function isScheduledAlike(one: Scheduled, other: Scheduled): boolean {
-  const scheduleOf = ({ layers, hidden }: Scheduled) =>
-    JSON.stringify([hidden, layers.map(({ overlap, settling, atWork }) => [overlap, settling, atWork])]);
+  const scheduleOf = ({ layers, hidden: { atWork: always, ...hidden } }: Scheduled) =>
+    JSON.stringify([
+      hidden,
+      layers.map(({ overlap, settling, atWork: { calibrate, propagate } }) => [
+        overlap,
+        settling !== null,
+        [...calibrate, propagate].map((batches) => Math.max(batches, always)),
+      ]),
+    ]);
   return scheduleOf(one) === scheduleOf(other);
 }

@@ -238,11 +238,11 @@ function useRoom(
   readonly peak: number;
 } {
   let peak = least;
-  const layers = fitted.map(({ passes, overlapPeak, settlingPeak }): LayerSchedule => {
+  const layers = fitted.map(({ passes, overlapPeak, settled }): LayerSchedule => {
     const overlap = overlapPeak !== null && overlapPeak <= room.bytes;
-    const settles = !overlap && settlingPeak <= room.bytes;
-    peak = Math.max(peak, overlap ? overlapPeak : 0, settles ? settlingPeak : 0);
-    return { ...passes, overlap, settling: settles ? passes.settling : null };
+    const settles = !overlap && settled !== null && settled.peak <= room.bytes;
+    peak = Math.max(peak, overlap ? overlapPeak : 0, settles ? settled.peak : 0);
+    return { ...passes, overlap, settling: settles ? settled.schedule : null };
   });
   const beside = room.bytes - room.secondBytes;
   const besideBytes = Math.max(peakSideBySide(fitted) - peak, 0);

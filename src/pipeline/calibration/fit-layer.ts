@@ -21,15 +21,15 @@ import { fitRewritings } from "./fit-rewritings.ts";
 import type { LayerSchedule } from "./layer-schedule.ts";
 import { type LayerRun, layerSeconds } from "./layer-seconds.ts";
 import { isPacked, packCaptures, type Packing } from "./pack-captures.ts";
-import { planSettling } from "./plan-settling.ts";
+import { planSettling, type Settled, type UnsettledPass } from "./plan-settling.ts";
 
 export interface FittedLayer {
   readonly passes: LayerSchedule;
   readonly peak: number;
   /** The peak with overlap; null if the layer cannot have it. */
   readonly overlapPeak: number | null;
-  /** The same with weights that settle on the GPU as they are quantized; infinite if none would. */
-  readonly settlingPeak: number;
+  /** How weights settle on the GPU as they are quantized; null if none would. */
+  readonly settled: Settled | null;
   /** The peak while another layer is at work beside it; infinite where samples do not leave it before its codes are chosen. */
   readonly besidePeak: number;
   /** What is held while samples run through it. */
@@ -80,9 +80,9 @@ function fitPacked(
   const rewriting = fitRewritings(layer, { ...shape, tokens }, free);
   if (!rewriting) return null;
   const { runs, leaves } = sampleRuns(layer, passes, shape, free);
-  const quantizing = quantizePhases(layer, passes, shape, free);
+  const quantizing = quantizePhases(layer, passes, free);
   if (!quantizing || !runs) return null;
-  const { tileRows, settled } = quantizing;
+  const { tileRows } = quantizing;
   const propagate = runs.propagate.onload;
   const calibrate = runs.calibrate.map(({ onload }) => onload);
   const residency = {
@@ -92,7 +92,7 @@ function fitPacked(
   const held = { calibrate: calibrate.map(({ bytes }) => bytes), propagate: propagate.bytes };
   const all = [...runs.calibrate, runs.propagate, ...rewriting.runs];
   const resident = all.every(({ onload }) => isPacked(onload, "resident"));
-  const stays = { overlap: false, settling: settled?.turns ?? null };
+  const stays = { overlap: false, settling: null };
   const { atWork } = findRoom(held, -Infinity);
   const fitted = {
     passes,
@@ -111,7 +111,7 @@ function fitPacked(
     peak,
     overlapPeak,
     besidePeak: leaves ? (overlapPeak ?? Infinity) : goesAhead(layer) ? peak : Infinity,
-    settlingPeak: settled && isPacked(propagate, "resident") ? settled.peak : Infinity,
+    settled: isPacked(propagate, "resident") ? settledOf(layer, { passes, tileRows, peak }, free) : null,
     held,
     seconds: layerSeconds(layer, all, { lengths, batches, shape, maxBufferBytes: free.maxBufferBytes }),
   };
@@ -152,23 +152,26 @@ function leavingPhase(
 }
 
 /** What choosing the codes of all passes takes; null if it does not fit. */
-function quantizePhases(
-  layer: CalibratedLayer,
-  passes: readonly (readonly Capture[])[],
-  shape: CalibrationShape,
-  free: GpuLimits,
-) {
+function quantizePhases(layer: CalibratedLayer, passes: readonly (readonly Capture[])[], free: GpuLimits) {
   const tileRows = new Map<string, number>();
   let peak = 0;
-  let settled: ReturnType<typeof planSettling> = null;
   for (const pass of passes) {
     const quantize = quantizePhase(layer, pass, free.budgetBytes, free);
     if (!quantize) return null;
     peak = Math.max(peak, quantize.bytes);
-    if (passes.length === 1) settled = planSettling(layer, pass, quantize, shape.ring, free);
     for (const [module, rows] of quantize.tileRows) tileRows.set(module, rows);
   }
-  return { tileRows, peak, settled };
+  return { tileRows, peak };
+}
+
+/** How weights settle behind the only pass. */
+function settledOf(
+  layer: CalibratedLayer,
+  { passes, ...unsettled }: Omit<UnsettledPass, "captures"> & Pick<LayerSchedule, "passes">,
+  free: GpuLimits,
+): Settled | null {
+  const [captures, ...others] = passes;
+  return captures && others.length === 0 ? planSettling(layer, { captures, ...unsettled }, free) : null;
 }
 
 /**

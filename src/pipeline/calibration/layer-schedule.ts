@@ -4,13 +4,18 @@ import type { Capture } from "../../model/layer-linears.ts";
 import type { Residency } from "../../onload/residency.ts";
 import type { RewritePass } from "./fit-rewritings.ts";
 
-/** An input whose modules are quantized beside what has settled on the GPU. */
+/** An input whose modules are quantized where they have settled on the GPU. */
 export interface SettlingTurn {
   readonly capture: Capture;
-  /** True if its modules stay, and codes are read back while the next module is computed. */
-  readonly settles: boolean;
   /** Modules whose weights begin to come then. */
   readonly brings: readonly string[];
+}
+
+/** Inputs in the order in which they are quantized, while weights settle. */
+export interface SettlingSchedule {
+  readonly turns: readonly SettlingTurn[];
+  /** Rows of the modules' tiles. */
+  readonly tileRows: ReadonlyMap<string, number>;
 }
 
 /** With two batches, one is computed while the next is brought and the last is taken away. */
@@ -33,8 +38,8 @@ export interface LayerSchedule {
    * read back while the next module is computed.
    */
   readonly overlap: boolean;
-  /** Where weights do not stay from the first pass on: inputs in the order in which they are quantized; null if none of them stays. */
-  readonly settling: readonly SettlingTurn[] | null;
+  /** Where weights do not stay from the first pass on; null if none of them settles. */
+  readonly settling: SettlingSchedule | null;
   /** Batches on the GPU at once in each pass, and while samples are propagated, where the whole job has no room for two. */
   readonly atWork: { readonly calibrate: readonly BatchesAtWork[]; readonly propagate: BatchesAtWork };
 }

@@ -79,13 +79,10 @@ describe("a layer whose weights stay on the GPU while they are quantized", () =>
     const order = planned.passes.flat().toReversed();
     const turns = order.map((capture, index) => ({
       capture,
-      settles: index > 0,
       brings: [capture, ...order.slice(index + 1, index + 2)].flatMap(({ modules }) => modules),
     }));
-    const settled = {
-      ...anew,
-      settling: turns.map((turn, index) => (index > 0 ? turn : { ...turn, brings: [] })),
-    };
+    const { tileRows } = planned;
+    const settled = { ...anew, settling: { turns, tileRows } };
     expect(kept.written.size).toBeGreaterThan(5);
     expect(await compressed(anew, true)).toEqual(kept);
     expect(await compressed(several, true)).toEqual(kept);

@@ -188,7 +188,7 @@ export async function weightsFor(
   needed: NeededWeights,
 ): Promise<{ readonly weights: OnloadedLayer; readonly isOwn: boolean } & Disposable> {
   const lasting = kept ?? settling.layer;
-  if (!kept && settling.layer) await settleAll(settling.layer, needed.linears, services);
+  if (!kept && settling.layer) await settleAll(settling.layer, needed.linears);
   const own = lasting ? null : await onloadWeights(services, layer, host, needed);
   const weights = lasting ?? own;
   invariant(weights, "a layer is onloaded for its samples");
@@ -196,13 +196,9 @@ export async function weightsFor(
 }
 
 /** Those that did not settle while they were quantized come last. */
-async function settleAll(
-  settling: SettlingLayer,
-  linears: readonly Linear[],
-  { uploads }: SequentialServices,
-): Promise<void> {
+async function settleAll(settling: SettlingLayer, linears: readonly Linear[]): Promise<void> {
   const modules = linears.map(({ module }) => module);
-  settling.bring(modules, uploads);
+  settling.bring(modules);
   for (const module of modules) await settling.settled(module);
 }
 

@@ -106,8 +106,10 @@ function runOf(
     readbacks: services.readbacks,
     pass: captures,
     statistics: inputs,
-    phase: schedule,
-    turns: settling?.turns ?? [{ captures, overlap: kept !== null, begin: () => undefined }],
+    phase: settling?.phase ?? schedule,
+    order: settling?.order ?? captures,
+    overlap: kept !== null || settling !== null,
+    reaches: (capture) => settling?.reaches(capture),
     weights(module) {
       const weights = weightsOf(work, { output, settling }, module);
       return record ? record.weights(weights) : weights;
@@ -145,7 +147,7 @@ function weightsOf(
 ): ModuleWeights {
   const { propagates } = output;
   if (work.kept) return keptWeights(work.kept, module, propagates);
-  if (!settling?.settles(module)) return hostWeights(work, module, output);
+  if (!settling) return hostWeights(work, module, output);
   const settled = keptWeights(settling.layer, module, propagates);
   return {
     ...settled,

@@ -1,6 +1,5 @@
 // GPTQ of the modules whose Hessians a pass collected. Where the layer's weights stay on the GPU, codes are read back while
-// the next module is computed. Else each module comes from host memory and goes back to it before the next one begins. A turn is
-// one or the other.
+// the next module is computed. Else each module comes from host memory and goes back to it before the next one begins.
 
 import { createLifetime } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
@@ -9,7 +8,7 @@ import type { QuantizingModifier } from "../../formats/recipe.ts";
 import { allocateCholeskyScratch } from "../../gpu/triangular/cholesky.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import { PLAIN_CONTEXT } from "../observe/observe-tile.ts";
-import type { ModuleReport, QuantizerRun, QuantizerTask, QuantizerTurn } from "../quantizer.ts";
+import type { ModuleReport, QuantizerRun, QuantizerTask } from "../quantizer.ts";
 import {
   beginFactoring,
   type FactoredHessian,
@@ -37,12 +36,10 @@ type Observed = Tiled & { readonly context: ModuleContext };
 /** Quantizes the modules of a pass; resolves when their codes are written. */
 export async function quantizeCaptures(run: QuantizerRun): Promise<ModuleReport[]> {
   const secondsSince = createLaps();
+  const [first] = run.order;
+  if (first) run.reaches(first);
   const statistics = await readStatistics(run);
-  const reports: ModuleReport[] = [];
-  for (const turn of run.turns) {
-    turn.begin();
-    reports.push(...(await quantizeTurn(run, turn, { statistics, secondsSince })));
-  }
+  const reports = await quantizeInOrder(run, statistics, secondsSince);
   const places = new Map(
     run.pass.flatMap(({ modules }, place) => modules.map((module) => [module, place] as const)),
   );
@@ -50,23 +47,17 @@ export async function quantizeCaptures(run: QuantizerRun): Promise<ModuleReport[
   return reports.toSorted((a, b) => placeOf(a) - placeOf(b));
 }
 
-async function quantizeTurn(
+async function quantizeInOrder(
   run: QuantizerRun,
-  { captures, overlap }: QuantizerTurn,
-  {
-    statistics,
-    secondsSince,
-  }: {
-    readonly statistics: ReadonlyMap<Capture, CaptureStatistics>;
-    readonly secondsSince: () => number;
-  },
+  statistics: ReadonlyMap<Capture, CaptureStatistics>,
+  secondsSince: () => number,
 ): Promise<ModuleReport[]> {
-  const { gpu } = run;
-  const shared = captures.flatMap((capture) => tiledTasks(run, capture));
+  const { gpu, order, overlap } = run;
+  const shared = order.flatMap((capture) => tiledTasks(run, capture));
   using workspace = overlap && shared.length > 0 ? await allocateGptqWorkspace(gpu, shared, 2) : null;
   const reports: Promise<ModuleReport>[] = [];
   try {
-    const groups = overlap ? [captures] : captures.map((capture) => [capture]);
+    const groups = overlap ? [order] : order.map((capture) => [capture]);
     for await (const { capture, factored, ...known } of factorCaptures(run, groups, statistics)) {
       for (const tiled of await observeTasks(run, tiledTasks(run, capture), factored, workspace)) {
         run.begins(tiled.task.module);
@@ -84,6 +75,8 @@ async function quantizeTurn(
       // A buffer must not be given back before the commands that use it are submitted.
       await gpu.queue.flush();
       run.statistics.release(capture);
+      const next = order[order.indexOf(capture) + 1];
+      if (next) run.reaches(next);
     }
     return await Promise.all(reports);
   } finally {

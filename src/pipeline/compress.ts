@@ -44,14 +44,11 @@ async function compressLayer(turn: LayerTurn): Promise<CompressedLayer> {
   // Carried tensors are those of the source, before what samples run through is put in their place.
   for (const output of layer.outputs) await offload(layer, output);
   using others = awaitModules(layer);
-  if (layer.passes.every(({ ends }) => !ends)) others.begin();
   for (const pass of layer.passes) {
     using statistics = await calibrate(layer, pass);
-    if (pass.ends) {
-      await layer.gone();
-      others.begin();
-    }
+    if (pass.ends) await layer.gone();
     await reduce(layer, pass, statistics);
+    others.begin();
     for (const output of layer.outputs) await quantize(layer, output, pass, statistics);
   }
   await others.take();

@@ -16,6 +16,7 @@ export interface ComeFile {
 }
 
 export interface ComingFiles {
+  /** Begins to take them, unless that has begun. */
   begin(): void;
   get(place: number): Promise<ComeFile>;
   stop(): void;
@@ -34,6 +35,7 @@ export function openComing<Item>(
   for (const { promise } of files.values()) promise.catch(() => undefined);
   const places = items.keys();
   const waiting = createWaitingBytes(most);
+  let begun = false;
   let stopped = false;
   const run = async () => {
     for (;;) {
@@ -50,6 +52,8 @@ export function openComing<Item>(
   };
   return {
     begin() {
+      if (begun) return;
+      begun = true;
       for (let lane = 0; lane < LANES; lane++) void run();
     },
     async get(place) {

@@ -114,7 +114,7 @@ async function giveModule(
 
 /** What other jobs make of a layer's modules; it comes while this one is at work. */
 export interface ComingModules extends Disposable {
-  /** Begins to take them into memory. */
+  /** Begins to take them into memory, unless that has begun; what waits for them holds connections that sums want, too. */
   begin(): void;
   /**
    * Puts what they mean where samples find it; after an interruption, what this job itself had made, too. Their tensors are written later,
@@ -146,6 +146,7 @@ export function awaitModules(work: LayerAtWork): ComingModules {
   return {
     begin: () => coming.begin(),
     async take() {
+      coming.begin();
       for (const [place, task] of wanted.entries()) {
         const from = (owners.get(task.module) ?? 0) + 1;
         services.report("quantizing", `${task.module}, by share ${from}`, 1 / layer.tasks.length);

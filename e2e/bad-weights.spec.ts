@@ -2,7 +2,7 @@
 
 import { withFiles, withNaN } from "./altered-model.ts";
 import { expect, test } from "./fixtures.ts";
-import { failureOf, request, tokenIds } from "./jobs.ts";
+import { failureOf, request, tokenIds, UNSHOWN } from "./jobs.ts";
 import { type ModelServer, startModelServer } from "../scripts/model-server/model-server.ts";
 import { syntheticModel } from "../scripts/model-server/synthetic-model.ts";
 
@@ -32,20 +32,20 @@ const asked = (name: string, recipe: string, ids?: readonly (readonly number[])[
 test("a NaN is named with its tensor, rounded or calibrated, and finished layers are kept", async ({
   page,
 }) => {
-  await page.goto("./");
+  await page.goto(UNSHOWN);
   expect(await failureOf(page, asked("weight", "W8A16"))).toMatch(
     /model\.layers\.1\.mlp\.up_proj\.weight has 1 NaN or infinite weights.*row 0, column 0/,
   );
   expect(await failureOf(page, asked("norm", "gptq-w4a16", IDS))).toMatch(
     /Hessian of the input of model\.layers\.1\.self_attn\.q_proj.*NaN or infinite.*finished layers are kept/,
   );
-  await page.reload();
+  await page.goto("./");
   const jobs = page.getByRole("region", { name: "Unfinished" }).getByRole("listitem");
   await expect(jobs).toHaveText([/[1-9] of \d+ steps finished/, /[1-9] of \d+ steps finished/]);
 });
 
 test("text and ids that cannot calibrate, and models that cannot be, are said", async ({ page }) => {
-  await page.goto("./");
+  await page.goto(UNSHOWN);
   const good = asked("good", "gptq-w4a16", IDS);
   const withText = (name: string, text: string) => ({
     ...good,

@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Page } from "@playwright/test";
 import { expect, test } from "./fixtures.ts";
-import { compress, request, resultFile } from "./jobs.ts";
+import { compress, request, resultFile, UNSHOWN } from "./jobs.ts";
 import { type ModelServer, startModelServer } from "../scripts/model-server/model-server.ts";
 import { folderModel, memoryModel, type ServedModel } from "../scripts/model-server/served-model.ts";
 
@@ -81,7 +81,7 @@ async function dequantized(recipe: string): Promise<Record<string, string>> {
 }
 
 test("quantized models are written back as compressed-tensors dequantizes them", async ({ page }) => {
-  await page.goto("./");
+  await page.goto(UNSHOWN);
   for (const recipe of ["W4A16_ASYM", "NVFP4A16"]) {
     const { model } = await results(page, `${server.filesUrl}/golden/source/`, recipe);
     await whileServed(model, async (address) => {

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "./fixtures.ts";
-import { compress, download, request } from "./jobs.ts";
+import { compress, download, request, UNSHOWN } from "./jobs.ts";
 import { type ModelServer, startModelServer } from "../scripts/model-server/model-server.ts";
 import { folderModel } from "../scripts/model-server/served-model.ts";
 
@@ -95,7 +95,7 @@ function expectedDigests(quantized: Golden["tensors"]): Record<string, string> {
 }
 
 test("results of another origin are LLM Compressor's, tensor by tensor", async ({ page }) => {
-  await page.goto("./");
+  await page.goto(UNSHOWN);
   for (const recipe of ["W4A16", "FP8_DYNAMIC"]) {
     const { peakGpuBytes, gpuBudgetBytes } = await compress(page, asked(recipe));
     const golden = GOLDEN.recipes[recipe];
@@ -116,7 +116,7 @@ test("a recipe for the key-value cache alone measures it and leaves every weight
   );
   const scheme = "{num_bits: 8, type: float, strategy: tensor, dynamic: false, observer: static_minmax}";
   const yaml = `s_stage: {q_modifiers: {QuantizationModifier: {kv_cache_scheme: ${scheme}}}}`;
-  await page.goto("./");
+  await page.goto(UNSHOWN);
   const { name } = await compress(page, asked(yaml, input_ids));
   expect(name).toBe("golden-KV-FP8");
   const model = await download(page, "model.safetensors");

@@ -1,7 +1,7 @@
 // GPU memory of whole jobs: what was planned, whatever the model's depth.
 
 import { expect, test } from "./fixtures.ts";
-import { compress, request, tokenIds } from "./jobs.ts";
+import { compress, request, tokenIds, UNSHOWN } from "./jobs.ts";
 import { type ModelServer, startModelServer } from "../scripts/model-server/model-server.ts";
 import { syntheticModel } from "../scripts/model-server/synthetic-model.ts";
 
@@ -27,7 +27,7 @@ test.beforeAll(async () => {
 test.afterAll(async () => await server.close());
 
 test("more layers take no more GPU memory", async ({ page }) => {
-  await page.goto("./");
+  await page.goto(UNSHOWN);
   const two = await compress(page, request(`${server.filesUrl}/made/two/`, "W4A16"));
   const many = await compress(page, request(`${server.filesUrl}/made/many/`, "W4A16"));
   expect(many.peakGpuBytes).toBe(two.peakGpuBytes);
@@ -35,7 +35,7 @@ test("more layers take no more GPU memory", async ({ page }) => {
 });
 
 test("GPTQ, and a layer that does not fit, keep to a small budget and to their plan", async ({ page }) => {
-  await page.goto("./");
+  await page.goto(UNSHOWN);
   const gpuBudgetBytes = SMALLEST_BUDGET;
   const ids = tokenIds(4, 32, SIZES.vocab);
   for (const asked of [

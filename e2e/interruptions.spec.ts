@@ -3,7 +3,7 @@
 import type { Page } from "@playwright/test";
 import { withoutWeights } from "./altered-model.ts";
 import { expect, test } from "./fixtures.ts";
-import { compress, download, failureOf, request, sha256, tokenIds } from "./jobs.ts";
+import { compress, download, failureOf, request, sha256, tokenIds, UNSHOWN } from "./jobs.ts";
 import { type ModelServer, startModelServer } from "../scripts/model-server/model-server.ts";
 import { syntheticModel } from "../scripts/model-server/synthetic-model.ts";
 
@@ -83,7 +83,7 @@ test("neither a reload in the second of three layers nor a GPU that is lost afte
   context,
 }) => {
   const digest = async () => sha256(await download(page, "model.safetensors"));
-  await page.goto("./");
+  await page.goto(UNSHOWN);
   await compress(page, gptq("three"));
   const undisturbed = await digest();
 
@@ -101,15 +101,15 @@ test("neither a reload in the second of three layers nor a GPU that is lost afte
 });
 
 test("a second tab is told that a job is running", async ({ page, context }) => {
-  await page.goto("./");
+  await page.goto(UNSHOWN);
   await startUntil(page, "waiting", null);
   const other = await context.newPage();
-  await other.goto("./");
+  await other.goto(UNSHOWN);
   expect(await failureOf(other, gptq("disturbed"))).toMatch(/another tab/i);
 });
 
 test("a full disk ends a job in a sentence, and it goes on when there is room", async ({ page, context }) => {
-  await page.goto("./");
+  await page.goto(UNSHOWN);
   const origin = new URL(page.url()).origin;
   const session = await context.newCDPSession(page);
   const large = syntheticModel({ ...SIZES, hidden: 256, intermediate: 1024, layers: 2 });

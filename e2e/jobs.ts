@@ -18,6 +18,9 @@ const CALIBRATION: CalibrationRequest = {
   forwardProducts: "AUTO",
 };
 
+/** The page as the command line opens it: for jobs that nobody looks at, since drawing takes a fifth of what they take. */
+export const UNSHOWN = "./?shown=no";
+
 /** A request for the page's door that differs from the defaults in little. */
 export function request(
   source: string,

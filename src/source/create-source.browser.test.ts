@@ -58,6 +58,8 @@ describe("the source worker", () => {
     const { downloadedBytes } = await second.progress();
     expect(await isEqual(await second.read(whole), await fetchWhole(SHARD))).toBe(true);
     expect((await second.progress()).downloadedBytes - downloadedBytes).toBe(missing);
+    // What a reader keeps up with is written ten seconds later, or when downloads pause.
+    await second.pause();
     await eventually(async () => {
       expect(await second.missingBytes([whole])).toBe(0);
       expect((await second.progress()).storedBytes).toBe(size);

@@ -112,14 +112,17 @@ function product(linear: Linear, tensors: FixtureTensors, x: Float64Array, linea
   const weight = linears ? linears.weight(linear, values) : values;
   const added = bias === null ? null : floatsOf(tensors, bias);
   const tokens = x.length / columns;
-  return Float64Array.from({ length: tokens * rows }, (_, index) => {
-    const [token, row] = [Math.floor(index / rows), index % rows];
-    let sum = added?.[biasPlace.first + row * biasPlace.step] ?? 0;
-    for (let k = 0; k < columns; k++) {
-      sum += (x[token * columns + k] ?? 0) * (weight[row * columns + k] ?? 0);
+  const result = new Float64Array(tokens * rows);
+  for (let token = 0; token < tokens; token++) {
+    for (let row = 0; row < rows; row++) {
+      let sum = added?.[biasPlace.first + row * biasPlace.step] ?? 0;
+      for (let k = 0; k < columns; k++) {
+        sum += (x[token * columns + k] ?? 0) * (weight[row * columns + k] ?? 0);
+      }
+      result[token * rows + row] = sum;
     }
-    return sum;
-  });
+  }
+  return result;
 }
 
 function applyNorm(norm: Norm, tensors: FixtureTensors, x: Float64Array): Float64Array {
@@ -194,7 +197,7 @@ function innerValues(steps: MixerSteps, mlp: Mlp, x: Float64Array): Float64Array
   const stride = inputs.kind === "fused" ? 2 * intermediateSize : intermediateSize;
   const tokens = first.length / stride;
   const activate = activationOf(steps, activation);
-  return Float64Array.from({ length: tokens * intermediateSize }, (_, index) => {
+  return new Float64Array(tokens * intermediateSize).map((_, index) => {
     const at = Math.floor(index / intermediateSize) * stride + (index % intermediateSize);
     const gate = (first[at] ?? 0) * (mlp.factors?.gate ?? 1);
     if (inputs.kind === "plain") return activate(gate, 1);

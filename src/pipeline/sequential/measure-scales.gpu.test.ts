@@ -92,11 +92,9 @@ function referenceRanges(
     let start = 0;
     const ranges = LENGTHS.map((length): Range => {
       const rows = matrix.subarray(start, (start += length * columns));
-      let [low, high] = [0, 0];
-      for (const [at, value] of rows.entries()) {
-        if (at % columns < first || at % columns >= last) continue;
-        [low, high] = [Math.min(low, value), Math.max(high, value)];
-      }
+      const seen = rows.filter((_, at) => at % columns >= first && at % columns < last);
+      const low = seen.reduce((least, value) => Math.min(least, value), 0);
+      const high = seen.reduce((most, value) => Math.max(most, value), 0);
       return [low, high];
     });
     found.set(name, ranges);

@@ -111,10 +111,11 @@ function awqScales(input: Input): Float32Array<ArrayBuffer> {
   const h = new Float64Array(columns ** 2);
   const means = new Float32Array(columns);
   for (let start = 0; start < x.length; start += columns) {
-    const row = x.subarray(start, start + columns);
-    for (const [i, value] of row.entries()) {
+    for (let i = 0; i < columns; i++) {
+      const value = x[start + i] ?? 0;
       means[i] = (means[i] ?? 0) + Math.abs(value) / TOKENS;
-      for (const [j, other] of row.entries()) h[i * columns + j] = (h[i * columns + j] ?? 0) + value * other;
+      for (let j = 0; j < columns; j++)
+        h[i * columns + j] = (h[i * columns + j] ?? 0) + value * (x[start + j] ?? 0);
     }
   }
   const args = weightArgs({ num_bits: 4, strategy: "group", group_size: groupOf(columns) });

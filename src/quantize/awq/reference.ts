@@ -56,7 +56,7 @@ export function referenceErrors(
   const qparams = referenceQparams(scaled, args, grid, known);
   const globalScale = known.globalScale ?? 0;
   const codes = referenceCodes(scaled, args, grid, qparams, globalScale);
-  return Float64Array.from(weight.values, (value, index) => {
+  return new Float64Array(weight.values).map((value, index) => {
     const cell = cellOf(weight, grid, index);
     const local = qparams.scales[cell] ?? 1;
     const scale = globalScale === 0 ? local : Math.fround(local / globalScale);

@@ -110,7 +110,8 @@ export function referenceCodes(
   { scales, zeroPoints }: Qparams,
   globalScale = 0,
 ): Int32Array {
-  return Int32Array.from(weight.values, (value, index) => {
+  return new Int32Array(weight.values.length).map((_, index) => {
+    const value = weight.values[index] ?? 0;
     const cell = cellOf(weight, grid, index);
     const local = scales[cell] ?? 1;
     if (globalScale === 0) return codeOf(value, local, zeroPoints[cell] ?? 0, args, weight.dtype);

@@ -4,5 +4,5 @@ export function referenceAddBias(
   bias: ArrayLike<number>,
   scale: number,
 ): Float64Array<ArrayBuffer> {
-  return Float64Array.from(y, (value, index) => value + scale * (bias[index % bias.length] ?? 0));
+  return new Float64Array(y).map((value, index) => value + scale * (bias[index % bias.length] ?? 0));
 }

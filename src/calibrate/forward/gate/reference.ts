@@ -4,7 +4,7 @@ export function referenceGate(
   gate: ArrayLike<number>,
   f: "sigmoid" | "silu",
 ): Float64Array<ArrayBuffer> {
-  return Float64Array.from(x, (value, index) => {
+  return new Float64Array(x).map((value, index) => {
     const z = gate[index] ?? 0;
     const factor = 1 / (1 + Math.exp(-z));
     return value * (f === "silu" ? z * factor : factor);

@@ -4,7 +4,7 @@ export function referenceCapLogits(
   scale: number,
   softCap: number | null,
 ): Float64Array<ArrayBuffer> {
-  return Float64Array.from(y, (value) =>
+  return new Float64Array(y).map((value) =>
     softCap === null ? scale * value : softCap * Math.tanh((scale * value) / softCap),
   );
 }

@@ -9,10 +9,11 @@ export function referenceNorm(
 ): Float64Array<ArrayBuffer> {
   const result = new Float64Array(x.length);
   for (let start = 0; start < x.length; start += norm.size) {
-    const group = Float64Array.from({ length: norm.size }, (_, index) => x[start + index] ?? 0);
+    const group = new Float64Array(norm.size).map((_, index) => x[start + index] ?? 0);
     const mean = norm.kind === "layer" ? average(group) : 0;
     const deviation = Math.sqrt(average(group.map((value) => (value - mean) ** 2)) + norm.eps);
-    for (const [index, value] of group.entries()) {
+    for (let index = 0; index < norm.size; index++) {
+      const value = group[index] ?? 0;
       const factor = weight ? (weight[(start + index) % norm.weightSize] ?? 0) + norm.weightOffset : 1;
       result[start + index] = ((value - mean) / deviation) * factor + (bias?.[index] ?? 0);
     }

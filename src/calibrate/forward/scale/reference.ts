@@ -1,4 +1,4 @@
 /** x · factor in float64: the plain version that the kernel is held against. */
 export function referenceScale(x: ArrayLike<number>, factor: number): Float64Array<ArrayBuffer> {
-  return Float64Array.from(x, (value) => value * factor);
+  return new Float64Array(x).map((value) => value * factor);
 }

@@ -1,9 +1,9 @@
-// npm test: all that the project promises, in the order of what fails fastest. Installs what is missing, a browser too.
+// npm test: all that the project promises, what fails fastest first. Installs what is missing, a browser too.
 
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { ensureBuild, ensureDependencies } from "./prepare.mjs";
+import { ensureDependencies } from "./prepare.mjs";
 
 ensureDependencies();
 const { ensureTestChromium } = await import("./chromium.mjs");
@@ -21,21 +21,20 @@ const ROOT = join(import.meta.dirname, "..");
 /** @type {(name: string, command: string, ...args: string[]) => Stage} */
 const stage = (name, command, ...args) => ({ name, command: join(ROOT, "node_modules/.bin", command), args });
 
-/** What takes seconds, one after the other. */
-const FIRST = [
-  stage("format", "oxfmt", "--check"),
-  stage("lint", "oxlint", "--deny-warnings"),
-  stage("types", "tsc", "--build"),
-];
-
-/** What takes minutes, in two rows side by side: each leaves a part of the second core idle. */
+/** Two rows side by side, what takes seconds first: each leaves a part of the second core idle. */
 const ROWS = [
   [
+    stage("format", "oxfmt", "--check"),
+    stage("types", "tsc", "--build"),
     stage("unit", "vitest", "run", "--project", "node"),
     stage("gpu", "vitest", "run", "--project", "gpu"),
     ...clusterStages(),
   ],
-  [stage("e2e", "playwright", "test")],
+  [
+    stage("lint", "oxlint", "--deny-warnings"),
+    { name: "build", command: process.execPath, args: [join(ROOT, "scripts/build-once.mjs")] },
+    stage("e2e", "playwright", "test"),
+  ],
 ];
 
 /** The package for Ray, where there is a Python that has it. */
@@ -84,8 +83,6 @@ async function runRow(stages, live) {
 }
 
 try {
-  await runRow(FIRST, true);
-  ensureBuild();
   await Promise.all(ROWS.map(async (row, index) => await runRow(row, index === 0)));
 } catch (error) {
   for (const child of running) child.kill("SIGINT");

@@ -23,7 +23,7 @@ export interface EmbeddingTable {
 }
 
 /** Rows of a table by token id, in the table's dtype. */
-type Rows = ReadonlyMap<number, Uint8Array>;
+type Rows = Pick<ReadonlyMap<number, Uint8Array>, "get">;
 
 /** Hidden states of token ids, (ids, hidden) float32 without gaps, in the start of `into`. */
 export type Embedding = (
@@ -46,6 +46,19 @@ export async function openEmbedding(
   const rowsFor = async (asked: ArrayLike<number>) =>
     kept ?? (await readRows(table, new Set(Array.from(asked))));
   return async (asked, into) => statesOf(table, await rowsFor(asked), asked, into);
+}
+
+/**
+ * The same of rows that are at hand.
+ * @throws CalibrationError if an id is not in the table.
+ */
+export function embeddingOf(
+  table: EmbeddingTable,
+  ids: ReadonlySet<number>,
+  row: (id: number) => Uint8Array,
+): Embedding {
+  checkIds(table, ids);
+  return async (asked, into) => await Promise.resolve(statesOf(table, { get: row }, asked, into));
 }
 
 /**

@@ -31,6 +31,8 @@ export interface EmbeddingRows {
   pass(range: FileRange, bytes: Uint8Array): void;
   /** A range of the table, zeros where no sample uses a row; null if not all rows that samples use have passed by. */
   read(range: FileRange): Uint8Array<ArrayBuffer> | null;
+  /** The row of an id that samples use, once all of those have passed by. */
+  row(id: number): Uint8Array;
   forget(): void;
 }
 
@@ -80,6 +82,11 @@ export function keepRows(job: RowsDemand, limitBytes = MAX_EMBEDDING_BYTES): Emb
         bytes.set(row.subarray(at, at + length), from);
       }
       return bytes;
+    },
+    row(id) {
+      const row = used && rows[placeOf(used.ids, id)];
+      invariant(row, "each row that is used has passed by");
+      return row;
     },
     forget() {
       rows = [];

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { SequenceBatch } from "../../calibrate/batches.ts";
 import type { HiddenStates, RowTable } from "../../calibrate/hidden-states.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
@@ -48,6 +48,19 @@ function tableOf(capacity: number) {
   return { states, kept };
 }
 
+const SEQUENCES = [Uint32Array.of(9, 3, 3), Uint32Array.of(40), Uint32Array.of(7, 8, 9, 12)];
+
+function calibrationOf(batches: Partial<SequenceBatch>[]) {
+  const embedding = { tensor: "e", multiplier: 1 };
+  const description = { embedding, vocabSize: VOCABULARY, hiddenSize: 2 };
+  return { description, set: { sequences: SEQUENCES }, plan: { batches, hidden: { size: 2 } } };
+}
+
+const BATCHES: Partial<SequenceBatch>[] = [
+  { first: 0, starts: [0, 3, 4], tokens: 4 },
+  { first: 2, starts: [0, 4], tokens: 4 },
+];
+
 describe("embed", () => {
   it.each([
     { capacity: 8, reads: 1, what: "once" },
@@ -55,20 +68,7 @@ describe("embed", () => {
   ])(
     "reads rows of the source once, and fills the GPU with those that are used, $what where $capacity fit",
     async ({ capacity, reads }) => {
-      const sequences = [Uint32Array.of(9, 3, 3), Uint32Array.of(40), Uint32Array.of(7, 8, 9, 12)];
-      const batches: Partial<SequenceBatch>[] = [
-        { first: 0, starts: [0, 3, 4], tokens: 4 },
-        { first: 2, starts: [0, 4], tokens: 4 },
-      ];
-      const calibration = {
-        description: {
-          embedding: { tensor: "e", multiplier: 1 },
-          vocabSize: VOCABULARY,
-          hiddenSize: 2,
-        },
-        set: { sequences },
-        plan: { batches, hidden: { size: 2 } },
-      };
+      const calibration = calibrationOf(BATCHES);
       const { job, reads: read } = jobOf();
       const { states, kept } = tableOf(capacity);
       const begun = { ...job, plan: { calibration } } as unknown as Job;
@@ -92,6 +92,26 @@ describe("embed", () => {
       expect(passing.read({ path: "f", start: 0, end: 4 })).toBeNull();
     },
   );
+
+  it("takes rows from host memory one by one where states wait there", async () => {
+    const calibration = calibrationOf(BATCHES);
+    const { job } = jobOf();
+    const rows = keepRows({ ...job, plan: { calibration } } as unknown as Job);
+    const made: number[][] = [];
+    const put: HiddenStates["put"] = async (_, values) => {
+      // The table's words are the ids, as bfloat16.
+      const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+      made.push([...words].filter((__, at) => at % 2 === 0).map((word) => word >>> 16));
+      await Promise.resolve();
+    };
+    const read = vi.spyOn(rows, "read");
+    await embed(job, calibration as unknown as CalibrationJob, { put, table: null }, rows);
+    expect(made).toEqual([
+      [9, 3, 3, 40],
+      [7, 8, 9, 12],
+    ]);
+    expect(read).not.toHaveBeenCalled();
+  });
 
   it("keeps nothing where the rows that are used take too much memory, or do not pass by", () => {
     const { job } = jobOf();

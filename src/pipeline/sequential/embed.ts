@@ -1,7 +1,12 @@
 // The hidden states that the first layer of a calibrated job begins with: rows of the embedding table.
 
 import type { SequenceBatch } from "../../calibrate/batches.ts";
-import { eachRow, type EmbeddingTable, openEmbedding } from "../../calibrate/forward/embed-tokens.ts";
+import {
+  eachRow,
+  embeddingOf,
+  type EmbeddingTable,
+  openEmbedding,
+} from "../../calibrate/forward/embed-tokens.ts";
 import type { HiddenStates, RowTable } from "../../calibrate/hidden-states.ts";
 import { invariant } from "../../errors.ts";
 import { isFloatDtype } from "../../formats/dtype.ts";
@@ -43,7 +48,11 @@ export async function embed(
   if (states.table && dtype === "BF16" && isGapless && table.columns % 2 === 0)
     await gatherOnGpu(table, states.table, used, { batches, checkpoint });
   else {
-    const rows = await openEmbedding(table, used, areMany && kept.keeps ? 0 : MAX_EMBEDDING_BYTES);
+    // Ranges of rows would be put together for each batch: as much new memory as the table takes.
+    const rows =
+      areMany && kept.keeps
+        ? embeddingOf(table, used, (id) => kept.row(id))
+        : await openEmbedding(table, used, MAX_EMBEDDING_BYTES);
     const values = new Float32Array(most * description.hiddenSize);
     for (const { batch, ids } of batches) {
       await checkpoint();

@@ -111,7 +111,7 @@ export function hostTraffic(step: PlanStep, host: HostLayer, traffic: TileTraffi
       );
       const bytes = tensor && host.tensors.get(tensor.name)?.bytes;
       invariant(tensor && bytes, "the layer's tensors are on the host");
-      return await Promise.resolve(bytes.read(start - tensor.start, end - tensor.start).slice());
+      return await Promise.resolve(bytes.read(start - tensor.start, end - tensor.start));
     },
     recycle: () => undefined,
     finished: () => undefined,

@@ -8,6 +8,7 @@ import type { RewriterName } from "../formats/modifiers/rewriters.ts";
 import type { RewritingModifier } from "../formats/recipe.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { BufferPart } from "../gpu/kernel.ts";
+import type { LedgerBuffer } from "../gpu/memory.ts";
 import type { ReadbackRing, UploadRing } from "../gpu/staging.ts";
 import type { TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../model/layer-linears.ts";
@@ -91,6 +92,8 @@ export interface RewriterRun extends RewriterDemand {
     firstRow?: number,
     rows?: number,
   ): { readonly dtype: FloatDtype; readonly bytes: Uint8Array<ArrayBuffer> };
+  /** Brings rows of a Linear's weight, as they are in host memory, to a buffer. */
+  load(linear: Linear, firstRow: number, rows: number, to: LedgerBuffer): Promise<void>;
   dtypeOf(tensor: string): FloatDtype;
   /** Waits while paused; throws once cancelled. */
   checkpoint(): Promise<void>;

@@ -226,26 +226,35 @@ function fit(demand: AlikeDemand, shape: CalibrationShape, limits: GpuLimits): C
   return { plan, seconds };
 }
 
+interface Room {
+  readonly bytes: number;
+  /** Of a second batch of hidden states; infinite where nothing would be gained by one. */
+  readonly secondBytes: number;
+}
+
 /** Gives what nothing else has a use for to weights that stay, and to a second batch at work. */
 function useRoom(
   fitted: readonly FittedLayer[],
   least: number,
-  room: { readonly bytes: number; readonly secondBytes: number },
+  room: Room,
 ): {
   readonly layers: LayerSchedule[];
   readonly atWork: BatchesAtWork;
   readonly besideBytes: number;
   readonly peak: number;
 } {
-  let peak = least;
-  const layers = fitted.map(({ passes, overlapPeak, settled }): LayerSchedule => {
+  const staying = stayingPeak(fitted, room);
+  let peak = Math.max(least, staying);
+  const layers = fitted.map((layer): LayerSchedule => {
+    const { passes, overlapPeak, settled } = layer;
     const overlap = overlapPeak !== null && overlapPeak <= room.bytes;
     const settles = !overlap && settled !== null && settled.peak <= room.bytes;
     peak = Math.max(peak, overlap ? overlapPeak : 0, settles ? settled.peak : 0);
-    return { ...passes, overlap, settling: settles ? settled.schedule : null };
+    const staysRewriting = layer.stayingPeak <= staying;
+    return { ...passes, overlap, staysRewriting, settling: settles ? settled.schedule : null };
   });
   const beside = room.bytes - room.secondBytes;
-  const besideBytes = Math.max(peakSideBySide(fitted) - peak, 0);
+  const besideBytes = Math.max(peakSideBySide(fitted, staying) - peak, 0);
   if (peak <= beside) return { layers, atWork: 2, besideBytes, peak: peak + room.secondBytes };
   const own = layers.map((schedule, index) => {
     const held = fitted[index]?.held;
@@ -264,8 +273,16 @@ function holdsThree({ layerBytes, memoryBytes, fileBytes }: LayerPlace): boolean
 }
 
 /** Two layers at once, one of which is quantized while samples run through the other; infinite if samples do not leave before. */
-function peakSideBySide(fitted: readonly FittedLayer[]): number {
-  return 2 * Math.max(...fitted.map(({ besidePeak }) => besidePeak));
+function peakSideBySide(fitted: readonly FittedLayer[], staying = 0): number {
+  return 2 * Math.max(staying, ...fitted.map(({ besidePeak }) => besidePeak));
+}
+
+/** The peak with weights that stay while modifiers look for factors; 0 if that takes the room of a second layer or batch. */
+function stayingPeak(fitted: readonly FittedLayer[], room: Room): number {
+  const peak = Math.max(0, ...fitted.map((layer) => layer.stayingPeak).filter(Number.isFinite));
+  const layers = Number.isFinite(peakSideBySide(fitted)) ? 2 : 1;
+  const batch = Number.isFinite(room.secondBytes) ? room.secondBytes : 0;
+  return layers * peak + batch <= room.bytes ? peak : 0;
 }
 
 function tryJobBytes(

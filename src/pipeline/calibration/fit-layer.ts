@@ -30,6 +30,8 @@ export interface FittedLayer {
   readonly overlapPeak: number | null;
   /** How weights settle on the GPU as they are quantized; null if none would. */
   readonly settled: Settled | null;
+  /** The peak with weights that stay while modifiers look for factors; infinite if they cannot. */
+  readonly stayingPeak: number;
   /** The peak while another layer is at work beside it; infinite where samples do not leave it before its codes are chosen. */
   readonly besidePeak: number;
   /** What is held while samples run through it. */
@@ -92,7 +94,7 @@ function fitPacked(
   const held = { calibrate: calibrate.map(({ bytes }) => bytes), propagate: propagate.bytes };
   const all = [...runs.calibrate, runs.propagate, ...rewriting.runs];
   const resident = all.every(({ onload }) => isPacked(onload, "resident"));
-  const stays = { overlap: false, settling: null };
+  const stays = { overlap: false, staysRewriting: false, settling: null };
   const { atWork } = findRoom(held, -Infinity);
   const fitted = {
     passes,
@@ -110,6 +112,7 @@ function fitPacked(
     passes: fitted,
     peak,
     overlapPeak,
+    stayingPeak: staysRewriting(layer, resident) ? propagate.bytes + rewriting.besideWeights : Infinity,
     besidePeak: leaves ? (overlapPeak ?? Infinity) : goesAhead(layer) ? peak : Infinity,
     settled: isPacked(propagate, "resident") ? settledOf(layer, { passes, tileRows, peak }, free) : null,
     held,
@@ -174,6 +177,15 @@ function settledOf(
   return captures && others.length === 0 ? planSettling(layer, { captures, ...unsettled }, free) : null;
 }
 
+/** True if modifiers may look at weights where samples run through them: all of them lie there as they lie in the source. */
+function staysRewriting(layer: CalibratedLayer, resident: boolean): boolean {
+  return resident && isPlain(layer) && layer.rewritings.some(({ mappings }) => mappings.length > 0);
+}
+
+function isPlain({ linears, dtypeOf }: CalibratedLayer): boolean {
+  return linears.every((linear) => hasPlainRows(linear, dtypeOf(linear.source.tensor)));
+}
+
 /**
  * Weights stay where they are all resident, no later pass needs the original ones, and rows can be copied as they lie. What is
  * folded into them is folded in host memory, so then they come from there each time.
@@ -185,9 +197,8 @@ function overlapPeakOf(
   limits: GpuLimits,
 ): number | null {
   const [pass] = passes;
-  const plain = layer.linears.every((linear) => hasPlainRows(linear, layer.dtypeOf(linear.source.tensor)));
   const folded = layer.rewritings.some(({ mappings }) => mappings.length > 0);
-  if (!pass || passes.length > 1 || !resident || !plain || folded) return null;
+  if (!pass || passes.length > 1 || !resident || !isPlain(layer) || folded) return null;
   const hessians = hessianBytes(pass, limits.maxBufferBytes) * (limits.sums ?? 1);
   const collecting = hessians + (collectedDriftBytes(layer, pass, limits) ?? 0);
   const quantizing = statisticsBytes(layer, pass, limits) + overlapBytes(layer, pass, { tileRows });

@@ -37,6 +37,8 @@ export interface FittedRewritings {
   readonly runs: readonly LayerRun[];
   /** The most GPU bytes that modifiers take beside nothing else. */
   readonly bytes: number;
+  /** The most that they take beside a layer's weights if these stay there all the time. */
+  readonly besideWeights: number;
 }
 
 /** What of a job's shape tells the memory of its passes. */
@@ -57,7 +59,7 @@ export function fitRewritings(
   const { tileBytes } = shape;
   const runs: LayerRun[] = [];
   const passes: RewritePass[][] = [];
-  let bytes = 0;
+  let [bytes, blockBytes] = [0, 0];
   const last = leavesWhileRewriting(layer) ? layer.rewritings.findLast(isAtWork) : null;
   for (const rewriting of layer.rewritings) {
     const own: RewritePass[] = [];
@@ -82,15 +84,17 @@ export function fitRewritings(
       });
     }
     if (blocks) {
-      const run = blockRun(layer, blocks, shape, free);
+      const used = usedByBlocks(layer, blocks, shape);
+      const run = blockRun(layer, blocks.runs, { ...shape, used }, free);
       if (!run) return null;
+      blockBytes = Math.max(blockBytes, used);
       runs.push(run);
       const { residency } = run.onload;
       own.push({ captures: [], residency, freeBytes: 0, runsBlocks: true, propagates: rewriting === last });
     }
     passes.push(own);
   }
-  return { passes, runs, bytes };
+  return { passes, runs, bytes, besideWeights: Math.max(bytes, blockBytes) };
 }
 
 /** True if the original model's samples need a run of their own to go on to the next layer. */
@@ -99,16 +103,22 @@ export function leavesApart(layer: CalibratedLayer, passes: FittedRewritings["pa
   return layer.rewritesOriginal && layer.drifting === null && !left;
 }
 
+function usedByBlocks(
+  { description: { hiddenSize } }: CalibratedLayer,
+  { mappings, runs, bytes }: BlockDemand,
+  { tokens, mlpTokens }: RewriteShape,
+): number {
+  const sizes = mappings.flatMap(({ block }) => (block ? [{ kind: block, variants: runs }] : []));
+  return bytes + blockLossBytes(sizes, { tokens, mlpTokens, hiddenSize });
+}
+
 /** A run of the samples in which blocks are run with each variant; weights that are streamed come anew for each. */
 function blockRun(
   layer: CalibratedLayer,
-  { mappings, runs, bytes }: BlockDemand,
-  { tokens, mlpTokens, tileBytes }: RewriteShape,
+  runs: number,
+  { tileBytes, used }: Pick<RewriteShape, "tileBytes"> & { readonly used: number },
   free: GpuLimits,
 ): LayerRun | null {
-  const sizes = mappings.flatMap(({ block }) => (block ? [{ kind: block, variants: runs }] : []));
-  const { hiddenSize } = layer.description;
-  const used = bytes + blockLossBytes(sizes, { tokens, mlpTokens, hiddenSize });
   const onload = onloadPhase(layer, layer.linears, tileBytes, free.budgetBytes - used, free);
   if (!onload) return null;
   return { onload: { ...onload, bytes: onload.bytes + used }, linears: layer.linears, times: runs + 2 };

@@ -38,6 +38,8 @@ export interface LayerSchedule {
    * read back while the next module is computed.
    */
   readonly overlap: boolean;
+  /** True if weights stay on the GPU from a modifier's first run of the samples until it has found its factors. */
+  readonly staysRewriting: boolean;
   /** Where weights do not stay from the first pass on; null if none of them settles. */
   readonly settling: SettlingSchedule | null;
   /** Batches on the GPU at once in each pass, and while samples are propagated, where the whole job has no room for two. */

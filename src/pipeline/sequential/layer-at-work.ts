@@ -94,6 +94,8 @@ export interface LeftLayer {
 export interface LayerAtWork extends LayerTurn, Disposable {
   /** Its weights, if they stay on the GPU from the first pass over the samples to the last. */
   readonly kept: OnloadedLayer | null;
+  /** Its weights while they stay on the GPU for a modifier that looks for factors. */
+  readonly staying: { weights: OnloadedLayer | null };
   /** Its weights, if they come to the GPU to be quantized and stay there; null until the first one does. */
   readonly settling: { layer: SettlingLayer | null };
   /** The host's tensors with the factors that modifiers fold into them. */
@@ -127,6 +129,7 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
   return {
     ...turn,
     kept,
+    staying: { weights: null },
     settling,
     folded: foldLayer(host, services),
     passes,
@@ -184,15 +187,35 @@ export interface NeededWeights {
 
 /** The weights for a run of samples: those that are kept, or a copy of the run's own, which goes with it. */
 export async function weightsFor(
-  { services, layer, host, kept, settling }: LayerAtWork,
+  { services, layer, host, kept, staying, settling }: LayerAtWork,
   needed: NeededWeights,
 ): Promise<{ readonly weights: OnloadedLayer; readonly isOwn: boolean } & Disposable> {
-  const lasting = kept ?? settling.layer;
+  const lasting = kept ?? staying.weights ?? settling.layer;
   if (!kept && settling.layer) await settleAll(settling.layer, needed.linears);
   const own = lasting ? null : await onloadWeights(services, layer, host, needed);
   const weights = lasting ?? own;
   invariant(weights, "a layer is onloaded for its samples");
   return { weights, isOwn: own !== null, [Symbol.dispose]: () => own?.[Symbol.dispose]() };
+}
+
+/** Puts a layer's weights on the GPU for as long as a modifier looks for factors, where the plan has them stay. */
+export async function stayOnGpu({
+  services,
+  layer,
+  host,
+  schedule,
+  staying,
+}: LayerAtWork): Promise<Disposable | null> {
+  if (!schedule.staysRewriting) return null;
+  const residency = schedule.residency.propagate;
+  const weights = await onloadWeights(services, layer, host, { linears: layer.linears, residency });
+  staying.weights = weights;
+  return {
+    [Symbol.dispose]() {
+      staying.weights = null;
+      weights[Symbol.dispose]();
+    },
+  };
 }
 
 /** Those that did not settle while they were quantized come last. */

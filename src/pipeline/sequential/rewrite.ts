@@ -8,11 +8,11 @@ import { invariant } from "../../errors.ts";
 import { linearsBeforeOutput } from "../../model/layer-linears.ts";
 import type { Mapping } from "../../model/mappings.ts";
 import { linearRows } from "../../onload/layer-weights.ts";
-import type { ChannelStatistics, RewriterPass, RewriterRun } from "../../quantize/rewriter.ts";
+import type { ChannelStatistics, RewriterPass, RewriterRun, Rewritten } from "../../quantize/rewriter.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
 import { demandOf, type LayerRewriting } from "../calibration/calibrated-layer.ts";
 import { leavesApart, type RewritePass } from "../calibration/fit-rewritings.ts";
-import type { LayerAtWork } from "./layer-at-work.ts";
+import { type LayerAtWork, stayOnGpu } from "./layer-at-work.ts";
 import { runBlocks } from "./run-blocks.ts";
 import { goneRewriting, leaveRewriting, passOriginal, seenByRewriters } from "./run-original.ts";
 import { runSamples } from "./run-samples.ts";
@@ -25,8 +25,7 @@ export async function rewrite(work: LayerAtWork): Promise<void> {
     const passes = schedule.rewrites[index] ?? [];
     if (rewriting.mappings.length === 0) continue;
     using channels = await openInputChannels(services.gpu, rewriting.captures);
-    const run = runOf(work, rewriting, passes, channels);
-    const done = await rewriterFor(rewriting.modifier).rewrite(run);
+    const done = await findFactors(work, rewriting, runOf(work, rewriting, passes, channels));
     await folded.add(
       done.flatMap(({ folds }) => folds),
       rewriting === last,
@@ -34,6 +33,18 @@ export async function rewrite(work: LayerAtWork): Promise<void> {
     rewritten.push(...done.map(({ report }) => report));
   }
   if (!work.isLast && leavesApart(layer, schedule.rewrites)) await passOriginal(work);
+}
+
+async function findFactors(
+  work: LayerAtWork,
+  { modifier }: LayerRewriting,
+  run: RewriterRun,
+): Promise<Rewritten[]> {
+  using _ = await stayOnGpu(work);
+  const found = await rewriterFor(modifier).rewrite(run);
+  // A buffer must not be given back before the commands that use it are submitted.
+  await run.gpu.queue.flush();
+  return found;
 }
 
 function runOf(
@@ -63,6 +74,11 @@ function runOf(
       dtype: layer.dtypeOf(linear.source.tensor),
       bytes: linearRows(host, linear, firstRow, rows),
     }),
+    async load(linear, firstRow, rows, to) {
+      const { weights } = work.staying;
+      if (weights) await weights.copyRows(linear.module, firstRow, rows, to);
+      else await uploads.write(linearRows(host, linear, firstRow, rows), to);
+    },
     dtypeOf: (tensor) => layer.dtypeOf(tensor),
     checkpoint: async () => await services.checkpoint(),
     begins: ({ smooth }) => services.report("calibrating", `scales of ${smooth}`, share),

@@ -189,6 +189,9 @@ async function search({ which, layers, settings, x, h, freeBytes }: Searched) {
       const values = layer.values.slice(firstRow * N, (firstRow + rows) * N);
       return { dtype: which.dtype, bytes: narrowFromFloat32(which.dtype, values) };
     },
+    async load(linear, firstRow, rows, to) {
+      await uploads.write(run.weight(linear, firstRow, rows).bytes, to);
+    },
     dtypeOf: () => which.dtype,
     checkpoint: async () => await Promise.resolve(),
     begins: () => undefined,

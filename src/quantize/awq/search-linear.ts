@@ -4,6 +4,7 @@
 import { hasGlobalScale } from "../../formats/compression-format.ts";
 import { globalScale } from "../../formats/global-scale.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
+import type { LedgerBuffer } from "../../gpu/memory.ts";
 import type { UploadRing } from "../../gpu/staging.ts";
 import { addLowerProduct } from "../../gpu/triangular/lower-product.ts";
 import type { TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
@@ -35,10 +36,10 @@ export interface SearchServices {
   checkpoint(): Promise<void>;
 }
 
-/** A Linear with rows of its weight as they lie in the source. */
+/** A Linear, and what brings rows of its weight, as they lie in the source, to a buffer. */
 export interface SearchedLinear<Task extends SearchedTask = SearchedTask> {
   readonly task: Task;
-  rowsAt(firstRow: number, rows: number): Uint8Array<ArrayBuffer>;
+  load(firstRow: number, rows: number, to: LedgerBuffer): Promise<void>;
 }
 
 /** What all Linears of a group have left behind, in host memory. */
@@ -209,7 +210,7 @@ async function eachTile(
   for (let firstRow = 0; firstRow < task.rows; firstRow += shape.rows) {
     await services.checkpoint();
     const rows = Math.min(shape.rows, task.rows - firstRow);
-    await services.uploads.write(linear.rowsAt(firstRow, rows), memory.tiles.source);
+    await linear.load(firstRow, rows, memory.tiles.source);
     await work(rows, firstRow);
   }
 }

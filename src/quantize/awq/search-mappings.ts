@@ -87,7 +87,7 @@ function linearsOf(run: RewriterRun, { mapping, tasks }: GroupMember): OwnLinear
   return tasks.map((task) => {
     const linear = mapping.balance.find(({ module }) => module === task.module);
     invariant(linear, `${task.module} is balanced`);
-    return { task, rowsAt: (firstRow, rows) => run.weight(linear, firstRow, rows).bytes };
+    return { task, load: async (firstRow, rows, to) => await run.load(linear, firstRow, rows, to) };
   });
 }
 

@@ -32,7 +32,7 @@ def read_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--recipe", default="W4A16", help="as npm run compress takes it")
     parser.add_argument("--calibration", type=Path, help="text for recipes that calibrate, which all nodes see")
     parser.add_argument("--workers", type=int, default=1, help="tasks at a time, each with a GPU of its own; what belongs to no layer is made beside one of them")
-    parser.add_argument("--parts", type=int, help="ranges of layers; as many as there are workers if not given")
+    parser.add_argument("--parts", type=int, help="ranges of layers, also where workers would share samples; as many as there are workers if not given")
     parser.add_argument("--address", help="a running cluster; without it, Ray starts on this machine")
     parser.add_argument("--layerpress", type=Path, default=CHECKOUT, help="checkout of Layerpress, at the same path on all nodes")
     parser.add_argument("--launcher", help="words in front of each command that show it one GPU; {gpu} is its number")

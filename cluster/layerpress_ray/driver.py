@@ -40,11 +40,12 @@ class Driver:
     ) -> None:
         self.job = job
         self.workers = workers
-        self.count = parts or workers
+        self.ranges = parts
         self.launcher = launcher
         self.keep_parts = keep_parts
         self.out = out
         self.software = software
+        self.kind = "CPU" if software else "GPU"
         self.retries = retries
         self.board: Any = ProgressBoard.remote()
         self.running: dict[Any, Part] = {}
@@ -56,7 +57,8 @@ class Driver:
         """
         try:
             division = self.divide()
-            if not division.independent:
+            there = resources(self.kind)
+            if shares_samples(division, self.workers, ranges=self.ranges, there=there):
                 return self.share()
             states = division.states(self.workers)
             begun = self.make(states) if states else {}
@@ -86,12 +88,11 @@ class Driver:
 
     def check_room(self) -> None:
         """Shares wait for each other: none may wait for a node."""
-        kind = "CPU" if self.software else "GPU"
-        there = resources(kind)
+        there = resources(self.kind)
         if there < self.workers:
             raise JobFailed(
                 f"The recipe lets later layers see the error of earlier ones, so that {self.workers} workers share the samples and"
-                f" run side by side, but Ray has {there} {kind}s. Ask for --workers {there}, or add nodes."
+                f" run side by side, but Ray has {there} {self.kind}s. Ask for --workers {there}, or add nodes."
             )
 
     def clean(self) -> None:
@@ -101,7 +102,7 @@ class Driver:
 
     def divide(self) -> Division:
         task = ray.remote(plan).options(**remote_options(self.software, self.retries), retry_exceptions=[CommandDied])
-        reference = task.remote(self.job, self.count, self.launcher)
+        reference = task.remote(self.job, self.ranges or self.workers, self.launcher)
         self.running = {reference: Part("plan", ())}
         try:
             return Division.of(ray.get(reference))
@@ -181,6 +182,14 @@ class Driver:
             folder.rmdir()
         except OSError:
             pass
+
+
+def shares_samples(division: Division, workers: int, *, ranges: int | None, there: int) -> bool:
+    """True where ranges cannot be done apart, or are slower: of shares, nobody runs samples through layers of another one.
+
+    Ranges that are asked for are ranges, and so is what as many workers as that cannot share side by side on what is there.
+    """
+    return not division.independent or (ranges is None and 1 < workers <= min(division.most_shares, there))
 
 
 def startable(waiting: list[Part], running: list[Part], workers: int) -> list[Part]:

@@ -76,15 +76,17 @@ class Division:
     batches: int
     # False where ranges cannot be done apart, because each layer depends on what became of those before it.
     independent: bool
+    # Into how many shares samples of the whole job can be cut at most; 0 where the recipe does not share them.
+    most_shares: int
 
     @staticmethod
     def of(plan: dict[str, object]) -> "Division":
         parts = plan["parts"]
         assert isinstance(parts, list)
         ranges = tuple(str(part["layers"]) for part in parts if part["layers"] != "rest")
-        batches, states_at = plan["batches"], plan["statesAt"]
-        assert isinstance(batches, int) and isinstance(states_at, list)
-        return Division(ranges, tuple(int(layer) for layer in states_at), batches, bool(plan["independent"]))
+        batches, states_at, shares = plan["batches"], plan["statesAt"], plan["shares"]
+        assert isinstance(batches, int) and isinstance(states_at, list) and isinstance(shares, int)
+        return Division(ranges, tuple(int(layer) for layer in states_at), batches, bool(plan["independent"]), shares)
 
     def states(self, workers: int) -> list[Part]:
         """The first forward pass, its samples cut into a share for each worker; no parts where no range wants states."""

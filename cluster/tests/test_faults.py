@@ -28,7 +28,7 @@ const [source, ...args] = process.argv.slice(2);
 const said = (word) => args[args.indexOf(word) + 1];
 if (args.includes("--plan")) {
   const parts = [{ layers: "0..0" }, { layers: "1..1" }, { layers: "rest" }];
-  console.log(JSON.stringify({ ok: true, by: "bytes", batches: 0, independent: true, statesAt: [], parts }));
+  console.log(JSON.stringify({ ok: true, by: "bytes", batches: 0, independent: true, shares: 0, statesAt: [], parts }));
 } else {
   const log = `${source}/${said("--layers")}`;
   fs.mkdirSync(said("--out"), { recursive: true });

@@ -16,7 +16,7 @@ import pytest
 
 from layerpress_ray.__main__ import job_of, read_arguments
 from layerpress_ray.command import CommandDied, CommandFailed, run_command
-from layerpress_ray.driver import startable
+from layerpress_ray.driver import shares_samples, startable
 from layerpress_ray.gpus import GpuChoiceError, nvidia_gpus, with_gpu
 from layerpress_ray.job import Division
 from layerpress_ray.tasks import remote_options
@@ -30,7 +30,7 @@ def nodes(folder: Path, *names: str) -> Path:
 
 def test_ranges_begin_with_states_where_the_plan_says_so() -> None:
     parts = [{"layers": "0..1"}, {"layers": "2..3"}, {"layers": "rest"}]
-    plan = {"batches": 2, "independent": True, "parts": parts}
+    plan = {"batches": 2, "independent": True, "shares": 0, "parts": parts}
     begun = Division.of({**plan, "statesAt": [2]})
     states = begun.states(workers=4)
     assert [part.name for part in states] == ["states 1 of 2", "states 2 of 2"]
@@ -46,6 +46,15 @@ def test_ranges_begin_with_states_where_the_plan_says_so() -> None:
     alone = Division.of({**plan, "statesAt": []})
     assert alone.states(workers=4) == []
     assert [part.arguments for part in alone.parts([])] == [("--layers", "0..1"), ("--layers", "2..3"), ("--layers", "rest")]
+
+
+def test_samples_are_shared_where_they_can_be_unless_ranges_are_asked_for() -> None:
+    def shared(workers: int, *, independent: bool = True, most: int = 8, ranges: int | None = None, there: int = 4) -> bool:
+        return shares_samples(Division((), (), 8, independent, most), workers, ranges=ranges, there=there)
+
+    assert [shared(workers) for workers in (1, 2, 4, 5)] == [False, True, True, False]
+    assert [shared(2, most=0), shared(4, most=3), shared(2, ranges=2)] == [False, False, False]
+    assert shared(1, independent=False) and shared(8, independent=False)
 
 
 def test_two_ranges_never_share_a_gpu_and_the_rest_finds_room_beside_one() -> None:

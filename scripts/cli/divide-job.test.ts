@@ -27,7 +27,7 @@ function calibrated(count: number, seconds: number, passedSeconds: number, comin
 }
 
 function costs(layers: readonly LayerCost[], changes: Partial<PartCosts> = {}): PartCosts {
-  return { layers, restBytes: 9, batches: 0, statesBytes: 0, independent: true, ...changes };
+  return { layers, restBytes: 9, batches: 0, statesBytes: 0, independent: true, shares: 0, ...changes };
 }
 
 const ranges = (layers: readonly LayerCost[], parts: number, changes: Partial<PartCosts> = {}) =>

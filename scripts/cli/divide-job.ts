@@ -24,6 +24,8 @@ export interface Division {
   readonly batches: number;
   /** False where ranges cannot be done apart, and samples have to be shared. */
   readonly independent: boolean;
+  /** Shares that the samples can be cut into at most; 0 where the recipe does not share them. */
+  readonly shares: number;
   /**
    * Layers in front of which a first pass is to leave hidden states, which is then sooner done than that each range brings its
    * samples there itself; none where it is not.
@@ -44,7 +46,7 @@ const STATES_BYTES_PER_SECOND = 350e6;
  * @param parts ranges that are asked for, each on a GPU of its own
  */
 export function divideJob(costs: PartCosts, parts: number): Division {
-  const { layers, restBytes, batches, independent } = costs;
+  const { layers, restBytes, batches, independent, shares } = costs;
   const by = layers.some(({ operations }) => operations > 0) ? "operations" : "bytes";
   const { ranges, costOf, statesAt } = chooseWay(costs, parts);
   const divided = ranges.map((range): DividedPart => {
@@ -58,7 +60,7 @@ export function divideJob(costs: PartCosts, parts: number): Division {
     };
   });
   const rest = { layers: "rest", bytes: restBytes, operations: 0, seconds: 0 };
-  return { layers: layers.length, by, batches, independent, statesAt, parts: [...divided, rest] };
+  return { layers: layers.length, by, batches, independent, shares, statesAt, parts: [...divided, rest] };
 }
 
 interface Way {

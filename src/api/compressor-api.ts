@@ -86,6 +86,8 @@ export interface PartCosts {
   readonly statesBytes: number;
   /** False where layers depend on what becomes of those before them: then samples can be shared, ranges of layers cannot. */
   readonly independent: boolean;
+  /** Shares that the samples can be cut into at most; 0 where the recipe does not share them. */
+  readonly shares: number;
 }
 
 export interface LayerCost {

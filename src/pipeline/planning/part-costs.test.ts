@@ -36,7 +36,7 @@ describe("partCosts", () => {
     );
     expect(last.seconds).toBe(last.lastSeconds);
     expect(last.passedSeconds).toBe(first.passedSeconds);
-    expect(costs).toMatchObject({ batches: 2, independent: true, statesBytes: 2 * 24 * 64 * 4 });
+    expect(costs).toMatchObject({ batches: 2, independent: true, shares: 2, statesBytes: 2 * 24 * 64 * 4 });
   });
 
   it("counts matrix units where forward products may run on them", async () => {

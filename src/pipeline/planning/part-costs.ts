@@ -8,6 +8,7 @@ import type { CompressionPlan } from "./compression-plan.ts";
 import type { PlannedStep } from "./planned-step.ts";
 import { sumOfPhases } from "./plan-time.ts";
 import { dependence } from "./take-part.ts";
+import { mostShares } from "./take-share.ts";
 
 /**
  * Operations per second of each phase with an H200, in layers of the shape of Llama 3.1 8B: bench/results/README.md, "In the
@@ -35,6 +36,7 @@ export function partCosts(plan: CompressionPlan, hasMatrixUnits: boolean): PartC
     batches: calibration?.plan.batches.length ?? 0,
     statesBytes: calibration?.plan.hiddenBytes ?? 0,
     independent: dependence(plan) === null,
+    shares: mostShares(plan),
   };
 }
 

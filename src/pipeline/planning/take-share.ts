@@ -75,18 +75,28 @@ function inShare({ calibrated }: PlannedStep, portion: number, of: number): Plan
   return { ...calibrated, work };
 }
 
-function checkShareable({ calibration, recipe }: CompressionPlan): void {
+/** Shares that the samples of a planned job can be cut into at most; 0 of one that does not share them. */
+export function mostShares(plan: CompressionPlan): number {
+  const { calibration } = plan;
+  return calibration && unshared(plan) === null ? chunksOf(calibration.plan.batches).length : 0;
+}
+
+/** What a recipe does that keeps jobs from sharing its samples, in words; null if nothing does. */
+function unshared({ calibration, recipe }: CompressionPlan): string | null {
   const layers = calibration?.layers ?? [];
-  const problem =
-    rewritingModifiers(recipe).length > 0
-      ? "moves factors between the tensors of a layer (SmoothQuant, AWQ)"
-      : layers.some(({ drifting }) => drifting !== null)
-        ? "makes up for the drift of inputs"
-        : layers.some(({ scales }) => scales.length > 0)
-          ? "measures ranges of activations"
-          : layers.some(({ tasks }) => tasks.some((task) => quantizerFor(task).tiled))
-            ? "rounds some of the layers' weights to nearest"
-            : null;
+  return rewritingModifiers(recipe).length > 0
+    ? "moves factors between the tensors of a layer (SmoothQuant, AWQ)"
+    : layers.some(({ drifting }) => drifting !== null)
+      ? "makes up for the drift of inputs"
+      : layers.some(({ scales }) => scales.length > 0)
+        ? "measures ranges of activations"
+        : layers.some(({ tasks }) => tasks.some((task) => quantizerFor(task).tiled))
+          ? "rounds some of the layers' weights to nearest"
+          : null;
+}
+
+function checkShareable(plan: CompressionPlan): void {
+  const problem = unshared(plan);
   if (problem === null) return;
   throw new RecipeError(
     `This recipe ${problem}, which jobs that share samples do not do yet: they do GPTQ alone. Compress the model in one job, or divide it with --layers.`,

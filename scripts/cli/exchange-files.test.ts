@@ -103,6 +103,47 @@ describe("files between shares", () => {
     expect(await readdir(join(folder, "job"))).not.toContain("module.draft-1");
   });
 
+  it.each(["bodies", "a window"])(
+    "that are short go by %s part by part, and have their length",
+    async (way) => {
+      const file = { name: "job/layer-1/piece", bytes: 5 };
+      const wanted = { from: 1, what: "its sums" };
+      const seen: number[] = [];
+      const read = async (own: { readonly name: string; readonly bytes: number }) =>
+        await exchange(way).takeShort(own, wanted, async (take) => {
+          for (const [at, length] of [
+            [3, 2],
+            [0, 3],
+          ] as const) {
+            const part = new Uint8Array(length);
+            take(part, at);
+            seen.push(...(await Promise.resolve(part)));
+          }
+        });
+      const reading = read(file);
+      await exchange(way).putShort(file, async (write) => {
+        write(Uint8Array.of(4, 5), 3);
+        write(Uint8Array.of(1, 2, 3), await Promise.resolve(0));
+      });
+      await reading;
+      expect(seen).toEqual([4, 5, 1, 2, 3]);
+      await expect(read({ ...file, bytes: 6 })).rejects.toThrow(
+        /has 5 bytes where 6 are due\. Delete the exchange folder/,
+      );
+      const check = () => {
+        throw new Error("what this share gives does not go");
+      };
+      const waiting = exchange(way).takeShort(
+        file,
+        { ...wanted, check },
+        async () => await Promise.resolve(),
+      );
+      await expect(waiting).rejects.toThrow("does not go");
+      await exchange(way).drop([file.name, "job/never"]);
+      expect(await exchange(way).has(file.name)).toBe(false);
+    },
+  );
+
   it("go in bodies where the window is not found", async () => {
     const mark = window.mark.replace(/^./, (digit) => (digit === "0" ? "1" : "0"));
     const { port } = server.address() as AddressInfo;

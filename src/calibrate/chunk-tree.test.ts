@@ -98,9 +98,12 @@ describe("sums of chunks", () => {
         const order = givenFirst(wanted, place);
         const own = order.map(({ root }) => root.place === place);
         expect(own).toEqual(own.toSorted((a, b) => Number(a) - Number(b)));
-        return order.flatMap(({ input, root }) => stepsOf(root, place).map((step) => ({ ...step, input })));
+        // Two pieces of each.
+        return order.flatMap(({ input, root }) =>
+          [0, 1].map((piece) => ({ name: `${input} ${piece}`, steps: stepsOf(root, place) })),
+        );
       });
-      expect(runToEnd(plans)).toBe(true);
+      for (const lanes of [1, 3]) expect(runToEnd(plans, lanes)).toBe(true);
     }
   });
 });
@@ -120,22 +123,30 @@ function stepsOf(root: PlacedSum, place: number): Step[] {
   return root.place === place ? [...given, ...made(root)] : given;
 }
 
-/** True if all jobs come to their end, each waiting for what it takes. */
-function runToEnd(plans: readonly (Step & { readonly input: number })[][]): boolean {
+/** What a job does for a piece of a sum. */
+interface Item {
+  readonly name: string;
+  readonly steps: readonly Step[];
+}
+
+/** True if all jobs come to their end, each at so many items at a time, which wait for what they take. */
+function runToEnd(plans: readonly (readonly Item[])[], lanes: number): boolean {
   const there = new Set<string>();
-  const left = plans.map((plan) => [...plan]);
+  const copies = plans.map((plan) => plan.map(({ name, steps }) => ({ name, steps: [...steps] })));
+  const undone = (all: typeof copies) => all.map((items) => items.filter(({ steps }) => steps.length > 0));
+  let left = undone(copies);
   for (let moved = true; moved;) {
     moved = false;
-    for (const plan of left) {
-      for (let step = plan[0]; step; step = plan[0]) {
-        const { kind, sum, input } = step;
-        const name = `${input} ${sum.first} ${sum.end}`;
-        if (kind === "take" && !there.has(name)) break;
-        if (kind === "give") there.add(name);
-        plan.shift();
+    for (const { name, steps } of left.flatMap((items) => items.slice(0, lanes))) {
+      for (let step = steps[0]; step; step = steps[0]) {
+        const what = `${name} ${step.sum.first} ${step.sum.end}`;
+        if (step.kind === "take" && !there.has(what)) break;
+        if (step.kind === "give") there.add(what);
+        steps.shift();
         moved = true;
       }
     }
+    left = undone(left);
   }
-  return left.every((plan) => plan.length === 0);
+  return left.every((items) => items.length === 0);
 }

@@ -19,6 +19,8 @@ interface Wanted {
   readonly from: number;
   /** What it holds, for the sentence that says what is missing. */
   readonly what: string;
+  /** Asked again and again while it is waited for; throws what ends the waiting. */
+  readonly check?: () => void;
 }
 
 /** A file of at most a slot's bytes, without an array of its own. */
@@ -103,16 +105,18 @@ export async function openExchange(
     put: async (name, parts) => await carrier.put(name, parts),
     putShort: async (file, make) => await carrier.putShort(file, make),
     has: async (name) => (await reach(name, { method: "HEAD" })).ok,
-    async take(name, { from, what }, room = (bytes) => new Uint8Array(bytes)) {
+    async take(name, { from, what, check }, room = (bytes) => new Uint8Array(bytes)) {
       for (;;) {
         await checkpoint();
+        check?.();
         const bytes = await carrier.take(name, { from: String(from), what }, room);
         if (bytes) return bytes;
       }
     },
-    async takeShort(file, { from, what }, use) {
+    async takeShort(file, { from, what, check }, use) {
       for (;;) {
         await checkpoint();
+        check?.();
         if (await carrier.takeShort(file, { from: String(from), what }, use)) return;
       }
     },

@@ -36,12 +36,17 @@ export interface SumPieces {
   given(): Promise<void>;
 }
 
-/** @param row a buffer for a piece of any of the sums, which one of them has at a time */
+/** @param rows a buffer for a piece of any of the sums, which one of them has at a time */
 export function createSumPieces(sums: SumsAtWork, rows: LedgerBuffer): SumPieces {
   const { work, share, names } = sums;
   const limit = pLimit(GIVEN_AT_ONCE);
   const free = new Pool([rows]);
   const giving: Promise<void>[] = [];
+  let failure: { readonly error: unknown } | null = null;
+  const check = () => {
+    // Others lack it for what is waited for.
+    if (failure) throw failure.error;
+  };
   const nameOf = (capture: Capture, sum: HessianSum | PlacedSum, { index }: TrianglePiece) =>
     names.piece(work.layer.captures.indexOf(capture), { first: sum.first, end: sum.end }, index);
   return {
@@ -52,11 +57,15 @@ export function createSumPieces(sums: SumsAtWork, rows: LedgerBuffer): SumPieces
           file,
           async (write) => await readPiece(sums, free, [sum.matrix, piece], write),
         );
-      giving.push(waitLater(limit(give)));
+      const given = limit(give).catch((error: unknown) => {
+        failure ??= { error };
+        throw error;
+      });
+      giving.push(waitLater(given));
     },
     async add(capture, sum, piece, to) {
       const file = { name: nameOf(capture, sum, piece), bytes: sentBytes(piece) };
-      const wanted = { from: sum.place, what: `its Hessians of ${work.step.name}` };
+      const wanted = { from: sum.place, what: `its Hessians of ${work.step.name}`, check };
       await share.exchange.takeShort(
         file,
         wanted,

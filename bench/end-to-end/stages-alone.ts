@@ -10,7 +10,7 @@ import type { OpenModel } from "../../src/pipeline/inspect/open-model.ts";
 import type { JobPlan } from "../../src/pipeline/planning/plan-job.ts";
 import type { RemoteSource } from "../../src/pipeline/inspect/remote-source.ts";
 import { TilePipeline } from "../../src/pipeline/data-free/tile-pipeline.ts";
-import { LOADER_LIMITS } from "../../src/source/loader-limits.ts";
+import { limitsFor } from "../../src/source/loader-limits.ts";
 import { randomNormal, seededRandom } from "../../src/testing/random.ts";
 import type { FileRange } from "../../src/formats/file-ranges.ts";
 import type { SourceFile } from "../../src/api/source-api.ts";
@@ -37,7 +37,7 @@ async function secondsOf(run: () => Promise<void>): Promise<number> {
 
 /** Fetches the weights with as many requests, of the same lengths, as the loader has, and drops them. */
 export async function networkAlone(address: string, ranges: readonly FileRange[]): Promise<number> {
-  const { chunkBytes, requestChunks, requests } = LOADER_LIMITS;
+  const { chunkBytes, requestChunks, requests } = limitsFor(navigator.hardwareConcurrency);
   const pieces = ranges.flatMap(({ path, end }) =>
     Array.from({ length: Math.ceil(end / (chunkBytes * requestChunks)) }, (_, index) => {
       const start = index * chunkBytes * requestChunks;

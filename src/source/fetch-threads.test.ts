@@ -65,14 +65,14 @@ async function stream(
 }
 
 it("brings every span in order, in the memory that was given for it, and counts what came", async () => {
-  const { came, rooms, downloaded } = await stream(fetchInThreads(() => thread()));
+  const { came, rooms, downloaded } = await stream(fetchInThreads(() => thread(), 3));
   expect(came.map(({ byteLength }) => byteLength)).toEqual(SPANS.map(() => 1000));
   expect(came[0]?.buffer.byteLength).toBe(1024);
   expect([rooms, downloaded]).toEqual([5, 5000]);
 });
 
 it("ends when enough has come, in words where the server has no such file, and when it is aborted", async () => {
-  const through = fetchInThreads(() => thread());
+  const through = fetchInThreads(() => thread(), 3);
   expect((await stream(through, PATH, 2)).came).toHaveLength(2);
   await expect(stream(through, "absent.safetensors")).rejects.toThrow(/has no absent\.safetensors/);
   const ended = new AbortController();
@@ -89,6 +89,6 @@ it("goes on itself where a thread breaks down", async () => {
     stream: async () => await new Promise<void>(() => undefined),
     abort: () => undefined,
   };
-  const { came } = await stream(fetchInThreads(() => ({ api: silent as unknown as typeof api, broken })));
+  const { came } = await stream(fetchInThreads(() => ({ api: silent as unknown as typeof api, broken }), 3));
   expect(came).toHaveLength(5);
 });

@@ -20,20 +20,22 @@ type FetchThread = Pick<Thread<FetcherApi>, "api" | "broken"> & {
   orders: number;
 };
 
-/** As many as there are requests at a time, beyond which they would wait for each other. */
-const MOST_THREADS = 3;
 /** For fewer spans no thread is begun: a small model comes faster than a thread does. */
 const LEAST_SPANS = 2;
 
 /**
  * Streams in threads, each begun when all others are at work. Where one breaks down the calling thread goes on itself.
  * @param begin starts a thread that serves fetches
+ * @param most threads at a time
  */
-export function fetchInThreads(begin: () => Pick<Thread<FetcherApi>, "api" | "broken">): StreamSpans {
+export function fetchInThreads(
+  begin: () => Pick<Thread<FetcherApi>, "api" | "broken">,
+  most: number,
+): StreamSpans {
   let threads: FetchThread[] = [];
   return async (transport, file, spans, sink) => {
     if (spans.length < LEAST_SPANS) return await streamSpans(transport, file, spans, sink);
-    const thread = leastBusy(threads) ?? { ...begin(), running: 0, orders: 0 };
+    const thread = leastBusy(threads, most) ?? { ...begin(), running: 0, orders: 0 };
     if (!threads.includes(thread)) threads.push(thread);
     let taken = 0;
     thread.running++;
@@ -56,9 +58,9 @@ export function fetchInThreads(begin: () => Pick<Thread<FetcherApi>, "api" | "br
 }
 
 /** Null where another thread is to be begun. */
-function leastBusy(threads: readonly FetchThread[]): FetchThread | null {
+function leastBusy(threads: readonly FetchThread[], most: number): FetchThread | null {
   const [first] = threads.toSorted((a, b) => a.running - b.running);
-  return first && (first.running === 0 || threads.length >= MOST_THREADS) ? first : null;
+  return first && (first.running === 0 || threads.length >= most) ? first : null;
 }
 
 async function streamThrough<S extends Span>(

@@ -15,7 +15,10 @@ export interface LoaderLimits {
    * then still add its chunks: all that are allowed at a time have to fit.
    */
   readonly aheadBytes: number;
-  /** Of chunks that are done with, whose memory waits for others. */
+  /**
+   * Of chunks that are done with, whose memory waits for others: as much as a finished layer leaves at once. No more is held for it than
+   * chunks took before, since what comes is put there first.
+   */
   readonly spareBytes: number;
   /** On their way to IndexedDB: above this, downloads wait. */
   readonly unwrittenBytes: number;
@@ -35,7 +38,7 @@ export const LOADER_LIMITS: LoaderLimits = {
   requestChunks: 5,
   hotBytes: 512 * 1024 ** 2,
   aheadBytes: 336 * 1024 ** 2,
-  spareBytes: 128 * 1024 ** 2,
+  spareBytes: 448 * 1024 ** 2,
   unwrittenBytes: 96 * 1024 ** 2,
   delayMs: 10_000,
   delayedBytes: 448 * 1024 ** 2,

@@ -11,6 +11,7 @@ import type { JobPlan } from "../../src/pipeline/planning/plan-job.ts";
 import type { RemoteSource } from "../../src/pipeline/inspect/remote-source.ts";
 import { TilePipeline } from "../../src/pipeline/data-free/tile-pipeline.ts";
 import { limitsFor } from "../../src/source/loader-limits.ts";
+import { createSpareArrays } from "../../src/spare-arrays.ts";
 import { randomNormal, seededRandom } from "../../src/testing/random.ts";
 import type { FileRange } from "../../src/formats/file-ranges.ts";
 import type { SourceFile } from "../../src/api/source-api.ts";
@@ -78,7 +79,7 @@ export async function networkAndIndexedDbAlone(
   });
 }
 
-/** Reads the weights through the source worker in a job's tiles, as fast as it hands them over; what was read is used up. */
+/** Reads the weights through the source worker in a job's tiles, as fast as it hands them over; what was read is used up, and its memory used again. */
 export async function loadingAlone(
   source: RemoteSource,
   ranges: readonly FileRange[],
@@ -91,10 +92,11 @@ export async function loadingAlone(
     }),
   );
   const limit = pLimit(slots);
+  const spare = createSpareArrays(slots * tileBytes);
   const seconds = await secondsOf(async () => {
     await source.prefetch(ranges);
     await limit.map(pieces, async (piece) => {
-      await source.read(piece);
+      spare.give(await source.read(piece, spare.take(piece.end - piece.start)));
       void source.use(piece);
     });
   });

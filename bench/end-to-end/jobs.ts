@@ -31,7 +31,8 @@ const gptq = { scheme: "W4A16", samples: 128, tokensEach: 2048 };
 
 const FULL: readonly SyntheticJob[] = [
   { shape: { ...llama1b, layers: 16 }, job: { ...roundToNearest, name: "llama-3.2-1b, 16 layers" } },
-  { shape: { ...llama8b, layers: 8 }, job: { ...roundToNearest, name: "llama-3.1-8b, 8 layers" } },
+  { shape: { ...llama8b, layers: 16 }, job: { ...roundToNearest, name: "llama-3.1-8b, 16 layers" } },
+  { shape: { ...llama70b, layers: 8 }, job: { ...roundToNearest, name: "llama-3.3-70b, 8 layers" } },
   {
     shape: { ...llama8b, layers: 1 },
     job: { ...gptq, name: "llama-3.1-8b, 1 layer, GPTQ", gpuBudgetBytes: 24 * GIB },

@@ -14,7 +14,6 @@ import {
   gpuAlone,
   loadingAlone,
   networkAlone,
-  networkAndIndexedDbAlone,
   opfsAlone,
   weightRanges,
 } from "./stages-alone.ts";
@@ -49,16 +48,13 @@ async function measureJob(options: Required<EndToEndOptions>): Promise<EndToEndR
   const result = await startJob(workers, options.address, job, (progress) => watch.see(progress));
   await workers.compressor.deleteJob(result.jobId);
   await forgetModel(source, model);
-  const { network, networkAndIndexedDb, loading, gpu, opfs } = alone;
+  const { network, loading, gpu, opfs } = alone;
   return {
     sourceBytes: result.sourceBytes,
     resultBytes: result.resultBytes,
     seconds: result.seconds,
     alone,
-    ratio:
-      gpu === null
-        ? null
-        : (result.seconds["total"] ?? 0) / Math.max(network, networkAndIndexedDb, loading, gpu, opfs),
+    ratio: gpu === null ? null : (result.seconds["total"] ?? 0) / Math.max(network, loading, gpu, opfs),
     floor: gpu === null ? floorOf(model, options) : null,
     peakGpuBytes: result.peakGpuBytes,
     worstSubmitMs: result.worstSubmitMs,
@@ -82,11 +78,8 @@ async function measureStages(
   const ranges = weightRanges(model.source.files);
   const plan = await planJob(model, job);
   const network = await networkAlone(address, ranges);
-  const networkAndIndexedDb = await networkAndIndexedDbAlone(source, ranges);
-  await forgetModel(source, model);
   return {
     network,
-    networkAndIndexedDb,
     loading: await loadingAlone(source, ranges, plan),
     gpu: samples > 0 ? null : await gpuAlone(plan, job.gpuBudgetBytes),
     opfs: await opfsAlone(plan),

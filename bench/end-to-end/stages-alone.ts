@@ -17,9 +17,6 @@ import type { FileRange } from "../../src/formats/file-ranges.ts";
 import type { SourceFile } from "../../src/api/source-api.ts";
 import type { TileTraffic } from "../../src/pipeline/job/traffic.ts";
 
-const POLL_MS = 20;
-/** A download that has stood still for so long has failed. */
-const STALLED_MS = 60_000;
 const SCRATCH_JOB = "benchmark";
 const WRITE_BYTES = 4 * 1024 ** 2;
 
@@ -55,27 +52,6 @@ export async function networkAlone(address: string, ranges: readonly FileRange[]
   };
   return await secondsOf(async () => {
     await Promise.all(Array.from({ length: requests }, drain));
-  });
-}
-
-/** Lets the source worker bring the weights into IndexedDB. */
-export async function networkAndIndexedDbAlone(
-  source: RemoteSource,
-  ranges: readonly FileRange[],
-): Promise<number> {
-  const bytes = ranges.reduce((sum, { end }) => sum + end, 0);
-  return await secondsOf(async () => {
-    await source.prefetch(ranges);
-    let stored = 0;
-    for (let moved = performance.now(); stored < bytes;) {
-      await new Promise((resolve) => {
-        setTimeout(resolve, POLL_MS);
-      });
-      const now = (await source.progress()).storedBytes;
-      if (now > stored) moved = performance.now();
-      else if (performance.now() - moved > STALLED_MS) throw new Error("The download stands still.");
-      stored = now;
-    }
   });
 }
 

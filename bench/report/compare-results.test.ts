@@ -36,7 +36,7 @@ function job(name: string, total: number | null): EndToEndRow {
     sourceBytes: 1,
     resultBytes: 1,
     seconds: { quantizing: total, total },
-    alone: { network: 1, networkAndIndexedDb: 1, gpu: 1, opfs: 1 },
+    alone: { network: 1, gpu: 1, opfs: 1 },
     ratio: total,
     floor: null,
     peakGpuBytes: 1,

@@ -85,8 +85,8 @@ export interface EndToEndFigures {
   readonly alone: {
     /** Bytes fetched and dropped. */
     readonly network: number;
-    /** Bytes fetched into IndexedDB by the source worker. */
-    readonly networkAndIndexedDb: number;
+    /** Bytes fetched into IndexedDB by the source worker: in results from when jobs' bytes still went through it. */
+    readonly networkAndIndexedDb?: number;
     /** Bytes handed over by the source worker to a reader that keeps up; what was read is not stored. */
     readonly loading?: number;
     /** Tiles uploaded, quantized and read back; null for jobs that calibrate. */

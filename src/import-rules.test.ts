@@ -27,6 +27,7 @@ const FOUNDATIONS = [
   "start-worker.ts",
   "spare-arrays.ts",
   "in-time.ts",
+  "yield-to-messages.ts",
   "storage-answer.ts",
 ];
 

@@ -8,7 +8,7 @@ import { layerGraph } from "../graph/decoder-graph.ts";
 import { masksOf, positionFeeds, runLayer, tokenFeeds } from "../run-layer.ts";
 import type { Engine } from "../runtime/engine.ts";
 import type { Feeds } from "../runtime/sessions.ts";
-import { yieldToMessages } from "../runtime/yield-to-messages.ts";
+import { yieldToMessages } from "../../yield-to-messages.ts";
 import type { StoredModel } from "../weights/stored-model.ts";
 import { planLinears } from "../weights/weight-values.ts";
 import { type PhaseClock, startPhaseClock } from "./phase-clock.ts";

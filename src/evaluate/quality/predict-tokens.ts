@@ -7,7 +7,7 @@ import { headGraph, HIDDEN_INPUT, LOGITS_OUTPUT } from "../graph/decoder-graph.t
 import type { RowRange } from "../graph/linear-nodes.ts";
 import { floatsOf, tokenRange } from "../run-layer.ts";
 import type { Engine } from "../runtime/engine.ts";
-import { yieldToMessages } from "../runtime/yield-to-messages.ts";
+import { yieldToMessages } from "../../yield-to-messages.ts";
 import { vocabularyParts } from "../weights/vocabulary-parts.ts";
 import { planLinears } from "../weights/weight-values.ts";
 import { compareLogits, summarizeLogits } from "./logit-statistics.ts";

@@ -21,7 +21,7 @@ import {
   tokenRange,
 } from "../../../evaluate/run-layer.ts";
 import { createEngine, type Engine } from "../../../evaluate/runtime/engine.ts";
-import { yieldToMessages } from "../../../evaluate/runtime/yield-to-messages.ts";
+import { yieldToMessages } from "../../../yield-to-messages.ts";
 import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
 import { planLinears } from "../../../evaluate/weights/weight-values.ts";
 import { type DecoderDescription, rowSize } from "../../../model/decoder-description.ts";

@@ -13,7 +13,7 @@ import {
   type ComparedPrediction,
   startPrediction,
 } from "../../../evaluate/quality/token-statistics.ts";
-import { yieldToMessages } from "../../../evaluate/runtime/yield-to-messages.ts";
+import { yieldToMessages } from "../../../yield-to-messages.ts";
 import type { FloatDtype } from "../../../formats/dtype.ts";
 import { forwardProduct } from "../../../gpu/matmul/forward-product.ts";
 import type { LedgerBuffer } from "../../../gpu/memory.ts";

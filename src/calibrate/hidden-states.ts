@@ -39,10 +39,9 @@ export interface HiddenStates extends Disposable {
   load(batch: SequenceBatch, to: LedgerBuffer): Promise<void>;
   /** Keeps a batch's states for the next layer; with `toFile` in its file, which outlives a crash, too. */
   save(batch: SequenceBatch, from: LedgerBuffer, toFile: boolean): Promise<void>;
-  /**
-   * Keeps states that were made on the host (embeddings), (tokens, hidden) float32, as they are now; not for after a
-   * crash.
-   */
+  /** True where `put` keeps the array that it is given; else it is free again. */
+  readonly keepsArrays: boolean;
+  /** Keeps states that were made on the host (embeddings), (tokens, hidden) float32; not for after a crash. */
   put(batch: SequenceBatch, values: Float32Array<ArrayBuffer>): Promise<void>;
   /** The same from rows of an embedding table, on the GPU; null where states do not lie there in float32. */
   readonly table: RowTable | null;
@@ -106,11 +105,12 @@ export async function openHiddenStates(
       if (toFile) services.file(current + 1).write(at, bytes);
       if (!store.copy) await store.keep(batch, bytes);
     },
+    keepsArrays: layout.place === "host" && !packed,
     async put(batch, values) {
       const { buffer, byteOffset, byteLength } = packed ? toBf16(values) : values;
       const bytes = new Uint8Array(buffer, byteOffset, byteLength);
       if (layout.place === "file") services.file(current).write(rangeOf(batch)[0], bytes);
-      else await store.keep(batch, layout.place === "host" ? bytes.slice() : bytes);
+      else await store.keep(batch, bytes);
     },
     table: packed ? null : store.table,
     turn() {

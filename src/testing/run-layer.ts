@@ -196,6 +196,7 @@ export function statesIn(
       const bytes = await readbacks.readBytes(from, 0, tokens * HIDDEN * 4);
       outputs.set(new Float32Array(bytes.buffer), firstToken * HIDDEN);
     },
+    keepsArrays: false,
     put: async () => await Promise.resolve(),
     table: null,
     turn: () => undefined,

@@ -41,7 +41,8 @@ function tableOf(capacity: number) {
       await Promise.resolve();
     },
   };
-  const states: Pick<HiddenStates, "put" | "table"> = {
+  const states: Pick<HiddenStates, "put" | "table" | "keepsArrays"> = {
+    keepsArrays: false,
     put: async () => await Promise.reject(new Error("not on the host")),
     table: rows,
   };
@@ -60,6 +61,17 @@ const BATCHES: Partial<SequenceBatch>[] = [
   { first: 0, starts: [0, 3, 4], tokens: 4 },
   { first: 2, starts: [0, 4], tokens: 4 },
 ];
+
+/** Calls when messages are let in. */
+function tellLater(tell: () => void): void {
+  const { port1, port2 } = new MessageChannel();
+  port1.addEventListener("message", () => {
+    port1.close();
+    tell();
+  });
+  port1.start();
+  port2.postMessage(null);
+}
 
 describe("embed", () => {
   it.each([
@@ -93,24 +105,31 @@ describe("embed", () => {
     },
   );
 
-  it("takes rows from host memory one by one where states wait there", async () => {
+  it("takes rows from host memory one by one where states wait there, and lets messages in between batches", async () => {
     const calibration = calibrationOf(BATCHES);
     const { job } = jobOf();
     const rows = keepRows({ ...job, plan: { calibration } } as unknown as Job);
     const made: number[][] = [];
+    const arrays = new Set<ArrayBuffer>();
+    let [batches, answered] = [0, 0];
     const put: HiddenStates["put"] = async (_, values) => {
+      expect(answered).toBe(batches++);
+      arrays.add(values.buffer);
+      tellLater(() => answered++);
       // The table's words are the ids, as bfloat16.
       const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
       made.push([...words].filter((__, at) => at % 2 === 0).map((word) => word >>> 16));
       await Promise.resolve();
     };
     const read = vi.spyOn(rows, "read");
-    await embed(job, calibration as unknown as CalibrationJob, { put, table: null }, rows);
+    const states = { put, table: null, keepsArrays: true };
+    await embed(job, calibration as unknown as CalibrationJob, states, rows);
     expect(made).toEqual([
       [9, 3, 3, 40],
       [7, 8, 9, 12],
     ]);
     expect(read).not.toHaveBeenCalled();
+    expect(arrays.size).toBe(2);
   });
 
   it("keeps nothing where the rows that are used take too much memory, or do not pass by", () => {

@@ -3,8 +3,9 @@
 import type { SequenceBatch } from "../../calibrate/batches.ts";
 import {
   eachRow,
-  embeddingOf,
+  type Embedding,
   type EmbeddingTable,
+  embeddingOf,
   openEmbedding,
 } from "../../calibrate/forward/embed-tokens.ts";
 import type { HiddenStates, RowTable } from "../../calibrate/hidden-states.ts";
@@ -14,12 +15,22 @@ import { spreadRows } from "../../formats/spread-rows.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import { type EmbeddingRows, MAX_EMBEDDING_BYTES } from "../job/embedding-rows.ts";
 import type { Job } from "../job/job.ts";
+import { touchArrays } from "./touched-arrays.ts";
+import { yieldToMessages } from "../../yield-to-messages.ts";
+
+/** Where the first hidden states go. */
+type StartedStates = Pick<HiddenStates, "put" | "table" | "keepsArrays">;
+
+interface EmbeddingWork {
+  readonly batches: readonly { readonly batch: SequenceBatch; readonly ids: Uint32Array<ArrayBuffer> }[];
+  readonly checkpoint: () => Promise<void>;
+}
 
 /** Rows of the embedding table, gathered from byte ranges; only those that are used go to the GPU. */
 export async function embed(
   job: Job,
   { description, set, plan }: CalibrationJob,
-  states: Pick<HiddenStates, "put" | "table">,
+  states: StartedStates,
   kept: EmbeddingRows,
 ): Promise<void> {
   job.progress.tell({ phase: "embedding" });
@@ -53,25 +64,40 @@ export async function embed(
       areMany && kept.keeps
         ? embeddingOf(table, used, (id) => kept.row(id))
         : await openEmbedding(table, used, MAX_EMBEDDING_BYTES);
-    const values = new Float32Array(most * description.hiddenSize);
-    for (const { batch, ids } of batches) {
-      await checkpoint();
-      await states.put(batch, spreadRows(await rows(ids, values), table.columns, width));
-    }
+    await putOnHost({ rows, width, columns: table.columns }, states, { batches, checkpoint });
   }
   kept.forget();
 }
 
+/** Rows are widened on the host, a batch at a time, in the memory where it stays if it waits there as it is. */
+async function putOnHost(
+  from: { readonly rows: Embedding; readonly width: number; readonly columns: number },
+  states: StartedStates,
+  { batches, checkpoint }: EmbeddingWork,
+): Promise<void> {
+  const { rows, width, columns } = from;
+  const lengths = batches.map(({ ids }) => ids.length * columns);
+  const keeps = states.keepsArrays && width === columns;
+  const shared = keeps ? undefined : new Float32Array(Math.max(...lengths));
+  using own = touchArrays(keeps ? lengths : []);
+  for (const { batch, ids } of batches) {
+    await checkpoint();
+    // Who asks how far the job is, or cancels it, is answered between two batches.
+    await yieldToMessages();
+    const values = await rows(ids, shared ?? (await own.next()));
+    await states.put(batch, spreadRows(values, columns, width));
+  }
+}
+
 /** Two streams of samples that begin alike. */
-export function both(
-  one: Pick<HiddenStates, "put" | "table">,
-  other: Pick<HiddenStates, "put" | "table">,
-): Pick<HiddenStates, "put" | "table"> {
+export function both(one: StartedStates, other: StartedStates): StartedStates {
   const [table, second] = [one.table, other.table];
   return {
+    keepsArrays: one.keepsArrays,
     async put(batch, values) {
       await one.put(batch, values);
-      await other.put(batch, values);
+      // Later each stream puts new states where its own old ones lay.
+      await other.put(batch, other.keepsArrays ? values.slice() : values);
     },
     // Both tables are the same rows, which wait where no layer is at work yet.
     table: table &&
@@ -98,10 +124,7 @@ async function gatherOnGpu(
   table: EmbeddingTable,
   rows: RowTable,
   used: ReadonlySet<number>,
-  work: {
-    readonly batches: readonly { readonly batch: SequenceBatch; readonly ids: Uint32Array }[];
-    readonly checkpoint: () => Promise<void>;
-  },
+  work: EmbeddingWork,
 ): Promise<void> {
   const fill = async (ids: ReadonlySet<number>) => {
     const sorted = [...ids].toSorted((a, b) => a - b);

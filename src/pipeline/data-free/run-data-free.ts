@@ -6,6 +6,7 @@ import type { PlannedStep } from "../planning/planned-step.ts";
 import { copyTensors, writeShape } from "../job/copy-tensors.ts";
 import { isDone } from "../job/done-steps.ts";
 import { isFinished, recordStep } from "../job/job-journal.ts";
+import { createReadingFront } from "./reading-front.ts";
 import { createStepTraffic, type StepTraffic } from "../job/step-traffic.ts";
 import { TilePipeline } from "./tile-pipeline.ts";
 import { type Job, type RunOutput, stepOf } from "../job/job.ts";
@@ -62,7 +63,12 @@ async function runStep(
     };
     const traffic = { ...source, read, finished, write };
     for (const task of quantize) writeShape(task, traffic);
-    await Promise.all([quantizeStep(tiles, quantize, traffic), copyTensors(copy, traffic)]);
+    const front = createReadingFront();
+    const tileTraffic = { ...traffic, read: front.watch(read) };
+    await Promise.all([
+      quantizeStep(tiles, quantize, tileTraffic).finally(() => front.end()),
+      copyTensors(copy, traffic, async (range) => await front.passes(range)),
+    ]);
   }
 }
 

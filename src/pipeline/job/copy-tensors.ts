@@ -1,26 +1,42 @@
 // What a step writes without the GPU: tensors that are carried through, and the shapes that packing hides.
 
+import pLimit from "p-limit";
+import type { FileRange } from "../../formats/file-ranges.ts";
 import type { TensorSpec } from "../../formats/safetensors.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
 import type { TileTraffic } from "./traffic.ts";
 
-/** Tensors pass through host memory in pieces of this size. */
+/** Tensors pass through host memory in pieces of this size, */
 const COPY_BYTES = 16 * 1024 ** 2;
+/** one of which is read while another one is written. */
+const PIECES_AT_ONCE = 2;
 
-/** Copies tensors byte for byte, one after the other. */
-export async function copyTensors(tensors: readonly SourceTensor[], traffic: TileTraffic): Promise<void> {
-  for (const tensor of tensors) {
-    for (let start = tensor.start; start < tensor.end; start += COPY_BYTES) {
-      await traffic.checkpoint();
-      const end = Math.min(start + COPY_BYTES, tensor.end);
-      const range = { path: tensor.file, start, end };
-      const bytes = await traffic.read(range);
-      traffic.write(tensor.name, start - tensor.start, bytes);
-      traffic.recycle(bytes);
-      traffic.finished(range);
-    }
-  }
+/**
+ * Copies tensors byte for byte, in their order.
+ * @param due resolves when a piece may be read
+ */
+export async function copyTensors(
+  tensors: readonly SourceTensor[],
+  traffic: TileTraffic,
+  due: (range: FileRange) => Promise<void> = async () => await Promise.resolve(),
+): Promise<void> {
+  await pLimit(PIECES_AT_ONCE).map(tensors.flatMap(piecesOf), async ({ name, offset, range }) => {
+    await due(range);
+    await traffic.checkpoint();
+    const bytes = await traffic.read(range);
+    traffic.write(name, offset, bytes);
+    traffic.recycle(bytes);
+    traffic.finished(range);
+  });
+}
+
+function piecesOf({ name, file: path, start, end }: SourceTensor) {
+  return Array.from({ length: Math.ceil((end - start) / COPY_BYTES) }, (_, index) => {
+    const offset = index * COPY_BYTES;
+    const first = start + offset;
+    return { name, offset, range: { path, start: first, end: Math.min(first + COPY_BYTES, end) } };
+  });
 }
 
 /** True for what the plan knows of a packed weight, and no quantizer writes. */

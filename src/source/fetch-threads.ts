@@ -34,8 +34,9 @@ export function fetchInThreads(
 ): StreamSpans {
   let threads: FetchThread[] = [];
   return async (transport, file, spans, sink) => {
-    if (spans.length < LEAST_SPANS) return await streamSpans(transport, file, spans, sink);
-    const thread = leastBusy(threads, most) ?? { ...begin(), running: 0, orders: 0 };
+    const begun = leastBusy(threads, most);
+    if (!begun && spans.length < LEAST_SPANS) return await streamSpans(transport, file, spans, sink);
+    const thread = begun ?? { ...begin(), running: 0, orders: 0 };
     if (!threads.includes(thread)) threads.push(thread);
     let taken = 0;
     thread.running++;

@@ -23,6 +23,7 @@ export function createStepTraffic(job: Job, output: RunOutput) {
   const { plan, source, control, progress, options } = job;
   const finished = plan.steps.filter((step) => isDone(output, plan.steps, step));
   const done: FileRange[] = [...headerRanges(job), ...finished.flatMap(({ ranges }) => ranges)];
+  const underWay = new Set<PlannedStep>();
   let aborted = false;
   const spare = createSpareArrays(SPARE_BYTES);
   const checkpoint = async () => {
@@ -44,7 +45,9 @@ export function createStepTraffic(job: Job, output: RunOutput) {
     take: async (range: FileRange) => await (options.keepSource ? source.read(range) : source.take(range)),
     /** Tells the network thread what comes next. */
     async begin(step: PlannedStep) {
-      const ahead: FileRange[] = [];
+      // A step that is still under way reads the rest of its bytes before.
+      const ahead = [...underWay].filter((other) => other !== step).flatMap(({ ranges }) => ranges);
+      underWay.add(step);
       const steps = step.calibrated ? CALIBRATED_LOOKAHEAD_STEPS : LOOKAHEAD_STEPS;
       let bytes = 0;
       for (const next of plan.steps.slice(step.index)) {
@@ -57,6 +60,7 @@ export function createStepTraffic(job: Job, output: RunOutput) {
     },
     /** Forgets the chunks that only finished steps have needed. */
     async end(step: PlannedStep) {
+      underWay.delete(step);
       done.push(...step.ranges);
       if (!options.keepSource && (step.calibrated || !embeddingIsWanted(job, output)))
         await source.evict(mergeRanges(done));

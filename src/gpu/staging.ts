@@ -20,8 +20,6 @@ export function ringBytes(size: RingSize): number {
 const SMALL_PIECES = 4;
 /** Writes of at most this share of a piece do without: as much as a piece holds is copied once more wherever one is used. */
 const SHORT_WRITE = 1 / 4;
-/** Chromium keeps 4 MiB to put written bytes into; for as many or more at once it makes memory of their own, and new memory is slow. */
-const WRITTEN_BYTES = 4 * 1024 ** 2;
 const MAX_SMALL_BYTES = 1024 ** 2;
 
 /** Small reads have pieces of their own: those that wait for large ones wait for all that the GPU is given meanwhile. */
@@ -84,8 +82,7 @@ export class UploadRing implements Disposable {
       await this.#gpu.queue.update(bytes, to, offset);
       return;
     }
-    const isShort = bytes.byteLength <= this.#pieceBytes * SHORT_WRITE && bytes.byteLength < WRITTEN_BYTES;
-    if (isShort && bytes.byteLength % 4 === 0) {
+    if (bytes.byteLength <= this.#pieceBytes * SHORT_WRITE && bytes.byteLength % 4 === 0) {
       await this.#gpu.queue.write(bytes, to, offset);
       return;
     }

@@ -2,6 +2,7 @@
 
 import type { SequenceBatch } from "../../calibrate/batches.ts";
 import { feedForwardLinears, tokenLinears } from "../../model/layer-linears.ts";
+import { ringBytes } from "../../gpu/staging.ts";
 import type { Linear } from "../../model/weight-description.ts";
 import { residentBytes } from "../../onload/residency.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
@@ -10,8 +11,8 @@ import type { CalibrationShape, GpuLimits, OnloadPhase } from "./calibration-mem
 /** Rates that weigh flops against uploads when ways are compared: a middling GPU's. */
 const FLOPS_PER_SECOND = 5e12;
 const UPLOAD_BYTES_PER_SECOND = 4e9;
-/** Pieces of a quarter of these bytes take half as long each: measured with as many bytes on their way. */
-const FAST_PIECE_BYTES = 16 * 1024 ** 2;
+/** A ring of fewer bytes lets less be on its way while the GPU computes. */
+const FAST_RING_BYTES = 32 * 1024 ** 2;
 /** Small batches leave the GPU idle between dispatches, and each tile of a weight is a submit. */
 const SUBMIT_SECONDS = 1e-3;
 
@@ -59,11 +60,11 @@ function runSeconds(
   }
   return (
     (times * 2 * tokens * parameters) / FLOPS_PER_SECOND +
-    uploaded / uploadRate(ring.pieceBytes) +
+    uploaded / uploadRate(ringBytes(ring)) +
     submits * SUBMIT_SECONDS
   );
 }
 
-function uploadRate(pieceBytes: number): number {
-  return UPLOAD_BYTES_PER_SECOND * Math.sqrt(Math.min(pieceBytes / FAST_PIECE_BYTES, 1));
+function uploadRate(bytesOnTheirWay: number): number {
+  return UPLOAD_BYTES_PER_SECOND * Math.sqrt(Math.min(bytesOnTheirWay / FAST_RING_BYTES, 1));
 }

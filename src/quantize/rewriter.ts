@@ -57,6 +57,8 @@ export interface WeightRows {
 export interface BlockVariants {
   readonly mapping: Mapping;
   readonly count: number;
+  /** Variants that differ in the Linears alone that come last in the block, so that the rest is run once for them. */
+  readonly together?: readonly (readonly number[])[];
   /** What a variant has in place of some rows of a Linear, piece by piece, each valid until the next; null for Linears that stay. */
   readonly replace: (module: string, rows: WeightRows, variant: number) => AsyncIterable<WeightRows> | null;
 }
@@ -66,6 +68,8 @@ export interface BlockDemand {
   readonly mappings: readonly Mapping[];
   /** How often, the original left out. */
   readonly runs: number;
+  /** Those of them that share all but the Linears that come last; see `BlockVariants`. */
+  readonly together?: BlockVariants["together"];
   /** GPU bytes that it takes meanwhile. */
   readonly bytes: number;
 }

@@ -48,10 +48,15 @@ function expectedLoss(layer: LayerDescription, tensors: FixtureTensors, states: 
 }
 
 const GATE_AND_UP: Swap = ["experts.0.gate_proj", "experts.0.up_proj"];
+/** Variants that differ in these alone may be run together. */
+const DOWNS: readonly Swap[] = [
+  ["experts.0.down_proj", "experts.1.down_proj"],
+  ["experts.2.down_proj", "experts.3.down_proj"],
+];
 
 it.each<readonly [string, readonly Swap[]]>([
   ["mixtral", [["experts.0.w1", "experts.0.w3"]]],
-  ["qwen2-moe", [GATE_AND_UP, ["shared_expert.gate_proj", "shared_expert.up_proj"]]],
+  ["qwen2-moe", [GATE_AND_UP, ["shared_expert.gate_proj", "shared_expert.up_proj"], ...DOWNS]],
   ["dots1", [GATE_AND_UP, ["shared_experts.gate_proj", "shared_experts.up_proj"]]],
 ])("experts of %s give out what a plain layer's do, routed and shared", async (name, swaps) => {
   const fixture = await loadArchitecture(name);
@@ -65,6 +70,7 @@ it.each<readonly [string, readonly Swap[]]>([
     kind: "experts" as const,
     readers: expertInputModules(block),
     variants: swaps.length,
+    ...(swaps.length > 2 && { together: [[2, 3], [0], [1]] }),
     reroutes: name === "dots1",
     weights: (own: LayerWeights, variant: number) => swappedWeights(own, swaps[variant] ?? ["", ""]),
   };

@@ -23,6 +23,8 @@ export interface VariedBlock {
   /** Modules that read its input. */
   readonly readers: readonly string[];
   readonly variants: number;
+  /** Variants that differ in the Linears alone that come last, so that the rest is run once for them; each by itself if absent. */
+  readonly together?: readonly (readonly number[])[];
   /** True if a variant may send tokens to other experts; else they are routed once. */
   readonly reroutes: boolean;
   /** The layer's weights with those of a variant. */
@@ -53,7 +55,7 @@ function sumsOf(block: Pick<VariedBlock, "kind" | "variants">, size: BlockSize):
   return (block.variants + 1) * rowsOf(block, size);
 }
 
-type Sizes = readonly Pick<VariedBlock, "kind" | "variants">[];
+type Sizes = readonly Pick<VariedBlock, "kind" | "variants" | "together">[];
 
 function outputBytes(blocks: Sizes, size: BlockSize): number {
   return Math.max(...blocks.map((block) => rowsOf(block, size))) * size.hiddenSize * 4;
@@ -63,17 +65,23 @@ function sumBytes(blocks: Sizes, size: BlockSize): number {
   return blocks.reduce((sum, block) => sum + sumsOf(block, size) * 4, 0);
 }
 
+/** Errors that are there at once. */
+function errorsOf(blocks: Sizes): number {
+  return Math.max(1, ...blocks.flatMap(({ together = [] }) => together.map((variants) => variants.length)));
+}
+
 /** GPU bytes that running these blocks takes; the planner's figure. */
 export function blockLossBytes(blocks: Sizes, size: BlockSize): number {
-  return 2 * bufferBytes(outputBytes(blocks, size)) + bufferBytes(sumBytes(blocks, size));
+  const outputs = 1 + errorsOf(blocks);
+  return outputs * bufferBytes(outputBytes(blocks, size)) + bufferBytes(sumBytes(blocks, size));
 }
 
 interface OpenBlocks {
   readonly gpu: Gpu;
   readonly size: BlockSize;
-  /** (tokens, hidden) of what a block gives out, turned around, and of a variant's error. */
+  /** (tokens, hidden) of what a block gives out, turned around, and of the errors of variants that are run together. */
   readonly original: LedgerBuffer;
-  readonly error: LedgerBuffer;
+  readonly errors: readonly LedgerBuffer[];
   readonly sums: LedgerBuffer;
 }
 
@@ -90,13 +98,16 @@ export async function openBlockLosses(
   blocks: readonly VariedBlock[],
   size: BlockSize,
 ): Promise<BlockLosses> {
-  const [original, error, sums] = await gpu.memory.allocateAll([
+  const error = { label: "error of a block's output", bytes: outputBytes(blocks, size) };
+  const [original, sums] = await gpu.memory.allocateAll([
     { label: "a block's output", bytes: outputBytes(blocks, size) },
-    { label: "error of a block's output", bytes: outputBytes(blocks, size) },
     { label: "squared errors of blocks", bytes: sumBytes(blocks, size) },
   ]);
+  const errors: readonly LedgerBuffer[] = await gpu.memory.allocateAll(
+    Array.from({ length: errorsOf(blocks) }, () => error),
+  );
   await gpu.queue.clear(sums);
-  const open = { gpu, size, original, error, sums };
+  const open = { gpu, size, original, errors, sums };
   let next = 0;
   const placed = blocks.map((block): PlacedBlock => {
     const first = next;
@@ -120,14 +131,14 @@ export async function openBlockLosses(
       return placed.map(({ block, first }) => sharesOf(all, first, rowsOf(block, size), block.variants));
     },
     [Symbol.dispose]() {
-      for (const buffer of [original, error, sums]) buffer[Symbol.dispose]();
+      for (const buffer of [original, ...errors, sums]) buffer[Symbol.dispose]();
     },
   };
 }
 
 /** Runs a block with its own weights and with those of each variant, and adds up what it gives out and what differs. */
 async function runVariants(
-  { gpu, size, original, error, sums }: OpenBlocks,
+  { gpu, size, original, errors, sums }: OpenBlocks,
   { block, first, end }: PlacedBlock,
   pass: ForwardPass,
   input: Activations,
@@ -137,18 +148,32 @@ async function runVariants(
   const stride = size.hiddenSize;
   const output = { rows: input.rows, columns: stride, stride };
   const give = end(input);
-  await give(pass, { ...output, buffer: original }, { scale: -1, replaces: true });
+  await give([{ pass, y: { ...output, buffer: original } }], { scale: -1, replaces: true });
   await rowSquares(gpu, original, output, sums, { first, adds: true });
-  for (let variant = 0; variant < block.variants; variant++) {
-    await gpu.queue.copy({ of: original, offset: 0 }, { of: error, offset: 0 }, input.rows * stride * 4);
-    const varied = { ...pass, weights: block.weights(pass.weights, variant) };
-    await give(varied, { ...output, buffer: error }, { scale: 1 });
-    await rowSquares(gpu, error, output, sums, { first: first + (variant + 1) * rows, adds: true });
+  for (const variants of block.together ??
+    Array.from({ length: block.variants }, (_, variant) => [variant])) {
+    const ends = variants.map((variant, index) => {
+      const buffer = errors[index];
+      invariant(buffer, "there is room for the errors of all that are run together");
+      const varied = { ...pass, weights: block.weights(pass.weights, variant) };
+      return { variant, pass: varied, y: { ...output, buffer } };
+    });
+    for (const { y } of ends)
+      await gpu.queue.copy({ of: original, offset: 0 }, { of: y.buffer, offset: 0 }, input.rows * stride * 4);
+    await give(ends, { scale: 1 });
+    for (const { variant, y } of ends)
+      await rowSquares(gpu, y.buffer, output, sums, { first: first + (variant + 1) * rows, adds: true });
   }
 }
 
+/** A pass with weights of its own, and where it goes: all at a time differ in the Linears alone that come last. */
+interface VariedEnd {
+  readonly pass: ForwardPass;
+  readonly y: Output;
+}
+
 /** Of an input: has y be what the block gives out times the scale, or adds that to it. */
-type BlockEnd = (input: Activations) => (pass: ForwardPass, y: Output, as: LinearUse) => Promise<void>;
+type BlockEnd = (input: Activations) => (ends: readonly VariedEnd[], as: LinearUse) => Promise<void>;
 
 interface Output extends Activations {
   readonly buffer: LedgerBuffer;
@@ -159,24 +184,33 @@ function endOf({ mixers, feedForward }: LayerDescription, { kind, reroutes }: Va
     invariant(feedForward?.kind === "experts", "the layer has experts");
     return (input) => {
       let order: ExpertOrder | null = null;
-      return async (pass, y, { scale, replaces }) => {
+      return async (ends, { scale, replaces }) => {
+        const [{ pass, y }, ...rest] = firstOf(ends);
         if (replaces) await pass.gpu.queue.clear(y.buffer, 0, y.rows * y.stride * 4);
-        const went = await addExperts(pass, feedForward, input, y, { scale, order });
+        const others = rest.map((end) => ({ weights: end.pass.weights, sum: end.y }));
+        const went = await addExperts(pass, feedForward, input, y, { scale, order, others });
         order = reroutes ? null : went;
       };
     };
   }
   if (kind === "mlp") {
     invariant(feedForward?.kind === "mlp", "the layer has an MLP");
-    return (input) => async (pass, y, as) => {
-      await applyLinear(pass, feedForward.down, await innerValues(pass, feedForward, input), y, as);
+    return (input) => async (ends, as) => {
+      const inner = await innerValues(firstOf(ends)[0].pass, feedForward, input);
+      for (const { pass, y } of ends) await applyLinear(pass, feedForward.down, inner, y, as);
     };
   }
   const [mixer] = mixers;
   invariant(mixer && mixers.length === 1, "the layer has one mixer");
-  return (input) => async (pass, y, as) => {
-    await applyLinear(pass, factsOf(mixer).output, await forwardOf(mixer).mix(pass, input, null), y, as);
+  return (input) => async (ends, as) => {
+    const mixed = await forwardOf(mixer).mix(firstOf(ends)[0].pass, input, null);
+    for (const { pass, y } of ends) await applyLinear(pass, factsOf(mixer).output, mixed, y, as);
   };
+}
+
+function firstOf([first, ...rest]: readonly VariedEnd[]): [VariedEnd, ...VariedEnd[]] {
+  invariant(first, "something is run");
+  return [first, ...rest];
 }
 
 /** Sums in float64 of what rows have lost, over that of the outputs. */

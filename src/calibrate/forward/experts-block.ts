@@ -12,7 +12,7 @@ import {
   type HiddenRows,
   isWanted,
 } from "./forward-pass.ts";
-import type { Activations } from "./layer-weights.ts";
+import type { Activations, LayerWeights } from "./layer-weights.ts";
 import { innerValues, mlpInputModules, tokenRuns } from "./mlp-block.ts";
 import type { ExpertBuffers } from "./workspace.ts";
 
@@ -59,24 +59,36 @@ export async function expertsBlock(
 /**
  * sum += scale · Σ weight · expert(input) over each token's experts, then the shared expert, of an input that has been normed
  * already; no hooks are told.
- * @param as with the order that this returned for the same input, if no tokens were routed since: they go there again
+ * @param as with the order that this returned for the same input, if no tokens were routed since: they go there again; and with others
+ * that differ in the experts' last Linears alone
  */
 export async function addExperts(
   pass: ForwardPass,
   block: Experts,
   input: Activations,
   sum: Activations,
-  as: { readonly scale: number; readonly order?: ExpertOrder | null },
+  as: {
+    readonly scale: number;
+    readonly order?: ExpertOrder | null;
+    readonly others?: readonly OtherOutput[];
+  },
 ): Promise<ExpertOrder> {
   const buffers = pass.workspace.experts;
   invariant(buffers, "the workspace was planned for experts");
   invariant(!block.apart, "the router sees what the experts see");
   const { hooks: _, stopAtLastInput: __, ...quiet } = pass;
-  const context = { pass: quiet, block, buffers, input, sum, scale: as.scale, run: null };
+  const { scale, others } = as;
+  const context = { pass: quiet, block, buffers, input, sum, scale, run: null, ...(others && { others }) };
   const order = as.order ?? (await routeTokens(context));
   await routedTokens(context, order);
   if (block.shared) await sharedExpert(context, block.shared);
   return order;
+}
+
+/** What else is added to: the same with other weights of the Linears that come last. */
+export interface OtherOutput {
+  readonly weights: LayerWeights;
+  readonly sum: Activations;
 }
 
 /** False where nobody looks at what experts are given, such as those of gpt-oss: their own tokens are enough then. */
@@ -106,6 +118,7 @@ interface Context {
   /** What outputs are added to, with this factor: the hidden states, or a sum that is normed first. */
   readonly sum: Activations;
   readonly scale: number;
+  readonly others?: readonly OtherOutput[];
   /** Null where only the block's input is at hand. */
   readonly run: HiddenRows | null;
 }
@@ -224,20 +237,23 @@ async function apartExpert(context: Context, apart: ApartNorms, mlp: Mlp): Promi
 }
 
 /** sum += scale · mlp(input), unless only the inputs are wanted. */
-async function addPlain({ pass, input, sum, scale }: Context, mlp: Mlp): Promise<void> {
+async function addPlain(context: Context, mlp: Mlp): Promise<void> {
+  const { pass, input, scale } = context;
   if (!isWanted(pass, [mlp.down])) return;
   const inner = await innerValues(pass, mlp, input);
   await pass.hooks?.onInput?.([mlp.down.module], inner);
-  if (!pass.stopAtLastInput) await applyLinear(pass, mlp.down, inner, sum, { scale });
+  if (pass.stopAtLastInput) return;
+  for (const { weights, sum } of outputsOf(context))
+    await applyLinear({ ...pass, weights }, mlp.down, inner, sum, { scale });
+}
+
+function outputsOf({ pass: { weights }, sum, others = [] }: Context): OtherOutput[] {
+  return [{ weights, sum }, ...others];
 }
 
 /** sum += scale · weight · mlp(input), unless only the inputs are wanted. */
-async function addExpert(
-  { pass, buffers, sum, scale }: Context,
-  mlp: Mlp,
-  input: Activations,
-  weights: OutputWeights,
-): Promise<void> {
+async function addExpert(context: Context, mlp: Mlp, input: Activations, by: OutputWeights): Promise<void> {
+  const { pass, buffers, sum, scale } = context;
   if (!isWanted(pass, [mlp.down])) return;
   const inner = await innerValues(pass, mlp, input);
   await pass.hooks?.onInput?.([mlp.down.module], inner);
@@ -248,6 +264,8 @@ async function addExpert(
     columns: sum.columns,
     stride: sum.columns,
   };
-  await applyLinear(pass, mlp.down, inner, output);
-  await addWeighted(pass.gpu, weights, output, sum, scale);
+  for (const { weights, sum: to } of outputsOf(context)) {
+    await applyLinear({ ...pass, weights }, mlp.down, inner, output);
+    await addWeighted(pass.gpu, by, output, to, scale);
+  }
 }

@@ -105,10 +105,12 @@ export function leavesApart(layer: CalibratedLayer, passes: FittedRewritings["pa
 
 function usedByBlocks(
   { description: { hiddenSize } }: CalibratedLayer,
-  { mappings, runs, bytes }: BlockDemand,
+  { mappings, runs, together, bytes }: BlockDemand,
   { tokens, mlpTokens }: RewriteShape,
 ): number {
-  const sizes = mappings.flatMap(({ block }) => (block ? [{ kind: block, variants: runs }] : []));
+  const sizes = mappings.flatMap(({ block }) =>
+    block ? [{ kind: block, variants: runs, ...(together && { together }) }] : [],
+  );
   return bytes + blockLossBytes(sizes, { tokens, mlpTokens, hiddenSize });
 }
 

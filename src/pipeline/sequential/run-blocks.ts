@@ -46,12 +46,13 @@ function isRouterQuantized({ description: { feedForward }, tasks }: CalibratedLa
   return feedForward?.kind === "experts" && tasks.some(({ module }) => module === feedForward.router.module);
 }
 
-function variedBlock({ mapping, count, replace }: BlockVariants, reroutes: boolean): VariedBlock {
+function variedBlock({ mapping, count, together, replace }: BlockVariants, reroutes: boolean): VariedBlock {
   invariant(mapping.block, "the mapping has a block");
   return {
     kind: mapping.block,
     readers: mapping.balance.map(({ module }) => module),
     variants: count,
+    ...(together && { together }),
     reroutes,
     weights: (own, variant) => ({
       async *rowTiles(module) {

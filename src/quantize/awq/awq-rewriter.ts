@@ -25,6 +25,7 @@ import { candidateWeightsBytes, openCandidateWeights } from "./candidate-weights
 import { candidates } from "./candidates.ts";
 import {
   GUARD_CANDIDATES,
+  GUARD_TOGETHER,
   GUARD_VARIANTS,
   guardedExperts,
   type GuardedExperts,
@@ -52,6 +53,7 @@ export const awqRewriter: Rewriter = {
       return {
         mappings: [input.mapping],
         runs: GUARD_VARIANTS.length,
+        together: GUARD_TOGETHER,
         bytes: candidateWeightsBytes([input, ...inner], GUARD_CANDIDATES),
       };
     }

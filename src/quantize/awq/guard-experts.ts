@@ -30,6 +30,11 @@ export const GUARD_VARIANTS: readonly KeptFactors[] = [
   { input: false, inner: true },
   { input: true, inner: true },
 ];
+/** Down projections alone come last. */
+export const GUARD_TOGETHER = [false, true].map((input) =>
+  [...GUARD_VARIANTS.entries()].filter(([, kept]) => kept.input === input).map(([variant]) => variant),
+);
+
 /** The mappings that a layer's experts are run for; null where it has none, or rows that are streamed do not say what they become. */
 export function guardedExperts(
   { mappings }: RewriterDemand,
@@ -76,7 +81,8 @@ export async function guardExperts(
     invariant(kept, "a variant is one of four");
     return weights.replace(module, rows, Number(reading.has(module) ? kept.input : kept.inner));
   };
-  const losses = await run.runBlocks([{ mapping: input.mapping, count: GUARD_VARIANTS.length, replace }]);
+  const variants = { count: GUARD_VARIANTS.length, together: GUARD_TOGETHER, replace };
+  const losses = await run.runBlocks([{ mapping: input.mapping, ...variants }]);
   return keptFactors(losses.get(input.mapping) ?? []);
 }
 

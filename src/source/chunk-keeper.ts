@@ -86,6 +86,11 @@ export class ChunkKeeper implements Disposable {
     return null;
   }
 
+  /** The chunk in memory was read by who waited for it. */
+  read(chunk: Chunk): void {
+    this.#hot.read(chunk);
+  }
+
   /** Takes a chunk that has come. @param waits true if it may wait a moment before it is written */
   add(chunk: Chunk, bytes: Uint8Array<ArrayBuffer>, waits: boolean): void {
     this.#hot.add(chunk, bytes, false);

@@ -79,6 +79,14 @@ describe("ChunkLoader", () => {
     expect(get).not.toHaveBeenCalled();
   });
 
+  it("runs as far ahead of a reader that has waited for its chunks", async () => {
+    const kept = { hotBytes: 20 * CHUNK, delayedBytes: 20 * CHUNK, delayMs: 3_600_000, readerMs: 3_600_000 };
+    const { loader } = await open(memoryChunkStore(), { ...kept, aheadBytes: 2 * CHUNK, requestChunks: 1 });
+    await loader.read(range(A, 0, 5 * CHUNK));
+    loader.prefetch([wholeFile(B)]);
+    await eventually(() => expect(requests().filter(([path]) => path === B)).toHaveLength(2));
+  });
+
   it("reads any range, by whole chunks, and stores them", async () => {
     const { loader, store } = await open();
     expect(await loader.read(range(A, 1500, 3200))).toEqual(contents[A].slice(1500, 3200));

@@ -329,6 +329,7 @@ export class ChunkLoader implements Disposable {
     this.#loading.delete(id);
     this.#urgent.delete(id);
     this.#keeper.add(chunk, bytes, this.#pace.rest() > 0);
+    if (this.#waiters.has(id)) this.#keeper.read(chunk);
     this.#waiters.resolve(id, bytes);
     await this.#keeper.room();
   }

@@ -4,7 +4,7 @@ import { CHUNK_BYTES } from "./chunks.ts";
 
 export interface LoaderLimits {
   readonly chunkBytes: number;
-  /** Requests at a time; a read that nobody announced may add one. HTTP/1.1 servers allow six. */
+  /** Requests at a time; a read that nobody announced may add one. HTTP/1.1 servers allow six, and small files come beside. */
   readonly requests: number;
   /** Chunks of one request: few requests, because the Hub counts them (3,000 in five minutes, 0.8 GB/s of these). */
   readonly requestChunks: number;
@@ -37,7 +37,7 @@ export const LOADER_LIMITS: LoaderLimits = {
   requests: 3,
   requestChunks: 5,
   hotBytes: 512 * 1024 ** 2,
-  aheadBytes: 336 * 1024 ** 2,
+  aheadBytes: 304 * 1024 ** 2,
   spareBytes: 448 * 1024 ** 2,
   unwrittenBytes: 96 * 1024 ** 2,
   delayMs: 10_000,
@@ -45,9 +45,9 @@ export const LOADER_LIMITS: LoaderLimits = {
   readerMs: 2000,
 };
 
-/** Each request has a thread that copies what the browser receives; fewer cores than three for each are busy with the rest. */
-const REQUEST_CORES = 3;
-const MOST_REQUESTS = 5;
+/** Each request has a thread that copies what the browser receives; fewer cores than four for each are busy with the rest. */
+const REQUEST_CORES = 4;
+const MOST_REQUESTS = 4;
 
 /** As many requests at a time as the processor has cores for. */
 export function limitsFor(cores: number): LoaderLimits {

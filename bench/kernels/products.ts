@@ -7,7 +7,7 @@ import { matmul, type LinearProduct } from "../../src/gpu/matmul/matmul.ts";
 import { matmulHalves } from "../../src/gpu/matmul/matmul-halves.ts";
 import { openMatrixUnits } from "../../src/gpu/matmul/open-matrix-units.ts";
 import { matmulStrassen } from "../../src/gpu/matmul/strassen.ts";
-import { createStrassenScratch } from "../../src/gpu/matmul/strassen-size.ts";
+import { createStrassenScratch, leastStrassen, strassenSizes } from "../../src/gpu/matmul/strassen-size.ts";
 import type { BenchGpu, Benchmark } from "../benchmark.ts";
 import { layerLinears, type ModelShape, shapeText, type Sizes } from "../model-shapes.ts";
 
@@ -100,7 +100,8 @@ function halves(name: string, shape: ProductShape): Benchmark {
 /** Seven products instead of eight, with all sums of quadrants, those of the weight included. */
 function strassen(name: string, shape: ProductShape): Benchmark {
   return linear(name, shape, async ({ gpu }, lifetime) => {
-    const scratch = lifetime.use(await createStrassenScratch(gpu.memory, shape));
+    const [fastest = leastStrassen(shape)] = strassenSizes(shape);
+    const scratch = lifetime.use(await createStrassenScratch(gpu.memory, fastest));
     return async (options) => await matmulStrassen(gpu, scratch, options);
   });
 }

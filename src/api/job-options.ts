@@ -67,8 +67,9 @@ export interface CalibrationOptions {
   /**
    * Products of the forward passes, and large Hessians: AUTO takes the GPU's matrix units (each float32 as two float16 halves) where the browser
    * offers them, their sums are right, and they are faster. Without units it takes Strassen's products (seven of half the size
-   * instead of eight, in float32) for large forward products, where the budget has room to spare and they are clearly faster. F32 is plain
-   * float32 arithmetic on any GPU; F32_STRASSEN takes Strassen's products on any GPU, or is refused where there is no room for them.
+   * instead of eight, in float32) for large forward products, where the budget has room to spare, at least while samples are propagated,
+   * and they are clearly faster. F32 is plain float32 arithmetic on any GPU; F32_STRASSEN takes Strassen's products on any GPU, or is refused
+   * where there is no room for them.
    */
   readonly forward_products: ForwardProducts;
   /**

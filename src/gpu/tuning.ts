@@ -2,7 +2,7 @@
 
 import type { LedgerBuffer } from "./memory.ts";
 import type { MatrixShape } from "./matmul/matrix-shape.ts";
-import type { StrassenScratch } from "./matmul/strassen-size.ts";
+import type { StrassenScratch, StrassenSize } from "./matmul/strassen-size.ts";
 
 /** Matrix units that a job's forward products run on, and its Hessians. */
 export interface MatrixUnits {
@@ -22,4 +22,6 @@ export interface Tuning {
   matrices: MatrixUnits | null;
   /** Scratch of Strassen's products, which large forward products are made of where matrix units take none; null for plain ones. */
   strassen: StrassenScratch | null;
+  /** What scratch is opened for by whoever has room for it for a while; null where it stays, or is not wanted. */
+  lentStrassen: StrassenSize | null;
 }

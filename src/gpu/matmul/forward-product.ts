@@ -56,8 +56,8 @@ export function prepareForwardProduct(
   form: { readonly bDtype: FloatDtype; readonly accumulate: boolean },
 ): void {
   const { bDtype, accumulate } = form;
-  const { matrices, strassen } = gpu.tuning;
-  if (strassen) prepareStrassen(gpu, bDtype);
+  const { matrices, strassen, lentStrassen } = gpu.tuning;
+  if (strassen ?? lentStrassen) prepareStrassen(gpu, bDtype);
   if (!matrices || bDtype === "F32") prepareMatmul(gpu, form);
   else prepareHalves(gpu, matrices, { bDtype, accumulate });
 }

@@ -184,7 +184,7 @@ describe("matmul", () => {
 
   it("keeps to the smallest tile until large ones were measured", () => {
     expect(chooseTile(test.gpu, 4096, 4096)).toBe("small");
-    const tuned = { ...test.gpu, tuning: { largeProducts: true, matrices: null, strassen: null } };
+    const tuned = { ...test.gpu, tuning: { ...test.gpu.tuning, largeProducts: true } };
     expect(chooseTile(tuned, 4096, 4096)).toBe("large");
     expect(chooseTile(tuned, 64, 4096)).toBe("small");
   });

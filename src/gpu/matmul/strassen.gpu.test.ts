@@ -3,7 +3,7 @@ import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../format
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { matmulStrassen } from "./strassen.ts";
-import { createStrassenScratch, isForStrassen, type ProductSize } from "./strassen-size.ts";
+import { createStrassenScratch, isForStrassen, type ProductSize, strassenSizes } from "./strassen-size.ts";
 import { strassenReference } from "./strassen-reference.ts";
 
 let test: TestGpu;
@@ -50,11 +50,16 @@ function padded(matrix: Float32Array, rows: number, columns: number): Float32Arr
 }
 
 /** The product by the GPU, with what c held before taken off. */
-async function multiply(c: Case, a: Float32Array, b: Float32Array): Promise<Float32Array> {
+async function multiply(
+  c: Case,
+  a: Float32Array,
+  b: Float32Array,
+  chunk = SMALL_CHUNK,
+): Promise<Float32Array> {
   const { m, n, k } = c;
   const sides = { stride: k + 2 * MARGIN, offset: MARGIN };
   const before = randomNormal(m * (n + MARGIN), seededRandom(5));
-  using scratch = await createStrassenScratch(test.gpu.memory, c, SMALL_CHUNK);
+  using scratch = await createStrassenScratch(test.gpu.memory, { largest: c, chunk });
   using left = await test.upload("a", padded(a, m, k));
   using right = await test.upload("b", narrowFromFloat32(c.bDtype, padded(b, n, k)));
   using result = await test.upload("c", before);
@@ -104,10 +109,25 @@ describe("matmulStrassen", () => {
     expect(worstRow(await multiply(c, a, b), product(c, a, b), c.n)).toBeLessThan(4e-6);
   });
 
+  it("gives the same bits however many of the weight's rows it takes at once", async () => {
+    const c: Case = { m: 6, n: 520, k: 96, bDtype: "BF16" };
+    const { a, b } = operands(c);
+    expect(await multiply(c, a, b, { ...SMALL_CHUNK, n: 768 })).toEqual(await multiply(c, a, b));
+  });
+
   it("agrees with its reference", async () => {
     const c: Case = { m: 4, n: 8, k: 32, bDtype: "BF16" };
     const { a, b } = operands(c);
     expect(worstRow(await multiply(c, a, b), strassenReference(a, b, c), c.n)).toBeLessThan(5e-7);
+  });
+});
+
+describe("strassenSizes", () => {
+  it("has more of the weight's rows first the fewer tokens a batch has", () => {
+    const rows = [8192, 4096, 3000, 2048].map((m) =>
+      strassenSizes({ m, n: 1, k: 1 }).map(({ chunk }) => chunk.n),
+    );
+    expect(rows).toEqual([[4096], [4096], [5632, 4096], [8192, 4096]]);
   });
 });
 

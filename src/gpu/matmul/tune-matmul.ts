@@ -8,7 +8,7 @@ import { keepTuning, readTuning } from "../tuning-store.ts";
 import { matmul, type MatmulTile } from "./matmul.ts";
 import { matmulHalves } from "./matmul-halves.ts";
 import { matmulStrassen } from "./strassen.ts";
-import { createStrassenScratch, type ProductSize, strassenRequests } from "./strassen-size.ts";
+import { createStrassenScratch, leastStrassen, type ProductSize, strassenRequests } from "./strassen-size.ts";
 import type { MatrixUnits } from "../tuning.ts";
 
 /** Large enough to fill a data centre's GPU (256 large tiles), small enough for a phone: 2 · 2048 · 2048 · 512 flops. */
@@ -53,7 +53,7 @@ export async function areMatricesFaster(
 
 /** GPU bytes that the measurement of Strassen's products takes for its while. */
 export function strassenTuningBytes(): number {
-  const requests = [...strassenRequests(STRASSEN_SIZE), ...strassenOperands()];
+  const requests = [...strassenRequests(leastStrassen(STRASSEN_SIZE)), ...strassenOperands()];
   return requests.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
@@ -143,7 +143,7 @@ function strassenOperands() {
 async function isStrassenFasterNow(gpu: Gpu): Promise<boolean> {
   const { n, k } = STRASSEN_SIZE;
   using lifetime = createLifetime();
-  const scratch = lifetime.use(await createStrassenScratch(gpu.memory, STRASSEN_SIZE));
+  const scratch = lifetime.use(await createStrassenScratch(gpu.memory, leastStrassen(STRASSEN_SIZE)));
   const [a, b, c] = await gpu.memory.allocateAll(strassenOperands());
   for (const buffer of [a, b, c]) lifetime.use(buffer);
   const sides = { a: { buffer: a, stride: k }, b: { buffer: b, stride: k }, c: { buffer: c, stride: n } };

@@ -7,7 +7,6 @@ import type { WorkspacePlan } from "../../calibrate/forward/workspace.ts";
 import { hessianBytes } from "../../calibrate/hessians.ts";
 import { type HiddenDtype, hiddenBytesPerToken, type HiddenPlace } from "../../calibrate/hidden-states.ts";
 import { DeviceLimitError } from "../../errors.ts";
-import type { ProductSize } from "../../gpu/matmul/strassen-size.ts";
 import { formatBytes } from "../../formats/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import type { RingSize } from "../../gpu/staging.ts";
@@ -25,6 +24,7 @@ import { type FittedLayer, fitLayer } from "./fit-layer.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
 import type { RewritePass } from "./fit-rewritings.ts";
 import type { BatchesAtWork, LayerSchedule } from "./layer-schedule.ts";
+import type { PlannedStrassen } from "./planned-strassen.ts";
 import { type LayerPlace, planPlaces } from "./host-memory.ts";
 
 const MIB = 1024 ** 2;
@@ -45,8 +45,10 @@ export interface CalibrationPlan {
   /** Bytes of one generation of a stream's hidden states. */
   readonly hiddenBytes: number;
   readonly layerPlace: LayerPlace;
-  /** The largest product that there is room for by Strassen's algorithm, counted in the peak; null where there is none. */
-  readonly strassen: ProductSize | null;
+  /** Where there is room for products by Strassen's algorithm, counted in the peak; null where there is none. */
+  readonly strassen: PlannedStrassen | null;
+  /** What is taken while samples are propagated; infinite if weights are streamed then. */
+  readonly propagatingBytes: number;
   /** True if a layer is quantized while samples run through the next one. */
   readonly sideBySide: boolean;
   /** What the peak grows by then; infinite where it cannot be. */
@@ -220,6 +222,7 @@ function fit(demand: AlikeDemand, shape: CalibrationShape, limits: GpuLimits): C
     hiddenBytes,
     layerPlace,
     strassen: null,
+    propagatingBytes: job.bytes + residentHidden + propagatingBytes(fitted, used, secondBytes),
     sideBySide: false,
     besideBytes: place !== "file" && holdsThree(layerPlace) ? used.besideBytes : Infinity,
   };
@@ -265,6 +268,17 @@ function useRoom(
     return { ...schedule, atWork: found.atWork };
   });
   return { layers: own, atWork: 1, besideBytes, peak };
+}
+
+/** What layers hold while samples are propagated, and the second batch that is at work then. */
+function propagatingBytes(
+  fitted: readonly FittedLayer[],
+  { layers, atWork }: Pick<ReturnType<typeof useRoom>, "layers" | "atWork">,
+  secondBytes: number,
+): number {
+  const held = fitted.map(({ held: own, propagatesWhole }) => (propagatesWhole ? own.propagate : Infinity));
+  const isTwo = Math.max(atWork, ...layers.map((layer) => layer.atWork.propagate)) > 1;
+  return Math.max(...held) + (isTwo ? secondBytes : 0);
 }
 
 /** The layer at work, the one before it, and the one that is read ahead. */

@@ -36,6 +36,8 @@ export interface FittedLayer {
   readonly besidePeak: number;
   /** What is held while samples run through it. */
   readonly held: HeldBytes;
+  /** True if no weight is streamed while they are propagated. */
+  readonly propagatesWhole: boolean;
   readonly seconds: number;
 }
 
@@ -107,6 +109,7 @@ function fitPacked(
     ...stays,
   };
   const peak = Math.max(rewriting.bytes, quantizing.peak, ...all.map(({ onload }) => onload.bytes));
+  const propagatesWhole = isPacked(propagate, "resident");
   const overlapPeak = overlapPeakOf(layer, fitted, propagate.bytes, free);
   return {
     passes: fitted,
@@ -114,8 +117,9 @@ function fitPacked(
     overlapPeak,
     stayingPeak: staysRewriting(layer, resident) ? propagate.bytes + rewriting.besideWeights : Infinity,
     besidePeak: leaves ? (overlapPeak ?? Infinity) : goesAhead(layer) ? peak : Infinity,
-    settled: isPacked(propagate, "resident") ? settledOf(layer, { passes, tileRows, peak }, free) : null,
+    settled: propagatesWhole ? settledOf(layer, { passes, tileRows, peak }, free) : null,
     held,
+    propagatesWhole,
     seconds: layerSeconds(layer, all, { lengths, batches, shape, maxBufferBytes: free.maxBufferBytes }),
   };
 }

@@ -8,6 +8,7 @@ import { parseRecipe } from "../../plan/parse-recipe.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
 import { readConfig } from "../../plan/read-config.ts";
 import { waitingModules } from "./calibrated-layer.ts";
+import { leastStrassen, strassenRequests, strassenSizes } from "../../gpu/matmul/strassen-size.ts";
 import { mappingNotes } from "./mapping-notes.ts";
 import { planCalibrationJob } from "./plan-calibrated-layers.ts";
 import { CALIBRATION_OPTIONS } from "../../testing/calibration-options.ts";
@@ -96,7 +97,9 @@ describe("GPTQ on a layer of 70B", () => {
     const short = (module: string) => module.split(".").at(-1);
     return {
       overlap: schedule?.overlap,
-      ...(fitted.strassen && { strassen: fitted.strassen }),
+      ...(fitted.strassen && {
+        strassen: fitted.strassen.stays ? "stays" : fitted.strassen.scratch?.mlpTokens,
+      }),
       turns: schedule?.settling?.turns.map(({ brings, capture }) => [
         capture.modules.map(short),
         brings.map(short),
@@ -107,11 +110,12 @@ describe("GPTQ on a layer of 70B", () => {
   const others = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj"];
 
   it.each([
-    ["which its weight alone is beside in whole buffers", 2 * GIB, 0],
-    ["which more are beside in small ones", GIB / 8, 2],
-  ])("in 4 GiB begins with the largest Hessian, %s", (_, maxBufferBytes, ahead) => {
+    ["which its weight alone is beside in whole buffers", 2 * GIB, 0, { strassen: 2048 }],
+    ["which more are beside in small ones", GIB / 8, 2, {}],
+  ])("in 4 GiB begins with the largest Hessian, %s", (_, maxBufferBytes, ahead, products) => {
     expect(turnsOf(4 * GIB, maxBufferBytes)).toEqual({
       overlap: false,
+      ...products,
       turns: [
         [["down_proj"], ["down_proj", ...others.slice(0, ahead)]],
         [others.slice(0, 3), others.slice(ahead)],
@@ -119,6 +123,20 @@ describe("GPTQ on a layer of 70B", () => {
         [others.slice(4), []],
       ],
     });
+  });
+
+  it("in 4 GiB has room for Strassen's products while samples are propagated, with an MLP of a whole batch", () => {
+    const { plan: fitted } = plan(null, "GPTQModifier", { maxBufferBytes: 2 * GIB });
+    const largest = { m: 2048, n: INNER, k: INNER };
+    const scratch = { bytes: 2048 * 2 * INNER * 4, mlpTokens: 2048 };
+    const [size] = strassenSizes(largest);
+    expect(size?.chunk.n).toBe(8192);
+    expect(fitted.strassen).toEqual({ ...size, stays: false, scratch });
+    const products = strassenRequests(size ?? leastStrassen(largest)).reduce(
+      (sum, { bytes }) => sum + bytes,
+      0,
+    );
+    expect(fitted.propagatingBytes + scratch.bytes + products).toBeLessThanOrEqual(fitted.peakBytes);
   });
 
   it("has a second batch at work where samples run through it, though quantizing takes what that needs", () => {
@@ -131,8 +149,7 @@ describe("GPTQ on a layer of 70B", () => {
   });
 
   it("has all stay from the first pass on where there is room, and none where there is too little", () => {
-    const strassen = { m: expect.any(Number), n: INNER, k: INNER };
-    expect(turnsOf(24 * GIB, 2 * GIB)).toEqual({ overlap: true, turns: undefined, strassen });
+    expect(turnsOf(24 * GIB, 2 * GIB)).toEqual({ overlap: true, turns: undefined, strassen: "stays" });
     expect(turnsOf(2.4 * GIB, GIB / 8)).toEqual({ overlap: false, turns: undefined });
   });
 });

@@ -156,9 +156,8 @@ function planBeside(
   limits: GpuLimits,
 ): CalibrationPlan {
   const plan = planCalibration(demand, { ...limits, budgetBytes: limits.budgetBytes - asideBytes });
-  const job = { plan, layers: demand.layers, peakBytes: plan.peakBytes + asideBytes };
-  const room = findStrassenRoom(job, products, limits);
-  const roomy = room ? { ...plan, strassen: room.largest, peakBytes: plan.peakBytes + room.bytes } : plan;
+  const room = findStrassenRoom({ plan, layers: demand.layers, asideBytes }, products, limits);
+  const roomy = room ? { ...plan, strassen: room.place, peakBytes: plan.peakBytes + room.bytes } : plan;
   const peakBytes = roomy.peakBytes + roomy.besideBytes + collected;
   const sideBySide = limits.sideBySide === true && asideBytes + peakBytes <= limits.budgetBytes;
   return sideBySide ? { ...roomy, sideBySide, peakBytes } : roomy;

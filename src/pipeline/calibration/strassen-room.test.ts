@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { ForwardProducts } from "../../formats/forward-products.ts";
-import { strassenRequests } from "../../gpu/matmul/strassen-size.ts";
+import { leastStrassen, strassenRequests } from "../../gpu/matmul/strassen-size.ts";
 import type { Linear } from "../../model/weight-description.ts";
 import type { GpuLimits } from "./calibration-memory.ts";
 import type { LayerSchedule } from "./layer-schedule.ts";
@@ -15,8 +15,17 @@ function jobOf(sizes: readonly (readonly [number, number])[], tokens = 8192, res
   const linears = sizes.map(([rows, columns]) => ({ rows, columns }) as Linear);
   const batch = { first: 0, starts: [0, tokens], tokens, firstToken: 0 };
   const shape = { maxTokens: tokens, mlpTokens: tokens, tileBytes: 1, ring, readbackRing: ring };
-  const layers = [{ resident } as LayerSchedule];
-  return { plan: { batches: [batch], layers, shape }, layers: [{ linears }], peakBytes: PEAK };
+  // Samples leave it while they collect, so that none are propagated alone.
+  const layers = [{ resident, leaves: true } as LayerSchedule];
+  const plan = {
+    batches: [batch],
+    layers,
+    shape,
+    hidden: { streams: 1 },
+    peakBytes: PEAK,
+  };
+  const job = { plan, layers: [{ linears }], asideBytes: 0 };
+  return job as unknown as Parameters<typeof findStrassenRoom>[0];
 }
 
 const ring = { pieceBytes: 1, pieces: 1 };
@@ -28,10 +37,11 @@ const LARGE = [
 
 it("gives what holds the largest products, and counts it", () => {
   const largest = { m: 8192, n: 14_336, k: 4096 };
-  const bytes = strassenRequests(largest).reduce((sum, request) => sum + request.bytes, 0);
+  const bytes = strassenRequests(leastStrassen(largest)).reduce((sum, request) => sum + request.bytes, 0);
   expect(bytes).toBe(7 * (2 * 8192 * 4096 + 4096 * 4096) + 4 * (8192 + 4096 + 4096));
+  const place = { ...leastStrassen(largest), stays: true, scratch: null };
   for (const wanted of ["AUTO", "F32_STRASSEN"] as const)
-    expect(findStrassenRoom(jobOf(LARGE), wanted, LIMITS)).toEqual({ largest, bytes });
+    expect(findStrassenRoom(jobOf(LARGE), wanted, LIMITS)).toEqual({ place, bytes });
   expect(findStrassenRoom(jobOf(LARGE), "F32", LIMITS)).toBeNull();
 });
 

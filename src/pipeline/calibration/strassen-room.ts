@@ -1,28 +1,37 @@
-// Whether Strassen's products have room in a planned job, which then has it for them from its first layer to its last. Results depend
-// on it, so that the plan decides and no run: only where all weights are resident are they whole in each pass, and only what
-// nothing else has a use for is given.
+// Whether Strassen's products have room in a planned job: from its first layer to its last or, where Hessians leave none, while samples
+// are propagated. Results depend on it, so that the plan decides and no run: only where weights are resident are they whole in each
+// pass, and only what nothing else has a use for is given.
 
 import { DeviceLimitError } from "../../errors.ts";
 import { formatBytes } from "../../formats/format-bytes.ts";
 import type { ForwardProducts } from "../../formats/forward-products.ts";
-import { isForStrassen, type ProductSize, strassenRequests } from "../../gpu/matmul/strassen-size.ts";
+import {
+  isForStrassen,
+  leastStrassen,
+  type ProductSize,
+  strassenRequests,
+  type StrassenSize,
+  strassenSizes,
+} from "../../gpu/matmul/strassen-size.ts";
 import { strassenTuningBytes } from "../../gpu/matmul/tune-matmul.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
 import type { GpuLimits } from "./calibration-memory.ts";
 import type { CalibrationPlan } from "./fit-calibration.ts";
+import type { PlannedStrassen } from "./planned-strassen.ts";
+import { planWorkspace } from "../../calibrate/forward/plan-workspace.ts";
 
 /** A job as it is planned without them. */
 interface PlainJob {
-  readonly plan: Pick<CalibrationPlan, "batches" | "layers" | "shape">;
-  readonly layers: readonly Pick<CalibratedLayer, "linears">[];
-  readonly peakBytes: number;
+  readonly plan: Omit<CalibrationPlan, "strassen">;
+  readonly layers: readonly Pick<CalibratedLayer, "linears" | "description" | "rewritings">[];
+  /** What stands beside the plan. */
+  readonly asideBytes: number;
 }
 
 /** What Strassen's products take of a job. */
 export interface StrassenRoom {
-  /** What holds all products that gain by them. */
-  readonly largest: ProductSize;
+  readonly place: PlannedStrassen;
   /** What the peak grows by. */
   readonly bytes: number;
 }
@@ -40,37 +49,88 @@ export function findStrassenRoom(
   if (wanted === "F32" || (wanted === "AUTO" && limits.hasMatrixUnits)) return null;
   const found = roomOf(job, limits);
   if (typeof found !== "string") return found;
-  if (wanted === "AUTO") return null;
+  const propagating = roomToPropagate(job, limits);
+  if (propagating || wanted === "AUTO") return propagating;
   throw new DeviceLimitError(`F32_STRASSEN cannot be had: ${found} Or leave forward products at AUTO.`);
 }
 
-/** The room, or why there is none. */
+/**
+ * Room for them while samples are propagated, and not before, when Hessians are there. Only where no other run of the samples, of this
+ * job or of a part of it, leads to the next layer: all of them would have to be alike.
+ */
+function roomToPropagate(
+  { plan, layers, asideBytes }: PlainJob,
+  { budgetBytes, maxBufferBytes }: GpuLimits,
+): StrassenRoom | null {
+  const { workspace, hidden, propagatingBytes } = plan;
+  const isAlone =
+    hidden.streams === 1 &&
+    plan.layers.every(({ leaves }) => !leaves) &&
+    layers.every(({ rewritings }) => rewritings.length === 0);
+  const largest = largestProduct(plan, layers);
+  if (!isAlone || !largest || workspace.experts) return null;
+  const { longest } = workspace.size;
+  const descriptions = layers.map(({ description }) => description);
+  const wide = planWorkspace(descriptions, { tokens: largest.m, longest, maxBufferBytes });
+  const gain = (m: number) => gaining(layers, largest.m).every((size) => isForStrassen({ ...size, m }));
+  // Products of an MLP are of fewer tokens than others, and take the most time.
+  if (!gain(wide.mlpTokens)) return null;
+  const scratch = gain(workspace.mlpTokens) ? null : { bytes: wide.scratchBytes, mlpTokens: wide.mlpTokens };
+  const peakBytes = plan.peakBytes + asideBytes;
+  const beside = propagatingBytes + asideBytes + (scratch ? bufferBytes(scratch.bytes) : 0);
+  for (const size of strassenSizes(largest)) {
+    const { bytes: taken, widest } = bytesOf(size);
+    const bytes = Math.max(beside + taken, strassenTuningBytes(), peakBytes) - peakBytes;
+    if (widest <= maxBufferBytes && peakBytes + bytes <= budgetBytes)
+      return { place: { ...size, stays: false, scratch }, bytes };
+  }
+  return null;
+}
+
+/** What scratch takes, and its largest buffer. */
+function bytesOf(size: StrassenSize): { readonly bytes: number; readonly widest: number } {
+  const sizes = strassenRequests(size).map((request) => bufferBytes(request.bytes));
+  return { bytes: sizes.reduce((total, each) => total + each, 0), widest: Math.max(...sizes) };
+}
+
+/** The room from the first layer to the last, or why there is none. */
 function roomOf(
-  { plan, layers, peakBytes }: PlainJob,
+  { plan, layers, asideBytes }: PlainJob,
   { budgetBytes, maxBufferBytes }: GpuLimits,
 ): StrassenRoom | string {
   const largest = largestProduct(plan, layers);
   if (!largest)
     return `no product of this model is so large, in batches of ${plan.shape.maxTokens} tokens, that it would gain by them. Choose F32.`;
-  const sizes = strassenRequests(largest).map((request) => bufferBytes(request.bytes));
-  const widest = Math.max(...sizes);
-  if (widest > maxBufferBytes)
-    return `they need buffers of ${formatBytes(widest)}, and this GPU binds ${formatBytes(maxBufferBytes)} at once. Choose F32.`;
+  const least = bytesOf(leastStrassen(largest));
+  if (least.widest > maxBufferBytes)
+    return `they need buffers of ${formatBytes(least.widest)}, and this GPU binds ${formatBytes(maxBufferBytes)} at once. Choose F32.`;
   if (!plan.layers.every(({ resident }) => resident))
     return `the GPU budget of ${formatBytes(budgetBytes)} does not hold a layer's weights at once. Choose a larger one.`;
-  const scratch = sizes.reduce((sum, each) => sum + each, 0);
+  const peakBytes = plan.peakBytes + asideBytes;
   // What is measured is measured before anything else is there.
-  const bytes = Math.max(scratch, strassenTuningBytes() - peakBytes);
-  if (peakBytes + bytes <= budgetBytes) return { largest, bytes };
-  return `they take ${formatBytes(scratch)} beside the ${formatBytes(peakBytes)} of the job, and the GPU budget is ${formatBytes(budgetBytes)}. A budget of ${formatBytes(peakBytes + bytes)} would do.`;
+  const grown = (taken: number) => Math.max(taken, strassenTuningBytes() - peakBytes);
+  for (const size of strassenSizes(largest)) {
+    const { bytes: taken, widest } = bytesOf(size);
+    const bytes = grown(taken);
+    if (widest <= maxBufferBytes && peakBytes + bytes <= budgetBytes)
+      return { place: { ...size, stays: true, scratch: null }, bytes };
+  }
+  return `they take ${formatBytes(least.bytes)} beside the ${formatBytes(peakBytes)} of the job, and the GPU budget is ${formatBytes(budgetBytes)}. A budget of ${formatBytes(peakBytes + grown(least.bytes))} would do.`;
 }
 
+type Layers = readonly Pick<CalibratedLayer, "linears">[];
+
 /** What holds all products that gain; null if none does. */
-function largestProduct({ batches }: PlainJob["plan"], layers: PlainJob["layers"]): ProductSize | null {
+function largestProduct({ batches }: Pick<CalibrationPlan, "batches">, layers: Layers): ProductSize | null {
   const m = Math.max(...batches.map(({ tokens }) => tokens));
-  const sizes = layers
-    .flatMap(({ linears }) => linears.map(({ rows: n, columns: k }) => ({ m, n, k })))
-    .filter(isForStrassen);
+  const sizes = gaining(layers, m);
   if (sizes.length === 0) return null;
   return { m, n: Math.max(...sizes.map(({ n }) => n)), k: Math.max(...sizes.map(({ k }) => k)) };
+}
+
+/** Products of so many tokens that gain. */
+function gaining(layers: Layers, m: number): ProductSize[] {
+  return layers
+    .flatMap(({ linears }) => linears.map(({ rows: n, columns: k }) => ({ m, n, k })))
+    .filter(isForStrassen);
 }

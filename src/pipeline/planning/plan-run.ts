@@ -208,15 +208,15 @@ function checkSteps(plans: readonly CompressionPlan[]): void {
 
 /** Strassen's products round otherwise than plain ones. */
 function strassenNotes(
-  { strassen }: { readonly strassen: object | null },
+  { strassen }: { readonly strassen: { readonly stays: boolean } | null },
   plans: readonly CompressionPlan[],
 ): string[] {
   const differs = plans.some(
-    ({ calibration }) => calibration && (calibration.plan.strassen === null) !== (strassen === null),
+    ({ calibration }) => calibration && calibration.plan.strassen?.stays !== strassen?.stays,
   );
   if (!differs) return [];
   return [
-    "Within this GPU budget there is no room for Strassen's products, which one of the recipes would have alone: its result may differ from that in the last bits. A larger budget gives the same bytes.",
+    "Within this GPU budget there is less room for Strassen's products, which one of the recipes would have alone: its result may differ from that in the last bits. A larger budget gives the same bytes.",
   ];
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Gpu } from "../../gpu/gpu.ts";
-import { openStrassen } from "../../gpu/matmul/open-strassen.ts";
-import type { ProductSize } from "../../gpu/matmul/strassen-size.ts";
+import { leastStrassen } from "../../gpu/matmul/strassen-size.ts";
+import { openStrassen, type StrassenPlace } from "../../gpu/matmul/open-strassen.ts";
 import { createMatrixUnits } from "../../gpu/matmul/matmul-halves.ts";
 import type { JournalRecord } from "../../offload/journal.ts";
 import { openTestGpu } from "../../testing/open-test-gpu.ts";
@@ -18,7 +18,7 @@ interface Machine {
   readonly size: number;
   readonly faster?: boolean;
   readonly hessians?: boolean;
-  readonly room?: boolean;
+  readonly room?: "stays" | "lent" | null;
   readonly strassenFaster?: boolean;
 }
 
@@ -26,30 +26,32 @@ interface Machine {
 async function run(
   journal: ReturnType<typeof memoryJournal>,
   wanted: ForwardProducts,
-  { size, faster = true, hessians = false, room = false, strassenFaster = true }: Machine,
+  { size, faster = true, hessians = false, room = null, strassenFaster = true }: Machine,
 ) {
   using test = await openTestGpu();
-  using largest = await test.empty("largest magnitudes", 128);
+  using magnitudes = await test.empty("largest magnitudes", 128);
   const notices: string[] = [];
   const units = async (gpu: Gpu, anyway = false): Promise<Disposable> => {
     const shape = { m: size, n: size, k: size, subgroup: 32 };
-    if (size > 0 && (faster || anyway)) gpu.tuning.matrices = createMatrixUnits(shape, largest);
+    if (size > 0 && (faster || anyway)) gpu.tuning.matrices = createMatrixUnits(shape, magnitudes);
     if (gpu.tuning.matrices) gpu.tuning.matrices.hessians = hessians;
     return await Promise.resolve({ [Symbol.dispose]: () => undefined });
   };
   const tell = (notice: string) => void notices.push(notice);
-  const strassen = async (gpu: Gpu, most: ProductSize | null, anyway = false): Promise<Disposable> =>
-    await openStrassen(gpu, most, anyway || strassenFaster);
-  const asked = { products: wanted, strassen: room ? { m: 256, n: 256, k: 32 } : null };
+  const strassen = async (gpu: Gpu, place: StrassenPlace | null, anyway = false): Promise<Disposable> =>
+    await openStrassen(gpu, place, anyway || strassenFaster);
+  const least = leastStrassen({ m: 256, n: 256, k: 32 });
+  const asked = { products: wanted, strassen: room ? { ...least, stays: room === "stays" } : null };
   const opened = await openForwardProducts(test.gpu, journal, asked, tell, { units, strassen });
-  const { matrices, strassen: scratch } = test.gpu.tuning;
+  const { matrices, strassen: scratch, lentStrassen: lent } = test.gpu.tuning;
   opened[Symbol.dispose]();
-  expect(test.gpu.tuning.strassen).toBeNull();
+  expect(test.gpu.tuning).toMatchObject({ strassen: null, lentStrassen: null });
   return {
     size: matrices?.shape.m ?? 0,
     notices,
     ...(matrices?.hessians && { hessians: true }),
     ...(scratch && { strassen: true }),
+    ...(lent && { lent: true }),
   };
 }
 
@@ -99,7 +101,7 @@ it("tells of units that a job began with and that are gone", async () => {
 });
 
 describe("Strassen's products", () => {
-  const ROOM = { size: 0, room: true };
+  const ROOM: Machine = { size: 0, room: "stays" };
   const taken = { size: 0, notices: [], strassen: true };
   const plain = { size: 0, notices: [] };
 
@@ -114,8 +116,21 @@ describe("Strassen's products", () => {
   });
 
   it("are taken by name whatever is faster", async () => {
-    const machine = { size: 16, room: true, strassenFaster: false };
+    const machine: Machine = { size: 16, room: "stays", strassenFaster: false };
     expect(await run(memoryJournal(), "F32_STRASSEN", machine)).toEqual(taken);
+  });
+
+  it("are lent where the plan has room for a while, which is told apart from where it has it always", async () => {
+    const journal = memoryJournal();
+    const machine: Machine = { size: 0, room: "lent" };
+    const lent = { ...plain, lent: true };
+    expect(await run(journal, "AUTO", machine)).toEqual(lent);
+    expect(await run(journal, "AUTO", { ...machine, size: 16, strassenFaster: false })).toEqual(lent);
+    expect(forwardNotes(journal)).toEqual([
+      expect.stringMatching(/propagate samples, and of no others, .*Strassen/),
+    ]);
+    const { notices } = await run(journal, "AUTO", ROOM);
+    expect(notices).toEqual([expect.stringContaining("for which this job's plan has")]);
   });
 
   it("stay what the first run chose", async () => {
@@ -133,7 +148,7 @@ describe("Strassen's products", () => {
     const { strassen, notices } = await run(journal, "AUTO", { size: 0 });
     expect(strassen).toBeUndefined();
     expect(notices).toEqual([
-      expect.stringContaining("Strassen's products, for which this job's plan has no"),
+      expect.stringContaining("Strassen's products, for which this job's plan has other room now, or none"),
     ]);
   });
 });

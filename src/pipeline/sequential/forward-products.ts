@@ -4,8 +4,7 @@
 import { createLifetime } from "../../disposal.ts";
 import { DeviceLimitError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
-import { openStrassen } from "../../gpu/matmul/open-strassen.ts";
-import type { ProductSize } from "../../gpu/matmul/strassen-size.ts";
+import { openStrassen, type StrassenPlace } from "../../gpu/matmul/open-strassen.ts";
 import { matrixShapeName } from "../../gpu/matmul/matrix-shape.ts";
 import type { Tuning } from "../../gpu/tuning.ts";
 import { openMatrixUnits } from "../../gpu/matmul/open-matrix-units.ts";
@@ -16,21 +15,23 @@ import type { ForwardProducts } from "../../formats/forward-products.ts";
 
 const FLOAT32 = "F32";
 const STRASSEN = "F32_STRASSEN";
+/** Where there is room for them then alone. */
+const STRASSEN_TO_PROPAGATE = "F32_STRASSEN to propagate";
 /** Behind the shape of the units. */
 const HESSIANS_TOO = " with Hessians";
 
 /** What is asked for, and what the plan has room for. */
 export interface WantedProducts {
   readonly products: ForwardProducts;
-  /** The largest of Strassen's products, or null. */
-  readonly strassen: ProductSize | null;
+  /** Of Strassen's products, or null. */
+  readonly strassen: StrassenPlace | null;
 }
 
 /** What finds what is right, and faster unless it is told to take any. */
 const OPENERS = { units: openMatrixUnits, strassen: openStrassen };
 
 /**
- * Sets `gpu.tuning.matrices`, or `gpu.tuning.strassen`, or neither; disposing the result frees what those hold.
+ * Sets `gpu.tuning.matrices`, or what Strassen's products are, or neither; disposing the result frees what those hold.
  * @param tell takes a sentence for the user
  */
 export async function openForwardProducts(
@@ -44,10 +45,11 @@ export async function openForwardProducts(
   const asked = before ?? wanted;
   const opened = createLifetime();
   const { tuning } = gpu;
-  if (asked !== FLOAT32 && asked !== STRASSEN) opened.use(await open.units(gpu, before !== null));
+  const isStrassen = asked === STRASSEN || asked === STRASSEN_TO_PROPAGATE;
+  if (asked !== FLOAT32 && !isStrassen) opened.use(await open.units(gpu, before !== null));
   if (tuning.matrices && before !== null) tuning.matrices.hessians &&= before.endsWith(HESSIANS_TOO);
-  const takesStrassen = asked === STRASSEN || (before === null && asked !== FLOAT32 && !tuning.matrices);
-  if (takesStrassen) opened.use(await open.strassen(gpu, strassen, asked === STRASSEN));
+  const takesStrassen = isStrassen || (before === null && asked !== FLOAT32 && !tuning.matrices);
+  if (takesStrassen) opened.use(await open.strassen(gpu, strassen, isStrassen));
   const now = productsOf(tuning);
   if (before === null) recordForward(journal, now);
   else if (now !== before) tell(changedSentence(before, now));
@@ -56,8 +58,8 @@ export async function openForwardProducts(
 
 function changedSentence(before: string, now: string): string {
   const rest = "the rest may differ from an uninterrupted job in its last digits.";
-  return before === STRASSEN
-    ? `The layers so far were computed by Strassen's products, for which this job's plan has no room now; ${rest}`
+  return before === STRASSEN || before === STRASSEN_TO_PROPAGATE
+    ? `The layers so far were computed by Strassen's products, for which this job's plan has other room now, or none; ${rest}`
     : `The layers so far were computed on matrix units (${before}), which this browser does not offer now (${now}); ${rest}`;
 }
 
@@ -95,10 +97,13 @@ export function takeForwardProducts({ plan: { part } }: Job, journal: JournalRec
 export function forwardNotes(journal: JournalRecords): string[] {
   const products = recordedForward(journal);
   if (products === null || products === FLOAT32) return [];
-  if (products === STRASSEN)
+  if (products === STRASSEN || products === STRASSEN_TO_PROPAGATE) {
+    const where =
+      products === STRASSEN ? "the forward passes" : "the passes that propagate samples, and of no others,";
     return [
-      "Large products of the forward passes were computed by Strassen's algorithm: float32, seven products of half the size instead of eight, which rounds about twice as much. Hessians and GPTQ are plain float32.",
+      `Large products of ${where} were computed by Strassen's algorithm: float32, seven products of half the size instead of eight, which rounds about twice as much. Hessians and GPTQ are plain float32.`,
     ];
+  }
   const halves = `each float32 as a pair of float16 halves`;
   return [
     products.endsWith(HESSIANS_TOO)
@@ -108,7 +113,8 @@ export function forwardNotes(journal: JournalRecords): string[] {
 }
 
 /** What is written down of what was opened. */
-function productsOf({ matrices, strassen }: Tuning): string {
+function productsOf({ matrices, strassen, lentStrassen }: Tuning): string {
+  if (!matrices && lentStrassen) return STRASSEN_TO_PROPAGATE;
   if (!matrices) return strassen ? STRASSEN : FLOAT32;
   return `${matrixShapeName(matrices.shape)}${matrices.hessians ? HESSIANS_TOO : ""}`;
 }

@@ -2,6 +2,8 @@
 
 import { describe, expect, it } from "vitest";
 import { tensorBytes } from "../../formats/safetensors.ts";
+import { openStrassen } from "../../gpu/matmul/open-strassen.ts";
+import { leastStrassen, strassenRequests } from "../../gpu/matmul/strassen-size.ts";
 import { layerInFile } from "../../testing/layer-in-file.ts";
 import {
   checkpoint,
@@ -181,6 +183,37 @@ describe("a layer whose batches come and go while others are computed", () => {
     await propagate(work);
     expect(alone.every((value) => value !== 0)).toBe(true);
     expect(run.outputs()).toEqual(alone);
+  });
+});
+
+describe("a layer that has room for Strassen's products while its samples are propagated", () => {
+  it("takes what the plan has of it and gives it back; the hidden states are the same where no product is large", async () => {
+    const budgetBytes = 64 * MIB;
+    const job = planFor({ experts: 0, budgetBytes }, '"re:.*self_attn"');
+    using run = await openRun(job, budgetBytes);
+    const { services } = run;
+    const { gpu, workspace, plan } = services;
+    // Its MLP goes in runs of four tokens at other times.
+    const narrow = { ...workspace, plan: { ...workspace.plan, mlpTokens: 4 } };
+    using work = await onload(turnOf(run, job, hostLayer(0)));
+    const propagatedWith = async (own: typeof services) => {
+      const before = gpu.memory.bytes;
+      gpu.memory.resetPeak();
+      await propagate({ ...work, services: own, left: { behind: null } });
+      expect(gpu.memory.bytes).toBe(before);
+      return { bytes: gpu.memory.peakBytes - before, outputs: run.outputs() };
+    };
+    const plain = await propagatedWith({ ...services, workspace: narrow });
+    const size = leastStrassen({ m: 256, n: 256, k: 32 });
+    const scratch = { bytes: workspace.plan.scratchBytes, mlpTokens: workspace.plan.mlpTokens };
+    const opened = await openStrassen(gpu, { ...size, stays: false }, true);
+    const strassen = { ...size, stays: false, scratch };
+    const lent = await propagatedWith({ ...services, workspace: narrow, plan: { ...plan, strassen } });
+    const products = strassenRequests(size).map(({ bytes }) => bytes);
+    expect(lent.bytes - plain.bytes).toBe(sum([...products, scratch.bytes]));
+    expect(lent.outputs).toEqual(plain.outputs);
+    expect(gpu.tuning.strassen).toBeNull();
+    opened[Symbol.dispose]();
   });
 });
 

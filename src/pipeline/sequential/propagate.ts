@@ -2,6 +2,7 @@
 // weights are read into host memory.
 
 import type { LayerAtWork, LeftLayer } from "./layer-at-work.ts";
+import { lendToPropagate } from "./lend-strassen.ts";
 import { runSamples } from "./run-samples.ts";
 
 /** True if a crash after this layer could go on behind it. */
@@ -10,7 +11,9 @@ export async function propagate(work: LayerAtWork): Promise<boolean> {
   const left = work.left.behind;
   const behind = left ?? leave(work);
   if (isLast || left) return behind.recordable();
-  await runSamples(work, {
+  using lent = await lendToPropagate(services);
+  const roomy = { ...work, services: { ...services, workspace: lent.workspace } };
+  await runSamples(roomy, {
     needed: { linears: layer.linears, residency: schedule.residency.propagate },
     atWork: schedule.atWork.propagate,
     each: behind.save,

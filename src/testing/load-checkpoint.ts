@@ -10,6 +10,8 @@ const FILE = "model.safetensors";
 export interface Checkpoint {
   readonly config: Record<string, unknown>;
   readonly tensors: readonly SourceTensor[];
+  /** Of the tensors. */
+  readonly names: readonly string[];
 }
 
 export function loadCheckpoint(name: string): Checkpoint {
@@ -20,5 +22,6 @@ export function loadCheckpoint(name: string): Checkpoint {
   return {
     config: JSON.parse(readFileSync(join(folder, "config.json"), "utf8")) as Record<string, unknown>,
     tensors: entries.map((entry) => ({ ...entry, file: FILE })),
+    names: entries.map(({ name: tensor }) => tensor),
   };
 }

@@ -18,7 +18,11 @@ function configOf(config: Record<string, unknown>): ModelConfig {
   return readConfig(new TextEncoder().encode(JSON.stringify(config)));
 }
 
-function plan({ config, tensors }: Checkpoint, options: Partial<CalibrationOptions> = {}, text = "") {
+function plan(
+  { config, tensors }: Pick<Checkpoint, "config" | "tensors">,
+  options: Partial<CalibrationOptions> = {},
+  text = "",
+) {
   const recipe = parseRecipe(
     `s_stage: {q_modifiers: {GPTQModifier: {${text || "scheme: W4A16"}, ignore: [lm_head]}}}`,
   );
@@ -187,7 +191,7 @@ describe("a checkpoint that lies", () => {
 });
 
 /** The checkpoint as the text decoder of a multimodal model, with a tower whose layers are named as usual. */
-function nested(prefix: string, head: string): Checkpoint {
+function nested(prefix: string, head: string): Pick<Checkpoint, "config" | "tensors"> {
   const { config, tensors } = load("qwen3");
   const { tie_word_embeddings, ...text_config } = config;
   const tower = ["vision_tower.encoder.layers.0.mlp.fc1", "multi_modal_projector.linear_1"].map((module) => ({

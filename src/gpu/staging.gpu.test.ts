@@ -29,6 +29,24 @@ describe("rings between the host and the GPU", () => {
     expect(seen.every((byte, index) => byte === expected[index])).toBe(true);
   });
 
+  it("write parts together as they are written one by one, as many as a piece holds at a time", async () => {
+    using test = await openTestGpu();
+    using uploads = await UploadRing.create(test.gpu, RING);
+    using readbacks = await ReadbackRing.create(test.gpu, RING);
+    const sizes = [PIECE / 2 + 2, UPDATE_BYTES, 3, 8, 1.5 * PIECE, PIECE / 4, PIECE / 2, PIECE / 4, 12];
+    for (const few of [sizes, [8, 12]]) {
+      const parts = [];
+      for (const [at, size] of few.entries())
+        parts.push({ bytes: counting(size, at), to: await test.empty(`to ${at}`, size + 8), offset: 4 });
+      await uploads.writeAll(parts);
+      for (const { bytes, to } of parts) {
+        const seen = await readbacks.readBytes(to, 4, bytes.byteLength);
+        expect(seen.every((byte, index) => byte === bytes[index])).toBe(true);
+        to[Symbol.dispose]();
+      }
+    }
+  });
+
   it("hold up who writes more at a time than may be on its way", async () => {
     using test = await openTestGpu();
     using uploads = await UploadRing.create(test.gpu, { pieceBytes: 16 * MIB, pieces: 1 });

@@ -20,6 +20,8 @@ export function ringBytes(size: RingSize): number {
 const SMALL_PIECES = 4;
 /** Writes of at most this share of a piece do without: as much as a piece holds is copied once more wherever one is used. */
 const SHORT_WRITE = 1 / 4;
+/** Parts that fill so much of a piece go in it together: each by itself would take new memory, or a piece of its own. */
+const GATHERED = 1 / 2;
 const MAX_SMALL_BYTES = 1024 ** 2;
 
 /** Small reads have pieces of their own: those that wait for large ones wait for all that the GPU is given meanwhile. */
@@ -45,6 +47,13 @@ async function map(piece: LedgerBuffer, mode: GPUMapModeFlags, bytes = piece.byt
   } catch (cause) {
     throw new DeviceLostError(`The GPU was lost while ${piece.label} was being mapped.`, { cause });
   }
+}
+
+/** Bytes and where they go: `offset` is a multiple of 4. */
+export interface WritePart {
+  readonly bytes: Uint8Array;
+  readonly to: LedgerBuffer;
+  readonly offset: number;
 }
 
 /** A piece of an upload ring, and when the host may write to it. */
@@ -92,6 +101,44 @@ export class UploadRing implements Disposable {
       async (of, position, length) =>
         await this.#gpu.queue.copy({ of, offset: 0 }, { of: to, offset: offset + position }, length),
     );
+  }
+
+  /** Writes parts as `write` does one: as many as a piece holds go to the GPU in it together. */
+  async writeAll(parts: Iterable<WritePart>): Promise<void> {
+    let gathered: WritePart[] = [];
+    let bytes = 0;
+    for (const part of parts) {
+      const own = paddedBytes(part.bytes.byteLength);
+      if (bytes + own > this.#pieceBytes) {
+        await this.#writeGathered(gathered, bytes);
+        [gathered, bytes] = [[], 0];
+      }
+      gathered.push(part);
+      bytes += own;
+    }
+    await this.#writeGathered(gathered, bytes);
+  }
+
+  async #writeGathered(parts: readonly WritePart[], total: number): Promise<void> {
+    if (parts.length <= 1 || total < this.#pieceBytes * GATHERED) {
+      for (const { bytes, to, offset } of parts) await this.write(bytes, to, offset);
+      return;
+    }
+    let end = 0;
+    const placed = parts.map((part) => ({ ...part, at: (end += paddedBytes(part.bytes.byteLength)) }));
+    const startOf = ({ at, bytes }: (typeof placed)[number]) => at - paddedBytes(bytes.byteLength);
+    const put = (view: Uint8Array<ArrayBuffer>) => {
+      for (const part of placed) {
+        view.set(part.bytes, startOf(part));
+        view.fill(0, startOf(part) + part.bytes.byteLength, part.at);
+      }
+    };
+    await this.fill(total, put, async (of) => {
+      for (const part of placed) {
+        const from = { of, offset: startOf(part) };
+        await this.#gpu.queue.copy(from, { of: part.to, offset: part.offset }, part.at - from.offset);
+      }
+    });
   }
 
   /**

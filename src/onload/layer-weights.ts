@@ -6,7 +6,7 @@ import { DTYPE_BITS, type FloatDtype, isFloatDtype, type Dtype, widenToFloat32 }
 import { turnOver } from "../formats/turn-over.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../gpu/memory.ts";
-import type { UploadRing } from "../gpu/staging.ts";
+import type { UploadRing, WritePart } from "../gpu/staging.ts";
 import { type HostBytes, memoryBytes, partOfBytes } from "./host-bytes.ts";
 import { divideLinears, type Residency, streamBytes, strideOf, tileShape } from "./residency.ts";
 import type { Linear } from "../model/weight-description.ts";
@@ -95,7 +95,7 @@ export async function onloadLayer(
     streamed > 0 ? gpu.memory.allocate({ label: "streamed weights", bytes: streamed }) : null,
     ...divided.resident.map(async (linear) => await roomForWhole(gpu, host, { linear, limit, resident })),
   ]);
-  for (const linear of divided.resident) await writeWhole(uploads, host, linear, resident);
+  await uploads.writeAll(wholeParts(host, divided.resident, resident));
   return onloaded(gpu, { vectors, resident, stream }, async function* (module) {
     const linear = linears.get(module);
     invariant(linear && stream, `${module} is onloaded`);
@@ -208,7 +208,7 @@ export async function onloadWhole(
   whole: WholeLinear,
 ): Promise<void> {
   await roomForWhole(gpu, host, whole);
-  await writeWhole(uploads, host, whole.linear, whole.resident);
+  await uploads.writeAll(wholeParts(host, [whole.linear], whole.resident));
 }
 
 /** Whoever disposes of the layer finds the buffers among those that are resident, even if the weights never come. */
@@ -232,18 +232,19 @@ async function roomForWhole(
   resident.set(linear.module, tiles);
 }
 
-/** Uploads a Linear for which there is room. */
-async function writeWhole(
-  uploads: UploadRing,
+/** Tiles of Linears for which there is room; each is read when it is asked for. */
+function* wholeParts(
   host: HostLayer,
-  linear: Linear,
+  linears: readonly Linear[],
   resident: ReadonlyMap<string, readonly RowTile[]>,
-): Promise<void> {
-  const tiles = resident.get(linear.module);
-  invariant(tiles, `there is room for ${linear.module}`);
-  for (const { dtype, stride, firstRow, rows, weight } of tiles) {
-    const rowBytes = (stride * DTYPE_BITS[dtype]) / 8;
-    await writeRows(uploads, host, linear, { rowBytes, firstRow, rows, weight });
+): Generator<WritePart> {
+  for (const linear of linears) {
+    const tiles = resident.get(linear.module);
+    invariant(tiles, `there is room for ${linear.module}`);
+    for (const { dtype, stride, firstRow, rows, weight } of tiles) {
+      const rowBytes = (stride * DTYPE_BITS[dtype]) / 8;
+      yield { bytes: paddedRows(host, linear, { rowBytes, firstRow, rows }), to: weight, offset: 0 };
+    }
   }
 }
 
@@ -257,28 +258,25 @@ async function* streamTiles(
   const shape = tileShape(linear, dtype, tileBytes);
   for (let firstRow = 0; firstRow < linear.rows; firstRow += shape.tileRows) {
     const rows = Math.min(shape.tileRows, linear.rows - firstRow);
-    await writeRows(uploads, host, linear, { rowBytes: shape.rowBytes, firstRow, rows, weight });
+    await uploads.write(paddedRows(host, linear, { rowBytes: shape.rowBytes, firstRow, rows }), weight);
     yield { weight, dtype, stride: shape.stride, firstRow, rows };
   }
 }
 
-async function writeRows(
-  uploads: UploadRing,
+/** Rows as they lie on the GPU, to be read only. */
+function paddedRows(
   host: HostLayer,
   linear: Linear,
-  to: { rowBytes: number; firstRow: number; rows: number; weight: LedgerBuffer },
-): Promise<void> {
-  const bytes = linearRows(host, linear, to.firstRow, to.rows);
-  const tight = bytes.byteLength / to.rows;
-  if (tight === to.rowBytes) {
-    await uploads.write(bytes, to.weight);
-    return;
+  { rowBytes, firstRow, rows }: { rowBytes: number; firstRow: number; rows: number },
+): Uint8Array<ArrayBuffer> {
+  const bytes = linearRows(host, linear, firstRow, rows);
+  const tight = bytes.byteLength / rows;
+  if (tight === rowBytes) return bytes;
+  const padded = new Uint8Array(rows * rowBytes);
+  for (let row = 0; row < rows; row++) {
+    padded.set(bytes.subarray(row * tight, (row + 1) * tight), row * rowBytes);
   }
-  const padded = new Uint8Array(to.rows * to.rowBytes);
-  for (let row = 0; row < to.rows; row++) {
-    padded.set(bytes.subarray(row * tight, (row + 1) * tight), row * to.rowBytes);
-  }
-  await uploads.write(padded, to.weight);
+  return padded;
 }
 
 /** Host bytes of some rows of a Linear's weight, to be read only. */

@@ -4,11 +4,10 @@
 
 import { DeviceLostError, invariant } from "../errors.ts";
 import { type LongSubmit, longestOf } from "./long-submit.ts";
-import type { BufferPart, CompiledKernel, Dispatch, Kernel } from "./kernel.ts";
-import { PipelineCache } from "./kernel.ts";
-import { type GpuMemory, LedgerBuffer } from "./memory.ts";
-import { MAX_TIMED_PASSES, SubmitTimer, timerBytes, type TimedSubmit } from "./submit-timer.ts";
-import { writeStruct } from "./struct.ts";
+import { type Dispatch, type Kernel, PipelineCache } from "./kernel.ts";
+import type { GpuMemory, LedgerBuffer } from "./memory.ts";
+import { beginRecording, endPass, PARAMS_SLOT_BYTES, recordDispatch, type Recording } from "./recording.ts";
+import { MAX_TIMED_PASSES, SubmitTimer, timerBytes } from "./submit-timer.ts";
 import { SubmitBytes } from "./submit-bytes.ts";
 import { createSubmitsInFlight } from "./submits-in-flight.ts";
 import { createWorkRates, type DispatchedWork, TARGET_MS } from "./work-rates.ts";
@@ -24,7 +23,6 @@ const WRITES_BYTES = 64 * 1024 ** 2;
 const COPY_BYTES = 64 * 1024 ** 2;
 /** Bytes that a modest GPU copies in a millisecond. Not learned: clocks are read around passes only. */
 const COPY_BYTES_PER_MS = 50_000_000;
-const PARAMS_SLOT_BYTES = 256;
 const PARAMS_SLOTS = 256;
 const PARAMS_BYTES = PARAMS_SLOT_BYTES * PARAMS_SLOTS;
 /** Bytes from the host that the commands of one submit may bring along; enough for the tables of 16,384 columns. */
@@ -32,15 +30,6 @@ export const UPDATE_BYTES = 256 * 1024;
 
 /** GPU bytes that the queue itself takes at most: params, updates, and timestamps where there are any. */
 export const QUEUE_BYTES = PARAMS_BYTES + UPDATE_BYTES + timerBytes(TIMED_SUBMITS);
-
-interface Recording {
-  readonly encoder: GPUCommandEncoder;
-  readonly timed: TimedSubmit;
-  readonly dispatches: DispatchedWork[];
-  pass: GPUComputePassEncoder | null;
-  passes: number;
-  predictedMs: number;
-}
 
 export class PacedQueue implements Disposable {
   readonly #device: GPUDevice;
@@ -142,7 +131,7 @@ export class PacedQueue implements Disposable {
     // Nothing may wait between this and the recording: others record meanwhile.
     while (this.#lacksRoom(entry)) await this.flush();
     const recording = this.#record();
-    this.#encode(recording, kernel, compiled, dispatch);
+    recordDispatch(this.#device, recording, this.#params, { kernel, compiled, dispatch });
     recording.predictedMs += this.#rates.predict(entry);
     recording.dispatches.push(entry);
     // A size without a measurement goes alone, so that the first guess is soon replaced.
@@ -221,7 +210,7 @@ export class PacedQueue implements Disposable {
   /** Where a command of so many bytes is recorded that is no dispatch. */
   #encoderFor(bytes: number): GPUCommandEncoder {
     const recording = this.#record();
-    this.#endPass(recording);
+    endPass(recording);
     recording.predictedMs += bytes / COPY_BYTES_PER_MS;
     return recording.encoder;
   }
@@ -232,7 +221,7 @@ export class PacedQueue implements Disposable {
     const recording = this.#recording;
     if (!recording) return;
     this.#recording = null;
-    this.#endPass(recording);
+    endPass(recording);
     recording.timed.resolve(recording.encoder, recording.passes);
     this.#params.write();
     this.#updates.write();
@@ -266,52 +255,7 @@ export class PacedQueue implements Disposable {
   }
 
   #record(): Recording {
-    if (this.#recording) return this.#recording;
-    const encoder = this.#device.createCommandEncoder();
-    const timed = this.#timer.begin();
-    timed.start(encoder);
-    this.#recording = {
-      encoder,
-      timed,
-      dispatches: [],
-      pass: null,
-      passes: 0,
-      predictedMs: 0,
-    };
-    return this.#recording;
-  }
-
-  #encode<K extends Kernel>(
-    recording: Recording,
-    kernel: K,
-    compiled: CompiledKernel,
-    dispatch: Dispatch<K>,
-  ): void {
-    const timestampWrites = recording.timed.timestampWrites(recording.passes);
-    if (!recording.pass) {
-      recording.pass = recording.encoder.beginComputePass(timestampWrites ? { timestampWrites } : {});
-      recording.passes++;
-    }
-    invariant(kernel.params.bytes <= PARAMS_SLOT_BYTES, `${kernel.name} has too many params`);
-    const slot = this.#params.take(PARAMS_SLOT_BYTES);
-    writeStruct(kernel.params, dispatch.params, this.#params.view, slot);
-    const params = this.#params.buffer.buffer;
-    const entries: GPUBindGroupEntry[] = [
-      { binding: 0, resource: { buffer: params, size: PARAMS_SLOT_BYTES } },
-      ...Object.keys(kernel.bindings).map((name, index) => ({
-        binding: index + 1,
-        resource: bindingOf(kernel.name, name, dispatch.buffers[name]),
-      })),
-    ];
-    const group = this.#device.createBindGroup({ label: kernel.name, layout: compiled.layout, entries });
-    recording.pass.setPipeline(compiled.pipeline);
-    recording.pass.setBindGroup(0, group, [slot]);
-    recording.pass.dispatchWorkgroups(...dispatch.workgroups);
-  }
-
-  #endPass(recording: Recording): void {
-    recording.pass?.end();
-    recording.pass = null;
+    return (this.#recording ??= beginRecording(this.#device, this.#timer));
   }
 
   async #measure(recording: Recording): Promise<void> {
@@ -338,10 +282,4 @@ function entryOf(
   { constants, work }: Pick<Dispatch<Kernel>, "constants" | "work">,
 ): DispatchedWork {
   return { kernel: kernel.name, variant: Object.values(constants ?? {}).join(), work };
-}
-
-function bindingOf(kernel: string, name: string, part: BufferPart | undefined): GPUBufferBinding {
-  invariant(part, `${kernel} lacks its buffer "${name}"`);
-  if (part instanceof LedgerBuffer) return { buffer: part.buffer };
-  return { buffer: part.of.buffer, offset: part.offset, size: Math.ceil(part.bytes / 4) * 4 };
 }

@@ -8,7 +8,7 @@ import { linearWeight } from "../../onload/layer-weights.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import { hostLayerBytes } from "../calibration/host-memory.ts";
 import { isShape } from "../job/copy-tensors.ts";
-import { dequantizeStored } from "../../quantize/gptq/dequantize-stored.ts";
+import { type Dequantizer, openDequantizer, weightsAtOnce } from "../../quantize/gptq/dequantize-stored.ts";
 import type { ModuleReport, ModuleWeights } from "../../quantize/quantizer.ts";
 import { openComing } from "./coming-files.ts";
 import { createLaterWrites } from "./later-writes.ts";
@@ -147,12 +147,16 @@ export function awaitModules(work: LayerAtWork): ComingModules {
     begin: () => coming.begin(),
     async take() {
       coming.begin();
+      using dequantizer =
+        output.propagates && wanted.length > 0
+          ? await openDequantizer(services, wanted, weightsAtOnce(services.gpu))
+          : null;
       for (const [place, task] of wanted.entries()) {
         const from = (owners.get(task.module) ?? 0) + 1;
         services.report("quantizing", `${task.module}, by share ${from}`, 1 / layer.tasks.length);
         const { bytes, done } = await coming.get(place);
         const { tensors, report } = readFile(task, bytes);
-        if (output.propagates) await keepMeaning(work, task, tensors);
+        if (dequantizer) await keepMeaning(work, task, tensors, dequantizer);
         output.reports.push(report);
         for (const [tensor, own] of share.writes ? tensors : [])
           writes.add(own, (offset, slice) => output.write(tensor, offset, slice));
@@ -200,13 +204,18 @@ function waitingBytes({ layer, schedule, services }: LayerAtWork): number {
 }
 
 /** Puts what a module's codes mean in the place of its weights. */
-async function keepMeaning(work: LayerAtWork, task: QuantizeTask, tensors: ModuleTensors): Promise<void> {
+async function keepMeaning(
+  work: LayerAtWork,
+  task: QuantizeTask,
+  tensors: ModuleTensors,
+  dequantizer: Dequantizer,
+): Promise<void> {
   const { kept, layer, host, services } = work;
   const linear = layer.linears.find(({ module }) => module === task.module);
   invariant(linear, `${task.module} is a Linear of its layer`);
   const rowBytes = (task.columns * DTYPE_BITS[task.dtype]) / 8;
   const tensor = (name: string) => tensors.get(`${task.module}.${name}`) ?? null;
-  await dequantizeStored(services, { task, tensor }, async (firstRow, rows, from) => {
+  await dequantizer.dequantize({ task, tensor }, async (firstRow, rows, from) => {
     if (kept) {
       await kept.replaceRows(task.module, firstRow, rows, from);
       return;

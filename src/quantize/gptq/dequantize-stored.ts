@@ -21,8 +21,11 @@ import { dequantizeCodes } from "./gptq-kernels.ts";
 type Bytes = Uint8Array<ArrayBuffer>;
 
 const WORKGROUP = 64;
-/** Weights that are dequantized at a time: four bytes of a code and two or four of its meaning each. */
-const PIECE_WEIGHTS = 4 * 1024 ** 2;
+/** Weights that are dequantized at a time. Many are worth their memory: less than a few megabytes of codes come slowly to a GPU. */
+const LEAST_WEIGHTS = 4 * 1024 ** 2;
+const MOST_WEIGHTS = 16 * 1024 ** 2;
+/** Of a weight: a code as it is stored, its number, what it means, and more than its part of scales and zero points. */
+const WEIGHT_BYTES = 1 + 4 + 4 + 1;
 
 export const unpackKernel = kernel({
   name: "encode.unpack",
@@ -46,41 +49,65 @@ export interface StoredWeight {
   tensor(name: string): Bytes | null;
 }
 
-/**
- * Dequantizes a weight some rows at a time.
- * @param use takes rows of the weight's dtype, one after the other as they lie in the source, from a buffer
- */
-export async function dequantizeStored(
+export interface Dequantizer extends Disposable {
+  /**
+   * Dequantizes a weight some rows at a time.
+   * @param use takes rows of the weight's dtype, one after the other as they lie in the source, from a buffer
+   */
+  dequantize(
+    stored: StoredWeight,
+    use: (firstRow: number, rows: number, from: LedgerBuffer) => Promise<void>,
+  ): Promise<void>;
+}
+
+/** As many weights at a time as fit into memory that was in use before, so that no job takes more than it has taken; not too few. */
+export function weightsAtOnce({ memory }: Gpu): number {
+  const room = (memory.peakBytes - memory.bytes) / WEIGHT_BYTES;
+  return Math.min(Math.max(Math.floor(room), LEAST_WEIGHTS), MOST_WEIGHTS);
+}
+
+/** Makes buffers for any of some weights. */
+export async function openDequantizer(
   { gpu, uploads }: { readonly gpu: Gpu; readonly uploads: UploadRing },
-  stored: StoredWeight,
-  use: (firstRow: number, rows: number, from: LedgerBuffer) => Promise<void>,
-  pieceWeights = PIECE_WEIGHTS,
-): Promise<void> {
-  const { task } = stored;
-  const { rows, columns } = task;
-  const multiple = tileRowMultiple(task);
-  const most = Math.min(Math.max(Math.floor(pieceWeights / columns / multiple), 1) * multiple, rows);
-  const tables = await readTables(stored);
-  const sizes = bufferSizes(tables.weight, most);
+  tasks: readonly RtnTask[],
+  pieceWeights: number,
+): Promise<Dequantizer> {
+  const all = tasks.map((task) => bufferSizes(weightOf(task), rowsAtOnce(task, pieceWeights)));
+  const most = (name: keyof BufferSizes) => Math.max(4, ...all.map((sizes) => sizes[name]));
+  const names = ["packed", "codes", "scales", "zeroPoints", "groupOf", "meaning"] as const;
   const made: readonly LedgerBuffer[] = await gpu.memory.allocateAll(
-    Object.entries(sizes).map(([name, bytes]) => ({ label: `stored ${name}`, bytes })),
+    names.map((name) => ({ label: `stored ${name}`, bytes: most(name) })),
   );
-  const buffers = Object.fromEntries(Object.keys(sizes).map((name, index) => [name, made[index]])) as Record<
-    keyof typeof sizes,
-    LedgerBuffer
-  >;
-  try {
-    await uploads.write(bytesOf(tables.groupOf), buffers.groupOf);
-    for (let firstRow = 0; firstRow < rows; firstRow += most) {
-      const own = Math.min(most, rows - firstRow);
-      await dequantizePiece({ gpu, uploads }, tables, { firstRow, rows: own }, buffers);
-      await use(firstRow, own, buffers.meaning);
-    }
-    // A buffer must not be given back before the commands that use it are submitted.
-    await gpu.queue.flush();
-  } finally {
-    for (const buffer of made) buffer[Symbol.dispose]();
-  }
+  const buffers = Object.fromEntries(names.map((name, index) => [name, made[index]])) as Buffers;
+  return {
+    async dequantize(stored, use) {
+      const tables = await readTables(stored);
+      await uploads.write(bytesOf(tables.groupOf), buffers.groupOf);
+      // Another weight may have had some.
+      if (!tables.zeroPoints) await gpu.queue.clear(buffers.zeroPoints);
+      const { rows } = stored.task;
+      const atOnce = rowsAtOnce(stored.task, pieceWeights);
+      for (let firstRow = 0; firstRow < rows; firstRow += atOnce) {
+        const own = Math.min(atOnce, rows - firstRow);
+        await dequantizePiece({ gpu, uploads }, tables, { firstRow, rows: own }, buffers);
+        await use(firstRow, own, buffers.meaning);
+      }
+      // A buffer must not be given back before the commands that use it are submitted.
+      await gpu.queue.flush();
+    },
+    [Symbol.dispose]() {
+      for (const buffer of made) buffer[Symbol.dispose]();
+    },
+  };
+}
+
+function rowsAtOnce(task: RtnTask, pieceWeights: number): number {
+  const multiple = tileRowMultiple(task);
+  return Math.min(Math.max(Math.floor(pieceWeights / task.columns / multiple), 1) * multiple, task.rows);
+}
+
+function weightOf(task: RtnTask): QuantizedWeight {
+  return { ...task, args: task.weights };
 }
 
 /** A weight's tensors as its kernels read them. */
@@ -96,7 +123,7 @@ interface Tables {
 async function readTables(stored: StoredWeight): Promise<Tables> {
   const { task } = stored;
   const { rows, columns } = task;
-  const weight: QuantizedWeight = { ...task, args: task.weights };
+  const weight = weightOf(task);
   const parts = await readRowParts(weight, 0, rows, async (name, range) => {
     const bytes = stored.tensor(name);
     return await Promise.resolve(bytes && bytes.subarray(range?.start, range?.end));
@@ -112,6 +139,9 @@ async function readTables(stored: StoredWeight): Promise<Tables> {
     ),
   };
 }
+
+type BufferSizes = ReturnType<typeof bufferSizes>;
+type Buffers = Readonly<Record<keyof BufferSizes, LedgerBuffer>>;
 
 /** Bytes of the buffers that so many rows need. */
 function bufferSizes(weight: QuantizedWeight, rows: number) {
@@ -137,7 +167,7 @@ async function dequantizePiece(
   { gpu, uploads }: { readonly gpu: Gpu; readonly uploads: UploadRing },
   { weight, codes, scales, zeroPoints }: Tables,
   { firstRow, rows }: { readonly firstRow: number; readonly rows: number },
-  buffers: Readonly<Record<keyof ReturnType<typeof bufferSizes>, LedgerBuffer>>,
+  buffers: Buffers,
 ): Promise<void> {
   const { columns, dtype, args } = weight;
   const grid = cellGrid(args, rows, columns);

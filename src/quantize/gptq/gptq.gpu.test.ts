@@ -19,7 +19,7 @@ import { referenceMseRanges } from "../observe/mse-reference.ts";
 import { mseSettings } from "../observe/mse-settings.ts";
 import { codeValue, qparamsOfRanges, referenceQparams } from "../rtn/reference.ts";
 import type { RtnTask } from "../rtn/tile-buffers.ts";
-import { dequantizeStored } from "./dequantize-stored.ts";
+import { openDequantizer } from "./dequantize-stored.ts";
 import { moduleContexts } from "./observe-module.ts";
 import { hessianWeightedError, referenceGptq } from "./reference.ts";
 
@@ -190,15 +190,11 @@ async function storedMeaning(task: RtnTask, { tensors }: GptqResult): Promise<Fl
   const { test, uploads, readbacks } = bench;
   const tensor = (name: string) => tensors.get(`m.${name}`) ?? null;
   const values = new Float32Array(task.rows * columns);
-  await dequantizeStored(
-    { gpu: test.gpu, uploads },
-    { task, tensor },
-    async (firstRow, rows, from) => {
-      const bytes = await readbacks.readBytes(from, 0, (rows * columns * DTYPE_BITS[dtype]) / 8);
-      values.set(widenToFloat32(dtype, bytes), firstRow * columns);
-    },
-    columns,
-  );
+  using dequantizer = await openDequantizer({ gpu: test.gpu, uploads }, [task], columns);
+  await dequantizer.dequantize({ task, tensor }, async (firstRow, rows, from) => {
+    const bytes = await readbacks.readBytes(from, 0, (rows * columns * DTYPE_BITS[dtype]) / 8);
+    values.set(widenToFloat32(dtype, bytes), firstRow * columns);
+  });
   return values;
 }
 

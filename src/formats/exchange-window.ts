@@ -3,7 +3,7 @@
 
 /** What one request moves at most. */
 export const SLOT_BYTES = 16 * 1024 ** 2;
-/** Four pieces that a share gives, and five files that it waits for, each have one; some are left for modules that end together. */
+/** Six pieces that a share gives, and six files that it waits for, each have one. */
 export const SLOTS = 12;
 export const WINDOW_BYTES = SLOTS * SLOT_BYTES;
 

@@ -14,7 +14,7 @@ import { ownersOf, type ShareNames, shareNames } from "./share-names.ts";
 import { createSumPieces, type SumsAtWork } from "./sum-pieces.ts";
 
 /** Pieces that are added up at a time. */
-const JOINED_AT_ONCE = 3;
+const JOINED_AT_ONCE = 4;
 
 /** What a share tells of a pass beside its sums. */
 interface Counts {

@@ -3,6 +3,7 @@
 import { once } from "node:events";
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
+import pLimit from "p-limit";
 import { MalformedModelError } from "../../src/errors.ts";
 import type { FileRange } from "../../src/formats/file-ranges.ts";
 
@@ -33,24 +34,24 @@ export async function copyRanges<Copy extends RangesCopy>(
   done: (copy: Copy, copied: Copied) => void,
 ): Promise<void> {
   const failed = new AbortController();
-  const left = copies.values();
-  const lane = async () => {
-    try {
-      for (const copy of left) {
+  const limit = pLimit(Math.min(availableParallelism(), MAX_THREADS));
+  const copying = copies.map(
+    async (copy) =>
+      await limit(async () => {
         if (failed.signal.aborted) return;
-        done(copy, await copyInThread(copy, failed.signal));
-      }
-    } catch (error) {
-      failed.abort();
-      throw error;
-    }
-  };
-  const lanes = Array.from({ length: Math.min(availableParallelism(), MAX_THREADS) }, lane);
+        try {
+          done(copy, await copyInThread(copy, failed.signal));
+        } catch (error) {
+          failed.abort();
+          throw error;
+        }
+      }),
+  );
   try {
-    await Promise.all(lanes);
+    await Promise.all(copying);
   } finally {
     // No thread writes any more when drafts are removed.
-    await Promise.allSettled(lanes);
+    await Promise.allSettled(copying);
   }
 }
 

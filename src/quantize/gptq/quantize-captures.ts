@@ -37,8 +37,9 @@ type Observed = Tiled & { readonly context: ModuleContext };
 export async function quantizeCaptures(run: QuantizerRun): Promise<ModuleReport[]> {
   const secondsSince = createLaps();
   const [first] = run.order;
-  if (first) run.reaches(first);
   const statistics = await readStatistics(run);
+  // Not before: what is read would wait for what comes, and the GPU for the first factorisation.
+  if (first) run.reaches(first);
   const reports = await quantizeInOrder(run, statistics, secondsSince);
   const places = new Map(
     run.pass.flatMap(({ modules }, place) => modules.map((module) => [module, place] as const)),

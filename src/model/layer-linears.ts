@@ -54,8 +54,17 @@ function sharers(block: FeedForward): readonly Mlp[] {
   return block.kind === "experts" && block.apart ? block.experts : mlpsOf(block);
 }
 
+const beforeOutput = new WeakMap<LayerDescription, readonly Linear[]>();
+
 /** The Linears that a pass needs that only wants inputs: all but those whose output is added to the hidden states last. */
 export function linearsBeforeOutput(layer: LayerDescription): readonly Linear[] {
+  // A plan asks thousands of times, and layers of experts have hundreds.
+  const known = beforeOutput.get(layer) ?? findBeforeOutput(layer);
+  beforeOutput.set(layer, known);
+  return known;
+}
+
+function findBeforeOutput(layer: LayerDescription): readonly Linear[] {
   const { mixers, feedForward, parallel, tokenBlock } = layer;
   if (tokenBlock) return layerLinears(layer).filter((linear) => linear !== tokenBlock.projection);
   const last = new Set(feedForward === null ? [] : mlpsOf(feedForward).map(({ down }) => down));

@@ -37,6 +37,50 @@ export function tileShape(linear: Linear, dtype: FloatDtype, tileBytes: number):
 
 type DtypeOf = (tensor: string) => FloatDtype;
 
+/** What Linears take, worked out once: a plan asks thousands of times, and layers of experts have hundreds. */
+interface SizedLinears {
+  readonly dtypeOf: DtypeOf;
+  readonly maxBufferBytes: number;
+  readonly bytes: number;
+  readonly largestFirst: readonly { readonly linear: Linear; readonly size: number }[];
+  /** By the limit of a tile's bytes. */
+  readonly tiles: Map<number, SizedTiles>;
+}
+
+/** Bytes of the tile through which each Linear is streamed, and of the largest. */
+interface SizedTiles {
+  readonly each: ReadonlyMap<Linear, number>;
+  readonly largest: number;
+}
+
+const known = new WeakMap<readonly Linear[], SizedLinears>();
+
+function sizesOf(linears: readonly Linear[], dtypeOf: DtypeOf, maxBufferBytes: number): SizedLinears {
+  const found = known.get(linears);
+  if (found?.dtypeOf === dtypeOf && found.maxBufferBytes === maxBufferBytes) return found;
+  const sized = linears.map((linear) => ({ linear, size: wholeBytes(linear, dtypeOf, maxBufferBytes) }));
+  const made = {
+    dtypeOf,
+    maxBufferBytes,
+    bytes: sized.reduce((sum, { size }) => sum + size, 0),
+    largestFirst: sized.toSorted((a, b) => b.size - a.size),
+    tiles: new Map(),
+  };
+  known.set(linears, made);
+  return made;
+}
+
+function tilesOf(sizes: SizedLinears, limit: number): SizedTiles {
+  const found = sizes.tiles.get(limit);
+  if (found) return found;
+  const each = new Map(
+    sizes.largestFirst.map(({ linear }) => [linear, streamBytes([linear], sizes.dtypeOf, limit)]),
+  );
+  const made = { each, largest: Math.max(0, ...each.values()) };
+  sizes.tiles.set(limit, made);
+  return made;
+}
+
 /** GPU bytes of a Linear that is resident, in buffers of at most `maxBufferBytes`. */
 function wholeBytes(linear: Linear, dtypeOf: DtypeOf, maxBufferBytes: number): number {
   const { rowBytes, tileRows } = tileShape(linear, dtypeOf(linear.source.tensor), maxBufferBytes);
@@ -54,6 +98,14 @@ export function streamBytes(linears: readonly Linear[], dtypeOf: DtypeOf, limit:
   return Math.max(0, ...sizes);
 }
 
+/** Linears in the layer's order. */
+export interface DividedLinears {
+  readonly resident: readonly Linear[];
+  readonly streamed: readonly Linear[];
+  /** GPU bytes of the resident ones. */
+  readonly residentBytes: number;
+}
+
 /**
  * Tells the Linears that stay from those that are streamed. The largest ones stay: those of an MLP, which are asked for most often; what
  * is left of the room is less than the smallest that is streamed.
@@ -63,11 +115,13 @@ export function divideLinears(
   dtypeOf: DtypeOf,
   residency: Residency,
   maxBufferBytes: number,
-): { resident: Linear[]; streamed: Linear[] } {
-  const sized = linears.map((linear) => ({ linear, size: wholeBytes(linear, dtypeOf, maxBufferBytes) }));
+): DividedLinears {
+  const sizes = sizesOf(linears, dtypeOf, maxBufferBytes);
+  if (sizes.bytes <= residency.residentBytes)
+    return { resident: linears, streamed: [], residentBytes: sizes.bytes };
   const stays = new Set<Linear>();
   let bytes = 0;
-  for (const { linear, size } of sized.toSorted((a, b) => b.size - a.size)) {
+  for (const { linear, size } of sizes.largestFirst) {
     if (bytes + size > residency.residentBytes) continue;
     stays.add(linear);
     bytes += size;
@@ -75,6 +129,7 @@ export function divideLinears(
   return {
     resident: linears.filter((linear) => stays.has(linear)),
     streamed: linears.filter((linear) => !stays.has(linear)),
+    residentBytes: bytes,
   };
 }
 
@@ -99,10 +154,12 @@ export function onloadedBytes(
   residency: Residency,
   maxBufferBytes: number,
 ): OnloadedBytes {
-  const { resident, streamed } = divideLinears(linears, dtypeOf, residency, maxBufferBytes);
-  const stays = residentBytes(resident, dtypeOf, maxBufferBytes);
-  const tile = streamBytes(streamed, dtypeOf, Math.min(residency.tileBytes, maxBufferBytes));
-  return { bytes: stays + tile, resident: stays, streamed };
+  const { streamed, residentBytes: resident } = divideLinears(linears, dtypeOf, residency, maxBufferBytes);
+  if (streamed.length === 0) return { bytes: resident, resident, streamed };
+  const limit = Math.min(residency.tileBytes, maxBufferBytes);
+  const { each } = tilesOf(sizesOf(linears, dtypeOf, maxBufferBytes), limit);
+  const tile = streamed.reduce((most, linear) => Math.max(most, each.get(linear) ?? 0), 0);
+  return { bytes: resident + tile, resident, streamed };
 }
 
 /** The residency that makes the most of `bytes`; null if they do not hold one tile. */
@@ -112,8 +169,8 @@ export function fitResidency(
   { bytes, tileBytes }: { readonly bytes: number; readonly tileBytes: number },
   maxBufferBytes: number,
 ): Residency | null {
-  const all = residentBytes(linears, dtypeOf, maxBufferBytes);
-  if (all <= bytes) return { residentBytes: all, tileBytes };
-  const tile = streamBytes(linears, dtypeOf, Math.min(tileBytes, maxBufferBytes));
+  const sizes = sizesOf(linears, dtypeOf, maxBufferBytes);
+  if (sizes.bytes <= bytes) return { residentBytes: sizes.bytes, tileBytes };
+  const { largest: tile } = tilesOf(sizes, Math.min(tileBytes, maxBufferBytes));
   return tile <= bytes ? { residentBytes: bytes - tile, tileBytes } : null;
 }

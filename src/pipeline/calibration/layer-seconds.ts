@@ -38,31 +38,41 @@ export function layerSeconds(layer: CalibratedLayer, runs: readonly LayerRun[], 
   return runs.reduce((sum, run) => sum + runSeconds(layer, run, demand), 0);
 }
 
-function runSeconds(
-  { description, dtypeOf }: CalibratedLayer,
-  { onload, linears, times }: LayerRun,
-  { lengths, batches, shape, maxBufferBytes }: RunDemand,
-): number {
-  const { maxTokens, mlpTokens, tileBytes, ring } = shape;
+function runSeconds(layer: CalibratedLayer, run: LayerRun, demand: RunDemand): number {
+  const { onload, linears, times } = run;
+  const { lengths, batches, shape } = demand;
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
   const parameters = linears.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
-  const inner = new Set([...feedForwardLinears(description.feedForward), ...tokenLinears(description)]);
-  const mlpRuns = Math.ceil(maxTokens / mlpTokens);
-  const computed = new Set(linears);
-  const states = tokens * description.hiddenSize * 4;
-  let [uploaded, submits] = [onload.resident + states, batches.length * mlpRuns];
-  for (const linear of onload.streamed) {
-    if (!computed.has(linear)) continue;
-    const uses = batches.length * times * (inner.has(linear) ? mlpRuns : 1);
-    const bytes = residentBytes([linear], dtypeOf, maxBufferBytes);
-    uploaded += uses * bytes;
-    submits += uses * Math.ceil(bytes / tileBytes);
-  }
+  const states = tokens * layer.description.hiddenSize * 4;
+  const streamed = onload.streamed.length > 0 ? streamedIn(layer, run, demand) : { bytes: 0, tiles: 0 };
   return (
     (times * 2 * tokens * parameters) / FLOPS_PER_SECOND +
-    uploaded / uploadRate(ringBytes(ring)) +
-    submits * SUBMIT_SECONDS
+    (onload.resident + states + streamed.bytes) / uploadRate(ringBytes(shape.ring)) +
+    (batches.length * mlpRuns(shape) + streamed.tiles) * SUBMIT_SECONDS
   );
+}
+
+/** What is uploaded anew for each batch, or for each part of one whose MLP is computed at once. */
+function streamedIn(
+  { description, dtypeOf }: CalibratedLayer,
+  { onload, linears, times }: LayerRun,
+  { batches, shape, maxBufferBytes }: RunDemand,
+): { readonly bytes: number; readonly tiles: number } {
+  const inner = new Set([...feedForwardLinears(description.feedForward), ...tokenLinears(description)]);
+  const computed = new Set(linears);
+  let [bytes, tiles] = [0, 0];
+  for (const linear of onload.streamed) {
+    if (!computed.has(linear)) continue;
+    const uses = batches.length * times * (inner.has(linear) ? mlpRuns(shape) : 1);
+    const own = residentBytes([linear], dtypeOf, maxBufferBytes);
+    bytes += uses * own;
+    tiles += uses * Math.ceil(own / shape.tileBytes);
+  }
+  return { bytes, tiles };
+}
+
+function mlpRuns({ maxTokens, mlpTokens }: CalibrationShape): number {
+  return Math.ceil(maxTokens / mlpTokens);
 }
 
 function uploadRate(bytesOnTheirWay: number): number {

@@ -288,15 +288,16 @@ function holdsThree({ layerBytes, memoryBytes, fileBytes }: LayerPlace): boolean
 
 /** Two layers at once, one of which is quantized while samples run through the other; infinite if samples do not leave before. */
 function peakSideBySide(fitted: readonly FittedLayer[], staying = 0): number {
-  return 2 * Math.max(staying, ...fitted.map(({ besidePeak }) => besidePeak));
+  const most = Math.max(staying, ...fitted.map(({ besidePeak }) => besidePeak));
+  return most + Math.max(...fitted.map(({ aheadBytes }) => aheadBytes ?? most));
 }
 
 /** The peak with weights that stay while modifiers look for factors; 0 if that takes the room of a second layer or batch. */
 function stayingPeak(fitted: readonly FittedLayer[], room: Room): number {
   const peak = Math.max(0, ...fitted.map((layer) => layer.stayingPeak).filter(Number.isFinite));
-  const layers = Number.isFinite(peakSideBySide(fitted)) ? 2 : 1;
+  const beside = peakSideBySide(fitted, peak);
   const batch = Number.isFinite(room.secondBytes) ? room.secondBytes : 0;
-  return layers * peak + batch <= room.bytes ? peak : 0;
+  return (Number.isFinite(beside) ? beside : peak) + batch <= room.bytes ? peak : 0;
 }
 
 function tryJobBytes(

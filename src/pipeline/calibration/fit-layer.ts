@@ -34,6 +34,8 @@ export interface FittedLayer {
   readonly stayingPeak: number;
   /** The peak while another layer is at work beside it; infinite where samples do not leave it before its codes are chosen. */
   readonly besidePeak: number;
+  /** What it then holds at most until samples have left it; null where that may be as much as ever. */
+  readonly aheadBytes: number | null;
   /** What is held while samples run through it. */
   readonly held: HeldBytes;
   /** True if no weight is streamed while they are propagated. */
@@ -116,7 +118,7 @@ function fitPacked(
     peak,
     overlapPeak,
     stayingPeak: staysRewriting(layer, resident) ? propagate.bytes + rewriting.besideWeights : Infinity,
-    besidePeak: leaves ? (overlapPeak ?? Infinity) : goesAhead(layer) ? peak : Infinity,
+    ...besideOf(layer, rewriting.runs, { leaves, peak, overlapPeak }),
     settled: propagatesWhole ? settledOf(layer, { passes, tileRows, peak }, free) : null,
     held,
     propagatesWhole,
@@ -179,6 +181,21 @@ function settledOf(
 ): Settled | null {
   const [captures, ...others] = passes;
   return captures && others.length === 0 ? planSettling(layer, { captures, ...unsettled }, free) : null;
+}
+
+function besideOf(
+  layer: CalibratedLayer,
+  rewriting: readonly LayerRun[],
+  { leaves, peak, overlapPeak }: Pick<FittedLayer, "peak" | "overlapPeak"> & { readonly leaves: boolean },
+): Pick<FittedLayer, "besidePeak" | "aheadBytes"> {
+  if (leaves) return { besidePeak: overlapPeak ?? Infinity, aheadBytes: null };
+  if (!goesAhead(layer)) return { besidePeak: Infinity, aheadBytes: null };
+  return { besidePeak: peak, aheadBytes: bytesOfOnly(rewriting) };
+}
+
+/** Of several runs of the samples, all but the last are followed by what modifiers make of them. */
+function bytesOfOnly([run, ...others]: readonly LayerRun[]): number | null {
+  return run && others.length === 0 ? run.onload.bytes : null;
 }
 
 /** True if modifiers may look at weights where samples run through them: all of them lie there as they lie in the source. */

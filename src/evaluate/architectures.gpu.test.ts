@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { floatsOf, loadArchitecture, relativeError } from "../testing/architecture-fixture.ts";
 import { fixtureIds } from "../testing/open-decoder.ts";
 import { storedFixture } from "../testing/stored-fixture.ts";
+import { WEBGPU_FAMILIES } from "../testing/webgpu-families.ts";
 import { headGraph, layerGraph } from "./graph/decoder-graph.ts";
 import { firstRows, masksOf, positionFeeds, runHead, runLayer, tokenFeeds } from "./run-layer.ts";
 import { rowSize } from "../model/decoder-description.ts";
@@ -53,22 +54,6 @@ const ARCHITECTURES = [
   "starcoder2",
 ];
 
-/** Each operator that a family's graph has occurs in one of these; its formulas are the graph's, whichever provider runs it. */
-const ON_WEBGPU = [
-  "afmoe",
-  "apertus",
-  "cohere",
-  "deepseek-v3",
-  "falcon-h1",
-  "gemma2",
-  "gemma4",
-  "gpt-neox",
-  "lfm2",
-  "phimoe",
-  "qwen2-moe",
-  "qwen3-next",
-];
-
 async function logitsOf(engine: Engine, model: StoredModel, ids: readonly number[]) {
   const { description } = model;
   const width = rowSize(description);
@@ -86,7 +71,7 @@ async function logitsOf(engine: Engine, model: StoredModel, ids: readonly number
 
 describe.each([
   { provider: "wasm", names: ARCHITECTURES },
-  { provider: "webgpu", names: ON_WEBGPU },
+  { provider: "webgpu", names: WEBGPU_FAMILIES },
 ] as const)("onnxruntime-web on $provider agrees with PyTorch in float32", ({ provider, names }) => {
   let engine: Engine;
   beforeAll(async () => {

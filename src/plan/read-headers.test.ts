@@ -23,7 +23,14 @@ describe("headers of strangers", () => {
     const names = ["a.safetensors", "b.safetensors", "c.safetensors"];
     const files = Object.fromEntries(names.map((name) => [name, declared]));
     const sizes = Object.fromEntries(names.map((name) => [name, 100_000_000]));
-    await expect(readHeaders(reader(files, sizes), false)).rejects.toThrow(/longer than 191 MiB together/);
+    const whole = reader(files, sizes);
+    // Beginnings tell of it: the rest, which takes long to parse, never comes.
+    const beginnings: FileReader = {
+      ...whole,
+      readRange: async (range) =>
+        range.start === 0 ? await whole.readRange(range) : await new Promise<never>(() => undefined),
+    };
+    await expect(readHeaders(beginnings, false)).rejects.toThrow(/longer than 191 MiB together/);
   });
 
   it("are refused when they nest deep, in one sentence for each file", async () => {

@@ -105,6 +105,8 @@ export interface LayerAtWork extends LayerTurn, Disposable {
   readonly collections: number;
   /** What modifiers moved between tensors. */
   readonly rewritten: MappingReport[];
+  /** Its modules on their way to other jobs. */
+  readonly giving: Promise<void>[];
   /** Null until samples begin to leave the layer. */
   readonly left: { behind: LeftLayer | null };
   /** True if a crash behind this layer could go on from there; decided when the first batch leaves. */
@@ -139,6 +141,7 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
       (!turn.isLast && leavesApart(layer, schedule.rewrites) ? 1 : 0) +
       layer.rewritings.filter(({ hessians }) => hessians.length > 0).length,
     rewritten: [],
+    giving: [],
     left: { behind: null },
     recordable: decideOnce(turn),
     waiting,

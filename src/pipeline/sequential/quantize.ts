@@ -16,6 +16,7 @@ import { writeStaticScales } from "./measure-scales.ts";
 import { openSettling, type Settling } from "./settle.ts";
 import { ownCaptures } from "./reduce.ts";
 import { type ModuleRecord, recordModules } from "./share-modules.ts";
+import { waitLater } from "./wait-later.ts";
 
 export async function quantize(
   work: LayerAtWork,
@@ -45,7 +46,7 @@ export async function quantize(
       { ...statistics, inputs, record, settling },
     );
     const made = await quantizer.quantize({ ...run, tasks, begins });
-    await record?.given(made);
+    if (record) work.giving.push(waitLater(record.given(made)));
     reports.push(...made);
   }
   if (statistics.ranges) await writeStaticScales(share.scales, statistics.ranges, services.readbacks, write);

@@ -121,7 +121,7 @@ export interface ComingModules extends Disposable {
    * beside what is done next.
    */
   take(): Promise<void>;
-  /** Resolves when all are written. */
+  /** Resolves when all are written, and this job's own are given. */
   written(): Promise<void>;
 }
 
@@ -168,7 +168,7 @@ export function awaitModules(work: LayerAtWork): ComingModules {
       sortReports(output.reports, layer.tasks);
       await dropSums(work);
     },
-    written: async () => await writes.written(),
+    written: async () => void (await Promise.all([writes.written(), ...work.giving])),
     [Symbol.dispose]() {
       coming.stop();
       writes[Symbol.dispose]();
@@ -181,7 +181,7 @@ function nothingComes(work: LayerAtWork): ComingModules {
   return {
     begin: nothing,
     take: async () => await dropSums(work),
-    written: async () => await Promise.resolve(),
+    written: async () => void (await Promise.all(work.giving)),
     [Symbol.dispose]: nothing,
   };
 }

@@ -56,7 +56,8 @@ export function isScheduledAlike(one: Scheduled, other: Scheduled): boolean {
   const scheduleOf = ({ layers, hidden: { atWork: always, ...hidden } }: Scheduled) =>
     JSON.stringify([
       hidden,
-      layers.map(({ overlap, staysRewriting, settling, atWork: { calibrate, propagate } }) => [
+      layers.map(({ resident, overlap, staysRewriting, settling, atWork: { calibrate, propagate } }) => [
+        resident,
         overlap,
         staysRewriting,
         settling !== null,

@@ -2,7 +2,6 @@
 
 import type { SequenceBatch } from "../../calibrate/batches.ts";
 import { feedForwardLinears, tokenLinears } from "../../model/layer-linears.ts";
-import { ringBytes } from "../../gpu/staging.ts";
 import type { Linear } from "../../model/weight-description.ts";
 import { residentBytes } from "../../onload/residency.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
@@ -11,8 +10,8 @@ import type { CalibrationShape, GpuLimits, OnloadPhase } from "./calibration-mem
 /** Rates that weigh flops against uploads when ways are compared: a middling GPU's. */
 const FLOPS_PER_SECOND = 5e12;
 const UPLOAD_BYTES_PER_SECOND = 4e9;
-/** A ring of fewer bytes lets less be on its way while the GPU computes. */
-const FAST_RING_BYTES = 32 * 1024 ** 2;
+/** Smaller pieces let less be on its way while the GPU computes. What more of them give is not counted: that is for room to spare. */
+const FAST_PIECE_BYTES = 16 * 1024 ** 2;
 /** Small batches leave the GPU idle between dispatches, and each tile of a weight is a submit. */
 const SUBMIT_SECONDS = 1e-3;
 
@@ -47,7 +46,7 @@ function runSeconds(layer: CalibratedLayer, run: LayerRun, demand: RunDemand): n
   const streamed = onload.streamed.length > 0 ? streamedIn(layer, run, demand) : { bytes: 0, tiles: 0 };
   return (
     (times * 2 * tokens * parameters) / FLOPS_PER_SECOND +
-    (onload.resident + states + streamed.bytes) / uploadRate(ringBytes(shape.ring)) +
+    (onload.resident + states + streamed.bytes) / uploadRate(shape.ring.pieceBytes) +
     (batches.length * mlpRuns(shape) + streamed.tiles) * SUBMIT_SECONDS
   );
 }
@@ -75,6 +74,6 @@ function mlpRuns({ maxTokens, mlpTokens }: CalibrationShape): number {
   return Math.ceil(maxTokens / mlpTokens);
 }
 
-function uploadRate(bytesOnTheirWay: number): number {
-  return UPLOAD_BYTES_PER_SECOND * Math.sqrt(Math.min(bytesOnTheirWay / FAST_RING_BYTES, 1));
+function uploadRate(pieceBytes: number): number {
+  return UPLOAD_BYTES_PER_SECOND * Math.sqrt(Math.min(pieceBytes / FAST_PIECE_BYTES, 1));
 }

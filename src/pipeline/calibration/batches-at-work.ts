@@ -56,10 +56,9 @@ export function isScheduledAlike(one: Scheduled, other: Scheduled): boolean {
   const scheduleOf = ({ layers, hidden: { atWork: always, ...hidden } }: Scheduled) =>
     JSON.stringify([
       hidden,
-      layers.map(({ resident, overlap, staysRewriting, settling, atWork: { calibrate, propagate } }) => [
+      layers.map(({ resident, overlap, settling, atWork: { calibrate, propagate } }) => [
         resident,
         overlap,
-        staysRewriting,
         settling !== null,
         [...calibrate, propagate].map((batches) => Math.max(batches, always)),
       ]),

@@ -26,6 +26,7 @@ import type { RewritePass } from "./fit-rewritings.ts";
 import type { BatchesAtWork, LayerSchedule } from "./layer-schedule.ts";
 import type { PlannedStrassen } from "./planned-strassen.ts";
 import { type LayerPlace, planPlaces } from "./host-memory.ts";
+import { growthOf, type PeakGrowth } from "./rest-of-room.ts";
 
 const MIB = 1024 ** 2;
 const TOKEN_STEPS = [32_768, 16_384, 8192, 4096, 2048, 1024, 512, 256, 128] as const;
@@ -51,8 +52,7 @@ export interface CalibrationPlan {
   readonly propagatingBytes: number;
   /** True if a layer is quantized while samples run through the next one. */
   readonly sideBySide: boolean;
-  /** What the peak grows by then; infinite where it cannot be. */
-  readonly besideBytes: number;
+  readonly grows: PeakGrowth;
 }
 
 export interface HiddenPlan {
@@ -224,41 +224,34 @@ function fit(demand: AlikeDemand, shape: CalibrationShape, limits: GpuLimits): C
     strassen: null,
     propagatingBytes: job.bytes + residentHidden + propagatingBytes(fitted, used, secondBytes),
     sideBySide: false,
-    besideBytes: place !== "file" && holdsThree(layerPlace) ? used.besideBytes : Infinity,
+    grows: place === "file" || !holdsThree(layerPlace) ? alone(used.grows) : used.grows,
   };
   return { plan, seconds };
-}
-
-interface Room {
-  readonly bytes: number;
-  /** Of a second batch of hidden states; infinite where nothing would be gained by one. */
-  readonly secondBytes: number;
 }
 
 /** Gives what nothing else has a use for to weights that stay, and to a second batch at work. */
 function useRoom(
   fitted: readonly FittedLayer[],
   least: number,
-  room: Room,
+  room: { readonly bytes: number; readonly secondBytes: number },
 ): {
   readonly layers: LayerSchedule[];
   readonly atWork: BatchesAtWork;
-  readonly besideBytes: number;
+  readonly grows: PeakGrowth;
   readonly peak: number;
 } {
-  const staying = stayingPeak(fitted, room);
-  let peak = Math.max(least, staying);
+  let peak = least;
   const layers = fitted.map((layer): LayerSchedule => {
     const { passes, overlapPeak, settled } = layer;
     const overlap = overlapPeak !== null && overlapPeak <= room.bytes;
     const settles = !overlap && settled !== null && settled.peak <= room.bytes;
     peak = Math.max(peak, overlap ? overlapPeak : 0, settles ? settled.peak : 0);
-    const staysRewriting = layer.stayingPeak <= staying;
+    const staysRewriting = Number.isFinite(layer.stayingPeak);
     return { ...passes, overlap, staysRewriting, settling: settles ? settled.schedule : null };
   });
   const beside = room.bytes - room.secondBytes;
-  const besideBytes = Math.max(peakSideBySide(fitted, staying) - peak, 0);
-  if (peak <= beside) return { layers, atWork: 2, besideBytes, peak: peak + room.secondBytes };
+  const grows = growthOf(fitted, peak);
+  if (peak <= beside) return { layers, atWork: 2, grows, peak: peak + room.secondBytes };
   const own = layers.map((schedule, index) => {
     const held = fitted[index]?.held;
     // Weights that stay are counted with what is quantized beside them.
@@ -267,7 +260,7 @@ function useRoom(
     if (found.peak > 0) peak = Math.max(peak, found.peak + room.secondBytes);
     return { ...schedule, atWork: found.atWork };
   });
-  return { layers: own, atWork: 1, besideBytes, peak };
+  return { layers: own, atWork: 1, grows, peak };
 }
 
 /** What layers hold while samples are propagated, and the second batch that is at work then. */
@@ -281,23 +274,13 @@ function propagatingBytes(
   return Math.max(...held) + (isTwo ? secondBytes : 0);
 }
 
+function alone({ staying }: PeakGrowth): PeakGrowth {
+  return { beside: Infinity, staying, both: Infinity };
+}
+
 /** The layer at work, the one before it, and the one that is read ahead. */
 function holdsThree({ layerBytes, memoryBytes, fileBytes }: LayerPlace): boolean {
   return fileBytes === 0 && 3 * layerBytes <= memoryBytes;
-}
-
-/** Two layers at once, one of which is quantized while samples run through the other; infinite if samples do not leave before. */
-function peakSideBySide(fitted: readonly FittedLayer[], staying = 0): number {
-  const most = Math.max(staying, ...fitted.map(({ besidePeak }) => besidePeak));
-  return most + Math.max(...fitted.map(({ aheadBytes }) => aheadBytes ?? most));
-}
-
-/** The peak with weights that stay while modifiers look for factors; 0 if that takes the room of a second layer or batch. */
-function stayingPeak(fitted: readonly FittedLayer[], room: Room): number {
-  const peak = Math.max(0, ...fitted.map((layer) => layer.stayingPeak).filter(Number.isFinite));
-  const beside = peakSideBySide(fitted, peak);
-  const batch = Number.isFinite(room.secondBytes) ? room.secondBytes : 0;
-  return (Number.isFinite(beside) ? beside : peak) + batch <= room.bytes ? peak : 0;
 }
 
 function tryJobBytes(

@@ -30,6 +30,7 @@ import { quantizerFor } from "../../quantize/quantizers.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
 import { CHUNK_SUMS, chunksByBatch, chunkTokens } from "./sample-chunks.ts";
 import { checkMeasurable, staticScales } from "./static-scales.ts";
+import { useRest } from "./rest-of-room.ts";
 import { findStrassenRoom } from "./strassen-room.ts";
 import { streamsOf } from "./streams-of.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
@@ -151,16 +152,15 @@ function isShareable(layers: readonly CalibratedLayer[], { propagate_error }: Ca
 /** The plan of what stands beside other things of so many bytes, with room for Strassen's products if there is any to spare. */
 function planBeside(
   demand: CalibrationDemand,
-  { bytes: asideBytes, collected }: Pick<Aside, "bytes" | "collected">,
+  aside: Pick<Aside, "bytes" | "collected">,
   products: ForwardProducts,
   limits: GpuLimits,
 ): CalibrationPlan {
+  const { bytes: asideBytes } = aside;
   const plan = planCalibration(demand, { ...limits, budgetBytes: limits.budgetBytes - asideBytes });
   const room = findStrassenRoom({ plan, layers: demand.layers, asideBytes }, products, limits);
   const roomy = room ? { ...plan, strassen: room.place, peakBytes: plan.peakBytes + room.bytes } : plan;
-  const peakBytes = roomy.peakBytes + roomy.besideBytes + collected;
-  const sideBySide = limits.sideBySide === true && asideBytes + peakBytes <= limits.budgetBytes;
-  return sideBySide ? { ...roomy, sideBySide, peakBytes } : roomy;
+  return useRest(roomy, aside, limits);
 }
 
 /** @throws RecipeError if something outside of the decoder's layers is to be measured */

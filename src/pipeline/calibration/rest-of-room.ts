@@ -1,0 +1,66 @@
+// What a job does with memory that nothing else has a use for, results' bytes least of all: two layers at once, and weights that stay
+// where modifiers look for factors.
+
+import type { GpuLimits } from "./calibration-memory.ts";
+import type { FittedLayer } from "./fit-layer.ts";
+import type { LayerSchedule } from "./layer-schedule.ts";
+
+/** What a job's peak grows by; infinite where it cannot be. */
+export interface PeakGrowth {
+  /** With a layer that is quantized while samples run through the next one. */
+  readonly beside: number;
+  /** With weights that stay. */
+  readonly staying: number;
+  readonly both: number;
+}
+
+/** @param peak of the layers without either */
+export function growthOf(fitted: readonly FittedLayer[], peak: number): PeakGrowth {
+  const staying = Math.max(...fitted.map((layer) => layer.stayingPeak).filter(Number.isFinite));
+  const grown = (bytes: number) => Math.max(bytes - peak, 0);
+  if (!Number.isFinite(staying))
+    return { beside: grown(peakSideBySide(fitted)), staying: Infinity, both: Infinity };
+  return {
+    beside: grown(peakSideBySide(fitted)),
+    staying: grown(staying),
+    both: grown(peakSideBySide(fitted, staying)),
+  };
+}
+
+/** Infinite if samples do not leave a layer before it is quantized. */
+function peakSideBySide(fitted: readonly FittedLayer[], staying = 0): number {
+  const most = Math.max(staying, ...fitted.map(({ besidePeak }) => besidePeak));
+  return most + Math.max(...fitted.map(({ aheadBytes }) => aheadBytes ?? most));
+}
+
+/** What stands beside a plan, and so much of it for each layer at work. */
+interface BesidePlan {
+  readonly bytes: number;
+  readonly collected: number;
+}
+
+interface GrowingPlan {
+  readonly layers: readonly LayerSchedule[];
+  readonly peakBytes: number;
+  readonly grows: PeakGrowth;
+}
+
+/** The plan with as much as there is room for, two layers at once before weights that stay. */
+export function useRest<Plan extends GrowingPlan>(
+  plan: Plan,
+  { bytes: asideBytes, collected }: BesidePlan,
+  { budgetBytes, sideBySide: mayBeTwo = false }: GpuLimits,
+): Plan & { readonly sideBySide: boolean } {
+  const { beside, staying, both } = plan.grows;
+  const two = mayBeTwo ? collected : Infinity;
+  const ways = [
+    { sideBySide: true, stays: true, bytes: both + two },
+    { sideBySide: true, stays: false, bytes: beside + two },
+    { sideBySide: false, stays: true, bytes: staying },
+    { sideBySide: false, stays: false, bytes: 0 },
+  ];
+  const fits = ({ bytes }: (typeof ways)[number]) => asideBytes + plan.peakBytes + bytes <= budgetBytes;
+  const { sideBySide = false, stays = false, bytes = 0 } = ways.find(fits) ?? {};
+  const layers = stays ? plan.layers : plan.layers.map((layer) => ({ ...layer, staysRewriting: false }));
+  return { ...plan, layers, sideBySide, peakBytes: plan.peakBytes + bytes };
+}

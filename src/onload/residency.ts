@@ -39,7 +39,6 @@ type DtypeOf = (tensor: string) => FloatDtype;
 
 /** What Linears take, worked out once: a plan asks thousands of times, and layers of experts have hundreds. */
 interface SizedLinears {
-  readonly dtypeOf: DtypeOf;
   readonly maxBufferBytes: number;
   readonly bytes: number;
   readonly largestFirst: readonly { readonly linear: Linear; readonly size: number }[];
@@ -53,28 +52,29 @@ interface SizedTiles {
   readonly largest: number;
 }
 
-const known = new WeakMap<readonly Linear[], SizedLinears>();
+/** Linears outlive a layer on the host, which `dtypeOf` may hold: nothing here holds that. */
+const known = new WeakMap<readonly Linear[], WeakMap<DtypeOf, SizedLinears>>();
 
 function sizesOf(linears: readonly Linear[], dtypeOf: DtypeOf, maxBufferBytes: number): SizedLinears {
-  const found = known.get(linears);
-  if (found?.dtypeOf === dtypeOf && found.maxBufferBytes === maxBufferBytes) return found;
+  const ofLinears = known.get(linears) ?? new WeakMap<DtypeOf, SizedLinears>();
+  const found = ofLinears.get(dtypeOf);
+  if (found?.maxBufferBytes === maxBufferBytes) return found;
   const sized = linears.map((linear) => ({ linear, size: wholeBytes(linear, dtypeOf, maxBufferBytes) }));
   const made = {
-    dtypeOf,
     maxBufferBytes,
     bytes: sized.reduce((sum, { size }) => sum + size, 0),
     largestFirst: sized.toSorted((a, b) => b.size - a.size),
     tiles: new Map(),
   };
-  known.set(linears, made);
+  known.set(linears, ofLinears.set(dtypeOf, made));
   return made;
 }
 
-function tilesOf(sizes: SizedLinears, limit: number): SizedTiles {
+function tilesOf(sizes: SizedLinears, dtypeOf: DtypeOf, limit: number): SizedTiles {
   const found = sizes.tiles.get(limit);
   if (found) return found;
   const each = new Map(
-    sizes.largestFirst.map(({ linear }) => [linear, streamBytes([linear], sizes.dtypeOf, limit)]),
+    sizes.largestFirst.map(({ linear }) => [linear, streamBytes([linear], dtypeOf, limit)]),
   );
   const made = { each, largest: Math.max(0, ...each.values()) };
   sizes.tiles.set(limit, made);
@@ -157,7 +157,7 @@ export function onloadedBytes(
   const { streamed, residentBytes: resident } = divideLinears(linears, dtypeOf, residency, maxBufferBytes);
   if (streamed.length === 0) return { bytes: resident, resident, streamed };
   const limit = Math.min(residency.tileBytes, maxBufferBytes);
-  const { each } = tilesOf(sizesOf(linears, dtypeOf, maxBufferBytes), limit);
+  const { each } = tilesOf(sizesOf(linears, dtypeOf, maxBufferBytes), dtypeOf, limit);
   const tile = streamed.reduce((most, linear) => Math.max(most, each.get(linear) ?? 0), 0);
   return { bytes: resident + tile, resident, streamed };
 }
@@ -171,6 +171,6 @@ export function fitResidency(
 ): Residency | null {
   const sizes = sizesOf(linears, dtypeOf, maxBufferBytes);
   if (sizes.bytes <= bytes) return { residentBytes: sizes.bytes, tileBytes };
-  const { largest: tile } = tilesOf(sizes, Math.min(tileBytes, maxBufferBytes));
+  const { largest: tile } = tilesOf(sizes, dtypeOf, Math.min(tileBytes, maxBufferBytes));
   return tile <= bytes ? { residentBytes: bytes - tile, tileBytes } : null;
 }

@@ -100,6 +100,8 @@ interface JobChanges extends Pick<JobOptions, "part" | "states" | "share">, Pick
   readonly yaml?: string;
   /** The model is downloaded, not dropped: `fetch` and `indexedDB` are in memory from then on. */
   readonly downloaded?: boolean;
+  /** Waited for with each array that a layer's bytes come in. */
+  readonly onTaken?: (bytes: Uint8Array) => Promise<void>;
 }
 
 type Opening = Pick<Job, "model" | "options" | "plan"> &
@@ -110,7 +112,7 @@ export async function planFixture(
   name: string,
   scheme: string,
   method: MethodControls,
-  { downloaded = false, ...changes }: JobChanges = {},
+  { downloaded = false, onTaken, ...changes }: JobChanges = {},
 ): Promise<PlannedJob> {
   provideBrowserGlobals();
   // Layers of some milliseconds are worth a snapshot or not by chance, and tests count operations.
@@ -124,7 +126,7 @@ export async function planFixture(
   const options = optionsOf({ scheme, method }, changes);
   const model = rotateModel(await openModel(remote, reference, null), readRecipe(options.recipe).rotation);
   const open = async () => {
-    if (!downloaded) return modelSource(remote, model);
+    if (!downloaded) return toldOfTaken(modelSource(remote, model), onTaken);
     const source = servedSource(name);
     await source.open(reference, null);
     return modelSource(source, model);
@@ -137,6 +139,18 @@ export async function planFixture(
   });
   const machine = (disk = createMemoryDisk()) => createMachine({ model, options, open, plan, results }, disk);
   return { plan, results, machine };
+}
+
+function toldOfTaken(source: Job["source"], onTaken: JobChanges["onTaken"]): Job["source"] {
+  if (!onTaken) return source;
+  return {
+    ...source,
+    async take(range) {
+      const bytes = await source.take(range);
+      await onTaken(bytes);
+      return bytes;
+    },
+  };
 }
 
 /** A source of its own, as each visit of the page has, on the database of now. */
@@ -244,7 +258,7 @@ function optionsOf(
     yaml,
     gpuBudgetBytes = 64 * MIB,
     ...part
-  }: Omit<JobChanges, "downloaded">,
+  }: Omit<JobChanges, "downloaded" | "onTaken">,
 ): JobOptions {
   const calibrates = [first, ...beside].some((each) => each.method.name === "GPTQModifier");
   return {

@@ -22,7 +22,7 @@ export const METHODS: readonly Method[] = [
     rewriter: AWQ.name,
     title: AWQ.title,
     sentence:
-      "Scales up the columns of weights that large activations meet, so that rounding spares them. For 4-bit weights, most of all with zero points; takes longer than GPTQ.",
+      "Scales up the columns of weights that large activations meet, so that rounding spares them. For 4-bit weights, most of all with zero points; takes about as long as GPTQ, and longer for experts.",
   },
   { quantizer: GPTQ, rewriter: null, title: GPTQ.title, sentence: GPTQ.sentence },
   {

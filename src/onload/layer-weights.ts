@@ -3,6 +3,7 @@
 
 import { invariant, UnsupportedModelError } from "../errors.ts";
 import { DTYPE_BITS, type FloatDtype, isFloatDtype, type Dtype, widenToFloat32 } from "../formats/dtype.ts";
+import { spreadRows } from "../formats/spread-rows.ts";
 import { turnOver } from "../formats/turn-over.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../gpu/memory.ts";
@@ -270,13 +271,7 @@ function paddedRows(
   { rowBytes, firstRow, rows }: { rowBytes: number; firstRow: number; rows: number },
 ): Uint8Array<ArrayBuffer> {
   const bytes = linearRows(host, linear, firstRow, rows);
-  const tight = bytes.byteLength / rows;
-  if (tight === rowBytes) return bytes;
-  const padded = new Uint8Array(rows * rowBytes);
-  for (let row = 0; row < rows; row++) {
-    padded.set(bytes.subarray(row * tight, (row + 1) * tight), row * rowBytes);
-  }
-  return padded;
+  return spreadRows(bytes, bytes.byteLength / rows, rowBytes);
 }
 
 /** Host bytes of some rows of a Linear's weight, to be read only. */

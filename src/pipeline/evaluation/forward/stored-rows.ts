@@ -13,6 +13,7 @@ import {
   type RowParts,
 } from "../../../formats/dequantize.ts";
 import { DTYPE_BITS, type FloatDtype, isFloatDtype } from "../../../formats/dtype.ts";
+import { spreadRows } from "../../../formats/spread-rows.ts";
 import {
   cellsOf,
   type CodedRows,
@@ -173,7 +174,7 @@ async function fillFromHost(
     // The next one comes while the GPU takes this one; why it did not is told when it is its turn.
     next = read(done + step);
     next.catch(() => undefined);
-    const padded = padRows(bytes, Math.min(step, rows - done), rowBytes);
+    const padded = spreadRows(bytes, bytes.byteLength / Math.min(step, rows - done), rowBytes);
     await uploads.write(padded, to.weight, (to.at + done) * rowBytes);
   }
 }
@@ -192,14 +193,4 @@ async function hostRows(
   const rowBytes = (linear.columns * DTYPE_BITS[rowsDtype(model, linear)]) / 8;
   const start = (linear.source.firstRow + firstRow) * rowBytes;
   return await model.read(tensor.name, { start, end: start + rows * rowBytes });
-}
-
-function padRows(bytes: Uint8Array, rows: number, rowBytes: number): Uint8Array {
-  const tight = bytes.byteLength / rows;
-  if (tight === rowBytes) return bytes;
-  const padded = new Uint8Array(rows * rowBytes);
-  for (let row = 0; row < rows; row++) {
-    padded.set(bytes.subarray(row * tight, (row + 1) * tight), row * rowBytes);
-  }
-  return padded;
 }

@@ -101,24 +101,25 @@ export async function openExchange(
   };
   const isFound = window && (await reach("", { method: "PUT" }, { window: window.mark })).ok;
   const carrier = isFound ? throughWindow(ask, window) : inBodies(ask);
+  const untilThere = async <Taken>(
+    { from, what, check }: Wanted,
+    take: (query: Query) => Promise<Taken | null>,
+  ): Promise<Taken> => {
+    for (;;) {
+      await checkpoint();
+      check?.();
+      const taken = await take({ from: String(from), what });
+      if (taken !== null) return taken;
+    }
+  };
   return {
     put: async (name, parts) => await carrier.put(name, parts),
     putShort: async (file, make) => await carrier.putShort(file, make),
     has: async (name) => (await reach(name, { method: "HEAD" })).ok,
-    async take(name, { from, what, check }, room = (bytes) => new Uint8Array(bytes)) {
-      for (;;) {
-        await checkpoint();
-        check?.();
-        const bytes = await carrier.take(name, { from: String(from), what }, room);
-        if (bytes) return bytes;
-      }
-    },
-    async takeShort(file, { from, what, check }, use) {
-      for (;;) {
-        await checkpoint();
-        check?.();
-        if (await carrier.takeShort(file, { from: String(from), what }, use)) return;
-      }
+    take: async (name, wanted, room = (bytes) => new Uint8Array(bytes)) =>
+      await untilThere(wanted, async (query) => await carrier.take(name, query, room)),
+    async takeShort(file, wanted, use) {
+      await untilThere(wanted, async (query) => (await carrier.takeShort(file, query, use)) || null);
     },
     async drop(names) {
       if (names.length > 0) await ask("", { method: "DELETE", body: JSON.stringify(names) });

@@ -58,10 +58,7 @@ export function findStrassenRoom(
  * Room for them while samples are propagated, and not before, when Hessians are there. Only where no other run of the samples, of this
  * job or of a part of it, leads to the next layer: all of them would have to be alike.
  */
-function roomToPropagate(
-  { plan, layers, asideBytes }: PlainJob,
-  { budgetBytes, maxBufferBytes }: GpuLimits,
-): StrassenRoom | null {
+function roomToPropagate({ plan, layers, asideBytes }: PlainJob, limits: GpuLimits): StrassenRoom | null {
   const { workspace, hidden, propagatingBytes } = plan;
   const isAlone =
     hidden.streams === 1 &&
@@ -71,20 +68,44 @@ function roomToPropagate(
   if (!isAlone || !largest || workspace.experts) return null;
   const { longest } = workspace.size;
   const descriptions = layers.map(({ description }) => description);
-  const wide = planWorkspace(descriptions, { tokens: largest.m, longest, maxBufferBytes });
+  const wide = planWorkspace(descriptions, {
+    tokens: largest.m,
+    longest,
+    maxBufferBytes: limits.maxBufferBytes,
+  });
   const gain = (m: number) => gaining(layers, largest.m).every((size) => isForStrassen({ ...size, m }));
   // Products of an MLP are of fewer tokens than others, and take the most time.
   if (!gain(wide.mlpTokens)) return null;
   const scratch = gain(workspace.mlpTokens) ? null : { bytes: wide.scratchBytes, mlpTokens: wide.mlpTokens };
   const peakBytes = plan.peakBytes + asideBytes;
   const beside = propagatingBytes + asideBytes + (scratch ? bufferBytes(scratch.bytes) : 0);
+  const found = fittingSize(largest, { beside, peakBytes }, limits);
+  return found && { place: { ...found.size, stays: false, scratch }, bytes: found.bytes };
+}
+
+/** What scratch stands beside when it is taken, and what is taken at the most without it. */
+interface Beside {
+  readonly beside: number;
+  readonly peakBytes: number;
+}
+
+/** The first of the sizes of scratch that fits, and what the peak grows by; null if none does. */
+function fittingSize(
+  largest: ProductSize,
+  room: Beside,
+  { budgetBytes, maxBufferBytes }: GpuLimits,
+): { readonly size: StrassenSize; readonly bytes: number } | null {
   for (const size of strassenSizes(largest)) {
     const { bytes: taken, widest } = bytesOf(size);
-    const bytes = Math.max(beside + taken, strassenTuningBytes(), peakBytes) - peakBytes;
-    if (widest <= maxBufferBytes && peakBytes + bytes <= budgetBytes)
-      return { place: { ...size, stays: false, scratch }, bytes };
+    const bytes = grownBy(taken, room);
+    if (widest <= maxBufferBytes && room.peakBytes + bytes <= budgetBytes) return { size, bytes };
   }
   return null;
+}
+
+/** What is measured is measured before anything else is there. */
+function grownBy(taken: number, { beside, peakBytes }: Beside): number {
+  return Math.max(beside + taken, strassenTuningBytes(), peakBytes) - peakBytes;
 }
 
 /** What scratch takes, and its largest buffer. */
@@ -94,10 +115,8 @@ function bytesOf(size: StrassenSize): { readonly bytes: number; readonly widest:
 }
 
 /** The room from the first layer to the last, or why there is none. */
-function roomOf(
-  { plan, layers, asideBytes }: PlainJob,
-  { budgetBytes, maxBufferBytes }: GpuLimits,
-): StrassenRoom | string {
+function roomOf({ plan, layers, asideBytes }: PlainJob, limits: GpuLimits): StrassenRoom | string {
+  const { budgetBytes, maxBufferBytes } = limits;
   const largest = largestProduct(plan, layers);
   if (!largest)
     return `no product of this model is so large, in batches of ${plan.shape.maxTokens} tokens, that it would gain by them. Choose F32.`;
@@ -107,15 +126,10 @@ function roomOf(
   if (!plan.layers.every(({ resident }) => resident))
     return `the GPU budget of ${formatBytes(budgetBytes)} does not hold a layer's weights at once. Choose a larger one.`;
   const peakBytes = plan.peakBytes + asideBytes;
-  // What is measured is measured before anything else is there.
-  const grown = (taken: number) => Math.max(taken, strassenTuningBytes() - peakBytes);
-  for (const size of strassenSizes(largest)) {
-    const { bytes: taken, widest } = bytesOf(size);
-    const bytes = grown(taken);
-    if (widest <= maxBufferBytes && peakBytes + bytes <= budgetBytes)
-      return { place: { ...size, stays: true, scratch: null }, bytes };
-  }
-  return `they take ${formatBytes(least.bytes)} beside the ${formatBytes(peakBytes)} of the job, and the GPU budget is ${formatBytes(budgetBytes)}. A budget of ${formatBytes(peakBytes + grown(least.bytes))} would do.`;
+  const room = { beside: peakBytes, peakBytes };
+  const found = fittingSize(largest, room, limits);
+  if (found) return { place: { ...found.size, stays: true, scratch: null }, bytes: found.bytes };
+  return `they take ${formatBytes(least.bytes)} beside the ${formatBytes(peakBytes)} of the job, and the GPU budget is ${formatBytes(budgetBytes)}. A budget of ${formatBytes(peakBytes + grownBy(least.bytes, room))} would do.`;
 }
 
 type Layers = readonly Pick<CalibratedLayer, "linears">[];

@@ -18,12 +18,11 @@ export interface PeakGrowth {
 export function growthOf(fitted: readonly FittedLayer[], peak: number): PeakGrowth {
   const staying = Math.max(...fitted.map((layer) => layer.stayingPeak).filter(Number.isFinite));
   const grown = (bytes: number) => Math.max(bytes - peak, 0);
-  if (!Number.isFinite(staying))
-    return { beside: grown(peakSideBySide(fitted)), staying: Infinity, both: Infinity };
+  const stays = (bytes: number) => (Number.isFinite(staying) ? grown(bytes) : Infinity);
   return {
     beside: grown(peakSideBySide(fitted)),
-    staying: grown(staying),
-    both: grown(peakSideBySide(fitted, staying)),
+    staying: stays(staying),
+    both: stays(peakSideBySide(fitted, staying)),
   };
 }
 

@@ -45,7 +45,7 @@ export async function openForwardProducts(
   const asked = before ?? wanted;
   const opened = createLifetime();
   const { tuning } = gpu;
-  const isStrassen = asked === STRASSEN || asked === STRASSEN_TO_PROPAGATE;
+  const isStrassen = areByStrassen(asked);
   if (asked !== FLOAT32 && !isStrassen) opened.use(await open.units(gpu, before !== null));
   if (tuning.matrices && before !== null) tuning.matrices.hessians &&= before.endsWith(HESSIANS_TOO);
   const takesStrassen = isStrassen || (before === null && asked !== FLOAT32 && !tuning.matrices);
@@ -56,9 +56,14 @@ export async function openForwardProducts(
   return opened;
 }
 
+/** True of products that were Strassen's, wherever they were taken. */
+function areByStrassen(products: string): boolean {
+  return products === STRASSEN || products === STRASSEN_TO_PROPAGATE;
+}
+
 function changedSentence(before: string, now: string): string {
   const rest = "the rest may differ from an uninterrupted job in its last digits.";
-  return before === STRASSEN || before === STRASSEN_TO_PROPAGATE
+  return areByStrassen(before)
     ? `The layers so far were computed by Strassen's products, for which this job's plan has other room now, or none; ${rest}`
     : `The layers so far were computed on matrix units (${before}), which this browser does not offer now (${now}); ${rest}`;
 }
@@ -97,7 +102,7 @@ export function takeForwardProducts({ plan: { part } }: Job, journal: JournalRec
 export function forwardNotes(journal: JournalRecords): string[] {
   const products = recordedForward(journal);
   if (products === null || products === FLOAT32) return [];
-  if (products === STRASSEN || products === STRASSEN_TO_PROPAGATE) {
+  if (areByStrassen(products)) {
     const where =
       products === STRASSEN ? "the forward passes" : "the passes that propagate samples, and of no others,";
     return [

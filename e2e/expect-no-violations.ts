@@ -11,6 +11,7 @@ const COLOUR_RULES = ["color-contrast", "link-in-text-block"];
  */
 export async function expectNoViolations(page: Page): Promise<void> {
   expect(page.frames(), "axe is asked to look at one frame").toHaveLength(1);
+  await showColours(page, "light");
   await expectNone(await axeIn(page), "in light colours");
   await showColours(page, "dark");
   await expectNone((await axeIn(page)).withRules(COLOUR_RULES), "in dark colours");
@@ -33,7 +34,10 @@ async function expectNone(axe: AxeBuilder, where: string): Promise<void> {
   ).toEqual([]);
 }
 
-/** Changes the scheme, and ends what is on its way from one colour to the other: where nothing is drawn it would never arrive. */
+/**
+ * Changes the scheme, and ends what is on its way from one colour to another, such as a button that can be pressed now: where nothing is
+ * drawn it would never arrive.
+ */
 async function showColours(page: Page, colorScheme: "light" | "dark"): Promise<void> {
   await page.emulateMedia({ colorScheme });
   await page.evaluate(() => {

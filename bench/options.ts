@@ -1,5 +1,5 @@
 import type { BenchmarkResult } from "./report/result.ts";
-import type { ForwardProducts } from "../src/formats/forward-products.ts";
+import type { ForwardProducts } from "../src/formats/recipe/forward-products.ts";
 
 declare global {
   /** The benchmark page's door for scripts. */

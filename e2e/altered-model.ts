@@ -1,6 +1,6 @@
 // A served model with some of its bytes replaced.
 
-import { parseHeader, parseHeaderLength } from "../src/formats/safetensors.ts";
+import { parseHeader, parseHeaderLength } from "../src/formats/safetensors/safetensors.ts";
 import { memoryModel, type ServedFile, type ServedModel } from "../scripts/model-server/served-model.ts";
 
 /** The same model with other or more small files. */

@@ -1,5 +1,5 @@
 import { expose, transfer } from "comlink";
-import { type FolderApi, foldPiece } from "../src/formats/fold.ts";
+import { type FolderApi, foldPiece } from "../src/formats/weights/fold.ts";
 
 const api: FolderApi = {
   fold(piece) {

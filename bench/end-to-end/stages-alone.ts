@@ -13,7 +13,7 @@ import { TilePipeline } from "../../src/pipeline/data-free/tile-pipeline.ts";
 import { limitsFor } from "../../src/source/loader-limits.ts";
 import { createSpareArrays } from "../../src/spare-arrays.ts";
 import { randomNormal, seededRandom } from "../../src/testing/random.ts";
-import type { FileRange } from "../../src/formats/file-ranges.ts";
+import type { FileRange } from "../../src/formats/files/file-ranges.ts";
 import type { SourceFile } from "../../src/api/source-api.ts";
 import type { TileTraffic } from "../../src/pipeline/job/traffic.ts";
 

@@ -2,8 +2,8 @@
 
 import type { Lifetime } from "../../src/disposal.ts";
 import { invariant } from "../../src/errors.ts";
-import { cellGrid } from "../../src/formats/compression-format.ts";
-import { type QuantizationArgs, weightArgs } from "../../src/formats/quantization-args.ts";
+import { cellGrid } from "../../src/formats/schemes/compression-format.ts";
+import { type QuantizationArgs, weightArgs } from "../../src/formats/schemes/quantization-args.ts";
 import { type GptqTile, WALK_BLOCK, walkBlock } from "../../src/quantize/gptq/gptq-kernels.ts";
 import { columnTables } from "../../src/quantize/gptq/quantize-tile.ts";
 import type { BenchGpu, Benchmark } from "../benchmark.ts";

@@ -1,7 +1,7 @@
 // GPTQ of one Linear from weights on the GPU to codes on the host, with the factor of its input's Hessian at hand.
 
 import type { Lifetime } from "../../src/disposal.ts";
-import { weightArgs } from "../../src/formats/quantization-args.ts";
+import { weightArgs } from "../../src/formats/schemes/quantization-args.ts";
 import type { LedgerBuffer } from "../../src/gpu/memory.ts";
 import { addToDiagonal } from "../../src/gpu/triangular/diagonal.ts";
 import type { FactoredHessian } from "../../src/quantize/gptq/factor-hessian.ts";

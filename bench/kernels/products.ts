@@ -2,7 +2,7 @@
 // float32 and bfloat16 for the forward pass, (k, m) operands for Hessians, (k, n) ones for the update of GPTQ.
 
 import type { Lifetime } from "../../src/disposal.ts";
-import type { FloatDtype } from "../../src/formats/dtype.ts";
+import type { FloatDtype } from "../../src/formats/numbers/dtype.ts";
 import { matmul, type LinearProduct } from "../../src/gpu/matmul/matmul.ts";
 import { matmulHalves } from "../../src/gpu/matmul/matmul-halves.ts";
 import { openMatrixUnits } from "../../src/gpu/matmul/open-matrix-units.ts";

@@ -1,10 +1,10 @@
 // Round to nearest of one tile in every scheme that a preset has, and with the observers that search.
 
 import { invariant } from "../../src/errors.ts";
-import { compressionFormat } from "../../src/formats/compression-format.ts";
-import { PRESET_NAMES, PRESETS, type PresetName } from "../../src/formats/presets.ts";
-import { type QuantizationArgs, weightArgs } from "../../src/formats/quantization-args.ts";
-import type { CompressionFormat } from "../../src/formats/quantization-args.ts";
+import { compressionFormat } from "../../src/formats/schemes/compression-format.ts";
+import { PRESET_NAMES, PRESETS, type PresetName } from "../../src/formats/schemes/presets.ts";
+import { type QuantizationArgs, weightArgs } from "../../src/formats/schemes/quantization-args.ts";
+import type { CompressionFormat } from "../../src/formats/schemes/quantization-args.ts";
 import { observeTile, PLAIN_CONTEXT, type TileContext } from "../../src/quantize/observe/observe-tile.ts";
 import { POWER_TABLE_BYTES, powerTable, powerTableFor } from "../../src/quantize/observe/power-table.ts";
 import { quantizeTile } from "../../src/quantize/rtn/quantize-tile.ts";

@@ -1,6 +1,6 @@
 // Results as tables of plain text.
 
-import { formatBytes } from "../../src/formats/format-bytes.ts";
+import { formatBytes } from "../../src/formats/text/format-bytes.ts";
 import type {
   BenchmarkHead,
   BenchmarkResult,

@@ -2,7 +2,7 @@
 // are read by the page that measures and by the command that prints and compares.
 
 import type { LongSubmit } from "../../src/gpu/long-submit.ts";
-import type { ForwardProducts } from "../../src/formats/forward-products.ts";
+import type { ForwardProducts } from "../../src/formats/recipe/forward-products.ts";
 
 /** What the figures hold for. */
 export interface BenchmarkHead {

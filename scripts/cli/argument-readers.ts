@@ -3,7 +3,7 @@
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { AccessError, printable } from "../../src/errors.ts";
-import { formatBytes, parseBytes } from "../../src/formats/format-bytes.ts";
+import { formatBytes, parseBytes } from "../../src/formats/text/format-bytes.ts";
 import { parseSource } from "../../src/source/parse-source.ts";
 import { MIN_BUDGET_BYTES } from "../../src/ui/state/gpu-budget.ts";
 

@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import { MalformedModelError } from "../../src/errors.ts";
-import { RECEIPT } from "../../src/formats/result-documents.ts";
+import { RECEIPT } from "../../src/formats/files/result-documents.ts";
 import type { FoundPart } from "../../src/package/join-parts.ts";
 import type { RangesCopy } from "./copy-ranges.ts";
 import { readPartFileIfAny } from "./read-part-file.ts";

@@ -3,7 +3,7 @@
 import { parseArgs } from "node:util";
 import type { Receipt } from "../../src/api/receipt.ts";
 import type { CalibrationRequest } from "../../src/api/script-api.ts";
-import { FORWARD_PRODUCTS } from "../../src/formats/forward-products.ts";
+import { FORWARD_PRODUCTS } from "../../src/formats/recipe/forward-products.ts";
 import {
   oneOf,
   readBudget,

@@ -5,7 +5,7 @@ import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import pLimit from "p-limit";
 import { MalformedModelError } from "../../src/errors.ts";
-import type { FileRange } from "../../src/formats/file-ranges.ts";
+import type { FileRange } from "../../src/formats/files/file-ranges.ts";
 
 export interface RangesCopy {
   /** What is hashed, and written, in front of the ranges. */

@@ -1,7 +1,7 @@
 // A job into ranges of layers that end at about the same time.
 
 import type { LayerCost, PartCosts } from "../../src/api/compressor-api.ts";
-import { formatBytes } from "../../src/formats/format-bytes.ts";
+import { formatBytes } from "../../src/formats/text/format-bytes.ts";
 import { cutLayers, dearest, type LayerRange, rangeSeconds } from "./cut-layers.ts";
 
 /** A part as `--layers` takes it, and what it costs. */

@@ -7,7 +7,7 @@ import type { Page } from "playwright";
 import { type ModelServer, startModelServer } from "../model-server/model-server.ts";
 import { folderModel } from "../model-server/served-model.ts";
 import { printable } from "../../src/errors.ts";
-import { formatBytes } from "../../src/formats/format-bytes.ts";
+import { formatBytes } from "../../src/formats/text/format-bytes.ts";
 import type { ForwardCheck, Generation, QualityReport } from "../../src/api/evaluator-api.ts";
 import type { Evaluator } from "../../src/api/across-threads.ts";
 import { UsageError } from "./argument-readers.ts";

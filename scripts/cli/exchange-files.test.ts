@@ -12,7 +12,7 @@ import {
   SLOTS,
   WINDOW_BYTES,
   type WindowSlot,
-} from "../../src/formats/exchange-window.ts";
+} from "../../src/formats/files/exchange-window.ts";
 import { type Exchange, openExchange } from "../../src/pipeline/sequential/exchange.ts";
 import { EXCHANGE_PATH, type FileExchange, openFileExchange } from "./exchange-files.ts";
 

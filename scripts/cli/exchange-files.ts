@@ -9,8 +9,13 @@ import { text } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Plugin } from "vite";
-import { isWindowMark, readSlotPart, SLOT_BYTES, type SlotPart } from "../../src/formats/exchange-window.ts";
-import { isSafePath } from "../../src/formats/safe-path.ts";
+import {
+  isWindowMark,
+  readSlotPart,
+  SLOT_BYTES,
+  type SlotPart,
+} from "../../src/formats/files/exchange-window.ts";
+import { isSafePath } from "../../src/formats/files/safe-path.ts";
 import { findWindow, type WindowFile } from "./exchange-window.ts";
 import type { AskedShare } from "./share-arguments.ts";
 import { openSpareFiles, type SpareFiles } from "./spare-files.ts";

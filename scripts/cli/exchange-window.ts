@@ -1,8 +1,8 @@
-// The command's end of a window (`src/formats/exchange-window.ts`): a file of the page's storage, found in the browser's profile.
+// The command's end of a window (`src/formats/files/exchange-window.ts`): a file of the page's storage, found in the browser's profile.
 
 import { type FileHandle, open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { SLOT_BYTES, SLOTS, type SlotPart, WINDOW_BYTES } from "../../src/formats/exchange-window.ts";
+import { SLOT_BYTES, SLOTS, type SlotPart, WINDOW_BYTES } from "../../src/formats/files/exchange-window.ts";
 
 /** Node has four threads for files. */
 const PART_BYTES = SLOT_BYTES / 4;

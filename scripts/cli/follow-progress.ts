@@ -2,7 +2,7 @@
 
 import type { Page } from "playwright";
 import { printable } from "../../src/errors.ts";
-import { formatBytes } from "../../src/formats/format-bytes.ts";
+import { formatBytes } from "../../src/formats/text/format-bytes.ts";
 import type { Progress } from "../../src/api/compressor-api.ts";
 
 const INTERVAL_MS = 500;

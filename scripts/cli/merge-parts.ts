@@ -12,16 +12,16 @@ import {
   parseHeaderLength,
   type TensorEntry,
   type TensorSpec,
-} from "../../src/formats/safetensors.ts";
+} from "../../src/formats/safetensors/safetensors.ts";
 import {
   layOutShards,
   type OutputPlan,
   type OutputShard,
   type ShardRules,
-} from "../../src/formats/shards.ts";
-import { CARD, isHashed, RECEIPT, REPORT } from "../../src/formats/result-documents.ts";
-import { INDEX_FILE } from "../../src/formats/safetensors-index.ts";
-import { showValue } from "../../src/formats/show-value.ts";
+} from "../../src/formats/safetensors/shards.ts";
+import { CARD, isHashed, RECEIPT, REPORT } from "../../src/formats/files/result-documents.ts";
+import { INDEX_FILE } from "../../src/formats/safetensors/safetensors-index.ts";
+import { showValue } from "../../src/formats/text/show-value.ts";
 import { describeResult } from "../../src/package/describe-result.ts";
 import { type FoundPart, joinParts } from "../../src/package/join-parts.ts";
 import { MAX_PART_BYTES, PART_FILE, parsePartDocument } from "../../src/package/part-document.ts";

@@ -3,7 +3,7 @@
 
 import { parseArgs } from "node:util";
 import { resolve } from "node:path";
-import { formatBytes } from "../../src/formats/format-bytes.ts";
+import { formatBytes } from "../../src/formats/text/format-bytes.ts";
 import { realPath, UsageError } from "./argument-readers.ts";
 import { mergeParts } from "./merge-parts.ts";
 import { systemFailure } from "./system-failure.ts";

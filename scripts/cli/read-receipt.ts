@@ -2,11 +2,11 @@
 // that nothing of it is believed before its shape is known.
 
 import * as v from "valibot";
-import { FORWARD_PRODUCTS } from "../../src/formats/forward-products.ts";
+import { FORWARD_PRODUCTS } from "../../src/formats/recipe/forward-products.ts";
 import { REWRITERS } from "../../src/formats/modifiers/rewriters.ts";
-import { WEIGHT_OBSERVERS } from "../../src/formats/quantization-args.ts";
+import { WEIGHT_OBSERVERS } from "../../src/formats/schemes/quantization-args.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
-import { parseJson } from "../../src/formats/parse-json.ts";
+import { parseJson } from "../../src/formats/text/parse-json.ts";
 import { UsageError } from "./argument-readers.ts";
 
 const MAX_NAME = 8192;

@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Plugin } from "vite";
-import { isSafePath } from "../../src/formats/safe-path.ts";
+import { isSafePath } from "../../src/formats/files/safe-path.ts";
 import { systemFailure } from "./system-failure.ts";
 
 export const RECEIVING_PATH = "/receive/";

@@ -3,8 +3,8 @@
 import { basename } from "node:path";
 import type { RecipeRequest } from "../../src/api/script-api.ts";
 import { AWQ_LOSSES } from "../../src/formats/modifiers/awq.ts";
-import { listedNames } from "../../src/formats/listed-names.ts";
-import { WEIGHT_OBSERVERS } from "../../src/formats/quantization-args.ts";
+import { listedNames } from "../../src/formats/recipe/listed-names.ts";
+import { WEIGHT_OBSERVERS } from "../../src/formats/schemes/quantization-args.ts";
 import { fraction, oneOf, readText, UsageError, wholeNumber } from "./argument-readers.ts";
 import { readWantedSize, type WantedSize } from "./wanted-size.ts";
 

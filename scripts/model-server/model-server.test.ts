@@ -1,6 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { afterEach, describe, expect, it } from "vitest";
-import { HEADER_PREFIX_BYTES, parseHeader, parseHeaderLength } from "../../src/formats/safetensors.ts";
+import {
+  HEADER_PREFIX_BYTES,
+  parseHeader,
+  parseHeaderLength,
+} from "../../src/formats/safetensors/safetensors.ts";
 import { type ModelServer, startModelServer } from "./model-server.ts";
 import { folderModel, type ServedFile } from "./served-model.ts";
 import { syntheticModel, weightBytes } from "./synthetic-model.ts";

@@ -2,7 +2,11 @@
 // block of normal noise. The bytes depend on nothing but the options.
 
 import { Float16Array } from "@petamoriken/float16";
-import { layOutSafetensors, tensorBytes, type TensorSpec } from "../../src/formats/safetensors.ts";
+import {
+  layOutSafetensors,
+  tensorBytes,
+  type TensorSpec,
+} from "../../src/formats/safetensors/safetensors.ts";
 import { randomNormal, seededRandom } from "../../src/testing/random.ts";
 import { memoryModel, type ServedFile, type ServedModel } from "./served-model.ts";
 

@@ -1,7 +1,7 @@
 // What a job is asked to do: recipe, calibration, budget. Types only; they cross a worker boundary by structured clone.
 
-import type { ForwardProducts } from "../formats/forward-products.ts";
-import type { WeightObserver } from "../formats/quantization-args.ts";
+import type { ForwardProducts } from "../formats/recipe/forward-products.ts";
+import type { WeightObserver } from "../formats/schemes/quantization-args.ts";
 import type { RewriterName } from "../formats/modifiers/rewriters.ts";
 
 /** Recipe as the page's controls say it, or as LLM Compressor's YAML. */

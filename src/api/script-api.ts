@@ -5,7 +5,7 @@ import type { FitReport, ModelSummary, OutputFile, Progress, ResultSummary } fro
 import type { AwqLoss } from "../formats/modifiers/awq.ts";
 import type { MixedRecipe, SchemeSurvey } from "./scheme-survey.ts";
 import type { Published, PublishProgress, PublishRequest } from "./publisher-api.ts";
-import type { ForwardProducts } from "../formats/forward-products.ts";
+import type { ForwardProducts } from "../formats/recipe/forward-products.ts";
 import type { GptqControls, JobPart, JobShare, RecipeControls } from "./job-options.ts";
 
 /** Null keeps what the recipe's name means. */

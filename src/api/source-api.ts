@@ -1,6 +1,6 @@
 // The contract with the network thread: where a model lies, and its bytes. Types only.
 
-import type { FileRange } from "../formats/file-ranges.ts";
+import type { FileRange } from "../formats/files/file-ranges.ts";
 
 /** What the user pointed at: an address as typed, pasted or dragged, or files that stay where they are. */
 export type SourceReference =

@@ -3,8 +3,8 @@
 
 import * as v from "valibot";
 import { CalibrationError } from "../errors.ts";
-import { decodeUtf8, parseJson } from "../formats/parse-json.ts";
-import { HEADER_PREFIX_BYTES, parseHeaderLength } from "../formats/safetensors.ts";
+import { decodeUtf8, parseJson } from "../formats/text/parse-json.ts";
+import { HEADER_PREFIX_BYTES, parseHeaderLength } from "../formats/safetensors/safetensors.ts";
 
 export interface StatesFacts {
   /** Digest of the whole job: source, recipe, samples. */

@@ -1,7 +1,7 @@
 // The finished model folder, as files that the browser keeps on disk: opening one reads none of its bytes.
 
 import { StorageError, VerificationError } from "../errors.ts";
-import { isSafePath } from "../formats/safe-path.ts";
+import { isSafePath } from "../formats/files/safe-path.ts";
 import { fileStore } from "../storage-answer.ts";
 
 export interface ResultFile {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type QuantizationScheme, activationArgs, weightArgs } from "../formats/quantization-args.ts";
-import { packStream } from "../formats/packing.ts";
+import { type QuantizationScheme, activationArgs, weightArgs } from "../formats/schemes/quantization-args.ts";
+import { packStream } from "../formats/numbers/packing.ts";
 import type { FixtureTensors } from "../testing/architecture-fixture.ts";
 import { floatsOf, loadArchitecture, relativeError } from "../testing/architecture-fixture.ts";
 import { storedFixture } from "../testing/stored-fixture.ts";

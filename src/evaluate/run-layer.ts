@@ -5,7 +5,7 @@ import { mixersOf } from "./graph/mixers/nodes-of.ts";
 import { HIDDEN_INPUT, HIDDEN_OUTPUT, LOGITS_OUTPUT, TOKEN_RANGE } from "./graph/decoder-graph.ts";
 import type { Engine, OnloadedGraph } from "./runtime/engine.ts";
 import type { Feeds } from "./runtime/sessions.ts";
-import { spreadRows } from "../formats/spread-rows.ts";
+import { spreadRows } from "../formats/weights/spread-rows.ts";
 import { type DecoderDescription, rowSize } from "../model/decoder-description.ts";
 import { TOKEN_INPUTS } from "./graph/token-nodes.ts";
 import { invariant } from "../errors.ts";

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { Float16Array } from "@petamoriken/float16";
 import { seededRandom } from "../testing/random.ts";
-import { bf16ToNumber, f16ToNumber, numberToBf16, numberToF16, roundHalfToEven } from "./dtype.ts";
-import { formatBytes, parseBytes } from "./format-bytes.ts";
-import { e4m3ToNumber, numberToE4m3 } from "./fp8.ts";
+import { bf16ToNumber, f16ToNumber, numberToBf16, numberToF16, roundHalfToEven } from "./numbers/dtype.ts";
+import { formatBytes, parseBytes } from "./text/format-bytes.ts";
+import { e4m3ToNumber, numberToE4m3 } from "./numbers/fp8.ts";
 
 describe("number formats", () => {
   it("rounds to float16 like an independent implementation", () => {

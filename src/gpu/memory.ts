@@ -2,7 +2,7 @@
 // batch of allocations sits in error scopes that are awaited before the buffers are used.
 
 import { DeviceLimitError, DeviceLostError } from "../errors.ts";
-import { formatBytes } from "../formats/format-bytes.ts";
+import { formatBytes } from "../formats/text/format-bytes.ts";
 
 /** Buffer sizes, copies and writes are multiples of 4 bytes in WebGPU. */
 const COPY_ALIGNMENT = 4;

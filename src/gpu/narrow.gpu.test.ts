@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type FloatDtype, narrowFromFloat32 } from "../formats/dtype.ts";
+import { type FloatDtype, narrowFromFloat32 } from "../formats/numbers/dtype.ts";
 import { openTestGpu } from "../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../testing/random.ts";
 import { narrow } from "./narrow.ts";

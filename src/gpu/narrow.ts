@@ -1,4 +1,4 @@
-import { DTYPE_BITS, type FloatDtype } from "../formats/dtype.ts";
+import { DTYPE_BITS, type FloatDtype } from "../formats/numbers/dtype.ts";
 import { DTYPE_CODE } from "./dtype-code.ts";
 import type { Gpu } from "./gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "./kernel.ts";

@@ -1,7 +1,7 @@
 // Holds a description against the checkpoint: a tensor that is not expected is a computation that is not described.
 
 import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
-import type { TensorSpec } from "../formats/safetensors.ts";
+import type { TensorSpec } from "../formats/safetensors/safetensors.ts";
 import { DATA_FREE_HINT } from "./config-fields.ts";
 import type { Activation, DecoderDescription, FeedForward, LayerDescription } from "./decoder-description.ts";
 import { layerLinears, mlpsOf } from "./layer-linears.ts";

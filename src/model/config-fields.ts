@@ -3,7 +3,7 @@
 
 import * as v from "valibot";
 import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
-import { issueText, shorten, showValue } from "../formats/show-value.ts";
+import { issueText, shorten, showValue } from "../formats/text/show-value.ts";
 
 /** What an unsupported model's message ends with. */
 export const DATA_FREE_HINT =

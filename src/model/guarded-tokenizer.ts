@@ -2,7 +2,7 @@
 // becomes a sentence, and what it gives is checked before it is put into 32 bits.
 
 import { CalibrationError, LayerpressError, MalformedModelError } from "../errors.ts";
-import { shorten, showValue } from "../formats/show-value.ts";
+import { shorten, showValue } from "../formats/text/show-value.ts";
 
 /** Ids are kept in 32 bits. */
 const MAX_IDS = 2 ** 32;

@@ -7,7 +7,7 @@ import {
   SLOTS,
   WINDOW_BYTES,
   type WindowSlot,
-} from "../formats/exchange-window.ts";
+} from "../formats/files/exchange-window.ts";
 import { Pool } from "../gpu/pool.ts";
 import { openForWriting } from "./open-for-writing.ts";
 import { openingFailure, storageFailure } from "./storage-failure.ts";

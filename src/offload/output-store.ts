@@ -2,7 +2,7 @@
 // as soon as it is finished, and no second pass assembles anything.
 
 import { invariant } from "../errors.ts";
-import type { TensorEntry } from "../formats/safetensors.ts";
+import type { TensorEntry } from "../formats/safetensors/safetensors.ts";
 import { fileStore } from "../storage-answer.ts";
 import { openForWriting } from "./open-for-writing.ts";
 import { storageFailure } from "./storage-failure.ts";

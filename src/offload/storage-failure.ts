@@ -1,5 +1,5 @@
 import { StorageError } from "../errors.ts";
-import { formatBytes } from "../formats/format-bytes.ts";
+import { formatBytes } from "../formats/text/format-bytes.ts";
 
 /**
  * What a failed OPFS write means: browsers say QuotaExceededError for their own limit, and less clean things

@@ -2,8 +2,8 @@
 // folds of several modifiers are multiplied first and rounded once.
 
 import { CalibrationError, invariant } from "../errors.ts";
-import { DTYPE_BITS, isFloatDtype } from "../formats/dtype.ts";
-import { type Fold, foldPiece, foldsOfRows, type PieceOfTensor } from "../formats/fold.ts";
+import { DTYPE_BITS, isFloatDtype } from "../formats/numbers/dtype.ts";
+import { type Fold, foldPiece, foldsOfRows, type PieceOfTensor } from "../formats/weights/fold.ts";
 import type { HostBytes } from "./host-bytes.ts";
 import type { HostLayer } from "./layer-weights.ts";
 

@@ -2,9 +2,15 @@
 // over the samples; the others are streamed through one tile whenever the forward pass asks for them.
 
 import { invariant, UnsupportedModelError } from "../errors.ts";
-import { DTYPE_BITS, type FloatDtype, isFloatDtype, type Dtype, widenToFloat32 } from "../formats/dtype.ts";
-import { spreadRows } from "../formats/spread-rows.ts";
-import { turnOver } from "../formats/turn-over.ts";
+import {
+  DTYPE_BITS,
+  type FloatDtype,
+  isFloatDtype,
+  type Dtype,
+  widenToFloat32,
+} from "../formats/numbers/dtype.ts";
+import { spreadRows } from "../formats/weights/spread-rows.ts";
+import { turnOver } from "../formats/weights/turn-over.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../gpu/memory.ts";
 import type { UploadRing, WritePart } from "../gpu/staging.ts";

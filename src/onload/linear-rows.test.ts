@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { narrowFromFloat32, widenToFloat32 } from "../formats/dtype.ts";
+import { narrowFromFloat32, widenToFloat32 } from "../formats/numbers/dtype.ts";
 import type { Linear } from "../model/weight-description.ts";
 import { linearRows, memoryLayer } from "./layer-weights.ts";
 

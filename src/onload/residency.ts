@@ -1,7 +1,7 @@
 // How a layer's Linears lie on the GPU while samples run through them: resident, as many as the budget holds, or streamed
 // through one tile.
 
-import { DTYPE_BITS, type FloatDtype } from "../formats/dtype.ts";
+import { DTYPE_BITS, type FloatDtype } from "../formats/numbers/dtype.ts";
 import { bufferBytes } from "../gpu/memory.ts";
 import type { Linear } from "../model/weight-description.ts";
 

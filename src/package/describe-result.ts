@@ -1,6 +1,6 @@
 // The files of a result that tell of it: index, recipe, report and model card.
 
-import { type OutputPlan, shardIndex } from "../formats/shards.ts";
+import { type OutputPlan, shardIndex } from "../formats/safetensors/shards.ts";
 import { modelCard } from "./model-card.ts";
 import type { ResultFacts } from "./part-document.ts";
 import { lossTotals, quantizationReport } from "./quantization-report.ts";

@@ -1,8 +1,8 @@
 // Parts of a model, as their documents tell of them, to what they make together.
 
 import { MalformedModelError, PartsError } from "../errors.ts";
-import type { TensorSpec } from "../formats/safetensors.ts";
-import { showValue } from "../formats/show-value.ts";
+import type { TensorSpec } from "../formats/safetensors/safetensors.ts";
+import { showValue } from "../formats/text/show-value.ts";
 import { longestOf } from "../gpu/long-submit.ts";
 import { type PartDocument, partName, type ResultFacts } from "./part-document.ts";
 

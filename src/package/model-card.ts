@@ -2,8 +2,8 @@
 // from strangers: the YAML library quotes them, and the text shows them as code.
 
 import { stringify } from "yaml";
-import { readYamlFields } from "../formats/bounded-yaml.ts";
-import { formatBytes } from "../formats/format-bytes.ts";
+import { readYamlFields } from "../formats/text/bounded-yaml.ts";
+import { formatBytes } from "../formats/text/format-bytes.ts";
 import type { LossTotals, ReportedCalibration } from "./quantization-report.ts";
 
 /** Model cards are short; what is longer is not read for front matter. */

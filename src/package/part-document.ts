@@ -3,10 +3,10 @@
 
 import * as v from "valibot";
 import { MalformedModelError } from "../errors.ts";
-import { type Dtype, isDtype } from "../formats/dtype.ts";
-import { parseJson } from "../formats/parse-json.ts";
-import { isSafePath } from "../formats/safe-path.ts";
-import { shorten } from "../formats/show-value.ts";
+import { type Dtype, isDtype } from "../formats/numbers/dtype.ts";
+import { parseJson } from "../formats/text/parse-json.ts";
+import { isSafePath } from "../formats/files/safe-path.ts";
+import { shorten } from "../formats/text/show-value.ts";
 
 export const PART_FILE = "layerpress-part.json";
 /** Version of the file's layout: a reader refuses what it does not know. */

@@ -1,4 +1,4 @@
-import { readYamlFields } from "../formats/bounded-yaml.ts";
+import { readYamlFields } from "../formats/text/bounded-yaml.ts";
 
 /** Where a card tells to load the folder that it lies in. */
 const FOLDER = "./<this folder>";

@@ -2,7 +2,7 @@
 // model card. Measuring again replaces both.
 
 import type { ForwardCheck, ForwardPassName } from "../api/evaluator-api.ts";
-import { formatBytes } from "../formats/format-bytes.ts";
+import { formatBytes } from "../formats/text/format-bytes.ts";
 import { code } from "./model-card.ts";
 
 export interface MeasuredModel {

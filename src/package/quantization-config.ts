@@ -1,10 +1,10 @@
 // The `quantization_config` of config.json, as compressed-tensors writes it (`quant_config.py`): every key that its
 // library writes, in its order (sorted), so that our files and its own cannot be told apart.
 
-import { compressionFormat } from "../formats/compression-format.ts";
-import { withoutQuantization } from "../formats/quantization-field.ts";
-import type { CompressionFormat, QuantizationArgs } from "../formats/quantization-args.ts";
-import type { ConfigGroup } from "../formats/recipe.ts";
+import { compressionFormat } from "../formats/schemes/compression-format.ts";
+import { withoutQuantization } from "../formats/schemes/quantization-field.ts";
+import type { CompressionFormat, QuantizationArgs } from "../formats/schemes/quantization-args.ts";
+import type { ConfigGroup } from "../formats/recipe/recipe.ts";
 
 /** The release whose file format is written. */
 const COMPRESSED_TENSORS_VERSION = "0.18.0";

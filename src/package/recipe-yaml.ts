@@ -4,7 +4,7 @@
 import { stringify } from "yaml";
 import { quantizerOf } from "../formats/modifiers/quantizers.ts";
 import { SPIN_QUANT } from "../formats/modifiers/spinquant.ts";
-import type { QuantizationArgs } from "../formats/quantization-args.ts";
+import type { QuantizationArgs } from "../formats/schemes/quantization-args.ts";
 import {
   type ConfigGroup,
   isRewriting,
@@ -12,7 +12,7 @@ import {
   type QuantizingModifier,
   type Recipe,
   type RewritingModifier,
-} from "../formats/recipe.ts";
+} from "../formats/recipe/recipe.ts";
 
 /**
  * The recipe as a document. LLM Compressor's groups hold each kind of modifier once, so of two equal ones the second opens

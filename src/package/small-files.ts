@@ -2,8 +2,8 @@
 // with a model (tokenizer, generation config, chat templates, processors, remote code, modules that pool), and the licence.
 // Texts, pictures, weights in other containers and the old model card do not.
 
-import { formatBytes } from "../formats/format-bytes.ts";
-import { isSafePath } from "../formats/safe-path.ts";
+import { formatBytes } from "../formats/text/format-bytes.ts";
+import { isSafePath } from "../formats/files/safe-path.ts";
 
 /** Largest tokenizer.json in the wild is about 35 MB. */
 export const MAX_SMALL_FILE_BYTES = 100_000_000;

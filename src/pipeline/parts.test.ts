@@ -6,7 +6,7 @@ import { mkdir, readdir, readFile, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { JobPart } from "../api/job-options.ts";
-import { layOutShards } from "../formats/shards.ts";
+import { layOutShards } from "../formats/safetensors/shards.ts";
 import { type Folders, openFolders } from "../testing/open-folders.ts";
 import { planFixture } from "../testing/run-job.ts";
 import { mergeParts } from "../../scripts/cli/merge-parts.ts";

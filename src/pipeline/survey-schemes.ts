@@ -3,7 +3,7 @@
 // the model is tried.
 
 import { invariant } from "../errors.ts";
-import { tensorBytes } from "../formats/safetensors.ts";
+import { tensorBytes } from "../formats/safetensors/safetensors.ts";
 import { deleteJobFolder, openJobFolder } from "../offload/job-folder.ts";
 import type { JournalRecord, JournalRecords } from "../offload/journal.ts";
 import type { HostBytes } from "../onload/host-bytes.ts";

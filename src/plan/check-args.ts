@@ -6,8 +6,8 @@ import {
   activationArgs,
   usesImportance,
   weightArgs,
-} from "../formats/quantization-args.ts";
-import { showValue } from "../formats/show-value.ts";
+} from "../formats/schemes/quantization-args.ts";
+import { showValue } from "../formats/text/show-value.ts";
 import type { ParsedArgs } from "./recipe-schema.ts";
 
 /** Arguments, or the sentence that says why there can be none. */

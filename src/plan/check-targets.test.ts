@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { Recipe } from "../formats/recipe.ts";
+import type { Recipe } from "../formats/recipe/recipe.ts";
 import { checkTargets } from "./check-targets.ts";
 import { parseRecipe } from "./parse-recipe.ts";
 

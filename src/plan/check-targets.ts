@@ -1,8 +1,8 @@
 // Targets that nothing is done for. compressed-tensors only warns of them; here a recipe is carried out as it is written, or refused.
 
 import { RecipeError } from "../errors.ts";
-import { groupsOf, type Recipe } from "../formats/recipe.ts";
-import { showValue } from "../formats/show-value.ts";
+import { groupsOf, type Recipe } from "../formats/recipe/recipe.ts";
+import { showValue } from "../formats/text/show-value.ts";
 import type { Meter } from "./pattern/create-automaton.ts";
 import { LINEAR_CLASSES } from "./target-list.ts";
 import { compilePattern, MAX_MATCHING_WORK, moduleName } from "./target-pattern.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { MappingTargets, RewritingModifier } from "../formats/recipe.ts";
+import type { MappingTargets, RewritingModifier } from "../formats/recipe/recipe.ts";
 import { describeDecoder } from "../model/describe-decoder.ts";
 import { layerLinears } from "../model/layer-linears.ts";
 import { loadCheckpoint } from "../testing/load-checkpoint.ts";

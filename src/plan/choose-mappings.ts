@@ -1,7 +1,7 @@
 // Which mappings of a layer a modifier takes: those of the model's family, or those that the recipe names.
 
 import { RecipeError } from "../errors.ts";
-import type { MappingTargets, RewritingModifier } from "../formats/recipe.ts";
+import type { MappingTargets, RewritingModifier } from "../formats/recipe/recipe.ts";
 import type { LayerDescription } from "../model/decoder-description.ts";
 import { layerMappings, type Mapping, sharedValues } from "../model/mappings.ts";
 import { isIgnored } from "./match-targets.ts";

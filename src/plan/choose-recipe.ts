@@ -1,8 +1,8 @@
 // The page's recipe controls to a recipe.
 
 import { RecipeError } from "../errors.ts";
-import { findScheme, PRESET_NAMES, UNQUANTIZED } from "../formats/presets.ts";
-import type { QuantizationArgs } from "../formats/quantization-args.ts";
+import { findScheme, PRESET_NAMES, UNQUANTIZED } from "../formats/schemes/presets.ts";
+import type { QuantizationArgs } from "../formats/schemes/quantization-args.ts";
 import { AWQ_SETTINGS } from "../formats/modifiers/awq.ts";
 import { GPTQ_SETTINGS } from "../formats/modifiers/gptq.ts";
 import { rewriterOf } from "../formats/modifiers/rewriters.ts";
@@ -13,7 +13,7 @@ import {
   type QuantizingModifier,
   type Recipe,
   type RewritingModifier,
-} from "../formats/recipe.ts";
+} from "../formats/recipe/recipe.ts";
 import type { MethodControls, RecipeControls } from "../api/job-options.ts";
 import { observerProblem } from "./check-args.ts";
 import { withActorder } from "./resolve-actorder.ts";

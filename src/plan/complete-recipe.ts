@@ -1,7 +1,7 @@
 // The recipe that a result carries: it ignores by name what targets mean and a default leaves as it is, so that another tool
 // that is given it quantizes the same modules.
 
-import { type QuantizingModifier, isRewriting, type Recipe } from "../formats/recipe.ts";
+import { type QuantizingModifier, isRewriting, type Recipe } from "../formats/recipe/recipe.ts";
 import type { LinearClasses } from "../model/linear-classes.ts";
 import { EVERY_EXPERT, isExpert } from "./expert-notes.ts";
 import { isRouter, towerOf } from "./find-linears.ts";

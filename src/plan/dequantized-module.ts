@@ -1,7 +1,7 @@
 // A weight that is stored quantized and read as a plain one.
 
-import type { QuantizedWeight } from "../formats/dequantize.ts";
-import type { FloatDtype } from "../formats/dtype.ts";
+import type { QuantizedWeight } from "../formats/weights/dequantize.ts";
+import type { FloatDtype } from "../formats/numbers/dtype.ts";
 import type { QuantizedModule } from "./quantized-modules.ts";
 import type { SourceTensor } from "./read-headers.ts";
 

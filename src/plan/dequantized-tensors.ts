@@ -2,11 +2,16 @@
 // plain weights that they mean, so that these can be written, or quantized anew.
 
 import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
-import { codeStorage, hasGlobalScale, isGrouped } from "../formats/compression-format.ts";
-import { codesTensor, type QuantizedWeight, rowRanges, storedColumns } from "../formats/dequantize.ts";
-import { DTYPE_BITS, type FloatDtype, isFloatDtype } from "../formats/dtype.ts";
-import { weightArgs } from "../formats/quantization-args.ts";
-import { quantizationField } from "../formats/quantization-field.ts";
+import { codeStorage, hasGlobalScale, isGrouped } from "../formats/schemes/compression-format.ts";
+import {
+  codesTensor,
+  type QuantizedWeight,
+  rowRanges,
+  storedColumns,
+} from "../formats/weights/dequantize.ts";
+import { DTYPE_BITS, type FloatDtype, isFloatDtype } from "../formats/numbers/dtype.ts";
+import { weightArgs } from "../formats/schemes/quantization-args.ts";
+import { quantizationField } from "../formats/schemes/quantization-field.ts";
 import { mxfp4Experts } from "./mxfp4-experts.ts";
 import { findQuantizedModules, type FoundModules, type QuantizedModule } from "./quantized-modules.ts";
 import { readQuantization } from "./read-quantization.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { groupsOf, type Recipe } from "../formats/recipe.ts";
-import { tensorBytes } from "../formats/safetensors.ts";
+import { groupsOf, type Recipe } from "../formats/recipe/recipe.ts";
+import { tensorBytes } from "../formats/safetensors/safetensors.ts";
 import { linearClasses } from "../model/linear-classes.ts";
 import { defaultControls, recipeFromControls } from "./choose-recipe.ts";
 import { expertNotes, isStacked, keepsFused } from "./expert-notes.ts";

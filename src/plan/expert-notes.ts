@@ -4,11 +4,11 @@
 // (`CompressedTensorsMoEMethod.get_moe_method`). Seen with transformers 5.17 on a tiny Qwen3-MoE in each preset.
 
 import type { ServerNote } from "../api/compressor-api.ts";
-import { compressionFormat } from "../formats/compression-format.ts";
-import type { QuantizationArgs, QuantizationScheme } from "../formats/quantization-args.ts";
-import type { ConfigGroup } from "../formats/recipe.ts";
-import { schemeName } from "../formats/scheme-name.ts";
-import type { TensorSpec } from "../formats/safetensors.ts";
+import { compressionFormat } from "../formats/schemes/compression-format.ts";
+import type { QuantizationArgs, QuantizationScheme } from "../formats/schemes/quantization-args.ts";
+import type { ConfigGroup } from "../formats/recipe/recipe.ts";
+import { schemeName } from "../formats/schemes/scheme-name.ts";
+import type { TensorSpec } from "../formats/safetensors/safetensors.ts";
 import { type LinearClasses, TRANSFORMERS } from "../model/linear-classes.ts";
 
 const EXPERT = /\.experts\.\d+\./;

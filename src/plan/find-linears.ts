@@ -2,8 +2,8 @@
 // (src/model/linear-classes.ts), else by the names that model code uses; what is doubtful stays as it is, because a wrongly
 // quantized embedding or router gate is silent damage (LLM Compressor's model_free_ptq quantizes both unless told otherwise).
 
-import { isFloatDtype } from "../formats/dtype.ts";
-import type { TensorSpec } from "../formats/safetensors.ts";
+import { isFloatDtype } from "../formats/numbers/dtype.ts";
+import type { TensorSpec } from "../formats/safetensors/safetensors.ts";
 import { type LinearClasses, NAMES_ALONE } from "../model/linear-classes.ts";
 
 /** Last parts of module names that hold a table or a norm, not a Linear. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { MalformedModelError } from "../errors.ts";
-import { layOutSafetensors } from "../formats/safetensors.ts";
-import { INDEX_FILE } from "../formats/safetensors-index.ts";
+import { layOutSafetensors } from "../formats/safetensors/safetensors.ts";
+import { INDEX_FILE } from "../formats/safetensors/safetensors-index.ts";
 import { type FileReader, readHeaders } from "./read-headers.ts";
 
 function shard(...names: string[]): Uint8Array {

@@ -2,8 +2,8 @@
 // all of them (`observers/helpers.py`, FUSED_LAYER_NAMES).
 
 import { RecipeError } from "../errors.ts";
-import { hasGlobalScale } from "../formats/compression-format.ts";
-import type { QuantizationArgs } from "../formats/quantization-args.ts";
+import { hasGlobalScale } from "../formats/schemes/compression-format.ts";
+import type { QuantizationArgs } from "../formats/schemes/quantization-args.ts";
 
 /** Parts of each set, the first names it. */
 export const FUSED_NAMES: readonly (readonly string[])[] = [

@@ -1,6 +1,6 @@
 // The `ignore` of config.json: what a loader would otherwise look for quantized weights of.
 
-import { groupsOf, type Recipe } from "../formats/recipe.ts";
+import { groupsOf, type Recipe } from "../formats/recipe/recipe.ts";
 import type { LinearClasses } from "../model/linear-classes.ts";
 import { EVERY_EXPERT, isExpert } from "./expert-notes.ts";
 import { towerOf } from "./find-linears.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { findScheme } from "../formats/presets.ts";
-import type { QuantizingModifier } from "../formats/recipe.ts";
+import { findScheme } from "../formats/schemes/presets.ts";
+import type { QuantizingModifier } from "../formats/recipe/recipe.ts";
 import { isIgnored, matchGroup } from "./match-targets.ts";
 
 const scheme = findScheme("W4A16")?.scheme ?? { weights: null, input_activations: null };

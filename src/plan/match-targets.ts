@@ -6,7 +6,7 @@ import {
   type QuantizingModifier,
   quantizingModifiers,
   type Recipe,
-} from "../formats/recipe.ts";
+} from "../formats/recipe/recipe.ts";
 import { createTargetList, type TargetList } from "./target-list.ts";
 
 /** Multimodal checkpoints nest the output head; the models that recipes are written for have it at the top. */

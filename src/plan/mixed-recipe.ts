@@ -1,6 +1,11 @@
 // A choice of one scheme for each set of modules as an ordinary recipe: groups with patterns of names, which anybody can edit.
 
-import { type ConfigGroup, isRewriting, type QuantizingModifier, type Recipe } from "../formats/recipe.ts";
+import {
+  type ConfigGroup,
+  isRewriting,
+  type QuantizingModifier,
+  type Recipe,
+} from "../formats/recipe/recipe.ts";
 
 /** "model.layers.3.self_attn.q_proj" in three parts. */
 const LAYER = /^(.*?\.)(\d+)(\..*)$/;

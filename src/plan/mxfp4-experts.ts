@@ -2,9 +2,9 @@
 // before inputs. Plain, transformers holds them with inputs before outputs (`integrations/mxfp4.py`).
 
 import { MalformedModelError } from "../errors.ts";
-import { DTYPE_BITS, type FloatDtype } from "../formats/dtype.ts";
-import { PRESETS } from "../formats/presets.ts";
-import { tensorBytes } from "../formats/safetensors.ts";
+import { DTYPE_BITS, type FloatDtype } from "../formats/numbers/dtype.ts";
+import { PRESETS } from "../formats/schemes/presets.ts";
+import { tensorBytes } from "../formats/safetensors/safetensors.ts";
 import type { SourceTensor } from "./read-headers.ts";
 import { checkLinears, type TransposedWeight } from "./split-experts.ts";
 import type { DequantizedModule } from "./dequantized-module.ts";

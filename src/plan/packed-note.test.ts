@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { groupsOf } from "../formats/recipe.ts";
+import { groupsOf } from "../formats/recipe/recipe.ts";
 import { linearClasses } from "../model/linear-classes.ts";
 import { packedNotes } from "./packed-note.ts";
 import { parseRecipe } from "./parse-recipe.ts";

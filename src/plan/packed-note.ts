@@ -3,8 +3,8 @@
 // (`asked` in src/model/linear-table.json).
 
 import type { ServerNote } from "../api/compressor-api.ts";
-import { compressionFormat } from "../formats/compression-format.ts";
-import type { ConfigGroup } from "../formats/recipe.ts";
+import { compressionFormat } from "../formats/schemes/compression-format.ts";
+import type { ConfigGroup } from "../formats/recipe/recipe.ts";
 import { type LinearClasses, TRANSFORMERS } from "../model/linear-classes.ts";
 
 /** What transformers would not open of this plan, by the model's own type. */

@@ -8,8 +8,8 @@ import {
   REFINE_BLOCK,
   type RoundingSettings,
 } from "../formats/modifiers/gptq.ts";
-import type { ActorderSetting } from "../formats/quantization-args.ts";
-import type { ConfigGroup } from "../formats/recipe.ts";
+import type { ActorderSetting } from "../formats/schemes/quantization-args.ts";
+import type { ConfigGroup } from "../formats/recipe/recipe.ts";
 import type { RecipeDocument } from "./recipe-document.ts";
 import type { ParsedModifier } from "./recipe-schema.ts";
 import { withActorder } from "./resolve-actorder.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { findScheme } from "../formats/presets.ts";
-import { activationArgs, weightArgs } from "../formats/quantization-args.ts";
-import { needsCalibration, quantizingModifiers } from "../formats/recipe.ts";
+import { findScheme } from "../formats/schemes/presets.ts";
+import { activationArgs, weightArgs } from "../formats/schemes/quantization-args.ts";
+import { needsCalibration, quantizingModifiers } from "../formats/recipe/recipe.ts";
 import { recipeYaml } from "../package/recipe-yaml.ts";
 import { problemOf } from "../testing/problem-of.ts";
 import { defaultControls, recipeFromControls } from "./choose-recipe.ts";

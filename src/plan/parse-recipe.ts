@@ -2,12 +2,12 @@
 // resolved as `QuantizationMixin.resolve_quantization_config` does.
 
 import type { RecipeError } from "../errors.ts";
-import { nearestWord } from "../formats/nearest-word.ts";
-import { findScheme } from "../formats/presets.ts";
-import type { QuantizationArgs, QuantizationScheme } from "../formats/quantization-args.ts";
+import { nearestWord } from "../formats/text/nearest-word.ts";
+import { findScheme } from "../formats/schemes/presets.ts";
+import type { QuantizationArgs, QuantizationScheme } from "../formats/schemes/quantization-args.ts";
 import { type QuantizerName, QUANTIZERS } from "../formats/modifiers/quantizers.ts";
 import { SPIN_QUANT } from "../formats/modifiers/spinquant.ts";
-import type { ConfigGroup, Modifier, QuantizingModifier, Recipe } from "../formats/recipe.ts";
+import type { ConfigGroup, Modifier, QuantizingModifier, Recipe } from "../formats/recipe/recipe.ts";
 import { type Checked, checkActivations, checkWeights } from "./check-args.ts";
 import { checkOrder, checkPatterns, parseRewriter, quantizesToo, REWRITER_NAMES } from "./parse-rewriter.ts";
 import { gptqSettings, orderedGroup, refinement } from "./parse-gptq.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { needsCalibration } from "../formats/recipe.ts";
+import { needsCalibration } from "../formats/recipe/recipe.ts";
 import { recipeYaml } from "../package/recipe-yaml.ts";
 import { parseRecipe } from "./parse-recipe.ts";
 

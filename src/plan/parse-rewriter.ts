@@ -8,7 +8,7 @@ import {
   type Modifier,
   type QuantizingModifier,
   type RewritingModifier,
-} from "../formats/recipe.ts";
+} from "../formats/recipe/recipe.ts";
 import type { RecipeDocument } from "./recipe-document.ts";
 import { AWQ_QUANTIZING_FIELDS, awqModifierSchema, smoothQuantModifierSchema } from "./rewriter-schema.ts";
 import { compilePattern } from "./target-pattern.ts";

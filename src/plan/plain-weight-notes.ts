@@ -1,6 +1,6 @@
 // What inspection says of weights that a person may take for Linears and that stay as they are.
 
-import type { TensorSpec } from "../formats/safetensors.ts";
+import type { TensorSpec } from "../formats/safetensors/safetensors.ts";
 import type { LinearClasses } from "../model/linear-classes.ts";
 import { type PlainWeight, isInTower, weightOf } from "./find-linears.ts";
 

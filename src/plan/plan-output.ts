@@ -1,8 +1,8 @@
 // The result's shards, laid out before anything runs: every output tensor has its file and its bytes from the start, so
 // that finished tensors are written once, in place, in whatever order they are finished.
 
-import type { TensorSpec } from "../formats/safetensors.ts";
-import { layOutShards, type OutputPlan, type ShardRules } from "../formats/shards.ts";
+import type { TensorSpec } from "../formats/safetensors/safetensors.ts";
+import { layOutShards, type OutputPlan, type ShardRules } from "../formats/safetensors/shards.ts";
 import type { PlanStep, StepPlan } from "./plan-steps.ts";
 
 /** Fills shards in the order of the steps, as transformers' `save_pretrained` does; a step may span shards. */

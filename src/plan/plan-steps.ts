@@ -2,13 +2,13 @@
 // the tensors before all layers, or those after.
 
 import { RecipeError } from "../errors.ts";
-import { compressionFormat, isGrouped } from "../formats/compression-format.ts";
-import { type FloatDtype, isFloatDtype } from "../formats/dtype.ts";
+import { compressionFormat, isGrouped } from "../formats/schemes/compression-format.ts";
+import { type FloatDtype, isFloatDtype } from "../formats/numbers/dtype.ts";
 import type {
   CompressionFormat,
   QuantizationArgs,
   QuantizationScheme,
-} from "../formats/quantization-args.ts";
+} from "../formats/schemes/quantization-args.ts";
 import {
   type ConfigGroup,
   groupsOf,
@@ -16,11 +16,11 @@ import {
   type QuantizingModifier,
   quantizesNothing,
   type Recipe,
-} from "../formats/recipe.ts";
+} from "../formats/recipe/recipe.ts";
 import { quantizerOf } from "../formats/modifiers/quantizers.ts";
-import { groupSizeAdvice } from "../formats/group-size-advice.ts";
-import type { TensorSpec } from "../formats/safetensors.ts";
-import { activationTensors, storedTensors } from "../formats/stored-tensors.ts";
+import { groupSizeAdvice } from "../formats/schemes/group-size-advice.ts";
+import type { TensorSpec } from "../formats/safetensors/safetensors.ts";
+import { activationTensors, storedTensors } from "../formats/weights/stored-tensors.ts";
 import { type LinearClasses, NAMES_ALONE } from "../model/linear-classes.ts";
 import { checkTargets } from "./check-targets.ts";
 import { isInTower, isRouter, type PlainWeight, weightOf } from "./find-linears.ts";

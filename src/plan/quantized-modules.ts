@@ -2,16 +2,16 @@
 // one of them has wrong is loaded as random numbers, without an error.
 
 import { VerificationError } from "../errors.ts";
-import { compressionFormat } from "../formats/compression-format.ts";
-import { codesTensor } from "../formats/dequantize.ts";
-import type { FloatDtype } from "../formats/dtype.ts";
+import { compressionFormat } from "../formats/schemes/compression-format.ts";
+import { codesTensor } from "../formats/weights/dequantize.ts";
+import type { FloatDtype } from "../formats/numbers/dtype.ts";
 import type {
   CompressionFormat,
   QuantizationArgs,
   QuantizationScheme,
-} from "../formats/quantization-args.ts";
-import type { TensorSpec } from "../formats/safetensors.ts";
-import { storedTensors } from "../formats/stored-tensors.ts";
+} from "../formats/schemes/quantization-args.ts";
+import type { TensorSpec } from "../formats/safetensors/safetensors.ts";
+import { storedTensors } from "../formats/weights/stored-tensors.ts";
 import { linearOf } from "./find-linears.ts";
 import type { StoredQuantization } from "./read-quantization.ts";
 

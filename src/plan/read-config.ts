@@ -2,9 +2,9 @@
 
 import * as v from "valibot";
 import { MalformedModelError } from "../errors.ts";
-import { decodeUtf8, parseJson } from "../formats/parse-json.ts";
-import { quantizationField } from "../formats/quantization-field.ts";
-import { issueText, shorten } from "../formats/show-value.ts";
+import { decodeUtf8, parseJson } from "../formats/text/parse-json.ts";
+import { quantizationField } from "../formats/schemes/quantization-field.ts";
+import { issueText, shorten } from "../formats/text/show-value.ts";
 
 /** Larger than any config.json, vision towers and all. */
 export const MAX_CONFIG_BYTES = 4_000_000;

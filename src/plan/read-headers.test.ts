@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { layOutSafetensors } from "../formats/safetensors.ts";
-import { INDEX_FILE, parseIndex } from "../formats/safetensors-index.ts";
+import { layOutSafetensors } from "../formats/safetensors/safetensors.ts";
+import { INDEX_FILE, parseIndex } from "../formats/safetensors/safetensors-index.ts";
 import { readConfig } from "./read-config.ts";
 import { type FileReader, readHeaders } from "./read-headers.ts";
 

@@ -1,17 +1,17 @@
 // The safetensors headers of a model, without its tensors.
 
 import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
-import { formatBytes } from "../formats/format-bytes.ts";
-import { standInSentence } from "../formats/stand-in.ts";
+import { formatBytes } from "../formats/text/format-bytes.ts";
+import { standInSentence } from "../formats/files/stand-in.ts";
 import {
   HEADER_PREFIX_BYTES,
   MAX_HEADER_BYTES,
   parseHeader,
   parseHeaderLength,
   type TensorEntry,
-} from "../formats/safetensors.ts";
-import { shorten } from "../formats/show-value.ts";
-import { INDEX_FILE, MAX_INDEX_BYTES, parseIndex } from "../formats/safetensors-index.ts";
+} from "../formats/safetensors/safetensors.ts";
+import { shorten } from "../formats/text/show-value.ts";
+import { INDEX_FILE, MAX_INDEX_BYTES, parseIndex } from "../formats/safetensors/safetensors-index.ts";
 import { checkShardNames } from "./check-complete.ts";
 
 /** A tensor and the file that holds it. */

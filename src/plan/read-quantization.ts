@@ -8,10 +8,10 @@ import {
   type QuantizationScheme,
   STRATEGIES,
   weightArgs,
-} from "../formats/quantization-args.ts";
-import { quantizationField } from "../formats/quantization-field.ts";
-import { groupsOf, type Recipe } from "../formats/recipe.ts";
-import { issueText, shorten, showValue } from "../formats/show-value.ts";
+} from "../formats/schemes/quantization-args.ts";
+import { quantizationField } from "../formats/schemes/quantization-field.ts";
+import { groupsOf, type Recipe } from "../formats/recipe/recipe.ts";
+import { issueText, shorten, showValue } from "../formats/text/show-value.ts";
 import { linearClasses } from "../model/linear-classes.ts";
 import { matchGroup } from "./match-targets.ts";
 

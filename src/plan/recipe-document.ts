@@ -10,7 +10,7 @@ import {
   MAX_YAML_DEPTH,
   MAX_YAML_TOKENS,
   tooDeepAt,
-} from "../formats/bounded-yaml.ts";
+} from "../formats/text/bounded-yaml.ts";
 
 /** LLM Compressor's longest examples have a few kilobytes. */
 const MAX_RECIPE_LENGTH = 200_000;

@@ -2,8 +2,8 @@
 // a small mixture of experts is stored as.
 
 import { describe, expect, it } from "vitest";
-import { tensorBytes } from "../formats/safetensors.ts";
-import { kvCacheScheme, needsCalibration } from "../formats/recipe.ts";
+import { tensorBytes } from "../formats/safetensors/safetensors.ts";
+import { kvCacheScheme, needsCalibration } from "../formats/recipe/recipe.ts";
 import { linearClasses } from "../model/linear-classes.ts";
 import { parseRecipe } from "./parse-recipe.ts";
 import { planSteps } from "./plan-steps.ts";

@@ -1,7 +1,7 @@
 // The observers that a modifier names for all of its groups (`QuantizationMixin`: weight_observer, input_observer, observer).
 
-import { isStaticActivation, type QuantizationArgs } from "../formats/quantization-args.ts";
-import type { ConfigGroup } from "../formats/recipe.ts";
+import { isStaticActivation, type QuantizationArgs } from "../formats/schemes/quantization-args.ts";
+import type { ConfigGroup } from "../formats/recipe/recipe.ts";
 import { observerProblem } from "./check-args.ts";
 import type { RecipeDocument } from "./recipe-document.ts";
 import type { ParsedModifier } from "./recipe-schema.ts";

@@ -2,11 +2,11 @@
 // compressed-tensors `QuantizationArgs`). Each message says what is wrong, and the word that was probably meant.
 
 import * as v from "valibot";
-import { nearestWord } from "../formats/nearest-word.ts";
+import { nearestWord } from "../formats/text/nearest-word.ts";
 import { REFINE_SETTINGS } from "../formats/modifiers/gptq.ts";
-import { findScheme, PRESET_NAMES, UNQUANTIZED } from "../formats/presets.ts";
-import { COMPRESSION_FORMATS, OBSERVERS, STRATEGIES } from "../formats/quantization-args.ts";
-import { showValue } from "../formats/show-value.ts";
+import { findScheme, PRESET_NAMES, UNQUANTIZED } from "../formats/schemes/presets.ts";
+import { COMPRESSION_FORMATS, OBSERVERS, STRATEGIES } from "../formats/schemes/quantization-args.ts";
+import { showValue } from "../formats/text/show-value.ts";
 
 /** More rounds or passes than ever changed a code. */
 const MAX_REFINEMENTS = 32;

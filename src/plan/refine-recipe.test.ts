@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { BEST_SCHEMES, bestRecipe } from "../formats/modifiers/best.ts";
-import { groupsOf, needsCalibration } from "../formats/recipe.ts";
+import { groupsOf, needsCalibration } from "../formats/recipe/recipe.ts";
 import { recipeYaml } from "../package/recipe-yaml.ts";
 import { problemOf } from "../testing/problem-of.ts";
 import { parseRecipe } from "./parse-recipe.ts";

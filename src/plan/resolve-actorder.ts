@@ -1,7 +1,7 @@
 // Which order of columns GPTQ keeps for a weight (LLM Compressor `GPTQModifier.resolve_quantization_config`).
 
-import { isGrouped } from "../formats/compression-format.ts";
-import type { ActorderSetting, QuantizationArgs } from "../formats/quantization-args.ts";
+import { isGrouped } from "../formats/schemes/compression-format.ts";
+import type { ActorderSetting, QuantizationArgs } from "../formats/schemes/quantization-args.ts";
 
 /**
  * Arguments with their actorder. "group" forms groups in the order of quantization: without groups nothing is left of it, and

@@ -3,7 +3,7 @@
 // kernels take whole blocks (`fp8_utils.py`, validate_fp8_block_shape and per_token_group_quant_fp8).
 
 import type { ServerNote } from "../api/compressor-api.ts";
-import { type ConfigGroup, isRewriting, type Recipe } from "../formats/recipe.ts";
+import { type ConfigGroup, isRewriting, type Recipe } from "../formats/recipe/recipe.ts";
 import { isInTower } from "./find-linears.ts";
 import { FUSED_NAMES } from "./fuse-modules.ts";
 

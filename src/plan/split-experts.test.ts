@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { tensorBytes } from "../formats/safetensors.ts";
+import { tensorBytes } from "../formats/safetensors/safetensors.ts";
 import type { SourceTensor } from "./read-headers.ts";
 import { splitExperts } from "./split-experts.ts";
 

@@ -3,7 +3,7 @@
 // bytes and nothing is copied; where inputs come before outputs (Llama 4, Qwen3-VL), each is read turned over.
 
 import { MalformedModelError } from "../errors.ts";
-import { isFloatDtype } from "../formats/dtype.ts";
+import { isFloatDtype } from "../formats/numbers/dtype.ts";
 import type { SourceTensor } from "./read-headers.ts";
 
 const FUSED = /^(.*\.experts)\.(gate_up_proj|down_proj)$/;

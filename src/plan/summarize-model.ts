@@ -1,5 +1,5 @@
-import { isFloatDtype } from "../formats/dtype.ts";
-import type { TensorSpec } from "../formats/safetensors.ts";
+import { isFloatDtype } from "../formats/numbers/dtype.ts";
+import type { TensorSpec } from "../formats/safetensors/safetensors.ts";
 import type { SourceTensor } from "./read-headers.ts";
 import type { LinearClasses } from "../model/linear-classes.ts";
 import { linearOf } from "./find-linears.ts";

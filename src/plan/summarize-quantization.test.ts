@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { tensorBytes, type TensorSpec } from "../formats/safetensors.ts";
+import { tensorBytes, type TensorSpec } from "../formats/safetensors/safetensors.ts";
 import { dequantizedTensors } from "./dequantized-tensors.ts";
 import { readQuantization } from "./read-quantization.ts";
 import type { SourceTensor } from "./read-headers.ts";

@@ -1,8 +1,8 @@
 // How a model is quantized already, for people: its modules by scheme, with what they cost, and what was kept as it is.
 
-import { DTYPE_BITS } from "../formats/dtype.ts";
-import type { QuantizationArgs } from "../formats/quantization-args.ts";
-import { schemeName } from "../formats/scheme-name.ts";
+import { DTYPE_BITS } from "../formats/numbers/dtype.ts";
+import type { QuantizationArgs } from "../formats/schemes/quantization-args.ts";
+import { schemeName } from "../formats/schemes/scheme-name.ts";
 import type { DequantizedTensors } from "./dequantized-tensors.ts";
 import type { QuantizationSummary, TensorGroup } from "../api/quantization-summary.ts";
 import type { SourceTensor } from "./read-headers.ts";

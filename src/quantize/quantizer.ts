@@ -2,9 +2,9 @@
 // the layer's page (`src/pipeline/compress.ts`) asks each quantizer in turn, and none of them by name.
 
 import type { QuantizerName } from "../formats/modifiers/quantizers.ts";
-import type { CompressionFormat, QuantizationArgs } from "../formats/quantization-args.ts";
-import type { QuantizingModifier } from "../formats/recipe.ts";
-import type { FloatDtype } from "../formats/dtype.ts";
+import type { CompressionFormat, QuantizationArgs } from "../formats/schemes/quantization-args.ts";
+import type { QuantizingModifier } from "../formats/recipe/recipe.ts";
+import type { FloatDtype } from "../formats/numbers/dtype.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
 import type { ReadbackRing, UploadRing } from "../gpu/staging.ts";

@@ -2,10 +2,10 @@
 // less. The model computes the same: what a norm or Linear gives out is divided by what its readers' columns are multiplied by.
 
 import { CalibrationError } from "../errors.ts";
-import type { FloatDtype } from "../formats/dtype.ts";
-import type { Fold } from "../formats/fold.ts";
+import type { FloatDtype } from "../formats/numbers/dtype.ts";
+import type { Fold } from "../formats/weights/fold.ts";
 import type { RewriterName } from "../formats/modifiers/rewriters.ts";
-import type { RewritingModifier } from "../formats/recipe.ts";
+import type { RewritingModifier } from "../formats/recipe/recipe.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { BufferPart } from "../gpu/kernel.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";

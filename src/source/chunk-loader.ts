@@ -6,7 +6,7 @@ import type { ChunkStore } from "./chunk-store.ts";
 import { adjoiningChunks, type Chunk, chunkAt, chunkId, chunksOf, coveredChunks, isSame } from "./chunks.ts";
 import { type RemoteFile, type SpanSink, streamSpans } from "./fetch-range.ts";
 import type { StreamSpans } from "./fetch-threads.ts";
-import { mergeRanges, type FileRange } from "../formats/file-ranges.ts";
+import { mergeRanges, type FileRange } from "../formats/files/file-ranges.ts";
 import { createReaderPace, type ReaderPace } from "./reader-pace.ts";
 import { LOADER_LIMITS, type LoaderLimits } from "./loader-limits.ts";
 import type { Transport } from "./retry.ts";

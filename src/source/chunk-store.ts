@@ -3,7 +3,7 @@
 
 import { createStore, get, promisifyRequest, setMany, type UseStore } from "idb-keyval";
 import { StorageError } from "../errors.ts";
-import { formatBytes } from "../formats/format-bytes.ts";
+import { formatBytes } from "../formats/text/format-bytes.ts";
 import { type Chunk, chunkAt } from "./chunks.ts";
 import { type Answered, waitForStore } from "../storage-answer.ts";
 import type { OpenedSource, StoredSource } from "../api/source-api.ts";

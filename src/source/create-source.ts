@@ -1,8 +1,8 @@
 // The network thread's side of the contract in api/source-api.ts: one open model, its downloads, and what is stored.
 
 import { AccessError, invariant, MalformedModelError } from "../errors.ts";
-import { formatBytes } from "../formats/format-bytes.ts";
-import { standInSentence } from "../formats/stand-in.ts";
+import { formatBytes } from "../formats/text/format-bytes.ts";
+import { standInSentence } from "../formats/files/stand-in.ts";
 import { ChunkLoader } from "./chunk-loader.ts";
 import type { LoaderLimits } from "./loader-limits.ts";
 import { type ChunkStore, openChunkStore } from "./chunk-store.ts";
@@ -17,7 +17,7 @@ import { openHub } from "./open-hub.ts";
 import { parseSource } from "./parse-source.ts";
 import { RETRY_TIMING, type RetryTiming, type Transport } from "./retry.ts";
 import { createTraffic } from "./traffic.ts";
-import type { FileRange } from "../formats/file-ranges.ts";
+import type { FileRange } from "../formats/files/file-ranges.ts";
 import type { OpenedSource, SourceApi, SourceReference } from "../api/source-api.ts";
 
 export const HUB_URL = "https://huggingface.co";

@@ -3,7 +3,7 @@
 
 import * as v from "valibot";
 import { AccessError, MalformedModelError } from "../errors.ts";
-import { parseJsonBytes } from "../formats/parse-json.ts";
+import { parseJsonBytes } from "../formats/text/parse-json.ts";
 import { type Host, HUB_RATE_WINDOW_MS } from "./host.ts";
 import { ask } from "./request.ts";
 import { type Transport, withRetry } from "./retry.ts";

@@ -2,7 +2,7 @@
 // A single closed "bytes=a-b" is the one range that needs no preflight, which CDNs refuse (CORS-safelisted; Fetch standard).
 
 import { invariant, NetworkError } from "../errors.ts";
-import { formatBytes } from "../formats/format-bytes.ts";
+import { formatBytes } from "../formats/text/format-bytes.ts";
 import { type Answer, type BodyReader, readBody } from "./body-reader.ts";
 import type { FileHost, Host } from "./host.ts";
 import { ask } from "./request.ts";

@@ -4,7 +4,7 @@ import { AccessError, NetworkError } from "../errors.ts";
 import type { Host } from "./host.ts";
 import type { Asked } from "./asked.ts";
 import { whyUnreadable } from "./why-unreadable.ts";
-import { formatBytes } from "../formats/format-bytes.ts";
+import { formatBytes } from "../formats/text/format-bytes.ts";
 import { parseRetryAfter, type RetryTiming, TransientFailure, type Transport } from "./retry.ts";
 
 /** A server that has never answered is tried this often again: its address is likely wrong. */

@@ -2,7 +2,7 @@
 
 import { AccessError } from "../errors.ts";
 import { digestKey, MAX_FILES, type ModelFolder, plainName } from "./model-folder.ts";
-import { isSourcePath } from "../formats/safe-path.ts";
+import { isSourcePath } from "../formats/files/safe-path.ts";
 import type { DroppedFile } from "../api/source-api.ts";
 
 /**

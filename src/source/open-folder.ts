@@ -2,8 +2,8 @@
 
 import pLimit from "p-limit";
 import { AccessError, MalformedModelError, NetworkError } from "../errors.ts";
-import { INDEX_FILE, MAX_INDEX_BYTES, parseIndex } from "../formats/safetensors-index.ts";
-import { encodePath } from "../formats/safe-path.ts";
+import { INDEX_FILE, MAX_INDEX_BYTES, parseIndex } from "../formats/safetensors/safetensors-index.ts";
+import { encodePath } from "../formats/files/safe-path.ts";
 import { fetchRange, type RemoteFile } from "./fetch-range.ts";
 import { type FileHost, webHost } from "./host.ts";
 import { digestKey, MAX_FILES, type ModelFolder, plainName } from "./model-folder.ts";

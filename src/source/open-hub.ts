@@ -7,7 +7,7 @@ import { type Host, hubHost } from "./host.ts";
 import { MAX_FILES, type ModelFolder, plainName } from "./model-folder.ts";
 import { ask } from "./request.ts";
 import { type Transport, withRetry } from "./retry.ts";
-import { encodePath, isSafePath, isSourcePath } from "../formats/safe-path.ts";
+import { encodePath, isSafePath, isSourcePath } from "../formats/files/safe-path.ts";
 import type { SourceFile } from "../api/source-api.ts";
 
 export interface HubAddress {

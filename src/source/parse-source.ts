@@ -1,7 +1,7 @@
 // One text field takes every way of naming a model; this is where it becomes one of two things.
 
 import { AccessError } from "../errors.ts";
-import { isSourcePath } from "../formats/safe-path.ts";
+import { isSourcePath } from "../formats/files/safe-path.ts";
 
 export type ParsedAddress =
   /** A repository of the Hub; a null revision is its main branch, and `folder` is "" or a path inside. */

@@ -2,9 +2,9 @@
 // (e2e/fixtures/architectures; written by transformers 5.17).
 
 import type { GpuLinear, LayerWeights } from "../calibrate/forward/layer-weights.ts";
-import { type FloatDtype, widenToFloat32 } from "../formats/dtype.ts";
-import { HEADER_PREFIX_BYTES, parseHeader, parseHeaderLength } from "../formats/safetensors.ts";
-import { turnOver } from "../formats/turn-over.ts";
+import { type FloatDtype, widenToFloat32 } from "../formats/numbers/dtype.ts";
+import { HEADER_PREFIX_BYTES, parseHeader, parseHeaderLength } from "../formats/safetensors/safetensors.ts";
+import { turnOver } from "../formats/weights/turn-over.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
 import type { DecoderDescription } from "../model/decoder-description.ts";
 import { layerLinears } from "../model/layer-linears.ts";

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { readReceipt } from "../../scripts/cli/read-receipt.ts";
 import { parseSamples } from "../calibrate/samples/parse-samples.ts";
 import { parseTools } from "../calibrate/samples/parse-messages.ts";
-import { parseIndex } from "../formats/safetensors-index.ts";
+import { parseIndex } from "../formats/safetensors/safetensors-index.ts";
 import { loadTokenizer } from "../model/tokenizer.ts";
 import { parsePartDocument } from "../package/part-document.ts";
 import { readConfig } from "../plan/read-config.ts";

@@ -2,7 +2,7 @@
 
 import { forwardLayer } from "../calibrate/forward/forward-layer.ts";
 import { finalNorm, logits, logitsStride } from "../calibrate/forward/head/logits.ts";
-import { turnOver } from "../formats/turn-over.ts";
+import { turnOver } from "../formats/weights/turn-over.ts";
 import { checkShapes } from "../model/check-tensors.ts";
 import { type DecoderDescription, rowSize } from "../model/decoder-description.ts";
 import {

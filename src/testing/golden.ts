@@ -1,6 +1,6 @@
 // What LLM Compressor made of the small model in e2e/fixtures/golden/source, as digests; see make_digests.py there.
 
-import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../formats/dtype.ts";
+import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../formats/numbers/dtype.ts";
 import {
   HEADER_PREFIX_BYTES,
   layOutSafetensors,
@@ -8,7 +8,7 @@ import {
   parseHeaderLength,
   type TensorEntry,
   type TensorSpec,
-} from "../formats/safetensors.ts";
+} from "../formats/safetensors/safetensors.ts";
 
 export interface GoldenRecipe {
   /** Arguments of QuantizationModifier, without ignore. */

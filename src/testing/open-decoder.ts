@@ -1,7 +1,7 @@
 // A fixture's decoder, ready to run on the test GPU.
 
 import { embedTokens } from "../calibrate/forward/embed-tokens.ts";
-import { spreadRows } from "../formats/spread-rows.ts";
+import { spreadRows } from "../formats/weights/spread-rows.ts";
 import type { ForwardPass } from "../calibrate/forward/forward-pass.ts";
 import { createBatch } from "../calibrate/forward/token-batch.ts";
 import { createWorkspace } from "../calibrate/forward/workspace.ts";

@@ -1,9 +1,9 @@
 // A fixture's checkpoint with the Linears of its layers quantized, as compressed-tensors stores them.
 
-import { cellGrid, codeStorage, compressionFormat } from "../formats/compression-format.ts";
-import { numberToE4m3 } from "../formats/fp8.ts";
-import { packStream } from "../formats/packing.ts";
-import type { QuantizationArgs, QuantizationScheme } from "../formats/quantization-args.ts";
+import { cellGrid, codeStorage, compressionFormat } from "../formats/schemes/compression-format.ts";
+import { numberToE4m3 } from "../formats/numbers/fp8.ts";
+import { packStream } from "../formats/numbers/packing.ts";
+import type { QuantizationArgs, QuantizationScheme } from "../formats/schemes/quantization-args.ts";
 import { layerLinears } from "../model/layer-linears.ts";
 import type { StoredModel } from "../evaluate/weights/stored-model.ts";
 import { type ArchitectureFixture, type FixtureTensor, floatsOf } from "./architecture-fixture.ts";

@@ -22,7 +22,7 @@ import type {
   LayerDescription,
   Mlp,
 } from "../model/decoder-description.ts";
-import { widenToFloat32 } from "../formats/dtype.ts";
+import { widenToFloat32 } from "../formats/numbers/dtype.ts";
 import { mlpInputLinears, sharesInput } from "../model/layer-linears.ts";
 import { factsOf } from "../model/mixers/facts-of.ts";
 import { type FixtureTensors, floatDtype, floatsOf, weightBytes } from "./architecture-fixture.ts";

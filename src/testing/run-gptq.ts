@@ -1,7 +1,7 @@
 // GPTQ of one module in tests: from weights and a Hessian in memory to tensors in memory, read as a loader reads them.
 
-import { readRowParts, visitRows } from "../formats/dequantize.ts";
-import { narrowFromFloat32, widenToFloat32 } from "../formats/dtype.ts";
+import { readRowParts, visitRows } from "../formats/weights/dequantize.ts";
+import { narrowFromFloat32, widenToFloat32 } from "../formats/numbers/dtype.ts";
 import { ReadbackRing, UploadRing } from "../gpu/staging.ts";
 import { allocateCholeskyScratch } from "../gpu/triangular/cholesky.ts";
 import {

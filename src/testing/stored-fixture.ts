@@ -1,8 +1,8 @@
 // A fixture's checkpoint as evaluation reads models.
 
 import { embedTokens } from "../calibrate/forward/embed-tokens.ts";
-import { isDtype } from "../formats/dtype.ts";
-import type { QuantizationScheme } from "../formats/quantization-args.ts";
+import { isDtype } from "../formats/numbers/dtype.ts";
+import type { QuantizationScheme } from "../formats/schemes/quantization-args.ts";
 import type { StoredModel } from "../evaluate/weights/stored-model.ts";
 import { originalNames } from "../evaluate/weights/stored-model.ts";
 import { describeDecoder } from "../model/describe-decoder.ts";

@@ -1,6 +1,6 @@
 // A tile of one weight in tests: buffers, upload and what the kernels left behind.
 
-import { narrowFromFloat32 } from "../formats/dtype.ts";
+import { narrowFromFloat32 } from "../formats/numbers/dtype.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
 import type { TileContext } from "../quantize/observe/observe-tile.ts";
 import { powerTable, powerTableFor } from "../quantize/observe/power-table.ts";

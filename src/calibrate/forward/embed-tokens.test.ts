@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { narrowFromFloat32 } from "../../formats/dtype.ts";
+import { narrowFromFloat32 } from "../../formats/numbers/dtype.ts";
 import { eachRow, embedTokens, type EmbeddingTable, openEmbedding } from "./embed-tokens.ts";
 
 const ROWS = 60_000;

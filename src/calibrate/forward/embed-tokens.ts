@@ -3,7 +3,7 @@
 
 import pLimit from "p-limit";
 import { CalibrationError, invariant } from "../../errors.ts";
-import { DTYPE_BITS, type FloatDtype, widenInto } from "../../formats/dtype.ts";
+import { DTYPE_BITS, type FloatDtype, widenInto } from "../../formats/numbers/dtype.ts";
 
 /** Rows that lie closer together than this are read as one range: a request costs more than the bytes between. */
 const MERGE_GAP_BYTES = 512 * 1024;

@@ -1,7 +1,7 @@
 // What the forward pass asks of whoever holds the weights, and what it tells whoever collects statistics. Residency is
 // the other side's business: a whole layer on the GPU, one Linear at a time, or tiles of one.
 
-import type { FloatDtype } from "../../formats/dtype.ts";
+import type { FloatDtype } from "../../formats/numbers/dtype.ts";
 import type { BufferPart } from "../../gpu/kernel.ts";
 import type { Matrix } from "../../gpu/matmul/matmul.ts";
 

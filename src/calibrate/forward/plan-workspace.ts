@@ -1,7 +1,7 @@
 // What the buffers of a forward pass take, said before anything is allocated, so that the plan knows the job's peak.
 
 import { DeviceLimitError } from "../../errors.ts";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import { readbackRingBytes } from "../../gpu/staging.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";

@@ -2,7 +2,7 @@
 // Compressor calibrates sequence by sequence, so observers that forget or average see sequences, not our batches.
 
 import { invariant } from "../../errors.ts";
-import type { ObserverName } from "../../formats/quantization-args.ts";
+import type { ObserverName } from "../../formats/schemes/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import type { ReadbackRing } from "../../gpu/staging.ts";

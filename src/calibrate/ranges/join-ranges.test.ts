@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { roundTo } from "../../formats/dtype.ts";
+import { roundTo } from "../../formats/numbers/dtype.ts";
 import { joinRanges, type Range } from "./activation-ranges.ts";
 
 const exact = (value: number) => value;

@@ -1,5 +1,5 @@
 import { CalibrationError } from "../../errors.ts";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { MAX_CALIBRATION_BYTES } from "./sample.ts";
 
 /**

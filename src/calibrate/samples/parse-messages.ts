@@ -2,7 +2,7 @@
 // (tool_calls, tool_call_id, name, reasoning_content) stay, since templates ask for them.
 
 import { CalibrationError } from "../../errors.ts";
-import { parseJson } from "../../formats/parse-json.ts";
+import { parseJson } from "../../formats/text/parse-json.ts";
 import type { ChatMessage, ContentPart } from "../../model/chat/conversation.ts";
 
 /** Who speaks, in ShareGPT's words. */

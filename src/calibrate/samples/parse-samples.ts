@@ -2,8 +2,8 @@
 // gzip-compressed. What cannot be used is refused with its place.
 
 import { CalibrationError } from "../../errors.ts";
-import { standInSentence } from "../../formats/stand-in.ts";
-import { parseJson } from "../../formats/parse-json.ts";
+import { standInSentence } from "../../formats/files/stand-in.ts";
+import { parseJson } from "../../formats/text/parse-json.ts";
 import { decodeText } from "./decode-text.ts";
 import { fileKind } from "./file-kind.ts";
 import { gunzip } from "./gunzip.ts";

@@ -1,8 +1,8 @@
 // Rows of a Parquet file: only the columns that samples are made of. The reader is loaded when the first such file comes.
 
 import { CalibrationError } from "../../errors.ts";
-import { formatBytes } from "../../formats/format-bytes.ts";
-import { showValue } from "../../formats/show-value.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
+import { showValue } from "../../formats/text/show-value.ts";
 import { ROW_FIELDS } from "./parse-row.ts";
 import { MAX_CALIBRATION_BYTES } from "./sample.ts";
 

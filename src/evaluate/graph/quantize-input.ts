@@ -1,7 +1,7 @@
 // Activations as a quantized model rounds them while it runs (compressed-tensors `quantization/lifecycle/forward.py`):
 // quantized and dequantized again in float32. What cannot be said in ONNX's operators is left alone and told.
 
-import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import type { Value } from "./encode-model.ts";
 import { type DecoderGraph, vectorInput } from "./weight-input.ts";
 import type { OnnxGraph } from "./onnx-graph.ts";

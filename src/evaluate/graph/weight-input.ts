@@ -1,7 +1,7 @@
 // What a graph is fed with besides hidden states: weights under short names, so that layers of one shape have one and the
 // same graph, byte for byte, and share a session.
 
-import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import type { Value } from "./encode-model.ts";
 import type { OnnxGraph } from "./onnx-graph.ts";
 import type { Linear } from "../../model/weight-description.ts";

@@ -2,7 +2,7 @@
 // time, so that neither model has to fit, hidden states in memory. Where there is a GPU, the forward pass of calibration does this.
 
 import { invariant } from "../../errors.ts";
-import { spreadRows } from "../../formats/spread-rows.ts";
+import { spreadRows } from "../../formats/weights/spread-rows.ts";
 import { rowSize } from "../../model/decoder-description.ts";
 import { layerGraph } from "../graph/decoder-graph.ts";
 import { masksOf, positionFeeds, runLayer, tokenFeeds } from "../run-layer.ts";

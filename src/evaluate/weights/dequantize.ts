@@ -2,7 +2,7 @@
 // in float32, as MatMulNBits computes them, and not rounded to the weight's dtype.
 
 import { invariant } from "../../errors.ts";
-import { compressionFormat } from "../../formats/compression-format.ts";
+import { compressionFormat } from "../../formats/schemes/compression-format.ts";
 import {
   type QuantizedWeight,
   readRowParts,
@@ -10,9 +10,9 @@ import {
   type RowParts,
   readZeroPoints,
   visitRows,
-} from "../../formats/dequantize.ts";
-import { isFloatDtype, widenToFloat32 } from "../../formats/dtype.ts";
-import type { QuantizationArgs, QuantizationScheme } from "../../formats/quantization-args.ts";
+} from "../../formats/weights/dequantize.ts";
+import { isFloatDtype, widenToFloat32 } from "../../formats/numbers/dtype.ts";
+import type { QuantizationArgs, QuantizationScheme } from "../../formats/schemes/quantization-args.ts";
 import type { StoredModel } from "./stored-model.ts";
 import type { Linear } from "../../model/weight-description.ts";
 

@@ -2,7 +2,7 @@
 // the columns and unsigned; int8 codes become unsigned by turning their highest bit. Scales are repeated where a block is
 // smaller than a group, zero points are packed anew, along the blocks of a row.
 
-import { cellGrid, codeStorage, compressionFormat } from "../../formats/compression-format.ts";
+import { cellGrid, codeStorage, compressionFormat } from "../../formats/schemes/compression-format.ts";
 import type { LinearLayout, NbitsLayout } from "../graph/weight-input.ts";
 import { allScales, allZeroPoints, quantizedScheme, type QuantizedScheme } from "./dequantize.ts";
 import type { StoredModel } from "./stored-model.ts";

@@ -1,7 +1,7 @@
 // A model as evaluation sees it: what it computes, where its tensors are, and how each Linear is quantized.
 
-import { type Dtype, DTYPE_BITS } from "../../formats/dtype.ts";
-import type { QuantizationScheme } from "../../formats/quantization-args.ts";
+import { type Dtype, DTYPE_BITS } from "../../formats/numbers/dtype.ts";
+import type { QuantizationScheme } from "../../formats/schemes/quantization-args.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
 
 export interface StoredTensor {

@@ -1,8 +1,8 @@
 // Values of a graph's weight inputs, read from the model one at a time.
 
 import { invariant, UnsupportedModelError } from "../../errors.ts";
-import { DTYPE_BITS, isFloatDtype, widenToFloat32 } from "../../formats/dtype.ts";
-import { turnOver, type TurnedPart } from "../../formats/turn-over.ts";
+import { DTYPE_BITS, isFloatDtype, widenToFloat32 } from "../../formats/numbers/dtype.ts";
+import { turnOver, type TurnedPart } from "../../formats/weights/turn-over.ts";
 import { inverseFrequencies } from "../../model/rotary.ts";
 import { isSimulated } from "../graph/quantize-input.ts";
 import type { InputQuantization, LinearPlan, WeightInput } from "../graph/weight-input.ts";

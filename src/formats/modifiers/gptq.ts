@@ -1,4 +1,4 @@
-import type { ActorderSetting, QuantizationArgs } from "../quantization-args.ts";
+import type { ActorderSetting, QuantizationArgs } from "../schemes/quantization-args.ts";
 import type { QuantizerVocabulary } from "./vocabulary.ts";
 
 /** What `GPTQModifier` has beyond rounding to nearest (`modifiers/gptq/base.py`); its actorder stands in the weight arguments. */

@@ -1,7 +1,7 @@
 // What is said of a modifier where nothing is computed: in recipes, on the page, on the command line. Its arithmetic lies in
 // `quantize`.
 
-import type { QuantizationArgs } from "../quantization-args.ts";
+import type { QuantizationArgs } from "../schemes/quantization-args.ts";
 
 /** The words of a modifier that chooses codes. */
 export interface QuantizerVocabulary<Name extends string> {

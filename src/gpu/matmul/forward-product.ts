@@ -1,6 +1,6 @@
 // A product of activations by a Linear's weight, on what the GPU is fastest with that is exact enough for a forward pass.
 
-import type { FloatDtype } from "../../formats/dtype.ts";
+import type { FloatDtype } from "../../formats/numbers/dtype.ts";
 import type { Gpu } from "../gpu.ts";
 import { type LinearProduct, matmul, prepareMatmul } from "./matmul.ts";
 import { isForHalves, matmulHalves, prepareHalves } from "./matmul-halves.ts";

@@ -1,6 +1,6 @@
 // The largest magnitude of a matrix on the GPU: what the scale of its values in halves is chosen by.
 
-import { DTYPE_BITS, type FloatDtype } from "../../formats/dtype.ts";
+import { DTYPE_BITS, type FloatDtype } from "../../formats/numbers/dtype.ts";
 import { DTYPE_CODE } from "../dtype-code.ts";
 import type { Gpu } from "../gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../kernel.ts";

@@ -1,7 +1,7 @@
 // Products of float32 activations by 16-bit weights on matrix units: each float32 as a pair of float16 halves. 22 bits of a
 // significand instead of 24, at the rate of float16; where float32 matters (Cholesky, GPTQ) it is not used.
 
-import type { FloatDtype } from "../../formats/dtype.ts";
+import type { FloatDtype } from "../../formats/numbers/dtype.ts";
 import { invariant } from "../../errors.ts";
 import { DTYPE_CODE } from "../dtype-code.ts";
 import type { Gpu } from "../gpu.ts";

@@ -1,6 +1,6 @@
 // Matrix products in float32 on the GPU: Linear layers, triangular updates, everything that has many flops.
 
-import type { FloatDtype } from "../../formats/dtype.ts";
+import type { FloatDtype } from "../../formats/numbers/dtype.ts";
 import { invariant } from "../../errors.ts";
 import { DTYPE_CODE } from "../dtype-code.ts";
 import type { Gpu } from "../gpu.ts";

@@ -1,7 +1,7 @@
 // Matrix units for a job's forward products and its Hessians: where the browser offers them, their sums are right, and they are
 // faster.
 
-import { narrowFromFloat32 } from "../../formats/dtype.ts";
+import { narrowFromFloat32 } from "../../formats/numbers/dtype.ts";
 import type { Gpu } from "../gpu.ts";
 import { ReadbackRing, UploadRing } from "../staging.ts";
 import { matmul } from "./matmul.ts";

@@ -8,7 +8,7 @@
 // outside scaling: Ballard, Benson, Druinsky, Lipshitz, Schwartz, arXiv 1507.00687). Scales are powers of two. Without them what a
 // channel of large activations or a token of them is off would be found again in results that are small.
 
-import type { FloatDtype } from "../../formats/dtype.ts";
+import type { FloatDtype } from "../../formats/numbers/dtype.ts";
 import { invariant } from "../../errors.ts";
 import { DTYPE_CODE } from "../dtype-code.ts";
 import type { Gpu } from "../gpu.ts";

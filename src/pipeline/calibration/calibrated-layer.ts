@@ -1,7 +1,7 @@
 // A decoder layer as a calibrated job sees it.
 
-import type { FloatDtype } from "../../formats/dtype.ts";
-import type { RewritingModifier } from "../../formats/recipe.ts";
+import type { FloatDtype } from "../../formats/numbers/dtype.ts";
+import type { RewritingModifier } from "../../formats/recipe/recipe.ts";
 import type { Mapping } from "../../model/mappings.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";

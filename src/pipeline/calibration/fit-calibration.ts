@@ -7,7 +7,7 @@ import type { WorkspacePlan } from "../../calibrate/forward/workspace.ts";
 import { hessianBytes } from "../../calibrate/hessians.ts";
 import { type HiddenDtype, hiddenBytesPerToken, type HiddenPlace } from "../../calibrate/hidden-states.ts";
 import { DeviceLimitError } from "../../errors.ts";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import type { RingSize } from "../../gpu/staging.ts";
 import {

@@ -3,8 +3,8 @@
 
 import type { JobOptions } from "../../api/job-options.ts";
 import type { HiddenPlace } from "../../calibrate/hidden-states.ts";
-import { DTYPE_BITS } from "../../formats/dtype.ts";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { PAGE_BYTES } from "../../page-memory.ts";
 import { type CalibratedLayer, waitingModules } from "./calibrated-layer.ts";
 import type { GpuLimits } from "./calibration-memory.ts";

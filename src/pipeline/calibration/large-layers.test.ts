@@ -2,8 +2,8 @@
 
 import { describe, expect, it } from "vitest";
 import type { CalibrationOptions } from "../../api/job-options.ts";
-import { rewritingModifiers } from "../../formats/recipe.ts";
-import { type TensorSpec, tensorBytes } from "../../formats/safetensors.ts";
+import { rewritingModifiers } from "../../formats/recipe/recipe.ts";
+import { type TensorSpec, tensorBytes } from "../../formats/safetensors/safetensors.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
 import { readConfig } from "../../plan/read-config.ts";

@@ -5,7 +5,7 @@ import { parseSamples, readRows } from "../../calibrate/samples/parse-samples.ts
 import { MAX_CALIBRATION_BYTES, type SampleSet } from "../../calibrate/samples/sample.ts";
 import { type CalibrationSet, selectSequences } from "../../calibrate/select-sequences.ts";
 import { CalibrationError } from "../../errors.ts";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { findJobFolder } from "../../offload/job-folder.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import { openTokenizer } from "../inspect/open-tokenizer.ts";

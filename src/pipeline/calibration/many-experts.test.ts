@@ -1,8 +1,8 @@
 // What planning a layer of experts costs: counted, since a plan of 48 layers with 128 experts each once took minutes.
 
 import { expect, it } from "vitest";
-import { rewritingModifiers } from "../../formats/recipe.ts";
-import { type TensorSpec, tensorBytes } from "../../formats/safetensors.ts";
+import { rewritingModifiers } from "../../formats/recipe/recipe.ts";
+import { type TensorSpec, tensorBytes } from "../../formats/safetensors/safetensors.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
 import { readConfig } from "../../plan/read-config.ts";

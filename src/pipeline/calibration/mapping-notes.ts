@@ -1,6 +1,6 @@
 // What AWQ leaves out in a model, or does otherwise than it was asked, as sentences for the plan.
 
-import type { AwqModifier } from "../../formats/recipe.ts";
+import type { AwqModifier } from "../../formats/recipe/recipe.ts";
 import { type Mapping, sharedValues } from "../../model/mappings.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
 import { type CalibratedLayer, demandOf } from "./calibrated-layer.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { tensorBytes } from "../../formats/safetensors.ts";
+import { tensorBytes } from "../../formats/safetensors/safetensors.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
 import { type ModelConfig, readConfig } from "../../plan/read-config.ts";

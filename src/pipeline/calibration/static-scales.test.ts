@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { UnsupportedModelError } from "../../errors.ts";
-import { kvCacheScheme } from "../../formats/recipe.ts";
+import { kvCacheScheme } from "../../formats/recipe/recipe.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";

@@ -1,8 +1,8 @@
 // Scales of activations that are measured while a layer calibrates: which inputs of a layer need them, and what is written.
 
 import { RecipeError, UnsupportedModelError } from "../../errors.ts";
-import { type FloatDtype, isFloatDtype } from "../../formats/dtype.ts";
-import { isStaticActivation, type QuantizationArgs } from "../../formats/quantization-args.ts";
+import { type FloatDtype, isFloatDtype } from "../../formats/numbers/dtype.ts";
+import { isStaticActivation, type QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { captures, type ExpertCalibration } from "../../model/layer-linears.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";

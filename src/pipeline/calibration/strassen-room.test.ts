@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { ForwardProducts } from "../../formats/forward-products.ts";
+import type { ForwardProducts } from "../../formats/recipe/forward-products.ts";
 import { leastStrassen, strassenRequests } from "../../gpu/matmul/strassen-size.ts";
 import type { Linear } from "../../model/weight-description.ts";
 import type { GpuLimits } from "./calibration-memory.ts";

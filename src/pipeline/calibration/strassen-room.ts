@@ -3,8 +3,8 @@
 // pass, and only what nothing else has a use for is given.
 
 import { DeviceLimitError } from "../../errors.ts";
-import { formatBytes } from "../../formats/format-bytes.ts";
-import type { ForwardProducts } from "../../formats/forward-products.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
+import type { ForwardProducts } from "../../formats/recipe/forward-products.ts";
 import {
   isForStrassen,
   leastStrassen,

@@ -2,7 +2,7 @@
 
 import type { CalibrationOptions } from "../../api/job-options.ts";
 import { RecipeError } from "../../errors.ts";
-import type { RewritingModifier } from "../../formats/recipe.ts";
+import type { RewritingModifier } from "../../formats/recipe/recipe.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import { quantizerFor } from "../../quantize/quantizers.ts";

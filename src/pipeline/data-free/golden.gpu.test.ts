@@ -4,13 +4,13 @@ import { quantizeStep } from "./quantize-set.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import digests from "../../../e2e/fixtures/golden/digests.json";
 import sourceUrl from "../../../e2e/fixtures/golden/source/model.safetensors?url";
-import { groupsOf, type Recipe } from "../../formats/recipe.ts";
-import type { TensorEntry } from "../../formats/safetensors.ts";
+import { groupsOf, type Recipe } from "../../formats/recipe/recipe.ts";
+import type { TensorEntry } from "../../formats/safetensors/safetensors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { quantizationConfig } from "../../package/quantization-config.ts";
 import { dequantizedTensors } from "../../plan/dequantized-tensors.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";
-import type { OutputShard } from "../../formats/shards.ts";
+import type { OutputShard } from "../../formats/safetensors/shards.ts";
 import { planOutput } from "../../plan/plan-output.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
 import {

@@ -1,7 +1,7 @@
 // One weight, or the weights of one fused set: what they share is found over all of their tiles first, then each tile is
 // quantized. Most schemes share nothing, and their tiles are read once.
 
-import { hasGlobalScale } from "../../formats/compression-format.ts";
+import { hasGlobalScale } from "../../formats/schemes/compression-format.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import { measureTile, observeTile, type TileContext } from "../../quantize/observe/observe-tile.ts";
 import type { TensorStatistics } from "../../quantize/observe/observe-weight.ts";

@@ -1,7 +1,7 @@
 // How far the tiles of a step have been read. What is only copied lies between them in the file: read at once, a norm of some kilobytes at
 // a layer's end would fetch the chunks around it before those that tiles are waiting for, and fill the memory that is there for these.
 
-import type { FileRange } from "../../formats/file-ranges.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
 
 type Place = Pick<FileRange, "path" | "start">;
 

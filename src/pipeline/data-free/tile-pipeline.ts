@@ -3,8 +3,8 @@
 
 import pLimit, { type LimitFunction } from "p-limit";
 import { invariant } from "../../errors.ts";
-import { DTYPE_BITS } from "../../formats/dtype.ts";
-import { usesImportance } from "../../formats/quantization-args.ts";
+import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
+import { usesImportance } from "../../formats/schemes/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import { Pool } from "../../gpu/pool.ts";

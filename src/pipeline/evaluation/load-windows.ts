@@ -4,7 +4,7 @@ import { parseSamples } from "../../calibrate/samples/parse-samples.ts";
 import { MAX_CALIBRATION_BYTES, type Sample } from "../../calibrate/samples/sample.ts";
 import { CalibrationError } from "../../errors.ts";
 import builtInText from "../../evaluate/quality/built-in-text.txt?raw";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import type { ModelTokenizer } from "../../model/model-tokenizer.ts";
 import type { EvaluationOptions } from "../../api/evaluator-api.ts";
 import type { OpenStoredModel } from "./open-stored-model.ts";

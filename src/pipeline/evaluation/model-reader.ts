@@ -3,8 +3,8 @@
 import { openEmbedding } from "../../calibrate/forward/embed-tokens.ts";
 import { invariant, UnsupportedModelError } from "../../errors.ts";
 import type { StoredModel } from "../../evaluate/weights/stored-model.ts";
-import { type Dtype, isFloatDtype } from "../../formats/dtype.ts";
-import type { FileRange } from "../../formats/file-ranges.ts";
+import { type Dtype, isFloatDtype } from "../../formats/numbers/dtype.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
 import type { ModelTraffic } from "./model-traffic.ts";

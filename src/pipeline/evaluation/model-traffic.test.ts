@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { FileRange } from "../../formats/file-ranges.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
 import { createModelTraffic } from "./model-traffic.ts";

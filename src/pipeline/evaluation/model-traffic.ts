@@ -1,7 +1,7 @@
 // What an evaluation says to its source: which tensors come next, and which bytes were read for the last time.
 
 import type { SourceApi } from "../../api/source-api.ts";
-import { type FileRange, mergeRanges, rangesBytes } from "../../formats/file-ranges.ts";
+import { type FileRange, mergeRanges, rangesBytes } from "../../formats/files/file-ranges.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
 

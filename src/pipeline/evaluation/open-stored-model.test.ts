@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { SourceApi } from "../../api/source-api.ts";
-import type { FileRange } from "../../formats/file-ranges.ts";
-import { layOutSafetensors } from "../../formats/safetensors.ts";
-import { turnOver } from "../../formats/turn-over.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
+import { layOutSafetensors } from "../../formats/safetensors/safetensors.ts";
+import { turnOver } from "../../formats/weights/turn-over.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
 import { readRows } from "../../evaluate/weights/weight-values.ts";
 import { parseTensors } from "../../testing/architecture-fixture.ts";

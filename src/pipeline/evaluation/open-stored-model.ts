@@ -15,7 +15,7 @@ import { noConfig } from "../inspect/no-config.ts";
 import { openTokenizer } from "../inspect/open-tokenizer.ts";
 import type { OpenTokenizer } from "../inspect/tokenizer-worker.ts";
 import { findOutputFolder, openOutputFile } from "../../offload/job-folder.ts";
-import { quantizationField } from "../../formats/quantization-field.ts";
+import { quantizationField } from "../../formats/schemes/quantization-field.ts";
 import { type DequantizedTensors, dequantizedTensors } from "../../plan/dequantized-tensors.ts";
 import { MAX_CONFIG_BYTES, readConfig, tiesHead } from "../../plan/read-config.ts";
 import { readHeaders, type SourceTensor } from "../../plan/read-headers.ts";
@@ -23,7 +23,7 @@ import { splitExperts } from "../../plan/split-experts.ts";
 import { readQuantization } from "../../plan/read-quantization.ts";
 import type { EvaluatedModel, EvaluatedReference } from "../../api/evaluator-api.ts";
 import type { DroppedFile, OpenedSource, SourceApi, SourceReference } from "../../api/source-api.ts";
-import type { FileRange } from "../../formats/file-ranges.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
 
 export interface OpenStoredModel {
   readonly stored: StoredModel;

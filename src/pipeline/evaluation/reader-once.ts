@@ -1,7 +1,7 @@
 // A stored model for one who reads each layer once, as the forward pass does where a layer's weights stay on the GPU.
 
 import type { StoredModel } from "../../evaluate/weights/stored-model.ts";
-import type { FileRange } from "../../formats/file-ranges.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";

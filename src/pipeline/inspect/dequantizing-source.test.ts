@@ -1,16 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { MalformedModelError, UnsupportedModelError } from "../../errors.ts";
-import { bf16ToNumber, type Dtype, narrowFromFloat32, widenToFloat32 } from "../../formats/dtype.ts";
-import { e2m1ToNumber } from "../../formats/fp4.ts";
-import { e4m3ToNumber } from "../../formats/fp8.ts";
-import { packStream } from "../../formats/packing.ts";
-import { tensorBytes } from "../../formats/safetensors.ts";
+import { bf16ToNumber, type Dtype, narrowFromFloat32, widenToFloat32 } from "../../formats/numbers/dtype.ts";
+import { e2m1ToNumber } from "../../formats/numbers/fp4.ts";
+import { e4m3ToNumber } from "../../formats/numbers/fp8.ts";
+import { packStream } from "../../formats/numbers/packing.ts";
+import { tensorBytes } from "../../formats/safetensors/safetensors.ts";
 import { type DequantizedTensors, dequantizedTensors } from "../../plan/dequantized-tensors.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
 import { dequantizingSource } from "./dequantizing-source.ts";
 import type { RemoteSource } from "./remote-source.ts";
 import { transposingSource } from "./transposing-source.ts";
-import type { FileRange } from "../../formats/file-ranges.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
 
 const FILE = "model.safetensors";
 const MODULE = "model.layers.0.mlp.up_proj";

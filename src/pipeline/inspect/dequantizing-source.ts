@@ -1,11 +1,16 @@
 // A source whose quantized weights are read as the plain weights that they mean. Everything else passes through.
 
 import { MalformedModelError } from "../../errors.ts";
-import { dequantizeRows, type ReadPart, readRowParts, storedColumns } from "../../formats/dequantize.ts";
-import { DTYPE_BITS, narrowFromFloat32 } from "../../formats/dtype.ts";
+import {
+  dequantizeRows,
+  type ReadPart,
+  readRowParts,
+  storedColumns,
+} from "../../formats/weights/dequantize.ts";
+import { DTYPE_BITS, narrowFromFloat32 } from "../../formats/numbers/dtype.ts";
 import { derivedSource, type ReadRange } from "./derived-source.ts";
 import type { RemoteSource } from "./remote-source.ts";
-import type { FileRange } from "../../formats/file-ranges.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
 import type { DequantizedModule } from "../../plan/dequantized-module.ts";
 
 /** The source with the weights that its modules' codes mean, and nothing else where there are no such modules. */

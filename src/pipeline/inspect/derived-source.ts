@@ -1,6 +1,6 @@
 // A source with files that no folder has: tensors that are made of others while they are read.
 
-import { mergeRanges, type FileRange } from "../../formats/file-ranges.ts";
+import { mergeRanges, type FileRange } from "../../formats/files/file-ranges.ts";
 import type { RemoteSource } from "./remote-source.ts";
 
 export type ReadRange = (range: FileRange) => Promise<Uint8Array<ArrayBuffer>>;

@@ -1,7 +1,7 @@
 // A folder without config.json, and what it may be instead of a model's.
 
 import { MalformedModelError, UnsupportedModelError } from "../../errors.ts";
-import { shorten } from "../../formats/show-value.ts";
+import { shorten } from "../../formats/text/show-value.ts";
 
 /** What to say of files that hold no config.json. */
 export function noConfig(

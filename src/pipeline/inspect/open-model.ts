@@ -22,7 +22,7 @@ import { noConfig } from "./no-config.ts";
 import type { RemoteSource } from "./remote-source.ts";
 import { rotatingSource } from "./rotating-source.ts";
 import { transposingSource } from "./transposing-source.ts";
-import type { FileRange } from "../../formats/file-ranges.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
 import type { OpenedSource, SourceReference } from "../../api/source-api.ts";
 import type { DequantizedModule } from "../../plan/dequantized-module.ts";
 

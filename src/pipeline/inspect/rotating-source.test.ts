@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { referenceNorm } from "../../calibrate/forward/norm/reference.ts";
 import type { FusedRotation } from "../../formats/modifiers/spinquant.ts";
-import type { FileRange } from "../../formats/file-ranges.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import { feedForwardLinears, mlpsOf } from "../../model/layer-linears.ts";

@@ -1,7 +1,12 @@
 // A source whose rotated tensors are read multiplied by their rotations, in float64, and rounded once to their own dtype.
 
-import type { FileRange } from "../../formats/file-ranges.ts";
-import { DTYPE_BITS, type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/dtype.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
+import {
+  DTYPE_BITS,
+  type FloatDtype,
+  narrowFromFloat32,
+  widenToFloat32,
+} from "../../formats/numbers/dtype.ts";
 import { UnsupportedModelError } from "../../errors.ts";
 import type {
   ConstantTensor,

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { narrowFromFloat32 } from "../../formats/dtype.ts";
+import { narrowFromFloat32 } from "../../formats/numbers/dtype.ts";
 import { createSpanRotator, type Span } from "../../plan/rotation/rotate-span.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { createRotators } from "./rotator-threads.ts";

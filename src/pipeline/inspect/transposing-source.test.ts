@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { tensorBytes } from "../../formats/safetensors.ts";
+import { tensorBytes } from "../../formats/safetensors/safetensors.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
 import { splitExperts } from "../../plan/split-experts.ts";
 import type { RemoteSource } from "./remote-source.ts";
 import { transposingSource } from "./transposing-source.ts";
-import type { FileRange } from "../../formats/file-ranges.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
 
 const [EXPERTS, HIDDEN, INNER] = [2, 130, 67];
 

@@ -1,10 +1,10 @@
 // A source whose transposed weights are read turned over: inputs before outputs in the file, outputs before inputs here.
 
-import { turnOver } from "../../formats/turn-over.ts";
+import { turnOver } from "../../formats/weights/turn-over.ts";
 import type { TransposedWeight } from "../../plan/split-experts.ts";
 import { derivedSource, type ReadRange } from "./derived-source.ts";
 import type { RemoteSource } from "./remote-source.ts";
-import type { FileRange } from "../../formats/file-ranges.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
 
 /** Matrices that are kept in memory: a row touches all of one, and its gate, up and down are read together. */
 const KEPT_MATRICES = 3;

@@ -1,8 +1,8 @@
 // What a step writes without the GPU: tensors that are carried through, and the shapes that packing hides.
 
 import pLimit from "p-limit";
-import type { FileRange } from "../../formats/file-ranges.ts";
-import type { TensorSpec } from "../../formats/safetensors.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
+import type { TensorSpec } from "../../formats/safetensors/safetensors.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
 import type { TileTraffic } from "./traffic.ts";

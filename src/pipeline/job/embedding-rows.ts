@@ -2,8 +2,8 @@
 // fetched again, for the first hidden states.
 
 import { invariant } from "../../errors.ts";
-import { DTYPE_BITS } from "../../formats/dtype.ts";
-import { type FileRange, mergeRanges } from "../../formats/file-ranges.ts";
+import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
+import { type FileRange, mergeRanges } from "../../formats/files/file-ranges.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import type { CompressionPlan } from "../planning/compression-plan.ts";
 

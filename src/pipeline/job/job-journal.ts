@@ -5,7 +5,7 @@ import type { MappingReport } from "../../quantize/rewriter.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { PlannedStep } from "../planning/planned-step.ts";
 import type { ModuleReport, ResultSummary, StoredJob } from "../../api/compressor-api.ts";
-import { type Fold, restoreFold, type StoredFold } from "../../formats/fold.ts";
+import { type Fold, restoreFold, type StoredFold } from "../../formats/weights/fold.ts";
 import { publicAddress } from "./public-address.ts";
 import { receiptFacts } from "./receipt-facts.ts";
 import type { ReceiptFacts } from "../../api/receipt.ts";

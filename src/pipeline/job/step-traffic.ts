@@ -3,7 +3,7 @@
 import type { PlannedStep } from "../planning/planned-step.ts";
 import { isDone } from "./done-steps.ts";
 import { finishedGenerations } from "./job-journal.ts";
-import { mergeRanges, type FileRange } from "../../formats/file-ranges.ts";
+import { mergeRanges, type FileRange } from "../../formats/files/file-ranges.ts";
 import { createSpareArrays } from "../../spare-arrays.ts";
 import type { SourceTraffic } from "./traffic.ts";
 import type { Job, RunOutput } from "./job.ts";

@@ -1,6 +1,6 @@
 // How a step reads its source and hands over its result.
 
-import type { FileRange } from "../../formats/file-ranges.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
 
 /** What reads of the source go through. */
 export interface SourceTraffic {

@@ -1,7 +1,7 @@
 // The fit report: what a job takes of network, disk and GPU, against what there is, before any big byte.
 
 import { invariant } from "../../errors.ts";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { freeStorageBytes } from "../../offload/free-space.ts";
 import type {
   CalibrationSummary,

@@ -8,9 +8,9 @@ import {
   needsCalibration,
   quantizesNothing,
   type Recipe,
-} from "../../formats/recipe.ts";
-import { tensorBytes } from "../../formats/safetensors.ts";
-import { schemeName } from "../../formats/scheme-name.ts";
+} from "../../formats/recipe/recipe.ts";
+import { tensorBytes } from "../../formats/safetensors/safetensors.ts";
+import { schemeName } from "../../formats/schemes/scheme-name.ts";
 import { type LinearClasses, linearClasses } from "../../model/linear-classes.ts";
 import { recipeYaml } from "../../package/recipe-yaml.ts";
 import { recipeFromControls } from "../../plan/choose-recipe.ts";
@@ -18,7 +18,7 @@ import { expertNotes, isExpert, isStacked } from "../../plan/expert-notes.ts";
 import { packedNotes } from "../../plan/packed-note.ts";
 import { completeRecipe } from "../../plan/complete-recipe.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";
-import type { OutputPlan } from "../../formats/shards.ts";
+import type { OutputPlan } from "../../formats/safetensors/shards.ts";
 import { planOutput } from "../../plan/plan-output.ts";
 import { listIgnored } from "../../plan/list-ignored.ts";
 import { planSteps, type StepPlan } from "../../plan/plan-steps.ts";

@@ -12,7 +12,7 @@ import {
   quantizingModifiers,
   type Recipe,
   rewritingModifiers,
-} from "../../formats/recipe.ts";
+} from "../../formats/recipe/recipe.ts";
 import { planTiling } from "../../quantize/rtn/plan-tiling.ts";
 import { hostLimit } from "../calibration/host-memory.ts";
 import { planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";

@@ -3,11 +3,11 @@
 
 import type { SchemeSurvey } from "../../api/scheme-survey.ts";
 import { RecipeError } from "../../errors.ts";
-import { chooseSchemes, type SchemeUnit, sizeCurve } from "../../formats/choose-schemes.ts";
-import { formatBytes } from "../../formats/format-bytes.ts";
-import type { QuantizingModifier } from "../../formats/recipe.ts";
-import { tensorBytes } from "../../formats/safetensors.ts";
-import { schemeName } from "../../formats/scheme-name.ts";
+import { chooseSchemes, type SchemeUnit, sizeCurve } from "../../formats/schemes/choose-schemes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
+import type { QuantizingModifier } from "../../formats/recipe/recipe.ts";
+import { tensorBytes } from "../../formats/safetensors/safetensors.ts";
+import { schemeName } from "../../formats/schemes/scheme-name.ts";
 import { recipeYaml } from "../../package/recipe-yaml.ts";
 import { mixedRecipe, onlyModifier } from "../../plan/mixed-recipe.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";

@@ -1,7 +1,7 @@
 // A step with all that is known of it before a job begins.
 
 import { leavesApart } from "../calibration/fit-rewritings.ts";
-import { type FileRange, mergeRanges, rangesBytes } from "../../formats/file-ranges.ts";
+import { type FileRange, mergeRanges, rangesBytes } from "../../formats/files/file-ranges.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { SourceTensor } from "../../plan/read-headers.ts";
 import { type CalibratedLayer, wantsSamples } from "../calibration/calibrated-layer.ts";

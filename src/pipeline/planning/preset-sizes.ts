@@ -1,9 +1,9 @@
 // What every preset would make of a model: for comparison, and to choose from where a recipe does not fit.
 
 import { LayerpressError } from "../../errors.ts";
-import { PRESET_NAMES, type PresetName, PRESETS } from "../../formats/presets.ts";
-import { isStaticActivation } from "../../formats/quantization-args.ts";
-import { tensorBytes } from "../../formats/safetensors.ts";
+import { PRESET_NAMES, type PresetName, PRESETS } from "../../formats/schemes/presets.ts";
+import { isStaticActivation } from "../../formats/schemes/quantization-args.ts";
+import { tensorBytes } from "../../formats/safetensors/safetensors.ts";
 import { linearClasses } from "../../model/linear-classes.ts";
 import { defaultControls, recipeFromControls } from "../../plan/choose-recipe.ts";
 import { outputSpecs } from "../../plan/plan-output.ts";

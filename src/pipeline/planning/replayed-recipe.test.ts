@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { TensorSpec } from "../../formats/safetensors.ts";
+import type { TensorSpec } from "../../formats/safetensors/safetensors.ts";
 import { linearClasses } from "../../model/linear-classes.ts";
 import { keepsFused } from "../../plan/expert-notes.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";

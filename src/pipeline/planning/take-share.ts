@@ -3,8 +3,8 @@
 
 import type { JobPart, JobShare } from "../../api/job-options.ts";
 import { CalibrationError, RecipeError } from "../../errors.ts";
-import { rewritingModifiers } from "../../formats/recipe.ts";
-import type { OutputPlan } from "../../formats/shards.ts";
+import { rewritingModifiers } from "../../formats/recipe/recipe.ts";
+import type { OutputPlan } from "../../formats/safetensors/shards.ts";
 import { buildFacts } from "../../package/build-facts.ts";
 import { quantizerFor } from "../../quantize/quantizers.ts";
 import { chunksOf } from "../calibration/sample-chunks.ts";

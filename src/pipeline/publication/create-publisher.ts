@@ -11,7 +11,7 @@ import { publishFiles } from "../../publish/publish-files.ts";
 import type { PublisherApi, PublishProgress, PublishRequest } from "../../api/publisher-api.ts";
 import type { Receipt } from "../../api/receipt.ts";
 import { makeReceipt } from "../result/make-receipt.ts";
-import { CARD, RECEIPT } from "../../formats/result-documents.ts";
+import { CARD, RECEIPT } from "../../formats/files/result-documents.ts";
 
 export function createPublisher(): PublisherApi {
   let running = new AbortController();

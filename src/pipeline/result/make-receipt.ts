@@ -2,7 +2,7 @@
 // make each job longer.
 
 import { StorageError } from "../../errors.ts";
-import { isHashed, RECEIPT } from "../../formats/result-documents.ts";
+import { isHashed, RECEIPT } from "../../formats/files/result-documents.ts";
 import { findJobFolder, openOutputFile, openOutputFolder } from "../../offload/job-folder.ts";
 import { readJournal } from "../../offload/journal.ts";
 import { replaceOutputFile } from "../../offload/output-store.ts";

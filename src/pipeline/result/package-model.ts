@@ -1,7 +1,7 @@
 // Finished shards to a model folder: index, config.json, tokenizer and other small files, recipe, model card.
 
 import { statesFileName } from "../../calibrate/states-file.ts";
-import { kvCacheScheme, quantizesNothing } from "../../formats/recipe.ts";
+import { kvCacheScheme, quantizesNothing } from "../../formats/recipe/recipe.ts";
 import { openOutputFile } from "../../offload/job-folder.ts";
 import { writeOutputFile } from "../../offload/output-store.ts";
 import { buildFacts } from "../../package/build-facts.ts";

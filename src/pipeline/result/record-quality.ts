@@ -6,7 +6,7 @@ import { findOutputFolder, openOutputFile } from "../../offload/job-folder.ts";
 import { replaceOutputFile } from "../../offload/output-store.ts";
 import { cardWithQuality, type MeasuredQuality, reportWithQuality } from "../../package/quality-report.ts";
 import { fileStore, listed, storagePatience } from "../../storage-answer.ts";
-import { CARD, RECEIPT, REPORT } from "../../formats/result-documents.ts";
+import { CARD, RECEIPT, REPORT } from "../../formats/files/result-documents.ts";
 import type { ResultSummary } from "../../api/compressor-api.ts";
 
 /** Two tabs that measure one result write one after the other. */

@@ -3,16 +3,16 @@
 
 import pLimit from "p-limit";
 import { VerificationError } from "../../errors.ts";
-import { type QuantizedWeight, readRowParts, type RowParts } from "../../formats/dequantize.ts";
-import { type Fold, foldRows } from "../../formats/fold.ts";
-import { DTYPE_BITS, isFloatDtype, widenToFloat32 } from "../../formats/dtype.ts";
+import { type QuantizedWeight, readRowParts, type RowParts } from "../../formats/weights/dequantize.ts";
+import { type Fold, foldRows } from "../../formats/weights/fold.ts";
+import { DTYPE_BITS, isFloatDtype, widenToFloat32 } from "../../formats/numbers/dtype.ts";
 import {
   HEADER_PREFIX_BYTES,
   parseHeader,
   parseHeaderLength,
   type TensorEntry,
-} from "../../formats/safetensors.ts";
-import type { OutputPlan } from "../../formats/shards.ts";
+} from "../../formats/safetensors/safetensors.ts";
+import type { OutputPlan } from "../../formats/safetensors/shards.ts";
 import type { QuantizeTask, StepPlan } from "../../plan/plan-steps.ts";
 import { checkShapes, quantizedModules } from "../../plan/quantized-modules.ts";
 import { readConfig } from "../../plan/read-config.ts";
@@ -20,7 +20,7 @@ import type { SourceTensor } from "../../plan/read-headers.ts";
 import { quantizerFor } from "../../quantize/quantizers.ts";
 import { readQuantization } from "../../plan/read-quantization.ts";
 import { checkInRange, checkRounded } from "./verify-weight.ts";
-import type { FileRange } from "../../formats/file-ranges.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
 
 /** Modules and plain tensors whose bytes are compared, spread over the model; each costs a small read of the source. */
 const SAMPLES = 12;

@@ -8,14 +8,23 @@ import {
   compressionFormat,
   packsZeroPoints,
   scaleStorage,
-} from "../../formats/compression-format.ts";
-import { dequantizeRows, type QuantizedWeight, type RowParts, rowRanges } from "../../formats/dequantize.ts";
-import { type FloatDtype, narrowFromFloat32, roundTo } from "../../formats/dtype.ts";
-import { numberToE4m3 } from "../../formats/fp8.ts";
-import { globalScale } from "../../formats/global-scale.ts";
-import { numberToE8m0 } from "../../formats/mx-scale.ts";
-import { packStream } from "../../formats/packing.ts";
-import { activationArgs, type QuantizationArgs, weightArgs } from "../../formats/quantization-args.ts";
+} from "../../formats/schemes/compression-format.ts";
+import {
+  dequantizeRows,
+  type QuantizedWeight,
+  type RowParts,
+  rowRanges,
+} from "../../formats/weights/dequantize.ts";
+import { type FloatDtype, narrowFromFloat32, roundTo } from "../../formats/numbers/dtype.ts";
+import { numberToE4m3 } from "../../formats/numbers/fp8.ts";
+import { globalScale } from "../../formats/numbers/global-scale.ts";
+import { numberToE8m0 } from "../../formats/numbers/mx-scale.ts";
+import { packStream } from "../../formats/numbers/packing.ts";
+import {
+  activationArgs,
+  type QuantizationArgs,
+  weightArgs,
+} from "../../formats/schemes/quantization-args.ts";
 import {
   codeValue,
   type Qparams,

@@ -7,9 +7,9 @@ import {
   type RowParts,
   visitRows,
   type VisitWeight,
-} from "../../formats/dequantize.ts";
-import type { FloatDtype } from "../../formats/dtype.ts";
-import { quantizedRange } from "../../formats/quantization-args.ts";
+} from "../../formats/weights/dequantize.ts";
+import type { FloatDtype } from "../../formats/numbers/dtype.ts";
+import { quantizedRange } from "../../formats/schemes/quantization-args.ts";
 import { mseSettings } from "../../quantize/observe/mse-settings.ts";
 import { RANGE_SHARES, rangeShare } from "../../quantize/observe/range-shares.ts";
 

@@ -10,8 +10,8 @@ import {
 } from "../../calibrate/forward/embed-tokens.ts";
 import type { HiddenStates, RowTable } from "../../calibrate/hidden-states.ts";
 import { invariant } from "../../errors.ts";
-import { isFloatDtype } from "../../formats/dtype.ts";
-import { spreadRows } from "../../formats/spread-rows.ts";
+import { isFloatDtype } from "../../formats/numbers/dtype.ts";
+import { spreadRows } from "../../formats/weights/spread-rows.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import { type EmbeddingRows, MAX_EMBEDDING_BYTES } from "../job/embedding-rows.ts";
 import type { Job } from "../job/job.ts";

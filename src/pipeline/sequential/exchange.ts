@@ -9,7 +9,7 @@ import {
   SLOT_BYTES,
   slotQuery,
   type WindowSlot,
-} from "../../formats/exchange-window.ts";
+} from "../../formats/files/exchange-window.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { narrowFromFloat32 } from "../../formats/dtype.ts";
-import type { Fold } from "../../formats/fold.ts";
+import { narrowFromFloat32 } from "../../formats/numbers/dtype.ts";
+import type { Fold } from "../../formats/weights/fold.ts";
 import { foldLayer } from "../../onload/fold-layer.ts";
 import { memoryLayer } from "../../onload/layer-weights.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";

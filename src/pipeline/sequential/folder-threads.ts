@@ -3,7 +3,7 @@
 import { transfer } from "comlink";
 // oxlint-disable-next-line import/default -- Vite makes the default export.
 import folderUrl from "../../../workers/folder.ts?worker&url";
-import { type FolderApi, foldPiece } from "../../formats/fold.ts";
+import { type FolderApi, foldPiece } from "../../formats/weights/fold.ts";
 import type { FoldPiece } from "../../onload/fold-layer.ts";
 import { createThreadPool } from "../../thread-pool.ts";
 

@@ -6,7 +6,7 @@ import { createMatrixUnits } from "../../gpu/matmul/matmul-halves.ts";
 import type { JournalRecord } from "../../offload/journal.ts";
 import { openTestGpu } from "../../testing/open-test-gpu.ts";
 import { forwardNotes, openForwardProducts } from "./forward-products.ts";
-import type { ForwardProducts } from "../../formats/forward-products.ts";
+import type { ForwardProducts } from "../../formats/recipe/forward-products.ts";
 
 function memoryJournal() {
   const records: JournalRecord[] = [];

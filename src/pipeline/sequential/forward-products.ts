@@ -11,7 +11,7 @@ import { openMatrixUnits } from "../../gpu/matmul/open-matrix-units.ts";
 import type { JournalRecords } from "../../offload/journal.ts";
 import { recordedForward, recordForward } from "../job/job-journal.ts";
 import type { Job, RunOutput } from "../job/job.ts";
-import type { ForwardProducts } from "../../formats/forward-products.ts";
+import type { ForwardProducts } from "../../formats/recipe/forward-products.ts";
 
 const FLOAT32 = "F32";
 const STRASSEN = "F32_STRASSEN";

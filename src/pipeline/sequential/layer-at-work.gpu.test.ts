@@ -1,7 +1,7 @@
 // A decoder layer of 64 experts: whole on the GPU, or one Linear of one expert at a time.
 
 import { describe, expect, it } from "vitest";
-import { tensorBytes } from "../../formats/safetensors.ts";
+import { tensorBytes } from "../../formats/safetensors/safetensors.ts";
 import { openStrassen } from "../../gpu/matmul/open-strassen.ts";
 import { leastStrassen, strassenRequests } from "../../gpu/matmul/strassen-size.ts";
 import { layerInFile } from "../../testing/layer-in-file.ts";

@@ -14,8 +14,8 @@ import {
 } from "../../calibrate/ranges/activation-ranges.ts";
 import { createLifetime } from "../../disposal.ts";
 import { ReadbackRing } from "../../gpu/staging.ts";
-import { kvCacheScheme } from "../../formats/recipe.ts";
-import { widenToFloat32 } from "../../formats/dtype.ts";
+import { kvCacheScheme } from "../../formats/recipe/recipe.ts";
+import { widenToFloat32 } from "../../formats/numbers/dtype.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";
 import { parseRecipe } from "../../plan/parse-recipe.ts";

@@ -2,9 +2,9 @@
 
 import type { Activations } from "../../calibrate/forward/layer-weights.ts";
 import { type ActivationRanges, joinRanges, type Range } from "../../calibrate/ranges/activation-ranges.ts";
-import { hasGlobalScale } from "../../formats/compression-format.ts";
-import { narrowFromFloat32, roundTo } from "../../formats/dtype.ts";
-import { globalScale } from "../../formats/global-scale.ts";
+import { hasGlobalScale } from "../../formats/schemes/compression-format.ts";
+import { narrowFromFloat32, roundTo } from "../../formats/numbers/dtype.ts";
+import { globalScale } from "../../formats/numbers/global-scale.ts";
 import type { ReadbackRing } from "../../gpu/staging.ts";
 import { qparamsOfRanges } from "../../quantize/rtn/reference.ts";
 import type { Collector } from "../../calibrate/collector.ts";

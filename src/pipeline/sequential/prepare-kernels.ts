@@ -2,7 +2,7 @@
 // all of a job's, one after the other, with an H200), until the browser has it in its cache; meanwhile the embedding is read.
 
 import { forwardOf } from "../../calibrate/forward/mixers/forward-of.ts";
-import type { FloatDtype } from "../../formats/dtype.ts";
+import type { FloatDtype } from "../../formats/numbers/dtype.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { prepareForwardProduct } from "../../gpu/matmul/forward-product.ts";
 import { byQuantizer } from "../../quantize/quantizers.ts";

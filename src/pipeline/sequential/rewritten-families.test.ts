@@ -1,7 +1,7 @@
 // SmoothQuant and AWQ along every mapping that is read off a description: the layer's error beside that of plain rounding.
 
 import { expect, it } from "vitest";
-import { weightArgs } from "../../formats/quantization-args.ts";
+import { weightArgs } from "../../formats/schemes/quantization-args.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import { type LayerDescription, rowSize } from "../../model/decoder-description.ts";

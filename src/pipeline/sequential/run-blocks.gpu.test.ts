@@ -1,7 +1,7 @@
 // AWQ by the outputs of blocks against a plain float64 layer that is run with the weights of the scale that was chosen.
 
 import { expect, it } from "vitest";
-import { widenToFloat32 } from "../../formats/dtype.ts";
+import { widenToFloat32 } from "../../formats/numbers/dtype.ts";
 import type { Linear } from "../../model/weight-description.ts";
 import { NO_STATISTICS } from "../../quantize/observe/observe-weight.ts";
 import { referenceErrors } from "../../quantize/awq/reference.ts";

@@ -3,7 +3,7 @@
 
 import { createLifetime } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
-import { type Fold, type StoredFold, storeFold } from "../../formats/fold.ts";
+import { type Fold, type StoredFold, storeFold } from "../../formats/weights/fold.ts";
 import { type Gpu, openGpu } from "../../gpu/gpu.ts";
 import { tuneMatmul } from "../../gpu/matmul/tune-matmul.ts";
 import { openLayerFile, removeHiddenFiles, removeLayerFile } from "../../offload/job-file.ts";

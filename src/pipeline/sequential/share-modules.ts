@@ -1,8 +1,8 @@
 // Quantized modules on their way between jobs that share samples: what each output tensor holds, and the report; what the codes mean
 // each job makes of them. All lengths follow from the plan, the report's from the file's.
 
-import { DTYPE_BITS } from "../../formats/dtype.ts";
-import { type TensorSpec, tensorBytes } from "../../formats/safetensors.ts";
+import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
+import { type TensorSpec, tensorBytes } from "../../formats/safetensors/safetensors.ts";
 import { ExchangeError, invariant } from "../../errors.ts";
 import { linearWeight } from "../../onload/layer-weights.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";

@@ -7,7 +7,7 @@ import {
 } from "../../calibrate/forward/token-inputs/token-input-source.ts";
 import { openTokenTables, type TokenTables } from "../../calibrate/forward/token-inputs/token-inputs.ts";
 import { invariant } from "../../errors.ts";
-import { isFloatDtype } from "../../formats/dtype.ts";
+import { isFloatDtype } from "../../formats/numbers/dtype.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { UploadRing } from "../../gpu/staging.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";

@@ -7,7 +7,7 @@ import {
   type SpinQuantSettings,
   TRANSFORM_TYPES,
 } from "../../formats/modifiers/spinquant.ts";
-import { showValue } from "../../formats/show-value.ts";
+import { showValue } from "../../formats/text/show-value.ts";
 import type { RecipeDocument } from "../recipe-document.ts";
 import { absent, fields, must, oneOf, schedule, suggest } from "../recipe-schema.ts";
 

@@ -1,6 +1,6 @@
 // Rows of a tensor, multiplied by their rotations in float64 and rounded once to the tensor's own dtype.
 
-import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/dtype.ts";
+import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/numbers/dtype.ts";
 import { createRotation, type Rotation } from "./hadamard.ts";
 import type { RotatedRun } from "./rotated-tensors.ts";
 

@@ -8,7 +8,7 @@
 
 import { UnsupportedModelError } from "../../errors.ts";
 import type { FusedRotation } from "../../formats/modifiers/spinquant.ts";
-import { isFloatDtype } from "../../formats/dtype.ts";
+import { isFloatDtype } from "../../formats/numbers/dtype.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
 import { feedForwardLinears, mlpsOf } from "../../model/layer-linears.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";

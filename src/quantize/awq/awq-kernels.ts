@@ -1,5 +1,5 @@
-import type { CellGrid } from "../../formats/compression-format.ts";
-import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import type { CellGrid } from "../../formats/schemes/compression-format.ts";
+import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import { DTYPE_CODE } from "../../gpu/dtype-code.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../gpu/kernel.ts";

@@ -4,7 +4,7 @@
 
 import { AWQ } from "../../formats/modifiers/awq.ts";
 import { CalibrationError, invariant } from "../../errors.ts";
-import type { AwqModifier } from "../../formats/recipe.ts";
+import type { AwqModifier } from "../../formats/recipe/recipe.ts";
 import { prepareMatmul } from "../../gpu/matmul/matmul.ts";
 import { byModule, ofModules } from "../../model/by-module.ts";
 import type { Capture } from "../../model/layer-linears.ts";

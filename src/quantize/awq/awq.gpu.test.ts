@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { invariant } from "../../errors.ts";
-import { type FloatDtype, narrowFromFloat32, roundTo } from "../../formats/dtype.ts";
+import { type FloatDtype, narrowFromFloat32, roundTo } from "../../formats/numbers/dtype.ts";
 import { AWQ_SETTINGS } from "../../formats/modifiers/awq.ts";
-import { globalScale } from "../../formats/global-scale.ts";
-import { type QuantizationArgs, weightArgs } from "../../formats/quantization-args.ts";
+import { globalScale } from "../../formats/numbers/global-scale.ts";
+import { type QuantizationArgs, weightArgs } from "../../formats/schemes/quantization-args.ts";
 import { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";

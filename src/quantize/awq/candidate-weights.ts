@@ -2,7 +2,7 @@
 // that lie on the GPU whenever they are asked for, in pieces of bounded size.
 
 import { invariant } from "../../errors.ts";
-import { DTYPE_BITS } from "../../formats/dtype.ts";
+import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { BufferPart } from "../../gpu/kernel.ts";
 import { bufferBytes, LedgerBuffer } from "../../gpu/memory.ts";

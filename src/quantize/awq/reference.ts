@@ -2,9 +2,9 @@
 //
 // Weights are (rows, columns) row-major; h is the full (columns, columns) Hessian.
 
-import { type CellGrid, cellGrid } from "../../formats/compression-format.ts";
-import { roundTo } from "../../formats/dtype.ts";
-import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import { type CellGrid, cellGrid } from "../../formats/schemes/compression-format.ts";
+import { roundTo } from "../../formats/numbers/dtype.ts";
+import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import type { TensorStatistics } from "../observe/observe-weight.ts";
 import {
   cellOf,

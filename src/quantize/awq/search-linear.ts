@@ -1,8 +1,8 @@
 // What one Linear says to a search: how large its columns are, and what it loses under each candidate. Its rows come tile after
 // tile, so that the largest fits any budget. All of it stays on the GPU until a group of mappings is done.
 
-import { hasGlobalScale } from "../../formats/compression-format.ts";
-import { globalScale } from "../../formats/global-scale.ts";
+import { hasGlobalScale } from "../../formats/schemes/compression-format.ts";
+import { globalScale } from "../../formats/numbers/global-scale.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import type { UploadRing } from "../../gpu/staging.ts";

@@ -1,8 +1,8 @@
 // The GPU memory of a search over some mappings: tiles of whole rows of one Linear after the other, for as many candidates as fit
 // at once, and beside them what all of the Linears leave behind, so that it is read in one go.
 
-import { type CellGrid, cellGrid, hasGlobalScale } from "../../formats/compression-format.ts";
-import { DTYPE_BITS } from "../../formats/dtype.ts";
+import { type CellGrid, cellGrid, hasGlobalScale } from "../../formats/schemes/compression-format.ts";
+import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { BufferPart } from "../../gpu/kernel.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";

@@ -1,6 +1,6 @@
 // The constants of code-values.wgsl: which numbers the codes of a weight stand for.
 
-import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 
 /** What a kernel that joins code-values.wgsl lists among its constants. */
 export const CODE_CONSTANTS = ["IS_FLOAT", "CODE_BITS", "MANTISSA_BITS", "LEAST_EXPONENT"] as const;

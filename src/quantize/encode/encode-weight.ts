@@ -1,7 +1,7 @@
 // Weights, scales and zero points to the packed bytes that the file holds.
 
-import type { CellGrid, CodeStorage } from "../../formats/compression-format.ts";
-import { quantizedRange, type QuantizationArgs } from "../../formats/quantization-args.ts";
+import type { CellGrid, CodeStorage } from "../../formats/schemes/compression-format.ts";
+import { quantizedRange, type QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import { DTYPE_CODE } from "../../gpu/dtype-code.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../gpu/kernel.ts";

@@ -1,14 +1,14 @@
 // What a weight's stored tensors mean, on the GPU: the numbers that its quantizer had when it wrote them, bit for bit.
 
-import { type CellGrid, cellGrid, codeStorage } from "../../formats/compression-format.ts";
+import { type CellGrid, cellGrid, codeStorage } from "../../formats/schemes/compression-format.ts";
 import {
   type QuantizedWeight,
   readRowParts,
   readScales,
   readZeroPoints,
   rowRanges,
-} from "../../formats/dequantize.ts";
-import { DTYPE_BITS } from "../../formats/dtype.ts";
+} from "../../formats/weights/dequantize.ts";
+import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { kernel, spreadWorkgroups } from "../../gpu/kernel.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";

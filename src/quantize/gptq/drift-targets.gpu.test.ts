@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { compressionFormat } from "../../formats/compression-format.ts";
-import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/dtype.ts";
+import { compressionFormat } from "../../formats/schemes/compression-format.ts";
+import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/numbers/dtype.ts";
 import { GPTQ_SETTINGS, REFINE_SETTINGS } from "../../formats/modifiers/gptq.ts";
-import { type QuantizationArgs, weightArgs } from "../../formats/quantization-args.ts";
+import { type QuantizationArgs, weightArgs } from "../../formats/schemes/quantization-args.ts";
 import { correlatedHessian } from "../../testing/hessian.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { type GptqBench, type GptqResult, openGptqBench, runGptq } from "../../testing/run-gptq.ts";

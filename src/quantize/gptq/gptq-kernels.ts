@@ -1,7 +1,7 @@
 import { DTYPE_CODE } from "../../gpu/dtype-code.ts";
-import type { FloatDtype } from "../../formats/dtype.ts";
-import type { CellGrid } from "../../formats/compression-format.ts";
-import { quantizedRange, type QuantizationArgs } from "../../formats/quantization-args.ts";
+import type { FloatDtype } from "../../formats/numbers/dtype.ts";
+import type { CellGrid } from "../../formats/schemes/compression-format.ts";
+import { quantizedRange, type QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../gpu/kernel.ts";
 import numberFormats from "../../gpu/number-formats.wgsl?raw";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { invariant } from "../../errors.ts";
-import { cellGrid, compressionFormat } from "../../formats/compression-format.ts";
+import { cellGrid, compressionFormat } from "../../formats/schemes/compression-format.ts";
 import {
   DTYPE_BITS,
   type FloatDtype,
@@ -8,10 +8,14 @@ import {
   roundHalfToEven,
   roundTo,
   widenToFloat32,
-} from "../../formats/dtype.ts";
-import { globalScale } from "../../formats/global-scale.ts";
-import { packStream } from "../../formats/packing.ts";
-import { activationArgs, type QuantizationArgs, weightArgs } from "../../formats/quantization-args.ts";
+} from "../../formats/numbers/dtype.ts";
+import { globalScale } from "../../formats/numbers/global-scale.ts";
+import { packStream } from "../../formats/numbers/packing.ts";
+import {
+  activationArgs,
+  type QuantizationArgs,
+  weightArgs,
+} from "../../formats/schemes/quantization-args.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { type GptqBench, type GptqResult, openGptqBench, runGptq } from "../../testing/run-gptq.ts";
 import { importanceOf } from "../observe/importance.ts";

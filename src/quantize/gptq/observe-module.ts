@@ -1,8 +1,8 @@
 // What a module's tiles share, found before the first of them is quantized: the range of a tensor with one scale, NVFP4's
 // global scale, the steps that a search takes.
 
-import { hasGlobalScale } from "../../formats/compression-format.ts";
-import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import { hasGlobalScale } from "../../formats/schemes/compression-format.ts";
+import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import { mseSettings } from "../observe/mse-settings.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { ReadPart } from "../../gpu/staging.ts";

@@ -3,8 +3,8 @@
 
 import { createLifetime } from "../../disposal.ts";
 import { MalformedModelError } from "../../errors.ts";
-import { codesTensor } from "../../formats/dequantize.ts";
-import { type QuantizationArgs, usesImportance } from "../../formats/quantization-args.ts";
+import { codesTensor } from "../../formats/weights/dequantize.ts";
+import { type QuantizationArgs, usesImportance } from "../../formats/schemes/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import type { SquareMatrix } from "../../gpu/square-matrix.ts";

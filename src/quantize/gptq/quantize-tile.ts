@@ -2,11 +2,11 @@
 // original weights; then block after block from the column of largest activation to the smallest. Where a modifier rounds to
 // nearest instead, all codes at once.
 
-import { cellGrid } from "../../formats/compression-format.ts";
-import { DTYPE_BITS } from "../../formats/dtype.ts";
+import { cellGrid } from "../../formats/schemes/compression-format.ts";
+import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
 import type { RefineSettings } from "../../formats/modifiers/gptq.ts";
-import { driftShare, type QuantizingModifier } from "../../formats/recipe.ts";
-import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import { driftShare, type QuantizingModifier } from "../../formats/recipe/recipe.ts";
+import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import { rowSquares } from "../../gpu/row-squares.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { roundHalfToEven } from "../../formats/dtype.ts";
-import { quantizedRange, weightArgs } from "../../formats/quantization-args.ts";
+import { roundHalfToEven } from "../../formats/numbers/dtype.ts";
+import { quantizedRange, weightArgs } from "../../formats/schemes/quantization-args.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { hessianWeightedError, referenceGptq } from "./reference.ts";
 

@@ -4,11 +4,11 @@
 // W is (rows, n) row-major, H is (n, n). `order` lists columns as they are quantized. With H reordered and its rows and
 // columns reversed = L Lᵀ, column a (counted from the end) is quantized to Q(w_a + Σ_{i>a} (w_i − q_i) L_ia / L_aa).
 
-import type { QuantizationArgs } from "../../formats/quantization-args.ts";
-import { quantizedRange } from "../../formats/quantization-args.ts";
-import { type FloatDtype, roundHalfToEven, roundTo } from "../../formats/dtype.ts";
-import { numberToE2m1 } from "../../formats/fp4.ts";
-import { numberToE4m3 } from "../../formats/fp8.ts";
+import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
+import { quantizedRange } from "../../formats/schemes/quantization-args.ts";
+import { type FloatDtype, roundHalfToEven, roundTo } from "../../formats/numbers/dtype.ts";
+import { numberToE2m1 } from "../../formats/numbers/fp4.ts";
+import { numberToE4m3 } from "../../formats/numbers/fp8.ts";
 import { codeValue } from "../rtn/reference.ts";
 
 export interface ReferenceInput {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { cellGrid } from "../../formats/compression-format.ts";
-import { numberToBf16, bf16ToNumber } from "../../formats/dtype.ts";
-import { type QuantizationArgs, weightArgs } from "../../formats/quantization-args.ts";
+import { cellGrid } from "../../formats/schemes/compression-format.ts";
+import { numberToBf16, bf16ToNumber } from "../../formats/numbers/dtype.ts";
+import { type QuantizationArgs, weightArgs } from "../../formats/schemes/quantization-args.ts";
 import {
   cellOf,
   codeValue,

@@ -5,9 +5,9 @@
 // torch sums in float32 in an order that depends on the processor's vectors. The sum of 16-bit powers is far from the ties
 // of a 16-bit result in all but about one case in a million, so the order does not show.
 
-import type { CellGrid } from "../../formats/compression-format.ts";
-import { type FloatDtype, roundTo } from "../../formats/dtype.ts";
-import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import type { CellGrid } from "../../formats/schemes/compression-format.ts";
+import { type FloatDtype, roundTo } from "../../formats/numbers/dtype.ts";
+import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import {
   cellOf,
   codeValue,

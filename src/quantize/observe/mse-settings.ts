@@ -2,7 +2,7 @@
 // (`observers/imatrix.py`), which search the range that quantizes with the least error.
 
 import { RecipeError } from "../../errors.ts";
-import { type QuantizationArgs, usesImportance } from "../../formats/quantization-args.ts";
+import { type QuantizationArgs, usesImportance } from "../../formats/schemes/quantization-args.ts";
 
 export interface MseSettings {
   /** Steps of the search; step i shrinks the range to 1 − i / grid of itself. */

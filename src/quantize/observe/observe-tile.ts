@@ -1,8 +1,8 @@
 // Ranges of a tile: some whole rows of one weight on the GPU, whichever algorithm then chooses the codes.
 
-import { type CellGrid, cellGrid, hasGlobalScale } from "../../formats/compression-format.ts";
-import type { FloatDtype } from "../../formats/dtype.ts";
-import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import { type CellGrid, cellGrid, hasGlobalScale } from "../../formats/schemes/compression-format.ts";
+import type { FloatDtype } from "../../formats/numbers/dtype.ts";
+import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { BufferPart } from "../../gpu/kernel.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";

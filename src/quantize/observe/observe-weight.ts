@@ -1,8 +1,8 @@
 // Range, scale and zero point of every cell of a weight on the GPU: the observer `memoryless_minmax`.
 
-import { type CellGrid, scaleStorage } from "../../formats/compression-format.ts";
-import type { FloatDtype } from "../../formats/dtype.ts";
-import { quantizedRange, type QuantizationArgs } from "../../formats/quantization-args.ts";
+import { type CellGrid, scaleStorage } from "../../formats/schemes/compression-format.ts";
+import type { FloatDtype } from "../../formats/numbers/dtype.ts";
+import { quantizedRange, type QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import { DTYPE_CODE, DTYPE_EPSILON } from "../../gpu/dtype-code.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../gpu/kernel.ts";

@@ -8,8 +8,8 @@ import {
   numberToBf16,
   numberToF16,
   roundTo,
-} from "../../formats/dtype.ts";
-import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+} from "../../formats/numbers/dtype.ts";
+import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import { mseSettings } from "./mse-settings.ts";
 
 /** Magnitudes of a 16-bit format. */

@@ -1,9 +1,9 @@
 // What the tiles of a whole weight share: the range of a tensor with one scale, NVFP4's global scale, the end of a search.
 // Tiles do not know of each other, so all of them are looked at before the first is quantized.
 
-import { roundTo, type FloatDtype } from "../../formats/dtype.ts";
-import { globalScale } from "../../formats/global-scale.ts";
-import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import { roundTo, type FloatDtype } from "../../formats/numbers/dtype.ts";
+import { globalScale } from "../../formats/numbers/global-scale.ts";
+import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import { type MseSettings, mseSettings, shrinkOf, stepsTaken } from "./mse-settings.ts";
 import { PLAIN_CONTEXT, type TileContext } from "./observe-tile.ts";
 import type { TileStatistics } from "./tile-statistics.ts";

@@ -1,9 +1,9 @@
 // The observers `memoryless_mse` and `imatrix_mse` on the GPU: for each cell, the shrunken range that quantizes with the
 // least error.
 
-import type { CellGrid } from "../../formats/compression-format.ts";
-import type { FloatDtype } from "../../formats/dtype.ts";
-import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import type { CellGrid } from "../../formats/schemes/compression-format.ts";
+import type { FloatDtype } from "../../formats/numbers/dtype.ts";
+import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import { DTYPE_CODE } from "../../gpu/dtype-code.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../gpu/kernel.ts";

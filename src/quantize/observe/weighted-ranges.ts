@@ -2,8 +2,8 @@
 // least, as far as the diagonal of its input's Hessian tells: the least Σ_j H_jj (q_j − w_j)². LLM Compressor's
 // `imatrix_mse` has the same weights but takes |q − w|³, and its search ends early.
 
-import type { CellGrid } from "../../formats/compression-format.ts";
-import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import type { CellGrid } from "../../formats/schemes/compression-format.ts";
+import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../gpu/kernel.ts";
 import numberFormats from "../../gpu/number-formats.wgsl?raw";

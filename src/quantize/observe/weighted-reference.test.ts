@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { cellGrid } from "../../formats/compression-format.ts";
-import { weightArgs } from "../../formats/quantization-args.ts";
+import { cellGrid } from "../../formats/schemes/compression-format.ts";
+import { weightArgs } from "../../formats/schemes/quantization-args.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { referenceRanges, type ReferenceWeight } from "../rtn/reference.ts";
 import { referenceWeightedRanges, weightedErrors } from "./weighted-reference.ts";

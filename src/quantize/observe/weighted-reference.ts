@@ -1,8 +1,8 @@
 // The observer `hessian_mse` in plain TypeScript; float64 but for what the weight's dtype rounds.
 
-import type { CellGrid } from "../../formats/compression-format.ts";
-import { roundTo } from "../../formats/dtype.ts";
-import type { QuantizationArgs } from "../../formats/quantization-args.ts";
+import type { CellGrid } from "../../formats/schemes/compression-format.ts";
+import { roundTo } from "../../formats/numbers/dtype.ts";
+import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import {
   cellOf,
   codeValue,

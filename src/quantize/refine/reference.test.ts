@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { cellGrid } from "../../formats/compression-format.ts";
-import { globalScale } from "../../formats/global-scale.ts";
-import { type QuantizationArgs, weightArgs } from "../../formats/quantization-args.ts";
+import { cellGrid } from "../../formats/schemes/compression-format.ts";
+import { globalScale } from "../../formats/numbers/global-scale.ts";
+import { type QuantizationArgs, weightArgs } from "../../formats/schemes/quantization-args.ts";
 import { NO_STATISTICS } from "../observe/observe-weight.ts";
 import { correlatedHessian } from "../../testing/hessian.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";

@@ -6,13 +6,13 @@
 // W and codes are (rows, n) row-major, H is (n, n), scales and zero points (rows, groups); where the tensor has a global
 // scale (NVFP4), scales are what loaders multiply by: the group's over that.
 
-import { roundHalfToEven, roundTo } from "../../formats/dtype.ts";
-import { numberToE4m3 } from "../../formats/fp8.ts";
-import { numberToE2m1 } from "../../formats/fp4.ts";
-import type { FloatDtype } from "../../formats/dtype.ts";
-import { scaleStorage } from "../../formats/compression-format.ts";
-import { e4m3ToNumber } from "../../formats/fp8.ts";
-import { quantizedRange, type QuantizationArgs } from "../../formats/quantization-args.ts";
+import { roundHalfToEven, roundTo } from "../../formats/numbers/dtype.ts";
+import { numberToE4m3 } from "../../formats/numbers/fp8.ts";
+import { numberToE2m1 } from "../../formats/numbers/fp4.ts";
+import type { FloatDtype } from "../../formats/numbers/dtype.ts";
+import { scaleStorage } from "../../formats/schemes/compression-format.ts";
+import { e4m3ToNumber } from "../../formats/numbers/fp8.ts";
+import { quantizedRange, type QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import { codeValue } from "../rtn/reference.ts";
 
 export interface RefineProblem {

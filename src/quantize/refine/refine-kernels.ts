@@ -1,9 +1,9 @@
 // The kernels of a refinement, each over one block of the walk's columns.
 
-import { scaleStorage, type CellGrid } from "../../formats/compression-format.ts";
-import type { FloatDtype } from "../../formats/dtype.ts";
+import { scaleStorage, type CellGrid } from "../../formats/schemes/compression-format.ts";
+import type { FloatDtype } from "../../formats/numbers/dtype.ts";
 import { REFINE_BLOCK } from "../../formats/modifiers/gptq.ts";
-import { quantizedRange, type QuantizationArgs } from "../../formats/quantization-args.ts";
+import { quantizedRange, type QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import { DTYPE_CODE } from "../../gpu/dtype-code.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel } from "../../gpu/kernel.ts";

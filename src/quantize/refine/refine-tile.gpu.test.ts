@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { cellGrid } from "../../formats/compression-format.ts";
-import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/dtype.ts";
+import { cellGrid } from "../../formats/schemes/compression-format.ts";
+import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/numbers/dtype.ts";
 import { REFINE_BLOCK } from "../../formats/modifiers/gptq.ts";
-import { globalScale } from "../../formats/global-scale.ts";
-import { type QuantizationArgs, weightArgs } from "../../formats/quantization-args.ts";
+import { globalScale } from "../../formats/numbers/global-scale.ts";
+import { type QuantizationArgs, weightArgs } from "../../formats/schemes/quantization-args.ts";
 import { correlatedHessian } from "../../testing/hessian.ts";
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";

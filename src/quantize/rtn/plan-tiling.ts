@@ -2,8 +2,8 @@
 // job and does not depend on the number of layers.
 
 import { DeviceLimitError } from "../../errors.ts";
-import { DTYPE_BITS } from "../../formats/dtype.ts";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import { QUEUE_BYTES } from "../../gpu/paced-queue.ts";
 import { readbackRingBytes, type RingSize, ringBytes } from "../../gpu/staging.ts";

@@ -6,18 +6,18 @@ import {
   compressionFormat,
   packsZeroPoints,
   scaleStorage,
-} from "../../formats/compression-format.ts";
-import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/dtype.ts";
-import { numberToE4m3 } from "../../formats/fp8.ts";
-import { globalScale } from "../../formats/global-scale.ts";
-import { numberToE8m0 } from "../../formats/mx-scale.ts";
-import { packStream } from "../../formats/packing.ts";
+} from "../../formats/schemes/compression-format.ts";
+import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/numbers/dtype.ts";
+import { numberToE4m3 } from "../../formats/numbers/fp8.ts";
+import { globalScale } from "../../formats/numbers/global-scale.ts";
+import { numberToE8m0 } from "../../formats/numbers/mx-scale.ts";
+import { packStream } from "../../formats/numbers/packing.ts";
 import {
   activationArgs,
   type QuantizationArgs,
   usesImportance,
   weightArgs,
-} from "../../formats/quantization-args.ts";
+} from "../../formats/schemes/quantization-args.ts";
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { runTile, uploadPowers } from "../../testing/tile-buffers.ts";

@@ -1,7 +1,7 @@
 // Round to nearest of a tile: some whole rows of one weight. Range, scale, codes, packed bytes; nothing leaves the GPU in
 // between. Where all rows share a scale (strategy "tensor", NVFP4's global scale), all tiles are observed first.
 
-import { codesTensor } from "../../formats/dequantize.ts";
+import { codesTensor } from "../../formats/weights/dequantize.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import { encodeWeight } from "../encode/encode-weight.ts";

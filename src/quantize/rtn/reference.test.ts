@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { FloatDtype } from "../../formats/dtype.ts";
-import { weightArgs } from "../../formats/quantization-args.ts";
+import type { FloatDtype } from "../../formats/numbers/dtype.ts";
+import { weightArgs } from "../../formats/schemes/quantization-args.ts";
 import { qparamsOfRanges } from "./reference.ts";
 
 const RANGES = [

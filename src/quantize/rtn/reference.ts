@@ -3,12 +3,12 @@
 //
 // w is (rows, columns) row-major; scales and zeroPoints are one per cell, row-major over the grid of cells.
 
-import { type CellGrid, scaleStorage } from "../../formats/compression-format.ts";
-import { type FloatDtype, roundHalfToEven, roundTo } from "../../formats/dtype.ts";
-import { e2m1ToNumber, numberToE2m1 } from "../../formats/fp4.ts";
-import { e4m3ToNumber, numberToE4m3 } from "../../formats/fp8.ts";
-import { mxScale } from "../../formats/mx-scale.ts";
-import { quantizedRange, type QuantizationArgs } from "../../formats/quantization-args.ts";
+import { type CellGrid, scaleStorage } from "../../formats/schemes/compression-format.ts";
+import { type FloatDtype, roundHalfToEven, roundTo } from "../../formats/numbers/dtype.ts";
+import { e2m1ToNumber, numberToE2m1 } from "../../formats/numbers/fp4.ts";
+import { e4m3ToNumber, numberToE4m3 } from "../../formats/numbers/fp8.ts";
+import { mxScale } from "../../formats/numbers/mx-scale.ts";
+import { quantizedRange, type QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import { DTYPE_EPSILON } from "../../gpu/dtype-code.ts";
 import { NO_STATISTICS, type TensorStatistics } from "../observe/observe-weight.ts";
 

@@ -1,7 +1,7 @@
 // Rounding to nearest as a quantizer: it goes in tiles that the plan sets aside, and asks nothing of a text unless its
 // observer weighs columns.
 
-import { usesImportance } from "../../formats/quantization-args.ts";
+import { usesImportance } from "../../formats/schemes/quantization-args.ts";
 import type { Quantizer } from "../quantizer.ts";
 
 export const roundingQuantizer: Quantizer = {

@@ -1,6 +1,6 @@
 // Scales and zero points of a tile to the bytes that the file holds.
 
-import { packsZeroPoints } from "../../formats/compression-format.ts";
+import { packsZeroPoints } from "../../formats/schemes/compression-format.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { narrow } from "../../gpu/narrow.ts";
 import { packCodes, packColumns, packRows } from "../encode/encode-weight.ts";

@@ -8,13 +8,13 @@ import {
   packedRowBytes,
   packsZeroPoints,
   scaleStorage,
-} from "../../formats/compression-format.ts";
-import { DTYPE_BITS, type FloatDtype } from "../../formats/dtype.ts";
+} from "../../formats/schemes/compression-format.ts";
+import { DTYPE_BITS, type FloatDtype } from "../../formats/numbers/dtype.ts";
 import {
   type CompressionFormat,
   type QuantizationArgs,
   usesImportance,
-} from "../../formats/quantization-args.ts";
+} from "../../formats/schemes/quantization-args.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import type { NarrowDtype } from "../../gpu/narrow.ts";
 import { mseSettings } from "../observe/mse-settings.ts";

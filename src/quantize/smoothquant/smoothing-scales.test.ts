@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { narrowFromFloat32 } from "../../formats/dtype.ts";
+import { narrowFromFloat32 } from "../../formats/numbers/dtype.ts";
 import { SMOOTHQUANT_SETTINGS } from "../../formats/modifiers/smoothquant.ts";
 import { raiseColumnMagnitudes, smoothingScales } from "./smoothing-scales.ts";
 

@@ -1,7 +1,7 @@
 // SmoothQuant's factors (arXiv 2211.10438; LLM Compressor `SmoothQuantModifier._calculate_smoothing_scales`), every operation
 // rounded to the weights' dtype as it is there, where activations are of that dtype too.
 
-import { DTYPE_BITS, type FloatDtype, roundTo, widenToFloat32 } from "../../formats/dtype.ts";
+import { DTYPE_BITS, type FloatDtype, roundTo, widenToFloat32 } from "../../formats/numbers/dtype.ts";
 import type { SmoothQuantSettings } from "../../formats/modifiers/smoothquant.ts";
 
 const LEAST_SCALE = Math.fround(1e-5);

@@ -1,6 +1,6 @@
 import { effect } from "@preact/signals";
 import { RecipeError } from "../../errors.ts";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { type App, createAppState } from "../state/app-state.ts";
 import { defaultBudget } from "../state/gpu-budget.ts";
 import { keepPlanned } from "./keep-planned.ts";

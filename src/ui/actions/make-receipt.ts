@@ -1,4 +1,4 @@
-import { RECEIPT } from "../../formats/result-documents.ts";
+import { RECEIPT } from "../../formats/files/result-documents.ts";
 import { batch } from "@preact/signals";
 import type { App } from "../state/app-state.ts";
 import { describeFailure } from "../state/describe-failure.ts";

@@ -2,7 +2,7 @@ import { batch } from "@preact/signals";
 import { AccessError, isAbort } from "../../errors.ts";
 import type { Published, PublishProgress, PublishRequest } from "../../api/publisher-api.ts";
 import type { App } from "../state/app-state.ts";
-import { nameProblem } from "../../formats/repository-name.ts";
+import { nameProblem } from "../../formats/files/repository-name.ts";
 
 type Wanted = Pick<PublishRequest, "token" | "repository" | "visibility" | "existing">;
 

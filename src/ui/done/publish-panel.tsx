@@ -1,5 +1,5 @@
 import { useEffect } from "preact/hooks";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import type { Published, PublishProgress } from "../../api/publisher-api.ts";
 import { useApp } from "../parts/app-context.ts";
 import { publishResult, stopPublishing } from "../actions/publish-result.ts";

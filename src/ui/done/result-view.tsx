@@ -1,4 +1,4 @@
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import type { ResultSummary } from "../../api/compressor-api.ts";
 import { useApp } from "../parts/app-context.ts";
 import { formatPercent } from "../words/format-count.ts";

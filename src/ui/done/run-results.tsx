@@ -1,4 +1,4 @@
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { openResult } from "../actions/open-result.ts";
 import { useApp } from "../parts/app-context.ts";
 

@@ -1,7 +1,7 @@
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { useApp } from "../parts/app-context.ts";
 import { formatPercent } from "../words/format-count.ts";
-import { RECEIPT } from "../../formats/result-documents.ts";
+import { RECEIPT } from "../../formats/files/result-documents.ts";
 import { makeReceipt } from "../actions/make-receipt.ts";
 import { saveResult } from "../actions/save-result.ts";
 

@@ -1,5 +1,5 @@
 import { useEffect, useRef } from "preact/hooks";
-import { advisedGroupSize } from "../../formats/group-size-advice.ts";
+import { advisedGroupSize } from "../../formats/schemes/group-size-advice.ts";
 import { useApp } from "./app-context.ts";
 import type { App, ShownFailure } from "../state/app-state.ts";
 import type { FailureAction } from "../state/describe-failure.ts";

@@ -1,5 +1,5 @@
 import { useSignal, useSignalEffect } from "@preact/signals";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { useApp } from "../parts/app-context.ts";
 import { BUDGET_STEPS, MIN_BUDGET_BYTES, stepIndex } from "../state/gpu-budget.ts";
 import { GptqFields, Observer } from "./gptq-fields.tsx";

@@ -1,5 +1,5 @@
 import { useSignal, useSignalEffect } from "@preact/signals";
-import { requestedRecipe } from "../../formats/requested-options.ts";
+import { requestedRecipe } from "../../formats/recipe/requested-options.ts";
 import type { RecipeChoice } from "../../api/job-options.ts";
 import { useApp } from "../parts/app-context.ts";
 import { alsoRecipe } from "../state/also-recipes.ts";

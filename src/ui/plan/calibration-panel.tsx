@@ -1,7 +1,7 @@
 import { matrixShapeName } from "../../gpu/matmul/matrix-shape.ts";
 import { quantizerOf } from "../../formats/modifiers/quantizers.ts";
 import { rewriterOf } from "../../formats/modifiers/rewriters.ts";
-import { usesImportance } from "../../formats/quantization-args.ts";
+import { usesImportance } from "../../formats/schemes/quantization-args.ts";
 import { useApp } from "../parts/app-context.ts";
 import { EXPERT_TOKENS_RANGE, LENGTH_RANGE, SAMPLES_RANGE, SEED_RANGE } from "../state/calibration-fields.ts";
 import { CalibrationSourceChoice } from "./calibration-source.tsx";

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import type { CalibrationSummary, FitReport as Report, Verdict } from "../../api/compressor-api.ts";
 import { useApp } from "../parts/app-context.ts";
 import { CopyButton } from "../parts/copy-button.tsx";

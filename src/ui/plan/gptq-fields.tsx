@@ -1,4 +1,4 @@
-import type { WeightObserver } from "../../formats/quantization-args.ts";
+import type { WeightObserver } from "../../formats/schemes/quantization-args.ts";
 import { useApp } from "../parts/app-context.ts";
 import { ChoiceField } from "../parts/choice-field.tsx";
 import { NumberField } from "../parts/number-field.tsx";

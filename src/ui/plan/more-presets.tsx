@@ -1,5 +1,5 @@
 import { useSignal, useSignalEffect } from "@preact/signals";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import type { PresetSize } from "../../api/compressor-api.ts";
 import { useApp } from "../parts/app-context.ts";
 import { formatPercent } from "../words/format-count.ts";

@@ -1,5 +1,5 @@
 import type { ModelSummary } from "../../api/compressor-api.ts";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { useApp } from "../parts/app-context.ts";
 import { FitReport } from "./fit-report.tsx";
 import { formatCount, formatPercent } from "../words/format-count.ts";

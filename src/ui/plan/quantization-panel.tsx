@@ -1,5 +1,5 @@
 import { type ComponentChildren, Fragment } from "preact";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import type { QuantizationSummary, TensorGroup } from "../../api/compressor-api.ts";
 
 /** How a model is quantized that the user pointed at: its modules by scheme, what they cost, and what was kept. */

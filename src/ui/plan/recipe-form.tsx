@@ -1,4 +1,4 @@
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { AlsoMake } from "./also-make.tsx";
 import { AdvancedRecipe } from "./advanced-recipe.tsx";
 import { useApp } from "../parts/app-context.ts";

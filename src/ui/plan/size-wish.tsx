@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import type { SchemeSurvey, SurveyPoint } from "../../api/scheme-survey.ts";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { measureSchemes } from "../actions/measure-schemes.ts";
 import { takeSize } from "../actions/take-size.ts";
 import { useApp } from "../parts/app-context.ts";

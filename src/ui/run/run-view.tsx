@@ -1,7 +1,7 @@
 import { computed } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useMemo } from "preact/hooks";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import type { Progress } from "../../api/compressor-api.ts";
 import { useApp } from "../parts/app-context.ts";
 import type { App } from "../state/app-state.ts";

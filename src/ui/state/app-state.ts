@@ -2,7 +2,7 @@
 // combination can contradict itself. What changes the state stands beside this file, one verb a file.
 
 import { computed, signal } from "@preact/signals";
-import { formatBytes, parseBytes } from "../../formats/format-bytes.ts";
+import { formatBytes, parseBytes } from "../../formats/text/format-bytes.ts";
 import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
 import type {
   FitReport,

@@ -2,11 +2,15 @@
 // the form, and what it asks for is checked as a script's request is.
 
 import { RecipeError } from "../../errors.ts";
-import { requestedCalibration, requestedRecipe, USUAL_CALIBRATION } from "../../formats/requested-options.ts";
-import { FORWARD_PRODUCTS } from "../../formats/forward-products.ts";
-import { listedNames } from "../../formats/listed-names.ts";
+import {
+  requestedCalibration,
+  requestedRecipe,
+  USUAL_CALIBRATION,
+} from "../../formats/recipe/requested-options.ts";
+import { FORWARD_PRODUCTS } from "../../formats/recipe/forward-products.ts";
+import { listedNames } from "../../formats/recipe/listed-names.ts";
 import { AWQ_LOSSES } from "../../formats/modifiers/awq.ts";
-import { WEIGHT_OBSERVERS } from "../../formats/quantization-args.ts";
+import { WEIGHT_OBSERVERS } from "../../formats/schemes/quantization-args.ts";
 import type { JobOptions } from "../../api/job-options.ts";
 import type { CalibrationRequest, RecipeRequest } from "../../api/script-api.ts";
 import { EXPERT_TOKENS_RANGE, LENGTH_RANGE, SAMPLES_RANGE, SEED_RANGE } from "./calibration-fields.ts";

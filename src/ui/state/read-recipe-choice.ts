@@ -1,6 +1,6 @@
 import { RecipeError } from "../../errors.ts";
-import { DEFAULT_IGNORE } from "../../formats/default-ignore.ts";
-import { nearestWord } from "../../formats/nearest-word.ts";
+import { DEFAULT_IGNORE } from "../../formats/recipe/default-ignore.ts";
+import { nearestWord } from "../../formats/text/nearest-word.ts";
 import { readScheme, SCHEMES, UNQUANTIZED } from "./read-scheme.ts";
 import { BEST_PREFIX, BEST_SCHEMES, bestRecipe } from "../../formats/modifiers/best.ts";
 import { GPTQ_ACTORDER, GPTQ_SETTINGS } from "../../formats/modifiers/gptq.ts";

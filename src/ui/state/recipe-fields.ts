@@ -1,6 +1,6 @@
 import { type Signal, signal } from "@preact/signals";
-import { DEFAULT_IGNORE } from "../../formats/default-ignore.ts";
-import { usesImportance } from "../../formats/quantization-args.ts";
+import { DEFAULT_IGNORE } from "../../formats/recipe/default-ignore.ts";
+import { usesImportance } from "../../formats/schemes/quantization-args.ts";
 import { DEFAULT_SCHEME } from "./preset-cards.ts";
 import { type NumberRange, readNumber } from "./read-number.ts";
 import { DEQUANTIZE, METHOD_DEFAULTS, refusalOf, rewriterRefusal } from "./read-recipe-choice.ts";

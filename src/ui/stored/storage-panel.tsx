@@ -1,5 +1,5 @@
 import { useEffect, useRef } from "preact/hooks";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import type { StoredJob } from "../../api/compressor-api.ts";
 import { useApp } from "../parts/app-context.ts";
 import type { App, StoredThings } from "../state/app-state.ts";

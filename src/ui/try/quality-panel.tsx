@@ -1,5 +1,5 @@
 import { useEffect, useMemo } from "preact/hooks";
-import { formatBytes } from "../../formats/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import type { ModelQuality, QualityReport } from "../../api/evaluator-api.ts";
 import { useApp } from "../parts/app-context.ts";
 import { comparableWith, perplexityLoss, recommend } from "../state/compare-recipes.ts";

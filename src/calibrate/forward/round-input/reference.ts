@@ -1,5 +1,5 @@
-import { roundHalfToEven } from "../../../formats/dtype.ts";
-import { e4m3ToNumber, numberToE4m3 } from "../../../formats/fp8.ts";
+import { roundHalfToEven } from "../../../formats/numbers/dtype.ts";
+import { e4m3ToNumber, numberToE4m3 } from "../../../formats/numbers/fp8.ts";
 import type { InputRounding } from "./round-input.ts";
 
 const LEAST_SCALE = Math.fround(1.1920929e-7);

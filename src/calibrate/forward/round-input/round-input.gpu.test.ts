@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { activationArgs } from "../../../formats/quantization-args.ts";
+import { activationArgs } from "../../../formats/schemes/quantization-args.ts";
 import { openTestGpu } from "../../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { referenceRoundInput } from "./reference.ts";

@@ -1,6 +1,6 @@
 // Activations as a quantized model rounds them while it runs: quantized and dequantized again, in float32.
 
-import type { QuantizationArgs } from "../../../formats/quantization-args.ts";
+import type { QuantizationArgs } from "../../../formats/schemes/quantization-args.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../../gpu/kernel.ts";
 import numberFormats from "../../../gpu/number-formats.wgsl?raw";

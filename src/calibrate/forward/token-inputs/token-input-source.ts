@@ -1,6 +1,6 @@
 // The ids that occur in samples, and where a checkpoint holds what layers are given for them.
 
-import { type FloatDtype, widenToFloat32 } from "../../../formats/dtype.ts";
+import { type FloatDtype, widenToFloat32 } from "../../../formats/numbers/dtype.ts";
 import type { DecoderDescription, TokenInputs } from "../../../model/decoder-description.ts";
 import { type EmbeddingTable, openEmbedding } from "../embed-tokens.ts";
 import type { TokenInputSource } from "./token-inputs.ts";

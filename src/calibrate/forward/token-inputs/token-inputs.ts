@@ -3,7 +3,7 @@
 
 import { DeviceLimitError } from "../../../errors.ts";
 import { createLifetime, type Lifetime } from "../../../disposal.ts";
-import { formatBytes } from "../../../formats/format-bytes.ts";
+import { formatBytes } from "../../../formats/text/format-bytes.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../../gpu/memory.ts";
 import { forwardProduct } from "../../../gpu/matmul/forward-product.ts";

@@ -1,5 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { activationArgs, type QuantizationArgs, weightArgs } from "../../../formats/quantization-args.ts";
+import {
+  activationArgs,
+  type QuantizationArgs,
+  weightArgs,
+} from "../../../formats/schemes/quantization-args.ts";
 import { type ArchitectureFixture, loadArchitecture } from "../../../testing/architecture-fixture.ts";
 import { openTestGpu } from "../../../testing/open-test-gpu.ts";
 import { quantizedFixture } from "../../../testing/quantized-fixture.ts";

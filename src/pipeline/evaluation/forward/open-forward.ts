@@ -9,7 +9,7 @@ import { createWorkspace, type Workspace } from "../../../calibrate/forward/work
 import { type HiddenStates, openHiddenStates } from "../../../calibrate/hidden-states.ts";
 import type { Lifetime } from "../../../disposal.ts";
 import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
-import { spreadRows } from "../../../formats/spread-rows.ts";
+import { spreadRows } from "../../../formats/weights/spread-rows.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { prepareForwardProduct } from "../../../gpu/matmul/forward-product.ts";
 import { tuneMatmul } from "../../../gpu/matmul/tune-matmul.ts";

@@ -8,7 +8,7 @@ import { tokenTablesBytes } from "../../../calibrate/forward/token-inputs/token-
 import type { WorkspacePlan } from "../../../calibrate/forward/workspace.ts";
 import { DeviceLimitError } from "../../../errors.ts";
 import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
-import { formatBytes } from "../../../formats/format-bytes.ts";
+import { formatBytes } from "../../../formats/text/format-bytes.ts";
 import { bufferBytes } from "../../../gpu/memory.ts";
 import { QUEUE_BYTES } from "../../../gpu/paced-queue.ts";
 import { readbackRingBytes, ringBytes, type RingSize } from "../../../gpu/staging.ts";

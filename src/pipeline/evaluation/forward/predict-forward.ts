@@ -14,7 +14,7 @@ import {
   startPrediction,
 } from "../../../evaluate/quality/token-statistics.ts";
 import { yieldToMessages } from "../../../yield-to-messages.ts";
-import type { FloatDtype } from "../../../formats/dtype.ts";
+import type { FloatDtype } from "../../../formats/numbers/dtype.ts";
 import { forwardProduct } from "../../../gpu/matmul/forward-product.ts";
 import type { LedgerBuffer } from "../../../gpu/memory.ts";
 import { strideOf, tileShape } from "../../../onload/residency.ts";

@@ -4,7 +4,7 @@
 import { type StoredModel, tensorBytes } from "../../../evaluate/weights/stored-model.ts";
 import { quantizedScheme, storedWeight } from "../../../evaluate/weights/dequantize.ts";
 import { inputQuantization } from "../../../evaluate/weights/weight-values.ts";
-import { codesTensor } from "../../../formats/dequantize.ts";
+import { codesTensor } from "../../../formats/weights/dequantize.ts";
 import { describedTensors } from "../../../model/check-tensors.ts";
 import { layerLinears } from "../../../model/layer-linears.ts";
 import type { Linear } from "../../../model/weight-description.ts";

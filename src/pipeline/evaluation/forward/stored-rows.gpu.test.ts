@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { readRows } from "../../../evaluate/weights/weight-values.ts";
 import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
-import { cellGrid, compressionFormat, packsZeroPoints } from "../../../formats/compression-format.ts";
-import { widenToFloat32 } from "../../../formats/dtype.ts";
-import { packStream } from "../../../formats/packing.ts";
-import { type QuantizationArgs, weightArgs } from "../../../formats/quantization-args.ts";
+import { cellGrid, compressionFormat, packsZeroPoints } from "../../../formats/schemes/compression-format.ts";
+import { widenToFloat32 } from "../../../formats/numbers/dtype.ts";
+import { packStream } from "../../../formats/numbers/packing.ts";
+import { type QuantizationArgs, weightArgs } from "../../../formats/schemes/quantization-args.ts";
 import { UploadRing } from "../../../gpu/staging.ts";
 import type { Linear } from "../../../model/weight-description.ts";
 import { openTestGpu } from "../../../testing/open-test-gpu.ts";

@@ -5,15 +5,15 @@ import { invariant } from "../../../errors.ts";
 import { quantizedScheme, readStoredRows, storedWeight } from "../../../evaluate/weights/dequantize.ts";
 import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
 import { readRows } from "../../../evaluate/weights/weight-values.ts";
-import { cellGrid, codeStorage } from "../../../formats/compression-format.ts";
+import { cellGrid, codeStorage } from "../../../formats/schemes/compression-format.ts";
 import {
   type QuantizedWeight,
   readScales,
   readZeroPoints,
   type RowParts,
-} from "../../../formats/dequantize.ts";
-import { DTYPE_BITS, type FloatDtype, isFloatDtype } from "../../../formats/dtype.ts";
-import { spreadRows } from "../../../formats/spread-rows.ts";
+} from "../../../formats/weights/dequantize.ts";
+import { DTYPE_BITS, type FloatDtype, isFloatDtype } from "../../../formats/numbers/dtype.ts";
+import { spreadRows } from "../../../formats/weights/spread-rows.ts";
 import {
   cellsOf,
   type CodedRows,

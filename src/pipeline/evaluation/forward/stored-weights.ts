@@ -7,7 +7,7 @@ import { invariant } from "../../../errors.ts";
 import { isSimulated } from "../../../evaluate/graph/quantize-input.ts";
 import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
 import { inputQuantization, readFloats } from "../../../evaluate/weights/weight-values.ts";
-import type { FloatDtype } from "../../../formats/dtype.ts";
+import type { FloatDtype } from "../../../formats/numbers/dtype.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../../gpu/memory.ts";
 import type { UploadRing } from "../../../gpu/staging.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { narrowFromFloat32, widenToFloat32 } from "./dtype.ts";
+import { narrowFromFloat32, widenToFloat32 } from "../numbers/dtype.ts";
 import { type Fold, foldRows, restoreFold, storeFold } from "./fold.ts";
 
 const columns = 3;

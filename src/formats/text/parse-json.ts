@@ -1,7 +1,7 @@
 // JSON from outside. It is bounded in depth before it is parsed, because whatever walks over it afterwards, ours or not,
 // does so by recursion.
 
-import { MalformedModelError } from "../errors.ts";
+import { MalformedModelError } from "../../errors.ts";
 import { MAX_DEPTH, nestsTooDeep, parsePythonJson } from "./python-json.ts";
 
 type Failure = new (message: string, options?: ErrorOptions) => Error;

@@ -1,10 +1,10 @@
 // model.safetensors.index.json: which shard holds which tensor. Comes from strangers, like the headers.
 // Written by transformers' `save_pretrained`.
 
-import { MalformedModelError } from "../errors.ts";
-import { parseJsonBytes } from "./parse-json.ts";
-import { isSourcePath } from "./safe-path.ts";
-import { shorten, showValue } from "./show-value.ts";
+import { MalformedModelError } from "../../errors.ts";
+import { parseJsonBytes } from "../text/parse-json.ts";
+import { isSourcePath } from "../files/safe-path.ts";
+import { shorten, showValue } from "../text/show-value.ts";
 
 export const INDEX_FILE = "model.safetensors.index.json";
 /** Largest real index is about 60 MB. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { seededRandom } from "../testing/random.ts";
+import { seededRandom } from "../../testing/random.ts";
 import { chooseSchemes, type SchemeUnit, sizeCurve } from "./choose-schemes.ts";
 
 /** Units of several sizes whose losses fall as bits grow, some of them unevenly. */

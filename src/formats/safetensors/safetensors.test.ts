@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { MalformedModelError } from "../errors.ts";
+import { MalformedModelError } from "../../errors.ts";
 import { layOutSafetensors, parseHeader, parseHeaderLength, type TensorSpec } from "./safetensors.ts";
 
 const FILE = "model.safetensors";

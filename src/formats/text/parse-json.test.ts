@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { CalibrationError, LayerpressError, MalformedModelError } from "../errors.ts";
+import { CalibrationError, LayerpressError, MalformedModelError } from "../../errors.ts";
 import { parseJson, parseJsonBytes } from "./parse-json.ts";
 import { endOfString } from "./python-json.ts";
 import { issueText, shorten, showValue } from "./show-value.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { seededRandom } from "../testing/random.ts";
+import { seededRandom } from "../../testing/random.ts";
 import { packStream, unpackStream } from "./packing.ts";
 
 const CASES = 12_000;

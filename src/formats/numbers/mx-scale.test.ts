@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { bf16ToNumber, type FloatDtype, numberToBf16, roundTo } from "./dtype.ts";
 import { e8m0ToNumber, mxScale, numberToE8m0 } from "./mx-scale.ts";
-import { randomNormal, seededRandom } from "../testing/random.ts";
+import { randomNormal, seededRandom } from "../../testing/random.ts";
 
 /** The 25 numbers of compressed-tensors' test_mxfp4_utils.py, and the powers of two that they round to. */
 const NUMBERS = [

@@ -1,7 +1,7 @@
 // What the stored codes of a weight mean, in plain TypeScript: some rows at a time, from the bytes of the file. Source:
 // compressed-tensors `dequantize` (quantization/lifecycle/forward_helpers.py) and its compressors' `decompress`.
 
-import { MalformedModelError } from "../errors.ts";
+import { MalformedModelError } from "../../errors.ts";
 import {
   type CellGrid,
   cellGrid,
@@ -9,13 +9,13 @@ import {
   packedRowBytes,
   packsZeroPoints,
   scaleStorage,
-} from "./compression-format.ts";
-import { DTYPE_BITS, type FloatDtype, roundTo, widenToFloat32 } from "./dtype.ts";
-import { e2m1ToNumber } from "./fp4.ts";
-import { e4m3ToNumber } from "./fp8.ts";
-import { e8m0ToNumber } from "./mx-scale.ts";
-import { unpackStream } from "./packing.ts";
-import type { CompressionFormat, QuantizationArgs } from "./quantization-args.ts";
+} from "../schemes/compression-format.ts";
+import { DTYPE_BITS, type FloatDtype, roundTo, widenToFloat32 } from "../numbers/dtype.ts";
+import { e2m1ToNumber } from "../numbers/fp4.ts";
+import { e4m3ToNumber } from "../numbers/fp8.ts";
+import { e8m0ToNumber } from "../numbers/mx-scale.ts";
+import { unpackStream } from "../numbers/packing.ts";
+import type { CompressionFormat, QuantizationArgs } from "../schemes/quantization-args.ts";
 
 /** A quantized weight of (rows, columns). `dtype` is that of its scales, or of the model where scales have their own. */
 export interface QuantizedWeight {

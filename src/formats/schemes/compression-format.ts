@@ -1,7 +1,7 @@
 // In which of compressed-tensors' formats a Linear is stored (compressed-tensors `compressors/format.py`), how each code
 // lies in it, and which weights share a scale.
 
-import { RecipeError } from "../errors.ts";
+import { RecipeError } from "../../errors.ts";
 import {
   type CompressionFormat,
   hasMxScales,

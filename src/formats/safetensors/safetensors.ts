@@ -2,11 +2,11 @@
 // Headers come from strangers: every bound is checked before anything is allocated or multiplied.
 // Spec: https://github.com/huggingface/safetensors#format
 
-import { MalformedModelError } from "../errors.ts";
-import { DTYPE_BITS, isDtype, type Dtype } from "./dtype.ts";
-import { decodeUtf8, parseJson } from "./parse-json.ts";
-import { endOfString } from "./python-json.ts";
-import { shorten, showValue } from "./show-value.ts";
+import { MalformedModelError } from "../../errors.ts";
+import { DTYPE_BITS, isDtype, type Dtype } from "../numbers/dtype.ts";
+import { decodeUtf8, parseJson } from "../text/parse-json.ts";
+import { endOfString } from "../text/python-json.ts";
+import { shorten, showValue } from "../text/show-value.ts";
 
 /** The format's own limit (safetensors `MAX_HEADER_SIZE`). */
 export const MAX_HEADER_BYTES = 100_000_000;

@@ -1,12 +1,12 @@
 // Options of a job as a request says them, in a link, a receipt or on a command line: what is as usual is left out.
 
-import type { CalibrationOptions, RecipeChoice, RecipeControls } from "../api/job-options.ts";
-import type { StatedCalibration } from "../api/receipt.ts";
-import type { CalibrationRequest, RecipeRequest } from "../api/script-api.ts";
+import type { CalibrationOptions, RecipeChoice, RecipeControls } from "../../api/job-options.ts";
+import type { StatedCalibration } from "../../api/receipt.ts";
+import type { CalibrationRequest, RecipeRequest } from "../../api/script-api.ts";
 import { DEFAULT_IGNORE } from "./default-ignore.ts";
-import { GPTQ_ACTORDER, GPTQ_SETTINGS } from "./modifiers/gptq.ts";
-import { quantizerOf } from "./modifiers/quantizers.ts";
-import { REWRITERS } from "./modifiers/rewriters.ts";
+import { GPTQ_ACTORDER, GPTQ_SETTINGS } from "../modifiers/gptq.ts";
+import { quantizerOf } from "../modifiers/quantizers.ts";
+import { REWRITERS } from "../modifiers/rewriters.ts";
 /** Also in `presets.ts`, which a page that shows nothing yet does without. */
 const UNQUANTIZED = "UNQUANTIZED";
 

@@ -1,7 +1,7 @@
 // Factors that a modifier moves from one tensor into another: the output channels of a norm or Linear are divided by what the
 // input columns of the Linears behind it are multiplied by. The model computes the same; its weights quantize better.
 
-import { DTYPE_BITS, type FloatDtype, narrowFromFloat32, widenInto } from "./dtype.ts";
+import { DTYPE_BITS, type FloatDtype, narrowFromFloat32, widenInto } from "../numbers/dtype.ts";
 
 /** Elements that take their factors together. */
 const PIECE_ELEMENTS = 16_384;

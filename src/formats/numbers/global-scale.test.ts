@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { randomNormal, seededRandom } from "../testing/random.ts";
+import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { roundTo } from "./dtype.ts";
 import { globalScale } from "./global-scale.ts";
 

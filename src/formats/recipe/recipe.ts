@@ -1,17 +1,17 @@
 // A recipe: what LLM Compressor's modifiers say, as plain data.
 
-import type { AwqSettings } from "./modifiers/awq.ts";
-import type { GptqSettings, RoundingSettings } from "./modifiers/gptq.ts";
-import { type QuantizerName, quantizerOf } from "./modifiers/quantizers.ts";
-import { REWRITERS, type RewriterName } from "./modifiers/rewriters.ts";
-import type { SmoothQuantSettings } from "./modifiers/smoothquant.ts";
-import type { SpinQuantSettings } from "./modifiers/spinquant.ts";
+import type { AwqSettings } from "../modifiers/awq.ts";
+import type { GptqSettings, RoundingSettings } from "../modifiers/gptq.ts";
+import { type QuantizerName, quantizerOf } from "../modifiers/quantizers.ts";
+import { REWRITERS, type RewriterName } from "../modifiers/rewriters.ts";
+import type { SmoothQuantSettings } from "../modifiers/smoothquant.ts";
+import type { SpinQuantSettings } from "../modifiers/spinquant.ts";
 import {
   isStaticActivation,
   type QuantizationArgs,
   type QuantizationScheme,
   usesImportance,
-} from "./quantization-args.ts";
+} from "../schemes/quantization-args.ts";
 
 export interface ConfigGroup {
   /** Key in `config_groups`: "group_0", or the name that the recipe gives. */

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { cellGrid, compressionFormat } from "./compression-format.ts";
 import { PRESET_NAMES, PRESETS, findScheme } from "./presets.ts";
 import { weightArgs } from "./quantization-args.ts";
-import { storedTensors } from "./stored-tensors.ts";
+import { storedTensors } from "../weights/stored-tensors.ts";
 
 const FORMATS = {
   "pack-quantized": "W2A16 W3A16 W4A16 W4A16_ASYM W5A16 W6A16 W7A16 W8A16 W4AFP8",

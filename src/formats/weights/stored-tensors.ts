@@ -8,15 +8,15 @@ import {
   packedRowBytes,
   packsZeroPoints,
   scaleStorage,
-} from "./compression-format.ts";
-import type { Dtype, FloatDtype } from "./dtype.ts";
+} from "../schemes/compression-format.ts";
+import type { Dtype, FloatDtype } from "../numbers/dtype.ts";
 import {
   type CompressionFormat,
   isStaticActivation,
   type QuantizationArgs,
   type QuantizationScheme,
-} from "./quantization-args.ts";
-import type { TensorSpec } from "./safetensors.ts";
+} from "../schemes/quantization-args.ts";
+import type { TensorSpec } from "../safetensors/safetensors.ts";
 
 /** The tensors that replace `<module>.weight` of shape (rows, columns), in no particular order. */
 export function storedTensors(

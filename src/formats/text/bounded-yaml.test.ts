@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { carriedLicense } from "../package/published-card.ts";
-import { licenseOf } from "../package/model-card.ts";
+import { carriedLicense } from "../../package/published-card.ts";
+import { licenseOf } from "../../package/model-card.ts";
 import { readYamlFields } from "./bounded-yaml.ts";
 
 const BOMB = Array.from({ length: 9 }, (_, level) => {

@@ -1,7 +1,7 @@
 // What a run of the benchmark says: the machine in the head, then one row a kernel and one entry a job. Types only; they
 // are read by the page that measures and by the command that prints and compares.
 
-import type { LongSubmit } from "../../src/gpu/long-submit.ts";
+import type { LongSubmit } from "../../src/gpu/queue/long-submit.ts";
 import type { ForwardProducts } from "../../src/formats/recipe/forward-products.ts";
 
 /** What the figures hold for. */

@@ -1,8 +1,8 @@
 // The contract between the page and its workers: types only, compiled by both threads' projects. Everything here
 // crosses a worker boundary by structured clone; errors cross as `name` and `message` (see errors.ts).
 
-import type { AdapterSummary } from "../gpu/adapter-summary.ts";
-import type { LongSubmit } from "../gpu/long-submit.ts";
+import type { AdapterSummary } from "../gpu/device/adapter-summary.ts";
+import type { LongSubmit } from "../gpu/queue/long-submit.ts";
 import type { QuantizationSummary } from "./quantization-summary.ts";
 import type { SourceReference, OpenedSource, SourceProgress } from "./source-api.ts";
 import type { JobOptions } from "./job-options.ts";

@@ -1,7 +1,7 @@
 // What a result was made of and by, so that it can be made again and compared: receipt.json. Types alone; names are those of
 // the file, in snake case, and those of LLM Compressor's options.
 
-import type { AdapterSummary } from "../gpu/adapter-summary.ts";
+import type { AdapterSummary } from "../gpu/device/adapter-summary.ts";
 import type {
   CalibrationOptions,
   CalibrationSource,

@@ -1,7 +1,7 @@
 // Hessians whose samples several jobs share: one sum for each node of the tree of chunks, instead of one for all samples.
 
 import { invariant } from "../errors.ts";
-import { add } from "../gpu/add.ts";
+import { add } from "../gpu/elements/add.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { allocatePanels, panelBytes } from "../gpu/panels.ts";
 import { symmetricRankKUpdate } from "../gpu/triangular/symmetric-rank-k-update.ts";

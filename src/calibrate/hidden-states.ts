@@ -4,10 +4,10 @@
 import { invariant } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
-import { narrow } from "../gpu/narrow.ts";
-import type { ReadbackRing, UploadRing } from "../gpu/staging.ts";
-import { widenBf16 } from "../gpu/widen.ts";
-import { widenRows } from "../gpu/widen-rows.ts";
+import { narrow } from "../gpu/elements/narrow.ts";
+import type { ReadbackRing, UploadRing } from "../gpu/staging/staging.ts";
+import { widenBf16 } from "../gpu/elements/widen.ts";
+import { widenRows } from "../gpu/elements/widen-rows.ts";
 import type { SequenceBatch } from "./batches.ts";
 
 export type HiddenPlace = "gpu" | "host" | "file";

@@ -1,11 +1,11 @@
 // One GPU device with its ledger and its paced queue. An adapter gives one device only: recovery asks for a new adapter.
 
-import type { AdapterSummary } from "./adapter-summary.ts";
+import type { AdapterSummary } from "./device/adapter-summary.ts";
 import { DeviceLimitError } from "../errors.ts";
 import { findMatrixShape, MATRIX_FEATURE } from "./matmul/matrix-shape.ts";
 import { GpuMemory } from "./memory.ts";
-import { PacedQueue } from "./paced-queue.ts";
-import type { Tuning } from "./tuning.ts";
+import { PacedQueue } from "./queue/paced-queue.ts";
+import type { Tuning } from "./device/tuning.ts";
 
 /** Limits that are asked for at what the adapter has; the default device has only the specification's minimum. */
 const WANTED_LIMITS = [

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { DeviceLimitError } from "../errors.ts";
 import { openGpu } from "./gpu.ts";
-import { QUEUE_BYTES } from "./paced-queue.ts";
+import { QUEUE_BYTES } from "./queue/paced-queue.ts";
 
 const MIB = 1024 ** 2;
 

@@ -8,7 +8,7 @@ import {
   WINDOW_BYTES,
   type WindowSlot,
 } from "../formats/files/exchange-window.ts";
-import { Pool } from "../gpu/pool.ts";
+import { Pool } from "../gpu/staging/pool.ts";
 import { openForWriting } from "./open-for-writing.ts";
 import { openingFailure, storageFailure } from "./storage-failure.ts";
 import { writeWhole } from "./write-whole.ts";

@@ -13,7 +13,7 @@ import { spreadRows } from "../formats/weights/spread-rows.ts";
 import { turnOver } from "../formats/weights/turn-over.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../gpu/memory.ts";
-import type { UploadRing, WritePart } from "../gpu/staging.ts";
+import type { UploadRing, WritePart } from "../gpu/staging/staging.ts";
 import { type HostBytes, memoryBytes, partOfBytes } from "./host-bytes.ts";
 import { divideLinears, type Residency, streamBytes, strideOf, tileShape } from "./residency.ts";
 import type { Linear } from "../model/weight-description.ts";

@@ -3,7 +3,7 @@
 import { MalformedModelError, PartsError } from "../errors.ts";
 import type { TensorSpec } from "../formats/safetensors/safetensors.ts";
 import { showValue } from "../formats/text/show-value.ts";
-import { longestOf } from "../gpu/long-submit.ts";
+import { longestOf } from "../gpu/queue/long-submit.ts";
 import { type PartDocument, partName, type ResultFacts } from "./part-document.ts";
 
 /** A part where it was found. */

@@ -2,7 +2,7 @@
 // trusting the page that made it.
 
 import type { ServerNote } from "../api/compressor-api.ts";
-import type { LongSubmit } from "../gpu/long-submit.ts";
+import type { LongSubmit } from "../gpu/queue/long-submit.ts";
 
 /** One Linear that GPTQ quantized. */
 export interface ReportedModule {

@@ -3,7 +3,7 @@
 import type { CalibrationSet } from "../calibrate/select-sequences.ts";
 import { BusyError, invariant, StorageError } from "../errors.ts";
 import { requestAdapter, summarizeAdapter } from "../gpu/gpu.ts";
-import { forgetTuning } from "../gpu/tuning-store.ts";
+import { forgetTuning } from "../gpu/device/tuning-store.ts";
 import { deleteJobFolder, findJobFolder, folderBytes, listJobFolders } from "../offload/job-folder.ts";
 import { readJournal } from "../offload/journal.ts";
 import type { CompressorApi, Progress, ResultSummary, StoredJob } from "../api/compressor-api.ts";

@@ -7,7 +7,7 @@ import type { QuantizingModifier } from "../formats/recipe/recipe.ts";
 import type { FloatDtype } from "../formats/numbers/dtype.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
-import type { ReadbackRing, UploadRing } from "../gpu/staging.ts";
+import type { ReadbackRing, UploadRing } from "../gpu/staging/staging.ts";
 import type { SquareMatrix } from "../gpu/square-matrix.ts";
 import type { TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../model/layer-linears.ts";

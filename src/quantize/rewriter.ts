@@ -9,7 +9,7 @@ import type { RewritingModifier } from "../formats/recipe/recipe.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { BufferPart } from "../gpu/kernel.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
-import type { ReadbackRing, UploadRing } from "../gpu/staging.ts";
+import type { ReadbackRing, UploadRing } from "../gpu/staging/staging.ts";
 import type { TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../model/layer-linears.ts";
 import type { Mapping } from "../model/mappings.ts";

@@ -1,7 +1,7 @@
 // The kernels of rounding to nearest for the stub of a GPU, plainly: what verification holds a result against.
 
 import { type FloatDtype, narrowFromFloat32, roundTo, widenToFloat32 } from "../formats/numbers/dtype.ts";
-import { DTYPE_CODE } from "../gpu/dtype-code.ts";
+import { DTYPE_CODE } from "../gpu/elements/dtype-code.ts";
 import type { Constants } from "./stub-gpu.ts";
 
 interface Bound {

@@ -10,7 +10,7 @@ import type { QuantizerName } from "../formats/modifiers/quantizers.ts";
 import { rewritingModifiers } from "../formats/recipe/recipe.ts";
 import { type TensorSpec, tensorBytes } from "../formats/safetensors/safetensors.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
-import { ReadbackRing, UploadRing } from "../gpu/staging.ts";
+import { ReadbackRing, UploadRing } from "../gpu/staging/staging.ts";
 import { describedTensors } from "../model/check-tensors.ts";
 import { describeDecoder } from "../model/describe-decoder.ts";
 import { type HostLayer, memoryLayer } from "../onload/layer-weights.ts";

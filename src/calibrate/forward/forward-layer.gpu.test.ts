@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { UploadRing } from "../../gpu/staging.ts";
+import { UploadRing } from "../../gpu/staging/staging.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import { captures } from "../../model/layer-linears.ts";

@@ -4,7 +4,7 @@ import { createLifetime, type Lifetime } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
-import { ReadbackRing, type RingSize, type UploadRing } from "../../gpu/staging.ts";
+import { ReadbackRing, type RingSize, type UploadRing } from "../../gpu/staging/staging.ts";
 import { createRotaryTable, type RotaryTable } from "./rotary/rotary-table.ts";
 import type { Rotary } from "../../model/mixer-description.ts";
 

@@ -4,7 +4,7 @@ import { PipelineCache, spreadWorkgroups } from "../../gpu/kernel.ts";
 import { bufferBytes, type GpuMemory } from "../../gpu/memory.ts";
 import { widenHalves } from "../weights/weight-values.ts";
 import { writeStruct } from "../../gpu/struct.ts";
-import { widenKernel } from "../../gpu/widen.ts";
+import { widenKernel } from "../../gpu/elements/widen.ts";
 
 /** Halves on the GPU at once. */
 const PIECE_BYTES = 32 * 1024 ** 2;

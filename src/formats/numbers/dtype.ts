@@ -1,5 +1,5 @@
 // Number formats of safetensors files, and their conversion on the CPU. The GPU has its own copy of these roundings
-// in gpu/number-formats.wgsl; both follow IEEE 754 round-half-to-even.
+// in gpu/elements/number-formats.wgsl; both follow IEEE 754 round-half-to-even.
 
 /** Bits per element of every dtype that safetensors knows (safetensors `Dtype::bitsize`). */
 export const DTYPE_BITS = {

@@ -1,10 +1,10 @@
 // The largest magnitude of a matrix on the GPU: what the scale of its values in halves is chosen by.
 
 import { DTYPE_BITS, type FloatDtype } from "../../formats/numbers/dtype.ts";
-import { DTYPE_CODE } from "../dtype-code.ts";
+import { DTYPE_CODE } from "../elements/dtype-code.ts";
 import type { Gpu } from "../gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../kernel.ts";
-import numberFormats from "../number-formats.wgsl?raw";
+import numberFormats from "../elements/number-formats.wgsl?raw";
 import { struct } from "../struct.ts";
 import code from "./largest-magnitude.wgsl?raw";
 

@@ -3,18 +3,18 @@
 
 import type { FloatDtype } from "../../formats/numbers/dtype.ts";
 import { invariant } from "../../errors.ts";
-import { DTYPE_CODE } from "../dtype-code.ts";
+import { DTYPE_CODE } from "../elements/dtype-code.ts";
 import type { Gpu } from "../gpu.ts";
 import { kernel, spreadWorkgroups } from "../kernel.ts";
 import type { LedgerBuffer } from "../memory.ts";
-import numberFormats from "../number-formats.wgsl?raw";
+import numberFormats from "../elements/number-formats.wgsl?raw";
 import { struct } from "../struct.ts";
 import { findLargestMagnitude } from "./largest-magnitude.ts";
 import code from "./matmul-halves.wgsl?raw";
 import { checkAlignment, type LinearProduct, PRODUCT_FIELDS, productParams } from "./matmul.ts";
 import { kernelsByShape } from "./matrix-kernels.ts";
 import { halvesWorkgroup, type MatrixShape } from "./matrix-shape.ts";
-import type { MatrixUnits } from "../tuning.ts";
+import type { MatrixUnits } from "../device/tuning.ts";
 
 /** Products that may be recorded at once, those of all panels of a Hessian as one, each with the largest magnitudes of its two operands. */
 const SLOTS = 64;

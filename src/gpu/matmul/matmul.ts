@@ -2,10 +2,10 @@
 
 import type { FloatDtype } from "../../formats/numbers/dtype.ts";
 import { invariant } from "../../errors.ts";
-import { DTYPE_CODE } from "../dtype-code.ts";
+import { DTYPE_CODE } from "../elements/dtype-code.ts";
 import type { Gpu } from "../gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../kernel.ts";
-import numberFormats from "../number-formats.wgsl?raw";
+import numberFormats from "../elements/number-formats.wgsl?raw";
 import { struct } from "../struct.ts";
 import largeCode from "./matmul-large.wgsl?raw";
 import code from "./matmul.wgsl?raw";

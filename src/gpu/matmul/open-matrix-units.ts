@@ -3,12 +3,12 @@
 
 import { narrowFromFloat32 } from "../../formats/numbers/dtype.ts";
 import type { Gpu } from "../gpu.ts";
-import { ReadbackRing, UploadRing } from "../staging.ts";
+import { ReadbackRing, UploadRing } from "../staging/staging.ts";
 import { matmul } from "./matmul.ts";
 import { compileHalves, createMatrixUnits, MATRIX_UNITS_BYTES, matmulHalves } from "./matmul-halves.ts";
 import { compileRankKHalves, findLargest, rankKHalves } from "../triangular/rank-k-halves.ts";
 import { areMatricesFaster } from "./tune-matmul.ts";
-import type { MatrixUnits } from "../tuning.ts";
+import type { MatrixUnits } from "../device/tuning.ts";
 
 /** Of the check: 128 x 128 results of 512 products each. */
 const SIZE = 128;

@@ -1,6 +1,6 @@
 import { afterEach, expect, it } from "vitest";
 import { openTestGpu } from "../../testing/open-test-gpu.ts";
-import { forgetTuning } from "../tuning-store.ts";
+import { forgetTuning } from "../device/tuning-store.ts";
 import { createMatrixUnits } from "./matmul-halves.ts";
 import { areMatricesFaster, isStrassenFaster, tuneMatmul } from "./tune-matmul.ts";
 

@@ -8,7 +8,7 @@ import { kernel } from "../kernel.ts";
 import { matmul } from "../matmul/matmul.ts";
 import type { LedgerBuffer } from "../memory.ts";
 import type { Panel } from "../panels.ts";
-import type { ReadbackRing } from "../staging.ts";
+import type { ReadbackRing } from "../staging/staging.ts";
 import { struct } from "../struct.ts";
 import columnCode from "./cholesky-column.wgsl?raw";
 import diagonalCode from "./cholesky-diagonal.wgsl?raw";

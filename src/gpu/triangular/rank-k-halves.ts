@@ -7,7 +7,7 @@ import { kernel, spreadWorkgroups } from "../kernel.ts";
 import type { LedgerBuffer } from "../memory.ts";
 import type { Panel } from "../panels.ts";
 import { struct } from "../struct.ts";
-import type { MatrixUnits } from "../tuning.ts";
+import type { MatrixUnits } from "../device/tuning.ts";
 import { findLargestMagnitude } from "../matmul/largest-magnitude.ts";
 import { lowerTiles, type Matrix } from "../matmul/matmul.ts";
 import { kernelsByShape } from "../matmul/matrix-kernels.ts";

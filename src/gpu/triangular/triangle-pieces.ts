@@ -1,7 +1,7 @@
 // A triangle on its way from one machine to another: pieces of a bounded size, of which each holds its rows up to the end of its
 // last diagonal block. What lies behind that in its panel is zero, and does not go.
 
-import { add } from "../add.ts";
+import { add } from "../elements/add.ts";
 import type { Gpu } from "../gpu.ts";
 import { kernel, spreadWorkgroups } from "../kernel.ts";
 import type { LedgerBuffer } from "../memory.ts";

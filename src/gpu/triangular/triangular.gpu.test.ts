@@ -3,7 +3,7 @@ import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { readTriangle, uploadTriangle } from "../../testing/triangle.ts";
 import { allocatePanels } from "../panels.ts";
-import { ReadbackRing } from "../staging.ts";
+import { ReadbackRing } from "../staging/staging.ts";
 import { allocateCholeskyScratch, cholesky, undoCholesky } from "./cholesky.ts";
 import { addToDiagonal, readDiagonal } from "./diagonal.ts";
 import { permuteSymmetric } from "./permute-symmetric.ts";

@@ -2,7 +2,7 @@
 
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
-import { longestOf, type LongSubmit } from "../../gpu/long-submit.ts";
+import { longestOf, type LongSubmit } from "../../gpu/queue/long-submit.ts";
 import type { JournalRecords } from "../../offload/journal.ts";
 import type { OutputStore } from "../../offload/output-store.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";

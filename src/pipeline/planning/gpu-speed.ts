@@ -1,7 +1,7 @@
 // How fast this GPU calibrates: measured by jobs, kept for the next plan's estimate of time.
 
-import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
-import { keepTuning, readTuning } from "../../gpu/tuning-store.ts";
+import type { AdapterSummary } from "../../gpu/device/adapter-summary.ts";
+import { keepTuning, readTuning } from "../../gpu/device/tuning-store.ts";
 import type { GpuSpeed } from "../../api/compressor-api.ts";
 
 /** Assumed before a job was measured: an integrated GPU, and a software adapter on a few cores. */

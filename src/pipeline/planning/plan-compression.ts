@@ -4,7 +4,7 @@
 import type { CalibrationSet } from "../../calibrate/select-sequences.ts";
 import { CalibrationError } from "../../errors.ts";
 import { kvCacheScheme, needsCalibration, rewritingModifiers } from "../../formats/recipe/recipe.ts";
-import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
+import type { AdapterSummary } from "../../gpu/device/adapter-summary.ts";
 import { type CalibrationJob, planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import { hostLimit } from "../calibration/host-memory.ts";
 import { CHUNK_SUMS } from "../calibration/sample-chunks.ts";

@@ -3,7 +3,7 @@
 
 import type { JobOptions, RecipeChoice } from "../../api/job-options.ts";
 import { invariant, RecipeError } from "../../errors.ts";
-import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
+import type { AdapterSummary } from "../../gpu/device/adapter-summary.ts";
 import { quantizerOf } from "../../formats/modifiers/quantizers.ts";
 import {
   driftShare,

@@ -6,7 +6,7 @@ import { DeviceLimitError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { openStrassen, type StrassenPlace } from "../../gpu/matmul/open-strassen.ts";
 import { matrixShapeName } from "../../gpu/matmul/matrix-shape.ts";
-import type { Tuning } from "../../gpu/tuning.ts";
+import type { Tuning } from "../../gpu/device/tuning.ts";
 import { openMatrixUnits } from "../../gpu/matmul/open-matrix-units.ts";
 import type { JournalRecords } from "../../offload/journal.ts";
 import { recordedForward, recordForward } from "../job/job-journal.ts";

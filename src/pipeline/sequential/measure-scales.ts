@@ -5,7 +5,7 @@ import { type ActivationRanges, joinRanges, type Range } from "../../calibrate/r
 import { hasGlobalScale } from "../../formats/schemes/compression-format.ts";
 import { narrowFromFloat32, roundTo } from "../../formats/numbers/dtype.ts";
 import { globalScale } from "../../formats/numbers/global-scale.ts";
-import type { ReadbackRing } from "../../gpu/staging.ts";
+import type { ReadbackRing } from "../../gpu/staging/staging.ts";
 import { qparamsOfRanges } from "../../quantize/rtn/reference.ts";
 import type { Collector } from "../../calibrate/collector.ts";
 import { cacheNames, headName, inputName, type StaticScale } from "../calibration/static-scales.ts";

@@ -12,7 +12,7 @@ import type { Lifetime } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
-import { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
+import { ReadbackRing, UploadRing } from "../../gpu/staging/staging.ts";
 import { openExchangeWindow } from "../../offload/exchange-window.ts";
 import { type JobFile, openHiddenFile } from "../../offload/job-file.ts";
 import { type CalibrationJob, expertCalibration } from "../calibration/plan-calibrated-layers.ts";

@@ -7,7 +7,7 @@ import type { Workspace } from "../../calibrate/forward/workspace.ts";
 import type { HiddenStates } from "../../calibrate/hidden-states.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
-import type { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
+import type { ReadbackRing, UploadRing } from "../../gpu/staging/staging.ts";
 import type { ExpertCalibration } from "../../model/layer-linears.ts";
 import type { FoldPiece } from "../../onload/fold-layer.ts";
 import type { PlannedShare } from "../planning/compression-plan.ts";

@@ -6,7 +6,7 @@ import type { PlacedSum } from "../../calibrate/chunk-tree.ts";
 import type { HessianSum } from "../../calibrate/hessian-tree.ts";
 import { invariant } from "../../errors.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
-import { Pool } from "../../gpu/pool.ts";
+import { Pool } from "../../gpu/staging/pool.ts";
 import { addPiece, sentBytes, type TrianglePiece, trimPiece } from "../../gpu/triangular/triangle-pieces.ts";
 import type { TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../../model/layer-linears.ts";

@@ -1,9 +1,9 @@
 import type { CellGrid } from "../../formats/schemes/compression-format.ts";
 import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
-import { DTYPE_CODE } from "../../gpu/dtype-code.ts";
+import { DTYPE_CODE } from "../../gpu/elements/dtype-code.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../gpu/kernel.ts";
-import numberFormats from "../../gpu/number-formats.wgsl?raw";
+import numberFormats from "../../gpu/elements/number-formats.wgsl?raw";
 import { struct } from "../../gpu/struct.ts";
 import { CODE_CONSTANTS, codeConstants } from "../encode/code-values.ts";
 import codeValues from "../encode/code-values.wgsl?raw";

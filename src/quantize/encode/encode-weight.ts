@@ -2,10 +2,10 @@
 
 import type { CellGrid, CodeStorage } from "../../formats/schemes/compression-format.ts";
 import { quantizedRange, type QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
-import { DTYPE_CODE } from "../../gpu/dtype-code.ts";
+import { DTYPE_CODE } from "../../gpu/elements/dtype-code.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../gpu/kernel.ts";
-import numberFormats from "../../gpu/number-formats.wgsl?raw";
+import numberFormats from "../../gpu/elements/number-formats.wgsl?raw";
 import { struct } from "../../gpu/struct.ts";
 import type { GpuWeight } from "../observe/observe-weight.ts";
 import encodeCode from "./encode.wgsl?raw";

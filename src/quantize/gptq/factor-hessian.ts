@@ -4,7 +4,7 @@
 import { CalibrationError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
-import type { ReadbackRing, UploadRing } from "../../gpu/staging.ts";
+import type { ReadbackRing, UploadRing } from "../../gpu/staging/staging.ts";
 import { cholesky, type CholeskyScratch, undoCholesky } from "../../gpu/triangular/cholesky.ts";
 import { addToDiagonal, readDiagonal } from "../../gpu/triangular/diagonal.ts";
 import { permuteSymmetric } from "../../gpu/triangular/permute-symmetric.ts";

@@ -4,7 +4,7 @@ import { GPTQ } from "../../formats/modifiers/gptq.ts";
 import type { Kernel } from "../../gpu/kernel.ts";
 import { prepareMatmul } from "../../gpu/matmul/matmul.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
-import { narrowKernel } from "../../gpu/narrow.ts";
+import { narrowKernel } from "../../gpu/elements/narrow.ts";
 import { choleskyDiagonalKernel, choleskyScratchBytes } from "../../gpu/triangular/cholesky.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import { codeConstants } from "../encode/code-values.ts";

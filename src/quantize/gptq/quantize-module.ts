@@ -8,8 +8,8 @@ import { type QuantizationArgs, usesImportance } from "../../formats/schemes/qua
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import type { SquareMatrix } from "../../gpu/square-matrix.ts";
-import { Pool } from "../../gpu/pool.ts";
-import type { ReadbackRing, ReadPart, UploadRing } from "../../gpu/staging.ts";
+import { Pool } from "../../gpu/staging/pool.ts";
+import type { ReadbackRing, ReadPart, UploadRing } from "../../gpu/staging/staging.ts";
 import { importanceOf } from "../observe/importance.ts";
 import type { TileContext } from "../observe/observe-tile.ts";
 import { powerTable, powerTableFor } from "../observe/power-table.ts";

@@ -9,7 +9,7 @@ import { driftShare, type QuantizingModifier } from "../../formats/recipe/recipe
 import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
-import { rowSquares } from "../../gpu/row-squares.ts";
+import { rowSquares } from "../../gpu/elements/row-squares.ts";
 import {
   addLowerProduct,
   addSpanProduct,

@@ -3,10 +3,10 @@
 import { type CellGrid, scaleStorage } from "../../formats/schemes/compression-format.ts";
 import type { FloatDtype } from "../../formats/numbers/dtype.ts";
 import { quantizedRange, type QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
-import { DTYPE_CODE, DTYPE_EPSILON } from "../../gpu/dtype-code.ts";
+import { DTYPE_CODE, DTYPE_EPSILON } from "../../gpu/elements/dtype-code.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../gpu/kernel.ts";
-import numberFormats from "../../gpu/number-formats.wgsl?raw";
+import numberFormats from "../../gpu/elements/number-formats.wgsl?raw";
 import { struct } from "../../gpu/struct.ts";
 import cellQparamsCode from "./cell-qparams.wgsl?raw";
 import extremesCode from "./extremes.wgsl?raw";

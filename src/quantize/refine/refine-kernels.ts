@@ -4,10 +4,10 @@ import { scaleStorage, type CellGrid } from "../../formats/schemes/compression-f
 import type { FloatDtype } from "../../formats/numbers/dtype.ts";
 import { REFINE_BLOCK } from "../../formats/modifiers/gptq.ts";
 import { quantizedRange, type QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
-import { DTYPE_CODE } from "../../gpu/dtype-code.ts";
+import { DTYPE_CODE } from "../../gpu/elements/dtype-code.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel } from "../../gpu/kernel.ts";
-import numberFormats from "../../gpu/number-formats.wgsl?raw";
+import numberFormats from "../../gpu/elements/number-formats.wgsl?raw";
 import { struct } from "../../gpu/struct.ts";
 import type { TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
 import { CODE_CONSTANTS, codeConstants } from "../encode/code-values.ts";

@@ -5,8 +5,8 @@ import { DeviceLimitError } from "../../errors.ts";
 import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
 import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
-import { QUEUE_BYTES } from "../../gpu/paced-queue.ts";
-import { readbackRingBytes, type RingSize, ringBytes } from "../../gpu/staging.ts";
+import { QUEUE_BYTES } from "../../gpu/queue/paced-queue.ts";
+import { readbackRingBytes, type RingSize, ringBytes } from "../../gpu/staging/staging.ts";
 import { POWER_TABLE_BYTES, type PowerTable, powerTableFor, powerTableKey } from "../observe/power-table.ts";
 import {
   type RtnTask,

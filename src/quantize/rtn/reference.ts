@@ -9,7 +9,7 @@ import { e2m1ToNumber, numberToE2m1 } from "../../formats/numbers/fp4.ts";
 import { e4m3ToNumber, numberToE4m3 } from "../../formats/numbers/fp8.ts";
 import { mxScale } from "../../formats/numbers/mx-scale.ts";
 import { quantizedRange, type QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
-import { DTYPE_EPSILON } from "../../gpu/dtype-code.ts";
+import { DTYPE_EPSILON } from "../../gpu/elements/dtype-code.ts";
 import { NO_STATISTICS, type TensorStatistics } from "../observe/observe-weight.ts";
 
 export interface ReferenceWeight {

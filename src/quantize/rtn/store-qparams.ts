@@ -2,7 +2,7 @@
 
 import { packsZeroPoints } from "../../formats/schemes/compression-format.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
-import { narrow } from "../../gpu/narrow.ts";
+import { narrow } from "../../gpu/elements/narrow.ts";
 import { packCodes, packColumns, packRows } from "../encode/encode-weight.ts";
 import { cellCount, type RtnTask, type TileBuffers, tileLayout } from "./tile-buffers.ts";
 

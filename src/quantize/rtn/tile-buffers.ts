@@ -16,7 +16,7 @@ import {
   usesImportance,
 } from "../../formats/schemes/quantization-args.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
-import type { NarrowDtype } from "../../gpu/narrow.ts";
+import type { NarrowDtype } from "../../gpu/elements/narrow.ts";
 import { mseSettings } from "../observe/mse-settings.ts";
 import { observedGrid } from "../observe/observe-tile.ts";
 import { statisticsBytes } from "../observe/tile-statistics.ts";

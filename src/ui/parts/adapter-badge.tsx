@@ -1,4 +1,4 @@
-import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
+import type { AdapterSummary } from "../../gpu/device/adapter-summary.ts";
 import { useApp } from "./app-context.ts";
 
 /** Names the GPU that will do the work. What is wrong with it is said in the first state, in whole sentences. */

@@ -3,7 +3,7 @@
 
 import { computed, signal } from "@preact/signals";
 import { formatBytes, parseBytes } from "../../formats/text/format-bytes.ts";
-import type { AdapterSummary } from "../../gpu/adapter-summary.ts";
+import type { AdapterSummary } from "../../gpu/device/adapter-summary.ts";
 import type {
   FitReport,
   ModelSummary,

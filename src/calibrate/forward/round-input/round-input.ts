@@ -3,7 +3,7 @@
 import type { QuantizationArgs } from "../../../formats/schemes/quantization-args.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../../gpu/kernel.ts";
-import numberFormats from "../../../gpu/number-formats.wgsl?raw";
+import numberFormats from "../../../gpu/elements/number-formats.wgsl?raw";
 import { struct } from "../../../gpu/struct.ts";
 import type { Activations } from "../layer-weights.ts";
 import code from "./round-input.wgsl?raw";

@@ -10,7 +10,7 @@ import { startPhaseClock } from "../../../evaluate/quality/phase-clock.ts";
 import { totalsOf } from "../../../evaluate/quality/token-statistics.ts";
 import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
 import { yieldToMessages } from "../../../yield-to-messages.ts";
-import { rowDifferences } from "../../../gpu/row-differences.ts";
+import { rowDifferences } from "../../../gpu/elements/row-differences.ts";
 import { rowSize } from "../../../model/decoder-description.ts";
 import { layerLinears } from "../../../model/layer-linears.ts";
 import { eachBatch } from "../../sequential/each-batch.ts";

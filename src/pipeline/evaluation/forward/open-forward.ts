@@ -14,7 +14,7 @@ import type { Gpu } from "../../../gpu/gpu.ts";
 import { prepareForwardProduct } from "../../../gpu/matmul/forward-product.ts";
 import { tuneMatmul } from "../../../gpu/matmul/tune-matmul.ts";
 import type { LedgerBuffer } from "../../../gpu/memory.ts";
-import { ReadbackRing, UploadRing } from "../../../gpu/staging.ts";
+import { ReadbackRing, UploadRing } from "../../../gpu/staging/staging.ts";
 import { rowSize } from "../../../model/decoder-description.ts";
 import { layerLinears } from "../../../model/layer-linears.ts";
 import { batchHiddenBytes } from "../../calibration/calibration-memory.ts";

@@ -19,10 +19,10 @@ import {
   type CodedRows,
   dequantizeCodes,
   prepareDequantize,
-} from "../../../gpu/dequantize-codes.ts";
+} from "../../../gpu/elements/dequantize-codes.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../../gpu/memory.ts";
-import type { UploadRing } from "../../../gpu/staging.ts";
+import type { UploadRing } from "../../../gpu/staging/staging.ts";
 import type { Linear } from "../../../model/weight-description.ts";
 
 /** Codes of so many weights, and their cells, are on the GPU at once, but those of a row at least. */

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { DeviceLostError } from "../errors.ts";
-import { openDeviceAlone, openTestGpu } from "../testing/open-test-gpu.ts";
-import { kernel } from "./kernel.ts";
+import { DeviceLostError } from "../../errors.ts";
+import { openDeviceAlone, openTestGpu } from "../../testing/open-test-gpu.ts";
+import { kernel } from "../kernel.ts";
 import { UPDATE_BYTES } from "./paced-queue.ts";
-import { struct } from "./struct.ts";
+import { struct } from "../struct.ts";
 
 const addKernel = kernel({
   name: "test.add",

@@ -1,8 +1,8 @@
 // What was measured of an adapter, and what suits it.
 
-import type { LedgerBuffer } from "./memory.ts";
-import type { MatrixShape } from "./matmul/matrix-shape.ts";
-import type { StrassenScratch, StrassenSize } from "./matmul/strassen-size.ts";
+import type { LedgerBuffer } from "../memory.ts";
+import type { MatrixShape } from "../matmul/matrix-shape.ts";
+import type { StrassenScratch, StrassenSize } from "../matmul/strassen-size.ts";
 
 /** Matrix units that a job's forward products run on, and its Hessians. */
 export interface MatrixUnits {

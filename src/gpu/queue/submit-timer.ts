@@ -1,7 +1,7 @@
 // Milliseconds that each submit held the GPU: by timestamp queries where the adapter has them, else by the clock
 // between submit and completion, which also counts waiting and is therefore an upper bound.
 
-import type { GpuMemory, LedgerBuffer } from "./memory.ts";
+import type { GpuMemory, LedgerBuffer } from "../memory.ts";
 
 /** Passes of one submit that can be timed; the queue submits before it opens more. */
 export const MAX_TIMED_PASSES = 31;

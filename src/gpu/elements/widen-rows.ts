@@ -1,7 +1,7 @@
-import { invariant } from "../errors.ts";
-import type { Gpu } from "./gpu.ts";
-import { type BufferPart, kernel, spreadWorkgroups } from "./kernel.ts";
-import { struct } from "./struct.ts";
+import { invariant } from "../../errors.ts";
+import type { Gpu } from "../gpu.ts";
+import { type BufferPart, kernel, spreadWorkgroups } from "../kernel.ts";
+import { struct } from "../struct.ts";
 import code from "./widen-rows.wgsl?raw";
 
 const WORKGROUP = 64;

@@ -1,10 +1,10 @@
-import { DTYPE_BITS, type FloatDtype } from "../formats/numbers/dtype.ts";
+import { DTYPE_BITS, type FloatDtype } from "../../formats/numbers/dtype.ts";
 import { DTYPE_CODE } from "./dtype-code.ts";
-import type { Gpu } from "./gpu.ts";
-import { type BufferPart, kernel, spreadWorkgroups } from "./kernel.ts";
+import type { Gpu } from "../gpu.ts";
+import { type BufferPart, kernel, spreadWorkgroups } from "../kernel.ts";
 import numberFormats from "./number-formats.wgsl?raw";
 import code from "./narrow.wgsl?raw";
-import { struct } from "./struct.ts";
+import { struct } from "../struct.ts";
 
 const WORKGROUP = 64;
 

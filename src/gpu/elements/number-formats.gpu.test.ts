@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { f16ToNumber, numberToBf16, numberToF16 } from "../formats/numbers/dtype.ts";
-import { e2m1ToNumber, numberToE2m1 } from "../formats/numbers/fp4.ts";
-import { e4m3ToNumber, numberToE4m3 } from "../formats/numbers/fp8.ts";
-import { openTestGpu, type TestGpu } from "../testing/open-test-gpu.ts";
-import { seededRandom } from "../testing/random.ts";
-import { kernel } from "./kernel.ts";
+import { f16ToNumber, numberToBf16, numberToF16 } from "../../formats/numbers/dtype.ts";
+import { e2m1ToNumber, numberToE2m1 } from "../../formats/numbers/fp4.ts";
+import { e4m3ToNumber, numberToE4m3 } from "../../formats/numbers/fp8.ts";
+import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
+import { seededRandom } from "../../testing/random.ts";
+import { kernel } from "../kernel.ts";
 import numberFormats from "./number-formats.wgsl?raw";
-import { struct } from "./struct.ts";
+import { struct } from "../struct.ts";
 
 const probe = `
 struct Params { operation: u32, count: u32 }

@@ -1,4 +1,4 @@
-import type { MatrixShape } from "./matmul/matrix-shape.ts";
+import type { MatrixShape } from "../matmul/matrix-shape.ts";
 
 export interface AdapterSummary {
   readonly vendor: string;

@@ -2,7 +2,7 @@
 
 import { clear, createStore, get, set } from "idb-keyval";
 import type { AdapterSummary } from "./adapter-summary.ts";
-import { waitForStore } from "../storage-answer.ts";
+import { waitForStore } from "../../storage-answer.ts";
 
 const answered = waitForStore("The browser’s store for what was measured of its GPU (IndexedDB)");
 

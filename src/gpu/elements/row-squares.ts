@@ -1,7 +1,7 @@
-import type { Gpu } from "./gpu.ts";
-import { type BufferPart, kernel, spreadWorkgroups } from "./kernel.ts";
+import type { Gpu } from "../gpu.ts";
+import { type BufferPart, kernel, spreadWorkgroups } from "../kernel.ts";
 import code from "./row-squares.wgsl?raw";
-import { struct } from "./struct.ts";
+import { struct } from "../struct.ts";
 
 export const rowSquaresKernel = kernel({
   name: "gpu.row-squares",

@@ -1,6 +1,6 @@
-import type { Gpu } from "./gpu.ts";
-import { type BufferPart, kernel, spreadWorkgroups } from "./kernel.ts";
-import { struct } from "./struct.ts";
+import type { Gpu } from "../gpu.ts";
+import { type BufferPart, kernel, spreadWorkgroups } from "../kernel.ts";
+import { struct } from "../struct.ts";
 import code from "./widen.wgsl?raw";
 
 const WORKGROUP = 64;

@@ -2,10 +2,10 @@
 // busy for about two seconds with one submit, and a desktop stutters long before. How much work makes a millisecond is
 // learned from the submits themselves.
 
-import { DeviceLostError, invariant } from "../errors.ts";
+import { DeviceLostError, invariant } from "../../errors.ts";
 import { type LongSubmit, longestOf } from "./long-submit.ts";
-import { type Dispatch, type Kernel, PipelineCache } from "./kernel.ts";
-import type { GpuMemory, LedgerBuffer } from "./memory.ts";
+import { type Dispatch, type Kernel, PipelineCache } from "../kernel.ts";
+import type { GpuMemory, LedgerBuffer } from "../memory.ts";
 import { beginRecording, endPass, PARAMS_SLOT_BYTES, recordDispatch, type Recording } from "./recording.ts";
 import { MAX_TIMED_PASSES, SubmitTimer, timerBytes } from "./submit-timer.ts";
 import { SubmitBytes } from "./submit-bytes.ts";

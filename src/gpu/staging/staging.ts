@@ -1,10 +1,10 @@
 // Reused mapped buffers between the host and the GPU. The first use of a buffer costs several times a later one (shared
 // memory is made and touched), so a job makes its rings once.
 
-import { DeviceLostError } from "../errors.ts";
-import type { Gpu } from "./gpu.ts";
-import type { LedgerBuffer } from "./memory.ts";
-import { UPDATE_BYTES } from "./paced-queue.ts";
+import { DeviceLostError } from "../../errors.ts";
+import type { Gpu } from "../gpu.ts";
+import type { LedgerBuffer } from "../memory.ts";
+import { UPDATE_BYTES } from "../queue/paced-queue.ts";
 import { Pool } from "./pool.ts";
 
 export interface RingSize {

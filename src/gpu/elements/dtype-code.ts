@@ -1,4 +1,4 @@
-import type { FloatDtype } from "../formats/numbers/dtype.ts";
+import type { FloatDtype } from "../../formats/numbers/dtype.ts";
 
 /** The dtype as number-formats.wgsl names it. */
 export const DTYPE_CODE: Readonly<Record<FloatDtype, number>> = { BF16: 0, F16: 1, F32: 2 };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { openTestGpu } from "../testing/open-test-gpu.ts";
-import { randomNormal, seededRandom } from "../testing/random.ts";
+import { openTestGpu } from "../../testing/open-test-gpu.ts";
+import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { rowDifferences } from "./row-differences.ts";
 
 describe("differences of rows", () => {

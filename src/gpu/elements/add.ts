@@ -1,7 +1,7 @@
 import code from "./add.wgsl?raw";
-import type { Gpu } from "./gpu.ts";
-import { type BufferPart, kernel, spreadWorkgroups } from "./kernel.ts";
-import { struct } from "./struct.ts";
+import type { Gpu } from "../gpu.ts";
+import { type BufferPart, kernel, spreadWorkgroups } from "../kernel.ts";
+import { struct } from "../struct.ts";
 
 const WORKGROUP = 64;
 

@@ -1,8 +1,8 @@
 import code from "./dequantize-codes.wgsl?raw";
-import type { Gpu } from "./gpu.ts";
-import { type BufferPart, kernel, spreadWorkgroups } from "./kernel.ts";
+import type { Gpu } from "../gpu.ts";
+import { type BufferPart, kernel, spreadWorkgroups } from "../kernel.ts";
 import numberFormats from "./number-formats.wgsl?raw";
-import { struct } from "./struct.ts";
+import { struct } from "../struct.ts";
 
 const WORKGROUP = 64;
 const KINDS = { unsigned: 0, signed: 1, e4m3: 2, e2m1: 3 } as const;

@@ -1,7 +1,7 @@
 // Bytes that the host gives along with the commands of a submit: gathered while these are recorded, and written to a buffer of
 // their own just before. Nothing is mapped, so nobody waits for the GPU.
 
-import type { GpuMemory, LedgerBuffer } from "./memory.ts";
+import type { GpuMemory, LedgerBuffer } from "../memory.ts";
 
 export class SubmitBytes implements Disposable {
   readonly buffer: LedgerBuffer;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { type FloatDtype, narrowFromFloat32 } from "../formats/numbers/dtype.ts";
-import { openTestGpu } from "../testing/open-test-gpu.ts";
-import { randomNormal, seededRandom } from "../testing/random.ts";
+import { type FloatDtype, narrowFromFloat32 } from "../../formats/numbers/dtype.ts";
+import { openTestGpu } from "../../testing/open-test-gpu.ts";
+import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { narrow } from "./narrow.ts";
 
 describe("narrow", () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
-import { openTestGpu } from "../testing/open-test-gpu.ts";
-import { UPDATE_BYTES } from "./paced-queue.ts";
+import { openTestGpu } from "../../testing/open-test-gpu.ts";
+import { UPDATE_BYTES } from "../queue/paced-queue.ts";
 import { ReadbackRing, UploadRing } from "./staging.ts";
 
 const PIECE = 8 * UPDATE_BYTES;

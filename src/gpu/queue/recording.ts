@@ -1,9 +1,9 @@
 // What is recorded for one submit: passes of dispatches, and commands between them.
 
-import { invariant } from "../errors.ts";
-import type { BufferPart, CompiledKernel, Dispatch, Kernel } from "./kernel.ts";
-import { LedgerBuffer } from "./memory.ts";
-import { writeStruct } from "./struct.ts";
+import { invariant } from "../../errors.ts";
+import type { BufferPart, CompiledKernel, Dispatch, Kernel } from "../kernel.ts";
+import { LedgerBuffer } from "../memory.ts";
+import { writeStruct } from "../struct.ts";
 import type { SubmitBytes } from "./submit-bytes.ts";
 import type { SubmitTimer, TimedSubmit } from "./submit-timer.ts";
 import type { DispatchedWork } from "./work-rates.ts";

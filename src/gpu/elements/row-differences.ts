@@ -1,7 +1,7 @@
-import type { Gpu } from "./gpu.ts";
-import { type BufferPart, kernel, spreadWorkgroups } from "./kernel.ts";
+import type { Gpu } from "../gpu.ts";
+import { type BufferPart, kernel, spreadWorkgroups } from "../kernel.ts";
 import code from "./row-differences.wgsl?raw";
-import { struct } from "./struct.ts";
+import { struct } from "../struct.ts";
 
 export const rowDifferencesKernel = kernel({
   name: "gpu.row-differences",

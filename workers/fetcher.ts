@@ -1,4 +1,4 @@
 import "../src/disposal.ts";
-import { serveFetches } from "../src/source/serve-fetches.ts";
+import { serveFetches } from "../src/source/http/serve-fetches.ts";
 
 serveFetches();

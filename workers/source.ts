@@ -1,9 +1,9 @@
 import "../src/disposal.ts";
 import { createSource } from "../src/source/create-source.ts";
 import { exposeSource } from "../src/source/expose-source.ts";
-import { fetchInThreads } from "../src/source/fetch-threads.ts";
-import { limitsFor } from "../src/source/loader-limits.ts";
-import type { FetcherApi } from "../src/source/serve-fetches.ts";
+import { fetchInThreads } from "../src/source/http/fetch-threads.ts";
+import { limitsFor } from "../src/source/chunks/loader-limits.ts";
+import type { FetcherApi } from "../src/source/http/serve-fetches.ts";
 import { startThread } from "../src/start-thread.ts";
 // oxlint-disable-next-line import/default -- Vite makes the default export.
 import fetcherUrl from "./fetcher.ts?worker&url";

@@ -10,7 +10,7 @@ import type { OpenModel } from "../../src/pipeline/inspect/open-model.ts";
 import type { JobPlan } from "../../src/pipeline/planning/plan-job.ts";
 import type { RemoteSource } from "../../src/pipeline/inspect/remote-source.ts";
 import { TilePipeline } from "../../src/pipeline/data-free/tile-pipeline.ts";
-import { limitsFor } from "../../src/source/loader-limits.ts";
+import { limitsFor } from "../../src/source/chunks/loader-limits.ts";
 import { createSpareArrays } from "../../src/spare-arrays.ts";
 import { randomNormal, seededRandom } from "../../src/testing/random.ts";
 import type { FileRange } from "../../src/formats/files/file-ranges.ts";

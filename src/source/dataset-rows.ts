@@ -4,9 +4,9 @@
 import * as v from "valibot";
 import { AccessError, MalformedModelError } from "../errors.ts";
 import { parseJsonBytes } from "../formats/text/parse-json.ts";
-import { type Host, HUB_RATE_WINDOW_MS } from "./host.ts";
-import { ask } from "./request.ts";
-import { type Transport, withRetry } from "./retry.ts";
+import { type Host, HUB_RATE_WINDOW_MS } from "./http/host.ts";
+import { ask } from "./http/request.ts";
+import { type Transport, withRetry } from "./http/retry.ts";
 import type { DatasetRequest } from "../api/source-api.ts";
 
 export const ROWS_URL = "https://datasets-server.huggingface.co";

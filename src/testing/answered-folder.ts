@@ -3,7 +3,7 @@
 import { vi } from "vitest";
 import { startModelServer } from "../../scripts/model-server/model-server.ts";
 import { memoryModel } from "../../scripts/model-server/served-model.ts";
-import { openFolder } from "../source/open-folder.ts";
+import { openFolder } from "../source/folders/open-folder.ts";
 import { testTransport } from "./fast-retry.ts";
 
 type Contents = Uint8Array<ArrayBuffer>;

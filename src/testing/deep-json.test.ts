@@ -8,7 +8,7 @@ import { parseIndex } from "../formats/safetensors/safetensors-index.ts";
 import { loadTokenizer } from "../model/tokenizer.ts";
 import { parsePartDocument } from "../package/part-document.ts";
 import { readConfig } from "../plan/read-config.ts";
-import { codeFiles, moduleFiles } from "../source/named-files.ts";
+import { codeFiles, moduleFiles } from "../source/folders/named-files.ts";
 
 describe("JSON that nests too deep", () => {
   const encode = (text: string) => new TextEncoder().encode(text);

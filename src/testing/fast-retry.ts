@@ -1,5 +1,5 @@
-import { RETRY_TIMING, type RetryTiming, type Transport } from "../source/retry.ts";
-import { createTraffic } from "../source/traffic.ts";
+import { RETRY_TIMING, type RetryTiming, type Transport } from "../source/http/retry.ts";
+import { createTraffic } from "../source/http/traffic.ts";
 
 /** The real number of tries, at a pace for tests; and the real patience, since on a busy machine an answer may take its time. */
 export const FAST_RETRY: RetryTiming = {

@@ -1,6 +1,6 @@
 // A chunk store for Node, which has no IndexedDB; it can hold writes back and fail them.
 
-import type { ChunkStore } from "../source/chunk-store.ts";
+import type { ChunkStore } from "../source/chunks/chunk-store.ts";
 
 export interface MemoryChunkStore extends ChunkStore {
   /** Awaited by every write before it ends. */

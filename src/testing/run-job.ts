@@ -22,7 +22,7 @@ import { withTrials } from "../pipeline/planning/plan-trials.ts";
 import { surveySchemes } from "../pipeline/survey-schemes.ts";
 import { snapshotPace } from "../pipeline/sequential/snapshot-clock.ts";
 import { createSource } from "../source/create-source.ts";
-import { LOADER_LIMITS, type LoaderLimits } from "../source/loader-limits.ts";
+import { LOADER_LIMITS, type LoaderLimits } from "../source/chunks/loader-limits.ts";
 import type { SourceReference } from "../api/source-api.ts";
 import { summarizeAdapter } from "../gpu/gpu.ts";
 import { createMemoryDisk, type MemoryDisk } from "./memory-disk.ts";

@@ -2,11 +2,11 @@
 // record [source key] that says whose chunks they are.
 
 import { createStore, get, promisifyRequest, setMany, type UseStore } from "idb-keyval";
-import { StorageError } from "../errors.ts";
-import { formatBytes } from "../formats/text/format-bytes.ts";
+import { StorageError } from "../../errors.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { type Chunk, chunkAt } from "./chunks.ts";
-import { type Answered, waitForStore } from "../storage-answer.ts";
-import type { OpenedSource, StoredSource } from "../api/source-api.ts";
+import { type Answered, waitForStore } from "../../storage-answer.ts";
+import type { OpenedSource, StoredSource } from "../../api/source-api.ts";
 
 export type ChunkName = Pick<Chunk, "path" | "index">;
 

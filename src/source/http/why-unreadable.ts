@@ -2,7 +2,7 @@
 // network, an answer without CORS headers, a redirect that leads nowhere, and a body that does not unpack. Requests that differ
 // in one point tell most of these apart. What each does was tried in Chromium 156.
 
-import { NetworkError } from "../errors.ts";
+import { NetworkError } from "../../errors.ts";
 import type { Asked } from "./asked.ts";
 import type { Host } from "./host.ts";
 

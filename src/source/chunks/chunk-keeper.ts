@@ -1,6 +1,6 @@
 // Chunks that were fetched, until they are done with: in memory, on their way to IndexedDB, and in it.
 
-import type { OpenedSource } from "../api/source-api.ts";
+import type { OpenedSource } from "../../api/source-api.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import { type Chunk, chunkId } from "./chunks.ts";
 import { createDelayedWrites, type DelayedWrites } from "./delayed-writes.ts";

@@ -1,6 +1,6 @@
 // Reads that wait for a chunk to come: one promise a chunk, however many ask.
 
-import { invariant } from "../errors.ts";
+import { invariant } from "../../errors.ts";
 
 interface Waiter {
   readonly promise: Promise<Uint8Array<ArrayBuffer>>;

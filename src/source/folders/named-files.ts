@@ -1,8 +1,8 @@
 // Files that other files of a folder name: a server that lists nothing has to be asked for each.
 
-import { checkDepth } from "../formats/text/parse-json.ts";
-import { parsePythonJson } from "../formats/text/python-json.ts";
-import { isSourcePath } from "../formats/files/safe-path.ts";
+import { checkDepth } from "../../formats/text/parse-json.ts";
+import { parsePythonJson } from "../../formats/text/python-json.ts";
+import { isSourcePath } from "../../formats/files/safe-path.ts";
 
 /** A model has a handful of either; bounds what a file from outside can make us ask for. */
 const MAX_NAMED = 32;

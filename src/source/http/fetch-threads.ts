@@ -4,7 +4,7 @@ import { proxy, type Remote, transfer } from "comlink";
 import { type RemoteFile, type Span, type SpanSink, streamSpans } from "./fetch-range.ts";
 import type { Transport } from "./retry.ts";
 import type { FetchAnswer, FetcherApi, FetchOrder } from "./serve-fetches.ts";
-import { BrokenThreadError, type Thread } from "../start-thread.ts";
+import { BrokenThreadError, type Thread } from "../../start-thread.ts";
 
 /** As `streamSpans`. */
 export type StreamSpans = <S extends Span>(

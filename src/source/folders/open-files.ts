@@ -1,9 +1,9 @@
 // Dropped files: read in place, never copied.
 
-import { AccessError } from "../errors.ts";
+import { AccessError } from "../../errors.ts";
 import { digestKey, MAX_FILES, type ModelFolder, plainName } from "./model-folder.ts";
-import { isSourcePath } from "../formats/files/safe-path.ts";
-import type { DroppedFile } from "../api/source-api.ts";
+import { isSourcePath } from "../../formats/files/safe-path.ts";
+import type { DroppedFile } from "../../api/source-api.ts";
 
 /**
  * Takes dropped files for a model folder; a folder that they all lie in is taken off their paths. Names that cannot be

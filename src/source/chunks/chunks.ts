@@ -1,7 +1,7 @@
 // Files in chunks: the unit of storing, and of going on after a break.
 
-import type { Span } from "./fetch-range.ts";
-import { mergeRanges, type FileRange } from "../formats/files/file-ranges.ts";
+import type { Span } from "../http/fetch-range.ts";
+import { mergeRanges, type FileRange } from "../../formats/files/file-ranges.ts";
 
 /**
  * 8 to 16 MiB is what IndexedDB takes fastest, and is far from the 127 MiB that a value may have in a private window

@@ -1,14 +1,14 @@
 // A repository of the Hugging Face Hub, pinned to a commit.
 
 import { listFiles, modelInfo } from "@huggingface/hub";
-import { AccessError, NetworkError } from "../errors.ts";
-import type { RemoteFile } from "./fetch-range.ts";
-import { type Host, hubHost } from "./host.ts";
+import { AccessError, NetworkError } from "../../errors.ts";
+import type { RemoteFile } from "../http/fetch-range.ts";
+import { type Host, hubHost } from "../http/host.ts";
 import { MAX_FILES, type ModelFolder, plainName } from "./model-folder.ts";
-import { ask } from "./request.ts";
-import { type Transport, withRetry } from "./retry.ts";
-import { encodePath, isSafePath, isSourcePath } from "../formats/files/safe-path.ts";
-import type { SourceFile } from "../api/source-api.ts";
+import { ask } from "../http/request.ts";
+import { type Transport, withRetry } from "../http/retry.ts";
+import { encodePath, isSafePath, isSourcePath } from "../../formats/files/safe-path.ts";
+import type { SourceFile } from "../../api/source-api.ts";
 
 export interface HubAddress {
   readonly hubUrl: string;

@@ -1,7 +1,7 @@
 // Trying again: which failures, how often, and how long to wait between.
 
 import pRetry from "p-retry";
-import type { LayerpressError } from "../errors.ts";
+import type { LayerpressError } from "../../errors.ts";
 import type { Traffic } from "./traffic.ts";
 
 export interface RetryTiming {

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { StorageError } from "../errors.ts";
+import { StorageError } from "../../errors.ts";
 import { openChunkStore } from "./chunk-store.ts";
 import { CHUNK_BYTES, chunkAt } from "./chunks.ts";
-import type { OpenedSource } from "../api/source-api.ts";
+import type { OpenedSource } from "../../api/source-api.ts";
 
 const FILE_BYTES = CHUNK_BYTES + 100;
 

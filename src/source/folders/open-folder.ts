@@ -1,15 +1,15 @@
 // A plain folder of any server. Nothing lists it, so the names that model folders are made of are tried.
 
 import pLimit from "p-limit";
-import { AccessError, MalformedModelError, NetworkError } from "../errors.ts";
-import { INDEX_FILE, MAX_INDEX_BYTES, parseIndex } from "../formats/safetensors/safetensors-index.ts";
-import { encodePath } from "../formats/files/safe-path.ts";
-import { fetchRange, type RemoteFile } from "./fetch-range.ts";
-import { type FileHost, webHost } from "./host.ts";
+import { AccessError, MalformedModelError, NetworkError } from "../../errors.ts";
+import { INDEX_FILE, MAX_INDEX_BYTES, parseIndex } from "../../formats/safetensors/safetensors-index.ts";
+import { encodePath } from "../../formats/files/safe-path.ts";
+import { fetchRange, type RemoteFile } from "../http/fetch-range.ts";
+import { type FileHost, webHost } from "../http/host.ts";
 import { digestKey, MAX_FILES, type ModelFolder, plainName } from "./model-folder.ts";
 import { codeFiles, moduleFiles } from "./named-files.ts";
-import { probeFile } from "./probe-file.ts";
-import type { Transport } from "./retry.ts";
+import { probeFile } from "../http/probe-file.ts";
+import type { Transport } from "../http/retry.ts";
 
 const CONFIG_FILE = "config.json";
 const WHOLE_FILE = "model.safetensors";

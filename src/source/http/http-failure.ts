@@ -1,10 +1,10 @@
 // HTTP's and the browser's ways of failing, sorted into those that may pass and those that will not.
 
-import { AccessError, NetworkError } from "../errors.ts";
+import { AccessError, NetworkError } from "../../errors.ts";
 import type { Host } from "./host.ts";
 import type { Asked } from "./asked.ts";
 import { whyUnreadable } from "./why-unreadable.ts";
-import { formatBytes } from "../formats/text/format-bytes.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { parseRetryAfter, type RetryTiming, TransientFailure, type Transport } from "./retry.ts";
 
 /** A server that has never answered is tried this often again: its address is likely wrong. */

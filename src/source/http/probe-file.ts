@@ -1,6 +1,6 @@
 // Size and version of one file, without its contents.
 
-import { AccessError, NetworkError } from "../errors.ts";
+import { AccessError, NetworkError } from "../../errors.ts";
 import { readBody } from "./body-reader.ts";
 import { checkPartial, parseContentRange, type RemoteFile, validatorOf } from "./fetch-range.ts";
 import type { Asked } from "./asked.ts";

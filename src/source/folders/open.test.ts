@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type ModelServer, startModelServer } from "../../scripts/model-server/model-server.ts";
-import { memoryModel } from "../../scripts/model-server/served-model.ts";
-import { syntheticModel } from "../../scripts/model-server/synthetic-model.ts";
-import { AccessError, MalformedModelError, NetworkError } from "../errors.ts";
-import { testTransport } from "../testing/fast-retry.ts";
-import { fetchRange } from "./fetch-range.ts";
+import { type ModelServer, startModelServer } from "../../../scripts/model-server/model-server.ts";
+import { memoryModel } from "../../../scripts/model-server/served-model.ts";
+import { syntheticModel } from "../../../scripts/model-server/synthetic-model.ts";
+import { AccessError, MalformedModelError, NetworkError } from "../../errors.ts";
+import { testTransport } from "../../testing/fast-retry.ts";
+import { fetchRange } from "../http/fetch-range.ts";
 import type { ModelFolder } from "./model-folder.ts";
 import { openFiles, readDropped } from "./open-files.ts";
 import { openFolder } from "./open-folder.ts";

@@ -1,13 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type ModelServer, startModelServer } from "../../scripts/model-server/model-server.ts";
-import { memoryModel } from "../../scripts/model-server/served-model.ts";
-import { NetworkError, StorageError } from "../errors.ts";
-import { eventually } from "../testing/eventually.ts";
-import { testTransport } from "../testing/fast-retry.ts";
-import { memoryChunkStore } from "../testing/memory-chunk-store.ts";
+import { type ModelServer, startModelServer } from "../../../scripts/model-server/model-server.ts";
+import { memoryModel } from "../../../scripts/model-server/served-model.ts";
+import { NetworkError, StorageError } from "../../errors.ts";
+import { eventually } from "../../testing/eventually.ts";
+import { testTransport } from "../../testing/fast-retry.ts";
+import { memoryChunkStore } from "../../testing/memory-chunk-store.ts";
 import { ChunkLoader } from "./chunk-loader.ts";
 import type { LoaderLimits } from "./loader-limits.ts";
-import { openFolder } from "./open-folder.ts";
+import { openFolder } from "../folders/open-folder.ts";
 
 const CHUNK = 1000;
 const A = "model-1.safetensors";

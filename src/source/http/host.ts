@@ -1,6 +1,6 @@
 // Who is being asked: what an origin may be sent, and what its refusals mean.
 
-import { AccessError } from "../errors.ts";
+import { AccessError } from "../../errors.ts";
 
 /** What a host is made of, for another thread to make it anew. */
 export type HostAccess =

@@ -1,7 +1,7 @@
 // A model folder that has been found, wherever it lies.
 
-import type { RemoteFile } from "./fetch-range.ts";
-import type { OpenedSource } from "../api/source-api.ts";
+import type { RemoteFile } from "../http/fetch-range.ts";
+import type { OpenedSource } from "../../api/source-api.ts";
 
 export type ModelFolder =
   | {

@@ -1,18 +1,18 @@
 // The download scheduler: brings chunks of one remote model into memory and IndexedDB, what is read first, what was announced next.
 
-import { invariant } from "../errors.ts";
+import { invariant } from "../../errors.ts";
 import { ChunkKeeper, sumBytes } from "./chunk-keeper.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import { adjoiningChunks, type Chunk, chunkAt, chunkId, chunksOf, coveredChunks, isSame } from "./chunks.ts";
-import { type RemoteFile, type SpanSink, streamSpans } from "./fetch-range.ts";
-import type { StreamSpans } from "./fetch-threads.ts";
-import { mergeRanges, type FileRange } from "../formats/files/file-ranges.ts";
+import { type RemoteFile, type SpanSink, streamSpans } from "../http/fetch-range.ts";
+import type { StreamSpans } from "../http/fetch-threads.ts";
+import { mergeRanges, type FileRange } from "../../formats/files/file-ranges.ts";
 import { createReaderPace, type ReaderPace } from "./reader-pace.ts";
 import { LOADER_LIMITS, type LoaderLimits } from "./loader-limits.ts";
-import type { Transport } from "./retry.ts";
-import { createSpareArrays, type SpareArrays } from "../spare-arrays.ts";
+import type { Transport } from "../http/retry.ts";
+import { createSpareArrays, type SpareArrays } from "../../spare-arrays.ts";
 import { createWaiters } from "./waiters.ts";
-import type { OpenedSource } from "../api/source-api.ts";
+import type { OpenedSource } from "../../api/source-api.ts";
 
 export interface RemoteModel {
   readonly opened: OpenedSource;

@@ -1,8 +1,8 @@
 // Ranges of remote files, verified: status, Content-Range, length, and the version of the file.
 // A single closed "bytes=a-b" is the one range that needs no preflight, which CDNs refuse (CORS-safelisted; Fetch standard).
 
-import { invariant, NetworkError } from "../errors.ts";
-import { formatBytes } from "../formats/text/format-bytes.ts";
+import { invariant, NetworkError } from "../../errors.ts";
+import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { type Answer, type BodyReader, readBody } from "./body-reader.ts";
 import type { FileHost, Host } from "./host.ts";
 import { ask } from "./request.ts";

@@ -63,7 +63,7 @@ OPEN_FIELDS = {"num_key_value_heads": 8, "head_dim": 64, "n_routed_experts": 8, 
                "num_local_experts": 8, "moe_intermediate_size": 64, "num_experts_per_tok": 2, "vocab_size": 1024,
                "layer_types": ["linear_attention", "full_attention"] * 16, "num_attention_heads": 8, "hidden_size": 512, "pad_token_id": 0, "vocabulary_map": {"<image>": 5}}
 
-# An expert's Linears as src/plan/split-experts.ts names them, of a tensor that holds all experts.
+# An expert's Linears as src/plan/checkpoint/split-experts.ts names them, of a tensor that holds all experts.
 FUSED_EXPERTS = re.compile(r"(.*\.experts)\.(gate_up_proj|down_proj)")
 
 

@@ -85,7 +85,7 @@ function importsOf(path: string): string[] {
 
 const imports = readImports();
 
-/** "plan" for "src/plan/read-config.ts" below "src"; null for what lies elsewhere. */
+/** "plan" for "src/plan/checkpoint/read-config.ts" below "src"; null for what lies elsewhere. */
 function roomBelow(base: string, path: string): string | null {
   const [first, ...rest] = relative(base, path).split(sep);
   return first === undefined || first === ".." || (rest.length === 0 && first === "") ? null : first;

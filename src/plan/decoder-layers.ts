@@ -1,4 +1,4 @@
-import { isInTower } from "./find-linears.ts";
+import { isInTower } from "./checkpoint/find-linears.ts";
 
 /**
  * Names of the steps that are the decoder's layers, in order: of the numbered ones outside of encoders, those of the

@@ -1,7 +1,7 @@
 // What a recipe is refused with that would change nothing in a model.
 
 import { RecipeError } from "../errors.ts";
-import { isInTower, type PlainWeight, towerOf } from "./find-linears.ts";
+import { isInTower, type PlainWeight, towerOf } from "./checkpoint/find-linears.ts";
 
 export interface NothingFacts {
   readonly plain: readonly PlainWeight[];

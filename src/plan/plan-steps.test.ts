@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { tensorBytes } from "../formats/safetensors/safetensors.ts";
-import { parseRecipe } from "./parse-recipe.ts";
+import { parseRecipe } from "./recipe/parse-recipe.ts";
 import { planSteps } from "./plan-steps.ts";
-import type { SourceTensor } from "./read-headers.ts";
+import type { SourceTensor } from "./checkpoint/read-headers.ts";
 
 /** A model of these tensors, one after the other in one file. */
 function model(shapes: Readonly<Record<string, readonly number[]>>): SourceTensor[] {

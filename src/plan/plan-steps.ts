@@ -22,12 +22,12 @@ import { groupSizeAdvice } from "../formats/schemes/group-size-advice.ts";
 import type { TensorSpec } from "../formats/safetensors/safetensors.ts";
 import { activationTensors, storedTensors } from "../formats/weights/stored-tensors.ts";
 import { type LinearClasses, NAMES_ALONE } from "../model/linear-classes.ts";
-import { checkTargets } from "./check-targets.ts";
-import { isInTower, isRouter, type PlainWeight, weightOf } from "./find-linears.ts";
+import { checkTargets } from "./targets/check-targets.ts";
+import { isInTower, isRouter, type PlainWeight, weightOf } from "./checkpoint/find-linears.ts";
 import { nothingError } from "./nothing-error.ts";
 import { fusedSets } from "./fuse-modules.ts";
-import { type GroupMatch, isNamed, isTargeted, matchGroup } from "./match-targets.ts";
-import type { SourceTensor } from "./read-headers.ts";
+import { type GroupMatch, isNamed, isTargeted, matchGroup } from "./targets/match-targets.ts";
+import type { SourceTensor } from "./checkpoint/read-headers.ts";
 
 export interface QuantizeTask {
   readonly module: string;

@@ -7,7 +7,7 @@ import { parseTools } from "../calibrate/samples/parse-messages.ts";
 import { parseIndex } from "../formats/safetensors/safetensors-index.ts";
 import { loadTokenizer } from "../model/tokenizer.ts";
 import { parsePartDocument } from "../package/part-document.ts";
-import { readConfig } from "../plan/read-config.ts";
+import { readConfig } from "../plan/checkpoint/read-config.ts";
 import { codeFiles, moduleFiles } from "../source/folders/named-files.ts";
 
 describe("JSON that nests too deep", () => {

@@ -13,7 +13,7 @@ import {
   loadArchitecture,
   relativeError,
 } from "./architecture-fixture.ts";
-import { splitExperts } from "../plan/split-experts.ts";
+import { splitExperts } from "../plan/checkpoint/split-experts.ts";
 import { openDecoder } from "./open-decoder.ts";
 import { openTestGpu, type TestGpu } from "./open-test-gpu.ts";
 

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseHeader, parseHeaderLength } from "../formats/safetensors/safetensors.ts";
-import type { SourceTensor } from "../plan/read-headers.ts";
+import type { SourceTensor } from "../plan/checkpoint/read-headers.ts";
 
 const FILE = "model.safetensors";
 

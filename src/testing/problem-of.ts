@@ -1,5 +1,5 @@
 import { RecipeError } from "../errors.ts";
-import { parseRecipe } from "../plan/parse-recipe.ts";
+import { parseRecipe } from "../plan/recipe/parse-recipe.ts";
 
 /** The sentence that refuses a recipe. @throws if it is accepted, or refused by another error */
 export function problemOf(text: string): string {

@@ -3,9 +3,9 @@
 import { expect, it } from "vitest";
 import { rewritingModifiers } from "../../formats/recipe/recipe.ts";
 import { type TensorSpec, tensorBytes } from "../../formats/safetensors/safetensors.ts";
-import { parseRecipe } from "../../plan/parse-recipe.ts";
+import { parseRecipe } from "../../plan/recipe/parse-recipe.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
-import { readConfig } from "../../plan/read-config.ts";
+import { readConfig } from "../../plan/checkpoint/read-config.ts";
 import { CALIBRATION_OPTIONS } from "../../testing/calibration-options.ts";
 import { planCalibrationJob } from "./plan-calibrated-layers.ts";
 

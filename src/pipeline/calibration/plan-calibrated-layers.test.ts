@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { tensorBytes } from "../../formats/safetensors/safetensors.ts";
-import { parseRecipe } from "../../plan/parse-recipe.ts";
+import { parseRecipe } from "../../plan/recipe/parse-recipe.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
-import { type ModelConfig, readConfig } from "../../plan/read-config.ts";
-import type { SourceTensor } from "../../plan/read-headers.ts";
-import { splitExperts } from "../../plan/split-experts.ts";
+import { type ModelConfig, readConfig } from "../../plan/checkpoint/read-config.ts";
+import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
+import { splitExperts } from "../../plan/checkpoint/split-experts.ts";
 import { type Checkpoint, loadCheckpoint as load } from "../../testing/load-checkpoint.ts";
 import { planCalibrationJob } from "./plan-calibrated-layers.ts";
 import { calibrationNote } from "../inspect/describe-model.ts";

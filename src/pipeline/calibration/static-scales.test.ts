@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { UnsupportedModelError } from "../../errors.ts";
 import { kvCacheScheme } from "../../formats/recipe/recipe.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
-import { parseRecipe } from "../../plan/parse-recipe.ts";
+import { parseRecipe } from "../../plan/recipe/parse-recipe.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import { staticScales } from "./static-scales.ts";
 

@@ -6,7 +6,7 @@ import type { StoredModel } from "../../evaluate/weights/stored-model.ts";
 import { type Dtype, isFloatDtype } from "../../formats/numbers/dtype.ts";
 import type { FileRange } from "../../formats/files/file-ranges.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
-import type { SourceTensor } from "../../plan/read-headers.ts";
+import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
 import type { ModelTraffic } from "./model-traffic.ts";
 
 /** Rows of the embedding that are held in memory while sequences are embedded. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { FileRange } from "../../formats/files/file-ranges.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
-import type { SourceTensor } from "../../plan/read-headers.ts";
+import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
 import { createModelTraffic } from "./model-traffic.ts";
 
 const MIB = 1024 ** 2;

@@ -3,7 +3,7 @@
 import type { SourceApi } from "../../api/source-api.ts";
 import { type FileRange, mergeRanges, rangesBytes } from "../../formats/files/file-ranges.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
-import type { SourceTensor } from "../../plan/read-headers.ts";
+import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
 
 /** What is announced beyond the step at work: about as much as a source holds unread for a reader that keeps up. */
 const AHEAD_BYTES = 256 * 1024 ** 2;

@@ -4,7 +4,7 @@ import type { StoredModel } from "../../evaluate/weights/stored-model.ts";
 import type { FileRange } from "../../formats/files/file-ranges.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
-import type { SourceTensor } from "../../plan/read-headers.ts";
+import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
 import { keepTensor } from "./keep-tensor.ts";
 import { MAX_EMBEDDING_BYTES, modelReader, type ReadModel } from "./model-reader.ts";
 import type { ModelTraffic } from "./model-traffic.ts";

@@ -11,7 +11,7 @@ import { DTYPE_BITS, narrowFromFloat32 } from "../../formats/numbers/dtype.ts";
 import { derivedSource, type ReadRange } from "./derived-source.ts";
 import type { RemoteSource } from "./remote-source.ts";
 import type { FileRange } from "../../formats/files/file-ranges.ts";
-import type { DequantizedModule } from "../../plan/dequantized-module.ts";
+import type { DequantizedModule } from "../../plan/checkpoint/dequantized-module.ts";
 
 /** The source with the weights that its modules' codes mean, and nothing else where there are no such modules. */
 export function dequantizingSource(

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import type { ModelConfig } from "../../plan/read-config.ts";
-import type { SourceTensor } from "../../plan/read-headers.ts";
+import type { ModelConfig } from "../../plan/checkpoint/read-config.ts";
+import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
 import { lackingNote } from "./describe-model.ts";
 
 const sizes = {

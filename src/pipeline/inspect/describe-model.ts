@@ -3,8 +3,8 @@
 import { MalformedModelError, UnsupportedModelError } from "../../errors.ts";
 import { checkShapes } from "../../model/check-tensors.ts";
 import { describeDecoder, lackedTensors } from "../../model/describe-decoder.ts";
-import type { ModelConfig } from "../../plan/read-config.ts";
-import type { SourceTensor } from "../../plan/read-headers.ts";
+import type { ModelConfig } from "../../plan/checkpoint/read-config.ts";
+import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
 
 /** What config.json and the headers say. */
 export interface ReadModel {

@@ -3,17 +3,22 @@
 import { linearClasses } from "../../model/linear-classes.ts";
 import { licenseOf, MAX_CARD_BYTES } from "../../package/model-card.ts";
 import { isCarried, leftOutNote } from "../../package/small-files.ts";
-import { type DequantizedTensors, dequantizedTensors } from "../../plan/dequantized-tensors.ts";
-import { checkLayers } from "../../plan/check-complete.ts";
-import { MAX_CONFIG_BYTES, type ModelConfig, readConfig, tiesHead } from "../../plan/read-config.ts";
-import { isStacked, keepsFused, keptFusedNote } from "../../plan/expert-notes.ts";
-import { plainWeightNotes } from "../../plan/plain-weight-notes.ts";
-import { readHeaders, type SourceTensor } from "../../plan/read-headers.ts";
+import { type DequantizedTensors, dequantizedTensors } from "../../plan/checkpoint/dequantized-tensors.ts";
+import { checkLayers } from "../../plan/checkpoint/check-complete.ts";
+import {
+  MAX_CONFIG_BYTES,
+  type ModelConfig,
+  readConfig,
+  tiesHead,
+} from "../../plan/checkpoint/read-config.ts";
+import { isStacked, keepsFused, keptFusedNote } from "../../plan/notes/expert-notes.ts";
+import { plainWeightNotes } from "../../plan/notes/plain-weight-notes.ts";
+import { readHeaders, type SourceTensor } from "../../plan/checkpoint/read-headers.ts";
 import type { RotatedTensors } from "../../plan/rotation/rotated-tensors.ts";
-import { splitExperts, type TransposedWeight } from "../../plan/split-experts.ts";
-import { readQuantization } from "../../plan/read-quantization.ts";
-import { summarizeQuantization } from "../../plan/summarize-quantization.ts";
-import { summarizeTensors } from "../../plan/summarize-model.ts";
+import { splitExperts, type TransposedWeight } from "../../plan/checkpoint/split-experts.ts";
+import { readQuantization } from "../../plan/checkpoint/read-quantization.ts";
+import { summarizeQuantization } from "../../plan/checkpoint/summarize-quantization.ts";
+import { summarizeTensors } from "../../plan/checkpoint/summarize-model.ts";
 import type { ModelSummary, QuantizationSummary } from "../../api/compressor-api.ts";
 import { unreadTensors } from "../../model/describe-decoder.ts";
 import { calibrationNote, lackingNote } from "./describe-model.ts";
@@ -24,7 +29,7 @@ import { rotatingSource } from "./rotating-source.ts";
 import { transposingSource } from "./transposing-source.ts";
 import type { FileRange } from "../../formats/files/file-ranges.ts";
 import type { OpenedSource, SourceReference } from "../../api/source-api.ts";
-import type { DequantizedModule } from "../../plan/dequantized-module.ts";
+import type { DequantizedModule } from "../../plan/checkpoint/dequantized-module.ts";
 
 /** What is rotated, and by what; nothing, unless a recipe says so. */
 export type Rotation = Omit<RotatedTensors, "tensors">;

@@ -5,7 +5,7 @@ import type { SpinQuantSettings } from "../../formats/modifiers/spinquant.ts";
 import { checkShapes } from "../../model/check-tensors.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import { changedConfig } from "../../package/quantization-config.ts";
-import type { ModelConfig } from "../../plan/read-config.ts";
+import type { ModelConfig } from "../../plan/checkpoint/read-config.ts";
 import { rotatedTensors } from "../../plan/rotation/rotated-tensors.ts";
 import type { OpenModel } from "./open-model.ts";
 

@@ -6,7 +6,7 @@ import type { FileRange } from "../../formats/files/file-ranges.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import { feedForwardLinears, mlpsOf } from "../../model/layer-linears.ts";
-import type { SourceTensor } from "../../plan/read-headers.ts";
+import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
 import { type RotatedTensors, rotatedTensors } from "../../plan/rotation/rotated-tensors.ts";
 import {
   type FixtureTensors,

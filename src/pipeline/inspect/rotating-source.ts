@@ -15,7 +15,7 @@ import type {
   RotatedTensor,
   RotatedTensors,
 } from "../../plan/rotation/rotated-tensors.ts";
-import type { SourceTensor } from "../../plan/read-headers.ts";
+import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
 import { derivedSource, type ReadRange } from "./derived-source.ts";
 import type { RemoteSource } from "./remote-source.ts";
 import { createRotators, type RotateSpan } from "./rotator-threads.ts";

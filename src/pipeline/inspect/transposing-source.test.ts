@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { tensorBytes } from "../../formats/safetensors/safetensors.ts";
-import type { SourceTensor } from "../../plan/read-headers.ts";
-import { splitExperts } from "../../plan/split-experts.ts";
+import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
+import { splitExperts } from "../../plan/checkpoint/split-experts.ts";
 import type { RemoteSource } from "./remote-source.ts";
 import { transposingSource } from "./transposing-source.ts";
 import type { FileRange } from "../../formats/files/file-ranges.ts";

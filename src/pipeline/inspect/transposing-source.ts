@@ -1,7 +1,7 @@
 // A source whose transposed weights are read turned over: inputs before outputs in the file, outputs before inputs here.
 
 import { turnOver } from "../../formats/weights/turn-over.ts";
-import type { TransposedWeight } from "../../plan/split-experts.ts";
+import type { TransposedWeight } from "../../plan/checkpoint/split-experts.ts";
 import { derivedSource, type ReadRange } from "./derived-source.ts";
 import type { RemoteSource } from "./remote-source.ts";
 import type { FileRange } from "../../formats/files/file-ranges.ts";

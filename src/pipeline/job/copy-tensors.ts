@@ -4,7 +4,7 @@ import pLimit from "p-limit";
 import type { FileRange } from "../../formats/files/file-ranges.ts";
 import type { TensorSpec } from "../../formats/safetensors/safetensors.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
-import type { SourceTensor } from "../../plan/read-headers.ts";
+import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
 import type { TileTraffic } from "./traffic.ts";
 
 /** Tensors pass through host memory in pieces of this size, */

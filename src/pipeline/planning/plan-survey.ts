@@ -9,9 +9,9 @@ import type { QuantizingModifier } from "../../formats/recipe/recipe.ts";
 import { tensorBytes } from "../../formats/safetensors/safetensors.ts";
 import { schemeName } from "../../formats/schemes/scheme-name.ts";
 import { recipeYaml } from "../../package/recipe-yaml.ts";
-import { mixedRecipe, onlyModifier } from "../../plan/mixed-recipe.ts";
+import { mixedRecipe, onlyModifier } from "../../plan/recipe/mixed-recipe.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
-import { elements } from "../../plan/summarize-model.ts";
+import { elements } from "../../plan/checkpoint/summarize-model.ts";
 import type { ModuleReport } from "../../quantize/quantizer.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { CalibrationSet } from "../../calibrate/select-sequences.ts";
-import { parseRecipe } from "../../plan/parse-recipe.ts";
+import { parseRecipe } from "../../plan/recipe/parse-recipe.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
-import { readConfig } from "../../plan/read-config.ts";
+import { readConfig } from "../../plan/checkpoint/read-config.ts";
 import { loadCheckpoint } from "../../testing/load-checkpoint.ts";
 import { planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import { calibratedStep, streamedStep } from "./planned-step.ts";

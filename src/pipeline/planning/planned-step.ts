@@ -3,7 +3,7 @@
 import { leavesApart } from "../calibration/fit-rewritings.ts";
 import { type FileRange, mergeRanges, rangesBytes } from "../../formats/files/file-ranges.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
-import type { SourceTensor } from "../../plan/read-headers.ts";
+import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
 import { type CalibratedLayer, wantsSamples } from "../calibration/calibrated-layer.ts";
 import { layerWork, type LayerWork, type WorkDemand } from "../calibration/calibration-work.ts";
 import type { LayerSchedule } from "../calibration/layer-schedule.ts";

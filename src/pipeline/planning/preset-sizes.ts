@@ -5,7 +5,7 @@ import { PRESET_NAMES, type PresetName, PRESETS } from "../../formats/schemes/pr
 import { isStaticActivation } from "../../formats/schemes/quantization-args.ts";
 import { tensorBytes } from "../../formats/safetensors/safetensors.ts";
 import { linearClasses } from "../../model/linear-classes.ts";
-import { defaultControls, recipeFromControls } from "../../plan/choose-recipe.ts";
+import { defaultControls, recipeFromControls } from "../../plan/recipe/choose-recipe.ts";
 import { outputSpecs } from "../../plan/plan-output.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
 import type { PresetSize } from "../../api/compressor-api.ts";

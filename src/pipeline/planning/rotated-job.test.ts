@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { JobOptions } from "../../api/job-options.ts";
-import { readConfig } from "../../plan/read-config.ts";
+import { readConfig } from "../../plan/checkpoint/read-config.ts";
 import { loadCheckpoint } from "../../testing/load-checkpoint.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import { rotateModel } from "../inspect/rotate-model.ts";

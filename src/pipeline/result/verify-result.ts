@@ -14,11 +14,11 @@ import {
 } from "../../formats/safetensors/safetensors.ts";
 import type { OutputPlan } from "../../formats/safetensors/shards.ts";
 import type { QuantizeTask, StepPlan } from "../../plan/plan-steps.ts";
-import { checkShapes, quantizedModules } from "../../plan/quantized-modules.ts";
-import { readConfig } from "../../plan/read-config.ts";
-import type { SourceTensor } from "../../plan/read-headers.ts";
+import { checkShapes, quantizedModules } from "../../plan/checkpoint/quantized-modules.ts";
+import { readConfig } from "../../plan/checkpoint/read-config.ts";
+import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
 import { quantizerFor } from "../../quantize/quantizers.ts";
-import { readQuantization } from "../../plan/read-quantization.ts";
+import { readQuantization } from "../../plan/checkpoint/read-quantization.ts";
 import { checkInRange, checkRounded } from "./verify-weight.ts";
 import type { FileRange } from "../../formats/files/file-ranges.ts";
 

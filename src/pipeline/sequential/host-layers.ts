@@ -5,7 +5,7 @@ import { memoryBytes, type HostBytes } from "../../onload/host-bytes.ts";
 import { type LayerFile, type LayerRoom, openLayerRoom } from "../../onload/layer-room.ts";
 import type { HostLayer, HostTensor } from "../../onload/layer-weights.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
-import type { SourceTensor } from "../../plan/read-headers.ts";
+import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
 import { hostLayerBytes } from "../calibration/host-memory.ts";
 import type { StepTraffic } from "../job/step-traffic.ts";
 import type { TileTraffic } from "../job/traffic.ts";

@@ -18,7 +18,7 @@ import { kvCacheScheme } from "../../formats/recipe/recipe.ts";
 import { widenToFloat32 } from "../../formats/numbers/dtype.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";
-import { parseRecipe } from "../../plan/parse-recipe.ts";
+import { parseRecipe } from "../../plan/recipe/parse-recipe.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
 import type { ArchitectureFixture } from "../../testing/architecture-fixture.ts";
 import { type MemoryFile, openMemoryFile, tensorOf } from "../../testing/golden.ts";

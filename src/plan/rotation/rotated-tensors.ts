@@ -12,7 +12,7 @@ import { isFloatDtype } from "../../formats/numbers/dtype.ts";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
 import { feedForwardLinears, mlpsOf } from "../../model/layer-linears.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";
-import type { SourceTensor } from "../read-headers.ts";
+import type { SourceTensor } from "../checkpoint/read-headers.ts";
 import type { Linear, Norm } from "../../model/weight-description.ts";
 import type { Attention } from "../../model/mixer-description.ts";
 

@@ -11,10 +11,10 @@ import { describeDecoder } from "../../model/describe-decoder.ts";
 import { openModel } from "../../pipeline/inspect/open-model.ts";
 import type { RemoteSource } from "../../pipeline/inspect/remote-source.ts";
 import { planJob } from "../../pipeline/planning/plan-job.ts";
-import { parseRecipe } from "../../plan/parse-recipe.ts";
-import { readConfig } from "../../plan/read-config.ts";
-import { readQuantization } from "../../plan/read-quantization.ts";
-import { matchesFromStart } from "../../plan/target-pattern.ts";
+import { parseRecipe } from "../../plan/recipe/parse-recipe.ts";
+import { readConfig } from "../../plan/checkpoint/read-config.ts";
+import { readQuantization } from "../../plan/checkpoint/read-quantization.ts";
+import { matchesFromStart } from "../../plan/targets/target-pattern.ts";
 import {
   calibrationTexts,
   configs,

@@ -1,0 +1,76 @@
+// The observers that a modifier names for all of its groups (`QuantizationMixin`: weight_observer, input_observer, observer).
+
+import { isStaticActivation, type QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
+import type { ConfigGroup } from "../../formats/recipe/recipe.ts";
+import { observerProblem } from "./check-args.ts";
+import type { RecipeDocument } from "./recipe-document.ts";
+import type { ParsedModifier } from "./recipe-schema.ts";
+
+type Path = readonly string[];
+
+/**
+ * An observer has to have something to observe, be named once, and order columns only where codes are chosen in an order.
+ * @throws RecipeError
+ */
+export function checkObservers(
+  document: RecipeDocument,
+  path: Path,
+  groups: readonly ConfigGroup[],
+  { observer, weight_observer, input_observer, actorder }: ParsedModifier,
+): void {
+  const twice =
+    (observer?.weights && weight_observer && "weight_observer") ||
+    (observer?.input && input_observer && "input_observer");
+  if (twice) throw document.errorAt([...path, twice], `observer names one too: give only one of them`);
+  const schemes = groups.map(({ scheme }) => scheme);
+  if ((observer?.weights ?? weight_observer) && schemes.every(({ weights }) => !weights)) {
+    const place = observer?.weights ? ["observer", "weights"] : ["weight_observer"];
+    throw document.errorAt(
+      [...path, ...place],
+      "No weights are quantized that could be observed: leave it out",
+    );
+  }
+  if (
+    (observer?.input ?? input_observer) &&
+    !schemes.some(({ input_activations }) => isStaticActivation(input_activations))
+  ) {
+    const place = observer?.input ? ["observer", "input"] : ["input_observer"];
+    throw document.errorAt(
+      [...path, ...place],
+      "No inputs have static scales that could be observed (dynamic ones are computed as they come): leave it out",
+    );
+  }
+  const ordered = groups.find(({ scheme }) => scheme.weights?.actorder);
+  if (path.at(-1) === "QuantizationModifier" && ordered && actorder === undefined) {
+    throw document.errorAt(
+      path,
+      `${ordered.name} has the actorder ${ordered.scheme.weights?.actorder}, but rounding to nearest has no order: leave it out, or take GPTQModifier`,
+    );
+  }
+}
+
+/** Observers that the modifier names for all of its groups. The preset is then no longer itself. */
+export function withObservers(
+  document: RecipeDocument,
+  path: Path,
+  group: ConfigGroup,
+  parsed: ParsedModifier,
+): ConfigGroup {
+  const weights = parsed.observer?.weights ?? parsed.weight_observer ?? null;
+  const inputs = parsed.observer?.input ?? parsed.input_observer ?? null;
+  if (!weights && !inputs) return group;
+  const { scheme } = group;
+  const problem = weights && scheme.weights && observerProblem({ ...scheme.weights, observer: weights });
+  if (problem) throw document.errorAt(path, problem);
+  const watch = (args: QuantizationArgs | null, observer: QuantizationArgs["observer"]) =>
+    args && observer && args.dynamic !== true ? { ...args, observer } : args;
+  return {
+    ...group,
+    preset: null,
+    scheme: {
+      ...scheme,
+      weights: watch(scheme.weights, weights),
+      input_activations: watch(scheme.input_activations, inputs),
+    },
+  };
+}

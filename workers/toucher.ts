@@ -1,5 +1,5 @@
 import { expose, transfer } from "comlink";
-import { type ToucherApi, touchMemory } from "../src/pipeline/sequential/touch-memory.ts";
+import { type ToucherApi, touchMemory } from "../src/pipeline/sequential/states/touch-memory.ts";
 
 const api: ToucherApi = {
   touch(bytes) {

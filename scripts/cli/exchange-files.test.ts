@@ -13,7 +13,7 @@ import {
   WINDOW_BYTES,
   type WindowSlot,
 } from "../../src/formats/files/exchange-window.ts";
-import { type Exchange, openExchange } from "../../src/pipeline/sequential/exchange.ts";
+import { type Exchange, openExchange } from "../../src/pipeline/sequential/exchange/exchange.ts";
 import { EXCHANGE_PATH, type FileExchange, openFileExchange } from "./exchange-files.ts";
 
 type Middleware = (request: object, response: object) => void;

@@ -25,16 +25,16 @@ import type { PlannedStep } from "./planning/planned-step.ts";
 import type { CompressionPlan } from "./planning/compression-plan.ts";
 import { finishResult } from "./result/finish-result.ts";
 import { withPresentSizes } from "./result/record-quality.ts";
-import { calibrate } from "./sequential/calibrate.ts";
+import { calibrate } from "./sequential/passes/calibrate.ts";
 import { type LayerTurn, onload } from "./sequential/layer-at-work.ts";
-import { offload } from "./sequential/offload.ts";
+import { offload } from "./sequential/passes/offload.ts";
 import { passLayer } from "./sequential/pass-layer.ts";
-import { propagate } from "./sequential/propagate.ts";
-import { quantize } from "./sequential/quantize.ts";
-import { reduce } from "./sequential/reduce.ts";
-import { rewrite } from "./sequential/rewrite.ts";
+import { propagate } from "./sequential/passes/propagate.ts";
+import { quantize } from "./sequential/passes/quantize.ts";
+import { reduce } from "./sequential/exchange/reduce.ts";
+import { rewrite } from "./sequential/rewriting/rewrite.ts";
 import { type CompressedLayer, runSequential } from "./sequential/run-sequential.ts";
-import { awaitModules } from "./sequential/share-modules.ts";
+import { awaitModules } from "./sequential/exchange/share-modules.ts";
 
 /** One decoder layer of a job that calibrates. Weights that need no text go the shorter way of `runDataFree`, tile by tile. */
 async function compressLayer(turn: LayerTurn): Promise<CompressedLayer> {

@@ -14,11 +14,11 @@ import { survivingLoss } from "./job/survive-loss.ts";
 import { type MeasuredSchemes, measuredSchemes } from "./planning/plan-survey.ts";
 import { planTrials, type TrialPlan } from "./planning/plan-trials.ts";
 import type { PlannedStep } from "./planning/planned-step.ts";
-import { calibrate } from "./sequential/calibrate.ts";
+import { calibrate } from "./sequential/passes/calibrate.ts";
 import { type LayerOutput, type LayerTurn, onload } from "./sequential/layer-at-work.ts";
-import { propagate } from "./sequential/propagate.ts";
-import { quantize } from "./sequential/quantize.ts";
-import { reduce } from "./sequential/reduce.ts";
+import { propagate } from "./sequential/passes/propagate.ts";
+import { quantize } from "./sequential/passes/quantize.ts";
+import { reduce } from "./sequential/exchange/reduce.ts";
 import { type CompressedLayer, runSequential } from "./sequential/run-sequential.ts";
 import { openTrials, type Trials } from "./sequential/trials.ts";
 

@@ -20,7 +20,7 @@ import type { MeasuredSchemes } from "../pipeline/planning/plan-survey.ts";
 import { planTime } from "../pipeline/planning/plan-time.ts";
 import { withTrials } from "../pipeline/planning/plan-trials.ts";
 import { surveySchemes } from "../pipeline/survey-schemes.ts";
-import { snapshotPace } from "../pipeline/sequential/snapshot-clock.ts";
+import { snapshotPace } from "../pipeline/sequential/states/snapshot-clock.ts";
 import { createSource } from "../source/create-source.ts";
 import { LOADER_LIMITS, type LoaderLimits } from "../source/chunks/loader-limits.ts";
 import type { SourceReference } from "../api/source-api.ts";

@@ -21,7 +21,7 @@ import {
   planCalibrationJob,
 } from "../pipeline/calibration/plan-calibrated-layers.ts";
 import { streamedStep } from "../pipeline/planning/planned-step.ts";
-import { createFolders } from "../pipeline/sequential/folder-threads.ts";
+import { createFolders } from "../pipeline/sequential/rewriting/folder-threads.ts";
 import type { LayerOutput, LayerTurn } from "../pipeline/sequential/layer-at-work.ts";
 import type { SequentialServices } from "../pipeline/sequential/services.ts";
 import { parseRecipe } from "../plan/recipe/parse-recipe.ts";

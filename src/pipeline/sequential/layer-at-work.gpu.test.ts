@@ -17,11 +17,11 @@ import {
   turnOf,
 } from "../../testing/run-layer.ts";
 import type { LayerSchedule } from "../calibration/layer-schedule.ts";
-import { calibrate } from "./calibrate.ts";
+import { calibrate } from "./passes/calibrate.ts";
 import { type LayerAtWork, type LayerOutput, onload, passesOf } from "./layer-at-work.ts";
-import { propagate } from "./propagate.ts";
-import { quantize } from "./quantize.ts";
-import { reduce } from "./reduce.ts";
+import { propagate } from "./passes/propagate.ts";
+import { quantize } from "./passes/quantize.ts";
+import { reduce } from "./exchange/reduce.ts";
 
 async function quantizeLayer(work: LayerAtWork): Promise<LayerOutput["reports"]> {
   for (const pass of work.passes) {

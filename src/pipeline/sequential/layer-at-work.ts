@@ -24,8 +24,8 @@ import type { TileTraffic } from "../job/traffic.ts";
 import type { PlannedLayer, PlannedStep } from "../planning/planned-step.ts";
 import type { HostLayers } from "./host-layers.ts";
 import type { SequentialServices } from "./services.ts";
-import { areGiven } from "./share-names.ts";
-import type { SnapshotClock } from "./snapshot-clock.ts";
+import { areGiven } from "./exchange/share-names.ts";
+import type { SnapshotClock } from "./states/snapshot-clock.ts";
 import type { Linear } from "../../model/weight-description.ts";
 
 /** One run of all samples through the layer, and what is collected of it. */

@@ -21,14 +21,14 @@ import { finishedGenerations, recordedForward } from "../job/job-journal.ts";
 import { TilePipeline } from "../data-free/tile-pipeline.ts";
 import { type Job, type RunOutput, writesResult } from "../job/job.ts";
 import type { SourceTraffic } from "../job/traffic.ts";
-import { both, embed } from "./embed.ts";
-import { openExchange } from "./exchange.ts";
-import { createFolders } from "./folder-threads.ts";
-import { createLeftSums } from "./left-sums.ts";
+import { both, embed } from "./states/embed.ts";
+import { openExchange } from "./exchange/exchange.ts";
+import { createFolders } from "./rewriting/folder-threads.ts";
+import { createLeftSums } from "./exchange/left-sums.ts";
 import { createModuleMemory } from "./module-memory.ts";
 import type { OriginalSamples, SequentialServices, ShareAtWork } from "./services.ts";
-import { statesKeeper, takeStates } from "./states-files.ts";
-import { openTokenInputs, type TokenInputsAtWork } from "./token-inputs.ts";
+import { statesKeeper, takeStates } from "./states/states-files.ts";
+import { openTokenInputs, type TokenInputsAtWork } from "./states/token-inputs.ts";
 
 export interface Rings {
   readonly gpu: Gpu;

@@ -2,7 +2,7 @@
 // comes out is kept where it is asked for.
 
 import { type LayerTurn, onload } from "./layer-at-work.ts";
-import { propagate } from "./propagate.ts";
+import { propagate } from "./passes/propagate.ts";
 import type { CompressedLayer } from "./run-sequential.ts";
 
 export async function passLayer(turn: LayerTurn): Promise<CompressedLayer> {

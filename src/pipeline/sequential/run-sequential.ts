@@ -22,7 +22,7 @@ import type { LayerOutput, LayerTurn } from "./layer-at-work.ts";
 import { openServices } from "./open-services.ts";
 import { prepareKernels } from "./prepare-kernels.ts";
 import type { SequentialServices } from "./services.ts";
-import { createSnapshotClock, type SnapshotClock } from "./snapshot-clock.ts";
+import { createSnapshotClock, type SnapshotClock } from "./states/snapshot-clock.ts";
 import { waitLater } from "./wait-later.ts";
 
 /** What is known of a layer that is done. */

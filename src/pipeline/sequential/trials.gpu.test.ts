@@ -4,11 +4,11 @@ import { expect, it } from "vitest";
 import type { HostBytes } from "../../onload/host-bytes.ts";
 import type { HostLayer } from "../../onload/layer-weights.ts";
 import { hostLayer, LENGTHS, MIB, only, openRun, planFor, STATES, turnOf } from "../../testing/run-layer.ts";
-import { calibrate } from "./calibrate.ts";
+import { calibrate } from "./passes/calibrate.ts";
 import { onload } from "./layer-at-work.ts";
-import { propagate } from "./propagate.ts";
-import { quantize } from "./quantize.ts";
-import { reduce } from "./reduce.ts";
+import { propagate } from "./passes/propagate.ts";
+import { quantize } from "./passes/quantize.ts";
+import { reduce } from "./exchange/reduce.ts";
 import { openTrials } from "./trials.ts";
 
 const LAYER = "model.layers.0";

@@ -13,7 +13,7 @@ import { yieldToMessages } from "../../../yield-to-messages.ts";
 import { rowDifferences } from "../../../gpu/elements/row-differences.ts";
 import { rowSize } from "../../../model/decoder-description.ts";
 import { layerLinears } from "../../../model/layer-linears.ts";
-import { eachBatch } from "../../sequential/each-batch.ts";
+import { eachBatch } from "../../sequential/passes/each-batch.ts";
 import { type ForwardInputs, type ForwardServices, type ForwardStream, openForward } from "./open-forward.ts";
 import { predictForward, type WatchedLogits } from "./predict-forward.ts";
 import { onloadStored, type StoredWeights } from "./stored-weights.ts";

@@ -1,0 +1,57 @@
+import { describe, expect, it } from "vitest";
+import type { LedgerBuffer } from "../../../gpu/memory.ts";
+import { eachBatch } from "./each-batch.ts";
+
+const BATCHES = [0, 1, 2, 3].map((first) => ({
+  rows: { first, starts: [0, 1], tokens: 1, firstToken: first },
+}));
+
+/** Runs four batches whose transfers and computing take a turn of the event loop each, and tells in which order. */
+async function orderOf(buffers: number, failing = -1): Promise<string[]> {
+  const said: string[] = [];
+  const turn = async (what: string) => {
+    said.push(`${what} begins`);
+    await new Promise((resolve) => setTimeout(resolve));
+    said.push(`${what} ends`);
+  };
+  const hidden = Array.from({ length: buffers }, (_, slot) => ({ label: `${slot}` }) as LedgerBuffer);
+  const states = { load: async ({ first }: { first: number }) => await turn(`load ${first}`) };
+  const computed = eachBatch({ batches: BATCHES, hidden, states }, async (_, index) => {
+    await turn(`compute ${index}`);
+    if (index === failing) throw new Error(`batch ${index} failed`);
+    return async () => await turn(`save ${index}`);
+  });
+  await computed.catch((error: unknown) => said.push(String(error)));
+  return said;
+}
+
+describe("eachBatch", () => {
+  it("does one thing at a time with one buffer", async () => {
+    const said = await orderOf(1);
+    const steps = [0, 1, 2, 3].flatMap((index) => [`load ${index}`, `compute ${index}`, `save ${index}`]);
+    expect(said).toEqual(steps.flatMap((step) => [`${step} begins`, `${step} ends`]));
+  });
+
+  it("loads a batch while the one before it is computed, and only when its buffer was taken away", async () => {
+    const said = await orderOf(2);
+    const at = (what: string) => said.indexOf(what);
+    for (const index of [0, 1, 2]) {
+      expect(at(`load ${index + 1} begins`)).toBeLessThan(at(`compute ${index} ends`));
+    }
+    for (const index of [0, 1])
+      expect(at(`load ${index + 2} begins`)).toBeGreaterThan(at(`save ${index} ends`));
+    for (const index of [0, 1, 2]) {
+      expect(at(`compute ${index + 1} begins`)).toBeGreaterThan(at(`load ${index + 1} ends`));
+    }
+    expect(said.at(-1)).toBe("save 3 ends");
+  });
+
+  it("lets what is under way end before it fails", async () => {
+    const said = await orderOf(2, 1);
+    expect(said.at(-1)).toBe("Error: batch 1 failed");
+    expect(said.filter((line) => line.endsWith("begins")).length).toBe(
+      said.filter((line) => line.endsWith("ends")).length,
+    );
+    expect(said).not.toContain("compute 2 begins");
+  });
+});

@@ -1,0 +1,47 @@
+// The batches of samples one after the other, the transfers of their hidden states beside what the GPU computes.
+
+import type { SequenceBatch } from "../../../calibrate/batches.ts";
+import type { HiddenStates } from "../../../calibrate/hidden-states.ts";
+import { invariant } from "../../../errors.ts";
+import type { LedgerBuffer } from "../../../gpu/memory.ts";
+import { waitLater } from "../wait-later.ts";
+
+export interface BatchServices<Batch> {
+  readonly batches: readonly Batch[];
+  /** Room for the hidden states of one batch each. */
+  readonly hidden: readonly LedgerBuffer[];
+  readonly states: Pick<HiddenStates, "load">;
+}
+
+/**
+ * Brings the hidden states of each batch to `compute`, which returns what takes them away again. Where there are two
+ * buffers, a batch comes while the one before it is computed, and goes while the next one is.
+ */
+export async function eachBatch<Batch extends { readonly rows: SequenceBatch }>(
+  { batches, hidden, states }: BatchServices<Batch>,
+  compute: (batch: Batch, index: number, hidden: LedgerBuffer) => Promise<() => Promise<void>>,
+): Promise<void> {
+  const taken: Promise<void>[] = hidden.map(async () => await Promise.resolve());
+  const load = async (index: number): Promise<void> => {
+    const slot = index % hidden.length;
+    await taken[slot];
+    const [batch, buffer] = [batches[index], hidden[slot]];
+    if (batch && buffer) await states.load(batch.rows, buffer);
+  };
+  let loading = waitLater(load(0));
+  try {
+    for (const [index, batch] of batches.entries()) {
+      const slot = index % hidden.length;
+      const buffer = hidden[slot];
+      invariant(buffer, "there is a buffer for the batch at work");
+      await loading;
+      if (hidden.length > 1) loading = waitLater(load(index + 1));
+      const takeAway = await compute(batch, index, buffer);
+      taken[slot] = waitLater(takeAway());
+      if (hidden.length === 1) loading = waitLater(load(index + 1));
+    }
+    await Promise.all(taken);
+  } finally {
+    await Promise.allSettled([loading, ...taken]);
+  }
+}

@@ -1,0 +1,26 @@
+// Strassen's products while samples are propagated, where the plan has no room for them at other times.
+
+import { invariant } from "../../../errors.ts";
+import { createLifetime } from "../../../disposal.ts";
+import { lendStrassen } from "../../../gpu/matmul/open-strassen.ts";
+import type { SequentialServices } from "../services.ts";
+
+/** Opens them; the workspace is one whose MLPs take as many tokens at once as the plan says. Disposing gives all of it back. */
+export async function lendToPropagate({
+  gpu,
+  plan,
+  workspace,
+}: Pick<SequentialServices, "gpu" | "plan" | "workspace">): Promise<
+  Disposable & Pick<SequentialServices, "workspace">
+> {
+  const lifetime = createLifetime();
+  const given = { workspace, [Symbol.dispose]: () => lifetime[Symbol.dispose]() };
+  if (!gpu.tuning.lentStrassen) return given;
+  lifetime.use(await lendStrassen(gpu));
+  invariant(plan.strassen, "what is lent is planned");
+  const { scratch: wide } = plan.strassen;
+  if (!wide) return given;
+  const { bytes, mlpTokens } = wide;
+  const scratch = lifetime.use(await gpu.memory.allocate({ label: "scratch to propagate", bytes }));
+  return { ...given, workspace: { ...workspace, scratch, plan: { ...workspace.plan, mlpTokens } } };
+}

@@ -1,0 +1,148 @@
+// Lets each modifier that moves factors between tensors see what the samples do in the layer, and folds what it finds into the
+// layer in host memory, where codes are chosen of it later.
+
+import { type InputChannels, openInputChannels } from "../../../calibrate/channels/input-channels.ts";
+import { collectorHooks, type Collector } from "../../../calibrate/collector.ts";
+import { openHessians } from "../../../calibrate/hessians.ts";
+import { invariant } from "../../../errors.ts";
+import { linearsBeforeOutput } from "../../../model/layer-linears.ts";
+import type { Mapping } from "../../../model/mappings.ts";
+import { linearRows } from "../../../onload/layer-weights.ts";
+import type { ChannelStatistics, RewriterPass, RewriterRun, Rewritten } from "../../../quantize/rewriter.ts";
+import { rewriterFor } from "../../../quantize/rewriters.ts";
+import { demandOf, type LayerRewriting } from "../../calibration/calibrated-layer.ts";
+import { leavesApart, type RewritePass } from "../../calibration/fit-rewritings.ts";
+import { type LayerAtWork, stayOnGpu } from "../layer-at-work.ts";
+import { runBlocks } from "./run-blocks.ts";
+import { goneRewriting, leaveRewriting, passOriginal, seenByRewriters } from "../passes/run-original.ts";
+import { runSamples } from "../passes/run-samples.ts";
+
+/** The host's tensors then hold what the modifiers made of them. */
+export async function rewrite(work: LayerAtWork): Promise<void> {
+  const { layer, services, folded, rewritten, schedule } = work;
+  const last = layer.rewritings.findLast(({ mappings }) => mappings.length > 0);
+  for (const [index, rewriting] of layer.rewritings.entries()) {
+    const passes = schedule.rewrites[index] ?? [];
+    if (rewriting.mappings.length === 0) continue;
+    using channels = await openInputChannels(services.gpu, rewriting.captures);
+    const done = await findFactors(work, rewriting, runOf(work, rewriting, passes, channels));
+    await folded.add(
+      done.flatMap(({ folds }) => folds),
+      rewriting === last,
+    );
+    rewritten.push(...done.map(({ report }) => report));
+  }
+  if (!work.isLast && leavesApart(layer, schedule.rewrites)) await passOriginal(work);
+}
+
+async function findFactors(
+  work: LayerAtWork,
+  { modifier }: LayerRewriting,
+  run: RewriterRun,
+): Promise<Rewritten[]> {
+  using _ = await stayOnGpu(work);
+  const found = await rewriterFor(modifier).rewrite(run);
+  // A buffer must not be given back before the commands that use it are submitted.
+  await run.gpu.queue.flush();
+  return found;
+}
+
+function runOf(
+  work: LayerAtWork,
+  rewriting: LayerRewriting,
+  passes: readonly RewritePass[],
+  channels: InputChannels,
+): RewriterRun {
+  const { layer, host, services, collections } = work;
+  const { gpu, uploads, readbacks } = services;
+  const share = 1 / collections / rewriting.mappings.length;
+  const collecting = passes.filter(({ runsBlocks }) => !runsBlocks);
+  return {
+    ...demandOf(layer, rewriting),
+    gpu,
+    uploads,
+    readbacks,
+    freeBytes: Math.min(...collecting.map(({ freeBytes }) => freeBytes)),
+    async eachPass(use) {
+      for (const [index, pass] of collecting.entries()) {
+        await collectPass(work, rewriting, pass, index === 0 ? channels : null, use);
+      }
+    },
+    runBlocks: async (variants) => await runBlocks(work, passes, variants),
+    channels: async (mapping) => await readChannels(work, rewriting, channels, mapping),
+    weight: (linear, firstRow = 0, rows = linear.rows - firstRow) => ({
+      dtype: layer.dtypeOf(linear.source.tensor),
+      bytes: linearRows(host, linear, firstRow, rows),
+    }),
+    async load(linear, firstRow, rows, to) {
+      const { weights } = work.staying;
+      if (weights) await weights.copyRows(linear.module, firstRow, rows, to);
+      else await uploads.write(linearRows(host, linear, firstRow, rows), to);
+    },
+    dtypeOf: (tensor) => layer.dtypeOf(tensor),
+    checkpoint: async () => await services.checkpoint(),
+    begins: ({ smooth }) => services.report("calibrating", `scales of ${smooth}`, share),
+  };
+}
+
+/** Runs the samples for the Hessians of a pass, and for the channels of all inputs in the first one. */
+async function collectPass(
+  work: LayerAtWork,
+  rewriting: LayerRewriting,
+  { captures, residency, propagates }: RewritePass,
+  channels: InputChannels | null,
+  use: (pass: RewriterPass) => Promise<void>,
+): Promise<void> {
+  const { layer, services, collections } = work;
+  const { gpu, samples } = services;
+  const maxPanelBytes = gpu.device.limits.maxStorageBufferBindingSize;
+  using hessians = await openHessians(gpu, captures, samples, maxPanelBytes);
+  const collectors: Collector[] = channels ? [channels, hessians] : [hessians];
+  const wanted = channels ? rewriting.captures : captures;
+  const save = propagates && !work.isLast ? leaveRewriting(work) : null;
+  await runSamples(work, {
+    ...seenByRewriters(work),
+    needed: { linears: propagates ? layer.linears : linearsBeforeOutput(layer.description), residency },
+    each: save ?? (async () => await services.checkpoint()),
+    collect: {
+      hooks: collectorHooks(collectors),
+      wanted: new Set(wanted.flatMap(({ modules }) => modules)),
+      experts: services.experts,
+      stopAtLastInput: save === null,
+    },
+    report: (detail, done) => services.report("calibrating", detail, done / collections),
+  });
+  if (propagates) await goneRewriting(work);
+  await use({
+    captures,
+    hessian: (capture) => hessians.hessian(capture),
+    tokens: (capture) => hessians.tokens(capture),
+  });
+}
+
+/** Experts that are calibrated on their own tokens have an input each: what they reach together is the mapping's. */
+async function readChannels(
+  { services }: LayerAtWork,
+  { captures }: LayerRewriting,
+  channels: InputChannels,
+  { balance, columns }: Mapping,
+): Promise<ChannelStatistics> {
+  const read = new Set(balance.map(({ module }) => module));
+  const low = new Float32Array(columns);
+  const high = new Float32Array(columns);
+  const magnitude = new Float32Array(columns);
+  let tokens = 0;
+  for (const capture of captures.filter(({ modules }) => modules.some((module) => read.has(module)))) {
+    invariant(capture.columns === columns, "Linears that share an input have its columns");
+    const seen = await channels.read(services.readbacks, capture);
+    if (seen.tokens === 0) continue;
+    for (let channel = 0; channel < columns; channel++) {
+      const [least, most] = [seen.low[channel] ?? 0, seen.high[channel] ?? 0];
+      low[channel] = tokens === 0 ? least : Math.min(low[channel] ?? 0, least);
+      high[channel] = tokens === 0 ? most : Math.max(high[channel] ?? 0, most);
+      magnitude[channel] = (magnitude[channel] ?? 0) + (seen.magnitude[channel] ?? 0);
+    }
+    tokens += seen.tokens;
+  }
+  return { low, high, magnitude, tokens };
+}

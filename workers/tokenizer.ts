@@ -1,7 +1,7 @@
 import { expose } from "comlink";
-import type { TokenizerApi } from "../src/model/tokenizer-api.ts";
+import type { TokenizerApi } from "../src/model/tokenizer/tokenizer-api.ts";
 import { invariant } from "../src/errors.ts";
-import { type LoadedTokenizer, loadTokenizer } from "../src/model/tokenizer.ts";
+import { type LoadedTokenizer, loadTokenizer } from "../src/model/tokenizer/tokenizer.ts";
 
 let loaded: LoadedTokenizer | null = null;
 

@@ -2,7 +2,7 @@
 
 import { attend, attentionColumns } from "../../src/calibrate/forward/mixers/attention/attend.ts";
 import { createBatch } from "../../src/calibrate/forward/token-batch.ts";
-import { attention as describeAttention } from "../../src/model/decoder-parts.ts";
+import { attention as describeAttention } from "../../src/model/parts/decoder-parts.ts";
 import type { Benchmark } from "../benchmark.ts";
 import type { ModelShape, Sizes } from "../model-shapes.ts";
 

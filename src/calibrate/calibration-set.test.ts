@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { CalibrationError } from "../errors.ts";
-import type { ModelTokenizer } from "../model/model-tokenizer.ts";
+import type { ModelTokenizer } from "../model/tokenizer/model-tokenizer.ts";
 import type { Sample } from "./samples/sample.ts";
 import { selectSequences, shuffled } from "./select-sequences.ts";
 

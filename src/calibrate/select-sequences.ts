@@ -2,7 +2,7 @@
 // `num_calibration_samples`, `max_seq_length`, `shuffle_calibration_samples`.
 
 import { CalibrationError } from "../errors.ts";
-import type { ModelTokenizer } from "../model/model-tokenizer.ts";
+import type { ModelTokenizer } from "../model/tokenizer/model-tokenizer.ts";
 import type { Sample } from "./samples/sample.ts";
 
 export interface SelectionOptions {

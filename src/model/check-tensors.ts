@@ -2,7 +2,7 @@
 
 import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
 import type { TensorSpec } from "../formats/safetensors/safetensors.ts";
-import { DATA_FREE_HINT } from "./config-fields.ts";
+import { DATA_FREE_HINT } from "./parts/config-fields.ts";
 import type { Activation, DecoderDescription, FeedForward, LayerDescription } from "./decoder-description.ts";
 import { layerLinears, mlpsOf } from "./layer-linears.ts";
 import { factsOf } from "./mixers/facts-of.ts";

@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { type Checkpoint, loadCheckpoint } from "../testing/load-checkpoint.ts";
 import { checkShapes, describedTensors } from "./check-tensors.ts";
-import { type Config, isRecord } from "./config-fields.ts";
+import { type Config, isRecord } from "./parts/config-fields.ts";
 import { describeDecoder, lackedTensors } from "./describe-decoder.ts";
 import { captures, layerLinears, linearsBeforeOutput } from "./layer-linears.ts";
 

@@ -3,9 +3,9 @@
 
 import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
 import { checkNames, describedTensors } from "./check-tensors.ts";
-import { type Config, DATA_FREE_HINT, isRecord } from "./config-fields.ts";
+import { type Config, DATA_FREE_HINT, isRecord } from "./parts/config-fields.ts";
 import type { DecoderDescription } from "./decoder-description.ts";
-import { type DecoderTensors, type DescribeFamily, linear } from "./decoder-parts.ts";
+import { type DecoderTensors, type DescribeFamily, linear } from "./parts/decoder-parts.ts";
 import { describeAfmoe } from "./families/afmoe.ts";
 import { describeApertus } from "./families/apertus.ts";
 import { describeArcee } from "./families/arcee.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { inverseFrequencies, rotaryVariants } from "./rotary.ts";
-import { readRotary, type RotaryRequest } from "./rotary-parameters.ts";
+import { readRotary, type RotaryRequest } from "./parts/rotary-parameters.ts";
 // Configs, and what transformers 5.17 computes from them (modeling_rope_utils.py), in float32.
 import references from "./rotary.reference.json" with { type: "json" };
 

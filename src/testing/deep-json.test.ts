@@ -5,7 +5,7 @@ import { readReceipt } from "../../scripts/cli/read-receipt.ts";
 import { parseSamples } from "../calibrate/samples/parse-samples.ts";
 import { parseTools } from "../calibrate/samples/parse-messages.ts";
 import { parseIndex } from "../formats/safetensors/safetensors-index.ts";
-import { loadTokenizer } from "../model/tokenizer.ts";
+import { loadTokenizer } from "../model/tokenizer/tokenizer.ts";
 import { parsePartDocument } from "../package/part-document.ts";
 import { readConfig } from "../plan/checkpoint/read-config.ts";
 import { codeFiles, moduleFiles } from "../source/folders/named-files.ts";

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { loadTokenizer } from "../tokenizer.ts";
+import { loadTokenizer } from "../tokenizer/tokenizer.ts";
 import { chatTemplate } from "./chat-template.ts";
 import type { ChatMessage, Conversation } from "./conversation.ts";
 

@@ -10,7 +10,7 @@ import {
   layerTypes,
   readFields,
   sizeFields,
-} from "../config-fields.ts";
+} from "../parts/config-fields.ts";
 import {
   attention,
   type DecoderTensors,
@@ -20,10 +20,10 @@ import {
   layers,
   linear,
   rmsNorm,
-} from "../decoder-parts.ts";
-import { EXPERT_NAMES, experts } from "../expert-parts.ts";
-import { resolveLayerTypes, windowOf } from "../layer-types.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { EXPERT_NAMES, experts } from "../parts/expert-parts.ts";
+import { resolveLayerTypes, windowOf } from "../parts/layer-types.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 import type { Experts } from "../decoder-description.ts";
 
 const schema = v.object({

@@ -1,7 +1,14 @@
 import * as v from "valibot";
-import { epsilon, flag, readFields, sizeFields } from "../config-fields.ts";
-import { attention, type DescribeFamily, headShape, layers, plainMlp, rmsNorm } from "../decoder-parts.ts";
-import { readRotary } from "../rotary-parameters.ts";
+import { epsilon, flag, readFields, sizeFields } from "../parts/config-fields.ts";
+import {
+  attention,
+  type DescribeFamily,
+  headShape,
+  layers,
+  plainMlp,
+  rmsNorm,
+} from "../parts/decoder-parts.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 import type { XieluActivation } from "../decoder-description.ts";
 
 const schema = v.object({

@@ -1,8 +1,15 @@
 import * as v from "valibot";
-import { epsilon, flag, layerNumbers, readFields, sizeFields } from "../config-fields.ts";
-import { attention, type DescribeFamily, gatedMlp, headShape, layers, rmsNorm } from "../decoder-parts.ts";
-import { readRotary } from "../rotary-parameters.ts";
-import { mamba2, mambaFields, mambaShape } from "../mixer-parts.ts";
+import { epsilon, flag, layerNumbers, readFields, sizeFields } from "../parts/config-fields.ts";
+import {
+  attention,
+  type DescribeFamily,
+  gatedMlp,
+  headShape,
+  layers,
+  rmsNorm,
+} from "../parts/decoder-parts.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
+import { mamba2, mambaFields, mambaShape } from "../parts/mixer-parts.ts";
 
 const schema = v.object({
   ...sizeFields({

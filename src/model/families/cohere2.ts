@@ -8,7 +8,7 @@ import {
   layerTypes,
   readFields,
   sizeFields,
-} from "../config-fields.ts";
+} from "../parts/config-fields.ts";
 import {
   attention,
   type DescribeFamily,
@@ -17,9 +17,9 @@ import {
   layerNorm,
   layers,
   sharedNorm,
-} from "../decoder-parts.ts";
-import { resolveLayerTypes, windowOf } from "../layer-types.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { resolveLayerTypes, windowOf } from "../parts/layer-types.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 const schema = v.object({
   ...sizeFields({

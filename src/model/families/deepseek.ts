@@ -12,7 +12,7 @@ import {
   positive,
   readFields,
   sizeFields,
-} from "../config-fields.ts";
+} from "../parts/config-fields.ts";
 import {
   type DecoderBody,
   type DecoderTensors,
@@ -23,9 +23,9 @@ import {
   type MlpShape,
   preNorms,
   rmsNorm,
-} from "../decoder-parts.ts";
-import { groupedRouterFields, groupsOf, sigmoidExperts } from "../expert-parts.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { groupedRouterFields, groupsOf, sigmoidExperts } from "../parts/expert-parts.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 import type { Experts } from "../decoder-description.ts";
 import type { LatentAttention, Rotary } from "../mixer-description.ts";
 

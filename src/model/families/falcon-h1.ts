@@ -7,11 +7,18 @@ import {
   readFields,
   sizeFields,
   unsupportedField,
-} from "../config-fields.ts";
-import { attention, type DescribeFamily, gatedMlp, headShape, layers, rmsNorm } from "../decoder-parts.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/config-fields.ts";
+import {
+  attention,
+  type DescribeFamily,
+  gatedMlp,
+  headShape,
+  layers,
+  rmsNorm,
+} from "../parts/decoder-parts.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 import type { Mlp } from "../decoder-description.ts";
-import { groupedNorm, mamba2, mambaFields, mambaShape } from "../mixer-parts.ts";
+import { groupedNorm, mamba2, mambaFields, mambaShape } from "../parts/mixer-parts.ts";
 import type { Mamba2 } from "../mixer-description.ts";
 
 const schema = v.object({

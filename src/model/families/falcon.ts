@@ -8,7 +8,7 @@ import {
   readFields,
   sizeFields,
   unsupportedField,
-} from "../config-fields.ts";
+} from "../parts/config-fields.ts";
 import {
   attentionWith,
   type DescribeFamily,
@@ -19,8 +19,8 @@ import {
   plainMlp,
   preNorms,
   sharedNorm,
-} from "../decoder-parts.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 const schema = v.object({
   ...sizeFields({

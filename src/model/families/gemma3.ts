@@ -11,7 +11,7 @@ import {
   readFields,
   sizeFields,
   type Config,
-} from "../config-fields.ts";
+} from "../parts/config-fields.ts";
 import {
   attention,
   type DescribeFamily,
@@ -20,9 +20,9 @@ import {
   layers,
   rmsNorm,
   sandwichNorms,
-} from "../decoder-parts.ts";
-import { resolveLayerTypes, windowOf } from "../layer-types.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { resolveLayerTypes, windowOf } from "../parts/layer-types.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 const schema = v.object({
   ...sizeFields({

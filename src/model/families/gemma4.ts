@@ -16,7 +16,7 @@ import {
   readFields,
   sizeFields,
   unsupportedField,
-} from "../config-fields.ts";
+} from "../parts/config-fields.ts";
 import {
   attention,
   attentionWith,
@@ -30,11 +30,11 @@ import {
   plainNorm,
   rmsNorm,
   sandwichNorms,
-} from "../decoder-parts.ts";
+} from "../parts/decoder-parts.ts";
 import type { Experts, FeedForward, LayerNorms, TokenBlock, TokenInputs } from "../decoder-description.ts";
-import { EXPERT_NAMES, experts } from "../expert-parts.ts";
-import { resolveLayerTypes } from "../layer-types.ts";
-import { type LayerType, readRotary } from "../rotary-parameters.ts";
+import { EXPERT_NAMES, experts } from "../parts/expert-parts.ts";
+import { resolveLayerTypes } from "../parts/layer-types.ts";
+import { type LayerType, readRotary } from "../parts/rotary-parameters.ts";
 import type { Attention, Rotary } from "../mixer-description.ts";
 import type { Norm } from "../weight-description.ts";
 

@@ -7,7 +7,7 @@ import {
   intermediateSize,
   readFields,
   sizeFields,
-} from "../config-fields.ts";
+} from "../parts/config-fields.ts";
 import {
   attention,
   type DescribeFamily,
@@ -16,9 +16,9 @@ import {
   layers,
   preNorms,
   rmsNorm,
-} from "../decoder-parts.ts";
-import { groupedRouterFields, sigmoidExperts } from "../expert-parts.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { groupedRouterFields, sigmoidExperts } from "../parts/expert-parts.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 const schema = v.object({
   ...sizeFields({

@@ -1,5 +1,13 @@
 import * as v from "valibot";
-import { activation, epsilon, finite, flag, positive, readFields, sizeFields } from "../config-fields.ts";
+import {
+  activation,
+  epsilon,
+  finite,
+  flag,
+  positive,
+  readFields,
+  sizeFields,
+} from "../parts/config-fields.ts";
 import {
   attentionWith,
   type DescribeFamily,
@@ -9,8 +17,8 @@ import {
   linear,
   plainMlp,
   preNorms,
-} from "../decoder-parts.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 const schema = v.object({
   ...sizeFields({

@@ -8,7 +8,7 @@ import {
   layerTypes,
   readFields,
   sizeFields,
-} from "../config-fields.ts";
+} from "../parts/config-fields.ts";
 import type { Experts, Mlp } from "../decoder-description.ts";
 import {
   attention,
@@ -21,10 +21,10 @@ import {
   mlpWith,
   preNorms,
   rmsNorm,
-} from "../decoder-parts.ts";
-import { EXPERT_NAMES, experts } from "../expert-parts.ts";
-import { resolveLayerTypes, windowOf } from "../layer-types.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { EXPERT_NAMES, experts } from "../parts/expert-parts.ts";
+import { resolveLayerTypes, windowOf } from "../parts/layer-types.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 import type { Linear } from "../weight-description.ts";
 
 /** What transformers computes with, whatever config.json says. */

@@ -1,8 +1,14 @@
 import * as v from "valibot";
-import { expertCount, intermediateSize, readFields } from "../config-fields.ts";
-import { type DecoderTensors, type DescribeFamily, linear, mlpWith, rmsNorm } from "../decoder-parts.ts";
+import { expertCount, intermediateSize, readFields } from "../parts/config-fields.ts";
+import {
+  type DecoderTensors,
+  type DescribeFamily,
+  linear,
+  mlpWith,
+  rmsNorm,
+} from "../parts/decoder-parts.ts";
 import type { FeedForward } from "../decoder-description.ts";
-import { mamba2, mambaFields, mambaShape } from "../mixer-parts.ts";
+import { mamba2, mambaFields, mambaShape } from "../parts/mixer-parts.ts";
 import { graniteAttention, graniteBody, graniteFields, graniteRotary } from "./granite.ts";
 import { graniteExperts } from "./granite-moe.ts";
 

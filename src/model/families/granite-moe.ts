@@ -1,7 +1,7 @@
 import * as v from "valibot";
-import { activation, expertCount, readFields } from "../config-fields.ts";
-import type { DecoderTensors, DescribeFamily } from "../decoder-parts.ts";
-import { EXPERT_NAMES, experts } from "../expert-parts.ts";
+import { activation, expertCount, readFields } from "../parts/config-fields.ts";
+import type { DecoderTensors, DescribeFamily } from "../parts/decoder-parts.ts";
+import { EXPERT_NAMES, experts } from "../parts/expert-parts.ts";
 import type { Activation, Experts } from "../decoder-description.ts";
 import { graniteAttention, graniteBody, graniteFields, graniteRotary } from "./granite.ts";
 

@@ -9,7 +9,7 @@ import {
   positive,
   readFields,
   sizeFields,
-} from "../config-fields.ts";
+} from "../parts/config-fields.ts";
 import {
   attention,
   type DecoderBody,
@@ -20,11 +20,11 @@ import {
   layers,
   preNorms,
   rmsNorm,
-} from "../decoder-parts.ts";
+} from "../parts/decoder-parts.ts";
 import type { FeedForward } from "../decoder-description.ts";
 import type { Mixer, Rotary } from "../mixer-description.ts";
-import { requireFullAttention } from "../layer-types.ts";
-import { readRotary } from "../rotary-parameters.ts";
+import { requireFullAttention } from "../parts/layer-types.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 /** Fields of all Granite models but for their feed-forward's activation. */
 export const graniteFields = {

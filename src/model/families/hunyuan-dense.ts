@@ -8,7 +8,7 @@ import {
   positive,
   readFields,
   sizeFields,
-} from "../config-fields.ts";
+} from "../parts/config-fields.ts";
 import {
   attention,
   type DecoderBody,
@@ -20,8 +20,8 @@ import {
   type MlpShape,
   preNorms,
   rmsNorm,
-} from "../decoder-parts.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 import type { FeedForward } from "../decoder-description.ts";
 import type { Rotary } from "../mixer-description.ts";
 

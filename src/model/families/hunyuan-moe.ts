@@ -1,7 +1,7 @@
 import * as v from "valibot";
-import { expertCount, readFields } from "../config-fields.ts";
-import { type DescribeFamily, gatedMlp } from "../decoder-parts.ts";
-import { EXPERT_NAMES, experts } from "../expert-parts.ts";
+import { expertCount, readFields } from "../parts/config-fields.ts";
+import { type DescribeFamily, gatedMlp } from "../parts/decoder-parts.ts";
+import { EXPERT_NAMES, experts } from "../parts/expert-parts.ts";
 import { hunyuanBody, hunyuanFields, hunyuanMlp } from "./hunyuan-dense.ts";
 
 /** One number, or one a layer. */

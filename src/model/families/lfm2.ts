@@ -8,7 +8,7 @@ import {
   positive,
   readFields,
   sizeFields,
-} from "../config-fields.ts";
+} from "../parts/config-fields.ts";
 import {
   attention,
   type DescribeFamily,
@@ -17,10 +17,10 @@ import {
   linear,
   mlpWith,
   rmsNorm,
-} from "../decoder-parts.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 import type { Mlp } from "../decoder-description.ts";
-import { convolution } from "../mixer-parts.ts";
+import { convolution } from "../parts/mixer-parts.ts";
 import type { ShortConvolution } from "../mixer-description.ts";
 
 const schema = v.object({

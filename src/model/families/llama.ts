@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { activation, epsilon, flag, layerTypes, readFields, sizeFields } from "../config-fields.ts";
+import { activation, epsilon, flag, layerTypes, readFields, sizeFields } from "../parts/config-fields.ts";
 import {
   attention,
   type DescribeFamily,
@@ -8,9 +8,9 @@ import {
   layers,
   preNorms,
   rmsNorm,
-} from "../decoder-parts.ts";
-import { requireFullAttention } from "../layer-types.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { requireFullAttention } from "../parts/layer-types.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 const schema = v.object({
   ...sizeFields({

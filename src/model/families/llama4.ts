@@ -11,7 +11,7 @@ import {
   positions,
   readFields,
   sizeFields,
-} from "../config-fields.ts";
+} from "../parts/config-fields.ts";
 import type { Experts } from "../decoder-description.ts";
 import {
   attention,
@@ -23,9 +23,9 @@ import {
   plainNorm,
   preNorms,
   rmsNorm,
-} from "../decoder-parts.ts";
-import { EXPERT_NAMES, experts } from "../expert-parts.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { EXPERT_NAMES, experts } from "../parts/expert-parts.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 const schema = v.object({
   ...sizeFields({

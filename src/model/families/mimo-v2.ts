@@ -12,7 +12,7 @@ import {
   positions,
   readFields,
   sizeFields,
-} from "../config-fields.ts";
+} from "../parts/config-fields.ts";
 import {
   attention,
   type DecoderTensors,
@@ -22,10 +22,10 @@ import {
   layers,
   preNorms,
   rmsNorm,
-} from "../decoder-parts.ts";
-import { groupedRouterFields, sigmoidExperts } from "../expert-parts.ts";
-import { resolveLayerTypes } from "../layer-types.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { groupedRouterFields, sigmoidExperts } from "../parts/expert-parts.ts";
+import { resolveLayerTypes } from "../parts/layer-types.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 /** transformers' default: not the root of a half. */
 const DEFAULT_VALUE_SCALE = 707 / 1000;

@@ -8,10 +8,17 @@ import {
   positions,
   readFields,
   sizeFields,
-} from "../config-fields.ts";
-import { attention, type DescribeFamily, headShape, layers, preNorms, rmsNorm } from "../decoder-parts.ts";
-import { experts } from "../expert-parts.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/config-fields.ts";
+import {
+  attention,
+  type DescribeFamily,
+  headShape,
+  layers,
+  preNorms,
+  rmsNorm,
+} from "../parts/decoder-parts.ts";
+import { experts } from "../parts/expert-parts.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 const schema = v.object({
   ...sizeFields({

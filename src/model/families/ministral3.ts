@@ -10,7 +10,7 @@ import {
   positions,
   readFields,
   sizeFields,
-} from "../config-fields.ts";
+} from "../parts/config-fields.ts";
 import {
   attention,
   type DescribeFamily,
@@ -19,9 +19,9 @@ import {
   layers,
   preNorms,
   rmsNorm,
-} from "../decoder-parts.ts";
-import { requireFullAttention, windowOfAll } from "../layer-types.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { requireFullAttention, windowOfAll } from "../parts/layer-types.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 import type { AttentionTemperature } from "../mixer-description.ts";
 
 const schema = v.object({

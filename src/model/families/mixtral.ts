@@ -1,9 +1,24 @@
 import * as v from "valibot";
-import { activation, count, epsilon, expertCount, flag, readFields, sizeFields } from "../config-fields.ts";
-import { attention, type DescribeFamily, headShape, layers, preNorms, rmsNorm } from "../decoder-parts.ts";
-import { experts } from "../expert-parts.ts";
-import { windowOfAll } from "../layer-types.ts";
-import { readRotary } from "../rotary-parameters.ts";
+import {
+  activation,
+  count,
+  epsilon,
+  expertCount,
+  flag,
+  readFields,
+  sizeFields,
+} from "../parts/config-fields.ts";
+import {
+  attention,
+  type DescribeFamily,
+  headShape,
+  layers,
+  preNorms,
+  rmsNorm,
+} from "../parts/decoder-parts.ts";
+import { experts } from "../parts/expert-parts.ts";
+import { windowOfAll } from "../parts/layer-types.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 const schema = v.object({
   ...sizeFields({

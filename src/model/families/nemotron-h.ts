@@ -10,7 +10,7 @@ import {
   positions,
   readFields,
   sizeFields,
-} from "../config-fields.ts";
+} from "../parts/config-fields.ts";
 import {
   attention,
   type DecoderTensors,
@@ -19,10 +19,10 @@ import {
   layers,
   plainMlp,
   rmsNorm,
-} from "../decoder-parts.ts";
-import { EXPERT_NAMES, experts, groupedRouterFields, groupsOf } from "../expert-parts.ts";
+} from "../parts/decoder-parts.ts";
+import { EXPERT_NAMES, experts, groupedRouterFields, groupsOf } from "../parts/expert-parts.ts";
 import type { Experts, Mlp } from "../decoder-description.ts";
-import { groupedNorm, mamba2 } from "../mixer-parts.ts";
+import { groupedNorm, mamba2 } from "../parts/mixer-parts.ts";
 import type { Mamba2 } from "../mixer-description.ts";
 
 const schema = v.object({

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { activation, epsilon, flag, layerTypes, readFields, sizeFields } from "../config-fields.ts";
+import { activation, epsilon, flag, layerTypes, readFields, sizeFields } from "../parts/config-fields.ts";
 import {
   attention,
   type DecoderBody,
@@ -10,10 +10,10 @@ import {
   layers,
   postNorms,
   rmsNorm,
-} from "../decoder-parts.ts";
+} from "../parts/decoder-parts.ts";
 import type { Attention } from "../mixer-description.ts";
-import { requireFullAttention } from "../layer-types.ts";
-import { readRotary } from "../rotary-parameters.ts";
+import { requireFullAttention } from "../parts/layer-types.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 /** Fields of OLMo 2 and 3. */
 export const olmoFields = {

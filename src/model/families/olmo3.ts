@@ -1,8 +1,8 @@
 import * as v from "valibot";
-import { type Config, count, isRecord, readFields } from "../config-fields.ts";
-import { type DescribeFamily, headShape } from "../decoder-parts.ts";
-import { resolveLayerTypes, windowOf } from "../layer-types.ts";
-import { readRotary } from "../rotary-parameters.ts";
+import { type Config, count, isRecord, readFields } from "../parts/config-fields.ts";
+import { type DescribeFamily, headShape } from "../parts/decoder-parts.ts";
+import { resolveLayerTypes, windowOf } from "../parts/layer-types.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 import { olmoBody, olmoFields } from "./olmo2.ts";
 
 const schema = v.object({ ...olmoFields, sliding_window: v.optional(v.nullable(count()), 4096) });

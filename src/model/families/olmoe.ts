@@ -1,8 +1,15 @@
 import * as v from "valibot";
-import { activation, epsilon, expertCount, flag, readFields, sizeFields } from "../config-fields.ts";
-import { attention, type DescribeFamily, headShape, layers, preNorms, rmsNorm } from "../decoder-parts.ts";
-import { EXPERT_NAMES, experts } from "../expert-parts.ts";
-import { readRotary } from "../rotary-parameters.ts";
+import { activation, epsilon, expertCount, flag, readFields, sizeFields } from "../parts/config-fields.ts";
+import {
+  attention,
+  type DescribeFamily,
+  headShape,
+  layers,
+  preNorms,
+  rmsNorm,
+} from "../parts/decoder-parts.ts";
+import { EXPERT_NAMES, experts } from "../parts/expert-parts.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 const schema = v.object({
   ...sizeFields({

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { activation, epsilon, flag, readFields, sizeFields } from "../config-fields.ts";
+import { activation, epsilon, flag, readFields, sizeFields } from "../parts/config-fields.ts";
 import {
   attention,
   type DescribeFamily,
@@ -8,8 +8,8 @@ import {
   layers,
   plainMlp,
   sharedNorm,
-} from "../decoder-parts.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 const schema = v.object({
   ...sizeFields({

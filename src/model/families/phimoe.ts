@@ -9,11 +9,18 @@ import {
   readFields,
   sizeFields,
   unsupportedField,
-} from "../config-fields.ts";
-import { attention, type DescribeFamily, headShape, layerNorm, layers, preNorms } from "../decoder-parts.ts";
-import { experts } from "../expert-parts.ts";
-import { windowOfAll } from "../layer-types.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/config-fields.ts";
+import {
+  attention,
+  type DescribeFamily,
+  headShape,
+  layerNorm,
+  layers,
+  preNorms,
+} from "../parts/decoder-parts.ts";
+import { experts } from "../parts/expert-parts.ts";
+import { windowOfAll } from "../parts/layer-types.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 const schema = v.object({
   ...sizeFields({

@@ -7,11 +7,18 @@ import {
   intermediateSize,
   readFields,
   sizeFields,
-} from "../config-fields.ts";
-import { attention, type DescribeFamily, headShape, layers, preNorms, rmsNorm } from "../decoder-parts.ts";
-import { expertFields, qwenSharedExperts } from "../expert-parts.ts";
-import { resolveLayerTypes, windowFields, windowOf } from "../layer-types.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/config-fields.ts";
+import {
+  attention,
+  type DescribeFamily,
+  headShape,
+  layers,
+  preNorms,
+  rmsNorm,
+} from "../parts/decoder-parts.ts";
+import { expertFields, qwenSharedExperts } from "../parts/expert-parts.ts";
+import { resolveLayerTypes, windowFields, windowOf } from "../parts/layer-types.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 const schema = v.object({
   ...sizeFields({

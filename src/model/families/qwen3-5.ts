@@ -7,7 +7,7 @@ import {
   intermediateSize,
   readFields,
   sizeFields,
-} from "../config-fields.ts";
+} from "../parts/config-fields.ts";
 import {
   attention,
   type DecoderBody,
@@ -18,11 +18,11 @@ import {
   layers,
   preNorms,
   rmsNorm,
-} from "../decoder-parts.ts";
-import { EXPERT_NAMES, experts, qwenSharedExpert } from "../expert-parts.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { EXPERT_NAMES, experts, qwenSharedExpert } from "../parts/expert-parts.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 import type { FeedForward } from "../decoder-description.ts";
-import { deltaFields, gatedDeltaNet, hasDelta } from "../mixer-parts.ts";
+import { deltaFields, gatedDeltaNet, hasDelta } from "../parts/mixer-parts.ts";
 
 const fields = {
   ...sizeFields({

@@ -1,8 +1,8 @@
 import * as v from "valibot";
-import { epsilon, flag, intermediateSize, readFields, sizeFields } from "../config-fields.ts";
-import type { DescribeFamily } from "../decoder-parts.ts";
-import { expertFields, qwenSharedExperts } from "../expert-parts.ts";
-import { deltaFields } from "../mixer-parts.ts";
+import { epsilon, flag, intermediateSize, readFields, sizeFields } from "../parts/config-fields.ts";
+import type { DescribeFamily } from "../parts/decoder-parts.ts";
+import { expertFields, qwenSharedExperts } from "../parts/expert-parts.ts";
+import { deltaFields } from "../parts/mixer-parts.ts";
 import { gatedDeltaBody } from "./qwen3-5.ts";
 
 const schema = v.object({

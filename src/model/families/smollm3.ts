@@ -1,5 +1,13 @@
 import * as v from "valibot";
-import { activation, count, epsilon, flag, layerNumbers, readFields, sizeFields } from "../config-fields.ts";
+import {
+  activation,
+  count,
+  epsilon,
+  flag,
+  layerNumbers,
+  readFields,
+  sizeFields,
+} from "../parts/config-fields.ts";
 import {
   attention,
   type DescribeFamily,
@@ -8,9 +16,9 @@ import {
   layers,
   preNorms,
   rmsNorm,
-} from "../decoder-parts.ts";
-import { resolveLayerTypes, windowFields, windowOf } from "../layer-types.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { resolveLayerTypes, windowFields, windowOf } from "../parts/layer-types.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 const schema = v.object({
   ...sizeFields({

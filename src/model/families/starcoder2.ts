@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { activation, count, epsilon, flag, readFields, sizeFields } from "../config-fields.ts";
+import { activation, count, epsilon, flag, readFields, sizeFields } from "../parts/config-fields.ts";
 import {
   attention,
   type DescribeFamily,
@@ -9,9 +9,9 @@ import {
   linear,
   mlpWith,
   preNorms,
-} from "../decoder-parts.ts";
-import { windowOfAll } from "../layer-types.ts";
-import { readRotary } from "../rotary-parameters.ts";
+} from "../parts/decoder-parts.ts";
+import { windowOfAll } from "../parts/layer-types.ts";
+import { readRotary } from "../parts/rotary-parameters.ts";
 
 const schema = v.object({
   ...sizeFields({

@@ -5,7 +5,7 @@ import { openGenerator } from "../../evaluate/generate/generate.ts";
 import { sampleToken, seededRandom } from "../../evaluate/generate/sample-token.ts";
 import { createEngine, type Engine } from "../../evaluate/runtime/engine.ts";
 import { yieldToMessages } from "../../yield-to-messages.ts";
-import type { ModelTokenizer } from "../../model/model-tokenizer.ts";
+import type { ModelTokenizer } from "../../model/tokenizer/model-tokenizer.ts";
 import { beginReading } from "./begin-reading.ts";
 import { engineOptions } from "./engine-options.ts";
 import type { Generation, GenerationOptions, GenerationUpdate } from "../../api/evaluator-api.ts";

@@ -5,7 +5,7 @@ import { MAX_CALIBRATION_BYTES, type Sample } from "../../calibrate/samples/samp
 import { CalibrationError } from "../../errors.ts";
 import builtInText from "../../evaluate/quality/built-in-text.txt?raw";
 import { formatBytes } from "../../formats/text/format-bytes.ts";
-import type { ModelTokenizer } from "../../model/model-tokenizer.ts";
+import type { ModelTokenizer } from "../../model/tokenizer/model-tokenizer.ts";
 import type { EvaluationOptions } from "../../api/evaluator-api.ts";
 import type { OpenStoredModel } from "./open-stored-model.ts";
 

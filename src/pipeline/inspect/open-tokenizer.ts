@@ -1,5 +1,5 @@
 import type { SourceApi, SourceFile } from "../../api/source-api.ts";
-import { MAX_TOKENIZER_BYTES } from "../../model/tokenizer.ts";
+import { MAX_TOKENIZER_BYTES } from "../../model/tokenizer/tokenizer.ts";
 import { type OpenTokenizer, startTokenizer } from "./tokenizer-worker.ts";
 
 /** Where transformers keeps templates beside the default one. */

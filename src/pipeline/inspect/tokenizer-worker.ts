@@ -5,9 +5,9 @@ import { type Remote, wrap } from "comlink";
 // oxlint-disable-next-line import/default -- Vite makes the default export.
 import tokenizerUrl from "../../../workers/tokenizer.ts?worker&url";
 import { CalibrationError, MalformedModelError, NetworkError } from "../../errors.ts";
-import type { ModelTokenizer } from "../../model/model-tokenizer.ts";
-import type { TokenizerFiles } from "../../model/tokenizer.ts";
-import type { TokenizerApi } from "../../model/tokenizer-api.ts";
+import type { ModelTokenizer } from "../../model/tokenizer/model-tokenizer.ts";
+import type { TokenizerFiles } from "../../model/tokenizer/tokenizer.ts";
+import type { TokenizerApi } from "../../model/tokenizer/tokenizer-api.ts";
 import { startWorker } from "../../start-worker.ts";
 
 /** A tokenizer whose thread is given back. */

@@ -4,7 +4,7 @@ import * as fc from "fast-check";
 import { gzipSync } from "node:zlib";
 import { readFileSync } from "node:fs";
 import { parseSamples } from "../../calibrate/samples/parse-samples.ts";
-import { loadTokenizer } from "../../model/tokenizer.ts";
+import { loadTokenizer } from "../../model/tokenizer/tokenizer.ts";
 import { parseJournal } from "../../offload/journal.ts";
 import { damaged, damagedBytes, values } from "./arbitraries.ts";
 import { type FuzzTarget, target } from "./fuzz-target.ts";

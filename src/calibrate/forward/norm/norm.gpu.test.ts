@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { layerNorm, plainNorm, rmsNorm } from "../../../model/decoder-parts.ts";
+import { layerNorm, plainNorm, rmsNorm } from "../../../model/parts/decoder-parts.ts";
 import { relativeError } from "../../../testing/architecture-fixture.ts";
 import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UploadRing } from "../../../gpu/staging/staging.ts";
-import { attention as describeAttention } from "../../../model/decoder-parts.ts";
+import { attention as describeAttention } from "../../../model/parts/decoder-parts.ts";
 import { relativeError } from "../../../testing/architecture-fixture.ts";
 import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";

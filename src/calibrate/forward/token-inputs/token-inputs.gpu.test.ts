@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { UploadRing } from "../../../gpu/staging/staging.ts";
-import { linear, rmsNorm } from "../../../model/decoder-parts.ts";
+import { linear, rmsNorm } from "../../../model/parts/decoder-parts.ts";
 import type { TokenInputs } from "../../../model/decoder-description.ts";
 import { relativeError } from "../../../testing/architecture-fixture.ts";
 import { openTestGpu } from "../../../testing/open-test-gpu.ts";

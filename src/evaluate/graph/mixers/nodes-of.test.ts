@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { UnsupportedModelError } from "../../../errors.ts";
-import { attention } from "../../../model/decoder-parts.ts";
+import { attention } from "../../../model/parts/decoder-parts.ts";
 import { nodesOf } from "./nodes-of.ts";
 import type { Mixer } from "../../../model/mixer-description.ts";
 

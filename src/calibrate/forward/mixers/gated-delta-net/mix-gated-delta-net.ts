@@ -1,4 +1,4 @@
-import { plainNorm } from "../../../../model/decoder-parts.ts";
+import { plainNorm } from "../../../../model/parts/decoder-parts.ts";
 import { checkTaps, convolve } from "../../causal-convolution/convolve.ts";
 import { decayGates } from "../../chunk-scan/decay-gates.ts";
 import { scan } from "../../chunk-scan/scan.ts";

@@ -1,6 +1,6 @@
 // A model's tokenizer as the stages use it: every call may take its time, and ends.
 
-import type { Conversation } from "./chat/conversation.ts";
+import type { Conversation } from "../chat/conversation.ts";
 
 export interface ModelTokenizer {
   /**

@@ -1,8 +1,8 @@
 // A tokenizer.json is a program of strangers: patterns, tables and templates that may contradict each other. What it throws
 // becomes a sentence, and what it gives is checked before it is put into 32 bits.
 
-import { CalibrationError, LayerpressError, MalformedModelError } from "../errors.ts";
-import { shorten, showValue } from "../formats/text/show-value.ts";
+import { CalibrationError, LayerpressError, MalformedModelError } from "../../errors.ts";
+import { shorten, showValue } from "../../formats/text/show-value.ts";
 
 /** Ids are kept in 32 bits. */
 const MAX_IDS = 2 ** 32;

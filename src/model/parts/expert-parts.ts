@@ -1,7 +1,7 @@
 // Mixtures of experts as checkpoints hold them: a Linear for each expert, or two tensors with all experts stacked.
 
 import * as v from "valibot";
-import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
+import { MalformedModelError, UnsupportedModelError } from "../../errors.ts";
 import {
   count,
   DATA_FREE_HINT,
@@ -11,9 +11,9 @@ import {
   intermediateSize,
   layerNumbers,
 } from "./config-fields.ts";
-import type { Experts, Mlp, Routing } from "./decoder-description.ts";
+import type { Experts, Mlp, Routing } from "../decoder-description.ts";
 import { type DecoderTensors, gatedMlp, linear, type MlpShape, mlpWith } from "./decoder-parts.ts";
-import type { Linear } from "./weight-description.ts";
+import type { Linear } from "../weight-description.ts";
 
 /** Fields of the Qwen families; `defaults` are those of the configuration class. */
 export function expertFields(defaults: {

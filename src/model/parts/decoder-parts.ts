@@ -1,6 +1,6 @@
 // Pieces that family descriptions are put together from: the shapes and names that most of transformers' models share.
 
-import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
+import { MalformedModelError, UnsupportedModelError } from "../../errors.ts";
 import { type Config, DATA_FREE_HINT, type Sizes } from "./config-fields.ts";
 import type {
   Activation,
@@ -10,15 +10,15 @@ import type {
   Mlp,
   MlpInputs,
   TokenInputs,
-} from "./decoder-description.ts";
-import type { Linear, Norm } from "./weight-description.ts";
+} from "../decoder-description.ts";
+import type { Linear, Norm } from "../weight-description.ts";
 import type {
   Attention,
   AttentionGate,
   AttentionInputs,
   AttentionTemperature,
   Rotary,
-} from "./mixer-description.ts";
+} from "../mixer-description.ts";
 
 /** The tensors of a checkpoint, as far as a family must look at them. */
 export interface DecoderTensors {

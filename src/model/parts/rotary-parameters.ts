@@ -2,7 +2,7 @@
 // (`rope_parameters`, for each layer type or for all). Defaults and precedence are those of `RotaryEmbeddingConfigMixin`.
 
 import * as v from "valibot";
-import { MalformedModelError } from "../errors.ts";
+import { MalformedModelError } from "../../errors.ts";
 import {
   type Config,
   finite,
@@ -12,7 +12,7 @@ import {
   readFields,
   unsupportedField,
 } from "./config-fields.ts";
-import type { Rotary, RotaryScaling } from "./mixer-description.ts";
+import type { Rotary, RotaryScaling } from "../mixer-description.ts";
 
 export type LayerType = "full_attention" | "sliding_attention";
 

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { CalibrationError } from "../errors.ts";
+import { CalibrationError } from "../../errors.ts";
 import { guardedTokenizer } from "./guarded-tokenizer.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 

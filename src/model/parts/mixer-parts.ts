@@ -1,11 +1,11 @@
 // Mixers other than attention as transformers' models name their parts, and which layers have which.
 
 import * as v from "valibot";
-import { MalformedModelError } from "../errors.ts";
+import { MalformedModelError } from "../../errors.ts";
 import { aligned, count, finite, flag, positions } from "./config-fields.ts";
 import { type DecoderTensors, linear, rmsNorm } from "./decoder-parts.ts";
-import type { Norm } from "./weight-description.ts";
-import type { Convolution, DeltaInputs, GatedDeltaNet, Mamba2 } from "./mixer-description.ts";
+import type { Norm } from "../weight-description.ts";
+import type { Convolution, DeltaInputs, GatedDeltaNet, Mamba2 } from "../mixer-description.ts";
 
 const MOST_LAYERS = 1024;
 const MOST_HEADS = 4096;

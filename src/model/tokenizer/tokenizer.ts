@@ -2,10 +2,10 @@
 
 import { Tokenizer } from "@huggingface/tokenizers";
 import * as v from "valibot";
-import { CalibrationError, MalformedModelError } from "../errors.ts";
-import { parseJsonBytes } from "../formats/text/parse-json.ts";
-import { chatTemplate } from "./chat/chat-template.ts";
-import type { Conversation } from "./chat/conversation.ts";
+import { CalibrationError, MalformedModelError } from "../../errors.ts";
+import { parseJsonBytes } from "../../formats/text/parse-json.ts";
+import { chatTemplate } from "../chat/chat-template.ts";
+import type { Conversation } from "../chat/conversation.ts";
 import { type GuardedTokenizer, guardedTokenizer } from "./guarded-tokenizer.ts";
 
 /** Largest tokenizer.json in the wild is about 35 MB. */

@@ -1,6 +1,6 @@
 // What a tokenizer's worker says to the thread that started it.
 
-import type { Conversation } from "./chat/conversation.ts";
+import type { Conversation } from "../chat/conversation.ts";
 import type { TokenizerFiles } from "./tokenizer.ts";
 
 export interface TokenizerApi {

@@ -2,8 +2,8 @@
 // multiplied or allocated before its factors have passed here.
 
 import * as v from "valibot";
-import { MalformedModelError, UnsupportedModelError } from "../errors.ts";
-import { issueText, shorten, showValue } from "../formats/text/show-value.ts";
+import { MalformedModelError, UnsupportedModelError } from "../../errors.ts";
+import { issueText, shorten, showValue } from "../../formats/text/show-value.ts";
 
 /** What an unsupported model's message ends with. */
 export const DATA_FREE_HINT =

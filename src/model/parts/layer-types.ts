@@ -1,7 +1,7 @@
 // Which layers see all tokens and which a sliding window: `layer_types`, or what it defaults to.
 
 import * as v from "valibot";
-import { MalformedModelError } from "../errors.ts";
+import { MalformedModelError } from "../../errors.ts";
 import { count, flag, layerTypes, unsupportedField } from "./config-fields.ts";
 import type { LayerType } from "./rotary-parameters.ts";
 

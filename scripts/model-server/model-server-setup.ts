@@ -21,7 +21,7 @@ const TOKEN = "hf_browser";
 /** Two shards of 40 MiB: several chunks each. */
 const LARGE = { layers: 2, hidden: 1024, intermediate: 4096, heads: 8, kvHeads: 8, vocab: 2048 } as const;
 
-/** Models by how they are served; the tests of src/source/*.browser.test.ts name them. */
+/** Models by how they are served; the browser tests of src/source name them. */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const large = syntheticModel({ ...LARGE, dtype: "BF16", shards: 2 });
   const small = memoryModel({ "config.json": "{}", "model.safetensors": new Uint8Array(200_000).fill(7) });

@@ -1,7 +1,7 @@
 // The recipe that is asked for by the word "best": what pays at few bits, put together. GPTQ over ranges that its Hessian
 // chooses, in a model whose large channels are spread over all, and then refined.
 
-import { DEFAULT_IGNORE } from "../recipe/default-ignore.ts";
+import { DEFAULT_IGNORE } from "./default-ignore.ts";
 
 export const BEST_PREFIX = "best-";
 

@@ -3,7 +3,7 @@
 import type { CalibrationOptions, RecipeChoice, RecipeControls } from "../../api/job-options.ts";
 import type { StatedCalibration } from "../../api/receipt.ts";
 import type { CalibrationRequest, RecipeRequest } from "../../api/script-api.ts";
-import { DEFAULT_IGNORE } from "./default-ignore.ts";
+import { DEFAULT_IGNORE } from "../modifiers/default-ignore.ts";
 import { GPTQ_ACTORDER, GPTQ_SETTINGS } from "../modifiers/gptq.ts";
 import { quantizerOf } from "../modifiers/quantizers.ts";
 import { REWRITERS } from "../modifiers/rewriters.ts";

@@ -1,5 +1,5 @@
 import { RecipeError } from "../../errors.ts";
-import { DEFAULT_IGNORE } from "../../formats/recipe/default-ignore.ts";
+import { DEFAULT_IGNORE } from "../../formats/modifiers/default-ignore.ts";
 import { nearestWord } from "../../formats/text/nearest-word.ts";
 import { readScheme, SCHEMES, UNQUANTIZED } from "./read-scheme.ts";
 import { BEST_PREFIX, BEST_SCHEMES, bestRecipe } from "../../formats/modifiers/best.ts";

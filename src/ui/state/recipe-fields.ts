@@ -1,5 +1,5 @@
 import { type Signal, signal } from "@preact/signals";
-import { DEFAULT_IGNORE } from "../../formats/recipe/default-ignore.ts";
+import { DEFAULT_IGNORE } from "../../formats/modifiers/default-ignore.ts";
 import { usesImportance } from "../../formats/schemes/quantization-args.ts";
 import { DEFAULT_SCHEME } from "./preset-cards.ts";
 import { type NumberRange, readNumber } from "./read-number.ts";

@@ -5,7 +5,7 @@ import { ensureBuild, ensureDependencies, readTypeScript } from "./prepare.mjs";
 
 ensureDependencies();
 await readTypeScript();
-const { readBenchArguments } = await import("./cli/bench-arguments.ts");
+const { readBenchArguments } = await import("./cli/arguments/bench-arguments.ts");
 const { benchFromCommandLine } = await import("./cli/bench.ts");
 process.exitCode = await benchFromCommandLine(readBenchArguments(process.argv.slice(2)), async () => {
   ensureBuild();

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { UsageError } from "../cli/argument-readers.ts";
+import { UsageError } from "../cli/arguments/argument-readers.ts";
 import { endInWords, readCount } from "../cli/end-in-words.ts";
 import { seededRandom } from "../../src/testing/random.ts";
 import { type ModelServer, startModelServer } from "../model-server/model-server.ts";

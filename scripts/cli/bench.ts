@@ -16,7 +16,7 @@ import type { BenchmarkResult, EndToEndRow } from "../../bench/report/result.ts"
 import { startModelServer } from "../model-server/model-server.ts";
 import { syntheticModel } from "../model-server/synthetic-model.ts";
 import { chromiumFlags, findChromium } from "../chromium.mjs";
-import { BENCH_USAGE, type BenchArguments } from "./bench-arguments.ts";
+import { BENCH_USAGE, type BenchArguments } from "./arguments/bench-arguments.ts";
 import { watchHostMemory } from "./host-memory.ts";
 
 const ROOT = join(import.meta.dirname, "../..");

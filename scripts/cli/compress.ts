@@ -11,24 +11,24 @@ import { advisedGroupSize } from "../../src/formats/schemes/group-size-advice.ts
 import type { OutputFile, Progress } from "../../src/api/compressor-api.ts";
 import type { Published } from "../../src/api/publisher-api.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
-import { UsageError } from "./argument-readers.ts";
-import { type ChosenSize, compressInPage, type Outcome, planInPage } from "./ask-page.ts";
+import { UsageError } from "./arguments/argument-readers.ts";
+import { type ChosenSize, compressInPage, type Outcome, planInPage } from "./page/ask-page.ts";
 import {
   COMPRESS_USAGE,
   type CompressArguments,
   type PlanArguments,
   readCompressArguments,
-} from "./compress-arguments.ts";
+} from "./arguments/compress-arguments.ts";
 import { type Comparison, compareReceipts } from "./compare-receipts.ts";
 import { divideJob, divisionLines } from "./divide-job.ts";
-import { type MovedBytes, openFileExchange } from "./exchange-files.ts";
-import { followProgress } from "./follow-progress.ts";
-import { InterruptedError } from "./interruption.ts";
-import { type OpenPage, openPage, profileIn } from "./open-page.ts";
-import { pageError } from "./page-error.ts";
-import { pushResult } from "./push-result.ts";
+import { type MovedBytes, openFileExchange } from "./exchange/exchange-files.ts";
+import { followProgress } from "./page/follow-progress.ts";
+import { InterruptedError } from "./page/interruption.ts";
+import { type OpenPage, openPage, profileIn } from "./page/open-page.ts";
+import { pageError } from "./page/page-error.ts";
+import { pushResult } from "./page/push-result.ts";
 import { readReceipt } from "./read-receipt.ts";
-import { saveFiles } from "./save-files.ts";
+import { saveFiles } from "./page/save-files.ts";
 import { openWorkFolder } from "./work-folder.ts";
 import { RECEIPT } from "../../src/formats/files/result-documents.ts";
 import { systemFailure } from "./system-failure.ts";

@@ -1,6 +1,6 @@
 // A command line that makes no sense ends in a sentence and the usage, not in a trace.
 
-import { UsageError } from "./argument-readers.ts";
+import { UsageError } from "./arguments/argument-readers.ts";
 
 /** Runs a command; resolves to its exit status, or to 2 after saying what is wrong with its arguments. */
 export async function endInWords(usage: string, run: () => Promise<number>): Promise<number> {

@@ -10,17 +10,17 @@ import { printable } from "../../src/errors.ts";
 import { formatBytes } from "../../src/formats/text/format-bytes.ts";
 import type { ForwardCheck, Generation, QualityReport } from "../../src/api/evaluator-api.ts";
 import type { Evaluator } from "../../src/api/across-threads.ts";
-import { UsageError } from "./argument-readers.ts";
+import { UsageError } from "./arguments/argument-readers.ts";
 import {
   EVALUATE_USAGE,
   type EvaluateArguments,
   type EvaluatedSource,
   readEvaluateArguments,
-} from "./evaluate-arguments.ts";
-import { giveFile } from "./give-file.ts";
-import { InterruptedError } from "./interruption.ts";
-import { openPage } from "./open-page.ts";
-import { pageError } from "./page-error.ts";
+} from "./arguments/evaluate-arguments.ts";
+import { giveFile } from "./page/give-file.ts";
+import { InterruptedError } from "./page/interruption.ts";
+import { openPage } from "./page/open-page.ts";
+import { pageError } from "./page/page-error.ts";
 import { systemFailure } from "./system-failure.ts";
 
 const USAGE_STATUS = 2;

@@ -4,8 +4,8 @@
 import { parseArgs } from "node:util";
 import { resolve } from "node:path";
 import { formatBytes } from "../../src/formats/text/format-bytes.ts";
-import { realPath, UsageError } from "./argument-readers.ts";
-import { mergeParts } from "./merge-parts.ts";
+import { realPath, UsageError } from "./arguments/argument-readers.ts";
+import { mergeParts } from "./merge/merge-parts.ts";
 import { systemFailure } from "./system-failure.ts";
 
 export const MERGE_USAGE = `npm run merge -- PART… --out FOLDER [--json]

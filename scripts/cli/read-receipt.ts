@@ -7,7 +7,7 @@ import { REWRITERS } from "../../src/formats/modifiers/rewriters.ts";
 import { WEIGHT_OBSERVERS } from "../../src/formats/schemes/quantization-args.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
 import { parseJson } from "../../src/formats/text/parse-json.ts";
-import { UsageError } from "./argument-readers.ts";
+import { UsageError } from "./arguments/argument-readers.ts";
 
 const MAX_NAME = 8192;
 const MAX_RECIPE = 1_000_000;

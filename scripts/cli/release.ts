@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 import { chromium } from "playwright";
 import { chromiumFlags, findChromium } from "../chromium.mjs";
 import { serveFolder } from "../serve-folder.ts";
-import { readHub, UsageError } from "./argument-readers.ts";
+import { readHub, UsageError } from "./arguments/argument-readers.ts";
 
 const USAGE = `npm run release -- [options]
 

@@ -1,7 +1,7 @@
 // What Node.js says of this machine ("ENOSPC: no space left on device, write"), as a sentence with what helps.
 
 import { StorageError } from "../../src/errors.ts";
-import { BrowserError } from "./watch-browser.ts";
+import { BrowserError } from "./page/watch-browser.ts";
 
 /** By Node.js's codes. */
 const MEANINGS: Readonly<Record<string, string>> = {

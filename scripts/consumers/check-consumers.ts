@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { UsageError } from "../cli/argument-readers.ts";
+import { UsageError } from "../cli/arguments/argument-readers.ts";
 import { endInWords } from "../cli/end-in-words.ts";
 import { CASES, type ConsumerCase, type Verdict } from "./cases.ts";
 

@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { UsageError } from "../cli/argument-readers.ts";
+import { UsageError } from "../cli/arguments/argument-readers.ts";
 import { endInWords } from "../cli/end-in-words.ts";
 import type { Fixture, Found, Opened } from "./fixture.ts";
 import { openResults } from "./open-results.ts";

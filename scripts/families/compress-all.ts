@@ -2,10 +2,10 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { requestOf } from "../cli/ask-page.ts";
-import { readCompressArguments } from "../cli/compress-arguments.ts";
-import { openPage } from "../cli/open-page.ts";
-import { RECEIVING_PATH } from "../cli/receive-files.ts";
+import { requestOf } from "../cli/page/ask-page.ts";
+import { readCompressArguments } from "../cli/arguments/compress-arguments.ts";
+import { openPage } from "../cli/page/open-page.ts";
+import { RECEIVING_PATH } from "../cli/page/receive-files.ts";
 import { startModelServer } from "../model-server/model-server.ts";
 import { folderModel } from "../model-server/served-model.ts";
 import { seededRandom } from "../../src/testing/random.ts";

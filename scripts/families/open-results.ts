@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { UsageError } from "../cli/argument-readers.ts";
+import { UsageError } from "../cli/arguments/argument-readers.ts";
 import type { Fixture, Opened } from "./fixture.ts";
 import type { Tell } from "./resume.ts";
 

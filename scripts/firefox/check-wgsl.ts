@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createServer } from "vite";
-import { UsageError } from "../cli/argument-readers.ts";
+import { UsageError } from "../cli/arguments/argument-readers.ts";
 import { endInWords } from "../cli/end-in-words.ts";
 
 const USAGE = `npm run check:wgsl

@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { PART_FILE, parsePartDocument } from "../package/part-document.ts";
 import { openFolders } from "../testing/open-folders.ts";
 import { planFixture } from "../testing/run-job.ts";
-import { mergeParts } from "../../scripts/cli/merge-parts.ts";
+import { mergeParts } from "../../scripts/cli/merge/merge-parts.ts";
 
 const GPTQ = { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" } as const;
 const PARTS = {

@@ -9,7 +9,7 @@ import type { JobPart } from "../api/job-options.ts";
 import { layOutShards } from "../formats/safetensors/shards.ts";
 import { type Folders, openFolders } from "../testing/open-folders.ts";
 import { planFixture } from "../testing/run-job.ts";
-import { mergeParts } from "../../scripts/cli/merge-parts.ts";
+import { mergeParts } from "../../scripts/cli/merge/merge-parts.ts";
 import { makeReceipt } from "./result/make-receipt.ts";
 
 const ROUNDED = { name: "QuantizationModifier" } as const;

@@ -1,4 +1,4 @@
-// What jobs that share samples tell each other, as files by name at an address. The other end (`scripts/cli/exchange-files.ts`)
+// What jobs that share samples tell each other, as files by name at an address. The other end (`scripts/cli/exchange/exchange-files.ts`)
 // knows whether the others live; here is asked again and again, so that a job that waits can be cancelled. Bytes go through a
 // window where the other end finds it, else as bodies of requests.
 

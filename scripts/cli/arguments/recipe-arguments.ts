@@ -1,10 +1,10 @@
 // Options of `npm run compress` that say what a model becomes: one recipe, several, or a size.
 
 import { basename } from "node:path";
-import type { RecipeRequest } from "../../src/api/script-api.ts";
-import { AWQ_LOSSES } from "../../src/formats/modifiers/awq.ts";
-import { listedNames } from "../../src/formats/recipe/listed-names.ts";
-import { WEIGHT_OBSERVERS } from "../../src/formats/schemes/quantization-args.ts";
+import type { RecipeRequest } from "../../../src/api/script-api.ts";
+import { AWQ_LOSSES } from "../../../src/formats/modifiers/awq.ts";
+import { listedNames } from "../../../src/formats/recipe/listed-names.ts";
+import { WEIGHT_OBSERVERS } from "../../../src/formats/schemes/quantization-args.ts";
 import { fraction, oneOf, readText, UsageError, wholeNumber } from "./argument-readers.ts";
 import { readWantedSize, type WantedSize } from "./wanted-size.ts";
 

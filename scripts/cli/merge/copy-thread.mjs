@@ -8,7 +8,7 @@ import { parentPort, workerData } from "node:worker_threads";
 
 const PIECE_BYTES = 8 * 1024 ** 2;
 
-/** @typedef {import("../../src/formats/files/file-ranges.ts").FileRange} FileRange */
+/** @typedef {import("../../../src/formats/files/file-ranges.ts").FileRange} FileRange */
 /** @typedef {{ readonly ended: string } | { readonly bytes: Uint8Array }} Piece */
 
 const { header, ranges, target } = /** @type {import("./copy-ranges.ts").RangesCopy} */ (workerData);

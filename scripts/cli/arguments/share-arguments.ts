@@ -1,7 +1,7 @@
 // Options of `npm run compress` that ask for a share of a job.
 
 import { resolve } from "node:path";
-import type { SampleShare } from "../../src/api/job-options.ts";
+import type { SampleShare } from "../../../src/api/job-options.ts";
 import { UsageError } from "./argument-readers.ts";
 
 export const SHARE_OPTIONS = {

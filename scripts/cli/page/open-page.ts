@@ -6,8 +6,8 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { type BrowserContext, chromium, errors, type Page } from "playwright";
 import { type Plugin, preview, type PreviewServer } from "vite";
-import { inTime } from "../../src/in-time.ts";
-import { chromiumFlags, findChromium } from "../chromium.mjs";
+import { inTime } from "../../../src/in-time.ts";
+import { chromiumFlags, findChromium } from "../../chromium.mjs";
 import { watchInterruption } from "./interruption.ts";
 import { receiveFiles, type ReceivedFiles } from "./receive-files.ts";
 import { BrowserError, type BrowserWatch, isClosed, unanswered, watchBrowser } from "./watch-browser.ts";
@@ -103,7 +103,7 @@ async function inOpeningTime<T>(work: Promise<T>, what: string): Promise<T> {
 async function serve(plugins: Plugin[]): Promise<PreviewServer> {
   const own = process.listeners("SIGTERM");
   const server = await preview({
-    root: join(import.meta.dirname, "../.."),
+    root: join(import.meta.dirname, "../../.."),
     logLevel: "error",
     plugins,
     preview: { host: "127.0.0.1", port: 0, strictPort: true, open: false },

@@ -4,8 +4,8 @@ import { once } from "node:events";
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import pLimit from "p-limit";
-import { MalformedModelError } from "../../src/errors.ts";
-import type { FileRange } from "../../src/formats/files/file-ranges.ts";
+import { MalformedModelError } from "../../../src/errors.ts";
+import type { FileRange } from "../../../src/formats/files/file-ranges.ts";
 
 export interface RangesCopy {
   /** What is hashed, and written, in front of the ranges. */

@@ -1,6 +1,6 @@
 import type { Page } from "playwright";
-import type { Published, PublishProgress, PublishRequest } from "../../src/api/publisher-api.ts";
-import { formatBytes } from "../../src/formats/text/format-bytes.ts";
+import type { Published, PublishProgress, PublishRequest } from "../../../src/api/publisher-api.ts";
+import { formatBytes } from "../../../src/formats/text/format-bytes.ts";
 import { pageError } from "./page-error.ts";
 
 const INTERVAL_MS = 500;

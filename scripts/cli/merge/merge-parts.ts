@@ -5,32 +5,32 @@ import { createHash } from "node:crypto";
 import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { invariant, MalformedModelError, PartsError } from "../../src/errors.ts";
+import { invariant, MalformedModelError, PartsError } from "../../../src/errors.ts";
 import {
   HEADER_PREFIX_BYTES,
   parseHeader,
   parseHeaderLength,
   type TensorEntry,
   type TensorSpec,
-} from "../../src/formats/safetensors/safetensors.ts";
+} from "../../../src/formats/safetensors/safetensors.ts";
 import {
   layOutShards,
   type OutputPlan,
   type OutputShard,
   type ShardRules,
-} from "../../src/formats/safetensors/shards.ts";
-import { CARD, isHashed, RECEIPT, REPORT } from "../../src/formats/files/result-documents.ts";
-import { INDEX_FILE } from "../../src/formats/safetensors/safetensors-index.ts";
-import { showValue } from "../../src/formats/text/show-value.ts";
-import { describeResult } from "../../src/package/describe-result.ts";
-import { type FoundPart, joinParts } from "../../src/package/join-parts.ts";
-import { MAX_PART_BYTES, PART_FILE, parsePartDocument } from "../../src/package/part-document.ts";
-import type { OutputFile } from "../../src/api/compressor-api.ts";
-import type { Receipt } from "../../src/api/receipt.ts";
+} from "../../../src/formats/safetensors/shards.ts";
+import { CARD, isHashed, RECEIPT, REPORT } from "../../../src/formats/files/result-documents.ts";
+import { INDEX_FILE } from "../../../src/formats/safetensors/safetensors-index.ts";
+import { showValue } from "../../../src/formats/text/show-value.ts";
+import { describeResult } from "../../../src/package/describe-result.ts";
+import { type FoundPart, joinParts } from "../../../src/package/join-parts.ts";
+import { MAX_PART_BYTES, PART_FILE, parsePartDocument } from "../../../src/package/part-document.ts";
+import type { OutputFile } from "../../../src/api/compressor-api.ts";
+import type { Receipt } from "../../../src/api/receipt.ts";
 import { checkHash, type HashCheck, hashChecks, MAX_RECEIPT_BYTES } from "./check-part-hashes.ts";
 import { copyRanges, type RangesCopy } from "./copy-ranges.ts";
 import { openPartFile, readPartFile, readPartFileIfAny } from "./read-part-file.ts";
-import { readReceipt } from "./read-receipt.ts";
+import { readReceipt } from "../read-receipt.ts";
 
 const CONFIG = "config.json";
 const MAX_CONFIG_BYTES = 16 * 1024 ** 2;

@@ -2,8 +2,8 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import pLimit from "p-limit";
 import type { Page } from "playwright";
-import type { OutputFile } from "../../src/api/compressor-api.ts";
-import { StorageError } from "../../src/errors.ts";
+import type { OutputFile } from "../../../src/api/compressor-api.ts";
+import { StorageError } from "../../../src/errors.ts";
 import { pageError } from "./page-error.ts";
 import { RECEIVING_PATH } from "./receive-files.ts";
 

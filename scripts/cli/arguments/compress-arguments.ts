@@ -1,9 +1,9 @@
 // What `npm run compress` takes, read into values or refused with a sentence.
 
 import { parseArgs } from "node:util";
-import type { Receipt } from "../../src/api/receipt.ts";
-import type { CalibrationRequest } from "../../src/api/script-api.ts";
-import { FORWARD_PRODUCTS } from "../../src/formats/recipe/forward-products.ts";
+import type { Receipt } from "../../../src/api/receipt.ts";
+import type { CalibrationRequest } from "../../../src/api/script-api.ts";
+import { FORWARD_PRODUCTS } from "../../../src/formats/recipe/forward-products.ts";
 import {
   oneOf,
   readBudget,

@@ -1,7 +1,7 @@
 // `--target-size` and `--target-bits`: what is wanted of a result's weights, and the curve that it is chosen from, in lines.
 
-import type { MixedRecipe, SchemeSurvey, SurveyPoint } from "../../src/api/scheme-survey.ts";
-import { formatBytes, parseBytes } from "../../src/formats/text/format-bytes.ts";
+import type { MixedRecipe, SchemeSurvey, SurveyPoint } from "../../../src/api/scheme-survey.ts";
+import { formatBytes, parseBytes } from "../../../src/formats/text/format-bytes.ts";
 import { UsageError } from "./argument-readers.ts";
 
 /** Bytes of the weights' files, or bits of a weight on average. */

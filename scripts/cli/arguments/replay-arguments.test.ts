@@ -2,9 +2,9 @@ import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, expect, it } from "vitest";
-import type { Receipt } from "../../src/api/receipt.ts";
+import type { Receipt } from "../../../src/api/receipt.ts";
 import { UsageError } from "./argument-readers.ts";
-import { compareReceipts } from "./compare-receipts.ts";
+import { compareReceipts } from "../compare-receipts.ts";
 import { readCompressArguments } from "./compress-arguments.ts";
 
 const REVISION = "0e9e39f249a16976918f6564b8830bc894c89659";

@@ -2,12 +2,12 @@
 // before anything is merged.
 
 import { join } from "node:path";
-import { MalformedModelError } from "../../src/errors.ts";
-import { RECEIPT } from "../../src/formats/files/result-documents.ts";
-import type { FoundPart } from "../../src/package/join-parts.ts";
+import { MalformedModelError } from "../../../src/errors.ts";
+import { RECEIPT } from "../../../src/formats/files/result-documents.ts";
+import type { FoundPart } from "../../../src/package/join-parts.ts";
 import type { RangesCopy } from "./copy-ranges.ts";
 import { readPartFileIfAny } from "./read-part-file.ts";
-import { readReceipt } from "./read-receipt.ts";
+import { readReceipt } from "../read-receipt.ts";
 
 /** Twenty thousand files, each with a name and a hash. */
 export const MAX_RECEIPT_BYTES = 64 * 1024 ** 2;

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { Progress } from "../../src/api/compressor-api.ts";
+import type { Progress } from "../../../src/api/compressor-api.ts";
 import { progressLines } from "./follow-progress.ts";
 
 const progress = (more: Partial<Progress> = {}): Progress => ({

@@ -2,7 +2,12 @@
 
 import { type FileHandle, open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { SLOT_BYTES, SLOTS, type SlotPart, WINDOW_BYTES } from "../../src/formats/files/exchange-window.ts";
+import {
+  SLOT_BYTES,
+  SLOTS,
+  type SlotPart,
+  WINDOW_BYTES,
+} from "../../../src/formats/files/exchange-window.ts";
 
 /** Node has four threads for files. */
 const PART_BYTES = SLOT_BYTES / 4;

@@ -8,8 +8,8 @@ import { dirname, join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Plugin } from "vite";
-import { isSafePath } from "../../src/formats/files/safe-path.ts";
-import { systemFailure } from "./system-failure.ts";
+import { isSafePath } from "../../../src/formats/files/safe-path.ts";
+import { systemFailure } from "../system-failure.ts";
 
 export const RECEIVING_PATH = "/receive/";
 /** Bytes that may wait for the disk: a network hands over small pieces, which are written many at a time. */

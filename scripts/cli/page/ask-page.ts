@@ -2,18 +2,18 @@
 
 import { basename } from "node:path";
 import type { JSHandle, Page } from "playwright";
-import type { FitReport, ResultFit, ResultSummary } from "../../src/api/compressor-api.ts";
-import type { JobShare } from "../../src/api/job-options.ts";
-import type { CompressRequest } from "../../src/api/script-api.ts";
-import type { CompressArguments, PlanArguments } from "./compress-arguments.ts";
+import type { FitReport, ResultFit, ResultSummary } from "../../../src/api/compressor-api.ts";
+import type { JobShare } from "../../../src/api/job-options.ts";
+import type { CompressRequest } from "../../../src/api/script-api.ts";
+import type { CompressArguments, PlanArguments } from "../arguments/compress-arguments.ts";
 import { giveFile } from "./give-file.ts";
-import { EXCHANGE_PATH } from "./exchange-files.ts";
+import { EXCHANGE_PATH } from "../exchange/exchange-files.ts";
 import { PAGE_ORIGIN } from "./open-page.ts";
 import { pageError, type PageFailure } from "./page-error.ts";
-import type { AskedPart } from "./part-arguments.ts";
-import type { AskedShare } from "./share-arguments.ts";
-import { curveLines, type WantedSize, wantedBytes } from "./wanted-size.ts";
-import type { MixedRecipe, SchemeSurvey } from "../../src/api/scheme-survey.ts";
+import type { AskedPart } from "../arguments/part-arguments.ts";
+import type { AskedShare } from "../arguments/share-arguments.ts";
+import { curveLines, type WantedSize, wantedBytes } from "../arguments/wanted-size.ts";
+import type { MixedRecipe, SchemeSurvey } from "../../../src/api/scheme-survey.ts";
 
 /** What is asked of the whole job. */
 type PlainArguments = Omit<CompressArguments, "out" | "share" | keyof AskedPart>;

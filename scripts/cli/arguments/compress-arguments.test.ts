@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { UsageError } from "./argument-readers.ts";
-import { statesHeader } from "../../src/calibrate/states-file.ts";
+import { statesHeader } from "../../../src/calibrate/states-file.ts";
 import { readCompressArguments } from "./compress-arguments.ts";
 
 let folder: string;

@@ -14,10 +14,10 @@ import {
   readSlotPart,
   SLOT_BYTES,
   type SlotPart,
-} from "../../src/formats/files/exchange-window.ts";
-import { isSafePath } from "../../src/formats/files/safe-path.ts";
+} from "../../../src/formats/files/exchange-window.ts";
+import { isSafePath } from "../../../src/formats/files/safe-path.ts";
 import { findWindow, type WindowFile } from "./exchange-window.ts";
-import type { AskedShare } from "./share-arguments.ts";
+import type { AskedShare } from "../arguments/share-arguments.ts";
 import { openSpareFiles, type SpareFiles } from "./spare-files.ts";
 
 export const EXCHANGE_PATH = "/exchange/";

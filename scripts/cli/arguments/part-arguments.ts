@@ -2,12 +2,12 @@
 
 import { closeSync, existsSync, openSync, readdirSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type { JobPart } from "../../src/api/job-options.ts";
+import type { JobPart } from "../../../src/api/job-options.ts";
 import {
   MAX_STATES_HEADER_BYTES,
   readStatesHeader,
   statesFileName,
-} from "../../src/calibrate/states-file.ts";
+} from "../../../src/calibrate/states-file.ts";
 import { UsageError } from "./argument-readers.ts";
 import { readFraction } from "./share-arguments.ts";
 

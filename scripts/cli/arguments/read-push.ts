@@ -1,5 +1,5 @@
-import type { PublishRequest } from "../../src/api/publisher-api.ts";
-import { nameProblem } from "../../src/formats/files/repository-name.ts";
+import type { PublishRequest } from "../../../src/api/publisher-api.ts";
+import { nameProblem } from "../../../src/formats/files/repository-name.ts";
 import { readHub, UsageError } from "./argument-readers.ts";
 
 export type Push = Omit<PublishRequest, "jobId">;

@@ -2,10 +2,10 @@
 
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
-import { AccessError, printable } from "../../src/errors.ts";
-import { formatBytes, parseBytes } from "../../src/formats/text/format-bytes.ts";
-import { parseSource } from "../../src/source/parse-source.ts";
-import { MIN_BUDGET_BYTES } from "../../src/ui/state/gpu-budget.ts";
+import { AccessError, printable } from "../../../src/errors.ts";
+import { formatBytes, parseBytes } from "../../../src/formats/text/format-bytes.ts";
+import { parseSource } from "../../../src/source/parse-source.ts";
+import { MIN_BUDGET_BYTES } from "../../../src/ui/state/gpu-budget.ts";
 
 /** A command line that cannot be carried out; the message says what is wrong with it. */
 export class UsageError extends Error {

@@ -3,8 +3,8 @@
 
 import { open, readFile, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
-import { MalformedModelError } from "../../src/errors.ts";
-import { formatBytes } from "../../src/formats/text/format-bytes.ts";
+import { MalformedModelError } from "../../../src/errors.ts";
+import { formatBytes } from "../../../src/formats/text/format-bytes.ts";
 
 /**
  * Opens a file that a part must have.

@@ -1,9 +1,9 @@
 // What the page does and what it waits for, as lines of text: one for each step and phase, and one now and then within them.
 
 import type { Page } from "playwright";
-import { printable } from "../../src/errors.ts";
-import { formatBytes } from "../../src/formats/text/format-bytes.ts";
-import type { Progress } from "../../src/api/compressor-api.ts";
+import { printable } from "../../../src/errors.ts";
+import { formatBytes } from "../../../src/formats/text/format-bytes.ts";
+import type { Progress } from "../../../src/api/compressor-api.ts";
 
 const INTERVAL_MS = 500;
 /** Within a step nothing more is told than a line in this time. */

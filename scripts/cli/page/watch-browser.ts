@@ -2,7 +2,7 @@
 // starts takes answers with it that nobody misses but us.
 
 import type { BrowserContext, Page } from "playwright";
-import { inTime } from "../../src/in-time.ts";
+import { inTime } from "../../../src/in-time.ts";
 
 /** The browser did not start, or went away in the middle. */
 export class BrowserError extends Error {

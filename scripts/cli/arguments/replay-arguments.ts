@@ -1,14 +1,14 @@
 // `--replay receipt.json`: the command line that the receipt stands for.
 
-import type { Receipt, StatedCalibration } from "../../src/api/receipt.ts";
-import type { CalibrationRequest, RecipeRequest } from "../../src/api/script-api.ts";
-import type { JobPart } from "../../src/api/job-options.ts";
-import { formatBytes } from "../../src/formats/text/format-bytes.ts";
-import { MIN_BUDGET_BYTES } from "../../src/ui/state/gpu-budget.ts";
-import { requestedCalibration, requestedRecipe } from "../../src/formats/recipe/requested-options.ts";
+import type { Receipt, StatedCalibration } from "../../../src/api/receipt.ts";
+import type { CalibrationRequest, RecipeRequest } from "../../../src/api/script-api.ts";
+import type { JobPart } from "../../../src/api/job-options.ts";
+import { formatBytes } from "../../../src/formats/text/format-bytes.ts";
+import { MIN_BUDGET_BYTES } from "../../../src/ui/state/gpu-budget.ts";
+import { requestedCalibration, requestedRecipe } from "../../../src/formats/recipe/requested-options.ts";
 import { type Source, UsageError, readPath, readSource, readText } from "./argument-readers.ts";
 import { type AskedPart, readPart } from "./part-arguments.ts";
-import { readReceipt } from "./read-receipt.ts";
+import { readReceipt } from "../read-receipt.ts";
 import { type AskedShare, readShare, type ShareValues } from "./share-arguments.ts";
 
 export interface Replayed {

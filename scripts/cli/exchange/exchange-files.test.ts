@@ -12,8 +12,8 @@ import {
   SLOTS,
   WINDOW_BYTES,
   type WindowSlot,
-} from "../../src/formats/files/exchange-window.ts";
-import { type Exchange, openExchange } from "../../src/pipeline/sequential/exchange/exchange.ts";
+} from "../../../src/formats/files/exchange-window.ts";
+import { type Exchange, openExchange } from "../../../src/pipeline/sequential/exchange/exchange.ts";
 import { EXCHANGE_PATH, type FileExchange, openFileExchange } from "./exchange-files.ts";
 
 type Middleware = (request: object, response: object) => void;

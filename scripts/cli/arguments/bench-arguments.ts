@@ -1,7 +1,7 @@
 // What `npm run bench` takes, read into values or refused with a sentence.
 
 import { parseArgs } from "node:util";
-import { parseBytes } from "../../src/formats/text/format-bytes.ts";
+import { parseBytes } from "../../../src/formats/text/format-bytes.ts";
 
 export const BENCH_USAGE = `npm run bench -- [options]
 npm run bench -- --compare BEFORE.json AFTER.json

@@ -1,7 +1,9 @@
-// What a job does with memory that nothing else has a use for, results' bytes least of all: two layers at once, and weights that stay
-// where modifiers look for factors.
+// What a job does with memory that nothing else has a use for, results' bytes least of all: two layers at once, weights that stay
+// where modifiers look for factors, and rings that keep up with what two layers bring and take.
 
-import type { GpuLimits } from "./calibration-memory.ts";
+import { readbackRingBytes, ringBytes } from "../../gpu/staging/staging.ts";
+import { deepRings } from "./batches-at-work.ts";
+import type { CalibrationShape, GpuLimits } from "./calibration-memory.ts";
 import type { FittedLayer } from "./fit-layer.ts";
 import type { LayerSchedule } from "./layer-schedule.ts";
 
@@ -42,6 +44,7 @@ interface GrowingPlan {
   readonly layers: readonly LayerSchedule[];
   readonly peakBytes: number;
   readonly grows: PeakGrowth;
+  readonly shape: CalibrationShape;
 }
 
 /** The plan with as much as there is room for, two layers at once before weights that stay. */
@@ -61,5 +64,22 @@ export function useRest<Plan extends GrowingPlan>(
   const fits = ({ bytes }: (typeof ways)[number]) => asideBytes + plan.peakBytes + bytes <= budgetBytes;
   const { sideBySide = false, stays = false, bytes = 0 } = ways.find(fits) ?? {};
   const layers = stays ? plan.layers : plan.layers.map((layer) => ({ ...layer, staysRewriting: false }));
-  return { ...plan, layers, sideBySide, peakBytes: plan.peakBytes + bytes };
+  const used = { ...plan, layers, sideBySide, peakBytes: plan.peakBytes + bytes };
+  return mayBeTwo ? withRoomyRings(used, budgetBytes - asideBytes) : used;
+}
+
+/**
+ * The plan with the deepest rings that fit. What is brought while samples run waits for all that the GPU was given before it, piece by
+ * piece, and so do sums of shares.
+ */
+function withRoomyRings<Plan extends GrowingPlan>(plan: Plan, mostBytes: number): Plan {
+  const free = mostBytes - plan.peakBytes;
+  const own = bytesOfRings(plan.shape);
+  const rings = deepRings(plan.shape).find((deep) => bytesOfRings(deep) - own <= free);
+  const more = rings ? bytesOfRings(rings) - own : 0;
+  return more > 0 ? { ...plan, shape: { ...plan.shape, ...rings }, peakBytes: plan.peakBytes + more } : plan;
+}
+
+function bytesOfRings({ ring, readbackRing }: Pick<CalibrationShape, "ring" | "readbackRing">): number {
+  return ringBytes(ring) + readbackRingBytes(readbackRing);
 }

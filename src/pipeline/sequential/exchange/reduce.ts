@@ -90,22 +90,20 @@ async function joinWithOthers(sums: SumsAtWork, pass: Pass, tree: HessianTree): 
 }
 
 /** The captures of a pass whose modules this job quantizes. */
-export function ownCaptures(
-  { layer, services: { share } }: LayerAtWork,
-  { captures }: Pass,
-): readonly Capture[] {
+export function ownCaptures(work: LayerAtWork, { captures }: Pass): readonly Capture[] {
+  const { share } = work.services;
   if (!share) return captures;
-  const owners = ownersOf(captures, layer.tasks, share.plan.of);
+  const owners = ownersOf(work, captures, share.plan.of);
   return captures.filter((capture) => owners.get(capture) === share.plan.index);
 }
 
 /** The captures of a pass and where their sums are made, the largest ones first: their owner has the most to do behind them. */
 async function placedCaptures(
-  { layer }: LayerAtWork,
+  work: LayerAtWork,
   { captures }: Pick<Pass, "captures">,
   { plan }: ShareAtWork,
 ): Promise<{ readonly capture: Capture; readonly root: PlacedSum }[]> {
-  const owners = ownersOf(captures, layer.tasks, plan.of);
+  const owners = ownersOf(work, captures, plan.of);
   const inOrder = captures.toSorted((a, b) => b.columns - a.columns);
   return await Promise.all(
     inOrder.map(async (capture) => ({

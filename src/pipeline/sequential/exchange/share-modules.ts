@@ -196,8 +196,8 @@ function sortReports(reports: ModuleReport[], tasks: readonly QuantizeTask[]): v
   reports.sort((a, b) => (placeOf.get(a.module) ?? 0) - (placeOf.get(b.module) ?? 0));
 }
 
-function moduleOwners({ layer, schedule }: LayerAtWork, { plan }: ShareAtWork): ReadonlyMap<string, number> {
-  const owners = schedule.passes.flatMap((captures) => [...ownersOf(captures, layer.tasks, plan.of)]);
+function moduleOwners(work: LayerAtWork, { plan }: ShareAtWork): ReadonlyMap<string, number> {
+  const owners = work.schedule.passes.flatMap((captures) => [...ownersOf(work, captures, plan.of)]);
   return new Map(owners.flatMap(([{ modules }, owner]) => modules.map((module) => [module, owner] as const)));
 }
 

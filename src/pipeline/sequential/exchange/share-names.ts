@@ -7,23 +7,31 @@ import { byQuantizer } from "../../../quantize/quantizers.ts";
 import type { ChunkRange } from "../../../calibrate/chunk-tree.ts";
 import type { PlannedShare } from "../../planning/compression-plan.ts";
 import type { ShareAtWork } from "../services.ts";
+import type { CalibratedLayer } from "../../calibration/calibrated-layer.ts";
+
+interface OwnedLayer {
+  readonly layer: Pick<CalibratedLayer, "tasks" | "leavesErrors">;
+  /** Its place among the decoder's layers. */
+  readonly index: number;
+}
 
 /**
  * The share that quantizes the modules of each capture of a pass: the costliest ones first, each by the share that has the least
- * to do.
+ * to do. Where no error goes on, and samples of the next layer run meanwhile, shares take turns from layer to layer.
  */
 export function ownersOf(
+  { layer: { tasks, leavesErrors }, index }: OwnedLayer,
   captures: readonly Capture[],
-  tasks: readonly QuantizeTask[],
   shares: number,
 ): ReadonlyMap<Capture, number> {
+  const turn = leavesErrors ? 0 : index;
   const costs = captures.map((capture) => ({ capture, work: workOf(capture, tasks) }));
   const loads = Array.from({ length: shares }, () => 0);
   const owners = new Map<Capture, number>();
   for (const { capture, work } of costs.toSorted((a, b) => b.work - a.work)) {
     const owner = loads.indexOf(Math.min(...loads));
     loads[owner] = (loads[owner] ?? 0) + work;
-    owners.set(capture, owner);
+    owners.set(capture, (owner + turn) % shares);
   }
   return owners;
 }

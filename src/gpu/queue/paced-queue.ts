@@ -215,11 +215,39 @@ export class PacedQueue implements Disposable {
     return recording.encoder;
   }
 
+  /**
+   * Submits a copy by itself, at once: behind what was submitted, ahead of what is recorded. It holds up nobody and is not waited for, so
+   * that whoever copies much in pieces bounds how many are on their way.
+   */
+  copyAhead(
+    from: { readonly of: LedgerBuffer; readonly offset: number },
+    to: { readonly of: LedgerBuffer; readonly offset: number },
+    bytes: number,
+  ): void {
+    this.#throwIfFailed();
+    const encoder = this.#device.createCommandEncoder();
+    encoder.copyBufferToBuffer(from.of.buffer, from.offset, to.of.buffer, to.offset, bytes);
+    this.#device.queue.submit([encoder.finish()]);
+    // Whoever waits for what is in flight is told of a loss by the submits that are measured.
+    const done = this.#device.queue.onSubmittedWorkDone().catch(() => undefined);
+    this.#inFlight.add(done, 0, true);
+  }
+
   /** Submits what is recorded; waits only while too many submits are in flight, and not at all after a short copy. */
   async flush(): Promise<void> {
+    const isShort = this.submit();
+    if (!isShort) await this.#inFlight.room();
+    this.#throwIfFailed();
+  }
+
+  /**
+   * Submits what is recorded, and waits for nothing: the next flush does.
+   * @returns true if nothing was recorded, or a short copy alone
+   */
+  submit(): boolean {
     this.#throwIfFailed();
     const recording = this.#recording;
-    if (!recording) return;
+    if (!recording) return true;
     this.#recording = null;
     endPass(recording);
     recording.timed.resolve(recording.encoder, recording.passes);
@@ -230,8 +258,7 @@ export class PacedQueue implements Disposable {
     const done = this.#measure(recording);
     const isShort = recording.dispatches.length === 0 && recording.predictedMs < SHORT_COPY_MS;
     this.#inFlight.add(done, recording.predictedMs, isShort);
-    if (!isShort) await this.#inFlight.room();
-    this.#throwIfFailed();
+    return isShort;
   }
 
   /** Submits what is recorded and waits until the GPU has done all of it. */

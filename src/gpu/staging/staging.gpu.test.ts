@@ -29,6 +29,38 @@ describe("rings between the host and the GPU", () => {
     expect(seen.every((byte, index) => byte === expected[index])).toBe(true);
   });
 
+  it("write ahead behind what was recorded before, and tell when what is read may be written over", async () => {
+    using test = await openTestGpu();
+    using uploads = await UploadRing.create(test.gpu, RING);
+    using readbacks = await ReadbackRing.create(test.gpu, RING);
+    const [before, after] = [counting(2.5 * PIECE, 1), counting(2.5 * PIECE + 2, 2)];
+    using to = await test.upload("to", before);
+    using kept = await test.empty("kept", before.byteLength);
+    await test.gpu.queue.copy({ of: to, offset: 0 }, { of: kept, offset: 0 }, before.byteLength);
+    using wide = await test.empty("wide", after.byteLength + 2);
+    await uploads.writeAhead(
+      before.map((byte) => byte + 1),
+      to,
+    );
+    await uploads.writeAhead(after, wide);
+    const seen = new Uint8Array(before.byteLength);
+    const overwritten: Promise<void>[] = [];
+    const take = (view: Uint8Array, position: number) => seen.set(view, position);
+    await readbacks.read(kept, 0, before.byteLength, take, () => {
+      overwritten.push(uploads.writeAhead(after.subarray(0, before.byteLength), kept));
+    });
+    await Promise.all(overwritten);
+    expect(seen.every((byte, index) => byte === before[index])).toBe(true);
+    for (const [buffer, expected] of [
+      [to, before.map((byte) => byte + 1)],
+      [wide, after],
+      [kept, after.subarray(0, before.byteLength)],
+    ] as const) {
+      const found = await readbacks.readBytes(buffer, 0, expected.byteLength);
+      expect(found.every((byte, index) => byte === expected[index])).toBe(true);
+    }
+  });
+
   it("write parts together as they are written one by one, as many as a piece holds at a time", async () => {
     using test = await openTestGpu();
     using uploads = await UploadRing.create(test.gpu, RING);

@@ -103,6 +103,23 @@ export class UploadRing implements Disposable {
     );
   }
 
+  /**
+   * The same, ahead of what is recorded after the call: until it resolves nothing else may use `to`. It waits for pieces alone, and not
+   * for what the GPU is given meanwhile.
+   */
+  async writeAhead(bytes: Uint8Array, to: LedgerBuffer): Promise<void> {
+    if (bytes.byteLength <= this.#pieceBytes * SHORT_WRITE) return await this.write(bytes, to);
+    this.#gpu.queue.submit();
+    for (let done = 0; done < bytes.byteLength; done += this.#pieceBytes) {
+      const part = bytes.subarray(done, done + this.#pieceBytes);
+      await this.#withPiece(
+        part.byteLength,
+        (view) => view.set(part),
+        (of, padded) => this.#gpu.queue.copyAhead({ of, offset: 0 }, { of: to, offset: done }, padded),
+      );
+    }
+  }
+
   /** Writes parts as `write` does one: as many as a piece holds go to the GPU in it together. */
   async writeAll(parts: Iterable<WritePart>): Promise<void> {
     let gathered: WritePart[] = [];
@@ -152,23 +169,38 @@ export class UploadRing implements Disposable {
   ): Promise<void> {
     for (let done = 0; done < bytes; done += this.#pieceBytes) {
       const length = Math.min(this.#pieceBytes, bytes - done);
-      const padded = Math.ceil(length / 4) * 4;
-      const piece = await this.#pool.acquire();
-      try {
-        await (piece.mapped ?? map(piece.buffer, GPUMapMode.WRITE));
-        const { buffer } = piece.buffer;
-        const view = new Uint8Array(buffer.getMappedRange(0, padded));
-        make(view.subarray(0, length), done);
-        view.fill(0, length);
-        buffer.unmap();
-        await use(piece.buffer, done, padded);
-        await this.#gpu.queue.flush();
-        // Asked for before it is wanted: the pieces of a ring then wait for the GPU side by side.
-        piece.mapped = map(piece.buffer, GPUMapMode.WRITE);
-        piece.mapped.catch(() => undefined);
-      } finally {
-        this.#pool.release(piece);
-      }
+      await this.#withPiece(
+        length,
+        (view) => make(view, done),
+        async (of, padded) => {
+          await use(of, done, padded);
+          await this.#gpu.queue.flush();
+        },
+      );
+    }
+  }
+
+  /** Lends a piece until the commands that use it are submitted. */
+  async #withPiece(
+    length: number,
+    make: (view: Uint8Array<ArrayBuffer>) => void,
+    submit: (piece: LedgerBuffer, padded: number) => Promise<void> | void,
+  ): Promise<void> {
+    const padded = paddedBytes(length);
+    const piece = await this.#pool.acquire();
+    try {
+      await (piece.mapped ?? map(piece.buffer, GPUMapMode.WRITE));
+      const { buffer } = piece.buffer;
+      const view = new Uint8Array(buffer.getMappedRange(0, padded));
+      make(view.subarray(0, length));
+      view.fill(0, length);
+      buffer.unmap();
+      await submit(piece.buffer, padded);
+      // Asked for before it is wanted: the pieces of a ring then wait for the GPU side by side.
+      piece.mapped = map(piece.buffer, GPUMapMode.WRITE);
+      piece.mapped.catch(() => undefined);
+    } finally {
+      this.#pool.release(piece);
     }
   }
 
@@ -224,28 +256,30 @@ export class ReadbackRing implements Disposable {
   /**
    * Reads `bytes` of `from` at `offset` (a multiple of 4) once everything recorded before is done. `consume` gets the
    * mapped memory piece by piece, valid only during the call, with its position in the range. The copies of as many pieces
-   * as the ring has are on their way at once.
+   * as the ring has are on their way at once. `copied` is told when the copies of all pieces are: other commands may then write to what is
+   * read.
    */
   async read(
     from: LedgerBuffer,
     offset: number,
     bytes: number,
     consume: (view: Uint8Array<ArrayBuffer>, position: number) => void,
+    copied: () => void = () => undefined,
   ): Promise<void> {
-    const reads: Promise<void>[] = [];
+    const begun: Promise<{ readonly done: Promise<void> }>[] = [];
     const set = bytes <= this.#small.bytes ? this.#small : this.#large;
     for (let done = 0; done < bytes; done += set.bytes) {
       const length = Math.min(set.bytes, bytes - done);
       const piece = await set.pool.acquire();
       const part = { from, offset: offset + done, bytes: length };
-      const read = this.#readPiece(piece, [{ ...part, consume: (view) => consume(view, done) }]).finally(() =>
-        set.pool.release(piece),
-      );
+      const reading = this.#begin(set, piece, [{ ...part, consume: (view) => consume(view, done) }]);
       // It is waited for below, after the copies of all pieces are on their way.
-      read.catch(() => undefined);
-      reads.push(read);
+      reading.catch(() => undefined);
+      begun.push(reading);
     }
-    await Promise.all(reads);
+    const reads = await Promise.all(begun);
+    copied();
+    await Promise.all(reads.map(async ({ done }) => await done));
   }
 
   /** Reads several parts as `read` does; those that fit a piece together are waited for once. */
@@ -266,23 +300,26 @@ export class ReadbackRing implements Disposable {
       await Promise.all(reads);
       return { done: Promise.resolve() };
     }
-    const piece = await set.pool.acquire();
+    return await this.#begin(set, await set.pool.acquire(), parts);
+  }
+
+  /** Begins to read parts that a piece holds one behind the other; the piece goes back when they are read. */
+  async #begin(
+    set: PieceSet,
+    piece: LedgerBuffer,
+    parts: readonly ReadPart[],
+  ): Promise<{ readonly done: Promise<void> }> {
     try {
       await this.#copyParts(piece, parts);
     } catch (error) {
       set.pool.release(piece);
       throw error;
     }
+    // What it begins with submits the copies.
     const done = this.#takeParts(piece, parts).finally(() => set.pool.release(piece));
     // Until someone waits for it a failure must not count as unhandled.
     done.catch(() => undefined);
     return { done };
-  }
-
-  /** Reads parts that a piece holds one behind the other. */
-  async #readPiece(piece: LedgerBuffer, parts: readonly ReadPart[]): Promise<void> {
-    await this.#copyParts(piece, parts);
-    await this.#takeParts(piece, parts);
   }
 
   async #copyParts(piece: LedgerBuffer, parts: readonly ReadPart[]): Promise<void> {

@@ -35,10 +35,13 @@ export function hiddenBytesPerToken({
 }
 
 export interface HiddenStates extends Disposable {
-  /** Copies a batch's states to (tokens, hidden) float32. */
+  /** Copies a batch's states to (tokens, hidden) float32, which no other commands may use meanwhile. */
   load(batch: SequenceBatch, to: LedgerBuffer): Promise<void>;
-  /** Keeps a batch's states for the next layer; with `toFile` in its file, which outlives a crash, too. */
-  save(batch: SequenceBatch, from: LedgerBuffer, toFile: boolean): Promise<void>;
+  /**
+   * Keeps a batch's states for the next layer; with `toFile` in its file, which outlives a crash, too. `free` is told when other commands
+   * may write to `from`, which may be long before the states are kept.
+   */
+  save(batch: SequenceBatch, from: LedgerBuffer, toFile: boolean, free?: () => void): Promise<void>;
   /** True where `put` keeps the array that it is given; else it is free again. */
   readonly keepsArrays: boolean;
   /** Keeps states that were made on the host (embeddings), (tokens, hidden) float32; not for after a crash. */
@@ -93,7 +96,7 @@ export async function openHiddenStates(
       await store.load(batch, packed ?? to, batch.tokens * perToken);
       if (packed) await widenBf16(services.gpu, packed, to, batch.tokens * layout.hiddenSize);
     },
-    async save(batch, from, toFile) {
+    async save(batch, from, toFile, free) {
       const count = batch.tokens * layout.hiddenSize;
       if (packed) await narrow(services.gpu, from, packed, count, "BF16");
       const source = packed ?? from;
@@ -101,7 +104,8 @@ export async function openHiddenStates(
       if (store.copy) await store.copy(batch, source, length);
       if (store.copy && !toFile) return;
       const bytes = store.roomFor(batch, length);
-      await services.readbacks.read(source, 0, length, (view, position) => bytes.set(view, position));
+      const keep = (view: Uint8Array, position: number) => bytes.set(view, position);
+      await services.readbacks.read(source, 0, length, keep, free);
       if (toFile) services.file(current + 1).write(at, bytes);
       if (!store.copy) await store.keep(batch, bytes);
     },
@@ -141,7 +145,7 @@ async function openStore(
   const kept = new Map<SequenceBatch, Uint8Array<ArrayBuffer>>();
   return {
     async load(batch, to) {
-      await services.uploads.write(kept.get(batch) ?? readFile(batch), to);
+      await services.uploads.writeAhead(kept.get(batch) ?? readFile(batch), to);
     },
     async keep(batch, bytes) {
       if (layout.place === "host") kept.set(batch, bytes);

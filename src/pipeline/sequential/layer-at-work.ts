@@ -84,11 +84,14 @@ export interface LayerTurn {
   readonly gone: () => Promise<void>;
 }
 
+/** Takes a batch's hidden states behind the layer; `free` may be told when other commands may write to them. */
+export type TakeStates = (batch: SequenceBatch, hidden: LedgerBuffer, free: () => void) => Promise<void>;
+
 /** Samples on their way to the next layer. */
 export interface LeftLayer {
   readonly recordable: LayerAtWork["recordable"];
   /** Takes a batch's hidden states to the next layer. */
-  readonly save: (batch: SequenceBatch, hidden: LedgerBuffer) => Promise<void>;
+  readonly save: TakeStates;
 }
 
 export interface LayerAtWork extends LayerTurn, Disposable {

@@ -141,7 +141,7 @@ async function runLayer(
     signal.throwIfAborted();
     await forwardLayer({ gpu, weights, workspace, batch: tokens, ...given }, layer, hidden);
     if (stream !== streams[0]) await compare(services, rows);
-    return async () => await states.save(rows, hidden, false);
+    return async (free) => await states.save(rows, hidden, false, free);
   });
   // Weights that stay leave their room to the next ones, which may come meanwhile; what others came through is given up.
   await (plan.readsOnce ? gpu.queue.flush() : gpu.queue.idle());

@@ -7,7 +7,7 @@ const BATCHES = [0, 1, 2, 3].map((first) => ({
 }));
 
 /** Runs four batches whose transfers and computing take a turn of the event loop each, and tells in which order. */
-async function orderOf(buffers: number, failing = -1): Promise<string[]> {
+async function orderOf(buffers: number, { failing = -1, frees = false } = {}): Promise<string[]> {
   const said: string[] = [];
   const turn = async (what: string) => {
     said.push(`${what} begins`);
@@ -19,7 +19,10 @@ async function orderOf(buffers: number, failing = -1): Promise<string[]> {
   const computed = eachBatch({ batches: BATCHES, hidden, states }, async (_, index) => {
     await turn(`compute ${index}`);
     if (index === failing) throw new Error(`batch ${index} failed`);
-    return async () => await turn(`save ${index}`);
+    return async (free) => {
+      if (frees) free();
+      await turn(`save ${index}`);
+    };
   });
   await computed.catch((error: unknown) => said.push(String(error)));
   return said;
@@ -46,8 +49,18 @@ describe("eachBatch", () => {
     expect(said.at(-1)).toBe("save 3 ends");
   });
 
+  it("loads a batch as soon as its buffer is free, and computes it when the one before in it is gone", async () => {
+    const said = await orderOf(2, { frees: true });
+    const at = (what: string) => said.indexOf(what);
+    for (const index of [0, 1]) {
+      expect(at(`load ${index + 2} begins`)).toBeLessThan(at(`save ${index} ends`));
+      expect(at(`compute ${index + 2} begins`)).toBeGreaterThan(at(`save ${index} ends`));
+    }
+    expect(said.at(-1)).toBe("save 3 ends");
+  });
+
   it("lets what is under way end before it fails", async () => {
-    const said = await orderOf(2, 1);
+    const said = await orderOf(2, { failing: 1 });
     expect(said.at(-1)).toBe("Error: batch 1 failed");
     expect(said.filter((line) => line.endsWith("begins")).length).toBe(
       said.filter((line) => line.endsWith("ends")).length,

@@ -13,18 +13,23 @@ export interface BatchServices<Batch> {
   readonly states: Pick<HiddenStates, "load">;
 }
 
+/** Takes a batch away; `free` may be told when others may write to its buffer, though it is still on its way to the host. */
+export type TakeAway = (free: () => void) => Promise<void>;
+
 /**
  * Brings the hidden states of each batch to `compute`, which returns what takes them away again. Where there are two
- * buffers, a batch comes while the one before it is computed, and goes while the next one is.
+ * buffers, a batch comes while the one before it is computed, and goes while the next one is. No batch is computed before the last one
+ * in its buffer has gone.
  */
 export async function eachBatch<Batch extends { readonly rows: SequenceBatch }>(
   { batches, hidden, states }: BatchServices<Batch>,
-  compute: (batch: Batch, index: number, hidden: LedgerBuffer) => Promise<() => Promise<void>>,
+  compute: (batch: Batch, index: number, hidden: LedgerBuffer) => Promise<TakeAway>,
 ): Promise<void> {
   const taken: Promise<void>[] = hidden.map(async () => await Promise.resolve());
+  const free = [...taken];
   const load = async (index: number): Promise<void> => {
     const slot = index % hidden.length;
-    await taken[slot];
+    await free[slot];
     const [batch, buffer] = [batches[index], hidden[slot]];
     if (batch && buffer) await states.load(batch.rows, buffer);
   };
@@ -34,10 +39,15 @@ export async function eachBatch<Batch extends { readonly rows: SequenceBatch }>(
       const slot = index % hidden.length;
       const buffer = hidden[slot];
       invariant(buffer, "there is a buffer for the batch at work");
-      await loading;
+      await Promise.all([loading, taken[slot]]);
       if (hidden.length > 1) loading = waitLater(load(index + 1));
       const takeAway = await compute(batch, index, buffer);
-      taken[slot] = waitLater(takeAway());
+      const freed = new Promise<void>((resolve, reject) => {
+        const gone = waitLater(takeAway(resolve));
+        taken[slot] = gone;
+        gone.then(resolve, reject);
+      });
+      free[slot] = waitLater(freed);
       if (hidden.length === 1) loading = waitLater(load(index + 1));
     }
     await Promise.all(taken);

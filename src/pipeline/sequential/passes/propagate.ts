@@ -28,8 +28,8 @@ export function leave(work: LayerAtWork): LeftLayer {
   hosts.readAfter(step);
   return {
     recordable,
-    save: async (batch, hidden) => {
-      await services.states.save(batch, hidden, recordable());
+    save: async (batch, hidden, free) => {
+      await services.states.save(batch, hidden, recordable(), free);
       await services.checkpoint();
     },
   };

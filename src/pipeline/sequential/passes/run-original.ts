@@ -2,14 +2,12 @@
 // quantized yet. Modifiers that move factors look at them; or what the layer's Linears see of them is compared, a batch at a
 // time, with what they see in the quantized model, and then they go on to the next layer in the layer's last pass.
 
-import type { SequenceBatch } from "../../../calibrate/batches.ts";
 import { collectorHooks } from "../../../calibrate/collector.ts";
 import { forwardLayer } from "../../../calibrate/forward/forward-layer.ts";
 import { type InputDrifts, openInputDrifts } from "../../../calibrate/drifts/input-drifts.ts";
 import { invariant } from "../../../errors.ts";
 import { driftingIn } from "../../calibration/calibrated-layer.ts";
-import type { LedgerBuffer } from "../../../gpu/memory.ts";
-import type { LayerAtWork, LeftLayer, Pass } from "../layer-at-work.ts";
+import type { LayerAtWork, LeftLayer, Pass, TakeStates } from "../layer-at-work.ts";
 import { leave } from "./propagate.ts";
 import { runSamples, type SampleRun } from "./run-samples.ts";
 import type { OriginalSamples, SequentialServices } from "../services.ts";
@@ -53,10 +51,10 @@ export function seenByRewriters({ layer, services }: LayerAtWork): Pick<SampleRu
 }
 
 /** Takes a batch of the original model's hidden states to the next layer. */
-export function saveOriginal({ services, recordable }: LayerAtWork) {
+export function saveOriginal({ services, recordable }: LayerAtWork): TakeStates {
   const { states } = originalOf(services);
-  return async (batch: SequenceBatch, hidden: LedgerBuffer) => {
-    await states.save(batch, hidden, recordable());
+  return async (batch, hidden, free) => {
+    await states.save(batch, hidden, recordable(), free);
     await services.checkpoint();
   };
 }

@@ -8,7 +8,7 @@ import type { HiddenStates } from "../../../calibrate/hidden-states.ts";
 import type { LedgerBuffer } from "../../../gpu/memory.ts";
 import { eachBatch } from "./each-batch.ts";
 import type { BatchesAtWork } from "../../calibration/layer-schedule.ts";
-import { type LayerAtWork, type NeededWeights, weightsFor } from "../layer-at-work.ts";
+import { type LayerAtWork, type NeededWeights, type TakeStates, weightsFor } from "../layer-at-work.ts";
 
 export interface SampleRun {
   /** The hidden states that it begins with; default: those that see the error of earlier layers. */
@@ -19,8 +19,7 @@ export interface SampleRun {
   readonly begin?: (batch: SequenceBatch) => void;
   /** Runs before a batch does, on what the batch itself runs on. */
   readonly before?: (batch: SequenceBatch, pass: ForwardPass) => Promise<void>;
-  /** A batch's hidden states behind the layer. */
-  readonly each: (batch: SequenceBatch, hidden: LedgerBuffer) => Promise<void>;
+  readonly each: TakeStates;
   readonly collect?: Pick<ForwardPass, "hooks" | "wanted" | "experts" | "stopAtLastInput">;
   /** More hooks, which run on what the pass itself runs on. */
   readonly hooksIn?: (pass: ForwardPass) => ForwardHooks;
@@ -44,7 +43,7 @@ export async function runSamples(work: LayerAtWork, run: SampleRun): Promise<voi
     const plain: ForwardPass = { ...bare, ...run.collect };
     const pass = run.hooksIn ? { ...plain, hooks: run.hooksIn(plain) } : plain;
     await forwardLayer(pass, work.layer.description, batch);
-    return async () => await run.each(rows, batch);
+    return async (free) => await run.each(rows, batch, free);
   });
   // Memory that goes back is not counted as free while the GPU still works with it; where none does, the GPU need not run out of work.
   if (second || onloaded.isOwn) await gpu.queue.idle();

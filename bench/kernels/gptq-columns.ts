@@ -5,7 +5,7 @@ import { invariant } from "../../src/errors.ts";
 import { cellGrid } from "../../src/formats/schemes/compression-format.ts";
 import { type QuantizationArgs, weightArgs } from "../../src/formats/schemes/quantization-args.ts";
 import { type GptqTile, WALK_BLOCK, walkBlock } from "../../src/quantize/gptq/gptq-kernels.ts";
-import { columnTables } from "../../src/quantize/gptq/quantize-tile.ts";
+import { columnTables } from "../../src/quantize/gptq/column-tables.ts";
 import type { BenchGpu, Benchmark } from "../benchmark.ts";
 import { layerLinears, type Sizes } from "../model-shapes.ts";
 import { makeFactor } from "./gptq.ts";

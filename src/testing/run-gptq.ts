@@ -18,7 +18,7 @@ import {
   type ModuleServices,
   quantizeModule,
 } from "../quantize/gptq/quantize-module.ts";
-import type { GptqTask } from "../quantize/gptq/quantize-tile.ts";
+import type { GptqTask } from "../quantize/gptq/gptq-task.ts";
 import { PLAIN_CONTEXT } from "../quantize/observe/observe-tile.ts";
 import type { RtnTask } from "../quantize/rtn/tile-buffers.ts";
 import { openTestGpu, type TestGpu } from "./open-test-gpu.ts";

@@ -7,7 +7,7 @@ import { correlatedHessian } from "../../testing/hessian.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { type GptqBench, type GptqResult, openGptqBench, runGptq } from "../../testing/run-gptq.ts";
 import { codeValue } from "../rtn/reference.ts";
-import type { GptqTask } from "./quantize-tile.ts";
+import type { GptqTask } from "./gptq-task.ts";
 import { hessianWeightedError, referenceGptq, referenceTargets } from "./reference.ts";
 
 let bench: GptqBench;

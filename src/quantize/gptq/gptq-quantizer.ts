@@ -16,7 +16,8 @@ import { gptqTileRows, gptqWorkspaceBytes } from "./quantize-module.ts";
 import { descendKernel, fitKernel } from "../refine/refine-kernels.ts";
 import { refineWork } from "../refine/refine-tile.ts";
 import { driftWork } from "./drift-targets.ts";
-import { driftOf, gptqTileBytes, refinementOf } from "./quantize-tile.ts";
+import { driftOf, refinementOf } from "./gptq-task.ts";
+import { gptqTileBytes } from "./gptq-buffers.ts";
 
 /** Where a second factorisation, which begins before the first one is waited for, says how it went. */
 const SECOND_STATUS_BYTES = 16;

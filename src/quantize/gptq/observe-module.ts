@@ -34,7 +34,8 @@ import {
   type TiledTask,
   uploadTables,
 } from "./quantize-module.ts";
-import { type GptqBuffers, observedTile } from "./quantize-tile.ts";
+import type { GptqBuffers } from "./gptq-buffers.ts";
+import { observedTile } from "./quantize-tile.ts";
 
 /** What the observer found over all tiles of a module. */
 export interface ModuleObservation {

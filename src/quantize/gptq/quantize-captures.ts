@@ -25,7 +25,7 @@ import {
   quantizeModule,
   type TiledTask,
 } from "./quantize-module.ts";
-import { driftOf } from "./quantize-tile.ts";
+import { driftOf } from "./gptq-task.ts";
 
 /** Diagonals that are read at once: together they take less than the scratch of a factorisation. */
 const DIAGONALS = 64;

@@ -18,20 +18,17 @@ import { walkTable } from "../refine/refine-tile.ts";
 import { tileRowMultiple } from "../rtn/tile-buffers.ts";
 import type { ModuleReport, ModuleWeights } from "../quantizer.ts";
 import type { FactoredHessian } from "./factor-hessian.ts";
+import { type ColumnTables, columnTables } from "./column-tables.ts";
+import { driftOf, type GptqTask, refinementOf } from "./gptq-task.ts";
 import {
-  type ColumnTables,
-  columnTables,
-  driftOf,
   gptqBufferBytes,
   type GptqBuffers,
-  type GptqTask,
-  quantizeTileGptq,
-  refinementOf,
   RESULT_BUFFER_NAMES,
   type ResultBuffers,
   WORK_BUFFER_NAMES,
   type WorkBuffers,
-} from "./quantize-tile.ts";
+} from "./gptq-buffers.ts";
+import { quantizeTileGptq } from "./quantize-tile.ts";
 
 export interface ModuleServices {
   readonly gpu: Gpu;

@@ -3,20 +3,9 @@
 // nearest instead, all codes at once.
 
 import { cellGrid } from "../../formats/schemes/compression-format.ts";
-import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
-import type { RefineSettings } from "../../formats/modifiers/gptq.ts";
-import { driftShare, type QuantizingModifier } from "../../formats/recipe/recipe.ts";
-import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
-import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import { rowSquares } from "../../gpu/elements/row-squares.ts";
-import {
-  addLowerProduct,
-  addSpanProduct,
-  type ColumnRange,
-  columnSpans,
-  panelAt,
-} from "../../gpu/triangular/lower-product.ts";
+import { addLowerProduct } from "../../gpu/triangular/lower-product.ts";
 import type { TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
 import { packCodes, packRows } from "../encode/encode-weight.ts";
 import {
@@ -26,147 +15,14 @@ import {
   type TileContext,
 } from "../observe/observe-tile.ts";
 import { computeQparams } from "../observe/observe-weight.ts";
-import { POWER_TABLE_BYTES, powerTableFor } from "../observe/power-table.ts";
-import { REFINE_BUFFER_NAMES, refineBufferBytes, refineTile } from "../refine/refine-tile.ts";
+import { refineTile } from "../refine/refine-tile.ts";
 import { storeQparams } from "../rtn/store-qparams.ts";
-import { type RtnTask, tileBufferBytes, tileLayout } from "../rtn/tile-buffers.ts";
+import { type RtnTask, tileLayout } from "../rtn/tile-buffers.ts";
 import { type Drift, driftTargets } from "./drift-targets.ts";
-import type { FactoredHessian } from "./factor-hessian.ts";
-import {
-  dequantizeCodes,
-  divideScales,
-  gatherColumns,
-  type GptqTile,
-  rtnErrors,
-  WALK_BLOCK,
-  walkBlock,
-} from "./gptq-kernels.ts";
-
-/** One Linear, and the modifier that says what is done to its codes. */
-export interface GptqTask extends RtnTask {
-  /** Absent for plain GPTQ. */
-  readonly modifier?: QuantizingModifier;
-}
-
-/** What is done to a module's codes once all are chosen; null for nothing. */
-export function refinementOf({ modifier }: GptqTask): RefineSettings | null {
-  return modifier?.settings?.refine ?? null;
-}
-
-/** The share of the inputs' drift that a module's codes answer for; 0 for none. */
-export function driftOf({ modifier }: GptqTask): number {
-  return modifier ? driftShare(modifier) : 0;
-}
-
-/** What the kernels of a tile work in. `order`, `groupOf` and `walk` serve all tiles of a module. */
-export const WORK_BUFFER_NAMES = [
-  "source",
-  "ranges",
-  "best",
-  "powers",
-  "importance",
-  "scales",
-  "zeroPoints",
-  "pushed",
-  "errors",
-  "codes",
-  "dequantized",
-  "order",
-  "groupOf",
-  "drift",
-  ...REFINE_BUFFER_NAMES,
-] as const;
-
-/** What is read back of a tile. */
-export const RESULT_BUFFER_NAMES = [
-  "packed",
-  "storedScales",
-  "storedZeroPoints",
-  "losses",
-  "rtnLosses",
-  "statistics",
-] as const;
-
-export type WorkBuffers = Readonly<Record<(typeof WORK_BUFFER_NAMES)[number], LedgerBuffer>>;
-export type ResultBuffers = Readonly<Record<(typeof RESULT_BUFFER_NAMES)[number], LedgerBuffer>>;
-export type GptqBuffers = WorkBuffers & ResultBuffers;
-
-/** Columns whose errors are pushed onto all columns before them at once. */
-const SPAN = 1024;
-
-function floatStrideOf(columns: number): number {
-  return Math.ceil(columns / 4) * 4;
-}
-
-type BufferSizes = Readonly<Record<keyof GptqBuffers, number>>;
-
-/** By the rows of tiles: a plan asks for the same ones for each way of fitting a layer. */
-const sizesOf = new WeakMap<GptqTask, Map<number, BufferSizes>>();
-
-/** Bytes of each buffer for a tile of `rows` rows. */
-export function gptqBufferBytes(task: GptqTask, rows: number): BufferSizes {
-  const known = sizesOf.get(task) ?? new Map<number, BufferSizes>();
-  sizesOf.set(task, known);
-  const sizes = known.get(rows) ?? countBytes(task, rows);
-  known.set(rows, sizes);
-  return sizes;
-}
-
-function countBytes(task: GptqTask, rows: number): BufferSizes {
-  const { columns, weights, dtype } = task;
-  const { codes: packed, ...shared } = tileBufferBytes(task, rows);
-  const refines = refinementOf(task) !== null;
-  const floats = rows * floatStrideOf(columns) * 4;
-  return {
-    ...shared,
-    packed,
-    powers: powerTableFor(weights, dtype) ? POWER_TABLE_BYTES : 0,
-    pushed: floats,
-    errors: floats,
-    codes: rows * columns * 4,
-    dequantized: (rows * columns * DTYPE_BITS[dtype]) / 8,
-    losses: rows * 4,
-    rtnLosses: rows * 4,
-    order: columns * 16,
-    groupOf: columns * 4,
-    drift: driftOf(task) > 0 ? floats : 0,
-    ...refineBufferBytes(refines ? rows : 0, refines ? columns : 0),
-  };
-}
-
-/** GPU bytes of a tile's buffers. */
-export function gptqTileBytes(task: GptqTask, rows: number): number {
-  const sizes = Object.values(gptqBufferBytes(task, rows));
-  return sizes.reduce((sum, bytes) => sum + bufferBytes(bytes), 0);
-}
-
-export interface ColumnTables {
-  /** For the buffer `order`: four u32 a place. */
-  readonly order: Uint32Array<ArrayBuffer>;
-  /** For `groupOf`, and for `weight_g_idx`: the group of each column of the weight. */
-  readonly groupOf: Uint32Array<ArrayBuffer>;
-}
-
-/**
- * Which group each column belongs to. actorder "group" forms groups in the order of quantization (and needs
- * `weight_g_idx`); otherwise a column keeps the group of its place in the weight.
- */
-export function columnTables(
-  { order, dead }: Pick<FactoredHessian, "order" | "dead">,
-  args: QuantizationArgs,
-): ColumnTables {
-  const n = order.length;
-  const size = args.group_size ?? args.block_structure?.[1] ?? n;
-  const table = new Uint32Array(n * 4);
-  const groupOf = new Uint32Array(n);
-  order.forEach((original, place) => {
-    const position = args.actorder === "group" ? n - 1 - place : original;
-    const group = Math.floor(position / size);
-    table.set([original, group, dead[original] ?? 0, 0], place * 4);
-    groupOf[original] = group;
-  });
-  return { order: table, groupOf };
-}
+import { floatStrideOf, type GptqBuffers } from "./gptq-buffers.ts";
+import { dequantizeCodes, divideScales, gatherColumns, type GptqTile, rtnErrors } from "./gptq-kernels.ts";
+import { type GptqTask, refinementOf } from "./gptq-task.ts";
+import { walkTile } from "./walk-tile.ts";
 
 /**
  * Records all kernels for a tile whose source bytes and column tables are uploaded, and the importance of its columns if its
@@ -191,7 +47,7 @@ export async function quantizeTileGptq(
   if (rounds) {
     await rtnErrors(gpu, tile, buffers, stride, true);
     await addLowerProduct(gpu, factor, product);
-  } else await walkAll(gpu, tile, factor, buffers);
+  } else await walkTile(gpu, tile, factor, buffers);
   // before a refinement has moved the scales
   if (!rounds) await rtnErrors(gpu, tile, buffers, stride);
   const refinement = refinementOf(task);
@@ -298,44 +154,6 @@ export async function observedTile(
   if (task.weights.actorder !== "group") return { weight: task, buffers };
   await gatherColumns(gpu, tileOf(task, rows, buffers), buffers.pushed, task.columns, "quantization");
   return { weight: { ...task, dtype: "F32" }, buffers: { ...buffers, source: buffers.pushed } };
-}
-
-/**
- * Quantizes block after block, from the last column to the first. A block's errors go to the rest of its span at once,
- * and a span's errors to all columns before it in one product, which fills the GPU and reads the rest only once.
- */
-async function walkAll(
-  gpu: Gpu,
-  tile: GptqTile,
-  factor: TriangularMatrix,
-  buffers: GptqBuffers,
-): Promise<void> {
-  const stride = floatStrideOf(tile.columns);
-  const { pushed, codes, errors } = buffers;
-  for (const span of columnSpans(factor, SPAN).toReversed()) {
-    const { panel, buffer } = panelAt(factor, span.first);
-    for (let end = span.end; end > span.first;) {
-      const first = Math.floor((end - 1) / WALK_BLOCK) * WALK_BLOCK;
-      const block = { first, end, panel: buffer, panelFirstRow: panel.firstRow, panelStride: panel.stride };
-      await walkBlock(gpu, tile, block, { pushed, codes, errors }, stride);
-      await pushErrors(gpu, factor, buffers, tile, { from: block, to: { first: span.first, end: first } });
-      end = first;
-    }
-    await pushErrors(gpu, factor, buffers, tile, { from: span, to: { first: 0, end: span.first } });
-  }
-}
-
-/** pushed[:, to] += errors[:, from] · L[from, to]. */
-async function pushErrors(
-  gpu: Gpu,
-  factor: TriangularMatrix,
-  { errors, pushed }: GptqBuffers,
-  tile: GptqTile,
-  ranges: { readonly from: ColumnRange; readonly to: ColumnRange },
-): Promise<void> {
-  const stride = floatStrideOf(tile.columns);
-  const product = { m: tile.rows, a: { buffer: errors, stride }, c: { buffer: pushed, stride } };
-  await addSpanProduct(gpu, factor, product, ranges);
 }
 
 async function storeCodes(gpu: Gpu, task: RtnTask, tile: GptqTile, buffers: GptqBuffers): Promise<void> {

@@ -6,7 +6,7 @@ import { type QuantizationArgs, weightArgs } from "../../formats/schemes/quantiz
 import { correlatedHessian } from "../../testing/hessian.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { type GptqBench, openGptqBench, runGptq } from "../../testing/run-gptq.ts";
-import type { GptqTask } from "./quantize-tile.ts";
+import type { GptqTask } from "./gptq-task.ts";
 import { hessianWeightedError } from "./reference.ts";
 
 let bench: GptqBench;

@@ -2,7 +2,8 @@
 
 import { createLifetime, type Lifetime } from "../../src/disposal.ts";
 import { allocatePanels } from "../../src/gpu/panels.ts";
-import { allocateCholeskyScratch, cholesky } from "../../src/gpu/triangular/cholesky.ts";
+import { allocateCholeskyScratch } from "../../src/gpu/triangular/cholesky-scratch.ts";
+import { cholesky } from "../../src/gpu/triangular/cholesky.ts";
 import { addToDiagonal } from "../../src/gpu/triangular/diagonal.ts";
 import { symmetricRankKUpdate } from "../../src/gpu/triangular/symmetric-rank-k-update.ts";
 import { layOutTriangle, type TriangularMatrix } from "../../src/gpu/triangular/triangular-matrix.ts";

@@ -3,7 +3,7 @@
 import { readRowParts, visitRows } from "../formats/weights/dequantize.ts";
 import { narrowFromFloat32, widenToFloat32 } from "../formats/numbers/dtype.ts";
 import { ReadbackRing, UploadRing } from "../gpu/staging/staging.ts";
-import { allocateCholeskyScratch } from "../gpu/triangular/cholesky.ts";
+import { allocateCholeskyScratch } from "../gpu/triangular/cholesky-scratch.ts";
 import {
   type FactoredHessian,
   beginFactoring,

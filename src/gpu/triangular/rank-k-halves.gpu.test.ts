@@ -6,7 +6,7 @@ import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { readTriangle } from "../../testing/triangle.ts";
 import { openMatrixUnits } from "../matmul/open-matrix-units.ts";
-import { allocatePanels } from "../panels.ts";
+import { allocatePanels, heldPanels } from "../panels.ts";
 import { findLargest, HESSIAN_COLUMNS, rankKHalves, rowsOnUnits } from "./rank-k-halves.ts";
 import { layOutTriangle } from "./triangular-matrix.ts";
 
@@ -28,10 +28,7 @@ it("sums Hessians on matrix units exactly where the adapter has some", async () 
   using matrix = await allocatePanels(test.gpu.memory, "H", layOutTriangle(n, 200_000));
   const part = { x: { buffer: x, stride: n, offset: 0 }, rows, alpha: 1 };
   const slot = await findLargest(test.gpu, matrices, { ...part, columns: n });
-  for (const [index, panel] of matrix.layout.panels.entries()) {
-    const buffer = matrix.buffers[index];
-    if (buffer) await rankKHalves(test.gpu, matrices, { ...part, panel, buffer, slot });
-  }
+  for (const held of heldPanels(matrix)) await rankKHalves(test.gpu, matrices, { ...part, ...held, slot });
   const found = await readTriangle(test, matrix);
   let worst = 0;
   for (let i = 0; i < n; i++) {

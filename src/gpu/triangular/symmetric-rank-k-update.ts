@@ -1,7 +1,6 @@
-import { invariant } from "../../errors.ts";
 import type { Gpu } from "../gpu.ts";
 import { matmul, type Matrix } from "../matmul/matmul.ts";
-import type { HeldPanel } from "../panels.ts";
+import { type HeldPanel, heldPanels } from "../panels.ts";
 import { findLargest, rankKHalves, rowsOnUnits } from "./rank-k-halves.ts";
 import type { TriangularMatrix } from "./triangular-matrix.ts";
 
@@ -42,21 +41,13 @@ async function addRows(gpu: Gpu, hessian: TriangularMatrix, update: Update): Pro
   if (matrices && onUnits > 0) {
     const part = { ...update, rows: onUnits };
     const slot = await findLargest(gpu, matrices, { ...part, columns: n });
-    for (const held of panelsOf(hessian)) await rankKHalves(gpu, matrices, { ...part, ...held, slot });
+    for (const held of heldPanels(hessian)) await rankKHalves(gpu, matrices, { ...part, ...held, slot });
   }
   if (onUnits === update.rows) return;
   const { x } = update;
   const rest = { ...update, rows: update.rows - onUnits };
   const after = { ...x, offset: x.offset + onUnits * x.stride };
-  for (const held of panelsOf(hessian)) await updatePanel(gpu, held, { ...rest, x: after });
-}
-
-function panelsOf({ layout, buffers }: TriangularMatrix): HeldPanel[] {
-  return layout.panels.map((panel, index) => {
-    const buffer = buffers[index];
-    invariant(buffer, "a buffer for each panel");
-    return { panel, buffer };
-  });
+  for (const held of heldPanels(hessian)) await updatePanel(gpu, held, { ...rest, x: after });
 }
 
 async function updatePanel(

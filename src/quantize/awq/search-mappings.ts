@@ -3,7 +3,7 @@
 
 import { CalibrationError, invariant } from "../../errors.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
-import { zeroAboveDiagonal } from "../../gpu/triangular/cholesky.ts";
+import { zeroAboveDiagonal } from "../../gpu/triangular/zero-above-diagonal.ts";
 import { readDiagonal } from "../../gpu/triangular/diagonal.ts";
 import type { Mapping } from "../../model/mappings.ts";
 import type { QuantizerTask } from "../quantizer.ts";

@@ -5,7 +5,7 @@ import { createLifetime } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import { GPTQ_SETTINGS } from "../../formats/modifiers/gptq.ts";
 import type { QuantizingModifier } from "../../formats/recipe/recipe.ts";
-import { allocateCholeskyScratch } from "../../gpu/triangular/cholesky.ts";
+import { allocateCholeskyScratch } from "../../gpu/triangular/cholesky-scratch.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import { PLAIN_CONTEXT } from "../observe/observe-tile.ts";
 import type { ModuleReport, QuantizerRun, QuantizerTask } from "../quantizer.ts";

@@ -8,6 +8,7 @@ import { DTYPE_CODE } from "../../gpu/elements/dtype-code.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel } from "../../gpu/kernel.ts";
 import numberFormats from "../../gpu/elements/number-formats.wgsl?raw";
+import { heldPanels } from "../../gpu/panels.ts";
 import { struct } from "../../gpu/struct.ts";
 import type { TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
 import { CODE_CONSTANTS, codeConstants } from "../encode/code-values.ts";
@@ -168,9 +169,7 @@ export async function gatherFactor(
   buffers: { readonly columns: BufferPart; readonly gathered: BufferPart },
   stride: number,
 ): Promise<void> {
-  for (const [index, panel] of factor.layout.panels.entries()) {
-    const buffer = factor.buffers[index];
-    if (!buffer) throw new Error("Defect: a panel without a buffer");
+  for (const { panel, buffer } of heldPanels(factor)) {
     await gpu.queue.run(gatherFactorKernel, {
       params: {
         panel_first_row: panel.firstRow,

@@ -56,8 +56,10 @@ export class TilePipeline implements Disposable {
   static async create(gpu: Gpu, tiling: Tiling): Promise<TilePipeline> {
     const uploads = await UploadRing.create(gpu, tiling.upload);
     const readbacks = await ReadbackRing.create(gpu, tiling.readback);
-    const slots: TileBuffers[] = [];
-    for (let slot = 0; slot < tiling.slots; slot++) slots.push(await makeSlot(gpu, tiling, slot));
+    // Asked for one by one, each would be waited for.
+    const slots = await Promise.all(
+      Array.from({ length: tiling.slots }, async (_, slot) => await makeSlot(gpu, tiling, slot)),
+    );
     const pipeline = new TilePipeline(gpu, tiling, { uploads, readbacks }, slots);
     for (const table of tiling.powerTables) {
       const buffer = await gpu.memory.allocate({ label: "table of powers", bytes: POWER_TABLE_BYTES });

@@ -16,13 +16,21 @@ import {
   tileRowMultiple,
 } from "./tile-buffers.ts";
 
-/** Source bytes of the largest tile: larger ones made nothing faster. */
-const MAX_TILE_BYTES = 16 * 1024 ** 2;
+/** How a weight is cut, and how many of its tiles are under way at once. */
+interface TileShape {
+  /** Source bytes of the largest tile. */
+  readonly tileBytes: number;
+  readonly slots: number;
+  /** Pieces of each ring. */
+  readonly pieces: number;
+}
+
+/** Larger tiles made nothing faster. One is uploaded while one computes and one is read back. */
+const LARGE: TileShape = { tileBytes: 16 * 1024 ** 2, slots: 3, pieces: 2 };
+/** Weights such as experts', of which each is a tile, wait for the GPU's process longer than for the GPU: more at once, in as many bytes. */
+const SMALL: TileShape = { tileBytes: 4 * 1024 ** 2, slots: 12, pieces: 4 };
 const MIN_TILE_BYTES = 16 * 1024;
 const MAX_PIECE_BYTES = 16 * 1024 ** 2;
-/** One tile is uploaded while one computes and one is read back. */
-const SLOTS = 3;
-const RING_PIECES = 2;
 
 export interface Tiling {
   readonly slots: number;
@@ -50,19 +58,30 @@ export function tileRows(task: RtnTask, tileBytes: number): number {
  * @throws DeviceLimitError if the smallest ones do not, naming the budget that would do.
  */
 export function planTiling(tasks: readonly RtnTask[], budgetBytes: number): Tiling {
-  let tileBytes = MAX_TILE_BYTES;
-  let tiling = tilingOf(tasks, tileBytes);
-  while (tiling.peakBytes > budgetBytes && tileBytes > MIN_TILE_BYTES) {
-    tileBytes /= 2;
-    tiling = tilingOf(tasks, tileBytes);
+  let least: Tiling | null = null;
+  for (const shape of shapesFor(tasks)) {
+    least = tilingOf(tasks, shape);
+    if (least.peakBytes <= budgetBytes) return least;
   }
-  if (tiling.peakBytes <= budgetBytes) return tiling;
   throw new DeviceLimitError(
-    `The GPU budget of ${formatBytes(budgetBytes)} is too small even for a few rows at a time: ${formatBytes(tiling.peakBytes)} is the least for this model and recipe.`,
+    `The GPU budget of ${formatBytes(budgetBytes)} is too small even for a few rows at a time: ${formatBytes(least?.peakBytes ?? 0)} is the least for this model and recipe.`,
   );
 }
 
-function tilingOf(tasks: readonly RtnTask[], tileBytes: number): Tiling {
+/** The best one first. */
+function* shapesFor(tasks: readonly RtnTask[]): Generator<TileShape> {
+  if (areMostlySmall(tasks)) yield SMALL;
+  for (let { tileBytes } = LARGE; tileBytes >= MIN_TILE_BYTES; tileBytes /= 2) yield { ...LARGE, tileBytes };
+}
+
+/** True if at least half of all bytes are of weights that are a small tile each. */
+function areMostlySmall(tasks: readonly RtnTask[]): boolean {
+  const sizes = tasks.map(({ rows, columns, dtype }) => (rows * columns * DTYPE_BITS[dtype]) / 8);
+  const sum = (some: readonly number[]) => some.reduce((total, size) => total + size, 0);
+  return sum(sizes.filter((size) => size <= SMALL.tileBytes)) >= sum(sizes) / 2;
+}
+
+function tilingOf(tasks: readonly RtnTask[], { tileBytes, slots, pieces }: TileShape): Tiling {
   const largest = Object.fromEntries(TILE_BUFFER_NAMES.map((name) => [name, 0])) as Record<
     keyof TileBuffers,
     number
@@ -71,15 +90,15 @@ function tilingOf(tasks: readonly RtnTask[], tileBytes: number): Tiling {
     const sizes = tileBufferBytes(task, tileRows(task, tileBytes));
     for (const name of TILE_BUFFER_NAMES) largest[name] = Math.max(largest[name], bufferBytes(sizes[name]));
   }
-  const pieceOf = (bytes: number) => ({ pieceBytes: Math.min(bytes, MAX_PIECE_BYTES), pieces: RING_PIECES });
-  const upload = pieceOf(largest.source);
-  const readback = pieceOf(largest.codes);
+  const ringOf = (bytes: number) => ({ pieceBytes: Math.min(bytes, MAX_PIECE_BYTES), pieces });
+  const upload = ringOf(largest.source);
+  const readback = ringOf(largest.codes);
   const slotBytes = TILE_BUFFER_NAMES.reduce((sum, name) => sum + largest[name], 0);
   const powerTables = powerTablesOf(tasks);
   const tableBytes = powerTables.length * POWER_TABLE_BYTES;
   const peakBytes =
-    QUEUE_BYTES + ringBytes(upload) + readbackRingBytes(readback) + tableBytes + SLOTS * slotBytes;
-  return { slots: SLOTS, tileBytes, buffers: largest, powerTables, upload, readback, peakBytes };
+    QUEUE_BYTES + ringBytes(upload) + readbackRingBytes(readback) + tableBytes + slots * slotBytes;
+  return { slots, tileBytes, buffers: largest, powerTables, upload, readback, peakBytes };
 }
 
 function powerTablesOf(tasks: readonly RtnTask[]): PowerTable[] {

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { weightArgs } from "../../formats/quantization-args.ts";
+import { weightArgs } from "../../formats/schemes/quantization-args.ts";
 import { planTiling } from "./plan-tiling.ts";
 import type { RtnTask } from "./tile-buffers.ts";
 

@@ -1,5 +1,6 @@
 // The largest magnitude of each column of a Linear's weight, as float32 bits: what columns are scaled by before quadrants are
-// added. A workgroup takes 64 columns and walks down all rows, so that nothing is to be cleared or added up between workgroups.
+// added. A workgroup takes 64 columns and walks down a run of rows: first those of each run are found, a row of them for each, then the
+// largest of these, so that nothing is to be cleared.
 override DTYPE: u32 = 2;
 
 const WIDE = 16u;
@@ -10,6 +11,8 @@ struct Params {
   columns: u32,
   stride: u32,
   offset: u32,
+  // Rows of a run.
+  run: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -26,7 +29,8 @@ fn main(
   let column = (group.x * WIDE + id.x) * 4u;
   var largest = vec4<u32>();
   if (column < params.columns) {
-    for (var row = id.y; row < params.rows; row += TALL) {
+    let end = min((group.y + 1u) * params.run, params.rows);
+    for (var row = group.y * params.run + id.y; row < end; row += TALL) {
       let four = load_four(params.offset + row * params.stride + column);
       largest = max(largest, bitcast<vec4<u32>>(abs(four)));
     }
@@ -39,5 +43,5 @@ fn main(
     }
   }
   if (id.y > 0u || column >= params.columns) { return; }
-  column_sizes[column / 4u] = found[id.x];
+  column_sizes[(group.y * params.columns + column) / 4u] = found[id.x];
 }

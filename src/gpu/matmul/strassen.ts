@@ -33,7 +33,7 @@ import { areWhole, chunks, holds, PLANES, type ProductSize, type StrassenScratch
 export const strassenColumnsKernel = kernel({
   name: "gpu.strassen-columns",
   code: [numberFormats, loadCode, columnsCode],
-  params: struct({ rows: "u32", columns: "u32", stride: "u32", offset: "u32" }),
+  params: struct({ rows: "u32", columns: "u32", stride: "u32", offset: "u32", run: "u32" }),
   bindings: { values: "read", column_sizes: "read_write" },
   constants: ["DTYPE"],
 });
@@ -78,6 +78,8 @@ export const strassenResultKernel = kernel({
 
 const RESULTS_WORKGROUP = 256;
 const COLUMNS_WORKGROUP = 64;
+/** Runs of rows in which columns' largest magnitudes are looked for: with one, 64 workgroups leave a large GPU idle for longer than all sums take. */
+const COLUMN_RUNS = 16;
 
 export type StrassenOptions = LinearProduct & { readonly bDtype: FloatDtype };
 
@@ -123,7 +125,7 @@ async function multiplyInChunks(gpu: Gpu, scratch: StrassenScratch, options: Str
 export function prepareStrassen(gpu: Gpu, bDtype: FloatDtype): void {
   const { queue } = gpu;
   prepareMatmulBatched(gpu);
-  queue.prepare(strassenColumnsKernel, { DTYPE: DTYPE_CODE[bDtype] });
+  for (const DTYPE of [DTYPE_CODE[bDtype], DTYPE_CODE.F32]) queue.prepare(strassenColumnsKernel, { DTYPE });
   queue.prepare(strassenOperandKernel, { DTYPE: DTYPE_CODE.F32, LEFT: 1 });
   queue.prepare(strassenOperandKernel, { DTYPE: DTYPE_CODE[bDtype], LEFT: 0 });
   for (const ACCUMULATE of [0, 1]) queue.prepare(strassenResultKernel, { ACCUMULATE });
@@ -138,19 +140,30 @@ function rowPlaces({ m }: ProductSize) {
   return { left: 0, right: Math.ceil(m / 4) * 4 };
 }
 
+/** In runs of rows, each of which leaves a row of magnitudes where products will lie. */
 async function findColumns(
   gpu: Gpu,
-  { columnSizes }: StrassenScratch,
+  { columnSizes, products }: StrassenScratch,
   { b, bDtype }: Pick<StrassenOptions, "b" | "bDtype">,
   { n: rows, k: columns }: ProductSize,
 ): Promise<void> {
-  await gpu.queue.run(strassenColumnsKernel, {
-    params: { rows, columns, stride: b.stride, offset: b.offset ?? 0 },
-    buffers: { values: b.buffer, column_sizes: columnSizes },
-    constants: { DTYPE: DTYPE_CODE[bDtype] },
-    workgroups: [Math.ceil(columns / COLUMNS_WORKGROUP)],
-    work: rows * columns,
-  });
+  const run = Math.ceil(rows / COLUMN_RUNS);
+  const runs = Math.ceil(rows / run);
+  invariant(products.bytes >= runs * columns * 4, "magnitudes of all runs have room among the products");
+  const weight = { rows, columns, stride: b.stride, offset: b.offset ?? 0, run };
+  const found = { rows: runs, columns, stride: columns, offset: 0, run: runs };
+  for (const { params, values, to, dtype } of [
+    { params: weight, values: b.buffer, to: products, dtype: bDtype },
+    { params: found, values: products, to: columnSizes, dtype: "F32" },
+  ] as const) {
+    await gpu.queue.run(strassenColumnsKernel, {
+      params,
+      buffers: { values, column_sizes: to },
+      constants: { DTYPE: DTYPE_CODE[dtype] },
+      workgroups: [Math.ceil(columns / COLUMNS_WORKGROUP), Math.ceil(params.rows / params.run)],
+      work: params.rows * columns,
+    });
+  }
 }
 
 async function makeOperand(

@@ -303,8 +303,14 @@ export function turnOf(
     host,
     hosts: {
       take: async () => await Promise.resolve(host),
+      coming: () => null,
       readAhead: () => undefined,
       readAfter: () => undefined,
+    },
+    weights: {
+      bringAfter: () => undefined,
+      take: async () => await Promise.resolve(null),
+      [Symbol.asyncDispose]: async () => await Promise.resolve(),
     },
     clock: { due: () => false, restart: () => undefined },
     gone: async () => await Promise.resolve(),

@@ -26,7 +26,7 @@ import type { RewritePass } from "./fit-rewritings.ts";
 import type { BatchesAtWork, LayerSchedule } from "./layer-schedule.ts";
 import type { PlannedStrassen } from "./planned-strassen.ts";
 import { type LayerPlace, planPlaces } from "./host-memory.ts";
-import { growthOf, type PeakGrowth } from "./rest-of-room.ts";
+import { growthOf, oneByOne, type PeakGrowth } from "./rest-of-room.ts";
 
 const MIB = 1024 ** 2;
 const TOKEN_STEPS = [32_768, 16_384, 8192, 4096, 2048, 1024, 512, 256, 128] as const;
@@ -52,6 +52,8 @@ export interface CalibrationPlan {
   readonly propagatingBytes: number;
   /** True if a layer is quantized while samples run through the next one. */
   readonly sideBySide: boolean;
+  /** True if a layer's weights come to the GPU while samples run through the one before. */
+  readonly bringsAhead: boolean;
   readonly grows: PeakGrowth;
 }
 
@@ -224,7 +226,8 @@ function fit(demand: AlikeDemand, shape: CalibrationShape, limits: GpuLimits): C
     strassen: null,
     propagatingBytes: job.bytes + residentHidden + propagatingBytes(fitted, used, secondBytes),
     sideBySide: false,
-    grows: place === "file" || !holdsThree(layerPlace) ? alone(used.grows) : used.grows,
+    bringsAhead: false,
+    grows: place === "file" || !holdsThree(layerPlace) ? oneByOne(used.grows) : used.grows,
   };
   return { plan, seconds };
 }
@@ -250,7 +253,7 @@ function useRoom(
     return { ...passes, overlap, staysRewriting, settling: settles ? settled.schedule : null };
   });
   const beside = room.bytes - room.secondBytes;
-  const grows = growthOf(fitted, peak);
+  const grows = growthOf(fitted, peak, layers);
   if (peak <= beside) return { layers, atWork: 2, grows, peak: peak + room.secondBytes };
   const own = layers.map((schedule, index) => {
     const held = fitted[index]?.held;
@@ -272,10 +275,6 @@ function propagatingBytes(
   const held = fitted.map(({ held: own, propagatesWhole }) => (propagatesWhole ? own.propagate : Infinity));
   const isTwo = Math.max(atWork, ...layers.map((layer) => layer.atWork.propagate)) > 1;
   return Math.max(...held) + (isTwo ? secondBytes : 0);
-}
-
-function alone({ staying }: PeakGrowth): PeakGrowth {
-  return { beside: Infinity, staying, both: Infinity };
 }
 
 /** The layer at work, the one before it, and the one that is read ahead. */

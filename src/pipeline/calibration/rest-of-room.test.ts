@@ -27,7 +27,7 @@ it.each([
 ])(
   "of %i bytes, two layers at once wanted: %s, what is left goes to them before weights stay",
   (budgetBytes, sideBySide, expected, stays) => {
-    const grows = { beside: 50, staying: 30, both: 80 };
+    const grows = { beside: 50, staying: 30, both: 80, ahead: Infinity };
     const plan = { layers: [LAYER], peakBytes: 100, grows, shape: SHAPE };
     const limits = { budgetBytes, maxBufferBytes: 1, sideBySide };
     const found = useRest(plan, { bytes: 10, collected: 5 }, limits);
@@ -36,9 +36,19 @@ it.each([
   },
 );
 
+it.each([
+  [126, true],
+  [125, false],
+])("of %i bytes, weights of the next layer come ahead: %s", (budgetBytes, bringsAhead) => {
+  const grows = { beside: Infinity, staying: Infinity, both: Infinity, ahead: 16 };
+  const plan = { layers: [LAYER], peakBytes: 100, grows, shape: SHAPE };
+  const found = useRest(plan, { bytes: 10, collected: 5 }, { budgetBytes, maxBufferBytes: 1 });
+  expect(found).toMatchObject({ bringsAhead, peakBytes: bringsAhead ? 116 : 100 });
+});
+
 it("gives what is left then to rings, where two layers or several jobs move bytes while samples run", () => {
   const ring = { pieceBytes: 1024, pieces: 2 };
-  const grows = { beside: Infinity, staying: Infinity, both: Infinity };
+  const grows = { beside: Infinity, staying: Infinity, both: Infinity, ahead: Infinity };
   const shape = { ...SHAPE, ring, readbackRing: ring };
   const plan = { layers: [LAYER], peakBytes: 100_000, grows, shape };
   const piecesIn = (budgetBytes: number, sideBySide: boolean) => {

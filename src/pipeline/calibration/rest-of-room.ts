@@ -1,5 +1,5 @@
 // What a job does with memory that nothing else has a use for, results' bytes least of all: two layers at once, weights that stay
-// where modifiers look for factors, and rings that keep up with what two layers bring and take.
+// where modifiers look for factors, weights of the next layer, and rings that keep up with what two layers bring and take.
 
 import { readbackRingBytes, ringBytes } from "../../gpu/staging/staging.ts";
 import { deepRings } from "./batches-at-work.ts";
@@ -14,18 +14,34 @@ export interface PeakGrowth {
   /** With weights that stay. */
   readonly staying: number;
   readonly both: number;
+  /** With weights that come while samples run through the layer before. */
+  readonly ahead: number;
 }
 
-/** @param peak of the layers without either */
-export function growthOf(fitted: readonly FittedLayer[], peak: number): PeakGrowth {
+/**
+ * @param peak of the layers without any of it
+ * @param layers their schedules: weights that come at once for each run of the samples do not come ahead
+ */
+export function growthOf(
+  fitted: readonly FittedLayer[],
+  peak: number,
+  layers: readonly LayerSchedule[],
+): PeakGrowth {
   const staying = Math.max(...fitted.map((layer) => layer.stayingPeak).filter(Number.isFinite));
+  const weights = fitted.map(({ held }) => held.propagate);
   const grown = (bytes: number) => Math.max(bytes - peak, 0);
   const stays = (bytes: number) => (Number.isFinite(staying) ? grown(bytes) : Infinity);
   return {
     beside: grown(peakSideBySide(fitted)),
     staying: stays(staying),
     both: stays(peakSideBySide(fitted, staying)),
+    ahead: layers.every(({ overlap }) => overlap) ? Math.max(...weights) : Infinity,
   };
+}
+
+/** Where there is no room for two layers outside of the GPU. */
+export function oneByOne(grows: PeakGrowth): PeakGrowth {
+  return { ...grows, beside: Infinity, both: Infinity };
 }
 
 /** Infinite if samples do not leave a layer before it is quantized. */
@@ -52,8 +68,8 @@ export function useRest<Plan extends GrowingPlan>(
   plan: Plan,
   { bytes: asideBytes, collected }: BesidePlan,
   { budgetBytes, sideBySide: mayBeTwo = false }: GpuLimits,
-): Plan & { readonly sideBySide: boolean } {
-  const { beside, staying, both } = plan.grows;
+): Plan & { readonly sideBySide: boolean; readonly bringsAhead: boolean } {
+  const { beside, staying, both, ahead } = plan.grows;
   const two = mayBeTwo ? collected : Infinity;
   const ways = [
     { sideBySide: true, stays: true, bytes: both + two },
@@ -64,7 +80,9 @@ export function useRest<Plan extends GrowingPlan>(
   const fits = ({ bytes }: (typeof ways)[number]) => asideBytes + plan.peakBytes + bytes <= budgetBytes;
   const { sideBySide = false, stays = false, bytes = 0 } = ways.find(fits) ?? {};
   const layers = stays ? plan.layers : plan.layers.map((layer) => ({ ...layer, staysRewriting: false }));
-  const used = { ...plan, layers, sideBySide, peakBytes: plan.peakBytes + bytes };
+  const bringsAhead = asideBytes + plan.peakBytes + bytes + ahead <= budgetBytes;
+  const peakBytes = plan.peakBytes + bytes + (bringsAhead ? ahead : 0);
+  const used = { ...plan, layers, sideBySide, bringsAhead, peakBytes };
   return mayBeTwo ? withRoomyRings(used, budgetBytes - asideBytes) : used;
 }
 

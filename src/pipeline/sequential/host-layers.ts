@@ -19,6 +19,8 @@ const PIECE_BYTES = 16 * 1024 ** 2;
 /** Layers on their way onto the host. */
 export interface HostLayers {
   take(step: PlannedStep): Promise<HostLayer>;
+  /** A layer that is being read, or waits to be taken; null if that was not begun, or it is taken. */
+  coming(step: PlannedStep): Promise<HostLayer> | null;
   /** Begins to read a layer. */
   readAhead(step: PlannedStep): void;
   /** Begins to read the layer after `step`, unless that was begun. */
@@ -47,6 +49,7 @@ export function createHostLayers(
     ahead.set(step, reading);
   };
   return {
+    coming: (step) => ahead.get(step) ?? null,
     readAhead,
     async take(step) {
       const reading = ahead.get(step) ?? read(step);

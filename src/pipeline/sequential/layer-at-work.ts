@@ -5,7 +5,7 @@ import { invariant } from "../../errors.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import type { HostBytes } from "../../onload/host-bytes.ts";
 import { type FoldedLayer, foldLayer } from "../../onload/fold-layer.ts";
-import { type HostLayer, type OnloadedLayer, onloadLayer } from "../../onload/layer-weights.ts";
+import { type HostLayer, type OnloadedLayer } from "../../onload/layer-weights.ts";
 import type { SettlingLayer } from "../../onload/settling-layer.ts";
 import type { Residency } from "../../onload/residency.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
@@ -24,7 +24,9 @@ import type { TileTraffic } from "../job/traffic.ts";
 import type { PlannedLayer, PlannedStep } from "../planning/planned-step.ts";
 import type { HostLayers } from "./host-layers.ts";
 import type { SequentialServices } from "./services.ts";
+import { type NeededWeights, onloadWeights } from "./onload-weights.ts";
 import { areGiven } from "./exchange/share-names.ts";
+import type { WeightsAhead } from "./weights-ahead.ts";
 import type { SnapshotClock } from "./states/snapshot-clock.ts";
 import type { Linear } from "../../model/weight-description.ts";
 
@@ -79,6 +81,7 @@ export interface LayerTurn {
   /** Its tensors on the host: read while the layer before it was at work. */
   readonly host: HostLayer;
   readonly hosts: HostLayers;
+  readonly weights: WeightsAhead;
   readonly clock: SnapshotClock;
   /** Told when samples are in front of the next layer; resolves when what is left of this one may be done. */
   readonly gone: () => Promise<void>;
@@ -124,11 +127,13 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
   const { services, layer, schedule, host } = turn;
   const { propagate: residency } = schedule.residency;
   const kept = schedule.overlap
-    ? await onloadWeights(services, layer, host, { linears: layer.linears, residency })
+    ? ((await turn.weights.take(turn.step)) ??
+      (await onloadWeights(services, layer, host, { linears: layer.linears, residency })))
     : null;
   const waiting = waitingModules(layer, schedule.passes);
   // Else what is kept of this layer until its last pass, or its original weights, are in host memory as well.
   if (waiting.size === 0 && layer.rewritings.length === 0) turn.hosts.readAfter(turn.step);
+  turn.weights.bringAfter(turn.step);
   const settling: LayerAtWork["settling"] = { layer: null };
   const passes = (await areGiven(services.share, turn.index, layer.tasks.length)) ? [] : passesOf(turn);
   return {
@@ -185,12 +190,6 @@ export function passesOf({
   }));
 }
 
-/** Which of a layer's weights samples need, and how they lie on the GPU. */
-export interface NeededWeights {
-  readonly linears: readonly Linear[];
-  readonly residency: Residency;
-}
-
 /** The weights for a run of samples: those that are kept, or a copy of the run's own, which goes with it. */
 export async function weightsFor(
   { services, layer, host, kept, staying, settling }: LayerAtWork,
@@ -229,14 +228,4 @@ async function settleAll(settling: SettlingLayer, linears: readonly Linear[]): P
   const modules = linears.map(({ module }) => module);
   settling.bring(modules);
   for (const module of modules) await settling.settled(module);
-}
-
-async function onloadWeights(
-  { gpu, uploads }: SequentialServices,
-  { vectors }: CalibratedLayer,
-  host: HostLayer,
-  { linears, residency }: NeededWeights,
-): Promise<OnloadedLayer> {
-  const parts = { linears, vectors: vectors.map(({ name }) => name) };
-  return await onloadLayer(gpu, uploads, host, parts, residency);
 }

@@ -19,10 +19,12 @@ import { sumOfPhases } from "../planning/plan-time.ts";
 import { forwardRecords, openForwardProducts, takeForwardProducts } from "./forward-products.ts";
 import { createHostLayers, type HostLayers } from "./host-layers.ts";
 import type { LayerOutput, LayerTurn } from "./layer-at-work.ts";
+import { layerProgress } from "./layer-progress.ts";
 import { openServices } from "./open-services.ts";
 import { prepareKernels } from "./prepare-kernels.ts";
 import type { SequentialServices } from "./services.ts";
 import { createSnapshotClock, type SnapshotClock } from "./states/snapshot-clock.ts";
+import { createWeightsAhead, type WeightsAhead } from "./weights-ahead.ts";
 import { waitLater } from "./wait-later.ts";
 
 /** What is known of a layer that is done. */
@@ -89,13 +91,14 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
     hosts.readAhead(first);
   }
   const { services, flush } = await openServices(job, calibration, output, { gpu, traffic }, lifetime);
+  await using weights = createWeightsAhead(services, hosts, steps);
   const clock = createSnapshotClock({
     bytes: calibration.plan.hidden.streams * calibration.plan.hiddenBytes,
     place: calibration.plan.hidden.place,
     generation: nextLayer(walk),
     isWanted: (layer) => services.keepsStates(layer),
   });
-  await runTurns(walk, { services, hosts, clock }, traffic, createRecorder(walk, clock, flush));
+  await runTurns(walk, { services, hosts, weights, clock }, traffic, createRecorder(walk, clock, flush));
   await gpu.queue.idle();
   lifetime[Symbol.dispose]();
   await removeHiddenFiles(output.folder);
@@ -105,6 +108,7 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
 interface Lasting {
   readonly services: Omit<SequentialServices, "report">;
   readonly hosts: HostLayers;
+  readonly weights: WeightsAhead;
   readonly clock: SnapshotClock;
 }
 
@@ -280,22 +284,4 @@ async function takeTurn(
   progress.end();
   const now = performance.now();
   return { ...done, made, worked, ended: now, seconds: (now - began) / 1000 };
-}
-
-/** Tells a layer's progress, and spreads its source bytes over its phases by their share of the work. */
-function layerProgress(job: Job, step: PlannedStep): { report: SequentialServices["report"]; end(): void } {
-  const { bytes } = step;
-  const work = job.time.layers.get(step.index);
-  invariant(work, `${step.name} is a layer of the plan`);
-  // What is reported begins then: it is done with when the next thing begins.
-  let end = () => {};
-  return {
-    report(phase, detail, share) {
-      end();
-      job.progress.tell({ phase, detail });
-      end = () =>
-        job.progress.worked(step.index, phase, share, (bytes * share * work[phase]) / sumOfPhases(work));
-    },
-    end: () => end(),
-  };
 }

@@ -1,0 +1,25 @@
+// A layer's weights from host memory to the GPU, for its samples.
+
+import type { Gpu } from "../../gpu/gpu.ts";
+import type { UploadRing } from "../../gpu/staging/staging.ts";
+import type { Linear } from "../../model/weight-description.ts";
+import { type HostLayer, type OnloadedLayer, onloadLayer } from "../../onload/layer-weights.ts";
+import type { Residency } from "../../onload/residency.ts";
+import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
+
+/** Which of a layer's weights samples need, and how they lie on the GPU. */
+export interface NeededWeights {
+  readonly linears: readonly Linear[];
+  readonly residency: Residency;
+}
+
+/** Brings a layer's vectors, and of these weights those that are to be resident. */
+export async function onloadWeights(
+  { gpu, uploads }: { readonly gpu: Gpu; readonly uploads: UploadRing },
+  { vectors }: CalibratedLayer,
+  host: HostLayer,
+  { linears, residency }: NeededWeights,
+): Promise<OnloadedLayer> {
+  const parts = { linears, vectors: vectors.map(({ name }) => name) };
+  return await onloadLayer(gpu, uploads, host, parts, residency);
+}

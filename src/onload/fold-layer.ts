@@ -18,9 +18,10 @@ export interface FoldedLayer {
   /**
    * Replaces what the tensors hold on the host by the original with all of its folds.
    * @param last true if no more come: then nothing keeps the originals
+   * @param isHere false for tensors that take their factors elsewhere, and stay on the host as they are; all are folded here if absent
    * @throws CalibrationError if a float16 does not reach as far as a factor takes it
    */
-  add(folds: readonly Fold[], last: boolean): Promise<void>;
+  add(folds: readonly Fold[], last: boolean, isHere?: (tensor: string) => boolean): Promise<void>;
 }
 
 /** A piece whose bytes are still to be copied. */
@@ -49,14 +50,14 @@ export function foldLayer(host: HostLayer, services: FoldingServices = HERE): Fo
   const folds: Fold[] = [];
   return {
     folds,
-    async add(more, last) {
+    async add(more, last, isHere = () => true) {
       folds.push(...more);
       const originalOf = (name: string, bytes: HostBytes) => {
         const original = originals.get(name) ?? (last ? bytes : copied(host, bytes));
         originals.set(name, original);
         return original;
       };
-      const changed = new Set(more.map(({ tensor }) => tensor));
+      const changed = new Set(more.map(({ tensor }) => tensor).filter(isHere));
       // A lane that fails ends the generator, and so the others.
       const pieces = piecesOf(host, changed, folds, originalOf);
       await Promise.all(Array.from({ length: LANES }, async () => await foldLane(pieces, services)));

@@ -4,7 +4,7 @@ import { rankKHalvesKernel } from "../gpu/triangular/rank-k-halves.ts";
 
 /** Every module that may declare kernels. */
 const modules = import.meta.glob<Record<string, unknown>>([
-  "../{gpu,quantize,calibrate}/**/*.ts",
+  "../{gpu,quantize,calibrate,onload}/**/*.ts",
   "!../**/*.test.ts",
 ]);
 

@@ -39,6 +39,15 @@ export function wantsSamples(layer: CalibratedLayer): boolean {
 }
 
 /**
+ * True if behind a modifier that moves factors all is rounded to nearest, for one result, with nothing collected for it: codes can be
+ * chosen where the weights lie when the factors are found.
+ */
+export function roundsAlone(layer: CalibratedLayer): boolean {
+  const folding = layer.rewritings.filter(({ mappings }) => mappings.length > 0);
+  return folding.length === 1 && layer.beside.length === 0 && !layer.rewritesOriginal && !wantsSamples(layer);
+}
+
+/**
  * True if the last run of the samples for modifiers may go on to the layer's output, so that no other is needed for these samples:
  * factors change nothing that the layer computes, and what is rounded to nearest is propagated as it was. Experts that see all
  * tokens would have to give out all of them.

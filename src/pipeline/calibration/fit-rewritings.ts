@@ -3,6 +3,7 @@
 import { blockLossBytes } from "../../calibrate/blocks/block-losses.ts";
 import { hessianBytes } from "../../calibrate/hessians.ts";
 import type { Capture } from "../../model/layer-linears.ts";
+import { foldBytes } from "../../onload/fold-onloaded.ts";
 import type { Residency } from "../../onload/residency.ts";
 import type { BlockDemand } from "../../quantize/rewriter.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
@@ -37,7 +38,7 @@ export interface FittedRewritings {
   readonly runs: readonly LayerRun[];
   /** The most GPU bytes that modifiers take beside nothing else. */
   readonly bytes: number;
-  /** The most that they take beside a layer's weights if these stay there all the time. */
+  /** The most that they, and what folds their factors there, take beside a layer's weights if these stay all the time. */
   readonly besideWeights: number;
 }
 
@@ -94,7 +95,7 @@ export function fitRewritings(
     }
     passes.push(own);
   }
-  return { passes, runs, bytes, besideWeights: Math.max(bytes, blockBytes) };
+  return { passes, runs, bytes, besideWeights: Math.max(bytes, blockBytes, foldBytes(layer.linears)) };
 }
 
 /** True if the original model's samples need a run of their own to go on to the next layer. */

@@ -112,11 +112,14 @@ export class TilePipeline implements Disposable {
     const rowBytes = (task.columns * DTYPE_BITS[task.dtype]) / 8;
     const start = task.tensor.start + tile.firstRow * rowBytes;
     const range = { path: task.tensor.file, start, end: start + tile.rows * rowBytes };
-    const bytes = await traffic.read(range);
+    const bytes = traffic.load ? null : await traffic.read(range);
     const slot = await this.#pool.acquire();
     try {
-      await this.#uploads.write(bytes, slot.source);
-      traffic.recycle(bytes);
+      await traffic.load?.(task.module, tile.firstRow, tile.rows, slot.source);
+      if (bytes) {
+        await this.#uploads.write(bytes, slot.source);
+        traffic.recycle(bytes);
+      }
       if (usesImportance(task.weights)) {
         const squares = traffic.squares?.get(task.module);
         invariant(squares, `${task.module} has an importance for each column`);

@@ -1,6 +1,7 @@
 // How a step reads its source and hands over its result.
 
 import type { FileRange } from "../../formats/files/file-ranges.ts";
+import type { LedgerBuffer } from "../../gpu/memory.ts";
 
 /** What reads of the source go through. */
 export interface SourceTraffic {
@@ -20,4 +21,6 @@ export interface TileTraffic extends SourceTraffic {
   write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
   /** Σx² of each input column by module, for modules whose observer weighs columns by it. */
   readonly squares?: ReadonlyMap<string, Float32Array>;
+  /** Brings rows of a module's weight to a buffer, where they need not be read: they lie on the GPU. */
+  readonly load?: (module: string, firstRow: number, rows: number, to: LedgerBuffer) => Promise<void>;
 }

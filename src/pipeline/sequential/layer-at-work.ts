@@ -100,7 +100,7 @@ export interface LeftLayer {
 export interface LayerAtWork extends LayerTurn, Disposable {
   /** Its weights, if they stay on the GPU from the first pass over the samples to the last. */
   readonly kept: OnloadedLayer | null;
-  /** Its weights while they stay on the GPU for a modifier that looks for factors. */
+  /** Its weights while they stay on the GPU for a modifier that looks for factors; longer where these go into them there. */
   readonly staying: { weights: OnloadedLayer | null };
   /** Its weights, if they come to the GPU to be quantized and stay there; null until the first one does. */
   readonly settling: { layer: SettlingLayer | null };
@@ -135,11 +135,12 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
   if (waiting.size === 0 && layer.rewritings.length === 0) turn.hosts.readAfter(turn.step);
   turn.weights.bringAfter(turn.step);
   const settling: LayerAtWork["settling"] = { layer: null };
+  const staying: LayerAtWork["staying"] = { weights: null };
   const passes = (await areGiven(services.share, turn.index, layer.tasks.length)) ? [] : passesOf(turn);
   return {
     ...turn,
     kept,
-    staying: { weights: null },
+    staying,
     settling,
     folded: foldLayer(host, services),
     passes,
@@ -156,6 +157,7 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
     dequantized: new Map(),
     [Symbol.dispose]() {
       kept?.[Symbol.dispose]();
+      leaveGpu({ staying });
       settling.layer?.[Symbol.dispose]();
     },
   };
@@ -203,24 +205,17 @@ export async function weightsFor(
   return { weights, isOwn: own !== null, [Symbol.dispose]: () => own?.[Symbol.dispose]() };
 }
 
-/** Puts a layer's weights on the GPU for as long as a modifier looks for factors, where the plan has them stay. */
-export async function stayOnGpu({
-  services,
-  layer,
-  host,
-  schedule,
-  staying,
-}: LayerAtWork): Promise<Disposable | null> {
-  if (!schedule.staysRewriting) return null;
+/** Puts a layer's weights on the GPU until `leaveGpu`, where the plan has them stay while a modifier looks for factors. */
+export async function stayOnGpu({ services, layer, host, schedule, staying }: LayerAtWork): Promise<void> {
+  if (!schedule.staysRewriting) return;
   const residency = schedule.residency.propagate;
-  const weights = await onloadWeights(services, layer, host, { linears: layer.linears, residency });
-  staying.weights = weights;
-  return {
-    [Symbol.dispose]() {
-      staying.weights = null;
-      weights[Symbol.dispose]();
-    },
-  };
+  staying.weights = await onloadWeights(services, layer, host, { linears: layer.linears, residency });
+}
+
+/** Gives back what stays, once the commands that use it are submitted. */
+export function leaveGpu({ staying }: Pick<LayerAtWork, "staying">): void {
+  staying.weights?.[Symbol.dispose]();
+  staying.weights = null;
 }
 
 /** Those that did not settle while they were quantized come last. */

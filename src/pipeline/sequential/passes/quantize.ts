@@ -9,6 +9,7 @@ import type { QuantizeTask } from "../../../plan/plan-steps.ts";
 import type { InputStatistics, ModuleWeights, QuantizerRun } from "../../../quantize/quantizer.ts";
 import { byQuantizer, wantsHessian } from "../../../quantize/quantizers.ts";
 import { quantizeStep } from "../../data-free/quantize-set.ts";
+import type { TileTraffic } from "../../job/traffic.ts";
 import type { PassStatistics } from "./calibrate.ts";
 import { hostTraffic } from "../host-layers.ts";
 import type { LayerAtWork, LayerOutput, Pass } from "../layer-at-work.ts";
@@ -98,7 +99,7 @@ function runOf(
     readonly settling: Settling | null;
   },
 ): Omit<QuantizerRun<QuantizeTask>, "tasks" | "begins"> {
-  const { services, kept, schedule, host } = work;
+  const { services, kept, schedule, host, staying } = work;
   const { step, write } = output;
   const { captures } = pass;
   return {
@@ -120,7 +121,7 @@ function runOf(
       if (!services.tiles) return;
       const seen = squares ? { squares: await squares.read(services.readbacks) } : {};
       const traffic = hostTraffic(step, host, { ...services.traffic, write });
-      await quantizeStep(services.tiles, tasks, { ...traffic, ...seen });
+      await quantizeStep(services.tiles, tasks, { ...traffic, ...seen, ...loadsFrom(staying.weights) });
     },
     write(tensor, offset, bytes) {
       write(tensor, offset, bytes);
@@ -129,6 +130,11 @@ function runOf(
     checkpoint: async () => await services.checkpoint(),
     ends: (report) => record?.give(report),
   };
+}
+
+/** Of weights that stay on the GPU, tiles are made there. */
+function loadsFrom(weights: OnloadedLayer | null): Pick<TileTraffic, "load"> {
+  return weights ? { load: async (...rows) => await weights.copyRows(...rows) } : {};
 }
 
 /** True for experts that are calibrated on their own tokens, of which there may be few. */

@@ -1,10 +1,11 @@
 // Lets each modifier that moves factors between tensors see what the samples do in the layer, and folds what it finds into the
-// layer in host memory, where codes are chosen of it later.
+// layer where codes are chosen of it later: in host memory, or where its weights lie on the GPU.
 
 import { type InputChannels, openInputChannels } from "../../../calibrate/channels/input-channels.ts";
 import { collectorHooks, type Collector } from "../../../calibrate/collector.ts";
 import { openHessians } from "../../../calibrate/hessians.ts";
 import { invariant } from "../../../errors.ts";
+import type { Fold } from "../../../formats/weights/fold.ts";
 import { linearsBeforeOutput } from "../../../model/layer-linears.ts";
 import type { Mapping } from "../../../model/mappings.ts";
 import { linearRows } from "../../../onload/layer-weights.ts";
@@ -12,21 +13,23 @@ import type { ChannelStatistics, RewriterPass, RewriterRun, Rewritten } from "..
 import { rewriterFor } from "../../../quantize/rewriters.ts";
 import { demandOf, type LayerRewriting } from "../../calibration/calibrated-layer.ts";
 import { leavesApart, type RewritePass } from "../../calibration/fit-rewritings.ts";
-import { type LayerAtWork, stayOnGpu } from "../layer-at-work.ts";
+import { type LayerAtWork, leaveGpu, stayOnGpu } from "../layer-at-work.ts";
+import { canFoldOnGpu, foldOnGpu } from "./fold-on-gpu.ts";
 import { runBlocks } from "./run-blocks.ts";
 import { goneRewriting, leaveRewriting, passOriginal, seenByRewriters } from "../passes/run-original.ts";
 import { runSamples } from "../passes/run-samples.ts";
 
-/** The host's tensors then hold what the modifiers made of them. */
+/** The layer's weights are then what the modifiers made of them. */
 export async function rewrite(work: LayerAtWork): Promise<void> {
-  const { layer, services, folded, rewritten, schedule } = work;
+  const { layer, services, rewritten, schedule } = work;
   const last = layer.rewritings.findLast(({ mappings }) => mappings.length > 0);
   for (const [index, rewriting] of layer.rewritings.entries()) {
     const passes = schedule.rewrites[index] ?? [];
     if (rewriting.mappings.length === 0) continue;
     using channels = await openInputChannels(services.gpu, rewriting.captures);
     const done = await findFactors(work, rewriting, runOf(work, rewriting, passes, channels));
-    await folded.add(
+    await fold(
+      work,
       done.flatMap(({ folds }) => folds),
       rewriting === last,
     );
@@ -40,11 +43,19 @@ async function findFactors(
   { modifier }: LayerRewriting,
   run: RewriterRun,
 ): Promise<Rewritten[]> {
-  using _ = await stayOnGpu(work);
-  const found = await rewriterFor(modifier).rewrite(run);
+  await stayOnGpu(work);
+  return await rewriterFor(modifier).rewrite(run);
+}
+
+async function fold(work: LayerAtWork, folds: readonly Fold[], last: boolean): Promise<void> {
+  if (canFoldOnGpu(work, folds)) {
+    await foldOnGpu(work, folds);
+    return;
+  }
   // A buffer must not be given back before the commands that use it are submitted.
-  await run.gpu.queue.flush();
-  return found;
+  await work.services.gpu.queue.flush();
+  leaveGpu(work);
+  await work.folded.add(folds, last);
 }
 
 function runOf(

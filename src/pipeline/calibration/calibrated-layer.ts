@@ -38,13 +38,18 @@ export function wantsSamples(layer: CalibratedLayer): boolean {
   return captures.length > 0 || weighed.length > 0 || sharesOf(layer).some(({ scales }) => scales.length > 0);
 }
 
+/** Those modifiers that move factors in this layer. */
+export function foldingIn({ rewritings }: Pick<CalibratedLayer, "rewritings">): readonly LayerRewriting[] {
+  return rewritings.filter(({ mappings }) => mappings.length > 0);
+}
+
 /**
  * True if behind a modifier that moves factors all is rounded to nearest, for one result, with nothing collected for it: codes can be
  * chosen where the weights lie when the factors are found.
  */
 export function roundsAlone(layer: CalibratedLayer): boolean {
-  const folding = layer.rewritings.filter(({ mappings }) => mappings.length > 0);
-  return folding.length === 1 && layer.beside.length === 0 && !layer.rewritesOriginal && !wantsSamples(layer);
+  const isOnly = foldingIn(layer).length === 1 && layer.beside.length === 0;
+  return isOnly && !layer.rewritesOriginal && !wantsSamples(layer);
 }
 
 /**
@@ -53,7 +58,7 @@ export function roundsAlone(layer: CalibratedLayer): boolean {
  * tokens would have to give out all of them.
  */
 export function leavesWhileRewriting(layer: CalibratedLayer): boolean {
-  const rewritten = layer.rewritings.some(({ mappings }) => mappings.length > 0);
+  const rewritten = foldingIn(layer).length > 0;
   const goesOn = layer.rewritesOriginal ? layer.drifting === null : !wantsSamples(layer);
   return rewritten && goesOn && layer.description.feedForward?.kind !== "experts";
 }

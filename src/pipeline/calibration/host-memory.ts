@@ -6,7 +6,7 @@ import type { HiddenPlace } from "../../calibrate/hidden-states.ts";
 import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
 import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { PAGE_BYTES } from "../../page-memory.ts";
-import { type CalibratedLayer, waitingModules } from "./calibrated-layer.ts";
+import { type CalibratedLayer, foldingIn, waitingModules } from "./calibrated-layer.ts";
 import type { GpuLimits } from "./calibration-memory.ts";
 import type { LayerSchedule } from "./layer-schedule.ts";
 
@@ -47,10 +47,9 @@ export interface ScheduledLayer {
  * and what codes mean of modules whose original weights a later pass computes with.
  */
 export function hostLayerBytes({ layer, schedule: { passes } }: ScheduledLayer): number {
-  const { rewritings } = layer;
   const { weights, others } = tensorSizes(layer);
   const tensors = sum([...weights.values(), ...others]);
-  const folded = rewritings.filter(({ mappings }) => mappings.length > 0).length > 1 ? tensors : 0;
+  const folded = foldingIn(layer).length > 1 ? tensors : 0;
   const waiting = Array.from(waitingModules(layer, passes), (module) => weights.get(module) ?? 0);
   return tensors + folded + sum(waiting);
 }

@@ -13,6 +13,7 @@ import type { ModuleReport } from "../../quantize/quantizer.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
 import {
   type CalibratedLayer,
+  foldingIn,
   type LayerShare,
   waitingModules,
   wantsSamples,
@@ -132,7 +133,7 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
     : null;
   const waiting = waitingModules(layer, schedule.passes);
   // Else what is kept of this layer until its last pass, or its original weights, are in host memory as well.
-  if (waiting.size === 0 && layer.rewritings.length === 0) turn.hosts.readAfter(turn.step);
+  if (waiting.size === 0 && foldingIn(layer).length <= 1) turn.hosts.readAfter(turn.step);
   turn.weights.bringAfter(turn.step);
   const settling: LayerAtWork["settling"] = { layer: null };
   const staying: LayerAtWork["staying"] = { weights: null };

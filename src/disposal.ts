@@ -22,3 +22,16 @@ export function createLifetime(): Lifetime {
     },
   };
 }
+
+/** Opens what consists of parts: they are disposed of with it, or at once where one of them cannot be had. */
+export async function openTogether<Opened extends object>(
+  open: (parts: Lifetime) => Promise<Opened>,
+): Promise<Opened & Disposable> {
+  const parts = createLifetime();
+  try {
+    return { ...(await open(parts)), [Symbol.dispose]: () => parts[Symbol.dispose]() };
+  } catch (error) {
+    parts[Symbol.dispose]();
+    throw error;
+  }
+}

@@ -1,6 +1,6 @@
 // The buffers that a forward pass writes, made once a job. Mixer and feed-forward take turns in the same scratch buffer.
 
-import { createLifetime, type Lifetime } from "../../disposal.ts";
+import { type Lifetime, openTogether } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
@@ -81,9 +81,8 @@ export async function createWorkspace(
   uploads: UploadRing,
   plan: WorkspacePlan,
 ): Promise<Workspace> {
-  const lifetime = createLifetime();
-  try {
-    const buffers = await createBuffers(gpu, uploads, plan, lifetime);
+  return await openTogether(async (parts) => {
+    const buffers = await createBuffers(gpu, uploads, plan, parts);
     const { readbacks, tables, ...named } = buffers;
     return {
       plan,
@@ -98,12 +97,8 @@ export async function createWorkspace(
         invariant(readbacks, "the workspace was planned for experts");
         return await readbacks.readBytes(from, 0, bytes);
       },
-      [Symbol.dispose]: () => lifetime[Symbol.dispose](),
     };
-  } catch (error) {
-    lifetime[Symbol.dispose]();
-    throw error;
-  }
+  });
 }
 
 async function createBuffers(gpu: Gpu, uploads: UploadRing, plan: WorkspacePlan, lifetime: Lifetime) {

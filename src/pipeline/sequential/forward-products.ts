@@ -1,7 +1,7 @@
 // What a job's forward products are computed on. All of its layers must be computed alike, or a job that was interrupted would
 // end with other bytes than one that was not: the first run decides, and writes it down.
 
-import { createLifetime } from "../../disposal.ts";
+import { openTogether } from "../../disposal.ts";
 import { DeviceLimitError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { openStrassen, type StrassenPlace } from "../../gpu/matmul/open-strassen.ts";
@@ -43,17 +43,18 @@ export async function openForwardProducts(
 ): Promise<Disposable> {
   const before = recordedForward(journal);
   const asked = before ?? wanted;
-  const opened = createLifetime();
   const { tuning } = gpu;
   const isStrassen = areByStrassen(asked);
-  if (asked !== FLOAT32 && !isStrassen) opened.use(await open.units(gpu, before !== null));
-  if (tuning.matrices && before !== null) tuning.matrices.hessians &&= before.endsWith(HESSIANS_TOO);
-  const takesStrassen = isStrassen || (before === null && asked !== FLOAT32 && !tuning.matrices);
-  if (takesStrassen) opened.use(await open.strassen(gpu, strassen, isStrassen));
-  const now = productsOf(tuning);
-  if (before === null) recordForward(journal, now);
-  else if (now !== before) tell(changedSentence(before, now));
-  return opened;
+  return await openTogether(async (opened) => {
+    if (asked !== FLOAT32 && !isStrassen) opened.use(await open.units(gpu, before !== null));
+    if (tuning.matrices && before !== null) tuning.matrices.hessians &&= before.endsWith(HESSIANS_TOO);
+    const takesStrassen = isStrassen || (before === null && asked !== FLOAT32 && !tuning.matrices);
+    if (takesStrassen) opened.use(await open.strassen(gpu, strassen, isStrassen));
+    const now = productsOf(tuning);
+    if (before === null) recordForward(journal, now);
+    else if (now !== before) tell(changedSentence(before, now));
+    return {};
+  });
 }
 
 /** True of products that were Strassen's, wherever they were taken. */

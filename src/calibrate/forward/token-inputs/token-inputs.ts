@@ -2,7 +2,7 @@
 // ids that occur is made once, and each token takes its row.
 
 import { DeviceLimitError } from "../../../errors.ts";
-import { createLifetime, type Lifetime } from "../../../disposal.ts";
+import { type Lifetime, openTogether } from "../../../disposal.ts";
 import { formatBytes } from "../../../formats/text/format-bytes.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../../gpu/memory.ts";
@@ -67,10 +67,9 @@ export async function openTokenTables(
   hiddenSize: number,
   source: TokenInputSource,
 ): Promise<TokenTables> {
-  const lifetime = createLifetime();
-  try {
+  return await openTogether(async (parts) => {
     const sizes = { size: inputs.size, hiddenSize, ids: source.ids };
-    const buffers = await createBuffers(gpu, sizes, lifetime);
+    const buffers = await createBuffers(gpu, sizes, parts);
     await uploads.write(asBytes(await source.norm()), buffers.norm);
     let current = -1;
     return {
@@ -79,12 +78,8 @@ export async function openTokenTables(
         current = layer;
         return buffers.table;
       },
-      [Symbol.dispose]: () => lifetime[Symbol.dispose](),
     };
-  } catch (error) {
-    lifetime[Symbol.dispose]();
-    throw error;
-  }
+  });
 }
 
 async function createBuffers(gpu: Gpu, sizes: Sizes, lifetime: Lifetime) {

@@ -1,7 +1,7 @@
 // Strassen's products while samples are propagated, where the plan has no room for them at other times.
 
 import { invariant } from "../../../errors.ts";
-import { createLifetime } from "../../../disposal.ts";
+import { openTogether } from "../../../disposal.ts";
 import { lendStrassen } from "../../../gpu/matmul/open-strassen.ts";
 import type { SequentialServices } from "../services.ts";
 
@@ -13,14 +13,14 @@ export async function lendToPropagate({
 }: Pick<SequentialServices, "gpu" | "plan" | "workspace">): Promise<
   Disposable & Pick<SequentialServices, "workspace">
 > {
-  const lifetime = createLifetime();
-  const given = { workspace, [Symbol.dispose]: () => lifetime[Symbol.dispose]() };
-  if (!gpu.tuning.lentStrassen) return given;
-  lifetime.use(await lendStrassen(gpu));
-  invariant(plan.strassen, "what is lent is planned");
-  const { scratch: wide } = plan.strassen;
-  if (!wide) return given;
-  const { bytes, mlpTokens } = wide;
-  const scratch = lifetime.use(await gpu.memory.allocate({ label: "scratch to propagate", bytes }));
-  return { ...given, workspace: { ...workspace, scratch, plan: { ...workspace.plan, mlpTokens } } };
+  return await openTogether(async (lent) => {
+    if (!gpu.tuning.lentStrassen) return { workspace };
+    lent.use(await lendStrassen(gpu));
+    invariant(plan.strassen, "what is lent is planned");
+    const { scratch: wide } = plan.strassen;
+    if (!wide) return { workspace };
+    const { bytes, mlpTokens } = wide;
+    const scratch = lent.use(await gpu.memory.allocate({ label: "scratch to propagate", bytes }));
+    return { workspace: { ...workspace, scratch, plan: { ...workspace.plan, mlpTokens } } };
+  });
 }

@@ -1,5 +1,5 @@
 import type { StoredModel } from "../../evaluate/weights/stored-model.ts";
-import { waitLater } from "../sequential/wait-later.ts";
+import { waitLater } from "../../wait-later.ts";
 
 /** Lets the embedding come, and what follows it, before the first tokens are known: while a GPU is opened, and text tokenized. */
 export function beginReading(model: StoredModel): void {

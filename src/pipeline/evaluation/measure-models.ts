@@ -19,7 +19,7 @@ import type {
   QualityReport,
 } from "../../api/evaluator-api.ts";
 import type { OpenStoredModel } from "./open-stored-model.ts";
-import { waitLater } from "../sequential/wait-later.ts";
+import { waitLater } from "../../wait-later.ts";
 import { beginReading } from "./begin-reading.ts";
 
 interface Measurement {

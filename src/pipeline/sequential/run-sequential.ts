@@ -25,7 +25,7 @@ import { prepareKernels } from "./prepare-kernels.ts";
 import type { SequentialServices } from "./services.ts";
 import { createSnapshotClock, type SnapshotClock } from "./states/snapshot-clock.ts";
 import { createWeightsAhead, type WeightsAhead } from "./weights-ahead.ts";
-import { waitLater } from "./wait-later.ts";
+import { waitLater } from "../../wait-later.ts";
 
 /** What is known of a layer that is done. */
 export interface CompressedLayer {

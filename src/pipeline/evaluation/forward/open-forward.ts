@@ -18,7 +18,7 @@ import { ReadbackRing, UploadRing } from "../../../gpu/staging/staging.ts";
 import { rowSize } from "../../../model/decoder-description.ts";
 import { layerLinears } from "../../../model/layer-linears.ts";
 import { batchHiddenBytes } from "../../calibration/calibration-memory.ts";
-import { waitLater } from "../../sequential/wait-later.ts";
+import { waitLater } from "../../../wait-later.ts";
 import { keepReads, type KeptReads } from "./kept-reads.ts";
 import { type ForwardPlan, planForward } from "./plan-forward.ts";
 import { readAhead, type ReadAhead } from "./read-ahead.ts";

@@ -8,7 +8,7 @@ import { codesTensor } from "../../../formats/weights/dequantize.ts";
 import { describedTensors } from "../../../model/check-tensors.ts";
 import { layerLinears } from "../../../model/layer-linears.ts";
 import type { Linear } from "../../../model/weight-description.ts";
-import { waitLater } from "../../sequential/wait-later.ts";
+import { waitLater } from "../../../wait-later.ts";
 
 /** Layers of more bytes are read tensor by tensor when they are at work: two layers are in memory at once. */
 const MAX_LAYER_BYTES = 256 * 1024 ** 2;

@@ -1,6 +1,6 @@
 // What may be written while other things go on: a little at a time, since writing holds up the thread that gives the GPU its work.
 
-import { waitLater } from "../wait-later.ts";
+import { waitLater } from "../../../wait-later.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

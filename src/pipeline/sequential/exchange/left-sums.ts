@@ -3,7 +3,7 @@
 // it, and find the modules of those before it.
 
 import type { Exchange } from "./exchange.ts";
-import { waitLater } from "../wait-later.ts";
+import { waitLater } from "../../../wait-later.ts";
 
 export interface LeftSums {
   /** Keeps a layer's files, and removes those of the layer before. */

@@ -21,7 +21,7 @@ import type { ModuleMemory } from "../module-memory.ts";
 import { dropSums } from "./reduce.ts";
 import type { ShareAtWork } from "../services.ts";
 import { ownersOf, shareNames } from "./share-names.ts";
-import { waitLater } from "../wait-later.ts";
+import { waitLater } from "../../../wait-later.ts";
 import { createWaitingBytes } from "./waiting-bytes.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;

@@ -18,7 +18,7 @@ import type { Capture } from "../../../model/layer-linears.ts";
 import type { LayerAtWork } from "../layer-at-work.ts";
 import type { ShareAtWork } from "../services.ts";
 import type { ShareNames } from "./share-names.ts";
-import { waitLater } from "../wait-later.ts";
+import { waitLater } from "../../../wait-later.ts";
 
 /**
  * Pieces that go at a time: some are read back or written while others are on their way. A browser has six connections to a server, where

@@ -4,7 +4,7 @@ import type { SequenceBatch } from "../../../calibrate/batches.ts";
 import type { HiddenStates } from "../../../calibrate/hidden-states.ts";
 import { invariant } from "../../../errors.ts";
 import type { LedgerBuffer } from "../../../gpu/memory.ts";
-import { waitLater } from "../wait-later.ts";
+import { waitLater } from "../../../wait-later.ts";
 
 export interface BatchServices<Batch> {
   readonly batches: readonly Batch[];

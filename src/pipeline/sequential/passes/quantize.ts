@@ -17,7 +17,7 @@ import { writeStaticScales } from "./measure-scales.ts";
 import { openSettling, type Settling } from "./settle.ts";
 import { ownCaptures } from "../exchange/reduce.ts";
 import { type ModuleRecord, recordModules } from "../exchange/share-modules.ts";
-import { waitLater } from "../wait-later.ts";
+import { waitLater } from "../../../wait-later.ts";
 
 export async function quantize(
   work: LayerAtWork,

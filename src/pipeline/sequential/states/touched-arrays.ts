@@ -5,7 +5,7 @@
 import toucherUrl from "../../../../workers/toucher.ts?worker&url";
 import { startThread, type Thread } from "../../../start-thread.ts";
 import type { ToucherApi } from "./touch-memory.ts";
-import { waitLater } from "../wait-later.ts";
+import { waitLater } from "../../../wait-later.ts";
 
 /** Less is touched sooner than threads start. */
 const THREADS_BYTES = 256 * 1024 ** 2;

@@ -27,6 +27,8 @@ const FOUNDATIONS = [
   "start-worker.ts",
   "spare-arrays.ts",
   "in-time.ts",
+  "map-limited.ts",
+  "wait-later.ts",
   "yield-to-messages.ts",
   "storage-answer.ts",
 ];

@@ -1,11 +1,11 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import pLimit from "p-limit";
 import type { Page } from "playwright";
 import type { OutputFile } from "../../../src/api/compressor-api.ts";
 import { StorageError } from "../../../src/errors.ts";
 import { pageError } from "./page-error.ts";
 import { RECEIVING_PATH } from "./receive-files.ts";
+import { mapLimited } from "../../../src/map-limited.ts";
 
 /** Files on their way at once: one alone keeps neither the browser nor the disk busy. */
 const FILES_AT_ONCE = 4;
@@ -20,12 +20,7 @@ export async function saveFiles(
   folder: string,
   inside = "",
 ): Promise<void> {
-  const limit = pLimit({ concurrency: FILES_AT_ONCE, rejectOnClear: true });
-  try {
-    await Promise.all(files.map(async (file) => await limit(saveFile, page, file, folder, inside)));
-  } finally {
-    limit.clearQueue();
-  }
+  await mapLimited(FILES_AT_ONCE, files, async (file) => await saveFile(page, file, folder, inside));
 }
 
 async function saveFile(

@@ -1,8 +1,8 @@
 // Token ids -> rows of the embedding table, gathered on the host from byte ranges: a table of 128,256 x 8,192 values
 // is larger than many GPUs bind, and a calibration set uses a part of it.
 
-import pLimit from "p-limit";
 import { CalibrationError, invariant } from "../../errors.ts";
+import { mapLimited } from "../../map-limited.ts";
 import { DTYPE_BITS, type FloatDtype, widenInto } from "../../formats/numbers/dtype.ts";
 
 /** Rows that lie closer together than this are read as one range: a request costs more than the bytes between. */
@@ -135,7 +135,7 @@ async function readRows(table: EmbeddingTable, ids: ReadonlySet<number>): Promis
     [...ids].toSorted((a, b) => a - b),
     rowBytes,
   );
-  await pLimit(RANGES_AT_ONCE).map(runs, async (run) => {
+  await mapLimited(RANGES_AT_ONCE, runs, async (run) => {
     const bytes = await table.read(run.first * rowBytes, (run.last + 1) * rowBytes);
     for (const id of run.ids) {
       const start = (id - run.first) * rowBytes;

@@ -65,10 +65,12 @@ async function runStep(
     for (const task of quantize) writeShape(task, traffic);
     const front = createReadingFront();
     const tileTraffic = { ...traffic, read: front.watch(read) };
-    await Promise.all([
-      quantizeStep(tiles, quantize, tileTraffic).finally(() => front.end()),
-      copyTensors(copy, traffic, async (range) => await front.passes(range)),
-    ]);
+    const quantized = quantizeStep(tiles, quantize, tileTraffic);
+    void quantized.then(
+      () => front.end(),
+      (error: unknown) => front.fail(error),
+    );
+    await Promise.all([quantized, copyTensors(copy, traffic, async (range) => await front.passes(range))]);
   }
 }
 

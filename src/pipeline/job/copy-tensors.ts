@@ -1,7 +1,7 @@
 // What a step writes without the GPU: tensors that are carried through, and the shapes that packing hides.
 
-import pLimit from "p-limit";
 import type { FileRange } from "../../formats/files/file-ranges.ts";
+import { mapLimited } from "../../map-limited.ts";
 import type { TensorSpec } from "../../formats/safetensors/safetensors.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
@@ -13,15 +13,15 @@ const COPY_BYTES = 16 * 1024 ** 2;
 const PIECES_AT_ONCE = 2;
 
 /**
- * Copies tensors byte for byte, in their order.
- * @param due resolves when a piece may be read
+ * Copies tensors byte for byte, in their order, up to the first piece that cannot be copied.
+ * @param due resolves when a piece may be read, and rejects when none will be
  */
 export async function copyTensors(
   tensors: readonly SourceTensor[],
   traffic: TileTraffic,
   due: (range: FileRange) => Promise<void> = async () => await Promise.resolve(),
 ): Promise<void> {
-  await pLimit(PIECES_AT_ONCE).map(tensors.flatMap(piecesOf), async ({ name, offset, range }) => {
+  await mapLimited(PIECES_AT_ONCE, tensors.flatMap(piecesOf), async ({ name, offset, range }) => {
     await due(range);
     await traffic.checkpoint();
     const bytes = await traffic.read(range);

@@ -1,8 +1,8 @@
 // The guard against silent damage: before a job is done, the written folder is opened again. Headers must be the plan's,
 // config.json must agree with the tensors, and a sample of weights must read back as what the source holds.
 
-import pLimit from "p-limit";
 import { VerificationError } from "../../errors.ts";
+import { mapLimited } from "../../map-limited.ts";
 import { type QuantizedWeight, readRowParts, type RowParts } from "../../formats/weights/dequantize.ts";
 import { type Fold, foldRows } from "../../formats/weights/fold.ts";
 import { DTYPE_BITS, isFloatDtype, widenToFloat32 } from "../../formats/numbers/dtype.ts";
@@ -69,16 +69,10 @@ async function inParallel(
   { checkpoint }: Verification,
   checks: readonly (() => Promise<void>)[],
 ): Promise<void> {
-  const limit = pLimit({ concurrency: CHECKS_AT_ONCE, rejectOnClear: true });
-  const check = async (each: () => Promise<void>) => {
+  await mapLimited(CHECKS_AT_ONCE, checks, async (check) => {
     await checkpoint();
-    await each();
-  };
-  try {
-    await Promise.all(checks.map(async (each) => await limit(check, each)));
-  } finally {
-    limit.clearQueue();
-  }
+    await check();
+  });
 }
 
 /** Evenly spread, first and last included. */

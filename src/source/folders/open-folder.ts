@@ -1,7 +1,7 @@
 // A plain folder of any server. Nothing lists it, so the names that model folders are made of are tried.
 
-import pLimit from "p-limit";
 import { AccessError, MalformedModelError, NetworkError } from "../../errors.ts";
+import { mapLimited } from "../../map-limited.ts";
 import { INDEX_FILE, MAX_INDEX_BYTES, parseIndex } from "../../formats/safetensors/safetensors-index.ts";
 import { encodePath } from "../../formats/files/safe-path.ts";
 import { fetchRange, type RemoteFile } from "../http/fetch-range.ts";
@@ -140,8 +140,7 @@ async function probeOptional(probes: Probes, path: string): Promise<Found> {
 }
 
 async function probeAll(probes: Probes, paths: readonly string[]): Promise<Found[]> {
-  const limit = pLimit(PARALLEL_PROBES);
-  return await Promise.all(paths.map(async (path) => await limit(() => probeOptional(probes, path))));
+  return await mapLimited(PARALLEL_PROBES, paths, async (path) => await probeOptional(probes, path));
 }
 
 /** Files that small files of the folder name: code, and the modules of sentence-transformers. */

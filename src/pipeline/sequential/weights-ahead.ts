@@ -5,7 +5,7 @@ import type { PlannedStep } from "../planning/planned-step.ts";
 import type { HostLayers } from "./host-layers.ts";
 import { onloadWeights } from "./onload-weights.ts";
 import type { SequentialServices } from "./services.ts";
-import { waitLater } from "./wait-later.ts";
+import { waitLater } from "../../wait-later.ts";
 
 export interface WeightsAhead extends AsyncDisposable {
   /** Begins to bring the weights of the layer after `step` once they are in host memory, if that was begun. */

@@ -130,8 +130,10 @@ export interface Generation extends GenerationUpdate {
   readonly promptTokens: number;
   readonly stop: "end" | "length" | "stopped";
   readonly provider: "webgpu" | "wasm";
-  /** Time from the start to the first token: reading the weights, and the prompt. */
+  /** From the call, with the model open, until the first token is known: engine, weights and prompt. */
   readonly secondsToFirst: number;
+  /** What that time went into: when each phase first began and last ended, in seconds after the call. Phases overlap. */
+  readonly timeline: Readonly<Record<string, { readonly from: number; readonly to: number }>>;
   /** Seconds by what took them: encoding, runtime and device, room, sessions and weights, which overlap in part, caches, prompt, later tokens. */
   readonly phases: Readonly<Record<string, number>>;
   /** "resident", or "layer by layer" for a model that is larger than the budget. */

@@ -1,21 +1,38 @@
+/** When a phase first began and last ended, in seconds since the clock was started. */
+export interface PhaseSpan {
+  readonly from: number;
+  readonly to: number;
+}
+
 /** Adds up where time goes. */
 export interface PhaseClock {
   /** Runs something and counts its time to a phase. */
   time<Result>(phase: string, run: () => Promise<Result>): Promise<Result>;
+  /** Since the clock was started. */
+  now(): number;
   seconds(): Record<string, number>;
+  /** Which phases have ended so far, and when each was: what lies side by side is seen here, and not in their sums. */
+  spans(): Record<string, PhaseSpan>;
 }
 
 export function startPhaseClock(): PhaseClock {
-  const phases = new Map<string, number>();
+  const started = performance.now();
+  const now = () => (performance.now() - started) / 1000;
+  const phases = new Map<string, PhaseSpan & { readonly seconds: number }>();
   return {
     async time(phase, run) {
-      const started = performance.now();
+      const from = now();
       try {
         return await run();
       } finally {
-        phases.set(phase, (phases.get(phase) ?? 0) + (performance.now() - started) / 1000);
+        const to = now();
+        const before = phases.get(phase);
+        const seconds = (before?.seconds ?? 0) + to - from;
+        phases.set(phase, { from: Math.min(before?.from ?? from, from), to, seconds });
       }
     },
-    seconds: () => Object.fromEntries(phases),
+    now,
+    seconds: () => Object.fromEntries([...phases].map(([phase, { seconds }]) => [phase, seconds])),
+    spans: () => Object.fromEntries([...phases].map(([phase, { from, to }]) => [phase, { from, to }])),
   };
 }

@@ -53,9 +53,11 @@ export interface EngineOptions {
   readonly provider?: Provider;
 }
 
-/** @throws DeviceLimitError if WebGPU was asked for and there is none. */
-export async function createEngine(options: EngineOptions): Promise<Engine> {
-  const clock = startPhaseClock();
+/**
+ * @param clock what the engine's phases are counted on
+ * @throws DeviceLimitError if WebGPU was asked for and there is none.
+ */
+export async function createEngine(options: EngineOptions, clock = startPhaseClock()): Promise<Engine> {
   const { runtime, gpu } = await openRuntime(options, clock);
   const sessions = createSessions(runtime, gpu);
   const tensors = createTensorFactory(runtime, gpu, sessions);

@@ -2,6 +2,7 @@
 
 import { CalibrationError, UnsupportedModelError } from "../../errors.ts";
 import { openGenerator } from "../../evaluate/generate/generate.ts";
+import { type PhaseClock, startPhaseClock } from "../../evaluate/quality/phase-clock.ts";
 import { sampleToken, seededRandom } from "../../evaluate/generate/sample-token.ts";
 import { createEngine, type Engine } from "../../evaluate/runtime/engine.ts";
 import { yieldToMessages } from "../../yield-to-messages.ts";
@@ -23,14 +24,13 @@ interface GenerationRun {
  * @throws UnsupportedModelError without a tokenizer, CalibrationError for a prompt that is empty or too long
  */
 export async function generateText(run: GenerationRun): Promise<Generation> {
-  const started = performance.now();
+  const clock = startPhaseClock();
   const tokenizer = requireTokenizer(run.model);
-  const prompt = await encodePrompt(tokenizer, run);
-  const encoded = performance.now();
+  const prompt = await clock.time("encoding", async () => await encodePrompt(tokenizer, run));
   beginReading(run.model.stored);
-  const engine = await createEngine(engineOptions(run.options));
+  const engine = await createEngine(engineOptions(run.options), clock);
   try {
-    return await generateWith(engine, run, { tokenizer, prompt, started, encoded });
+    return await generateWith(engine, run, { tokenizer, prompt, clock });
   } finally {
     await engine[Symbol.asyncDispose]();
   }
@@ -39,14 +39,13 @@ export async function generateText(run: GenerationRun): Promise<Generation> {
 interface Prompt {
   readonly tokenizer: ModelTokenizer;
   readonly prompt: readonly number[];
-  readonly started: number;
-  readonly encoded: number;
+  readonly clock: PhaseClock;
 }
 
 async function generateWith(
   engine: Engine,
   { model, options, signal, onUpdate }: GenerationRun,
-  { tokenizer, prompt, started, encoded }: Prompt,
+  { tokenizer, prompt, clock }: Prompt,
 ): Promise<Generation> {
   const limit = Math.min(model.summary.maxPositions, prompt.length + options.maxTokens);
   using decoder = await openGenerator(engine, model.stored, limit);
@@ -54,24 +53,24 @@ async function generateWith(
   const ids = [...prompt];
   const generated = () => ids.slice(prompt.length);
   let known = 0;
-  let firstAt = 0;
+  let first: Pick<Generation, "secondsToFirst" | "timeline"> | null = null;
   let stop: Generation["stop"] = "length";
   const update = async (): Promise<GenerationUpdate> => ({
     text: await tokenizer.decode(Uint32Array.from(generated()), true),
     tokens: ids.length - prompt.length,
-    tokensPerSecond: rate(ids.length - prompt.length - 1, firstAt),
+    tokensPerSecond: rate(ids.length - prompt.length - 1, clock.now() - (first?.secondsToFirst ?? 0)),
   });
   while (ids.length < limit) {
     await yieldToMessages();
     if (signal.aborted) stop = "stopped";
     if (signal.aborted) break;
-    const logits = await engine.clock.time(
+    const logits = await clock.time(
       known === 0 ? "prompt" : "tokens",
       async () => await decoder.next(ids, known),
     );
     known = ids.length;
-    firstAt ||= performance.now();
     const token = sampleToken(logits, options, random);
+    first ??= { secondsToFirst: clock.now(), timeline: clock.spans() };
     if (model.endIds.has(token)) stop = "end";
     if (model.endIds.has(token)) break;
     ids.push(token);
@@ -83,8 +82,8 @@ async function generateWith(
     promptTokens: prompt.length,
     stop,
     provider: engine.provider,
-    secondsToFirst: (firstAt - started) / 1000,
-    phases: { encoding: (encoded - started) / 1000, ...engine.clock.seconds() },
+    ...(first ?? { secondsToFirst: clock.now(), timeline: clock.spans() }),
+    phases: clock.seconds(),
     weights: decoder.weights,
     captured: decoder.isCaptured(),
     peakGpuBytes: engine.gpu?.peakBytes() ?? 0,
@@ -92,8 +91,7 @@ async function generateWith(
 }
 
 /** Tokens per second after the first. */
-function rate(tokens: number, since: number): number {
-  const seconds = (performance.now() - since) / 1000;
+function rate(tokens: number, seconds: number): number {
   return tokens > 0 && seconds > 0 ? tokens / seconds : 0;
 }
 

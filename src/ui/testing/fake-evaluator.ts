@@ -54,6 +54,7 @@ export const GENERATION: Generation = {
   stop: "length",
   provider: "webgpu",
   secondsToFirst: 1.2,
+  timeline: { runtime: { from: 0, to: 0.2 }, weights: { from: 0.2, to: 1 }, prompt: { from: 1, to: 1.2 } },
   phases: { runtime: 0.2, sessions: 0.3, weights: 0.6, prompt: 0.2 },
   weights: "resident",
   captured: true,

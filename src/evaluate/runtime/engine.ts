@@ -132,19 +132,16 @@ async function reserveWeights(
   positions: number,
   tensors: TensorFactory,
 ): Promise<Reserved> {
-  const reserving = await Promise.allSettled(
-    weights.map(async (weight): Promise<[WeightInput, ReservedTensor]> => {
-      const label = "linear" in weight ? `${weight.linear.module} ${weight.kind}` : weight.kind;
-      return [weight, await tensors.reserve(label, weightShape(weight, positions))];
+  const labelOf = (weight: WeightInput) =>
+    "linear" in weight ? `${weight.linear.module} ${weight.kind}` : weight.kind;
+  const wanted = weights.map((weight) => ({ label: labelOf(weight), shape: weightShape(weight, positions) }));
+  const reserved = await tensors.reserve(wanted);
+  return new Map(
+    weights.flatMap((weight, index) => {
+      const own = reserved[index];
+      return own ? [[weight, own] as const] : [];
     }),
   );
-  const reserved = new Map(reserving.flatMap((each) => (each.status === "fulfilled" ? [each.value] : [])));
-  for (const each of reserving) {
-    if (each.status === "fulfilled") continue;
-    for (const tensor of reserved.values()) tensor[Symbol.dispose]();
-    throw each.reason;
-  }
-  return reserved;
 }
 
 function onloadedGraph(

@@ -1,8 +1,8 @@
 // Tensors that live on the GPU, or in memory where there is none.
 
-import type { InferenceSession, Tensor } from "onnxruntime-web";
+import type { Tensor } from "onnxruntime-web";
 import { invariant } from "../../errors.ts";
-import type { GpuMemory } from "../../gpu/memory.ts";
+import type { GpuMemory, LedgerBuffer } from "../../gpu/memory.ts";
 import { createGraph, type OnnxGraph } from "../graph/onnx-graph.ts";
 import type { Runtime } from "./load-runtime.ts";
 import type { MeasuredDevice } from "./measured-device.ts";
@@ -23,10 +23,10 @@ export interface TensorFactory {
   /** Values that the next run takes along; nothing is placed on the GPU yet. */
   floats(data: Float32Array, dims: readonly number[]): Tensor;
   /**
-   * Room for values that come later.
+   * Room for values that come later, for all or for none: the GPU is asked once.
    * @throws DeviceLimitError if they do not fit
    */
-  reserve(label: string, shape: WeightShape): Promise<ReservedTensor>;
+  reserve(wanted: readonly WantedRoom[]): Promise<ReservedTensor[]>;
   /** @throws DeviceLimitError if they do not fit */
   zeros(label: string, dims: readonly number[]): Promise<EngineTensor>;
   /**
@@ -35,6 +35,11 @@ export interface TensorFactory {
    * @throws DeviceLimitError if they do not fit
    */
   outputTensors(wanted: readonly WantedTensor[]): Promise<EngineTensor[]>;
+}
+
+export interface WantedRoom {
+  readonly label: string;
+  readonly shape: WeightShape;
 }
 
 export interface WantedTensor {
@@ -54,14 +59,14 @@ export function createTensorFactory(
     await Promise.resolve(hold(floats(new Float32Array(sizeOf(dims)), dims)));
   return {
     floats,
-    reserve: async (label, shape) => await Promise.resolve(reserveInMemory(runtime, label, shape)),
+    reserve: async (wanted) => await Promise.resolve(wanted.map((each) => reserveInMemory(runtime, each))),
     zeros,
     outputTensors: async (wanted) =>
       await Promise.all(wanted.map(async ({ label, dims }) => await zeros(label, dims))),
   };
 }
 
-function reserveInMemory(runtime: Runtime, label: string, { dims }: WeightShape): ReservedTensor {
+function reserveInMemory(runtime: Runtime, { label, shape: { dims } }: WantedRoom): ReservedTensor {
   let tensor: Tensor | null = null;
   return {
     get tensor() {
@@ -81,25 +86,34 @@ function reserveInMemory(runtime: Runtime, label: string, { dims }: WeightShape)
 }
 
 function gpuTensors(runtime: Runtime, { memory, device }: MeasuredDevice, sessions: Sessions) {
-  const place = async (label: string, dataType: "float32" | "uint8", dims: readonly number[]) => {
-    const bytes = sizeOf(dims) * (dataType === "float32" ? 4 : 1);
-    const placed = await memory.allocate({ label, bytes });
+  const requestOf = ({ label, shape: { dims, dataType } }: WantedRoom) => ({
+    label,
+    bytes: sizeOf(dims) * (dataType === "float32" ? 4 : 1),
+  });
+  const placedIn = (placed: LedgerBuffer, { dims, dataType }: WeightShape) => {
     const tensor: Tensor = runtime.Tensor.fromGpuBuffer(placed.buffer, { dataType, dims });
-    return { tensor, buffer: placed.buffer, [Symbol.dispose]: () => placed[Symbol.dispose]() };
+    return { tensor, [Symbol.dispose]: () => placed[Symbol.dispose]() };
   };
   const widen = createWidener(device, memory);
-  return {
-    async reserve(label: string, { dims, dataType }: WeightShape): Promise<ReservedTensor> {
-      const placed = await place(label, dataType, dims);
-      return {
-        ...placed,
-        async write(data) {
-          if (data instanceof Uint16Array) await widen(data, placed.buffer);
-          else device.queue.writeBuffer(placed.buffer, 0, wholeWords(data));
-        },
-      };
+  const reserved = (placed: LedgerBuffer, shape: WeightShape): ReservedTensor => ({
+    ...placedIn(placed, shape),
+    async write(data) {
+      if (data instanceof Uint16Array) await widen(data, placed.buffer);
+      else device.queue.writeBuffer(placed.buffer, 0, wholeWords(data));
     },
-    zeros: async (label: string, dims: readonly number[]) => await place(label, "float32", dims),
+  });
+  return {
+    async reserve(wanted: readonly WantedRoom[]) {
+      const placed = await memory.allocateAll(wanted.map(requestOf));
+      return wanted.flatMap(({ shape }, index) => {
+        const own = placed[index];
+        return own ? [reserved(own, shape)] : [];
+      });
+    },
+    async zeros(label: string, dims: readonly number[]) {
+      const shape = { dims, dataType: "float32" } as const;
+      return placedIn(await memory.allocate(requestOf({ label, shape })), shape);
+    },
     outputTensors: async (wanted: readonly WantedTensor[]) =>
       await runtimeTensors(runtime, memory, sessions, wanted),
   };
@@ -114,17 +128,13 @@ async function runtimeTensors(
 ): Promise<EngineTensor[]> {
   const rooms = wanted.map(({ label, dims }) => ({ label, bytes: sizeOf(dims) * 4 }));
   for (const room of await memory.allocateAll(rooms)) room[Symbol.dispose]();
-  const shapes = new Map(wanted.map(({ dims }) => [dims.join(), dims]));
-  const opened = new Map<string, InferenceSession>();
-  for (const [key, dims] of shapes) {
-    opened.set(key, await sessions.open(zerosGraph(dims), "outputs on the GPU"));
-  }
+  const session = await sessions.open(zerosGraph(wanted), "outputs on the GPU");
+  const zero = floatsOf(runtime, 1);
+  const outputs = await runSession(session, Object.fromEntries(wanted.map((_, at) => [zeroName(at), zero])));
   const made: EngineTensor[] = [];
   try {
-    for (const { label, dims } of wanted) {
-      const session = opened.get(dims.join());
-      invariant(session, "each shape has a session");
-      const { [ZEROS]: tensor } = await runSession(session, { [ZERO]: floatsOf(runtime, 1) });
+    for (const [at, { label }] of wanted.entries()) {
+      const tensor = outputs[zerosName(at)];
       invariant(tensor, "zeros were made");
       const adopted = memory.adopt(label, tensor.gpuBuffer);
       made.push({
@@ -137,18 +147,22 @@ async function runtimeTensors(
     }
     return made;
   } catch (error) {
+    for (const tensor of Object.values(outputs)) tensor.dispose();
     for (const each of made) each[Symbol.dispose]();
     throw error;
   }
 }
 
-const ZERO = "zero";
-const ZEROS = "zeros";
+const zeroName = (at: number) => `zero.${at}`;
+const zerosName = (at: number) => `zeros.${at}`;
 
-function zerosGraph(dims: readonly number[]): OnnxGraph {
+/** All at once: a run costs about as much as a tensor of it. Each has an input of its own, so that no two become one. */
+function zerosGraph(wanted: readonly WantedTensor[]): OnnxGraph {
   const graph = createGraph("zeros");
-  const zero = graph.input(ZERO, "float32", [1]);
-  graph.output(ZEROS, "float32", dims, graph.node("Expand", [zero, graph.integers(dims)]));
+  for (const [at, { dims }] of wanted.entries()) {
+    const zero = graph.input(zeroName(at), "float32", [1]);
+    graph.output(zerosName(at), "float32", dims, graph.node("Expand", [zero, graph.integers(dims)]));
+  }
   return graph;
 }
 

@@ -108,6 +108,7 @@ async function runInPage(page: Page, args: EvaluateArguments, server: ModelServe
     async ([asked, file]): Promise<Outcome> => {
       const evaluator: Evaluator = globalThis.layerpressEvaluator;
       try {
+        if (asked.prompt !== null) await evaluator.prepare(asked.generation);
         await evaluator.open("model", { kind: "address", address: asked.model }, asked.token);
         if (asked.against) {
           await evaluator.open("original", { kind: "address", address: asked.against }, asked.token);

@@ -118,6 +118,9 @@ export interface GenerationOptions {
   readonly gpuBudgetBytes: number;
 }
 
+/** Which engine is to be ready. */
+export type PreparedEngine = Pick<GenerationOptions, "provider" | "gpuBudgetBytes">;
+
 export interface GenerationUpdate {
   /** All that was generated so far. */
   readonly text: string;
@@ -132,7 +135,10 @@ export interface Generation extends GenerationUpdate {
   readonly provider: "webgpu" | "wasm";
   /** From the call, with the model open, until the first token is known: engine, weights and prompt. */
   readonly secondsToFirst: number;
-  /** What that time went into: when each phase first began and last ended, in seconds after the call. Phases overlap. */
+  /**
+   * What that time went into: when each phase first began and last ended, in seconds after the call. Phases overlap; those of an engine
+   * that was prepared lie before it.
+   */
   readonly timeline: Readonly<Record<string, { readonly from: number; readonly to: number }>>;
   /** Seconds by what took them: encoding, runtime and device, room, sessions and weights, which overlap in part, caches, prompt, later tokens. */
   readonly phases: Readonly<Record<string, number>>;
@@ -153,6 +159,8 @@ export interface EvaluatorApi {
   ): Promise<EvaluatedModel>;
   /** Forgets an open model: without an original, a model is measured alone. */
   close(role: "model" | "original"): void;
+  /** Opens the engine that the next prompt is answered by, meanwhile; it waits for it, without GPU memory. */
+  prepare(engine: PreparedEngine): void;
   /**
    * Measures the open model, against the original if one is open. If it is a job's result, the report becomes part of its
    * quantization-report.json and model card; where that fails, the report's notes say why.

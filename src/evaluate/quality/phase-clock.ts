@@ -1,4 +1,4 @@
-/** When a phase first began and last ended, in seconds since the clock was started. */
+/** When a phase first began and last ended, in seconds. */
 export interface PhaseSpan {
   readonly from: number;
   readonly to: number;
@@ -8,11 +8,11 @@ export interface PhaseSpan {
 export interface PhaseClock {
   /** Runs something and counts its time to a phase. */
   time<Result>(phase: string, run: () => Promise<Result>): Promise<Result>;
-  /** Since the clock was started. */
+  /** Seconds since the clock was started. */
   now(): number;
   seconds(): Record<string, number>;
-  /** Which phases have ended so far, and when each was: what lies side by side is seen here, and not in their sums. */
-  spans(): Record<string, PhaseSpan>;
+  /** When the phases were that have ended so far, after `since`: what lies side by side is seen here, and not in their sums. */
+  spans(since: number): Record<string, PhaseSpan>;
 }
 
 export function startPhaseClock(): PhaseClock {
@@ -33,6 +33,9 @@ export function startPhaseClock(): PhaseClock {
     },
     now,
     seconds: () => Object.fromEntries([...phases].map(([phase, { seconds }]) => [phase, seconds])),
-    spans: () => Object.fromEntries([...phases].map(([phase, { from, to }]) => [phase, { from, to }])),
+    spans: (since) =>
+      Object.fromEntries(
+        [...phases].map(([phase, { from, to }]) => [phase, { from: from - since, to: to - since }]),
+      ),
   };
 }

@@ -11,6 +11,7 @@ import { fillWeights } from "./fill-weights.ts";
 import { loadRuntime, type Runtime } from "./load-runtime.ts";
 import { type MeasuredDevice, openMeasuredDevice } from "./measured-device.ts";
 import { createSessions, type Feeds, type Fetches, runSession, type Sessions } from "./sessions.ts";
+import { waitLater } from "../../wait-later.ts";
 import { createTensorFactory, type ReservedTensor, type TensorFactory } from "./tensors.ts";
 
 /** Where sessions run. */
@@ -116,12 +117,6 @@ async function openRuntime({ budgetBytes, provider }: EngineOptions, clock: Phas
     gpu?.[Symbol.dispose]();
     throw error;
   }
-}
-
-/** The promise, of which it is no unhandled rejection that it fails before it is waited for. */
-function waitLater<Result>(promise: Promise<Result>): Promise<Result> {
-  promise.catch(() => undefined);
-  return promise;
 }
 
 type Reserved = ReadonlyMap<WeightInput, ReservedTensor>;

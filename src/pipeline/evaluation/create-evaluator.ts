@@ -1,7 +1,10 @@
-// The evaluating worker's side of the contract: up to two open models, one call at a time, nothing held between calls.
+// The evaluating worker's side of the contract: up to two open models, one call at a time, nothing held between calls but an
+// engine that was asked for ahead.
 
 import { invariant, LayerpressError } from "../../errors.ts";
 import type { EvaluatedReference, EvaluatorApi, QualityReport } from "../../api/evaluator-api.ts";
+import { createEngineOpener } from "./engine-opener.ts";
+import { engineOptions } from "./engine-options.ts";
 import { generateText } from "./generate-text.ts";
 import { measureModels } from "./measure-models.ts";
 import { type OpenStoredModel, openStoredModel } from "./open-stored-model.ts";
@@ -21,6 +24,7 @@ interface Opened {
 export function createEvaluator(createSource: () => SourceApi): EvaluatorApi {
   const sources = new Map<Role, SourceApi>();
   const opened = new Map<Role, Opened>();
+  const engines = createEngineOpener();
   let running = new AbortController();
   const start = () => (running = new AbortController()).signal;
   const find = (role: Role) => {
@@ -42,6 +46,9 @@ export function createEvaluator(createSource: () => SourceApi): EvaluatorApi {
       return model.summary;
     },
     close: shut,
+    prepare(options) {
+      engines.prepare(engineOptions(options));
+    },
     async measure(options, onProgress) {
       const { model, reference } = find("model");
       const original = opened.get("original")?.model ?? null;
@@ -55,7 +62,7 @@ export function createEvaluator(createSource: () => SourceApi): EvaluatorApi {
     async generate(role, options, onUpdate) {
       const { model } = find(role);
       try {
-        return await generateText({ model, options, signal: start(), onUpdate });
+        return await generateText({ engines, model, options, signal: start(), onUpdate });
       } finally {
         await tidy(opened.values());
       }

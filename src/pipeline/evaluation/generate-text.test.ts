@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { OpenTokenizer } from "../inspect/tokenizer-worker.ts";
 import type { GenerationOptions } from "../../api/evaluator-api.ts";
+import { createEngineOpener } from "./engine-opener.ts";
 import { generateText } from "./generate-text.ts";
 import type { OpenStoredModel } from "./open-stored-model.ts";
 
@@ -32,7 +33,8 @@ async function generate(tokenizer: OpenTokenizer | null, own: Partial<Generation
     ...own,
   };
   const { signal } = new AbortController();
-  return await generateText({ model, options, signal, onUpdate: () => undefined });
+  const engines = createEngineOpener(async () => await Promise.reject(new Error("none is wanted")));
+  return await generateText({ engines, model, options, signal, onUpdate: () => undefined });
 }
 
 describe("a prompt", () => {

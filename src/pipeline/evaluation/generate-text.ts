@@ -1,18 +1,20 @@
 // A prompt and what a model makes of it: tokens in, tokens out, one at a time.
 
 import { CalibrationError, UnsupportedModelError } from "../../errors.ts";
-import { openGenerator } from "../../evaluate/generate/generate.ts";
-import { type PhaseClock, startPhaseClock } from "../../evaluate/quality/phase-clock.ts";
+import { type Decoder, openGenerator } from "../../evaluate/generate/generate.ts";
+import type { PhaseClock } from "../../evaluate/quality/phase-clock.ts";
 import { sampleToken, seededRandom } from "../../evaluate/generate/sample-token.ts";
-import { createEngine, type Engine } from "../../evaluate/runtime/engine.ts";
+import type { Engine } from "../../evaluate/runtime/engine.ts";
 import { yieldToMessages } from "../../yield-to-messages.ts";
 import type { ModelTokenizer } from "../../model/tokenizer/model-tokenizer.ts";
 import { beginReading } from "./begin-reading.ts";
+import type { EngineOpener } from "./engine-opener.ts";
 import { engineOptions } from "./engine-options.ts";
 import type { Generation, GenerationOptions, GenerationUpdate } from "../../api/evaluator-api.ts";
 import type { OpenStoredModel } from "./open-stored-model.ts";
 
 interface GenerationRun {
+  readonly engines: EngineOpener;
   readonly model: OpenStoredModel;
   readonly options: GenerationOptions;
   readonly signal: AbortSignal;
@@ -24,13 +26,15 @@ interface GenerationRun {
  * @throws UnsupportedModelError without a tokenizer, CalibrationError for a prompt that is empty or too long
  */
 export async function generateText(run: GenerationRun): Promise<Generation> {
-  const clock = startPhaseClock();
+  const opening = run.engines.prepare(engineOptions(run.options));
+  const { clock } = opening;
+  const asked = clock.now();
   const tokenizer = requireTokenizer(run.model);
   const prompt = await clock.time("encoding", async () => await encodePrompt(tokenizer, run));
   beginReading(run.model.stored);
-  const engine = await createEngine(engineOptions(run.options), clock);
+  const engine = await run.engines.take(opening);
   try {
-    return await generateWith(engine, run, { tokenizer, prompt, clock });
+    return await generateWith(engine, run, { tokenizer, prompt, clock, asked });
   } finally {
     await engine[Symbol.asyncDispose]();
   }
@@ -40,12 +44,14 @@ interface Prompt {
   readonly tokenizer: ModelTokenizer;
   readonly prompt: readonly number[];
   readonly clock: PhaseClock;
+  /** When it was asked for, by that clock. */
+  readonly asked: number;
 }
 
 async function generateWith(
   engine: Engine,
   { model, options, signal, onUpdate }: GenerationRun,
-  { tokenizer, prompt, clock }: Prompt,
+  { tokenizer, prompt, clock, asked }: Prompt,
 ): Promise<Generation> {
   const limit = Math.min(model.summary.maxPositions, prompt.length + options.maxTokens);
   using decoder = await openGenerator(engine, model.stored, limit);
@@ -53,12 +59,16 @@ async function generateWith(
   const ids = [...prompt];
   const generated = () => ids.slice(prompt.length);
   let known = 0;
-  let first: Pick<Generation, "secondsToFirst" | "timeline"> | null = null;
+  const timing = () => ({ secondsToFirst: clock.now() - asked, timeline: clock.spans(asked) });
+  let first: ReturnType<typeof timing> | null = null;
   let stop: Generation["stop"] = "length";
   const update = async (): Promise<GenerationUpdate> => ({
     text: await tokenizer.decode(Uint32Array.from(generated()), true),
     tokens: ids.length - prompt.length,
-    tokensPerSecond: rate(ids.length - prompt.length - 1, clock.now() - (first?.secondsToFirst ?? 0)),
+    tokensPerSecond: rate(
+      ids.length - prompt.length - 1,
+      timing().secondsToFirst - (first?.secondsToFirst ?? 0),
+    ),
   });
   while (ids.length < limit) {
     await yieldToMessages();
@@ -70,7 +80,7 @@ async function generateWith(
     );
     known = ids.length;
     const token = sampleToken(logits, options, random);
-    first ??= { secondsToFirst: clock.now(), timeline: clock.spans() };
+    first ??= timing();
     if (model.endIds.has(token)) stop = "end";
     if (model.endIds.has(token)) break;
     ids.push(token);
@@ -81,9 +91,15 @@ async function generateWith(
     ids: generated(),
     promptTokens: prompt.length,
     stop,
-    provider: engine.provider,
-    ...(first ?? { secondsToFirst: clock.now(), timeline: clock.spans() }),
+    ...(first ?? timing()),
     phases: clock.seconds(),
+    ...workOf(engine, decoder),
+  };
+}
+
+function workOf(engine: Engine, decoder: Decoder) {
+  return {
+    provider: engine.provider,
     weights: decoder.weights,
     captured: decoder.isCaptured(),
     peakGpuBytes: engine.gpu?.peakBytes() ?? 0,

@@ -19,6 +19,7 @@ export async function tryPrompt(app: App): Promise<void> {
   const roles: TrialRole[] = trial.besideOriginal.peek() ? ["model", "original"] : ["model"];
   await work(app, "Reading the model …", async () => {
     trial.answers.value = {};
+    prepareEngine(app);
     for (const role of roles) {
       if (!(await openModel(app, role)) || trial.stopping.peek()) return;
       trial.busy.value = role === "model" ? "The quantized model answers …" : "The original answers …";
@@ -33,14 +34,22 @@ export async function tryPrompt(app: App): Promise<void> {
         ...sampling,
         prompt: trial.prompt.peek(),
         chat: trial.chat.peek(),
-        provider: "auto" as const,
-        gpuBudgetBytes: budget(app),
+        ...engineOf(app),
       };
       const answer = await app.services.evaluator.generate(role, options, onUpdate);
       isFinished = true;
       keep(answer);
     }
   });
+}
+
+/** Has the engine opened while the user writes, or the model is opened. Whoever asks for an answer is told what keeps it from opening. */
+export function prepareEngine(app: App): void {
+  app.services.evaluator.prepare(engineOf(app)).catch(() => undefined);
+}
+
+function engineOf(app: App) {
+  return { provider: "auto" as const, gpuBudgetBytes: budget(app) };
 }
 
 export async function stopTrial(app: App): Promise<void> {

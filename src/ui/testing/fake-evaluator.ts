@@ -76,6 +76,7 @@ export function fakeEvaluator(source: OpenedSource): Evaluator {
   return {
     open: async () => opened,
     close: nothing,
+    prepare: nothing,
     measure: async () => QUALITY,
     generate: async () => GENERATION,
     stop: nothing,

@@ -3,7 +3,7 @@ import { useApp } from "../parts/app-context.ts";
 import { diffWords, type Run } from "../words/diff-words.ts";
 import { NumberField } from "../parts/number-field.tsx";
 import { QualityPanel } from "./quality-panel.tsx";
-import { stopTrial, tryPrompt } from "../actions/try-prompt.ts";
+import { prepareEngine, stopTrial, tryPrompt } from "../actions/try-prompt.ts";
 import { MAX_TOKENS, SEED, TEMPERATURE, TOP_P, type Trial } from "../state/trial-fields.ts";
 
 /** The result at work, on an engine that had no part in making it; then how much was lost. */
@@ -16,7 +16,7 @@ export function TryResult() {
       <h2 id="try-heading">{result.value ? "Try the result" : "Try this model as it is"}</h2>
       <p class="hint">
         The files are read back and run by onnxruntime-web, which had no part in making them. It is fetched
-        now, about 17 MB, and runs on the GPU, or on the processor where there is none.
+        with the first prompt, about 17 MB, and runs on the GPU, or on the processor where there is none.
       </p>
       <div class="field">
         <label htmlFor="try-prompt">Prompt</label>
@@ -24,6 +24,7 @@ export function TryResult() {
           id="try-prompt"
           rows={3}
           value={trial.prompt.value}
+          onFocus={() => prepareEngine(app)}
           onInput={(event) => (trial.prompt.value = event.currentTarget.value)}
         />
       </div>

@@ -1,7 +1,6 @@
 import { afterEach, expect, it, vi } from "vitest";
 import { answerAtOnce, openedFolder } from "../../testing/answered-folder.ts";
 import { testTransport } from "../../testing/fast-retry.ts";
-import { createSpareArrays } from "../../spare-arrays.ts";
 import { memoryChunkStore } from "../../testing/memory-chunk-store.ts";
 import { ChunkLoader } from "./chunk-loader.ts";
 import { LOADER_LIMITS } from "./loader-limits.ts";
@@ -19,17 +18,6 @@ afterEach(() => {
 });
 
 const limits = { ...LOADER_LIMITS, chunkBytes: CHUNK, spareBytes: 4 * CHUNK, requestChunks: 8 };
-
-it("gives what was given back, within its bound, and nothing that is too small", () => {
-  const spare = createSpareArrays(2 * CHUNK);
-  const given = [1, 2, 3].map(() => new Uint8Array(CHUNK));
-  for (const bytes of given) spare.give(bytes);
-  const taken = [spare.take(CHUNK), spare.take(CHUNK), spare.take(CHUNK)];
-  expect(taken.filter((buffer) => given.some((bytes) => bytes.buffer === buffer))).toHaveLength(2);
-  expect(taken[2]).toBeUndefined();
-  spare.give(new Uint8Array(CHUNK - 1));
-  expect(spare.take(CHUNK)).toBeUndefined();
-});
 
 it("a chunk that is read is not written over before it is copied, whenever another read has been the last of it", async () => {
   const folder = await openedFolder(CONTENTS);

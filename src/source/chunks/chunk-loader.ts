@@ -214,6 +214,7 @@ export class ChunkLoader implements Disposable {
   [Symbol.dispose](): void {
     this.#pace[Symbol.dispose]();
     this.#keeper[Symbol.dispose]();
+    this.#spare.clear();
     this.#queue = [];
     this.#urgent.clear();
     this.#end.abort();

@@ -16,8 +16,8 @@ export interface LoaderLimits {
    */
   readonly aheadBytes: number;
   /**
-   * Of chunks that are done with, whose memory waits for others: as much as a finished layer leaves at once. No more is held for it than
-   * chunks took before, since what comes is put there first.
+   * Of chunks that are done with, whose memory waits a while for others: as much as a finished layer leaves at once. No more is held for
+   * it than chunks took before, since what comes is put there first.
    */
   readonly spareBytes: number;
   /** On their way to IndexedDB: above this, downloads wait. */

@@ -11,7 +11,7 @@ export type RotateSpan = (span: Span) => Promise<Uint8Array<ArrayBuffer>>;
 export function createRotators(idleMs?: number): RotateSpan {
   const here = createSpanRotator();
   const script = { url: rotatorUrl, base: import.meta.url, name: "rotator" };
-  const ask = createThreadPool<RotatorApi>(script, idleMs);
+  const { ask } = createThreadPool<RotatorApi>(script, { idleMs });
   return async (span) =>
     await ask(
       async (api) => await api.rotate(span),

@@ -13,7 +13,7 @@ const THREAD_BYTES = 64 * 1024;
 /** Folds pieces in threads. @param idleMs after which threads without work end */
 export function createFolders(idleMs?: number): FoldPiece {
   const script = { url: folderUrl, base: import.meta.url, name: "folder" };
-  const ask = createThreadPool<FolderApi>(script, idleMs);
+  const { ask } = createThreadPool<FolderApi>(script, { idleMs });
   return async (piece, copy) => {
     const here = () => foldPiece({ ...piece, bytes: copy() });
     if (piece.byteLength < THREAD_BYTES) return here();

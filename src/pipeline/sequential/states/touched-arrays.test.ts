@@ -1,29 +1,24 @@
 import { expect, it } from "vitest";
-import { BrokenThreadError } from "../../../start-thread.ts";
 import { touchArrays } from "./touched-arrays.ts";
 
-type Begin = NonNullable<Parameters<typeof touchArrays>[1]>;
+type Threads = NonNullable<Parameters<typeof touchArrays>[2]>;
 
-it("gives arrays in order from threads, and without where one breaks down, and ends the threads", async () => {
+it("gives arrays in order, asked for ahead, from threads and without, and ends the threads", async () => {
   const touched: number[] = [];
   let ended = 0;
-  let begun = 0;
-  const begin = (() => {
-    const breaks = begun++ === 1;
-    const broken = breaks
-      ? Promise.reject(new BrokenThreadError("broken"))
-      : new Promise<never>(() => undefined);
-    broken.catch(() => undefined);
-    const touch = async (bytes: number) => {
-      if (breaks) return await new Promise<ArrayBuffer>(() => undefined);
+  const api = {
+    touch: async (bytes: number) => {
       touched.push(bytes);
       return await Promise.resolve(new ArrayBuffer(bytes));
-    };
-    return { api: { touch }, broken, [Symbol.dispose]: () => ended++ };
-  }) as unknown as Begin;
+    },
+  };
+  const ask = async (asked: (of: typeof api) => Promise<ArrayBuffer>, here: () => ArrayBuffer) =>
+    touched.length < 2 ? await asked(api) : here();
+  const threads = { ask, [Symbol.dispose]: () => ended++ } as unknown as Threads;
   {
-    using arrays = touchArrays([1, 2, 3], begin, 2);
+    using arrays = touchArrays([1, 2, 3], 2, threads);
+    expect(touched).toEqual([4, 8]);
     for (const length of [1, 2, 3]) expect(await arrays.next()).toEqual(new Float32Array(length));
   }
-  expect([touched, begun, ended]).toEqual([[4, 12], 2, 2]);
+  expect([touched, ended]).toEqual([[4, 8], 1]);
 });

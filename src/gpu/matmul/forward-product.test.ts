@@ -10,7 +10,7 @@ const LARGE: ProductSize = { m: 8192, n: 4096, k: 4096 };
 /** The kernels that a product is made of on a GPU whose scratch was made for products of a size. */
 async function kernelsOf(product: typeof forwardProduct, size: ProductSize, largest: ProductSize) {
   const kernels: string[] = [];
-  const buffer = {} as LedgerBuffer;
+  const buffer = { bytes: 2 ** 30 } as LedgerBuffer;
   const strassen: StrassenScratch = {
     largest,
     chunk: LARGE,

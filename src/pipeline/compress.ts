@@ -43,7 +43,7 @@ async function compressLayer(turn: LayerTurn): Promise<CompressedLayer> {
   await rewrite(layer);
   // Carried tensors are those of the source, before what samples run through is put in their place.
   for (const output of layer.outputs) await offload(layer, output);
-  using others = awaitModules(layer);
+  await using others = awaitModules(layer);
   for (const pass of layer.passes) {
     using statistics = await calibrate(layer, pass);
     if (pass.ends) await layer.gone();

@@ -75,6 +75,8 @@ interface PackedShape extends CalibrationShape {
   readonly packing: Packing;
 }
 
+const NOTHING_STAYS = { overlap: false, staysRewriting: false, settling: null, spareQuantizing: 0 } as const;
+
 function fitPacked(
   layer: CalibratedLayer,
   { lengths, batches }: LayerSamples,
@@ -98,23 +100,15 @@ function fitPacked(
   const held = { calibrate: calibrate.map(({ bytes }) => bytes), propagate: propagate.bytes };
   const all = [...runs.calibrate, runs.propagate, ...rewriting.runs];
   const resident = all.every(({ onload }) => isPacked(onload, "resident"));
-  const stays = { overlap: false, staysRewriting: false, settling: null };
   const { atWork } = findRoom(held, -Infinity);
-  const fitted = {
-    passes,
-    rewrites: rewriting.passes,
-    leaves,
-    tileRows,
-    residency,
-    resident,
-    atWork,
-    ...stays,
-  };
+  const { passes: rewrites } = rewriting;
+  const fitted = { passes, rewrites, leaves, tileRows, residency, resident, atWork, ...NOTHING_STAYS };
   const peak = Math.max(rewriting.bytes, quantizing.peak, ...all.map(({ onload }) => onload.bytes));
   const propagatesWhole = isPacked(propagate, "resident");
-  const overlapPeak = overlapPeakOf(layer, fitted, propagate.bytes, free);
+  const overlapping = overlapBesideWeights(layer, fitted, free);
+  const overlapPeak = overlapping && propagate.bytes + overlapping.bytes;
   return {
-    passes: fitted,
+    passes: { ...fitted, spareQuantizing: overlapping?.spare ?? 0 },
     peak,
     overlapPeak,
     stayingPeak: staysRewriting(layer, resident) ? propagate.bytes + rewriting.besideWeights : Infinity,
@@ -210,20 +204,21 @@ function isPlain({ linears, dtypeOf }: CalibratedLayer): boolean {
 /**
  * Weights stay where they are all resident, no later pass needs the original ones, and rows can be copied as they lie. What is
  * folded into them is folded in host memory, so then they come from there each time.
+ * @returns what is held beside the weights at most, and what of it is free while they are quantized
  */
-function overlapPeakOf(
+function overlapBesideWeights(
   layer: CalibratedLayer,
   { passes, resident, tileRows }: LayerSchedule,
-  weightsBytes: number,
   limits: GpuLimits,
-): number | null {
+): { readonly bytes: number; readonly spare: number } | null {
   const [pass] = passes;
   const folded = layer.rewritings.some(({ mappings }) => mappings.length > 0);
   if (!pass || passes.length > 1 || !resident || !isPlain(layer) || folded) return null;
   const hessians = hessianBytes(pass, limits.maxBufferBytes) * (limits.sums ?? 1);
   const collecting = hessians + (collectedDriftBytes(layer, pass, limits) ?? 0);
   const quantizing = statisticsBytes(layer, pass, limits) + overlapBytes(layer, pass, { tileRows });
-  return weightsBytes + Math.max(collecting, quantizing);
+  const bytes = Math.max(collecting, quantizing);
+  return { bytes, spare: bytes - quantizing };
 }
 
 /**

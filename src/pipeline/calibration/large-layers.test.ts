@@ -9,6 +9,8 @@ import { planSteps } from "../../plan/plan-steps.ts";
 import { readConfig } from "../../plan/checkpoint/read-config.ts";
 import { waitingModules } from "./calibrated-layer.ts";
 import { leastStrassen, strassenRequests, strassenSizes } from "../../gpu/matmul/strassen-size.ts";
+import { CHUNK_SUMS } from "./sample-chunks.ts";
+import { weightsWithin } from "../../quantize/gptq/dequantize-stored.ts";
 import { mappingNotes } from "./mapping-notes.ts";
 import { planCalibrationJob } from "./plan-calibrated-layers.ts";
 import { CALIBRATION_OPTIONS } from "../../testing/calibration-options.ts";
@@ -73,7 +75,7 @@ function tensorsOf({ hidden, inner, heads, kvHeads }: Sizes) {
 function plan(
   awq: string | null,
   quantizer: string,
-  { budgetBytes = 4 * GIB, maxBufferBytes = GIB / 8, sizes = LARGE } = {},
+  { budgetBytes = 4 * GIB, maxBufferBytes = GIB / 8, sizes = LARGE, sums = 1 } = {},
 ) {
   const before = awq === null ? "" : `AWQModifier: {${awq}}, `;
   const recipe = parseRecipe(
@@ -84,7 +86,7 @@ function plan(
   const model = { config: readConfig(new TextEncoder().encode(JSON.stringify(configOf(sizes)))), tensors };
   const sequences = Array.from({ length: SAMPLES }, () => new Uint32Array(2048));
   const set = { sequences, tokens: SAMPLES * 2048, notes: [] };
-  const limits = { budgetBytes, maxBufferBytes };
+  const limits = { budgetBytes, maxBufferBytes, ...(sums > 1 && { sums }) };
   const rewriting = rewritingModifiers(recipe);
   return planCalibrationJob(model, { steps, cache: null, rewriting }, set, OPTIONS, limits);
 }
@@ -209,5 +211,25 @@ describe("AWQ on a layer of 70B in a budget of 4 GiB", () => {
       expect.stringMatching(/inputs of 1 attention output projection as they are: a value head there/),
     ]);
     expect(() => plan("", "QuantizationModifier", { budgetBytes: GIB })).toThrow(/too small to calibrate/);
+  });
+});
+
+describe("shares of 8B", () => {
+  const ofBudget = (budgetBytes: number) => {
+    const { plan: fitted, layers } = plan(null, "GPTQModifier", {
+      budgetBytes,
+      maxBufferBytes: 2 * GIB,
+      sizes: MIDDLING,
+      sums: CHUNK_SUMS,
+    });
+    const [schedule] = fitted.layers;
+    const tasks = layers.flatMap((layer) => layer.tasks);
+    const weights = weightsWithin(tasks, schedule?.spareQuantizing ?? 0);
+    return { overlap: schedule?.overlap, bringsAhead: fitted.bringsAhead, weights };
+  };
+
+  it("make weights of others' codes while they choose their own where weights stay, and bring the next layer's where it fits", () => {
+    expect(ofBudget(100 * GIB)).toEqual({ overlap: true, bringsAhead: true, weights: 16 * 1024 ** 2 });
+    expect(ofBudget(4 * GIB)).toMatchObject({ overlap: false, bringsAhead: false });
   });
 });

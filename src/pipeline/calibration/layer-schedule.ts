@@ -38,6 +38,8 @@ export interface LayerSchedule {
    * read back while the next module is computed.
    */
   readonly overlap: boolean;
+  /** With that, bytes that are free while codes are chosen of those that it takes to collect Hessians. */
+  readonly spareQuantizing: number;
   /** True if weights stay on the GPU from a modifier's first run of the samples until it has found its factors. */
   readonly staysRewriting: boolean;
   /** Where weights do not stay from the first pass on; null if none of them settles. */

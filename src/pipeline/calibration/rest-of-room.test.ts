@@ -10,6 +10,7 @@ const LAYER: LayerSchedule = {
   residency: { calibrate: [], propagate: { residentBytes: 1, tileBytes: 1 } },
   resident: true,
   overlap: false,
+  spareQuantizing: 0,
   staysRewriting: true,
   settling: null,
   atWork: { calibrate: [], propagate: 1 },

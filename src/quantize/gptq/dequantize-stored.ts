@@ -11,12 +11,14 @@ import {
 import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { kernel, spreadWorkgroups } from "../../gpu/kernel.ts";
-import type { LedgerBuffer } from "../../gpu/memory.ts";
+import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import type { UploadRing } from "../../gpu/staging/staging.ts";
 import { struct } from "../../gpu/struct.ts";
 import unpackCode from "../encode/unpack.wgsl?raw";
 import { type RtnTask, tileRowMultiple } from "../rtn/tile-buffers.ts";
 import { dequantizeCodes } from "./gptq-kernels.ts";
+
+const NAMES = ["packed", "codes", "scales", "zeroPoints", "groupOf", "meaning"] as const;
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -66,19 +68,24 @@ export function weightsAtOnce({ memory }: Gpu): number {
   return Math.min(Math.max(Math.floor(room), LEAST_WEIGHTS), MOST_WEIGHTS);
 }
 
+/** As many weights of any of these at a time as fit into so many bytes; null if those are too few to be worth it. */
+export function weightsWithin(tasks: readonly RtnTask[], bytes: number): number | null {
+  const fits = (weights: number) =>
+    Object.values(buffersFor(tasks, weights)).reduce((sum, each) => sum + bufferBytes(each), 0) <= bytes;
+  return [MOST_WEIGHTS, LEAST_WEIGHTS].find(fits) ?? null;
+}
+
 /** Makes buffers for any of some weights. */
 export async function openDequantizer(
   { gpu, uploads }: { readonly gpu: Gpu; readonly uploads: UploadRing },
   tasks: readonly RtnTask[],
   pieceWeights: number,
 ): Promise<Dequantizer> {
-  const all = tasks.map((task) => bufferSizes(weightOf(task), rowsAtOnce(task, pieceWeights)));
-  const most = (name: keyof BufferSizes) => Math.max(4, ...all.map((sizes) => sizes[name]));
-  const names = ["packed", "codes", "scales", "zeroPoints", "groupOf", "meaning"] as const;
+  const sizes = buffersFor(tasks, pieceWeights);
   const made: readonly LedgerBuffer[] = await gpu.memory.allocateAll(
-    names.map((name) => ({ label: `stored ${name}`, bytes: most(name) })),
+    NAMES.map((name) => ({ label: `stored ${name}`, bytes: sizes[name] })),
   );
-  const buffers = Object.fromEntries(names.map((name, index) => [name, made[index]])) as Buffers;
+  const buffers = Object.fromEntries(NAMES.map((name, index) => [name, made[index]])) as Buffers;
   return {
     async dequantize(stored, use) {
       const tables = await readTables(stored);
@@ -99,6 +106,13 @@ export async function openDequantizer(
       for (const buffer of made) buffer[Symbol.dispose]();
     },
   };
+}
+
+/** Bytes of buffers for some weights of any of these. */
+function buffersFor(tasks: readonly RtnTask[], pieceWeights: number): BufferSizes {
+  const all = tasks.map((task) => bufferSizes(weightOf(task), rowsAtOnce(task, pieceWeights)));
+  const most = (name: keyof BufferSizes) => Math.max(4, ...all.map((sizes) => sizes[name]));
+  return Object.fromEntries(NAMES.map((name) => [name, most(name)])) as BufferSizes;
 }
 
 function rowsAtOnce(task: RtnTask, pieceWeights: number): number {

@@ -19,6 +19,7 @@ export interface ComingFiles {
   /** Begins to take them, unless that has begun. */
   begin(): void;
   get(place: number): Promise<ComeFile>;
+  /** No more are taken; who waits for one is told that there will be none. */
   stop(): void;
 }
 
@@ -65,6 +66,8 @@ export function openComing<Item>(
     },
     stop() {
       stopped = true;
+      const none = new DOMException("Another part of the job failed.", "AbortError");
+      for (const { reject } of files.values()) reject(none);
     },
   };
 }

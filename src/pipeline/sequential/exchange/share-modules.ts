@@ -12,11 +12,12 @@ import {
   type Dequantizer,
   openDequantizer,
   weightsAtOnce,
+  weightsWithin,
 } from "../../../quantize/gptq/dequantize-stored.ts";
 import type { ModuleReport, ModuleWeights } from "../../../quantize/quantizer.ts";
-import { openComing } from "./coming-files.ts";
-import { createLaterWrites } from "./later-writes.ts";
-import type { LayerAtWork } from "../layer-at-work.ts";
+import { type ComingFiles, openComing } from "./coming-files.ts";
+import { createLaterWrites, type LaterWrites } from "./later-writes.ts";
+import type { LayerAtWork, LayerOutput } from "../layer-at-work.ts";
 import type { ModuleMemory } from "../module-memory.ts";
 import { dropSums } from "./reduce.ts";
 import type { ShareAtWork } from "../services.ts";
@@ -117,8 +118,11 @@ async function giveModule(
 }
 
 /** What other jobs make of a layer's modules; it comes while this one is at work. */
-export interface ComingModules extends Disposable {
-  /** Begins to take them into memory, unless that has begun; what waits for them holds connections that sums want, too. */
+export interface ComingModules extends AsyncDisposable {
+  /**
+   * Begins to take them into memory; what waits for them holds connections that sums want, too. Where the plan has room for it, what they mean
+   * takes the place of their weights while this job chooses codes of its own modules.
+   */
   begin(): void;
   /**
    * Puts what they mean where samples find it; after an interruption, what this job itself had made, too. Their tensors are written later,
@@ -147,37 +151,65 @@ export function awaitModules(work: LayerAtWork): ComingModules {
     return await share.exchange.take(name, { from, what }, (bytes) => share.memory.take(bytes));
   });
   const writes = createLaterWrites();
+  const reads = isRead && output.propagates && wanted.length > 0;
+  let taking: Promise<void> | null = null;
+  const takeAll = async (weights: number) => {
+    await takeModules(work, output, { share, wanted, owners, coming, writes }, reads ? weights : 0);
+  };
   return {
-    begin: () => coming.begin(),
+    begin() {
+      coming.begin();
+      // Else passes to come, or codes that are chosen, want the memory.
+      const weights = work.kept && reads ? weightsWithin(wanted, work.schedule.spareQuantizing) : null;
+      if (weights !== null) taking ??= waitLater(takeAll(weights));
+    },
     async take() {
       coming.begin();
-      using dequantizer =
-        output.propagates && wanted.length > 0
-          ? await openDequantizer(services, wanted, weightsAtOnce(services.gpu))
-          : null;
-      for (const [place, task] of wanted.entries()) {
-        const from = (owners.get(task.module) ?? 0) + 1;
-        services.report("quantizing", `${task.module}, by share ${from}`, 1 / layer.tasks.length);
-        const { bytes, done } = await coming.get(place);
-        const { tensors, report } = readFile(task, bytes);
-        if (dequantizer) await keepMeaning(work, task, tensors, dequantizer);
-        output.reports.push(report);
-        for (const [tensor, own] of share.writes ? tensors : [])
-          writes.add(own, (offset, slice) => output.write(tensor, offset, slice));
-        writes.behind(() => {
-          share.memory.give(bytes);
-          done();
-        });
-      }
+      await (taking ??= waitLater(takeAll(weightsAtOnce(services.gpu))));
       sortReports(output.reports, layer.tasks);
       await dropSums(work);
     },
     written: async () => void (await Promise.all([writes.written(), ...work.giving])),
-    [Symbol.dispose]() {
+    async [Symbol.asyncDispose]() {
       coming.stop();
       writes[Symbol.dispose]();
+      await taking?.catch(() => undefined);
     },
   };
+}
+
+/** Modules that others make, and what becomes of their files. */
+interface TakenModules {
+  readonly share: ShareAtWork;
+  readonly wanted: readonly QuantizeTask[];
+  readonly owners: ReadonlyMap<string, number>;
+  readonly coming: ComingFiles;
+  readonly writes: LaterWrites;
+}
+
+/** @param weights that are made of codes at a time; 0 where nobody reads them */
+async function takeModules(
+  work: LayerAtWork,
+  output: LayerOutput,
+  { share, wanted, owners, coming, writes }: TakenModules,
+  weights: number,
+): Promise<void> {
+  const { layer, services } = work;
+  using dequantizer = weights > 0 ? await openDequantizer(services, wanted, weights) : null;
+  for (const [place, task] of wanted.entries()) {
+    const from = (owners.get(task.module) ?? 0) + 1;
+    services.report("quantizing", `${task.module}, by share ${from}`, 1 / layer.tasks.length);
+    const { bytes, done } = await coming.get(place);
+    const { tensors, report } = readFile(task, bytes);
+    if (dequantizer) await keepMeaning(work, task, tensors, dequantizer);
+    output.reports.push(report);
+    for (const [tensor, own] of share.writes ? tensors : [])
+      writes.add(own, (offset, slice) => output.write(tensor, offset, slice));
+    writes.behind(() => {
+      share.memory.give(bytes);
+      done();
+    });
+  }
 }
 
 function nothingComes(work: LayerAtWork): ComingModules {
@@ -186,7 +218,7 @@ function nothingComes(work: LayerAtWork): ComingModules {
     begin: nothing,
     take: async () => await dropSums(work),
     written: async () => void (await Promise.all(work.giving)),
-    [Symbol.dispose]: nothing,
+    [Symbol.asyncDispose]: async () => await Promise.resolve(),
   };
 }
 

@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { tensorBytes } from "../../formats/safetensors/safetensors.ts";
 import { openStrassen } from "../../gpu/matmul/open-strassen.ts";
 import { leastStrassen, strassenRequests } from "../../gpu/matmul/strassen-size.ts";
+import { countUploads } from "../../testing/count-uploads.ts";
 import { layerInFile } from "../../testing/layer-in-file.ts";
 import {
   checkpoint,
@@ -214,6 +215,42 @@ describe("a layer that has room for Strassen's products while its samples are pr
     expect(lent.outputs).toEqual(plain.outputs);
     expect(gpu.tuning.strassen).toBeNull();
     opened[Symbol.dispose]();
+  });
+});
+
+describe("a layer's weights", () => {
+  it("go to the GPU once, or once a pass, however many batches its samples are, and with each batch where there is no room", async () => {
+    const budgetBytes = 64 * MIB;
+    const job = planFor({ experts: 2, budgetBytes }, '"re:.*o_proj"');
+    const kept = only(job.plan.layers);
+    expect(kept.overlap).toBe(true);
+    const uploaded = async (schedule: LayerSchedule, maxTokens?: number) => {
+      using run = await openRun(job, budgetBytes, maxTokens === undefined ? {} : { maxTokens });
+      using count = countUploads();
+      using work = await onload(turnOf(run, job, hostLayer(2), schedule));
+      await quantizeLayer(work);
+      await propagate(work);
+      return { batches: run.services.batches.length, bytes: count.bytes };
+    };
+    const weights = sum(
+      checkpoint(2)
+        .filter(({ name }) => name.startsWith("model.layers."))
+        .map(tensorBytes),
+    );
+
+    const once = await uploaded(kept);
+    expect(once.bytes).toBeGreaterThan(weights);
+    expect(once.bytes).toBeLessThan(2 * weights);
+    expect(await uploaded(kept, 1)).toEqual({ batches: LENGTHS.length, bytes: once.bytes });
+
+    const anew = { ...kept, overlap: false };
+    const oncePerPass = await uploaded(anew);
+    expect(await uploaded(anew, 1)).toEqual({ batches: LENGTHS.length, bytes: oncePerPass.bytes });
+
+    const { propagate: samples } = kept.residency;
+    const residency = { ...kept.residency, propagate: { ...samples, residentBytes: 0 } };
+    const streamed = await uploaded({ ...anew, residency }, 1);
+    expect(streamed.bytes).toBeGreaterThan(oncePerPass.bytes);
   });
 });
 

@@ -47,7 +47,7 @@ export async function runKernels(
 }
 
 /** Benchmarks whose name one of the patterns finds. */
-export function chooseBenchmarks<Named extends Pick<Benchmark, "name">>(
+function chooseBenchmarks<Named extends Pick<Benchmark, "name">>(
   benchmarks: readonly Named[],
   only: readonly string[],
 ): Named[] {

@@ -8,7 +8,7 @@ import { realPath, UsageError } from "./arguments/argument-readers.ts";
 import { mergeParts } from "./merge/merge-parts.ts";
 import { systemFailure } from "./system-failure.ts";
 
-export const MERGE_USAGE = `npm run merge -- PART… --out FOLDER [--json]
+const MERGE_USAGE = `npm run merge -- PART… --out FOLDER [--json]
 
 PART is a folder that npm run compress -- SOURCE --out PART --layers A..B (or rest) wrote. All parts of one job are needed.
 

@@ -11,7 +11,7 @@ const LOCK = "lock";
 const TRIES = 5;
 
 /** The same output folder is being written by another command. */
-export class InUseError extends Error {
+class InUseError extends Error {
   override readonly name = "BusyError";
 }
 

@@ -5,7 +5,7 @@ import { openingFailure } from "./storage-failure.ts";
 import { fileStore, listed } from "../storage-answer.ts";
 
 const ROOT = ["layerpress", "jobs"] as const;
-export const OUTPUT_FOLDER = "output";
+const OUTPUT_FOLDER = "output";
 
 /** @throws StorageError */
 async function openJobsFolder(): Promise<FileSystemDirectoryHandle> {

@@ -20,7 +20,7 @@ import { createTraffic } from "./http/traffic.ts";
 import type { FileRange } from "../formats/files/file-ranges.ts";
 import type { OpenedSource, SourceApi, SourceReference } from "../api/source-api.ts";
 
-export const HUB_URL = "https://huggingface.co";
+const HUB_URL = "https://huggingface.co";
 
 export interface SourceOptions {
   /** The page's own folder: relative addresses resolve against it. */

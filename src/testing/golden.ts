@@ -52,10 +52,7 @@ export function openMemoryFile(bytes: Uint8Array<ArrayBuffer>): MemoryFile {
 }
 
 /** A file of tensors from their bytes by name. */
-export function makeMemoryFile(
-  specs: readonly TensorSpec[],
-  bytesOf: (name: string) => Uint8Array,
-): MemoryFile {
+function makeMemoryFile(specs: readonly TensorSpec[], bytesOf: (name: string) => Uint8Array): MemoryFile {
   const layout = layOutSafetensors(specs);
   const bytes = new Uint8Array(layout.fileBytes);
   bytes.set(layout.header);

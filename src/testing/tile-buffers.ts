@@ -13,7 +13,7 @@ import {
 } from "../quantize/rtn/tile-buffers.ts";
 import type { TestGpu } from "./open-test-gpu.ts";
 
-export async function makeTileBuffers(test: TestGpu, task: RtnTask): Promise<TileBuffers & Disposable> {
+async function makeTileBuffers(test: TestGpu, task: RtnTask): Promise<TileBuffers & Disposable> {
   const sizes = tileBufferBytes(task, task.rows);
   const made = await test.gpu.memory.allocateAll(
     TILE_BUFFER_NAMES.map((name) => ({ label: name, bytes: sizes[name] })),
@@ -28,7 +28,7 @@ export async function makeTileBuffers(test: TestGpu, task: RtnTask): Promise<Til
 }
 
 /** Uploads the weights, rounded to the task's dtype. */
-export async function uploadTile(
+async function uploadTile(
   test: TestGpu,
   task: RtnTask,
   values: Float32Array,

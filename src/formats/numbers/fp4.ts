@@ -1,7 +1,7 @@
 // The 4-bit float e2m1 on the CPU: 1 sign, 2 exponent, 1 mantissa bit. Codes as compressed-tensors stores them
 // (`compressors/nvfp4/helpers.py`): the low three bits are the index of the magnitude, bit 3 is the sign.
 
-export const E2M1_VALUES: readonly number[] = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
+const E2M1_VALUES: readonly number[] = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
 /** Largest value of which each magnitude but the last is the nearest; a tie goes to the even code. */
 const UPPER_BOUNDS = [0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5] as const;
 

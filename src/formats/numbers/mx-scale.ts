@@ -3,10 +3,10 @@
 
 import type { FloatDtype } from "./dtype.ts";
 
-export const E8M0_BIAS = 127;
+const E8M0_BIAS = 127;
 
 /** floor(log2(largest value)) of the element type: 6 for e2m1, 448 for e4m3. */
-export function mxElementExponent(numBits: number): number {
+function mxElementExponent(numBits: number): number {
   return numBits === 4 ? 2 : 8;
 }
 

@@ -3,7 +3,7 @@
 import { layOutSafetensors, tensorBytes, type TensorEntry, type TensorSpec } from "./safetensors.ts";
 
 /** transformers' customary limit; well below the 16 GB that one file in Safari's storage may have. */
-export const MAX_SHARD_BYTES = 5_000_000_000;
+const MAX_SHARD_BYTES = 5_000_000_000;
 
 export interface OutputShard {
   readonly path: string;

@@ -236,6 +236,6 @@ export function findScheme(
   return isPresetName(upper) ? { name: upper, scheme: PRESETS[upper].scheme } : null;
 }
 
-export function isPresetName(name: string): name is PresetName {
+function isPresetName(name: string): name is PresetName {
   return Object.hasOwn(PRESETS, name);
 }

@@ -3,7 +3,7 @@ import type { MixerFacts } from "./mixer-facts.ts";
 import type { Linear } from "../weight-description.ts";
 import type { AttentionInputs, Attention } from "../mixer-description.ts";
 
-export function attentionLinears(inputs: AttentionInputs): readonly Linear[] {
+function attentionLinears(inputs: AttentionInputs): readonly Linear[] {
   if (inputs.kind === "fused") return [inputs.queryKeyValue];
   if (inputs.kind === "query") return [inputs.query];
   const { query, key, value } = inputs;

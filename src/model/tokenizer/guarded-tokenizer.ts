@@ -43,7 +43,7 @@ export function guardedTokenizer(tokenizer: RawTokenizer): GuardedTokenizer {
  * Runs what a stranger wrote.
  * @param what the beginning of the sentence, up to the reason
  */
-export function told<Result>(what: string, run: () => Result): Result {
+function told<Result>(what: string, run: () => Result): Result {
   try {
     return run();
   } catch (cause) {

@@ -78,7 +78,7 @@ export async function planRun(
 }
 
 /** What each result is asked for with, as a job of its own. */
-export function resultsOf(options: JobOptions): JobOptions[] {
+function resultsOf(options: JobOptions): JobOptions[] {
   const { beside = [] } = options;
   const along = leader(options);
   const isSeen = options.calibration?.propagate_error === true && choosesByText(readRecipe(along));

@@ -26,7 +26,7 @@ export interface MeasuredSchemes {
 }
 
 /** The modifier of each candidate. @throws RecipeError if one of them is no scheme to choose among others */
-export function candidateModifiers(plans: readonly CompressionPlan[]): QuantizingModifier[] {
+function candidateModifiers(plans: readonly CompressionPlan[]): QuantizingModifier[] {
   return plans.map(({ recipe, schemes }) => {
     const modifier = onlyModifier(recipe);
     const weights = modifier?.groups[0]?.scheme.weights;

@@ -120,7 +120,7 @@ async function openShare(
   };
 }
 
-export async function openBatches(
+async function openBatches(
   { plan, set }: CalibrationJob,
   { gpu, uploads }: Rings,
   lifetime: Lifetime,
@@ -150,7 +150,7 @@ interface OpenedStates {
 }
 
 /** The hidden states that feed the first unfinished layer. */
-export async function openStates(
+async function openStates(
   job: Job,
   calibration: CalibrationJob,
   { folder, journal, embedding }: RunOutput,

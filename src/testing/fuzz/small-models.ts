@@ -88,7 +88,7 @@ function layerTensors(feedForward: FeedForward, quantized: boolean, layer: strin
   ];
 }
 
-export function smallModel(feedForward: FeedForward, quantized: boolean): SmallModel {
+function smallModel(feedForward: FeedForward, quantized: boolean): SmallModel {
   const layers = Array.from({ length: LAYERS }, (_, index) =>
     layerTensors(feedForward, quantized, `model.layers.${index}`),
   );

@@ -28,7 +28,7 @@ export interface ErrorChart {
 const MAX_TICKS = 6;
 
 /** Number of the layer that a module belongs to, or null outside of the layers. */
-export function layerOf(module: string): number | null {
+function layerOf(module: string): number | null {
   const found = /\.(\d+)\./.exec(module);
   return found ? Number(found[1]) : null;
 }

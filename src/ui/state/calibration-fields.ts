@@ -33,7 +33,7 @@ export interface CalibrationFields {
 }
 
 /** What LLM Compressor's own examples calibrate with. */
-export const DEFAULT_DATASET: DatasetFields = {
+const DEFAULT_DATASET: DatasetFields = {
   name: "HuggingFaceH4/ultrachat_200k",
   config: "",
   split: "train_sft",

@@ -45,7 +45,7 @@ export const QUALITY: QualityReport = {
   notes: [],
 };
 
-export const GENERATION: Generation = {
+const GENERATION: Generation = {
   text: " a river",
   tokens: 2,
   tokensPerSecond: 20,

@@ -29,7 +29,7 @@ import { fakeEvaluator } from "./fake-evaluator.ts";
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
 
-export const ADAPTER = {
+const ADAPTER = {
   vendor: "nvidia",
   architecture: "lovelace",
   description: "",
@@ -174,7 +174,7 @@ export const RESULT: ResultSummary = {
   notes: [],
 };
 
-export const SURVEY: SchemeSurvey = {
+const SURVEY: SchemeSurvey = {
   schemes: ["W4A16", "W8A16", "as it is"],
   curve: [
     { resultBytes: 5_735_718_912, bitsPerWeight: 4.16, loss: 0.004 },
@@ -183,7 +183,7 @@ export const SURVEY: SchemeSurvey = {
   ],
 };
 
-export const MIXED: MixedRecipe = {
+const MIXED: MixedRecipe = {
   yaml: FIT.recipeYaml,
   resultBytes: 7_000_000_000,
   bitsPerWeight: 5.5,

@@ -51,7 +51,7 @@ export function seenByRewriters({ layer, services }: LayerAtWork): Pick<SampleRu
 }
 
 /** Takes a batch of the original model's hidden states to the next layer. */
-export function saveOriginal({ services, recordable }: LayerAtWork): TakeStates {
+function saveOriginal({ services, recordable }: LayerAtWork): TakeStates {
   const { states } = originalOf(services);
   return async (batch, hidden, free) => {
     await states.save(batch, hidden, recordable(), free);

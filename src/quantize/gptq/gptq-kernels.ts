@@ -19,16 +19,21 @@ export const WALK_BLOCK = 128;
 const WALK_ROWS = 8;
 const WORKGROUP = 64;
 
+/** A weight's shape and dtype, and the cells that share a scale. */
+const CELLS = {
+  rows: "u32",
+  columns: "u32",
+  dtype: "u32",
+  cell_rows: "u32",
+  cells_per_row: "u32",
+} as const;
+
 export const walkKernel = kernel({
   name: "gptq.walk-block",
   code: [numberFormats, codeValues, walkCode],
   constants: CODE_CONSTANTS,
   params: struct({
-    rows: "u32",
-    columns: "u32",
-    dtype: "u32",
-    cell_rows: "u32",
-    cells_per_row: "u32",
+    ...CELLS,
     q_min: "f32",
     q_max: "f32",
     first: "u32",
@@ -55,11 +60,7 @@ export const rtnErrorsKernel = kernel({
   code: [numberFormats, codeValues, rtnErrorsCode],
   constants: CODE_CONSTANTS,
   params: struct({
-    rows: "u32",
-    columns: "u32",
-    dtype: "u32",
-    cell_rows: "u32",
-    cells_per_row: "u32",
+    ...CELLS,
     q_min: "f32",
     q_max: "f32",
     error_stride: "u32",
@@ -104,11 +105,7 @@ export const dequantizeKernel = kernel({
   code: [numberFormats, codeValues, dequantizeCode],
   constants: CODE_CONSTANTS,
   params: struct({
-    rows: "u32",
-    columns: "u32",
-    dtype: "u32",
-    cell_rows: "u32",
-    cells_per_row: "u32",
+    ...CELLS,
     first_word: "u32",
     end_word: "u32",
   }),
@@ -128,6 +125,15 @@ export interface GptqTile {
   readonly order: BufferPart;
   readonly scales: BufferPart;
   readonly zero_points: BufferPart;
+}
+
+function cellParams({ rows, columns, dtype, grid }: Pick<GptqTile, "rows" | "columns" | "dtype" | "grid">) {
+  const { cellRows: cell_rows, cellsPerRow: cells_per_row } = grid;
+  return { rows, columns, dtype: DTYPE_CODE[dtype], cell_rows, cells_per_row };
+}
+
+function tileBuffers({ weights, order, scales, zero_points }: GptqTile) {
+  return { weights, order, scales, zero_points };
 }
 
 /** Rows of the factor that a block of columns needs: they lie in one panel. */
@@ -157,11 +163,7 @@ export async function walkBlock(
     await gpu.queue.run(walkKernel, {
       constants: codeConstants(tile.args),
       params: {
-        rows: tile.rows,
-        columns: tile.columns,
-        dtype: DTYPE_CODE[tile.dtype],
-        cell_rows: tile.grid.cellRows,
-        cells_per_row: tile.grid.cellsPerRow,
+        ...cellParams(tile),
         q_min,
         q_max,
         first: block.first,
@@ -171,14 +173,7 @@ export async function walkBlock(
         stride,
         first_group: first,
       },
-      buffers: {
-        weights: tile.weights,
-        order: tile.order,
-        scales: tile.scales,
-        zero_points: tile.zero_points,
-        factor: block.panel,
-        ...buffers,
-      },
+      buffers: { ...tileBuffers(tile), factor: block.panel, ...buffers },
       workgroups: [end - first],
       work: (end - first) * workEach,
     });
@@ -198,11 +193,7 @@ export async function rtnErrors(
     await gpu.queue.run(rtnErrorsKernel, {
       constants: codeConstants(tile.args),
       params: {
-        rows: tile.rows,
-        columns: tile.columns,
-        dtype: DTYPE_CODE[tile.dtype],
-        cell_rows: tile.grid.cellRows,
-        cells_per_row: tile.grid.cellsPerRow,
+        ...cellParams(tile),
         q_min,
         q_max,
         error_stride: stride,
@@ -210,14 +201,7 @@ export async function rtnErrors(
         first_row: first,
         end_row: end,
       },
-      buffers: {
-        weights: tile.weights,
-        order: tile.order,
-        scales: tile.scales,
-        zero_points: tile.zero_points,
-        errors,
-        codes,
-      },
+      buffers: { ...tileBuffers(tile), errors, codes },
       workgroups: [Math.ceil(tile.columns / WORKGROUP), end - first],
       work: (end - first) * tile.columns,
     });
@@ -270,11 +254,7 @@ export async function dequantizeCodes(
     await gpu.queue.run(dequantizeKernel, {
       constants: codeConstants(tile.args),
       params: {
-        rows: tile.rows,
-        columns: tile.columns,
-        dtype: DTYPE_CODE[tile.dtype],
-        cell_rows: tile.grid.cellRows,
-        cells_per_row: tile.grid.cellsPerRow,
+        ...cellParams(tile),
         first_word: first,
         end_word: end,
       },

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { floatsOf, loadArchitecture, relativeError } from "../testing/architecture-fixture.ts";
+import { ARCHITECTURES, floatsOf, loadArchitecture, relativeError } from "../testing/architecture-fixture.ts";
 import { fixtureIds } from "../testing/open-decoder.ts";
 import { storedFixture } from "../testing/stored-fixture.ts";
 import { WEBGPU_FAMILIES } from "../testing/webgpu-families.ts";
@@ -19,40 +19,6 @@ const LOOSE = new Map([
   ["falcon-h1", 2e-5],
   ["qwen3-next", 5e-4],
 ]);
-
-const ARCHITECTURES = [
-  "afmoe",
-  "apertus",
-  "cohere",
-  "deepseek-v3",
-  "dots1",
-  "falcon-h1",
-  "gemma2",
-  "gemma3",
-  "gemma4",
-  "gemma4-moe",
-  "gpt-neox",
-  "gpt-oss",
-  "granite",
-  "lfm2",
-  "llama",
-  "llama-bias",
-  "llama3-rope",
-  "mimo-v2",
-  "mistral-sliding",
-  "mixtral",
-  "olmo2",
-  "phi3",
-  "phimoe",
-  "qwen2",
-  "qwen2-moe",
-  "qwen3",
-  "qwen3-moe",
-  "qwen3-next",
-  "smollm3",
-  "stablelm",
-  "starcoder2",
-];
 
 async function logitsOf(engine: Engine, model: StoredModel, ids: readonly number[]) {
   const { description } = model;

@@ -11,6 +11,41 @@ import { layerLinears } from "../model/layer-linears.ts";
 import type { TestGpu } from "./open-test-gpu.ts";
 import type { Linear } from "../model/weight-description.ts";
 
+/** Those that both executors are held against. */
+export const ARCHITECTURES = [
+  "afmoe",
+  "apertus",
+  "cohere",
+  "deepseek-v3",
+  "dots1",
+  "falcon-h1",
+  "gemma2",
+  "gemma3",
+  "gemma4",
+  "gemma4-moe",
+  "gpt-neox",
+  "gpt-oss",
+  "granite",
+  "lfm2",
+  "llama",
+  "llama-bias",
+  "llama3-rope",
+  "mimo-v2",
+  "mistral-sliding",
+  "mixtral",
+  "olmo2",
+  "phi3",
+  "phimoe",
+  "qwen2",
+  "qwen2-moe",
+  "qwen3",
+  "qwen3-moe",
+  "qwen3-next",
+  "smollm3",
+  "stablelm",
+  "starcoder2",
+];
+
 export interface FixtureTensor {
   readonly dtype: string;
   readonly shape: readonly number[];

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { loadArchitecture } from "../../testing/architecture-fixture.ts";
+import { ARCHITECTURES, loadArchitecture } from "../../testing/architecture-fixture.ts";
 import { forwardErrors } from "../../testing/forward-errors.ts";
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 
@@ -17,40 +17,6 @@ const TOLERANCE = 2e-5;
  * its float64, which this fixture's reference therefore holds.
  */
 const LOOSE = new Map([["qwen3-next", 1e-4]]);
-
-const ARCHITECTURES = [
-  "afmoe",
-  "apertus",
-  "cohere",
-  "deepseek-v3",
-  "dots1",
-  "falcon-h1",
-  "gemma2",
-  "gemma3",
-  "gemma4",
-  "gemma4-moe",
-  "gpt-neox",
-  "gpt-oss",
-  "granite",
-  "lfm2",
-  "llama",
-  "llama-bias",
-  "llama3-rope",
-  "mimo-v2",
-  "mistral-sliding",
-  "mixtral",
-  "olmo2",
-  "phi3",
-  "phimoe",
-  "qwen2",
-  "qwen2-moe",
-  "qwen3",
-  "qwen3-moe",
-  "qwen3-next",
-  "smollm3",
-  "stablelm",
-  "starcoder2",
-];
 
 describe("the forward pass agrees with PyTorch in float32", () => {
   it.each(ARCHITECTURES)("%s", async (name) => {

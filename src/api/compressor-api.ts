@@ -185,11 +185,11 @@ export interface Progress {
 export interface ModuleReport {
   readonly module: string;
   /**
-   * ½ tr(ΔW H ΔWᵀ) of the chosen codes, H damped: what LLM Compressor prints as error. 0 for an expert that too few
-   * tokens reached and that was rounded to nearest.
+   * ½ tr(ΔW H ΔWᵀ) of the chosen codes, H damped: what LLM Compressor prints as error. Where targets answer for a drift, ΔW is the
+   * difference from them, not from the weights. 0 for an expert that too few tokens reached and that was rounded to nearest.
    */
   readonly loss: number;
-  /** The same for rounding to nearest with the same scales. */
+  /** The same for rounding to nearest with the scales that the observer chose. */
   readonly rtnLoss: number;
   /** Damping that the factorisation needed, as a fraction of the Hessian's mean diagonal. */
   readonly dampeningFrac: number;
@@ -200,6 +200,7 @@ export interface ModuleReport {
   readonly tokens: number;
   /** True for an expert that too few tokens reached and that was rounded to nearest: its losses were not measured. */
   readonly rounded: boolean;
+  /** Since the module before it was done; the first of those that share a statistic has its factorisation in it. */
   readonly seconds: number;
 }
 

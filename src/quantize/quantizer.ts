@@ -1,6 +1,7 @@
 // The contract of a modifier that chooses codes. What it asks of a text, of the GPU and of time is known before a job begins;
 // the layer's page (`src/pipeline/compress.ts`) asks each quantizer in turn, and none of them by name.
 
+import type { ModuleReport } from "../api/compressor-api.ts";
 import type { QuantizerName } from "../formats/modifiers/quantizers.ts";
 import type { CompressionFormat, QuantizationArgs } from "../formats/schemes/quantization-args.ts";
 import type { QuantizingModifier } from "../formats/recipe/recipe.ts";
@@ -96,27 +97,6 @@ export interface QuantizerRun<Task extends QuantizerTask = QuantizerTask> {
   begins(module: string): void;
   /** Tells what became of a module whose codes are written and whose weights are stored, while others are at work. */
   ends(report: ModuleReport): void;
-}
-
-/** What was done to one Linear. */
-export interface ModuleReport {
-  readonly module: string;
-  /**
-   * ½ tr(ΔW H ΔWᵀ) of the chosen codes under the damped Hessian: what the anchor prints as error. Where targets answer for a
-   * drift, ΔW is the difference from them, not from the weights.
-   */
-  readonly loss: number;
-  /** The same for rounding to nearest with the scales that the observer chose. */
-  readonly rtnLoss: number;
-  readonly dampeningFrac: number;
-  readonly attempts: number;
-  readonly deadColumns: number;
-  /** Tokens that the module saw. */
-  readonly tokens: number;
-  /** True if too few tokens were seen, so that it was rounded to nearest. */
-  readonly rounded: boolean;
-  /** Since the module before it was done; the first of those that share a statistic has its factorisation in it. */
-  readonly seconds: number;
 }
 
 export interface Quantizer {

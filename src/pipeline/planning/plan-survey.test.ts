@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { ModuleReport } from "../../quantize/quantizer.ts";
+import type { ModuleReport } from "../../api/compressor-api.ts";
 import { planFixture } from "../../testing/run-job.ts";
 import { measuredSchemes, recipeOfSize, surveyOf } from "./plan-survey.ts";
 import { planTrials } from "./plan-trials.ts";

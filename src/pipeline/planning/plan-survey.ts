@@ -12,7 +12,7 @@ import { recipeYaml } from "../../package/recipe-yaml.ts";
 import { mixedRecipe, onlyModifier } from "../../plan/recipe/mixed-recipe.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import { elements } from "../../plan/checkpoint/summarize-model.ts";
-import type { ModuleReport } from "../../quantize/quantizer.ts";
+import type { ModuleReport } from "../../api/compressor-api.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 
 /** What a run with all candidates has measured. */

@@ -9,7 +9,7 @@ import { type HostLayer, type OnloadedLayer } from "../../onload/layer-weights.t
 import type { SettlingLayer } from "../../onload/settling-layer.ts";
 import type { Residency } from "../../onload/residency.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
-import type { ModuleReport } from "../../quantize/quantizer.ts";
+import type { ModuleReport } from "../../api/compressor-api.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
 import {
   type CalibratedLayer,

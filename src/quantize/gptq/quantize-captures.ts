@@ -8,7 +8,8 @@ import type { QuantizingModifier } from "../../formats/recipe/recipe.ts";
 import { allocateCholeskyScratch } from "../../gpu/triangular/cholesky-scratch.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import { PLAIN_CONTEXT } from "../observe/observe-tile.ts";
-import type { ModuleReport, QuantizerRun, QuantizerTask } from "../quantizer.ts";
+import type { ModuleReport } from "../../api/compressor-api.ts";
+import type { QuantizerRun, QuantizerTask } from "../quantizer.ts";
 import {
   beginFactoring,
   type FactoredHessian,

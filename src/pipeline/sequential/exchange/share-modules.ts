@@ -14,7 +14,8 @@ import {
   weightsAtOnce,
   weightsWithin,
 } from "../../../quantize/gptq/dequantize-stored.ts";
-import type { ModuleReport, ModuleWeights } from "../../../quantize/quantizer.ts";
+import type { ModuleReport } from "../../../api/compressor-api.ts";
+import type { ModuleWeights } from "../../../quantize/quantizer.ts";
 import { type ComingFiles, openComing } from "./coming-files.ts";
 import { createLaterWrites, type LaterWrites } from "./later-writes.ts";
 import type { LayerAtWork, LayerOutput } from "../layer-at-work.ts";

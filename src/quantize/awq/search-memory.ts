@@ -35,6 +35,8 @@ export interface SearchShape {
 
 /** Larger searches were no faster. */
 const MAX_TILE_BYTES = 512 * 1024 ** 2;
+/** Candidates take turns beyond this, which fill a GPU as well: what they leave is room for weights that stay beside them. */
+const MAX_TURN_BYTES = 192 * 1024 ** 2;
 /** Mappings are searched together until they leave so much behind: more is read as fast in turns. */
 const MAX_LASTING_BYTES = 16 * 1024 ** 2;
 /** Parts of a buffer are bound at multiples of this. */
@@ -156,20 +158,32 @@ function searchShapes(
   }
 }
 
-/** Fewer rows first, then fewer candidates. */
+/** In as few turns as fit. How many there are changes no sum: each candidate's rows are added up by themselves. */
 function searchShape(task: SearchedTask, total: number, room: number, maxBufferBytes: number): SearchShape {
+  const { rows, candidates } = largestShape(task, total, room, maxBufferBytes);
+  let tried = candidates;
+  while (tried > 1 && shapeBytes(task, { rows, candidates: tried }) > MAX_TURN_BYTES)
+    tried = Math.ceil(tried / 2);
+  return { rows, candidates: tried };
+}
+
+/** Fewer rows first, then fewer candidates. */
+function largestShape(task: SearchedTask, total: number, room: number, maxBufferBytes: number): SearchShape {
   const multiple = tileRowMultiple(task);
   let rows = Math.ceil(task.rows / multiple) * multiple;
   let tried = total;
   for (;;) {
     const shape = { rows: Math.min(rows, task.rows), candidates: tried };
-    const sizes = Object.values(tileSizes(task, shape));
-    const bytes = sizes.reduce((sum, size) => sum + bufferBytes(size), 0);
-    if (bytes <= room && Math.max(...sizes) <= maxBufferBytes) return shape;
+    const largest = Math.max(...Object.values(tileSizes(task, shape)));
+    if (shapeBytes(task, shape) <= room && largest <= maxBufferBytes) return shape;
     if (rows > multiple) rows = Math.floor(rows / 2 / multiple) * multiple || multiple;
     else if (tried > 1) tried = Math.ceil(tried / 2);
     else return shape;
   }
+}
+
+function shapeBytes(task: SearchedTask, shape: SearchShape): number {
+  return Object.values(tileSizes(task, shape)).reduce((sum, size) => sum + bufferBytes(size), 0);
 }
 
 function sharedSizes(shapes: Shapes) {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { narrowFromFloat32, widenToFloat32 } from "../numbers/dtype.ts";
-import { type Fold, foldRows, restoreFold, storeFold } from "./fold.ts";
+import { type Fold, foldRows, restoreFolds, storeFolds } from "./fold.ts";
 
 const columns = 3;
 const weight = Float32Array.of(1, -2, 0.5, 3, 1.5, -0.25);
@@ -44,7 +44,11 @@ describe("folding", () => {
     expect([...widenToFloat32("F32", folded)]).toEqual([1, 2, Math.fround(1 / 49)]);
   });
 
-  it("comes back from a journal as it was", () => {
-    expect(restoreFold(JSON.parse(JSON.stringify(storeFold(rows))))).toEqual(rows);
+  it("comes back from a journal as it was, where it is kept once for all that take the same", () => {
+    const alike = ["a", "b", "c"].map((tensor) => ({ ...inputs, tensor }));
+    const folds = [rows, ...alike, { ...inputs, factors: inputs.factors.slice() }];
+    const stored = storeFolds(folds);
+    expect(stored).toHaveLength(3);
+    expect(restoreFolds(JSON.parse(JSON.stringify(stored)))).toEqual(folds);
   });
 });

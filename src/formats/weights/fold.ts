@@ -107,17 +107,57 @@ function joinFactors(
   return joined;
 }
 
-/** Folds as a journal keeps them: float32 in base64. */
+/** Folds as a journal keeps them: float32 in base64, once for all tensors that take the same. */
 export interface StoredFold extends Omit<Fold, "factors"> {
   readonly factors: string;
+  /** Other tensors that take them, too: hundreds of experts read one norm. */
+  readonly also?: readonly string[];
 }
 
-export function storeFold({ factors, ...fold }: Fold): StoredFold {
-  const bytes = new Uint8Array(factors.buffer, factors.byteOffset, factors.byteLength);
-  return { ...fold, factors: btoa(Array.from(bytes, (byte) => String.fromCodePoint(byte)).join("")) };
+/** Arguments that a function takes at once. */
+const CODES_AT_ONCE = 4096;
+
+/** @param folds of which those with the same array follow each other */
+export function storeFolds(folds: readonly Fold[]): StoredFold[] {
+  const alike: Fold[][] = [];
+  for (const fold of folds) {
+    const before = alike.at(-1);
+    if (before?.[0] && areAlike(before[0], fold)) before.push(fold);
+    else alike.push([fold]);
+  }
+  return alike.flatMap(([first, ...others]) => {
+    if (!first) return [];
+    const stored = { ...first, factors: toBase64(first.factors) };
+    return others.length > 0 ? { ...stored, also: others.map(({ tensor }) => tensor) } : stored;
+  });
 }
 
-export function restoreFold({ factors, ...fold }: StoredFold): Fold {
-  const bytes = Uint8Array.from(atob(factors), (character) => character.codePointAt(0) ?? 0);
-  return { ...fold, factors: new Float32Array(bytes.buffer) };
+export function restoreFolds(stored: readonly StoredFold[]): Fold[] {
+  return stored.flatMap(({ factors: text, tensor: first, also = [], ...fold }) => {
+    const factors = fromBase64(text);
+    return [first, ...also].map((tensor) => ({ ...fold, tensor, factors }));
+  });
+}
+
+function areAlike(one: Fold, other: Fold): boolean {
+  const { factors, axis, divides, offset } = one;
+  return (
+    other.factors === factors && other.axis === axis && other.divides === divides && other.offset === offset
+  );
+}
+
+function toBase64({ buffer, byteOffset, byteLength }: Float32Array<ArrayBuffer>): string {
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  const parts: string[] = [];
+  for (let first = 0; first < byteLength; first += CODES_AT_ONCE)
+    parts.push(String.fromCodePoint(...bytes.subarray(first, first + CODES_AT_ONCE)));
+  return btoa(parts.join(""));
+}
+
+function fromBase64(text: string): Float32Array<ArrayBuffer> {
+  const codes = atob(text);
+  const bytes = new Uint8Array(codes.length);
+  // A plain loop: from() with a callback takes several times as long.
+  for (let at = 0; at < codes.length; at++) bytes[at] = codes.codePointAt(at) ?? 0;
+  return new Float32Array(bytes.buffer);
 }

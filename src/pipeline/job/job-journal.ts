@@ -5,7 +5,7 @@ import type { MappingReport } from "../../quantize/rewriter.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { PlannedStep } from "../planning/planned-step.ts";
 import type { ModuleReport, ResultSummary, StoredJob } from "../../api/compressor-api.ts";
-import { type Fold, restoreFold, type StoredFold } from "../../formats/weights/fold.ts";
+import { type Fold, restoreFolds, type StoredFold } from "../../formats/weights/fold.ts";
 import { publicAddress } from "./public-address.ts";
 import { receiptFacts } from "./receipt-facts.ts";
 import type { ReceiptFacts } from "../../api/receipt.ts";
@@ -119,7 +119,7 @@ export function recordedFolds(journal: JournalRecords): ReadonlyMap<string, read
   const folds = new Map<string, Fold[]>();
   for (const record of journal.records) {
     if (record.type !== "step") continue;
-    for (const fold of ((record as StepRecord).folds ?? []).map(restoreFold)) {
+    for (const fold of restoreFolds((record as StepRecord).folds ?? [])) {
       const own = folds.get(fold.tensor);
       if (own) own.push(fold);
       else folds.set(fold.tensor, [fold]);

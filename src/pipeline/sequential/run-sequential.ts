@@ -3,7 +3,7 @@
 
 import { createLifetime } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
-import { type Fold, type StoredFold, storeFold } from "../../formats/weights/fold.ts";
+import { type Fold, type StoredFold, storeFolds } from "../../formats/weights/fold.ts";
 import { type Gpu, openGpu } from "../../gpu/gpu.ts";
 import { tuneMatmul } from "../../gpu/matmul/tune-matmul.ts";
 import { openLayerFile, removeHiddenFiles, removeLayerFile } from "../../offload/job-file.ts";
@@ -182,7 +182,7 @@ function createRecorder(walk: Walk, clock: SnapshotClock, flush: () => void) {
   // Layers behind the last snapshot are not finished for the journal: a crash starts them again from its states.
   const unrecorded: FinishedLayer[] = [];
   return (step: PlannedStep, { folds, recordable, ...done }: MadeTurn): void => {
-    unrecorded.push({ step, ...done, folds: folds.map(storeFold) });
+    unrecorded.push({ step, ...done, folds: storeFolds(folds) });
     if (recordable) {
       flush();
       for (const { store } of output.results) store.flush();

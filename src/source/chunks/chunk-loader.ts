@@ -3,15 +3,16 @@
 import { invariant } from "../../errors.ts";
 import { ChunkKeeper, sumBytes } from "./chunk-keeper.ts";
 import type { ChunkStore } from "./chunk-store.ts";
-import { adjoiningChunks, type Chunk, chunkAt, chunkId, chunksOf, coveredChunks, isSame } from "./chunks.ts";
+import { type ChunkBuffers, createChunkBuffers } from "./chunk-buffers.ts";
+import { type Chunk, chunkAt, chunkId, chunksOf, coveredChunks } from "./chunks.ts";
 import { type RemoteFile, type SpanSink, streamSpans } from "../http/fetch-range.ts";
 import type { StreamSpans } from "../http/fetch-threads.ts";
 import { mergeRanges, type FileRange } from "../../formats/files/file-ranges.ts";
 import { createReaderPace, type ReaderPace } from "./reader-pace.ts";
 import { LOADER_LIMITS, type LoaderLimits } from "./loader-limits.ts";
 import type { Transport } from "../http/retry.ts";
-import { createSpareArrays, type SpareArrays } from "../../spare-arrays.ts";
 import { createWaiters } from "./waiters.ts";
+import { createWantedChunks } from "./wanted-chunks.ts";
 import type { OpenedSource } from "../../api/source-api.ts";
 
 export interface RemoteModel {
@@ -27,14 +28,9 @@ export class ChunkLoader implements Disposable {
   readonly #model: RemoteModel;
   readonly #limits: LoaderLimits;
   readonly #keeper: ChunkKeeper;
-  /** Announced chunks, in order, and chunks that a read waits for. */
-  #queue: readonly Chunk[] = [];
-  readonly #urgent = new Map<string, Chunk>();
+  readonly #wanted = createWantedChunks();
   readonly #waiters = createWaiters();
-  /** How many reads have yet to copy from a chunk. */
-  readonly #readers = new Map<string, number>();
-  /** Of chunks that are done with, for chunks to come. */
-  readonly #spare: SpareArrays;
+  readonly #buffers: ChunkBuffers;
   /** Chunks that a running request will bring. */
   readonly #loading = new Set<string>();
   readonly #end = new AbortController();
@@ -58,14 +54,10 @@ export class ChunkLoader implements Disposable {
     this.#model = model;
     this.#limits = limits;
     this.#pace = createReaderPace(limits.readerMs);
-    this.#spare = createSpareArrays(limits.spareBytes);
+    this.#buffers = createChunkBuffers(limits);
     this.#keeper = new ChunkKeeper(store, model.opened, limits, stored, {
-      givenUp: (chunk) => {
-        this.#queue = this.#queue.filter((other) => !isSame(chunk)(other));
-      },
-      left: (chunk, bytes) => {
-        if (this.#isWhole(chunk) && !this.#readers.has(chunkId(chunk))) this.#spare.give(bytes);
-      },
+      givenUp: (chunk) => this.#wanted.forget([chunk]),
+      left: (chunk, bytes) => this.#buffers.give(chunk, bytes),
       failed: (error) => {
         this.#storageFailure = error;
         this.#waiters.rejectAll(error);
@@ -128,8 +120,8 @@ export class ChunkLoader implements Disposable {
     const chunks = this.#chunksOf(range);
     const bytes = arrayOf(range.end - range.start, spare);
     const left = new Set(chunks.map(chunkId));
-    for (const id of left) this.#readers.set(id, (this.#readers.get(id) ?? 0) + 1);
-    for (const chunk of chunks) if (this.#isMissing(chunk)) this.#urgent.set(chunkId(chunk), chunk);
+    for (const id of left) this.#buffers.hold(id);
+    for (const chunk of chunks) if (this.#isMissing(chunk)) this.#wanted.urge(chunk);
     try {
       for (const chunk of chunks) {
         const start = Math.max(range.start, chunk.start);
@@ -137,16 +129,14 @@ export class ChunkLoader implements Disposable {
         const own = await this.#load(chunk);
         bytes.set(own.subarray(start - chunk.start, end - chunk.start), start - range.start);
         left.delete(chunkId(chunk));
-        this.#hasRead(chunkId(chunk));
+        this.#buffers.letGo(chunkId(chunk));
         // A long range keeps up for as long as its chunks come.
         this.#pace.read();
         taken({ path: range.path, start, end }, chunk);
       }
     } finally {
-      for (const id of left) this.#hasRead(id);
-      for (const chunk of chunks) {
-        if (!this.#waiters.has(chunkId(chunk))) this.#urgent.delete(chunkId(chunk));
-      }
+      for (const id of left) this.#buffers.letGo(id);
+      for (const id of chunks.map(chunkId)) if (!this.#waiters.has(id)) this.#wanted.calm(id);
     }
     this.#startRequests();
     return bytes;
@@ -157,18 +147,17 @@ export class ChunkLoader implements Disposable {
     const chunks = ranges.flatMap((range) => this.#chunksOf(range));
     // What was read for the last time is not fetched again just because its layer is still at work.
     const used = new Set(coveredChunks(chunks, this.#used).map(chunkId));
-    const wanted = chunks.filter((chunk) => !used.has(chunkId(chunk)));
-    this.#queue = [...new Map(wanted.map((chunk) => [chunkId(chunk), chunk])).values()];
+    this.#wanted.announce(chunks.filter((chunk) => !used.has(chunkId(chunk))));
     this.#goOn();
   }
 
   /** Downloads nothing more ahead; what waits to be written is written, what waits to be read given up. */
   release(): void {
-    this.#queue = [];
+    this.#wanted.announce([]);
     this.#used = [];
     this.#keeper.flush();
     this.#keeper.clear();
-    this.#spare.clear();
+    this.#buffers.clear();
     this.#goOn();
   }
 
@@ -183,9 +172,8 @@ export class ChunkLoader implements Disposable {
 
   /** Deletes the chunks that lie wholly in the union of the ranges. */
   async evict(ranges: readonly FileRange[]): Promise<void> {
-    const done = coveredChunks([...this.#keeper.chunks(), ...this.#queue], ranges);
-    const ids = new Set(done.map(chunkId));
-    this.#queue = this.#queue.filter((chunk) => !ids.has(chunkId(chunk)));
+    const done = coveredChunks([...this.#keeper.chunks(), ...this.#wanted.announced], ranges);
+    this.#wanted.forget(done);
     await this.#keeper.evict(done);
   }
 
@@ -214,9 +202,7 @@ export class ChunkLoader implements Disposable {
   [Symbol.dispose](): void {
     this.#pace[Symbol.dispose]();
     this.#keeper[Symbol.dispose]();
-    this.#spare.clear();
-    this.#queue = [];
-    this.#urgent.clear();
+    this.#buffers.clear();
     this.#end.abort();
     this.#waiters.rejectAll(this.#end.signal.reason);
   }
@@ -241,25 +227,14 @@ export class ChunkLoader implements Disposable {
     this.#end.signal.throwIfAborted();
     const id = chunkId(chunk);
     const bytes = this.#waiters.wait(id);
-    this.#urgent.set(id, chunk);
+    this.#wanted.urge(chunk);
     this.#halted = false;
     this.#startRequests();
     return await bytes;
   }
 
-  #isWhole({ start, end }: Chunk): boolean {
-    return end - start === this.#limits.chunkBytes;
-  }
-
-  #hasRead(id: string): void {
-    const others = (this.#readers.get(id) ?? 0) - 1;
-    if (others > 0) this.#readers.set(id, others);
-    else this.#readers.delete(id);
-  }
-
-  #isMissing(chunk: Chunk): boolean {
-    return !this.#loading.has(chunkId(chunk)) && !this.#keeper.has(chunk);
-  }
+  readonly #isMissing = (chunk: Chunk): boolean =>
+    !this.#loading.has(chunkId(chunk)) && !this.#keeper.has(chunk);
 
   #goOn(): void {
     this.#halted = false;
@@ -269,11 +244,11 @@ export class ChunkLoader implements Disposable {
 
   #startRequests(): void {
     while (!this.#paused && !this.#storageFailure && !this.#end.signal.aborted) {
-      const urgent = [...this.#urgent.values()].find((chunk) => this.#isMissing(chunk));
+      const urgent = this.#wanted.urgent(this.#isMissing);
       const waits = this.#halted || this.#isFarAhead();
-      const next = urgent ?? (waits ? undefined : this.#queue.find((chunk) => this.#isMissing(chunk)));
+      const next = urgent ?? (waits ? undefined : this.#wanted.next(this.#isMissing));
       if (!next || this.#requests >= this.#limits.requests + (urgent ? 1 : 0)) return;
-      void this.#request(this.#adjoining(next));
+      void this.#request(this.#wanted.adjoining(next, this.#limits.requestChunks, this.#isMissing));
     }
   }
 
@@ -288,13 +263,6 @@ export class ChunkLoader implements Disposable {
     return true;
   }
 
-  /** The chunk and those that follow it in the file and in the order of need: one request. */
-  #adjoining(first: Chunk): readonly Chunk[] {
-    const lists = [this.#queue, [...this.#urgent.values()]];
-    const list = lists.find((chunks) => chunks.some(isSame(first))) ?? [];
-    return adjoiningChunks(first, list, this.#limits.requestChunks, (chunk) => this.#isMissing(chunk));
-  }
-
   async #request(chunks: readonly Chunk[]): Promise<void> {
     const file = this.#model.files.get(chunks[0]?.path ?? "");
     invariant(file, "a request is for chunks of a file");
@@ -304,9 +272,8 @@ export class ChunkLoader implements Disposable {
     try {
       await this.#stream(file, chunks, {
         signal: this.#end.signal,
-        // IndexedDB keeps a buffer whole: a shorter chunk has one of its own.
-        room: (chunk) => (this.#isWhole(chunk) ? this.#spare.take(this.#limits.chunkBytes) : undefined),
-        stop: () => this.#paused || this.#storageFailure !== null || !this.#isWanted(coming),
+        room: (chunk) => this.#buffers.room(chunk),
+        stop: () => this.#paused || this.#storageFailure !== null || !this.#wanted.wants(coming),
         take: async (chunk, bytes) => {
           coming = coming.slice(1);
           await this.#arrive(chunk, bytes);
@@ -321,14 +288,10 @@ export class ChunkLoader implements Disposable {
     this.#startRequests();
   }
 
-  #isWanted(chunks: readonly Chunk[]): boolean {
-    return chunks.some((chunk) => this.#urgent.has(chunkId(chunk)) || this.#queue.some(isSame(chunk)));
-  }
-
   async #arrive(chunk: Chunk, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const id = chunkId(chunk);
     this.#loading.delete(id);
-    this.#urgent.delete(id);
+    this.#wanted.calm(id);
     this.#keeper.add(chunk, bytes, this.#pace.rest() > 0);
     if (this.#waiters.has(id)) this.#keeper.read(chunk);
     this.#waiters.resolve(id, bytes);
@@ -338,7 +301,7 @@ export class ChunkLoader implements Disposable {
   #fail(chunks: readonly Chunk[], error: unknown): void {
     this.#halted = true;
     for (const id of chunks.map(chunkId)) {
-      this.#urgent.delete(id);
+      this.#wanted.calm(id);
       this.#waiters.reject(id, error);
     }
   }

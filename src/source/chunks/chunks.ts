@@ -41,23 +41,3 @@ export function coveredChunks(chunks: Iterable<Chunk>, ranges: readonly FileRang
     merged.some(({ path, start, end }) => path === chunk.path && start <= chunk.start && chunk.end <= end),
   );
 }
-
-export function isSame(wanted: Chunk): (chunk: Chunk) => boolean {
-  return ({ path, index }) => path === wanted.path && index === wanted.index;
-}
-
-/** The chunk and those that follow it both in the file and in the list, at most so many, up to one that is not missing. */
-export function adjoiningChunks(
-  first: Chunk,
-  list: readonly Chunk[],
-  most: number,
-  isMissing: (chunk: Chunk) => boolean,
-): Chunk[] {
-  const run: Chunk[] = [];
-  for (const chunk of list.slice(list.findIndex(isSame(first)))) {
-    const follows = chunk.path === first.path && chunk.index === first.index + run.length;
-    if (!follows || !isMissing(chunk) || run.length === most) break;
-    run.push(chunk);
-  }
-  return run;
-}

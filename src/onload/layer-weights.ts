@@ -78,31 +78,37 @@ export function vectorBytes(elements: readonly number[]): number {
   return elements.reduce((sum, count) => sum + bufferBytes(count * 4), 0);
 }
 
-/**
- * Onloads a layer for one pass.
- * @param vectors names of the tensors that are not weights of Linears: norms and biases
- */
+export interface OnloadedParts {
+  readonly linears: readonly Linear[];
+  /** Names of the tensors that are not weights of Linears: norms and biases. */
+  readonly vectors: readonly string[];
+  /** Resident Linears that have come already, by module; they go with the layer. None if absent. */
+  readonly come?: ReadonlyMap<string, readonly RowTile[]>;
+}
+
+/** Onloads a layer for one pass. */
 export async function onloadLayer(
   gpu: Gpu,
   uploads: UploadRing,
   host: HostLayer,
-  parts: { readonly linears: readonly Linear[]; readonly vectors: readonly string[] },
+  parts: OnloadedParts,
   residency: Residency,
 ): Promise<OnloadedLayer> {
   const limit = Math.min(gpu.device.limits.maxStorageBufferBindingSize, gpu.device.limits.maxBufferSize);
   const linears = new Map(parts.linears.map((linear) => [linear.module, linear]));
   const dtypeOf = (tensor: string) => floatTensor(host, tensor).dtype;
   const divided = divideLinears(parts.linears, dtypeOf, residency, limit);
-  const resident = new Map<string, readonly RowTile[]>();
+  const resident = new Map<string, readonly RowTile[]>(parts.come);
+  const missing = divided.resident.filter(({ module }) => !resident.has(module));
   const tileBytes = Math.min(residency.tileBytes, limit);
   const streamed = streamBytes(divided.streamed, dtypeOf, tileBytes);
   // Asked for one by one, each would be waited for.
   const [vectors, stream] = await Promise.all([
     onloadVectors(gpu, uploads, host, parts.vectors),
     streamed > 0 ? gpu.memory.allocate({ label: "streamed weights", bytes: streamed }) : null,
-    ...divided.resident.map(async (linear) => await roomForWhole(gpu, host, { linear, limit, resident })),
+    ...missing.map(async (linear) => await roomForWhole(gpu, host, { linear, limit, resident })),
   ]);
-  await uploads.writeAll(wholeParts(host, divided.resident, resident));
+  await uploads.writeAll(wholeParts(host, missing, resident));
   return onloaded(gpu, { vectors, resident, stream }, async function* (module) {
     const linear = linears.get(module);
     invariant(linear && stream, `${module} is onloaded`);
@@ -216,6 +222,18 @@ export async function onloadWhole(
 ): Promise<void> {
   await roomForWhole(gpu, host, whole);
   await uploads.writeAll(wholeParts(host, [whole.linear], whole.resident));
+}
+
+/** The same while the GPU is given other work, which the weight goes ahead of. */
+export async function onloadEarly(
+  gpu: Gpu,
+  uploads: UploadRing,
+  host: HostLayer,
+  whole: WholeLinear,
+): Promise<void> {
+  await roomForWhole(gpu, host, whole);
+  for (const { bytes, to } of wholeParts(host, [whole.linear], whole.resident))
+    await uploads.writeAhead(bytes, to);
 }
 
 /** Whoever disposes of the layer finds the buffers among those that are resident, even if the weights never come. */

@@ -312,6 +312,11 @@ export function turnOf(
       take: async () => await Promise.resolve(null),
       [Symbol.asyncDispose]: async () => await Promise.resolve(),
     },
+    early: {
+      bringDuring: async (_, run) => await run(),
+      take: () => new Map(),
+      [Symbol.dispose]: () => undefined,
+    },
     clock: { due: () => false, restart: () => undefined },
     gone: async () => await Promise.resolve(),
   };

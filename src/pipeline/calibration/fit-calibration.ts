@@ -54,6 +54,8 @@ export interface CalibrationPlan {
   readonly sideBySide: boolean;
   /** True if a layer's weights come to the GPU while samples run through the one before. */
   readonly bringsAhead: boolean;
+  /** What some of the next layer's weights may take while samples are propagated; 0 where they do not come then. */
+  readonly earlyBytes: number;
   readonly grows: PeakGrowth;
 }
 
@@ -66,6 +68,9 @@ export interface HiddenPlan {
   /** Batches on the GPU at once wherever samples run through a layer; see `LayerSchedule.atWork`. */
   readonly atWork: BatchesAtWork;
 }
+
+/** What is given what nothing else has a use for, once a plan is found. */
+const NOT_YET = { strassen: null, sideBySide: false, bringsAhead: false, earlyBytes: 0 } as const;
 
 /** What is to be done, with the first layer of its shape for each layer: what fits one fits the others. */
 interface AlikeDemand extends CalibrationDemand {
@@ -223,10 +228,8 @@ function fit(demand: AlikeDemand, shape: CalibrationShape, limits: GpuLimits): C
     peakBytes: job.bytes + used.peak + residentHidden,
     hiddenBytes,
     layerPlace,
-    strassen: null,
     propagatingBytes: job.bytes + residentHidden + propagatingBytes(fitted, used, secondBytes),
-    sideBySide: false,
-    bringsAhead: false,
+    ...NOT_YET,
     grows: place === "file" || !holdsThree(layerPlace) ? oneByOne(used.grows) : used.grows,
   };
   return { plan, seconds };

@@ -11,6 +11,10 @@ import { waitingModules } from "./calibrated-layer.ts";
 import { leastStrassen, strassenRequests, strassenSizes } from "../../gpu/matmul/strassen-size.ts";
 import { CHUNK_SUMS } from "./sample-chunks.ts";
 import { weightsWithin } from "../../quantize/gptq/dequantize-stored.ts";
+import { earlyLinears, earlyRing } from "./early-room.ts";
+import { lentBytes } from "./strassen-room.ts";
+import { ringBytes } from "../../gpu/staging/staging.ts";
+import { residentBytes } from "../../onload/residency.ts";
 import { mappingNotes } from "./mapping-notes.ts";
 import { planCalibrationJob } from "./plan-calibrated-layers.ts";
 import { CALIBRATION_OPTIONS } from "../../testing/calibration-options.ts";
@@ -75,7 +79,7 @@ function tensorsOf({ hidden, inner, heads, kvHeads }: Sizes) {
 function plan(
   awq: string | null,
   quantizer: string,
-  { budgetBytes = 4 * GIB, maxBufferBytes = GIB / 8, sizes = LARGE, sums = 1 } = {},
+  { budgetBytes = 4 * GIB, maxBufferBytes = GIB / 8, sizes = LARGE, sums = 1, hasMatrixUnits = false } = {},
 ) {
   const before = awq === null ? "" : `AWQModifier: {${awq}}, `;
   const recipe = parseRecipe(
@@ -86,7 +90,7 @@ function plan(
   const model = { config: readConfig(new TextEncoder().encode(JSON.stringify(configOf(sizes)))), tensors };
   const sequences = Array.from({ length: SAMPLES }, () => new Uint32Array(2048));
   const set = { sequences, tokens: SAMPLES * 2048, notes: [] };
-  const limits = { budgetBytes, maxBufferBytes, ...(sums > 1 && { sums }) };
+  const limits = { budgetBytes, maxBufferBytes, hasMatrixUnits, ...(sums > 1 && { sums }) };
   const rewriting = rewritingModifiers(recipe);
   return planCalibrationJob(model, { steps, cache: null, rewriting }, set, OPTIONS, limits);
 }
@@ -139,6 +143,22 @@ describe("GPTQ on a layer of 70B", () => {
       0,
     );
     expect(fitted.propagatingBytes + scratch.bytes + products).toBeLessThanOrEqual(fitted.peakBytes);
+  });
+
+  it.each([
+    [false, ["q_proj", "o_proj", "gate_proj"]],
+    [true, ["q_proj", "o_proj", "gate_proj", "up_proj"]],
+  ])("in 4 GiB has weights of the next layer come early, with matrix units: %s", (hasMatrixUnits, come) => {
+    const maxBufferBytes = 2 * GIB;
+    const { plan: fitted, layers } = plan(null, "GPTQModifier", { maxBufferBytes, hasMatrixUnits });
+    const [[layer], [schedule]] = [layers, fitted.layers];
+    if (!layer || !schedule) throw new Error("there is a layer");
+    const early = earlyLinears({ layer, schedule, passed: null }, fitted, maxBufferBytes);
+    expect(early.map(({ module }) => module.split(".").at(-1))).toEqual(come);
+    const bytes = residentBytes(early, layer.dtypeOf, maxBufferBytes) + ringBytes(earlyRing(fitted.shape));
+    expect(fitted.propagatingBytes + lentBytes(fitted.strassen) + bytes).toBeLessThanOrEqual(
+      fitted.peakBytes,
+    );
   });
 
   it("has a second batch at work where samples run through it, though quantizing takes what that needs", () => {

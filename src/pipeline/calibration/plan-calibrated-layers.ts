@@ -31,6 +31,7 @@ import { rewriterFor } from "../../quantize/rewriters.ts";
 import { CHUNK_SUMS, chunksByBatch, chunkTokens } from "./sample-chunks.ts";
 import { checkMeasurable, staticScales } from "./static-scales.ts";
 import { useRest } from "./rest-of-room.ts";
+import { earlyBytes } from "./early-room.ts";
 import { findStrassenRoom } from "./strassen-room.ts";
 import { streamsOf } from "./streams-of.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
@@ -160,7 +161,9 @@ function planBeside(
   const plan = planCalibration(demand, { ...limits, budgetBytes: limits.budgetBytes - asideBytes });
   const room = findStrassenRoom({ plan, layers: demand.layers, asideBytes }, products, limits);
   const roomy = room ? { ...plan, strassen: room.place, peakBytes: plan.peakBytes + room.bytes } : plan;
-  return useRest(roomy, aside, limits);
+  const used = useRest(roomy, aside, limits);
+  // Rings that are deeper then take room of their own.
+  return { ...used, earlyBytes: earlyBytes({ ...used, peakBytes: roomy.peakBytes }) };
 }
 
 /** @throws RecipeError if something outside of the decoder's layers is to be measured */

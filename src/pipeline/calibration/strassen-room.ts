@@ -108,6 +108,12 @@ function grownBy(taken: number, { beside, peakBytes }: Beside): number {
   return Math.max(beside + taken, strassenTuningBytes(), peakBytes) - peakBytes;
 }
 
+/** What Strassen's products take while samples are propagated. */
+export function lentBytes(place: PlannedStrassen | null): number {
+  if (!place) return 0;
+  return bytesOf(place).bytes + (place.scratch ? bufferBytes(place.scratch.bytes) : 0);
+}
+
 /** What scratch takes, and its largest buffer. */
 function bytesOf(size: StrassenSize): { readonly bytes: number; readonly widest: number } {
   const sizes = strassenRequests(size).map((request) => bufferBytes(request.bytes));

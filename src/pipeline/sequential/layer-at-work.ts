@@ -23,6 +23,7 @@ import type { BatchesAtWork, LayerSchedule } from "../calibration/layer-schedule
 import type { Capture } from "../../model/layer-linears.ts";
 import type { TileTraffic } from "../job/traffic.ts";
 import type { PlannedLayer, PlannedStep } from "../planning/planned-step.ts";
+import type { EarlyWeights } from "./early-weights.ts";
 import type { HostLayers } from "./host-layers.ts";
 import type { SequentialServices } from "./services.ts";
 import { type NeededWeights, onloadWeights } from "./onload-weights.ts";
@@ -83,6 +84,7 @@ export interface LayerTurn {
   readonly host: HostLayer;
   readonly hosts: HostLayers;
   readonly weights: WeightsAhead;
+  readonly early: EarlyWeights;
   readonly clock: SnapshotClock;
   /** Told when samples are in front of the next layer; resolves when what is left of this one may be done. */
   readonly gone: () => Promise<void>;
@@ -129,7 +131,13 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
   const { propagate: residency } = schedule.residency;
   const kept = schedule.overlap
     ? ((await turn.weights.take(turn.step)) ??
-      (await onloadWeights(services, layer, host, { linears: layer.linears, residency })))
+      (await onloadWeights(
+        services,
+        layer,
+        host,
+        { linears: layer.linears, residency },
+        turn.early.take(turn.step),
+      )))
     : null;
   const waiting = waitingModules(layer, schedule.passes);
   // Else what is kept of this layer until its last pass, or its original weights, are in host memory as well.
@@ -195,12 +203,12 @@ export function passesOf({
 
 /** The weights for a run of samples: those that are kept, or a copy of the run's own, which goes with it. */
 export async function weightsFor(
-  { services, layer, host, kept, staying, settling }: LayerAtWork,
+  { services, layer, host, kept, staying, settling, early, step }: LayerAtWork,
   needed: NeededWeights,
 ): Promise<{ readonly weights: OnloadedLayer; readonly isOwn: boolean } & Disposable> {
   const lasting = kept ?? staying.weights ?? settling.layer;
   if (!kept && settling.layer) await settleAll(settling.layer, needed.linears);
-  const own = lasting ? null : await onloadWeights(services, layer, host, needed);
+  const own = lasting ? null : await onloadWeights(services, layer, host, needed, early.take(step));
   const weights = lasting ?? own;
   invariant(weights, "a layer is onloaded for its samples");
   return { weights, isOwn: own !== null, [Symbol.dispose]: () => own?.[Symbol.dispose]() };

@@ -3,7 +3,12 @@
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { UploadRing } from "../../gpu/staging/staging.ts";
 import type { Linear } from "../../model/weight-description.ts";
-import { type HostLayer, type OnloadedLayer, onloadLayer } from "../../onload/layer-weights.ts";
+import {
+  type HostLayer,
+  type OnloadedLayer,
+  type OnloadedParts,
+  onloadLayer,
+} from "../../onload/layer-weights.ts";
 import type { Residency } from "../../onload/residency.ts";
 import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
 
@@ -13,13 +18,17 @@ export interface NeededWeights {
   readonly residency: Residency;
 }
 
-/** Brings a layer's vectors, and of these weights those that are to be resident. */
+/**
+ * Brings a layer's vectors, and of these weights those that are to be resident.
+ * @param come those that have come already
+ */
 export async function onloadWeights(
   { gpu, uploads }: { readonly gpu: Gpu; readonly uploads: UploadRing },
   { vectors }: CalibratedLayer,
   host: HostLayer,
   { linears, residency }: NeededWeights,
+  come: OnloadedParts["come"] = new Map(),
 ): Promise<OnloadedLayer> {
-  const parts = { linears, vectors: vectors.map(({ name }) => name) };
+  const parts = { linears, vectors: vectors.map(({ name }) => name), come };
   return await onloadLayer(gpu, uploads, host, parts, residency);
 }

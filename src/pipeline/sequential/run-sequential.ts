@@ -17,6 +17,7 @@ import { createStepTraffic, type StepTraffic } from "../job/step-traffic.ts";
 import { keepGpuSpeed } from "../planning/gpu-speed.ts";
 import { sumOfPhases } from "../planning/plan-time.ts";
 import { forwardRecords, openForwardProducts, takeForwardProducts } from "./forward-products.ts";
+import { createEarlyWeights, type EarlyWeights } from "./early-weights.ts";
 import { createHostLayers, type HostLayers } from "./host-layers.ts";
 import type { LayerOutput, LayerTurn } from "./layer-at-work.ts";
 import { layerProgress } from "./layer-progress.ts";
@@ -92,13 +93,19 @@ async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<vo
   }
   const { services, flush } = await openServices(job, calibration, output, { gpu, traffic }, lifetime);
   await using weights = createWeightsAhead(services, hosts, steps);
+  using early = createEarlyWeights(services, hosts, steps);
   const clock = createSnapshotClock({
     bytes: calibration.plan.hidden.streams * calibration.plan.hiddenBytes,
     place: calibration.plan.hidden.place,
     generation: nextLayer(walk),
     isWanted: (layer) => services.keepsStates(layer),
   });
-  await runTurns(walk, { services, hosts, weights, clock }, traffic, createRecorder(walk, clock, flush));
+  await runTurns(
+    walk,
+    { services, hosts, weights, early, clock },
+    traffic,
+    createRecorder(walk, clock, flush),
+  );
   await gpu.queue.idle();
   lifetime[Symbol.dispose]();
   await removeHiddenFiles(output.folder);
@@ -109,6 +116,7 @@ interface Lasting {
   readonly services: Omit<SequentialServices, "report">;
   readonly hosts: HostLayers;
   readonly weights: WeightsAhead;
+  readonly early: EarlyWeights;
   readonly clock: SnapshotClock;
 }
 

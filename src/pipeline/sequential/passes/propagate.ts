@@ -3,22 +3,23 @@
 
 import type { LayerAtWork, LeftLayer } from "../layer-at-work.ts";
 import { lendToPropagate } from "./lend-strassen.ts";
-import { runSamples } from "./run-samples.ts";
+import { runSamples, type SampleRun } from "./run-samples.ts";
 
 /** True if a crash after this layer could go on behind it. */
 export async function propagate(work: LayerAtWork): Promise<boolean> {
-  const { layer, schedule, services, isLast } = work;
+  const { layer, schedule, services, isLast, early, step } = work;
   const left = work.left.behind;
   const behind = left ?? leave(work);
   if (isLast || left) return behind.recordable();
   using lent = await lendToPropagate(services);
   const roomy = { ...work, services: { ...services, workspace: lent.workspace } };
-  await runSamples(roomy, {
+  const run: SampleRun = {
     needed: { linears: layer.linears, residency: schedule.residency.propagate },
     atWork: schedule.atWork.propagate,
     each: behind.save,
     report: (detail, done) => services.report("propagating", detail, done),
-  });
+  };
+  await early.bringDuring(step, async () => await runSamples(roomy, run));
   return behind.recordable();
 }
 

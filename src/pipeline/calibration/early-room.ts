@@ -1,0 +1,59 @@
+// Room for some of the next layer's weights while samples are propagated through a layer whose weights do not stay: Hessians are gone then.
+
+import { type RingSize, ringBytes } from "../../gpu/staging/staging.ts";
+import { linearsBeforeOutput } from "../../model/layer-linears.ts";
+import type { Linear } from "../../model/weight-description.ts";
+import { divideLinears, residentBytes } from "../../onload/residency.ts";
+import type { CalibratedLayer } from "./calibrated-layer.ts";
+import type { CalibrationShape } from "./calibration-memory.ts";
+import type { CalibrationPlan } from "./fit-calibration.ts";
+import type { LayerSchedule } from "./layer-schedule.ts";
+import { lentBytes } from "./strassen-room.ts";
+
+/** What weights come through then: pieces of their own, so that states do not wait for them. */
+export function earlyRing({ ring }: Pick<CalibrationShape, "ring">): RingSize {
+  return { pieceBytes: ring.pieceBytes, pieces: 2 };
+}
+
+/** Bytes that weights may take then: what is free below the peak that the job has anyway. */
+export function earlyBytes(
+  plan: Pick<
+    CalibrationPlan,
+    "peakBytes" | "propagatingBytes" | "strassen" | "shape" | "sideBySide" | "bringsAhead"
+  >,
+): number {
+  if (plan.sideBySide || plan.bringsAhead) return 0;
+  const taken = plan.propagatingBytes + lentBytes(plan.strassen) + ringBytes(earlyRing(plan.shape));
+  return Math.max(plan.peakBytes - taken, 0);
+}
+
+export interface ComingLayer {
+  readonly layer: Pick<CalibratedLayer, "description" | "linears" | "dtypeOf" | "rewritings">;
+  readonly schedule: Pick<LayerSchedule, "overlap" | "residency">;
+  /** Not null where samples only run through it. */
+  readonly passed: object | null;
+}
+
+/**
+ * The weights of a layer that come early, those that its samples run through first. Small ones come when all do: together they take less
+ * than one by one.
+ */
+export function earlyLinears(
+  { layer, schedule, passed }: ComingLayer,
+  { shape, earlyBytes: freeBytes }: Pick<CalibrationPlan, "shape" | "earlyBytes">,
+  maxBufferBytes: number,
+): Linear[] {
+  if (layer.rewritings.length > 0) return [];
+  const { calibrate, propagate } = schedule.residency;
+  const isWhole = schedule.overlap || passed !== null;
+  const linears = isWhole ? layer.linears : linearsBeforeOutput(layer.description);
+  const residency = isWhole ? propagate : (calibrate[0] ?? propagate);
+  const { resident } = divideLinears(linears, layer.dtypeOf, residency, maxBufferBytes);
+  let taken = 0;
+  return resident.filter((linear) => {
+    const bytes = residentBytes([linear], layer.dtypeOf, maxBufferBytes);
+    if (bytes <= shape.ring.pieceBytes || taken + bytes > freeBytes) return false;
+    taken += bytes;
+    return true;
+  });
+}

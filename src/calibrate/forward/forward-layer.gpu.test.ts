@@ -1,7 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { UploadRing } from "../../gpu/staging/staging.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
-import { describeDecoder } from "../../model/describe-decoder.ts";
 import { captures } from "../../model/layer-linears.ts";
 import { type FixtureTensors, loadArchitecture, relativeError } from "../../testing/architecture-fixture.ts";
 import { type OpenDecoder, openDecoder, type OpenDecoderOptions } from "../../testing/open-decoder.ts";
@@ -10,9 +8,6 @@ import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { forwardLayer } from "./forward-layer.ts";
 import type { ForwardPass } from "./forward-pass.ts";
 import type { Activations, ForwardHooks } from "./layer-weights.ts";
-import { batchBytes, createBatch } from "./token-batch.ts";
-import { createWorkspace } from "./workspace.ts";
-import { planWorkspace } from "./plan-workspace.ts";
 
 let test: TestGpu;
 beforeAll(async () => {
@@ -289,48 +284,5 @@ describe("keys and values", () => {
     const expected = referenceLayer(layer, fixture.tensors, decoder.states, lengths);
     expect(relativeError(found[0]?.keys ?? [], expected.cache?.keys ?? [])).toBeLessThan(2e-5);
     expect(relativeError(found[0]?.values ?? [], expected.cache?.values ?? [])).toBeLessThan(2e-5);
-  });
-});
-
-describe("the workspace", () => {
-  it.each(["llama", "gemma3", "qwen2-moe"])(
-    "takes the bytes that were planned, and gives them back (%s)",
-    async (name) => {
-      const { memory } = test.gpu;
-      const { config, tensors } = await loadArchitecture(name);
-      const { layers } = describeDecoder(config, tensors.keys());
-      const size = { tokens: 51, longest: 40, maxBufferBytes: 2 ** 27, mlpTokens: 16 };
-      const plan = planWorkspace(layers, size);
-      using uploads = await UploadRing.create(test.gpu, { pieceBytes: 65_536, pieces: 1 });
-      const before = memory.bytes;
-      const workspace = await createWorkspace(test.gpu, uploads, plan);
-      await test.gpu.queue.flush();
-      expect(memory.bytes - before).toBe(plan.bytes);
-      workspace[Symbol.dispose]();
-      const lengths = [40, 11];
-      const batch = await createBatch(test.gpu, uploads, lengths);
-      await test.gpu.queue.flush();
-      expect(memory.bytes - before).toBe(batchBytes(lengths));
-      batch[Symbol.dispose]();
-      expect(memory.bytes).toBe(before);
-    },
-  );
-
-  it("runs MLPs over fewer tokens, and refuses batches, where buffers are small", async () => {
-    const { config, tensors } = await loadArchitecture("llama");
-    const { layers } = describeDecoder(config, tensors.keys());
-    const plan = planWorkspace(layers, { tokens: 512, longest: 512, maxBufferBytes: 300_000 });
-    expect(plan.mlpTokens).toBe(256);
-    expect(plan.scratchBytes).toBeLessThanOrEqual(300_000);
-    expect(() => planWorkspace(layers, { tokens: 1024, longest: 512, maxBufferBytes: 300_000 })).toThrow(
-      "Queries, keys and values of 1024 tokens with 128 values each need a buffer of",
-    );
-  });
-
-  it("has room for latents that are wider than the hidden states", async () => {
-    const { config, tensors } = await loadArchitecture("deepseek-v3");
-    const { layers } = describeDecoder({ ...config, q_lora_rank: 96 }, tensors.keys());
-    const plan = planWorkspace(layers, { tokens: 20, longest: 20, maxBufferBytes: 2 ** 27 });
-    expect(plan.normedBytes).toBe(20 * 96 * 4);
   });
 });

@@ -3,7 +3,7 @@ import { findScheme } from "../../formats/schemes/presets.ts";
 import { activationArgs, weightArgs } from "../../formats/schemes/quantization-args.ts";
 import { needsCalibration, quantizingModifiers } from "../../formats/recipe/recipe.ts";
 import { recipeYaml } from "../../package/recipe-yaml.ts";
-import { problemOf } from "../../testing/problem-of.ts";
+import { modifierRecipe } from "../../testing/modifier-recipe.ts";
 import { defaultControls, recipeFromControls } from "./choose-recipe.ts";
 import { parseRecipe } from "./parse-recipe.ts";
 
@@ -15,14 +15,9 @@ function quantizersIn(text: string) {
   return quantizingModifiers(parseRecipe(text));
 }
 
-function modifier(body: string, name = "QuantizationModifier"): string {
-  const lines = body.trimEnd().split("\n");
-  return `quant_stage:\n  quant_modifiers:\n    ${name}:\n${lines.map((line) => `      ${line}`).join("\n")}\n`;
-}
-
 describe("recipes of LLM Compressor's structure", () => {
   it("name a preset, in any case", () => {
-    const recipe = parseRecipe(modifier("targets: [Linear]\nscheme: w4a16_asym\nignore: [lm_head]"));
+    const recipe = parseRecipe(modifierRecipe("targets: [Linear]\nscheme: w4a16_asym\nignore: [lm_head]"));
     expect(recipe).toEqual(controlled("W4A16_ASYM", ["lm_head"]));
   });
 
@@ -48,7 +43,7 @@ describe("recipes of LLM Compressor's structure", () => {
 
   it("map presets to targets", () => {
     const [only] = quantizersIn(
-      modifier('scheme:\n  W4A16: "re:.*self_attn.*"\n  FP8_DYNAMIC: ["re:.*mlp.*", model.head]'),
+      modifierRecipe('scheme:\n  W4A16: "re:.*self_attn.*"\n  FP8_DYNAMIC: ["re:.*mlp.*", model.head]'),
     );
     expect(only?.groups.map(({ preset, targets }) => [preset, targets])).toEqual([
       ["W4A16", ["re:.*self_attn.*"]],
@@ -58,7 +53,7 @@ describe("recipes of LLM Compressor's structure", () => {
 
   it("spell out config groups: floats by channel, activations by token", () => {
     const [only] = quantizersIn(
-      modifier(`ignore: ["lm_head", "re:.*visual.*"]
+      modifierRecipe(`ignore: ["lm_head", "re:.*visual.*"]
 config_groups:
   group_0:
     weights:
@@ -76,7 +71,7 @@ config_groups:
 
   it("mix NVFP4 and FP8 in one model", () => {
     const [only] = quantizersIn(
-      modifier(`ignore: [lm_head]
+      modifierRecipe(`ignore: [lm_head]
 config_groups:
   group_0:
     weights: {num_bits: 8, type: float, strategy: channel, symmetric: true}
@@ -98,7 +93,7 @@ config_groups:
   it("infer the strategy from the group size", () => {
     const strategies = ["group_size: 64", "group_size: -1", ""].map((size) => {
       const [only] = quantizersIn(
-        modifier(`config_groups: {g: {targets: [Linear], weights: {num_bits: 4, ${size}}}}`),
+        modifierRecipe(`config_groups: {g: {targets: [Linear], weights: {num_bits: 4, ${size}}}}`),
       );
       const weights = only?.groups[0]?.scheme.weights;
       return [weights?.strategy, weights?.group_size];
@@ -133,7 +128,7 @@ config_groups:
 
   it("quantize the key-value cache, alone or beside weights", () => {
     const cache = "kv_cache_scheme:\n  {num_bits: 8, type: float, symmetric: true, strategy: tensor}";
-    const alone = parseRecipe(modifier(cache));
+    const alone = parseRecipe(modifierRecipe(cache));
     expect(quantizingModifiers(alone)[0]?.groups).toEqual([]);
     expect(quantizingModifiers(alone)[0]?.kv_cache_scheme).toEqual({
       ...activationArgs({ type: "float" }),
@@ -145,15 +140,15 @@ config_groups:
       "targets: []\nscheme: FP8",
       "config_groups: {group_0: {targets: []}}",
     ]) {
-      expect(quantizersIn(modifier(`${none}\n${cache}`))[0]?.groups).toEqual([]);
+      expect(quantizersIn(modifierRecipe(`${none}\n${cache}`))[0]?.groups).toEqual([]);
     }
-    const beside = parseRecipe(modifier(`scheme: FP8_DYNAMIC\n${cache}`));
+    const beside = parseRecipe(modifierRecipe(`scheme: FP8_DYNAMIC\n${cache}`));
     expect(quantizingModifiers(beside)[0]?.groups).toHaveLength(1);
   });
 
   it("name observers for all groups", () => {
-    const byName = parseRecipe(modifier("scheme: W4A16\nweight_observer: memoryless_mse"));
-    const byMap = parseRecipe(modifier("scheme: W4A16\nobserver: {weights: memoryless_mse}"));
+    const byName = parseRecipe(modifierRecipe("scheme: W4A16\nweight_observer: memoryless_mse"));
+    const byMap = parseRecipe(modifierRecipe("scheme: W4A16\nobserver: {weights: memoryless_mse}"));
     expect(byMap).toEqual(byName);
     expect(quantizingModifiers(byName)[0]?.groups[0]?.scheme.weights).toEqual(
       weightArgs({ num_bits: 4, strategy: "group", group_size: 128, observer: "memoryless_mse" }),
@@ -170,27 +165,27 @@ config_groups:
   it("say actorder for GPTQ: static unless the group or the modifier has another", () => {
     const actorders = ["", "actorder: weight", "actorder: group", "actorder: null", "actorder: False"].map(
       (line) => {
-        const [only] = quantizersIn(modifier(`scheme: W4A16\n${line}`, "GPTQModifier"));
+        const [only] = quantizersIn(modifierRecipe(`scheme: W4A16\n${line}`, "GPTQModifier"));
         return only?.groups[0]?.scheme.weights?.actorder;
       },
     );
     expect(actorders).toEqual(["static", "static", "group", null, null]);
     const [own] = quantizersIn(
-      modifier(
+      modifierRecipe(
         "config_groups: {g: {targets: [Linear], weights: {group_size: 128, actorder: group}}}",
         "GPTQModifier",
       ),
     );
     expect(own?.groups[0]?.scheme.weights?.actorder).toBe("group");
-    const [ungrouped] = quantizersIn(modifier("scheme: W8A8\nactorder: group", "GPTQModifier"));
+    const [ungrouped] = quantizersIn(modifierRecipe("scheme: W8A8\nactorder: group", "GPTQModifier"));
     expect(ungrouped?.groups[0]?.scheme.weights?.actorder).toBeNull();
   });
 
   it("need a text for imatrix_mse, whatever chooses the codes", () => {
-    const weighted = parseRecipe(modifier("scheme: W4A16\nweight_observer: imatrix_mse"));
+    const weighted = parseRecipe(modifierRecipe("scheme: W4A16\nweight_observer: imatrix_mse"));
     expect(quantizingModifiers(weighted)[0]?.groups[0]?.scheme.weights?.observer).toBe("imatrix_mse");
     expect(needsCalibration(weighted)).toBe(true);
-    expect(needsCalibration(parseRecipe(modifier("scheme: W4A16\nweight_observer: mse")))).toBe(false);
+    expect(needsCalibration(parseRecipe(modifierRecipe("scheme: W4A16\nweight_observer: mse")))).toBe(false);
     const chosen = recipeFromControls({ ...defaultControls("NVFP4A16"), observer: "imatrix_mse" });
     expect(needsCalibration(chosen)).toBe(true);
     const asked = { ...defaultControls("FP8_BLOCK"), observer: "imatrix_mse" } as const;
@@ -219,130 +214,5 @@ config_groups:
     const second = controlled("FP8_DYNAMIC", []).modifiers;
     const recipe = { modifiers: [...first, ...second] };
     expect(parseRecipe(recipeYaml(recipe))).toEqual(recipe);
-  });
-});
-
-describe("a recipe that is wrong", () => {
-  it.each([
-    ["a: [1", "Recipe, line 1, column 6: "],
-    ["- QuantizationModifier", "Recipe, line 1, column 1: The recipe is not a mapping."],
-    ["", "Recipe, line 1, column 1: The recipe is not a mapping."],
-    ["args: {}", "Recipe, line 1, column 1: The recipe quantizes nothing."],
-    ["quant_stages:\n  a_modifiers: {}", 'Recipe, line 1, column 1: "quant_stages" should end in "_stage".'],
-    ["s_stage:\n  quant: {}", 'Recipe, line 2, column 3: "quant" should end in "_modifiers".'],
-    [
-      "QuantizationModifier:\n  scheme: W4A16",
-      "Recipe, line 1, column 1: QuantizationModifier stands outside of a stage.",
-    ],
-    [
-      modifier("scheme: W4A16", "QuantisationModifier"),
-      'Recipe, line 3, column 5: There is no modifier "QuantisationModifier". Did you mean QuantizationModifier?',
-    ],
-    [
-      modifier("iters: 200", "AutoRoundModifier"),
-      "Recipe, line 3, column 5: AutoRoundModifier is LLM Compressor's, but is not supported here; QuantizationModifier, GPTQModifier, SmoothQuantModifier, AWQModifier and SpinQuantModifier are.",
-    ],
-    [
-      modifier("scheme: W4A61"),
-      'Recipe, line 4, column 7: scheme: "W4A61" is not a preset. Did you mean W4A16?',
-    ],
-    [
-      modifier("scheme: W4A16\nignored: [lm_head]"),
-      'Recipe, line 5, column 7: "ignored" is not a field of QuantizationModifier. Did you mean ignore?',
-    ],
-    [
-      modifier("scheme: W4A16\nignore: lm_head"),
-      'Recipe, line 5, column 7: ignore: "lm_head" is not a list of names and patterns.',
-    ],
-    [
-      modifier("config_groups:\n  g:\n    targets: [Linear]\n    weights:\n      num_bits: 9"),
-      "Recipe, line 8, column 13: num_bits: 9 is not a whole number from 1 to 8.",
-    ],
-    [
-      modifier("config_groups:\n  g:\n    targets: [Linear]\n    weights: {strategy: chanel}"),
-      'Recipe, line 7, column 21: strategy: "chanel" is not a strategy. Did you mean channel?',
-    ],
-    [
-      modifier("config_groups:\n  g:\n    weights: {num_bits: 4}"),
-      'Recipe, line 5, column 9: targets: a config group lacks "targets".',
-    ],
-    [
-      modifier("config_groups:\n  g:\n    targets: [Linear]\n    weights: {strategy: group}"),
-      'Recipe, line 7, column 11: The strategy "group" needs a positive group_size.',
-    ],
-    [
-      modifier(
-        "config_groups:\n  g:\n    targets: [Linear]\n    weights: {num_bits: 4, type: float, group_size: 16}",
-      ),
-      "Recipe, line 7, column 11: 4-bit floats are NVFP4",
-    ],
-    [
-      modifier(
-        "config_groups:\n  g:\n    targets: [Linear]\n    weights: {}\n    input_activations: {strategy: token}",
-      ),
-      'Recipe, line 8, column 11: Static activations have one scale (strategy "tensor"); "token" needs dynamic: true.',
-    ],
-    [
-      modifier(
-        "config_groups:\n  g:\n    targets: [Linear]\n    weights: {}\n    output_activations: {num_bits: 8}",
-      ),
-      "output_activations cannot be quantized here",
-    ],
-    [
-      modifier("scheme: W4A16\nconfig_groups: {g: {targets: [Linear]}}"),
-      "Recipe, line 4, column 7: Give either scheme or config_groups, not both.",
-    ],
-    [modifier("targets: [Linear]"), "QuantizationModifier says nothing to quantize to"],
-    [
-      modifier("scheme: W4A16\ntargets: ['re:.*(']"),
-      'Recipe, line 5, column 7: "re:.*(" is not a regular expression that can be used',
-    ],
-    [
-      modifier("scheme: W4A16\nignore: ['re:(a+)++$']"),
-      'Recipe, line 5, column 7: "re:(a+)++$" is not a regular expression that can be used: possessive repeats',
-    ],
-    [modifier("scheme: W4A16\nweight_observer: imatrix"), "Recipe, line 5, column 7: weight_observer:"],
-    [
-      modifier(
-        "actorder: null\nconfig_groups: {g: {targets: [Linear], weights: {actorder: group, group_size: 32}}}",
-        "GPTQModifier",
-      ),
-      "Recipe, line 4, column 7: The modifier's actorder null and that of g, group, differ",
-    ],
-    [
-      modifier("scheme: NVFP4A16\nactorder: group", "GPTQModifier"),
-      'Recipe, line 5, column 7: group_0: actorder "group" needs weight_g_idx, which no loader reads for 4-bit floats',
-    ],
-    [
-      modifier("scheme: FP8_BLOCK\nweight_observer: imatrix_mse"),
-      "with one scale a block take memoryless_mse",
-    ],
-  ])("names line, column and reason: %j", (text, expected) => {
-    expect(problemOf(text)).toContain(expected);
-  });
-
-  it("is bounded in size and in aliases", () => {
-    expect(problemOf(`a_stage: ${" ".repeat(300_000)}`)).toContain("at most 200000 are read");
-    const bomb = `x: &a [1,1,1,1,1,1,1,1]\ny: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nz: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nw: [*c,*c,*c,*c,*c,*c,*c,*c]`;
-    expect(problemOf(bomb)).toContain("refers to parts of itself too often");
-  });
-
-  it.each(["[".repeat(4000), "{a: ".repeat(1000), "- ".repeat(3000), "? ".repeat(3000)])(
-    "is bounded in depth: %.4s…",
-    (text) => {
-      expect(problemOf(text)).toMatch(
-        /line 1, column \d+: The recipe nests its values more than 50 levels deep/,
-      );
-    },
-  );
-
-  it.each(["]", "&a ", "a: 1\n", "%a\n", ": "])("is bounded in words and signs: %j", (text) => {
-    expect(problemOf(text.repeat(190_000 / text.length))).toContain("more than 10000 words and signs");
-  });
-
-  it("is told of even where it contains itself", () => {
-    expect(problemOf(modifier("&m\n      scheme: W4A16\n      ignore: [*m]"))).toContain(
-      "a circle is not text",
-    );
   });
 });

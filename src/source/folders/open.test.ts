@@ -6,7 +6,6 @@ import { AccessError, MalformedModelError, NetworkError } from "../../errors.ts"
 import { testTransport } from "../../testing/fast-retry.ts";
 import { fetchRange } from "../http/fetch-range.ts";
 import type { ModelFolder } from "./model-folder.ts";
-import { openFiles, readDropped } from "./open-files.ts";
 import { openFolder } from "./open-folder.ts";
 import { type HubAddress, openHub } from "./open-hub.ts";
 
@@ -278,57 +277,5 @@ describe("openFolder", () => {
     server.faults.push({ fault: { kind: "bare" } });
     const { opened } = await folder("open/single/");
     expect(opened.files).toContainEqual({ path: "model.safetensors", bytes: 200_000 });
-  });
-});
-
-describe("openFiles", () => {
-  const dropped = (path: string, content = "12345678") => ({
-    path,
-    file: new File([content], path.split("/").at(-1) ?? "", { lastModified: 7 }),
-  });
-
-  it("takes the common folder off and reads in place", async () => {
-    const model = await openFiles([
-      dropped("tiny/config.json", "{}"),
-      dropped("tiny/model.safetensors"),
-      dropped("tiny/sub/x.txt"),
-      dropped("tiny/copy of model.txt"),
-      dropped("tiny/a:b.txt"),
-    ]);
-    expect(model.opened).toMatchObject({
-      label: "dropped folder tiny",
-      name: "tiny",
-      host: null,
-      revision: null,
-    });
-    const names = ["config.json", "model.safetensors", "sub/x.txt", "copy of model.txt"];
-    expect([...model.files.keys()]).toEqual(names);
-    const file = model.files.get("model.safetensors");
-    expect(
-      file instanceof File && text(await readDropped("model.safetensors", file, { start: 2, end: 5 })),
-    ).toBe("345");
-  });
-
-  it("knows the same files again, in any order, and tells others apart", async () => {
-    const key = async (...files: Parameters<typeof openFiles>[0]) => (await openFiles(files)).opened.key;
-    const a = dropped("config.json");
-    const b = dropped("model.safetensors");
-    expect(await key(a, b)).toBe(await key(b, a));
-    expect(await key(a, b)).not.toBe(await key(a, dropped("model.safetensors", "123456789")));
-  });
-
-  it("refuses a drop without files of a model", async () => {
-    await expect(openFiles([])).rejects.toThrow(AccessError);
-    await expect(openFiles([dropped("my: holiday.jpg")])).rejects.toThrow(/None of the dropped files/);
-  });
-
-  it("says so when a dropped file has gone", async () => {
-    const gone = new File(["x"], "config.json");
-    gone.slice = () => {
-      throw new DOMException("gone", "NotReadableError");
-    };
-    await expect(readDropped("config.json", gone, { start: 0, end: 1 })).rejects.toThrow(
-      /Drop the folder again/,
-    );
   });
 });

@@ -21,14 +21,14 @@ interface TileShape {
   /** Source bytes of the largest tile. */
   readonly tileBytes: number;
   readonly slots: number;
-  /** Pieces of each ring. */
-  readonly pieces: number;
+  /** Pieces of the ring on the way to the GPU, and of that on the way back. */
+  readonly pieces: { readonly upload: number; readonly readback: number };
 }
 
 /** Larger tiles made nothing faster. One is uploaded while one computes and one is read back. */
-const LARGE: TileShape = { tileBytes: 16 * 1024 ** 2, slots: 3, pieces: 2 };
+const LARGE: TileShape = { tileBytes: 16 * 1024 ** 2, slots: 3, pieces: { upload: 2, readback: 2 } };
 /** Weights such as experts', of which each is a tile, wait for the GPU's process longer than for the GPU: more at once, in as many bytes. */
-const SMALL: TileShape = { tileBytes: 4 * 1024 ** 2, slots: 12, pieces: 4 };
+const SMALL: TileShape = { tileBytes: 4 * 1024 ** 2, slots: 12, pieces: { upload: 4, readback: 12 } };
 const MIN_TILE_BYTES = 16 * 1024;
 const MAX_PIECE_BYTES = 16 * 1024 ** 2;
 
@@ -90,9 +90,9 @@ function tilingOf(tasks: readonly RtnTask[], { tileBytes, slots, pieces }: TileS
     const sizes = tileBufferBytes(task, tileRows(task, tileBytes));
     for (const name of TILE_BUFFER_NAMES) largest[name] = Math.max(largest[name], bufferBytes(sizes[name]));
   }
-  const ringOf = (bytes: number) => ({ pieceBytes: Math.min(bytes, MAX_PIECE_BYTES), pieces });
-  const upload = ringOf(largest.source);
-  const readback = ringOf(largest.codes);
+  const pieceOf = (bytes: number) => Math.min(bytes, MAX_PIECE_BYTES);
+  const upload = { pieceBytes: pieceOf(largest.source), pieces: pieces.upload };
+  const readback = { pieceBytes: pieceOf(largest.codes), pieces: pieces.readback };
   const slotBytes = TILE_BUFFER_NAMES.reduce((sum, name) => sum + largest[name], 0);
   const powerTables = powerTablesOf(tasks);
   const tableBytes = powerTables.length * POWER_TABLE_BYTES;

@@ -53,6 +53,7 @@ async function compressLayer(turn: LayerTurn): Promise<CompressedLayer> {
   }
   await others.take();
   const recordable = await propagate(layer);
+  await Promise.all(layer.rounding);
   await others.written();
   const { rewritten: mappings, folded } = layer;
   return { mappings, folds: folded.folds, recordable };

@@ -114,6 +114,8 @@ export interface LayerAtWork extends LayerTurn, Disposable {
   readonly collections: number;
   /** What modifiers moved between tensors. */
   readonly rewritten: MappingReport[];
+  /** Weights on their way to being rounded, which samples may run through meanwhile. */
+  readonly rounding: Promise<void>[];
   /** Its modules on their way to other jobs. */
   readonly giving: Promise<void>[];
   /** Null until samples begin to leave the layer. */
@@ -159,6 +161,7 @@ export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
       (!turn.isLast && leavesApart(layer, schedule.rewrites) ? 1 : 0) +
       layer.rewritings.filter(({ hessians }) => hessians.length > 0).length,
     rewritten: [],
+    rounding: [],
     giving: [],
     left: { behind: null },
     recordable: decideOnce(turn),

@@ -9,6 +9,7 @@ import type { QuantizeTask } from "../../../plan/plan-steps.ts";
 import type { InputStatistics, ModuleWeights, QuantizerRun } from "../../../quantize/quantizer.ts";
 import { byQuantizer, wantsHessian } from "../../../quantize/quantizers.ts";
 import { quantizeStep } from "../../data-free/quantize-set.ts";
+import type { TilePipeline } from "../../data-free/tile-pipeline.ts";
 import type { TileTraffic } from "../../job/traffic.ts";
 import type { PassStatistics } from "./calibrate.ts";
 import { hostTraffic } from "../host-layers.ts";
@@ -120,8 +121,10 @@ function runOf(
     async round(tasks) {
       if (!services.tiles) return;
       const seen = squares ? { squares: await squares.read(services.readbacks) } : {};
-      const traffic = hostTraffic(step, host, { ...services.traffic, write });
-      await quantizeStep(services.tiles, tasks, { ...traffic, ...seen, ...loadsFrom(staying.weights) });
+      const { tiles } = services;
+      const traffic = { ...hostTraffic(step, host, { ...services.traffic, write }), ...seen };
+      if (staying.weights) work.rounding.push(waitLater(roundFrom(staying.weights, tiles, tasks, traffic)));
+      else await quantizeStep(tiles, tasks, traffic);
     },
     write(tensor, offset, bytes) {
       write(tensor, offset, bytes);
@@ -132,9 +135,14 @@ function runOf(
   };
 }
 
-/** Of weights that stay on the GPU, tiles are made there. */
-function loadsFrom(weights: OnloadedLayer | null): Pick<TileTraffic, "load"> {
-  return weights ? { load: async (...rows) => await weights.copyRows(...rows) } : {};
+/** Of weights that stay on the GPU tiles are made there, and nothing changes the weights. */
+async function roundFrom(
+  weights: OnloadedLayer,
+  tiles: TilePipeline,
+  tasks: readonly QuantizeTask[],
+  traffic: TileTraffic,
+): Promise<void> {
+  await quantizeStep(tiles, tasks, { ...traffic, load: async (...rows) => await weights.copyRows(...rows) });
 }
 
 /** True for experts that are calibrated on their own tokens, of which there may be few. */

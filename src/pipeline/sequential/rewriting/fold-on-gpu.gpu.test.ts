@@ -35,6 +35,7 @@ it("writes of weights that stay on the GPU what it writes of those that the host
       for (const output of work.outputs) await quantize(work, output, pass, statistics);
     }
     await propagate(work);
+    await Promise.all(work.rounding);
     const carried = CARRIED.map((name) => {
       const bytes = host.tensors.get(`model.layers.0.${name}.weight`)?.bytes;
       return bytes?.read(0, bytes.byteLength);

@@ -14,7 +14,7 @@ export const widenKernel = kernel({
 
 /** Writes `count` packed bfloat16 `words` as float32 `values`. */
 export async function widenBf16(
-  gpu: Gpu,
+  gpu: Pick<Gpu, "queue">,
   words: BufferPart,
   values: BufferPart,
   count: number,

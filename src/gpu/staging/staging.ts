@@ -7,6 +7,9 @@ import type { LedgerBuffer } from "../memory.ts";
 import { UPDATE_BYTES } from "../queue/paced-queue.ts";
 import { Pool } from "./pool.ts";
 
+/** What a ring takes of a GPU. */
+type RingGpu = Pick<Gpu, "memory" | "queue">;
+
 export interface RingSize {
   readonly pieceBytes: number;
   readonly pieces: number;
@@ -35,7 +38,12 @@ export function readbackRingBytes(size: RingSize): number {
   return ringBytes(size) + ringBytes(smallPieces(size));
 }
 
-async function makePieces(gpu: Gpu, label: string, size: RingSize, usage: number): Promise<LedgerBuffer[]> {
+async function makePieces(
+  gpu: RingGpu,
+  label: string,
+  size: RingSize,
+  usage: number,
+): Promise<LedgerBuffer[]> {
   const request = { label, bytes: size.pieceBytes, usage };
   return await gpu.memory.allocateAll(Array.from({ length: size.pieces }, () => request));
 }
@@ -64,19 +72,19 @@ interface UploadPiece {
 
 /** Host to GPU. */
 export class UploadRing implements Disposable {
-  readonly #gpu: Gpu;
+  readonly #gpu: RingGpu;
   readonly #pieces: readonly LedgerBuffer[];
   readonly #pool: Pool<UploadPiece>;
   readonly #pieceBytes: number;
 
-  private constructor(gpu: Gpu, pieces: readonly LedgerBuffer[], pieceBytes: number) {
+  private constructor(gpu: RingGpu, pieces: readonly LedgerBuffer[], pieceBytes: number) {
     this.#gpu = gpu;
     this.#pieces = pieces;
     this.#pool = new Pool(pieces.map((buffer): UploadPiece => ({ buffer, mapped: null })));
     this.#pieceBytes = pieceBytes;
   }
 
-  static async create(gpu: Gpu, size: RingSize): Promise<UploadRing> {
+  static async create(gpu: RingGpu, size: RingSize): Promise<UploadRing> {
     const usage = GPUBufferUsage.MAP_WRITE | GPUBufferUsage.COPY_SRC;
     return new UploadRing(gpu, await makePieces(gpu, "upload ring", size, usage), size.pieceBytes);
   }
@@ -229,13 +237,13 @@ interface PieceSet {
 
 /** GPU to host. */
 export class ReadbackRing implements Disposable {
-  readonly #gpu: Gpu;
+  readonly #gpu: RingGpu;
   readonly #pieces: readonly LedgerBuffer[];
   readonly #large: PieceSet;
   readonly #small: PieceSet;
 
   private constructor(
-    gpu: Gpu,
+    gpu: RingGpu,
     large: readonly LedgerBuffer[],
     small: readonly LedgerBuffer[],
     size: RingSize,
@@ -246,7 +254,7 @@ export class ReadbackRing implements Disposable {
     this.#small = { pool: new Pool(small), bytes: smallPieces(size).pieceBytes };
   }
 
-  static async create(gpu: Gpu, size: RingSize): Promise<ReadbackRing> {
+  static async create(gpu: RingGpu, size: RingSize): Promise<ReadbackRing> {
     const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
     const large = await makePieces(gpu, "readback ring", size, usage);
     const small = await makePieces(gpu, "small readbacks", smallPieces(size), usage);

@@ -3,7 +3,6 @@
 import type { Tensor } from "onnxruntime-web";
 import type { DecoderDescription } from "../../model/decoder-description.ts";
 import type { Engine } from "../runtime/engine.ts";
-import type { EngineTensor } from "../runtime/tensors.ts";
 import { mixersOf } from "../graph/mixers/nodes-of.ts";
 import { cacheNames } from "../graph/run-inputs.ts";
 
@@ -49,7 +48,7 @@ async function cachesInPlace(engine: Engine, pairs: readonly Pair[]): Promise<Ca
     Object.fromEntries(
       made.flatMap(({ tensor }, index) => {
         const pair = pairs[index];
-        return pair ? [[pair[name], tensor] as const] : [];
+        return pair ? [[pair[name], tensor()] as const] : [];
       }),
     );
   const [feeds, fetches] = [named("past"), named("present")];
@@ -64,21 +63,24 @@ async function cachesInPlace(engine: Engine, pairs: readonly Pair[]): Promise<Ca
 }
 
 async function growingCaches(engine: Engine, pairs: readonly Pair[]): Promise<Caches> {
-  const tensors = new Map<string, Pick<EngineTensor, "tensor">>();
-  for (const { past, dims } of pairs) tensors.set(past, await engine.zeros(past, dims.with(2, 0)));
+  const tensors = new Map<string, Tensor>();
+  for (const { past, dims } of pairs) {
+    const { tensor } = await engine.zeros(past, dims.with(2, 0));
+    tensors.set(past, tensor());
+  }
   return {
-    feeds: () => Object.fromEntries([...tensors].map(([past, { tensor }]) => [past, tensor])),
+    feeds: () => Object.fromEntries(tensors),
     fetches: () => Object.fromEntries(pairs.map(({ present }) => [present, null])),
     keep(outputs) {
       for (const { past, present } of pairs) {
         const tensor = outputs[present];
         if (!tensor) continue;
-        tensors.get(past)?.tensor.dispose();
-        tensors.set(past, { tensor });
+        tensors.get(past)?.dispose();
+        tensors.set(past, tensor);
       }
     },
     [Symbol.dispose]() {
-      for (const { tensor } of tensors.values()) tensor.dispose();
+      for (const tensor of tensors.values()) tensor.dispose();
     },
   };
 }

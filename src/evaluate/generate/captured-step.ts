@@ -50,13 +50,13 @@ export async function openCapturedStep(
     const bytes = vocabSize * 4;
     const staging = lifetime.use(await gpu.memory.allocate({ label: "logits", bytes, usage }));
     const feeds = { ...inputs.feeds, ...caches.feeds() };
-    const fetches = { [LOGITS_OUTPUT]: logits.tensor, ...caches.fetches() };
+    const fetches = { [LOGITS_OUTPUT]: logits.tensor(), ...caches.fetches() };
     const run = await graph.capture();
     return {
       async next(id, position) {
         await inputs.write(id, position);
         await run(feeds, fetches);
-        return await readBack(gpu.device, logits.tensor.gpuBuffer, staging.buffer);
+        return await readBack(gpu.device, logits.tensor().gpuBuffer, staging.buffer);
       },
       [Symbol.dispose]: () => lifetime[Symbol.dispose](),
     };

@@ -1,7 +1,7 @@
 // Token by token through onnxruntime-web. A model that fits the budget is one graph with its keys and values cached where the
 // weights are; one that does not is run layer by layer, all tokens again for each new one.
 
-import { DeviceLimitError, UnsupportedModelError } from "../../errors.ts";
+import { DeviceLimitError, invariant, UnsupportedModelError } from "../../errors.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
 import { mixersOf } from "../graph/mixers/nodes-of.ts";
 import {
@@ -55,13 +55,13 @@ export async function openGenerator(engine: Engine, model: StoredModel, maxToken
     );
   }
   if (model.description.layers.flatMap(layerLinears).length > MAX_RESIDENT_LINEARS) {
-    return layerByLayer(engine, model);
+    return await layerByLayer(engine, model);
   }
   try {
     return await openResident(engine, model, maxTokens);
   } catch (error) {
     if (!(error instanceof DeviceLimitError)) throw error;
-    return layerByLayer(engine, model);
+    return await layerByLayer(engine, model);
   }
 }
 
@@ -71,14 +71,19 @@ async function openResident(engine: Engine, model: StoredModel, maxTokens: numbe
   const plan = planLinears(model, engine.maxInputBytes);
   const built = generationGraph(description, plan, isCached);
   model.announce?.(-1, Number.POSITIVE_INFINITY);
-  const graph = await engine.onload(model, built, maxTokens);
-  if (!isCached) return withoutCache(engine, model, graph);
-  const create = async () => await createCaches(engine, description, maxTokens);
-  const caches = await engine.clock.time("caches", create).catch((error: unknown) => {
-    graph[Symbol.dispose]();
+  if (!isCached) return withoutCache(engine, model, await engine.onload(model, built, maxTokens));
+  const made: Caches[] = [];
+  const create = async () => void made.push(await createCaches(engine, description, maxTokens));
+  const beside = async () => await engine.clock.time("caches", create);
+  try {
+    const graph = await engine.onload(model, built, maxTokens, beside);
+    const [caches] = made;
+    invariant(caches, "caches are made beside the weights");
+    return withCache({ engine, model, graph, caches }, canCapture(engine, description, maxTokens));
+  } catch (error) {
+    for (const caches of made) caches[Symbol.dispose]();
     throw error;
-  });
-  return withCache({ engine, model, graph, caches }, canCapture(engine, description, maxTokens));
+  }
 }
 
 interface Resident {
@@ -154,7 +159,8 @@ async function feedsOf(engine: Engine, model: StoredModel, ids: readonly number[
   return { ...positions, [HIDDEN_INPUT]: engine.floats(hidden, [ids.length, description.hiddenSize]) };
 }
 
-function layerByLayer(engine: Engine, model: StoredModel): Decoder {
+async function layerByLayer(engine: Engine, model: StoredModel): Promise<Decoder> {
+  await engine.ready();
   const { description } = model;
   const { vocabSize } = description;
   const width = rowSize(description);

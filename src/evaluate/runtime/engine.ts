@@ -1,7 +1,7 @@
 // onnxruntime-web as the rest of evaluation uses it: sessions by graph, weights in buffers of ours, one run at a time.
 
 import type { InferenceSession, Tensor } from "onnxruntime-web";
-import { DeviceLimitError } from "../../errors.ts";
+import { DeviceLimitError, invariant } from "../../errors.ts";
 import type { BuiltGraph } from "../graph/decoder-graph.ts";
 import type { WeightInput } from "../graph/weight-input.ts";
 import { type PhaseClock, startPhaseClock } from "../quality/phase-clock.ts";
@@ -12,7 +12,7 @@ import { loadRuntime, type Runtime } from "./load-runtime.ts";
 import { type MeasuredDevice, openMeasuredDevice } from "./measured-device.ts";
 import { createSessions, type Feeds, type Fetches, runSession, type Sessions } from "./sessions.ts";
 import { waitLater } from "../../wait-later.ts";
-import { createTensorFactory, type ReservedTensor, type TensorFactory } from "./tensors.ts";
+import { createTensorFactory, type ReservedTensor, type Rooms, type TensorFactory } from "./tensors.ts";
 
 /** Where sessions run. */
 export type Provider = "webgpu" | "wasm";
@@ -34,15 +34,24 @@ export interface OnloadedGraph extends Disposable {
 
 export interface Engine extends TensorFactory, AsyncDisposable {
   readonly provider: Provider;
+  /** There once the engine is ready. */
   readonly runtime: Runtime;
   readonly maxInputBytes: number;
   /** Where time went: the runtime and, meanwhile, the device; room for weights, and weights, while sessions are made. */
   readonly clock: PhaseClock;
+  /** Resolves when the runtime is loaded. Until then weights may be onloaded, which waits for it at its end, and nothing else be done. */
+  ready(): Promise<void>;
   /**
    * Loads the weights of a graph; one of equal bytes reuses its session.
-   * @throws DeviceLimitError before anything is read if they do not fit
+   * @param beside what else the runtime is to do before a run, once it has the session: weights still come meanwhile
+   * @throws DeviceLimitError before anything is read if they do not fit; what `beside` throws
    */
-  onload(model: StoredModel, built: BuiltGraph, positions: number): Promise<OnloadedGraph>;
+  onload(
+    model: StoredModel,
+    built: BuiltGraph,
+    positions: number,
+    beside?: () => Promise<void>,
+  ): Promise<OnloadedGraph>;
   /** Makes the session of a graph that will be onloaded. */
   prepare(built: BuiltGraph): Promise<void>;
   readonly gpu: MeasuredDevice | null;
@@ -55,36 +64,55 @@ export interface EngineOptions {
 }
 
 /**
+ * An engine that is ready.
+ * @throws DeviceLimitError if WebGPU was asked for and there is none.
+ */
+export async function createEngine(options: EngineOptions): Promise<Engine> {
+  const engine = await openEngine(options);
+  try {
+    await engine.ready();
+    return engine;
+  } catch (error) {
+    await engine[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/**
+ * An engine as soon as its device is there.
  * @param clock what the engine's phases are counted on
  * @throws DeviceLimitError if WebGPU was asked for and there is none.
  */
-export async function createEngine(options: EngineOptions, clock = startPhaseClock()): Promise<Engine> {
-  const { runtime, gpu } = await openRuntime(options, clock);
-  const sessions = createSessions(runtime, gpu);
-  const tensors = createTensorFactory(runtime, gpu, sessions);
+export async function openEngine(options: EngineOptions, clock = startPhaseClock()): Promise<Engine> {
+  const lazy = lazyRuntime(clock);
+  const gpu = await openDevice(options, clock);
+  const sessions = createSessions(lazy.loading, gpu);
+  const tensors = createTensorFactory(() => lazy.loaded(), gpu, sessions);
   return {
     ...tensors,
     provider: gpu ? "webgpu" : "wasm",
     clock,
-    runtime,
+    get runtime() {
+      return lazy.loaded();
+    },
+    ready: async () => void (await lazy.loading),
     gpu,
     maxInputBytes: Math.min(gpu?.maxBindingBytes ?? MAX_INPUT_BYTES, MAX_INPUT_BYTES),
     async prepare({ graph }) {
       await clock.time("sessions", async () => await sessions.open(graph, "plain"));
     },
-    async onload(model, built, positions) {
+    async onload(model, built, positions, beside) {
       // The runtime prepares the graph while its weights come.
       const opening = waitLater(
         clock.time("sessions", async () => await sessions.open(built.graph, "plain")),
       );
       const reserve = async () => await reserveWeights(built.weights, positions, tensors);
-      const weights = await clock.time("room", reserve);
-      const onloaded = onloadedGraph(sessions, built, opening, weights);
-      const filling = waitLater(
-        clock.time("weights", async () => await fillWeights(model, weights, positions)),
-      );
+      const rooms = await clock.time("room", reserve);
+      const onloaded = onloadedGraph(sessions, built, opening, rooms.weights);
+      const filling = waitLater(clock.time("weights", async () => await fillRooms(model, rooms, positions)));
       try {
         await opening;
+        await beside?.();
         await filling;
         return onloaded;
       } catch (error) {
@@ -101,42 +129,63 @@ export async function createEngine(options: EngineOptions, clock = startPhaseClo
   };
 }
 
-/** The runtime, and its device if there is to be one: each is opened while the other is. */
-async function openRuntime({ budgetBytes, provider }: EngineOptions, clock: PhaseClock) {
-  const loading = waitLater(clock.time("runtime", loadRuntime));
-  const openDevice = async () => await openMeasuredDevice(budgetBytes, provider === "webgpu");
-  const gpu = provider === "wasm" ? null : await clock.time("device", openDevice);
-  try {
-    if (provider === "webgpu" && !gpu) {
-      throw new DeviceLimitError(
-        "There is no GPU for onnxruntime-web to run on: the browser offers no WebGPU adapter. WebAssembly needs none.",
-      );
-    }
-    return { runtime: await loading, gpu };
-  } catch (error) {
-    gpu?.[Symbol.dispose]();
-    throw error;
-  }
+/** The runtime, on its way. */
+function lazyRuntime(clock: PhaseClock) {
+  let runtime: Runtime | null = null;
+  const load = async () => (runtime = await loadRuntime());
+  return {
+    loading: waitLater(clock.time("runtime", load)),
+    loaded() {
+      invariant(runtime, "the runtime is loaded before it is used");
+      return runtime;
+    },
+  };
+}
+
+/** The device, if there is to be one. */
+async function openDevice({ budgetBytes, provider }: EngineOptions, clock: PhaseClock) {
+  if (provider === "wasm") return null;
+  const open = async () => await openMeasuredDevice(budgetBytes, provider === "webgpu");
+  const gpu = await clock.time("device", open);
+  if (gpu || provider !== "webgpu") return gpu;
+  throw new DeviceLimitError(
+    "There is no GPU for onnxruntime-web to run on: the browser offers no WebGPU adapter. WebAssembly needs none.",
+  );
 }
 
 type Reserved = ReadonlyMap<WeightInput, ReservedTensor>;
+
+interface ReservedWeights extends Pick<Rooms, "settle"> {
+  readonly weights: Reserved;
+}
 
 /** Room for all weights, before any is read: what does not fit is refused at once. */
 async function reserveWeights(
   weights: readonly WeightInput[],
   positions: number,
   tensors: TensorFactory,
-): Promise<Reserved> {
+): Promise<ReservedWeights> {
   const labelOf = (weight: WeightInput) =>
     "linear" in weight ? `${weight.linear.module} ${weight.kind}` : weight.kind;
   const wanted = weights.map((weight) => ({ label: labelOf(weight), shape: weightShape(weight, positions) }));
-  const reserved = await tensors.reserve(wanted);
-  return new Map(
-    weights.flatMap((weight, index) => {
-      const own = reserved[index];
-      return own ? [[weight, own] as const] : [];
-    }),
-  );
+  const rooms = await tensors.reserve(wanted);
+  const placed = weights.flatMap((weight, index) => {
+    const own = rooms.tensors[index];
+    return own ? [[weight, own] as const] : [];
+  });
+  return { weights: new Map(placed), settle: async () => await rooms.settle() };
+}
+
+async function fillRooms(
+  model: StoredModel,
+  { weights, settle }: ReservedWeights,
+  positions: number,
+): Promise<void> {
+  try {
+    await fillWeights(model, weights, positions);
+  } finally {
+    await settle();
+  }
 }
 
 function onloadedGraph(
@@ -145,7 +194,7 @@ function onloadedGraph(
   opening: Promise<InferenceSession>,
   weights: Reserved,
 ): OnloadedGraph {
-  const fed = () => Object.fromEntries(Array.from(weights, ([{ input }, { tensor }]) => [input, tensor]));
+  const fed = () => Object.fromEntries(Array.from(weights, ([{ input }, { tensor }]) => [input, tensor()]));
   return {
     run: async (feeds, fetches) => await runSession(await opening, { ...fed(), ...feeds }, fetches),
     async capture() {

@@ -51,7 +51,8 @@ export interface Sessions extends AsyncDisposable {
   open(graph: OnnxGraph, kind: SessionKind): Promise<InferenceSession>;
 }
 
-export function createSessions(runtime: Runtime, gpu: MeasuredDevice | null): Sessions {
+/** @param loading the runtime, on its way */
+export function createSessions(loading: Promise<Runtime>, gpu: MeasuredDevice | null): Sessions {
   const sessions = new Map<string, Promise<InferenceSession>>();
   return {
     async open(graph, kind) {
@@ -59,6 +60,7 @@ export function createSessions(runtime: Runtime, gpu: MeasuredDevice | null): Se
       const hash = await crypto.subtle.digest("SHA-256", bytes);
       const own = kind === "captured" ? String(sessions.size) : "";
       const key = kind + own + String.fromCharCode(...new Uint8Array(hash));
+      const runtime = await loading;
       const session = sessions.get(key) ?? createSession(runtime, bytes, gpu, kind);
       sessions.set(key, session);
       return await session;

@@ -2,16 +2,17 @@
 
 import type { Tensor } from "onnxruntime-web";
 import { invariant } from "../../errors.ts";
-import type { GpuMemory, LedgerBuffer } from "../../gpu/memory.ts";
+import type { BufferRequest, GpuMemory, LedgerBuffer } from "../../gpu/memory.ts";
 import { createGraph, type OnnxGraph } from "../graph/onnx-graph.ts";
 import type { Runtime } from "./load-runtime.ts";
 import type { MeasuredDevice } from "./measured-device.ts";
 import { type PlacedValues, type WeightShape, widenHalves } from "../weights/weight-values.ts";
 import { runSession, type Sessions } from "./sessions.ts";
-import { createWidener, wholeWords } from "./widen-halves.ts";
+import { waitLater } from "../../wait-later.ts";
+import { openWeightWriter } from "./weight-writer.ts";
 
 export interface EngineTensor extends Disposable {
-  readonly tensor: Tensor;
+  readonly tensor: () => Tensor;
 }
 
 export interface ReservedTensor extends EngineTensor {
@@ -26,7 +27,7 @@ export interface TensorFactory {
    * Room for values that come later, for all or for none: the GPU is asked once.
    * @throws DeviceLimitError if they do not fit
    */
-  reserve(wanted: readonly WantedRoom[]): Promise<ReservedTensor[]>;
+  reserve(wanted: readonly WantedRoom[]): Promise<Rooms>;
   /** @throws DeviceLimitError if they do not fit */
   zeros(label: string, dims: readonly number[]): Promise<EngineTensor>;
   /**
@@ -35,6 +36,13 @@ export interface TensorFactory {
    * @throws DeviceLimitError if they do not fit
    */
   outputTensors(wanted: readonly WantedTensor[]): Promise<EngineTensor[]>;
+}
+
+export interface Rooms {
+  /** In the order in which they were wanted. */
+  readonly tensors: readonly ReservedTensor[];
+  /** Resolves when all that was written is given to the GPU; nothing may be written after that. */
+  readonly settle: () => Promise<void>;
 }
 
 export interface WantedRoom {
@@ -47,76 +55,91 @@ export interface WantedTensor {
   readonly dims: readonly number[];
 }
 
+/** @param runtime gives it once it is there: rooms may be made, and written to, before */
 export function createTensorFactory(
-  runtime: Runtime,
+  runtime: () => Runtime,
   gpu: MeasuredDevice | null,
   sessions: Sessions,
 ): TensorFactory {
-  const floats: TensorFactory["floats"] = (data, dims) => new runtime.Tensor("float32", data, dims);
+  const floats: TensorFactory["floats"] = (data, dims) => {
+    const { Tensor } = runtime();
+    return new Tensor("float32", data, dims);
+  };
   if (gpu) return { ...gpuTensors(runtime, gpu, sessions), floats };
-  const hold = (tensor: Tensor) => ({ tensor, [Symbol.dispose]: () => tensor.dispose() });
+  const hold = (tensor: Tensor) => ({ tensor: () => tensor, [Symbol.dispose]: () => tensor.dispose() });
   const zeros: TensorFactory["zeros"] = async (_, dims) =>
     await Promise.resolve(hold(floats(new Float32Array(sizeOf(dims)), dims)));
   return {
     floats,
-    reserve: async (wanted) => await Promise.resolve(wanted.map((each) => reserveInMemory(runtime, each))),
+    reserve: async (wanted) =>
+      await Promise.resolve({
+        tensors: wanted.map((each) => reserveInMemory(runtime, each)),
+        settle: async () => await Promise.resolve(),
+      }),
     zeros,
     outputTensors: async (wanted) =>
       await Promise.all(wanted.map(async ({ label, dims }) => await zeros(label, dims))),
   };
 }
 
-function reserveInMemory(runtime: Runtime, { label, shape: { dims } }: WantedRoom): ReservedTensor {
-  let tensor: Tensor | null = null;
+function reserveInMemory(runtime: () => Runtime, { label, shape: { dims } }: WantedRoom): ReservedTensor {
+  let values: Float32Array | Uint8Array | null = null;
+  const make = () => {
+    const { Tensor } = runtime();
+    invariant(values, `${label} has values`);
+    return values instanceof Float32Array
+      ? new Tensor("float32", values, dims)
+      : new Tensor("uint8", values, dims);
+  };
   return {
-    get tensor() {
-      invariant(tensor, `${label} has values`);
-      return tensor;
-    },
+    ...lazyTensor(make, (tensor) => tensor?.dispose()),
     async write(data) {
-      const values = data instanceof Uint16Array ? widenHalves(data) : data;
-      tensor =
-        values instanceof Float32Array
-          ? new runtime.Tensor("float32", values, dims)
-          : new runtime.Tensor("uint8", values, dims);
+      values = data instanceof Uint16Array ? widenHalves(data) : data;
       await Promise.resolve();
     },
-    [Symbol.dispose]: () => tensor?.dispose(),
   };
 }
 
-function gpuTensors(runtime: Runtime, { memory, device }: MeasuredDevice, sessions: Sessions) {
-  const requestOf = ({ label, shape: { dims, dataType } }: WantedRoom) => ({
-    label,
-    bytes: sizeOf(dims) * (dataType === "float32" ? 4 : 1),
-  });
-  const placedIn = (placed: LedgerBuffer, { dims, dataType }: WeightShape) => {
-    const tensor: Tensor = runtime.Tensor.fromGpuBuffer(placed.buffer, { dataType, dims });
-    return { tensor, [Symbol.dispose]: () => placed[Symbol.dispose]() };
-  };
-  const widen = createWidener(device, memory);
-  const reserved = (placed: LedgerBuffer, shape: WeightShape): ReservedTensor => ({
-    ...placedIn(placed, shape),
-    async write(data) {
-      if (data instanceof Uint16Array) await widen(data, placed.buffer);
-      else device.queue.writeBuffer(placed.buffer, 0, wholeWords(data));
-    },
-  });
+/** A tensor that is made when it is first wanted. */
+function lazyTensor(make: () => Tensor, dispose: (made: Tensor | null) => void): EngineTensor {
+  let made: Tensor | null = null;
+  return { tensor: () => (made ??= make()), [Symbol.dispose]: () => dispose(made) };
+}
+
+function gpuTensors(runtime: () => Runtime, { memory, device }: MeasuredDevice, sessions: Sessions) {
+  const tensorIn = (placed: LedgerBuffer, { dims, dataType }: WeightShape) =>
+    lazyTensor(
+      () => runtime().Tensor.fromGpuBuffer(placed.buffer, { dataType, dims }),
+      () => placed[Symbol.dispose](),
+    );
   return {
-    async reserve(wanted: readonly WantedRoom[]) {
+    async reserve(wanted: readonly WantedRoom[]): Promise<Rooms> {
       const placed = await memory.allocateAll(wanted.map(requestOf));
-      return wanted.flatMap(({ shape }, index) => {
-        const own = placed[index];
-        return own ? [reserved(own, shape)] : [];
+      const bytes = placed.reduce((sum, each) => sum + each.bytes, 0);
+      const writing = waitLater(openWeightWriter(device, memory, bytes));
+      const roomIn = (own: LedgerBuffer, shape: WeightShape): ReservedTensor => ({
+        ...tensorIn(own, shape),
+        write: async (data) => await (await writing).write(data, own),
       });
+      return {
+        tensors: wanted.flatMap(({ shape }, index) => {
+          const own = placed[index];
+          return own ? [roomIn(own, shape)] : [];
+        }),
+        settle: async () => await (await writing).settle(),
+      };
     },
     async zeros(label: string, dims: readonly number[]) {
       const shape = { dims, dataType: "float32" } as const;
-      return placedIn(await memory.allocate(requestOf({ label, shape })), shape);
+      return tensorIn(await memory.allocate(requestOf({ label, shape })), shape);
     },
     outputTensors: async (wanted: readonly WantedTensor[]) =>
-      await runtimeTensors(runtime, memory, sessions, wanted),
+      await runtimeTensors(runtime(), memory, sessions, wanted),
   };
+}
+
+function requestOf({ label, shape: { dims, dataType } }: WantedRoom): BufferRequest {
+  return { label, bytes: sizeOf(dims) * (dataType === "float32" ? 4 : 1) };
 }
 
 /** Zeros that the runtime makes; it asks nobody, so that what does not fit is refused before. */
@@ -138,7 +161,7 @@ async function runtimeTensors(
       invariant(tensor, "zeros were made");
       const adopted = memory.adopt(label, tensor.gpuBuffer);
       made.push({
-        tensor,
+        tensor: () => tensor,
         [Symbol.dispose]() {
           tensor.dispose();
           adopted[Symbol.dispose]();

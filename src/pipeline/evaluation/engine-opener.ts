@@ -1,7 +1,7 @@
 // An engine that is opened before it is asked for: a device and 17 MB of WebAssembly take longer than a short prompt.
 
 import { type PhaseClock, startPhaseClock } from "../../evaluate/quality/phase-clock.ts";
-import { createEngine, type Engine, type EngineOptions } from "../../evaluate/runtime/engine.ts";
+import { type Engine, type EngineOptions, openEngine } from "../../evaluate/runtime/engine.ts";
 import { waitLater } from "../../wait-later.ts";
 
 export interface EngineOpening {
@@ -15,14 +15,14 @@ export interface EngineOpener {
   /** Begins to open an engine, unless one of these options waits. One waits at a time; it has none of the GPU's memory. */
   prepare(options: EngineOptions): EngineOpening;
   /**
-   * Gives an engine away: whoever takes it closes it.
+   * Gives an engine away, whose runtime may still be on its way: whoever takes it closes it.
    * @throws what opening it throws
    */
   take(opening: EngineOpening): Promise<Engine>;
 }
 
 /** @param open opens an engine */
-export function createEngineOpener(open: typeof createEngine = createEngine): EngineOpener {
+export function createEngineOpener(open: typeof openEngine = openEngine): EngineOpener {
   let waiting: EngineOpening | null = null;
   const forget = (opening: EngineOpening) => {
     if (waiting === opening) waiting = null;

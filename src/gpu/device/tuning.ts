@@ -18,6 +18,8 @@ export interface MatrixUnits {
 export interface Tuning {
   /** Large shapes are faster with large tiles: GPUs with few registers have to spill them. */
   largeProducts: boolean;
+  /** Shapes of fewer large tiles are faster with small ones: a GPU of many processors would be idle for the most part. */
+  largeFrom: number;
   /** Matrix units that forward products run on; null for float32 arithmetic throughout. */
   matrices: MatrixUnits | null;
   /** Scratch of Strassen's products, which large forward products are made of where matrix units take none; null for plain ones. */

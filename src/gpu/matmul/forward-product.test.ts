@@ -27,7 +27,7 @@ async function kernelsOf(product: typeof forwardProduct, size: ProductSize, larg
       yield { first: 0, end: count };
     },
   };
-  const tuning = { largeProducts: true, matrices: null, strassen };
+  const tuning = { largeProducts: true, largeFrom: 1, matrices: null, strassen };
   const gpu = { queue, tuning, device: { limits: {} } } as unknown as Gpu;
   const { n, k } = size;
   const sides = { a: { buffer, stride: k }, b: { buffer, stride: k }, c: { buffer, stride: n } };

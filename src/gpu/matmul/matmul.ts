@@ -93,20 +93,21 @@ const TILE_SIZE: Readonly<Record<MatmulTile, number>> = { small: 64, large: 128 
 /** Workgroup memory of the large tiles of a and b, with a vec4 of padding in each of their 2 x 16 rows. */
 const PADDED_TILES_BYTES = 2 * 16 * (128 / 4 + 1) * 16;
 
-/** The tile for a shape: large ones where the GPU was found to be faster with them, and the shape fills them. */
-export function chooseTile(gpu: Gpu, m: number, n: number): MatmulTile {
-  return gpu.tuning.largeProducts && m > TILE_SIZE.small && n > TILE_SIZE.small ? "large" : "small";
+/** The tile for a shape: large ones where the GPU was found to be faster with them, and the shape fills them and the GPU. */
+export function chooseTile({ tuning }: Pick<Gpu, "tuning">, m: number, n: number): MatmulTile {
+  const tiles = Math.ceil(m / TILE_SIZE.large) * Math.ceil(n / TILE_SIZE.large);
+  const isFilled = m > TILE_SIZE.small && n > TILE_SIZE.small && tiles >= tuning.largeFrom;
+  return tuning.largeProducts && isFilled ? "large" : "small";
 }
 
-/** Begins to compile a product before it is wanted; if not said otherwise, with the tile of large shapes. */
-export function prepareMatmul(
-  gpu: Gpu,
-  form: MatmulForm,
-  tile: MatmulTile = gpu.tuning.largeProducts ? "large" : "small",
-): void {
+/** Begins to compile a product before it is wanted; if not said otherwise, with the tiles of large shapes and of those that fill few. */
+export function prepareMatmul(gpu: Gpu, form: MatmulForm, only?: MatmulTile): void {
+  const { largeProducts, largeFrom } = gpu.tuning;
   const constants = constantsOf(form);
-  if (tile === "small") gpu.queue.prepare(matmulKernel, constants);
-  else gpu.queue.prepare(largeMatmulKernel, { ...constants, PADDING: paddingOf(gpu), BATCHED: 0 });
+  const tile = only ?? (largeProducts ? "large" : "small");
+  if (tile === "small" || (!only && largeFrom > 1)) gpu.queue.prepare(matmulKernel, constants);
+  if (tile === "small") return;
+  gpu.queue.prepare(largeMatmulKernel, { ...constants, PADDING: paddingOf(gpu), BATCHED: 0 });
 }
 
 /** c = alpha · a · b, cut into dispatches of bounded work. Rows and columns past m and n are not written. */

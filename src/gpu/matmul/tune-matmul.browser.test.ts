@@ -2,32 +2,34 @@ import { afterEach, expect, it } from "vitest";
 import { openTestGpu } from "../../testing/open-test-gpu.ts";
 import { forgetTuning } from "../device/tuning-store.ts";
 import { createMatrixUnits } from "./matmul-halves.ts";
+import { chooseTile } from "./matmul.ts";
 import { areMatricesFaster, isStrassenFaster, tuneMatmul } from "./tune-matmul.ts";
 
 afterEach(forgetTuning);
 
-/** A visit with some adapter on which large tiles are faster; tells what was chosen and how often it was measured. */
+/** A visit with some adapter on which many large tiles are faster, and few are not; tells what was chosen and how often it was measured. */
 async function visit(vendor: string, software = false) {
   using test = await openTestGpu();
   const gpu = { ...test.gpu, adapter: { ...test.gpu.adapter, vendor, software } };
   let measured = 0;
-  await tuneMatmul(gpu, async () => {
+  const finds = (isFaster: boolean) => async () => {
     measured++;
-    return await Promise.resolve(true);
-  });
-  return [gpu.tuning.largeProducts, measured];
+    return await Promise.resolve(isFaster);
+  };
+  await tuneMatmul(gpu, { many: finds(true), few: finds(false) });
+  return [chooseTile(gpu, 4096, 4096), chooseTile(gpu, 1024, 768), measured];
 }
 
 it("measures an adapter once, and again after it was forgotten", async () => {
-  expect(await visit("one")).toEqual([true, 1]);
-  expect(await visit("one")).toEqual([true, 0]);
-  expect(await visit("another")).toEqual([true, 1]);
+  expect(await visit("one")).toEqual(["large", "small", 2]);
+  expect(await visit("one")).toEqual(["large", "small", 0]);
+  expect(await visit("another")).toEqual(["large", "small", 2]);
   await forgetTuning();
-  expect(await visit("one")).toEqual([true, 1]);
+  expect(await visit("one")).toEqual(["large", "small", 2]);
 });
 
 it("leaves a software adapter with the small tile", async () => {
-  expect(await visit("one", true)).toEqual([false, 0]);
+  expect(await visit("one", true)).toEqual(["small", "small", 0]);
 });
 
 /** The same for matrix units that are faster or not. */
@@ -49,7 +51,7 @@ it("measures matrix units once an adapter, apart from tiles", async () => {
   expect(await visitWithMatrices("one", false)).toEqual([false, 1]);
   expect(await visitWithMatrices("one", true)).toEqual([false, 0]);
   expect(await visitWithMatrices("another", true)).toEqual([true, 1]);
-  expect(await visit("one")).toEqual([true, 0]);
+  expect(await visit("one")).toEqual(["large", "small", 0]);
 });
 
 /** The same for Strassen's products, in a budget. */

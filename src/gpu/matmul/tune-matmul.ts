@@ -18,8 +18,14 @@ const DEPTH = 512;
 const BYTES = SIZE * DEPTH * 4 + SIZE * SIZE * 4;
 /** The second run is the one that counts: the first compiles and wakes the GPU. */
 const RUNS = 3;
+/** What an expert makes of its tokens: 48 large tiles, on which a data centre's GPU spends some 50 µs. */
+const FEW = { m: 1024, n: 768 } as const;
+const FEW_RUNS = 40;
+/** Where small tiles are faster with those, they are taken for fewer large ones than this. */
+const FEW_TILES = 96;
 /** To be raised with every change to a product kernel: what was measured of another one counts no more. */
 const KERNELS_VERSION = 1;
+const FEW_VERSION = "few tiles 1";
 const HALVES_VERSION = "halves 1";
 const STRASSEN_VERSION = "strassen 2";
 /** Of the measurement of Strassen's products: what a layer of 7 or 8 billion parameters has for two sequences. */
@@ -29,13 +35,27 @@ const STRASSEN_SHARE = 0.95;
 /** Taken in turns, and the best of them counts: a GPU's clock rises for a while after a pause. */
 const STRASSEN_TURNS = 4;
 
+/** Whether products are faster with large tiles. */
+interface TileMeasures {
+  readonly many: (gpu: Gpu) => Promise<boolean>;
+  readonly few: (gpu: Gpu) => Promise<boolean>;
+}
+
+const MEASURES: TileMeasures = {
+  many: async (gpu) => await isLargeFaster(gpu, { m: SIZE, n: SIZE }, RUNS),
+  few: async (gpu) => await isLargeFaster(gpu, FEW, FEW_RUNS),
+};
+
 /**
- * Sets `gpu.tuning.largeProducts`. Either kernel gives the same bits, so a resumed job may choose the other one.
- * @param measure tells whether large products are faster with large tiles
+ * Sets `gpu.tuning.largeProducts` and `largeFrom`. Either kernel gives the same bits, so a resumed job may choose the other one.
+ * @param measure tells it of shapes of many large tiles, and of few
  */
-export async function tuneMatmul(gpu: Gpu, measure = isLargeFaster): Promise<void> {
+export async function tuneMatmul(gpu: Gpu, { many, few } = MEASURES): Promise<void> {
   if (gpu.adapter.software || gpu.memory.freeBytes < BYTES) return;
-  gpu.tuning.largeProducts = await measureOnce(gpu, KERNELS_VERSION, async () => await measure(gpu));
+  const { tuning } = gpu;
+  tuning.largeProducts = await measureOnce(gpu, KERNELS_VERSION, async () => await many(gpu));
+  if (!tuning.largeProducts) return;
+  tuning.largeFrom = (await measureOnce(gpu, FEW_VERSION, async () => await few(gpu))) ? 1 : FEW_TILES;
 }
 
 /**
@@ -80,11 +100,12 @@ async function measureOnce(
   return found;
 }
 
-async function isLargeFaster(gpu: Gpu): Promise<boolean> {
-  return await withOperands(gpu, async (shape) => {
+async function isLargeFaster(gpu: Gpu, size: Pick<ProductSize, "m" | "n">, runs: number): Promise<boolean> {
+  return await withOperands(gpu, async (operands) => {
+    const shape = { ...operands, ...size };
     const small = async () => await matmul(gpu, shape, "small");
     const large = async () => await matmul(gpu, shape, "large");
-    return await isFaster(gpu, large, small);
+    return await isFaster(gpu, large, small, runs);
   });
 }
 
@@ -117,16 +138,21 @@ async function withOperands<T>(gpu: Gpu, use: (operands: Operands) => Promise<T>
   }
 }
 
-async function isFaster(gpu: Gpu, one: () => Promise<void>, other: () => Promise<void>): Promise<boolean> {
-  for (const product of [other, one]) await time(gpu, product);
-  return (await time(gpu, one)) < (await time(gpu, other));
+async function isFaster(
+  gpu: Gpu,
+  one: () => Promise<void>,
+  other: () => Promise<void>,
+  runs = RUNS,
+): Promise<boolean> {
+  for (const product of [other, one]) await time(gpu, product, runs);
+  return (await time(gpu, one, runs)) < (await time(gpu, other, runs));
 }
 
 /** Milliseconds of several at once: browsers round the GPU's clock to a tenth of a millisecond. */
-async function time({ queue }: Gpu, product: () => Promise<void>): Promise<number> {
+async function time({ queue }: Gpu, product: () => Promise<void>, runs = RUNS): Promise<number> {
   await queue.idle();
   const busy = queue.busyMs;
-  for (let run = 0; run < RUNS; run++) await product();
+  for (let run = 0; run < runs; run++) await product();
   await queue.idle();
   return queue.busyMs - busy;
 }

@@ -5,7 +5,7 @@ import { CalibrationError, invariant } from "../errors.ts";
 import { DTYPE_BITS, isFloatDtype } from "../formats/numbers/dtype.ts";
 import { type Fold, foldPiece, foldsOfRows, type PieceOfTensor } from "../formats/weights/fold.ts";
 import type { HostBytes } from "./host-bytes.ts";
-import type { HostLayer } from "./layer-weights.ts";
+import type { HostLayer } from "./host-layer.ts";
 
 /** Tensors take their factors in rows of about so many bytes. */
 const PIECE_BYTES = 1024 ** 2;

@@ -6,7 +6,8 @@ import type { Linear } from "../model/weight-description.ts";
 import { openTestGpu, type TestGpu } from "../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../testing/random.ts";
 import { canFoldOnloaded, foldOnloaded } from "./fold-onloaded.ts";
-import { memoryLayer, onloadLayer } from "./layer-weights.ts";
+import { memoryLayer } from "./host-layer.ts";
+import { onloadLayer } from "./layer-weights.ts";
 
 const COLUMNS = 40;
 const random = seededRandom(3);

@@ -13,7 +13,8 @@ import type { UploadRing } from "../gpu/staging/staging.ts";
 import { struct } from "../gpu/struct.ts";
 import type { Linear } from "../model/weight-description.ts";
 import code from "./fold-words.wgsl?raw";
-import type { HostLayer, OnloadedLayer, RowTile } from "./layer-weights.ts";
+import type { HostLayer } from "./host-layer.ts";
+import type { OnloadedLayer, RowTile } from "./layer-weights.ts";
 
 const WORKGROUP = 64;
 

@@ -4,14 +4,8 @@ import { invariant } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { UploadRing } from "../gpu/staging/staging.ts";
 import type { Linear } from "../model/weight-description.ts";
-import {
-  type HostLayer,
-  onloaded,
-  type OnloadedLayer,
-  onloadVectors,
-  onloadWhole,
-  type RowTile,
-} from "./layer-weights.ts";
+import type { HostLayer } from "./host-layer.ts";
+import { onloaded, type OnloadedLayer, onloadVectors, onloadWhole, type RowTile } from "./layer-weights.ts";
 
 /** A layer whose Linears come to the GPU when they are wanted, and stay. */
 export interface SettlingLayer extends OnloadedLayer {

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { widenToFloat32 } from "../formats/numbers/dtype.ts";
-import { type HostLayer, memoryLayer } from "../onload/layer-weights.ts";
+import { type HostLayer, memoryLayer } from "../onload/host-layer.ts";
 import { type FixtureTensors, floatDtype } from "./architecture-fixture.ts";
 import { openMemoryFile, tensorOf } from "./golden.ts";
 

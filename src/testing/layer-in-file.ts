@@ -1,7 +1,7 @@
 // A layer whose tensors lie in a file, for tests in a page, which has no files that answer at once: what is read is a copy.
 
 import { openLayerRoom } from "../onload/layer-room.ts";
-import type { HostLayer } from "../onload/layer-weights.ts";
+import type { HostLayer } from "../onload/host-layer.ts";
 
 const FILE_BYTES = 4 * 1024 ** 2;
 

@@ -3,7 +3,7 @@
 import { invariant } from "../../errors.ts";
 import { memoryBytes, type HostBytes } from "../../onload/host-bytes.ts";
 import { type LayerFile, type LayerRoom, openLayerRoom } from "../../onload/layer-room.ts";
-import type { HostLayer, HostTensor } from "../../onload/layer-weights.ts";
+import type { HostLayer, HostTensor } from "../../onload/host-layer.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
 import { hostLayerBytes } from "../calibration/host-memory.ts";

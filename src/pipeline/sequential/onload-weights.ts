@@ -3,12 +3,8 @@
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { UploadRing } from "../../gpu/staging/staging.ts";
 import type { Linear } from "../../model/weight-description.ts";
-import {
-  type HostLayer,
-  type OnloadedLayer,
-  type OnloadedParts,
-  onloadLayer,
-} from "../../onload/layer-weights.ts";
+import type { HostLayer } from "../../onload/host-layer.ts";
+import { type OnloadedLayer, type OnloadedParts, onloadLayer } from "../../onload/layer-weights.ts";
 import type { Residency } from "../../onload/residency.ts";
 import type { CalibratedLayer } from "../calibration/calibrated-layer.ts";
 

@@ -4,7 +4,7 @@
 import { DTYPE_BITS } from "../../../formats/numbers/dtype.ts";
 import { type TensorSpec, tensorBytes } from "../../../formats/safetensors/safetensors.ts";
 import { ExchangeError, invariant } from "../../../errors.ts";
-import { linearWeight } from "../../../onload/layer-weights.ts";
+import { linearWeight } from "../../../onload/host-layer.ts";
 import type { QuantizeTask } from "../../../plan/plan-steps.ts";
 import { hostLayerBytes } from "../../calibration/host-memory.ts";
 import { isShape } from "../../job/copy-tensors.ts";

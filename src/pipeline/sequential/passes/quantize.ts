@@ -4,7 +4,8 @@
 import { copyHessians } from "../../../calibrate/hessians.ts";
 import { invariant } from "../../../errors.ts";
 import { type Capture, mlpLinears } from "../../../model/layer-linears.ts";
-import { linearRows, linearWeight, type OnloadedLayer } from "../../../onload/layer-weights.ts";
+import { linearRows, linearWeight } from "../../../onload/host-layer.ts";
+import type { OnloadedLayer } from "../../../onload/layer-weights.ts";
 import type { QuantizeTask } from "../../../plan/plan-steps.ts";
 import type { InputStatistics, ModuleWeights, QuantizerRun } from "../../../quantize/quantizer.ts";
 import { byQuantizer, wantsHessian } from "../../../quantize/quantizers.ts";

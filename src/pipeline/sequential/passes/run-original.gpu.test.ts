@@ -4,19 +4,8 @@ import { referenceDrift } from "../../../calibrate/drifts/reference.ts";
 import { invariant } from "../../../errors.ts";
 import type { SquareMatrix } from "../../../gpu/square-matrix.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
-import {
-  hostLayer,
-  LENGTHS,
-  MIB,
-  only,
-  openRun,
-  planFor,
-  type Run,
-  RUN_BYTES,
-  STATES,
-  statesIn,
-  turnOf,
-} from "../../../testing/run-layer.ts";
+import { hostLayer, LENGTHS, MIB, only, planFor } from "../../../testing/small-layer.ts";
+import { openRun, type Run, RUN_BYTES, STATES, statesIn, turnOf } from "../../../testing/run-layer.ts";
 import type { CalibrationJob } from "../../calibration/plan-calibrated-layers.ts";
 import { calibrate } from "./calibrate.ts";
 import { type LayerAtWork, onload } from "../layer-at-work.ts";

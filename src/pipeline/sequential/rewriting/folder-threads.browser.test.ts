@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { narrowFromFloat32 } from "../../../formats/numbers/dtype.ts";
 import type { Fold } from "../../../formats/weights/fold.ts";
 import { foldLayer } from "../../../onload/fold-layer.ts";
-import { memoryLayer } from "../../../onload/layer-weights.ts";
+import { memoryLayer } from "../../../onload/host-layer.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { createFolders } from "./folder-threads.ts";
 

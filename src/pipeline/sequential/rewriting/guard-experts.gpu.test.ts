@@ -2,7 +2,7 @@
 
 import { expect, it } from "vitest";
 import { layerMappings } from "../../../model/mappings.ts";
-import type { HostLayer } from "../../../onload/layer-weights.ts";
+import type { HostLayer } from "../../../onload/host-layer.ts";
 import { foldLayer } from "../../../onload/fold-layer.ts";
 import { referenceErrors } from "../../../quantize/awq/reference.ts";
 import { NO_STATISTICS } from "../../../quantize/observe/observe-weight.ts";
@@ -10,18 +10,8 @@ import type { MappingReport } from "../../../quantize/rewriter.ts";
 import type { FixtureTensors } from "../../../testing/architecture-fixture.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { referenceLayer, type ReferenceLinears } from "../../../testing/reference-layer.ts";
-import {
-  hostLayer,
-  LENGTHS,
-  MIB,
-  only,
-  openRun,
-  planFor,
-  RUN_BYTES,
-  STATES,
-  statesIn,
-  turnOf,
-} from "../../../testing/run-layer.ts";
+import { hostLayer, LENGTHS, MIB, only, planFor } from "../../../testing/small-layer.ts";
+import { openRun, RUN_BYTES, STATES, statesIn, turnOf } from "../../../testing/run-layer.ts";
 import type { CalibratedLayer } from "../../calibration/calibrated-layer.ts";
 import { onload } from "../layer-at-work.ts";
 import { rewrite } from "./rewrite.ts";

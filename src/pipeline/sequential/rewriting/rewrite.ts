@@ -8,7 +8,7 @@ import { invariant } from "../../../errors.ts";
 import type { Fold } from "../../../formats/weights/fold.ts";
 import { linearsBeforeOutput } from "../../../model/layer-linears.ts";
 import type { Mapping } from "../../../model/mappings.ts";
-import { linearRows } from "../../../onload/layer-weights.ts";
+import { linearRows } from "../../../onload/host-layer.ts";
 import type { ChannelStatistics, RewriterPass, RewriterRun, Rewritten } from "../../../quantize/rewriter.ts";
 import { rewriterFor } from "../../../quantize/rewriters.ts";
 import { demandOf, type LayerRewriting } from "../../calibration/calibrated-layer.ts";

@@ -7,17 +7,8 @@ import { NO_STATISTICS } from "../../../quantize/observe/observe-weight.ts";
 import { referenceErrors } from "../../../quantize/awq/reference.ts";
 import type { MappingReport } from "../../../quantize/rewriter.ts";
 import { referenceLayer } from "../../../testing/reference-layer.ts";
-import {
-  hostLayer,
-  LENGTHS,
-  MIB,
-  only,
-  openRun,
-  planFor,
-  RUN_BYTES,
-  STATES,
-  turnOf,
-} from "../../../testing/run-layer.ts";
+import { hostLayer, LENGTHS, MIB, only, planFor } from "../../../testing/small-layer.ts";
+import { openRun, RUN_BYTES, STATES, turnOf } from "../../../testing/run-layer.ts";
 import type { CalibratedLayer } from "../../calibration/calibrated-layer.ts";
 import type { LayerSchedule } from "../../calibration/layer-schedule.ts";
 import { onload } from "../layer-at-work.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { narrowFromFloat32, widenToFloat32 } from "../formats/numbers/dtype.ts";
 import type { Linear } from "../model/weight-description.ts";
-import { linearRows, memoryLayer } from "./layer-weights.ts";
+import { linearRows, memoryLayer } from "./host-layer.ts";
 
 const [EXPERTS, INPUTS, WIDTH] = [3, 4, 10];
 

@@ -5,7 +5,8 @@ import { createLifetime, type Lifetime } from "../src/disposal.ts";
 import { type Gpu, openGpu } from "../src/gpu/gpu.ts";
 import { tuneMatmul } from "../src/gpu/matmul/tune-matmul.ts";
 import type { BufferRequest, LedgerBuffer } from "../src/gpu/memory.ts";
-import { ReadbackRing, UploadRing } from "../src/gpu/staging/staging.ts";
+import { ReadbackRing } from "../src/gpu/staging/readback-ring.ts";
+import { UploadRing } from "../src/gpu/staging/upload-ring.ts";
 import { randomNormal, seededRandom } from "../src/testing/random.ts";
 import type { KernelRow, MeasuredRow, Milliseconds } from "./report/result.ts";
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { DTYPE_BITS } from "../formats/numbers/dtype.ts";
 import { type Fold, foldRows } from "../formats/weights/fold.ts";
-import { UploadRing } from "../gpu/staging/staging.ts";
+import { UploadRing } from "../gpu/staging/upload-ring.ts";
 import type { Linear } from "../model/weight-description.ts";
 import { openTestGpu, type TestGpu } from "../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../testing/random.ts";

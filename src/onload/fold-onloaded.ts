@@ -9,7 +9,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import { kernel, spreadWorkgroups } from "../gpu/kernel.ts";
 import { bufferBytes, type LedgerBuffer } from "../gpu/memory.ts";
 import numberFormats from "../gpu/elements/number-formats.wgsl?raw";
-import type { UploadRing } from "../gpu/staging/staging.ts";
+import type { UploadRing } from "../gpu/staging/upload-ring.ts";
 import { struct } from "../gpu/struct.ts";
 import type { Linear } from "../model/weight-description.ts";
 import code from "./fold-words.wgsl?raw";

@@ -6,7 +6,7 @@ import { DTYPE_BITS, type FloatDtype, widenToFloat32 } from "../formats/numbers/
 import { spreadRows } from "../formats/weights/spread-rows.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../gpu/memory.ts";
-import type { UploadRing, WritePart } from "../gpu/staging/staging.ts";
+import type { UploadRing, WritePart } from "../gpu/staging/upload-ring.ts";
 import { divideLinears, type Residency, streamBytes, strideOf, tileShape } from "./residency.ts";
 import type { Linear } from "../model/weight-description.ts";
 import { type HostLayer, linearRows, floatTensor } from "./host-layer.ts";

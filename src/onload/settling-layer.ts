@@ -2,7 +2,7 @@
 
 import { invariant } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import type { UploadRing } from "../gpu/staging/staging.ts";
+import type { UploadRing } from "../gpu/staging/upload-ring.ts";
 import type { Linear } from "../model/weight-description.ts";
 import type { HostLayer } from "./host-layer.ts";
 import { onloaded, type OnloadedLayer, onloadVectors, onloadWhole, type RowTile } from "./layer-weights.ts";

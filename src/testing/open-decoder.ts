@@ -6,7 +6,7 @@ import type { ForwardPass } from "../calibrate/forward/forward-pass.ts";
 import { createBatch } from "../calibrate/forward/token-batch.ts";
 import { createWorkspace } from "../calibrate/forward/workspace.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
-import { UploadRing } from "../gpu/staging/staging.ts";
+import { UploadRing } from "../gpu/staging/upload-ring.ts";
 import { type DecoderDescription, rowSize } from "../model/decoder-description.ts";
 import { distinctIds, openTokenInputSource } from "../calibrate/forward/token-inputs/token-input-source.ts";
 import { openTokenTables } from "../calibrate/forward/token-inputs/token-inputs.ts";

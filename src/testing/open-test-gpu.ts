@@ -4,7 +4,8 @@
 
 import { createGpu, type Gpu, requestAdapter, requestDevice, summarizeAdapter } from "../gpu/gpu.ts";
 import type { LedgerBuffer } from "../gpu/memory.ts";
-import { ReadbackRing, UploadRing } from "../gpu/staging/staging.ts";
+import { ReadbackRing } from "../gpu/staging/readback-ring.ts";
+import { UploadRing } from "../gpu/staging/upload-ring.ts";
 
 const BUDGET_BYTES = 256 * 1024 ** 2;
 const PIECE = { pieceBytes: 1024 ** 2, pieces: 2 };

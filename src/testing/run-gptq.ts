@@ -2,7 +2,8 @@
 
 import { readRowParts, visitRows } from "../formats/weights/dequantize.ts";
 import { narrowFromFloat32, widenToFloat32 } from "../formats/numbers/dtype.ts";
-import { ReadbackRing, UploadRing } from "../gpu/staging/staging.ts";
+import { ReadbackRing } from "../gpu/staging/readback-ring.ts";
+import { UploadRing } from "../gpu/staging/upload-ring.ts";
 import { allocateCholeskyScratch } from "../gpu/triangular/cholesky-scratch.ts";
 import {
   type FactoredHessian,

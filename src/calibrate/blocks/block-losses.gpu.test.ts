@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { ReadbackRing } from "../../gpu/staging/staging.ts";
+import { ReadbackRing } from "../../gpu/staging/readback-ring.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { expertInputModules } from "../../model/layer-linears.ts";
 import { type FixtureTensors, loadArchitecture } from "../../testing/architecture-fixture.ts";

@@ -6,7 +6,7 @@ import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import { rowSquares } from "../../gpu/elements/row-squares.ts";
-import type { ReadbackRing } from "../../gpu/staging/staging.ts";
+import type { ReadbackRing } from "../../gpu/staging/readback-ring.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import type { MappingBlock } from "../../model/mappings.ts";
 import { factsOf } from "../../model/mixers/facts-of.ts";

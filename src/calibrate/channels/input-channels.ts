@@ -4,7 +4,7 @@
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
-import type { ReadbackRing } from "../../gpu/staging/staging.ts";
+import type { ReadbackRing } from "../../gpu/staging/readback-ring.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { Collector } from "../collector.ts";
 import { widenColumnExtents } from "./column-extents.ts";

@@ -3,7 +3,7 @@
 import { DeviceLimitError } from "../../errors.ts";
 import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
-import { readbackRingBytes } from "../../gpu/staging/staging.ts";
+import { readbackRingBytes } from "../../gpu/staging/readback-ring.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { mlpsOf } from "../../model/layer-linears.ts";
 import { forwardOf } from "./mixers/forward-of.ts";

@@ -4,7 +4,7 @@
 import { CalibrationError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
-import type { UploadRing } from "../../gpu/staging/staging.ts";
+import type { UploadRing } from "../../gpu/staging/upload-ring.ts";
 import { type AttentionTile, attentionTiles } from "./mixers/attention/attention-tile.ts";
 
 export interface TokenBatch extends Disposable {

@@ -4,7 +4,9 @@ import { type Lifetime, openTogether } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
-import { ReadbackRing, type RingSize, type UploadRing } from "../../gpu/staging/staging.ts";
+import { ReadbackRing } from "../../gpu/staging/readback-ring.ts";
+import type { RingSize } from "../../gpu/staging/ring-pieces.ts";
+import type { UploadRing } from "../../gpu/staging/upload-ring.ts";
 import { createRotaryTable, type RotaryTable } from "./rotary/rotary-table.ts";
 import type { Rotary } from "../../model/mixer-description.ts";
 

@@ -5,7 +5,7 @@ import { invariant } from "../../errors.ts";
 import type { ObserverName } from "../../formats/schemes/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
-import type { ReadbackRing } from "../../gpu/staging/staging.ts";
+import type { ReadbackRing } from "../../gpu/staging/readback-ring.ts";
 import type { SequenceBatch } from "../batches.ts";
 import type { Activations } from "../forward/layer-weights.ts";
 import { observeRows } from "./observe-rows.ts";

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { ReadbackRing } from "../../gpu/staging/staging.ts";
+import { ReadbackRing } from "../../gpu/staging/readback-ring.ts";
 import { openTestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { openInputSquares } from "./input-squares.ts";

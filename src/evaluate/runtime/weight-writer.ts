@@ -5,7 +5,8 @@ import { openTogether } from "../../disposal.ts";
 import { widenBf16 } from "../../gpu/elements/widen.ts";
 import { bufferBytes, type GpuMemory, type LedgerBuffer } from "../../gpu/memory.ts";
 import { PacedQueue, QUEUE_BYTES } from "../../gpu/queue/paced-queue.ts";
-import { ringBytes, UploadRing, type WritePart } from "../../gpu/staging/staging.ts";
+import { ringBytes } from "../../gpu/staging/ring-pieces.ts";
+import { UploadRing, type WritePart } from "../../gpu/staging/upload-ring.ts";
 import { type PlacedValues, widenHalves } from "../weights/weight-values.ts";
 
 /** Pieces that are gathered in, and one more for halves. */

@@ -3,7 +3,8 @@
 
 import { narrowFromFloat32 } from "../../formats/numbers/dtype.ts";
 import type { Gpu } from "../gpu.ts";
-import { ReadbackRing, UploadRing } from "../staging/staging.ts";
+import { ReadbackRing } from "../staging/readback-ring.ts";
+import { UploadRing } from "../staging/upload-ring.ts";
 import { matmul } from "./matmul.ts";
 import { compileHalves, createMatrixUnits, MATRIX_UNITS_BYTES, matmulHalves } from "./matmul-halves.ts";
 import { compileRankKHalves, findLargest, rankKHalves } from "../triangular/rank-k-halves.ts";

@@ -5,7 +5,7 @@
 import type { Gpu } from "../gpu.ts";
 import { kernel } from "../kernel.ts";
 import { type HeldPanel, heldPanels } from "../panels.ts";
-import type { ReadbackRing } from "../staging/staging.ts";
+import type { ReadbackRing } from "../staging/readback-ring.ts";
 import { struct } from "../struct.ts";
 import columnCode from "./cholesky-column.wgsl?raw";
 import diagonalCode from "./cholesky-diagonal.wgsl?raw";

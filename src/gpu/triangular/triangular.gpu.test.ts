@@ -3,7 +3,7 @@ import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { readTriangle, uploadTriangle } from "../../testing/triangle.ts";
 import { allocatePanels } from "../panels.ts";
-import { ReadbackRing } from "../staging/staging.ts";
+import { ReadbackRing } from "../staging/readback-ring.ts";
 import { allocateCholeskyScratch } from "./cholesky-scratch.ts";
 import { cholesky } from "./cholesky.ts";
 import { undoCholesky } from "./undo-cholesky.ts";

@@ -1,6 +1,6 @@
 // Room for some of the next layer's weights while samples are propagated through a layer whose weights do not stay: Hessians are gone then.
 
-import { type RingSize, ringBytes } from "../../gpu/staging/staging.ts";
+import { type RingSize, ringBytes } from "../../gpu/staging/ring-pieces.ts";
 import { linearsBeforeOutput } from "../../model/layer-linears.ts";
 import type { Linear } from "../../model/weight-description.ts";
 import { divideLinears, residentBytes } from "../../onload/residency.ts";

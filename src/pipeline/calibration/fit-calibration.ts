@@ -9,7 +9,7 @@ import { type HiddenDtype, hiddenBytesPerToken, type HiddenPlace } from "../../c
 import { DeviceLimitError } from "../../errors.ts";
 import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
-import type { RingSize } from "../../gpu/staging/staging.ts";
+import type { RingSize } from "../../gpu/staging/ring-pieces.ts";
 import {
   type Batching,
   type CalibrationDemand,

@@ -13,7 +13,7 @@ import { CHUNK_SUMS } from "./sample-chunks.ts";
 import { weightsWithin } from "../../quantize/gptq/dequantize-stored.ts";
 import { earlyLinears, earlyRing } from "./early-room.ts";
 import { lentBytes } from "./strassen-room.ts";
-import { ringBytes } from "../../gpu/staging/staging.ts";
+import { ringBytes } from "../../gpu/staging/ring-pieces.ts";
 import { residentBytes } from "../../onload/residency.ts";
 import { mappingNotes } from "./mapping-notes.ts";
 import { planCalibrationJob } from "./plan-calibrated-layers.ts";

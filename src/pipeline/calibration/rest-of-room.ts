@@ -1,7 +1,8 @@
 // What a job does with memory that nothing else has a use for, results' bytes least of all: two layers at once, weights that stay
 // where modifiers look for factors, weights of the next layer, and rings that keep up with what two layers bring and take.
 
-import { readbackRingBytes, ringBytes } from "../../gpu/staging/staging.ts";
+import { readbackRingBytes } from "../../gpu/staging/readback-ring.ts";
+import { ringBytes } from "../../gpu/staging/ring-pieces.ts";
 import { deepRings } from "./batches-at-work.ts";
 import type { CalibrationShape, GpuLimits } from "./calibration-memory.ts";
 import type { FittedLayer } from "./fit-layer.ts";

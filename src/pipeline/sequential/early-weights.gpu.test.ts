@@ -1,5 +1,6 @@
 import { expect, it, vi } from "vitest";
-import { ringBytes, UploadRing } from "../../gpu/staging/staging.ts";
+import { ringBytes } from "../../gpu/staging/ring-pieces.ts";
+import { UploadRing } from "../../gpu/staging/upload-ring.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import type { Linear } from "../../model/weight-description.ts";
 import { type HostLayer, memoryLayer } from "../../onload/host-layer.ts";

@@ -1,7 +1,7 @@
 // A layer's weights from host memory to the GPU, for its samples.
 
 import type { Gpu } from "../../gpu/gpu.ts";
-import type { UploadRing } from "../../gpu/staging/staging.ts";
+import type { UploadRing } from "../../gpu/staging/upload-ring.ts";
 import type { Linear } from "../../model/weight-description.ts";
 import type { HostLayer } from "../../onload/host-layer.ts";
 import { type OnloadedLayer, type OnloadedParts, onloadLayer } from "../../onload/layer-weights.ts";

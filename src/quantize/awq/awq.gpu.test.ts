@@ -4,7 +4,8 @@ import { type FloatDtype, narrowFromFloat32, roundTo } from "../../formats/numbe
 import { AWQ_SETTINGS } from "../../formats/modifiers/awq.ts";
 import { globalScale } from "../../formats/numbers/global-scale.ts";
 import { type QuantizationArgs, weightArgs } from "../../formats/schemes/quantization-args.ts";
-import { ReadbackRing, UploadRing } from "../../gpu/staging/staging.ts";
+import { ReadbackRing } from "../../gpu/staging/readback-ring.ts";
+import { UploadRing } from "../../gpu/staging/upload-ring.ts";
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { uploadTriangle } from "../../testing/triangle.ts";

@@ -6,7 +6,7 @@ import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { BufferPart } from "../../gpu/kernel.ts";
 import { bufferBytes, LedgerBuffer } from "../../gpu/memory.ts";
-import type { UploadRing } from "../../gpu/staging/staging.ts";
+import type { UploadRing } from "../../gpu/staging/upload-ring.ts";
 import type { WeightRows } from "../rewriter.ts";
 import { candidateErrors } from "./awq-kernels.ts";
 import {

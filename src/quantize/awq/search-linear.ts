@@ -5,7 +5,7 @@ import { hasGlobalScale } from "../../formats/schemes/compression-format.ts";
 import { globalScale } from "../../formats/numbers/global-scale.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
-import type { UploadRing } from "../../gpu/staging/staging.ts";
+import type { UploadRing } from "../../gpu/staging/upload-ring.ts";
 import { addLowerProduct } from "../../gpu/triangular/lower-product.ts";
 import type { TriangularMatrix } from "../../gpu/triangular/triangular-matrix.ts";
 import { observeRange } from "../observe/observe-weight.ts";

@@ -12,7 +12,7 @@ import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { kernel, spreadWorkgroups } from "../../gpu/kernel.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
-import type { UploadRing } from "../../gpu/staging/staging.ts";
+import type { UploadRing } from "../../gpu/staging/upload-ring.ts";
 import { struct } from "../../gpu/struct.ts";
 import unpackCode from "../encode/unpack.wgsl?raw";
 import { type RtnTask, tileRowMultiple } from "../rtn/tile-buffers.ts";

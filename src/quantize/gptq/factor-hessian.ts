@@ -4,7 +4,8 @@
 import { CalibrationError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
-import type { ReadbackRing, UploadRing } from "../../gpu/staging/staging.ts";
+import type { ReadbackRing } from "../../gpu/staging/readback-ring.ts";
+import type { UploadRing } from "../../gpu/staging/upload-ring.ts";
 import { cholesky } from "../../gpu/triangular/cholesky.ts";
 import type { CholeskyScratch } from "../../gpu/triangular/cholesky-scratch.ts";
 import { undoCholesky } from "../../gpu/triangular/undo-cholesky.ts";

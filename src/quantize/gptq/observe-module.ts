@@ -5,7 +5,7 @@ import { hasGlobalScale } from "../../formats/schemes/compression-format.ts";
 import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import { mseSettings } from "../observe/mse-settings.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
-import type { ReadPart } from "../../gpu/staging/staging.ts";
+import type { ReadPart } from "../../gpu/staging/readback-ring.ts";
 import {
   measureTile,
   type ObserveBuffers,

@@ -6,7 +6,8 @@ import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
 import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import { QUEUE_BYTES } from "../../gpu/queue/paced-queue.ts";
-import { readbackRingBytes, type RingSize, ringBytes } from "../../gpu/staging/staging.ts";
+import { readbackRingBytes } from "../../gpu/staging/readback-ring.ts";
+import { type RingSize, ringBytes } from "../../gpu/staging/ring-pieces.ts";
 import { POWER_TABLE_BYTES, type PowerTable, powerTableFor, powerTableKey } from "../observe/power-table.ts";
 import {
   type RtnTask,

@@ -3,7 +3,7 @@
 import { rotaryVariants } from "../../../model/rotary.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../../gpu/memory.ts";
-import type { UploadRing } from "../../../gpu/staging/staging.ts";
+import type { UploadRing } from "../../../gpu/staging/upload-ring.ts";
 import type { Rotary } from "../../../model/mixer-description.ts";
 
 export interface RotaryTable extends Disposable {

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { UploadRing } from "../../../gpu/staging/staging.ts";
+import { UploadRing } from "../../../gpu/staging/upload-ring.ts";
 import { linear, rmsNorm } from "../../../model/parts/decoder-parts.ts";
 import type { TokenInputs } from "../../../model/decoder-description.ts";
 import { relativeError } from "../../../testing/architecture-fixture.ts";

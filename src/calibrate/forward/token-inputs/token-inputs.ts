@@ -7,7 +7,7 @@ import { formatBytes } from "../../../formats/text/format-bytes.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../../gpu/memory.ts";
 import { forwardProduct } from "../../../gpu/matmul/forward-product.ts";
-import type { UploadRing } from "../../../gpu/staging/staging.ts";
+import type { UploadRing } from "../../../gpu/staging/upload-ring.ts";
 import type { TokenInputs } from "../../../model/decoder-description.ts";
 import { normalize } from "../norm/normalize.ts";
 

@@ -5,7 +5,7 @@ import { cellGrid, compressionFormat, packsZeroPoints } from "../../../formats/s
 import { widenToFloat32 } from "../../../formats/numbers/dtype.ts";
 import { packStream } from "../../../formats/numbers/packing.ts";
 import { type QuantizationArgs, weightArgs } from "../../../formats/schemes/quantization-args.ts";
-import { UploadRing } from "../../../gpu/staging/staging.ts";
+import { UploadRing } from "../../../gpu/staging/upload-ring.ts";
 import type { Linear } from "../../../model/weight-description.ts";
 import { openTestGpu } from "../../../testing/open-test-gpu.ts";
 import { seededRandom } from "../../../testing/random.ts";

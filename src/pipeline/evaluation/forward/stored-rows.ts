@@ -22,7 +22,7 @@ import {
 } from "../../../gpu/elements/dequantize-codes.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../../gpu/memory.ts";
-import type { UploadRing } from "../../../gpu/staging/staging.ts";
+import type { UploadRing } from "../../../gpu/staging/upload-ring.ts";
 import type { Linear } from "../../../model/weight-description.ts";
 
 /** Codes of so many weights, and their cells, are on the GPU at once, but those of a row at least. */

@@ -5,7 +5,7 @@ import { invariant } from "../../../errors.ts";
 import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
 import { readFloats, readRows } from "../../../evaluate/weights/weight-values.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
-import type { UploadRing } from "../../../gpu/staging/staging.ts";
+import type { UploadRing } from "../../../gpu/staging/upload-ring.ts";
 
 /** @param ids those that occur, each once */
 export async function openStoredTables(

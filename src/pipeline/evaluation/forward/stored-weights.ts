@@ -10,7 +10,7 @@ import { inputQuantization, readFloats } from "../../../evaluate/weights/weight-
 import type { FloatDtype } from "../../../formats/numbers/dtype.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
 import type { LedgerBuffer } from "../../../gpu/memory.ts";
-import type { UploadRing } from "../../../gpu/staging/staging.ts";
+import type { UploadRing } from "../../../gpu/staging/upload-ring.ts";
 import type { Linear } from "../../../model/weight-description.ts";
 import type { RowTile } from "../../../onload/layer-weights.ts";
 import { divideLinears, type Residency, streamBytes, tileShape } from "../../../onload/residency.ts";

@@ -13,7 +13,7 @@ import {
   type Range,
 } from "../../../calibrate/ranges/activation-ranges.ts";
 import { createLifetime } from "../../../disposal.ts";
-import { ReadbackRing } from "../../../gpu/staging/staging.ts";
+import { ReadbackRing } from "../../../gpu/staging/readback-ring.ts";
 import { kvCacheScheme } from "../../../formats/recipe/recipe.ts";
 import { widenToFloat32 } from "../../../formats/numbers/dtype.ts";
 import type { LayerDescription } from "../../../model/decoder-description.ts";

@@ -9,7 +9,7 @@ import {
 import { hasGlobalScale } from "../../../formats/schemes/compression-format.ts";
 import { narrowFromFloat32, roundTo } from "../../../formats/numbers/dtype.ts";
 import { globalScale } from "../../../formats/numbers/global-scale.ts";
-import type { ReadbackRing } from "../../../gpu/staging/staging.ts";
+import type { ReadbackRing } from "../../../gpu/staging/readback-ring.ts";
 import { qparamsOfRanges } from "../../../quantize/rtn/reference.ts";
 import type { Collector } from "../../../calibrate/collector.ts";
 import { cacheNames, headName, inputName, type StaticScale } from "../../calibration/static-scales.ts";

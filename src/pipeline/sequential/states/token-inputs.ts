@@ -9,7 +9,7 @@ import { openTokenTables, type TokenTables } from "../../../calibrate/forward/to
 import { invariant } from "../../../errors.ts";
 import { isFloatDtype } from "../../../formats/numbers/dtype.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
-import type { UploadRing } from "../../../gpu/staging/staging.ts";
+import type { UploadRing } from "../../../gpu/staging/upload-ring.ts";
 import type { CalibrationJob } from "../../calibration/plan-calibrated-layers.ts";
 import type { Job } from "../../job/job.ts";
 

@@ -1,7 +1,8 @@
 import { describe, expect, it, vi } from "vitest";
 import { openTestGpu } from "../../testing/open-test-gpu.ts";
 import { UPDATE_BYTES } from "../queue/paced-queue.ts";
-import { ReadbackRing, UploadRing } from "./staging.ts";
+import { ReadbackRing } from "./readback-ring.ts";
+import { UploadRing } from "./upload-ring.ts";
 
 const PIECE = 8 * UPDATE_BYTES;
 const MIB = 1024 ** 2;

@@ -1,0 +1,48 @@
+// Reused mapped buffers between the host and the GPU. The first use of a buffer costs several times a later one (shared
+// memory is made and touched), so a job makes its rings once.
+
+import { DeviceLostError } from "../../errors.ts";
+import type { Gpu } from "../gpu.ts";
+import type { LedgerBuffer } from "../memory.ts";
+
+/** What a ring takes of a GPU. */
+export type RingGpu = Pick<Gpu, "memory" | "queue">;
+
+export interface RingSize {
+  readonly pieceBytes: number;
+  readonly pieces: number;
+}
+
+/** GPU bytes that a ring holds; the planner's figure. */
+export function ringBytes(size: RingSize): number {
+  return size.pieceBytes * size.pieces;
+}
+
+/** Buffers of a ring, all in one batch of allocations. */
+export async function makePieces(
+  gpu: RingGpu,
+  label: string,
+  size: RingSize,
+  usage: number,
+): Promise<LedgerBuffer[]> {
+  const request = { label, bytes: size.pieceBytes, usage };
+  return await gpu.memory.allocateAll(Array.from({ length: size.pieces }, () => request));
+}
+
+/** Maps no more than is read or written: browsers copy what is mapped between their processes, used or not. */
+export async function mapPiece(
+  piece: LedgerBuffer,
+  mode: GPUMapModeFlags,
+  bytes = piece.bytes,
+): Promise<void> {
+  try {
+    await piece.buffer.mapAsync(mode, 0, bytes);
+  } catch (cause) {
+    throw new DeviceLostError(`The GPU was lost while ${piece.label} was being mapped.`, { cause });
+  }
+}
+
+/** Copies are of multiples of 4 bytes. */
+export function paddedBytes(bytes: number): number {
+  return Math.ceil(bytes / 4) * 4;
+}

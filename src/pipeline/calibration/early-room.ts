@@ -35,8 +35,8 @@ export interface ComingLayer {
 }
 
 /**
- * The weights of a layer that come early, those that its samples run through first. Small ones come when all do: together they take less
- * than one by one.
+ * The weights of a layer that come early, of those that its samples run through first: the largest that there is room for. Small ones come
+ * when all do: together they take less than one by one.
  */
 export function earlyLinears(
   { layer, schedule, passed }: ComingLayer,
@@ -49,11 +49,17 @@ export function earlyLinears(
   const linears = isWhole ? layer.linears : linearsBeforeOutput(layer.description);
   const residency = isWhole ? propagate : (calibrate[0] ?? propagate);
   const { resident } = divideLinears(linears, layer.dtypeOf, residency, maxBufferBytes);
+  const sized = resident.map((linear) => ({
+    linear,
+    bytes: residentBytes([linear], layer.dtypeOf, maxBufferBytes),
+  }));
   let taken = 0;
-  return resident.filter((linear) => {
-    const bytes = residentBytes([linear], layer.dtypeOf, maxBufferBytes);
-    if (bytes <= shape.ring.pieceBytes || taken + bytes > freeBytes) return false;
-    taken += bytes;
-    return true;
-  });
+  const coming = sized
+    .toSorted((a, b) => b.bytes - a.bytes)
+    .filter(({ bytes }) => {
+      if (bytes <= shape.ring.pieceBytes || taken + bytes > freeBytes) return false;
+      taken += bytes;
+      return true;
+    });
+  return coming.map(({ linear }) => linear);
 }

@@ -146,8 +146,8 @@ describe("GPTQ on a layer of 70B", () => {
   });
 
   it.each([
-    [false, ["q_proj", "o_proj", "gate_proj"]],
-    [true, ["q_proj", "o_proj", "gate_proj", "up_proj"]],
+    [false, ["gate_proj", "up_proj", "q_proj"]],
+    [true, ["gate_proj", "up_proj", "q_proj", "o_proj"]],
   ])("in 4 GiB has weights of the next layer come early, with matrix units: %s", (hasMatrixUnits, come) => {
     const maxBufferBytes = 2 * GIB;
     const { plan: fitted, layers } = plan(null, "GPTQModifier", { maxBufferBytes, hasMatrixUnits });

@@ -19,7 +19,7 @@ export async function tryPrompt(app: App): Promise<void> {
   const roles: TrialRole[] = trial.besideOriginal.peek() ? ["model", "original"] : ["model"];
   await work(app, "Reading the model …", async () => {
     trial.answers.value = {};
-    prepareEngine(app);
+    beginEngine(app);
     for (const role of roles) {
       if (!(await openModel(app, role)) || trial.stopping.peek()) return;
       trial.busy.value = role === "model" ? "The quantized model answers …" : "The original answers …";
@@ -43,8 +43,13 @@ export async function tryPrompt(app: App): Promise<void> {
   });
 }
 
-/** Has the engine opened while the user writes, or the model is opened. Whoever asks for an answer is told what keeps it from opening. */
+/** Has the engine opened that the next prompt will want, unless one is at work. */
 export function prepareEngine(app: App): void {
+  if (app.state.trial.busy.peek() === null) beginEngine(app);
+}
+
+/** Whoever asks for an answer is told what keeps the engine from opening. */
+function beginEngine(app: App): void {
   app.services.evaluator.prepare(engineOf(app)).catch(() => undefined);
 }
 

@@ -30,7 +30,13 @@ export function TryResult() {
       </div>
       <Sampling trial={trial} />
       <div class="buttons">
-        <button type="button" class="primary" disabled={busy !== null} onClick={() => void tryPrompt(app)}>
+        <button
+          type="button"
+          class="primary"
+          disabled={busy !== null}
+          onPointerEnter={() => prepareEngine(app)}
+          onClick={() => void tryPrompt(app)}
+        >
           Generate
         </button>
         <button type="button" disabled={busy === null} onClick={() => void stopTrial(app)}>

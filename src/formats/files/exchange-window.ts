@@ -3,8 +3,8 @@
 
 /** What one request moves at most. */
 export const SLOT_BYTES = 16 * 1024 ** 2;
-/** Six pieces that a share gives, and six files that it waits for, each have one. */
-export const SLOTS = 12;
+/** Eight pieces that a share gives, and six files that it waits for, each have one. */
+export const SLOTS = 14;
 export const WINDOW_BYTES = SLOTS * SLOT_BYTES;
 
 /** True of what a window begins with, to be told from all other files: a UUID. */

@@ -13,8 +13,11 @@ import type { ShareAtWork } from "../services.ts";
 import { ownersOf, type ShareNames, shareNames } from "./share-names.ts";
 import { createSumPieces, type SumsAtWork } from "./sum-pieces.ts";
 
-/** Pieces that are added up at a time. */
-const JOINED_AT_ONCE = 4;
+/**
+ * Pieces that are added up at a time: while others are given, of sums that go on from here and of those that stay, and behind that. What waits for a
+ * file holds one of the six connections that a browser has to a server.
+ */
+const AT_ONCE = { going: 3, besideGiven: 2, behind: 5 } as const;
 
 /** What a share tells of a pass beside its sums. */
 interface Counts {
@@ -77,10 +80,16 @@ async function joinWithOthers(sums: SumsAtWork, pass: Pass, tree: HessianTree): 
     add: async (sum, piece, to) => await pieces.add(capture, sum, piece, to),
     give: (sum, piece) => pieces.give(capture, sum, piece),
   });
+  const join = async ({ capture, root, piece }: (typeof items)[number]) =>
+    await tree.join(capture, root, piece, among(capture));
+  const staying = items.filter(({ root }) => root.place === place).values();
   try {
-    await inLanes(items, async ({ capture, root, piece }) => {
-      await tree.join(capture, root, piece, among(capture));
-    });
+    await inLanes(items.filter(({ root }) => root.place !== place).values(), AT_ONCE.going, join);
+    const afterwards = async () => {
+      await pieces.given();
+      await inLanes(staying, AT_ONCE.behind - AT_ONCE.besideGiven, join);
+    };
+    await allOf([inLanes(staying, AT_ONCE.besideGiven, join), afterwards()]);
   } finally {
     await pieces.given();
     // A buffer must not be given back before the commands that use it are submitted.
@@ -113,18 +122,24 @@ async function placedCaptures(
   );
 }
 
-/** Does something with all items, a few at a time and in order. */
-async function inLanes<Item>(items: readonly Item[], work: (item: Item) => Promise<void>): Promise<void> {
-  const left = items.values();
+/** Does something with what is left of some items, a few at a time and in order. */
+async function inLanes<Item>(
+  left: Iterator<Item>,
+  atOnce: number,
+  work: (item: Item) => Promise<void>,
+): Promise<void> {
   const lane = async () => {
-    for (const item of left) await work(item);
+    for (let next = left.next(); !next.done; next = left.next()) await work(next.value);
   };
-  const lanes = Array.from({ length: JOINED_AT_ONCE }, lane);
+  await allOf(Array.from({ length: atOnce }, lane));
+}
+
+async function allOf(work: readonly Promise<void>[]): Promise<void> {
   try {
-    await Promise.all(lanes);
+    await Promise.all(work);
   } finally {
     // Buffers are not given back while one of them is at work.
-    await Promise.allSettled(lanes);
+    await Promise.allSettled(work);
   }
 }
 

@@ -24,7 +24,7 @@ import { waitLater } from "../../../wait-later.ts";
  * Pieces that go at a time: some are read back or written while others are on their way. A browser has six connections to a server, where
  * what comes waits, too; what finds none waits for it.
  */
-const GIVEN_AT_ONCE = 6;
+const GIVEN_AT_ONCE = 8;
 
 export interface SumsAtWork {
   readonly work: LayerAtWork;

@@ -21,11 +21,15 @@ export const MAX_EMBEDDING_BYTES = 3 * 1024 ** 3;
 
 /** What is read of a table at once; of each, several chunks come at a time. */
 const PIECE_BYTES = 64 * 1024 ** 2;
+/** What a source gives for a row, however short. */
+const CHUNK_BYTES = 16 * 1024 ** 2;
 
 export interface EmbeddingRows {
   /** True if what passes by will be kept, so that the source need not be. */
   readonly keeps: boolean;
-  /** Lets the table pass by, if it has not. */
+  /** True if rows lie so close that a source gives all of the table for them, in whatever parts they are asked for. */
+  readonly areClose: boolean;
+  /** Lets the table pass by, if it has not, once for all who ask. */
   bring(read: (range: FileRange) => Promise<Uint8Array>): Promise<void>;
   /** Keeps what samples use of a range that was read of the source. */
   pass(range: FileRange, bytes: Uint8Array): void;
@@ -62,15 +66,13 @@ export function keepRows(job: RowsDemand, limitBytes = MAX_EMBEDDING_BYTES): Emb
     }
     passed = mergeRanges([...passed, range]);
   };
+  const bringing = createBringing(pass);
   return {
     keeps,
+    areClose: used !== null && keeps && used.ids.length * CHUNK_BYTES >= lengthOf(spanOf(used)),
     async bring(read) {
       if (!used || !keeps || isComplete(used)) return;
-      const { path, start, end } = spanOf(used);
-      for (let at = start; at < end; at += PIECE_BYTES) {
-        const range = { path, start: at, end: Math.min(at + PIECE_BYTES, end) };
-        pass(range, await read(range));
-      }
+      await bringing.bring(spanOf(used), read);
     },
     pass,
     read(range) {
@@ -91,6 +93,7 @@ export function keepRows(job: RowsDemand, limitBytes = MAX_EMBEDDING_BYTES): Emb
     forget() {
       rows = [];
       passed = [];
+      bringing.forget();
     },
   };
 }
@@ -111,6 +114,29 @@ function usedRows({ plan: { calibration, part }, model }: RowsDemand): UsedRows 
 function spanOf({ table, rowBytes, ids }: UsedRows): FileRange {
   const start = table.start + (ids[0] ?? 0) * rowBytes;
   return { path: table.path, start, end: table.start + ((ids.at(-1) ?? 0) + 1) * rowBytes };
+}
+
+/** Has a range read in pieces, once for all who ask. */
+function createBringing(pass: (range: FileRange, bytes: Uint8Array) => void) {
+  let bringing: Promise<void> | null = null;
+  const begin = async (span: FileRange, read: (range: FileRange) => Promise<Uint8Array>) => {
+    for (const range of piecesOf(span)) pass(range, await read(range));
+  };
+  return {
+    bring: async (...asked: Parameters<typeof begin>) => await (bringing ??= begin(...asked)),
+    forget() {
+      bringing = null;
+    },
+  };
+}
+
+function lengthOf({ start, end }: FileRange): number {
+  return end - start;
+}
+
+function* piecesOf({ path, start, end }: FileRange): Generator<FileRange> {
+  for (let at = start; at < end; at += PIECE_BYTES)
+    yield { path, start: at, end: Math.min(at + PIECE_BYTES, end) };
 }
 
 function overlaps(range: FileRange, table: FileRange): boolean {

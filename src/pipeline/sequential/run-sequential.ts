@@ -6,7 +6,7 @@ import { invariant } from "../../errors.ts";
 import { type Fold, type StoredFold, storeFolds } from "../../formats/weights/fold.ts";
 import { type Gpu, openGpu } from "../../gpu/gpu.ts";
 import { tuneMatmul } from "../../gpu/matmul/tune-matmul.ts";
-import { openLayerFile, removeHiddenFiles, removeLayerFile } from "../../offload/job-file.ts";
+import { removeHiddenFiles, removeLayerFile } from "../../offload/job-file.ts";
 import type { PlannedLayer, PlannedStep } from "../planning/planned-step.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
@@ -17,8 +17,9 @@ import { createStepTraffic, type StepTraffic } from "../job/step-traffic.ts";
 import { keepGpuSpeed } from "../planning/gpu-speed.ts";
 import { sumOfPhases } from "../planning/plan-time.ts";
 import { forwardRecords, openForwardProducts, takeForwardProducts } from "./forward-products.ts";
+import { beginReading, type BegunReading } from "./begin-reading.ts";
 import { createEarlyWeights, type EarlyWeights } from "./early-weights.ts";
-import { createHostLayers, type HostLayers } from "./host-layers.ts";
+import type { HostLayers } from "./host-layers.ts";
 import type { LayerOutput, LayerTurn } from "./layer-at-work.ts";
 import { layerProgress } from "./layer-progress.ts";
 import { openServices } from "./open-services.ts";
@@ -51,23 +52,13 @@ export async function runSequential(
   invariant(calibration, "a calibrated step belongs to a calibrated job");
   await removeLayerFile(output.folder);
   if (steps.every((step) => isDone(output, job.plan.steps, step))) return;
-  using gpu = await openGpu(job.options.gpuBudgetBytes);
-  job.progress.watch(gpu.memory);
-  await tuneMatmul(gpu);
-  const wanted = { products: calibration.options.forward_products, strassen: calibration.plan.strassen };
-  const checkProducts = takeForwardProducts(job, output.journal);
-  const units = await openForwardProducts(gpu, forwardRecords(output), wanted, (notice) =>
-    job.progress.tell({ notice }),
-  );
+  const walk = { job, calibration, steps, output, compressLayer };
   const traffic = createStepTraffic(job, output);
+  await using reading = await beginReading(walk, traffic);
   try {
-    checkProducts(gpu);
-    prepareKernels(gpu, calibration.layers);
-    await runLayers({ job, calibration, steps, output, compressLayer }, gpu, traffic);
+    await runOnGpu(walk, reading, traffic);
   } finally {
     traffic.abort();
-    units[Symbol.dispose]();
-    output.figures.add(gpu);
   }
 }
 
@@ -79,18 +70,29 @@ interface Walk {
   readonly compressLayer: CompressLayer;
 }
 
-async function runLayers(walk: Walk, gpu: Gpu, traffic: StepTraffic): Promise<void> {
-  const { job, calibration, steps, output } = walk;
-  const { memoryBytes, fileBytes } = calibration.plan.layerPlace;
-  await using file = fileBytes > 0 ? await openLayerFile(output.folder, fileBytes) : null;
-  using lifetime = createLifetime();
-  const hosts = createHostLayers(steps, traffic, { memoryBytes, file });
-  const first = steps.find((step) => !isDone(output, job.plan.steps, step));
-  if (first) {
-    // Its bytes come while the first hidden states are made.
-    await traffic.begin(first);
-    hosts.readAhead(first);
+async function runOnGpu(walk: Walk, reading: BegunReading, traffic: StepTraffic): Promise<void> {
+  const { job, calibration, output } = walk;
+  using gpu = await openGpu(job.options.gpuBudgetBytes);
+  job.progress.watch(gpu.memory);
+  await tuneMatmul(gpu);
+  const wanted = { products: calibration.options.forward_products, strassen: calibration.plan.strassen };
+  const checkProducts = takeForwardProducts(job, output.journal);
+  const units = await openForwardProducts(gpu, forwardRecords(output), wanted, (notice) =>
+    job.progress.tell({ notice }),
+  );
+  try {
+    checkProducts(gpu);
+    prepareKernels(gpu, calibration.layers);
+    await runLayers(walk, reading, gpu, traffic);
+  } finally {
+    units[Symbol.dispose]();
+    output.figures.add(gpu);
   }
+}
+
+async function runLayers(walk: Walk, { hosts }: BegunReading, gpu: Gpu, traffic: StepTraffic): Promise<void> {
+  const { job, calibration, steps, output } = walk;
+  using lifetime = createLifetime();
   const { services, flush } = await openServices(job, calibration, output, { gpu, traffic }, lifetime);
   await using weights = createWeightsAhead(services, hosts, steps);
   using early = createEarlyWeights(services, hosts, steps);
@@ -130,13 +132,15 @@ async function runTurns(
   const { job, calibration, steps, output } = walk;
   const { services } = lasting;
   const turns: Promise<void>[] = [];
+  const told: Promise<void>[] = [];
   let ended = -Infinity;
   try {
     for (const step of steps) {
       if (isDone(output, job.plan.steps, step)) continue;
       await job.control.checkpoint();
       job.progress.tell({ step: step.index + 1, stepName: step.name });
-      await traffic.begin(step);
+      // The network thread may be busy; what it is told it is told in order.
+      told.push(waitLater(traffic.begin(step)));
       job.progress.began(step.index);
       const before = turns.at(-1);
       const left = Promise.withResolvers<void>();
@@ -152,7 +156,7 @@ async function runTurns(
           await keepSpeed(walk, step, services, end - Math.max(worked, ended));
           ended = end;
           record(step, made);
-          await traffic.end(step);
+          told.push(waitLater(traffic.end(step)));
         },
       );
       turns.push(waitLater(turn));
@@ -161,6 +165,7 @@ async function runTurns(
       services.original?.states.turn();
     }
     await turns.at(-1);
+    await Promise.all(told);
   } finally {
     // What still waits for others ends if something has failed, and buffers are not given back before.
     traffic.abort();

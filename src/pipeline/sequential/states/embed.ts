@@ -55,7 +55,7 @@ export async function embed(
   // Rows that do not go to the GPU at once are read for each batch: of a source, a chunk for each row, again and again.
   const most = Math.max(...plan.batches.map((batch) => batch.tokens));
   const areMany = used.size > (states.table?.capacity ?? most);
-  if (areMany) await kept.bring(async (range) => await job.source.read(range));
+  if (areMany || kept.areClose) await kept.bring(async (range) => await job.source.read(range));
   if (states.table && dtype === "BF16" && isGapless && table.columns % 2 === 0)
     await gatherOnGpu(table, states.table, used, { batches, checkpoint });
   else {

@@ -1,6 +1,7 @@
 import { useSignal, useSignalEffect } from "@preact/signals";
 import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { useApp } from "../parts/app-context.ts";
+import { CheckField } from "../parts/check-field.tsx";
 import { BUDGET_STEPS, MIN_BUDGET_BYTES, stepIndex } from "../state/gpu-budget.ts";
 import { GptqFields, Observer } from "./gptq-fields.tsx";
 import { OptionLabel } from "../parts/number-field.tsx";
@@ -142,20 +143,9 @@ function GpuBudget() {
 function KeepSource() {
   const { state } = useApp();
   return (
-    <div class="field">
-      <label class="check">
-        <input
-          type="checkbox"
-          checked={state.keepSource.value}
-          onChange={(event) => (state.keepSource.value = event.currentTarget.checked)}
-          aria-describedby="keep-hint"
-        />
-        Keep the downloaded model
-      </label>
-      <p id="keep-hint" class="hint">
-        Needs room for the whole model, and spares the download when you try another recipe. Otherwise each
-        layer’s download is deleted once the layer is finished.
-      </p>
-    </div>
+    <CheckField id="keep" label="Keep the downloaded model" value={state.keepSource}>
+      Needs room for the whole model, and spares the download when you try another recipe. Otherwise each
+      layer’s download is deleted once the layer is finished.
+    </CheckField>
   );
 }

@@ -5,6 +5,7 @@ import { usesImportance } from "../../formats/schemes/quantization-args.ts";
 import { useApp } from "../parts/app-context.ts";
 import { EXPERT_TOKENS_RANGE, LENGTH_RANGE, SAMPLES_RANGE, SEED_RANGE } from "../state/calibration-fields.ts";
 import { CalibrationSourceChoice } from "./calibration-source.tsx";
+import { CheckField } from "../parts/check-field.tsx";
 import { ChoiceField } from "../parts/choice-field.tsx";
 import { NumberField } from "../parts/number-field.tsx";
 import { readScheme } from "../state/read-scheme.ts";
@@ -84,22 +85,14 @@ function Shuffle() {
   const { shuffle, seed } = state.calibration;
   return (
     <>
-      <div class="field">
-        <label class="check">
-          <input
-            type="checkbox"
-            checked={shuffle.value}
-            onChange={(event) => (shuffle.value = event.currentTarget.checked)}
-            aria-describedby="shuffle-hint"
-          />
-          <span>
-            Shuffle the samples <code class="option">shuffle_calibration_samples</code>
-          </span>
-        </label>
-        <p id="shuffle-hint" class="hint">
-          Before some are taken; else the first ones are.
-        </p>
-      </div>
+      <CheckField
+        id="shuffle"
+        label="Shuffle the samples"
+        option="shuffle_calibration_samples"
+        value={shuffle}
+      >
+        Before some are taken; else the first ones are.
+      </CheckField>
       <NumberField
         id="calibration-seed"
         label="Seed"
@@ -163,23 +156,10 @@ function Propagation() {
   const { state } = useApp();
   const { propagateError } = state.calibration;
   return (
-    <div class="field">
-      <label class="check">
-        <input
-          type="checkbox"
-          checked={propagateError.value}
-          onChange={(event) => (propagateError.value = event.currentTarget.checked)}
-          aria-describedby="propagate-hint"
-        />
-        <span>
-          Pass errors on <code class="option">propagate_error</code>
-        </span>
-      </label>
-      <p id="propagate-hint" class="hint">
-        Each layer is fitted to what the compressed layers before it really give out, and makes up for some of
-        their error.
-      </p>
-    </div>
+    <CheckField id="propagate" label="Pass errors on" option="propagate_error" value={propagateError}>
+      Each layer is fitted to what the compressed layers before it really give out, and makes up for some of
+      their error.
+    </CheckField>
   );
 }
 
@@ -188,22 +168,14 @@ function Experts() {
   const { allExperts, minExpertTokens } = state.calibration;
   return (
     <>
-      <div class="field">
-        <label class="check">
-          <input
-            type="checkbox"
-            checked={allExperts.value}
-            onChange={(event) => (allExperts.value = event.currentTarget.checked)}
-            aria-describedby="experts-hint"
-          />
-          <span>
-            All tokens to all experts <code class="option">moe_calibrate_all_experts</code>
-          </span>
-        </label>
-        <p id="experts-hint" class="hint">
-          For mixtures of experts: else each expert is calibrated on the tokens that are routed to it.
-        </p>
-      </div>
+      <CheckField
+        id="experts"
+        label="All tokens to all experts"
+        option="moe_calibrate_all_experts"
+        value={allExperts}
+      >
+        For mixtures of experts: else each expert is calibrated on the tokens that are routed to it.
+      </CheckField>
       {!allExperts.value && (
         <NumberField
           id="expert-tokens"

@@ -3,6 +3,7 @@ import { AWQ_BLOCKS_SENTENCE } from "../../formats/modifiers/awq.ts";
 import { type Method, METHODS } from "../../formats/modifiers/methods.ts";
 import { rewriterOf } from "../../formats/modifiers/rewriters.ts";
 import { useApp } from "../parts/app-context.ts";
+import { CheckField } from "../parts/check-field.tsx";
 import { refusalOf, rewriterRefusal } from "../state/read-recipe-choice.ts";
 import { bestText, chosenRewriter, methodOf } from "../state/recipe-fields.ts";
 import { UNQUANTIZED } from "../state/read-scheme.ts";
@@ -31,20 +32,9 @@ function BlocksChoice() {
   const { recipe } = useApp().state;
   if (chosenRewriter(recipe) !== "AWQModifier") return null;
   return (
-    <div class="field">
-      <label class="check">
-        <input
-          type="checkbox"
-          checked={recipe.awqBlocks.value}
-          onChange={({ currentTarget }) => (recipe.awqBlocks.value = currentTarget.checked)}
-          aria-describedby="blocks-hint"
-        />
-        Run blocks for every scale
-      </label>
-      <p id="blocks-hint" class="hint">
-        {AWQ_BLOCKS_SENTENCE}
-      </p>
-    </div>
+    <CheckField id="blocks" label="Run blocks for every scale" value={recipe.awqBlocks}>
+      {AWQ_BLOCKS_SENTENCE}
+    </CheckField>
   );
 }
 

@@ -10,20 +10,22 @@ import { CALIBRATION_OPTIONS } from "../../testing/calibration-options.ts";
 import { planCalibrationJob } from "./plan-calibrated-layers.ts";
 
 const MIB = 1024 ** 2;
-const HIDDEN = 64;
+const SMALL = { hidden: 64, inner: 64, heads: 1, kvHeads: 1, head: 64, active: 2 };
+/** Qwen3-30B-A3B's */
+const LARGE = { hidden: 2048, inner: 768, heads: 32, kvHeads: 4, head: 128, active: 8 };
 
-function mixture(experts: number) {
+function mixture(experts: number, { hidden, inner, heads, kvHeads, head, active } = SMALL) {
   const config = {
     model_type: "qwen3_moe",
-    hidden_size: HIDDEN,
-    intermediate_size: HIDDEN,
-    moe_intermediate_size: HIDDEN,
+    hidden_size: hidden,
+    intermediate_size: hidden,
+    moe_intermediate_size: inner,
     num_hidden_layers: 1,
-    num_attention_heads: 1,
-    num_key_value_heads: 1,
-    head_dim: HIDDEN,
+    num_attention_heads: heads,
+    num_key_value_heads: kvHeads,
+    head_dim: head,
     num_experts: experts,
-    num_experts_per_tok: 2,
+    num_experts_per_tok: active,
     norm_topk_prob: true,
     decoder_sparse_step: 1,
     mlp_only_layers: [],
@@ -31,25 +33,30 @@ function mixture(experts: number) {
     max_position_embeddings: 64,
     rms_norm_eps: 1e-6,
     rope_theta: 10_000,
-    vocab_size: HIDDEN,
+    vocab_size: SMALL.hidden,
     tie_word_embeddings: false,
   };
   const layer = "model.layers.0";
-  const parts = (of: string, names: readonly string[]) => names.map((name) => `${of}.${name}_proj`);
-  const square = [
-    "model.embed_tokens",
-    "lm_head",
-    ...parts(`${layer}.self_attn`, ["q", "k", "v", "o"]),
-    ...Array.from({ length: experts }, (_, at) => `${layer}.mlp.experts.${at}`).flatMap((of) =>
-      parts(of, ["gate", "up", "down"]),
-    ),
-  ];
-  const norms = ["model.norm", ...["input", "post_attention"].map((name) => `${layer}.${name}_layernorm`)];
-  const heads = ["q_norm", "k_norm"].map((name) => `${layer}.self_attn.${name}`);
+  const queries = heads * head;
+  const keys = kvHeads * head;
   const shapes: [string, number[]][] = [
-    ...square.map((name): [string, number[]] => [name, [HIDDEN, HIDDEN]]),
-    ...[...norms, ...heads].map((name): [string, number[]] => [name, [HIDDEN]]),
-    [`${layer}.mlp.gate`, [experts, HIDDEN]],
+    ...["model.embed_tokens", "lm_head"].map((name): [string, number[]] => [name, [SMALL.hidden, hidden]]),
+    [`${layer}.self_attn.q_proj`, [queries, hidden]],
+    [`${layer}.self_attn.k_proj`, [keys, hidden]],
+    [`${layer}.self_attn.v_proj`, [keys, hidden]],
+    [`${layer}.self_attn.o_proj`, [hidden, queries]],
+    ...Array.from({ length: experts }, (_, at) => `${layer}.mlp.experts.${at}`).flatMap(
+      (expert): [string, number[]][] => [
+        [`${expert}.gate_proj`, [inner, hidden]],
+        [`${expert}.up_proj`, [inner, hidden]],
+        [`${expert}.down_proj`, [hidden, inner]],
+      ],
+    ),
+    ...["model.norm", `${layer}.input_layernorm`, `${layer}.post_attention_layernorm`].map(
+      (name): [string, number[]] => [name, [hidden]],
+    ),
+    ...["q_norm", "k_norm"].map((name): [string, number[]] => [`${layer}.self_attn.${name}`, [head]]),
+    [`${layer}.mlp.gate`, [experts, hidden]],
   ];
   let end = 0;
   const tensors = shapes.map(([name, shape]) => {
@@ -101,4 +108,21 @@ it.each([
   expect(few).toBeGreaterThan(1000);
   // What there is one of in a layer is read as often.
   expect(many).toBeLessThanOrEqual(2 * few);
+});
+
+it("keeps the weights of 128 experts on the GPU while factors are looked for, beside Strassen's products, in 4 GiB", () => {
+  const { config, tensors } = mixture(128, LARGE);
+  const recipe = parseRecipe(
+    `s_stage: {q_modifiers: {AWQModifier: {}, QuantizationModifier: {${GROUPS.replace("32", "128")}}}}`,
+  );
+  const { plan, peakBytes } = planCalibrationJob(
+    { config, tensors },
+    { steps: planSteps(tensors, recipe).steps, cache: null, rewriting: rewritingModifiers(recipe) },
+    { sequences: Array.from({ length: 16 }, () => new Uint32Array(2048)), tokens: 16 * 2048, notes: [] },
+    CALIBRATION_OPTIONS,
+    { budgetBytes: 4096 * MIB, maxBufferBytes: 2048 * MIB },
+  );
+  expect(plan.strassen).not.toBeNull();
+  expect(plan.layers.map(({ staysRewriting }) => staysRewriting)).toEqual([true]);
+  expect(peakBytes).toBeLessThanOrEqual(4096 * MIB);
 });

@@ -58,6 +58,32 @@ describe("fillWeights", () => {
     expect(events).toEqual(order);
   });
 
+  it("brings a large dense weight in runs of rows, each to its place", async () => {
+    const [rows, columns] = [5000, 1000];
+    const events: string[] = [];
+    const model = {
+      tensor: () => ({ name: "head", dtype: "BF16", shape: [rows, columns] }),
+      schemeOf: () => null,
+      read: async (_: string, { start, end }: { start: number; end: number }) => {
+        events.push(`read ${start / columns / 2} to ${end / columns / 2}`);
+        return await Promise.resolve(new Uint8Array(end - start));
+      },
+    } as unknown as StoredModel;
+    const linear = { module: "head", rows, columns, source: { tensor: "head", firstRow: 0 } };
+    const weight = { kind: "rows", linear, firstRow: 0, rows } as unknown as WeightInput;
+    const write = async (data: { readonly length: number }, offset: number) => {
+      events.push(`write ${data.length / columns} rows at ${offset / columns / 4}`);
+      await Promise.resolve();
+    };
+    await fillWeights(model, new Map([[weight, { write }]]), 1, 0);
+    expect(events).toEqual([
+      "read 0 to 3136",
+      "read 3136 to 5000",
+      "write 3136 rows at 0",
+      "write 1864 rows at 3136",
+    ]);
+  });
+
   it("writes nothing behind one that did not come", async () => {
     const { model, weights, events, answer } = setUp();
     const filling = fillWeights(model, weights, 1);

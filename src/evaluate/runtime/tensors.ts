@@ -16,8 +16,8 @@ export interface EngineTensor extends Disposable {
 }
 
 export interface ReservedTensor extends EngineTensor {
-  /** Its values; in memory there is no tensor before. */
-  write(data: PlacedValues): Promise<void>;
+  /** Its values, or some of them, which begin so many bytes behind its start; in memory there is no tensor before. */
+  write(data: PlacedValues, offset: number): Promise<void>;
 }
 
 export interface TensorFactory {
@@ -83,7 +83,7 @@ export function createTensorFactory(
 }
 
 function reserveInMemory(runtime: () => Runtime, { label, shape: { dims } }: WantedRoom): ReservedTensor {
-  let values: Float32Array | Uint8Array | null = null;
+  let values: Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer> | null = null;
   const make = () => {
     const { Tensor } = runtime();
     invariant(values, `${label} has values`);
@@ -93,8 +93,10 @@ function reserveInMemory(runtime: () => Runtime, { label, shape: { dims } }: Wan
   };
   return {
     ...lazyTensor(make, (tensor) => tensor?.dispose()),
-    async write(data) {
-      values = data instanceof Uint16Array ? widenHalves(data) : data;
+    async write(data, offset) {
+      const own = data instanceof Uint16Array ? widenHalves(data) : data;
+      if (own.length === sizeOf(dims)) values = own;
+      else (values ??= new Float32Array(sizeOf(dims))).set(own, offset / own.BYTES_PER_ELEMENT);
       await Promise.resolve();
     },
   };
@@ -119,7 +121,7 @@ function gpuTensors(runtime: () => Runtime, { memory, device }: MeasuredDevice, 
       const writing = waitLater(openWeightWriter(device, memory, bytes));
       const roomIn = (own: LedgerBuffer, shape: WeightShape): ReservedTensor => ({
         ...tensorIn(own, shape),
-        write: async (data) => await (await writing).write(data, own),
+        write: async (data, offset) => await (await writing).write(data, own, offset),
       });
       return {
         tensors: wanted.flatMap(({ shape }, index) => {

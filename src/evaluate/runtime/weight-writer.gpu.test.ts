@@ -6,6 +6,8 @@ import { openWeightWriter } from "./weight-writer.ts";
 
 const SIZE = { pieceBytes: 512, pieces: 2 };
 /** Longer than pieces, together in one, and no multiple of 4 bytes. */
+/** Of 301 halves. */
+const RUN = 192;
 const LENGTHS = [700, 40, 300, 30, 20, 41];
 
 describe("weights on their way to the GPU", () => {
@@ -24,9 +26,13 @@ describe("weights on their way to the GPU", () => {
     const codes = LENGTHS.map((length) => Uint8Array.from({ length }, (_, at) => (at * 7 + length) % 251));
     const halves = Uint16Array.from({ length: 301 }, (_, at) => (at * 211) % 0x7f80);
     const writer = await openWeightWriter(device, gpu.memory, bytes, SIZE);
-    for (const [at, data] of [...codes, halves].entries()) {
+    for (const [at, data] of codes.entries()) {
       const to = rooms[at];
-      if (to) await writer.write(data, to);
+      if (to) await writer.write(data, to, 0);
+    }
+    for (const first of [0, RUN]) {
+      const to = rooms.at(-1);
+      if (to) await writer.write(halves.slice(first, first + RUN), to, first * 4);
     }
     await writer.settle();
     expect(gpu.memory.freeBytes).toBe(leftBytes);

@@ -13,7 +13,8 @@ import { type PlacedValues, widenHalves } from "../weights/weight-values.ts";
 const RING = { pieceBytes: 6 * 1024 ** 2, pieces: 4 };
 
 export interface WeightWriter {
-  write(data: PlacedValues, to: LedgerBuffer): Promise<void>;
+  /** @param offset where values begin in the buffer, in bytes: a multiple of 4, of 256 for bfloat16 */
+  write(data: PlacedValues, to: LedgerBuffer, offset: number): Promise<void>;
   /** Resolves when all that was written is given to the GPU, and gives back what writing took. */
   settle(): Promise<void>;
 }
@@ -32,9 +33,9 @@ export async function openWeightWriter(
 
 function writerByQueue(device: GPUDevice): WeightWriter {
   return {
-    async write(data, to) {
+    async write(data, to, offset) {
       const values = data instanceof Uint16Array ? widenHalves(data) : data;
-      device.queue.writeBuffer(to.buffer, 0, wholeWords(values));
+      device.queue.writeBuffer(to.buffer, offset, wholeWords(values));
       await Promise.resolve();
     },
     settle: async () => await Promise.resolve(),
@@ -55,14 +56,14 @@ async function writerByPieces(
     await pieces.ring.writeAll(parts);
   };
   return {
-    async write(data, to) {
+    async write(data, to, offset) {
       if (data instanceof Uint16Array) {
-        await widen(pieces, data, to);
+        await widen(pieces, data, { of: to, offset });
         return;
       }
       const own = bufferBytes(data.byteLength);
       if (bytes + own > size.pieceBytes) await flush();
-      gathered.push({ bytes: bytesOf(data), to, offset: 0 });
+      gathered.push({ bytes: bytesOf(data), to, offset });
       bytes += own;
     },
     async settle() {
@@ -94,13 +95,13 @@ interface Pieces {
 async function widen(
   { queue, ring, words }: Pieces,
   halves: Uint16Array<ArrayBuffer>,
-  to: LedgerBuffer,
+  to: { readonly of: LedgerBuffer; readonly offset: number },
 ): Promise<void> {
   const all = bytesOf(halves);
   for (let first = 0; first < all.byteLength; first += words.bytes) {
     const piece = all.subarray(first, first + words.bytes);
     await ring.write(piece, words);
-    const values = { of: to, offset: first * 2, bytes: piece.byteLength * 2 };
+    const values = { of: to.of, offset: to.offset + first * 2, bytes: piece.byteLength * 2 };
     await widenBf16({ queue }, words, values, piece.byteLength / 2);
   }
 }

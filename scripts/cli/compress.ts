@@ -29,6 +29,7 @@ import { pageError } from "./page/page-error.ts";
 import { pushResult } from "./page/push-result.ts";
 import { readReceipt } from "./read-receipt.ts";
 import { saveFiles } from "./page/save-files.ts";
+import { takeStored } from "./page/take-stored.ts";
 import { openWorkFolder } from "./work-folder.ts";
 import { RECEIPT } from "../../src/formats/files/result-documents.ts";
 import { systemFailure } from "./system-failure.ts";
@@ -146,7 +147,8 @@ async function compressInFolder(args: CompressArguments, job: JobInPage): Promis
       job.chosen = chosen;
       const written: Written[] = [];
       for (const [index, result] of results.entries()) {
-        const saved = await page.during(save(page, result, args, args.folders[index] ?? ""));
+        const from = { ...page, profile: profileIn(work.path) };
+        const saved = await page.during(save(from, result, args, args.folders[index] ?? ""));
         written.push({ ...saved, moved: exchange?.moved ?? null });
       }
       job.results = written;
@@ -165,7 +167,7 @@ async function compressInFolder(args: CompressArguments, job: JobInPage): Promis
 
 /** Saves one of the results into its folder, with its receipt, and publishes it where that is asked for. */
 async function save(
-  { page, received }: Pick<OpenPage, "page" | "received">,
+  { page, received, profile }: Pick<OpenPage, "page" | "received"> & { readonly profile: string },
   result: Outcome,
   args: CompressArguments,
   inside: string,
@@ -174,11 +176,13 @@ async function save(
     await page.evaluate(async (jobId) => await globalThis.layerpress.show(jobId), result.jobId);
   // Hidden states are no result that anybody would make again and compare; most shares write none.
   const isResult = args.part?.kind !== "states" && result.files.length > 0;
-  await saveFiles(page, result.files, args.out, inside);
-  // What was sent is hashed by then, several times as fast as the page does.
+  const taken = await takeStored(profile, result.files, join(args.out, inside));
+  const sent = result.files.filter(({ path }) => !taken.has(path));
+  await saveFiles(page, sent, args.out, inside);
+  // All are hashed by then, several times as fast as the page does.
   const known = Object.fromEntries(
     result.files.flatMap(({ path }) => {
-      const hash = received.get(join(inside, path));
+      const hash = taken.get(path) ?? received.get(join(inside, path));
       return hash === undefined ? [] : [[path, hash] as const];
     }),
   );

@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { mkdir, unlink } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { dirname, join } from "node:path";
 import { Transform } from "node:stream";
@@ -52,6 +52,8 @@ export async function receive(
   try {
     const target = join(folder, path);
     await mkdir(dirname(target), { recursive: true });
+    // What is there may be a second name of a file that is stored.
+    await unlink(target).catch(() => undefined);
     const hash = createHash("sha256");
     const hashing = new Transform({
       transform(bytes: Buffer, _, done) {

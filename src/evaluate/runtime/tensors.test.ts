@@ -14,7 +14,10 @@ class Tensor {
 
 it("a weight that comes in runs into memory is whole, whatever they come as", async () => {
   let loaded: Runtime | null = null;
-  const runtime = () => loaded ?? expect.fail("the runtime is not there yet");
+  const runtime = () => {
+    if (loaded) return loaded;
+    throw new Error("The runtime is not there yet.");
+  };
   const factory = createTensorFactory(runtime, null, {} as Sessions);
   const { tensors, settle } = await factory.reserve([
     { label: "head", shape: { dims: [2, 2], dataType: "float32" } },

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { StepTraffic } from "../job/step-traffic.ts";
 import type { PlannedStep } from "../planning/planned-step.ts";
-import { createHostLayers } from "../sequential/host-layers.ts";
+import { createHostLayers } from "../sequential/onload/host-layers.ts";
 import type { CalibratedLayer } from "./calibrated-layer.ts";
 import { HOST_BYTES, hostLayerBytes, layerFileNotes, placeLayers } from "./host-memory.ts";
 

@@ -24,12 +24,12 @@ import type { BatchesAtWork, LayerSchedule } from "../calibration/layer-schedule
 import type { Capture } from "../../model/layer-linears.ts";
 import type { TileTraffic } from "../job/traffic.ts";
 import type { PlannedLayer, PlannedStep } from "../planning/planned-step.ts";
-import type { EarlyWeights } from "./early-weights.ts";
-import type { HostLayers } from "./host-layers.ts";
+import type { EarlyWeights } from "./onload/early-weights.ts";
+import type { HostLayers } from "./onload/host-layers.ts";
 import type { SequentialServices } from "./services.ts";
-import { type NeededWeights, onloadWeights } from "./onload-weights.ts";
+import { type NeededWeights, onloadWeights } from "./onload/onload-weights.ts";
 import { areGiven } from "./exchange/share-names.ts";
-import type { WeightsAhead } from "./weights-ahead.ts";
+import type { WeightsAhead } from "./onload/weights-ahead.ts";
 import type { SnapshotClock } from "./states/snapshot-clock.ts";
 import type { Linear } from "../../model/weight-description.ts";
 

@@ -17,16 +17,16 @@ import { createStepTraffic, type StepTraffic } from "../job/step-traffic.ts";
 import { keepGpuSpeed } from "../planning/gpu-speed.ts";
 import { sumOfPhases } from "../planning/plan-time.ts";
 import { forwardRecords, openForwardProducts, takeForwardProducts } from "./forward-products.ts";
-import { beginReading, type BegunReading } from "./begin-reading.ts";
-import { createEarlyWeights, type EarlyWeights } from "./early-weights.ts";
-import type { HostLayers } from "./host-layers.ts";
+import { beginReading, type BegunReading } from "./onload/begin-reading.ts";
+import { createEarlyWeights, type EarlyWeights } from "./onload/early-weights.ts";
+import type { HostLayers } from "./onload/host-layers.ts";
 import type { LayerOutput, LayerTurn } from "./layer-at-work.ts";
 import { layerProgress } from "./layer-progress.ts";
 import { openServices } from "./open-services.ts";
 import { prepareKernels } from "./prepare-kernels.ts";
 import type { SequentialServices } from "./services.ts";
 import { createSnapshotClock, type SnapshotClock } from "./states/snapshot-clock.ts";
-import { createWeightsAhead, type WeightsAhead } from "./weights-ahead.ts";
+import { createWeightsAhead, type WeightsAhead } from "./onload/weights-ahead.ts";
 import { waitLater } from "../../wait-later.ts";
 
 /** What is known of a layer that is done. */

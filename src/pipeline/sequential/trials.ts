@@ -8,7 +8,7 @@ import { invariant } from "../../errors.ts";
 import type { HostBytes } from "../../onload/host-bytes.ts";
 import type { TrialPlan } from "../planning/plan-trials.ts";
 import { type LayerAtWork, weightsFor } from "./layer-at-work.ts";
-import type { NeededWeights } from "./onload-weights.ts";
+import type { NeededWeights } from "./onload/onload-weights.ts";
 
 type States = Uint8Array<ArrayBuffer>;
 

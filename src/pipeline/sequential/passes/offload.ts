@@ -2,7 +2,7 @@
 // left them, and the shapes that packing hides.
 
 import { copyTensors, writeShape } from "../../job/copy-tensors.ts";
-import { hostTraffic } from "../host-layers.ts";
+import { hostTraffic } from "../onload/host-layers.ts";
 import type { LayerAtWork, LayerOutput } from "../layer-at-work.ts";
 
 export async function offload({ host, services }: LayerAtWork, { step, write }: LayerOutput): Promise<void> {

@@ -13,7 +13,7 @@ import { quantizeStep } from "../../data-free/quantize-set.ts";
 import type { TilePipeline } from "../../data-free/tile-pipeline.ts";
 import type { TileTraffic } from "../../job/traffic.ts";
 import type { PassStatistics } from "./calibrate.ts";
-import { hostTraffic } from "../host-layers.ts";
+import { hostTraffic } from "../onload/host-layers.ts";
 import type { LayerAtWork, LayerOutput, Pass } from "../layer-at-work.ts";
 import { writeStaticScales } from "./measure-scales.ts";
 import { openSettling, type Settling } from "./settle.ts";

@@ -9,7 +9,7 @@ import type { LedgerBuffer } from "../../../gpu/memory.ts";
 import { eachBatch } from "./each-batch.ts";
 import type { BatchesAtWork } from "../../calibration/layer-schedule.ts";
 import { type LayerAtWork, type TakeStates, weightsFor } from "../layer-at-work.ts";
-import type { NeededWeights } from "../onload-weights.ts";
+import type { NeededWeights } from "../onload/onload-weights.ts";
 
 export interface SampleRun {
   /** The hidden states that it begins with; default: those that see the error of earlier layers. */

@@ -1,11 +1,11 @@
 // Weights that stay on the GPU come there while samples run through the layer before, where the plan has room for both layers' weights.
 
-import type { OnloadedLayer } from "../../onload/layer-weights.ts";
-import type { PlannedStep } from "../planning/planned-step.ts";
+import type { OnloadedLayer } from "../../../onload/layer-weights.ts";
+import type { PlannedStep } from "../../planning/planned-step.ts";
 import type { HostLayers } from "./host-layers.ts";
 import { onloadWeights } from "./onload-weights.ts";
-import type { SequentialServices } from "./services.ts";
-import { waitLater } from "../../wait-later.ts";
+import type { SequentialServices } from "../services.ts";
+import { waitLater } from "../../../wait-later.ts";
 
 export interface WeightsAhead extends AsyncDisposable {
   /** Begins to bring the weights of the layer after `step` once they are in host memory, if that was begun. */

@@ -1,15 +1,15 @@
 // Layers from the source onto the host, one ahead: the next one is read while this one is at work, if memory holds both.
 
-import { invariant } from "../../errors.ts";
-import { memoryBytes, type HostBytes } from "../../onload/host-bytes.ts";
-import { type LayerFile, type LayerRoom, openLayerRoom } from "../../onload/layer-room.ts";
-import type { HostLayer, HostTensor } from "../../onload/host-layer.ts";
-import type { PlanStep } from "../../plan/plan-steps.ts";
-import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
-import { hostLayerBytes } from "../calibration/host-memory.ts";
-import type { StepTraffic } from "../job/step-traffic.ts";
-import type { TileTraffic } from "../job/traffic.ts";
-import { type PlannedStep, tensorsOf } from "../planning/planned-step.ts";
+import { invariant } from "../../../errors.ts";
+import { memoryBytes, type HostBytes } from "../../../onload/host-bytes.ts";
+import { type LayerFile, type LayerRoom, openLayerRoom } from "../../../onload/layer-room.ts";
+import type { HostLayer, HostTensor } from "../../../onload/host-layer.ts";
+import type { PlanStep } from "../../../plan/plan-steps.ts";
+import type { SourceTensor } from "../../../plan/checkpoint/read-headers.ts";
+import { hostLayerBytes } from "../../calibration/host-memory.ts";
+import type { StepTraffic } from "../../job/step-traffic.ts";
+import type { TileTraffic } from "../../job/traffic.ts";
+import { type PlannedStep, tensorsOf } from "../../planning/planned-step.ts";
 
 /** Tensors that come at a time where some go to a file: as much of them is in memory twice. */
 const LANES = 8;

@@ -1,14 +1,14 @@
 import { expect, it, vi } from "vitest";
-import { ringBytes } from "../../gpu/staging/ring-pieces.ts";
-import { UploadRing } from "../../gpu/staging/upload-ring.ts";
-import type { LayerDescription } from "../../model/decoder-description.ts";
-import type { Linear } from "../../model/weight-description.ts";
-import { type HostLayer, memoryLayer } from "../../onload/host-layer.ts";
-import { onloadLayer } from "../../onload/layer-weights.ts";
-import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
-import type { PlannedStep } from "../planning/planned-step.ts";
+import { ringBytes } from "../../../gpu/staging/ring-pieces.ts";
+import { UploadRing } from "../../../gpu/staging/upload-ring.ts";
+import type { LayerDescription } from "../../../model/decoder-description.ts";
+import type { Linear } from "../../../model/weight-description.ts";
+import { type HostLayer, memoryLayer } from "../../../onload/host-layer.ts";
+import { onloadLayer } from "../../../onload/layer-weights.ts";
+import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
+import type { PlannedStep } from "../../planning/planned-step.ts";
 import { createEarlyWeights } from "./early-weights.ts";
-import type { SequentialServices } from "./services.ts";
+import type { SequentialServices } from "../services.ts";
 
 const KIB = 1024;
 const RING = { pieceBytes: 64 * KIB, pieces: 2 };

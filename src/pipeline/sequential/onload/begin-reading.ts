@@ -1,15 +1,15 @@
 // What the first layer of a calibrated job begins with comes while the GPU is opened: its weights, and where nothing has passed
 // the embedding's table yet, as in a share that writes nothing, rows of that.
 
-import { openLayerFile } from "../../offload/job-file.ts";
-import { isDone } from "../job/done-steps.ts";
-import { finishedGenerations } from "../job/job-journal.ts";
-import type { Job, RunOutput } from "../job/job.ts";
-import type { StepTraffic } from "../job/step-traffic.ts";
-import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
-import type { PlannedStep } from "../planning/planned-step.ts";
+import { openLayerFile } from "../../../offload/job-file.ts";
+import { isDone } from "../../job/done-steps.ts";
+import { finishedGenerations } from "../../job/job-journal.ts";
+import type { Job, RunOutput } from "../../job/job.ts";
+import type { StepTraffic } from "../../job/step-traffic.ts";
+import type { CalibrationJob } from "../../calibration/plan-calibrated-layers.ts";
+import type { PlannedStep } from "../../planning/planned-step.ts";
 import { createHostLayers, type HostLayers } from "./host-layers.ts";
-import { waitLater } from "../../wait-later.ts";
+import { waitLater } from "../../../wait-later.ts";
 
 /** The layers that a run goes through, and what they are read for. */
 interface ReadLayers {

@@ -1,13 +1,13 @@
 // Where weights do not stay on the GPU, some of the next layer's come there while samples are propagated through this one: the GPU would
 // wait for them before the next layer's first batch.
 
-import { UploadRing } from "../../gpu/staging/upload-ring.ts";
-import { onloadEarly, type RowTile } from "../../onload/layer-weights.ts";
-import { waitLater } from "../../wait-later.ts";
-import { earlyLinears, earlyRing } from "../calibration/early-room.ts";
-import type { PlannedStep } from "../planning/planned-step.ts";
+import { UploadRing } from "../../../gpu/staging/upload-ring.ts";
+import { onloadEarly, type RowTile } from "../../../onload/layer-weights.ts";
+import { waitLater } from "../../../wait-later.ts";
+import { earlyLinears, earlyRing } from "../../calibration/early-room.ts";
+import type { PlannedStep } from "../../planning/planned-step.ts";
 import type { HostLayers } from "./host-layers.ts";
-import type { SequentialServices } from "./services.ts";
+import type { SequentialServices } from "../services.ts";
 
 export interface EarlyWeights extends Disposable {
   /**

@@ -1,6 +1,7 @@
 import type { LedgerBuffer } from "../memory.ts";
 import { UPDATE_BYTES } from "../queue/paced-queue.ts";
 import { Pool } from "./pool.ts";
+import { yieldToMessages } from "../../yield-to-messages.ts";
 import { makePieces, mapPiece, paddedBytes, type RingGpu, type RingSize } from "./ring-pieces.ts";
 
 /** Writes of at most this share of a piece do without: as much as a piece holds is copied once more wherever one is used. */
@@ -64,12 +65,14 @@ export class UploadRing implements Disposable {
 
   /**
    * The same, ahead of what is recorded after the call: until it resolves nothing else may use `to`. It waits for pieces alone, and not
-   * for what the GPU is given meanwhile.
+   * for what the GPU is given meanwhile, which goes on between two of them: bytes of a whole batch are copied for longer than what the GPU
+   * has in flight.
    */
   async writeAhead(bytes: Uint8Array, to: LedgerBuffer): Promise<void> {
     if (bytes.byteLength <= this.#pieceBytes * SHORT_WRITE) return await this.write(bytes, to);
     this.#gpu.queue.submit();
     for (let done = 0; done < bytes.byteLength; done += this.#pieceBytes) {
+      if (done > 0) await yieldToMessages();
       const part = bytes.subarray(done, done + this.#pieceBytes);
       await this.#withPiece(
         part.byteLength,

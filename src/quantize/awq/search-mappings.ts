@@ -72,15 +72,27 @@ export async function searchPass(of: GroupSearch, searches: Map<Mapping, Search>
     // Experts that no token reached tell nothing.
     if (!member || !means) continue;
     run.begins(member.mapping);
-    const scales = tried.map((candidate) => candidateScales(means, candidate));
-    const errors = new Float64Array(tried.length);
-    searches.set(member.mapping, { tried, scales, errors, tokens: { count: 0 }, known: new Map() });
+    searches.set(member.mapping, beginSearch(means, tried));
   }
   const atWork = members.flatMap(({ member, linears }): AtWork[] => {
     const search = searches.get(member.mapping);
     return search ? [{ member, linears, search }] : [];
   });
   await addErrors(of, services, atWork);
+}
+
+/** Scales are made when they are asked for: the GPU works on the mappings before meanwhile. */
+function beginSearch(means: MappingMeans, tried: readonly Candidate[]): Search {
+  let made: Search["scales"] | null = null;
+  return {
+    tried,
+    get scales() {
+      return (made ??= tried.map((candidate) => candidateScales(means, candidate)));
+    },
+    errors: new Float64Array(tried.length),
+    tokens: { count: 0 },
+    known: new Map(),
+  };
 }
 
 function linearsOf(run: RewriterRun, { mapping, tasks }: GroupMember): OwnLinear[] {
@@ -101,7 +113,9 @@ async function addErrors(
   const read = new Set(pass.captures.flatMap(({ modules }) => modules));
   const seen = atWork.flatMap(({ linears }) => linears.filter(({ task }) => read.has(task.module)));
   const inBlocks = atWork.filter(({ member }) => member.byBlock);
-  await giveCandidates(services, atWork);
+  const give = candidatesGiver(services);
+  const sharing = atWork.filter(({ linears }) => linears.some(({ task }) => sharesScale(task)));
+  for (const each of sharing) await give(each);
   const known = await giveKnown(run, services, [...seen, ...inBlocks.flatMap(({ linears }) => linears)]);
   for (const { linears, search } of inBlocks) {
     for (const { task } of linears)
@@ -119,7 +133,11 @@ async function addErrors(
     const matrix = pass.hessian(capture);
     await zeroAboveDiagonal(gpu, matrix);
     await readDiagonal(gpu, matrix, memory.tiles.diagonal);
-    for (const linear of reading) await findLosses(services, linear, matrix);
+    for (const linear of reading) {
+      const own = atWork.find(({ linears }) => linears.includes(linear));
+      if (own) await give(own);
+      await findLosses(services, linear, matrix);
+    }
   }
   if (seen.length === 0) return;
   const found = await readFound(run, memory);
@@ -135,16 +153,18 @@ async function addErrors(
   }
 }
 
-/** Brings the candidates of all mappings to the GPU at once. */
-async function giveCandidates({ uploads, memory }: SearchServices, atWork: readonly AtWork[]): Promise<void> {
-  const given = new Uint8Array(memory.given.bytes);
-  for (const { linears, search } of atWork) {
-    const [linear] = linears;
-    if (!linear) continue;
-    const { offset } = memory.of(linear.task).factors;
-    search.scales.forEach((scales, index) => given.set(bytesOf(scales), offset + index * scales.byteLength));
-  }
-  await uploads.write(given, memory.given);
+/** What brings a mapping's candidates to the GPU, once. */
+function candidatesGiver({ uploads, memory }: SearchServices): (of: AtWork) => Promise<void> {
+  const given = new Set<AtWork>();
+  return async (each) => {
+    const [linear] = each.linears;
+    if (!linear || given.has(each)) return;
+    given.add(each);
+    const { of, offset, bytes } = memory.of(linear.task).factors;
+    const candidates = new Uint8Array(bytes);
+    each.search.scales.forEach((scales, index) => candidates.set(bytesOf(scales), index * scales.byteLength));
+    await uploads.write(candidates, of, offset);
+  };
 }
 
 /** Finds out what Linears share a scale over: their fused sets are among the readers of one input. */

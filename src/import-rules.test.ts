@@ -35,6 +35,21 @@ const FOUNDATIONS = [
 
 /** Each room may import from those before it. */
 const FLOORS = {
+  "src/formats": ["text", "files", "numbers", "safetensors", "schemes", "weights", "modifiers", "recipe"],
+  "src/source": ["http", "folders", "chunks", "parse-source.ts", "dataset-rows.ts", "create-source.ts"],
+  "src/plan": [
+    "pattern",
+    "targets",
+    "checkpoint",
+    "fuse-modules.ts",
+    "nothing-error.ts",
+    "decoder-layers.ts",
+    "plan-steps.ts",
+    "plan-output.ts",
+    "notes",
+    "rotation",
+    "recipe",
+  ],
   "src/pipeline": [
     "inspect",
     "calibration",

@@ -11,7 +11,7 @@ import type { ConfigGroup, Modifier, QuantizingModifier, Recipe } from "../../fo
 import { type Checked, checkActivations, checkWeights } from "./check-args.ts";
 import { checkOrder, checkPatterns, parseRewriter, quantizesToo, REWRITER_NAMES } from "./parse-rewriter.ts";
 import { gptqSettings, orderedGroup, refinement } from "./parse-gptq.ts";
-import { parseRotation } from "../rotation/parse-rotation.ts";
+import { parseRotation } from "./parse-rotation.ts";
 import { checkObservers, withObservers } from "./recipe-observers.ts";
 import { type RecipeDocument, readRecipeDocument } from "./recipe-document.ts";
 import {

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { parseRecipe } from "./parse-recipe.ts";
 import { argsSchema, gptqModifierSchema, groupSchema, observerNames } from "./recipe-schema.ts";
 import { awqModifierSchema, smoothQuantModifierSchema } from "./rewriter-schema.ts";
-import { spinQuantSchema } from "../rotation/parse-rotation.ts";
+import { spinQuantSchema } from "./parse-rotation.ts";
 
 /** A value that is not the field's default, in YAML, for each field. */
 type Values = Readonly<Record<string, string>>;

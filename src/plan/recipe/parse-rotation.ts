@@ -8,8 +8,8 @@ import {
   TRANSFORM_TYPES,
 } from "../../formats/modifiers/spinquant.ts";
 import { showValue } from "../../formats/text/show-value.ts";
-import type { RecipeDocument } from "../recipe/recipe-document.ts";
-import { absent, fields, must, oneOf, schedule, suggest } from "../recipe/recipe-schema.ts";
+import type { RecipeDocument } from "./recipe-document.ts";
+import { absent, fields, must, oneOf, schedule, suggest } from "./recipe-schema.ts";
 
 const ONLINE = new Set<unknown>(["R3", "R4"]);
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { recipeYaml } from "../../package/recipe-yaml.ts";
-import { parseRecipe } from "../recipe/parse-recipe.ts";
+import { parseRecipe } from "./parse-recipe.ts";
 import { problemOf } from "../../testing/problem-of.ts";
 
 const ROUNDING = "QuantizationModifier: {scheme: W4A16, targets: [Linear], ignore: [lm_head]}";

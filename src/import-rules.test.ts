@@ -36,7 +36,15 @@ const FOUNDATIONS = [
 /** Each room may import from those before it. */
 const FLOORS = {
   "src/formats": ["text", "files", "numbers", "safetensors", "schemes", "weights", "modifiers", "recipe"],
-  "src/source": ["http", "folders", "chunks", "parse-source.ts", "dataset-rows.ts", "create-source.ts"],
+  "src/source": [
+    "http",
+    "folders",
+    "chunks",
+    "parse-source.ts",
+    "dataset-rows.ts",
+    "expose-source.ts",
+    "create-source.ts",
+  ],
   "src/plan": [
     "pattern",
     "targets",

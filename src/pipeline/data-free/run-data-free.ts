@@ -14,10 +14,14 @@ import type { TileTraffic } from "../job/traffic.ts";
 
 /** Runs those of the steps that the journal does not know. */
 export async function runDataFree(job: Job, steps: readonly PlannedStep[], output: RunOutput): Promise<void> {
-  using gpu = await openGpu(job.options.gpuBudgetBytes);
-  job.progress.watch(gpu.memory);
+  // What is only copied needs no GPU.
+  const quantizes = output.results.some((result) =>
+    steps.some((step) => stepOf(result.job, step).quantize.length > 0),
+  );
+  using gpu = quantizes ? await openGpu(job.options.gpuBudgetBytes) : null;
+  if (gpu) job.progress.watch(gpu.memory);
   job.progress.tell({ phase: "quantizing" });
-  using tiles = await TilePipeline.create(gpu, job.plan.tiling);
+  using tiles = gpu && (await TilePipeline.create(gpu, job.plan.tiling));
   const traffic = createStepTraffic(job, output);
   const begun: Promise<void>[] = [];
   let finishing = Promise.resolve();
@@ -38,7 +42,7 @@ export async function runDataFree(job: Job, steps: readonly PlannedStep[], outpu
     // Tiles that have not begun end at their first checkpoint.
     traffic.abort();
     await Promise.all(begun);
-    output.figures.add(gpu);
+    if (gpu) output.figures.add(gpu);
   }
 }
 
@@ -46,7 +50,7 @@ export async function runDataFree(job: Job, steps: readonly PlannedStep[], outpu
 async function runStep(
   step: PlannedStep,
   { results, embedding }: RunOutput,
-  tiles: TilePipeline,
+  tiles: TilePipeline | null,
   source: StepTraffic,
 ): Promise<void> {
   const lacking = results.filter(({ journal }) => !isFinished(journal, step));
@@ -65,7 +69,7 @@ async function runStep(
     for (const task of quantize) writeShape(task, traffic);
     const front = createReadingFront();
     const tileTraffic = { ...traffic, read: front.watch(read) };
-    const quantized = quantizeStep(tiles, quantize, tileTraffic);
+    const quantized = tiles ? quantizeStep(tiles, quantize, tileTraffic) : Promise.resolve();
     void quantized.then(
       () => front.end(),
       (error: unknown) => front.fail(error),

@@ -62,7 +62,7 @@ const exchange = (way = "bodies"): Exchange => {
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "exchange-"));
   const profile = join(folder, "profile");
-  files = await openFileExchange({ index: 0, of: 2, folder, patienceSeconds: 0.2 }, profile);
+  files = await openFileExchange({ index: 0, of: 2, folder, patienceSeconds: 600 }, profile);
   let address: string;
   ({ server, address } = await serve(files));
   const open = async (through: ExchangeWindow | null) =>
@@ -157,10 +157,15 @@ describe("files between shares", () => {
   });
 
   it("of a share that gives no sign of life are missed with a sentence", async () => {
-    await expect(exchange().take("job/never", { from: 1, what: "its Hessians of layer 3" })).rejects.toThrow(
+    await using hasty = await openFileExchange({ index: 0, of: 2, folder, patienceSeconds: 0.2 }, folder);
+    const { server: alone, address } = await serve(hasty);
+    const waiting = await openExchange({ exchange: address }, async () => await Promise.resolve(), null);
+    await expect(waiting.take("job/never", { from: 1, what: "its Hessians of layer 3" })).rejects.toThrow(
       /^Share 2 of 2 has given no sign of life for \d+ s in .*, and share 1 waits for its Hessians of layer 3\. Start share 2 again/,
     );
     expect(await readFile(join(folder, "alive-1"), "utf8")).toMatch(/^\d+$/);
+    alone.closeAllConnections();
+    alone.close();
   });
 
   it("have names inside the folder", async () => {

@@ -1,13 +1,9 @@
 import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel } from "../../gpu/kernel.ts";
 import { struct } from "../../gpu/struct.ts";
+import { columnStrips } from "../column-strips.ts";
 import type { Activations } from "../forward/layer-weights.ts";
 import code from "./column-extents.wgsl?raw";
-
-/** Columns of a workgroup. */
-const STRIP = 32;
-/** Rows of one dispatch: float32 sums of more would lose what the last ones add. */
-const ROWS_EACH = 4096;
 
 export const columnExtentsKernel = kernel({
   name: "channels.column-extents",
@@ -30,22 +26,17 @@ export const columnExtentsKernel = kernel({
  */
 export async function widenColumnExtents(
   gpu: Gpu,
-  { buffer, rows, columns, stride, offset = 0 }: Activations,
+  values: Activations,
   extents: BufferPart,
   seen: number,
 ): Promise<void> {
-  const strips = Math.ceil(columns / STRIP);
-  for (let first_row = 0; first_row < rows; first_row += ROWS_EACH) {
-    const end_row = Math.min(first_row + ROWS_EACH, rows);
-    const fresh = Number(seen + first_row === 0);
-    const workEach = (end_row - first_row) * STRIP;
-    for (const { first, end } of gpu.queue.split(columnExtentsKernel, strips, workEach)) {
-      await gpu.queue.run(columnExtentsKernel, {
-        params: { first_row, end_row, columns, stride, offset, first_strip: first, fresh },
-        buffers: { values: buffer, extents },
-        workgroups: [end - first],
-        work: (end - first) * workEach,
-      });
-    }
+  const { buffer, columns, stride, offset = 0 } = values;
+  for (const { place, ...size } of columnStrips(gpu, columnExtentsKernel, values)) {
+    const fresh = Number(seen + place.first_row === 0);
+    await gpu.queue.run(columnExtentsKernel, {
+      params: { ...place, columns, stride, offset, fresh },
+      buffers: { values: buffer, extents },
+      ...size,
+    });
   }
 }

@@ -1,13 +1,9 @@
 import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel } from "../../gpu/kernel.ts";
 import { struct } from "../../gpu/struct.ts";
+import { columnStrips } from "../column-strips.ts";
 import type { Activations } from "../forward/layer-weights.ts";
 import code from "./column-squares.wgsl?raw";
-
-/** Columns of a workgroup. */
-const STRIP = 32;
-/** Rows of one dispatch: float32 sums of more would lose what the last ones add. */
-const ROWS_EACH = 4096;
 
 export const columnSquaresKernel = kernel({
   name: "squares.column-squares",
@@ -24,22 +20,13 @@ export const columnSquaresKernel = kernel({
 });
 
 /** sums[column] += Σx² over the rows of `values`, (rows, columns) float32. */
-export async function addColumnSquares(
-  gpu: Gpu,
-  { buffer, rows, columns, stride, offset = 0 }: Activations,
-  sums: BufferPart,
-): Promise<void> {
-  const strips = Math.ceil(columns / STRIP);
-  for (let first_row = 0; first_row < rows; first_row += ROWS_EACH) {
-    const end_row = Math.min(first_row + ROWS_EACH, rows);
-    const workEach = (end_row - first_row) * STRIP;
-    for (const { first, end } of gpu.queue.split(columnSquaresKernel, strips, workEach)) {
-      await gpu.queue.run(columnSquaresKernel, {
-        params: { first_row, end_row, columns, stride, offset, first_strip: first },
-        buffers: { values: buffer, sums },
-        workgroups: [end - first],
-        work: (end - first) * workEach,
-      });
-    }
+export async function addColumnSquares(gpu: Gpu, values: Activations, sums: BufferPart): Promise<void> {
+  const { buffer, columns, stride, offset = 0 } = values;
+  for (const { place, ...size } of columnStrips(gpu, columnSquaresKernel, values)) {
+    await gpu.queue.run(columnSquaresKernel, {
+      params: { ...place, columns, stride, offset },
+      buffers: { values: buffer, sums },
+      ...size,
+    });
   }
 }

@@ -43,6 +43,11 @@ export interface RewriterPass {
   hessian(capture: Capture): TriangularMatrix;
   /** Tokens that each capture's modules saw. */
   tokens(capture: Capture): number;
+  /**
+   * What the run glanced at: of each variant the squared error of what the block gives out, as a share of that. Null where it glanced
+   * at nothing.
+   */
+  readonly glanced: Float64Array | null;
 }
 
 /** Rows of a Linear's weight on the GPU, `stride` elements apart; they begin at `firstRow`, a multiple of 4, of the Linear. */
@@ -75,6 +80,26 @@ export interface BlockDemand {
   readonly bytes: number;
 }
 
+/** A block that is run with each variant of its weights while samples run: on the first tokens that come to it. */
+export interface Glance {
+  readonly mapping: Mapping;
+  readonly count: number;
+  /** Called when those tokens are there: `channels` then tells of the batch that they belong to. */
+  begin(): Promise<GlancedWeights>;
+}
+
+export interface GlancedWeights extends Disposable {
+  readonly replace: BlockVariants["replace"];
+}
+
+/** A rewriter's wish to do so. */
+export interface GlanceDemand {
+  readonly mapping: Mapping;
+  readonly count: number;
+  /** GPU bytes that it takes in the run, beside what running the block takes. */
+  readonly bytes: number;
+}
+
 /** A layer at work: what a rewriter works on. */
 export interface RewriterRun extends RewriterDemand {
   readonly gpu: Gpu;
@@ -82,8 +107,11 @@ export interface RewriterRun extends RewriterDemand {
   readonly readbacks: ReadbackRing;
   /** GPU bytes beside the Hessians of a pass, as planned. */
   readonly freeBytes: number;
-  /** Runs the samples, as often as the Hessians that the rewriter wants take, and lets it work on those of each run. */
-  eachPass(work: (pass: RewriterPass) => Promise<void>): Promise<void>;
+  /**
+   * Runs the samples, as often as the Hessians that the rewriter wants take, and lets it work on those of each run.
+   * @param glance what the first run glances at, as `glance` demands it
+   */
+  eachPass(work: (pass: RewriterPass) => Promise<void>, glance?: Glance | null): Promise<void>;
   /**
    * Runs blocks with each variant of their weights, in one more run of the samples, which is planned where `blocks` demands it.
    * Of each variant the squared error of what the block gives out, as a share of that.
@@ -144,6 +172,8 @@ export interface Rewriter {
   hessians(demand: RewriterDemand): readonly Capture[];
   /** The blocks that are run for it; null where none is. */
   blocks(demand: RewriterDemand): BlockDemand | null;
+  /** The block that the first run of the samples is to glance at; null where there is none. */
+  glance(demand: RewriterDemand, maxBufferBytes: number): GlanceDemand | null;
   /** Floating-point operations beside those of running samples and blocks, and of Hessians. */
   work(demand: RewriterDemand): number;
   /** Begins to compile its slowest kernels for these tasks; returns at once. */

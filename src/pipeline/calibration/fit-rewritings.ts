@@ -3,9 +3,11 @@
 import { blockLossBytes } from "../../calibrate/blocks/block-losses.ts";
 import { hessianBytes } from "../../calibrate/hessians.ts";
 import type { Capture } from "../../model/layer-linears.ts";
+import type { Linear } from "../../model/weight-description.ts";
 import { foldBytes } from "../../onload/fold-onloaded.ts";
 import type { Residency } from "../../onload/residency.ts";
 import type { BlockDemand } from "../../quantize/rewriter.ts";
+import { glanceBytes } from "./glance-bytes.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
 import {
   type CalibratedLayer,
@@ -14,7 +16,7 @@ import {
   leavesWhileRewriting,
   linearsUpTo,
 } from "./calibrated-layer.ts";
-import { calibratePhase, type GpuLimits, onloadPhase } from "./calibration-memory.ts";
+import { calibratePhase, type GpuLimits, type OnloadPhase, onloadPhase } from "./calibration-memory.ts";
 import type { LayerRun } from "./layer-seconds.ts";
 import { isPacked, packCaptures, type Packing } from "./pack-captures.ts";
 
@@ -68,13 +70,22 @@ export function fitRewritings(
     const blocks = isAtWork(rewriting)
       ? rewriterFor(rewriting.modifier).blocks(demandOf(layer, rewriting))
       : null;
+    const glance = isAtWork(rewriting) ? glanceBytes(layer, rewriting, shape.tokens, free.maxBufferBytes) : 0;
     for (const [index, captures] of grouped.entries()) {
       const propagates = rewriting === last && !blocks && index === grouped.length - 1;
       const linears = propagates ? layer.linears : undefined;
-      const onload = calibratePhase(layer, captures, tileBytes, free, linears);
+      const onload = phaseBeside(
+        layer,
+        captures,
+        { tileBytes, used: index === 0 ? glance : 0 },
+        free,
+        linears,
+      );
       const used = usedBytes(layer, rewriting, captures, free);
       if (!onload || used === null) return null;
       bytes = Math.max(bytes, used);
+      if (index === 0)
+        blockBytes = Math.max(blockBytes, glance + hessianBytes(captures, free.maxBufferBytes));
       runs.push({ onload, linears: linears ?? linearsUpTo(layer, captures), times: 1 });
       own.push({
         captures,
@@ -127,6 +138,19 @@ function blockRun(
   return { onload: { ...onload, bytes: onload.bytes + used }, linears: layer.linears, times: runs + 2 };
 }
 
+/** A run that collects beside a glance at a block. */
+function phaseBeside(
+  layer: CalibratedLayer,
+  captures: readonly Capture[],
+  { tileBytes, used }: { readonly tileBytes: number; readonly used: number },
+  free: GpuLimits,
+  linears?: readonly Linear[],
+): OnloadPhase | null {
+  const beside = { ...free, budgetBytes: free.budgetBytes - used };
+  const onload = calibratePhase(layer, captures, tileBytes, beside, linears);
+  return onload && { ...onload, bytes: onload.bytes + used };
+}
+
 function isAtWork({ mappings }: LayerRewriting): boolean {
   return mappings.length > 0;
 }
@@ -135,13 +159,15 @@ function isAtWork({ mappings }: LayerRewriting): boolean {
 function packed(
   layer: CalibratedLayer,
   rewriting: LayerRewriting,
-  { tileBytes, packing }: RewriteShape,
+  { tileBytes, tokens, packing }: RewriteShape,
   free: GpuLimits,
 ): readonly (readonly Capture[])[] {
+  // Which pass comes first is not known yet.
+  const used = glanceBytes(layer, rewriting, tokens, free.maxBufferBytes);
   const passes = packCaptures(
     rewriting.hessians,
     (pass) =>
-      isPacked(calibratePhase(layer, pass, tileBytes, free), packing) &&
+      isPacked(phaseBeside(layer, pass, { tileBytes, used }, free), packing) &&
       usedBytes(layer, rewriting, pass, free) !== null,
   );
   return passes.length > 0 ? passes : [[]];

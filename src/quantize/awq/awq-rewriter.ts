@@ -1,6 +1,6 @@
 // AWQ as a rewriter. LLM Compressor runs a block again for each candidate; the Hessian of a Linear's input knows the error of its
 // output, ‖X ΔWᵀ‖² = tr(ΔW XᵀX ΔWᵀ), so here the samples run once and each candidate costs a product. Errors count as shares of
-// their Linear's output: queries and keys are large, values are small, and a block's output feels the errors of all.
+// their Linear's output. Attention alone is run for each candidate, on a few tokens.
 
 import { AWQ } from "../../formats/modifiers/awq.ts";
 import { CalibrationError, invariant } from "../../errors.ts";
@@ -31,6 +31,7 @@ import {
   type GuardedExperts,
   guardExperts,
 } from "./guard-experts.ts";
+import { glanceAt, glancedMapping, glanceDemand } from "./glance-at-mixer.ts";
 import { type GroupMember, type Search, searchPass } from "./search-mappings.ts";
 import { searchBytes, searchGroups } from "./search-memory.ts";
 
@@ -57,11 +58,18 @@ export const awqRewriter: Rewriter = {
         bytes: candidateWeightsBytes([input, ...inner], GUARD_CANDIDATES),
       };
     }
+    if (settingsOf(demand).loss !== "block") return null;
     const mappings = demand.mappings.filter((mapping) => isByBlock(demand, mapping));
     if (mappings.length === 0) return null;
     const runs = candidates(settingsOf(demand)).length;
     const searched = mappings.map((mapping) => searchedOf(demand, mapping));
     return { mappings, runs, bytes: candidateWeightsBytes(searched, runs) };
+  },
+  glance(demand, maxBufferBytes) {
+    const mapping = glancedOf(demand);
+    return mapping
+      ? glanceDemand(searchedOf(demand, mapping), candidates(settingsOf(demand)).length, maxBufferBytes)
+      : null;
   },
   work(demand) {
     const tried = candidates(settingsOf(demand)).length;
@@ -81,14 +89,17 @@ export const awqRewriter: Rewriter = {
     const searches = new Map<Mapping, Search>();
     const tried = candidates(settingsOf(run));
     const duo = settingsOf(run).duo_scaling !== false;
+    const mapping = glancedOf(run);
+    const glance = mapping && glanceAt(run, searchedOf(run, mapping), { tried, duo }, searches);
     await run.eachPass(async (pass) => {
+      if (mapping && pass.glanced) take(searches.get(mapping), pass.glanced);
       const searched = searchedIn(run, pass.captures).filter(
         ({ byBlock, mapping }) => !byBlock || !searches.has(mapping),
       );
       for (const group of searchGroups(searched, tried.length)) {
         await searchPass({ run, pass, group, tried, duo }, searches);
       }
-    });
+    }, glance);
     await searchBlocks(run, searches, tried.length);
     const guarded = guardedOf(run);
     const kept = guarded && (await guardExperts(run, guarded, searches, bestOf));
@@ -127,7 +138,7 @@ function tasksOf({ tasks }: RewriterDemand, { balance }: Mapping): QuantizerTask
  * are streamed do not say what they become.
  */
 function isByBlock(demand: RewriterDemand, mapping: Mapping): boolean {
-  if (settingsOf(demand).loss !== "block" || mapping.block === null) return false;
+  if (settingsOf(demand).loss !== "block" || mapping.block === null) return mapping === glancedOf(demand);
   return tasksOf(demand, mapping).every(({ weights }) => weights.strategy !== "block");
 }
 
@@ -145,12 +156,26 @@ function guardedOf(demand: RewriterDemand): GuardedExperts | null {
   return guardedExperts(demand, (mapping) => searchedOf(demand, mapping));
 }
 
+/** Attention, which goes by what it gives out on a few tokens where all else goes by Hessians. */
+function glancedOf(demand: RewriterDemand): Mapping | null {
+  if (settingsOf(demand).loss === "block") return null;
+  return glancedMapping(demand, (mapping) => tasksOf(demand, mapping));
+}
+
+/** What a block loses takes the place of what its Linears would. */
+function take(search: Search | undefined, lost: Float64Array): void {
+  if (!search) return;
+  search.errors.set(lost);
+  search.tokens.count = 1;
+}
+
 /** Has the blocks run that are to decide; what they lose takes the place of what Linears would. */
 async function searchBlocks(
   run: RewriterRun,
   searches: ReadonlyMap<Mapping, Search>,
   total: number,
 ): Promise<void> {
+  if (settingsOf(run).loss !== "block") return;
   const given = run.mappings.flatMap((mapping) => {
     const search = searches.get(mapping);
     const searched = searchedOf(run, mapping);
@@ -160,11 +185,10 @@ async function searchBlocks(
   using weights = await openCandidateWeights(run, given, total);
   const replace: BlockVariants["replace"] = (module, rows, variant) => weights.replace(module, rows, variant);
   const losses = await run.runBlocks(given.map(({ mapping }) => ({ mapping, count: total, replace })));
-  for (const { mapping, errors, tokens } of given) {
+  for (const { mapping } of given) {
     const lost = losses.get(mapping);
     invariant(lost, "every block is run");
-    errors.set(lost);
-    tokens.count = 1;
+    take(searches.get(mapping), lost);
   }
 }
 

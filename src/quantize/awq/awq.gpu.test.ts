@@ -181,7 +181,8 @@ async function search({ which, layers, settings, x, h, freeBytes }: Searched) {
     uploads,
     readbacks,
     freeBytes,
-    eachPass: async (work) => await work({ captures: [capture], hessian: () => hessian, tokens: () => 50 }),
+    eachPass: async (work) =>
+      await work({ captures: [capture], hessian: () => hessian, tokens: () => 50, glanced: null }),
     runBlocks: async () => await Promise.resolve(new Map()),
     channels: async () => await Promise.resolve({ low: magnitude, high: magnitude, magnitude, tokens: 50 }),
     weight(linear, firstRow = 0, rows = linear.rows) {

@@ -139,7 +139,11 @@ async function addErrors(
       await findLosses(services, linear, matrix);
     }
   }
-  if (seen.length === 0) return;
+  if (seen.length === 0) {
+    // A buffer must not be given back before the commands that use it are submitted.
+    await gpu.queue.flush();
+    return;
+  }
   const found = await readFound(run, memory);
   for (const { linears, search } of atWork) {
     for (const linear of linears) {

@@ -8,6 +8,7 @@ export const smoothQuantRewriter: Rewriter = {
   name: "SmoothQuantModifier",
   hessians: () => [],
   blocks: () => null,
+  glance: () => null,
   work: () => 0,
   bytes: () => 0,
   prepare: () => {},

@@ -9,12 +9,19 @@ import type { Fold } from "../../../formats/weights/fold.ts";
 import { linearsBeforeOutput } from "../../../model/layer-linears.ts";
 import type { Mapping } from "../../../model/mappings.ts";
 import { linearRows } from "../../../onload/host-layer.ts";
-import type { ChannelStatistics, RewriterPass, RewriterRun, Rewritten } from "../../../quantize/rewriter.ts";
+import type {
+  ChannelStatistics,
+  Glance,
+  RewriterPass,
+  RewriterRun,
+  Rewritten,
+} from "../../../quantize/rewriter.ts";
 import { rewriterFor } from "../../../quantize/rewriters.ts";
 import { demandOf, type LayerRewriting } from "../../calibration/calibrated-layer.ts";
 import { leavesApart, type RewritePass } from "../../calibration/fit-rewritings.ts";
 import { type LayerAtWork, leaveGpu, stayOnGpu } from "../layer-at-work.ts";
 import { canFoldOnGpu, foldOnGpu } from "./fold-on-gpu.ts";
+import { openGlance } from "./glance-at-block.ts";
 import { runBlocks } from "./run-blocks.ts";
 import { goneRewriting, leaveRewriting, passOriginal, seenByRewriters } from "../passes/run-original.ts";
 import { runSamples } from "../passes/run-samples.ts";
@@ -74,9 +81,14 @@ function runOf(
     uploads,
     readbacks,
     freeBytes: Math.min(...collecting.map(({ freeBytes }) => freeBytes)),
-    async eachPass(use) {
+    async eachPass(use, glance = null) {
       for (const [index, pass] of collecting.entries()) {
-        await collectPass(work, rewriting, pass, index === 0 ? channels : null, use);
+        await collectPass(
+          work,
+          rewriting,
+          { ...pass, first: index === 0 ? { channels, glance } : null },
+          use,
+        );
       }
     },
     runBlocks: async (variants) => await runBlocks(work, passes, variants),
@@ -96,21 +108,43 @@ function runOf(
   };
 }
 
-/** Runs the samples for the Hessians of a pass, and for the channels of all inputs in the first one. */
+interface CollectingPass extends RewritePass {
+  /** What the first run of the samples does beside: it looks at the channels of all inputs, and maybe glances at a block. */
+  readonly first: { readonly channels: InputChannels; readonly glance: Glance | null } | null;
+}
+
+/** Runs the samples for the Hessians of a pass. */
 async function collectPass(
   work: LayerAtWork,
   rewriting: LayerRewriting,
-  { captures, residency, propagates }: RewritePass,
-  channels: InputChannels | null,
+  pass: CollectingPass,
   use: (pass: RewriterPass) => Promise<void>,
 ): Promise<void> {
-  const { layer, services, collections } = work;
-  const { gpu, samples } = services;
+  const { gpu, samples } = work.services;
+  const { captures, first } = pass;
   const maxPanelBytes = gpu.device.limits.maxStorageBufferBindingSize;
   using hessians = await openHessians(gpu, captures, samples, maxPanelBytes);
-  const collectors: Collector[] = channels ? [channels, hessians] : [hessians];
-  const wanted = channels ? rewriting.captures : captures;
+  const collectors: Collector[] = first ? [first.channels, hessians] : [hessians];
+  const glanced = await collect(work, rewriting, pass, collectors);
+  await use({
+    captures,
+    hessian: (capture) => hessians.hessian(capture),
+    tokens: (capture) => hessians.tokens(capture),
+    glanced,
+  });
+}
+
+/** Runs the samples; tells what a block that was glanced at has lost. */
+async function collect(
+  work: LayerAtWork,
+  rewriting: LayerRewriting,
+  { captures, residency, propagates, first }: CollectingPass,
+  collectors: readonly Collector[],
+): Promise<Float64Array | null> {
+  const { layer, services, collections } = work;
+  const wanted = first ? rewriting.captures : captures;
   const save = propagates && !work.isLast ? leaveRewriting(work) : null;
+  using glance = first?.glance ? await openGlance(work, first.glance) : null;
   await runSamples(work, {
     ...seenByRewriters(work),
     needed: { linears: propagates ? layer.linears : linearsBeforeOutput(layer.description), residency },
@@ -121,14 +155,11 @@ async function collectPass(
       experts: services.experts,
       stopAtLastInput: save === null,
     },
+    ...(glance && { hooksIn: (forward) => glance.hooksIn(forward) }),
     report: (detail, done) => services.report("calibrating", detail, done / collections),
   });
   if (propagates) await goneRewriting(work);
-  await use({
-    captures,
-    hessian: (capture) => hessians.hessian(capture),
-    tokens: (capture) => hessians.tokens(capture),
-  });
+  return glance && (await glance.read());
 }
 
 /** Experts that are calibrated on their own tokens have an input each: what they reach together is the mapping's. */

@@ -1,6 +1,7 @@
 // AWQ by the outputs of blocks against a plain float64 layer that is run with the weights of the scale that was chosen.
 
 import { expect, it } from "vitest";
+import type { Fold } from "../../../formats/weights/fold.ts";
 import { widenToFloat32 } from "../../../formats/numbers/dtype.ts";
 import type { Linear } from "../../../model/weight-description.ts";
 import { NO_STATISTICS } from "../../../quantize/observe/observe-weight.ts";
@@ -67,6 +68,44 @@ function product(x: Float64Array, { rows, columns }: Linear, bytes = new Uint8Ar
   return y;
 }
 
+function expectBlockLosses(
+  layer: CalibratedLayer,
+  { balance, search }: MappingReport,
+  folds: readonly Fold[],
+): void {
+  const fold = folds.find(({ tensor }) => tensor === `${balance[0]}.weight`);
+  const ones = new Float32Array(64).fill(1);
+  // float32 sums against float64
+  expect((search?.loss ?? 0) / blockLoss(layer, balance, fold?.factors ?? ones)).toBeCloseTo(1, 3);
+  expect((search?.unscaledLoss ?? 0) / blockLoss(layer, balance, ones)).toBeCloseTo(1, 3);
+  expect(search?.loss).toBeLessThanOrEqual(search?.unscaledLoss ?? 0);
+}
+
+it("glances at what attention gives out, and leaves in the one run that collects Hessians for the MLP", async () => {
+  const asked = {
+    experts: 0,
+    budgetBytes: BUDGET,
+    dtype: "F32",
+    before: "AWQModifier: {n_grid: 4}, ",
+  } as const;
+  const job = planFor({ ...asked, quantizer: "QuantizationModifier" }, "lm_head");
+  expect(only(job.plan.layers).rewrites).toMatchObject([[{ runsBlocks: false, propagates: true }]]);
+  using run = await openRun(job, BUDGET);
+  using plain = await onload(turnOf(run, job, hostLayer(0, "F32")));
+  await propagate(plain);
+  const expected = run.outputs();
+  using work = await onload(turnOf(run, job, hostLayer(0, "F32")));
+  await rewrite(work);
+  expect(run.services.gpu.memory.peakBytes).toBeLessThanOrEqual(job.peakBytes + RUN_BYTES);
+  expect(run.outputs()).toEqual(expected);
+  const [attention, ...others] = work.rewritten;
+  if (!attention) throw new Error("attention has factors");
+  expect(attention.search?.byBlock).toBe(true);
+  // All of the few tokens are glanced at.
+  expectBlockLosses(only(job.layers), attention, work.folded.folds);
+  expect(others.map(({ search }) => search?.byBlock)).toEqual([undefined, undefined]);
+});
+
 it("finds scales by what attention and MLP give out, as a plain layer does, with weights that stay or are streamed", async () => {
   const before = "AWQModifier: {n_grid: 4, loss: block}, ";
   const asked = { experts: 0, budgetBytes: BUDGET, dtype: "F32", before } as const;
@@ -88,14 +127,7 @@ it("finds scales by what attention and MLP give out, as a plain layer does, with
   const layer = only(job.layers);
   const byBlock = once.reports.filter(({ search }) => search?.byBlock);
   expect(byBlock.map(({ balance }) => balance.length)).toEqual([3, 2]);
-  for (const { balance, search } of byBlock) {
-    const fold = once.folds.find(({ tensor }) => tensor === `${balance[0]}.weight`);
-    const ones = new Float32Array(64).fill(1);
-    // float32 sums against float64
-    expect((search?.loss ?? 0) / blockLoss(layer, balance, fold?.factors ?? ones)).toBeCloseTo(1, 3);
-    expect((search?.unscaledLoss ?? 0) / blockLoss(layer, balance, ones)).toBeCloseTo(1, 3);
-    expect(search?.loss).toBeLessThanOrEqual(search?.unscaledLoss ?? 0);
-  }
+  for (const report of byBlock) expectBlockLosses(layer, report, once.folds);
   const lossOf = (reports: readonly MappingReport[]) => reports.map(({ search }) => search?.ratio);
   const [passes = []] = planned.rewrites;
   const residency = { residentBytes: 0, tileBytes: 8192 };

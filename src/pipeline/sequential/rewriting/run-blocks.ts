@@ -46,7 +46,11 @@ function isRouterQuantized({ description: { feedForward }, tasks }: CalibratedLa
   return feedForward?.kind === "experts" && tasks.some(({ module }) => module === feedForward.router.module);
 }
 
-function variedBlock({ mapping, count, together, replace }: BlockVariants, reroutes: boolean): VariedBlock {
+/** Of a mapping, the block that is run with variants of its weights. */
+export function variedBlock(
+  { mapping, count, together, replace }: BlockVariants,
+  reroutes: boolean,
+): VariedBlock {
   invariant(mapping.block, "the mapping has a block");
   return {
     kind: mapping.block,

@@ -1,5 +1,6 @@
 // What calibrating, quantizing and propagating a decoder layer costs in floating-point operations.
 
+import { makeBatches } from "../../calibrate/batches.ts";
 import { ofModules } from "../../model/by-module.ts";
 import {
   type Capture,
@@ -14,6 +15,7 @@ import type { LayerDescription } from "../../model/decoder-description.ts";
 import { byQuantizer } from "../../quantize/quantizers.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
 import { type CalibratedLayer, demandOf, sharesOf } from "./calibrated-layer.ts";
+import { glancedLengths } from "./glance-bytes.ts";
 import type { Linear } from "../../model/weight-description.ts";
 
 /** One figure for each phase of a calibrated layer, in operations or in seconds. */
@@ -78,18 +80,24 @@ export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork
 /** Operations of the blocks that are run again and again for modifiers. */
 function blockWork(layer: CalibratedLayer, lengths: readonly number[]): number {
   const { description } = layer;
-  const tokens = sum(lengths);
+  const [all] = makeBatches(lengths, Infinity);
+  const glanced = all ? glancedLengths(all) : [];
   const each = layer.rewritings.map((rewriting) => {
-    const blocks = rewriterFor(rewriting.modifier).blocks(demandOf(layer, rewriting));
-    if (!blocks) return 0;
-    const once = blocks.mappings.map(({ block }) => {
-      const products =
-        2 * tokens * parameters(description, blockLinears(description, block), routedShare(description));
-      return products + (block === "mixer" ? mixerWork(description, lengths) : 0);
-    });
-    return (blocks.runs + 1) * sum(once);
+    const demand = demandOf(layer, rewriting);
+    const rewriter = rewriterFor(rewriting.modifier);
+    const blocks = rewriter.blocks(demand);
+    const glance = rewriter.glance(demand, Infinity);
+    const once = (blocks?.mappings ?? []).map(({ block }) => onceWork(description, block, lengths));
+    const few = glance ? onceWork(description, glance.mapping.block, glanced) : 0;
+    return ((blocks?.runs ?? 0) + 1) * sum(once) + ((glance?.count ?? 0) + 1) * few;
   });
   return sum(each);
+}
+
+/** Operations of running a block once. */
+function onceWork(layer: LayerDescription, block: MappingBlock | null, lengths: readonly number[]): number {
+  const weights = parameters(layer, blockLinears(layer, block), routedShare(layer));
+  return 2 * sum(lengths) * weights + (block === "mixer" ? mixerWork(layer, lengths) : 0);
 }
 
 /** Linears that running a mapping's block takes. */

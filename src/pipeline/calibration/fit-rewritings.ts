@@ -2,7 +2,7 @@
 
 import { blockLossBytes } from "../../calibrate/blocks/block-losses.ts";
 import { hessianBytes } from "../../calibrate/hessians.ts";
-import type { Capture } from "../../model/layer-linears.ts";
+import { type Capture, linearsBeforeOutput } from "../../model/layer-linears.ts";
 import type { Linear } from "../../model/weight-description.ts";
 import { foldBytes } from "../../onload/fold-onloaded.ts";
 import type { Residency } from "../../onload/residency.ts";
@@ -59,42 +59,27 @@ export function fitRewritings(
   shape: RewriteShape,
   free: GpuLimits,
 ): FittedRewritings | null {
-  const { tileBytes } = shape;
   const runs: LayerRun[] = [];
   const passes: RewritePass[][] = [];
   let [bytes, blockBytes] = [0, 0];
   const last = leavesWhileRewriting(layer) ? layer.rewritings.findLast(isAtWork) : null;
   for (const rewriting of layer.rewritings) {
-    const own: RewritePass[] = [];
-    const grouped = isAtWork(rewriting) ? packed(layer, rewriting, shape, free) : [];
-    const blocks = isAtWork(rewriting)
-      ? rewriterFor(rewriting.modifier).blocks(demandOf(layer, rewriting))
-      : null;
-    const glance = isAtWork(rewriting) ? glanceBytes(layer, rewriting, shape.tokens, free.maxBufferBytes) : 0;
-    for (const [index, captures] of grouped.entries()) {
-      const propagates = rewriting === last && !blocks && index === grouped.length - 1;
-      const linears = propagates ? layer.linears : undefined;
-      const onload = phaseBeside(
-        layer,
-        captures,
-        { tileBytes, used: index === 0 ? glance : 0 },
-        free,
-        linears,
-      );
-      const used = usedBytes(layer, rewriting, captures, free);
-      if (!onload || used === null) return null;
-      bytes = Math.max(bytes, used);
-      if (index === 0)
-        blockBytes = Math.max(blockBytes, glance + hessianBytes(captures, free.maxBufferBytes));
-      runs.push({ onload, linears: linears ?? linearsUpTo(layer, captures), times: 1 });
-      own.push({
-        captures,
-        residency: onload.residency,
-        freeBytes: freeBeside(captures, free),
-        runsBlocks: false,
-        propagates,
-      });
+    if (!isAtWork(rewriting)) {
+      passes.push([]);
+      continue;
     }
+    const blocks = rewriterFor(rewriting.modifier).blocks(demandOf(layer, rewriting));
+    const collecting = collectingPasses(
+      layer,
+      rewriting,
+      { ...shape, leaves: rewriting === last && !blocks },
+      free,
+    );
+    if (!collecting) return null;
+    const own = [...collecting.passes];
+    runs.push(...collecting.runs);
+    bytes = Math.max(bytes, collecting.bytes);
+    blockBytes = Math.max(blockBytes, collecting.glanceBytes);
     if (blocks) {
       const used = usedByBlocks(layer, blocks, shape);
       const run = blockRun(layer, blocks.runs, { ...shape, used }, free);
@@ -107,6 +92,47 @@ export function fitRewritings(
     passes.push(own);
   }
   return { passes, runs, bytes, besideWeights: Math.max(bytes, blockBytes, foldBytes(layer.linears)) };
+}
+
+/** The runs of the samples that collect for a modifier, the last of which may go on to the layer's output. */
+interface Collecting extends Pick<FittedRewritings, "runs" | "bytes"> {
+  readonly passes: readonly RewritePass[];
+  /** Of the first of them, if it glances at a block: that, and its Hessians. */
+  readonly glanceBytes: number;
+}
+
+function collectingPasses(
+  layer: CalibratedLayer,
+  rewriting: LayerRewriting,
+  { leaves, ...shape }: RewriteShape & { readonly leaves: boolean },
+  free: GpuLimits,
+): Collecting | null {
+  const glance = glanceBytes(layer, rewriting, shape.tokens, free.maxBufferBytes);
+  const grouped = packed(layer, rewriting, { ...shape, glance }, free);
+  const runs: LayerRun[] = [];
+  const passes: RewritePass[] = [];
+  let bytes = 0;
+  for (const [index, captures] of grouped.entries()) {
+    const propagates = leaves && index === grouped.length - 1;
+    const linears = propagates ? layer.linears : linearsBeforeOutput(layer.description);
+    const beside = { tileBytes: shape.tileBytes, used: index === 0 ? glance : 0, linears };
+    const onload = phaseBeside(layer, captures, beside, free);
+    const used = usedBytes(layer, rewriting, captures, free);
+    if (!onload || used === null) return null;
+    bytes = Math.max(bytes, used);
+    runs.push({ onload, linears: propagates ? linears : linearsUpTo(layer, captures), times: 1 });
+    const { residency } = onload;
+    passes.push({
+      captures,
+      residency,
+      freeBytes: freeBeside(captures, free),
+      runsBlocks: false,
+      propagates,
+    });
+  }
+  const [first = []] = grouped;
+  const glancing = glance > 0 ? glance + hessianBytes(first, free.maxBufferBytes) : 0;
+  return { passes, runs, bytes, glanceBytes: glancing };
 }
 
 /** True if the original model's samples need a run of their own to go on to the next layer. */
@@ -138,16 +164,21 @@ function blockRun(
   return { onload: { ...onload, bytes: onload.bytes + used }, linears: layer.linears, times: runs + 2 };
 }
 
-/** A run that collects beside a glance at a block. */
+interface Beside {
+  readonly tileBytes: number;
+  /** Bytes that the run takes beside what it collects. */
+  readonly used: number;
+  readonly linears: readonly Linear[];
+}
+
 function phaseBeside(
   layer: CalibratedLayer,
   captures: readonly Capture[],
-  { tileBytes, used }: { readonly tileBytes: number; readonly used: number },
+  { tileBytes, used, linears }: Beside,
   free: GpuLimits,
-  linears?: readonly Linear[],
 ): OnloadPhase | null {
-  const beside = { ...free, budgetBytes: free.budgetBytes - used };
-  const onload = calibratePhase(layer, captures, tileBytes, beside, linears);
+  const left = { ...free, budgetBytes: free.budgetBytes - used };
+  const onload = calibratePhase(layer, captures, tileBytes, left, linears);
   return onload && { ...onload, bytes: onload.bytes + used };
 }
 
@@ -159,15 +190,15 @@ function isAtWork({ mappings }: LayerRewriting): boolean {
 function packed(
   layer: CalibratedLayer,
   rewriting: LayerRewriting,
-  { tileBytes, tokens, packing }: RewriteShape,
+  { tileBytes, glance, packing }: RewriteShape & { readonly glance: number },
   free: GpuLimits,
 ): readonly (readonly Capture[])[] {
   // Which pass comes first is not known yet.
-  const used = glanceBytes(layer, rewriting, tokens, free.maxBufferBytes);
+  const beside = { tileBytes, used: glance, linears: linearsBeforeOutput(layer.description) };
   const passes = packCaptures(
     rewriting.hessians,
     (pass) =>
-      isPacked(phaseBeside(layer, pass, { tileBytes, used }, free), packing) &&
+      isPacked(phaseBeside(layer, pass, beside, free), packing) &&
       usedBytes(layer, rewriting, pass, free) !== null,
   );
   return passes.length > 0 ? passes : [[]];

@@ -89,10 +89,10 @@ export const awqRewriter: Rewriter = {
     const searches = new Map<Mapping, Search>();
     const tried = candidates(settingsOf(run));
     const duo = settingsOf(run).duo_scaling !== false;
-    const mapping = glancedOf(run);
-    const glance = mapping && glanceAt(run, searchedOf(run, mapping), { tried, duo }, searches);
+    const attention = glancedOf(run);
+    const glance = attention && glanceAt(run, searchedOf(run, attention), { tried, duo }, searches);
     await run.eachPass(async (pass) => {
-      if (mapping && pass.glanced) take(searches.get(mapping), pass.glanced);
+      if (attention && pass.glanced) take(searches.get(attention), pass.glanced);
       const searched = searchedIn(run, pass.captures).filter(
         ({ byBlock, mapping }) => !byBlock || !searches.has(mapping),
       );

@@ -20,7 +20,7 @@ export interface GlanceAtWork extends Disposable {
 
 export async function openGlance({ layer, services }: LayerAtWork, glance: Glance): Promise<GlanceAtWork> {
   const { gpu, uploads, readbacks } = services;
-  const { mapping, count, begin } = glance;
+  const { mapping, count } = glance;
   const [first] = services.batches;
   invariant(first, "there are samples");
   const batch = await createBatch(gpu, uploads, glancedLengths(first.rows));
@@ -33,7 +33,7 @@ export async function openGlance({ layer, services }: LayerAtWork, glance: Glanc
   const look = async (pass: ForwardPass, modules: readonly string[], input: Activations) => {
     const isIts = mapping.balance.some(({ module }) => modules.includes(module));
     if (given || !isIts) return;
-    given = await begin();
+    given = await glance.begin();
     await losses.hooksIn({ ...pass, batch }).onInput?.(modules, { ...input, rows: tokens });
   };
   return {

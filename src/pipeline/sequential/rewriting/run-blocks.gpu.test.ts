@@ -81,7 +81,7 @@ function expectBlockLosses(
   expect(search?.loss).toBeLessThanOrEqual(search?.unscaledLoss ?? 0);
 }
 
-it("glances at what attention gives out, and leaves in the one run that collects Hessians for the MLP", async () => {
+it("glances at what attention gives out in the one run that collects for the MLP, with weights that stay or are streamed", async () => {
   const asked = {
     experts: 0,
     budgetBytes: BUDGET,
@@ -89,7 +89,8 @@ it("glances at what attention gives out, and leaves in the one run that collects
     before: "AWQModifier: {n_grid: 4}, ",
   } as const;
   const job = planFor({ ...asked, quantizer: "QuantizationModifier" }, "lm_head");
-  expect(only(job.plan.layers).rewrites).toMatchObject([[{ runsBlocks: false, propagates: true }]]);
+  const planned = only(job.plan.layers);
+  expect(planned.rewrites).toMatchObject([[{ runsBlocks: false, propagates: true }]]);
   using run = await openRun(job, BUDGET);
   using plain = await onload(turnOf(run, job, hostLayer(0, "F32")));
   await propagate(plain);
@@ -101,9 +102,17 @@ it("glances at what attention gives out, and leaves in the one run that collects
   const [attention, ...others] = work.rewritten;
   if (!attention) throw new Error("attention has factors");
   expect(attention.search?.byBlock).toBe(true);
-  // All of the few tokens are glanced at.
+  // There are so few tokens that it sees all of them.
   expectBlockLosses(only(job.layers), attention, work.folded.folds);
   expect(others.map(({ search }) => search?.byBlock)).toEqual([undefined, undefined]);
+
+  const residency = { residentBytes: 0, tileBytes: 8192 };
+  const rewrites = planned.rewrites.map((passes) => passes.map((pass) => ({ ...pass, residency })));
+  using streamed = await onload(
+    turnOf(run, job, hostLayer(0, "F32"), { ...planned, rewrites, staysRewriting: false }),
+  );
+  await rewrite(streamed);
+  expect(streamed.folded.folds).toEqual(work.folded.folds);
 });
 
 it("finds scales by what attention and MLP give out, as a plain layer does, with weights that stay or are streamed", async () => {

@@ -1,5 +1,5 @@
-// Attention is told apart by what it gives out, on a few tokens: a softmax stands between queries, keys and values, of which no Hessian
-// of one of them knows, and what their own outputs lose chooses scales that let attention lose a twelfth more.
+// Attention's scales are told apart by what it gives out, on a few tokens: a softmax stands between queries, keys and values, of which the
+// Hessian of their input knows nothing (docs/quality.md has what that costs).
 
 import type { Mapping } from "../../model/mappings.ts";
 import type { Glance, GlanceDemand, RewriterDemand, RewriterRun } from "../rewriter.ts";

@@ -79,6 +79,8 @@ export async function searchPass(of: GroupSearch, searches: Map<Mapping, Search>
     return search ? [{ member, linears, search }] : [];
   });
   await addErrors(of, services, atWork);
+  // A buffer must not be given back before the commands that use it are submitted.
+  await run.gpu.queue.flush();
 }
 
 /** Scales are made when they are asked for: the GPU works on the mappings before meanwhile. */
@@ -139,11 +141,7 @@ async function addErrors(
       await findLosses(services, linear, matrix);
     }
   }
-  if (seen.length === 0) {
-    // A buffer must not be given back before the commands that use it are submitted.
-    await gpu.queue.flush();
-    return;
-  }
+  if (seen.length === 0) return;
   const found = await readFound(run, memory);
   for (const { linears, search } of atWork) {
     for (const linear of linears) {

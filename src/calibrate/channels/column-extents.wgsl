@@ -22,6 +22,25 @@ var<workgroup> low: array<f32, STRIP * ROW_LANES>;
 var<workgroup> high: array<f32, STRIP * ROW_LANES>;
 var<workgroup> sums: array<f32, STRIP * ROW_LANES>;
 
+// Past the last row the first one, which moves neither end.
+fn value_at(row: u32, column: u32) -> f32 {
+  let own = select(params.first_row, row, row < params.end_row);
+  return values[params.offset + own * params.stride + column];
+}
+
+// A lane's next four rows.
+fn four_rows(row: u32) -> vec4<u32> {
+  return row + ROW_LANES * vec4(0u, 1u, 2u, 3u);
+}
+
+fn four_at(rows: vec4<u32>, column: u32) -> vec4<f32> {
+  return vec4(value_at(rows.x, column), value_at(rows.y, column), value_at(rows.z, column), value_at(rows.w, column));
+}
+
+fn magnitudes(rows: vec4<u32>, four: vec4<f32>) -> vec4<f32> {
+  return select(vec4(0.0), abs(four), rows < vec4(params.end_row));
+}
+
 @compute @workgroup_size(STRIP, ROW_LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
   let column = (params.first_strip + group.x) * STRIP + local.x;
@@ -35,11 +54,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let first = values[params.offset + params.first_row * params.stride + column];
     smallest = first;
     largest = first;
-    for (var row = params.first_row + local.y; row < params.end_row; row += ROW_LANES) {
-      let value = values[params.offset + row * params.stride + column];
-      smallest = min(smallest, value);
-      largest = max(largest, value);
-      sum += abs(value);
+    // Eight rows are asked for before they are added, one after the other: alone each would be waited for.
+    for (var row = params.first_row + local.y; row < params.end_row; row += 8u * ROW_LANES) {
+      let rows = four_rows(row);
+      let next_rows = four_rows(row + 4u * ROW_LANES);
+      let four = four_at(rows, column);
+      let next_four = four_at(next_rows, column);
+      let least = min(four, next_four);
+      let most = max(four, next_four);
+      smallest = min(smallest, min(min(least.x, least.y), min(least.z, least.w)));
+      largest = max(largest, max(max(most.x, most.y), max(most.z, most.w)));
+      let own = magnitudes(rows, four);
+      sum += own.x; sum += own.y; sum += own.z; sum += own.w;
+      let next = magnitudes(next_rows, next_four);
+      sum += next.x; sum += next.y; sum += next.z; sum += next.w;
     }
   }
   low[lane] = smallest;

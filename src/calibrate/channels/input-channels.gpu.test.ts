@@ -7,7 +7,7 @@ import { openInputChannels } from "./input-channels.ts";
 it("finds what each channel reaches over all rows that come, of the inputs that are collected", async () => {
   using test = await openTestGpu();
   using readbacks = await ReadbackRing.create(test.gpu, { pieceBytes: 4096, pieces: 1 });
-  const [rows, columns, stride, offset] = [41, 67, 72, 4];
+  const [rows, columns, stride, offset] = [141, 67, 72, 4];
   // Some channels have one sign alone: their ranges do not reach to 0.
   const values = randomNormal(rows * stride + offset, seededRandom(7), 1).map(
     (value, index) => value + 2 * (((index - offset) % stride) % 5),
@@ -17,8 +17,8 @@ it("finds what each channel reaches over all rows that come, of the inputs that 
   const idle = { modules: ["idle"], columns: 3 };
   using channels = await openInputChannels(test.gpu, [capture, idle]);
   for (const [firstRow, count] of [
-    [0, 30],
-    [30, 11],
+    [0, 110],
+    [110, 31],
   ] as const) {
     const input = { buffer, rows: count, columns, stride, offset: offset + firstRow * stride };
     await channels.onInput?.(["q", "k"], input);
@@ -31,7 +31,7 @@ it("finds what each channel reaches over all rows that come, of the inputs that 
     const own = Array.from({ length: rows }, (_, row) => values[offset + row * stride + column] ?? 0);
     expect(found.low[column]).toBe(Math.min(...own));
     expect(found.high[column]).toBe(Math.max(...own));
-    // float32 sums of 41 magnitudes
+    // float32 sums of 141 magnitudes
     const sum = own.reduce((total, value) => total + Math.abs(value), 0);
     expect((found.magnitude[column] ?? 0) / sum).toBeCloseTo(1, 5);
   }

@@ -15,18 +15,27 @@ export async function openTokenizer(
   const paths = new Set(files.map(({ path }) => path));
   const read = async (path: string) =>
     paths.has(path) ? await source.readFile(path, MAX_TOKENIZER_BYTES) : null;
-  const tokenizerJson = await read("tokenizer.json");
+  if (!paths.has("tokenizer.json")) return null;
+  const templates = templatePaths(paths);
+  const [tokenizerJson, tokenizerConfig, processorTemplate, ...found] = await Promise.all(
+    [
+      "tokenizer.json",
+      "tokenizer_config.json",
+      "chat_template.json",
+      ...templates.map(([, path]) => path),
+    ].map(read),
+  );
   if (!tokenizerJson) return null;
   const chatTemplates = new Map<string, Uint8Array>();
-  for (const [name, path] of templatePaths(paths)) {
-    const template = await read(path);
+  for (const [at, [name]] of templates.entries()) {
+    const template = found[at];
     if (template) chatTemplates.set(name, template);
   }
   return await startTokenizer({
     tokenizerJson,
-    tokenizerConfig: await read("tokenizer_config.json"),
+    tokenizerConfig: tokenizerConfig ?? null,
     chatTemplates,
-    processorTemplate: await read("chat_template.json"),
+    processorTemplate: processorTemplate ?? null,
   });
 }
 

@@ -23,6 +23,7 @@ import { splitExperts } from "../../plan/checkpoint/split-experts.ts";
 import { readQuantization } from "../../plan/checkpoint/read-quantization.ts";
 import type { EvaluatedModel, EvaluatedReference } from "../../api/evaluator-api.ts";
 import type { DroppedFile, OpenedSource, SourceApi, SourceReference } from "../../api/source-api.ts";
+import { waitLater } from "../../wait-later.ts";
 import type { FileRange } from "../../formats/files/file-ranges.ts";
 
 export interface OpenStoredModel {
@@ -41,7 +42,32 @@ export async function openStoredModel(
   token: string | null,
 ): Promise<OpenStoredModel> {
   const opened = await source.open(await sourceReference(reference), token);
-  const config = await readConfigFile(source, opened);
+  // All that is read comes at once, as far as one does not tell where another lies.
+  const tokenizing = waitLater(openTokenizer(source, opened.files));
+  try {
+    const config = await readConfigFile(source, opened);
+    const ending = waitLater(readEndIds(source, opened, config));
+    const { stored, files, counted } = await openWeights(source, opened, config);
+    const tokenizer = await tokenizing;
+    const summary = {
+      source: opened,
+      format: formatOf(config),
+      weightBytes: files.reduce((sum, { start, end }) => sum + end - start, 0),
+      bitsPerWeight: bitsPerWeight(stored, counted),
+      hasTokenizer: tokenizer !== null,
+      hasChatTemplate: tokenizer?.hasChatTemplate ?? false,
+      maxPositions: stored.description.maxPositions,
+    };
+    return { stored, source, summary, tokenizer, endIds: await ending };
+  } catch (error) {
+    const close = (tokenizer: OpenTokenizer | null) => tokenizer?.[Symbol.dispose]();
+    tokenizing.then(close, () => undefined);
+    throw error;
+  }
+}
+
+/** The model as its files hold it, and the tensors that count as its weights' bytes. */
+async function openWeights(source: SourceApi, opened: OpenedSource, config: RawConfig) {
   const reader = {
     files: opened.files,
     readRange: async (range: FileRange) => await source.readRange(range),
@@ -61,17 +87,7 @@ export async function openStoredModel(
   const partsOf = (range: FileRange): readonly FileRange[] =>
     partsIn(plain?.modules ?? new Map(), transposed, range);
   const stored = storedModel({ source, read, config, tensors, files, partsOf });
-  const tokenizer = await openTokenizer(source, opened.files);
-  const summary = {
-    source: opened,
-    format: formatOf(config),
-    weightBytes: files.reduce((sum, { start, end }) => sum + end - start, 0),
-    bitsPerWeight: bitsPerWeight(stored, plain ? files : tensors),
-    hasTokenizer: tokenizer !== null,
-    hasChatTemplate: tokenizer?.hasChatTemplate ?? false,
-    maxPositions: stored.description.maxPositions,
-  };
-  return { stored, source, summary, tokenizer, endIds: await readEndIds(source, opened, config) };
+  return { stored, files, counted: plain ? files : tensors };
 }
 
 /** Plain weights of a model that another method than compressed-tensors quantized: what its codes mean is what is measured. */

@@ -1,4 +1,4 @@
-// The kernels of rounding to nearest for the stub of a GPU, plainly: what verification holds a result against.
+// The kernels of folding and of rounding to nearest for the stub of a GPU, plainly: what verification holds a result against.
 
 import { type FloatDtype, narrowFromFloat32, roundTo, widenToFloat32 } from "../formats/numbers/dtype.ts";
 import { DTYPE_CODE } from "../gpu/elements/dtype-code.ts";
@@ -132,6 +132,27 @@ const narrow: Rule = ([values, to], params) => {
   to?.bytes.set(narrowFromFloat32(dtypeAt(params, 1), part));
 };
 
+/** Weights times a factor for each column over a divisor for each row. */
+const foldWords: Rule = ([factors, weights], params) => {
+  const [first, end, columns, firstRow] = [0, 1, 2, 3].map((index) => integer(params, index)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const dtype = dtypeAt(params, 4);
+  const part = (weights?.bytes ?? new Uint8Array(0)).subarray(4 * first, 4 * end);
+  const values = widenToFloat32(dtype, part);
+  const from = (first * values.length) / (end - first);
+  const perCell = floats(factors);
+  for (const [index, value] of values.entries()) {
+    const factor = perCell[(from + index) % columns] ?? 1;
+    const divisor = perCell[columns + firstRow + Math.floor((from + index) / columns)] ?? 1;
+    values[index] = (value * factor) / divisor + 0;
+  }
+  part.set(narrowFromFloat32(dtype, values));
+};
+
 /** Something that follows from the weights, in place of errors and of codes, which stay unless they are asked for. */
 const rtnErrors: Rule = ([weights, , , , errors, codes], params) => {
   const from = words(weights);
@@ -151,6 +172,7 @@ export const ROUNDING_RULES: Readonly<Record<string, Rule>> = {
   "encode.encode": encode,
   "encode.pack": pack,
   "gpu.narrow": narrow,
+  "onload.fold-words": foldWords,
   "gptq.rtn-errors": rtnErrors,
   // A factorisation that succeeds: its third buffer names the row at which it failed.
   "triangular.cholesky-diagonal": nothing,

@@ -11,6 +11,7 @@ import type { PassStatistics } from "../passes/calibrate.ts";
 import type { LayerAtWork, Pass } from "../layer-at-work.ts";
 import type { ShareAtWork } from "../services.ts";
 import { ownersOf, type ShareNames, shareNames } from "./share-names.ts";
+import { waitLater } from "../../../wait-later.ts";
 import { createSumPieces, type SumsAtWork } from "./sum-pieces.ts";
 
 /**
@@ -35,8 +36,9 @@ export async function reduce(work: LayerAtWork, pass: Pass, { tree }: PassStatis
     return await joinAlone(work, pass, tree, new Set(chunkAt?.values()).size);
   const own = ownCaptures(work, pass);
   const sums = { work, share, names: shareNames(share.plan, work.index) };
-  await giveCounts(pass, sums, tree);
+  const counted = waitLater(giveCounts(pass, sums, tree));
   await joinWithOthers(sums, pass, tree);
+  await counted;
   const counts = await takeCounts(work, pass, share, sums.names);
   for (const capture of own) {
     const place = pass.captures.indexOf(capture);
@@ -163,9 +165,7 @@ async function takeCounts(
   { plan, exchange, products }: ShareAtWork,
   names: ShareNames,
 ): Promise<Counts[]> {
-  const all: Counts[] = [];
-  for (let from = 0; from < plan.of; from++) {
-    if (from === plan.index) continue;
+  const take = async (from: number): Promise<Counts> => {
     const what = `its sums over its samples in ${step.name}`;
     const bytes = await exchange.take(names.counts(pass.index, from), { from, what });
     const counts = JSON.parse(new TextDecoder().decode(bytes)) as Counts;
@@ -173,9 +173,10 @@ async function takeCounts(
       throw new ExchangeError(
         `Share ${from + 1} computes forward passes on ${counts.products}, this one on ${products}: their sums do not belong together. Run all shares on GPUs of one kind and with one GPU budget, or with --forward-products F32.`,
       );
-    all.push(counts);
-  }
-  return all;
+    return counts;
+  };
+  const others = Array.from({ length: plan.of }, (_, from) => from).filter((from) => from !== plan.index);
+  return await Promise.all(others.map(take));
 }
 
 function piecesOf({ services: { gpu } }: LayerAtWork, { columns }: Capture): TrianglePiece[] {

@@ -146,4 +146,18 @@ describe("embed", () => {
     expect(keepRows(begun, 8).keeps).toBe(true);
     expect(keepRows(begun, 7).keeps).toBe(false);
   });
+
+  it("reads close rows in one piece, once where that has begun before", async () => {
+    const calibration = calibrationOf(BATCHES);
+    const { job, reads } = jobOf();
+    const { states, kept } = tableOf(8);
+    const rows = keepRows({ ...job, plan: { calibration } } as unknown as Job);
+    expect(rows.areClose).toBe(true);
+    const begun = rows.bring(async (range) => await job.source.read(range));
+    await embed(job, calibration as unknown as CalibrationJob, states, rows);
+    await begun;
+    expect(kept).toHaveLength(2);
+    // From the first row that is used to the last.
+    expect(reads).toEqual([[3 * 4, 41 * 4]]);
+  });
 });

@@ -36,7 +36,7 @@ async function kernelsOf(product: typeof forwardProduct, size: ProductSize, larg
 }
 
 it("takes Strassen's products for large ones that the scratch holds, and never in parts", async () => {
-  const all = ["columns", "operand"].map((name) => `gpu.strassen-${name}`);
+  const all = ["columns", "rows", "operand"].map((name) => `gpu.strassen-${name}`);
   const strassens = [...all, "gpu.matmul-large", "gpu.strassen-result"];
   expect(await kernelsOf(forwardProduct, LARGE, LARGE)).toEqual(strassens);
   const wide = { ...LARGE, n: 28_672 };

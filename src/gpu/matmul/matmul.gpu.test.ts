@@ -2,14 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/numbers/dtype.ts";
 import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
-import {
-  chooseTile,
-  matmul,
-  matmulBatched,
-  type MatmulOptions,
-  type MatmulTile,
-  prepareMatmul,
-} from "./matmul.ts";
+import { chooseTile, matmul, type MatmulTile, prepareMatmul } from "./matmul.ts";
 
 let test: TestGpu;
 beforeAll(async () => {
@@ -55,14 +48,6 @@ function reference(
   return result;
 }
 
-/** A large product whose form a batch has: as a batch of one, so that the software adapter has one kernel less to compile. */
-async function largeProduct(options: MatmulOptions): Promise<void> {
-  const { aTransposed, bTransposed, bDtype, accumulate } = options;
-  const isPlain = !aTransposed && bTransposed !== false && !bDtype && !accumulate;
-  if (isPlain) await matmulBatched(test.gpu, { ...options, count: 1, batchStrides: { a: 0, b: 0, c: 0 } });
-  else await matmul(test.gpu, options, "large");
-}
-
 async function largestError(c: Case): Promise<number> {
   const random = seededRandom(c.m * 1000 + c.n * 10 + c.k);
   const bDtype = c.bDtype ?? "F32";
@@ -85,8 +70,7 @@ async function largestError(c: Case): Promise<number> {
     c: { buffer: cBuffer, stride: cStride },
     ...(lowerAt ? { lowerAt } : {}),
   };
-  if (c.tile === "large") await largeProduct(options);
-  else await matmul(test.gpu, options, c.tile);
+  await matmul(test.gpu, options, c.tile);
   const result = await test.readFloats(cBuffer);
   const expected = reference(c, a, widenToFloat32(bDtype, bBytes), aStride, bStride);
   let largest = 0;
@@ -178,7 +162,7 @@ describe("matmul", () => {
     };
     await matmul(test.gpu, shape, "small");
     const small = await test.readWords(c);
-    await largeProduct(shape);
+    await matmul(test.gpu, shape, "large");
     expect(await test.readWords(c)).toEqual(small);
   });
 

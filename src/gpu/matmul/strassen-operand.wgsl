@@ -1,11 +1,14 @@
 // The seven left or right operands of Strassen's products, as planes one behind the other, of a matrix whose quadrants are its
-// even and odd rows by the two halves of its columns. A workgroup takes a pair of rows: it looks for the largest value of each,
-// then scales both to it and adds. Columns are scaled by those of the weight: left ones multiplied, right ones divided.
+// even and odd rows by the two halves of its columns. Columns are scaled by those of the weight, left ones multiplied, right ones
+// divided, then rows by their own largest values. A plane lies k-major, a row of it for each column of the matrix, which products read
+// fastest: an invocation takes four columns of four pairs of rows, and turns them over in its registers.
 override DTYPE: u32 = 2;
 // The activations' operands, else the weight's.
 override LEFT: bool = true;
 
-const WORKGROUP = 256u;
+// Fours of pairs beside each other are written together, fours of columns read together.
+const PAIRS_WIDE = 8u;
+const COLUMNS_WIDE = 32u;
 
 struct Params {
   rows: u32,
@@ -13,89 +16,88 @@ struct Params {
   half: u32,
   stride: u32,
   offset: u32,
-  first_pair: u32,
-  end_pair: u32,
+  // Of PAIRS_WIDE fours of pairs each.
+  first_block: u32,
+  end_block: u32,
+  // Blocks of COLUMNS_WIDE fours of columns.
+  column_blocks: u32,
   // Word of `row_sizes` for the first row.
   rows_at: u32,
-  // Elements from plane to plane.
-  plane: u32,
+  // Elements from row to row of a plane: pairs up to a multiple of 4.
+  plane_stride: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> values: array<vec4<u32>>;
 // Largest magnitudes as float32 bits.
 @group(0) @binding(2) var<storage, read> column_sizes: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read_write> row_sizes: array<u32>;
+@group(0) @binding(3) var<storage, read> row_sizes: array<u32>;
 @group(0) @binding(4) var<storage, read_write> planes: array<vec4<f32>>;
 
-var<workgroup> even_bits: atomic<u32>;
-var<workgroup> odd_bits: atomic<u32>;
-
-// Four columns of a row, scaled; zero in the row past the last one.
-fn scaled(row: u32, column: u32) -> vec4<f32> {
-  if (row >= params.rows) { return vec4(0.0); }
-  let four = load_four(params.offset + row * params.stride + column);
-  let bits = column_sizes[column / 4u];
-  if (LEFT) { return four * powers_of(bits); }
-  return four * inverses_of(bits);
+// Four columns of each quadrant in a pair of rows.
+struct Quadrants {
+  x11: vec4<f32>,
+  x12: vec4<f32>,
+  x21: vec4<f32>,
+  x22: vec4<f32>,
 }
 
-fn largest_of(one: vec4<f32>, other: vec4<f32>) -> u32 {
-  let four = max(bitcast<vec4<u32>>(abs(one)), bitcast<vec4<u32>>(abs(other)));
-  return max(max(four.x, four.y), max(four.z, four.w));
+fn quadrants(pair: u32, column: u32) -> Quadrants {
+  let even = 2u * pair;
+  let odd = even + 1u;
+  let second = column + params.half;
+  var bits = vec4<u32>();
+  if (even < params.rows) { bits.x = row_sizes[params.rows_at + even]; }
+  if (odd < params.rows) { bits.y = row_sizes[params.rows_at + odd]; }
+  let inverses = inverses_of(bits);
+  return Quadrants(
+    scaled_four(even, column) * inverses.x,
+    scaled_four(even, second) * inverses.x,
+    scaled_four(odd, column) * inverses.y,
+    scaled_four(odd, second) * inverses.y,
+  );
 }
 
-fn put(plane: u32, at: u32, values: vec4<f32>) {
-  planes[(plane * params.plane + at) / 4u] = values;
+// What four pairs have in four columns goes to a plane, turned over.
+fn put(plane: u32, column: u32, pair: u32, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) {
+  let step = params.plane_stride / 4u;
+  let at = ((plane * params.half + column) * params.plane_stride + pair) / 4u;
+  planes[at] = vec4(a.x, b.x, c.x, d.x);
+  planes[at + step] = vec4(a.y, b.y, c.y, d.y);
+  planes[at + 2u * step] = vec4(a.z, b.z, c.z, d.z);
+  planes[at + 3u * step] = vec4(a.w, b.w, c.w, d.w);
 }
 
-@compute @workgroup_size(WORKGROUP)
+@compute @workgroup_size(PAIRS_WIDE, COLUMNS_WIDE)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
+  @builtin(local_invocation_id) id: vec3<u32>,
 ) {
-  let pair = params.first_pair + group.y * groups.x + group.x;
-  if (pair >= params.end_pair) { return; }
-  let even = 2u * pair;
-  let odd = even + 1u;
-  var largest = vec2<u32>();
-  for (var column = lane * 4u; column < params.half; column += WORKGROUP * 4u) {
-    let second = column + params.half;
-    largest = max(largest, vec2(
-      largest_of(scaled(even, column), scaled(even, second)),
-      largest_of(scaled(odd, column), scaled(odd, second)),
-    ));
-  }
-  atomicMax(&even_bits, largest.x);
-  atomicMax(&odd_bits, largest.y);
-  workgroupBarrier();
-  let bits = vec4(atomicLoad(&even_bits), atomicLoad(&odd_bits), 0u, 0u);
-  let inverses = inverses_of(bits);
-  if (lane < 2u) { row_sizes[params.rows_at + even + lane] = select(bits.x, bits.y, lane == 1u); }
-  for (var column = lane * 4u; column < params.half; column += WORKGROUP * 4u) {
-    let second = column + params.half;
-    let x11 = scaled(even, column) * inverses.x;
-    let x12 = scaled(even, second) * inverses.x;
-    let x21 = scaled(odd, column) * inverses.y;
-    let x22 = scaled(odd, second) * inverses.y;
-    let at = pair * params.half + column;
-    put(0u, at, x11 + x22);
-    if (LEFT) {
-      put(1u, at, x21 + x22);
-      put(2u, at, x11);
-      put(3u, at, x22);
-      put(4u, at, x11 + x12);
-      put(5u, at, x21 - x11);
-      put(6u, at, x12 - x22);
-    } else {
-      // Rows of a weight are columns of the product's right side.
-      put(1u, at, x11);
-      put(2u, at, x21 - x22);
-      put(3u, at, x12 - x11);
-      put(4u, at, x22);
-      put(5u, at, x11 + x21);
-      put(6u, at, x12 + x22);
-    }
+  let index = group.y * groups.x + group.x;
+  let block = params.first_block + index / params.column_blocks;
+  let pair = (block * PAIRS_WIDE + id.x) * 4u;
+  let column = (index % params.column_blocks * COLUMNS_WIDE + id.y) * 4u;
+  if (block >= params.end_block || pair >= params.plane_stride || column >= params.half) { return; }
+  let a = quadrants(pair, column);
+  let b = quadrants(pair + 1u, column);
+  let c = quadrants(pair + 2u, column);
+  let d = quadrants(pair + 3u, column);
+  put(0u, column, pair, a.x11 + a.x22, b.x11 + b.x22, c.x11 + c.x22, d.x11 + d.x22);
+  if (LEFT) {
+    put(1u, column, pair, a.x21 + a.x22, b.x21 + b.x22, c.x21 + c.x22, d.x21 + d.x22);
+    put(2u, column, pair, a.x11, b.x11, c.x11, d.x11);
+    put(3u, column, pair, a.x22, b.x22, c.x22, d.x22);
+    put(4u, column, pair, a.x11 + a.x12, b.x11 + b.x12, c.x11 + c.x12, d.x11 + d.x12);
+    put(5u, column, pair, a.x21 - a.x11, b.x21 - b.x11, c.x21 - c.x11, d.x21 - d.x11);
+    put(6u, column, pair, a.x12 - a.x22, b.x12 - b.x22, c.x12 - c.x22, d.x12 - d.x22);
+  } else {
+    // Rows of a weight are columns of the product's right side.
+    put(1u, column, pair, a.x11, b.x11, c.x11, d.x11);
+    put(2u, column, pair, a.x21 - a.x22, b.x21 - b.x22, c.x21 - c.x22, d.x21 - d.x22);
+    put(3u, column, pair, a.x12 - a.x11, b.x12 - b.x11, c.x12 - c.x11, d.x12 - d.x11);
+    put(4u, column, pair, a.x22, b.x22, c.x22, d.x22);
+    put(5u, column, pair, a.x11 + a.x21, b.x11 + b.x21, c.x11 + c.x21, d.x11 + d.x21);
+    put(6u, column, pair, a.x12 + a.x22, b.x12 + b.x22, c.x12 + c.x22, d.x12 + d.x22);
   }
 }

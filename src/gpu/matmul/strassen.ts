@@ -10,10 +10,8 @@
 
 import type { FloatDtype } from "../../formats/numbers/dtype.ts";
 import { invariant } from "../../errors.ts";
-import { DTYPE_CODE } from "../elements/dtype-code.ts";
 import type { Gpu } from "../gpu.ts";
 import { kernel, spreadWorkgroups } from "../kernel.ts";
-import numberFormats from "../elements/number-formats.wgsl?raw";
 import { struct } from "../struct.ts";
 import {
   checkAlignment,
@@ -22,39 +20,10 @@ import {
   matmulBatched,
   prepareMatmulBatched,
 } from "./matmul.ts";
-import columnsCode from "./strassen-columns.wgsl?raw";
-import loadCode from "./strassen-load.wgsl?raw";
-import operandCode from "./strassen-operand.wgsl?raw";
 import resultCode from "./strassen-result.wgsl?raw";
 import scalesCode from "./strassen-scales.wgsl?raw";
+import { findColumns, makeOperand, planeStride, prepareOperands, rowPlaces } from "./strassen-operands.ts";
 import { areWhole, chunks, holds, PLANES, type ProductSize, type StrassenScratch } from "./strassen-size.ts";
-
-/** The largest magnitudes of a weight's columns. */
-export const strassenColumnsKernel = kernel({
-  name: "gpu.strassen-columns",
-  code: [numberFormats, loadCode, columnsCode],
-  params: struct({ rows: "u32", columns: "u32", stride: "u32", offset: "u32", run: "u32" }),
-  bindings: { values: "read", column_sizes: "read_write" },
-  constants: ["DTYPE"],
-});
-
-/** Seven operands of a matrix. */
-export const strassenOperandKernel = kernel({
-  name: "gpu.strassen-operand",
-  code: [numberFormats, loadCode, scalesCode, operandCode],
-  params: struct({
-    rows: "u32",
-    half: "u32",
-    stride: "u32",
-    offset: "u32",
-    first_pair: "u32",
-    end_pair: "u32",
-    rows_at: "u32",
-    plane: "u32",
-  }),
-  bindings: { values: "read", column_sizes: "read", row_sizes: "read_write", planes: "read_write" },
-  constants: ["DTYPE", "LEFT"],
-});
 
 /** A result out of seven products. */
 export const strassenResultKernel = kernel({
@@ -77,10 +46,6 @@ export const strassenResultKernel = kernel({
 });
 
 const RESULTS_WORKGROUP = 256;
-const COLUMNS_WORKGROUP = 64;
-/** Runs of rows in which columns' largest magnitudes are looked for: with one, 64 workgroups leave a large GPU idle for longer than all sums take. */
-const COLUMN_RUNS = 16;
-
 export type StrassenOptions = LinearProduct & { readonly bDtype: FloatDtype };
 
 /**
@@ -106,7 +71,7 @@ async function multiplyInChunks(gpu: Gpu, scratch: StrassenScratch, options: Str
       const a = partOf(options.a, rows.first, inputs.first);
       const b = partOf(options.b, 0, inputs.first);
       const size = { m: rows.size, n, k: inputs.size };
-      await findColumns(gpu, scratch, { b, bDtype }, size);
+      await findColumns(gpu, scratch, { ...b, dtype: bDtype }, size);
       await makeOperand(gpu, scratch, "left", { ...a, dtype: "F32" }, size);
       for (const outputs of chunks(scratch, "n", n)) {
         const own = { ...size, n: outputs.size };
@@ -125,81 +90,12 @@ async function multiplyInChunks(gpu: Gpu, scratch: StrassenScratch, options: Str
 export function prepareStrassen(gpu: Gpu, bDtype: FloatDtype): void {
   const { queue } = gpu;
   prepareMatmulBatched(gpu);
-  for (const DTYPE of [DTYPE_CODE[bDtype], DTYPE_CODE.F32]) queue.prepare(strassenColumnsKernel, { DTYPE });
-  queue.prepare(strassenOperandKernel, { DTYPE: DTYPE_CODE.F32, LEFT: 1 });
-  queue.prepare(strassenOperandKernel, { DTYPE: DTYPE_CODE[bDtype], LEFT: 0 });
+  prepareOperands(gpu, bDtype);
   for (const ACCUMULATE of [0, 1]) queue.prepare(strassenResultKernel, { ACCUMULATE });
 }
 
 function partOf(matrix: Matrix, row: number, column: number): Matrix {
   return { ...matrix, offset: (matrix.offset ?? 0) + row * matrix.stride + column };
-}
-
-/** Where the largest magnitudes of both sides' rows begin. */
-function rowPlaces({ m }: ProductSize) {
-  return { left: 0, right: Math.ceil(m / 4) * 4 };
-}
-
-/** In runs of rows, each of which leaves a row of magnitudes where products will lie. */
-async function findColumns(
-  gpu: Gpu,
-  { columnSizes, products }: StrassenScratch,
-  { b, bDtype }: Pick<StrassenOptions, "b" | "bDtype">,
-  { n: rows, k: columns }: ProductSize,
-): Promise<void> {
-  const run = Math.ceil(rows / COLUMN_RUNS);
-  const runs = Math.ceil(rows / run);
-  invariant(products.bytes >= runs * columns * 4, "magnitudes of all runs have room among the products");
-  const weight = { rows, columns, stride: b.stride, offset: b.offset ?? 0, run };
-  const found = { rows: runs, columns, stride: columns, offset: 0, run: runs };
-  for (const { params, values, to, dtype } of [
-    { params: weight, values: b.buffer, to: products, dtype: bDtype },
-    { params: found, values: products, to: columnSizes, dtype: "F32" },
-  ] as const) {
-    await gpu.queue.run(strassenColumnsKernel, {
-      params,
-      buffers: { values, column_sizes: to },
-      constants: { DTYPE: DTYPE_CODE[dtype] },
-      workgroups: [Math.ceil(columns / COLUMNS_WORKGROUP), Math.ceil(params.rows / params.run)],
-      work: params.rows * columns,
-    });
-  }
-}
-
-async function makeOperand(
-  gpu: Gpu,
-  scratch: StrassenScratch,
-  side: "left" | "right",
-  matrix: Matrix & { readonly dtype: FloatDtype },
-  size: ProductSize,
-): Promise<void> {
-  const rows = side === "left" ? size.m : size.n;
-  const half = size.k / 2;
-  const pairs = Math.ceil(rows / 2);
-  const work = 2 * size.k * (1 + PLANES / 4);
-  for (const { first, end } of gpu.queue.split(strassenOperandKernel, pairs, work)) {
-    await gpu.queue.run(strassenOperandKernel, {
-      params: {
-        rows,
-        half,
-        stride: matrix.stride,
-        offset: matrix.offset ?? 0,
-        first_pair: first,
-        end_pair: end,
-        rows_at: rowPlaces(size)[side],
-        plane: pairs * half,
-      },
-      buffers: {
-        values: matrix.buffer,
-        column_sizes: scratch.columnSizes,
-        row_sizes: scratch.rowSizes,
-        planes: scratch[side],
-      },
-      constants: { DTYPE: DTYPE_CODE[matrix.dtype], LEFT: Number(side === "left") },
-      workgroups: spreadWorkgroups(end - first),
-      work: (end - first) * work,
-    });
-  }
 }
 
 async function multiply(
@@ -208,15 +104,16 @@ async function multiply(
   size: ProductSize,
 ): Promise<void> {
   const [m, n, k] = [Math.ceil(size.m / 2), size.n / 2, size.k / 2];
+  const strides = { a: planeStride(size.m), b: planeStride(size.n) };
   await matmulBatched(gpu, {
     count: PLANES,
     m,
     n,
     k,
-    a: { buffer: left, stride: k },
-    b: { buffer: right, stride: k },
+    a: { buffer: left, stride: strides.a },
+    b: { buffer: right, stride: strides.b },
     c: { buffer: products, stride: n },
-    batchStrides: { a: m * k, b: n * k, c: m * n },
+    batchStrides: { a: strides.a * k, b: strides.b * k, c: m * n },
   });
 }
 

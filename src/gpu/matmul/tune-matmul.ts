@@ -27,7 +27,7 @@ const FEW_TILES = 96;
 const KERNELS_VERSION = 1;
 const FEW_VERSION = "few tiles 1";
 const HALVES_VERSION = "halves 1";
-const STRASSEN_VERSION = "strassen 2";
+const STRASSEN_VERSION = "strassen 3";
 /** Of the measurement of Strassen's products: what a layer of 7 or 8 billion parameters has for two sequences. */
 const STRASSEN_SIZE: ProductSize = { m: 4096, n: 4096, k: 4096 };
 /** They round otherwise than plain ones, so that what is nearly a draw must not decide. */

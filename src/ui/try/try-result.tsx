@@ -16,7 +16,7 @@ export function TryResult() {
       <h2 id="try-heading">{result.value ? "Try the result" : "Try this model as it is"}</h2>
       <p class="hint">
         The files are read back and run by onnxruntime-web, which had no part in making them. It is fetched
-        with the first prompt, about 17 MB, and runs on the GPU, or on the processor where there is none.
+        when a prompt is begun, about 17 MB, and runs on the GPU, or on the processor where there is none.
       </p>
       <div class="field">
         <label htmlFor="try-prompt">Prompt</label>

@@ -5,6 +5,7 @@ import { openBlockLosses } from "../../../calibrate/blocks/block-losses.ts";
 import type { ForwardPass } from "../../../calibrate/forward/forward-pass.ts";
 import type { Activations, ForwardHooks } from "../../../calibrate/forward/layer-weights.ts";
 import { createBatch } from "../../../calibrate/forward/token-batch.ts";
+import { openTogether } from "../../../disposal.ts";
 import { invariant } from "../../../errors.ts";
 import type { BlockVariants, Glance, GlancedWeights } from "../../../quantize/rewriter.ts";
 import { glancedLengths } from "../../calibration/glance-bytes.ts";
@@ -23,32 +24,29 @@ export async function openGlance({ layer, services }: LayerAtWork, glance: Glanc
   const { mapping, count } = glance;
   const [first] = services.batches;
   invariant(first, "there are samples");
-  const batch = await createBatch(gpu, uploads, glancedLengths(first.rows));
-  const { tokens } = batch;
-  let given: GlancedWeights | null = null;
-  const replace: BlockVariants["replace"] = (...asked) => given?.replace(...asked) ?? null;
-  const size = { tokens, mlpTokens: tokens, hiddenSize: layer.description.hiddenSize };
-  const block = variedBlock({ mapping, count, replace }, false);
-  const losses = await openBlockLosses(gpu, layer.description, [block], size);
-  const look = async (pass: ForwardPass, modules: readonly string[], input: Activations) => {
-    const isIts = mapping.balance.some(({ module }) => modules.includes(module));
-    if (given || !isIts) return;
-    given = await glance.begin();
-    await losses.hooksIn({ ...pass, batch }).onInput?.(modules, { ...input, rows: tokens });
-  };
-  return {
-    hooksIn: (pass) => ({
-      ...pass.hooks,
-      async onInput(modules, input) {
-        await pass.hooks?.onInput?.(modules, input);
-        await look(pass, modules, input);
-      },
-    }),
-    read: async () => (await losses.read(readbacks))[0] ?? new Float64Array(),
-    [Symbol.dispose]() {
-      given?.[Symbol.dispose]();
-      losses[Symbol.dispose]();
-      batch[Symbol.dispose]();
-    },
-  };
+  return await openTogether(async (parts) => {
+    const batch = parts.use(await createBatch(gpu, uploads, glancedLengths(first.rows)));
+    const { tokens } = batch;
+    let given: GlancedWeights | null = null;
+    const replace: BlockVariants["replace"] = (...asked) => given?.replace(...asked) ?? null;
+    const size = { tokens, mlpTokens: tokens, hiddenSize: layer.description.hiddenSize };
+    const block = variedBlock({ mapping, count, replace }, false);
+    const losses = parts.use(await openBlockLosses(gpu, layer.description, [block], size));
+    const look = async (pass: ForwardPass, modules: readonly string[], input: Activations) => {
+      const isIts = mapping.balance.some(({ module }) => modules.includes(module));
+      if (given || !isIts) return;
+      given = parts.use(await glance.begin());
+      await losses.hooksIn({ ...pass, batch }).onInput?.(modules, { ...input, rows: tokens });
+    };
+    return {
+      hooksIn: (pass: ForwardPass): ForwardHooks => ({
+        ...pass.hooks,
+        async onInput(modules, input) {
+          await pass.hooks?.onInput?.(modules, input);
+          await look(pass, modules, input);
+        },
+      }),
+      read: async () => (await losses.read(readbacks))[0] ?? new Float64Array(),
+    };
+  });
 }

@@ -1,10 +1,9 @@
 // Joins what `npm run compress -- … --layers` wrote: tensors are copied from the parts' shards into the shards that the
 // undivided job would have written. What it prints last, and its exit status, are a contract with those who script it.
 
-import { parseArgs } from "node:util";
 import { resolve } from "node:path";
 import { formatBytes } from "../../src/formats/text/format-bytes.ts";
-import { realPath, UsageError } from "./arguments/argument-readers.ts";
+import { parseWords, realPath, UsageError } from "./arguments/argument-readers.ts";
 import { mergeParts } from "./merge/merge-parts.ts";
 import { systemFailure } from "./system-failure.ts";
 
@@ -68,9 +67,5 @@ function readArguments(args: readonly string[]): MergeArguments | null {
 }
 
 function parse(args: readonly string[]) {
-  try {
-    return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true });
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
-  }
+  return parseWords(args, OPTIONS);
 }

@@ -2,6 +2,7 @@
 
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
+import { parseArgs, type ParseArgsConfig } from "node:util";
 import { AccessError, printable } from "../../../src/errors.ts";
 import { formatBytes, parseBytes } from "../../../src/formats/text/format-bytes.ts";
 import { parseSource } from "../../../src/source/parse-source.ts";
@@ -13,6 +14,21 @@ export class UsageError extends Error {
 
   constructor(message: string, options?: ErrorOptions) {
     super(printable(message), options);
+  }
+}
+
+/**
+ * The words of a command line by its options.
+ * @throws UsageError if one is none of them, or has no value where it needs one
+ */
+export function parseWords<const Options extends NonNullable<ParseArgsConfig["options"]>>(
+  args: readonly string[],
+  options: Options,
+): ReturnType<typeof parseArgs<{ options: Options; allowPositionals: true }>> {
+  try {
+    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
   }
 }
 

@@ -1,11 +1,11 @@
 // What `npm run compress` takes, read into values or refused with a sentence.
 
-import { parseArgs } from "node:util";
 import type { Receipt } from "../../../src/api/receipt.ts";
 import type { CalibrationRequest } from "../../../src/api/script-api.ts";
 import { FORWARD_PRODUCTS } from "../../../src/formats/recipe/forward-products.ts";
 import {
   oneOf,
+  parseWords,
   readBudget,
   readOut,
   readPath,
@@ -138,11 +138,7 @@ const OPTIONS = {
 } as const;
 
 function parse(args: readonly string[]) {
-  try {
-    return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true });
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
-  }
+  return parseWords(args, OPTIONS);
 }
 
 type Values = ReturnType<typeof parse>["values"];

@@ -1,7 +1,6 @@
 // What `npm run evaluate` takes, read into values or refused with a sentence.
 
-import { parseArgs } from "node:util";
-import { readBudget, readPath, readSource, type Source, UsageError } from "./argument-readers.ts";
+import { parseWords, readBudget, readPath, readSource, type Source, UsageError } from "./argument-readers.ts";
 
 const DEFAULT_BUDGET_BYTES = 4 * 1024 ** 3;
 
@@ -56,11 +55,7 @@ const OPTIONS = {
 } as const;
 
 function parse(args: readonly string[]) {
-  try {
-    return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true });
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
-  }
+  return parseWords(args, OPTIONS);
 }
 
 type Values = ReturnType<typeof parse>["values"];

@@ -88,6 +88,11 @@ const FLOORS = {
   ],
 } as const;
 
+/** Folders whose rooms share the files on top of them: each room may import from those before it, and from these files. */
+const ROOMS = {
+  "src/pipeline/sequential": ["states", "onload", "exchange", "passes", "rewriting"],
+} as const;
+
 /** Import graph of the project's own modules, types counted, tests left out: path below the root to paths. */
 function readImports(): Map<string, string[]> {
   const folders = ["src", "workers", "scripts", "bench", "e2e"];
@@ -178,5 +183,13 @@ describe("imports", () => {
       ({ room, to }) => room !== "testing" && order.indexOf(room) < order.indexOf(to ?? ""),
     );
     expect(up).toEqual([]);
+  });
+
+  it.each(Object.entries(ROOMS))("of the rooms of %s go down", (base, rooms) => {
+    const order: readonly string[] = rooms;
+    const isRoom = (name: string) => !/\.tsx?$/.test(name);
+    const between = arrowsBelow(base).filter(({ room, to }) => isRoom(room) && to !== null && isRoom(to));
+    expect(between.filter(({ room, to }) => !order.includes(room) || !order.includes(to ?? ""))).toEqual([]);
+    expect(between.filter(({ room, to }) => order.indexOf(room) < order.indexOf(to ?? ""))).toEqual([]);
   });
 });

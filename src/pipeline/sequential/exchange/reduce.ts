@@ -7,7 +7,6 @@ import { ExchangeError } from "../../../errors.ts";
 import { sentBytes, type TrianglePiece, trianglePieces } from "../../../gpu/triangular/triangle-pieces.ts";
 import { layOutTriangle } from "../../../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../../../model/layer-linears.ts";
-import type { PassStatistics } from "../passes/calibrate.ts";
 import type { LayerAtWork, Pass } from "../layer-at-work.ts";
 import type { ShareAtWork } from "../services.ts";
 import { ownersOf, type ShareNames, shareNames } from "./share-names.ts";
@@ -28,7 +27,12 @@ interface Counts {
   readonly products: string;
 }
 
-export async function reduce(work: LayerAtWork, pass: Pass, { tree }: PassStatistics): Promise<void> {
+/** Adds up what a pass has collected in `tree`; without one its sums are whole already. */
+export async function reduce(
+  work: LayerAtWork,
+  pass: Pass,
+  { tree }: { readonly tree: HessianTree | null },
+): Promise<void> {
   const { share, chunkAt } = work.services;
   if (!tree) return;
   await tree.finish();

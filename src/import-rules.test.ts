@@ -72,6 +72,15 @@ const FLOORS = {
     "survey-schemes.ts",
     "create-compressor.ts",
   ],
+  "src/pipeline/calibration": [
+    "samples",
+    "layers",
+    "costs",
+    "fit",
+    "memory",
+    "fit-calibration.ts",
+    "plan-calibrated-layers.ts",
+  ],
   "src/ui": [
     "words",
     "state",

@@ -17,7 +17,7 @@ import type { BenchGpu, Benchmark } from "../benchmark.ts";
 import { layerLinears, shapeText, type Sizes } from "../model-shapes.ts";
 import { makeTriangle } from "./triangular.ts";
 
-/** As pipeline/calibration/calibration-memory.ts has it. */
+/** As pipeline/calibration/costs/calibration-memory.ts has it. */
 const TILE_BYTES = 1024 ** 3;
 
 export function gptqBenchmarks({ models }: Sizes): Benchmark[] {

@@ -8,7 +8,7 @@ import type { LedgerBuffer } from "../gpu/memory.ts";
 import { ReadbackRing } from "../gpu/staging/readback-ring.ts";
 import { UploadRing } from "../gpu/staging/upload-ring.ts";
 import type { HostLayer } from "../onload/host-layer.ts";
-import type { LayerSchedule } from "../pipeline/calibration/layer-schedule.ts";
+import type { LayerSchedule } from "../pipeline/calibration/fit/layer-schedule.ts";
 import { type CalibrationJob, expertCalibration } from "../pipeline/calibration/plan-calibrated-layers.ts";
 import { streamedStep } from "../pipeline/planning/planned-step.ts";
 import { createFolders } from "../pipeline/sequential/rewriting/folder-threads.ts";

@@ -3,13 +3,11 @@
 // the ways that fit, the one with the least work is taken.
 
 import { makeBatches, type SequenceBatch } from "../../calibrate/batches.ts";
-import type { WorkspacePlan } from "../../calibrate/forward/workspace.ts";
 import { hessianBytes } from "../../calibrate/hessians.ts";
-import { type HiddenDtype, hiddenBytesPerToken, type HiddenPlace } from "../../calibrate/hidden-states.ts";
+import { hiddenBytesPerToken } from "../../calibrate/hidden-states.ts";
 import { DeviceLimitError } from "../../errors.ts";
 import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
-import type { RingSize } from "../../gpu/staging/ring-pieces.ts";
 import {
   type Batching,
   type CalibrationDemand,
@@ -17,57 +15,18 @@ import {
   batchHiddenBytes,
   type GpuLimits,
   jobBytes,
-} from "./calibration-memory.ts";
-import { firstAlike, renamed } from "./alike-layers.ts";
-import { deepRings, findRoom, isScheduledAlike } from "./batches-at-work.ts";
-import { type FittedLayer, fitLayer } from "./fit-layer.ts";
-import type { CalibratedLayer } from "./calibrated-layer.ts";
-import type { RewritePass } from "./fit-rewritings.ts";
-import type { BatchesAtWork, LayerSchedule } from "./layer-schedule.ts";
-import type { PlannedStrassen } from "./planned-strassen.ts";
-import { type LayerPlace, planPlaces } from "./host-memory.ts";
-import { growthOf, oneByOne, type PeakGrowth } from "./rest-of-room.ts";
-
-const MIB = 1024 ** 2;
-const TOKEN_STEPS = [32_768, 16_384, 8192, 4096, 2048, 1024, 512, 256, 128] as const;
-const MLP_STEPS = [16_384, 4096, 2048, 1024, 512, 256, 128, 64] as const;
-const STREAM_STEPS = [256 * MIB, 64 * MIB, 16 * MIB, 4 * MIB, MIB] as const;
-const RING_PIECES = 2;
-const MAX_PIECE_BYTES = 16 * MIB;
-const MIN_PIECE_BYTES = 64 * 1024;
-
-export interface CalibrationPlan {
-  readonly shape: CalibrationShape;
-  readonly batches: readonly SequenceBatch[];
-  readonly workspace: WorkspacePlan;
-  readonly layers: readonly LayerSchedule[];
-  readonly hidden: HiddenPlan;
-  readonly peakBytes: number;
-  /** Bytes of one generation of a stream's hidden states. */
-  readonly hiddenBytes: number;
-  readonly layerPlace: LayerPlace;
-  /** Where there is room for products by Strassen's algorithm, counted in the peak; null where there is none. */
-  readonly strassen: PlannedStrassen | null;
-  /** What is taken while samples are propagated; infinite if weights are streamed then. */
-  readonly propagatingBytes: number;
-  /** True if a layer is quantized while samples run through the next one. */
-  readonly sideBySide: boolean;
-  /** True if a layer's weights come to the GPU while samples run through the one before. */
-  readonly bringsAhead: boolean;
-  /** What some of the next layer's weights may take while samples are propagated; 0 where they do not come then. */
-  readonly earlyBytes: number;
-  readonly grows: PeakGrowth;
-}
-
-export interface HiddenPlan {
-  readonly size: number;
-  readonly dtype: HiddenDtype;
-  readonly place: HiddenPlace;
-  /** 2 where those of the original model wait beside those that the job goes by. */
-  readonly streams: 1 | 2;
-  /** Batches on the GPU at once wherever samples run through a layer; see `LayerSchedule.atWork`. */
-  readonly atWork: BatchesAtWork;
-}
+} from "./costs/calibration-memory.ts";
+import { firstAlike, renamed } from "./fit/alike-layers.ts";
+import { deepRings, isScheduledAlike } from "./fit/batches-at-work.ts";
+import { type FittedLayer, fitLayer } from "./fit/fit-layer.ts";
+import type { CalibratedLayer } from "./layers/calibrated-layer.ts";
+import type { RewritePass } from "./fit/fit-rewritings.ts";
+import type { LayerSchedule } from "./fit/layer-schedule.ts";
+import { planPlaces } from "./memory/host-memory.ts";
+import { oneByOne } from "./memory/rest-of-room.ts";
+import { propagatingBytes, useRoom } from "./memory/use-room.ts";
+import type { CalibrationPlan, LayerPlace } from "./fit/calibration-plan.ts";
+import { shapesToTry } from "./fit/shapes-to-try.ts";
 
 /** What is given what nothing else has a use for, once a plan is found. */
 const NOT_YET = { strassen: null, sideBySide: false, bringsAhead: false, earlyBytes: 0 } as const;
@@ -90,8 +49,8 @@ interface Candidate {
 export function planCalibration(asked: CalibrationDemand, limits: GpuLimits): CalibrationPlan {
   const demand = { ...asked, alike: firstAlike(asked.layers) };
   const best =
-    (demand.like && leastWork(demand, shapes(demand, limits, demand.like), limits)) ??
-    leastWork(demand, shapes(demand, limits), limits);
+    (demand.like && leastWork(demand, shapesToTry(demand, limits, demand.like), limits)) ??
+    leastWork(demand, shapesToTry(demand, limits), limits);
   if (best) return { ...best, layers: renamedAll(demand, best.layers) };
   const longest = Math.max(...demand.lengths);
   const largest = Math.max(
@@ -154,37 +113,6 @@ function withDeepRings(
   return null;
 }
 
-/** All ways worth trying, of those with the batching that is asked for; there are a few hundred. */
-function* shapes(
-  demand: CalibrationDemand,
-  limits: GpuLimits,
-  like: Batching | null = null,
-): Generator<CalibrationShape> {
-  const longest = Math.max(...demand.lengths);
-  const total = demand.lengths.reduce((sum, length) => sum + length, 0);
-  const bounded = TOKEN_STEPS.map((tokens) => Math.min(Math.max(tokens, longest), Math.max(total, longest)));
-  const most = demand.maxTokens ?? Infinity;
-  const tokenSteps = new Set(like ? [like.maxTokens] : bounded.map((tokens) => Math.min(tokens, most)));
-  for (const maxTokens of tokenSteps) {
-    const mlpSteps = like ? [like.mlpTokens] : MLP_STEPS.map((step) => Math.min(step, maxTokens));
-    for (const mlpTokens of new Set(mlpSteps)) {
-      for (const tileBytes of STREAM_STEPS) {
-        const ring = ringFor(tileBytes, limits);
-        yield { maxTokens, mlpTokens, tileBytes, ring, readbackRing: ring };
-      }
-    }
-  }
-}
-
-/** Pieces that hold no more than a tile: browsers copy a whole piece, used or not. */
-function ringFor(tileBytes: number, { budgetBytes }: GpuLimits): RingSize {
-  const pieceBytes = 2 ** Math.floor(Math.log2(budgetBytes / 64));
-  return {
-    pieceBytes: Math.min(Math.max(pieceBytes, MIN_PIECE_BYTES), MAX_PIECE_BYTES, tileBytes),
-    pieces: RING_PIECES,
-  };
-}
-
 function fit(demand: AlikeDemand, shape: CalibrationShape, limits: GpuLimits): Candidate | null {
   const { alike, lengths, hidden } = demand;
   const batches = makeBatches(lengths, shape.maxTokens);
@@ -233,51 +161,6 @@ function fit(demand: AlikeDemand, shape: CalibrationShape, limits: GpuLimits): C
     grows: place === "file" || !holdsThree(layerPlace) ? oneByOne(used.grows) : used.grows,
   };
   return { plan, seconds };
-}
-
-/** Gives what nothing else has a use for to weights that stay, and to a second batch at work. */
-function useRoom(
-  fitted: readonly FittedLayer[],
-  least: number,
-  room: { readonly bytes: number; readonly secondBytes: number },
-): {
-  readonly layers: LayerSchedule[];
-  readonly atWork: BatchesAtWork;
-  readonly grows: PeakGrowth;
-  readonly peak: number;
-} {
-  let peak = least;
-  const layers = fitted.map((layer): LayerSchedule => {
-    const { passes, overlapPeak, settled } = layer;
-    const overlap = overlapPeak !== null && overlapPeak <= room.bytes;
-    const settles = !overlap && settled !== null && settled.peak <= room.bytes;
-    peak = Math.max(peak, overlap ? overlapPeak : 0, settles ? settled.peak : 0);
-    const staysRewriting = Number.isFinite(layer.stayingPeak);
-    return { ...passes, overlap, staysRewriting, settling: settles ? settled.schedule : null };
-  });
-  const beside = room.bytes - room.secondBytes;
-  const grows = growthOf(fitted, peak, layers);
-  if (peak <= beside) return { layers, atWork: 2, grows, peak: peak + room.secondBytes };
-  const own = layers.map((schedule, index) => {
-    const held = fitted[index]?.held;
-    // Weights that stay are counted with what is quantized beside them.
-    if (schedule.overlap || !held) return schedule;
-    const found = findRoom(held, beside);
-    if (found.peak > 0) peak = Math.max(peak, found.peak + room.secondBytes);
-    return { ...schedule, atWork: found.atWork };
-  });
-  return { layers: own, atWork: 1, grows, peak };
-}
-
-/** What layers hold while samples are propagated, and the second batch that is at work then. */
-function propagatingBytes(
-  fitted: readonly FittedLayer[],
-  { layers, atWork }: Pick<ReturnType<typeof useRoom>, "layers" | "atWork">,
-  secondBytes: number,
-): number {
-  const held = fitted.map(({ held: own, propagatesWhole }) => (propagatesWhole ? own.propagate : Infinity));
-  const isTwo = Math.max(atWork, ...layers.map((layer) => layer.atWork.propagate)) > 1;
-  return Math.max(...held) + (isTwo ? secondBytes : 0);
 }
 
 /** The layer at work, the one before it, and the one that is read ahead. */

@@ -7,15 +7,15 @@ import { type TensorSpec, tensorBytes } from "../../formats/safetensors/safetens
 import { parseRecipe } from "../../plan/recipe/parse-recipe.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
 import { readConfig } from "../../plan/checkpoint/read-config.ts";
-import { waitingModules } from "./calibrated-layer.ts";
+import { waitingModules } from "./layers/calibrated-layer.ts";
 import { leastStrassen, strassenRequests, strassenSizes } from "../../gpu/matmul/strassen-size.ts";
-import { CHUNK_SUMS } from "./sample-chunks.ts";
+import { CHUNK_SUMS } from "./samples/sample-chunks.ts";
 import { weightsWithin } from "../../quantize/gptq/dequantize-stored.ts";
-import { earlyLinears, earlyRing } from "./early-room.ts";
-import { lentBytes } from "./strassen-room.ts";
+import { earlyLinears, earlyRing } from "./memory/early-room.ts";
+import { lentBytes } from "./memory/strassen-room.ts";
 import { ringBytes } from "../../gpu/staging/ring-pieces.ts";
 import { residentBytes } from "../../onload/residency.ts";
-import { mappingNotes } from "./mapping-notes.ts";
+import { mappingNotes } from "./layers/mapping-notes.ts";
 import { planCalibrationJob } from "./plan-calibrated-layers.ts";
 import { CALIBRATION_OPTIONS } from "../../testing/calibration-options.ts";
 

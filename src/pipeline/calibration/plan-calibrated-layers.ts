@@ -12,20 +12,21 @@ import { type DecoderDescription, rowSize } from "../../model/decoder-descriptio
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import { captures, type ExpertCalibration } from "../../model/layer-linears.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
-import type { Batching, CalibrationDemand, GpuLimits } from "./calibration-memory.ts";
+import type { Batching, CalibrationDemand, GpuLimits } from "./costs/calibration-memory.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
-import { type CalibrationPlan, planCalibration } from "./fit-calibration.ts";
+import type { CalibrationPlan } from "./fit/calibration-plan.ts";
+import { planCalibration } from "./fit-calibration.ts";
 import type { Tiling } from "../../quantize/rtn/plan-tiling.ts";
-import { CHUNK_SUMS, chunksByBatch, chunkTokens } from "./sample-chunks.ts";
-import { checkMeasurable } from "./static-scales.ts";
-import { useRest } from "./rest-of-room.ts";
-import { earlyBytes } from "./early-room.ts";
-import { findStrassenRoom } from "./strassen-room.ts";
-import { streamsOf } from "./streams-of.ts";
+import { CHUNK_SUMS, chunksByBatch, chunkTokens } from "./samples/sample-chunks.ts";
+import { checkMeasurable } from "./layers/static-scales.ts";
+import { useRest } from "./memory/rest-of-room.ts";
+import { earlyBytes } from "./memory/early-room.ts";
+import { findStrassenRoom } from "./memory/strassen-room.ts";
+import { streamsOf } from "./samples/streams-of.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
-import type { CalibratedLayer } from "./calibrated-layer.ts";
-import { type Aside, besideBytes, tokenInputBytes } from "./beside-bytes.ts";
-import { checkWeighable, layerOf, layerRewritings, wantedOf } from "./layer-of.ts";
+import type { CalibratedLayer } from "./layers/calibrated-layer.ts";
+import { type Aside, besideBytes, tokenInputBytes } from "./costs/beside-bytes.ts";
+import { checkWeighable, layerOf, layerRewritings, wantedOf } from "./layers/layer-of.ts";
 
 export interface CalibrationJob {
   readonly description: DecoderDescription;

@@ -4,7 +4,7 @@
 import type { ResultSummary } from "../../api/compressor-api.ts";
 import { deleteJobFolder, listJobFolders, openJobFolder } from "../../offload/job-folder.ts";
 import { Journal, readJournal } from "../../offload/journal.ts";
-import { writeSequences } from "../calibration/stored-sequences.ts";
+import { writeSequences } from "../calibration/samples/stored-sequences.ts";
 import { digest } from "../planning/plan-job.ts";
 import { beginJournal, finishedResult, isFinished } from "./job-journal.ts";
 import type { Job } from "./job.ts";

@@ -2,7 +2,7 @@
 
 import type { GpuMemory } from "../../gpu/memory.ts";
 import type { ModuleReport, Phase, Progress } from "../../api/compressor-api.ts";
-import type { LayerWork } from "../calibration/calibration-work.ts";
+import type { LayerWork } from "../calibration/costs/calibration-work.ts";
 import type { PlannedTime } from "../planning/plan-time.ts";
 import { createTimeLeft } from "./time-left.ts";
 import type { SourceProgress } from "../../api/source-api.ts";

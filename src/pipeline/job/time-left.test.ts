@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../../testing/random.ts";
-import type { LayerWork } from "../calibration/calibration-work.ts";
+import type { LayerWork } from "../calibration/costs/calibration-work.ts";
 import { createTimeLeft } from "./time-left.ts";
 
 const PHASES = ["calibrating", "quantizing", "propagating"] as const;

@@ -1,7 +1,7 @@
 // The time that a running job has left: what was planned, corrected by how long the same kind of work took so far. A plan
 // that is wrong by a factor is found out within a few per cent of the work, without a jump at any single report.
 
-import type { LayerWork } from "../calibration/calibration-work.ts";
+import type { LayerWork } from "../calibration/costs/calibration-work.ts";
 import { type PlannedTime, sumOfPhases } from "../planning/plan-time.ts";
 
 export type WorkKind = keyof LayerWork | "streaming";

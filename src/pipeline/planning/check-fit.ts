@@ -10,7 +10,7 @@ import type {
   ResultFit,
   Verdict,
 } from "../../api/compressor-api.ts";
-import { layerFileNotes } from "../calibration/host-memory.ts";
+import { layerFileNotes } from "../calibration/memory/host-memory.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
@@ -20,7 +20,7 @@ import { partCosts } from "./part-costs.ts";
 import { presetSizes } from "./preset-sizes.ts";
 import type { RemoteSource } from "../inspect/remote-source.ts";
 import type { JobOptions } from "../../api/job-options.ts";
-import { mappingNotes } from "../calibration/mapping-notes.ts";
+import { mappingNotes } from "../calibration/layers/mapping-notes.ts";
 
 /** Free space beyond the need below which the verdict is "tight". */
 const COMFORTABLE_SPARE = 0.1;

@@ -3,7 +3,7 @@
 
 import type { LayerCost, PartCosts } from "../../api/compressor-api.ts";
 import { decoderLayers } from "../../plan/decoder-layers.ts";
-import type { LayerWork } from "../calibration/calibration-work.ts";
+import type { LayerWork } from "../calibration/costs/calibration-work.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 import type { PlannedStep } from "./planned-step.ts";
 import { sumOfPhases } from "./plan-time.ts";

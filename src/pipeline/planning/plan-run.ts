@@ -14,7 +14,7 @@ import {
   rewritingModifiers,
 } from "../../formats/recipe/recipe.ts";
 import { planTiling } from "../../quantize/rtn/plan-tiling.ts";
-import { hostLimit } from "../calibration/host-memory.ts";
+import { hostLimit } from "../calibration/memory/host-memory.ts";
 import { planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import type { CompressionPlan } from "./compression-plan.ts";

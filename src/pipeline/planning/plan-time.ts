@@ -2,7 +2,7 @@
 // GPU. The network brings a layer while another one is computed, so that the slower of the two counts.
 
 import type { GpuSpeed } from "../../api/compressor-api.ts";
-import type { LayerWork } from "../calibration/calibration-work.ts";
+import type { LayerWork } from "../calibration/costs/calibration-work.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 import type { RemoteSource } from "../inspect/remote-source.ts";

@@ -4,7 +4,7 @@ import { hiddenBytesPerToken } from "../../calibrate/hidden-states.ts";
 import { invariant } from "../../errors.ts";
 import { fusedModules } from "../../plan/notes/server-notes.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
-import { layerWork } from "../calibration/calibration-work.ts";
+import { layerWork } from "../calibration/costs/calibration-work.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 import type { RunPlan } from "./plan-run.ts";

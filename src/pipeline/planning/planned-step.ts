@@ -1,12 +1,12 @@
 // A step with all that is known of it before a job begins.
 
-import { leavesApart } from "../calibration/fit-rewritings.ts";
+import { leavesApart } from "../calibration/fit/fit-rewritings.ts";
 import { type FileRange, mergeRanges, rangesBytes } from "../../formats/files/file-ranges.ts";
 import type { PlanStep } from "../../plan/plan-steps.ts";
 import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
-import { type CalibratedLayer, wantsSamples } from "../calibration/calibrated-layer.ts";
-import { layerWork, type LayerWork, type WorkDemand } from "../calibration/calibration-work.ts";
-import type { LayerSchedule } from "../calibration/layer-schedule.ts";
+import { type CalibratedLayer, wantsSamples } from "../calibration/layers/calibrated-layer.ts";
+import { layerWork, type LayerWork, type WorkDemand } from "../calibration/costs/calibration-work.ts";
+import type { LayerSchedule } from "../calibration/fit/layer-schedule.ts";
 import { type CalibrationJob, expertCalibration } from "../calibration/plan-calibrated-layers.ts";
 
 /** A decoder layer that samples run through. */

@@ -7,7 +7,7 @@ import { rewritingModifiers } from "../../formats/recipe/recipe.ts";
 import type { OutputPlan } from "../../formats/safetensors/shards.ts";
 import { buildFacts } from "../../package/build-facts.ts";
 import { quantizerFor } from "../../quantize/quantizers.ts";
-import { chunksOf } from "../calibration/sample-chunks.ts";
+import { chunksOf } from "../calibration/samples/sample-chunks.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 import { digest } from "./plan-job.ts";
 import type { PlannedStep } from "./planned-step.ts";

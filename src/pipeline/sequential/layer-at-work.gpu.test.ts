@@ -8,7 +8,7 @@ import { countUploads } from "../../testing/count-uploads.ts";
 import { layerInFile } from "../../testing/layer-in-file.ts";
 import { checkpoint, hostLayer, LENGTHS, MIB, only, planFor } from "../../testing/small-layer.ts";
 import { openRun, RUN_BYTES, turnOf } from "../../testing/run-layer.ts";
-import type { LayerSchedule } from "../calibration/layer-schedule.ts";
+import type { LayerSchedule } from "../calibration/fit/layer-schedule.ts";
 import { calibrate } from "./passes/calibrate.ts";
 import { type LayerAtWork, type LayerOutput, onload, passesOf } from "./layer-at-work.ts";
 import { propagate } from "./passes/propagate.ts";

@@ -18,9 +18,9 @@ import {
   type LayerShare,
   waitingModules,
   wantsSamples,
-} from "../calibration/calibrated-layer.ts";
-import { leavesApart } from "../calibration/fit-rewritings.ts";
-import type { BatchesAtWork, LayerSchedule } from "../calibration/layer-schedule.ts";
+} from "../calibration/layers/calibrated-layer.ts";
+import { leavesApart } from "../calibration/fit/fit-rewritings.ts";
+import type { BatchesAtWork, LayerSchedule } from "../calibration/fit/layer-schedule.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { TileTraffic } from "../job/traffic.ts";
 import type { PlannedLayer, PlannedStep } from "../planning/planned-step.ts";

@@ -17,7 +17,7 @@ import { UploadRing } from "../../gpu/staging/upload-ring.ts";
 import { openExchangeWindow } from "../../offload/exchange-window.ts";
 import { type JobFile, openHiddenFile } from "../../offload/job-file.ts";
 import { type CalibrationJob, expertCalibration } from "../calibration/plan-calibrated-layers.ts";
-import { batchHiddenBytes } from "../calibration/calibration-memory.ts";
+import { batchHiddenBytes } from "../calibration/costs/calibration-memory.ts";
 import { finishedGenerations, recordedForward } from "../job/job-journal.ts";
 import { TilePipeline } from "../data-free/tile-pipeline.ts";
 import { type Job, type RunOutput, writesResult } from "../job/job.ts";

@@ -7,7 +7,7 @@ import type { Gpu } from "../../gpu/gpu.ts";
 import { prepareForwardProduct } from "../../gpu/matmul/forward-product.ts";
 import { byQuantizer } from "../../quantize/quantizers.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
-import { type CalibratedLayer, sharesOf } from "../calibration/calibrated-layer.ts";
+import { type CalibratedLayer, sharesOf } from "../calibration/layers/calibrated-layer.ts";
 
 /** Begins to compile the slowest kernels of these layers; returns at once. */
 export function prepareKernels(gpu: Gpu, layers: readonly CalibratedLayer[]): void {

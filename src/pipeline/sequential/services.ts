@@ -15,7 +15,7 @@ import type { PlannedShare } from "../planning/compression-plan.ts";
 import type { Exchange } from "./exchange/exchange.ts";
 import type { LeftSums } from "./exchange/left-sums.ts";
 import type { ModuleMemory } from "./module-memory.ts";
-import type { CalibrationPlan } from "../calibration/fit-calibration.ts";
+import type { CalibrationPlan } from "../calibration/fit/calibration-plan.ts";
 import type { SourceTraffic } from "../job/traffic.ts";
 import type { TilePipeline } from "../data-free/tile-pipeline.ts";
 

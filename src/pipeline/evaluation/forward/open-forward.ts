@@ -18,7 +18,7 @@ import { ReadbackRing } from "../../../gpu/staging/readback-ring.ts";
 import { UploadRing } from "../../../gpu/staging/upload-ring.ts";
 import { rowSize } from "../../../model/decoder-description.ts";
 import { layerLinears } from "../../../model/layer-linears.ts";
-import { batchHiddenBytes } from "../../calibration/calibration-memory.ts";
+import { batchHiddenBytes } from "../../calibration/costs/calibration-memory.ts";
 import { waitLater } from "../../../wait-later.ts";
 import { keepReads, type KeptReads } from "./kept-reads.ts";
 import { type ForwardPlan, planForward } from "./plan-forward.ts";

@@ -17,7 +17,7 @@ import { describedTensors } from "../../../model/check-tensors.ts";
 import { rowSize } from "../../../model/decoder-description.ts";
 import { layerLinears } from "../../../model/layer-linears.ts";
 import { fitResidency, residentBytes, type Residency, strideOf } from "../../../onload/residency.ts";
-import { batchHiddenBytes, type GpuLimits } from "../../calibration/calibration-memory.ts";
+import { batchHiddenBytes, type GpuLimits } from "../../calibration/costs/calibration-memory.ts";
 import { stagingBytes } from "./stored-rows.ts";
 import { dtypesOf, roundsInput } from "./stored-weights.ts";
 

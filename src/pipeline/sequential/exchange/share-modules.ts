@@ -6,7 +6,7 @@ import { type TensorSpec, tensorBytes } from "../../../formats/safetensors/safet
 import { ExchangeError, invariant } from "../../../errors.ts";
 import { linearWeight } from "../../../onload/host-layer.ts";
 import type { QuantizeTask } from "../../../plan/plan-steps.ts";
-import { hostLayerBytes } from "../../calibration/host-memory.ts";
+import { hostLayerBytes } from "../../calibration/memory/host-memory.ts";
 import { isShape } from "../../job/copy-tensors.ts";
 import {
   type Dequantizer,

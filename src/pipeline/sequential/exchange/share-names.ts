@@ -7,7 +7,7 @@ import { byQuantizer } from "../../../quantize/quantizers.ts";
 import type { ChunkRange } from "../../../calibrate/chunk-tree.ts";
 import type { PlannedShare } from "../../planning/compression-plan.ts";
 import type { ShareAtWork } from "../services.ts";
-import type { CalibratedLayer } from "../../calibration/calibrated-layer.ts";
+import type { CalibratedLayer } from "../../calibration/layers/calibrated-layer.ts";
 
 interface OwnedLayer {
   readonly layer: Pick<CalibratedLayer, "tasks" | "leavesErrors">;

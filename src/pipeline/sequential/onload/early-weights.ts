@@ -4,7 +4,7 @@
 import { UploadRing } from "../../../gpu/staging/upload-ring.ts";
 import { onloadEarly, type RowTile } from "../../../onload/layer-weights.ts";
 import { waitLater } from "../../../wait-later.ts";
-import { earlyLinears, earlyRing } from "../../calibration/early-room.ts";
+import { earlyLinears, earlyRing } from "../../calibration/memory/early-room.ts";
 import type { PlannedStep } from "../../planning/planned-step.ts";
 import type { HostLayers } from "./host-layers.ts";
 import type { SequentialServices } from "../services.ts";

@@ -6,7 +6,7 @@ import { type LayerFile, type LayerRoom, openLayerRoom } from "../../../onload/l
 import type { HostLayer, HostTensor } from "../../../onload/host-layer.ts";
 import type { PlanStep } from "../../../plan/plan-steps.ts";
 import type { SourceTensor } from "../../../plan/checkpoint/read-headers.ts";
-import { hostLayerBytes } from "../../calibration/host-memory.ts";
+import { hostLayerBytes } from "../../calibration/memory/host-memory.ts";
 import type { StepTraffic } from "../../job/step-traffic.ts";
 import type { TileTraffic } from "../../job/traffic.ts";
 import { type PlannedStep, tensorsOf } from "../../planning/planned-step.ts";

@@ -6,7 +6,7 @@ import type { Linear } from "../../../model/weight-description.ts";
 import type { HostLayer } from "../../../onload/host-layer.ts";
 import { type OnloadedLayer, type OnloadedParts, onloadLayer } from "../../../onload/layer-weights.ts";
 import type { Residency } from "../../../onload/residency.ts";
-import type { CalibratedLayer } from "../../calibration/calibrated-layer.ts";
+import type { CalibratedLayer } from "../../calibration/layers/calibrated-layer.ts";
 
 /** Which of a layer's weights samples need, and how they lie on the GPU. */
 export interface NeededWeights {

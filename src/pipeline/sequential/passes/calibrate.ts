@@ -7,7 +7,7 @@ import { type HessianTree, openHessianTree } from "../../../calibrate/hessian-tr
 import { type Hessians, openHessians } from "../../../calibrate/hessians.ts";
 import { type ActivationRanges, openActivationRanges } from "../../../calibrate/ranges/activation-ranges.ts";
 import { type InputSquares, openInputSquares } from "../../../calibrate/squares/input-squares.ts";
-import { sharesOf } from "../../calibration/calibrated-layer.ts";
+import { sharesOf } from "../../calibration/layers/calibrated-layer.ts";
 import { invariant } from "../../../errors.ts";
 import { linearsBeforeOutput } from "../../../model/layer-linears.ts";
 import type { LayerAtWork, LeftLayer, Pass } from "../layer-at-work.ts";

@@ -25,7 +25,7 @@ import { type MemoryFile, openMemoryFile, tensorOf } from "../../../testing/gold
 import { openDecoder } from "../../../testing/open-decoder.ts";
 import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
 import { type ReferenceLayer, referenceLayer } from "../../../testing/reference-layer.ts";
-import { cacheNames, headName, inputName, staticScales } from "../../calibration/static-scales.ts";
+import { cacheNames, headName, inputName, staticScales } from "../../calibration/layers/static-scales.ts";
 import { rangeCollector, writeStaticScales } from "./measure-scales.ts";
 
 /** Two steps of bfloat16: activations that were rounded after every operation may peak so much higher or lower. */

@@ -12,7 +12,7 @@ import { globalScale } from "../../../formats/numbers/global-scale.ts";
 import type { ReadbackRing } from "../../../gpu/staging/readback-ring.ts";
 import { qparamsOfRanges } from "../../../quantize/rtn/reference.ts";
 import type { Collector } from "../../../calibrate/collector.ts";
-import { cacheNames, headName, inputName, type StaticScale } from "../../calibration/static-scales.ts";
+import { cacheNames, headName, inputName, type StaticScale } from "../../calibration/layers/static-scales.ts";
 
 /** Tells ranges of a layer's inputs, and of its keys and values; what is not observed is skipped. */
 export function rangeCollector(ranges: ActivationRanges): Collector {

@@ -6,7 +6,7 @@ import { collectorHooks } from "../../../calibrate/collector.ts";
 import { forwardLayer } from "../../../calibrate/forward/forward-layer.ts";
 import { type InputDrifts, openInputDrifts } from "../../../calibrate/drifts/input-drifts.ts";
 import { invariant } from "../../../errors.ts";
-import { driftingIn } from "../../calibration/calibrated-layer.ts";
+import { driftingIn } from "../../calibration/layers/calibrated-layer.ts";
 import type { LayerAtWork, LeftLayer, Pass, TakeStates } from "../layer-at-work.ts";
 import { leave } from "./propagate.ts";
 import { runSamples, type SampleRun } from "./run-samples.ts";

@@ -7,7 +7,7 @@ import type { ForwardHooks } from "../../../calibrate/forward/layer-weights.ts";
 import type { HiddenStates } from "../../../calibrate/hidden-states.ts";
 import type { LedgerBuffer } from "../../../gpu/memory.ts";
 import { eachBatch } from "./each-batch.ts";
-import type { BatchesAtWork } from "../../calibration/layer-schedule.ts";
+import type { BatchesAtWork } from "../../calibration/fit/layer-schedule.ts";
 import { type LayerAtWork, type TakeStates, weightsFor } from "../layer-at-work.ts";
 import type { NeededWeights } from "../onload/onload-weights.ts";
 

@@ -4,7 +4,7 @@ import { invariant } from "../../../errors.ts";
 import type { Fold } from "../../../formats/weights/fold.ts";
 import { byModule } from "../../../model/by-module.ts";
 import { canFoldOnloaded, foldOnloaded } from "../../../onload/fold-onloaded.ts";
-import { type CalibratedLayer, roundsAlone } from "../../calibration/calibrated-layer.ts";
+import { type CalibratedLayer, roundsAlone } from "../../calibration/layers/calibrated-layer.ts";
 import type { LayerAtWork } from "../layer-at-work.ts";
 
 /** True if nobody wants in host memory what becomes of the weights. */

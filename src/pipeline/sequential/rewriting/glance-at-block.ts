@@ -8,7 +8,7 @@ import { createBatch } from "../../../calibrate/forward/token-batch.ts";
 import { openTogether } from "../../../disposal.ts";
 import { invariant } from "../../../errors.ts";
 import type { BlockVariants, Glance, GlancedWeights } from "../../../quantize/rewriter.ts";
-import { glancedLengths } from "../../calibration/glance-bytes.ts";
+import { glancedLengths } from "../../calibration/costs/glance-bytes.ts";
 import type { LayerAtWork } from "../layer-at-work.ts";
 import { variedBlock } from "./run-blocks.ts";
 

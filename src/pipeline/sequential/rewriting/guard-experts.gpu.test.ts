@@ -12,7 +12,7 @@ import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { referenceLayer, type ReferenceLinears } from "../../../testing/reference-layer.ts";
 import { hostLayer, LENGTHS, MIB, only, planFor } from "../../../testing/small-layer.ts";
 import { openRun, RUN_BYTES, STATES, statesIn, turnOf } from "../../../testing/run-layer.ts";
-import type { CalibratedLayer } from "../../calibration/calibrated-layer.ts";
+import type { CalibratedLayer } from "../../calibration/layers/calibrated-layer.ts";
 import { onload } from "../layer-at-work.ts";
 import { rewrite } from "./rewrite.ts";
 

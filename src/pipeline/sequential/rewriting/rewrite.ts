@@ -17,8 +17,8 @@ import type {
   Rewritten,
 } from "../../../quantize/rewriter.ts";
 import { rewriterFor } from "../../../quantize/rewriters.ts";
-import { demandOf, type LayerRewriting } from "../../calibration/calibrated-layer.ts";
-import { leavesApart, type RewritePass } from "../../calibration/fit-rewritings.ts";
+import { demandOf, type LayerRewriting } from "../../calibration/layers/calibrated-layer.ts";
+import { leavesApart, type RewritePass } from "../../calibration/fit/fit-rewritings.ts";
 import { type LayerAtWork, leaveGpu, stayOnGpu } from "../layer-at-work.ts";
 import { canFoldOnGpu, foldOnGpu } from "./fold-on-gpu.ts";
 import { openGlance } from "./glance-at-block.ts";

@@ -4,8 +4,8 @@ import { openBlockLosses, type VariedBlock } from "../../../calibrate/blocks/blo
 import { invariant } from "../../../errors.ts";
 import type { Mapping } from "../../../model/mappings.ts";
 import type { BlockVariants } from "../../../quantize/rewriter.ts";
-import type { CalibratedLayer } from "../../calibration/calibrated-layer.ts";
-import type { RewritePass } from "../../calibration/fit-rewritings.ts";
+import type { CalibratedLayer } from "../../calibration/layers/calibrated-layer.ts";
+import type { RewritePass } from "../../calibration/fit/fit-rewritings.ts";
 import type { LayerAtWork } from "../layer-at-work.ts";
 import { goneRewriting, leaveRewriting, seenByRewriters } from "../passes/run-original.ts";
 import { runSamples } from "../passes/run-samples.ts";

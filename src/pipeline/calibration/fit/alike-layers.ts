@@ -1,0 +1,73 @@
+// Layers of equal shape, of which one is fitted to the GPU for all.
+
+import type { Capture } from "../../../model/layer-linears.ts";
+import { type CalibratedLayer, sharesOf } from "../layers/calibrated-layer.ts";
+import type { LayerSchedule } from "./layer-schedule.ts";
+
+/** For each of the layers the first one that has its shape. */
+export function firstAlike(layers: readonly CalibratedLayer[]): CalibratedLayer[] {
+  const known = new Map<string, CalibratedLayer>();
+  return layers.map((layer) => {
+    const key = layerKey(layer);
+    const first = known.get(key) ?? layer;
+    known.set(key, first);
+    return first;
+  });
+}
+
+/** Layers of equal shape fit in the same way. */
+function layerKey(layer: CalibratedLayer): string {
+  const { captures, linears, rewritings } = layer;
+  return JSON.stringify([
+    rewritings.map(({ mappings, hessians }) => [
+      mappings.map(({ balance, columns }) => [balance.length, columns]),
+      hessians.map(({ modules, columns }) => [modules.length, columns]),
+    ]),
+    captures.map(({ modules, columns }) => [modules.length, columns]),
+    linears.map(({ rows, columns }) => [rows, columns]),
+    sharesOf(layer).map(({ tasks }) =>
+      tasks.map(({ rows, columns, weights, modifier }) => [
+        rows,
+        columns,
+        weights,
+        modifier.name,
+        modifier.settings ?? null,
+      ]),
+    ),
+  ]);
+}
+
+/** The same schedule for another layer of equal shape, whose captures and tasks come in the same order. */
+export function renamed(schedule: LayerSchedule, from: CalibratedLayer, to: CalibratedLayer): LayerSchedule {
+  if (from === to) return schedule;
+  const { passes, rewrites, tileRows, settling, ...rest } = schedule;
+  const pairsOf = (own: readonly Capture[], other: readonly Capture[] = []) =>
+    own.map((capture, index) => [capture, other[index] ?? capture] as const);
+  const captureAt = new Map([
+    ...pairsOf(from.captures, to.captures),
+    ...from.rewritings.flatMap(({ hessians }, index) => pairsOf(hessians, to.rewritings[index]?.hessians)),
+  ]);
+  const renamedAll = (captures: readonly Capture[]) =>
+    captures.map((capture) => captureAt.get(capture) ?? capture);
+  const modulesOf = (layer: CalibratedLayer) =>
+    sharesOf(layer).flatMap(({ tasks }) => tasks.map(({ module }) => module));
+  const others = modulesOf(to);
+  const moduleAt = new Map(modulesOf(from).map((module, index) => [module, others[index] ?? module]));
+  const nameOf = (module: string) => moduleAt.get(module) ?? module;
+  const renamedRows = (rows: ReadonlyMap<string, number>) =>
+    new Map(Array.from(rows, ([module, own]) => [nameOf(module), own]));
+  return {
+    ...rest,
+    passes: passes.map(renamedAll),
+    rewrites: rewrites.map((own) => own.map((pass) => ({ ...pass, captures: renamedAll(pass.captures) }))),
+    tileRows: renamedRows(tileRows),
+    settling: settling && {
+      tileRows: renamedRows(settling.tileRows),
+      turns: settling.turns.map((turn) => ({
+        ...turn,
+        capture: captureAt.get(turn.capture) ?? turn.capture,
+        brings: turn.brings.map(nameOf),
+      })),
+    },
+  };
+}

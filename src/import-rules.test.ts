@@ -72,6 +72,7 @@ const FLOORS = {
     "survey-schemes.ts",
     "create-compressor.ts",
   ],
+  "src/model/families": ["dense", "experts", "hybrid"],
   "src/pipeline/calibration": [
     "samples",
     "layers",

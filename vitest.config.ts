@@ -46,7 +46,7 @@ export default defineConfig({
           name: "gpu",
           include: ["src/**/*.gpu.test.ts", "src/**/*.browser.test.ts"],
           globalSetup: "./scripts/model-server/model-server-setup.ts",
-          setupFiles: "./src/testing/expect-ledgers-kept.ts",
+          setupFiles: "./src/testing/test-gpu/expect-ledgers-kept.ts",
           testTimeout: 180_000,
           hookTimeout: 180_000,
           // After the other project's, which have more workers.

@@ -26,7 +26,7 @@ await build({
   publicDir: false,
   define: { LAYERPRESS_COMMIT: '"unknown"', LAYERPRESS_VERSION: '"0"' },
   build: {
-    ssr: "src/testing/compress-folders.ts",
+    ssr: "src/testing/jobs/compress-folders.ts",
     outDir: cache,
     emptyOutDir: true,
     target: "node20",

@@ -1,6 +1,6 @@
 """Compresses a tiny model of every type in src/model/linear-table.json and opens the results in transformers.
 
-usage: python check_types.py COMPRESSOR RESULTS SECONDS [TYPE…]   COMPRESSOR: src/testing/compress-folders.ts, bundled for Node
+usage: python check_types.py COMPRESSOR RESULTS SECONDS [TYPE…]   COMPRESSOR: src/testing/jobs/compress-folders.ts, bundled for Node
 
 Writes a JSON line for each type into RESULTS, of which a second run leaves out what it finds there; ends after SECONDS. A line has
 "class" and "parameters" of the model, or "unbuilt" (why it could not be made); then for each recipe "quantized" (modules) and what

@@ -33,7 +33,7 @@ export async function measureForward(
     const origin = server.resolvedUrls?.local[0] ?? "";
     await page.goto(new URL(BLANK, origin).href);
     for (const [index, { name }] of fixtures.entries()) {
-      const call = `import("/src/testing/forward-errors.ts").then(({ measureFixture }) => measureFixture("${index}", "${FILES.slice(0, -1)}"))`;
+      const call = `import("/src/testing/fixtures/forward-errors.ts").then(({ measureFixture }) => measureFixture("${index}", "${FILES.slice(0, -1)}"))`;
       const errors = await page
         .evaluate<number[]>(call)
         .catch((error: unknown) => String(error).split("\n", 1)[0] ?? "");

@@ -82,7 +82,7 @@ async function loadKernels(): Promise<readonly Joined[]> {
     oxc: { target: "es2022" },
   });
   try {
-    const loaded = await server.ssrLoadModule("/src/testing/every-kernel.ts");
+    const loaded = await server.ssrLoadModule("/src/testing/test-gpu/every-kernel.ts");
     return await (loaded as { everyKernel(): Promise<readonly Joined[]> }).everyKernel();
   } finally {
     await server.close();

@@ -8,7 +8,7 @@ import {
   trimPiece,
 } from "../gpu/triangular/triangle-pieces.ts";
 import { layOutTriangle, type TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
-import { openTestGpu, type TestGpu } from "../testing/open-test-gpu.ts";
+import { openTestGpu, type TestGpu } from "../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../testing/random.ts";
 import { type ChunkRange, placeSums } from "./chunk-tree.ts";
 import { type HessianTree, openHessianTree } from "./hessian-tree.ts";

@@ -1,8 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ARCHITECTURES, floatsOf, loadArchitecture, relativeError } from "../testing/architecture-fixture.ts";
-import { fixtureIds } from "../testing/open-decoder.ts";
-import { storedFixture } from "../testing/stored-fixture.ts";
-import { WEBGPU_FAMILIES } from "../testing/webgpu-families.ts";
+import {
+  ARCHITECTURES,
+  floatsOf,
+  loadArchitecture,
+  relativeError,
+} from "../testing/fixtures/architecture-fixture.ts";
+import { fixtureIds } from "../testing/fixtures/open-decoder.ts";
+import { storedFixture } from "../testing/fixtures/stored-fixture.ts";
+import { WEBGPU_FAMILIES } from "../testing/fixtures/webgpu-families.ts";
 import { headGraph, layerGraph } from "./graph/decoder-graph.ts";
 import { firstRows, masksOf, positionFeeds, runHead, runLayer, tokenFeeds } from "./run-layer.ts";
 import { rowSize } from "../model/decoder-description.ts";

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type QuantizationScheme, activationArgs, weightArgs } from "../formats/schemes/quantization-args.ts";
 import { packStream } from "../formats/numbers/packing.ts";
-import type { FixtureTensors } from "../testing/architecture-fixture.ts";
-import { floatsOf, loadArchitecture, relativeError } from "../testing/architecture-fixture.ts";
-import { storedFixture } from "../testing/stored-fixture.ts";
+import type { FixtureTensors } from "../testing/fixtures/architecture-fixture.ts";
+import { floatsOf, loadArchitecture, relativeError } from "../testing/fixtures/architecture-fixture.ts";
+import { storedFixture } from "../testing/fixtures/stored-fixture.ts";
 import { layerLinears } from "../model/layer-linears.ts";
 import { headGraph, layerGraph } from "./graph/decoder-graph.ts";
 import { embedOne, positionFeeds, runHead, runLayer } from "./run-layer.ts";

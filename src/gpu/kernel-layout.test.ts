@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { StructInfo, WgslReflect } from "wgsl_reflect/wgsl_reflect.module.js";
-import { everyKernel } from "../testing/every-kernel.ts";
+import { everyKernel } from "../testing/test-gpu/every-kernel.ts";
 
 const kernels = await everyKernel();
 

@@ -1,6 +1,6 @@
 import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { type Checkpoint, loadCheckpoint } from "../testing/load-checkpoint.ts";
+import { type Checkpoint, loadCheckpoint } from "../testing/fixtures/load-checkpoint.ts";
 import { checkShapes, describedTensors } from "./check-tensors.ts";
 import { type Config, isRecord } from "./parts/config-fields.ts";
 import { describeDecoder, lackedTensors } from "./describe-decoder.ts";

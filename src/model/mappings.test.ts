@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { loadCheckpoint } from "../testing/load-checkpoint.ts";
+import { loadCheckpoint } from "../testing/fixtures/load-checkpoint.ts";
 import { describeDecoder } from "./describe-decoder.ts";
 import { layerMappings } from "./mappings.ts";
 

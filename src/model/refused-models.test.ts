@@ -1,7 +1,7 @@
 // What config.json and tensors must be for a description of the decoder: everything else is named.
 
 import { describe, expect, it } from "vitest";
-import { loadCheckpoint } from "../testing/load-checkpoint.ts";
+import { loadCheckpoint } from "../testing/fixtures/load-checkpoint.ts";
 import { checkShapes } from "./check-tensors.ts";
 import { describeDecoder, unreadTensors } from "./describe-decoder.ts";
 

@@ -3,7 +3,7 @@ import { DTYPE_BITS } from "../formats/numbers/dtype.ts";
 import { type Fold, foldRows } from "../formats/weights/fold.ts";
 import { UploadRing } from "../gpu/staging/upload-ring.ts";
 import type { Linear } from "../model/weight-description.ts";
-import { openTestGpu, type TestGpu } from "../testing/open-test-gpu.ts";
+import { openTestGpu, type TestGpu } from "../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../testing/random.ts";
 import { canFoldOnloaded, foldOnloaded } from "./fold-onloaded.ts";
 import { memoryLayer } from "./host-layer.ts";

@@ -4,8 +4,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { PART_FILE, parsePartDocument } from "../package/part-document.ts";
-import { openFolders } from "../testing/open-folders.ts";
-import { planFixture } from "../testing/run-job.ts";
+import { openFolders } from "../testing/sources/open-folders.ts";
+import { planFixture } from "../testing/jobs/plan-fixture.ts";
 import { mergeParts } from "../../scripts/cli/merge/merge-parts.ts";
 
 const GPTQ = { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" } as const;

@@ -2,7 +2,9 @@
 // way changes none of them.
 
 import { describe, expect, it } from "vitest";
-import { type AskedRecipe, type Machine, planFixture } from "../testing/run-job.ts";
+import type { AskedRecipe } from "../testing/jobs/asked-job.ts";
+import type { Machine } from "../testing/jobs/machine.ts";
+import { planFixture } from "../testing/jobs/plan-fixture.ts";
 
 const gptq = (scheme: string): AskedRecipe => ({
   scheme,

@@ -2,7 +2,8 @@
 // the bytes that it would have had. GPU arithmetic is a stub that follows from what it reads.
 
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type Machine, planFixture, type PlannedJob } from "../testing/run-job.ts";
+import type { Machine } from "../testing/jobs/machine.ts";
+import { planFixture, type PlannedJob } from "../testing/jobs/plan-fixture.ts";
 import { storagePatience } from "../storage-answer.ts";
 import type { Receipt } from "../api/receipt.ts";
 import { makeReceipt } from "./result/make-receipt.ts";

@@ -2,9 +2,10 @@
 // that is put into IndexedDB or deleted from it, and that the job then ends with the bytes that it would have had.
 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { IndexedDbFault } from "../testing/memory-indexed-db.ts";
+import type { IndexedDbFault } from "../testing/stand-ins/memory-indexed-db.ts";
 import { storagePatience } from "../storage-answer.ts";
-import { type Machine, planFixture, type PlannedJob } from "../testing/run-job.ts";
+import type { Machine } from "../testing/jobs/machine.ts";
+import { planFixture, type PlannedJob } from "../testing/jobs/plan-fixture.ts";
 
 const METHODS = {
   rounded: { name: "QuantizationModifier" },

@@ -2,7 +2,8 @@
 // whatever happens to it on its way, and nothing of them stays behind.
 
 import { describe, expect, it } from "vitest";
-import { type Machine, planFixture, type PlannedJob } from "../testing/run-job.ts";
+import type { Machine } from "../testing/jobs/machine.ts";
+import { planFixture, type PlannedJob } from "../testing/jobs/plan-fixture.ts";
 import { createJobControl } from "./job/job-control.ts";
 
 const METHOD = { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" } as const;

@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, it } from "vitest";
-import { planFixture } from "../testing/run-job.ts";
+import { planFixture } from "../testing/jobs/plan-fixture.ts";
 
 const METHOD = { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" } as const;
 const LAYERS = 4;

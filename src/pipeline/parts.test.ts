@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { JobPart } from "../api/job-options.ts";
 import { layOutShards } from "../formats/safetensors/shards.ts";
-import { type Folders, openFolders } from "../testing/open-folders.ts";
-import { planFixture } from "../testing/run-job.ts";
+import { type Folders, openFolders } from "../testing/sources/open-folders.ts";
+import { planFixture } from "../testing/jobs/plan-fixture.ts";
 import { mergeParts } from "../../scripts/cli/merge/merge-parts.ts";
 import { makeReceipt } from "./result/make-receipt.ts";
 

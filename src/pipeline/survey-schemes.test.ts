@@ -1,7 +1,7 @@
 // A survey under the real conductor on a stub of a GPU: it measures every set of modules, and leaves nothing.
 
 import { expect, it } from "vitest";
-import { planFixture } from "../testing/run-job.ts";
+import { planFixture } from "../testing/jobs/plan-fixture.ts";
 
 const GPTQ = { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" } as const;
 

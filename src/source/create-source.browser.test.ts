@@ -4,7 +4,7 @@ import * as Comlink from "comlink";
 import { afterEach, describe, expect, inject, it } from "vitest";
 import type { InjectedServer } from "../../scripts/model-server/model-server-setup.ts";
 import { eventually } from "../testing/eventually.ts";
-import { FAST_RETRY } from "../testing/fast-retry.ts";
+import { FAST_RETRY } from "../testing/sources/fast-retry.ts";
 import { CHUNK_BYTES } from "./chunks/chunks.ts";
 import { createSource } from "./create-source.ts";
 import type { SourceApi, SourceReference } from "../api/source-api.ts";

@@ -2,8 +2,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type ModelServer, startModelServer } from "../../scripts/model-server/model-server.ts";
 import { memoryModel } from "../../scripts/model-server/served-model.ts";
 import { AccessError } from "../errors.ts";
-import { FAST_RETRY } from "../testing/fast-retry.ts";
-import { memoryChunkStore } from "../testing/memory-chunk-store.ts";
+import { FAST_RETRY } from "../testing/sources/fast-retry.ts";
+import { memoryChunkStore } from "../testing/stand-ins/memory-chunk-store.ts";
 import { createSource } from "./create-source.ts";
 import type { SourceReference } from "../api/source-api.ts";
 

@@ -1,7 +1,7 @@
 import { createServer, type Server } from "node:http";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { AccessError } from "../errors.ts";
-import { testTransport } from "../testing/fast-retry.ts";
+import { testTransport } from "../testing/sources/fast-retry.ts";
 import { datasetRows } from "./dataset-rows.ts";
 
 const TOTAL = 230;

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { invariant } from "../../errors.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
-import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
+import { openTestGpu, type TestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
-import { readSquare } from "../../testing/square.ts";
+import { readSquare } from "../../testing/test-gpu/square.ts";
 import type { SequenceBatch } from "../batches.ts";
 import { driftBytes, keptInputBytes, openInputDrifts } from "./input-drifts.ts";
 import { referenceDrift } from "./reference.ts";

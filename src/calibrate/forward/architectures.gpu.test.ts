@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ARCHITECTURES, loadArchitecture } from "../../testing/architecture-fixture.ts";
-import { forwardErrors } from "../../testing/forward-errors.ts";
-import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
+import { ARCHITECTURES, loadArchitecture } from "../../testing/fixtures/architecture-fixture.ts";
+import { forwardErrors } from "../../testing/fixtures/forward-errors.ts";
+import { openTestGpu, type TestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 
 let test: TestGpu;
 beforeAll(async () => {

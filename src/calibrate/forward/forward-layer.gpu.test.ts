@@ -1,10 +1,18 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { captures } from "../../model/layer-linears.ts";
-import { type FixtureTensors, loadArchitecture, relativeError } from "../../testing/architecture-fixture.ts";
-import { type OpenDecoder, openDecoder, type OpenDecoderOptions } from "../../testing/open-decoder.ts";
-import { referenceLayer } from "../../testing/reference-layer.ts";
-import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
+import {
+  type FixtureTensors,
+  loadArchitecture,
+  relativeError,
+} from "../../testing/fixtures/architecture-fixture.ts";
+import {
+  type OpenDecoder,
+  openDecoder,
+  type OpenDecoderOptions,
+} from "../../testing/fixtures/open-decoder.ts";
+import { referenceLayer } from "../../testing/fixtures/reference-layer.ts";
+import { openTestGpu, type TestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { forwardLayer } from "./forward-layer.ts";
 import type { ForwardPass } from "./forward-pass.ts";
 import type { Activations, ForwardHooks } from "./layer-weights.ts";

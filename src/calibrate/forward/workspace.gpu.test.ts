@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UploadRing } from "../../gpu/staging/upload-ring.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
-import { loadArchitecture } from "../../testing/architecture-fixture.ts";
-import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
+import { loadArchitecture } from "../../testing/fixtures/architecture-fixture.ts";
+import { openTestGpu, type TestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { planWorkspace } from "./plan-workspace.ts";
 import { batchBytes, createBatch } from "./token-batch.ts";
 import { createWorkspace } from "./workspace.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ReadbackRing } from "../../gpu/staging/readback-ring.ts";
-import { openTestGpu } from "../../testing/open-test-gpu.ts";
+import { openTestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { makeBatches } from "../batches.ts";
 import { openActivationRanges } from "./activation-ranges.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { loadArchitecture, relativeError } from "../../testing/architecture-fixture.ts";
-import { storedFixture } from "../../testing/stored-fixture.ts";
+import { loadArchitecture, relativeError } from "../../testing/fixtures/architecture-fixture.ts";
+import { storedFixture } from "../../testing/fixtures/stored-fixture.ts";
 import { createEngine, type Provider } from "../runtime/engine.ts";
 import { openGenerator } from "./generate.ts";
 import { greedyToken } from "./sample-token.ts";

@@ -2,9 +2,9 @@ import { readdirSync } from "node:fs";
 import { fromBinary } from "@bufbuild/protobuf";
 import { ModelProtoSchema } from "onnx-buf";
 import { expect, it } from "vitest";
-import { FIXTURES, floatFixture } from "../../testing/float-fixture.ts";
-import { storedFixture } from "../../testing/stored-fixture.ts";
-import { WEBGPU_FAMILIES } from "../../testing/webgpu-families.ts";
+import { FIXTURES, floatFixture } from "../../testing/fixtures/float-fixture.ts";
+import { storedFixture } from "../../testing/fixtures/stored-fixture.ts";
+import { WEBGPU_FAMILIES } from "../../testing/fixtures/webgpu-families.ts";
 import { planLinears } from "../weights/weight-values.ts";
 import { headGraph, layerGraph } from "./decoder-graph.ts";
 

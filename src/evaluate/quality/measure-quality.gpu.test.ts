@@ -1,5 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { logSoftmax, type MeasuredFixture, openMeasured, predicted } from "../../testing/measured-fixture.ts";
+import {
+  logSoftmax,
+  type MeasuredFixture,
+  openMeasured,
+  predicted,
+} from "../../testing/fixtures/measured-fixture.ts";
 import { createEngine } from "../runtime/engine.ts";
 import { measureQuality } from "./measure-quality.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { createGpu } from "../../gpu/gpu.ts";
-import { openTestGpu } from "../../testing/open-test-gpu.ts";
+import { openTestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { widenHalves } from "../weights/weight-values.ts";
 import { openWeightWriter } from "./weight-writer.ts";
 

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { createMemoryIndexedDb } from "../../testing/memory-indexed-db.ts";
+import { createMemoryIndexedDb } from "../../testing/stand-ins/memory-indexed-db.ts";
 import { forgetTuning, keepTuning, readTuning } from "./tuning-store.ts";
 
 const adapter = { vendor: "v", architecture: "a", description: "d" };

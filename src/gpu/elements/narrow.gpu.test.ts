@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type FloatDtype, narrowFromFloat32 } from "../../formats/numbers/dtype.ts";
-import { openTestGpu } from "../../testing/open-test-gpu.ts";
+import { openTestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { narrow } from "./narrow.ts";
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { f16ToNumber, numberToBf16, numberToF16 } from "../../formats/numbers/dtype.ts";
 import { e2m1ToNumber, numberToE2m1 } from "../../formats/numbers/fp4.ts";
 import { e4m3ToNumber, numberToE4m3 } from "../../formats/numbers/fp8.ts";
-import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
+import { openTestGpu, type TestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { seededRandom } from "../../testing/random.ts";
 import { kernel } from "../kernel.ts";
 import numberFormats from "./number-formats.wgsl?raw";

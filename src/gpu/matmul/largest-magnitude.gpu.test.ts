@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/numbers/dtype.ts";
-import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
+import { openTestGpu, type TestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { findLargestMagnitude } from "./largest-magnitude.ts";
 

@@ -1,5 +1,5 @@
 import { afterEach, expect, it } from "vitest";
-import { openTestGpu } from "../../testing/open-test-gpu.ts";
+import { openTestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { forgetTuning } from "../device/tuning-store.ts";
 import { createMatrixUnits } from "./matmul-halves.ts";
 import { chooseTile } from "./matmul.ts";

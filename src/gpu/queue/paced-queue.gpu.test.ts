@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { DeviceLostError } from "../../errors.ts";
-import { openDeviceAlone, openTestGpu } from "../../testing/open-test-gpu.ts";
+import { openDeviceAlone, openTestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { kernel } from "../kernel.ts";
 import { UPDATE_BYTES } from "./paced-queue.ts";
 import { struct } from "../struct.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { openTestGpu } from "../../testing/open-test-gpu.ts";
+import { openTestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { UPDATE_BYTES } from "../queue/paced-queue.ts";
 import { ReadbackRing } from "./readback-ring.ts";
 import { UploadRing } from "./upload-ring.ts";

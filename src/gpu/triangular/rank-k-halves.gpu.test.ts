@@ -2,9 +2,9 @@
 // adapter with units (LAYERPRESS_CHROMIUM names another browser) their sums are compared with float64.
 
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
+import { openTestGpu, type TestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
-import { readTriangle } from "../../testing/triangle.ts";
+import { readTriangle } from "../../testing/test-gpu/triangle.ts";
 import { openMatrixUnits } from "../matmul/open-matrix-units.ts";
 import { allocatePanels, heldPanels } from "../panels.ts";
 import { findLargest, HESSIAN_COLUMNS, rankKHalves, rowsOnUnits } from "./rank-k-halves.ts";

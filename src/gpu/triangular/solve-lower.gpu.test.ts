@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { correlatedHessian } from "../../testing/hessian.ts";
-import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
+import { correlatedHessian } from "../../testing/layers/hessian.ts";
+import { openTestGpu, type TestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
-import { uploadTriangle } from "../../testing/triangle.ts";
+import { uploadTriangle } from "../../testing/test-gpu/triangle.ts";
 import { choleskyOfReversed } from "../../quantize/gptq/reference.ts";
 import { solveLower } from "./solve-lower.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
+import { openTestGpu, type TestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { allocatePanels, panelBytes } from "../panels.ts";
 import { addHeldPiece, addPiece, sentBytes, trianglePieces, trimPiece } from "./triangle-pieces.ts";
 import { layOutTriangle, type TriangularLayout, type TriangularMatrix } from "./triangular-matrix.ts";

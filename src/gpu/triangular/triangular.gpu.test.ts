@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
+import { openTestGpu, type TestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
-import { readTriangle, uploadTriangle } from "../../testing/triangle.ts";
+import { readTriangle, uploadTriangle } from "../../testing/test-gpu/triangle.ts";
 import { allocatePanels } from "../panels.ts";
 import { ReadbackRing } from "../staging/readback-ring.ts";
 import { allocateCholeskyScratch } from "./cholesky-scratch.ts";

@@ -5,7 +5,7 @@ import { planSteps } from "../../plan/plan-steps.ts";
 import { type ModelConfig, readConfig } from "../../plan/checkpoint/read-config.ts";
 import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
 import { splitExperts } from "../../plan/checkpoint/split-experts.ts";
-import { type Checkpoint, loadCheckpoint as load } from "../../testing/load-checkpoint.ts";
+import { type Checkpoint, loadCheckpoint as load } from "../../testing/fixtures/load-checkpoint.ts";
 import { planCalibrationJob } from "./plan-calibrated-layers.ts";
 import { calibrationNote } from "../inspect/describe-model.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";

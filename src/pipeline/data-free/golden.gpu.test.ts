@@ -23,9 +23,9 @@ import {
   openMemoryFile,
   sha256,
   tensorOf,
-} from "../../testing/golden.ts";
-import { openDroppedFile } from "../../testing/dropped-source.ts";
-import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
+} from "../../testing/fixtures/golden.ts";
+import { openDroppedFile } from "../../testing/sources/dropped-source.ts";
+import { openTestGpu, type TestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { copyTensors, writeShape } from "../job/copy-tensors.ts";
 import { dequantizingSource } from "../inspect/dequantizing-source.ts";
 import { planTiling } from "../../quantize/rtn/plan-tiling.ts";

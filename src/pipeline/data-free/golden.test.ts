@@ -5,7 +5,7 @@ import digests from "../../../e2e/fixtures/golden/digests.json";
 import { groupsOf } from "../../formats/recipe/recipe.ts";
 import { quantizationConfig } from "../../package/quantization-config.ts";
 import { parseRecipe } from "../../plan/recipe/parse-recipe.ts";
-import { type GoldenDigests, goldenYaml } from "../../testing/golden.ts";
+import { type GoldenDigests, goldenYaml } from "../../testing/fixtures/golden.ts";
 
 const { recipes }: GoldenDigests = digests as unknown as GoldenDigests;
 

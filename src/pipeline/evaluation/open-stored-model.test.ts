@@ -6,7 +6,7 @@ import { layOutSafetensors } from "../../formats/safetensors/safetensors.ts";
 import { turnOver } from "../../formats/weights/turn-over.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
 import { readRows } from "../../evaluate/weights/weight-values.ts";
-import { parseTensors } from "../../testing/architecture-fixture.ts";
+import { parseTensors } from "../../testing/fixtures/architecture-fixture.ts";
 import { openStoredModel } from "./open-stored-model.ts";
 
 const FOLDER = "e2e/fixtures/architectures/qwen3-moe";

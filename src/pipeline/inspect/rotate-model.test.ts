@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { readConfig } from "../../plan/checkpoint/read-config.ts";
-import { loadCheckpoint } from "../../testing/load-checkpoint.ts";
+import { loadCheckpoint } from "../../testing/fixtures/load-checkpoint.ts";
 import type { OpenModel } from "./open-model.ts";
 import { rotateModel } from "./rotate-model.ts";
 

@@ -13,9 +13,9 @@ import {
   floatsOf,
   parseTensors,
   relativeError,
-} from "../../testing/architecture-fixture.ts";
+} from "../../testing/fixtures/architecture-fixture.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
-import { referenceLayer } from "../../testing/reference-layer.ts";
+import { referenceLayer } from "../../testing/fixtures/reference-layer.ts";
 import type { RemoteSource } from "./remote-source.ts";
 import { rotatingSource } from "./rotating-source.ts";
 import type { Linear, Norm } from "../../model/weight-description.ts";

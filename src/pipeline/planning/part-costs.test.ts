@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { JobOptions } from "../../api/job-options.ts";
 import { invariant } from "../../errors.ts";
-import { planFixture } from "../../testing/run-job.ts";
+import { planFixture } from "../../testing/jobs/plan-fixture.ts";
 import { partCosts } from "./part-costs.ts";
 
 const GPTQ = { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" } as const;

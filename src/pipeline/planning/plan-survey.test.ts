@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { ModuleReport } from "../../api/compressor-api.ts";
-import { planFixture } from "../../testing/run-job.ts";
+import { planFixture } from "../../testing/jobs/plan-fixture.ts";
 import { measuredSchemes, recipeOfSize, surveyOf } from "./plan-survey.ts";
 import { planTrials } from "./plan-trials.ts";
 

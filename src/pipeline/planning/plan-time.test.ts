@@ -3,7 +3,7 @@ import type { CalibrationSet } from "../../calibrate/select-sequences.ts";
 import { parseRecipe } from "../../plan/recipe/parse-recipe.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
 import { readConfig } from "../../plan/checkpoint/read-config.ts";
-import { loadCheckpoint } from "../../testing/load-checkpoint.ts";
+import { loadCheckpoint } from "../../testing/fixtures/load-checkpoint.ts";
 import { planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import { calibratedStep, streamedStep } from "./planned-step.ts";
 import { planTime, sumOfPhases, totalFlops, totalSeconds } from "./plan-time.ts";

@@ -9,7 +9,7 @@ import { keepsFused } from "../../plan/notes/expert-notes.ts";
 import { parseRecipe } from "../../plan/recipe/parse-recipe.ts";
 import { readConfig } from "../../plan/checkpoint/read-config.ts";
 import { splitExperts } from "../../plan/checkpoint/split-experts.ts";
-import { loadCheckpoint } from "../../testing/load-checkpoint.ts";
+import { loadCheckpoint } from "../../testing/fixtures/load-checkpoint.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import { type JobPlan, planJob } from "./plan-job.ts";
 

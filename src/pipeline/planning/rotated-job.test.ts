@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { JobOptions } from "../../api/job-options.ts";
 import { readConfig } from "../../plan/checkpoint/read-config.ts";
-import { loadCheckpoint } from "../../testing/load-checkpoint.ts";
+import { loadCheckpoint } from "../../testing/fixtures/load-checkpoint.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import { rotateModel } from "../inspect/rotate-model.ts";
 import { planJob, readRecipe } from "./plan-job.ts";

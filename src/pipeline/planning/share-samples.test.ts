@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { planFixture } from "../../testing/run-job.ts";
+import { planFixture } from "../../testing/jobs/plan-fixture.ts";
 import { shareSamples } from "./share-samples.ts";
 
 it("cuts samples between batches: shares hold each batch once, in order", async () => {

@@ -4,7 +4,7 @@ import { leastStrassen } from "../../gpu/matmul/strassen-size.ts";
 import { openStrassen, type StrassenPlace } from "../../gpu/matmul/open-strassen.ts";
 import { createMatrixUnits } from "../../gpu/matmul/matmul-halves.ts";
 import type { JournalRecord } from "../../offload/journal.ts";
-import { openTestGpu } from "../../testing/open-test-gpu.ts";
+import { openTestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { forwardNotes, openForwardProducts } from "./forward-products.ts";
 import type { ForwardProducts } from "../../formats/recipe/forward-products.ts";
 

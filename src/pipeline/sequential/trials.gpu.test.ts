@@ -3,8 +3,8 @@
 import { expect, it } from "vitest";
 import type { HostBytes } from "../../onload/host-bytes.ts";
 import type { HostLayer } from "../../onload/host-layer.ts";
-import { hostLayer, LENGTHS, MIB, only, planFor } from "../../testing/small-layer.ts";
-import { openRun, STATES, turnOf } from "../../testing/run-layer.ts";
+import { hostLayer, LENGTHS, MIB, only, planFor } from "../../testing/layers/small-layer.ts";
+import { openRun, STATES, turnOf } from "../../testing/layers/run-layer.ts";
 import { calibrate } from "./passes/calibrate.ts";
 import { onload } from "./layer-at-work.ts";
 import { propagate } from "./passes/propagate.ts";

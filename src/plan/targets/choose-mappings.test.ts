@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { MappingTargets, RewritingModifier } from "../../formats/recipe/recipe.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
-import { loadCheckpoint } from "../../testing/load-checkpoint.ts";
+import { loadCheckpoint } from "../../testing/fixtures/load-checkpoint.ts";
 import { createMappingChooser } from "./choose-mappings.ts";
 
 const SMOOTHQUANT: RewritingModifier = {

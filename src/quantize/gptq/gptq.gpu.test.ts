@@ -17,7 +17,7 @@ import {
   weightArgs,
 } from "../../formats/schemes/quantization-args.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
-import { type GptqBench, type GptqResult, openGptqBench, runGptq } from "../../testing/run-gptq.ts";
+import { type GptqBench, type GptqResult, openGptqBench, runGptq } from "../../testing/layers/run-gptq.ts";
 import { importanceOf } from "../observe/importance.ts";
 import { referenceMseRanges } from "../observe/mse-reference.ts";
 import { mseSettings } from "../observe/mse-settings.ts";

@@ -3,9 +3,9 @@ import { compressionFormat } from "../../formats/schemes/compression-format.ts";
 import { type FloatDtype, narrowFromFloat32, roundTo, widenToFloat32 } from "../../formats/numbers/dtype.ts";
 import { GPTQ_SETTINGS, REFINE_SETTINGS } from "../../formats/modifiers/gptq.ts";
 import { type QuantizationArgs, weightArgs } from "../../formats/schemes/quantization-args.ts";
-import { correlatedHessian } from "../../testing/hessian.ts";
+import { correlatedHessian } from "../../testing/layers/hessian.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
-import { type GptqBench, openGptqBench, runGptq } from "../../testing/run-gptq.ts";
+import { type GptqBench, openGptqBench, runGptq } from "../../testing/layers/run-gptq.ts";
 import type { GptqTask } from "./gptq-task.ts";
 import { hessianWeightedError } from "./reference.ts";
 

@@ -3,7 +3,7 @@ import { cellGrid } from "../../formats/schemes/compression-format.ts";
 import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/numbers/dtype.ts";
 import { globalScale } from "../../formats/numbers/global-scale.ts";
 import { type QuantizationArgs, weightArgs } from "../../formats/schemes/quantization-args.ts";
-import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
+import { openTestGpu, type TestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { referenceRanges } from "../rtn/reference.ts";
 import { searchWeightedRanges } from "./weighted-ranges.ts";

@@ -3,7 +3,7 @@ import { cellGrid } from "../../formats/schemes/compression-format.ts";
 import { globalScale } from "../../formats/numbers/global-scale.ts";
 import { type QuantizationArgs, weightArgs } from "../../formats/schemes/quantization-args.ts";
 import { NO_STATISTICS } from "../observe/observe-weight.ts";
-import { correlatedHessian } from "../../testing/hessian.ts";
+import { correlatedHessian } from "../../testing/layers/hessian.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { hessianWeightedError } from "../gptq/reference.ts";
 import { referenceCodes, referenceQparams } from "../rtn/reference.ts";

@@ -4,10 +4,10 @@ import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../format
 import { REFINE_BLOCK } from "../../formats/modifiers/gptq.ts";
 import { globalScale } from "../../formats/numbers/global-scale.ts";
 import { type QuantizationArgs, weightArgs } from "../../formats/schemes/quantization-args.ts";
-import { correlatedHessian } from "../../testing/hessian.ts";
-import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
+import { correlatedHessian } from "../../testing/layers/hessian.ts";
+import { openTestGpu, type TestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
-import { uploadTriangle } from "../../testing/triangle.ts";
+import { uploadTriangle } from "../../testing/test-gpu/triangle.ts";
 import { choleskyOfReversed, hessianWeightedError } from "../gptq/reference.ts";
 import { NO_STATISTICS } from "../observe/observe-weight.ts";
 import { referenceCodes, referenceQparams } from "../rtn/reference.ts";

@@ -18,9 +18,9 @@ import {
   usesImportance,
   weightArgs,
 } from "../../formats/schemes/quantization-args.ts";
-import { openTestGpu, type TestGpu } from "../../testing/open-test-gpu.ts";
+import { openTestGpu, type TestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
-import { runTile, uploadPowers } from "../../testing/tile-buffers.ts";
+import { runTile, uploadPowers } from "../../testing/test-gpu/tile-buffers.ts";
 import { referenceMseRanges } from "../observe/mse-reference.ts";
 import { importanceOf } from "../observe/importance.ts";
 import { mseSettings } from "../observe/mse-settings.ts";

@@ -1,7 +1,7 @@
 import { afterEach, expect, it, vi } from "vitest";
-import { answerAtOnce, openedFolder } from "../../testing/answered-folder.ts";
-import { testTransport } from "../../testing/fast-retry.ts";
-import { memoryChunkStore } from "../../testing/memory-chunk-store.ts";
+import { answerAtOnce, openedFolder } from "../../testing/sources/answered-folder.ts";
+import { testTransport } from "../../testing/sources/fast-retry.ts";
+import { memoryChunkStore } from "../../testing/stand-ins/memory-chunk-store.ts";
 import { ChunkLoader } from "./chunk-loader.ts";
 import { LOADER_LIMITS } from "./loader-limits.ts";
 

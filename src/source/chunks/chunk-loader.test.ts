@@ -1,8 +1,8 @@
 import { describe, expect, it, vi } from "vitest";
 import { NetworkError } from "../../errors.ts";
 import { eventually } from "../../testing/eventually.ts";
-import { memoryChunkStore } from "../../testing/memory-chunk-store.ts";
-import { A, B, CHUNK, contents, range, serveChunks, wholeFile } from "../../testing/serve-chunks.ts";
+import { memoryChunkStore } from "../../testing/stand-ins/memory-chunk-store.ts";
+import { A, B, CHUNK, contents, range, serveChunks, wholeFile } from "../../testing/sources/serve-chunks.ts";
 
 const served = serveChunks();
 const { open, requests } = served;

@@ -3,7 +3,7 @@ import { type ModelServer, startModelServer } from "../../../scripts/model-serve
 import { memoryModel } from "../../../scripts/model-server/served-model.ts";
 import { syntheticModel } from "../../../scripts/model-server/synthetic-model.ts";
 import { AccessError, MalformedModelError, NetworkError } from "../../errors.ts";
-import { testTransport } from "../../testing/fast-retry.ts";
+import { testTransport } from "../../testing/sources/fast-retry.ts";
 import { fetchRange } from "../http/fetch-range.ts";
 import type { ModelFolder } from "./model-folder.ts";
 import { openFolder } from "./open-folder.ts";

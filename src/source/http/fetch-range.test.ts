@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type ModelServer, startModelServer } from "../../../scripts/model-server/model-server.ts";
 import { memoryModel } from "../../../scripts/model-server/served-model.ts";
 import { AccessError, NetworkError } from "../../errors.ts";
-import { IMPATIENT, testTransport } from "../../testing/fast-retry.ts";
+import { IMPATIENT, testTransport } from "../../testing/sources/fast-retry.ts";
 import { fetchRange, parseContentRange, type RemoteFile, type Span, streamSpans } from "./fetch-range.ts";
 import { webHost } from "./host.ts";
 import { RETRY_TIMING, type RetryTiming } from "./retry.ts";

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { type ModelServer, startModelServer } from "../../../scripts/model-server/model-server.ts";
 import { memoryModel } from "../../../scripts/model-server/served-model.ts";
 import { BrokenThreadError } from "../../start-thread.ts";
-import { testTransport } from "../../testing/fast-retry.ts";
+import { testTransport } from "../../testing/sources/fast-retry.ts";
 import type { Span } from "./fetch-range.ts";
 import { fetchInThreads, type StreamSpans } from "./fetch-threads.ts";
 import { webHost } from "./host.ts";

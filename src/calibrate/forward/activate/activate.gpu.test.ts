@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ActivationFunction, ClampedSwiglu } from "../../../model/decoder-description.ts";
-import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
+import { openTestGpu, type TestGpu } from "../../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { activate } from "./activate.ts";
 import { referenceActivation, referenceClampedSwiglu, referenceXielu } from "./reference.ts";

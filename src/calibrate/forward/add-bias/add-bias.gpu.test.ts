@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { relativeError } from "../../../testing/architecture-fixture.ts";
-import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
+import { relativeError } from "../../../testing/fixtures/architecture-fixture.ts";
+import { openTestGpu, type TestGpu } from "../../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { addBias } from "./add-bias.ts";
 import { referenceAddBias } from "./reference.ts";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
+import { openTestGpu, type TestGpu } from "../../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { copyColumns } from "./copy-columns.ts";
 import { referenceCopy } from "./reference.ts";

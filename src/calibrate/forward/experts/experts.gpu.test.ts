@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { relativeError } from "../../../testing/architecture-fixture.ts";
+import { relativeError } from "../../../testing/fixtures/architecture-fixture.ts";
 import type { Routing } from "../../../model/decoder-description.ts";
-import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
+import { openTestGpu, type TestGpu } from "../../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { sortRoutes } from "./expert-order.ts";
 import { referenceRoutes } from "./reference.ts";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
+import { openTestGpu, type TestGpu } from "../../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { capLogits } from "./logits.ts";
 import { referenceCapLogits } from "./reference.ts";

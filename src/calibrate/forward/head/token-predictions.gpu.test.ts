@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { openTestGpu } from "../../../testing/open-test-gpu.ts";
+import { openTestGpu } from "../../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { referencePrediction } from "./reference.ts";
 import { PREDICTION_COLUMNS, tokenPredictions } from "./token-predictions.ts";

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { layerNorm, plainNorm, rmsNorm } from "../../../model/parts/decoder-parts.ts";
-import { relativeError } from "../../../testing/architecture-fixture.ts";
-import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
+import { relativeError } from "../../../testing/fixtures/architecture-fixture.ts";
+import { openTestGpu, type TestGpu } from "../../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { normalize } from "./normalize.ts";
 import { referenceNorm } from "./reference.ts";

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UploadRing } from "../../../gpu/staging/upload-ring.ts";
 import { attention as describeAttention } from "../../../model/parts/decoder-parts.ts";
-import { relativeError } from "../../../testing/architecture-fixture.ts";
-import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
+import { relativeError } from "../../../testing/fixtures/architecture-fixture.ts";
+import { openTestGpu, type TestGpu } from "../../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { attentionColumns } from "../mixers/attention/attend.ts";
 import { createBatch } from "../token-batch.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { activationArgs } from "../../../formats/schemes/quantization-args.ts";
-import { openTestGpu } from "../../../testing/open-test-gpu.ts";
+import { openTestGpu } from "../../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { referenceRoundInput } from "./reference.ts";
 import { roundInput } from "./round-input.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { relativeError } from "../../../testing/architecture-fixture.ts";
-import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
+import { relativeError } from "../../../testing/fixtures/architecture-fixture.ts";
+import { openTestGpu, type TestGpu } from "../../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { referenceScale } from "./reference.ts";
 import { scale } from "./scale.ts";

@@ -2,8 +2,8 @@ import { expect, it } from "vitest";
 import { UploadRing } from "../../../gpu/staging/upload-ring.ts";
 import { linear, rmsNorm } from "../../../model/parts/decoder-parts.ts";
 import type { TokenInputs } from "../../../model/decoder-description.ts";
-import { relativeError } from "../../../testing/architecture-fixture.ts";
-import { openTestGpu } from "../../../testing/open-test-gpu.ts";
+import { relativeError } from "../../../testing/fixtures/architecture-fixture.ts";
+import { openTestGpu } from "../../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { openTokenTables, tokenTablesBytes } from "./token-inputs.ts";
 

@@ -1,10 +1,10 @@
 // Sequences of more tokens than fixtures have: blocks that double, sums of decays.
 
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { loadArchitecture, relativeError } from "../../../testing/architecture-fixture.ts";
+import { loadArchitecture, relativeError } from "../../../testing/fixtures/architecture-fixture.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
-import { referenceLayer } from "../../../testing/reference-layer.ts";
-import { storedFixture } from "../../../testing/stored-fixture.ts";
+import { referenceLayer } from "../../../testing/fixtures/reference-layer.ts";
+import { storedFixture } from "../../../testing/fixtures/stored-fixture.ts";
 import { masksOf, positionFeeds, runLayer } from "../../run-layer.ts";
 import { createEngine, type Engine } from "../../runtime/engine.ts";
 import { planLinears } from "../../weights/weight-values.ts";

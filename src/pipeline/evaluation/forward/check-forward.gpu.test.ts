@@ -4,9 +4,12 @@ import {
   type QuantizationArgs,
   weightArgs,
 } from "../../../formats/schemes/quantization-args.ts";
-import { type ArchitectureFixture, loadArchitecture } from "../../../testing/architecture-fixture.ts";
-import { openTestGpu } from "../../../testing/open-test-gpu.ts";
-import { quantizedFixture } from "../../../testing/quantized-fixture.ts";
+import {
+  type ArchitectureFixture,
+  loadArchitecture,
+} from "../../../testing/fixtures/architecture-fixture.ts";
+import { openTestGpu } from "../../../testing/test-gpu/open-test-gpu.ts";
+import { quantizedFixture } from "../../../testing/fixtures/quantized-fixture.ts";
 import { createEngine, type Engine } from "../../../evaluate/runtime/engine.ts";
 import { checkForward, openCheck, runSample, watchSample } from "./check-forward.ts";
 import { measureForward } from "./measure-forward.ts";

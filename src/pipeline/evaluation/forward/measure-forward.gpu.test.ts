@@ -4,9 +4,9 @@ import {
   type MeasuredFixture,
   openMeasured,
   predicted,
-} from "../../../testing/measured-fixture.ts";
+} from "../../../testing/fixtures/measured-fixture.ts";
 import { createGpu } from "../../../gpu/gpu.ts";
-import { openTestGpu } from "../../../testing/open-test-gpu.ts";
+import { openTestGpu } from "../../../testing/test-gpu/open-test-gpu.ts";
 import { measureForward } from "./measure-forward.ts";
 
 function repeated(fixture: MeasuredFixture, times: number): MeasuredFixture {

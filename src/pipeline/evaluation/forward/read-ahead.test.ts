@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
-import { parseTensors } from "../../../testing/architecture-fixture.ts";
-import { storedFixture } from "../../../testing/stored-fixture.ts";
+import { parseTensors } from "../../../testing/fixtures/architecture-fixture.ts";
+import { storedFixture } from "../../../testing/fixtures/stored-fixture.ts";
 import { readAhead } from "./read-ahead.ts";
 
 const FOLDER = "e2e/fixtures/architectures/llama";

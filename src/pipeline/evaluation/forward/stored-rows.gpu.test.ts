@@ -7,7 +7,7 @@ import { packStream } from "../../../formats/numbers/packing.ts";
 import { type QuantizationArgs, weightArgs } from "../../../formats/schemes/quantization-args.ts";
 import { UploadRing } from "../../../gpu/staging/upload-ring.ts";
 import type { Linear } from "../../../model/weight-description.ts";
-import { openTestGpu } from "../../../testing/open-test-gpu.ts";
+import { openTestGpu } from "../../../testing/test-gpu/open-test-gpu.ts";
 import { seededRandom } from "../../../testing/random.ts";
 import { openStoredRows } from "./stored-rows.ts";
 

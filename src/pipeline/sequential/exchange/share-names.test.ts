@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { planFixture } from "../../../testing/run-job.ts";
+import { planFixture } from "../../../testing/jobs/plan-fixture.ts";
 import { ownersOf } from "./share-names.ts";
 
 const GPTQ = { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" } as const;

@@ -5,7 +5,7 @@ import type { LayerDescription } from "../../../model/decoder-description.ts";
 import type { Linear } from "../../../model/weight-description.ts";
 import { type HostLayer, memoryLayer } from "../../../onload/host-layer.ts";
 import { onloadLayer } from "../../../onload/layer-weights.ts";
-import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
+import { openTestGpu, type TestGpu } from "../../../testing/test-gpu/open-test-gpu.ts";
 import type { PlannedStep } from "../../planning/planned-step.ts";
 import { createEarlyWeights } from "./early-weights.ts";
 import type { SequentialServices } from "../services.ts";

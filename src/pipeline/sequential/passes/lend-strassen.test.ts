@@ -3,8 +3,8 @@ import { DeviceLimitError } from "../../../errors.ts";
 import { GpuMemory } from "../../../gpu/memory.ts";
 import type { StrassenPlace } from "../../../gpu/matmul/open-strassen.ts";
 import { strassenRequests } from "../../../gpu/matmul/strassen-size.ts";
-import { provideBrowserGlobals } from "../../../testing/browser-globals.ts";
-import { createStubGpu } from "../../../testing/stub-gpu.ts";
+import { provideBrowserGlobals } from "../../../testing/stand-ins/browser-globals.ts";
+import { createStubGpu } from "../../../testing/stand-ins/stub-gpu.ts";
 import { lendToPropagate } from "./lend-strassen.ts";
 
 type Services = Parameters<typeof lendToPropagate>[0];

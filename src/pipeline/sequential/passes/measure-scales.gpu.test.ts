@@ -20,11 +20,11 @@ import type { LayerDescription } from "../../../model/decoder-description.ts";
 import { factsOf } from "../../../model/mixers/facts-of.ts";
 import { parseRecipe } from "../../../plan/recipe/parse-recipe.ts";
 import { planSteps } from "../../../plan/plan-steps.ts";
-import type { ArchitectureFixture } from "../../../testing/architecture-fixture.ts";
-import { type MemoryFile, openMemoryFile, tensorOf } from "../../../testing/golden.ts";
-import { openDecoder } from "../../../testing/open-decoder.ts";
-import { openTestGpu, type TestGpu } from "../../../testing/open-test-gpu.ts";
-import { type ReferenceLayer, referenceLayer } from "../../../testing/reference-layer.ts";
+import type { ArchitectureFixture } from "../../../testing/fixtures/architecture-fixture.ts";
+import { type MemoryFile, openMemoryFile, tensorOf } from "../../../testing/fixtures/golden.ts";
+import { openDecoder } from "../../../testing/fixtures/open-decoder.ts";
+import { openTestGpu, type TestGpu } from "../../../testing/test-gpu/open-test-gpu.ts";
+import { type ReferenceLayer, referenceLayer } from "../../../testing/fixtures/reference-layer.ts";
 import { cacheNames, headName, inputName, staticScales } from "../../calibration/layers/static-scales.ts";
 import { rangeCollector, writeStaticScales } from "./measure-scales.ts";
 

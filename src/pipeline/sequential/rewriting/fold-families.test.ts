@@ -7,10 +7,10 @@ import { type LayerDescription, rowSize } from "../../../model/decoder-descripti
 import { layerMappings } from "../../../model/mappings.ts";
 import { foldLayer } from "../../../onload/fold-layer.ts";
 import { foldsOf } from "../../../quantize/rewriter.ts";
-import type { FixtureTensors } from "../../../testing/architecture-fixture.ts";
-import { FIXTURES, floatFixture, hostOf } from "../../../testing/float-fixture.ts";
+import type { FixtureTensors } from "../../../testing/fixtures/architecture-fixture.ts";
+import { FIXTURES, floatFixture, hostOf } from "../../../testing/fixtures/float-fixture.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
-import { referenceLayer } from "../../../testing/reference-layer.ts";
+import { referenceLayer } from "../../../testing/fixtures/reference-layer.ts";
 
 const LENGTHS = [5, 4];
 

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { hostLayer, MIB, only, planFor } from "../../../testing/small-layer.ts";
-import { openRun, RUN_BYTES, turnOf } from "../../../testing/run-layer.ts";
+import { hostLayer, MIB, only, planFor } from "../../../testing/layers/small-layer.ts";
+import { openRun, RUN_BYTES, turnOf } from "../../../testing/layers/run-layer.ts";
 import type { LayerSchedule } from "../../calibration/fit/layer-schedule.ts";
 import { TilePipeline } from "../../data-free/tile-pipeline.ts";
 import { onload } from "../layer-at-work.ts";

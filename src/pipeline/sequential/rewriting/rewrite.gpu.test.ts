@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
-import { hostLayer, MIB, only, planFor } from "../../../testing/small-layer.ts";
-import { openRun, type Run, RUN_BYTES, STATES, statesIn, turnOf } from "../../../testing/run-layer.ts";
+import { hostLayer, MIB, only, planFor } from "../../../testing/layers/small-layer.ts";
+import { openRun, type Run, RUN_BYTES, STATES, statesIn, turnOf } from "../../../testing/layers/run-layer.ts";
 import type { LayerSchedule } from "../../calibration/fit/layer-schedule.ts";
 import { onload } from "../layer-at-work.ts";
 import { propagate } from "../passes/propagate.ts";

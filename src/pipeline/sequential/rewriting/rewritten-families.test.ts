@@ -14,10 +14,10 @@ import { GUARD_VARIANTS, type KeptFactors, keptFactors } from "../../../quantize
 import { NO_STATISTICS } from "../../../quantize/observe/observe-weight.ts";
 import { foldsOf } from "../../../quantize/rewriter.ts";
 import { raiseColumnMagnitudes, smoothingScales } from "../../../quantize/smoothquant/smoothing-scales.ts";
-import { type FixtureTensors, weightBytes } from "../../../testing/architecture-fixture.ts";
-import { floatFixture, hostOf } from "../../../testing/float-fixture.ts";
+import { type FixtureTensors, weightBytes } from "../../../testing/fixtures/architecture-fixture.ts";
+import { floatFixture, hostOf } from "../../../testing/fixtures/float-fixture.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
-import { referenceLayer, type ReferenceLinears } from "../../../testing/reference-layer.ts";
+import { referenceLayer, type ReferenceLinears } from "../../../testing/fixtures/reference-layer.ts";
 
 const FAMILIES = [
   "cohere",

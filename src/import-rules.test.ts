@@ -82,6 +82,17 @@ const FLOORS = {
     "fit-calibration.ts",
     "plan-calibrated-layers.ts",
   ],
+  "src/ui/state": [
+    "measurements",
+    "fields",
+    "recipe",
+    "links",
+    "describe-failure.ts",
+    "title-text.ts",
+    "services.ts",
+    "app-state.ts",
+    "restore-options.ts",
+  ],
   "src/ui": [
     "words",
     "state",

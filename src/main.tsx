@@ -18,7 +18,7 @@ import { browserPlatform } from "./ui/actions/browser-platform.ts";
 import { createApp, followTitle, wakeApp } from "./ui/actions/create-app.ts";
 import { createScriptDoor } from "./ui/actions/create-script-door.ts";
 import { describeFailure } from "./ui/state/describe-failure.ts";
-import { openMeasurementStore } from "./ui/state/measurement-store.ts";
+import { openMeasurementStore } from "./ui/state/measurements/measurement-store.ts";
 import type { Services } from "./ui/state/services.ts";
 import { startWorker } from "./start-worker.ts";
 import { type InstalledPage, installPage } from "./install-page.ts";

@@ -6,7 +6,7 @@ import { parseArgs, type ParseArgsConfig } from "node:util";
 import { AccessError, printable } from "../../../src/errors.ts";
 import { formatBytes, parseBytes } from "../../../src/formats/text/format-bytes.ts";
 import { parseSource } from "../../../src/source/parse-source.ts";
-import { MIN_BUDGET_BYTES } from "../../../src/ui/state/gpu-budget.ts";
+import { MIN_BUDGET_BYTES } from "../../../src/ui/state/fields/gpu-budget.ts";
 
 /** A command line that cannot be carried out; the message says what is wrong with it. */
 export class UsageError extends Error {

@@ -4,7 +4,7 @@ import type { Receipt, StatedCalibration } from "../../../src/api/receipt.ts";
 import type { CalibrationRequest, RecipeRequest } from "../../../src/api/script-api.ts";
 import type { JobPart } from "../../../src/api/job-options.ts";
 import { formatBytes } from "../../../src/formats/text/format-bytes.ts";
-import { MIN_BUDGET_BYTES } from "../../../src/ui/state/gpu-budget.ts";
+import { MIN_BUDGET_BYTES } from "../../../src/ui/state/fields/gpu-budget.ts";
 import { requestedCalibration, requestedRecipe } from "../../../src/formats/recipe/requested-options.ts";
 import { type Source, UsageError, readPath, readSource, readText } from "./argument-readers.ts";
 import { type AskedPart, readPart } from "./part-arguments.ts";

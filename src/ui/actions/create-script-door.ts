@@ -3,7 +3,7 @@ import { AccessError, invariant, RecipeError, StorageError } from "../../errors.
 import type { FitReport, ModelSummary } from "../../api/compressor-api.ts";
 import type { SchemeSurvey } from "../../api/scheme-survey.ts";
 import type { App, AppState, ShownFailure } from "../state/app-state.ts";
-import { exactBytes } from "../state/exact-bytes.ts";
+import { exactBytes } from "../state/fields/exact-bytes.ts";
 import { fillInCalibration } from "./fill-in-calibration.ts";
 import { inspectModel } from "./inspect-model.ts";
 import { makeReceipt } from "./make-receipt.ts";
@@ -11,7 +11,7 @@ import { publish } from "./publish-result.ts";
 import { measureSchemes } from "./measure-schemes.ts";
 import { openResult } from "./open-result.ts";
 import { type AskedRecipes, readRecipes, refuseCalibration } from "./read-request.ts";
-import { restoreRecipe } from "../state/recipe-fields.ts";
+import { restoreRecipe } from "../state/recipe/recipe-fields.ts";
 import type { CompressOutcome, CompressRequest, ScriptDoor } from "../../api/script-api.ts";
 import { startJob } from "./start-job.ts";
 

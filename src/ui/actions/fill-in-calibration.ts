@@ -1,5 +1,5 @@
 import type { CalibrationRequest } from "../../api/script-api.ts";
-import type { CalibrationFields } from "../state/calibration-fields.ts";
+import type { CalibrationFields } from "../state/fields/calibration-fields.ts";
 
 /**
  * Sets the controls to what a script or a link asks for.

@@ -1,15 +1,15 @@
 import { batch } from "@preact/signals";
 import type { StoredJob } from "../../api/compressor-api.ts";
 import type { App, AppState } from "../state/app-state.ts";
-import { suggestCalibration } from "../state/calibration-fields.ts";
-import { restoreRecipe } from "../state/recipe-fields.ts";
+import { suggestCalibration } from "../state/fields/calibration-fields.ts";
+import { restoreRecipe } from "../state/recipe/recipe-fields.ts";
 import { fillInCalibration } from "./fill-in-calibration.ts";
 import { describeFailure } from "../state/describe-failure.ts";
 import { restoreOptions } from "../state/restore-options.ts";
 import { startJob } from "./start-job.ts";
-import { suggestRecipe } from "../state/suggest-recipe.ts";
+import { suggestRecipe } from "../state/recipe/suggest-recipe.ts";
 import type { SourceReference } from "../../api/source-api.ts";
-import { resetTrial } from "../state/trial-fields.ts";
+import { resetTrial } from "../state/fields/trial-fields.ts";
 
 /**
  * Reads config and headers of what the user pointed at; the page is then in its plan state. False if that failed, or if

@@ -1,7 +1,7 @@
 import type { EvaluationProgress, QualityReport } from "../../api/evaluator-api.ts";
 import type { App } from "../state/app-state.ts";
-import { nameRecipe } from "../state/compare-recipes.ts";
-import type { MeasuredRecipe } from "../state/measurement-store.ts";
+import { nameRecipe } from "../state/measurements/compare-recipes.ts";
+import type { MeasuredRecipe } from "../state/measurements/measurement-store.ts";
 import { refreshStored } from "./stored-things.ts";
 import { budget, openModel, work } from "./try-prompt.ts";
 

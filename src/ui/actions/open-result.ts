@@ -1,6 +1,6 @@
 import type { App } from "../state/app-state.ts";
 import { describeFailure } from "../state/describe-failure.ts";
-import { resetTrial } from "../state/trial-fields.ts";
+import { resetTrial } from "../state/fields/trial-fields.ts";
 
 /** Shows the result of a job that an earlier visit finished. */
 export async function openResult(app: App, jobId: string): Promise<void> {

@@ -3,9 +3,9 @@
 import { invariant, RecipeError } from "../../errors.ts";
 import { BEST_PREFIX, bestRecipe } from "../../formats/modifiers/best.ts";
 import { quantizerOf } from "../../formats/modifiers/quantizers.ts";
-import { bestNamed, readRecipeChoice } from "../state/read-recipe-choice.ts";
-import { readScheme, UNQUANTIZED } from "../state/read-scheme.ts";
-import { choiceUse } from "../state/recipe-fields.ts";
+import { bestNamed, readRecipeChoice } from "../state/recipe/read-recipe-choice.ts";
+import { readScheme, UNQUANTIZED } from "../state/recipe/read-scheme.ts";
+import { choiceUse } from "../state/recipe/recipe-fields.ts";
 import type { RecipeChoice } from "../../api/job-options.ts";
 import type { CalibrationRequest, CompressRequest, RecipeRequest } from "../../api/script-api.ts";
 

@@ -4,8 +4,8 @@ import { batch } from "@preact/signals";
 import { isAbort } from "../../errors.ts";
 import type { GenerationUpdate } from "../../api/evaluator-api.ts";
 import type { App } from "../state/app-state.ts";
-import { readNumber } from "../state/read-number.ts";
-import { MAX_TOKENS, TEMPERATURE, TOP_P, SEED, type TrialRole } from "../state/trial-fields.ts";
+import { readNumber } from "../state/fields/read-number.ts";
+import { MAX_TOKENS, TEMPERATURE, TOP_P, SEED, type TrialRole } from "../state/fields/trial-fields.ts";
 
 /** Lets the result, and the original if it is wanted, go on from the prompt. */
 export async function tryPrompt(app: App): Promise<void> {

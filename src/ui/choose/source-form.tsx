@@ -1,7 +1,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import { useApp } from "../parts/app-context.ts";
 import { inspectAddress } from "../actions/inspect-model.ts";
-import { hostOfAddress, SAMPLE_ADDRESS } from "../state/page-address.ts";
+import { hostOfAddress, SAMPLE_ADDRESS } from "../state/fields/page-address.ts";
 
 /** The one field that takes every way of naming a model, and the token for those that are not public. */
 export function SourceForm() {

@@ -5,7 +5,7 @@ import type { App, ShownFailure } from "../state/app-state.ts";
 import type { FailureAction } from "../state/describe-failure.ts";
 import { CrossIcon } from "./icons.tsx";
 import { chooseAnother } from "../actions/inspect-model.ts";
-import { methodOf } from "../state/recipe-fields.ts";
+import { methodOf } from "../state/recipe/recipe-fields.ts";
 
 const LABELS: Readonly<Record<Exclude<FailureAction, "regroup">, string>> = {
   retry: "Try again",

@@ -1,6 +1,6 @@
 import type { Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { type NumberRange, readNumber } from "../state/read-number.ts";
+import { type NumberRange, readNumber } from "../state/fields/read-number.ts";
 
 export interface NumberFieldProps {
   readonly id: string;

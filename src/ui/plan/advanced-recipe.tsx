@@ -2,11 +2,11 @@ import { useSignal, useSignalEffect } from "@preact/signals";
 import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { useApp } from "../parts/app-context.ts";
 import { CheckField } from "../parts/check-field.tsx";
-import { BUDGET_STEPS, MIN_BUDGET_BYTES, stepIndex } from "../state/gpu-budget.ts";
+import { BUDGET_STEPS, MIN_BUDGET_BYTES, stepIndex } from "../state/fields/gpu-budget.ts";
 import { GptqFields, Observer } from "./gptq-fields.tsx";
 import { OptionLabel } from "../parts/number-field.tsx";
-import { GROUP_SIZES } from "../state/preset-cards.ts";
-import { readScheme, UNQUANTIZED } from "../state/read-scheme.ts";
+import { GROUP_SIZES } from "../state/recipe/preset-cards.ts";
+import { readScheme, UNQUANTIZED } from "../state/recipe/read-scheme.ts";
 import { RecipeYaml } from "./recipe-yaml.tsx";
 
 export function AdvancedRecipe() {

@@ -2,9 +2,9 @@ import { useSignal, useSignalEffect } from "@preact/signals";
 import { requestedRecipe } from "../../formats/recipe/requested-options.ts";
 import type { RecipeChoice } from "../../api/job-options.ts";
 import { useApp } from "../parts/app-context.ts";
-import { alsoRecipe } from "../state/also-recipes.ts";
-import { recipeChoice } from "../state/recipe-fields.ts";
-import { UNQUANTIZED } from "../state/read-scheme.ts";
+import { alsoRecipe } from "../state/recipe/also-recipes.ts";
+import { recipeChoice } from "../state/recipe/recipe-fields.ts";
+import { UNQUANTIZED } from "../state/recipe/read-scheme.ts";
 
 /** More presets whose results are made in the same run, each of its own. */
 export function AlsoMake() {

@@ -3,13 +3,23 @@ import { quantizerOf } from "../../formats/modifiers/quantizers.ts";
 import { rewriterOf } from "../../formats/modifiers/rewriters.ts";
 import { usesImportance } from "../../formats/schemes/quantization-args.ts";
 import { useApp } from "../parts/app-context.ts";
-import { EXPERT_TOKENS_RANGE, LENGTH_RANGE, SAMPLES_RANGE, SEED_RANGE } from "../state/calibration-fields.ts";
+import {
+  EXPERT_TOKENS_RANGE,
+  LENGTH_RANGE,
+  SAMPLES_RANGE,
+  SEED_RANGE,
+} from "../state/fields/calibration-fields.ts";
 import { CalibrationSourceChoice } from "./calibration-source.tsx";
 import { CheckField } from "../parts/check-field.tsx";
 import { ChoiceField } from "../parts/choice-field.tsx";
 import { NumberField } from "../parts/number-field.tsx";
-import { readScheme } from "../state/read-scheme.ts";
-import { calibrationUse, chosenRewriter, methodOf, type RecipeFields } from "../state/recipe-fields.ts";
+import { readScheme } from "../state/recipe/read-scheme.ts";
+import {
+  calibrationUse,
+  chosenRewriter,
+  methodOf,
+  type RecipeFields,
+} from "../state/recipe/recipe-fields.ts";
 
 /** Which text calibrates and how much of it; shown where the recipe needs one. */
 export function CalibrationPanel() {

@@ -2,7 +2,7 @@ import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
 import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { useApp } from "../parts/app-context.ts";
-import { type DatasetFields, hasOwnText, MODEL_TEXT } from "../state/calibration-fields.ts";
+import { type DatasetFields, hasOwnText, MODEL_TEXT } from "../state/fields/calibration-fields.ts";
 import { LockIcon } from "../parts/icons.tsx";
 import type { CalibrationSource } from "../../api/job-options.ts";
 

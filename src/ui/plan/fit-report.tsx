@@ -9,8 +9,8 @@ import { formatPercent } from "../words/format-count.ts";
 import { formatDuration } from "../words/format-duration.ts";
 import { Gauge } from "../parts/gauge.tsx";
 import { CheckIcon, CrossIcon, WarningIcon } from "../parts/icons.tsx";
-import { jobLink } from "../state/linked-job.ts";
-import { UNQUANTIZED } from "../state/read-scheme.ts";
+import { jobLink } from "../state/links/linked-job.ts";
+import { UNQUANTIZED } from "../state/recipe/read-scheme.ts";
 import { startJob } from "../actions/start-job.ts";
 
 /** What the job will need against what there is, in numbers and words, and the button that starts it. */

@@ -2,7 +2,7 @@ import type { WeightObserver } from "../../formats/schemes/quantization-args.ts"
 import { useApp } from "../parts/app-context.ts";
 import { ChoiceField } from "../parts/choice-field.tsx";
 import { NumberField } from "../parts/number-field.tsx";
-import { DAMPENING_RANGE, methodOf } from "../state/recipe-fields.ts";
+import { DAMPENING_RANGE, methodOf } from "../state/recipe/recipe-fields.ts";
 
 /** What GPTQ can be told beyond its preset. */
 export function GptqFields() {

@@ -4,9 +4,9 @@ import { type Method, METHODS } from "../../formats/modifiers/methods.ts";
 import { rewriterOf } from "../../formats/modifiers/rewriters.ts";
 import { useApp } from "../parts/app-context.ts";
 import { CheckField } from "../parts/check-field.tsx";
-import { refusalOf, rewriterRefusal } from "../state/read-recipe-choice.ts";
-import { bestText, chosenRewriter, methodOf } from "../state/recipe-fields.ts";
-import { UNQUANTIZED } from "../state/read-scheme.ts";
+import { refusalOf, rewriterRefusal } from "../state/recipe/read-recipe-choice.ts";
+import { bestText, chosenRewriter, methodOf } from "../state/recipe/recipe-fields.ts";
+import { UNQUANTIZED } from "../state/recipe/read-scheme.ts";
 
 /** How codes are chosen. A method that cannot choose codes of the preset says why. */
 export function MethodChoice() {

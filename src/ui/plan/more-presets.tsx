@@ -3,7 +3,7 @@ import { formatBytes } from "../../formats/text/format-bytes.ts";
 import type { PresetSize } from "../../api/compressor-api.ts";
 import { useApp } from "../parts/app-context.ts";
 import { formatPercent } from "../words/format-count.ts";
-import { findPresets, groupPresets, hasCard, type PresetGroup } from "../state/preset-cards.ts";
+import { findPresets, groupPresets, hasCard, type PresetGroup } from "../state/recipe/preset-cards.ts";
 
 /** Every preset without a card, by the bits of its weights; there are too many to read unasked. */
 export function MorePresets() {

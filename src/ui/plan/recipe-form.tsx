@@ -7,8 +7,8 @@ import { formatPercent } from "../words/format-count.ts";
 import { MethodChoice } from "./method-choice.tsx";
 import { MorePresets } from "./more-presets.tsx";
 import { SizeWish } from "./size-wish.tsx";
-import { DEQUANTIZE_CARD, PRESET_CARDS, type PresetCard } from "../state/preset-cards.ts";
-import { UNQUANTIZED } from "../state/read-scheme.ts";
+import { DEQUANTIZE_CARD, PRESET_CARDS, type PresetCard } from "../state/recipe/preset-cards.ts";
+import { UNQUANTIZED } from "../state/recipe/read-scheme.ts";
 
 /** The recommended presets as cards, with the size that each gives for this model; all others are folded away below. */
 export function RecipeForm() {

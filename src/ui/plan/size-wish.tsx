@@ -4,8 +4,8 @@ import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { measureSchemes } from "../actions/measure-schemes.ts";
 import { takeSize } from "../actions/take-size.ts";
 import { useApp } from "../parts/app-context.ts";
-import { mixableRecipes } from "../state/also-recipes.ts";
-import { methodOf, recipeChoice } from "../state/recipe-fields.ts";
+import { mixableRecipes } from "../state/recipe/also-recipes.ts";
+import { methodOf, recipeChoice } from "../state/recipe/recipe-fields.ts";
 
 const LEAST_LOSS = 1e-12;
 

@@ -13,25 +13,29 @@ import type {
   ResultSummary,
   StoredJob,
 } from "../../api/compressor-api.ts";
-import { calibrationChoice, calibrationProblem, createCalibrationFields } from "./calibration-fields.ts";
+import {
+  calibrationChoice,
+  calibrationProblem,
+  createCalibrationFields,
+} from "./fields/calibration-fields.ts";
 import type { Failure } from "./describe-failure.ts";
-import { MIN_BUDGET_BYTES } from "./gpu-budget.ts";
-import type { MeasuredRecipe } from "./measurement-store.ts";
+import { MIN_BUDGET_BYTES } from "./fields/gpu-budget.ts";
+import type { MeasuredRecipe } from "./measurements/measurement-store.ts";
 import {
   type CalibrationUse,
   calibrationUse,
   choiceUse,
   createRecipeFields,
   recipeChoice,
-} from "./recipe-fields.ts";
+} from "./recipe/recipe-fields.ts";
 import type { Services } from "./services.ts";
 import { type Screen, titleText } from "./title-text.ts";
 import type { MixedRecipe, SchemeSurvey } from "../../api/scheme-survey.ts";
 import type { SourceReference, StoredSource } from "../../api/source-api.ts";
 import type { JobOptions, JobPart, JobShare, RecipeChoice } from "../../api/job-options.ts";
 import type { CalibrationRequest } from "../../api/script-api.ts";
-import { createPublication } from "./publication-fields.ts";
-import { createTrial } from "./trial-fields.ts";
+import { createPublication } from "./fields/publication-fields.ts";
+import { createTrial } from "./fields/trial-fields.ts";
 
 export interface ShownFailure extends Failure {
   /** Does again what failed, or null where that makes no sense. */

@@ -1,8 +1,8 @@
 import { batch } from "@preact/signals";
 import type { AppState } from "./app-state.ts";
-import { restoreCalibration } from "./calibration-fields.ts";
-import { exactBytes } from "./exact-bytes.ts";
-import { restoreRecipe } from "./recipe-fields.ts";
+import { restoreCalibration } from "./fields/calibration-fields.ts";
+import { exactBytes } from "./fields/exact-bytes.ts";
+import { restoreRecipe } from "./recipe/recipe-fields.ts";
 import type { JobOptions } from "../../api/job-options.ts";
 
 /** Sets the controls to an earlier job's options, so that the page shows what will run. */

@@ -3,7 +3,7 @@
 
 import type { CompressorApi, OutputFile } from "../../api/compressor-api.ts";
 import type { AcrossThreads, Evaluator } from "../../api/across-threads.ts";
-import type { MeasurementStore } from "./measurement-store.ts";
+import type { MeasurementStore } from "./measurements/measurement-store.ts";
 import type { PendingLogin, PublisherApi } from "../../api/publisher-api.ts";
 import type { SourceApi } from "../../api/source-api.ts";
 

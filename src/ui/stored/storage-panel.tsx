@@ -3,7 +3,7 @@ import { formatBytes } from "../../formats/text/format-bytes.ts";
 import type { StoredJob } from "../../api/compressor-api.ts";
 import { useApp } from "../parts/app-context.ts";
 import type { App, StoredThings } from "../state/app-state.ts";
-import type { MeasuredRecipe } from "../state/measurement-store.ts";
+import type { MeasuredRecipe } from "../state/measurements/measurement-store.ts";
 import { openResult } from "../actions/open-result.ts";
 import { deleteStored, persistStored, refreshStored } from "../actions/stored-things.ts";
 import type { StoredSource } from "../../api/source-api.ts";

@@ -12,7 +12,7 @@ import type {
   StoredJob,
 } from "../../api/compressor-api.ts";
 import type { Evaluator } from "../../api/across-threads.ts";
-import type { MeasurementStore } from "../state/measurement-store.ts";
+import type { MeasurementStore } from "../state/measurements/measurement-store.ts";
 import type {
   Compressor,
   Download,

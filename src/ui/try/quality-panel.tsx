@@ -2,12 +2,12 @@ import { useEffect, useMemo } from "preact/hooks";
 import { formatBytes } from "../../formats/text/format-bytes.ts";
 import type { ModelQuality, QualityReport } from "../../api/evaluator-api.ts";
 import { useApp } from "../parts/app-context.ts";
-import { comparableWith, perplexityLoss, recommend } from "../state/compare-recipes.ts";
+import { comparableWith, perplexityLoss, recommend } from "../state/measurements/compare-recipes.ts";
 import { formatPercent } from "../words/format-count.ts";
 import { formatDuration } from "../words/format-duration.ts";
 import { formatError } from "../words/format-error.ts";
 import { measureResult } from "../actions/measure-result.ts";
-import type { MeasuredRecipe } from "../state/measurement-store.ts";
+import type { MeasuredRecipe } from "../state/measurements/measurement-store.ts";
 
 /** How much was lost, on a text of the user's or the model's own. */
 export function QualityPanel() {

@@ -4,7 +4,7 @@ import { diffWords, type Run } from "../words/diff-words.ts";
 import { NumberField } from "../parts/number-field.tsx";
 import { QualityPanel } from "./quality-panel.tsx";
 import { prepareEngine, stopTrial, tryPrompt } from "../actions/try-prompt.ts";
-import { MAX_TOKENS, SEED, TEMPERATURE, TOP_P, type Trial } from "../state/trial-fields.ts";
+import { MAX_TOKENS, SEED, TEMPERATURE, TOP_P, type Trial } from "../state/fields/trial-fields.ts";
 
 /** The result at work, on an engine that had no part in making it; then how much was lost. */
 export function TryResult() {

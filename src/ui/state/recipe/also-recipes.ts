@@ -1,7 +1,7 @@
 // What else is made in the run of the chosen recipe: presets that take its method where they can.
 
-import type { RecipeChoice, RecipeControls } from "../../api/job-options.ts";
-import { quantizerOf } from "../../formats/modifiers/quantizers.ts";
+import type { RecipeChoice, RecipeControls } from "../../../api/job-options.ts";
+import { quantizerOf } from "../../../formats/modifiers/quantizers.ts";
 import { METHOD_DEFAULTS, refusalOf } from "./read-recipe-choice.ts";
 import { readScheme } from "./read-scheme.ts";
 

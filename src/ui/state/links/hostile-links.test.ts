@@ -1,10 +1,10 @@
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
-import { LayerpressError } from "../../errors.ts";
-import { numbers, patterns, recipes } from "../../testing/fuzz/arbitraries.ts";
-import { readRequest } from "../actions/read-request.ts";
+import { LayerpressError } from "../../../errors.ts";
+import { numbers, patterns, recipes } from "../../../testing/fuzz/arbitraries.ts";
+import { readRequest } from "../../actions/read-request.ts";
 import { readLinkedJob } from "./linked-job.ts";
-import { hostOfAddress, readLinkedModel } from "./page-address.ts";
+import { hostOfAddress, readLinkedModel } from "../fields/page-address.ts";
 
 const PAGE = "https://pages.example.org/layerpress/";
 

@@ -1,7 +1,7 @@
 import { afterEach, expect, it } from "vitest";
-import { StorageError } from "../../errors.ts";
-import { createMemoryIndexedDb } from "../../testing/stand-ins/memory-indexed-db.ts";
-import { QUALITY } from "../testing/fake-evaluator.ts";
+import { StorageError } from "../../../errors.ts";
+import { createMemoryIndexedDb } from "../../../testing/stand-ins/memory-indexed-db.ts";
+import { QUALITY } from "../../testing/fake-evaluator.ts";
 import { type MeasuredRecipe, openMeasurementStore } from "./measurement-store.ts";
 
 const MEASURED: MeasuredRecipe = {

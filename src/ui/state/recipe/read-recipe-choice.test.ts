@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { RecipeError } from "../../errors.ts";
-import { bestRecipe } from "../../formats/modifiers/best.ts";
+import { RecipeError } from "../../../errors.ts";
+import { bestRecipe } from "../../../formats/modifiers/best.ts";
 import { readRecipeChoice } from "./read-recipe-choice.ts";
 
 it("reads a preset in any case", () => {

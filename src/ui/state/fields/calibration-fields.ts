@@ -1,8 +1,8 @@
 import { type Signal, signal } from "@preact/signals";
-import type { ModelSummary } from "../../api/compressor-api.ts";
+import type { ModelSummary } from "../../../api/compressor-api.ts";
 import { HUB_HOST } from "./page-address.ts";
 import { type NumberRange, readNumber } from "./read-number.ts";
-import type { CalibrationOptions, CalibrationSource } from "../../api/job-options.ts";
+import type { CalibrationOptions, CalibrationSource } from "../../../api/job-options.ts";
 
 /** A Hub data set as typed; empty config and column leave the choice to the data set. */
 export interface DatasetFields {

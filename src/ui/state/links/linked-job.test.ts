@@ -1,9 +1,9 @@
 import { expect, it } from "vitest";
-import { eventually } from "../../testing/eventually.ts";
-import { createApp } from "../actions/create-app.ts";
-import { inspectAddress } from "../actions/inspect-model.ts";
-import { fakeServices, OPTIONS } from "../testing/fake-services.ts";
-import type { JobOptions } from "../../api/job-options.ts";
+import { eventually } from "../../../testing/eventually.ts";
+import { createApp } from "../../actions/create-app.ts";
+import { inspectAddress } from "../../actions/inspect-model.ts";
+import { fakeServices, OPTIONS } from "../../testing/fake-services.ts";
+import type { JobOptions } from "../../../api/job-options.ts";
 import { jobLink } from "./linked-job.ts";
 
 const PAGE = "https://pages.example.org/layerpress/?model=old#part";

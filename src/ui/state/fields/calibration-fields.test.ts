@@ -6,8 +6,8 @@ import {
   restoreCalibration,
   suggestCalibration,
 } from "./calibration-fields.ts";
-import { MODEL } from "../testing/fake-services.ts";
-import type { CalibrationOptions } from "../../api/job-options.ts";
+import { MODEL } from "../../testing/fake-services.ts";
+import type { CalibrationOptions } from "../../../api/job-options.ts";
 
 const TOY = {
   ...MODEL,

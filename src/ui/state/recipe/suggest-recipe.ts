@@ -1,4 +1,4 @@
-import type { ModelSummary } from "../../api/compressor-api.ts";
+import type { ModelSummary } from "../../../api/compressor-api.ts";
 import { DEFAULT_SCHEME } from "./preset-cards.ts";
 import { UNQUANTIZED } from "./read-scheme.ts";
 import type { RecipeFields } from "./recipe-fields.ts";

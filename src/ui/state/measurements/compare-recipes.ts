@@ -1,7 +1,7 @@
-import type { StoredJob } from "../../api/compressor-api.ts";
-import { GPTQ } from "../../formats/modifiers/gptq.ts";
-import { REWRITERS } from "../../formats/modifiers/rewriters.ts";
-import type { QualityReport } from "../../api/evaluator-api.ts";
+import type { StoredJob } from "../../../api/compressor-api.ts";
+import { GPTQ } from "../../../formats/modifiers/gptq.ts";
+import { REWRITERS } from "../../../formats/modifiers/rewriters.ts";
+import type { QualityReport } from "../../../api/evaluator-api.ts";
 import type { MeasuredRecipe } from "./measurement-store.ts";
 
 /** A loss of perplexity that is not seen in practice: 1 %. */

@@ -1,13 +1,13 @@
-import { RecipeError } from "../../errors.ts";
-import { DEFAULT_IGNORE } from "../../formats/modifiers/default-ignore.ts";
-import { nearestWord } from "../../formats/text/nearest-word.ts";
+import { RecipeError } from "../../../errors.ts";
+import { DEFAULT_IGNORE } from "../../../formats/modifiers/default-ignore.ts";
+import { nearestWord } from "../../../formats/text/nearest-word.ts";
 import { readScheme, SCHEMES, UNQUANTIZED } from "./read-scheme.ts";
-import { BEST_PREFIX, BEST_SCHEMES, bestRecipe } from "../../formats/modifiers/best.ts";
-import { GPTQ_ACTORDER, GPTQ_SETTINGS } from "../../formats/modifiers/gptq.ts";
-import { type Quantizer, type QuantizerName, QUANTIZERS } from "../../formats/modifiers/quantizers.ts";
-import { type Rewriter, REWRITERS } from "../../formats/modifiers/rewriters.ts";
-import { ROUNDING } from "../../formats/modifiers/rounding.ts";
-import type { MethodControls, RecipeChoice, RecipeControls } from "../../api/job-options.ts";
+import { BEST_PREFIX, BEST_SCHEMES, bestRecipe } from "../../../formats/modifiers/best.ts";
+import { GPTQ_ACTORDER, GPTQ_SETTINGS } from "../../../formats/modifiers/gptq.ts";
+import { type Quantizer, type QuantizerName, QUANTIZERS } from "../../../formats/modifiers/quantizers.ts";
+import { type Rewriter, REWRITERS } from "../../../formats/modifiers/rewriters.ts";
+import { ROUNDING } from "../../../formats/modifiers/rounding.ts";
+import type { MethodControls, RecipeChoice, RecipeControls } from "../../../api/job-options.ts";
 
 /** Each method as it stands before anybody touches it. */
 export const METHOD_DEFAULTS: { readonly [Name in QuantizerName]: Extract<MethodControls, { name: Name }> } =

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { PRESET_NAMES, PRESETS } from "../../formats/schemes/presets.ts";
-import { isStaticActivation } from "../../formats/schemes/quantization-args.ts";
+import { PRESET_NAMES, PRESETS } from "../../../formats/schemes/presets.ts";
+import { isStaticActivation } from "../../../formats/schemes/quantization-args.ts";
 import { readScheme, SCHEMES } from "./read-scheme.ts";
 
 it.each(Object.entries(PRESETS))("reads from the name of %s what the preset is", (name, { scheme }) => {

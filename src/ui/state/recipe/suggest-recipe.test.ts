@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import type { ModelSummary, QuantizationSummary } from "../../api/compressor-api.ts";
+import type { ModelSummary, QuantizationSummary } from "../../../api/compressor-api.ts";
 import { createRecipeFields, recipeChoice } from "./recipe-fields.ts";
 import { readRecipeChoice } from "./read-recipe-choice.ts";
 import { suggestRecipe } from "./suggest-recipe.ts";
-import { MODEL } from "../testing/fake-services.ts";
+import { MODEL } from "../../testing/fake-services.ts";
 
 const GROUP = { name: "m", count: 1, scheme: "W4A16", detail: "", weights: 8, bytes: 4 };
 const QUANTIZED: QuantizationSummary = {

@@ -1,7 +1,7 @@
 // The recommended presets as cards, and the order of all others. Cards speak to people who do not know the schemes;
 // titles and sentences of the others come with the fit report.
 
-import type { PresetSize } from "../../api/compressor-api.ts";
+import type { PresetSize } from "../../../api/compressor-api.ts";
 import { readScheme, UNQUANTIZED } from "./read-scheme.ts";
 
 export interface PresetCard {

@@ -1,9 +1,9 @@
 // What was measured of each recipe, kept in this browser so that recipes of one model can be compared over many visits.
 
 import { createStore, delMany, entries, set } from "idb-keyval";
-import { StorageError } from "../../errors.ts";
-import type { QualityReport } from "../../api/evaluator-api.ts";
-import { waitForStore } from "../../storage-answer.ts";
+import { StorageError } from "../../../errors.ts";
+import type { QualityReport } from "../../../api/evaluator-api.ts";
+import { waitForStore } from "../../../storage-answer.ts";
 
 const answered = waitForStore("The browser’s store for measurements (IndexedDB)");
 

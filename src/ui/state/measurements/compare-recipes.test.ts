@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { comparableWith, nameRecipe, recommend } from "./compare-recipes.ts";
 import type { MeasuredRecipe } from "./measurement-store.ts";
-import { QUALITY } from "../testing/fake-evaluator.ts";
-import { JOB, OPTIONS } from "../testing/fake-services.ts";
+import { QUALITY } from "../../testing/fake-evaluator.ts";
+import { JOB, OPTIONS } from "../../testing/fake-services.ts";
 
 function measured(recipe: string, perplexity: number, weightBytes: number): MeasuredRecipe {
   const model = { ...QUALITY.model, perplexity, weightBytes };

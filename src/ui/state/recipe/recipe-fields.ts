@@ -1,14 +1,14 @@
 import { type Signal, signal } from "@preact/signals";
-import { DEFAULT_IGNORE } from "../../formats/modifiers/default-ignore.ts";
-import { usesImportance } from "../../formats/schemes/quantization-args.ts";
+import { DEFAULT_IGNORE } from "../../../formats/modifiers/default-ignore.ts";
+import { usesImportance } from "../../../formats/schemes/quantization-args.ts";
 import { DEFAULT_SCHEME } from "./preset-cards.ts";
-import { type NumberRange, readNumber } from "./read-number.ts";
+import { type NumberRange, readNumber } from "../fields/read-number.ts";
 import { DEQUANTIZE, METHOD_DEFAULTS, refusalOf, rewriterRefusal } from "./read-recipe-choice.ts";
 import { readScheme, UNQUANTIZED } from "./read-scheme.ts";
-import type { GptqControls, MethodControls, RecipeChoice, RecipeControls } from "../../api/job-options.ts";
-import { type RewriterName, rewriterOf } from "../../formats/modifiers/rewriters.ts";
-import { bestRecipe } from "../../formats/modifiers/best.ts";
-import { type QuantizerName, quantizerOf } from "../../formats/modifiers/quantizers.ts";
+import type { GptqControls, MethodControls, RecipeChoice, RecipeControls } from "../../../api/job-options.ts";
+import { type RewriterName, rewriterOf } from "../../../formats/modifiers/rewriters.ts";
+import { bestRecipe } from "../../../formats/modifiers/best.ts";
+import { type QuantizerName, quantizerOf } from "../../../formats/modifiers/quantizers.ts";
 
 /** The recipe controls as they stand, each as the user left it. */
 export interface RecipeFields {

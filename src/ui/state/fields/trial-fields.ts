@@ -6,9 +6,9 @@ import type {
   EvaluationProgress,
   Generation,
   GenerationUpdate,
-} from "../../api/evaluator-api.ts";
-import type { MeasuredRecipe } from "./measurement-store.ts";
-import type { SourceReference } from "../../api/source-api.ts";
+} from "../../../api/evaluator-api.ts";
+import type { MeasuredRecipe } from "../measurements/measurement-store.ts";
+import type { SourceReference } from "../../../api/source-api.ts";
 
 export const MAX_TOKENS = { min: 1, max: 4096, whole: true } as const;
 

@@ -1,4 +1,4 @@
-import { formatBytes, parseBytes } from "../../formats/text/format-bytes.ts";
+import { formatBytes, parseBytes } from "../../../formats/text/format-bytes.ts";
 
 /** "2 GiB" where that reads back as the same amount, else plain bytes: rounding would make another job of it. */
 export function exactBytes(bytes: number): string {

@@ -1,7 +1,7 @@
 // What the page knows of publishing a result. The token is a signal like any other and goes with the tab: nothing stores it.
 
 import { signal } from "@preact/signals";
-import type { HubAccount, Published, PublishProgress, Visibility } from "../../api/publisher-api.ts";
+import type { HubAccount, Published, PublishProgress, Visibility } from "../../../api/publisher-api.ts";
 
 export function createPublication() {
   return {

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { createRecipeFields, recipeChoice, restoreRecipe } from "./recipe-fields.ts";
-import type { RecipeChoice } from "../../api/job-options.ts";
+import type { RecipeChoice } from "../../../api/job-options.ts";
 
 it("begins with the default preset as it is", () => {
   expect(recipeChoice(createRecipeFields())).toEqual({

@@ -1,21 +1,26 @@
 // A job as a link: the command line's options as parameters of the page's address. A link is written by strangers: it fills in
 // the form, and what it asks for is checked as a script's request is.
 
-import { RecipeError } from "../../errors.ts";
+import { RecipeError } from "../../../errors.ts";
 import {
   requestedCalibration,
   requestedRecipe,
   USUAL_CALIBRATION,
-} from "../../formats/recipe/requested-options.ts";
-import { FORWARD_PRODUCTS } from "../../formats/recipe/forward-products.ts";
-import { listedNames } from "../../formats/recipe/listed-names.ts";
-import { AWQ_LOSSES } from "../../formats/modifiers/awq.ts";
-import { WEIGHT_OBSERVERS } from "../../formats/schemes/quantization-args.ts";
-import type { JobOptions } from "../../api/job-options.ts";
-import type { CalibrationRequest, RecipeRequest } from "../../api/script-api.ts";
-import { EXPERT_TOKENS_RANGE, LENGTH_RANGE, SAMPLES_RANGE, SEED_RANGE } from "./calibration-fields.ts";
-import { DAMPENING_RANGE } from "./recipe-fields.ts";
-import { type NumberRange, readNumber } from "./read-number.ts";
+} from "../../../formats/recipe/requested-options.ts";
+import { FORWARD_PRODUCTS } from "../../../formats/recipe/forward-products.ts";
+import { listedNames } from "../../../formats/recipe/listed-names.ts";
+import { AWQ_LOSSES } from "../../../formats/modifiers/awq.ts";
+import { WEIGHT_OBSERVERS } from "../../../formats/schemes/quantization-args.ts";
+import type { JobOptions } from "../../../api/job-options.ts";
+import type { CalibrationRequest, RecipeRequest } from "../../../api/script-api.ts";
+import {
+  EXPERT_TOKENS_RANGE,
+  LENGTH_RANGE,
+  SAMPLES_RANGE,
+  SEED_RANGE,
+} from "../fields/calibration-fields.ts";
+import { DAMPENING_RANGE } from "../recipe/recipe-fields.ts";
+import { type NumberRange, readNumber } from "../fields/read-number.ts";
 
 /** Longer links are refused by servers and cut by programs that send them. */
 const MAX_LINK_LENGTH = 8_000;

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { type MeasuredRecipe, openMeasurementStore } from "./measurement-store.ts";
-import { QUALITY } from "../testing/fake-evaluator.ts";
+import { QUALITY } from "../../testing/fake-evaluator.ts";
 
 const NAME = "layerpress-measurement-test";
 const store = openMeasurementStore(NAME);

@@ -44,3 +44,8 @@ export function createSpareArrays(limitBytes: number, idleMs = IDLE_MS): SpareAr
     clear,
   };
 }
+
+/** An array of so many bytes, in `spare` if that has room for them. */
+export function arrayOf(bytes: number, spare: ArrayBuffer | undefined): Uint8Array<ArrayBuffer> {
+  return spare && spare.byteLength >= bytes ? new Uint8Array(spare, 0, bytes) : new Uint8Array(bytes);
+}

@@ -15,3 +15,10 @@ export interface LongSubmit {
 export function longestOf(submits: readonly LongSubmit[]): LongSubmit[] {
   return submits.toSorted((a, b) => b.milliseconds - a.milliseconds).slice(0, LONGEST_KEPT);
 }
+
+/** The names of these dispatches' kernels and how many there are of each, in the order in which they first come. */
+export function countKernels(dispatches: readonly { readonly kernel: string }[]): string[] {
+  const counts = new Map<string, number>();
+  for (const { kernel } of dispatches) counts.set(kernel, (counts.get(kernel) ?? 0) + 1);
+  return [...counts].map(([kernel, count]) => `${kernel} × ${count}`);
+}

@@ -3,10 +3,18 @@
 // learned from the submits themselves.
 
 import { DeviceLostError, invariant } from "../../errors.ts";
-import { type LongSubmit, longestOf } from "./long-submit.ts";
+import { countKernels, type LongSubmit, longestOf } from "./long-submit.ts";
 import { type Dispatch, type Kernel, PipelineCache } from "../kernel.ts";
 import type { GpuMemory, LedgerBuffer } from "../memory.ts";
-import { beginRecording, endPass, PARAMS_SLOT_BYTES, recordDispatch, type Recording } from "./recording.ts";
+import {
+  beginRecording,
+  type BufferPlace,
+  endPass,
+  PARAMS_SLOT_BYTES,
+  recordDispatch,
+  type Recording,
+  workOf,
+} from "./recording.ts";
 import { MAX_TIMED_PASSES, SubmitTimer, timerBytes } from "./submit-timer.ts";
 import { SubmitBytes } from "./submit-bytes.ts";
 import { createSubmitsInFlight } from "./submits-in-flight.ts";
@@ -127,7 +135,7 @@ export class PacedQueue implements Disposable {
   /** Records one dispatch; submits when enough work has gathered, and waits when the GPU is behind. */
   async run<K extends Kernel>(kernel: K, dispatch: Dispatch<K>): Promise<void> {
     const compiled = await this.#pipelines.get(kernel, dispatch.constants as Record<string, number>);
-    const entry = entryOf(kernel, dispatch);
+    const entry = workOf(kernel, dispatch);
     // Nothing may wait between this and the recording: others record meanwhile.
     while (this.#lacksRoom(entry)) await this.flush();
     const recording = this.#record();
@@ -147,11 +155,7 @@ export class PacedQueue implements Disposable {
   }
 
   /** Records a copy between buffers, in order with the dispatches. Offsets and bytes are multiples of 4. */
-  async copy(
-    from: { readonly of: LedgerBuffer; readonly offset: number },
-    to: { readonly of: LedgerBuffer; readonly offset: number },
-    bytes: number,
-  ): Promise<void> {
+  async copy(from: BufferPlace, to: BufferPlace, bytes: number): Promise<void> {
     for (let done = 0; done < bytes; done += COPY_BYTES) {
       const piece = Math.min(COPY_BYTES, bytes - done);
       while (this.#lacksRoomToCopy(piece)) await this.flush();
@@ -219,11 +223,7 @@ export class PacedQueue implements Disposable {
    * Submits a copy by itself, at once: behind what was submitted, ahead of what is recorded. It holds up nobody and is not waited for, so
    * that whoever copies much in pieces bounds how many are on their way.
    */
-  copyAhead(
-    from: { readonly of: LedgerBuffer; readonly offset: number },
-    to: { readonly of: LedgerBuffer; readonly offset: number },
-    bytes: number,
-  ): void {
+  copyAhead(from: BufferPlace, to: BufferPlace, bytes: number): void {
     this.#throwIfFailed();
     const encoder = this.#device.createCommandEncoder();
     encoder.copyBufferToBuffer(from.of.buffer, from.offset, to.of.buffer, to.offset, bytes);
@@ -288,25 +288,13 @@ export class PacedQueue implements Disposable {
   async #measure(recording: Recording): Promise<void> {
     try {
       const milliseconds = await recording.timed.milliseconds();
-      this.#keep(recording, milliseconds);
+      const kernels = countKernels(recording.dispatches);
+      const { predictedMs } = recording;
+      this.#longest = longestOf([...this.#longest, { milliseconds, predictedMs, kernels }]);
       this.#busyMs += milliseconds;
       this.#rates.learn(recording.dispatches, milliseconds);
     } catch (cause) {
       this.#failure ??= new DeviceLostError("The GPU was lost while it was computing.", { cause });
     }
   }
-
-  #keep({ dispatches, predictedMs }: Recording, milliseconds: number): void {
-    const counts = new Map<string, number>();
-    for (const { kernel } of dispatches) counts.set(kernel, (counts.get(kernel) ?? 0) + 1);
-    const kernels = [...counts].map(([kernel, count]) => `${kernel} × ${count}`);
-    this.#longest = longestOf([...this.#longest, { milliseconds, predictedMs, kernels }]);
-  }
-}
-
-function entryOf(
-  kernel: Kernel,
-  { constants, work }: Pick<Dispatch<Kernel>, "constants" | "work">,
-): DispatchedWork {
-  return { kernel: kernel.name, variant: Object.values(constants ?? {}).join(), work };
 }

@@ -11,6 +11,12 @@ import type { DispatchedWork } from "./work-rates.ts";
 /** Params of a dispatch lie at multiples of so many bytes, and have at most so many. */
 export const PARAMS_SLOT_BYTES = 256;
 
+/** Where bytes begin in a buffer. */
+export interface BufferPlace {
+  readonly of: LedgerBuffer;
+  readonly offset: number;
+}
+
 export interface Recording {
   readonly encoder: GPUCommandEncoder;
   readonly timed: TimedSubmit;
@@ -70,4 +76,12 @@ function bindingOf(kernel: string, name: string, part: BufferPart | undefined): 
   invariant(part, `${kernel} lacks its buffer "${name}"`);
   if (part instanceof LedgerBuffer) return { buffer: part.buffer };
   return { buffer: part.of.buffer, offset: part.offset, size: Math.ceil(part.bytes / 4) * 4 };
+}
+
+/** A dispatch as rates are learned of it. */
+export function workOf(
+  kernel: Kernel,
+  { constants, work }: Pick<Dispatch<Kernel>, "constants" | "work">,
+): DispatchedWork {
+  return { kernel: kernel.name, variant: Object.values(constants ?? {}).join(), work };
 }

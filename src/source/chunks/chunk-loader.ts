@@ -1,24 +1,21 @@
 // The download scheduler: brings chunks of one remote model into memory and IndexedDB, what is read first, what was announced next.
 
 import { invariant } from "../../errors.ts";
+import { arrayOf } from "../../spare-arrays.ts";
 import { ChunkKeeper, sumBytes } from "./chunk-keeper.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import { type ChunkBuffers, createChunkBuffers } from "./chunk-buffers.ts";
-import { type Chunk, chunkAt, chunkId, chunksOf, coveredChunks } from "./chunks.ts";
+import { type Chunk, chunkId, chunksOf, coveredChunks } from "./chunks.ts";
 import { type RemoteFile, type SpanSink, streamSpans } from "../http/fetch-range.ts";
 import type { StreamSpans } from "../http/fetch-threads.ts";
-import { mergeRanges, type FileRange } from "../../formats/files/file-ranges.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
 import { createReaderPace, type ReaderPace } from "./reader-pace.ts";
 import { LOADER_LIMITS, type LoaderLimits } from "./loader-limits.ts";
 import type { Transport } from "../http/retry.ts";
+import { type RemoteModel, storedChunks } from "./remote-model.ts";
+import { createUsedRanges } from "./used-ranges.ts";
 import { createWaiters } from "./waiters.ts";
 import { createWantedChunks } from "./wanted-chunks.ts";
-import type { OpenedSource } from "../../api/source-api.ts";
-
-export interface RemoteModel {
-  readonly opened: OpenedSource;
-  readonly files: ReadonlyMap<string, RemoteFile>;
-}
 
 /** Streams chunks of a file. */
 type BoundStream = (file: RemoteFile, chunks: readonly Chunk[], sink: SpanSink<Chunk>) => Promise<void>;
@@ -31,12 +28,11 @@ export class ChunkLoader implements Disposable {
   readonly #wanted = createWantedChunks();
   readonly #waiters = createWaiters();
   readonly #buffers: ChunkBuffers;
+  readonly #used = createUsedRanges();
   /** Chunks that a running request will bring. */
   readonly #loading = new Set<string>();
   readonly #end = new AbortController();
   readonly #pace: ReaderPace;
-  /** Ranges that will not be read again. */
-  #used: readonly FileRange[] = [];
   #requests = 0;
   #paused = false;
   /** Why nothing is fetched ahead: the next read will try, and tell. */
@@ -76,11 +72,7 @@ export class ChunkLoader implements Disposable {
     limits: LoaderLimits = LOADER_LIMITS,
     stream: StreamSpans = streamSpans,
   ): Promise<ChunkLoader> {
-    const names = await store.list(model.opened.key);
-    const stored = names.flatMap(({ path, index }) => {
-      const file = model.files.get(path);
-      return file ? [chunkAt(path, index, file.bytes, limits.chunkBytes)] : [];
-    });
+    const stored = await storedChunks(store, model, limits.chunkBytes);
     const bound: BoundStream = async (...of) => await stream(transport, ...of);
     return new ChunkLoader(bound, store, model, limits, stored);
   }
@@ -106,8 +98,8 @@ export class ChunkLoader implements Disposable {
   /** The same for the last time: what nothing more is wanted of is dropped as it is read, and not written any more. */
   async take(range: FileRange, spare?: ArrayBuffer): Promise<Uint8Array<ArrayBuffer>> {
     return await this.#read(range, spare, (part, chunk) => {
-      this.#used = mergeRanges([...this.#used, part]);
-      for (const used of coveredChunks([chunk], this.#used)) this.#keeper.drop(used);
+      this.#used.add(part);
+      for (const used of this.#used.covered([chunk])) this.#keeper.drop(used);
     });
   }
 
@@ -146,7 +138,7 @@ export class ChunkLoader implements Disposable {
   prefetch(ranges: readonly FileRange[]): void {
     const chunks = ranges.flatMap((range) => this.#chunksOf(range));
     // What was read for the last time is not fetched again just because its layer is still at work.
-    const used = new Set(coveredChunks(chunks, this.#used).map(chunkId));
+    const used = new Set(this.#used.covered(chunks).map(chunkId));
     this.#wanted.announce(chunks.filter((chunk) => !used.has(chunkId(chunk))));
     this.#goOn();
   }
@@ -154,7 +146,7 @@ export class ChunkLoader implements Disposable {
   /** Downloads nothing more ahead; what waits to be written is written, what waits to be read given up. */
   release(): void {
     this.#wanted.announce([]);
-    this.#used = [];
+    this.#used.clear();
     this.#keeper.flush();
     this.#keeper.clear();
     this.#buffers.clear();
@@ -166,8 +158,8 @@ export class ChunkLoader implements Disposable {
    * others when memory for them runs short; those that are stored stay until they are evicted.
    */
   use(range: FileRange): void {
-    this.#used = mergeRanges([...this.#used, range]);
-    for (const chunk of coveredChunks(this.#chunksOf(range), this.#used)) this.#keeper.use(chunk);
+    this.#used.add(range);
+    for (const chunk of this.#used.covered(this.#chunksOf(range))) this.#keeper.use(chunk);
   }
 
   /** Deletes the chunks that lie wholly in the union of the ranges. */
@@ -305,9 +297,4 @@ export class ChunkLoader implements Disposable {
       this.#waiters.reject(id, error);
     }
   }
-}
-
-/** An array of so many bytes, in `spare` if that has room for them. */
-function arrayOf(bytes: number, spare: ArrayBuffer | undefined): Uint8Array<ArrayBuffer> {
-  return spare && spare.byteLength >= bytes ? new Uint8Array(spare, 0, bytes) : new Uint8Array(bytes);
 }

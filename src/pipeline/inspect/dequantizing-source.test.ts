@@ -1,84 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { MalformedModelError, UnsupportedModelError } from "../../errors.ts";
-import { bf16ToNumber, type Dtype, narrowFromFloat32, widenToFloat32 } from "../../formats/numbers/dtype.ts";
-import { e2m1ToNumber } from "../../formats/numbers/fp4.ts";
+import { bf16ToNumber, narrowFromFloat32, widenToFloat32 } from "../../formats/numbers/dtype.ts";
 import { e4m3ToNumber } from "../../formats/numbers/fp8.ts";
 import { packStream } from "../../formats/numbers/packing.ts";
-import { tensorBytes } from "../../formats/safetensors/safetensors.ts";
-import { type DequantizedTensors, dequantizedTensors } from "../../plan/checkpoint/dequantized-tensors.ts";
-import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
-import { dequantizingSource } from "./dequantizing-source.ts";
-import type { RemoteSource } from "./remote-source.ts";
-import { transposingSource } from "./transposing-source.ts";
-import type { FileRange } from "../../formats/files/file-ranges.ts";
+import { FILE, openDequantized, type Part, part } from "../../testing/sources/open-dequantized.ts";
 
-const FILE = "model.safetensors";
 const MODULE = "model.layers.0.mlp.up_proj";
 const [ROWS, COLUMNS] = [5, 6];
-
-interface Part {
-  readonly name: string;
-  readonly dtype: Dtype;
-  readonly shape: readonly number[];
-  readonly bytes: Uint8Array<ArrayBuffer>;
-}
-
-function part(name: string, dtype: Dtype, shape: readonly number[], values: ArrayBufferView): Part {
-  const { buffer, byteOffset, byteLength } = values;
-  return { name, dtype, shape, bytes: new Uint8Array(new Uint8Array(buffer, byteOffset, byteLength)) };
-}
-
-/** Parts one after the other in a file. */
-function layOut(parts: readonly Part[]): { tensors: SourceTensor[]; bytes: Uint8Array<ArrayBuffer> } {
-  const tensors: SourceTensor[] = [];
-  for (const { name, dtype, shape } of parts) {
-    const start = tensors.at(-1)?.end ?? 0;
-    tensors.push({
-      name,
-      dtype,
-      shape,
-      start,
-      end: start + tensorBytes({ name, dtype, shape }),
-      file: FILE,
-    });
-  }
-  const bytes = new Uint8Array(tensors.at(-1)?.end ?? 0);
-  for (const [index, { bytes: own }] of parts.entries()) bytes.set(own, tensors[index]?.start);
-  return { tensors, bytes };
-}
-
-interface Opened {
-  readonly dequantized: DequantizedTensors;
-  readonly prefetched: FileRange[];
-  readonly evicted: FileRange[];
-  readonly source: RemoteSource;
-  /** Virtual file of the only module. */
-  readonly path: string;
-}
-
-async function open(parts: readonly Part[], config: object, method: string): Promise<Opened> {
-  const { tensors, bytes } = layOut(parts);
-  const read = async ({ start, end }: { start: number; end: number }) =>
-    await Promise.resolve(bytes.slice(start, end));
-  const dequantized = await dequantizedTensors({
-    label: "acme/tiny",
-    tensors,
-    config: { ...config },
-    method,
-    read,
-  });
-  const prefetched: FileRange[] = [];
-  const evicted: FileRange[] = [];
-  const remote = {
-    read,
-    prefetch: async (ranges: readonly FileRange[]) => await Promise.resolve(void prefetched.push(...ranges)),
-    evict: async (ranges: readonly FileRange[]) => await Promise.resolve(void evicted.push(...ranges)),
-    progress: async () => await Promise.resolve("progress"),
-  } as unknown as RemoteSource;
-  const [path = ""] = dequantized.modules.keys();
-  const source = dequantizingSource(remote, dequantized.modules, [{ path: FILE, start: -8, end: 0 }]);
-  return { dequantized, prefetched, evicted, source, path };
-}
 
 /** A Linear in blocks of 2 × 4 as DeepSeek stores it, and a norm. */
 function blockModel() {
@@ -102,7 +30,7 @@ const BLOCKS = { quantization_config: { quant_method: "fp8", weight_block_size: 
 
 describe("a source of FP8 in blocks", () => {
   it("has bfloat16 weights, and no scales", async () => {
-    const { dequantized } = await open(blockModel().parts, BLOCKS, "fp8");
+    const { dequantized } = await openDequantized(blockModel().parts, BLOCKS, "fp8");
     const seen = dequantized.tensors.map(({ name, dtype, shape }) => `${name} ${dtype} ${shape.join("x")}`);
     expect(seen).toEqual(["model.norm.weight BF16 4", "model.layers.0.mlp.up_proj.weight BF16 5x6"]);
   });
@@ -114,7 +42,7 @@ describe("a source of FP8 in blocks", () => {
     [22, 58],
   ])("reads bytes %d to %d of a weight as what its codes mean", async (start, end) => {
     const { parts, expected } = blockModel();
-    const { source, path } = await open(parts, BLOCKS, "fp8");
+    const { source, path } = await openDequantized(parts, BLOCKS, "fp8");
     const bytes = await source.read({ path, start, end });
     expect(Array.from(new Uint16Array(bytes.buffer), bf16ToNumber)).toEqual(
       expected.slice(start / 2, end / 2),
@@ -122,7 +50,7 @@ describe("a source of FP8 in blocks", () => {
   });
 
   it("passes everything else on, and asks for codes and scales ahead", async () => {
-    const { prefetched, source, path } = await open(blockModel().parts, BLOCKS, "fp8");
+    const { prefetched, source, path } = await openDequantized(blockModel().parts, BLOCKS, "fp8");
     expect(await source.read({ path: FILE, start: 30, end: 34 })).toHaveLength(4);
     expect(await source.progress()).toBe("progress");
     await source.prefetch([{ path, start: 0, end: 60 }]);
@@ -134,7 +62,7 @@ describe("a source of FP8 in blocks", () => {
 });
 
 it("forgets a weight's parts as one range with what nothing is read from, and none of an empty range", async () => {
-  const { evicted, source, path } = await open(blockModel().parts, BLOCKS, "fp8");
+  const { evicted, source, path } = await openDequantized(blockModel().parts, BLOCKS, "fp8");
   await source.evict([{ path, start: 0, end: 0 }]);
   expect(evicted.splice(0)).toEqual([{ path: FILE, start: -8, end: 0 }]);
   await source.evict([{ path, start: 0, end: 60 }]);
@@ -169,7 +97,7 @@ const CHANNEL = { num_bits: 3, symmetric: true, strategy: "channel" };
 describe("a compressed-tensors source", () => {
   it("takes the columns of weights without groups from weight_shape, and the dtype from config.json", async () => {
     const config = configOf(CHANNEL, { torch_dtype: "float16" });
-    const { dequantized, source, path } = await open(channelParts(), config, "compressed-tensors");
+    const { dequantized, source, path } = await openDequantized(channelParts(), config, "compressed-tensors");
     expect(dequantized.tensors).toMatchObject([{ name: `${MODULE}.weight`, dtype: "F16", shape: [2, 35] }]);
     const values = widenToFloat32("F16", await source.read({ path, start: 0, end: 140 }));
     expect([...values]).toEqual(
@@ -212,7 +140,7 @@ describe("a compressed-tensors source", () => {
       part(`${MODULE}.weight_g_idx`, "I32", [4], Int32Array.from(groups)),
     ];
     const weights = { num_bits: 4, symmetric: false, strategy: "group", group_size: 2, actorder: "group" };
-    const { source, path } = await open(parts, configOf(weights), "compressed-tensors");
+    const { source, path } = await openDequantized(parts, configOf(weights), "compressed-tensors");
     const values = widenToFloat32("BF16", await source.read({ path, start: 0, end: 16 }));
     const expected = codes.flatMap((row, index) =>
       row.map((code, column) => {
@@ -224,7 +152,7 @@ describe("a compressed-tensors source", () => {
   });
 
   it("is refused where tensors do not have the sizes that the scheme gives them", async () => {
-    const opened = open(channelParts(200n), configOf(CHANNEL), "compressed-tensors");
+    const opened = openDequantized(channelParts(200n), configOf(CHANNEL), "compressed-tensors");
     await expect(opened).rejects.toThrow(MalformedModelError);
     await expect(opened).rejects.toThrow(/up_proj: its codes, scales and zero points do not have the sizes/);
   });
@@ -236,15 +164,15 @@ describe("a compressed-tensors source", () => {
       group_1: { targets: ["re:.*down_proj"], weights: { type: "int", ...CHANNEL } },
     };
     const quantization_config = { ...ignoring.quantization_config, config_groups, ignore: [MODULE] };
-    await expect(open(channelParts(), { quantization_config }, "compressed-tensors")).rejects.toThrow(
-      /up_proj\.weight_scale is stored, but config\.json does not target/,
-    );
+    await expect(
+      openDequantized(channelParts(), { quantization_config }, "compressed-tensors"),
+    ).rejects.toThrow(/up_proj\.weight_scale is stored, but config\.json does not target/);
   });
 
   it("reads an ignored module by the scheme of the only group, and says so", async () => {
     const { quantization_config } = configOf(CHANNEL);
     const config = { quantization_config: { ...quantization_config, ignore: [MODULE] } };
-    const { dequantized } = await open(channelParts(), config, "compressed-tensors");
+    const { dequantized } = await openDequantized(channelParts(), config, "compressed-tensors");
     expect(dequantized.modules.size).toBe(1);
     expect(dequantized.disagreements).toEqual([
       expect.stringContaining(`config.json does not target ${MODULE}, or ignores it`),
@@ -252,56 +180,8 @@ describe("a compressed-tensors source", () => {
   });
 });
 
-describe("experts of gpt-oss", () => {
-  const [experts, outputs, inputs] = [2, 6, 64];
-  const blocks = Uint8Array.from(
-    { length: experts * outputs * (inputs / 2) },
-    (_, index) => (index * 73) % 256,
-  );
-  const scales = Uint8Array.from({ length: experts * outputs * 2 }, (_, index) => 120 + (index % 11));
-  const parts = [
-    part("m.experts.down_proj_bias", "BF16", [experts, outputs], new Uint16Array(experts * outputs)),
-    part("m.experts.down_proj_blocks", "U8", [experts, outputs, 2, 16], blocks),
-    part("m.experts.down_proj_scales", "U8", [experts, outputs, 2], scales),
-  ];
-
-  // transformers' convert_moe_packed_tensors: low nibble first, a power of two for 32 inputs, then inputs before outputs.
-  it("are one tensor of all, inputs before outputs", async () => {
-    const { dequantized, source } = await open(parts, {}, "mxfp4");
-    const tensor = dequantized.tensors.find(({ name }) => name === "m.experts.down_proj");
-    expect(tensor).toMatchObject({ dtype: "BF16", shape: [experts, inputs, outputs] });
-    expect(dequantized.tensors.map(({ name }) => name)).toEqual([
-      "m.experts.down_proj_bias",
-      "m.experts.down_proj",
-    ]);
-    const turned = transposingSource(source, dequantized.transposed);
-    const path = tensor?.file ?? "";
-    const bytes = await turned.read({ path, start: 0, end: tensor?.end ?? 0 });
-    const expected = Array.from({ length: experts * inputs * outputs }, (_, index) => {
-      const [expert, rest] = [Math.floor(index / (inputs * outputs)), index % (inputs * outputs)];
-      const [input, output] = [Math.floor(rest / outputs), rest % outputs];
-      const row = expert * outputs + output;
-      const byte = blocks[row * (inputs / 2) + (input >> 1)] ?? 0;
-      const exponent = (scales[row * 2 + (input >> 5)] ?? 0) - 127;
-      return e2m1ToNumber(input % 2 === 0 ? byte & 15 : byte >> 4) * 2 ** exponent;
-    });
-    expect([...widenToFloat32("BF16", bytes)]).toEqual(expected);
-    const middle = inputs * outputs * 2;
-    const across = await turned.read({ path, start: middle - 26, end: middle + 34 });
-    expect(across).toEqual(bytes.slice(middle - 26, middle + 34));
-  });
-
-  it("are refused where scales and blocks do not belong together", async () => {
-    const [bias, codes] = parts;
-    const attempt = open(bias && codes ? [bias, codes] : [], {}, "mxfp4");
-    await expect(attempt).rejects.toThrow(
-      /down_proj_blocks is U8 \[2, 6, 2, 16\], and its scales are missing/,
-    );
-  });
-});
-
 it("refuses models that another library quantized", async () => {
-  const attempt = open([part("m.weight", "I8", [2, 2], new Int8Array(4))], {}, "gptq");
+  const attempt = openDequantized([part("m.weight", "I8", [2, 2], new Int8Array(4))], {}, "gptq");
   await expect(attempt).rejects.toThrow(UnsupportedModelError);
   await expect(attempt).rejects.toThrow(/acme\/tiny is already quantized \(quant_method "gptq"\)/);
 });

@@ -206,6 +206,22 @@ describe("a quantized weight", () => {
     expect(() => checkRounded({ ...sample, weight: plain }, values)).toThrow("the source has 7.5");
   });
 
+  it("may lie beyond a last code that means 0, where a search has cut its range off", () => {
+    const args = weightArgs({ num_bits: 3, strategy: "channel", symmetric: false, observer: "mse" });
+    const weight = { args, format: "pack-quantized", dtype: "F32", rows: 1, columns: 8 } as const;
+    // Cut to 0.8 of it, the range from -7 to 0.55 has steps of 0.863, and its largest code is the zero point.
+    const values = Float32Array.of(-7, -6, -5, -4, -3, -2, -1, 0.55);
+    const source = { values, dtype: "F32", rows: 1, columns: 8 } as const;
+    const qparams = { scales: Float32Array.of((0.8 * 7.55) / 7), zeroPoints: Int32Array.of(3) };
+    const one = { weight, source, globalScale: null };
+    const codes = referenceCodes(source, args, cellGrid(args, 1, 8), qparams, 0);
+    const sample = { module: "m", weight, firstRow: 0, rows: 1, parts: store(one, codes, qparams) };
+    expect(codes[7]).toBe(3);
+    expect(() => checkRounded(sample, values)).not.toThrow();
+    const far = values.with(7, 1.1);
+    expect(() => checkRounded(sample, far)).toThrow("reads back as 0, but the source has 1.1");
+  });
+
   it("is refused if a code is exchanged for one two steps away", () => {
     const args = weightArgs({ num_bits: 4, strategy: "channel" });
     const weight = { args, format: "pack-quantized", dtype: "F32", rows: 1, columns: 8 } as const;

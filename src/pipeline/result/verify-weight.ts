@@ -43,7 +43,8 @@ export function checkRounded(sample: SampledRows, source: Float32Array): void {
     const bound = tolerance(weight, code, zeroPoint, scale, expected);
     if (Math.abs(value - expected) <= bound) return;
     const beyond = (code <= min && expected < value) || (code >= max && expected > value);
-    if (beyond && Math.abs(expected) <= overshoot * Math.abs(value) + bound) return;
+    // The code's number is half a step from the range's end, and may be 0 where a zero point is the last code.
+    if (beyond && Math.abs(expected) <= overshoot * (Math.abs(value) + bound)) return;
     throw new VerificationError(
       `${place(sample, index)} reads back as ${value}, but the source has ${expected}, and at most ${bound.toPrecision(3)} may be lost. The result must not be used: start the job again, and if this comes again, report it.`,
     );

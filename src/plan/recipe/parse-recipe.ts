@@ -236,6 +236,12 @@ function resolveScheme(document: RecipeDocument, path: Path, group: ParsedGroup)
     weights: resolve("weights", checkWeights),
     input_activations: resolve("input_activations", (args) => checkActivations(args, "inputs")),
   };
+  if (scheme.input_activations && !scheme.weights) {
+    throw document.errorAt(
+      [...path, "input_activations"],
+      `${path.at(-1)} quantizes inputs and no weights, which would leave every file as it is: give it weights, or leave it out`,
+    );
+  }
   const problem = group.format && formatProblem(scheme.weights, group.format);
   if (problem) throw document.errorAt([...path, "format"], problem);
   return group.format ? { ...scheme, format: group.format } : scheme;

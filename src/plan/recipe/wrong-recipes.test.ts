@@ -69,6 +69,12 @@ describe("a recipe that is wrong", () => {
       "output_activations cannot be quantized here",
     ],
     [
+      modifierRecipe(
+        "config_groups:\n  g:\n    targets: [Linear]\n    input_activations: {strategy: token, dynamic: true}",
+      ),
+      "Recipe, line 7, column 11: g quantizes inputs and no weights, which would leave every file as it is: give it weights",
+    ],
+    [
       modifierRecipe("scheme: W4A16\nconfig_groups: {g: {targets: [Linear]}}"),
       "Recipe, line 4, column 7: Give either scheme or config_groups, not both.",
     ],

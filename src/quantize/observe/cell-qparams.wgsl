@@ -1,12 +1,14 @@
 // Scale and zero point of one cell from its range, in the arithmetic of the weight's dtype (compressed-tensors
 // `calculate_qparams`). Symmetric: scale = max(|min|, |max|) / ((q_max - q_min) / 2). Asymmetric: scale = (max - min) /
-// (q_max - q_min), zero point = clamp(q_min - min / scale). A zero scale becomes the eps of its dtype.
+// (q_max - q_min), zero point = clamp(q_min - min / scale), where min / 0 is infinite and 0 / 0 gives 0. A zero scale becomes
+// the eps of its dtype.
 const SCALE_DTYPE: u32 = 0u;
 const SCALE_E4M3: u32 = 1u;
 const SCALE_E8M0: u32 = 2u;
 
 const LEAST_E8M0: u32 = 0x00400000u; // 2^-127
-const LEAST_NORMAL_F16: u32 = 0x38800000u; // 2^-14
+const LEAST_F16: u32 = 0x38400000u; // 3/4 of 2^-14, float16's least normal number
+const LEAST_NORMAL_F16: u32 = 0x38800000u;
 const LEAST_NORMAL: u32 = 0x00800000u; // 2^-126, of bfloat16 and float32
 
 struct QparamsRule {
@@ -21,11 +23,15 @@ struct QparamsRule {
 
 struct CellQparams { scale: f32, zero_point: f32 }
 
-// The power of two that 7/4 of the largest magnitude reaches, less the element's own largest exponent. The library drops
-// mantissas, so a group without a normal number counts as zero; float16 cannot hold 2^-127 and gets 1.
+// The power of two that 7/4 of the largest magnitude reaches, less the element's own largest exponent. The library adds a
+// quarter to mantissas and drops them, so that a group counts as zero below 3/4 of the least normal number, from which on it
+// reaches that; float16 cannot hold 2^-127 and gets 1.
 fn mx_scale(amax: f32, rule: QparamsRule) -> f32 {
-  let bits = bitcast<u32>(amax);
-  if (rule.dtype == DTYPE_F16 && bits < LEAST_NORMAL_F16) { return 1.0; }
+  var bits = bitcast<u32>(amax);
+  if (rule.dtype == DTYPE_F16) {
+    if (bits < LEAST_F16) { return 1.0; }
+    bits = max(bits, LEAST_NORMAL_F16);
+  }
   if (bits < LEAST_NORMAL) { return bitcast<f32>(LEAST_E8M0); }
   let up = u32((bits & 0x7fffffu) >= 0x600000u);
   let element_exponent = select(8u, 2u, rule.q_max == 6.0);
@@ -48,7 +54,9 @@ fn cell_qparams(smallest: f32, largest: f32, rule: QparamsRule) -> CellQparams {
   } else {
     let span = round_to_dtype(largest - smallest, rule.dtype);
     result.scale = round_to_dtype(divide(span, rule.q_max - rule.q_min), rule.dtype);
-    if (result.scale != 0.0) {
+    if (bitcast<u32>(result.scale) == 0u) {
+      result.zero_point = select(0.0, rule.q_max, smallest < 0.0);
+    } else {
       let shift = round_to_dtype(divide(smallest, result.scale), rule.dtype);
       let shifted = round_to_dtype(rule.q_min - shift, rule.dtype);
       result.zero_point = round(clamp(shifted, rule.q_min, rule.q_max));

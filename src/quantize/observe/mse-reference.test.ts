@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { cellGrid } from "../../formats/schemes/compression-format.ts";
-import { numberToBf16, bf16ToNumber } from "../../formats/numbers/dtype.ts";
+import { bf16ToNumber, f16ToNumber, numberToBf16, numberToF16 } from "../../formats/numbers/dtype.ts";
 import { type QuantizationArgs, weightArgs } from "../../formats/schemes/quantization-args.ts";
 import {
   cellOf,
@@ -141,5 +141,12 @@ describe("the table of powers", () => {
     const bits = numberToBf16(0.0123);
     expect(table[bits]).toBe(numberToBf16(Math.fround(bf16ToNumber(bits) ** 2.40625)));
     expect(table[0]).toBe(0);
+  });
+
+  it("has cubes that are rounded twice in bfloat16, once in float16, as torch's are", () => {
+    const cube = 1.0356307029724121e-6;
+    expect(powerTable({ dtype: "BF16", norm: 3 })[numberToBf16(0.0101318359375)]).toBe(numberToBf16(cube));
+    const bits = numberToF16(0.7001953125);
+    expect(powerTable({ dtype: "F16", norm: 3 })[bits]).toBe(numberToF16(f16ToNumber(bits) ** 3));
   });
 });

@@ -71,7 +71,10 @@ function cellErrors(
     const cell = cellOf(weight, grid, index);
     const meaning = codeValue(codes[index] ?? 0, qparams.zeroPoints[cell] ?? 0, plain);
     const dequantized = roundTo(dtype, meaning * (qparams.scales[cell] ?? 1));
-    const error = round(Math.abs(round(dequantized - value)) ** exponent);
+    const difference = Math.abs(round(dequantized - value));
+    // torch multiplies for cubes, and rounds both products unless they are float16's
+    const isProduct = exponent === 3 && errorDtype !== "F16";
+    const error = isProduct ? round(round(difference ** 2) * difference) : round(difference ** exponent);
     const weighted = importance ? round(error * (importance[index % columns] ?? 0)) : error;
     errors[cell] = (errors[cell] ?? 0) + weighted;
   });

@@ -1,5 +1,6 @@
 // |x|^norm for every 16-bit x. torch computes powers of bfloat16 and float16 in float32 with the exponent rounded to the
-// dtype, and rounds the result: all of it is known beforehand, so the GPU looks it up and gives torch's bits.
+// dtype, and rounds the result; cubes of bfloat16 it multiplies, and rounds twice. All of it is known beforehand, so the GPU
+// looks it up and gives torch's bits.
 
 import {
   bf16ToNumber,
@@ -37,5 +38,7 @@ export function powerTableKey({ dtype, norm }: PowerTable): string {
 export function powerTable({ dtype, norm }: PowerTable): Uint16Array<ArrayBuffer> {
   const exponent = roundTo(dtype, norm);
   const [toNumber, toBits] = dtype === "BF16" ? [bf16ToNumber, numberToBf16] : [f16ToNumber, numberToF16];
-  return Uint16Array.from({ length: ENTRIES }, (_, bits) => toBits(Math.fround(toNumber(bits) ** exponent)));
+  const power = (x: number) =>
+    dtype === "BF16" && exponent === 3 ? roundTo(dtype, x * x) * x : Math.fround(x ** exponent);
+  return Uint16Array.from({ length: ENTRIES }, (_, bits) => toBits(power(toNumber(bits))));
 }

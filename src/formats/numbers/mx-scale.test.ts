@@ -38,7 +38,8 @@ describe("microscaling scales", () => {
     ["BF16", bf16ToNumber(1), 2 ** -127],
     ["F32", 1e-45, 2 ** -127],
     ["F16", 0, 1],
-    ["F16", 2 ** -15, 1],
+    ["F16", 767 * 2 ** -24, 1],
+    ["F16", 768 * 2 ** -24, 2 ** -16],
     ["F16", 2 ** -14, 2 ** -16],
   ] as const)("of %s groups of at most %d are %d", (dtype: FloatDtype, amax, scale) => {
     expect(mxScale(amax, 4, dtype)).toBe(scale);

@@ -10,17 +10,19 @@ function mxElementExponent(numBits: number): number {
   return numBits === 4 ? 2 : 8;
 }
 
-/** Exponent of the smallest normal number: the library drops the mantissa, so what is smaller counts as zero. */
+/** Exponent of the smallest normal number. */
 const LEAST_NORMAL: Readonly<Record<FloatDtype, number>> = { BF16: -126, F16: -14, F32: -126 };
 
 /**
  * The scale of a group from its largest magnitude, which must be a value of `dtype`: the power of two that 7/4 of it
- * reaches (so 1.75 and more rounds up), less the element's own largest exponent. A group without a normal number gets the
+ * reaches (so 1.75 and more rounds up), less the element's own largest exponent. The library adds a quarter to the mantissa
+ * and drops it, so that what reaches 3/4 of the least normal number counts as that, and a smaller group as zero. It gets the
  * least scale, 2^-127; float16 cannot hold that, and the library then takes 1.
  */
 export function mxScale(amax: number, numBits: number, dtype: FloatDtype): number {
-  const exponent = exponentOf(amax);
-  if (exponent < LEAST_NORMAL[dtype]) return dtype === "F16" ? 1 : 2 ** -E8M0_BIAS;
+  const leastNormal = 2 ** LEAST_NORMAL[dtype];
+  if (amax < 0.75 * leastNormal) return dtype === "F16" ? 1 : 2 ** -E8M0_BIAS;
+  const exponent = Math.max(exponentOf(amax), LEAST_NORMAL[dtype]);
   const up = amax >= 1.75 * 2 ** exponent ? 1 : 0;
   return 2 ** Math.max(exponent + up - mxElementExponent(numBits), -E8M0_BIAS);
 }

@@ -99,6 +99,16 @@ const CASES: readonly Case[] = [
     weights: weightArgs({ num_bits: 4, ...group, observer: "memoryless_mse" }),
   },
   {
+    label: "W4A16_ASYM by the cubes of errors",
+    weights: weightArgs({
+      num_bits: 4,
+      ...group,
+      symmetric: false,
+      observer: "memoryless_mse",
+      observer_kwargs: { norm: 3 },
+    }),
+  },
+  {
     label: "NVFP4A16 by nvfp4_expanded_mse",
     weights: weightArgs({ ...nvfp4, observer: "nvfp4_expanded_mse", observer_kwargs: { grid: 30 } }),
   },
@@ -123,7 +133,7 @@ const IMPORTANCE = importanceOf(
   Float32Array.from({ length: COLUMNS }, (_, column) => (column % 7 === 3 ? 40 : (column % 5) * 0.3)),
 );
 
-/** Weights of very different rows: plain, tiny, zero, constant, with one large value, with signed zeros. */
+/** Weights of very different rows: plain, tiny, zero, constant, with one large value, with signed zeros, about float16's least. */
 function hardWeights(dtype: FloatDtype): Float32Array {
   const values = randomNormal(ROWS * COLUMNS, seededRandom(7), 0.02);
   const row = (index: number) => values.subarray(index * COLUMNS, (index + 1) * COLUMNS);
@@ -133,6 +143,10 @@ function hardWeights(dtype: FloatDtype): Float32Array {
   row(4).forEach((value, index, all) => (all[index] = value * 1e-3));
   row(5).forEach((value, index, all) => (all[index] = value * 1e-7));
   row(6).fill(-0, 0, 50);
+  row(7).forEach((_, index, all) => (all[index] = ((index % 5) - 3) * 2 ** -24));
+  row(8).forEach(
+    (_, index, all) => (all[index] = (index % 2 === 0 ? -1 : 0.5) * (760 + (index >> 3)) * 2 ** -24),
+  );
   return widenToFloat32(dtype, narrowFromFloat32(dtype, values));
 }
 

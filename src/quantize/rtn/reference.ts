@@ -97,7 +97,8 @@ function asymmetricQparams(
   const [min, max] = quantizedRange(args);
   const round = (value: number) => roundTo(dtype, value);
   const scale = round(round(high - low) / (max - min));
-  if (scale === 0) return { scale: DTYPE_EPSILON[dtype], zeroPoint: 0 };
+  // low / 0 is infinite, and 0 / 0 becomes 0
+  if (scale === 0) return { scale: DTYPE_EPSILON[dtype], zeroPoint: low < 0 ? max : 0 };
   const shifted = round(min - round(low / scale));
   return { scale, zeroPoint: roundHalfToEven(Math.min(Math.max(shifted, min), max)) };
 }

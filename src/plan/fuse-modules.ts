@@ -13,6 +13,9 @@ export const FUSED_NAMES: readonly (readonly string[])[] = [
   ["w1", "w3"],
 ];
 
+/** Null in the model's class where keys are the values, too (Gemma 4): the others of its set are fused without it. */
+const MAY_LACK = "v_proj";
+
 /** A Linear of the model; `weights` is null if it stays as it is. */
 export interface FusibleModule {
   readonly module: string;
@@ -28,9 +31,8 @@ export function fusedSets(modules: readonly FusibleModule[]): ReadonlyMap<string
   const known = new Map(modules.map((entry) => [entry.module, entry]));
   const leaders = new Map<string, string>();
   for (const { module } of modules) {
-    const set = setLedBy(module).map((name) => known.get(name));
-    if (set.length === 0 || set.some((member) => member === undefined)) continue;
-    const members = set.filter((member) => member !== undefined);
+    const names = FUSED_NAMES.flatMap((set) => setLedBy(module, set, known));
+    const members = names.map((name) => known.get(name)).filter((member) => member !== undefined);
     const shared = members.filter(({ weights }) => weights !== null && hasGlobalScale(weights));
     if (shared.length === 0) continue;
     if (shared.length < members.length) throw splitSetError(members, shared);
@@ -39,11 +41,20 @@ export function fusedSets(modules: readonly FusibleModule[]): ReadonlyMap<string
   return leaders;
 }
 
-/** The whole set whose first name the module bears; empty for all others. */
-function setLedBy(module: string): string[] {
-  const dot = module.lastIndexOf(".") + 1;
-  const names = FUSED_NAMES.find(([first]) => first === module.slice(dot));
-  return names ? names.map((name) => module.slice(0, dot) + name) : [];
+/**
+ * The modules of a set that begins with this one, by the names of their last parts; empty if the module is no first one, or if
+ * parts are not among the known.
+ */
+export function setLedBy(
+  module: string,
+  [first = "", ...others]: readonly string[],
+  known: Pick<ReadonlySet<string>, "has">,
+): string[] {
+  if (module !== first && !module.endsWith(`.${first}`)) return [];
+  const before = module.slice(0, module.length - first.length);
+  const wanted = others.filter((name) => name !== MAY_LACK || known.has(before + name));
+  const set = [module, ...wanted.map((name) => before + name)];
+  return wanted.length > 0 && set.every((name) => known.has(name)) ? set : [];
 }
 
 function splitSetError(members: readonly FusibleModule[], shared: readonly FusibleModule[]): RecipeError {

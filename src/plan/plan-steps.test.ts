@@ -151,6 +151,18 @@ it("a recipe that finds weights in 8-bit floats alone says so", () => {
 });
 
 describe("modules that share NVFP4's global scale", () => {
+  it("are q and k alone where keys are the values, too, and no query without keys", () => {
+    const alone = "model.layers.1.self_attn.q_proj";
+    const tensors = model(Object.fromEntries([Q, K, alone].map((name) => [`${name}.weight`, [128, 128]])));
+    const recipe = parseRecipe("s_stage: {q_modifiers: {QuantizationModifier: {scheme: NVFP4A16}}}");
+    const tasks = planSteps(tensors, recipe).steps.flatMap(({ quantize }) => quantize);
+    expect(Object.fromEntries(tasks.map(({ module, fusedWith }) => [module, fusedWith]))).toEqual({
+      [Q]: Q,
+      [K]: Q,
+      [alone]: null,
+    });
+  });
+
   it("must belong to one modifier", () => {
     const names = [Q, K, "model.layers.0.self_attn.v_proj"];
     const tensors = model(Object.fromEntries(names.map((name) => [`${name}.weight`, [128, 128]])));

@@ -5,7 +5,7 @@
 import type { ServerNote } from "../../api/compressor-api.ts";
 import { type ConfigGroup, isRewriting, type Recipe } from "../../formats/recipe/recipe.ts";
 import { isInTower } from "../checkpoint/find-linears.ts";
-import { FUSED_NAMES } from "../fuse-modules.ts";
+import { FUSED_NAMES, setLedBy } from "../fuse-modules.ts";
 
 /** A Linear that is quantized. */
 export interface ServedModule {
@@ -82,11 +82,9 @@ export function fusedModules(modules: readonly string[]): string[][] {
   const all = new Set(modules.filter((module) => !isInTower(module)));
   const sets: string[][] = [];
   for (const names of [...FUSED_NAMES, ...MORE_FUSED_NAMES]) {
-    const [first = ""] = names;
     for (const module of all) {
-      if (module !== first && !module.endsWith(`.${first}`)) continue;
-      const set = names.map((name) => module.slice(0, module.length - first.length) + name);
-      if (set.every((name) => all.has(name))) sets.push(set);
+      const set = setLedBy(module, names, all);
+      if (set.length > 0) sets.push(set);
     }
   }
   const experts = new Map<string, string[]>();

@@ -41,6 +41,29 @@ describe("recipes of LLM Compressor's structure", () => {
     expect(gptq?.groups[0]?.preset).toBe("W4A16");
   });
 
+  it("are read with the tags that PyYAML gives to words of Python's enumerations", () => {
+    const tag = "!!python/object/apply:compressed_tensors.quantization.quant_args.";
+    const weights = (strategy: string, actorder: string) => `config_groups:
+  group_0:
+    targets: [Linear]
+    weights:
+      num_bits: 4
+      group_size: 32
+      strategy: ${strategy}
+      actorder: ${actorder}`;
+    const written = weights(
+      `${tag}QuantizationStrategy [\n        group]`,
+      `${tag}ActivationOrdering\n      - weight`,
+    );
+    expect(parseRecipe(modifierRecipe(written, "GPTQModifier"))).toEqual(
+      parseRecipe(modifierRecipe(weights("group", "weight"), "GPTQModifier")),
+    );
+    const two = weights(`${tag}QuantizationStrategy [group, channel]`, "weight");
+    expect(() => parseRecipe(modifierRecipe(two, "GPTQModifier"))).toThrow(
+      /line 10, column \d+: QuantizationStrategy stands for one word/,
+    );
+  });
+
   it("map presets to targets", () => {
     const [only] = quantizersIn(
       modifierRecipe('scheme:\n  W4A16: "re:.*self_attn.*"\n  FP8_DYNAMIC: ["re:.*mlp.*", model.head]'),

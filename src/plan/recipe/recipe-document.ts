@@ -2,7 +2,17 @@
 // who paste: its size and its aliases are bounded, and every complaint names the line.
 
 import * as v from "valibot";
-import { type Document, isMap, isNode, isPair, LineCounter, parseDocument } from "yaml";
+import {
+  type CollectionTag,
+  type Document,
+  isMap,
+  isNode,
+  isPair,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+} from "yaml";
 import { RecipeError } from "../../errors.ts";
 import {
   hasTooManyTokens,
@@ -14,6 +24,23 @@ import {
 
 /** LLM Compressor's longest examples have a few kilobytes. */
 const MAX_RECIPE_LENGTH = 200_000;
+
+/**
+ * LLM Compressor writes words that it has filled in as PyYAML writes members of Python's enumerations: in a list, behind a tag
+ * that names their class. Each stands for its word.
+ */
+const PYTHON_WORDS = ["ActivationOrdering", "DynamicType", "QuantizationStrategy", "QuantizationType"].map(
+  (name): CollectionTag => ({
+    tag: `tag:yaml.org,2002:python/object/apply:compressed_tensors.quantization.quant_args.${name}`,
+    collection: "seq",
+    resolve(list, onError) {
+      const [word, ...others] = isSeq(list) ? list.items : [];
+      if (isScalar(word) && others.length === 0) return word;
+      onError(`${name} stands for one word`);
+      return list;
+    },
+  }),
+);
 
 type Path = readonly (string | number)[];
 
@@ -36,7 +63,12 @@ export function readRecipeDocument(text: string): RecipeDocument {
   checkTokens(text);
   checkDepth(text);
   const lines = new LineCounter();
-  const document = parseDocument(text, { version: "1.1", lineCounter: lines, prettyErrors: false });
+  const document = parseDocument(text, {
+    version: "1.1",
+    lineCounter: lines,
+    prettyErrors: false,
+    customTags: (tags) => [...tags, ...PYTHON_WORDS],
+  });
   const [failure] = document.errors;
   if (failure) throw new RecipeError(`${placeOf(failure.pos[0], lines)}: ${sentence(failure.message)}`);
   const root = plainValue(document);

@@ -1,12 +1,8 @@
 import { describe, expect, it } from "vitest";
-import {
-  lossTotals,
-  quantizationReport,
-  type ReportFacts,
-  type ReportedModule,
-} from "./quantization-report.ts";
+import type { ModuleReport } from "../api/compressor-api.ts";
+import { lossTotals, quantizationReport, type ReportFacts } from "./quantization-report.ts";
 
-function reported(module: string, loss: number, rtnLoss: number, rounded = false): ReportedModule {
+function reported(module: string, loss: number, rtnLoss: number, rounded = false): ModuleReport {
   const solved = { dampeningFrac: 0.01, attempts: 1, deadColumns: 0, seconds: 2 };
   return { module, loss, rtnLoss, tokens: 64, rounded, ...solved };
 }

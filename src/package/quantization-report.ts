@@ -1,23 +1,8 @@
 // The result's quantization-report.json: what was done, on what, and what it cost, so that a result can be judged without
 // trusting the page that made it.
 
-import type { ServerNote } from "../api/compressor-api.ts";
+import type { ModuleReport, ServerNote } from "../api/compressor-api.ts";
 import type { LongSubmit } from "../gpu/queue/long-submit.ts";
-
-/** One Linear that GPTQ quantized. */
-export interface ReportedModule {
-  readonly module: string;
-  readonly loss: number;
-  readonly rtnLoss: number;
-  readonly dampeningFrac: number;
-  readonly attempts: number;
-  readonly deadColumns: number;
-  /** Tokens that the module saw. */
-  readonly tokens: number;
-  /** True if too few were seen: rounded to nearest, and its losses were not measured. */
-  readonly rounded: boolean;
-  readonly seconds: number;
-}
 
 /** Linears whose columns were multiplied, and what was divided by the same factors. */
 export interface ReportedMapping {
@@ -67,7 +52,7 @@ export interface ReportFacts {
   readonly serverNotes: readonly Pick<ServerNote, "server" | "modules" | "sentence">[];
   readonly calibration: ReportedCalibration | null;
   readonly mappings: readonly ReportedMapping[];
-  readonly modules: readonly ReportedModule[];
+  readonly modules: readonly ModuleReport[];
   readonly peakGpuBytes: number;
   readonly gpuBudgetBytes: number;
   /** The submits that held the GPU longest, worst first. */
@@ -159,7 +144,7 @@ export interface LossTotals {
 }
 
 /** Sums of the Hessian-weighted errors ½ tr(ΔW H ΔWᵀ) that were measured; a module without error by rounding counts as ratio 0. */
-export function lossTotals(all: readonly ReportedModule[]): LossTotals {
+export function lossTotals(all: readonly ModuleReport[]): LossTotals {
   const modules = all.filter(({ rounded }) => !rounded);
   let worst = { module: "", ratio: 0 };
   for (const { module, loss, rtnLoss } of modules) {

@@ -83,8 +83,11 @@ export const layerTypes = v.pipe(
   v.maxLength(MOST.layers),
 );
 
-/** A null in config.json and a field that is absent are both the default: transformers treats them alike for these. */
-export interface SizeDefaults {
+/**
+ * The sizes that a config.json says, or a family's defaults for them. A null there and a field that is absent are both the default:
+ * transformers treats them alike for these.
+ */
+export interface Sizes {
   readonly vocab_size: number;
   readonly hidden_size: number;
   readonly intermediate_size: number;
@@ -98,7 +101,7 @@ export interface SizeDefaults {
 }
 
 /** The sizes that every family has, with the defaults of its transformers configuration class. */
-export function sizeFields(defaults: SizeDefaults) {
+export function sizeFields(defaults: Sizes) {
   return {
     vocab_size: v.optional(integer(MOST.vocab), defaults.vocab_size),
     hidden_size: v.optional(alignedInteger(MOST.hidden), defaults.hidden_size),
@@ -111,17 +114,6 @@ export function sizeFields(defaults: SizeDefaults) {
     use_bidirectional_attention: v.nullish(v.literal(false), false),
     is_causal: v.optional(v.literal(true), true),
   };
-}
-
-export interface Sizes {
-  readonly vocab_size: number;
-  readonly hidden_size: number;
-  readonly intermediate_size: number;
-  readonly num_hidden_layers: number;
-  readonly num_attention_heads: number;
-  readonly num_key_value_heads: number | null;
-  readonly head_dim: number | null;
-  readonly max_position_embeddings: number;
 }
 
 /**

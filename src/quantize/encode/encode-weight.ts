@@ -10,6 +10,7 @@ import { struct } from "../../gpu/struct.ts";
 import type { GpuWeight } from "../observe/observe-weight.ts";
 import encodeCode from "./encode.wgsl?raw";
 import packCode from "./pack.wgsl?raw";
+import { GRID_FIELDS, gridParams } from "../grid-params.ts";
 
 const WORKGROUP = 64;
 const KIND_CODE = { int: 0, e4m3: 1, e2m1: 2 } as const satisfies Record<CodeStorage["kind"], number>;
@@ -20,9 +21,7 @@ export const encodeKernel = kernel({
   params: struct({
     rows: "u32",
     columns: "u32",
-    cell_rows: "u32",
-    cell_columns: "u32",
-    cells_per_row: "u32",
+    ...GRID_FIELDS,
     q_min: "f32",
     q_max: "f32",
     global_scale: "f32",
@@ -87,9 +86,7 @@ export async function encodeWeight(
       params: {
         rows: weight.rows,
         columns: weight.columns,
-        cell_rows: grid.cellRows,
-        cell_columns: grid.cellColumns,
-        cells_per_row: grid.cellsPerRow,
+        ...gridParams(grid),
         q_min,
         q_max,
         global_scale: layout.globalScale,

@@ -12,6 +12,7 @@ import cellQparamsCode from "./cell-qparams.wgsl?raw";
 import extremesCode from "./extremes.wgsl?raw";
 import qparamsCode from "./qparams.wgsl?raw";
 import rangeCode from "./range.wgsl?raw";
+import { GRID_FIELDS, gridParams } from "../grid-params.ts";
 
 const WORKGROUP = 64;
 const EXTREMES_CELLS_EACH = 16;
@@ -23,9 +24,7 @@ export const rangeKernel = kernel({
     rows: "u32",
     columns: "u32",
     dtype: "u32",
-    cell_rows: "u32",
-    cell_columns: "u32",
-    cells_per_row: "u32",
+    ...GRID_FIELDS,
     first_cell: "u32",
     end_cell: "u32",
     lanes: "u32",
@@ -95,9 +94,7 @@ export async function observeRange(
         rows: weight.rows,
         columns: weight.columns,
         dtype: DTYPE_CODE[weight.dtype],
-        cell_rows: grid.cellRows,
-        cell_columns: grid.cellColumns,
-        cells_per_row: grid.cellsPerRow,
+        ...gridParams(grid),
         first_cell: first,
         end_cell: end,
         lanes,

@@ -15,6 +15,7 @@ import { type MseSettings, shrinkOf } from "./mse-settings.ts";
 import { type GpuWeight, lanesFor, qparamsRule } from "./observe-weight.ts";
 import scaleRangesCode from "./scale-ranges.wgsl?raw";
 import sumErrorsCode from "./sum-errors.wgsl?raw";
+import { GRID_FIELDS, gridParams } from "../grid-params.ts";
 
 const WORKGROUP = 64;
 /** What the kernel takes for a dtype that it is told with its params; see mse-step.wgsl. */
@@ -35,9 +36,7 @@ export const mseStepKernel = kernel({
     rows: "u32",
     columns: "u32",
     dtype: "u32",
-    cell_rows: "u32",
-    cell_columns: "u32",
-    cells_per_row: "u32",
+    ...GRID_FIELDS,
     first_cell: "u32",
     end_cell: "u32",
     lanes: "u32",
@@ -196,9 +195,7 @@ function stepParams(search: MseSearch, step: number, range: readonly [number, nu
     rows: weight.rows,
     columns: weight.columns,
     dtype,
-    cell_rows: grid.cellRows,
-    cell_columns: grid.cellColumns,
-    cells_per_row: grid.cellsPerRow,
+    ...gridParams(grid),
     q_min,
     q_max,
     epsilon,

@@ -29,6 +29,7 @@ const FOUNDATIONS = [
   "in-time.ts",
   "map-limited.ts",
   "wait-later.ts",
+  "all-ended.ts",
   "yield-to-messages.ts",
   "storage-answer.ts",
 ];

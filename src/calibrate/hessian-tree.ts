@@ -192,9 +192,10 @@ function joiner(gpu: Gpu, input: Input) {
 }
 
 async function zeros(gpu: Gpu, { capture, free }: Input, maxPanelBytes: number): Promise<TriangularMatrix> {
-  const used = free.pop();
+  const used = free.at(-1);
   if (used) {
     await clearMatrix(gpu, used);
+    free.pop();
     return used;
   }
   const label = `Hessian of ${capture.modules[0]}'s input`;

@@ -1,5 +1,7 @@
 // The Hessians of one pass: one for each input that modules share, grown while the samples run through the layer.
 
+import { allEnded } from "../all-ended.ts";
+import { madeOf } from "../disposal.ts";
 import { invariant } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { Matrix } from "../gpu/matmul/matmul.ts";
@@ -27,19 +29,26 @@ export async function copyHessians(
   captures: readonly Capture[],
 ): Promise<Omit<Hessians, "onInput">> {
   const matrices = new Map<Capture, TriangularMatrix>();
-  for (const capture of captures) {
-    const { layout, buffers } = inputs.hessian(capture);
-    const label = `copy of the Hessian of ${capture.modules[0]}'s input`;
-    const copy = await allocatePanels(gpu.memory, label, layout);
-    matrices.set(capture, copy);
-    for (const [panel, buffer] of buffers.entries()) {
-      const to = copy.buffers[panel];
-      invariant(to, "a buffer for each panel");
-      await gpu.queue.copy({ of: buffer, offset: 0 }, { of: to, offset: 0 }, buffer.bytes);
+  return await madeOf(async (made) => {
+    const copies = made.use(heldHessians(gpu, matrices));
+    for (const capture of captures) {
+      const from = inputs.hessian(capture);
+      const label = `copy of the Hessian of ${capture.modules[0]}'s input`;
+      const copy = await allocatePanels(gpu.memory, label, from.layout);
+      matrices.set(capture, copy);
+      await copyMatrix(gpu, from, copy);
     }
+    await gpu.queue.flush();
+    return { ...copies, tokens: (capture) => inputs.tokens(capture) };
+  });
+}
+
+async function copyMatrix(gpu: Gpu, from: TriangularMatrix, copy: TriangularMatrix): Promise<void> {
+  for (const [panel, buffer] of from.buffers.entries()) {
+    const to = copy.buffers[panel];
+    invariant(to, "a buffer for each panel");
+    await gpu.queue.copy({ of: buffer, offset: 0 }, { of: to, offset: 0 }, buffer.bytes);
   }
-  await gpu.queue.flush();
-  return { ...heldHessians(gpu, matrices), tokens: (capture) => inputs.tokens(capture) };
 }
 
 /** GPU bytes of the Hessians of these captures. */
@@ -59,15 +68,17 @@ export async function openHessians(
   const captureOf = new Map(
     captures.flatMap((capture) => capture.modules.map((module) => [module, capture])),
   );
-  // Asked for one by one, each would be waited for.
-  const allocated = captures.map(async (capture) => {
+  const allocate = async (capture: Capture) => {
     const label = `Hessian of ${capture.modules[0]}'s input`;
-    return await allocatePanels(gpu.memory, label, layOutTriangle(capture.columns, maxPanelBytes));
+    const layout = layOutTriangle(capture.columns, maxPanelBytes);
+    matrices.set(capture, await allocatePanels(gpu.memory, label, layout));
+  };
+  const held = await madeOf(async (made) => {
+    const hessians = made.use(heldHessians(gpu, matrices));
+    // Asked for one by one, each would be waited for.
+    await allEnded(captures.map(allocate));
+    return hessians;
   });
-  for (const [index, matrix] of (await Promise.all(allocated)).entries()) {
-    const capture = captures[index];
-    if (capture) matrices.set(capture, matrix);
-  }
   return {
     async onInput(modules, input) {
       const capture = captureOf.get(modules[0] ?? "");
@@ -77,7 +88,7 @@ export async function openHessians(
       await symmetricRankKUpdate(gpu, matrix, input, input.rows, 2 / samples);
     },
     tokens: (capture) => seen.get(capture) ?? 0,
-    ...heldHessians(gpu, matrices),
+    ...held,
   };
 }
 

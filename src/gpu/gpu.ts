@@ -1,6 +1,7 @@
 // One GPU device with its ledger and its paced queue. An adapter gives one device only: recovery asks for a new adapter.
 
 import type { AdapterSummary } from "./device/adapter-summary.ts";
+import { openTogether } from "../disposal.ts";
 import { DeviceLimitError } from "../errors.ts";
 import { findMatrixShape, MATRIX_FEATURE } from "./matmul/matrix-shape.ts";
 import { GpuMemory } from "./memory.ts";
@@ -72,15 +73,11 @@ export function summarizeAdapter(adapter: GPUAdapter): AdapterSummary {
 /** Opens a device with the adapter's limits and a ledger of `budgetBytes`. */
 export async function openGpu(budgetBytes: number): Promise<Gpu> {
   const adapter = await requestAdapter();
-  const device = await requestDevice(adapter);
-  const gpu = await createGpu(device, summarizeAdapter(adapter), budgetBytes);
-  return {
-    ...gpu,
-    [Symbol.dispose]() {
-      gpu[Symbol.dispose]();
-      device.destroy();
-    },
-  };
+  return await openTogether(async (parts) => {
+    const device = await requestDevice(adapter);
+    parts.use({ [Symbol.dispose]: () => device.destroy() });
+    return parts.use(await createGpu(device, summarizeAdapter(adapter), budgetBytes));
+  });
 }
 
 /** A device with the adapter's limits and the features that kernels may use. */

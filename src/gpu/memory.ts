@@ -99,6 +99,7 @@ export class GpuMemory {
       this.#device.popErrorScope(),
       this.#device.popErrorScope(),
     ]).catch((cause: unknown) => {
+      for (const buffer of buffers) buffer[Symbol.dispose]();
       throw new DeviceLostError("The GPU was lost while memory was being allocated.", { cause });
     });
     const error = validation ?? outOfMemory;

@@ -1,6 +1,8 @@
 // One decoder layer from the host to GPU buffers. As many of its Linears as the budget holds are resident for a pass
 // over the samples; the others are streamed through one tile whenever the forward pass asks for them.
 
+import { allEnded } from "../all-ended.ts";
+import { madeOf } from "../disposal.ts";
 import { invariant } from "../errors.ts";
 import { DTYPE_BITS, type FloatDtype, widenToFloat32 } from "../formats/numbers/dtype.ts";
 import { spreadRows } from "../formats/weights/spread-rows.ts";
@@ -46,7 +48,7 @@ export interface OnloadedParts {
   readonly come?: ReadonlyMap<string, readonly RowTile[]>;
 }
 
-/** Onloads a layer for one pass. */
+/** Onloads a layer for one pass. What has come of it already is given back, too, if that fails. */
 export async function onloadLayer(
   gpu: Gpu,
   uploads: UploadRing,
@@ -57,38 +59,44 @@ export async function onloadLayer(
   const limit = Math.min(gpu.device.limits.maxStorageBufferBindingSize, gpu.device.limits.maxBufferSize);
   const linears = new Map(parts.linears.map((linear) => [linear.module, linear]));
   const dtypeOf = (tensor: string) => floatTensor(host, tensor).dtype;
-  const divided = divideLinears(parts.linears, dtypeOf, residency, limit);
-  const resident = new Map<string, readonly RowTile[]>(parts.come);
-  const missing = divided.resident.filter(({ module }) => !resident.has(module));
   const tileBytes = Math.min(residency.tileBytes, limit);
-  const streamed = streamBytes(divided.streamed, dtypeOf, tileBytes);
-  // Asked for one by one, each would be waited for.
-  const [vectors, stream] = await Promise.all([
-    onloadVectors(gpu, uploads, host, parts.vectors),
-    streamed > 0 ? gpu.memory.allocate({ label: "streamed weights", bytes: streamed }) : null,
-    ...missing.map(async (linear) => await roomForWhole(gpu, host, { linear, limit, resident })),
-  ]);
-  await uploads.writeAll(wholeParts(host, missing, resident));
-  return onloaded(gpu, { vectors, resident, stream }, async function* (module) {
-    const linear = linears.get(module);
-    invariant(linear && stream, `${module} is onloaded`);
-    yield* streamTiles(uploads, host, linear, { weight: stream, tileBytes });
+  const resident = new Map<string, readonly RowTile[]>(parts.come);
+  const buffers: OnloadedBuffers = { vectors: new Map(), resident, stream: null };
+  return await madeOf(async (made) => {
+    const layer = made.use(
+      onloaded(gpu, buffers, async function* (module) {
+        const linear = linears.get(module);
+        invariant(linear && buffers.stream, `${module} is onloaded`);
+        yield* streamTiles(uploads, host, linear, { weight: buffers.stream, tileBytes });
+      }),
+    );
+    const divided = divideLinears(parts.linears, dtypeOf, residency, limit);
+    const missing = divided.resident.filter(({ module }) => !resident.has(module));
+    // Asked for one by one, each would be waited for.
+    await allEnded([
+      onloadVectors(gpu, uploads, host, parts.vectors, buffers.vectors),
+      roomToStream(gpu, buffers, streamBytes(divided.streamed, dtypeOf, tileBytes)),
+      ...missing.map(async (linear) => await roomForWhole(gpu, host, { linear, limit, resident })),
+    ]);
+    await uploads.writeAll(wholeParts(host, missing, resident));
+    return layer;
   });
 }
 
-/** What a layer's weights lie in. */
+/** What a layer's weights lie in, as far as they have room yet. */
 interface OnloadedBuffers {
-  readonly vectors: ReadonlyMap<string, LedgerBuffer>;
+  readonly vectors: Map<string, LedgerBuffer>;
   readonly resident: ReadonlyMap<string, readonly RowTile[]>;
-  readonly stream: LedgerBuffer | null;
+  stream: LedgerBuffer | null;
 }
 
-/** A layer whose Linears lie in buffers, or come by `streamed`. */
+/** A layer whose Linears lie in buffers, or come by `streamed`; it has those that come later, too. */
 export function onloaded(
   gpu: Gpu,
-  { vectors, resident, stream }: OnloadedBuffers,
+  buffers: OnloadedBuffers,
   streamed: OnloadedLayer["rowTiles"],
 ): OnloadedLayer {
+  const { vectors, resident } = buffers;
   return {
     async *rowTiles(module) {
       const tiles = resident.get(module);
@@ -113,7 +121,7 @@ export function onloaded(
     [Symbol.dispose]() {
       for (const vector of vectors.values()) vector[Symbol.dispose]();
       for (const tile of [...resident.values()].flat()) tile.weight[Symbol.dispose]();
-      stream?.[Symbol.dispose]();
+      buffers.stream?.[Symbol.dispose]();
     },
   };
 }
@@ -143,27 +151,35 @@ function residentParts(
   });
 }
 
-/** Norms and biases as float32, by name. */
+/** Norms and biases as float32, put by name among a layer's `vectors`: it has their buffers even if their values never come. */
 export async function onloadVectors(
   gpu: Gpu,
   uploads: UploadRing,
   host: HostLayer,
   names: readonly string[],
-): Promise<Map<string, LedgerBuffer>> {
+  vectors: Map<string, LedgerBuffer>,
+): Promise<void> {
   const values = names.map((name) => {
     const { dtype, bytes } = floatTensor(host, name);
     return { name, floats: widenToFloat32(dtype, bytes.read(0, bytes.byteLength)) };
   });
   const requests = values.map(({ name, floats }) => ({ label: name, bytes: floats.byteLength }));
-  const buffers: readonly LedgerBuffer[] = await gpu.memory.allocateAll(requests);
-  const vectors = new Map<string, LedgerBuffer>();
-  for (const [index, { name, floats }] of values.entries()) {
-    const buffer = buffers[index];
+  const allocated: readonly LedgerBuffer[] = await gpu.memory.allocateAll(requests);
+  for (const [index, { name }] of values.entries()) {
+    const buffer = allocated[index];
     invariant(buffer, "a buffer for each vector");
-    await uploads.write(new Uint8Array(floats.buffer), buffer);
     vectors.set(name, buffer);
   }
-  return vectors;
+  for (const { name, floats } of values) {
+    const buffer = vectors.get(name);
+    invariant(buffer, "each vector has a buffer");
+    await uploads.write(new Uint8Array(floats.buffer), buffer);
+  }
+}
+
+/** Room for one tile after the other, where there are any. */
+async function roomToStream(gpu: Gpu, buffers: OnloadedBuffers, bytes: number): Promise<void> {
+  if (bytes > 0) buffers.stream = await gpu.memory.allocate({ label: "streamed weights", bytes });
 }
 
 /** A Linear that is to lie on the GPU whole, in buffers of at most `limit` bytes, among those that do. */

@@ -1,7 +1,9 @@
 // A layer whose Linears come to the GPU one by one, and stay there.
 
+import { madeOf } from "../disposal.ts";
 import { invariant } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import type { LedgerBuffer } from "../gpu/memory.ts";
 import type { UploadRing } from "../gpu/staging/upload-ring.ts";
 import type { Linear } from "../model/weight-description.ts";
 import type { HostLayer } from "./host-layer.ts";
@@ -24,13 +26,19 @@ export async function openSettlingLayer(
   host: HostLayer,
   parts: { readonly linears: readonly Linear[]; readonly vectors: readonly string[] },
 ): Promise<SettlingLayer> {
-  const vectors = await onloadVectors(gpu, uploads, host, parts.vectors);
   const limit = Math.min(gpu.device.limits.maxStorageBufferBindingSize, gpu.device.limits.maxBufferSize);
   const resident = new Map<string, readonly RowTile[]>();
   const coming = new Map<string, Promise<void>>();
   let last = Promise.resolve();
-  const layer = onloaded(gpu, { vectors, resident, stream: null }, (module) => {
-    throw new Error(`Defect: ${module} is not onloaded`);
+  const vectors = new Map<string, LedgerBuffer>();
+  const layer = await madeOf(async (made) => {
+    const own = made.use(
+      onloaded(gpu, { vectors, resident, stream: null }, (module) => {
+        throw new Error(`Defect: ${module} is not onloaded`);
+      }),
+    );
+    await onloadVectors(gpu, uploads, host, parts.vectors, vectors);
+    return own;
   });
   return {
     ...layer,

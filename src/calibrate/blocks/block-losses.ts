@@ -2,6 +2,7 @@
 // to it, and sums the squared error of what it gives out, before any norm: of a mixer and an MLP, what their last Linear does; of
 // experts the sum of those that each token is routed to, and of the shared one.
 
+import { type Lifetime, openTogether } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
@@ -98,16 +99,8 @@ export async function openBlockLosses(
   blocks: readonly VariedBlock[],
   size: BlockSize,
 ): Promise<BlockLosses> {
-  const error = { label: "error of a block's output", bytes: outputBytes(blocks, size) };
-  const [original, sums] = await gpu.memory.allocateAll([
-    { label: "a block's output", bytes: outputBytes(blocks, size) },
-    { label: "squared errors of blocks", bytes: sumBytes(blocks, size) },
-  ]);
-  const errors: readonly LedgerBuffer[] = await gpu.memory.allocateAll(
-    Array.from({ length: errorsOf(blocks) }, () => error),
-  );
-  await gpu.queue.clear(sums);
-  const open = { gpu, size, original, errors, sums };
+  const buffers = await openTogether(async (parts) => await allocateLosses(gpu, blocks, size, parts));
+  const open = { gpu, size, ...buffers };
   let next = 0;
   const placed = blocks.map((block): PlacedBlock => {
     const first = next;
@@ -127,13 +120,29 @@ export async function openBlockLosses(
       };
     },
     async read(readbacks) {
-      const all = new Float32Array((await readbacks.readBytes(sums)).buffer);
+      const all = new Float32Array((await readbacks.readBytes(buffers.sums)).buffer);
       return placed.map(({ block, first }) => sharesOf(all, first, rowsOf(block, size), block.variants));
     },
-    [Symbol.dispose]() {
-      for (const buffer of [original, ...errors, sums]) buffer[Symbol.dispose]();
-    },
+    [Symbol.dispose]: () => buffers[Symbol.dispose](),
   };
+}
+
+/** Buffers for what blocks give out and what is wrong of it; sums begin as zeros. */
+async function allocateLosses(
+  gpu: Gpu,
+  blocks: readonly VariedBlock[],
+  size: BlockSize,
+  parts: Lifetime,
+): Promise<Pick<OpenBlocks, "original" | "errors" | "sums">> {
+  const error = { label: "error of a block's output", bytes: outputBytes(blocks, size) };
+  const allocated = await gpu.memory.allocateAll([
+    { label: "a block's output", bytes: outputBytes(blocks, size) },
+    { label: "squared errors of blocks", bytes: sumBytes(blocks, size) },
+    ...Array.from({ length: errorsOf(blocks) }, () => error),
+  ]);
+  const [original, sums, ...errors] = parts.useEach(allocated);
+  await gpu.queue.clear(sums);
+  return { original, errors, sums };
 }
 
 /** Runs a block with its own weights and with those of each variant, and adds up what it gives out and what differs. */

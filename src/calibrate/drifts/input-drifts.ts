@@ -2,6 +2,7 @@
 // Hessians. The original model's samples run first, a batch at a time, and their inputs X̃ are kept; then the same batch runs as
 // the quantized layers before have left it, with inputs X, and the same rows come by in the same order.
 
+import { type Lifetime, madeOf } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
@@ -71,7 +72,9 @@ export async function openInputDrifts(
   options: DriftOptions,
 ): Promise<InputDrifts> {
   const inputs = new Map<Capture, Input>();
-  for (const capture of captures) inputs.set(capture, await openInput(gpu, capture, options));
+  await madeOf(async (parts) => {
+    for (const capture of captures) inputs.set(capture, await openInput(gpu, capture, options, parts));
+  });
   const byModule = new Map(
     [...inputs.values()].flatMap((input) => input.capture.modules.map((module) => [module, input])),
   );
@@ -109,11 +112,13 @@ async function openInput(
   gpu: Gpu,
   capture: Capture,
   { tokens, maxPanelBytes }: DriftOptions,
+  parts: Lifetime,
 ): Promise<Input> {
   const of = `${capture.modules[0]}'s input`;
   const layout = layOutSquare(capture.columns, maxPanelBytes);
-  const matrix = await allocatePanels(gpu.memory, `drift of ${of}`, layout);
-  const kept = await gpu.memory.allocate({ label: `original of ${of}`, bytes: keptBytes(capture, tokens) });
+  const matrix = parts.use(await allocatePanels(gpu.memory, `drift of ${of}`, layout));
+  const rows = { label: `original of ${of}`, bytes: keptBytes(capture, tokens) };
+  const kept = parts.use(await gpu.memory.allocate(rows));
   return { capture, matrix, kept, rows: { kept: 0, compared: 0 } };
 }
 

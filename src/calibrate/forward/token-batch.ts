@@ -1,6 +1,7 @@
 // Several sequences of different lengths laid end to end: a row is a token, there is no padding anywhere. Positions
 // restart with each sequence, and no token sees another sequence.
 
+import { type Lifetime, openTogether } from "../../disposal.ts";
 import { CalibrationError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
@@ -51,34 +52,34 @@ export async function createBatch(
     tiles.flatMap(({ firstRow, endRow, sequenceStart }) => [firstRow, endRow, sequenceStart, 0]),
   );
   const sequenceBytes = new Uint32Array(sequenceRows(lengths));
-  const [positions, tileBuffer, sequences] = await gpu.memory.allocateAll([
-    { label: "token positions", bytes: positionBytes.byteLength },
-    { label: "attention tiles", bytes: tileBytes.byteLength },
-    { label: "sequences", bytes: sequenceBytes.byteLength },
-  ]);
-  await uploads.write(new Uint8Array(positionBytes.buffer), positions);
-  await uploads.write(new Uint8Array(tileBytes.buffer), tileBuffer);
-  await uploads.write(new Uint8Array(sequenceBytes.buffer), sequences);
-  const given = tokenRows
-    ? await gpu.memory.allocate({ label: "rows of token inputs", bytes: tokenRows.byteLength })
-    : null;
-  if (tokenRows && given) await uploads.write(new Uint8Array(tokenRows.buffer), given);
-  return {
-    lengths,
-    tokens: rows.length,
-    longest: Math.max(...lengths),
-    tiles,
-    positions,
-    attentionTiles: tileBuffer,
-    sequences,
-    tokenRows: given,
-    [Symbol.dispose]() {
-      given?.[Symbol.dispose]();
-      positions[Symbol.dispose]();
-      tileBuffer[Symbol.dispose]();
-      sequences[Symbol.dispose]();
-    },
-  };
+  return await openTogether(async (parts) => {
+    const [positions, tileBuffer, sequences] = parts.useEach(
+      await gpu.memory.allocateAll([
+        { label: "token positions", bytes: positionBytes.byteLength },
+        { label: "attention tiles", bytes: tileBytes.byteLength },
+        { label: "sequences", bytes: sequenceBytes.byteLength },
+      ]),
+    );
+    await uploads.write(new Uint8Array(positionBytes.buffer), positions);
+    await uploads.write(new Uint8Array(tileBytes.buffer), tileBuffer);
+    await uploads.write(new Uint8Array(sequenceBytes.buffer), sequences);
+    const given = tokenRows && (await uploadRows(gpu, uploads, tokenRows, parts));
+    const longest = Math.max(...lengths);
+    const tables = { positions, attentionTiles: tileBuffer, sequences, tokenRows: given };
+    return { lengths, tokens: rows.length, longest, tiles, ...tables };
+  });
+}
+
+async function uploadRows(
+  gpu: Gpu,
+  uploads: UploadRing,
+  tokenRows: Uint32Array<ArrayBuffer>,
+  parts: Lifetime,
+): Promise<LedgerBuffer> {
+  const request = { label: "rows of token inputs", bytes: tokenRows.byteLength };
+  const given = parts.use(await gpu.memory.allocate(request));
+  await uploads.write(new Uint8Array(tokenRows.buffer), given);
+  return given;
 }
 
 /** First and end row of each sequence. */

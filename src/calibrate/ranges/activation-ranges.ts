@@ -4,8 +4,9 @@
 import { invariant } from "../../errors.ts";
 import type { ObserverName } from "../../formats/schemes/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
-import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
+import { bufferBytes } from "../../gpu/memory.ts";
 import type { ReadbackRing } from "../../gpu/staging/readback-ring.ts";
+import { allocateZeros } from "../../gpu/zeros.ts";
 import type { SequenceBatch } from "../batches.ts";
 import type { Activations } from "../forward/layer-weights.ts";
 import { observeRows } from "./observe-rows.ts";
@@ -33,9 +34,8 @@ export async function openActivationRanges(
   sequences: number,
 ): Promise<ActivationRanges> {
   const requests = names.map((name) => ({ label: `ranges of ${name}`, bytes: sequences * 8 }));
-  const allocated: readonly LedgerBuffer[] = await gpu.memory.allocateAll(requests);
+  const allocated = await allocateZeros(gpu, requests);
   const buffers = new Map(names.map((name, index) => [name, allocated[index]]));
-  for (const buffer of allocated) await gpu.queue.clear(buffer);
   const seen = new Map<string, number>();
   let batch: SequenceBatch | null = null;
   return {

@@ -3,8 +3,9 @@
 
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
-import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
+import { bufferBytes } from "../../gpu/memory.ts";
 import type { ReadbackRing } from "../../gpu/staging/readback-ring.ts";
+import { allocateZeros } from "../../gpu/zeros.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { Collector } from "../collector.ts";
 import type { Activations } from "../forward/layer-weights.ts";
@@ -28,8 +29,7 @@ export async function openInputSquares(gpu: Gpu, captures: readonly Capture[]): 
     label: `squares of ${modules[0]}'s input`,
     bytes: columns * 4,
   }));
-  const allocated: readonly LedgerBuffer[] = await gpu.memory.allocateAll(requests);
-  for (const buffer of allocated) await gpu.queue.clear(buffer);
+  const allocated = await allocateZeros(gpu, requests);
   const indexOf = new Map(
     captures.flatMap(({ modules }, index) => modules.map((module) => [module, index] as const)),
   );

@@ -1,6 +1,7 @@
 // Matrix units for a job's forward products and its Hessians: where the browser offers them, their sums are right, and they are
 // faster.
 
+import { openTogether } from "../../disposal.ts";
 import { narrowFromFloat32 } from "../../formats/numbers/dtype.ts";
 import type { Gpu } from "../gpu.ts";
 import { ReadbackRing } from "../staging/readback-ring.ts";
@@ -25,19 +26,17 @@ const TOLERANCE = 5e-5;
 export async function openMatrixUnits(gpu: Gpu, anyway = false): Promise<Disposable> {
   const { matrices: shape } = gpu.adapter;
   if (!shape) return { [Symbol.dispose]: () => undefined };
-  const largest = await gpu.memory.allocate({ label: "largest magnitudes", bytes: MATRIX_UNITS_BYTES });
-  const units = createMatrixUnits(shape, largest);
-  const compilesProduct = async () => await compileHalves(gpu, units, { bDtype: "BF16" });
-  const works = (await compiles(gpu, compilesProduct)) && (await areSumsRight(gpu, units));
-  if (works && (anyway || (await areMatricesFaster(gpu, units)))) gpu.tuning.matrices = units;
-  // Whether they are faster is not measured again: results must not depend on a race that is nearly a draw.
-  if (gpu.tuning.matrices) units.hessians = await areForHessians(gpu, units);
-  return {
-    [Symbol.dispose]() {
-      gpu.tuning.matrices = null;
-      largest[Symbol.dispose]();
-    },
-  };
+  return await openTogether(async (parts) => {
+    const request = { label: "largest magnitudes", bytes: MATRIX_UNITS_BYTES };
+    const units = createMatrixUnits(shape, parts.use(await gpu.memory.allocate(request)));
+    parts.use({ [Symbol.dispose]: () => void (gpu.tuning.matrices = null) });
+    const compilesProduct = async () => await compileHalves(gpu, units, { bDtype: "BF16" });
+    const works = (await compiles(gpu, compilesProduct)) && (await areSumsRight(gpu, units));
+    if (works && (anyway || (await areMatricesFaster(gpu, units)))) gpu.tuning.matrices = units;
+    // Whether they are faster is not measured again: results must not depend on a race that is nearly a draw.
+    if (gpu.tuning.matrices) units.hessians = await areForHessians(gpu, units);
+    return {};
+  });
 }
 
 async function areForHessians(gpu: Gpu, units: MatrixUnits): Promise<boolean> {

@@ -2,6 +2,7 @@
 // busy for about two seconds with one submit, and a desktop stutters long before. How much work makes a millisecond is
 // learned from the submits themselves.
 
+import { madeOf } from "../../disposal.ts";
 import { DeviceLostError, invariant } from "../../errors.ts";
 import { countKernels, type LongSubmit, longestOf } from "./long-submit.ts";
 import { type Dispatch, type Kernel, PipelineCache } from "../kernel.ts";
@@ -72,16 +73,18 @@ export class PacedQueue implements Disposable {
   }
 
   static async create(device: GPUDevice, memory: GpuMemory): Promise<PacedQueue> {
-    const timer = await SubmitTimer.create(device, memory, TIMED_SUBMITS);
-    const { UNIFORM, COPY_SRC } = GPUBufferUsage;
-    const params = { label: "kernel params", bytes: PARAMS_BYTES, usage: UNIFORM };
-    const updates = { label: "updates", bytes: UPDATE_BYTES, usage: COPY_SRC };
-    return new PacedQueue(
-      device,
-      timer,
-      await SubmitBytes.create(device, memory, params),
-      await SubmitBytes.create(device, memory, updates),
-    );
+    return await madeOf(async (parts) => {
+      const timer = parts.use(await SubmitTimer.create(device, memory, TIMED_SUBMITS));
+      const { UNIFORM, COPY_SRC } = GPUBufferUsage;
+      const params = { label: "kernel params", bytes: PARAMS_BYTES, usage: UNIFORM };
+      const updates = { label: "updates", bytes: UPDATE_BYTES, usage: COPY_SRC };
+      return new PacedQueue(
+        device,
+        timer,
+        parts.use(await SubmitBytes.create(device, memory, params)),
+        await SubmitBytes.create(device, memory, updates),
+      );
+    });
   }
 
   /** The submits that held the GPU longest, worst first. */

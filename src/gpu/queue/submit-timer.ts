@@ -1,6 +1,7 @@
 // Milliseconds that each submit held the GPU: by timestamp queries where the adapter has them, else by the clock
 // between submit and completion, which also counts waiting and is therefore an upper bound.
 
+import { invariant } from "../../errors.ts";
 import type { GpuMemory, LedgerBuffer } from "../memory.ts";
 
 /** Passes of one submit that can be timed; the queue submits before it opens more. */
@@ -47,13 +48,14 @@ export class SubmitTimer implements Disposable {
     const timer = new SubmitTimer(device);
     if (!device.features.has("timestamp-query")) return timer;
     const { QUERY_RESOLVE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
-    const buffers = Array.from({ length: inFlight }, async () => {
-      return await memory.allocateAll([
-        { label: "timestamps", bytes: BYTES, usage: QUERY_RESOLVE | COPY_SRC },
-        { label: "timestamps readback", bytes: BYTES, usage: COPY_DST | MAP_READ },
-      ]);
-    });
-    for (const [resolved, readable] of await Promise.all(buffers)) {
+    const resolving = { label: "timestamps", bytes: BYTES, usage: QUERY_RESOLVE | COPY_SRC };
+    const reading = { label: "timestamps readback", bytes: BYTES, usage: COPY_DST | MAP_READ };
+    const buffers: readonly LedgerBuffer[] = await memory.allocateAll(
+      Array.from({ length: 2 * inFlight }, (_, at) => (at < inFlight ? resolving : reading)),
+    );
+    for (const [at, resolved] of buffers.slice(0, inFlight).entries()) {
+      const readable = buffers[inFlight + at];
+      invariant(readable, "two buffers for each submit");
       const queries = device.createQuerySet({ type: "timestamp", count: QUERIES });
       const slot = { queries, resolved, readable };
       timer.#free.push(slot);

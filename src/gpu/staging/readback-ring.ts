@@ -1,6 +1,6 @@
 import type { LedgerBuffer } from "../memory.ts";
 import { Pool } from "./pool.ts";
-import { makePieces, mapPiece, paddedBytes, ringBytes, type RingGpu, type RingSize } from "./ring-pieces.ts";
+import { mapPiece, paddedBytes, ringBytes, ringPieces, type RingGpu, type RingSize } from "./ring-pieces.ts";
 
 const SMALL_PIECES = 4;
 const MAX_SMALL_BYTES = 1024 ** 2;
@@ -37,23 +37,19 @@ export class ReadbackRing implements Disposable {
   readonly #large: PieceSet;
   readonly #small: PieceSet;
 
-  private constructor(
-    gpu: RingGpu,
-    large: readonly LedgerBuffer[],
-    small: readonly LedgerBuffer[],
-    size: RingSize,
-  ) {
+  /** @param pieces the large ones, and the small ones behind them */
+  private constructor(gpu: RingGpu, pieces: readonly LedgerBuffer[], size: RingSize) {
     this.#gpu = gpu;
-    this.#pieces = [...large, ...small];
-    this.#large = { pool: new Pool(large), bytes: size.pieceBytes };
-    this.#small = { pool: new Pool(small), bytes: smallPieces(size).pieceBytes };
+    this.#pieces = pieces;
+    this.#large = { pool: new Pool(pieces.slice(0, size.pieces)), bytes: size.pieceBytes };
+    this.#small = { pool: new Pool(pieces.slice(size.pieces)), bytes: smallPieces(size).pieceBytes };
   }
 
   static async create(gpu: RingGpu, size: RingSize): Promise<ReadbackRing> {
     const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
-    const large = await makePieces(gpu, "readback ring", size, usage);
-    const small = await makePieces(gpu, "small readbacks", smallPieces(size), usage);
-    return new ReadbackRing(gpu, large, small, size);
+    const small = ringPieces("small readbacks", smallPieces(size), usage);
+    const pieces = [...ringPieces("readback ring", size, usage), ...small];
+    return new ReadbackRing(gpu, await gpu.memory.allocateAll(pieces), size);
   }
 
   /**

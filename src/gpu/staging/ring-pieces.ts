@@ -3,7 +3,7 @@
 
 import { DeviceLostError } from "../../errors.ts";
 import type { Gpu } from "../gpu.ts";
-import type { LedgerBuffer } from "../memory.ts";
+import type { BufferRequest, LedgerBuffer } from "../memory.ts";
 
 /** What a ring takes of a GPU. */
 export type RingGpu = Pick<Gpu, "memory" | "queue">;
@@ -18,15 +18,10 @@ export function ringBytes(size: RingSize): number {
   return size.pieceBytes * size.pieces;
 }
 
-/** Buffers of a ring, all in one batch of allocations. */
-export async function makePieces(
-  gpu: RingGpu,
-  label: string,
-  size: RingSize,
-  usage: number,
-): Promise<LedgerBuffer[]> {
+/** Buffers of a ring, to be allocated together. */
+export function ringPieces(label: string, size: RingSize, usage: number): BufferRequest[] {
   const request = { label, bytes: size.pieceBytes, usage };
-  return await gpu.memory.allocateAll(Array.from({ length: size.pieces }, () => request));
+  return Array.from({ length: size.pieces }, () => request);
 }
 
 /** Maps no more than is read or written: browsers copy what is mapped between their processes, used or not. */

@@ -2,7 +2,7 @@ import type { LedgerBuffer } from "../memory.ts";
 import { UPDATE_BYTES } from "../queue/paced-queue.ts";
 import { Pool } from "./pool.ts";
 import { yieldToMessages } from "../../yield-to-messages.ts";
-import { makePieces, mapPiece, paddedBytes, type RingGpu, type RingSize } from "./ring-pieces.ts";
+import { mapPiece, paddedBytes, ringPieces, type RingGpu, type RingSize } from "./ring-pieces.ts";
 
 /** Writes of at most this share of a piece do without: as much as a piece holds is copied once more wherever one is used. */
 const SHORT_WRITE = 1 / 4;
@@ -38,7 +38,8 @@ export class UploadRing implements Disposable {
 
   static async create(gpu: RingGpu, size: RingSize): Promise<UploadRing> {
     const usage = GPUBufferUsage.MAP_WRITE | GPUBufferUsage.COPY_SRC;
-    return new UploadRing(gpu, await makePieces(gpu, "upload ring", size, usage), size.pieceBytes);
+    const pieces = ringPieces("upload ring", size, usage);
+    return new UploadRing(gpu, await gpu.memory.allocateAll(pieces), size.pieceBytes);
   }
 
   /**

@@ -2,6 +2,7 @@
 // under way at once, so that network, GPU and disk overlap while memory stays what the plan said.
 
 import pLimit, { type LimitFunction } from "p-limit";
+import { type Lifetime, madeOf } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
 import { usesImportance } from "../../formats/schemes/quantization-args.ts";
@@ -29,45 +30,48 @@ import type { TileTraffic } from "../job/traffic.ts";
 /** Records kernels for a tile whose source is uploaded, and says which of its buffers are wanted back. */
 export type RecordTile = (tile: TileRows, buffers: TileBuffers) => Promise<readonly TilePart[]>;
 
+interface PipelineParts {
+  readonly uploads: UploadRing;
+  readonly readbacks: ReadbackRing;
+  readonly slots: readonly TileBuffers[];
+  /** Tables of powers by key. */
+  readonly powers: ReadonlyMap<string, LedgerBuffer>;
+}
+
 export class TilePipeline implements Disposable {
   readonly gpu: Gpu;
   readonly #tiling: Tiling;
   readonly #uploads: UploadRing;
   readonly #readbacks: ReadbackRing;
-  readonly #slots: readonly TileBuffers[];
   readonly #pool: Pool<TileBuffers>;
   readonly #limit: LimitFunction;
-  readonly #powers = new Map<string, LedgerBuffer>();
+  readonly #powers: ReadonlyMap<string, LedgerBuffer>;
+  readonly #parts: Disposable;
 
   private constructor(
     gpu: Gpu,
     tiling: Tiling,
-    rings: { uploads: UploadRing; readbacks: ReadbackRing },
-    slots: readonly TileBuffers[],
+    { uploads, readbacks, slots, powers }: PipelineParts,
+    parts: Disposable,
   ) {
     this.gpu = gpu;
     this.#tiling = tiling;
-    this.#uploads = rings.uploads;
-    this.#readbacks = rings.readbacks;
-    this.#slots = slots;
+    this.#uploads = uploads;
+    this.#readbacks = readbacks;
     this.#pool = new Pool(slots);
+    this.#powers = powers;
+    this.#parts = parts;
     this.#limit = pLimit(tiling.slots);
   }
 
   static async create(gpu: Gpu, tiling: Tiling): Promise<TilePipeline> {
-    const uploads = await UploadRing.create(gpu, tiling.upload);
-    const readbacks = await ReadbackRing.create(gpu, tiling.readback);
-    // Asked for one by one, each would be waited for.
-    const slots = await Promise.all(
-      Array.from({ length: tiling.slots }, async (_, slot) => await makeSlot(gpu, tiling, slot)),
-    );
-    const pipeline = new TilePipeline(gpu, tiling, { uploads, readbacks }, slots);
-    for (const table of tiling.powerTables) {
-      const buffer = await gpu.memory.allocate({ label: "table of powers", bytes: POWER_TABLE_BYTES });
-      pipeline.#powers.set(powerTableKey(table), buffer);
-      await uploads.write(new Uint8Array(powerTable(table).buffer), buffer);
-    }
-    return pipeline;
+    return await madeOf(async (parts) => {
+      const uploads = parts.use(await UploadRing.create(gpu, tiling.upload));
+      const readbacks = parts.use(await ReadbackRing.create(gpu, tiling.readback));
+      const slots = await makeSlots(gpu, tiling, parts);
+      const powers = await uploadPowers({ gpu, uploads }, tiling, parts);
+      return new TilePipeline(gpu, tiling, { uploads, readbacks, slots, powers }, parts);
+    });
   }
 
   /** Runs `record` for every tile of a weight, writes the parts that it names, and returns what the tiles counted. */
@@ -97,10 +101,7 @@ export class TilePipeline implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#uploads[Symbol.dispose]();
-    this.#readbacks[Symbol.dispose]();
-    for (const table of this.#powers.values()) table[Symbol.dispose]();
-    for (const slot of this.#slots) for (const name of TILE_BUFFER_NAMES) slot[name][Symbol.dispose]();
+    this.#parts[Symbol.dispose]();
   }
 
   async #runTile(
@@ -152,13 +153,31 @@ export class TilePipeline implements Disposable {
   }
 }
 
-async function makeSlot(gpu: Gpu, tiling: Tiling, slot: number): Promise<TileBuffers> {
-  const requests = TILE_BUFFER_NAMES.map((name) => ({
-    label: `tile ${slot} ${name}`,
-    bytes: tiling.buffers[name],
-  }));
-  const buffers: readonly LedgerBuffer[] = await gpu.memory.allocateAll(requests);
-  return Object.fromEntries(
-    TILE_BUFFER_NAMES.map((name, index) => [name, buffers[index]]),
-  ) as unknown as TileBuffers;
+/** Buffers of all slots, asked for together. */
+async function makeSlots(gpu: Gpu, tiling: Tiling, parts: Lifetime): Promise<TileBuffers[]> {
+  const requests = Array.from({ length: tiling.slots }, (_, slot) =>
+    TILE_BUFFER_NAMES.map((name) => ({ label: `tile ${slot} ${name}`, bytes: tiling.buffers[name] })),
+  );
+  const buffers = parts.useEach(await gpu.memory.allocateAll(requests.flat())).values();
+  return requests.map(
+    (): TileBuffers =>
+      Object.fromEntries(
+        TILE_BUFFER_NAMES.map((name) => [name, buffers.next().value]),
+      ) as unknown as TileBuffers,
+  );
+}
+
+async function uploadPowers(
+  { gpu, uploads }: { readonly gpu: Gpu; readonly uploads: UploadRing },
+  { powerTables }: Tiling,
+  parts: Lifetime,
+): Promise<Map<string, LedgerBuffer>> {
+  const powers = new Map<string, LedgerBuffer>();
+  for (const table of powerTables) {
+    const request = { label: "table of powers", bytes: POWER_TABLE_BYTES };
+    const buffer = parts.use(await gpu.memory.allocate(request));
+    powers.set(powerTableKey(table), buffer);
+    await uploads.write(new Uint8Array(powerTable(table).buffer), buffer);
+  }
+  return powers;
 }

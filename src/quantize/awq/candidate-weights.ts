@@ -1,6 +1,7 @@
 // What Linears become under each candidate, as weights that a block is run with: Q(W · s) / s in float32, made anew from the rows
 // that lie on the GPU whenever they are asked for, in pieces of bounded size.
 
+import { openTogether } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
@@ -77,22 +78,22 @@ export async function openCandidateWeights(
   mappings: readonly GivenMapping[],
   total: number,
 ): Promise<CandidateWeights> {
-  const [given, piece] = await gpu.memory.allocateAll([
-    { label: "AWQ candidates of blocks", bytes: givenBytes(mappings, total) },
-    { label: "weights of a candidate", bytes: pieceBytes(mappings) },
-  ]);
-  const { bytes, places } = layOut(mappings, given, total);
-  await uploads.write(bytes, given);
-  return {
-    replace(module, rows, candidate) {
-      const place = places.get(module);
-      return place ? pieces(gpu, place, rows, candidate, piece) : null;
-    },
-    [Symbol.dispose]() {
-      given[Symbol.dispose]();
-      piece[Symbol.dispose]();
-    },
-  };
+  return await openTogether(async (parts) => {
+    const [given, piece] = parts.useEach(
+      await gpu.memory.allocateAll([
+        { label: "AWQ candidates of blocks", bytes: givenBytes(mappings, total) },
+        { label: "weights of a candidate", bytes: pieceBytes(mappings) },
+      ]),
+    );
+    const { bytes, places } = layOut(mappings, given, total);
+    await uploads.write(bytes, given);
+    return {
+      replace(module: string, rows: WeightRows, candidate: number) {
+        const place = places.get(module);
+        return place ? pieces(gpu, place, rows, candidate, piece) : null;
+      },
+    };
+  });
 }
 
 /** What the host gives, and where each Linear's part of it lies. */

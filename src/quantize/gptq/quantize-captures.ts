@@ -1,7 +1,7 @@
 // GPTQ of the modules whose Hessians a pass collected. Where the layer's weights stay on the GPU, codes are read back while
 // the next module is computed. Else each module comes from host memory and goes back to it before the next one begins.
 
-import { createLifetime } from "../../disposal.ts";
+import { openTogether } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import { GPTQ_SETTINGS } from "../../formats/modifiers/gptq.ts";
 import type { QuantizingModifier } from "../../formats/recipe/recipe.ts";
@@ -171,19 +171,19 @@ async function openFactorScratch(
   captures: readonly Capture[],
 ): Promise<{ of(index: number): FactorScratch } & Disposable> {
   const columns = Math.max(...captures.map((capture) => capture.columns));
-  const lifetime = createLifetime();
-  const [own, vector, other] = await Promise.all([
-    allocateCholeskyScratch(gpu, columns),
-    gpu.memory.allocate({ label: "diagonal", bytes: columns * 4 }),
-    gpu.memory.allocate({ label: "Cholesky status", bytes: 16 }),
-  ]);
-  for (const each of [own, vector, other]) lifetime.use(each);
-  const rings = { vector, uploads, readbacks };
-  return {
-    // What one factorisation came to is read while the next one is under way.
-    of: (index) => ({ ...rings, cholesky: index % 2 === 0 ? own : { ...own, failedRow: other } }),
-    [Symbol.dispose]: () => lifetime[Symbol.dispose](),
-  };
+  return await openTogether(async (parts) => {
+    // Asked for one by one, each would be waited for.
+    const [own, vector, other] = await parts.useAll([
+      allocateCholeskyScratch(gpu, columns),
+      gpu.memory.allocate({ label: "diagonal", bytes: columns * 4 }),
+      gpu.memory.allocate({ label: "Cholesky status", bytes: 16 }),
+    ]);
+    const rings = { vector, uploads, readbacks };
+    return {
+      // What one factorisation came to is read while the next one is under way.
+      of: (index: number) => ({ ...rings, cholesky: index % 2 === 0 ? own : { ...own, failedRow: other } }),
+    };
+  });
 }
 
 /** Begins to factor a capture's Hessian, or that of rounding to nearest where too few tokens were seen; resolves to what finishes it. */

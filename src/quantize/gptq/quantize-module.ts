@@ -1,7 +1,8 @@
 // GPTQ of one Linear, tile after tile: rows do not depend on each other, so the largest module fits any budget. The codes
 // of a tile may be read back while the next one is computed.
 
-import { createLifetime } from "../../disposal.ts";
+import { allEnded } from "../../all-ended.ts";
+import { type Lifetime, openTogether } from "../../disposal.ts";
 import { MalformedModelError } from "../../errors.ts";
 import { codesTensor } from "../../formats/weights/dequantize.ts";
 import { type QuantizationArgs, usesImportance } from "../../formats/schemes/quantization-args.ts";
@@ -92,23 +93,23 @@ export async function allocateGptqWorkspace(
   tasks: readonly TiledTask[],
   resultSets: number,
 ): Promise<GptqWorkspace> {
-  const lifetime = createLifetime();
-  // All at once: asked for one by one, each would be waited for.
-  const allocate = async <Name extends keyof GptqBuffers>(names: readonly Name[]) => {
+  const allocate = async <Name extends keyof GptqBuffers>(names: readonly Name[], parts: Lifetime) => {
     const sizes = sharedSizes(tasks, names);
     const requests = sizes.map(([name, bytes]) => ({ label: `GPTQ ${name}`, bytes }));
-    const made: readonly LedgerBuffer[] = await gpu.memory.allocateAll(requests);
-    for (const buffer of made) lifetime.use(buffer);
+    const made: readonly LedgerBuffer[] = parts.useEach(await gpu.memory.allocateAll(requests));
     return Object.fromEntries(sizes.map(([name], index) => [name, made[index]])) as Record<
       Name,
       LedgerBuffer
     >;
   };
-  const [work, ...sets] = await Promise.all([
-    allocate(WORK_BUFFER_NAMES),
-    ...Array.from({ length: resultSets }, async () => await allocate(RESULT_BUFFER_NAMES)),
-  ]);
-  return { work, results: new Pool(sets), [Symbol.dispose]: () => lifetime[Symbol.dispose]() };
+  return await openTogether(async (parts) => {
+    // All at once: asked for one by one, each would be waited for.
+    const [work, ...sets] = await allEnded([
+      allocate(WORK_BUFFER_NAMES, parts),
+      ...Array.from({ length: resultSets }, async () => await allocate(RESULT_BUFFER_NAMES, parts)),
+    ]);
+    return { work, results: new Pool(sets) };
+  });
 }
 
 /** What all tiles of a module are quantized with; `observeModules` finds it. */

@@ -1,7 +1,7 @@
 // A GPU for tests of the conductor, where arithmetic does not matter but what follows from what does. Buffers, copies and
 // mapping are real. Of the kernels, those that round to nearest are computed as they are; every other one fills what it writes
 // with numbers that follow from the first words of what it reads, so that a step that starts from something else ends in
-// other bytes. It can be lost at any submit.
+// other bytes. It can be lost at any submit, and refuse any buffer.
 
 /** What is compiled into a kernel, by name. */
 export type Constants = Readonly<Record<string, number>>;
@@ -15,17 +15,32 @@ interface BoundBuffer {
 
 export interface StubGpu {
   readonly submits: number;
+  /** What the buffers that were made are called, in order. */
+  readonly labels: readonly string[];
   /** Bytes of buffers that were made and not destroyed. */
   readonly liveBytes: number;
+  /** The same when devices were destroyed, which takes with it what is left: one figure a device. */
+  readonly leftBytes: readonly number[];
   /** The device of this submit is lost; the next one works again. */
   loseAt(submit: number): void;
+  /** There is no memory for the buffer at this place among all; there is for the next one. */
+  refuseAt(place: number): void;
   adapter(): GPUAdapter;
 }
 
 interface StubState {
   submits: number;
+  readonly labels: string[];
   liveBytes: number;
+  readonly leftBytes: number[];
   loseAt: number;
+  refuseAt: number;
+}
+
+/** An error scope of a device. */
+interface StubScope {
+  readonly filter: GPUErrorFilter;
+  error: { readonly message: string } | null;
 }
 
 const LIMITS = {
@@ -54,16 +69,22 @@ export const GPU_GLOBALS = {
 };
 
 export function createStubGpu(rules: Readonly<Record<string, Rule>>): StubGpu {
-  const state: StubState = { submits: 0, liveBytes: 0, loseAt: Number.POSITIVE_INFINITY };
+  const never = { loseAt: Number.POSITIVE_INFINITY, refuseAt: Number.POSITIVE_INFINITY };
+  const state: StubState = { submits: 0, labels: [], liveBytes: 0, leftBytes: [], ...never };
   return {
     get submits() {
       return state.submits;
     },
+    labels: state.labels,
     get liveBytes() {
       return state.liveBytes;
     },
+    leftBytes: state.leftBytes,
     loseAt(submit) {
       state.loseAt = submit;
+    },
+    refuseAt(place) {
+      state.refuseAt = place;
     },
     adapter() {
       const info = { vendor: "stub", architecture: "stub", description: "", isFallbackAdapter: true };
@@ -130,16 +151,22 @@ function createDevice(state: StubState, rules: Readonly<Record<string, Rule>>): 
     await Promise.resolve();
     if (isLost) throw new Error("the device is lost");
   };
+  const scopes: StubScope[] = [];
   const device = {
     limits: LIMITS,
     features: new Set<string>(),
     lost: lost.promise,
     addEventListener: () => undefined,
     removeEventListener: () => undefined,
-    destroy: () => undefined,
-    pushErrorScope: () => undefined,
-    popErrorScope: async () => await Promise.resolve(null),
-    createBuffer: (descriptor: GPUBufferDescriptor) => new StubBuffer(descriptor, state, () => isLost),
+    destroy: () => void state.leftBytes.push(state.liveBytes),
+    pushErrorScope: (filter: GPUErrorFilter) => void scopes.push({ filter, error: null }),
+    popErrorScope: async () => await Promise.resolve(scopes.pop()?.error ?? null),
+    createBuffer(descriptor: GPUBufferDescriptor) {
+      const at = state.labels.push(descriptor.label ?? "") - 1;
+      const scope = scopes.findLast(({ filter }) => filter === "out-of-memory");
+      if (at === state.refuseAt && scope) scope.error = { message: "no memory is left" };
+      return new StubBuffer(descriptor, state, () => isLost);
+    },
     createShaderModule: () => ({}),
     createPipelineLayout: () => ({}),
     createBindGroupLayout: ({ entries }: GPUBindGroupLayoutDescriptor) => ({ entries: [...entries] }),

@@ -1,5 +1,6 @@
 // Cosines and sines of every position, computed on the CPU and uploaded once a job.
 
+import { openTogether } from "../../../disposal.ts";
 import { rotaryVariants } from "../../../model/rotary.ts";
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../../gpu/memory.ts";
@@ -27,14 +28,12 @@ export async function createRotaryTable(
 ): Promise<RotaryTable> {
   const variants = rotaryVariants(rotary, longest);
   const angles = rotaryAngles(rotary, longest);
-  const buffer = await gpu.memory.allocate({ label: "rotary table", bytes: angles.byteLength });
-  await uploads.write(new Uint8Array(angles.buffer), buffer);
-  return {
-    buffer,
-    beyond: variants[1]?.beyond ?? 0xffffffff,
-    longRow: longest,
-    [Symbol.dispose]: () => buffer[Symbol.dispose](),
-  };
+  return await openTogether(async (parts) => {
+    const request = { label: "rotary table", bytes: angles.byteLength };
+    const buffer = parts.use(await gpu.memory.allocate(request));
+    await uploads.write(new Uint8Array(angles.buffer), buffer);
+    return { buffer, beyond: variants[1]?.beyond ?? 0xffffffff, longRow: longest };
+  });
 }
 
 /** (variants · longest, dims / 2) pairs of cosine and sine, the angle rounded to float32 as transformers does. */

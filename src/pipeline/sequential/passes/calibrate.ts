@@ -7,9 +7,11 @@ import { type HessianTree, openHessianTree } from "../../../calibrate/hessian-tr
 import { type Hessians, openHessians } from "../../../calibrate/hessians.ts";
 import { type ActivationRanges, openActivationRanges } from "../../../calibrate/ranges/activation-ranges.ts";
 import { type InputSquares, openInputSquares } from "../../../calibrate/squares/input-squares.ts";
+import { type Lifetime, openTogether } from "../../../disposal.ts";
 import { sharesOf } from "../../calibration/layers/calibrated-layer.ts";
 import { invariant } from "../../../errors.ts";
-import { linearsBeforeOutput } from "../../../model/layer-linears.ts";
+import { type Capture, linearsBeforeOutput } from "../../../model/layer-linears.ts";
+import type { StaticScale } from "../../calibration/layers/static-scales.ts";
 import type { LayerAtWork, LeftLayer, Pass } from "../layer-at-work.ts";
 import { rangeCollector } from "./measure-scales.ts";
 import { leave } from "./propagate.ts";
@@ -30,41 +32,48 @@ export interface PassStatistics extends Disposable {
 }
 
 export async function calibrate(work: LayerAtWork, pass: Pass): Promise<PassStatistics> {
-  const { layer, services } = work;
-  const { gpu, samples, chunkAt } = services;
   const isFirst = pass.index === 0;
-  const scales = isFirst ? sharesOf(layer).flatMap((each) => each.scales) : [];
-  const weighed = isFirst ? layer.weighed : [];
+  const scales = isFirst ? sharesOf(work.layer).flatMap((each) => each.scales) : [];
+  const weighed = isFirst ? work.layer.weighed : [];
+  return await openTogether(async (parts) => {
+    const statistics = await openStatistics(work, pass, { scales, weighed }, parts);
+    const { inputs, ranges, squares, drifts } = statistics;
+    const collectors = [inputs, ranges && rangeCollector(ranges), squares, drifts?.compare ?? null].filter(
+      (collector) => collector !== null,
+    );
+    const wanted = new Set([
+      ...[...pass.captures, ...weighed].flatMap(({ modules }) => modules),
+      ...scales.map(({ reached }) => reached),
+    ]);
+    if (pass.collects) await collect(work, pass, { collectors, wanted, drifts });
+    drifts?.finish();
+    return statistics;
+  });
+}
+
+/** What a pass wants to know of activations besides Hessians. */
+interface Wanted {
+  readonly scales: readonly StaticScale[];
+  readonly weighed: readonly Capture[];
+}
+
+async function openStatistics(
+  work: LayerAtWork,
+  pass: Pass,
+  { scales, weighed }: Wanted,
+  parts: Lifetime,
+): Promise<Omit<PassStatistics, keyof Disposable>> {
+  const { gpu, samples, chunkAt } = work.services;
   const observed = [...new Set(scales.flatMap((scale) => scale.observed))];
-  const ranges = scales.length > 0 ? await openActivationRanges(gpu, observed, samples) : null;
+  const ranges = scales.length > 0 ? parts.use(await openActivationRanges(gpu, observed, samples)) : null;
   const maxPanelBytes = gpu.device.limits.maxStorageBufferBindingSize;
   const tree =
     chunkAt && openHessianTree(gpu, pass.captures, { samples, maxPanelBytes, chunkOf: chunks(chunkAt) });
-  const inputs = tree ?? (await openHessians(gpu, pass.captures, samples, maxPanelBytes));
-  const squares = weighed.length > 0 ? await openInputSquares(gpu, weighed) : null;
+  const inputs = parts.use(tree ?? (await openHessians(gpu, pass.captures, samples, maxPanelBytes)));
+  const squares = weighed.length > 0 ? parts.use(await openInputSquares(gpu, weighed)) : null;
   const drifts = await openDrifts(work, pass);
-  const collectors = [inputs, ranges && rangeCollector(ranges), squares, drifts?.compare ?? null].filter(
-    (collector) => collector !== null,
-  );
-  const wanted = new Set([
-    ...[...pass.captures, ...weighed].flatMap(({ modules }) => modules),
-    ...scales.map(({ reached }) => reached),
-  ]);
-  if (pass.collects) await collect(work, pass, { collectors, wanted, drifts });
-  drifts?.finish();
-  return {
-    inputs,
-    tree,
-    drifts,
-    ranges,
-    squares,
-    [Symbol.dispose]() {
-      inputs[Symbol.dispose]();
-      drifts?.[Symbol.dispose]();
-      ranges?.[Symbol.dispose]();
-      squares?.[Symbol.dispose]();
-    },
-  };
+  if (drifts) parts.use(drifts);
+  return { inputs, tree, drifts, ranges, squares };
 }
 
 function chunks(chunkAt: ReadonlyMap<number, number>) {

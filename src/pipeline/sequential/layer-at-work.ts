@@ -1,6 +1,7 @@
 // A decoder layer between onload and offload: its weights on the host and, where the plan keeps them, on the GPU.
 
 import type { SequenceBatch } from "../../calibrate/batches.ts";
+import { madeOf } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import type { HostBytes } from "../../onload/host-bytes.ts";
@@ -24,7 +25,6 @@ import type { BatchesAtWork, LayerSchedule } from "../calibration/fit/layer-sche
 import type { Capture } from "../../model/layer-linears.ts";
 import type { TileTraffic } from "../job/traffic.ts";
 import type { PlannedLayer, PlannedStep } from "../planning/planned-step.ts";
-import type { EarlyWeights } from "./onload/early-weights.ts";
 import type { HostLayers } from "./onload/host-layers.ts";
 import type { SequentialServices } from "./services.ts";
 import { type NeededWeights, onloadWeights } from "./onload/onload-weights.ts";
@@ -84,8 +84,7 @@ export interface LayerTurn {
   /** Its tensors on the host: read while the layer before it was at work. */
   readonly host: HostLayer;
   readonly hosts: HostLayers;
-  readonly weights: WeightsAhead;
-  readonly early: EarlyWeights;
+  readonly ahead: WeightsAhead;
   readonly clock: SnapshotClock;
   /** Told when samples are in front of the next layer; resolves when what is left of this one may be done. */
   readonly gone: () => Promise<void>;
@@ -130,22 +129,23 @@ export interface LayerAtWork extends LayerTurn, Disposable {
 
 /** Puts a layer on the GPU if the plan keeps it there; else its weights come with each run of the samples. */
 export async function onload(turn: LayerTurn): Promise<LayerAtWork> {
-  const { services, layer, schedule, host } = turn;
+  const { layer, schedule } = turn;
   const { propagate: residency } = schedule.residency;
-  const kept = schedule.overlap
-    ? ((await turn.weights.take(turn.step)) ??
-      (await onloadWeights(
-        services,
-        layer,
-        host,
-        { linears: layer.linears, residency },
-        turn.early.take(turn.step),
-      )))
-    : null;
+  const wanted = { linears: layer.linears, residency };
+  const kept = schedule.overlap ? await turn.ahead.onload(turn, wanted) : null;
+  return await madeOf(async (parts) => {
+    if (kept) parts.use(kept);
+    return await begin(turn, kept);
+  });
+}
+
+/** A layer at work, whose weights lie on the GPU if they are kept there. */
+async function begin(turn: LayerTurn, kept: OnloadedLayer | null): Promise<LayerAtWork> {
+  const { services, layer, schedule, host } = turn;
   const waiting = waitingModules(layer, schedule.passes);
   // Else what is kept of this layer until its last pass, or its original weights, are in host memory as well.
   if (waiting.size === 0 && foldingIn(layer).length <= 1) turn.hosts.readAfter(turn.step);
-  turn.weights.bringAfter(turn.step);
+  turn.ahead.bringAfter(turn.step);
   const settling: LayerAtWork["settling"] = { layer: null };
   const staying: LayerAtWork["staying"] = { weights: null };
   const passes = (await areGiven(services.share, turn.index, layer.tasks.length)) ? [] : passesOf(turn);
@@ -207,12 +207,13 @@ export function passesOf({
 
 /** The weights for a run of samples: those that are kept, or a copy of the run's own, which goes with it. */
 export async function weightsFor(
-  { services, layer, host, kept, staying, settling, early, step }: LayerAtWork,
+  work: LayerAtWork,
   needed: NeededWeights,
 ): Promise<{ readonly weights: OnloadedLayer; readonly isOwn: boolean } & Disposable> {
+  const { kept, staying, settling } = work;
   const lasting = kept ?? staying.weights ?? settling.layer;
   if (!kept && settling.layer) await settleAll(settling.layer, needed.linears);
-  const own = lasting ? null : await onloadWeights(services, layer, host, needed, early.take(step));
+  const own = lasting ? null : await work.ahead.onload(work, needed);
   const weights = lasting ?? own;
   invariant(weights, "a layer is onloaded for its samples");
   return { weights, isOwn: own !== null, [Symbol.dispose]: () => own?.[Symbol.dispose]() };

@@ -18,7 +18,6 @@ import { keepGpuSpeed } from "../planning/gpu-speed.ts";
 import { sumOfPhases } from "../planning/plan-time.ts";
 import { forwardRecords, openForwardProducts, takeForwardProducts } from "./forward-products.ts";
 import { beginReading, type BegunReading } from "./onload/begin-reading.ts";
-import { createEarlyWeights, type EarlyWeights } from "./onload/early-weights.ts";
 import type { HostLayers } from "./onload/host-layers.ts";
 import type { LayerOutput, LayerTurn } from "./layer-at-work.ts";
 import { layerProgress } from "./layer-progress.ts";
@@ -94,20 +93,14 @@ async function runLayers(walk: Walk, { hosts }: BegunReading, gpu: Gpu, traffic:
   const { job, calibration, steps, output } = walk;
   using lifetime = createLifetime();
   const { services, flush } = await openServices(job, calibration, output, { gpu, traffic }, lifetime);
-  await using weights = createWeightsAhead(services, hosts, steps);
-  using early = createEarlyWeights(services, hosts, steps);
+  await using ahead = createWeightsAhead(services, hosts, steps);
   const clock = createSnapshotClock({
     bytes: calibration.plan.hidden.streams * calibration.plan.hiddenBytes,
     place: calibration.plan.hidden.place,
     generation: nextLayer(walk),
     isWanted: (layer) => services.keepsStates(layer),
   });
-  await runTurns(
-    walk,
-    { services, hosts, weights, early, clock },
-    traffic,
-    createRecorder(walk, clock, flush),
-  );
+  await runTurns(walk, { services, hosts, ahead, clock }, traffic, createRecorder(walk, clock, flush));
   await gpu.queue.idle();
   lifetime[Symbol.dispose]();
   await removeHiddenFiles(output.folder);
@@ -117,8 +110,7 @@ async function runLayers(walk: Walk, { hosts }: BegunReading, gpu: Gpu, traffic:
 interface Lasting {
   readonly services: Omit<SequentialServices, "report">;
   readonly hosts: HostLayers;
-  readonly weights: WeightsAhead;
-  readonly early: EarlyWeights;
+  readonly ahead: WeightsAhead;
   readonly clock: SnapshotClock;
 }
 

@@ -13,6 +13,7 @@ import { type CalibrationJob, expertCalibration } from "../../pipeline/calibrati
 import { streamedStep } from "../../pipeline/planning/planned-step.ts";
 import { createFolders } from "../../pipeline/sequential/rewriting/folder-threads.ts";
 import type { LayerOutput, LayerTurn } from "../../pipeline/sequential/layer-at-work.ts";
+import { createWeightsAhead } from "../../pipeline/sequential/onload/weights-ahead.ts";
 import type { SequentialServices } from "../../pipeline/sequential/services.ts";
 import { openTestGpu } from "../test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../random.ts";
@@ -163,16 +164,7 @@ export function turnOf(
       readAhead: () => undefined,
       readAfter: () => undefined,
     },
-    weights: {
-      bringAfter: () => undefined,
-      take: async () => await Promise.resolve(null),
-      [Symbol.asyncDispose]: async () => await Promise.resolve(),
-    },
-    early: {
-      bringDuring: async (_, run) => await run(),
-      take: () => new Map(),
-      [Symbol.dispose]: () => undefined,
-    },
+    ahead: createWeightsAhead(services, { coming: () => null }, [step]),
     clock: { due: () => false, restart: () => undefined },
     gone: async () => await Promise.resolve(),
   };

@@ -16,7 +16,7 @@ export async function propagate(work: LayerAtWork): Promise<boolean> {
 }
 
 async function goOn(work: LayerAtWork): Promise<boolean> {
-  const { layer, schedule, services, isLast, early, step } = work;
+  const { layer, schedule, services, isLast, ahead, step } = work;
   const left = work.left.behind;
   const behind = left ?? leave(work);
   if (isLast || left) return behind.recordable();
@@ -28,7 +28,7 @@ async function goOn(work: LayerAtWork): Promise<boolean> {
     each: behind.save,
     report: (detail, done) => services.report("propagating", detail, done),
   };
-  await early.bringDuring(step, async () => await runSamples(roomy, run));
+  await ahead.bringDuring(step, async () => await runSamples(roomy, run));
   return behind.recordable();
 }
 

@@ -59,6 +59,7 @@ function lazyEvaluator(): Services["evaluator"] {
     open: (role, reference, token) => answered(worker().open(role, reference, token)),
     close: (role) => worker().close(role),
     prepare: (engine) => worker().prepare(engine),
+    release: async () => await started?.release(),
     measure: (options, onProgress) => answered(worker().measure(options, proxy(onProgress))),
     generate: (role, options, onUpdate) => answered(worker().generate(role, options, proxy(onUpdate))),
     stop: () => worker().stop(),

@@ -161,6 +161,8 @@ export interface EvaluatorApi {
   close(role: "model" | "original"): void;
   /** Opens the engine that the next prompt is answered by, meanwhile; it waits for it, without GPU memory. */
   prepare(engine: PreparedEngine): void;
+  /** Closes the engine that waits, if one does: it has a device, and the runtime's memory. */
+  release(): void;
   /**
    * Measures the open model, against the original if one is open. If it is a job's result, the report becomes part of its
    * quantization-report.json and model card; where that fails, the report's notes say why.

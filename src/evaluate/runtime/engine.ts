@@ -123,8 +123,11 @@ export async function openEngine(options: EngineOptions, clock = startPhaseClock
       }
     },
     async [Symbol.asyncDispose]() {
-      await sessions[Symbol.asyncDispose]();
-      gpu?.[Symbol.dispose]();
+      try {
+        await sessions[Symbol.asyncDispose]();
+      } finally {
+        gpu?.[Symbol.dispose]();
+      }
     },
   };
 }

@@ -49,6 +49,7 @@ export function createEvaluator(createSource: () => SourceApi): EvaluatorApi {
     prepare(options) {
       engines.prepare(engineOptions(options));
     },
+    release: () => engines.close(),
     async measure(options, onProgress) {
       const { model, reference } = find("model");
       const original = opened.get("original")?.model ?? null;

@@ -1,6 +1,7 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { OpenTokenizer } from "../inspect/tokenizer-worker.ts";
 import type { GenerationOptions } from "../../api/evaluator-api.ts";
+import type { Engine, EngineOptions } from "../../evaluate/runtime/engine.ts";
 import { createEngineOpener } from "./engine-opener.ts";
 import { generateText } from "./generate-text.ts";
 import type { OpenStoredModel } from "./open-stored-model.ts";
@@ -18,7 +19,13 @@ const LETTERS: OpenTokenizer = {
   [Symbol.dispose]: () => undefined,
 };
 
-async function generate(tokenizer: OpenTokenizer | null, own: Partial<GenerationOptions>) {
+const NONE_WANTED = async () => await Promise.reject<Engine>(new Error("none is wanted"));
+
+async function generate(
+  tokenizer: OpenTokenizer | null,
+  own: Partial<GenerationOptions>,
+  engines = createEngineOpener(NONE_WANTED),
+) {
   const source = { label: "tiny" };
   const model = { tokenizer, summary: { source, maxPositions: 8 } } as OpenStoredModel;
   const options: GenerationOptions = {
@@ -33,7 +40,6 @@ async function generate(tokenizer: OpenTokenizer | null, own: Partial<Generation
     ...own,
   };
   const { signal } = new AbortController();
-  const engines = createEngineOpener(async () => await Promise.reject(new Error("none is wanted")));
   return await generateText({ engines, model, options, signal, onUpdate: () => undefined });
 }
 
@@ -53,5 +59,15 @@ describe("a prompt", () => {
       "The prompt has 10 tokens; this model sees 8 at most. Shorten it.",
     );
     await expect(generate(LETTERS, { prompt: "abc", chat: true })).rejects.toThrow("has 9 tokens");
+  });
+
+  it("leaves the engine to the next one where it is refused", async () => {
+    const open = vi.fn<(options: EngineOptions) => Promise<Engine>>(
+      async () => await new Promise(() => undefined),
+    );
+    const engines = createEngineOpener(open);
+    await expect(generate(LETTERS, { prompt: "" }, engines)).rejects.toThrow("The prompt is empty.");
+    await expect(generate(null, {}, engines)).rejects.toThrow("has no tokenizer.json");
+    expect(open).toHaveBeenCalledOnce();
   });
 });

@@ -8,7 +8,7 @@ import type { Engine } from "../../evaluate/runtime/engine.ts";
 import { yieldToMessages } from "../../yield-to-messages.ts";
 import type { ModelTokenizer } from "../../model/tokenizer/model-tokenizer.ts";
 import { beginReading } from "./begin-reading.ts";
-import type { EngineOpener } from "./engine-opener.ts";
+import type { EngineOpener, EngineOpening } from "./engine-opener.ts";
 import { engineOptions } from "./engine-options.ts";
 import type { Generation, GenerationOptions, GenerationUpdate } from "../../api/evaluator-api.ts";
 import type { OpenStoredModel } from "./open-stored-model.ts";
@@ -26,17 +26,31 @@ interface GenerationRun {
  * @throws UnsupportedModelError without a tokenizer, CalibrationError for a prompt that is empty or too long
  */
 export async function generateText(run: GenerationRun): Promise<Generation> {
-  const opening = run.engines.prepare(engineOptions(run.options));
+  const opening = run.engines.take(engineOptions(run.options));
   const { clock } = opening;
   const asked = clock.now();
-  const tokenizer = requireTokenizer(run.model);
-  const prompt = await clock.time("encoding", async () => await encodePrompt(tokenizer, run));
+  const encoded = await encode(run, opening);
   beginReading(run.model.stored);
-  const engine = await run.engines.take(opening);
+  const engine = await opening.engine;
   try {
-    return await generateWith(engine, run, { tokenizer, prompt, clock, asked });
+    return await generateWith(engine, run, { ...encoded, clock, asked });
   } finally {
     await engine[Symbol.asyncDispose]();
+  }
+}
+
+/** The prompt's tokens; of one that is refused, the engine waits for the next. */
+async function encode(
+  run: GenerationRun,
+  opening: EngineOpening,
+): Promise<Pick<Prompt, "tokenizer" | "prompt">> {
+  try {
+    const tokenizer = requireTokenizer(run.model);
+    const prompt = await opening.clock.time("encoding", async () => await encodePrompt(tokenizer, run));
+    return { tokenizer, prompt };
+  } catch (error) {
+    run.engines.giveBack(opening);
+    throw error;
   }
 }
 

@@ -12,6 +12,7 @@ import { restoreRecipe } from "../state/recipe/recipe-fields.ts";
 import type { Services } from "../state/services.ts";
 import { returnFromHub } from "./sign-in.ts";
 import { refreshStored } from "./stored-things.ts";
+import { releaseEngines } from "./try-prompt.ts";
 
 /**
  * The page's state, kept in step with itself: the fit report follows the controls. A link's request only fills in the
@@ -21,6 +22,7 @@ export function createApp(services: Services, pageUrl: string): App {
   const app: App = { state: createAppState(), services, pageUrl };
   fillInRequest(app);
   keepPlanned(app);
+  releaseEngines(app);
   return app;
 }
 

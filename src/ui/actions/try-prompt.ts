@@ -1,6 +1,6 @@
 // Trying the result: a prompt answered by the quantized model, beside the original if wanted, and how much was lost.
 
-import { batch } from "@preact/signals";
+import { batch, effect } from "@preact/signals";
 import { isAbort } from "../../errors.ts";
 import type { GenerationUpdate } from "../../api/evaluator-api.ts";
 import type { App } from "../state/app-state.ts";
@@ -51,6 +51,15 @@ export function prepareEngine(app: App): void {
 /** Whoever asks for an answer is told what keeps the engine from opening. */
 function beginEngine(app: App): void {
   app.services.evaluator.prepare(engineOf(app)).catch(() => undefined);
+}
+
+/** Has the engine that waits for a prompt closed whenever the page turns to something else, such as a job or another model. */
+export function releaseEngines({ state, services }: App): () => void {
+  return effect(() => {
+    void state.screen.value;
+    void state.trial.subject.value;
+    services.evaluator.release().catch(() => undefined);
+  });
 }
 
 function engineOf(app: App) {

@@ -77,6 +77,7 @@ export function fakeEvaluator(source: OpenedSource): Evaluator {
     open: async () => opened,
     close: nothing,
     prepare: nothing,
+    release: nothing,
     measure: async () => QUALITY,
     generate: async () => GENERATION,
     stop: nothing,

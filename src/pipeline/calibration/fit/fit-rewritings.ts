@@ -54,6 +54,8 @@ export interface RewriteShape {
   /** Tokens of the largest batch, and those whose MLP is computed at once. */
   readonly tokens: number;
   readonly mlpTokens: number;
+  /** Tokens that a block is glanced at with, where they lie in one batch. */
+  readonly glanceTokens: number;
   readonly tileBytes: number;
   readonly packing: Packing;
 }
@@ -112,7 +114,8 @@ function collectingPasses(
   { leaves, ...shape }: RewriteShape & { readonly leaves: boolean },
   free: GpuLimits,
 ): Collecting | null {
-  const glance = glanceBytes(layer, rewriting, shape.tokens, free.maxBufferBytes);
+  const glanced = Math.min(shape.glanceTokens, shape.tokens);
+  const glance = glanceBytes(layer, rewriting, glanced, free.maxBufferBytes);
   const grouped = packed(layer, rewriting, { ...shape, glance }, free);
   const runs: LayerRun[] = [];
   const passes: RewritePass[] = [];

@@ -8,7 +8,7 @@ import { createBatch } from "../../../calibrate/forward/token-batch.ts";
 import { openTogether } from "../../../disposal.ts";
 import { invariant } from "../../../errors.ts";
 import type { BlockVariants, Glance, GlancedWeights } from "../../../quantize/rewriter.ts";
-import { glancedLengths } from "../../calibration/costs/glance-bytes.ts";
+import { glancedLengths, glanceTokens } from "../../calibration/costs/glance-bytes.ts";
 import type { LayerAtWork } from "../layer-at-work.ts";
 import { variedBlock } from "./run-blocks.ts";
 
@@ -24,8 +24,10 @@ export async function openGlance({ layer, services }: LayerAtWork, glance: Glanc
   const { mapping, count } = glance;
   const [first] = services.batches;
   invariant(first, "there are samples");
+  const all = services.batches.reduce((sum, { rows }) => sum + rows.tokens, 0);
   return await openTogether(async (parts) => {
-    const batch = parts.use(await createBatch(gpu, uploads, glancedLengths(first.rows)));
+    const lengths = glancedLengths(first.rows, glanceTokens(all));
+    const batch = parts.use(await createBatch(gpu, uploads, lengths));
     const { tokens } = batch;
     let given: GlancedWeights | null = null;
     const replace: BlockVariants["replace"] = (...asked) => given?.replace(...asked) ?? null;

@@ -16,11 +16,16 @@ import lossesCode from "./row-losses.wgsl?raw";
 
 /** Columns of a workgroup in column-shares.wgsl. */
 const STRIP = 32;
+/**
+ * Invocations that share a cell in candidate-errors.wgsl. A processor runs four side by side, and more of them one four after the other
+ * from barrier to barrier: SwiftShader takes 5.7 times as long for cells of 128 with 64.
+ */
+const CELL_LANES = { software: 4, hardware: 64 } as const;
 
 export const candidateErrorsKernel = kernel({
   name: "awq.candidate-errors",
   code: [numberFormats, codeValues, cellQparams, errorsCode],
-  constants: CODE_CONSTANTS,
+  constants: [...CODE_CONSTANTS, "WORKGROUP"],
   params: struct({
     rows: "u32",
     columns: "u32",
@@ -82,6 +87,12 @@ export const rowLossesKernel = kernel({
   bindings: { errors: "read", products: "read", diagonal: "read", losses: "read_write" },
 });
 
+/** What candidate-errors.wgsl is compiled with for weights that are rounded so. */
+export function candidateErrorsConstants({ adapter }: Pick<Gpu, "adapter">, args: QuantizationArgs) {
+  const { software, hardware } = CELL_LANES;
+  return { ...codeConstants(args), WORKGROUP: adapter.software ? software : hardware };
+}
+
 /** Which of the candidates are at work: `count` of them from `first` on. */
 export interface CandidateRange {
   readonly first: number;
@@ -108,9 +119,10 @@ export async function candidateErrors(
   const { first: first_candidate, count, gives = "errors" } = chosen;
   const cells = grid.cellsPerColumn * grid.cellsPerRow;
   const workEach = grid.cellRows * grid.cellColumns;
+  const constants = candidateErrorsConstants(gpu, args);
   for (const { first, end } of gpu.queue.split(candidateErrorsKernel, cells * count, workEach)) {
     await gpu.queue.run(candidateErrorsKernel, {
-      constants: codeConstants(args),
+      constants,
       params: {
         rows,
         columns,

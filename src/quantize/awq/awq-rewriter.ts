@@ -9,7 +9,6 @@ import { prepareMatmul } from "../../gpu/matmul/matmul.ts";
 import { byModule, ofModules } from "../../model/by-module.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { Mapping } from "../../model/mappings.ts";
-import { codeConstants } from "../encode/code-values.ts";
 import type { QuantizerLimits, QuantizerTask } from "../quantizer.ts";
 import {
   type BlockVariants,
@@ -20,7 +19,7 @@ import {
   type RewriterRun,
   type Rewritten,
 } from "../rewriter.ts";
-import { candidateErrorsKernel } from "./awq-kernels.ts";
+import { candidateErrorsConstants, candidateErrorsKernel } from "./awq-kernels.ts";
 import { candidateWeightsBytes, openCandidateWeights } from "./candidate-weights.ts";
 import { candidates } from "./candidates.ts";
 import {
@@ -83,7 +82,8 @@ export const awqRewriter: Rewriter = {
   bytes,
   prepare(gpu, { tasks }) {
     prepareMatmul(gpu, { bTransposed: false, accumulate: true });
-    for (const { weights } of tasks) gpu.queue.prepare(candidateErrorsKernel, codeConstants(weights));
+    for (const { weights } of tasks)
+      gpu.queue.prepare(candidateErrorsKernel, candidateErrorsConstants(gpu, weights));
   },
   async rewrite(run) {
     const searches = new Map<Mapping, Search>();

@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { invariant } from "../../errors.ts";
+import { cellGrid } from "../../formats/schemes/compression-format.ts";
 import { type FloatDtype, narrowFromFloat32, roundTo } from "../../formats/numbers/dtype.ts";
 import { AWQ_SETTINGS } from "../../formats/modifiers/awq.ts";
 import { globalScale } from "../../formats/numbers/global-scale.ts";
 import { type QuantizationArgs, weightArgs } from "../../formats/schemes/quantization-args.ts";
+import type { Gpu } from "../../gpu/gpu.ts";
 import { ReadbackRing } from "../../gpu/staging/readback-ring.ts";
 import { UploadRing } from "../../gpu/staging/upload-ring.ts";
 import { openTestGpu, type TestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
@@ -13,6 +15,7 @@ import { NO_STATISTICS } from "../observe/observe-weight.ts";
 import type { QuantizerTask } from "../quantizer.ts";
 import type { ReferenceWeight } from "../rtn/reference.ts";
 import type { RewriterRun } from "../rewriter.ts";
+import { candidateErrors, candidateErrorsConstants } from "./awq-kernels.ts";
 import { awqRewriter } from "./awq-rewriter.ts";
 import { candidates, candidateScales } from "./candidates.ts";
 import { referenceColumnShares, referenceErrors, referenceLoss, scaledWeight } from "./reference.ts";
@@ -126,6 +129,41 @@ it.each(CASES)("finds the scales of $label that lose least, as the plain search 
   const [folded] = found.folds;
   folded?.factors.forEach((factor, at) => expect(factor / (best.scales[at] ?? 0)).toBeCloseTo(1, 5));
 });
+
+it.each([
+  ["groups", weightArgs({ num_bits: 4, ...group32, symmetric: false })],
+  ["NVFP4's", weightArgs(nvfp4)],
+  ["rows", weightArgs({ num_bits: 3, strategy: "channel" })],
+] as const)(
+  "rounds %s to the same bits by as many invocations as share a cell on hardware",
+  async (_, args) => {
+    const [rows, tried] = [40, 3];
+    const values = randomNormal(rows * N, seededRandom(3)).map((value) => 0.05 * value);
+    const factors = randomNormal(tried * N, seededRandom(4)).map((value) => Math.exp(value));
+    const known = new Float32Array(tried * 4).map((_each, at) => (at % 4 === 0 ? 900 : 0));
+    const buffers = {
+      weights: await test.upload("weights", narrowFromFloat32("BF16", values)),
+      factors: await test.upload("factors", factors),
+      known: await test.upload("known", known),
+      errors: await test.empty("errors", tried * rows * N * 4),
+    };
+    const given: Gpu["adapter"][] = [true, false].map((software) => ({ ...test.gpu.adapter, software }));
+    const found: Float32Array[] = [];
+    for (const adapter of given) {
+      const { weights, ...rest } = buffers;
+      const grid = cellGrid(args, rows, N);
+      const weight = { weights, dtype: "BF16", rows, columns: N, args, grid } as const;
+      await test.gpu.queue.clear(buffers.errors);
+      await candidateErrors({ ...test.gpu, adapter }, weight, { first: 0, count: tried }, rest, N);
+      found.push(await test.readFloats(buffers.errors));
+    }
+    for (const buffer of Object.values(buffers)) buffer[Symbol.dispose]();
+    const constants = given.map((adapter) => candidateErrorsConstants({ adapter }, args).WORKGROUP);
+    expect(new Set(constants).size).toBe(2);
+    expect(found[0]?.every((error) => error === 0)).toBe(false);
+    expect(found[1]).toEqual(found[0]);
+  },
+);
 
 interface Searched {
   readonly which: Case;

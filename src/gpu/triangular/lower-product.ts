@@ -33,6 +33,16 @@ export async function addLowerProduct(
   }
 }
 
+/** Floating-point operations of a row's product with a triangle of so many columns that lies in one panel: each span takes its zeros along. */
+export function lowerProductWork(columns: number): number {
+  let work = 0;
+  for (let first = 0; first < columns; first += SPAN) {
+    const end = Math.min(first + SPAN, columns);
+    work += 2 * (end - first) * end;
+  }
+  return work;
+}
+
 /** Cuts the columns into spans that each lie in one panel. */
 export function columnSpans({ layout }: TriangularMatrix, columns: number): ColumnRange[] {
   return layout.panels.flatMap(({ firstRow, rows }) => {

@@ -1,9 +1,12 @@
 import { describe, expect, it } from "vitest";
 import type { CalibrationSet } from "../../calibrate/select-sequences.ts";
+import { rewritingModifiers } from "../../formats/recipe/recipe.ts";
 import { parseRecipe } from "../../plan/recipe/parse-recipe.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
 import { readConfig } from "../../plan/checkpoint/read-config.ts";
+import { awqRewriter } from "../../quantize/awq/awq-rewriter.ts";
 import { loadCheckpoint } from "../../testing/fixtures/load-checkpoint.ts";
+import { demandOf } from "../calibration/layers/calibrated-layer.ts";
 import { planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import { calibratedStep, streamedStep } from "./planned-step.ts";
 import { planTime, sumOfPhases, totalFlops, totalSeconds } from "./plan-time.ts";
@@ -11,9 +14,11 @@ import type { CalibrationOptions } from "../../api/job-options.ts";
 import { CALIBRATION_OPTIONS } from "../../testing/calibration-options.ts";
 
 const MIB = 1024 ** 2;
+const GROUPS =
+  "ignore: [lm_head], config_groups: {group_0: {targets: [Linear], weights: {num_bits: 4, type: int, symmetric: true, strategy: group, group_size: 32}}}";
+const RECIPE = `quant_stage: {quant_modifiers: {GPTQModifier: {${GROUPS}}}}`;
+const AWQ = `quant_stage: {quant_modifiers: {AWQModifier: {n_grid: 6}, QuantizationModifier: {${GROUPS}}}}`;
 const OPTIONS: CalibrationOptions = { ...CALIBRATION_OPTIONS, num_calibration_samples: 8 };
-const RECIPE =
-  "quant_stage: {quant_modifiers: {GPTQModifier: {ignore: [lm_head], config_groups: {group_0: {targets: [Linear], weights: {num_bits: 4, type: int, symmetric: true, strategy: group, group_size: 32}}}}}}";
 const RATES = {
   downloadBytes: 0,
   network: { bytesPerSecond: 0 },
@@ -21,10 +26,16 @@ const RATES = {
 } as const;
 
 /** The fixture's plan with samples of these lengths. */
-function plan(name: string, lengths: readonly number[], options: Partial<CalibrationOptions> = {}) {
+function plan(
+  name: string,
+  lengths: readonly number[],
+  options: Partial<CalibrationOptions> = {},
+  text = RECIPE,
+) {
   const { config, tensors } = loadCheckpoint(name);
   const model = { config: readConfig(new TextEncoder().encode(JSON.stringify(config))), tensors };
-  const { steps } = planSteps(tensors, parseRecipe(RECIPE));
+  const recipe = parseRecipe(text);
+  const { steps } = planSteps(tensors, recipe);
   const sequences = lengths.map((length) => new Uint32Array(length));
   const set: CalibrationSet = {
     sequences,
@@ -33,7 +44,8 @@ function plan(name: string, lengths: readonly number[], options: Partial<Calibra
   };
   const limits = { budgetBytes: 64 * MIB, maxBufferBytes: 128 * MIB };
   const all = { ...OPTIONS, ...options };
-  const calibration = planCalibrationJob(model, { steps, cache: null }, set, all, limits);
+  const rewriting = rewritingModifiers(recipe);
+  const calibration = planCalibrationJob(model, { steps, cache: null, rewriting }, set, all, limits);
   const planned = steps.map((step) => ({ ...calibratedStep(streamedStep(step), calibration), bytes: 100 }));
   return { steps: planned, sourceBytes: 100 * steps.length };
 }
@@ -81,6 +93,23 @@ describe("the estimate of a job's time", () => {
     );
     expect(counted.at(-1)).toBeCloseTo(last, 3);
     expect(counted[0]).toBeCloseTo(last + propagated, 3);
+  });
+
+  it("counts AWQ's Hessians, its search, and attention for each candidate on an eighth of the tokens", () => {
+    const [hidden, inner, heads, kvHeads, headDim, tried] = [64, 128, 4, 2, 16, 6];
+    const attention = 4 * headDim * heads * ((48 * 49) / 2);
+    const mixing = hidden * 2 * (hidden + kvHeads * headDim);
+    const steps = plan("llama", of(48, 48), {}, AWQ).steps.flatMap(({ calibrated }) => calibrated ?? []);
+    const tokens = 48 * 48;
+    const before = mixing + hidden * 2 * inner;
+    const collected = 48 * attention + 2 * tokens * before;
+    const hessians = tokens * (hidden * (hidden + 1) + inner * (inner + 1));
+    // 288 tokens are six sequences.
+    const glance = (tried + 1) * (6 * attention + 2 * 288 * mixing);
+    const last = steps.at(-1);
+    const search = last?.layer.rewritings.map((each) => awqRewriter.work(demandOf(last.layer, each)))[0];
+    expect(last?.work.calibrating).toBeCloseTo(collected + hessians + glance + (search ?? 0), 3);
+    expect(search).toBeGreaterThan((tried + 1) * (2 * inner * hidden ** 2 + hidden * inner ** 2));
   });
 
   it("counts experts that see all tokens higher than those that see their own", () => {

@@ -33,6 +33,7 @@ import {
 import { glanceAt, glancedMapping, glanceDemand } from "./glance-at-mixer.ts";
 import { type GroupMember, type Search, searchPass } from "./search-mappings.ts";
 import { searchBytes, searchGroups } from "./search-memory.ts";
+import { guardWork, searchWork } from "./search-work.ts";
 
 export const awqRewriter: Rewriter = {
   name: AWQ.name,
@@ -71,13 +72,10 @@ export const awqRewriter: Rewriter = {
       : null;
   },
   work(demand) {
-    const tried = candidates(settingsOf(demand)).length;
-    const products = demand.mappings
-      .filter((mapping) => !isByBlock(demand, mapping))
-      .flatMap((mapping) => searchedOf(demand, mapping).tasks)
-      .map(({ rows, columns }) => rows * columns ** 2);
-    // Once more for the outputs that errors are compared with.
-    return (tried + 1) * products.reduce((sum, each) => sum + each, 0);
+    const searched = demand.mappings.map((mapping) => searchedOf(demand, mapping));
+    const guarded = guardedOf(demand);
+    const search = searchWork(searched, candidates(settingsOf(demand)).length);
+    return search + (guarded ? guardWork(guarded) : 0);
   },
   bytes,
   prepare(gpu, { tasks }) {

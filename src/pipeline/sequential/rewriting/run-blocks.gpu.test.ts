@@ -1,16 +1,20 @@
 // AWQ by the outputs of blocks against a plain float64 layer that is run with the weights of the scale that was chosen.
 
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import type { Fold } from "../../../formats/weights/fold.ts";
 import { widenToFloat32 } from "../../../formats/numbers/dtype.ts";
 import type { Linear } from "../../../model/weight-description.ts";
 import { NO_STATISTICS } from "../../../quantize/observe/observe-weight.ts";
+import { matmulKernel } from "../../../gpu/matmul/matmul.ts";
+import { candidateErrorsKernel } from "../../../quantize/awq/awq-kernels.ts";
+import { awqRewriter } from "../../../quantize/awq/awq-rewriter.ts";
+import { ROUNDING } from "../../../quantize/awq/search-work.ts";
 import { referenceErrors } from "../../../quantize/awq/reference.ts";
 import type { MappingReport } from "../../../quantize/rewriter.ts";
 import { referenceLayer } from "../../../testing/fixtures/reference-layer.ts";
 import { hostLayer, LENGTHS, MIB, only, planFor } from "../../../testing/layers/small-layer.ts";
 import { openRun, RUN_BYTES, STATES, turnOf } from "../../../testing/layers/run-layer.ts";
-import type { CalibratedLayer } from "../../calibration/layers/calibrated-layer.ts";
+import { type CalibratedLayer, demandOf } from "../../calibration/layers/calibrated-layer.ts";
 import type { LayerSchedule } from "../../calibration/fit/layer-schedule.ts";
 import { onload } from "../layer-at-work.ts";
 import { propagate } from "../passes/propagate.ts";
@@ -113,6 +117,42 @@ it("glances at what attention gives out in the one run that collects for the MLP
   );
   await rewrite(streamed);
   expect(streamed.folded.folds).toEqual(work.folded.folds);
+});
+
+it("gives the GPU as many roundings and runs of attention as the plan counts", async () => {
+  const shape = { experts: 0, budgetBytes: BUDGET, dtype: "F32" } as const;
+  const modifiers = { before: "AWQModifier: {n_grid: 4}, ", quantizer: "QuantizationModifier" } as const;
+  const job = planFor({ ...shape, ...modifiers }, "lm_head");
+  using run = await openRun(job, BUDGET);
+  const dispatch = vi.spyOn(run.services.gpu.queue, "run");
+  const given = (name: string, constants = {}) => {
+    const own = dispatch.mock.calls.filter(
+      ([kernel, asked]) =>
+        kernel.name === name &&
+        Object.entries(constants).every(([key, value]) => Reflect.get(asked.constants ?? {}, key) === value),
+    );
+    return own.reduce((sum, [, { work }]) => sum + work, 0);
+  };
+  using plain = await onload(turnOf(run, job, hostLayer(0, "F32")));
+  await propagate(plain);
+  const once = given("forward.attention");
+  dispatch.mockClear();
+  using work = await onload(turnOf(run, job, hostLayer(0, "F32")));
+  await rewrite(work);
+  // The samples' own run, the glance's original, and four candidates.
+  expect(given("forward.attention")).toBe((1 + 1 + 4) * once);
+  const layer = only(job.layers);
+  const weightsOf = (names: RegExp) =>
+    layer.tasks
+      .filter(({ module }) => names.test(module))
+      .reduce((sum, { rows, columns }) => sum + rows * columns, 0);
+  const [glanced, searched] = [weightsOf(/[qkv]_proj/), weightsOf(/gate_proj|up_proj|down_proj/)];
+  // Of what is searched by Hessians, the output once, which errors are compared with.
+  const rounded = given(candidateErrorsKernel.name) - searched;
+  expect(rounded).toBe(4 * (glanced + searched));
+  const products = given(matmulKernel.name, { A_TRANSPOSED: 0, B_TRANSPOSED: 0 });
+  const rewriting = only(layer.rewritings);
+  expect(awqRewriter.work(demandOf(layer, rewriting))).toBe(products + ROUNDING * rounded);
 });
 
 it("finds scales by what attention and MLP give out, as a plain layer does, with weights that stay or are streamed", async () => {

@@ -3,7 +3,8 @@
 
 import { resolve } from "node:path";
 import { formatBytes } from "../../src/formats/text/format-bytes.ts";
-import { parseWords, realPath, UsageError } from "./arguments/argument-readers.ts";
+import { realPath, UsageError } from "./arguments/argument-readers.ts";
+import { parseWords } from "./arguments/parse-words.ts";
 import { mergeParts } from "./merge/merge-parts.ts";
 import { systemFailure } from "./system-failure.ts";
 

@@ -2,7 +2,6 @@
 
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
-import { parseArgs, type ParseArgsConfig } from "node:util";
 import { AccessError, printable } from "../../../src/errors.ts";
 import { formatBytes, parseBytes } from "../../../src/formats/text/format-bytes.ts";
 import { parseSource } from "../../../src/source/parse-source.ts";
@@ -14,21 +13,6 @@ export class UsageError extends Error {
 
   constructor(message: string, options?: ErrorOptions) {
     super(printable(message), options);
-  }
-}
-
-/**
- * The words of a command line by its options.
- * @throws UsageError if one is none of them, or has no value where it needs one
- */
-export function parseWords<const Options extends NonNullable<ParseArgsConfig["options"]>>(
-  args: readonly string[],
-  options: Options,
-): ReturnType<typeof parseArgs<{ options: Options; allowPositionals: true }>> {
-  try {
-    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
   }
 }
 
@@ -124,9 +108,14 @@ export function readHub(endpoint: string | undefined): string {
  * @throws UsageError if there is none, or it is larger than 256 MiB.
  */
 export function readPath(path: string, option: string): string {
-  if (!existsSync(path) || !statSync(path).isFile())
-    throw new UsageError(`${option} ${path}: there is no such file.`);
-  const { size } = statSync(path);
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (!found) throw new UsageError(`${option} ${path}: there is no such file.`);
+  // What a shell puts in the place of "<(command)" is a pipe.
+  if (!found.isFile())
+    throw new UsageError(
+      `${option} ${path} is ${found.isDirectory() ? "a folder" : "a device or a pipe"}. Name a file.`,
+    );
+  const { size } = found;
   if (size > MAX_TEXT_BYTES)
     throw new UsageError(`${option} ${path} is ${size} bytes long; 256 MiB is the most.`);
   return resolve(path);
@@ -153,7 +142,7 @@ export function wholeNumber<Option extends string>(
 /** GPTQ's damping, or null. @throws UsageError */
 export function fraction(text: string | undefined): number | null {
   if (text === undefined) return null;
-  const value = Number(text);
+  const value = text.trim() === "" ? NaN : Number(text);
   if (!(value >= 0 && value <= 1)) throw new UsageError(`--dampening-frac ${text} is not between 0 and 1.`);
   return value;
 }

@@ -43,6 +43,16 @@ describe("--out", () => {
   });
 });
 
+it("a file that is a folder or a device, and a fraction that is none, are told apart from what is missing", () => {
+  const asking = (...args: string[]) => refusal("owner/name", "--out", join(folder, "out"), ...args);
+  expect(asking("--calibration", join(folder, "none"))).toMatch(/none: there is no such file\.$/);
+  expect(asking("--calibration", folder)).toMatch(/ is a folder\. Name a file\.$/);
+  expect(asking("--calibration", "/dev/null")).toMatch(/ is a device or a pipe\. Name a file\.$/);
+  const damping = (text: string) => asking("--recipe", "gptq-W4A16", "--dampening-frac", text);
+  for (const text of ["", " ", "x", "2"]) expect(damping(text)).toMatch(/is not between 0 and 1/);
+  expect(damping("0.5")).toBe("taken");
+});
+
 describe("SOURCE", () => {
   const reading = (source: string) => refusal(source, "--out", join(folder, "out"));
 
@@ -51,6 +61,8 @@ describe("SOURCE", () => {
       expect(reading(source)).toMatch(/is no folder of this machine, and no address/);
     expect(reading(join(folder, "file"))).toMatch(/is a file\. Name the folder/);
     expect(reading("ftp://models.example/tiny")).toMatch(/not an address that can be fetched/);
+    for (const source of ["", " "])
+      expect(reading(source)).toBe("SOURCE is empty. Name an id, a URL or a folder.");
   });
 
   it("may be an id or a URL", () => {

@@ -5,7 +5,6 @@ import type { CalibrationRequest } from "../../../src/api/script-api.ts";
 import { FORWARD_PRODUCTS } from "../../../src/formats/recipe/forward-products.ts";
 import {
   oneOf,
-  parseWords,
   readBudget,
   readOut,
   readPath,
@@ -14,6 +13,7 @@ import {
   UsageError,
   wholeNumber,
 } from "./argument-readers.ts";
+import { parseWords } from "./parse-words.ts";
 import { type AskedPart, PART_OPTIONS, readPart } from "./part-arguments.ts";
 import { type Push, readPush } from "./read-push.ts";
 import { type AskedShare, readShare, SHARE_OPTIONS } from "./share-arguments.ts";
@@ -183,8 +183,9 @@ type Asked = Omit<
 
 function readJob(values: Values, positionals: readonly string[]): Asked {
   const [source, ...more] = positionals;
-  if (!source || more.length > 0)
+  if (source === undefined || more.length > 0)
     throw new UsageError(`One SOURCE is needed, not ${positionals.length}: an id, a URL or a folder.`);
+  if (source.trim() === "") throw new UsageError("SOURCE is empty. Name an id, a URL or a folder.");
   return {
     source: readSource(source),
     ...readRecipes(values),

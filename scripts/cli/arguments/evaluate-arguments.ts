@@ -1,6 +1,7 @@
 // What `npm run evaluate` takes, read into values or refused with a sentence.
 
-import { parseWords, readBudget, readPath, readSource, type Source, UsageError } from "./argument-readers.ts";
+import { readBudget, readPath, readSource, type Source, UsageError } from "./argument-readers.ts";
+import { parseWords } from "./parse-words.ts";
 
 const DEFAULT_BUDGET_BYTES = 4 * 1024 ** 3;
 

@@ -6,6 +6,9 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { doOnce } from "./preparing-lock.mjs";
 
+// Every command begins with this file, and so is noted down what has started it.
+export { FIRST_PARENTS, npmParents } from "./npm-parents.mjs";
+
 const root = join(import.meta.dirname, "..");
 /** Not where installing deletes. */
 const LOCK = join(root, ".preparing");

@@ -1,7 +1,7 @@
 // What ends a command from outside: signals, and the end of npm, which does not hand every signal on.
 
-import { readFileSync } from "node:fs";
 import { constants } from "node:os";
+import { FIRST_PARENTS, npmParents } from "../../prepare.mjs";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 const PARENT_CHECK_MS = 500;
@@ -38,8 +38,7 @@ export function watchInterruption(): Interruption {
   const unread = () => end("SIGPIPE");
   for (const stream of [process.stdout, process.stderr]) stream.on("error", unread);
   // A command may outlive the shell that started it; but of one that outlives its npm, nobody would know.
-  const parents = npmParents();
-  const orphaned = () => void (npmParents() !== parents && end("SIGHUP"));
+  const orphaned = () => void (npmParents() !== FIRST_PARENTS && end("SIGHUP"));
   const timer = process.env["npm_lifecycle_event"] ? setInterval(orphaned, PARENT_CHECK_MS) : null;
   return {
     interrupted,
@@ -48,21 +47,4 @@ export function watchInterruption(): Interruption {
       if (timer) clearInterval(timer);
     },
   };
-}
-
-/** The processes between npm and this one, npm included: it starts scripts in a shell, which may outlive it. */
-function npmParents(): string {
-  const parent = process.ppid;
-  const stat = readStat(parent);
-  const isShell = /^\d+ \((ba|da|z|k)?sh\)/.test(stat);
-  return isShell ? `${parent} ${stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]}` : String(parent);
-}
-
-/** What Linux says of a process; empty elsewhere, and of one that has ended. */
-function readStat(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/stat`, "utf8");
-  } catch {
-    return "";
-  }
 }

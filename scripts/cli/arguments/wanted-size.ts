@@ -1,6 +1,8 @@
 // `--target-size` and `--target-bits`: what is wanted of a result's weights, and the curve that it is chosen from, in lines.
 
 import type { MixedRecipe, SchemeSurvey, SurveyPoint } from "../../../src/api/scheme-survey.ts";
+import type { ResultFit } from "../../../src/api/compressor-api.ts";
+import { RecipeError } from "../../../src/errors.ts";
 import { formatBytes, parseBytes } from "../../../src/formats/text/format-bytes.ts";
 import { UsageError } from "./argument-readers.ts";
 
@@ -31,6 +33,27 @@ export function readWantedSize(values: SizeValues): WantedSize | null {
   if (!(wanted > 0 && wanted <= 32))
     throw new UsageError(`--target-bits ${bits} is not a number of bits such as 4.5.`);
   return { kind: "bits", bits: wanted };
+}
+
+/** The plan's bits are those of all modules; measured are some sets of them, which may have slightly fewer. */
+const LEAST_SHARE = 0.99;
+
+/**
+ * The plans of the schemes tell the least size before anything is measured, which takes hours for a large model.
+ * @param results of the schemes, each for the whole model
+ * @throws RecipeError if the size that is wanted is smaller
+ */
+export function checkReachable(
+  results: readonly Pick<ResultFit, "resultBytes" | "bitsPerWeight">[],
+  wanted: WantedSize,
+): void {
+  const bytes = Math.min(...results.map(({ resultBytes }) => resultBytes));
+  const bits = Math.min(...results.map(({ bitsPerWeight }) => bitsPerWeight));
+  if (wanted.kind === "bytes" ? wanted.bytes >= bytes : wanted.bits >= bits * LEAST_SHARE) return;
+  const asked = wanted.kind === "bytes" ? formatBytes(wanted.bytes) : `${wanted.bits} bits of a weight`;
+  throw new RecipeError(
+    `${asked} cannot be reached: with the smallest of these schemes the weights take ${formatBytes(bytes)}, ${bits.toFixed(2)} bits each. Ask for more, or name recipes of fewer bits.`,
+  );
 }
 
 /** Size and bits grow together, by the bytes of the weights that have a scheme. */

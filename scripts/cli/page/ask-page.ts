@@ -12,7 +12,7 @@ import { PAGE_ORIGIN } from "./open-page.ts";
 import { pageError, type PageFailure } from "./page-error.ts";
 import type { AskedPart } from "../arguments/part-arguments.ts";
 import type { AskedShare } from "../arguments/share-arguments.ts";
-import { curveLines, type WantedSize, wantedBytes } from "../arguments/wanted-size.ts";
+import { checkReachable, curveLines, type WantedSize, wantedBytes } from "../arguments/wanted-size.ts";
 import type { MixedRecipe, SchemeSurvey } from "../../../src/api/scheme-survey.ts";
 
 /** What is asked of the whole job. */
@@ -75,6 +75,7 @@ async function chooseSchemes(
   file: JSHandle<File> | null,
   wanted: WantedSize,
 ): Promise<ChosenSize> {
+  checkReachable((await planned(page, request, file)).results, wanted);
   const survey = taken(
     await page.evaluate(
       async ([asked, given]) => {
@@ -112,7 +113,14 @@ function jobShare({ index, of }: AskedShare): JobShare {
 
 /** Plans the job. @throws Error with the page's name and sentence */
 export async function planInPage(page: Page, args: PlanArguments): Promise<FitReport> {
-  const [request, file] = await giveInputs(page, args, null);
+  return await planned(page, ...(await giveInputs(page, args, null)));
+}
+
+async function planned(
+  page: Page,
+  request: CompressRequest,
+  file: JSHandle<File> | null,
+): Promise<FitReport> {
   return taken(
     await page.evaluate(
       async ([asked, chosen]) => {

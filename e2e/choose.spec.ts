@@ -80,6 +80,8 @@ test("a recipe's YAML can be copied, edited and given up again", async ({ page }
   await page.getByRole("button", { name: "Take best-W4A16" }).click();
   await expect(yaml).toHaveValue(/SpinQuantModifier[^]*hessian_mse[^]*refine/);
   await expect(page.getByText(/the output head is a tensor of its own/)).toBeVisible();
+  // A preset has no rotation, and would give a smaller result than the YAML.
+  await expect(page.getByRole("radio", { name: /^Small W4A16 2.55 MiB/ })).toBeDisabled();
 });
 
 test("a part of the page that does not arrive is said, and so is what helps", async ({ page }) => {

@@ -62,7 +62,8 @@ export function createCompressor(): CompressorApi {
     async plan(options) {
       const opened = chosen(options);
       const remote = modelSource(connected(), opened);
-      const facts = { model: opened, source: remote, ...(await gpuFacts()) };
+      const presets = presetSizes(inspected());
+      const facts = { model: opened, source: remote, presets, ...(await gpuFacts()) };
       return await checkFit(facts, await planned(options), options);
     },
     presets: () => presetSizes(inspected()),

@@ -7,6 +7,7 @@ import type {
   CalibrationSummary,
   FitReport,
   GpuSpeed,
+  PresetSize,
   ResultFit,
   Verdict,
 } from "../../api/compressor-api.ts";
@@ -17,7 +18,6 @@ import type { CompressionPlan } from "./compression-plan.ts";
 import type { PlannedResult, RunPlan } from "./plan-run.ts";
 import { missingBytes, planTime, totalFlops, totalSeconds } from "./plan-time.ts";
 import { partCosts } from "./part-costs.ts";
-import { presetSizes } from "./preset-sizes.ts";
 import type { RemoteSource } from "../inspect/remote-source.ts";
 import type { JobOptions } from "../../api/job-options.ts";
 import { mappingNotes } from "../calibration/layers/mapping-notes.ts";
@@ -31,11 +31,13 @@ export interface FitFacts {
   readonly gpu: GpuSpeed;
   /** True if forward products can run on the GPU's matrix units. */
   readonly hasMatrixUnits: boolean;
+  /** Of the model as it is: a rotation of the recipe is none of a preset's. */
+  readonly presets: readonly PresetSize[];
 }
 
 /** Compares a plan with what the machine has. */
 export async function checkFit(
-  { model, source, gpu, hasMatrixUnits }: FitFacts,
+  { model, source, gpu, hasMatrixUnits, presets }: FitFacts,
   run: RunPlan,
   options: JobOptions,
 ): Promise<FitReport> {
@@ -64,7 +66,7 @@ export async function checkFit(
     freeBytes,
     peakGpuBytes: plan.peakGpuBytes,
     gpuBudgetBytes: options.gpuBudgetBytes,
-    presets: presetSizes(model),
+    presets,
     estimatedSeconds: totalSeconds(time),
     verdict,
     calibration: plan.calibration && {

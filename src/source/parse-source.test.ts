@@ -79,7 +79,7 @@ describe("parseSource", () => {
   it.each([
     ["", /Name a model/],
     ["   ", /Name a model/],
-    ["llama", /llama is not an address that can be fetched/],
+    ["llama", /"llama" is not an address that can be fetched/],
     ["a model of mine", /is not an address/],
     ["ftp://example.org/model/", /begins with https/],
     ["file:///home/me/model/", /dropped on the page/],

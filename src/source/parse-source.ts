@@ -80,7 +80,7 @@ function toUrl(text: string, base: string): URL {
   const url = parseUrl(absolute, relative ? base : undefined);
   if (!url || text.length > MAX_ADDRESS_LENGTH || !["https:", "http:"].includes(url.protocol)) {
     throw new AccessError(
-      `${shorten(text)} is not an address that can be fetched. Write owner/name for a model on the Hugging Face Hub, or a whole address that begins with https://. A folder on this computer can be dropped on the page.`,
+      `"${shorten(text)}" is not an address that can be fetched. Write owner/name for a model on the Hugging Face Hub, or a whole address that begins with https://. A folder on this computer can be dropped on the page.`,
     );
   }
   if (url.username || url.password) {

@@ -24,7 +24,12 @@ it("offers to go on where a running job can", () => {
 });
 
 it("offers the token field for a model that is gated, and storage where it is full", () => {
-  expect(describeFailure(fromWorker("AccessError"), "inspecting").actions).toContain("token");
+  const actionsFor = (message: string) =>
+    describeFailure(fromWorker("AccessError", message), "inspecting").actions;
+  expect(actionsFor("a/b is gated (401): accept its licence, then give a token of that account.")).toContain(
+    "token",
+  );
+  expect(actionsFor('"x" is not an address that can be fetched.')).toEqual(["choose-another"]);
   expect(describeFailure(fromWorker("StorageError"), "running").actions).toContain("storage");
 });
 

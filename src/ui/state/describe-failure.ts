@@ -32,6 +32,9 @@ export interface Failure {
 
 type Description = Pick<Failure, "heading" | "advice" | "actions">;
 
+/** Servers that can be given a token say so; a wrong address is not mended by one. */
+const TOKEN_HELPS = /\btoken\b/;
+
 const KEPT = "Finished layers are kept.";
 
 /** Planning reads nothing but headers, unless the recipe calibrates: then also its text and what tokenizes it. */
@@ -139,7 +142,9 @@ export function describeFailure(error: unknown, failedWhile: FailedWhile): Failu
     heading,
     message,
     advice,
-    actions: actions.map((action) => (running && action === "retry" ? "go-on" : action)),
+    actions: actions
+      .filter((action) => action !== "token" || TOKEN_HELPS.test(message))
+      .map((action) => (running && action === "retry" ? "go-on" : action)),
   };
 }
 

@@ -92,6 +92,17 @@ describe("loadTokenizer", () => {
       /not valid JSON/,
     );
     expect(() => loadTokenizer({ ...sample, tokenizerJson: bytes([1]) })).toThrow(/tokenizer\.json/);
+    const whole = JSON.parse(new TextDecoder().decode(sample.tokenizerJson)) as object;
+    const altered = (own: object) => () =>
+      loadTokenizer({ ...sample, tokenizerJson: bytes({ ...whole, ...own }) });
+    const next = "Download the file again, or give token ids as JSON instead of text.";
+    for (const own of [{ added_tokens: 5 }, { model: null }])
+      expect(altered(own)).toThrow(
+        `tokenizer.json cannot be used: one of its parts is missing, or is not of the right kind. ${next}`,
+      );
+    expect(altered({ normalizer: { type: "Nope" } })).toThrow(
+      `tokenizer.json cannot be used: Unknown Normalizer type: Nope. ${next}`,
+    );
     expect(() => loadTokenizer({ ...sample, tokenizerConfig: bytes({ bos_token: 3 }) })).toThrow(
       /tokenizer_config/,
     );

@@ -75,7 +75,10 @@ export function loadTokenizer(files: TokenizerFiles): LoadedTokenizer {
   try {
     tokenizer = guardedTokenizer(new Tokenizer(tokenizerJson, config));
   } catch (cause) {
-    throw new MalformedModelError(`tokenizer.json cannot be used: ${String(cause)}`, { cause });
+    throw new MalformedModelError(
+      `tokenizer.json cannot be used: ${refusal(cause)}. Download the file again, or give token ids as JSON instead of text.`,
+      { cause },
+    );
   }
   const templates = templatesOf(files, checked.output.chat_template);
   const template = templates.size === 0 ? null : chatTemplate(templates, specialTokens(checked.output));
@@ -92,6 +95,14 @@ export function loadTokenizer(files: TokenizerFiles): LoadedTokenizer {
     decode: (ids, skipSpecialTokens = false) => tokenizer.decode(ids, skipSpecialTokens),
     hasChatTemplate: template !== null,
   };
+}
+
+/** What the library says of a file; where it only fails over it, that says nothing of the file. */
+function refusal(cause: unknown): string {
+  const isSaid = cause instanceof Error && !(cause instanceof TypeError);
+  return isSaid
+    ? cause.message.replace(/\.$/, "")
+    : "one of its parts is missing, or is not of the right kind";
 }
 
 function parseObject(name: string, bytes: Uint8Array): Record<string, unknown> {

@@ -18,7 +18,7 @@ export type AwqLoss = (typeof AWQ_LOSSES)[number];
 
 /** What the other loss is for and what it costs. */
 export const AWQ_BLOCKS_SENTENCE =
-  "Tells scales apart by what attention and MLP give out, as LLM Compressor does, on all tokens: else attention is told apart on a few, and an MLP by its Linears’ own errors. Runs both for every scale that is tried, so it takes several times as long.";
+  "Compares scales by the outputs of attention and MLP on all tokens, as LLM Compressor does. Without it, attention is compared on a few tokens, and an MLP by the errors of its Linears. Runs both for every scale that is tried, so it takes several times as long.";
 
 export const AWQ_SETTINGS: AwqSettings = { duo_scaling: true, n_grid: 20 };
 

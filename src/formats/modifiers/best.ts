@@ -11,7 +11,7 @@ export const BEST_SCHEMES: readonly string[] = Object.keys(BITS);
 
 /** What it is for and what it costs. */
 export const BEST_SENTENCE =
-  "Keeps more of the original than GPTQ alone, at the same size: the model is rotated, ranges are chosen by what the text makes of each column, and GPTQ’s codes and scales are refined. It takes longer than GPTQ, the time in the plan counts that, and a head that is tied to the embedding becomes a tensor of its own. Not every architecture can be rotated: take SpinQuantModifier out of the YAML then.";
+  "Keeps more of the original than GPTQ alone, at the same size: the model is rotated, ranges are chosen by how much each column matters for the text, and GPTQ’s codes and scales are refined. It takes longer than GPTQ, which the plan’s time includes. A head that is tied to the embedding becomes a tensor of its own. Where an architecture cannot be rotated, remove SpinQuantModifier from the YAML.";
 
 /**
  * The recipe in YAML, so that all of it can be read and changed; `groupSize` replaces the preset's, and `ignore` names modules

@@ -46,7 +46,7 @@ export const GPTQ: QuantizerVocabulary<"GPTQModifier"> = {
   prefix: "gptq-",
   title: "GPTQ",
   sentence:
-    "Reads text through the model, layer by layer, and chooses codes that keep what each layer gives out. Slower and more faithful, most of all at 4 bits and below.",
+    "Runs a text through the model, layer by layer, and chooses codes that preserve each layer’s output. Slower and more faithful, above all at 4 bits and below.",
   calibrates: true,
   ordersColumns: true,
   refuses: () => null,

@@ -22,7 +22,7 @@ export const METHODS: readonly Method[] = [
     rewriter: AWQ.name,
     title: AWQ.title,
     sentence:
-      "Scales up the columns of weights that large activations meet, so that rounding spares them. For 4-bit weights, most of all with zero points; takes about as long as GPTQ, and longer for experts.",
+      "Scales up the columns of weights that meet large activations, so that rounding harms them less. For 4-bit weights, above all with zero points. Takes about as long as GPTQ, and longer for experts.",
   },
   { quantizer: GPTQ, rewriter: null, title: GPTQ.title, sentence: GPTQ.sentence },
   {
@@ -30,6 +30,6 @@ export const METHODS: readonly Method[] = [
     rewriter: SMOOTHQUANT.name,
     title: `${SMOOTHQUANT.title} + ${GPTQ.title}`,
     sentence:
-      "First moves what is large in a few channels of the activations into the weights, then does GPTQ. For schemes with 8-bit activations, such as W8A8; takes one more run of the text than GPTQ.",
+      "First moves the outliers of a few activation channels into the weights, then applies GPTQ. For schemes with 8-bit activations, such as W8A8. Runs the text through the model once more than GPTQ does.",
   },
 ];

@@ -68,7 +68,7 @@ function GpuProblem() {
 
 function softwareProblem(software: boolean): string | null {
   return software
-    ? "The browser offers a software adapter instead of a GPU: a thousand times slower, good for the sample model, not for a real one. Rounding to nearest gives the same bytes everywhere; GPTQ may choose a few codes otherwise, as it may from GPU to GPU."
+    ? "This browser offers a software adapter instead of a GPU. It is about a thousand times slower: good enough for the sample model, not for a real one. Rounding to nearest gives the same bytes everywhere; GPTQ may choose a few codes differently, as it may between two GPUs."
     : null;
 }
 

@@ -29,8 +29,8 @@ export function AlsoMake() {
         <fieldset>
           <legend class="unseen">Presets to make as well</legend>
           <p class="hint">
-            The model is downloaded once, and a text is looked at once. Each result can be saved, tried and
-            deleted alone; later layers see the error of the first that GPTQ makes.
+            The model is downloaded once, and a text runs through it once. Each result can be saved, tried and
+            deleted on its own. Later layers see the error of the first result that GPTQ makes.
           </p>
           <div class="checks">
             {possible.map(({ scheme }) => (

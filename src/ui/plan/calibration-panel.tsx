@@ -53,7 +53,7 @@ function reason(recipe: RecipeFields): string {
   if (rewriter !== null) reasons.push(rewriterOf(rewriter).looksAt);
   if (quantizerOf(methodOf(recipe)).calibrates)
     reasons.push(
-      "GPTQ looks at what this text makes of each layer’s inputs. A few hundred samples like those that the model will meet are enough.",
+      "GPTQ looks at the inputs that this text gives each layer. A few hundred samples of the kind that the model will meet are enough.",
     );
   if (usesImportance({ observer: recipe.observer.value }))
     reasons.push("The observer weighs each column of a weight by what this text puts into it.");
@@ -74,7 +74,7 @@ function Selection() {
         value={samples}
         range={SAMPLES_RANGE}
       >
-        More take longer and settle the result.
+        More samples take longer and make the result steadier.
       </NumberField>
       <NumberField
         id="calibration-length"
@@ -101,7 +101,7 @@ function Shuffle() {
         option="shuffle_calibration_samples"
         value={shuffle}
       >
-        Before some are taken; else the first ones are.
+        Before the samples are taken. Otherwise the first ones are taken, in order.
       </CheckField>
       <NumberField
         id="calibration-seed"
@@ -129,8 +129,8 @@ function HiddenStates() {
       onChoose={(dtype) => (hiddenStatesDtype.value = dtype)}
       choices={{ F32: "F32: as they are calculated", BF16: "BF16: half of the space" }}
     >
-      What waits between two layers. BF16 rounds what each layer sees to 8 significant bits, so that codes
-      come out slightly different.
+      What is kept of the samples between two layers. BF16 rounds each layer’s input to 8 significant bits, so
+      that a few codes come out differently.
     </ChoiceField>
   );
 }
@@ -167,7 +167,7 @@ function Propagation() {
   const { propagateError } = state.calibration;
   return (
     <CheckField id="propagate" label="Pass errors on" option="propagate_error" value={propagateError}>
-      Each layer is fitted to what the compressed layers before it really give out, and makes up for some of
+      Each layer is fitted to the real output of the compressed layers before it, and makes up for some of
       their error.
     </CheckField>
   );

@@ -28,9 +28,9 @@ export function GptqFields() {
         onChoose={(chosen) => (actorder.value = chosen === "none" ? null : chosen)}
         choices={{ static: "static", group: "group", none: "none" }}
       >
-        static: those with the largest inputs first. group: these also share a scale, which can be closer,
-        stores weight_g_idx and runs slower; compressed-tensors from 0.19 on, and transformers with it, refuse
-        it. none: from left to right.
+        static: columns with the largest inputs first. group: these also share a scale, which can be closer;
+        it stores weight_g_idx and runs slower, and compressed-tensors from 0.19 on refuses it, so
+        transformers does, too. none: from left to right.
       </ChoiceField>
     </>
   );
@@ -56,10 +56,10 @@ export function Observer() {
       onChoose={(name) => (observer.value = name)}
       choices={CHOICES}
     >
-      memoryless_minmax: from the smallest to the largest. memoryless_mse: cuts off a few large ones where
-      that serves all others better, and takes longer. imatrix_mse: the same with a text, by what it makes of
-      each column’s input. hessian_mse: the one of 20 shares of the range that costs the layer least, by the
-      same text; this program’s own.
+      memoryless_minmax: from the smallest weight to the largest. memoryless_mse: cuts off a few large weights
+      where that serves the others better; takes longer. imatrix_mse: the same, weighted by what a text puts
+      into each column. hessian_mse: tries 20 shares of the range and takes the one that costs the layer least
+      on that text; only here, not in LLM Compressor.
     </ChoiceField>
   );
 }

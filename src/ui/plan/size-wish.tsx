@@ -35,9 +35,9 @@ function Measure() {
   return (
     <>
       <p class="hint" id="size-hint">
-        The scheme above has one size. To choose the size instead, measure on the text what 4 bits in each set
-        of modules change at the end of the model: those that change the most for a byte then keep more bits.
-        A recent vLLM runs such mixtures.
+        The scheme above gives one size. To choose the size yourself, measure how much the model’s output
+        changes when each set of modules has 4 bits: the sets that change it most for their size then keep
+        more bits. A recent vLLM runs such mixtures.
       </p>
       <span class="buttons">
         <button

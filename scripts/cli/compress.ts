@@ -29,7 +29,7 @@ import { pageError } from "./page/page-error.ts";
 import { pushResult } from "./page/push-result.ts";
 import { readReceipt } from "./read-receipt.ts";
 import { saveFiles } from "./page/save-files.ts";
-import { takeStored } from "./page/take-stored.ts";
+import { type SampleOfPage, takeStored } from "./page/take-stored.ts";
 import { openWorkFolder } from "./work-folder.ts";
 import { RECEIPT } from "../../src/formats/files/result-documents.ts";
 import { systemFailure } from "./system-failure.ts";
@@ -176,7 +176,12 @@ async function save(
     await page.evaluate(async (jobId) => await globalThis.layerpress.show(jobId), result.jobId);
   // Hidden states are no result that anybody would make again and compare; most shares write none.
   const isResult = args.part?.kind !== "states" && result.files.length > 0;
-  const taken = await takeStored(profile, result.files, join(args.out, inside));
+  const sample: SampleOfPage = async (path, places) =>
+    await page.evaluate(async ([of, at]) => await globalThis.layerpress.sample(of, at).catch(() => null), [
+      path,
+      places,
+    ] as const);
+  const taken = await takeStored(profile, result.files, join(args.out, inside), sample);
   const sent = result.files.filter(({ path }) => !taken.has(path));
   await saveFiles(page, sent, args.out, inside);
   // All are hashed by then, several times as fast as the page does.

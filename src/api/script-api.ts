@@ -2,6 +2,7 @@
 // project can read them without the page.
 
 import type { FitReport, ModelSummary, OutputFile, Progress, ResultSummary } from "./compressor-api.ts";
+import type { SampledPlaces } from "../formats/files/sampled-places.ts";
 import type { AwqLoss } from "../formats/modifiers/awq.ts";
 import type { MixedRecipe, SchemeSurvey } from "./scheme-survey.ts";
 import type { Published, PublishProgress, PublishRequest } from "./publisher-api.ts";
@@ -118,6 +119,8 @@ export interface ScriptDoor {
   publishing(): PublishProgress | null;
   /** Starts the browser's download of one file of the result; after ten without a click, browsers wait for one. */
   save(path: string): Promise<void>;
+  /** SHA-256 in hexadecimal digits of pieces of one file of the result, one behind the other. */
+  sample(path: string, places: SampledPlaces): Promise<string>;
   /** Posts one file of the result to an address. */
   send(path: string, address: string): Promise<void>;
 }

@@ -1,10 +1,13 @@
 // The three ways to the user's disk, each with the picker that it needs and the sentence that it ends with.
 
+import { invariant } from "../errors.ts";
+import type { SampledPlaces } from "../formats/files/sampled-places.ts";
 import { deleteStagedZips, saveStagedZip, saveZip } from "./save-zip.ts";
 import { saveFiles } from "./save-files.ts";
 import { sendFile } from "./send-file.ts";
 import { saveFolder } from "./save-folder.ts";
 import { resultFiles } from "./result-files.ts";
+import { sampleFile } from "./sample-file.ts";
 
 /** What Chromium has and TypeScript's library does not (File System Access). */
 export interface Pickers {
@@ -61,6 +64,12 @@ export function createDownload(pickers: Pickers) {
     /** For the command line: browsers stop a page that starts more than ten downloads by itself. */
     async sendFiles({ jobId, files }: SavedModel, addressOf: (path: string) => string): Promise<void> {
       for (const file of resultFiles(jobId, files)) await sendFile(file, addressOf(file.path));
+    },
+    /** Of one file, for the command line, which may have found it on the disk. */
+    async sampleFile({ jobId, files }: SavedModel, places: SampledPlaces): Promise<string> {
+      const [file] = resultFiles(jobId, files);
+      invariant(file, "a file is sampled");
+      return await sampleFile(file, places);
     },
     /** To be called once a visit. */
     tidyUp: deleteStagedZips,

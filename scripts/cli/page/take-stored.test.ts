@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, expect, it } from "vitest";
-import { takeStored } from "./take-stored.ts";
+import { type SampleOfPage, takeStored } from "./take-stored.ts";
 
 let profile: string;
 let folder: string;
@@ -16,6 +16,14 @@ async function store(name: string, content: string): Promise<void> {
   await writeFile(join(profile, "File System/000/t/00", name), content, { mode: 0o600 });
 }
 
+/** A page that has so much of every file. */
+function pageWith(content: string): SampleOfPage {
+  return async (_, { starts, pieceBytes }) => {
+    const pieces = starts.map((start) => content.slice(start, start + pieceBytes));
+    return await Promise.resolve(createHash("sha256").update(pieces.join("")).digest("hex"));
+  };
+}
+
 it("puts what is alone of its size into the folder, hashed, with the rights of a new file, over what was there", async () => {
   await store("00000001", "0123456789");
   await mkdir(join(folder, "result"));
@@ -24,7 +32,7 @@ it("puts what is alone of its size into the folder, hashed, with the rights of a
     { path: "result/model.safetensors", bytes: 10 },
     { path: "config.json", bytes: 4 },
   ];
-  const taken = await takeStored(profile, files, folder, 10);
+  const taken = await takeStored(profile, files, folder, pageWith("0123456789"), 10);
   expect([...taken]).toEqual([
     ["result/model.safetensors", createHash("sha256").update("0123456789").digest("hex")],
   ]);
@@ -45,5 +53,21 @@ it("leaves to the page what is small, not there, or one of several of its size",
     { path: "d", bytes: 12 },
     { path: "e", bytes: 4 },
   ];
-  expect([...(await takeStored(profile, files, folder, 10))]).toEqual([]);
+  expect([...(await takeStored(profile, files, folder, pageWith("0123456789"), 10))]).toEqual([]);
+});
+
+it("leaves to the page what is alone of its size, but has other bytes or cannot be read by the page", async () => {
+  const own = "0123456789".repeat(100_000);
+  const files = [{ path: "model.safetensors", bytes: own.length }];
+  // One of 1,024 parts differs: an earlier job's scales, say.
+  const other = own.slice(0, 5000) + "x".repeat(1024) + own.slice(6024);
+  await store("00000001", other);
+  expect([...(await takeStored(profile, files, folder, pageWith(own), 10))]).toEqual([]);
+  expect([
+    ...(await takeStored(profile, files, folder, async () => await Promise.resolve(null), 10)),
+  ]).toEqual([]);
+  expect(await readdir(folder)).toEqual([]);
+  expect([...(await takeStored(profile, files, folder, pageWith(other), 10)).keys()]).toEqual([
+    "model.safetensors",
+  ]);
 });

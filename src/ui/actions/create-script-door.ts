@@ -51,6 +51,7 @@ export function createScriptDoor(app: App, broken: Promise<never>): ScriptDoor {
     publish: async ({ hubUrl, ...wanted }) => await publish(app, hubUrl, wanted),
     publishing: () => state.publication.progress.peek(),
     save: async (path) => void (await services.download.saveFiles(resultFile(state, path))),
+    sample: async (path, places) => await services.download.sampleFile(resultFile(state, path), places),
     send: async (path, address) => {
       await services.download.sendFiles(resultFile(state, path), () => address);
     },

@@ -3,6 +3,7 @@
 
 import type { CompressorApi, OutputFile } from "../../api/compressor-api.ts";
 import type { AcrossThreads, Evaluator } from "../../api/across-threads.ts";
+import type { SampledPlaces } from "../../formats/files/sampled-places.ts";
 import type { MeasurementStore } from "./measurements/measurement-store.ts";
 import type { PendingLogin, PublisherApi } from "../../api/publisher-api.ts";
 import type { SourceApi } from "../../api/source-api.ts";
@@ -51,6 +52,8 @@ export interface Download {
   saveZip(target: SaveTarget, onBytes: (savedBytes: number) => void): Promise<string>;
   /** Posts each file to its address. */
   sendFiles(target: SaveTarget, addressOf: (path: string) => string): Promise<void>;
+  /** SHA-256 of pieces of the first file. */
+  sampleFile(target: SaveTarget, places: SampledPlaces): Promise<string>;
 }
 
 /** The Hub that results are published to. */

@@ -278,6 +278,7 @@ const download: Download = {
   saveFolder: async ({ name }) => `Saved as ${name} in the folder models.`,
   saveFiles: async () => "Handed to the browser’s downloads.",
   sendFiles: async () => undefined,
+  sampleFile: async () => "",
   saveZip: async ({ name }) => `Saved as ${name}.zip.`,
 };
 

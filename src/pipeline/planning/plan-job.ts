@@ -15,6 +15,7 @@ import { type LinearClasses, linearClasses } from "../../model/linear-classes.ts
 import { recipeYaml } from "../../package/recipe-yaml.ts";
 import { recipeFromControls } from "../../plan/recipe/choose-recipe.ts";
 import { expertNotes, isExpert, isStacked } from "../../plan/notes/expert-notes.ts";
+import { bfloat16Notes } from "../../plan/notes/bfloat16-note.ts";
 import { packedNotes } from "../../plan/notes/packed-note.ts";
 import { completeRecipe } from "../../plan/recipe/complete-recipe.ts";
 import { parseRecipe } from "../../plan/recipe/parse-recipe.ts";
@@ -82,6 +83,7 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
     ...serverNotes(tasks, ignored),
     ...expertNotes({ classes, groups, quantized: tasks, ignored }),
     ...packedNotes(model.config.raw, classes, tasks),
+    ...bfloat16Notes(tasks),
   ];
   const servable = servableRecipe(recipe, notes, tasks);
   const facts = {

@@ -109,7 +109,7 @@ describe("the file of layers at work", () => {
     await expect(cancelled.run({ ...control, checkpoint })).rejects.toMatchObject({ name: "AbortError" });
     expect(layerFile(cancelled)).toBeNull();
     const full = all.machine();
-    full.disk.failAt(40, "full");
+    full.disk.fillAt(FILE);
     await expect(full.run()).rejects.toThrow(
       /^The file of layers at work layer-weights\.bin could not take .*the disk is full.*Free space on the disk/,
     );

@@ -56,6 +56,8 @@ export interface MemoryDisk {
    * answers nothing from there on but what is answered at once.
    */
   failAt(operation: number, how: DiskFault): void;
+  /** Lets writes to files of this name fail, as a full disk does. */
+  fillAt(name: string): void;
   /** After a crash or on a disk that has room again: locks are gone, what was written is there. */
   recover(): void;
   /** All files by path. */
@@ -64,7 +66,8 @@ export interface MemoryDisk {
 
 export function createMemoryDisk(): MemoryDisk {
   const top = new MemoryFolder();
-  const state: DiskState = { operations: 0, failAt: Number.POSITIVE_INFINITY, how: "crash", dead: false };
+  const never = { failAt: Number.POSITIVE_INFINITY, fullName: null };
+  const state: DiskState = { operations: 0, ...never, how: "crash", dead: false };
   return {
     get operations() {
       return state.operations;
@@ -74,9 +77,11 @@ export function createMemoryDisk(): MemoryDisk {
       state.failAt = operation;
       state.how = how;
     },
+    fillAt(name) {
+      state.fullName = name;
+    },
     recover() {
-      state.failAt = Number.POSITIVE_INFINITY;
-      state.dead = false;
+      Object.assign(state, never, { dead: false });
       for (const [, file] of allFiles(top)) file.locked = false;
     },
     files: () => new Map(Array.from(allFiles(top), ([path, { bytes }]) => [path, bytes.slice()])),
@@ -87,6 +92,7 @@ interface DiskState {
   operations: number;
   failAt: number;
   how: DiskFault;
+  fullName: string | null;
   dead: boolean;
 }
 
@@ -101,7 +107,11 @@ function permit(state: DiskState, bytes = 0): number {
   }
   if (bytes === 0) return 0;
   if (state.how === "short of bytes") return bytes - 1;
-  throw new DOMException("The disk is full.", "QuotaExceededError");
+  throw diskFull();
+}
+
+function diskFull(): DOMException {
+  return new DOMException("The disk is full.", "QuotaExceededError");
 }
 
 function endIfDead(state: DiskState): void {
@@ -198,13 +208,13 @@ function fileHandle(name: string, file: MemoryFile, state: DiskState): FileSyste
       endIfDead(state);
       if (file.locked) throw new DOMException(`${name} is locked.`, "NoModificationAllowedError");
       file.locked = true;
-      return await answer(state, syncHandle(file, state));
+      return await answer(state, syncHandle(name, file, state));
     },
   };
   return handle as unknown as FileSystemFileHandle;
 }
 
-function syncHandle(file: MemoryFile, state: DiskState): FileSystemSyncAccessHandle {
+function syncHandle(name: string, file: MemoryFile, state: DiskState): FileSystemSyncAccessHandle {
   const resize = (size: number) => {
     const bytes = new Uint8Array(size);
     bytes.set(file.bytes.subarray(0, size));
@@ -219,6 +229,7 @@ function syncHandle(file: MemoryFile, state: DiskState): FileSystemSyncAccessHan
       return part.byteLength;
     },
     write(from: Uint8Array, { at = 0 } = {}) {
+      if (name === state.fullName) throw diskFull();
       const taken = permit(state, from.byteLength);
       if (at + taken > file.bytes.byteLength) resize(at + taken);
       file.bytes.set(from.subarray(0, taken), at);

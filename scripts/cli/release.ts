@@ -1,12 +1,13 @@
 // Makes the folder and opens it below a path in a browser, as a host serves it, before it says that it is done.
 
-import { cp, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { cp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { chromium } from "playwright";
 import { chromiumFlags, findChromium } from "../chromium.mjs";
 import { serveFolder } from "../serve-folder.ts";
+import { makeFolders } from "./make-folders.ts";
 import { readHub, UsageError } from "./arguments/argument-readers.ts";
 
 const USAGE = `npm run release -- [options]
@@ -86,7 +87,7 @@ async function writeRelease(
       `--out ${out} is there and is no earlier release. Name a folder that does not exist.`,
     );
   await rm(out, { recursive: true, force: true });
-  await mkdir(out, { recursive: true });
+  await makeFolders(out);
   await cp(join(ROOT, "dist"), out, { recursive: true });
   const page = await readFile(join(out, "index.html"), "utf8");
   const own = page

@@ -26,6 +26,11 @@ describe("systemFailure", () => {
       /status\/no .*: a file lies where/,
     ],
     ["a folder in the way", async () => await readFile("/proc"), /: a folder lies where a file is needed/],
+    [
+      "no place for a folder",
+      async () => await mkdir("/proc/none/out"),
+      /\/proc\/none.*: no folder can be made there/,
+    ],
     ["nothing", async () => await readFile("/proc/none"), /\/proc\/none .*: it is not there, or was moved/],
     ["too long a name", async () => await mkdir(join(tmpdir(), "n".repeat(300))), /: its name is longer/],
   ])("says what to do where there is %s", async (_, act, sentence) => {

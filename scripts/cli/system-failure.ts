@@ -21,6 +21,9 @@ const MEANINGS: Readonly<Record<string, string>> = {
   EMFILE: "too many files are open. Raise the limit (ulimit -n), then give the same command again",
 };
 
+/** Of a folder that is made with those above it. */
+const NO_PLACE = "no folder can be made there. Choose another one";
+
 /** What Playwright says of a call: which one, what kind of error, its message; the page's stack or a log follows. */
 const IN_PAGE = /^page\.\w+: (?:(\w*Error): )?([^\n]*)/;
 
@@ -30,7 +33,7 @@ export function systemFailure(error: unknown): Error {
   const [, kind, sentence] = IN_PAGE.exec(found.message) ?? [];
   if (sentence !== undefined) return drivenFailure(kind ?? "Error", sentence, error);
   const { code, path, syscall } = found as NodeJS.ErrnoException;
-  const meaning = MEANINGS[code ?? ""];
+  const meaning = code === "ENOENT" && syscall === "mkdir" ? NO_PLACE : MEANINGS[code ?? ""];
   if (meaning === undefined) return found;
   const what = path === undefined ? "A file" : path;
   const verb = syscall === "mkdir" || syscall === "open" ? "be made or opened" : "be written or read";

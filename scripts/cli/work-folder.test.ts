@@ -38,6 +38,8 @@ it("takes the folders with it that were made for it, and no others", async () =>
   const made = join(parent, "made");
   await (await openWorkFolder(made)).forget();
   expect(existsSync(made)).toBe(false);
+  await (await openWorkFolder(join(made, "deep", "er"))).forget();
+  expect(existsSync(made)).toBe(false);
   await (await openWorkFolder(parent)).forget();
   expect(existsSync(parent)).toBe(true);
 });

@@ -2,9 +2,10 @@
 // whose it is: Chromium's own lock on a profile says so too, but only in words that nobody understands.
 
 import { randomUUID } from "node:crypto";
-import { link, mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { link, readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { makeFolders } from "./make-folders.ts";
 
 const LOCK = "lock";
 /** How often a lock is looked at whose owner has ended, or that another command takes at the same moment. */
@@ -23,6 +24,17 @@ export interface WorkFolder extends AsyncDisposable {
   forget(): Promise<void>;
 }
 
+/** Removes a folder and those above it, up to the first that was made, as far as they are empty. */
+async function removeEmpty(folder: string, first: string): Promise<void> {
+  for (let each = folder; ; each = dirname(each)) {
+    const isGone = await rmdir(each).then(
+      () => true,
+      () => false,
+    );
+    if (!isGone || each === first) return;
+  }
+}
+
 interface Owner {
   readonly host: string;
   readonly pid: number;
@@ -36,7 +48,7 @@ interface Owner {
  */
 export async function openWorkFolder(out: string): Promise<WorkFolder> {
   const path = join(out, ".layerpress");
-  const made = await mkdir(path, { recursive: true });
+  const made = await makeFolders(path);
   const lock = join(path, LOCK);
   await takeLock(lock, out);
   const continued = (await readdir(path)).some((name) => !name.startsWith(LOCK));
@@ -45,7 +57,7 @@ export async function openWorkFolder(out: string): Promise<WorkFolder> {
     continued,
     async forget() {
       await rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-      if (made !== undefined && made !== path) await rmdir(out).catch(() => undefined);
+      if (made !== undefined && made !== path) await removeEmpty(out, made);
     },
     [Symbol.asyncDispose]: async () => await rm(lock, { force: true }),
   };

@@ -16,6 +16,7 @@ import {
   type SlotPart,
 } from "../../../src/formats/files/exchange-window.ts";
 import { isSafePath } from "../../../src/formats/files/safe-path.ts";
+import { makeFolders } from "../make-folders.ts";
 import { findWindow, type WindowFile } from "./exchange-window.ts";
 import type { AskedShare } from "../arguments/share-arguments.ts";
 import { openSpareFiles, type SpareFiles } from "./spare-files.ts";
@@ -234,7 +235,7 @@ function signOf({ folder }: AskedShare, index: number): string {
 
 /** Writes another number every second; the result ends that. */
 async function giveSignsOfLife(share: AskedShare): Promise<() => Promise<void>> {
-  await mkdir(share.folder, { recursive: true });
+  await makeFolders(share.folder);
   const path = signOf(share, share.index);
   let writing: Promise<void> | null = null;
   const write = () => {

@@ -2,7 +2,7 @@
 // both are hashed, each file in a thread, and no shard takes its name before all parts are found to be as they were made.
 
 import { createHash } from "node:crypto";
-import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { rename, rm, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { invariant, MalformedModelError, PartsError } from "../../../src/errors.ts";
@@ -25,6 +25,7 @@ import { showValue } from "../../../src/formats/text/show-value.ts";
 import { describeResult } from "../../../src/package/describe-result.ts";
 import { type FoundPart, joinParts } from "../../../src/package/join-parts.ts";
 import { MAX_PART_BYTES, PART_FILE, parsePartDocument } from "../../../src/package/part-document.ts";
+import { makeFolders } from "../make-folders.ts";
 import type { OutputFile } from "../../../src/api/compressor-api.ts";
 import type { Receipt } from "../../../src/api/receipt.ts";
 import { checkHash, type HashCheck, hashChecks, MAX_RECEIPT_BYTES } from "./check-part-hashes.ts";
@@ -216,7 +217,7 @@ function createFiles(out: string) {
   /** Fills drafts of files in, then gives all of them their names. */
   const drafted = async (paths: readonly string[], fill: () => Promise<void>) => {
     try {
-      for (const path of paths) await mkdir(dirname(targetOf(path)), { recursive: true });
+      for (const path of paths) await makeFolders(dirname(targetOf(path)));
       await fill();
       for (const path of paths) await rename(draftOf(path), targetOf(path));
     } catch (error) {

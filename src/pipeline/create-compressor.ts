@@ -1,7 +1,7 @@
 // The GPU thread's side of the contract: one inspected model, one running job.
 
 import type { CalibrationSet } from "../calibrate/select-sequences.ts";
-import { BusyError, invariant, StorageError } from "../errors.ts";
+import { invariant, StorageError } from "../errors.ts";
 import { requestAdapter, summarizeAdapter } from "../gpu/gpu.ts";
 import { forgetTuning } from "../gpu/device/tuning-store.ts";
 import { deleteJobFolder, findJobFolder, folderBytes, listJobFolders } from "../offload/job-folder.ts";
@@ -24,15 +24,13 @@ import { planRun, type RunPlan } from "./planning/plan-run.ts";
 import { missingBytes, planTime } from "./planning/plan-time.ts";
 import { withTrials } from "./planning/plan-trials.ts";
 import { presetSizes } from "./planning/preset-sizes.ts";
+import { withJobLock } from "./job/job-lock.ts";
 import { type ProgressLog, startProgress } from "./job/progress.ts";
 import { toldOfMemory } from "../page-memory.ts";
 import { makeReceipt } from "./result/make-receipt.ts";
 import { withPresentSizes } from "./result/record-quality.ts";
 import { connectSource, type RemoteSource } from "./inspect/remote-source.ts";
 import type { JobOptions } from "../api/job-options.ts";
-
-/** Held by the job's worker: it dies with it, so no stale lock remains; it also keeps Chrome from freezing the tab. */
-const JOB_LOCK = "layerpress-job";
 
 export function createCompressor(): CompressorApi {
   let source: RemoteSource | null = null;
@@ -197,17 +195,6 @@ function createRunner(connected: () => RemoteSource) {
 async function gpuFacts(): Promise<Pick<FitFacts, "gpu" | "hasMatrixUnits">> {
   const adapter = summarizeAdapter(await requestAdapter());
   return { gpu: await gpuSpeed(adapter), hasMatrixUnits: adapter.matrices !== null };
-}
-
-async function withJobLock<Result>(run: () => Promise<Result>): Promise<Result> {
-  return await navigator.locks.request(JOB_LOCK, { ifAvailable: true }, async (lock) => {
-    if (!lock) {
-      throw new BusyError(
-        "Another tab of this page is running a job. Wait for it, or cancel it there; two at once would share one GPU and one disk.",
-      );
-    }
-    return await run();
-  });
 }
 
 async function listJobs(): Promise<StoredJob[]> {

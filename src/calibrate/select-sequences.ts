@@ -88,7 +88,8 @@ function checkedIds(
 function notesOf(found: number, tokens: number, skipped: number, options: SelectionOptions): string[] {
   const notes: string[] = [];
   if (found < options.num_calibration_samples) {
-    notes.push(`There are ${found} usable samples; ${options.num_calibration_samples} were asked for.`);
+    const usable = found === 1 ? "is 1 usable sample" : `are ${found} usable samples`;
+    notes.push(`There ${usable}; ${options.num_calibration_samples} were asked for.`);
   }
   if (skipped > 0) notes.push(`${skipped} samples were too short and left out.`);
   if (tokens < FEW_TOKENS) {

@@ -147,7 +147,11 @@ async function launch(work: string, port: number): Promise<BrowserContext> {
 
 /** The line of Playwright's launch log that says what is wrong, as far as one does. */
 function launchFailure(log: string): string {
-  const lines = log.split("\n").map((line) => line.replace(/^[\s-]*(\[pid=\d+\])?(\[err\])?\s*/, ""));
+  const lines = log
+    .replace(/^browserType\.\w+: /, "")
+    .replace(/^Target page, context or browser has been closed/, "it ended at once")
+    .split("\n")
+    .map((line) => line.replace(/^[\s-]*(\[pid=\d+\])?(\[err\])?\s*/, ""));
   const telling = lines.find((line) => /error while loading|FATAL|cannot|ENOENT|EACCES|No space/i.test(line));
   return `${(telling ?? lines[0] ?? "").slice(0, 300).replace(/[.:\s]*$/, "")}.`;
 }

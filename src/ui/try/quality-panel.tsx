@@ -21,9 +21,9 @@ export function QualityPanel() {
     <div class="quality">
       <h3>How much was lost</h3>
       <p class="hint">
-        Perplexity says how surprised a model is by a text: the original’s beside the result’s tells the loss.
-        Both run one layer at a time, so neither has to fit; where there is a GPU, by the forward pass that
-        calibrates, with onnxruntime-web as a check.
+        Perplexity says how much a text surprises a model: the original’s beside the result’s shows what was
+        lost. Both run one layer at a time, so neither has to fit into memory. On a GPU the forward pass of
+        the calibration computes them, and onnxruntime-web checks it.
       </p>
       <div class="field">
         <label htmlFor="quality-text">Text to measure on; without one, the model’s or the page’s own</label>

@@ -15,8 +15,9 @@ export function TryResult() {
     <section class="panel try-result" aria-labelledby="try-heading">
       <h2 id="try-heading">{result.value ? "Try the result" : "Try this model as it is"}</h2>
       <p class="hint">
-        The files are read back and run by onnxruntime-web, which had no part in making them. It is fetched
-        when a prompt is begun, about 17 MB, and runs on the GPU, or on the processor where there is none.
+        The files are read back and run by onnxruntime-web, an engine that had no part in making them. It is
+        downloaded when you begin a prompt (about 17 MB), and runs on the GPU, or on the processor where there
+        is none.
       </p>
       <div class="field">
         <label htmlFor="try-prompt">Prompt</label>
@@ -72,7 +73,7 @@ function Sampling({ trial }: { trial: Trial }) {
           value={trial.temperature}
           range={TEMPERATURE}
         >
-          0 takes the likeliest token each time.
+          0 always takes the likeliest token.
         </NumberField>
         <NumberField id="try-top-p" label="Top-p" option="top_p" value={trial.topP} range={TOP_P} />
         <NumberField id="try-seed" label="Seed" option="seed" value={trial.seed} range={SEED} />

@@ -102,7 +102,8 @@ export async function openLayerFile(
     write: (at, part) => file.write(at, part),
     async [Symbol.asyncDispose]() {
       file[Symbol.dispose]();
-      await removeLayerFile(job);
+      // What stays goes before the job goes on; why the run has ended matters more.
+      await removeLayerFile(job).catch(() => undefined);
     },
   };
 }

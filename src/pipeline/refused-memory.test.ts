@@ -16,6 +16,8 @@ it.each([
     scheme: "W8A8",
     changes: { beside: [{ scheme: "W4A16", groupSize: 32, method: METHOD }] },
   },
+  // Its weights settle, and some come early.
+  { what: "GPTQ in little memory", scheme: "W8A8", changes: { gpuBudgetBytes: 1100 * 1024 } },
   { what: "AWQ", scheme: "", changes: { yaml: AWQ } },
 ])("$what gives all back where any buffer is refused", async ({ scheme, changes }) => {
   const job = await planFixture("smollm3", scheme, METHOD, changes);

@@ -34,10 +34,15 @@ export async function beginReading(
   const { embedding, journal } = output;
   if (embedding.areClose && finishedGenerations(journal, job.plan.steps) === 0)
     void waitLater(embedding.bring(async (range) => await job.source.read(range)));
+  const close = async () => await file?.[Symbol.asyncDispose]();
   const first = steps.find((step) => !isDone(output, job.plan.steps, step));
   if (first) {
-    await traffic.begin(first);
+    await traffic.begin(first).catch(async (error: unknown) => {
+      // Nobody else could open it.
+      await close();
+      throw error;
+    });
     hosts.readAhead(first);
   }
-  return { hosts, [Symbol.asyncDispose]: async () => await file?.[Symbol.asyncDispose]() };
+  return { hosts, [Symbol.asyncDispose]: close };
 }

@@ -1,3 +1,4 @@
+import { allEnded } from "../../all-ended.ts";
 import type { LedgerBuffer } from "../memory.ts";
 import { Pool } from "./pool.ts";
 import { mapPiece, paddedBytes, ringBytes, ringPieces, type RingGpu, type RingSize } from "./ring-pieces.ts";
@@ -76,9 +77,10 @@ export class ReadbackRing implements Disposable {
       reading.catch(() => undefined);
       begun.push(reading);
     }
-    const reads = await Promise.all(begun);
+    // Where one fails, none may give to `consume` behind that.
+    const reads = await allEnded(begun);
     copied();
-    await Promise.all(reads.map(async ({ done }) => await done));
+    await allEnded(reads.map(async ({ done }) => await done));
   }
 
   /** Reads several parts as `read` does; those that fit a piece together are waited for once. */
@@ -96,7 +98,7 @@ export class ReadbackRing implements Disposable {
       const reads = parts.map(
         async ({ from, offset, bytes, consume }) => await this.read(from, offset, bytes, consume),
       );
-      await Promise.all(reads);
+      await allEnded(reads);
       return { done: Promise.resolve() };
     }
     return await this.#begin(set, await set.pool.acquire(), parts);

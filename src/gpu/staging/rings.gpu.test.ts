@@ -80,6 +80,37 @@ describe("rings between the host and the GPU", () => {
     }
   });
 
+  it("are used on where what goes through a piece cannot be made, or not be taken", async () => {
+    using test = await openTestGpu();
+    using uploads = await UploadRing.create(test.gpu, { pieceBytes: PIECE, pieces: 1 });
+    using to = await test.upload("to", counting(PIECE, 1));
+    await uploads.write(counting(PIECE, 2), to);
+    const damaged = () => {
+      throw new Error("The file is damaged.");
+    };
+    const nowhere = async () => await Promise.reject(new Error("Nobody takes it."));
+    const none = async () => await Promise.resolve();
+    await expect(uploads.fill(PIECE, damaged, none)).rejects.toThrow("The file is damaged.");
+    await expect(uploads.fill(PIECE, (view) => void view.fill(1), nowhere)).rejects.toThrow(
+      "Nobody takes it.",
+    );
+    await uploads.write(counting(PIECE, 3), to);
+    expect(await test.readBytes(to)).toEqual(counting(PIECE, 3));
+  });
+
+  it("tell that a part cannot be taken when no other is on its way", async () => {
+    using test = await openTestGpu();
+    using readbacks = await ReadbackRing.create(test.gpu, RING);
+    using from = await test.upload("from", counting(3 * PIECE, 1));
+    const taken: number[] = [];
+    const take = (_: Uint8Array, position: number) => {
+      if (position === 0) throw new Error("The disk is full.");
+      taken.push(position);
+    };
+    await expect(readbacks.read(from, 0, 3 * PIECE, take)).rejects.toThrow("The disk is full.");
+    expect(taken).toEqual([PIECE, 2 * PIECE]);
+  });
+
   it("hold up who writes more at a time than may be on its way", async () => {
     using test = await openTestGpu();
     using uploads = await UploadRing.create(test.gpu, { pieceBytes: 16 * MIB, pieces: 1 });

@@ -153,11 +153,16 @@ export class UploadRing implements Disposable {
     const piece = await this.#pool.acquire();
     try {
       await (piece.mapped ?? mapPiece(piece.buffer, GPUMapMode.WRITE));
+      // Whatever fails here, whoever takes it next maps it anew.
+      piece.mapped = null;
       const { buffer } = piece.buffer;
-      const view = new Uint8Array(buffer.getMappedRange(0, padded));
-      make(view.subarray(0, length));
-      view.fill(0, length);
-      buffer.unmap();
+      try {
+        const view = new Uint8Array(buffer.getMappedRange(0, padded));
+        make(view.subarray(0, length));
+        view.fill(0, length);
+      } finally {
+        buffer.unmap();
+      }
       await submit(piece.buffer, padded);
       // Asked for before it is wanted: the pieces of a ring then wait for the GPU side by side.
       piece.mapped = mapPiece(piece.buffer, GPUMapMode.WRITE);

@@ -30,6 +30,8 @@ const FOUNDATIONS = [
   "map-limited.ts",
   "wait-later.ts",
   "all-ended.ts",
+  "ended-by.ts",
+  "watch-failures.ts",
   "yield-to-messages.ts",
   "storage-answer.ts",
 ];

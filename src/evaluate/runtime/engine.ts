@@ -1,6 +1,7 @@
 // onnxruntime-web as the rest of evaluation uses it: sessions by graph, weights in buffers of ours, one run at a time.
 
 import type { InferenceSession, Tensor } from "onnxruntime-web";
+import { endedBy } from "../../ended-by.ts";
 import { DeviceLimitError, invariant } from "../../errors.ts";
 import type { BuiltGraph } from "../graph/decoder-graph.ts";
 import type { WeightInput } from "../graph/weight-input.ts";
@@ -69,13 +70,18 @@ export interface EngineOptions {
  */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
   const engine = await openEngine(options);
-  try {
-    await engine.ready();
-    return engine;
-  } catch (error) {
-    await engine[Symbol.asyncDispose]();
-    throw error;
-  }
+  await engine.ready().catch(async (error: unknown) => {
+    await closing(engine, async () => await Promise.reject(error));
+  });
+  return engine;
+}
+
+/**
+ * What comes of something that is done with an engine, which is closed then.
+ * @throws what failed first
+ */
+export async function closing<Result>(engine: Engine, run: () => Promise<Result>): Promise<Result> {
+  return await endedBy(run, async () => await engine[Symbol.asyncDispose]());
 }
 
 /**
@@ -184,11 +190,7 @@ async function fillRooms(
   { weights, settle }: ReservedWeights,
   positions: number,
 ): Promise<void> {
-  try {
-    await fillWeights(model, weights, positions);
-  } finally {
-    await settle();
-  }
+  await endedBy(async () => await fillWeights(model, weights, positions), settle);
 }
 
 function onloadedGraph(

@@ -4,7 +4,7 @@ import { CalibrationError, UnsupportedModelError } from "../../errors.ts";
 import { type Decoder, openGenerator } from "../../evaluate/generate/generate.ts";
 import type { PhaseClock } from "../../evaluate/quality/phase-clock.ts";
 import { sampleToken, seededRandom } from "../../evaluate/generate/sample-token.ts";
-import type { Engine } from "../../evaluate/runtime/engine.ts";
+import { closing, type Engine } from "../../evaluate/runtime/engine.ts";
 import { yieldToMessages } from "../../yield-to-messages.ts";
 import type { ModelTokenizer } from "../../model/tokenizer/model-tokenizer.ts";
 import { beginReading } from "./begin-reading.ts";
@@ -32,11 +32,7 @@ export async function generateText(run: GenerationRun): Promise<Generation> {
   const encoded = await encode(run, opening);
   beginReading(run.model.stored);
   const engine = await opening.engine;
-  try {
-    return await generateWith(engine, run, { ...encoded, clock, asked });
-  } finally {
-    await engine[Symbol.asyncDispose]();
-  }
+  return await closing(engine, async () => await generateWith(engine, run, { ...encoded, clock, asked }));
 }
 
 /** The prompt's tokens; of one that is refused, the engine waits for the next. */

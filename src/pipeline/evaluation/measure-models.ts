@@ -3,7 +3,7 @@
 import { UnsupportedModelError } from "../../errors.ts";
 import { measureQuality, type Quality } from "../../evaluate/quality/measure-quality.ts";
 import { mixersOf } from "../../evaluate/graph/mixers/nodes-of.ts";
-import { createEngine } from "../../evaluate/runtime/engine.ts";
+import { closing, createEngine } from "../../evaluate/runtime/engine.ts";
 import { omissions } from "../../evaluate/weights/weight-values.ts";
 import { type Gpu, openGpu, requestAdapter, summarizeAdapter } from "../../gpu/gpu.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
@@ -139,7 +139,7 @@ async function runForward(measurement: Measurement, opened: Gpu) {
 async function measureOnProcessor(measurement: Measurement): Promise<Measured> {
   const { model, original, options, signal, onProgress } = measurement;
   const engine = await createEngine({ budgetBytes: options.gpuBudgetBytes, provider: "wasm" });
-  try {
+  return await closing(engine, async () => {
     const most = mixersOf(model.stored.description.layers).map(({ maxTokens }) => maxTokens);
     const loaded = await loadWindows({ model, original }, options, {
       tokens: Math.min(...most),
@@ -167,9 +167,7 @@ async function measureOnProcessor(measurement: Measurement): Promise<Measured> {
       },
       notes: [],
     };
-  } finally {
-    await engine[Symbol.asyncDispose]();
-  }
+  });
 }
 
 function checkComparable(model: OpenStoredModel, original: OpenStoredModel | null): void {

@@ -27,6 +27,7 @@ import type { SequentialServices } from "./services.ts";
 import { createSnapshotClock, type SnapshotClock } from "./states/snapshot-clock.ts";
 import { createWeightsAhead, type WeightsAhead } from "./onload/weights-ahead.ts";
 import { waitLater } from "../../wait-later.ts";
+import { watchFailures } from "../../watch-failures.ts";
 
 /** What is known of a layer that is done. */
 export interface CompressedLayer {
@@ -100,7 +101,8 @@ async function runLayers(walk: Walk, { hosts }: BegunReading, gpu: Gpu, traffic:
     generation: nextLayer(walk),
     isWanted: (layer) => services.keepsStates(layer),
   });
-  await runTurns(walk, { services, hosts, ahead, clock }, traffic, createRecorder(walk, clock, flush));
+  const lasting = { services, hosts, ahead, clock };
+  await runTurns(walk, lasting, traffic, createRecorder(walk, lasting, flush));
   await gpu.queue.idle();
   lifetime[Symbol.dispose]();
   await removeHiddenFiles(output.folder);
@@ -119,13 +121,13 @@ async function runTurns(
   walk: Walk,
   lasting: Lasting,
   traffic: StepTraffic,
-  record: (step: PlannedStep, made: MadeTurn) => void,
+  record: (step: PlannedStep, made: MadeTurn & TurnTimes) => Promise<void>,
 ): Promise<void> {
   const { job, calibration, steps, output } = walk;
   const { services } = lasting;
   const turns: Promise<void>[] = [];
   const told: Promise<void>[] = [];
-  let ended = -Infinity;
+  const failures = watchFailures();
   try {
     for (const step of steps) {
       if (isDone(output, job.plan.steps, step)) continue;
@@ -142,22 +144,21 @@ async function runTurns(
         await before;
         left.resolve();
       };
-      const turn = takeTurn(walk, step, { ...lasting, gone }).then(
-        async ({ worked, ended: end, ...made }) => {
-          await before;
-          await keepSpeed(walk, step, services, end - Math.max(worked, ended));
-          ended = end;
-          record(step, made);
-          told.push(waitLater(traffic.end(step)));
-        },
-      );
-      turns.push(waitLater(turn));
+      const turn = takeTurn(walk, step, { ...lasting, gone }).then(async (made) => {
+        await before;
+        await record(step, made);
+        told.push(waitLater(traffic.end(step)));
+      });
+      turns.push(failures.watch(turn));
       await Promise.race([turn, left.promise]);
       services.states.turn();
       services.original?.states.turn();
     }
     await turns.at(-1);
     await Promise.all(told);
+  } catch (error) {
+    failures.check();
+    throw error;
   } finally {
     // What still waits for others ends if something has failed, and buffers are not given back before.
     traffic.abort();
@@ -181,12 +182,18 @@ async function keepSpeed(
   if (calibrated && tells) await keepGpuSpeed(gpu.adapter, sumOfPhases(calibrated.work), milliseconds / 1000);
 }
 
-/** Tells the journal of layers that are done, in order, once a crash could go on behind them. */
-function createRecorder(walk: Walk, clock: SnapshotClock, flush: () => void) {
+/** Tells the journal of layers that are done, in order, once a crash could go on behind them; and what their speed teaches. */
+function createRecorder(walk: Walk, { services, clock }: Lasting, flush: () => void) {
   const { job, output } = walk;
+  let before = -Infinity;
   // Layers behind the last snapshot are not finished for the journal: a crash starts them again from its states.
   const unrecorded: FinishedLayer[] = [];
-  return (step: PlannedStep, { folds, recordable, ...done }: MadeTurn): void => {
+  return async (
+    step: PlannedStep,
+    { folds, recordable, worked, ended, ...done }: MadeTurn & TurnTimes,
+  ): Promise<void> => {
+    await keepSpeed(walk, step, services, ended - Math.max(worked, before));
+    before = ended;
     unrecorded.push({ step, ...done, folds: storeFolds(folds) });
     if (recordable) {
       flush();

@@ -1,6 +1,7 @@
 // GPTQ of the modules whose Hessians a pass collected. Where the layer's weights stay on the GPU, codes are read back while
 // the next module is computed. Else each module comes from host memory and goes back to it before the next one begins.
 
+import { allEnded } from "../../all-ended.ts";
 import { openTogether } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import { GPTQ_SETTINGS } from "../../formats/modifiers/gptq.ts";
@@ -232,7 +233,7 @@ async function observeTasks(
     begun.push(scanned?.observed ?? Promise.resolve(null));
   }
   // Not before all are recorded: each would be waited for.
-  const observed = await Promise.all(begun);
+  const observed = await allEnded(begun);
   const all = tasks.map((tiled, index) => ({ ...tiled, observed: observed[index] ?? null }));
   const sets = Map.groupBy(all, ({ task }) => task.fusedWith ?? task.module);
   const contexts = new Map([...sets.values()].flatMap((set) => [...moduleContexts(set)]));

@@ -20,7 +20,7 @@ import {
   tokenFeeds,
   tokenRange,
 } from "../../../evaluate/run-layer.ts";
-import { createEngine, type Engine } from "../../../evaluate/runtime/engine.ts";
+import { closing, createEngine, type Engine } from "../../../evaluate/runtime/engine.ts";
 import { yieldToMessages } from "../../../yield-to-messages.ts";
 import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
 import { planLinears } from "../../../evaluate/weights/weight-values.ts";
@@ -100,12 +100,7 @@ export interface CheckOutcome {
 
 /** Runs the sample by onnxruntime-web, and closes it. That it cannot is told, not thrown: the figures stand without it. */
 export async function checkForward(engine: Engine, request: CheckRequest): Promise<CheckOutcome> {
-  let found: Pick<CheckOutcome, "check" | "notes">;
-  try {
-    found = await runCheck(engine, request);
-  } finally {
-    await engine[Symbol.asyncDispose]();
-  }
+  const found = await closing(engine, async () => await runCheck(engine, request));
   const { gpu } = engine;
   return { ...found, peakBytes: gpu?.peakBytes() ?? 0, leftBytes: gpu?.liveBytes() ?? 0 };
 }

@@ -1,8 +1,10 @@
 // Between collecting and quantizing, jobs that share samples add their Hessians up, in pairs along the tree of chunks: each ends with
 // those of the modules that it quantizes, and gives its sums of all others away. Of a job that has all samples nothing is left to be added.
 
+import { allEnded } from "../../../all-ended.ts";
 import { givenFirst, givenSums, type PlacedSum, placeSums } from "../../../calibrate/chunk-tree.ts";
 import type { HessianTree, SumExchange } from "../../../calibrate/hessian-tree.ts";
+import { endedBy } from "../../../ended-by.ts";
 import { ExchangeError } from "../../../errors.ts";
 import { sentBytes, type TrianglePiece, trianglePieces } from "../../../gpu/triangular/triangle-pieces.ts";
 import { layOutTriangle } from "../../../gpu/triangular/triangular-matrix.ts";
@@ -89,18 +91,18 @@ async function joinWithOthers(sums: SumsAtWork, pass: Pass, tree: HessianTree): 
   const join = async ({ capture, root, piece }: (typeof items)[number]) =>
     await tree.join(capture, root, piece, among(capture));
   const staying = items.filter(({ root }) => root.place === place).values();
-  try {
+  const joinAll = async () => {
     await inLanes(items.filter(({ root }) => root.place !== place).values(), AT_ONCE.going, join);
     const afterwards = async () => {
       await pieces.given();
       await inLanes(staying, AT_ONCE.behind - AT_ONCE.besideGiven, join);
     };
-    await allOf([inLanes(staying, AT_ONCE.besideGiven, join), afterwards()]);
-  } finally {
-    await pieces.given();
-    // A buffer must not be given back before the commands that use it are submitted.
-    await gpu.queue.flush();
-  }
+    await allEnded([inLanes(staying, AT_ONCE.besideGiven, join), afterwards()]);
+  };
+  const given = async () => await pieces.given();
+  // A buffer must not be given back before the commands that use it are submitted.
+  const submit = async () => await endedBy(given, async () => await gpu.queue.flush());
+  await endedBy(joinAll, submit);
   for (const { capture, root } of placed) if (root.place === place) await tree.joined(capture, root, place);
 }
 
@@ -137,16 +139,7 @@ async function inLanes<Item>(
   const lane = async () => {
     for (let next = left.next(); !next.done; next = left.next()) await work(next.value);
   };
-  await allOf(Array.from({ length: atOnce }, lane));
-}
-
-async function allOf(work: readonly Promise<void>[]): Promise<void> {
-  try {
-    await Promise.all(work);
-  } finally {
-    // Buffers are not given back while one of them is at work.
-    await Promise.allSettled(work);
-  }
+  await allEnded(Array.from({ length: atOnce }, lane));
 }
 
 async function giveCounts(

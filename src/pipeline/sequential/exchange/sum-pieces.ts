@@ -18,7 +18,7 @@ import type { Capture } from "../../../model/layer-linears.ts";
 import type { LayerAtWork } from "../layer-at-work.ts";
 import type { ShareAtWork } from "../services.ts";
 import type { ShareNames } from "./share-names.ts";
-import { waitLater } from "../../../wait-later.ts";
+import { watchFailures } from "../../../watch-failures.ts";
 
 /**
  * Pieces that go at a time: some are read back or written while others are on their way. A browser has six connections to a server, where
@@ -47,11 +47,7 @@ export function createSumPieces(sums: SumsAtWork, rows: LedgerBuffer): SumPieces
   const limit = pLimit(GIVEN_AT_ONCE);
   const free = new Pool([rows]);
   const giving: Promise<void>[] = [];
-  let failure: { readonly error: unknown } | null = null;
-  const check = () => {
-    // Others lack it for what is waited for.
-    if (failure) throw failure.error;
-  };
+  const failures = watchFailures();
   const nameOf = (capture: Capture, sum: HessianSum | PlacedSum, { index }: TrianglePiece) =>
     names.piece(work.layer.captures.indexOf(capture), { first: sum.first, end: sum.end }, index);
   return {
@@ -62,14 +58,12 @@ export function createSumPieces(sums: SumsAtWork, rows: LedgerBuffer): SumPieces
           file,
           async (write) => await readPiece(sums, free, [sum.matrix, piece], write),
         );
-      const given = limit(give).catch((error: unknown) => {
-        failure ??= { error };
-        throw error;
-      });
-      giving.push(waitLater(given));
+      giving.push(failures.watch(limit(give)));
     },
     async add(capture, sum, piece, to) {
       const file = { name: nameOf(capture, sum, piece), bytes: sentBytes(piece) };
+      // Others lack for what is waited for what could not be given.
+      const check = () => failures.check();
       const wanted = { from: sum.place, what: `its Hessians of ${work.step.name}`, check };
       await share.exchange.takeShort(
         file,
@@ -80,7 +74,7 @@ export function createSumPieces(sums: SumsAtWork, rows: LedgerBuffer): SumPieces
     async given() {
       // Buffers are not given back while one of them is at work.
       await Promise.allSettled(giving);
-      await Promise.all(giving);
+      failures.check();
     },
   };
 }

@@ -15,6 +15,7 @@ import { layerFileNotes } from "../calibration/memory/host-memory.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
+import { outsideNotes } from "./outside-note.ts";
 import type { PlannedResult, RunPlan } from "./plan-run.ts";
 import { missingBytes, planTime, totalFlops, totalSeconds } from "./plan-time.ts";
 import { partCosts } from "./part-costs.ts";
@@ -82,6 +83,7 @@ export async function checkFit(
       ...(plan.calibration ? layerFileNotes(plan.calibration.plan.layerPlace) : []),
       ...(plan.calibration?.set.notes ?? []),
       ...mappingNotes(plan.calibration?.layers ?? []),
+      ...outsideNotes(plan),
     ],
     partCosts: partCosts(plan, hasMatrixUnits),
   };

@@ -22,6 +22,7 @@ import type { JobPart } from "../../api/job-options.ts";
 import { lackingNote } from "../inspect/describe-model.ts";
 import type { GpuFigures, Job } from "../job/job.ts";
 import type { PlannedPart } from "../planning/compression-plan.ts";
+import { outsideNotes } from "../planning/outside-note.ts";
 
 const GATED =
   "The original is gated: who may have copies of it, its licence says. Read it before you publish this result, and gate the repository if it asks for that.";
@@ -83,6 +84,7 @@ function summary(job: Job, figures: GpuFigures, written: readonly OutputFile[]):
       leftOutNote(model.source.files),
       model.source.gated ? GATED : null,
       ...(plan.calibration?.set.notes ?? []),
+      ...outsideNotes(plan),
     ].filter((note) => note !== null),
   };
 }

@@ -24,6 +24,7 @@ import type { RewritePass } from "./fit/fit-rewritings.ts";
 import type { LayerSchedule } from "./fit/layer-schedule.ts";
 import { planPlaces } from "./memory/host-memory.ts";
 import { oneByOne } from "./memory/rest-of-room.ts";
+import { waitingSeconds } from "./costs/waiting-seconds.ts";
 import { propagatingBytes, useRoom } from "./memory/use-room.ts";
 import type { CalibrationPlan, LayerPlace } from "./fit/calibration-plan.ts";
 import { shapesToTry } from "./fit/shapes-to-try.ts";
@@ -160,7 +161,8 @@ function fit(demand: AlikeDemand, shape: CalibrationShape, limits: GpuLimits): C
     ...NOT_YET,
     grows: place === "file" || !holdsThree(layerPlace) ? oneByOne(used.grows) : used.grows,
   };
-  return { plan, seconds };
+  const waits = isWorthTwo ? waitingSeconds(used.layers, used.atWork, hiddenBytes, shape) : 0;
+  return { plan, seconds: seconds + waits };
 }
 
 /** The layer at work, the one before it, and the one that is read ahead. */

@@ -203,6 +203,10 @@ describe("GPTQ on a layer of 8B", () => {
     expect(middling(0.85 * GIB).resident).toBe(false);
   });
 
+  it("takes smaller batches where two of them are at work then", () => {
+    expect(middling(4 * GIB)).toMatchObject({ resident: true, atWork: 2 });
+  });
+
   it("runs them once where all Hessians have room beside the weights", () => {
     const inputs = [["q_proj", "o_proj", "gate_proj", "down_proj"]];
     expect(middling(1.5 * GIB)).toMatchObject({ resident: true, inputs });
@@ -250,6 +254,6 @@ describe("shares of 8B", () => {
 
   it("make weights of others' codes while they choose their own where weights stay, and bring the next layer's where it fits", () => {
     expect(ofBudget(100 * GIB)).toEqual({ overlap: true, bringsAhead: true, weights: 16 * 1024 ** 2 });
-    expect(ofBudget(4 * GIB)).toMatchObject({ overlap: false, bringsAhead: false });
+    expect(ofBudget(3 * GIB)).toMatchObject({ overlap: false, bringsAhead: false });
   });
 });

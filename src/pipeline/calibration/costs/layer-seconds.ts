@@ -74,6 +74,7 @@ function mlpRuns({ maxTokens, mlpTokens }: CalibrationShape): number {
   return Math.ceil(maxTokens / mlpTokens);
 }
 
-function uploadRate(pieceBytes: number): number {
+/** Bytes a second that come through pieces of this size. */
+export function uploadRate(pieceBytes: number): number {
   return UPLOAD_BYTES_PER_SECOND * Math.sqrt(Math.min(pieceBytes / FAST_PIECE_BYTES, 1));
 }

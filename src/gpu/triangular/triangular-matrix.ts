@@ -6,9 +6,9 @@ import { type Panel, PANEL_MULTIPLE, panelBytes, type PanelLayout, type PanelMat
 
 /**
  * Lower panels save memory above the diagonal. Each is a product of its own, at whose end a large GPU runs out of tiles:
- * of an H200's 264 at once, panels of n / 8 rows leave 14 % idle at n = 14,336 and three quarters at 4,096; these 4 % and none.
+ * of an H200's 264 at once, panels of n / 8 rows leave 14 % idle at n = 14,336 and three quarters at 4,096; even ones of about this size 4 % and none.
  */
-const PREFERRED_ROWS = 4096;
+const PREFERRED_ROWS = 3584;
 
 export interface TriangularLayout extends PanelLayout {
   readonly panelRows: number;
@@ -19,7 +19,8 @@ export type TriangularMatrix = PanelMatrix<TriangularLayout>;
 /** Cuts an n × n triangle into panels of at most `maxPanelBytes` each. */
 export function layOutTriangle(n: number, maxPanelBytes: number): TriangularLayout {
   const rowBytes = Math.ceil(n / 4) * 16;
-  const preferred = Math.ceil(Math.min(n, PREFERRED_ROWS) / PANEL_MULTIPLE) * PANEL_MULTIPLE;
+  const even = n / Math.max(Math.round(n / PREFERRED_ROWS), 1);
+  const preferred = Math.ceil(even / PANEL_MULTIPLE) * PANEL_MULTIPLE;
   const allowed = Math.floor(maxPanelBytes / rowBytes / PANEL_MULTIPLE) * PANEL_MULTIPLE;
   const panelRows = Math.max(Math.min(preferred, allowed), PANEL_MULTIPLE);
   const panels: Panel[] = [];

@@ -24,7 +24,7 @@ import type { RewritePass } from "./fit/fit-rewritings.ts";
 import type { LayerSchedule } from "./fit/layer-schedule.ts";
 import { planPlaces } from "./memory/host-memory.ts";
 import { oneByOne } from "./memory/rest-of-room.ts";
-import { waitingSeconds } from "./costs/waiting-seconds.ts";
+import { waitingSeconds } from "./fit/waiting-seconds.ts";
 import { propagatingBytes, useRoom } from "./memory/use-room.ts";
 import type { CalibrationPlan, LayerPlace } from "./fit/calibration-plan.ts";
 import { shapesToTry } from "./fit/shapes-to-try.ts";

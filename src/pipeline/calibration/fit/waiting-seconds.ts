@@ -1,8 +1,8 @@
 // What a second batch at work is worth: without one, hidden states come and go while nothing is computed.
 
-import type { BatchesAtWork, LayerSchedule } from "../fit/layer-schedule.ts";
-import type { CalibrationShape } from "./calibration-memory.ts";
-import { uploadRate } from "./layer-seconds.ts";
+import type { BatchesAtWork, LayerSchedule } from "./layer-schedule.ts";
+import type { CalibrationShape } from "../costs/calibration-memory.ts";
+import { uploadRate } from "../costs/layer-seconds.ts";
 
 /**
  * Seconds that the GPU has nothing to do while hidden states come to it or go: where no second batch is at work.

@@ -8,7 +8,7 @@ import type { Linear, Norm } from "./weight-description.ts";
 import type { Mixer } from "./mixer-description.ts";
 
 /** Where in a layer a mapping lies. */
-export type MappingPlace = "mixer-input" | "mixer-output" | "mlp-input" | "mlp-output";
+export type MappingPlace = "mixer-input" | "mixer-inner" | "mixer-output" | "mlp-input" | "mlp-output";
 
 /** A tensor whose last rows are divided: a norm's weight, a Linear's, a bias. */
 export interface SmoothTensor {
@@ -39,18 +39,17 @@ export interface Mapping {
 /** Every mapping of a layer that is exact, in the order of the forward pass. */
 export function layerMappings(layer: LayerDescription): Mapping[] {
   const { norms, mixers, feedForward, parallel } = layer;
-  // What else reads the norm in mixers of other kinds is not known here: their norm stays as it is.
-  const plain = mixers.every(({ kind }) => kind === "attention");
-  const mixing = plain ? mixers.flatMap((mixer) => factsOf(mixer).inputs[0] ?? []) : [];
+  const mixing = mixers.flatMap((mixer) => factsOf(mixer).inputs[0] ?? []);
   const { inputs, carried } = feedForwardInputs(feedForward);
   const apart = feedForward?.kind === "experts" ? apartMapping(feedForward) : null;
-  const shared = plain && parallel && norms.feedForwardInput === null;
+  const shared = parallel && norms.feedForwardInput === null;
   const first = shared ? { balance: [...mixing, ...inputs], carried } : { balance: mixing, carried: [] };
   return [
     normMapping("mixer-input", norms.mixerInput, {
       ...first,
-      block: !shared && mixers.length === 1 && mixing.length > 1 ? "mixer" : null,
+      block: !shared && mixing.length > 1 ? mixerBlock(mixers) : null,
     }),
+    ...mixers.flatMap(latentMappings),
     ...mixers.map(valueMapping),
     normMapping("mlp-input", norms.feedForwardInput, {
       balance: inputs,
@@ -77,10 +76,24 @@ function feedForwardInputs(block: Mlp | Experts | null): {
   return { inputs: [...carried, ...mlpsOf(block).flatMap(({ inputs }) => mlpInputLinears(inputs))], carried };
 }
 
+/** Latent attention writes over its input, and is not run on it twice. */
+function mixerBlock([mixer, ...others]: readonly Mixer[]): MappingBlock | null {
+  return mixer && others.length === 0 && mixer.kind !== "latent-attention" ? "mixer" : null;
+}
+
 /** Experts whose router sees something else than they do are not run by themselves. */
 function feedForwardBlock(block: Mlp | Experts | null): MappingBlock | null {
   if (block?.kind === "experts") return block.apart ? null : "experts";
   return block && "mlp";
+}
+
+/** Norms of latents, each of which one Linear reads. */
+function latentMappings(mixer: Mixer): (Mapping | null)[] {
+  if (mixer.kind !== "latent-attention") return [];
+  const { query, keyValueNorm, keyValueUp } = mixer;
+  const read = (norm: Norm, linear: Linear) =>
+    normMapping("mixer-inner", norm, { balance: [linear], carried: [], block: null });
+  return [query.kind === "low-rank" ? read(query.norm, query.up) : null, read(keyValueNorm, keyValueUp)];
 }
 
 /** A shared expert's own norm, and what reads it. */

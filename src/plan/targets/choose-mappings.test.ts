@@ -53,6 +53,12 @@ describe("SmoothQuant's mappings", () => {
     expect(chosen("mixtral", null)).toEqual(["input_layernorm"]);
   });
 
+  it("are those before mixers of every kind, and not the norms of latents", () => {
+    expect(chosen("deepseek-v3", null)).toEqual(["input_layernorm", "post_attention_layernorm"]);
+    expect(chosen("qwen3-next", null)).toEqual(["input_layernorm"]);
+    expect(chosen("falcon-h1", null)).toEqual(["input_layernorm", "pre_ff_layernorm"]);
+  });
+
   it("are the recipe's own where it has some", () => {
     expect(chosen("llama", [UP])).toEqual(["up_proj"]);
   });
@@ -83,6 +89,15 @@ describe("SmoothQuant's mappings", () => {
 });
 
 describe("AWQ's mappings", () => {
+  it("are those of latents, too, and leave the norm before Mamba-2", () => {
+    expect(chosenBy(AWQ, "deepseek-v3").slice(0, 3)).toEqual([
+      "input_layernorm",
+      "q_a_layernorm",
+      "kv_a_layernorm",
+    ]);
+    expect(chosenBy(AWQ, "falcon-h1")).toEqual(["pre_ff_layernorm", "up_proj"]);
+  });
+
   it("are all along which factors pass", () => {
     expect(chosenBy(AWQ, "llama")).toEqual(["input_layernorm", "post_attention_layernorm", "up_proj"]);
     expect(chosenBy(AWQ, "mixtral").slice(0, 3)).toEqual([

@@ -1,6 +1,6 @@
 // AWQ as a rewriter. LLM Compressor runs a block again for each candidate; the Hessian of a Linear's input knows the error of its
 // output, ‖X ΔWᵀ‖² = tr(ΔW XᵀX ΔWᵀ), so here the samples run once and each candidate costs a product. Errors count as shares of
-// their Linear's output. Attention alone is run for each candidate, on a few tokens.
+// their Linear's output. Mixers alone are run for each candidate, on a few tokens.
 
 import { AWQ } from "../../formats/modifiers/awq.ts";
 import { CalibrationError, invariant } from "../../errors.ts";
@@ -154,7 +154,7 @@ function guardedOf(demand: RewriterDemand): GuardedExperts | null {
   return guardedExperts(demand, (mapping) => searchedOf(demand, mapping));
 }
 
-/** Attention, which goes by what it gives out on a few tokens where all else goes by Hessians. */
+/** Attention or the gated delta rule, which goes by what it gives out on a few tokens where all else goes by Hessians. */
 function glancedOf(demand: RewriterDemand): Mapping | null {
   if (settingsOf(demand).loss === "block") return null;
   return glancedMapping(demand, (mapping) => tasksOf(demand, mapping));

@@ -1,5 +1,5 @@
-// Attention's scales are told apart by what it gives out, on a few tokens: a softmax stands between queries, keys and values, of which the
-// Hessian of their input knows nothing (docs/quality.md has what that costs).
+// Scales before attention or the gated delta rule are told apart by what these give out, on a few tokens: a softmax or a recurrence stands
+// between queries, keys and values, of which the Hessian of their input knows nothing (docs/quality.md has what that costs).
 
 import type { Mapping } from "../../model/mappings.ts";
 import type { Glance, GlanceDemand, RewriterDemand, RewriterRun } from "../rewriter.ts";

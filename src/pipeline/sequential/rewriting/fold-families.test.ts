@@ -9,6 +9,7 @@ import { foldLayer } from "../../../onload/fold-layer.ts";
 import { foldsOf } from "../../../quantize/rewriter.ts";
 import type { FixtureTensors } from "../../../testing/fixtures/architecture-fixture.ts";
 import { FIXTURES, floatFixture, hostOf } from "../../../testing/fixtures/float-fixture.ts";
+import { layersOfEachKind } from "../../../testing/fixtures/layers-of-each-kind.ts";
 import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { referenceLayer } from "../../../testing/fixtures/reference-layer.ts";
 
@@ -32,9 +33,7 @@ it.each(readdirSync(FIXTURES))(
   async (name) => {
     const { config, tensors } = floatFixture(name);
     const description = describeDecoder(config, tensors.keys());
-    const { layers } = description;
-    const kinds = new Map(layers.map((layer) => [JSON.stringify(layerMappings(layer).length), layer]));
-    for (const layer of kinds.values()) {
+    for (const layer of layersOfEachKind(description.layers)) {
       const tokens = LENGTHS.reduce((sum, length) => sum + length, 0);
       const hidden = randomNormal(tokens * rowSize(description), seededRandom(5));
       const before = referenceLayer(layer, tensors, hidden, LENGTHS).output;

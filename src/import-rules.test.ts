@@ -30,6 +30,7 @@ const FOUNDATIONS = [
   "map-limited.ts",
   "wait-later.ts",
   "all-ended.ts",
+  "joint-work.ts",
   "ended-by.ts",
   "watch-failures.ts",
   "yield-to-messages.ts",

@@ -9,6 +9,7 @@ import { OutputStore } from "../../src/offload/output-store.ts";
 import type { OpenModel } from "../../src/pipeline/inspect/open-model.ts";
 import type { JobPlan } from "../../src/pipeline/planning/plan-job.ts";
 import type { RemoteSource } from "../../src/pipeline/inspect/remote-source.ts";
+import { createJointWork } from "../../src/joint-work.ts";
 import { TilePipeline } from "../../src/pipeline/data-free/tile-pipeline.ts";
 import { limitsFor } from "../../src/source/chunks/loader-limits.ts";
 import { createSpareArrays } from "../../src/spare-arrays.ts";
@@ -87,6 +88,7 @@ export async function gpuAlone(plan: JobPlan, budgetBytes: number): Promise<numb
   const tasks = plan.steps.flatMap(({ quantize }) => quantize);
   const noise = noiseOf(plan.tiling.tileBytes, tasks[0]?.dtype ?? "BF16");
   const traffic: TileTraffic = {
+    joint: createJointWork(),
     read: async ({ start, end }) => await Promise.resolve(noise.subarray(0, end - start)),
     write: () => undefined,
     checkpoint: async () => await Promise.resolve(),

@@ -8,6 +8,7 @@ import { groupsOf, type Recipe } from "../../formats/recipe/recipe.ts";
 import type { TensorEntry } from "../../formats/safetensors/safetensors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { quantizationConfig } from "../../package/quantization-config.ts";
+import { createJointWork } from "../../joint-work.ts";
 import { dequantizedTensors } from "../../plan/checkpoint/dequantized-tensors.ts";
 import { parseRecipe } from "../../plan/recipe/parse-recipe.ts";
 import type { OutputShard } from "../../formats/safetensors/shards.ts";
@@ -95,6 +96,7 @@ async function quantizeFile(gpu: Gpu, { from, plan, shard }: Planned): Promise<U
   bytes.set(shard.header);
   const places = new Map(shard.entries.map((entry) => [entry.name, entry.start]));
   const traffic: TileTraffic = {
+    joint: createJointWork(),
     read: async ({ start, end }) => await Promise.resolve(from.bytes.slice(start, end)),
     write: (tensor, offset, part) => bytes.set(part, (places.get(tensor) ?? Number.NaN) + offset),
     checkpoint: async () => await Promise.resolve(),

@@ -1,6 +1,7 @@
 // One weight, or the weights of one fused set: what they share is found over all of their tiles first, then each tile is
 // quantized. Most schemes share nothing, and their tiles are read once.
 
+import { allEnded } from "../../all-ended.ts";
 import { hasGlobalScale } from "../../formats/schemes/compression-format.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import { measureTile, observeTile, type TileContext } from "../../quantize/observe/observe-tile.ts";
@@ -22,7 +23,7 @@ export async function quantizeStep(
   traffic: TileTraffic,
 ): Promise<void> {
   const sets = Map.groupBy(tasks, (task) => task.fusedWith ?? task.module);
-  await Promise.all(Array.from(sets.values(), async (set) => await quantizeSet(tiles, set, traffic)));
+  await allEnded(Array.from(sets.values(), async (set) => await quantizeSet(tiles, set, traffic)));
 }
 
 /** Quantizes the weights of a set, which share a global scale if the set has more than one. */
@@ -32,7 +33,7 @@ async function quantizeSet(
   traffic: TileTraffic,
 ): Promise<void> {
   const shared = await findGlobalScale(tiles, set, traffic);
-  await Promise.all(
+  await allEnded(
     set.map(async (task) => {
       if (shared !== null) writeGlobalScale(task, shared, traffic);
       const isTensor = task.weights.strategy === "tensor";
@@ -67,7 +68,7 @@ async function findGlobalScale(
 ): Promise<number | null> {
   const [first] = set;
   if (!first || !hasGlobalScale(first.weights)) return null;
-  const scanned = await Promise.all(set.map(async (task) => await scanRange(scanOf(tiles, task, traffic))));
+  const scanned = await allEnded(set.map(async (task) => await scanRange(scanOf(tiles, task, traffic))));
   return sharedGlobalScale(
     scanned.map(({ range }) => range),
     first.dtype,

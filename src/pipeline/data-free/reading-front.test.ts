@@ -25,13 +25,3 @@ it("lets go of what lies before a tile that is read, and of all that is left at 
   await front.passes(at(50, "model-3"));
   expect(passed).toEqual(["norm", "last norm", "next file"]);
 });
-
-it("stops what waits, and what would, once reading fails", async () => {
-  const front = createReadingFront();
-  const waiting = front.passes(at(20));
-
-  front.fail(new Error("gone"));
-
-  await expect(waiting).rejects.toThrow("gone");
-  await expect(front.passes(at(0))).rejects.toThrow("gone");
-});

@@ -10,8 +10,6 @@ export interface ReadingFront {
   watch<Read>(read: (range: FileRange) => Read): (range: FileRange) => Read;
   /** No more tiles are read. */
   end(): void;
-  /** Nor anything else: what waits, and what would, is rejected with this. */
-  fail(error: unknown): void;
   /** Resolves when a tile is read that lies behind, or none will be. */
   passes(place: Place): Promise<void>;
 }
@@ -19,7 +17,6 @@ export interface ReadingFront {
 export function createReadingFront(): ReadingFront {
   let reached: Place | null = null;
   let ended = false;
-  let failure: { readonly error: unknown } | null = null;
   let waiting: { readonly place: Place; readonly go: () => void }[] = [];
   const isPassed = (place: Place) => ended || (reached !== null && !isBefore(reached, place));
   const tell = () => {
@@ -37,13 +34,8 @@ export function createReadingFront(): ReadingFront {
       ended = true;
       tell();
     },
-    fail(error) {
-      failure = { error };
-      for (const { go } of waiting.splice(0)) go();
-    },
     async passes(place) {
-      if (!failure && !isPassed(place)) await new Promise<void>((go) => waiting.push({ place, go }));
-      if (failure) throw failure.error;
+      if (!isPassed(place)) await new Promise<void>((go) => waiting.push({ place, go }));
     },
   };
 }

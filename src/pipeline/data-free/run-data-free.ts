@@ -1,5 +1,6 @@
 // Steps that need no calibration: tiles stream through the GPU, one step computing while the one before drains to disk.
 
+import { allEnded } from "../../all-ended.ts";
 import { quantizeStep } from "./quantize-set.ts";
 import { openGpu } from "../../gpu/gpu.ts";
 import type { PlannedStep } from "../planning/planned-step.ts";
@@ -11,6 +12,7 @@ import { createStepTraffic, type StepTraffic } from "../job/step-traffic.ts";
 import { TilePipeline } from "./tile-pipeline.ts";
 import { type Job, type RunOutput, stepOf } from "../job/job.ts";
 import type { TileTraffic } from "../job/traffic.ts";
+import { waitLater } from "../../wait-later.ts";
 
 /** Runs those of the steps that the journal does not know. */
 export async function runDataFree(job: Job, steps: readonly PlannedStep[], output: RunOutput): Promise<void> {
@@ -23,25 +25,23 @@ export async function runDataFree(job: Job, steps: readonly PlannedStep[], outpu
   job.progress.tell({ phase: "quantizing" });
   using tiles = gpu && (await TilePipeline.create(gpu, job.plan.tiling));
   const traffic = createStepTraffic(job, output);
-  const begun: Promise<void>[] = [];
+  const { joint } = traffic;
   let finishing = Promise.resolve();
   try {
     for (const step of steps) {
       if (isDone(output, job.plan.steps, step)) continue;
-      await job.control.checkpoint();
+      await traffic.checkpoint();
       job.progress.tell({ step: step.index + 1, stepName: step.name });
       await traffic.begin(step);
-      const written = runStep(step, output, tiles, traffic);
-      begun.push(written.catch(() => undefined));
+      const written = waitLater(joint.part(async () => await runStep(step, output, tiles, traffic)));
       await finishing; // of the step before: at most two are under way
-      finishing = finishStep(step, written, output, traffic);
-      begun.push(finishing.catch(() => undefined));
+      finishing = waitLater(joint.part(async () => await finishStep(step, written, output, traffic)));
     }
     await finishing;
   } finally {
-    // Tiles that have not begun end at their first checkpoint.
+    // What is at work ends if something has failed, and buffers are not given back before.
     traffic.abort();
-    await Promise.all(begun);
+    await joint.ended();
     if (gpu) output.figures.add(gpu);
   }
 }
@@ -69,12 +69,16 @@ async function runStep(
     for (const task of quantize) writeShape(task, traffic);
     const front = createReadingFront();
     const tileTraffic = { ...traffic, read: front.watch(read) };
-    const quantized = tiles ? quantizeStep(tiles, quantize, tileTraffic) : Promise.resolve();
-    void quantized.then(
-      () => front.end(),
-      (error: unknown) => front.fail(error),
-    );
-    await Promise.all([quantized, copyTensors(copy, traffic, async (range) => await front.passes(range))]);
+    const { joint } = source;
+    await allEnded([
+      joint.part(async () => {
+        if (tiles) await quantizeStep(tiles, quantize, tileTraffic);
+        front.end();
+      }),
+      joint.part(async () => {
+        await copyTensors(copy, traffic, async (range) => await joint.unlessFailed(front.passes(range)));
+      }),
+    ]);
   }
 }
 

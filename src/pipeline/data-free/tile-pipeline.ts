@@ -2,6 +2,7 @@
 // under way at once, so that network, GPU and disk overlap while memory stays what the plan said.
 
 import pLimit, { type LimitFunction } from "p-limit";
+import { allEnded } from "../../all-ended.ts";
 import { type Lifetime, madeOf } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
@@ -74,15 +75,20 @@ export class TilePipeline implements Disposable {
     });
   }
 
-  /** Runs `record` for every tile of a weight, writes the parts that it names, and returns what the tiles counted. */
+  /**
+   * Runs `record` for every tile of a weight, writes the parts that it names, and returns what the tiles counted. Where one fails no
+   * other begins, those at work end between two of their stages, and none works with buffers when that is told.
+   * @throws what failed first of the traffic's joint work
+   */
   async forEachTile(task: QuantizeTask, traffic: TileTraffic, record: RecordTile): Promise<TileStatistics[]> {
     const rows = tileRows(task, this.#tiling.tileBytes);
     const tiles: Promise<TileStatistics>[] = [];
     for (let firstRow = 0; firstRow < task.rows; firstRow += rows) {
       const tile = { firstRow, rows: Math.min(rows, task.rows - firstRow) };
-      tiles.push(this.#limit(async () => await this.#runTile(task, tile, traffic, record)));
+      const run = async () => await this.#runTile(task, tile, traffic, record);
+      tiles.push(this.#limit(async () => await traffic.joint.part(run)));
     }
-    return await Promise.all(tiles);
+    return await allEnded(tiles);
   }
 
   /** Quantizes all tiles of a weight and writes them. */
@@ -117,6 +123,7 @@ export class TilePipeline implements Disposable {
     const bytes = traffic.load ? null : await traffic.read(range);
     const slot = await this.#pool.acquire();
     try {
+      traffic.joint.check();
       await traffic.load?.(task.module, tile.firstRow, tile.rows, slot.source);
       if (bytes) {
         await this.#uploads.write(bytes, slot.source);
@@ -127,7 +134,9 @@ export class TilePipeline implements Disposable {
         invariant(squares, `${task.module} has an importance for each column`);
         await this.#uploads.write(new Uint8Array(importanceOf(squares).buffer), slot.importance);
       }
+      traffic.joint.check();
       const parts = await record(tile, slot);
+      traffic.joint.check();
       const counted = tileBufferBytes(task, tile.rows).statistics;
       const words = new Uint8Array(counted);
       await this.#readbacks.readParts([

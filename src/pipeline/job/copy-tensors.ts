@@ -21,13 +21,16 @@ export async function copyTensors(
   traffic: TileTraffic,
   due: (range: FileRange) => Promise<void> = async () => await Promise.resolve(),
 ): Promise<void> {
-  await mapLimited(PIECES_AT_ONCE, tensors.flatMap(piecesOf), async ({ name, offset, range }) => {
+  const copy = async ({ name, offset, range }: ReturnType<typeof piecesOf>[number]) => {
     await due(range);
     await traffic.checkpoint();
     const bytes = await traffic.read(range);
     traffic.write(name, offset, bytes);
     traffic.recycle(bytes);
     traffic.finished(range);
+  };
+  await mapLimited(PIECES_AT_ONCE, tensors.flatMap(piecesOf), async (piece) => {
+    await traffic.joint.part(async () => await copy(piece));
   });
 }
 

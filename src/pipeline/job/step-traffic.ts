@@ -4,6 +4,7 @@ import type { PlannedStep } from "../planning/planned-step.ts";
 import { isDone } from "./done-steps.ts";
 import { finishedGenerations } from "./job-journal.ts";
 import { mergeRanges, type FileRange } from "../../formats/files/file-ranges.ts";
+import { createJointWork } from "../../joint-work.ts";
 import { createSpareArrays } from "../../spare-arrays.ts";
 import type { SourceTraffic } from "./traffic.ts";
 import type { Job, RunOutput } from "./job.ts";
@@ -24,14 +25,19 @@ export function createStepTraffic(job: Job, output: RunOutput) {
   const finished = plan.steps.filter((step) => isDone(output, plan.steps, step));
   const done: FileRange[] = [...headerRanges(job), ...finished.flatMap(({ ranges }) => ranges)];
   const underWay = new Set<PlannedStep>();
-  let aborted = false;
+  const joint = createJointWork();
   const spare = createSpareArrays(SPARE_BYTES);
   const checkpoint = async () => {
-    await control.checkpoint();
-    if (aborted) throw new DOMException("Another part of the job failed.", "AbortError");
+    await joint.unlessFailed(control.checkpoint());
+    joint.check();
   };
   const traffic: SourceTraffic = {
-    read: async (range) => await source.read(range, spare.take(range.end - range.start)),
+    joint,
+    // A network that waits before it tries again must not hold up a failure.
+    read: async (range) => {
+      const reading = source.read(range, spare.take(range.end - range.start));
+      return await joint.unlessFailed(reading);
+    },
     recycle: (bytes) => spare.give(bytes),
     checkpoint,
     finished(range) {
@@ -42,21 +48,14 @@ export function createStepTraffic(job: Job, output: RunOutput) {
   return {
     ...traffic,
     /** Reads what nothing else asks for. */
-    take: async (range: FileRange) => await (options.keepSource ? source.read(range) : source.take(range)),
+    take: async (range: FileRange) =>
+      await joint.unlessFailed(options.keepSource ? source.read(range) : source.take(range)),
     /** Tells the network thread what comes next. */
     async begin(step: PlannedStep) {
       // A step that is still under way reads the rest of its bytes before.
       const ahead = [...underWay].filter((other) => other !== step).flatMap(({ ranges }) => ranges);
       underWay.add(step);
-      const steps = step.calibrated ? CALIBRATED_LOOKAHEAD_STEPS : LOOKAHEAD_STEPS;
-      let bytes = 0;
-      for (const next of plan.steps.slice(step.index)) {
-        if (isDone(output, plan.steps, next)) continue;
-        if (bytes > LOOKAHEAD_BYTES && next.index > step.index + steps) break;
-        ahead.push(...next.ranges);
-        bytes += next.bytes;
-      }
-      await source.prefetch(ahead);
+      await source.prefetch([...ahead, ...rangesAhead(job, output, step)]);
     },
     /** Forgets the chunks that only finished steps have needed. */
     async end(step: PlannedStep) {
@@ -66,9 +65,23 @@ export function createStepTraffic(job: Job, output: RunOutput) {
         await source.evict(mergeRanges(done));
     },
     abort() {
-      aborted = true;
+      joint.fail(new DOMException("Another part of the job failed.", "AbortError"));
     },
   };
+}
+
+/** What a step reads, and the steps behind it that the network may run ahead to. */
+function rangesAhead({ plan }: Job, output: RunOutput, step: PlannedStep): FileRange[] {
+  const ahead: FileRange[] = [];
+  const steps = step.calibrated ? CALIBRATED_LOOKAHEAD_STEPS : LOOKAHEAD_STEPS;
+  let bytes = 0;
+  for (const next of plan.steps.slice(step.index)) {
+    if (isDone(output, plan.steps, next)) continue;
+    if (bytes > LOOKAHEAD_BYTES && next.index > step.index + steps) break;
+    ahead.push(...next.ranges);
+    bytes += next.bytes;
+  }
+  return ahead;
 }
 
 /** The embedding is copied before the first layer asks for its rows: its chunks must not be fetched twice if those are not kept. */

@@ -2,12 +2,15 @@
 
 import type { FileRange } from "../../formats/files/file-ranges.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
+import type { JointWork } from "../../joint-work.ts";
 
 /** What reads of the source go through. */
 export interface SourceTraffic {
+  /** What is under way, which ends together where a part of it fails. */
+  readonly joint: JointWork;
   /** Bytes of the source; the array is ours. */
   read(range: FileRange): Promise<Uint8Array<ArrayBuffer>>;
-  /** Waits while the job is paused; throws an AbortError when it is cancelled. */
+  /** Waits while the job is paused; throws an AbortError when it is cancelled, and what failed first where another part has. */
   checkpoint(): Promise<void>;
   /** Takes back an array that `read` gave: it may be given again. */
   recycle(bytes: Uint8Array<ArrayBuffer>): void;

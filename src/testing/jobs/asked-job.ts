@@ -1,6 +1,7 @@
 // A job in a few words: what tests change of one that takes two samples, 64 MiB of GPU memory and all else as usual.
 
 import type { JobOptions, MethodControls, RecipeControls } from "../../api/job-options.ts";
+import type { FileRange } from "../../formats/files/file-ranges.ts";
 import { CALIBRATION_OPTIONS } from "../calibration-options.ts";
 
 const MIB = 1024 ** 2;
@@ -35,6 +36,8 @@ export interface JobChanges
   readonly downloaded?: boolean;
   /** Waited for with each array that a layer's bytes come in. */
   readonly onTaken?: (bytes: Uint8Array) => Promise<void>;
+  /** Waited for before each range that a job reads, and may fail in its place. */
+  readonly onRead?: (range: FileRange) => Promise<void>;
 }
 
 /** The options that the page would give the job. */
@@ -50,7 +53,7 @@ export function optionsOf(
     yaml,
     gpuBudgetBytes = 64 * MIB,
     ...part
-  }: Omit<JobChanges, "downloaded" | "onTaken">,
+  }: Omit<JobChanges, "downloaded" | "onTaken" | "onRead">,
 ): JobOptions {
   const calibrates = [first, ...beside].some((each) => each.method.name === "GPTQModifier");
   return {

@@ -39,14 +39,20 @@ export function servedSource(name: string): RemoteSource {
   return createSource({ base: BASE, limits: LIMITS }) as unknown as RemoteSource;
 }
 
-/** The same source, which tells of each array that a layer's bytes come in. */
-export function toldOfTaken(source: Job["source"], onTaken: JobChanges["onTaken"]): Job["source"] {
-  if (!onTaken) return source;
+/** The same source, which tells of each range that is read, and of each array that a layer's bytes come in. */
+export function toldOf(
+  source: Job["source"],
+  { onRead, onTaken }: Pick<JobChanges, "onRead" | "onTaken">,
+): Job["source"] {
   return {
     ...source,
+    async read(range, spare) {
+      await onRead?.(range);
+      return await source.read(range, spare);
+    },
     async take(range) {
       const bytes = await source.take(range);
-      await onTaken(bytes);
+      await onTaken?.(bytes);
       return bytes;
     },
   };

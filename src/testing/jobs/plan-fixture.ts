@@ -14,7 +14,7 @@ import { createMemoryIndexedDb } from "../stand-ins/memory-indexed-db.ts";
 import { provideBrowserGlobals } from "../stand-ins/browser-globals.ts";
 import { createStubGpu } from "../stand-ins/stub-gpu.ts";
 import { type JobChanges, optionsOf } from "./asked-job.ts";
-import { BASE, droppedSource, filesOf, servedSource, toldOfTaken } from "./fixture-source.ts";
+import { BASE, droppedSource, filesOf, servedSource, toldOf } from "./fixture-source.ts";
 import { createMachine, type Machine, provideDatabase } from "./machine.ts";
 
 /** A planned job, and machines to run it on. */
@@ -30,7 +30,7 @@ export async function planFixture(
   name: string,
   scheme: string,
   method: MethodControls,
-  { downloaded = false, onTaken, ...changes }: JobChanges = {},
+  { downloaded = false, onRead, onTaken, ...changes }: JobChanges = {},
 ): Promise<PlannedJob> {
   provideBrowserGlobals();
   // Layers of some milliseconds are worth a snapshot or not by chance, and tests count operations.
@@ -43,7 +43,7 @@ export async function planFixture(
   const options = optionsOf({ scheme, method }, changes);
   const model = rotateModel(await openModel(remote, reference, null), readRecipe(options.recipe).rotation);
   const open = async () => {
-    if (!downloaded) return toldOfTaken(modelSource(remote, model), onTaken);
+    if (!downloaded) return toldOf(modelSource(remote, model), { onRead, onTaken });
     const source = servedSource(name);
     await source.open(reference, null);
     return modelSource(source, model);

@@ -7,6 +7,7 @@ import { createLifetime, type Lifetime } from "../../disposal.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import { ReadbackRing } from "../../gpu/staging/readback-ring.ts";
 import { UploadRing } from "../../gpu/staging/upload-ring.ts";
+import { createJointWork } from "../../joint-work.ts";
 import type { HostLayer } from "../../onload/host-layer.ts";
 import type { LayerSchedule } from "../../pipeline/calibration/fit/layer-schedule.ts";
 import { type CalibrationJob, expertCalibration } from "../../pipeline/calibration/plan-calibrated-layers.ts";
@@ -32,6 +33,7 @@ export interface Run extends Disposable {
 }
 
 const NO_TRAFFIC: SequentialServices["traffic"] = {
+  joint: createJointWork(),
   read: async () => await Promise.resolve(new Uint8Array()),
   checkpoint: async () => await Promise.resolve(),
   recycle: () => undefined,

@@ -21,6 +21,8 @@ export interface StubGpu {
   readonly liveBytes: number;
   /** The same when devices were destroyed, which takes with it what is left: one figure a device. */
   readonly leftBytes: readonly number[];
+  /** What buffers were called that something used behind their destruction. */
+  readonly usedBehind: readonly string[];
   /** The device of this submit is lost; the next one works again. */
   loseAt(submit: number): void;
   /** There is no memory for the buffer at this place among all; there is for the next one. */
@@ -33,6 +35,7 @@ interface StubState {
   readonly labels: string[];
   liveBytes: number;
   readonly leftBytes: number[];
+  readonly usedBehind: string[];
   loseAt: number;
   refuseAt: number;
 }
@@ -70,7 +73,7 @@ export const GPU_GLOBALS = {
 
 export function createStubGpu(rules: Readonly<Record<string, Rule>>): StubGpu {
   const never = { loseAt: Number.POSITIVE_INFINITY, refuseAt: Number.POSITIVE_INFINITY };
-  const state: StubState = { submits: 0, labels: [], liveBytes: 0, leftBytes: [], ...never };
+  const state: StubState = { submits: 0, labels: [], liveBytes: 0, leftBytes: [], usedBehind: [], ...never };
   return {
     get submits() {
       return state.submits;
@@ -80,6 +83,7 @@ export function createStubGpu(rules: Readonly<Record<string, Rule>>): StubGpu {
       return state.liveBytes;
     },
     leftBytes: state.leftBytes,
+    usedBehind: state.usedBehind,
     loseAt(submit) {
       state.loseAt = submit;
     },
@@ -95,11 +99,11 @@ export function createStubGpu(rules: Readonly<Record<string, Rule>>): StubGpu {
 }
 
 class StubBuffer {
-  readonly bytes: Uint8Array<ArrayBuffer>;
   readonly label: string;
   readonly size: number;
   mapState = "unmapped";
 
+  readonly #bytes: Uint8Array<ArrayBuffer>;
   readonly #isLost: () => boolean;
   readonly #state: StubState;
   #isLive = true;
@@ -110,7 +114,12 @@ class StubBuffer {
     state.liveBytes += size;
     this.label = label;
     this.size = size;
-    this.bytes = new Uint8Array(size);
+    this.#bytes = new Uint8Array(size);
+  }
+
+  get bytes(): Uint8Array<ArrayBuffer> {
+    if (!this.#isLive) this.#state.usedBehind.push(this.label);
+    return this.#bytes;
   }
 
   async mapAsync(): Promise<void> {

@@ -31,7 +31,7 @@ test("a chosen folder is read where it is, and what is said of the GPU moves not
   expect(await button.boundingBox()).toEqual(before);
   await page.getByLabel("Model folder").setInputFiles("public/sample");
   await expect(page.getByRole("heading", { level: 1 })).toHaveText("sample");
-  await expect(page.getByText("dropped folder sample")).toBeVisible();
+  await expect(page.getByText("local folder sample")).toBeVisible();
   await expect(page.getByRole("row", { name: "To download" })).toContainText("0 bytes");
 });
 

@@ -24,7 +24,7 @@ export interface SourceFile {
 export interface OpenedSource {
   /** Identity of repository and revision (commit, or ETags and sizes): cache chunks and journals are keyed by it. */
   readonly key: string;
-  /** For people: "meta-llama/Llama-3.2-1B @ 4e20de3", "models.example.org/tiny", "dropped folder tiny". */
+  /** For people: "meta-llama/Llama-3.2-1B @ 4e20de3", "models.example.org/tiny", "local folder tiny". No beginning of a sentence. */
   readonly label: string;
   /** Name of the model without its host or owner: names the result folder. */
   readonly name: string;

@@ -167,6 +167,6 @@ async function readDirectly(transport: Transport, session: Session, range: FileR
 
 function fileBytes(opened: OpenedSource, path: string): number {
   const file = opened.files.find((candidate) => candidate.path === path);
-  if (!file) throw new MalformedModelError(`${opened.label} has no file ${path}.`);
+  if (!file) throw new MalformedModelError(`There is no file ${path} in ${opened.label}.`);
   return file.bytes;
 }

@@ -46,7 +46,7 @@ async function generate(
 describe("a prompt", () => {
   it("is refused in words where the model has no tokenizer", async () => {
     await expect(generate(null, {})).rejects.toThrow(
-      "tiny has no tokenizer.json, so that a prompt cannot be turned into its tokens.",
+      "There is no tokenizer.json in tiny, so that a prompt cannot be turned into its tokens.",
     );
   });
 
@@ -67,7 +67,7 @@ describe("a prompt", () => {
     );
     const engines = createEngineOpener(open);
     await expect(generate(LETTERS, { prompt: "" }, engines)).rejects.toThrow("The prompt is empty.");
-    await expect(generate(null, {}, engines)).rejects.toThrow("has no tokenizer.json");
+    await expect(generate(null, {}, engines)).rejects.toThrow("There is no tokenizer.json");
     expect(open).toHaveBeenCalledOnce();
   });
 });

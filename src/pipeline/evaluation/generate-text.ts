@@ -124,7 +124,7 @@ function rate(tokens: number, seconds: number): number {
 function requireTokenizer({ tokenizer, summary }: OpenStoredModel): ModelTokenizer {
   if (tokenizer) return tokenizer;
   throw new UnsupportedModelError(
-    `${summary.source.label} has no tokenizer.json, so that a prompt cannot be turned into its tokens.`,
+    `There is no tokenizer.json in ${summary.source.label}, so that a prompt cannot be turned into its tokens.`,
   );
 }
 

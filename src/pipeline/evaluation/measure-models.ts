@@ -177,7 +177,7 @@ function checkComparable(model: OpenStoredModel, original: OpenStoredModel | nul
     return;
   }
   throw new UnsupportedModelError(
-    `${model.summary.source.label} and ${original.summary.source.label} cannot be compared: they have ${a.layers.length} and ${b.layers.length} layers of ${a.hiddenSize} and ${b.hiddenSize} values, and vocabularies of ${a.vocabSize} and ${b.vocabSize}.`,
+    `These cannot be compared: ${model.summary.source.label} and ${original.summary.source.label} have ${a.layers.length} and ${b.layers.length} layers of ${a.hiddenSize} and ${b.hiddenSize} values, and vocabularies of ${a.vocabSize} and ${b.vocabSize}.`,
   );
 }
 

@@ -11,17 +11,17 @@ export function noConfig(
   const paths = files.map(({ path }) => path);
   if (paths.includes("adapter_config.json"))
     return new UnsupportedModelError(
-      `${label} is an adapter (LoRA), which is no model by itself. Merge it into its model first (peft's merge_and_unload), and take the merged model's folder.`,
+      `An adapter (LoRA) is no model by itself, and ${label} holds one. Merge it into its model first (peft's merge_and_unload), and take the merged model's folder.`,
     );
   const deeper = paths
     .filter((path) => path.endsWith("/config.json"))
     .toSorted((a, b) => a.length - b.length);
   const folder = deeper[0]?.slice(0, -"/config.json".length);
   return new MalformedModelError(
-    `${label} has no config.json. ${
+    `There is no config.json in ${label}. ${
       folder === undefined
         ? "Point at the folder that holds config.json beside the safetensors files."
-        : `There is one in ${shorten(folder)}: point at that folder.`
+        : `${shorten(folder)} has one: point at that folder.`
     }`,
   );
 }

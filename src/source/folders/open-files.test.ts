@@ -17,7 +17,7 @@ describe("openFiles", () => {
       dropped("tiny/a:b.txt"),
     ]);
     expect(model.opened).toMatchObject({
-      label: "dropped folder tiny",
+      label: "local folder tiny",
       name: "tiny",
       host: null,
       revision: null,

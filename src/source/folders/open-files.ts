@@ -30,7 +30,7 @@ export async function openFiles(dropped: readonly DroppedFile[]): Promise<ModelF
     files,
     opened: {
       key: `files:${await digestKey("", pinned)}`,
-      label: folder ? `dropped folder ${folder}` : "dropped files",
+      label: folder ? `local folder ${folder}` : "local files",
       name: plainName(folder),
       repository: null,
       revision: null,

@@ -58,7 +58,9 @@ async function readSamples(
   }
   if (source.kind === "model") {
     if (!model.source.files.some(({ path }) => path === MODEL_TEXT)) {
-      throw new CalibrationError(`${model.source.label} has no ${MODEL_TEXT}. Choose a file or a data set.`);
+      throw new CalibrationError(
+        `There is no ${MODEL_TEXT} in ${model.source.label}. Choose a file or a data set.`,
+      );
     }
     return await parseSamples(MODEL_TEXT, await remote.readFile(MODEL_TEXT, MAX_CALIBRATION_BYTES));
   }

@@ -1,4 +1,4 @@
-import { mkdir, stat } from "node:fs/promises";
+import { mkdir, rmdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /**
@@ -14,6 +14,20 @@ export async function makeFolders(path: string): Promise<string | undefined> {
     if (!isMissing(error) || dirname(path) === path) throw error;
     const first = await makeFolders(dirname(path));
     return (await makeOne(path)) ? (first ?? path) : first;
+  }
+}
+
+/**
+ * Removes a folder and those above it as far as they are empty.
+ * @param first the last one that is removed: what `makeFolders` gave
+ */
+export async function removeEmptyFolders(path: string, first: string): Promise<void> {
+  for (let each = path; ; each = dirname(each)) {
+    const isGone = await rmdir(each).then(
+      () => true,
+      () => false,
+    );
+    if (!isGone || each === first) return;
   }
 }
 

@@ -2,10 +2,10 @@
 // whose it is: Chromium's own lock on a profile says so too, but only in words that nobody understands.
 
 import { randomUUID } from "node:crypto";
-import { link, readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { link, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { dirname, join } from "node:path";
-import { makeFolders } from "./make-folders.ts";
+import { join } from "node:path";
+import { makeFolders, removeEmptyFolders } from "./make-folders.ts";
 
 const LOCK = "lock";
 /** How often a lock is looked at whose owner has ended, or that another command takes at the same moment. */
@@ -22,17 +22,6 @@ export interface WorkFolder extends AsyncDisposable {
   readonly continued: boolean;
   /** Deletes the folder, and those that were made for it as far as they are empty. */
   forget(): Promise<void>;
-}
-
-/** Removes a folder and those above it, up to the first that was made, as far as they are empty. */
-async function removeEmpty(folder: string, first: string): Promise<void> {
-  for (let each = folder; ; each = dirname(each)) {
-    const isGone = await rmdir(each).then(
-      () => true,
-      () => false,
-    );
-    if (!isGone || each === first) return;
-  }
 }
 
 interface Owner {
@@ -57,7 +46,7 @@ export async function openWorkFolder(out: string): Promise<WorkFolder> {
     continued,
     async forget() {
       await rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-      if (made !== undefined && made !== path) await removeEmpty(out, made);
+      if (made !== undefined && made !== path) await removeEmptyFolders(out, made);
     },
     [Symbol.asyncDispose]: async () => await rm(lock, { force: true }),
   };

@@ -168,6 +168,20 @@ describe("files between shares", () => {
     alone.close();
   });
 
+  it("of a share that gives none leave no folder, unless another share has something there", async () => {
+    const place = join(folder, "made/for/it");
+    const shared = { of: 2, folder: place, patienceSeconds: 600 };
+    const refused = await openFileExchange({ ...shared, index: 0 }, folder);
+    await refused[Symbol.asyncDispose]();
+    expect(await readdir(folder)).not.toContain("made");
+    const first = await openFileExchange({ ...shared, index: 0 }, folder);
+    const second = await openFileExchange({ ...shared, index: 1 }, folder);
+    await writeFile(join(place, "of another share"), "");
+    await first[Symbol.asyncDispose]();
+    await second[Symbol.asyncDispose]();
+    expect(await readdir(place)).toEqual(["of another share"]);
+  });
+
   it("have names inside the folder", async () => {
     await expect(exchange().put("..%2Foutside", [])).rejects.toThrow(/is not the name of a file/);
   });

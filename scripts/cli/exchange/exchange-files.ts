@@ -16,7 +16,7 @@ import {
   type SlotPart,
 } from "../../../src/formats/files/exchange-window.ts";
 import { isSafePath } from "../../../src/formats/files/safe-path.ts";
-import { makeFolders } from "../make-folders.ts";
+import { makeFolders, removeEmptyFolders } from "../make-folders.ts";
 import { findWindow, type WindowFile } from "./exchange-window.ts";
 import type { AskedShare } from "../arguments/share-arguments.ts";
 import { openSpareFiles, type SpareFiles } from "./spare-files.ts";
@@ -46,12 +46,14 @@ export interface MovedBytes {
 }
 
 /**
- * Opens the folder of an exchange and gives signs of life in it until disposed.
+ * Opens the folder of an exchange and gives signs of life in it until disposed. A share that gave nothing until then leaves none there,
+ * and no folder that was made for it and is empty.
  * @param profile where the browser keeps what its page stores
  */
 export async function openFileExchange(share: AskedShare, profile: string): Promise<FileExchange> {
   const moved: MovedBytes = { given: 0, taken: 0, window: false };
-  const life = await giveSignsOfLife(share);
+  const made = await makeFolders(share.folder);
+  const life = giveSignsOfLife(share);
   const watch = watchOthers(share);
   const spare = await openSpareFiles(share.folder, `spare-${share.index + 1}-`);
   const exchange: Exchange = { share, profile, moved, watch, spare, window: null };
@@ -72,6 +74,9 @@ export async function openFileExchange(share: AskedShare, profile: string): Prom
       await life();
       await spare[Symbol.asyncDispose]();
       await exchange.window?.[Symbol.asyncDispose]();
+      if (moved.given > 0) return;
+      await rm(signOf(share, share.index), { force: true });
+      if (made !== undefined) await removeEmptyFolders(share.folder, made);
     },
   };
 }
@@ -234,13 +239,14 @@ function signOf({ folder }: AskedShare, index: number): string {
 }
 
 /** Writes another number every second; the result ends that. */
-async function giveSignsOfLife(share: AskedShare): Promise<() => Promise<void>> {
-  await makeFolders(share.folder);
+function giveSignsOfLife(share: AskedShare): () => Promise<void> {
   const path = signOf(share, share.index);
   let writing: Promise<void> | null = null;
   const write = () => {
     // A folder that cannot be written to is told of by what is written for the others.
-    writing ??= writeFile(`${path}.draft`, String(Date.now()))
+    // A share that made it, and was refused, may have taken it away.
+    writing ??= makeFolders(share.folder)
+      .then(async () => await writeFile(`${path}.draft`, String(Date.now())))
       .then(async () => await rename(`${path}.draft`, path))
       .catch(() => undefined)
       .finally(() => {

@@ -112,7 +112,7 @@ function qualitySection(quality: MeasuredQuality): string {
           `Hidden states are off by ${(worst.relativeError * 100).toPrecision(3)} % after ${code(worst.layer)}, where it is most; each layer in \`quantization-report.json\`.`,
         ]
       : []),
-    `Measured by ${quality.forwardPass === "layerpress" ? "Layerpress’s forward pass" : quality.forwardPass} on ${quality.tokens} tokens of ${code(quality.text)} in ${quality.windows} windows. ${quality.windowing}`,
+    `Measured by ${quality.forwardPass === "layerpress" ? "Layerpress’s forward pass" : quality.forwardPass} on ${quality.tokens} tokens of ${code(quality.text)} in ${quality.windows} ${quality.windows === 1 ? "window" : "windows"}. ${quality.windowing}`,
     ...(quality.check ? [checkSentence(quality.check)] : []),
     ...quality.notes,
   ];

@@ -12,6 +12,7 @@ export function browserPlatform(takeUpdate: Platform["takeUpdate"]): Platform {
     persist: async () => await navigator.storage.persist(),
     copyText: async (text) => await navigator.clipboard.writeText(text),
     reload: () => location.reload(),
+    whenLeft: (leave) => addEventListener("pagehide", leave),
     leaveForLogin(url, proof) {
       sessionStorage.setItem(LOGIN, JSON.stringify(proof));
       location.assign(url);

@@ -53,13 +53,18 @@ function beginEngine(app: App): void {
   app.services.evaluator.prepare(engineOf(app)).catch(() => undefined);
 }
 
-/** Has the engine that waits for a prompt closed whenever the page turns to something else, such as a job or another model. */
-export function releaseEngines({ state, services }: App): () => void {
-  return effect(() => {
+/**
+ * Has the engine that waits for a prompt closed whenever the page turns to something else, such as a job or another model, and when it is
+ * left: a browser may keep the page as it is, to come back to it, and with it the engine's device.
+ */
+export function releaseEngines({ state, services }: App): void {
+  const release = () => void services.evaluator.release().catch(() => undefined);
+  effect(() => {
     void state.screen.value;
     void state.trial.subject.value;
-    services.evaluator.release().catch(() => undefined);
+    release();
   });
+  services.platform.whenLeft(release);
 }
 
 function engineOf(app: App) {

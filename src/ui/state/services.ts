@@ -76,6 +76,8 @@ export interface Platform {
   persist(): Promise<boolean>;
   copyText(text: string): Promise<void>;
   reload(): void;
+  /** Calls `leave` each time that the page is left, be it kept by the browser or not. */
+  whenLeft(leave: () => void): void;
   /** Reloads into a newer build that lies ready; false while a job or an upload is under way in any tab. */
   takeUpdate(): Promise<boolean>;
   /** Goes to another page, and keeps what is needed when it comes back, in this tab alone. */

@@ -288,6 +288,7 @@ const platform: Platform = {
   persist: async () => true,
   copyText: nothing,
   reload: () => undefined,
+  whenLeft: () => undefined,
   leaveForLogin: () => undefined,
   takeLogin: () => null,
   takeUpdate: async () => true,

@@ -100,7 +100,7 @@ describe("fetchRange, of a host that is busy or silent,", () => {
     served.server.faults.push({ fault: { kind: "status", status: 429 } });
     const { transport, told } = telling({ rateLimitDelayMs: 20, longestRateLimitMs: 100 });
     await expect(served.read(0, 10, served.fileOf("plain/model"), transport)).rejects.toThrow(
-      /answers 429 \(too many requests\) for model\.safetensors, does not say for how long.* Go on later; if it happens again/,
+      /answers 429 \(too many requests\) for model\.safetensors, does not say for how long.* for 1 minute\. Go on later; if it happens again/,
     );
     // After 20 ms, 40, and what is left of 100.
     expect(told.length).toBeGreaterThan(0);

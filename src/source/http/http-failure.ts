@@ -78,10 +78,10 @@ function rateLimited({ timing }: Transport, host: Host, what: string, named: str
   });
 }
 
-/** "11 minutes", "3 hours", "365 days". */
+/** "1 minute", "11 minutes", "3 hours", "365 days": rounded up, and one alone of minutes only. */
 function waitInWords(milliseconds: number): string {
-  const minutes = milliseconds / 60_000;
-  if (minutes < 120) return `${Math.ceil(minutes)} minutes`;
+  const minutes = Math.ceil(milliseconds / 60_000);
+  if (minutes < 120) return minutes === 1 ? "1 minute" : `${minutes} minutes`;
   const hours = minutes / 60;
   return hours < 48 ? `${Math.ceil(hours)} hours` : `${Math.ceil(hours / 24)} days`;
 }

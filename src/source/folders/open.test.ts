@@ -73,6 +73,7 @@ beforeAll(async () => {
           "model.safetensors.index.json": index({ a: "../../etc/passwd.safetensors" }),
         }),
       },
+      "empty/files": { files: memoryModel({ "config.json": "", "model.safetensors": "" }) },
       "empty/folder": { files: memoryModel({ "notes.txt": "nothing here" }) },
     },
   });
@@ -246,6 +247,20 @@ describe("openFolder", () => {
   it("refuses an index that points out of the folder", async () => {
     await expect(folder("broken/outside/")).rejects.toThrow(/not the name of a file in this folder/);
     expect(server.log.some(({ path }) => path.includes("passwd"))).toBe(false);
+  });
+
+  it("takes an empty file for one that is there", async () => {
+    const { opened } = await folder("empty/files/");
+    expect(opened.files.map(({ path, bytes }) => [path, bytes])).toEqual([
+      ["config.json", 0],
+      ["model.safetensors", 0],
+    ]);
+  });
+
+  it("takes the whole of an empty file, where a part of it was asked for, for one that is there", async () => {
+    server.faults.push({ path: "empty/files", fault: { kind: "ignore-range" } });
+    const { opened } = await folder("empty/files/");
+    expect(opened.files).toContainEqual(expect.objectContaining({ path: "model.safetensors", bytes: 0 }));
   });
 
   it("says that there is nothing, or that it is not given", async () => {

@@ -24,6 +24,9 @@ const STATUS_NAMES: Readonly<Record<number, string>> = {
   504: "gateway timeout",
 };
 
+/** The server has the file, and not one byte of what was asked for. */
+export class NoSuchBytesError extends AccessError {}
+
 /** What an answer outside the 2xx range means for `what`, the file or list that was asked for. */
 export function statusFailure(
   transport: Transport,
@@ -44,7 +47,7 @@ export function statusFailure(
     return host.refusal(status, response.headers.get("x-error-code"), asked.what);
   }
   if (status === 416) {
-    return new AccessError(
+    return new NoSuchBytesError(
       `${host.name} has no such bytes of ${asked.what} (416): the file is empty, or was replaced by a shorter one.`,
     );
   }

@@ -4,6 +4,7 @@ import { AccessError, NetworkError } from "../../errors.ts";
 import { readBody } from "./body-reader.ts";
 import { checkPartial, parseContentRange, type RemoteFile, validatorOf } from "./fetch-range.ts";
 import type { Asked } from "./asked.ts";
+import { NoSuchBytesError } from "./http-failure.ts";
 import { ask } from "./request.ts";
 import { type Transport, withRetry } from "./retry.ts";
 
@@ -23,6 +24,8 @@ export async function probeFile(
   try {
     return await withRetry(transport, signal, async () => await probeOnce(transport, wanted, signal));
   } catch (error) {
+    // Which begin with the first one: whoever has a file and not that one has an empty file.
+    if (error instanceof NoSuchBytesError) return { ...wanted, bytes: 0, validator: null };
     if (error instanceof AccessError) return error;
     throw error;
   }
@@ -40,6 +43,9 @@ async function probeOnce(
   try {
     // Servers of single-page applications answer any path with a page.
     if (response.headers.get("content-type")?.includes("text/html")) throw host.refusal(404, null, path);
+    // Of an empty file no part can be answered, and some servers answer with the whole of it.
+    if (response.status === 200 && response.headers.get("content-length") === "0")
+      return { ...wanted, bytes: 0, validator: validatorOf(response) };
     checkPartial(first, host, path);
     // Read to its end, which is after one byte, and not dropped: the connection can be used again.
     await readBody(first, transport.traffic.received).take(2);

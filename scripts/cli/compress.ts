@@ -19,6 +19,7 @@ import {
   type PlanArguments,
   readCompressArguments,
 } from "./arguments/compress-arguments.ts";
+import { checkPlaces } from "./check-places.ts";
 import { type Comparison, compareReceipts } from "./compare-receipts.ts";
 import { divideJob, divisionLines } from "./divide-job.ts";
 import { type MovedBytes, openFileExchange } from "./exchange/exchange-files.ts";
@@ -136,6 +137,7 @@ interface JobInPage {
 
 /** Deletes the working folder unless something in it is worth going on with. */
 async function compressInFolder(args: CompressArguments, job: JobInPage): Promise<void> {
+  await checkPlaces(args.out, args.folders);
   await using work = await openWorkFolder(args.out);
   let keeps = work.continued;
   try {

@@ -5,6 +5,7 @@ import { resolve } from "node:path";
 import { formatBytes } from "../../src/formats/text/format-bytes.ts";
 import { realPath, UsageError } from "./arguments/argument-readers.ts";
 import { parseWords } from "./arguments/parse-words.ts";
+import { checkPlaces } from "./check-places.ts";
 import { mergeParts } from "./merge/merge-parts.ts";
 import { systemFailure } from "./system-failure.ts";
 
@@ -26,6 +27,7 @@ export async function mergeFromCommandLine(args: readonly string[]): Promise<num
       console.log(MERGE_USAGE);
       return 0;
     }
+    await checkPlaces(parsed.out);
     const files = await mergeParts(parsed.parts, parsed.out);
     const resultBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
     console.log(`Wrote ${files.length} files (${formatBytes(resultBytes)}) to ${parsed.out}.`);

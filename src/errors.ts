@@ -11,18 +11,29 @@ function bounded(message: string): string {
   return `${message.slice(0, MAX_MESSAGE / 2)} … ${message.slice(-MAX_MESSAGE / 4)}`;
 }
 
-/** What is not to be seen, and moves or recolours what is: controls but line ends and tabs, and marks that turn text around. */
-const UNSEEN = /(?![\n\t])\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu;
+/** What is not to be seen, and moves or recolours what is: controls, ends of lines, and marks that turn text around. */
+const UNSEEN = /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu;
 
-/** Text of strangers as a terminal may show it: names of tensors and files may hold what a terminal obeys. */
+/** Text of strangers, of as many lines as it has, as a terminal may show it: it may hold what a terminal obeys. */
 export function printable(text: string): string {
-  return text.replace(UNSEEN, "\ufffd");
+  return text.replace(UNSEEN, (unseen) => (unseen === "\n" || unseen === "\t" ? unseen : "\ufffd"));
+}
+
+/** A sentence with names of strangers, which may hold line ends and what a terminal obeys: on one line, these as JSON writes them. */
+export function inOneLine(sentence: string): string {
+  return sentence.replace(UNSEEN, escaped);
+}
+
+/** "\n" for the end of a line; JSON.stringify leaves alone what is not a control of ASCII. */
+function escaped(unseen: string): string {
+  const json = JSON.stringify(unseen).slice(1, -1);
+  return json === unseen ? `\\u${unseen.charCodeAt(0).toString(16).padStart(4, "0")}` : json;
 }
 
 /** Base of every failure that is told to the user in its own words; anything else is a defect of ours. */
 export class LayerpressError extends Error {
   constructor(message: string, options?: ErrorOptions) {
-    super(printable(bounded(message)), options);
+    super(bounded(inOneLine(message)), options);
     this.name = new.target.errorName;
   }
   static readonly errorName: string = "LayerpressError";

@@ -1,4 +1,4 @@
-import { printable } from "../../src/errors.ts";
+import { inOneLine } from "../../src/errors.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
 
 export interface Comparison {
@@ -20,7 +20,7 @@ export function compareReceipts(before: Receipt, now: Receipt): Comparison {
   const differing = paths.filter((path) => first.get(path) !== second.get(path));
   const causes = causesOf(before, now);
   const equal = differing.length === 0;
-  return { equal, differing, causes, sentence: printable(sentenceOf(paths.length, differing, causes)) };
+  return { equal, differing, causes, sentence: inOneLine(sentenceOf(paths.length, differing, causes)) };
 }
 
 function sentenceOf(files: number, differing: readonly string[], causes: readonly string[]): string {

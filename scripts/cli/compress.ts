@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Page } from "playwright";
+import { inOneLine } from "../../src/errors.ts";
 import { formatBytes } from "../../src/formats/text/format-bytes.ts";
 import { advisedGroupSize } from "../../src/formats/schemes/group-size-advice.ts";
 import type { OutputFile, Progress } from "../../src/api/compressor-api.ts";
@@ -70,7 +71,7 @@ async function compress(args: CompressArguments): Promise<number> {
     if (!result) throw new Error("The page ended the job without a result.");
     for (const { files, resultBytes, folder, notes } of job.results) {
       console.log(`Wrote ${files.length} files (${formatBytes(resultBytes)}) to ${folder}.`);
-      for (const note of notes) console.log(`Note: ${note}`);
+      for (const note of notes) console.log(inOneLine(`Note: ${note}`));
     }
     if (result.moved)
       console.log(

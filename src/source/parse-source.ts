@@ -2,6 +2,7 @@
 
 import { AccessError } from "../errors.ts";
 import { isSourcePath } from "../formats/files/safe-path.ts";
+import { shorten } from "../formats/text/show-value.ts";
 
 export type ParsedAddress =
   /** A repository of the Hub; a null revision is its main branch, and `folder` is "" or a path inside. */
@@ -159,8 +160,4 @@ function isRevision(text: string): boolean {
     /^[A-Za-z0-9][^\s~^:?*[\\\p{C}]{0,200}$/u.test(text) &&
     !/\.\.|\/\/|@\{|\/$|\.$|\.lock(\/|$)|\/\./.test(text)
   );
-}
-
-function shorten(text: string): string {
-  return text.length > 120 ? `${text.slice(0, 117)}…` : text;
 }

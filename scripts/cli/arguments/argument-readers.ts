@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
-import { AccessError, printable } from "../../../src/errors.ts";
+import { AccessError, inOneLine } from "../../../src/errors.ts";
 import { formatBytes, parseBytes } from "../../../src/formats/text/format-bytes.ts";
 import { parseSource } from "../../../src/source/parse-source.ts";
 import { MIN_BUDGET_BYTES } from "../../../src/ui/state/fields/gpu-budget.ts";
@@ -12,7 +12,7 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 
   constructor(message: string, options?: ErrorOptions) {
-    super(printable(message), options);
+    super(inOneLine(message), options);
   }
 }
 

@@ -1,7 +1,7 @@
 // What the page does and what it waits for, as lines of text: one for each step and phase, and one now and then within them.
 
 import type { Page } from "playwright";
-import { printable } from "../../../src/errors.ts";
+import { inOneLine } from "../../../src/errors.ts";
 import { formatBytes } from "../../../src/formats/text/format-bytes.ts";
 import type { Progress } from "../../../src/api/compressor-api.ts";
 
@@ -68,7 +68,7 @@ export function progressLines(): (told: Told, now: number) => string[] {
     if (notice !== last.notice && notice !== "") lines.push(notice);
     if (waiting !== null && waiting !== last.waiting) lines.push(waiting);
     Object.assign(last, { notice, waiting: waiting ?? "" });
-    return lines.map(printable);
+    return lines.map(inOneLine);
   };
 }
 

@@ -2,7 +2,7 @@
 // Headers come from strangers: every bound is checked before anything is allocated or multiplied.
 // Spec: https://github.com/huggingface/safetensors#format
 
-import { MalformedModelError } from "../../errors.ts";
+import { inOneLine, MalformedModelError } from "../../errors.ts";
 import { DTYPE_BITS, isDtype, type Dtype } from "../numbers/dtype.ts";
 import { decodeUtf8, parseJson } from "../text/parse-json.ts";
 import { endOfString } from "../text/python-json.ts";
@@ -115,7 +115,8 @@ function parseEntry(file: string, name: string, value: unknown, dataStart: numbe
   const fail = (reason: string): never => {
     throw new MalformedModelError(`${file}: tensor "${shown}" ${reason}.`);
   };
-  if (!isPlainName(name)) fail("has a name that looks like a path or is too long");
+  if (!isPlainName(name))
+    fail("has a name that looks like a path, has characters that are not to be seen, or is too long");
   if (!isRecord(value)) return fail("is not described by an object");
   const { dtype, shape, data_offsets: offsets } = value;
   if (typeof dtype !== "string" || !isDtype(dtype)) return fail(`has the unknown dtype ${showValue(dtype)}`);
@@ -138,10 +139,11 @@ function isSizes(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
 }
 
-/** Tensor names become keys of an index and lines of a report, never paths; one that could be a path is refused. */
+/** Tensor names become keys of an index and lines of a report, never paths; one that could be a path, or break a line, is refused. */
 function isPlainName(name: string): boolean {
-  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-  return name.length > 0 && name.length <= MAX_NAME_LENGTH && !/[/\\\u0000-\u001f]|\.\./.test(name);
+  return (
+    name.length > 0 && name.length <= MAX_NAME_LENGTH && !/[/\\]|\.\./.test(name) && inOneLine(name) === name
+  );
 }
 
 /** JSON.parse silently keeps the last of two equal keys; two tensors of one name must be an error. */

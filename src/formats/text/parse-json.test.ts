@@ -47,6 +47,11 @@ describe("what comes from outside into a sentence", () => {
     expect(text).toHaveLength(length);
   });
 
+  it("is on one line", () => {
+    expect(shorten("a\nb\u202e.weight")).toBe(String.raw`a\nb\u202e.weight`);
+    expect(shorten("\n".repeat(50))).toBe(`${String.raw`\n`.repeat(38)}\\…`);
+  });
+
   it("is shown whatever it is", () => {
     expect([undefined, null, Number.NaN, 5n, circle, { a: "b" }].map(showValue)).toEqual([
       "absent",

@@ -1,12 +1,15 @@
 // Things from outside as parts of a sentence: short, whatever they are.
 
+import { inOneLine } from "../../errors.ts";
+
 const MAX_NAME = 80;
 const MAX_VALUE = 60;
 const MAX_ISSUE = 300;
 
-/** A name of a tensor, a file or a column, cut if it is long. */
+/** A name of a tensor, a file or a column on one line, cut if it is long. */
 export function shorten(name: string): string {
-  return name.length > MAX_NAME ? `${name.slice(0, MAX_NAME - 3)}…` : name;
+  const shown = inOneLine(name.slice(0, MAX_NAME + 1));
+  return shown.length > MAX_NAME ? `${shown.slice(0, MAX_NAME - 3)}…` : shown;
 }
 
 /** A value as JSON, cut if it is long. "absent" for nothing, and what contains itself is "a circle". */

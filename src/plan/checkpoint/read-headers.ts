@@ -162,7 +162,7 @@ function checkIndex(
       );
     }
     notes.push(
-      `${INDEX_FILE} names ${name}, which no file has: it is the embedding under another name (tied).`,
+      `${INDEX_FILE} names ${shorten(name)}, which no file has: it is the embedding under another name (tied).`,
     );
   }
   return notes;

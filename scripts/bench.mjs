@@ -5,9 +5,8 @@ import { ensureBuild, ensureDependencies, readTypeScript } from "./prepare.mjs";
 
 ensureDependencies();
 await readTypeScript();
-const { readBenchArguments } = await import("./cli/arguments/bench-arguments.ts");
 const { benchFromCommandLine } = await import("./cli/bench.ts");
-process.exitCode = await benchFromCommandLine(readBenchArguments(process.argv.slice(2)), async () => {
+process.exitCode = await benchFromCommandLine(process.argv.slice(2), async () => {
   ensureBuild();
   const { ensureChromium } = await import("./chromium.mjs");
   await ensureChromium();

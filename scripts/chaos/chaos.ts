@@ -4,8 +4,8 @@ import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { UsageError } from "../cli/arguments/argument-readers.ts";
+import { parseOptions } from "../cli/arguments/parse-words.ts";
 import { endInWords, readCount } from "../cli/end-in-words.ts";
 import { seededRandom } from "../../src/testing/random.ts";
 import { type ModelServer, startModelServer } from "../model-server/model-server.ts";
@@ -58,18 +58,15 @@ export async function chaosFromCommandLine(args: readonly string[]): Promise<num
 }
 
 async function runChaos(args: readonly string[]): Promise<number> {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      rounds: { type: "string", default: "6" },
-      seed: { type: "string", default: String(Date.now() % 2 ** 31) },
-      kinds: { type: "string", default: KINDS.join(",") },
-      recipe: { type: "string", default: "W4A16" },
-      limit: { type: "string", default: "180" },
-      rows: { type: "string" },
-      faults: { type: "string", default: FAULT_NAMES.join(",") },
-      help: { type: "boolean", default: false },
-    },
+  const values = parseOptions(args, {
+    rounds: { type: "string", default: "6" },
+    seed: { type: "string", default: String(Date.now() % 2 ** 31) },
+    kinds: { type: "string", default: KINDS.join(",") },
+    recipe: { type: "string", default: "W4A16" },
+    limit: { type: "string", default: "180" },
+    rows: { type: "string" },
+    faults: { type: "string", default: FAULT_NAMES.join(",") },
+    help: { type: "boolean", default: false },
   });
   const kinds = KINDS.filter((kind) => values.kinds.split(",").includes(kind));
   if (values.help || kinds.length === 0) {

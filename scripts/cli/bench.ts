@@ -16,30 +16,30 @@ import type { BenchmarkResult, EndToEndRow } from "../../bench/report/result.ts"
 import { startModelServer } from "../model-server/model-server.ts";
 import { syntheticModel } from "../model-server/synthetic-model.ts";
 import { chromiumFlags, findChromium } from "../chromium.mjs";
-import { BENCH_USAGE, type BenchArguments } from "./arguments/bench-arguments.ts";
+import { BENCH_USAGE, type BenchArguments, readBenchArguments } from "./arguments/bench-arguments.ts";
+import { endInWords } from "./end-in-words.ts";
 import { watchHostMemory } from "./host-memory.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const RESULTS = join(ROOT, "bench/results");
 /** A job is asked for alone, so that host memory is its own; the ceilings are measured again, once. */
 const NO_KERNELS = { only: ["^$"], repeats: 1 } as const;
-const USAGE_STATUS = 2;
 const FAILURE_STATUS = 1;
 
 type MeasureArguments = Extract<BenchArguments, { kind: "measure" }>;
 
 /** Runs `npm run bench`; resolves to the exit status. `prepare` sees to page and browser, which a comparison does not need. */
 export async function benchFromCommandLine(
-  args: BenchArguments,
+  args: readonly string[],
   prepare: () => Promise<void>,
 ): Promise<number> {
+  return await endInWords(BENCH_USAGE, async () => await bench(readBenchArguments(args), prepare));
+}
+
+async function bench(args: BenchArguments, prepare: () => Promise<void>): Promise<number> {
   if (args.kind === "help") {
     console.log(BENCH_USAGE);
     return 0;
-  }
-  if (args.kind === "refused") {
-    console.error(`${args.reason}\n\n${BENCH_USAGE}`);
-    return USAGE_STATUS;
   }
   try {
     if (args.kind === "compare") {

@@ -7,14 +7,10 @@ export async function endInWords(usage: string, run: () => Promise<number>): Pro
   try {
     return await run();
   } catch (error) {
-    if (!(error instanceof Error) || !isAboutArguments(error)) throw error;
+    if (!(error instanceof UsageError)) throw error;
     console.error(`${error.message}\n\n${usage}`);
     return 2;
   }
-}
-
-function isAboutArguments(error: Error): boolean {
-  return error instanceof UsageError || ("code" in error && String(error.code).startsWith("ERR_PARSE_ARGS_"));
 }
 
 /** A count from the command line. @throws UsageError if it is none */

@@ -3,12 +3,12 @@
 import { cp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
 import { chromium } from "playwright";
 import { chromiumFlags, findChromium } from "../chromium.mjs";
 import { serveFolder } from "../serve-folder.ts";
 import { makeFolders } from "./make-folders.ts";
 import { readHub, UsageError } from "./arguments/argument-readers.ts";
+import { parseOptions } from "./arguments/parse-words.ts";
 
 const USAGE = `npm run release -- [options]
 
@@ -64,14 +64,14 @@ export async function releaseFromCommandLine(args: readonly string[]): Promise<n
       "oauth-client": { type: "string" },
       hub: { type: "string" },
     } as const;
-    const { values } = parseArgs({ args: [...args], options, strict: true });
+    const values = parseOptions(args, options);
     const out = resolve(values.out ?? join(ROOT, "release"));
     await writeRelease(out, { hub: readHub(values.hub), client: values["oauth-client"] ?? "" });
     await checkRelease(out);
     console.log(`The page lies in ${out}. It was opened below a path and read the sample model.`);
     return 0;
   } catch (error) {
-    const usage = error instanceof UsageError || (error instanceof TypeError && "code" in error);
+    const usage = error instanceof UsageError;
     console.error(error instanceof Error ? error.message : String(error));
     if (usage) console.error(`\n${USAGE}`);
     return usage ? 2 : 1;

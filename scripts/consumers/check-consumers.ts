@@ -4,8 +4,8 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { UsageError } from "../cli/arguments/argument-readers.ts";
+import { parseOptions } from "../cli/arguments/parse-words.ts";
 import { endInWords } from "../cli/end-in-words.ts";
 import { CASES, type ConsumerCase, type Verdict } from "./cases.ts";
 
@@ -31,15 +31,12 @@ export async function checkConsumers(args: readonly string[]): Promise<number> {
 }
 
 async function check(args: readonly string[]): Promise<number> {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      transformers: { type: "string" },
-      vllm: { type: "string" },
-      only: { type: "string" },
-      cases: { type: "string" },
-      help: { type: "boolean", default: false },
-    },
+  const values = parseOptions(args, {
+    transformers: { type: "string" },
+    vllm: { type: "string" },
+    only: { type: "string" },
+    cases: { type: "string" },
+    help: { type: "boolean", default: false },
   });
   if (values.help) {
     console.log(USAGE);

@@ -4,8 +4,8 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
-import { parseArgs } from "node:util";
 import { UsageError } from "../cli/arguments/argument-readers.ts";
+import { parseWords } from "../cli/arguments/parse-words.ts";
 import { endInWords } from "../cli/end-in-words.ts";
 import type { Fixture, Found, Opened } from "./fixture.ts";
 import { openResults } from "./open-results.ts";
@@ -31,15 +31,11 @@ export async function checkFamilies(args: readonly string[]): Promise<number> {
 }
 
 async function check(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseArgs({
-    args: [...args],
-    allowPositionals: true,
-    options: {
-      transformers: { type: "string" },
-      only: { type: "string" },
-      out: { type: "string" },
-      help: { type: "boolean", default: false },
-    },
+  const { values, positionals } = parseWords(args, {
+    transformers: { type: "string" },
+    only: { type: "string" },
+    out: { type: "string" },
+    help: { type: "boolean", default: false },
   });
   if (values.help) {
     console.log(USAGE);

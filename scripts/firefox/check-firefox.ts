@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { parseOptions } from "../cli/arguments/parse-words.ts";
 import { endInWords } from "../cli/end-in-words.ts";
 import { preview } from "vite";
 import { PRESET_NAMES, PRESETS } from "../../src/formats/schemes/presets.ts";
@@ -49,13 +49,10 @@ export async function checkFirefox(args: readonly string[]): Promise<number> {
 }
 
 async function check(args: readonly string[]): Promise<number> {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      presets: { type: "string" },
-      source: { type: "string", default: SOURCE },
-      help: { type: "boolean", default: false },
-    },
+  const values = parseOptions(args, {
+    presets: { type: "string" },
+    source: { type: "string", default: SOURCE },
+    help: { type: "boolean", default: false },
   });
   if (values.help) {
     console.log(USAGE);

@@ -4,9 +4,9 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { createServer } from "vite";
 import { UsageError } from "../cli/arguments/argument-readers.ts";
+import { parseOptions } from "../cli/arguments/parse-words.ts";
 import { endInWords } from "../cli/end-in-words.ts";
 
 const USAGE = `npm run check:wgsl
@@ -27,7 +27,7 @@ interface Joined {
 /** Runs `npm run check:wgsl`; resolves to the exit status. */
 export async function checkWgsl(args: readonly string[]): Promise<number> {
   return await endInWords(USAGE, async () => {
-    const { values } = parseArgs({ args: [...args], options: { help: { type: "boolean", default: false } } });
+    const values = parseOptions(args, { help: { type: "boolean", default: false } });
     if (!values.help) return (await nagaTakesAll()) ? 0 : 1;
     console.log(USAGE);
     return 0;

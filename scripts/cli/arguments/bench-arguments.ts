@@ -1,7 +1,8 @@
 // What `npm run bench` takes, read into values or refused with a sentence.
 
-import { parseArgs } from "node:util";
 import { parseBytes } from "../../../src/formats/text/format-bytes.ts";
+import { UsageError } from "./argument-readers.ts";
+import { parseWords } from "./parse-words.ts";
 
 export const BENCH_USAGE = `npm run bench -- [options]
 npm run bench -- --compare BEFORE.json AFTER.json
@@ -18,7 +19,6 @@ Measures this machine's GPU with the built page and writes the figures to a file
 
 export type BenchArguments =
   | { readonly kind: "help" }
-  | { readonly kind: "refused"; readonly reason: string }
   | { readonly kind: "compare"; readonly before: string; readonly after: string }
   | {
       readonly kind: "measure";
@@ -41,27 +41,20 @@ const OPTIONS = {
   help: { type: "boolean", default: false },
 } as const;
 
-/** Reads the command line; what cannot be carried out comes back with the reason. */
+/**
+ * Reads the command line.
+ * @throws UsageError with a sentence about the first argument that cannot be used.
+ */
 export function readBenchArguments(args: readonly string[]): BenchArguments {
-  try {
-    return readValues(parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true }));
-  } catch (error) {
-    return { kind: "refused", reason: error instanceof Error ? error.message : String(error) };
-  }
-}
-
-function readValues({
-  values,
-  positionals,
-}: ReturnType<typeof parseArgs<{ options: typeof OPTIONS; allowPositionals: true }>>): BenchArguments {
+  const { values, positionals } = parseWords(args, OPTIONS);
   if (values.help) return { kind: "help" };
   const [before, after, ...more] = positionals;
   if (values.compare) {
     if (before === undefined || after === undefined || more.length > 0)
-      throw new Error(`--compare takes two files, not ${positionals.length}.`);
+      throw new UsageError(`--compare takes two files, not ${positionals.length}.`);
     return { kind: "compare", before, after };
   }
-  if (before !== undefined) throw new Error(`"${before}" is not understood; all arguments are options.`);
+  if (before !== undefined) throw new UsageError(`"${before}" is not understood; all arguments are options.`);
   return {
     kind: "measure",
     out: values.out ?? null,
@@ -80,7 +73,7 @@ function readPatterns(option: string, text = "."): string[] {
     try {
       RegExp(pattern);
     } catch (cause) {
-      throw new Error(`${option}: "${pattern}" is not a pattern (${String(cause)}).`, { cause });
+      throw new UsageError(`${option}: "${pattern}" is not a pattern (${String(cause)}).`, { cause });
     }
   }
   return patterns;
@@ -90,13 +83,13 @@ function readRepeats(text: string | undefined): number | null {
   if (text === undefined) return null;
   const repeats = Number(text);
   if (!/^\d+$/.test(text) || repeats < 1 || repeats > 1000)
-    throw new Error(`--repeats ${text} is not a number from 1 to 1000.`);
+    throw new UsageError(`--repeats ${text} is not a number from 1 to 1000.`);
   return repeats;
 }
 
 function readBudget(text: string | undefined): number | null {
   if (text === undefined) return null;
   const bytes = parseBytes(text);
-  if (bytes === null) throw new Error(`--gpu-budget ${text} is not an amount such as 2GiB.`);
+  if (bytes === null) throw new UsageError(`--gpu-budget ${text} is not an amount such as 2GiB.`);
   return bytes;
 }

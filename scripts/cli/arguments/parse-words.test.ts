@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { UsageError } from "./argument-readers.ts";
-import { parseWords } from "./parse-words.ts";
+import { parseOptions, parseWords } from "./parse-words.ts";
 
 const OPTIONS = {
   out: { type: "string" },
@@ -25,6 +25,13 @@ it("gives options and the other words", () => {
   );
   expect({ ...values }).toEqual({ out: "-b", recipe: ["x", "y"], json: true });
   expect(positionals).toEqual(["a", "--c"]);
+});
+
+it("refuses other words where there are options alone", () => {
+  expect(parseOptions(["--out", "x"], OPTIONS).out).toBe("x");
+  expect(() => parseOptions(["--json", "word"], OPTIONS)).toThrow(
+    new UsageError("“word” is not understood; all arguments are options."),
+  );
 });
 
 it("says in one sentence what is wrong with an option", () => {

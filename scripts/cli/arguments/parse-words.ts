@@ -38,6 +38,20 @@ export function parseWords<const Known extends Options>(
   }
 }
 
+/**
+ * The options of a command line that has no other words.
+ * @throws UsageError as `parseWords` does, and for any other word
+ */
+export function parseOptions<const Known extends Options>(
+  args: readonly string[],
+  options: Known,
+): ReturnType<typeof parseWords<Known>>["values"] {
+  const { values, positionals } = parseWords(args, options);
+  const [word] = positionals;
+  if (word !== undefined) throw new UsageError(`“${word}” is not understood; all arguments are options.`);
+  return values;
+}
+
 function optionProblem({ name, rawName, value, inlineValue }: GivenOption, options: Options): string | null {
   const known = Object.hasOwn(options, name) ? options[name] : undefined;
   if (!known) return `There is no option ${rawName}.`;

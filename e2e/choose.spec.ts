@@ -35,6 +35,32 @@ test("a chosen folder is read where it is, and what is said of the GPU moves not
   await expect(page.getByRole("row", { name: "To download" })).toContainText("0 bytes");
 });
 
+test("what presets weigh moves nothing once it is known", async ({ page }) => {
+  await page.addInitScript(() => {
+    const seen = { sizes: [""], tops: [0] };
+    Object.assign(globalThis, { seen });
+    const look = () => {
+      const methods = document.querySelector(".methods");
+      if (!methods) return;
+      seen.sizes.push(document.querySelector(".card-size")?.textContent ?? "");
+      seen.tops.push(Math.round(methods.getBoundingClientRect().top + scrollY));
+    };
+    new MutationObserver(look).observe(document, { childList: true, characterData: true, subtree: true });
+  });
+  for (const width of [1280, 390]) {
+    await page.setViewportSize({ width, height: 860 });
+    await page.goto("./");
+    await page.getByRole("button", { name: "Try the sample model" }).click();
+    await expect(page.getByRole("radio", { name: /^Small W4A16 2.55 MiB/ })).toBeVisible();
+    const { sizes, tops } = await page.evaluate(
+      () => (globalThis as unknown as { seen: { sizes: string[]; tops: number[] } }).seen,
+    );
+    expect(sizes[1]).toBe("…");
+    expect(sizes.at(-1)).toMatch(/^2\.55 MiB/);
+    expect(new Set(tops.slice(1)).size).toBe(1);
+  }
+});
+
 test("a link that is dropped is inspected", async ({ page, baseURL }) => {
   await page.goto("./");
   await drop(page, { "text/uri-list": `# dragged\r\n${baseURL}sample/config.json`, "text/plain": "a title" });

@@ -15,8 +15,7 @@ export function AlsoMake() {
     if (state.beside.value.length > 0) open.value = true;
   });
   const chosen = recipeChoice(state.recipe);
-  if (chosen === null || state.recipe.scheme.value === UNQUANTIZED || state.presets.value.length === 0)
-    return null;
+  if (chosen === null || state.recipe.scheme.value === UNQUANTIZED) return null;
   const beside = state.beside.value;
   const possible = state.presets.value.filter(({ problem }) => problem === null);
   return (

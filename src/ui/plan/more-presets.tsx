@@ -15,7 +15,8 @@ export function MorePresets() {
   });
   const groups = groupPresets(state.presets.value);
   const count = groups.reduce((sum, { presets }) => sum + presets.length, 0);
-  if (count === 0) return null;
+  const known = state.presets.value.length > 0;
+  if (known && count === 0) return null;
   return (
     <details
       class="more-presets"
@@ -23,7 +24,7 @@ export function MorePresets() {
       onToggle={(event) => (open.value = event.currentTarget.open)}
     >
       <summary>
-        All presets <span class="quiet">{count} more</span>
+        All presets <span class="quiet">{known ? `${count} more` : "…"}</span>
       </summary>
       {open.value && <Groups presets={groups.flatMap((group) => group.presets)} />}
     </details>

@@ -149,6 +149,11 @@ test("a model that is quantized already is tried as it is, chat messages by its 
   await inspect(page, sample.address);
   await expect(page.getByRole("heading", { name: "Try this model as it is" })).toBeVisible();
   await page.getByText("How to generate").click();
+  // However many lines their labels take.
+  const tops = await page
+    .locator(".try-fields input")
+    .evaluateAll((inputs) => inputs.map((input) => input.getBoundingClientRect().top));
+  expect(new Set(tops).size).toBe(1);
   await page.getByLabel("Tokens at most").fill("16");
   const answer = page.getByRole("article", { name: "Quantized answer" }).locator(".answer-text");
   const ask = async (prompt: string) => {

@@ -27,24 +27,26 @@ export function ChoiceField<Choice extends string>({
   return (
     <div class="field">
       <OptionLabel htmlFor={id} label={label} option={option} />
-      <select
-        id={id}
-        value={value}
-        onChange={(event) => {
-          const chosen = names[event.currentTarget.selectedIndex];
-          if (chosen !== undefined) onChoose(chosen);
-        }}
-        aria-describedby={`${id}-hint`}
-      >
-        {names.map((name) => (
-          <option key={name} value={name}>
-            {choices[name]}
-          </option>
-        ))}
-      </select>
-      <p id={`${id}-hint`} class="hint">
-        {children}
-      </p>
+      <div class="field-body">
+        <select
+          id={id}
+          value={value}
+          onChange={(event) => {
+            const chosen = names[event.currentTarget.selectedIndex];
+            if (chosen !== undefined) onChoose(chosen);
+          }}
+          aria-describedby={`${id}-hint`}
+        >
+          {names.map((name) => (
+            <option key={name} value={name}>
+              {choices[name]}
+            </option>
+          ))}
+        </select>
+        <p id={`${id}-hint`} class="hint">
+          {children}
+        </p>
+      </div>
     </div>
   );
 }

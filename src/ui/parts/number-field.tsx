@@ -28,23 +28,25 @@ export function NumberField({
   return (
     <div class="field">
       <OptionLabel htmlFor={id} label={label} option={option} />
-      <input
-        id={id}
-        type="text"
-        inputMode={range.whole ? "numeric" : "decimal"}
-        value={value.value}
-        onInput={(event) => (value.value = event.currentTarget.value)}
-        autocomplete="off"
-        disabled={disabled}
-        aria-invalid={wrong}
-        aria-describedby={`${id}-hint ${id}-problem`}
-      />
-      <p id={`${id}-problem`} role="alert" class="problem">
-        {wrong && `Write ${kind} from ${range.min} to ${range.max}.`}
-      </p>
-      <p id={`${id}-hint`} class="hint">
-        {children}
-      </p>
+      <div class="field-body">
+        <input
+          id={id}
+          type="text"
+          inputMode={range.whole ? "numeric" : "decimal"}
+          value={value.value}
+          onInput={(event) => (value.value = event.currentTarget.value)}
+          autocomplete="off"
+          disabled={disabled}
+          aria-invalid={wrong}
+          aria-describedby={`${id}-hint ${id}-problem`}
+        />
+        <p id={`${id}-problem`} role="alert" class="problem">
+          {wrong && `Write ${kind} from ${range.min} to ${range.max}.`}
+        </p>
+        <p id={`${id}-hint`} class="hint">
+          {children}
+        </p>
+      </div>
     </div>
   );
 }

@@ -49,24 +49,26 @@ function GroupSize() {
   return (
     <div class="field">
       <OptionLabel htmlFor="group-size" label="Group size" option="group_size" />
-      <select
-        id="group-size"
-        disabled={fixed}
-        value={String(fixed ? "" : (groupSize.value ?? own))}
-        onChange={(event) => (groupSize.value = Number(event.currentTarget.value))}
-        aria-describedby="group-size-hint"
-      >
-        {fixed && <option value="">{own === null ? "no groups" : `${own}, as the format says`}</option>}
-        {sizesWith(groupSize.value).map((size) => (
-          <option key={size} value={String(size)}>
-            {size}
-            {size === own ? " (the preset’s own)" : ""}
-          </option>
-        ))}
-      </select>
-      <p id="group-size-hint" class="hint">
-        Weights that share one scale. Smaller groups follow the weights more closely and take more space.
-      </p>
+      <div class="field-body">
+        <select
+          id="group-size"
+          disabled={fixed}
+          value={String(fixed ? "" : (groupSize.value ?? own))}
+          onChange={(event) => (groupSize.value = Number(event.currentTarget.value))}
+          aria-describedby="group-size-hint"
+        >
+          {fixed && <option value="">{own === null ? "no groups" : `${own}, as the format says`}</option>}
+          {sizesWith(groupSize.value).map((size) => (
+            <option key={size} value={String(size)}>
+              {size}
+              {size === own ? " (the preset’s own)" : ""}
+            </option>
+          ))}
+        </select>
+        <p id="group-size-hint" class="hint">
+          Weights that share one scale. Smaller groups follow the weights more closely and take more space.
+        </p>
+      </div>
     </div>
   );
 }
@@ -81,20 +83,22 @@ function Ignore() {
   return (
     <div class="field">
       <label htmlFor="ignore">Ignore</label>
-      <input
-        id="ignore"
-        class="code"
-        type="text"
-        value={state.recipe.ignore.value}
-        onInput={(event) => (state.recipe.ignore.value = event.currentTarget.value)}
-        autocomplete="off"
-        spellcheck={false}
-        aria-describedby="ignore-hint"
-      />
-      <p id="ignore-hint" class="hint">
-        Modules that stay as they are: names, or patterns such as <code>re:.*gate$</code>, separated by
-        commas.
-      </p>
+      <div class="field-body">
+        <input
+          id="ignore"
+          class="code"
+          type="text"
+          value={state.recipe.ignore.value}
+          onInput={(event) => (state.recipe.ignore.value = event.currentTarget.value)}
+          autocomplete="off"
+          spellcheck={false}
+          aria-describedby="ignore-hint"
+        />
+        <p id="ignore-hint" class="hint">
+          Modules that stay as they are: names, or patterns such as <code>re:.*gate$</code>, separated by
+          commas.
+        </p>
+      </div>
     </div>
   );
 }

@@ -53,12 +53,12 @@ it("waits for parts that go on behind what began them, if that fails", async () 
   const gate = later<void>();
   const ends: string[] = [];
   const failing = beginJointly(async (joint) => {
-    const behind = joint.part(async () => {
+    const work = async () => {
       await gate.promise;
       ends.push("part");
       throw new Error("A consequence.");
-    });
-    behind.catch(() => undefined);
+    };
+    void joint.watch(work());
     await Promise.reject(new Error("The cause."));
   });
   const told = failing.catch((error: unknown) => {

@@ -1,3 +1,5 @@
+import { waitLater } from "./wait-later.ts";
+
 /** Parts of a whole that end together: where one fails, the others end at their next look, and none begins. */
 export interface JointWork {
   /**
@@ -5,6 +7,8 @@ export interface JointWork {
    * @throws what failed first of all parts, which this one may have failed of
    */
   part<Result>(work: () => Promise<Result>): Promise<Result>;
+  /** The same of a part that has begun, and is no unhandled failure before it is waited for. */
+  watch<Result>(working: Promise<Result>): Promise<Result>;
   /** Ends the parts as if one of them had failed of this. */
   fail(error: unknown): void;
   /** @throws what failed first, if anything has */
@@ -29,23 +33,26 @@ export function createJointWork(): JointWork {
     first ??= { error };
     for (const leave of leaving) leave(first.error);
   };
+  const watched = async <Result>(working: Promise<Result>): Promise<Result> => {
+    running.add(working);
+    try {
+      return await working;
+    } catch (error) {
+      fail(error);
+      check();
+      throw error;
+    } finally {
+      running.delete(working);
+    }
+  };
   return {
     fail,
     check,
     async part(work) {
       check();
-      const working = work();
-      running.add(working);
-      try {
-        return await working;
-      } catch (error) {
-        fail(error);
-        check();
-        throw error;
-      } finally {
-        running.delete(working);
-      }
+      return await watched(work());
     },
+    watch: (working) => waitLater(watched(working)),
     async unlessFailed(waiting) {
       // Not a race with one promise for all: that would keep what every one of them came to.
       let leave: (error: unknown) => void = () => undefined;

@@ -18,5 +18,11 @@ it("goes on when the GPU is lost while weights settle on it, or come early, and 
     machine.gpu.loseAt(submit);
     await machine.run();
     expect(machine.output()).toEqual(whole.output());
+    const { leftBytes, liveBytes, usedBehind } = machine.gpu;
+    expect({ submit, left: new Set([...leftBytes, liveBytes]), usedBehind }).toEqual({
+      submit,
+      left: new Set([0]),
+      usedBehind: [],
+    });
   }
 });

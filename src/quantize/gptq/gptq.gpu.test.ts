@@ -56,6 +56,35 @@ describe("GPTQ", () => {
     expect(new Uint32Array(packed?.slice().buffer ?? [])).toEqual(Uint32Array.from(rows.flat()));
   });
 
+  it("reads no tile any more when it is told that a later one has failed", async () => {
+    const tall = { ...task, rows: 64 };
+    const written: string[] = [];
+    const failing = runGptq(
+      bench,
+      tall,
+      randomNormal(64 * 96, seededRandom(5)),
+      correlatedHessian(96, 200, 0),
+      {
+        tileRows: 32,
+        resultSets: 2,
+        between: (services) => ({
+          ...services,
+          write: (tensor) => void written.push(tensor),
+          weights: {
+            ...services.weights,
+            async load(firstRow, rows, to) {
+              if (firstRow > 0) throw new Error("The second tile fails.");
+              await services.weights.load(firstRow, rows, to);
+            },
+            store: async () => await Promise.resolve(),
+          },
+        }),
+      },
+    );
+    await expect(failing).rejects.toThrow("The second tile fails.");
+    expect(written.toSorted()).toEqual(["m.weight_packed", "m.weight_scale"]);
+  });
+
   it("takes the ranges that imatrix_mse chooses by the Hessian's diagonal", async () => {
     const observed = { ...task, weights: { ...weights, observer: "imatrix_mse" } } as const;
     const h = correlatedHessian(96, 200, 0, [5]);

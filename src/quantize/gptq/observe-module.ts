@@ -1,6 +1,9 @@
 // What a module's tiles share, found before the first of them is quantized: the range of a tensor with one scale, NVFP4's
 // global scale, the steps that a search takes.
 
+import { allEnded } from "../../all-ended.ts";
+import { beginJointly } from "../../joint-work.ts";
+import { waitLater } from "../../wait-later.ts";
 import { hasGlobalScale } from "../../formats/schemes/compression-format.ts";
 import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import { mseSettings } from "../observe/mse-settings.ts";
@@ -69,9 +72,7 @@ export async function observeModule(
     if (mseSettings(task.weights) === null) {
       const { counted } = await look(observeTile, { ...PLAIN_CONTEXT, powers });
       const observed = counted.then((tiles) => ({ range: rangeOf(tiles), steps: null }));
-      // Until someone waits for it a failure must not count as unhandled.
-      observed.catch(() => undefined);
-      return { observed };
+      return { observed: waitLater(observed) };
     }
     const scan: WeightScan = {
       args: task.weights,
@@ -96,25 +97,28 @@ async function lookAtTiles(
 ): Promise<{ readonly counted: Promise<TileStatistics[]> }> {
   const { gpu, readbacks, weights } = services;
   const { statistics: from } = buffers;
-  const reads: Promise<TileStatistics>[] = [];
-  for (let firstRow = 0; firstRow < task.rows; firstRow += tileRows) {
-    await services.checkpoint();
-    const rows = Math.min(tileRows, task.rows - firstRow);
-    await weights.load(firstRow, rows, buffers.source);
-    const seen = await observedTile(gpu, task, rows, buffers);
-    await record(gpu, seen.weight, rows, seen.buffers);
-    const words = new Uint8Array(from.bytes);
-    const consume: ReadPart["consume"] = (view, position) => words.set(view, position);
-    const { done } = await readbacks.startParts([{ from, offset: 0, bytes: from.bytes, consume }]);
-    const read = done.then(() => {
-      const statistics = readStatistics(words);
-      checkFinite(task, firstRow, statistics);
-      return statistics;
-    });
-    read.catch(() => undefined);
-    reads.push(read);
-  }
-  return { counted: Promise.all(reads) };
+  return await beginJointly(async (joint) => {
+    const reads: Promise<TileStatistics>[] = [];
+    for (let firstRow = 0; firstRow < task.rows; firstRow += tileRows) {
+      await services.checkpoint();
+      joint.check();
+      const rows = Math.min(tileRows, task.rows - firstRow);
+      await weights.load(firstRow, rows, buffers.source);
+      const seen = await observedTile(gpu, task, rows, buffers);
+      await record(gpu, seen.weight, rows, seen.buffers);
+      const words = new Uint8Array(from.bytes);
+      const consume: ReadPart["consume"] = (view, position) => words.set(view, position);
+      const { done } = await readbacks.startParts([{ from, offset: 0, bytes: from.bytes, consume }]);
+      const read = async () => {
+        await done;
+        const statistics = readStatistics(words);
+        checkFinite(task, firstRow, statistics);
+        return statistics;
+      };
+      reads.push(joint.watch(read()));
+    }
+    return { counted: waitLater(allEnded(reads)) };
+  });
 }
 
 /**

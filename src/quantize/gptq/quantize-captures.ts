@@ -7,6 +7,7 @@ import { invariant } from "../../errors.ts";
 import { GPTQ_SETTINGS } from "../../formats/modifiers/gptq.ts";
 import type { QuantizingModifier } from "../../formats/recipe/recipe.ts";
 import { allocateCholeskyScratch } from "../../gpu/triangular/cholesky-scratch.ts";
+import { beginJointly } from "../../joint-work.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import { PLAIN_CONTEXT } from "../observe/observe-tile.ts";
 import type { ModuleReport } from "../../api/compressor-api.ts";
@@ -58,22 +59,20 @@ async function quantizeInOrder(
   const { gpu, order, overlap } = run;
   const shared = order.flatMap((capture) => tiledTasks(run, capture));
   using workspace = overlap && shared.length > 0 ? await allocateGptqWorkspace(gpu, shared, 2) : null;
-  const reports: Promise<ModuleReport>[] = [];
-  try {
+  return await beginJointly(async (joint) => {
+    const reports: Promise<ModuleReport>[] = [];
     const groups = overlap ? [order] : order.map((capture) => [capture]);
     for await (const { capture, factored, ...known } of factorCaptures(run, groups, statistics)) {
       for (const tiled of await observeTasks(run, tiledTasks(run, capture), factored, workspace)) {
         run.begins(tiled.task.module);
         const drift = driftOf(tiled.task) > 0 ? run.statistics.drift(capture) : null;
         const { outcome } = await quantizeTask(run, { ...tiled, drift }, factored, workspace);
-        const timed = outcome.then((own) => {
-          const report = { ...own, ...known, seconds: secondsSince() };
+        const timed = async () => {
+          const report = { ...(await outcome), ...known, seconds: secondsSince() };
           run.ends(report);
           return report;
-        });
-        // It is waited for below; until then a failure must not count as unhandled.
-        timed.catch(() => undefined);
-        reports.push(timed);
+        };
+        reports.push(joint.watch(timed()));
       }
       // A buffer must not be given back before the commands that use it are submitted.
       await gpu.queue.flush();
@@ -82,9 +81,7 @@ async function quantizeInOrder(
       if (next) run.reaches(next);
     }
     return await Promise.all(reports);
-  } finally {
-    await Promise.allSettled(reports);
-  }
+  });
 }
 
 function tiledTasks({ tasks, phase }: QuantizerRun, { modules }: Capture): Tiled[] {

@@ -7,6 +7,8 @@ import { MalformedModelError } from "../../errors.ts";
 import { codesTensor } from "../../formats/weights/dequantize.ts";
 import { type QuantizationArgs, usesImportance } from "../../formats/schemes/quantization-args.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
+import { beginJointly } from "../../joint-work.ts";
+import { waitLater } from "../../wait-later.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import type { SquareMatrix } from "../../gpu/square-matrix.ts";
 import { Pool } from "../../gpu/staging/pool.ts";
@@ -124,32 +126,18 @@ export interface QuantizedTask extends TiledTask {
 
 /**
  * Quantizes a Linear with the factor of its input's Hessian. Resolves when all of its kernels are recorded; `outcome` when
- * its codes are read back and written.
+ * its codes are read back and written. Where a tile fails no other begins, and none is read any more when that is told.
  * @throws MalformedModelError, as rejection of `outcome`, if a weight is NaN or infinite.
  */
 export async function quantizeModule(
-  { task, tileRows, context, drift = null }: QuantizedTask,
+  quantized: QuantizedTask,
   factored: FactoredHessian,
-  { work, results }: GptqWorkspace,
+  workspace: GptqWorkspace,
   services: ModuleServices,
 ): Promise<{ readonly outcome: Promise<ModuleOutcome> }> {
-  const { gpu, weights } = services;
-  const { groupOf } = await uploadTables(task, factored, work, services.uploads);
-  const tiles: Promise<TileLosses>[] = [];
-  for (let firstRow = 0; firstRow < task.rows; firstRow += tileRows) {
-    await services.checkpoint();
-    const rows = Math.min(tileRows, task.rows - firstRow);
-    const own = await results.acquire();
-    await weights.load(firstRow, rows, work.source);
-    const moved = drift && { matrix: drift, share: driftOf(task) };
-    const tile = { ...context, powers: powersOf(task, work), rows, drift: moved };
-    await quantizeTileGptq(gpu, task, factored.factor, tile, { ...work, ...own });
-    const read = readTile(task, firstRow, rows, own, services).finally(() => results.release(own));
-    // A failure is told by the outcome; until someone waits for that it must not count as unhandled.
-    read.catch(() => undefined);
-    tiles.push(read);
-    await weights.store(firstRow, rows, work.dequantized);
-  }
+  const { task, context } = quantized;
+  const { groupOf } = await uploadTables(task, factored, workspace.work, services.uploads);
+  const tiles = await beginTiles(quantized, factored, workspace, services);
   if (task.weights.actorder === "group" && task.weights.strategy === "group") {
     services.write(`${task.module}.weight_g_idx`, 0, new Uint8Array(groupOf.buffer));
   }
@@ -158,7 +146,35 @@ export async function quantizeModule(
     const bytes = new Uint8Array(Float32Array.of(globalScale).buffer);
     services.write(`${task.module}.weight_global_scale`, 0, bytes);
   }
-  return { outcome: outcomeOf(task, factored, tiles) };
+  return { outcome: waitLater(outcomeOf(task, factored, tiles)) };
+}
+
+/** Records the kernels of all tiles; each of what it gives is a tile that is being read back. */
+async function beginTiles(
+  { task, tileRows, context, drift = null }: QuantizedTask,
+  { factor }: FactoredHessian,
+  { work, results }: GptqWorkspace,
+  services: ModuleServices,
+): Promise<Promise<TileLosses>[]> {
+  const { gpu, weights } = services;
+  const moved = drift && { matrix: drift, share: driftOf(task) };
+  return await beginJointly(async (joint) => {
+    const tiles: Promise<TileLosses>[] = [];
+    for (let firstRow = 0; firstRow < task.rows; firstRow += tileRows) {
+      await services.checkpoint();
+      const rows = Math.min(tileRows, task.rows - firstRow);
+      const own = await results.acquire();
+      joint.check();
+      await weights.load(firstRow, rows, work.source);
+      const tile = { ...context, powers: powersOf(task, work), rows, drift: moved };
+      await quantizeTileGptq(gpu, task, factor, tile, { ...work, ...own });
+      const read = readTile(task, firstRow, rows, own, services).finally(() => results.release(own));
+      // A failure is told by the outcome.
+      tiles.push(joint.watch(read));
+      await weights.store(firstRow, rows, work.dequantized);
+    }
+    return tiles;
+  });
 }
 
 /** Uploads what all tiles of a module look up: order and groups of columns, their importance, powers, a refinement's walk. */
@@ -202,7 +218,7 @@ async function outcomeOf(
 ): Promise<ModuleOutcome> {
   let loss = 0;
   let rtnLoss = 0;
-  for (const tile of await Promise.all(tiles)) {
+  for (const tile of await allEnded(tiles)) {
     loss += tile.loss;
     rtnLoss += tile.rtnLoss;
   }

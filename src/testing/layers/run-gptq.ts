@@ -86,6 +86,10 @@ interface GptqRun {
   readonly tileRows?: number;
   /** (X̃ − X)ᵀX of the input, (n, n); none if absent. */
   readonly drift?: Float64Array;
+  /** Sets of results, with two of which a tile is read while the next one is computed; default one. */
+  readonly resultSets?: number;
+  /** What is put between a module and what it works with. */
+  readonly between?: (services: ModuleServices) => ModuleServices;
 }
 
 /** Quantizes a module in tiles and reads its tensors as a loader does. */
@@ -94,13 +98,13 @@ export async function runGptq(
   task: GptqTask,
   weights: Float32Array,
   h: Float64Array,
-  { frac = 0.01, tileRows = task.rows, drift }: GptqRun = {},
+  { frac = 0.01, tileRows = task.rows, drift, resultSets = 1, between = (own) => own }: GptqRun = {},
 ): Promise<GptqResult> {
   const { columns, dtype } = task;
   const { test } = bench;
   using hessian = await uploadTriangle(test, h, columns, 1_000_000);
   using scratch = await scratchOf(bench, columns);
-  using workspace = await allocateGptqWorkspace(test.gpu, [{ task, tileRows }], 1);
+  using workspace = await allocateGptqWorkspace(test.gpu, [{ task, tileRows }], resultSets);
   const byActivation = task.weights.actorder !== null;
   const [diagonal = new Float32Array()] = await readHessianDiagonals(test.gpu, [hessian], bench.readbacks);
   const options = { diagonal, byActivation, dampeningFrac: frac, name: "test" } as const;
@@ -115,7 +119,7 @@ export async function runGptq(
   const context = moduleContexts([{ task, observed }]).get(task.module) ?? PLAIN_CONTEXT;
   using moved = drift ? await uploadSquare(test, drift, columns) : null;
   const module = { task, tileRows, context, drift: moved };
-  const quantizing = await quantizeModule(module, factored, workspace, files.services);
+  const quantizing = await quantizeModule(module, factored, workspace, between(files.services));
   const outcome = await quantizing.outcome;
   const { numbers, zeroPoints, scales } = await readBack(task, files.tensors);
   const dequantized = widenToFloat32(dtype, files.meaning);

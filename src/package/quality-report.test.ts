@@ -77,7 +77,8 @@ describe("a measured quality", () => {
     expect(card).toContain("| perplexity | 7.4000 | 7.1000 |");
     expect(card).toContain("KL divergence from the original is 0.0210 nats in the mean");
     expect(card).toContain("3.40 % after `model.layers.1`");
-    expect(card).toContain("2044 tokens of `novel.txt` in 4 windows");
+    expect(card).toContain("2044 tokens of `novel.txt` in 4 windows. ");
+    expect(cardWithQuality(card, { ...QUALITY, windows: 1 })).toContain("of `novel.txt` in 1 window. ");
     expect(card).toContain("Measured by Layerpress’s forward pass on 2044 tokens");
     expect(card).toContain("what these layers add differs by 2.0e-6 of its size at most, logits by 3.0e-6.");
     expect(card.indexOf("## Quality")).toBeLessThan(card.indexOf("## Use"));

@@ -108,6 +108,7 @@ const MORE_CASES: readonly Case[] = [
 ];
 
 describe.each([
+  ["direct", [...CASES, ...MORE_CASES]],
   ["small", [...CASES, ...MORE_CASES]],
   ["large", CASES],
 ] as const)("matmul in %s tiles", (tile, cases) => {
@@ -147,7 +148,7 @@ describe("prepareMatmul", () => {
 });
 
 describe("matmul", () => {
-  it("gives the same bits with either tile", async () => {
+  it("gives the same bits with each tile", async () => {
     const [m, n, k] = [150, 140, 37];
     using a = await test.upload("a", randomNormal(m * 40, seededRandom(1)));
     using b = await test.upload("b", randomNormal(n * 40, seededRandom(2)));
@@ -162,14 +163,22 @@ describe("matmul", () => {
     };
     await matmul(test.gpu, shape, "small");
     const small = await test.readWords(c);
-    await matmul(test.gpu, shape, "large");
-    expect(await test.readWords(c)).toEqual(small);
+    for (const tile of ["direct", "large"] as const) {
+      await matmul(test.gpu, shape, tile);
+      expect(await test.readWords(c)).toEqual(small);
+    }
   });
 
   it("keeps to the smallest tile until large ones were measured", () => {
-    expect(chooseTile(test.gpu, 4096, 4096)).toBe("small");
-    const tuned = { ...test.gpu, tuning: { ...test.gpu.tuning, largeProducts: true } };
+    const gpu = { ...test.gpu, adapter: { ...test.gpu.adapter, software: false } };
+    expect(chooseTile(gpu, 4096, 4096)).toBe("small");
+    const tuned = { ...gpu, tuning: { ...gpu.tuning, largeProducts: true } };
     expect(chooseTile(tuned, 4096, 4096)).toBe("large");
     expect(chooseTile(tuned, 64, 4096)).toBe("small");
+  });
+
+  it("needs no workgroup memory on a processor", () => {
+    expect(test.gpu.adapter.software).toBe(true);
+    expect(chooseTile(test.gpu, 4096, 4096)).toBe("direct");
   });
 });

@@ -7,6 +7,7 @@ import type { Gpu } from "../gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../kernel.ts";
 import numberFormats from "../elements/number-formats.wgsl?raw";
 import { struct } from "../struct.ts";
+import directCode from "./matmul-direct.wgsl?raw";
 import largeCode from "./matmul-large.wgsl?raw";
 import code from "./matmul.wgsl?raw";
 
@@ -35,6 +36,15 @@ const CONSTANTS = ["A_TRANSPOSED", "B_TRANSPOSED", "B_DTYPE", "ACCUMULATE", "LOW
 export const matmulKernel = kernel({
   name: "gpu.matmul",
   code: [numberFormats, code],
+  params: struct(FIELDS),
+  bindings: BINDINGS,
+  constants: CONSTANTS,
+});
+
+/** The same tile without workgroup memory: for adapters that are a processor. The same sums, so the same bits. */
+export const directMatmulKernel = kernel({
+  name: "gpu.matmul-direct",
+  code: [numberFormats, directCode],
   params: struct(FIELDS),
   bindings: BINDINGS,
   constants: CONSTANTS,
@@ -87,27 +97,39 @@ export type MatmulForm = Pick<
   "aTransposed" | "bTransposed" | "bDtype" | "accumulate" | "lowerAt"
 >;
 
-export type MatmulTile = "small" | "large";
+export type MatmulTile = "direct" | "small" | "large";
 
-const TILE_SIZE: Readonly<Record<MatmulTile, number>> = { small: 64, large: 128 };
+const TILE_SIZE: Readonly<Record<MatmulTile, number>> = { direct: 64, small: 64, large: 128 };
 /** Workgroup memory of the large tiles of a and b, with a vec4 of padding in each of their 2 x 16 rows. */
 const PADDED_TILES_BYTES = 2 * 16 * (128 / 4 + 1) * 16;
 
+/** The tile for shapes that fill no larger one, or are not faster with it: on a processor the one that needs no workgroup memory. */
+export function leastTile({ adapter }: Pick<Gpu, "adapter">): Exclude<MatmulTile, "large"> {
+  return adapter.software ? "direct" : "small";
+}
+
 /** The tile for a shape: large ones where the GPU was found to be faster with them, and the shape fills them and the GPU. */
-export function chooseTile({ tuning }: Pick<Gpu, "tuning">, m: number, n: number): MatmulTile {
+export function chooseTile(gpu: Pick<Gpu, "tuning" | "adapter">, m: number, n: number): MatmulTile {
+  const { largeProducts, largeFrom } = gpu.tuning;
   const tiles = Math.ceil(m / TILE_SIZE.large) * Math.ceil(n / TILE_SIZE.large);
-  const isFilled = m > TILE_SIZE.small && n > TILE_SIZE.small && tiles >= tuning.largeFrom;
-  return tuning.largeProducts && isFilled ? "large" : "small";
+  const isFilled = m > TILE_SIZE.small && n > TILE_SIZE.small && tiles >= largeFrom;
+  return largeProducts && isFilled ? "large" : leastTile(gpu);
 }
 
 /** Begins to compile a product before it is wanted; if not said otherwise, with the tiles of large shapes and of those that fill few. */
 export function prepareMatmul(gpu: Gpu, form: MatmulForm, only?: MatmulTile): void {
   const { largeProducts, largeFrom } = gpu.tuning;
   const constants = constantsOf(form);
-  const tile = only ?? (largeProducts ? "large" : "small");
-  if (tile === "small" || (!only && largeFrom > 1)) gpu.queue.prepare(matmulKernel, constants);
-  if (tile === "small") return;
-  gpu.queue.prepare(largeMatmulKernel, { ...constants, PADDING: paddingOf(gpu), BATCHED: 0 });
+  const tile = only ?? (largeProducts ? "large" : leastTile(gpu));
+  if (tile !== "large") gpu.queue.prepare(tileKernel(tile), constants);
+  else {
+    if (!only && largeFrom > 1) gpu.queue.prepare(tileKernel(leastTile(gpu)), constants);
+    gpu.queue.prepare(largeMatmulKernel, { ...constants, PADDING: paddingOf(gpu), BATCHED: 0 });
+  }
+}
+
+function tileKernel(tile: Exclude<MatmulTile, "large">) {
+  return tile === "direct" ? directMatmulKernel : matmulKernel;
 }
 
 /** c = alpha · a · b, cut into dispatches of bounded work. Rows and columns past m and n are not written. */
@@ -122,7 +144,7 @@ export async function matmul(
   const tilesN = Math.ceil(n / size);
   const tiles = Math.ceil(m / size) * tilesN;
   const work = 2 * size * size * k;
-  const chosen = tile === "large" ? largeMatmulKernel : matmulKernel;
+  const chosen = tile === "large" ? largeMatmulKernel : tileKernel(tile);
   for (const { first, end } of gpu.queue.split(chosen, tiles, work)) {
     const dispatch = {
       params: {
@@ -138,7 +160,7 @@ export async function matmul(
       workgroups: spreadWorkgroups(end - first),
       work: (lowerTiles(options, size, end) - lowerTiles(options, size, first)) * work,
     };
-    if (tile === "small") await gpu.queue.run(matmulKernel, dispatch);
+    if (tile !== "large") await gpu.queue.run(tileKernel(tile), dispatch);
     else {
       const constants = { ...dispatch.constants, PADDING: paddingOf(gpu), BATCHED: 0 };
       const params = { ...dispatch.params, batch_tiles: tiles, a_batch: 0, b_batch: 0, c_batch: 0 };

@@ -5,7 +5,7 @@ import { createLifetime } from "../../disposal.ts";
 import type { Gpu } from "../gpu.ts";
 import type { LedgerBuffer } from "../memory.ts";
 import { keepTuning, readTuning } from "../device/tuning-store.ts";
-import { matmul, type MatmulTile } from "./matmul.ts";
+import { leastTile, matmul, type MatmulTile } from "./matmul.ts";
 import { matmulHalves } from "./matmul-halves.ts";
 import { matmulStrassen } from "./strassen.ts";
 import { createStrassenScratch, leastStrassen, type ProductSize, strassenRequests } from "./strassen-size.ts";
@@ -110,7 +110,7 @@ async function isLargeFaster(gpu: Gpu, size: Pick<ProductSize, "m" | "n">, runs:
 }
 
 async function isHalvesFaster(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
-  const tile: MatmulTile = gpu.tuning.largeProducts ? "large" : "small";
+  const tile: MatmulTile = gpu.tuning.largeProducts ? "large" : leastTile(gpu);
   return await withOperands(gpu, async ({ b, ...shape }) => {
     const weights = { ...shape, b, bDtype: "BF16" } as const;
     const halves = async () => await matmulHalves(gpu, units, weights);

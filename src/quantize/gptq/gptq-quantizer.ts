@@ -2,7 +2,7 @@
 
 import { GPTQ } from "../../formats/modifiers/gptq.ts";
 import type { Kernel } from "../../gpu/kernel.ts";
-import { prepareMatmul } from "../../gpu/matmul/matmul.ts";
+import { leastTile, prepareMatmul } from "../../gpu/matmul/matmul.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import { narrowKernel } from "../../gpu/elements/narrow.ts";
 import { choleskyDiagonalKernel } from "../../gpu/triangular/cholesky.ts";
@@ -44,7 +44,7 @@ export const gptqQuantizer: Quantizer = {
     prepareMatmul(gpu, { aTransposed: true, bTransposed: false, accumulate: true, lowerAt }); // Hessians
     // Cholesky's wide products and its narrow ones
     prepareMatmul(gpu, { accumulate: true, lowerAt });
-    prepareMatmul(gpu, { accumulate: true, lowerAt }, "small");
+    prepareMatmul(gpu, { accumulate: true, lowerAt }, leastTile(gpu));
     prepareMatmul(gpu, { bTransposed: false, accumulate: true }); // the updates
     for (const kernel of SLOW_KERNELS) gpu.queue.prepare(kernel);
     for (const { weights, dtype } of tasks)

@@ -5,7 +5,7 @@ import type { Fold } from "../../../formats/weights/fold.ts";
 import { widenToFloat32 } from "../../../formats/numbers/dtype.ts";
 import type { Linear } from "../../../model/weight-description.ts";
 import { NO_STATISTICS } from "../../../quantize/observe/observe-weight.ts";
-import { matmulKernel } from "../../../gpu/matmul/matmul.ts";
+import { directMatmulKernel } from "../../../gpu/matmul/matmul.ts";
 import { candidateErrorsKernel } from "../../../quantize/awq/awq-kernels.ts";
 import { awqRewriter } from "../../../quantize/awq/awq-rewriter.ts";
 import { ROUNDING } from "../../../quantize/awq/search-work.ts";
@@ -150,7 +150,7 @@ it("gives the GPU as many roundings and runs of attention as the plan counts", a
   // Of what is searched by Hessians, the output once, which errors are compared with.
   const rounded = given(candidateErrorsKernel.name) - searched;
   expect(rounded).toBe(4 * (glanced + searched));
-  const products = given(matmulKernel.name, { A_TRANSPOSED: 0, B_TRANSPOSED: 0 });
+  const products = given(directMatmulKernel.name, { A_TRANSPOSED: 0, B_TRANSPOSED: 0 });
   const rewriting = only(layer.rewritings);
   expect(awqRewriter.work(demandOf(layer, rewriting))).toBe(products + ROUNDING * rounded);
 });

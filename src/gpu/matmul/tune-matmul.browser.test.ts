@@ -28,8 +28,8 @@ it("measures an adapter once, and again after it was forgotten", async () => {
   expect(await visit("one")).toEqual(["large", "small", 2]);
 });
 
-it("leaves a software adapter with the small tile", async () => {
-  expect(await visit("one", true)).toEqual(["small", "small", 0]);
+it("has products on a software adapter go without workgroup memory", async () => {
+  expect(await visit("one", true)).toEqual(["direct", "direct", 0]);
 });
 
 /** The same for matrix units that are faster or not. */

@@ -5,6 +5,7 @@ import type { Fold } from "../../../formats/weights/fold.ts";
 import { widenToFloat32 } from "../../../formats/numbers/dtype.ts";
 import type { Linear } from "../../../model/weight-description.ts";
 import { NO_STATISTICS } from "../../../quantize/observe/observe-weight.ts";
+import { directAttentionKernel } from "../../../calibrate/forward/mixers/attention/attention-kernels.ts";
 import { directMatmulKernel } from "../../../gpu/matmul/matmul.ts";
 import { candidateErrorsKernel } from "../../../quantize/awq/awq-kernels.ts";
 import { awqRewriter } from "../../../quantize/awq/awq-rewriter.ts";
@@ -135,12 +136,12 @@ it("gives the GPU as many roundings and runs of attention as the plan counts", a
   };
   using plain = await onload(turnOf(run, job, hostLayer(0, "F32")));
   await propagate(plain);
-  const once = given("forward.attention");
+  const once = given(directAttentionKernel.name);
   dispatch.mockClear();
   using work = await onload(turnOf(run, job, hostLayer(0, "F32")));
   await rewrite(work);
   // The samples' own run, the glance's original, and four candidates.
-  expect(given("forward.attention")).toBe((1 + 1 + 4) * once);
+  expect(given(directAttentionKernel.name)).toBe((1 + 1 + 4) * once);
   const layer = only(job.layers);
   const weightsOf = (names: RegExp) =>
     layer.tasks

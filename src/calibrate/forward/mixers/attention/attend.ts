@@ -1,10 +1,9 @@
 import { UnsupportedModelError } from "../../../../errors.ts";
 import type { Gpu } from "../../../../gpu/gpu.ts";
-import { type BufferPart, kernel, spreadWorkgroups } from "../../../../gpu/kernel.ts";
-import { struct } from "../../../../gpu/struct.ts";
+import { type BufferPart, spreadWorkgroups } from "../../../../gpu/kernel.ts";
 import type { TokenBatch } from "../../token-batch.ts";
 import { ATTENTION_TILE_ROWS, type AttentionTile } from "./attention-tile.ts";
-import code from "./attention.wgsl?raw";
+import { attentionKernel, directAttentionKernel } from "./attention-kernels.ts";
 import type { Attention } from "../../../../model/mixer-description.ts";
 
 const LANES = 4;
@@ -20,46 +19,6 @@ const MAX_ARENA = 1024;
 const PART_DIM = COLUMN_GROUPS * LANES * MAX_OUT_VECS;
 /** Heads larger than this are in no model that we know. */
 export const MAX_HEAD_DIM = 1024;
-
-export const attentionKernel = kernel({
-  name: "forward.attention",
-  code: [code],
-  params: struct({
-    heads: "u32",
-    kv_heads: "u32",
-    stride: "u32",
-    keys: "u32",
-    key_stride: "u32",
-    shared_keys: "u32",
-    values: "u32",
-    value_stride: "u32",
-    output: "u32",
-    parts: "u32",
-    first: "u32",
-    end: "u32",
-    window: "u32",
-    chunk: "u32",
-    temperature_every: "u32",
-    temperature_offset: "u32",
-    temperature_slope: "f32",
-    scale: "f32",
-    value_scale: "f32",
-    soft_cap: "f32",
-  }),
-  bindings: { tiles: "read", sinks: "read", qkv: "read_write" },
-  constants: [
-    "HEAD_DIM",
-    "VALUE_DIM",
-    "OWN_DIM",
-    "SINKS",
-    "ROW_GROUPS",
-    "COLUMN_GROUPS",
-    "DIMS",
-    "KEYS",
-    "OUT_VECS",
-    "ARENA",
-  ],
-});
 
 /** Where the heads of a token lie in its row; all are multiples of 4. */
 export interface HeadColumns {
@@ -117,12 +76,19 @@ export function checkHeadDim({
   );
 }
 
+/** True where attention is computed without workgroup memory. */
+function isDirect({ adapter }: Pick<Gpu, "adapter">): boolean {
+  return adapter.software;
+}
+
 /** Begins to compile attention with such heads before it is wanted. */
 export function prepareAttention(
   gpu: Gpu,
   attention: Pick<Attention, "headDim" | "valueDim" | "sinks"> & { readonly ownDim: number },
 ): void {
-  gpu.queue.prepare(attentionKernel, tileConstants({ ...attention, sinks: attention.sinks !== null }));
+  const form = { ...attention, sinks: attention.sinks !== null };
+  if (isDirect(gpu)) gpu.queue.prepare(directAttentionKernel, directConstants(form));
+  else gpu.queue.prepare(attentionKernel, tileConstants(form));
 }
 
 /** What attention computes, apart from where its heads lie. */
@@ -142,19 +108,26 @@ export interface AttendOptions {
  * Writes softmax(q kᵀ · scale) v of each head to the output's columns. Every token sees itself and the tokens before it in
  * its own sequence, as far as the sliding window and its chunk go.
  */
-export async function attend(gpu: Gpu, batch: TokenBatch, options: AttendOptions): Promise<void> {
+export async function attend(
+  gpu: Gpu,
+  batch: TokenBatch,
+  options: AttendOptions,
+  direct = isDirect(gpu),
+): Promise<void> {
   const { attention, qkv, columns, sinks } = options;
   const { headDim, valueDim } = attention;
-  const constants = tileConstants({ headDim, valueDim, ownDim: columns.ownDim, sinks: sinks !== null });
-  for (const { first, end, work } of splitTiles(gpu, attention, batch.tiles)) {
-    await gpu.queue.run(attentionKernel, {
+  const form = { headDim, valueDim, ownDim: columns.ownDim, sinks: sinks !== null };
+  const limit = () => gpu.queue.workLimit(direct ? directAttentionKernel : attentionKernel);
+  for (const { first, end, work } of splitTiles(limit, attention, batch.tiles)) {
+    const dispatch = {
       params: { ...attentionParams(attention, columns), first, end },
       // A binding that is not read still needs a buffer.
       buffers: { tiles: batch.attentionTiles, sinks: sinks ?? batch.attentionTiles, qkv },
-      constants,
       workgroups: spreadWorkgroups(end - first),
       work,
-    });
+    };
+    if (direct) await gpu.queue.run(directAttentionKernel, { ...dispatch, constants: directConstants(form) });
+    else await gpu.queue.run(attentionKernel, { ...dispatch, constants: tileConstants(form) });
   }
 }
 
@@ -194,7 +167,16 @@ interface TileForm {
   readonly sinks: boolean;
 }
 
-function tileConstants({ headDim, valueDim, ownDim, sinks }: TileForm) {
+function formConstants({ headDim, valueDim, ownDim, sinks }: TileForm) {
+  return { HEAD_DIM: headDim, VALUE_DIM: valueDim, OWN_DIM: ownDim, SINKS: Number(sinks) };
+}
+
+function directConstants(form: TileForm) {
+  return { ...formConstants(form), PART_VECS: Math.ceil(Math.min(form.valueDim, PART_DIM) / LANES) };
+}
+
+function tileConstants(form: TileForm) {
+  const { valueDim } = form;
   const OUT_VECS = Math.ceil(Math.min(valueDim, PART_DIM) / LANES / COLUMN_GROUPS);
   const rowsPitch = ATTENTION_TILE_ROWS / LANES + 1;
   const keysPitch = (COLUMN_GROUPS * KEYS_EACH) / LANES + 1;
@@ -203,10 +185,7 @@ function tileConstants({ headDim, valueDim, ownDim, sinks }: TileForm) {
   const exchanged = (COLUMN_GROUPS * ATTENTION_TILE_ROWS) / LANES;
   const ARENA = Math.max(DIMS * (rowsPitch + keysPitch), staged(KEYS), exchanged);
   return {
-    HEAD_DIM: headDim,
-    VALUE_DIM: valueDim,
-    OWN_DIM: ownDim,
-    SINKS: Number(sinks),
+    ...formConstants(form),
     ROW_GROUPS,
     COLUMN_GROUPS,
     DIMS,
@@ -226,7 +205,7 @@ function tileWork({ firstRow, endRow, sequenceStart }: AttentionTile, attention:
 
 /** Runs of (tile, head, part) items that each fit one submit; late tiles of long sequences cost more than early ones. */
 function* splitTiles(
-  gpu: Gpu,
+  limit: () => number,
   attention: Attending,
   tiles: readonly AttentionTile[],
 ): Generator<{ first: number; end: number; work: number }> {
@@ -237,7 +216,7 @@ function* splitTiles(
   for (let item = 0; item < items; item++) {
     const tile = tiles[Math.floor(item / perTile)];
     const each = tile ? tileWork(tile, attention) : 0;
-    if (item > first && work + each > gpu.queue.workLimit(attentionKernel)) {
+    if (item > first && work + each > limit()) {
       yield { first, end: item, work };
       first = item;
       work = 0;

@@ -40,21 +40,23 @@ function randomInput(
   return randomNormal(tokensOf(lengths) * stride, seededRandom(7), deviation);
 }
 
-/** (tokens, heads · valueDim) */
-async function compute(
+/** (tokens, heads · valueDim), without workgroup memory or in tiles. */
+async function computeEither(
   attention: Attention,
   qkv: Float32Array,
   lengths: readonly number[],
-  columns: HeadColumns = attentionColumns(attention),
+  columns: HeadColumns | undefined,
+  direct: boolean,
 ): Promise<Float32Array> {
   using batch = await createBatch(test.gpu, uploads, lengths);
   using buffer = await test.upload("qkv", qkv);
   using sinks = attention.sinks === null ? null : await test.upload("sinks", SINKS);
-  await attend(test.gpu, batch, { attention, qkv: buffer, columns, sinks });
+  const own = columns ?? attentionColumns(attention);
+  await attend(test.gpu, batch, { attention, qkv: buffer, columns: own, sinks }, direct);
   const whole = await test.readFloats(buffer);
   const width = attention.heads * attention.valueDim;
   return whole.filter((_, index) => {
-    const column = (index % columns.stride) - columns.output;
+    const column = (index % own.stride) - own.output;
     return column >= 0 && column < width;
   });
 }
@@ -91,7 +93,17 @@ const CASES: readonly [string, readonly number[], Options][] = [
   ["capped scores", [100], { softCap: 2, scale: 1 }],
 ];
 
-describe("attention", () => {
+describe.each([
+  ["without workgroup memory", true],
+  ["in tiles", false],
+] as const)("attention %s", (_form, direct) => {
+  const compute = async (
+    attention: Attention,
+    qkv: Float32Array,
+    lengths: readonly number[],
+    columns?: HeadColumns,
+  ) => await computeEither(attention, qkv, lengths, columns, direct);
+
   it.each(CASES)("agrees with float64: %s", async (_name, lengths, options) => {
     const attention = describeHeads(options);
     const qkv = randomInput(attention, lengths);

@@ -55,3 +55,29 @@ it("gives what is opened side by side in its order, and has none of what is not"
   one[Symbol.dispose]();
   expect(gone).toEqual(["one"]);
 });
+
+it("gives back the rest where one cannot be, and tells of that", () => {
+  const gone: string[] = [];
+  const lifetime = createLifetime();
+  lifetime.use(part("one", gone));
+  lifetime.use({
+    [Symbol.dispose]() {
+      throw new Error("It stays.");
+    },
+  });
+  lifetime.use(part("other", gone));
+  expect(() => lifetime[Symbol.dispose]()).toThrow("It stays.");
+  expect(gone).toEqual(["other", "one"]);
+});
+
+it("tells why something could not be made, though its parts cannot be given back", async () => {
+  const making = madeOf(async (parts) => {
+    parts.use({
+      [Symbol.dispose]() {
+        throw new Error("It stays.");
+      },
+    });
+    return await Promise.reject<object>(new Error("The cause."));
+  });
+  await expect(making).rejects.toThrow("The cause.");
+});

@@ -40,7 +40,16 @@ export function createLifetime(): Lifetime {
       return await Promise.all(openings);
     },
     [Symbol.dispose]() {
-      for (let last = resources.pop(); last; last = resources.pop()) last[Symbol.dispose]();
+      // One that throws keeps no other from being given back.
+      const failures: unknown[] = [];
+      for (let last = resources.pop(); last; last = resources.pop()) {
+        try {
+          last[Symbol.dispose]();
+        } catch (error) {
+          failures.push(error);
+        }
+      }
+      if (failures.length > 0) throw failures[0];
     },
   };
 }
@@ -54,7 +63,11 @@ export async function madeOf<Made>(make: (parts: Lifetime) => Promise<Made>): Pr
   try {
     return await make(parts);
   } catch (error) {
-    parts[Symbol.dispose]();
+    try {
+      parts[Symbol.dispose]();
+    } catch {
+      // Why there is nothing to be had matters more.
+    }
     throw error;
   }
 }

@@ -114,7 +114,19 @@ export function invariant(condition: unknown, message: string): asserts conditio
   if (!condition) throw new Error(`Defect: ${message}`);
 }
 
+/**
+ * What failed first: the error that was on its way when a disposer threw another one, which hides it as a `SuppressedError` does. Any
+ * other error is its own first cause. Known by its name: where a browser has no such class, the build makes a plain error of that name.
+ */
+export function firstCause(error: unknown): unknown {
+  let cause = error;
+  while (cause instanceof Error && cause.name === "SuppressedError" && "suppressed" in cause)
+    cause = cause.suppressed;
+  return cause;
+}
+
 /** True for the `AbortError` that a cancelled job ends with; cancellation is an ordinary outcome. */
 export function isAbort(error: unknown): boolean {
-  return error instanceof Error && error.name === "AbortError";
+  const cause = firstCause(error);
+  return cause instanceof Error && cause.name === "AbortError";
 }

@@ -20,3 +20,9 @@ it("says in words that there was no memory for an array, and nothing of other er
   ])
     expect(toldOfMemory(error)).toBe(error);
 });
+
+it("says what failed first where a disposer has failed behind that", () => {
+  const first = new RangeError("Array buffer allocation failed");
+  const hidden = Object.assign(new Error("The disposer."), { name: "SuppressedError", suppressed: first });
+  expect(toldOfMemory(hidden)).toMatchObject({ name: "MemoryError" });
+});

@@ -1,6 +1,6 @@
 // What a browser gives a page in host memory, where layers lie between the source and the GPU.
 
-import { MemoryError } from "./errors.ts";
+import { firstCause, MemoryError } from "./errors.ts";
 
 /**
  * All array buffers of a page and its workers together: Chromium has a pool of 16 GiB for them, and gives 15 to 15.5 of it
@@ -8,8 +8,12 @@ import { MemoryError } from "./errors.ts";
  */
 export const PAGE_BYTES = 15 * 1024 ** 3;
 
-/** The same failure, in words where the browser's own are that it had no memory for an array. It may come from another thread. */
-export function toldOfMemory(error: unknown): unknown {
+/**
+ * What failed first, in words where the browser's own are that it had no memory for an array. It may come from another thread, and may go
+ * to one, where nothing but its name and its sentence arrives.
+ */
+export function toldOfMemory(thrown: unknown): unknown {
+  const error = firstCause(thrown);
   if (!(error instanceof Error) || error.name !== "RangeError") return error;
   if (!/allocation failed|array (buffer )?length/i.test(error.message)) return error;
   return new MemoryError(

@@ -1,11 +1,12 @@
-import { StorageError } from "../errors.ts";
+import { firstCause, StorageError } from "../errors.ts";
 import { formatBytes } from "../formats/text/format-bytes.ts";
 
 /**
  * What a failed OPFS write means: browsers say QuotaExceededError for their own limit, and less clean things
  * (UnknownError, AbortError, NoSpaceError texts) for a disk that is really full.
  */
-export function storageFailure(what: string, bytes: number, cause: unknown): StorageError {
+export function storageFailure(what: string, bytes: number, thrown: unknown): StorageError {
+  const cause = firstCause(thrown);
   if (cause instanceof StorageError) return cause;
   const name = cause instanceof Error ? cause.name : "";
   if (name === "NoModificationAllowedError") {
@@ -25,7 +26,8 @@ export function storageFailure(what: string, bytes: number, cause: unknown): Sto
 }
 
 /** What it means that a file or a folder of OPFS does not open, or cannot be listed or deleted. */
-export function openingFailure(what: string, cause: unknown): StorageError {
+export function openingFailure(what: string, thrown: unknown): StorageError {
+  const cause = firstCause(thrown);
   if (cause instanceof StorageError) return cause;
   const name = cause instanceof Error ? cause.name : "";
   if (name === "NoModificationAllowedError" || name === "InvalidStateError") {

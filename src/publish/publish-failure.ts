@@ -1,5 +1,13 @@
 import { HubApiError } from "@huggingface/hub";
-import { AccessError, BusyError, isAbort, LayerpressError, NetworkError, StorageError } from "../errors.ts";
+import {
+  AccessError,
+  BusyError,
+  firstCause,
+  isAbort,
+  LayerpressError,
+  NetworkError,
+  StorageError,
+} from "../errors.ts";
 
 /** Longer than any sentence of the Hub's. */
 const MAX_QUOTE = 240;
@@ -14,7 +22,8 @@ export interface Asked {
 const GONE: ReadonlySet<string> = new Set(["NotFoundError", "NotReadableError"]);
 
 /** What went wrong as a sentence that says what to do; our own errors, and what is stopped, as they are. */
-export function publishFailure(error: unknown, { hubUrl, repository }: Asked): unknown {
+export function publishFailure(thrown: unknown, { hubUrl, repository }: Asked): unknown {
+  const error = firstCause(thrown);
   if (error instanceof LayerpressError || isAbort(error)) return error;
   const { host } = new URL(hubUrl);
   if (error instanceof DOMException && GONE.has(error.name))

@@ -1,7 +1,7 @@
 // Token by token through onnxruntime-web. A model that fits the budget is one graph with its keys and values cached where the
 // weights are; one that does not is run layer by layer, all tokens again for each new one.
 
-import { DeviceLimitError, invariant, UnsupportedModelError } from "../../errors.ts";
+import { DeviceLimitError, firstCause, invariant, UnsupportedModelError } from "../../errors.ts";
 import { layerLinears } from "../../model/layer-linears.ts";
 import { mixersOf } from "../graph/mixers/nodes-of.ts";
 import {
@@ -60,7 +60,7 @@ export async function openGenerator(engine: Engine, model: StoredModel, maxToken
   try {
     return await openResident(engine, model, maxTokens);
   } catch (error) {
-    if (!(error instanceof DeviceLimitError)) throw error;
+    if (!(firstCause(error) instanceof DeviceLimitError)) throw error;
     return await layerByLayer(engine, model);
   }
 }

@@ -1,7 +1,7 @@
 // The evaluating worker's side of the contract: up to two open models, one call at a time, nothing held between calls but an
 // engine that was asked for ahead.
 
-import { invariant, LayerpressError } from "../../errors.ts";
+import { firstCause, invariant, LayerpressError } from "../../errors.ts";
 import type { EvaluatedReference, EvaluatorApi, QualityReport } from "../../api/evaluator-api.ts";
 import { createEngineOpener } from "./engine-opener.ts";
 import { engineOptions } from "./engine-options.ts";
@@ -53,23 +53,32 @@ export function createEvaluator(createSource: () => SourceApi): EvaluatorApi {
     async measure(options, onProgress) {
       const { model, reference } = find("model");
       const original = opened.get("original")?.model ?? null;
-      try {
+      return await tidied(opened.values(), async () => {
         const report = await measureModels({ model, original, options, signal: start(), onProgress });
         return reference.kind === "job" ? await recorded(reference.jobId, report) : report;
-      } finally {
-        await tidy(opened.values());
-      }
+      });
     },
     async generate(role, options, onUpdate) {
       const { model } = find(role);
-      try {
-        return await generateText({ engines, model, options, signal: start(), onUpdate });
-      } finally {
-        await tidy(opened.values());
-      }
+      const run = async () => await generateText({ engines, model, options, signal: start(), onUpdate });
+      return await tidied(opened.values(), run);
     },
     stop: () => running.abort(),
   };
+}
+
+/**
+ * What comes of a call, behind which it is tidied up.
+ * @throws what failed first: of an error nothing but its name and its sentence reaches the page
+ */
+async function tidied<Result>(opened: Iterable<Opened>, run: () => Promise<Result>): Promise<Result> {
+  try {
+    return await run();
+  } catch (error) {
+    throw firstCause(error);
+  } finally {
+    await tidy(opened);
+  }
 }
 
 /** What was downloaded for a call is not left behind, unless the browser keeps it: no reason to lose what was found out. */

@@ -1,6 +1,6 @@
 // What earlier runs of a job, or earlier devices of this one, have finished is not done again.
 
-import { DeviceLostError } from "../../errors.ts";
+import { DeviceLostError, firstCause } from "../../errors.ts";
 import { isDone } from "./done-steps.ts";
 import type { Job, RunOutput } from "./job.ts";
 import { recordedModules } from "./job-journal.ts";
@@ -26,7 +26,8 @@ export async function survivingLoss(job: Job, output: RunOutput, run: () => Prom
     try {
       await run();
       return;
-    } catch (error) {
+    } catch (thrown) {
+      const error = firstCause(thrown);
       fruitless = journal.records.length > before ? 0 : fruitless + 1;
       if (!(error instanceof DeviceLostError) || fruitless >= MAX_FRUITLESS_ATTEMPTS) throw error;
       const next = job.plan.steps.find((step) => !isDone(output, job.plan.steps, step));

@@ -2,7 +2,7 @@
 // are of: some layers, each from the states that the forward pass had before it, and some logits.
 
 import type { ForwardCheck } from "../../../api/evaluator-api.ts";
-import { invariant, LayerpressError } from "../../../errors.ts";
+import { firstCause, invariant, LayerpressError } from "../../../errors.ts";
 import {
   type BuiltGraph,
   headGraph,
@@ -109,7 +109,8 @@ async function runCheck(engine: Engine, request: CheckRequest) {
   try {
     const check = await runSample(engine, request);
     return { check, notes: check.agrees ? [] : [disagreement(check)] };
-  } catch (error) {
+  } catch (thrown) {
+    const error = firstCause(thrown);
     if (!(error instanceof LayerpressError)) throw error;
     return { check: null, notes: [`These figures were not checked by onnxruntime-web: ${error.message}`] };
   }

@@ -41,11 +41,10 @@ async function copyFile(
     let folder = root;
     for (const part of parts.slice(0, -1)) folder = await folder.getDirectoryHandle(part, { create: true });
     const handle = await folder.getFileHandle(parts.at(-1) ?? "", { create: true });
+    // Before the file is read: a stream that nobody takes would stay open.
+    const target = await handle.createWritable();
     // A writable writes beside the file and replaces it when closed: pipeTo closes it, or aborts it on failure.
-    await input
-      .stream()
-      .pipeThrough(countBytes(onBytes))
-      .pipeTo(await handle.createWritable());
+    await input.stream().pipeThrough(countBytes(onBytes)).pipeTo(target);
   } catch (cause) {
     throw saveFailure(source.path, cause);
   }

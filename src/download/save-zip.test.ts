@@ -1,7 +1,7 @@
 import { crc32 } from "hash-wasm";
 import { expect, it } from "vitest";
 import type { ResultFile } from "./result-files.ts";
-import { zipStream } from "./save-zip.ts";
+import { saveZip, zipStream } from "./save-zip.ts";
 
 function resultFile(path: string, content: Uint8Array<ArrayBuffer>): ResultFile {
   return { path, bytes: content.byteLength, open: async () => new File([content], path) };
@@ -76,4 +76,20 @@ it("ends with the file's own error", async () => {
   await expect(new Response(zipStream([lost], "tiny", () => undefined)).arrayBuffer()).rejects.toThrow(
     "a is gone",
   );
+});
+
+it("opens no file where the zip itself cannot be written", async () => {
+  const opened: string[] = [];
+  const file: ResultFile = {
+    path: "a",
+    bytes: 1,
+    async open() {
+      opened.push("a");
+      return await Promise.resolve(new File(["a"], "a"));
+    },
+  };
+  const refusing = async () => await Promise.reject(new DOMException("", "NotAllowedError"));
+  const target = { createWritable: refusing } as unknown as FileSystemFileHandle;
+  await expect(saveZip([file], target, "tiny", () => undefined)).rejects.toThrow(/was not allowed to/);
+  expect(opened).toEqual([]);
 });

@@ -41,7 +41,8 @@ export async function saveZip(
   name: string,
   onBytes: (bytes: number) => void,
 ): Promise<void> {
-  await pipe(zipStream(files, name, onBytes), async () => await target.createWritable(), `${name}.zip`);
+  const zip = () => zipStream(files, name, onBytes);
+  await pipe(zip, async () => await target.createWritable(), `${name}.zip`);
 }
 
 /**
@@ -56,7 +57,8 @@ export async function saveStagedZip(
 ): Promise<void> {
   await deleteStagedZips();
   const handle = await stagedFile(`${name}.zip`);
-  await pipe(zipStream(files, name, onBytes), async () => await handle.createWritable(), `${name}.zip`);
+  const zip = () => zipStream(files, name, onBytes);
+  await pipe(zip, async () => await handle.createWritable(), `${name}.zip`);
   // Held until this tab closes: the browser may still be copying when another tab wants to tidy up.
   void navigator.locks.request(STAGING, { mode: "shared" }, async () => await new Promise(() => undefined));
   offerFile(await handle.getFile(), `${name}.zip`);
@@ -86,12 +88,14 @@ export async function deleteStagedZips(): Promise<void> {
 }
 
 async function pipe(
-  zip: ReadableStream<Uint8Array<ArrayBuffer>>,
+  zip: () => ReadableStream<Uint8Array<ArrayBuffer>>,
   open: () => Promise<FileSystemWritableFileStream>,
   name: string,
 ): Promise<void> {
   try {
-    await zip.pipeTo(await open());
+    // Not before: a stream that nobody takes goes on reading, and stays open.
+    const target = await open();
+    await zip().pipeTo(target);
   } catch (cause) {
     throw cause instanceof LayerpressError ? cause : saveFailure(name, cause);
   }

@@ -222,6 +222,40 @@ describe("a quantized weight", () => {
     expect(() => checkRounded(sample, far)).toThrow("reads back as 0, but the source has 1.1");
   });
 
+  it.each([
+    ["F16", 2 ** -24],
+    ["BF16", 2 ** -133],
+  ] as const)(
+    "may lie as far beyond its last code as a subnormal scale of %s is rounded off",
+    (dtype, least) => {
+      const args = weightArgs({ num_bits: 4, strategy: "channel", symmetric: false });
+      const weight = { args, format: "pack-quantized", dtype, rows: 1, columns: 8 } as const;
+      // 15 steps of 1.4 of the least numbers, whose scale is one of them: 0 is the code 3, and 12 are left above it.
+      const values = Float32Array.of(-10, -8, -6, -4, 4, 6, 8, 11).map((value) => value * least);
+      const source = { values, dtype, rows: 1, columns: 8 };
+      const qparams = referenceQparams(source, args, cellGrid(args, 1, 8));
+      expect(qparams.scales).toEqual(Float32Array.of(least));
+      const codes = referenceCodes(source, args, cellGrid(args, 1, 8), qparams, 0);
+      const one = { weight, source, globalScale: null };
+      const sample = { module: "m", weight, firstRow: 0, rows: 1, parts: store(one, codes, qparams) };
+      expect(() => checkRounded(sample, values)).not.toThrow();
+      const far = values.with(7, 18 * least);
+      expect(() => checkRounded(sample, far)).toThrow("row 0, column 7, reads back as");
+    },
+  );
+
+  it("may be rounded once more where what its code means is subnormal", () => {
+    const args = weightArgs({ num_bits: 8, type: "float", strategy: "channel" });
+    const weight = { args, format: "float-quantized", dtype: "F32", rows: 64, columns: 64 } as const;
+    const values = randomNormal(64 * 64, seededRandom(4)).map((value) => value * 2 ** -139);
+    const source = { values, dtype: "F32", rows: 64, columns: 64 } as const;
+    const qparams = referenceQparams(source, args, cellGrid(args, 64, 64));
+    const codes = referenceCodes(source, args, cellGrid(args, 64, 64), qparams, 0);
+    const one = { weight, source, globalScale: null };
+    const sample = { module: "m", weight, firstRow: 0, rows: 64, parts: store(one, codes, qparams) };
+    expect(() => checkRounded(sample, values)).not.toThrow();
+  });
+
   it("is refused if a code is exchanged for one two steps away", () => {
     const args = weightArgs({ num_bits: 4, strategy: "channel" });
     const weight = { args, format: "pack-quantized", dtype: "F32", rows: 1, columns: 8 } as const;

@@ -23,6 +23,8 @@ export interface SampledRows {
 
 /** Half of the distance between the largest two numbers that share a mantissa step, for each unit of a number. */
 const EPSILON: Readonly<Record<FloatDtype, number>> = { BF16: 2 ** -8, F16: 2 ** -11, F32: 2 ** -23 };
+/** The least number above 0, of which scales are multiples. */
+const LEAST: Readonly<Record<FloatDtype, number>> = { BF16: 2 ** -133, F16: 2 ** -24, F32: 2 ** -149 };
 /** A group's largest weight lies at most so far beyond its largest code: MX rounds scales to powers of two. */
 const MAX_OVERSHOOT = 1.5;
 
@@ -36,6 +38,8 @@ export function checkRounded(sample: SampledRows, source: Float32Array): void {
   const [min, max] = quantizedRange(weight.args);
   const checkCode = codeCheck(sample);
   const overshoot = MAX_OVERSHOOT / leastShrink(weight);
+  // A scale of few of the least numbers is rounded to a multiple of them, and the range's end moves by so much for each step.
+  const roundedOff = ((max - min) * LEAST[weight.dtype]) / 2;
   visitRows(weight, sample.firstRow, sample.rows, sample.parts, (index, code, zeroPoint, scale) => {
     checkCode(index, code, zeroPoint, scale);
     const value = dequantized("F32", code, zeroPoint, scale);
@@ -44,7 +48,7 @@ export function checkRounded(sample: SampledRows, source: Float32Array): void {
     if (Math.abs(value - expected) <= bound) return;
     const beyond = (code <= min && expected < value) || (code >= max && expected > value);
     // The code's number is half a step from the range's end, and may be 0 where a zero point is the last code.
-    if (beyond && Math.abs(expected) <= overshoot * (Math.abs(value) + bound)) return;
+    if (beyond && Math.abs(expected) <= overshoot * (Math.abs(value) + bound) + roundedOff) return;
     throw new VerificationError(
       `${place(sample, index)} reads back as ${value}, but the source has ${expected}, and at most ${bound.toPrecision(3)} may be lost. The result must not be used: start the job again, and if this comes again, report it.`,
     );
@@ -80,7 +84,8 @@ function tolerance(
 ): number {
   // the quotient is rounded, and its sum with the zero point again
   const arithmetic = EPSILON[dtype] * (2 * Math.abs(expected / scale) + Math.abs(zeroPoint) + 1);
-  return scale * (halfStep(args.type, args.num_bits, code) + arithmetic);
+  // and what the code means is rounded to float32, which counts where that is subnormal
+  return scale * (halfStep(args.type, args.num_bits, code) + arithmetic) + LEAST.F32;
 }
 
 /** Half of the distance from a code's number to its farther neighbour. */

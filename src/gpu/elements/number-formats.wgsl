@@ -119,6 +119,22 @@ fn divide(a: f32, b: f32) -> f32 {
   return bitcast<f32>(sign | ((u32(exponent - 1) << 23u) + rounded));
 }
 
+const SMALL: u32 = 0x1f800000u; // 2^-64
+const RAISED: f32 = 1.8446744073709552e19; // 2^64
+const LOWERED: f32 = 5.421010862427522e-20; // 2^-64
+
+// a · b, where a GPU might take a subnormal a, or a product of less than 2^-64 · b, for 0: a is made larger first.
+fn multiply(a: f32, b: f32) -> f32 {
+  if ((bitcast<u32>(a) & ~F32_SIGN) >= SMALL) { return a * b; }
+  return divide(divide(a, LOWERED) * b, RAISED);
+}
+
+// a - b of numbers that are not both on one side of 0, which may be subnormal.
+fn span_between(a: f32, b: f32) -> f32 {
+  if (max(bitcast<u32>(a) & ~F32_SIGN, bitcast<u32>(b) & ~F32_SIGN) >= SMALL) { return a - b; }
+  return divide(divide(a, LOWERED) - divide(b, LOWERED), RAISED);
+}
+
 // Code of the nearest e4m3 value (float8_e4m3fn), ties to even; |x| must not exceed 448.
 fn to_e4m3(x: f32) -> u32 {
   let bits = bitcast<u32>(x);

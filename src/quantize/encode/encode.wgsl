@@ -56,10 +56,16 @@ fn encode(weight: f32, scale: f32, cell: u32) -> u32 {
   var scaled = quotient;
   if (params.global_scale == 0.0) { scaled = round_to_dtype(quotient, DTYPE); }
   if (!SYMMETRIC) { scaled = round_to_dtype(scaled + f32(zero_points[cell]), DTYPE); }
-  let clamped = clamp(scaled, params.q_min, params.q_max);
-  if (KIND == KIND_INT) { return bitcast<u32>(i32(round(clamped)) + params.stored_offset); }
-  // The library adds a zero point of 0 to floats too, which takes the sign off a zero.
-  if (clamped == 0.0) { return 0u; }
+  if (KIND == KIND_INT) {
+    let clamped = clamp(scaled, params.q_min, params.q_max);
+    return bitcast<u32>(i32(round(clamped)) + params.stored_offset);
+  }
+  // The library adds a zero point of 0 to floats too, which takes the sign off a zero; a subnormal, which a GPU may take for 0,
+  // keeps its own. Both ends of the range are as far from 0.
+  let bits = bitcast<u32>(scaled);
+  let magnitude = bits & ~F32_SIGN;
+  if (magnitude == 0u) { return 0u; }
+  let clamped = bitcast<f32>((bits & F32_SIGN) | min(magnitude, bitcast<u32>(params.q_max)));
   if (KIND == KIND_E4M3) { return to_e4m3(clamped); }
   return to_e2m1(clamped);
 }

@@ -1,7 +1,7 @@
 // Scale and zero point of one cell from its range, in the arithmetic of the weight's dtype (compressed-tensors
 // `calculate_qparams`). Symmetric: scale = max(|min|, |max|) / ((q_max - q_min) / 2). Asymmetric: scale = (max - min) /
 // (q_max - q_min), zero point = clamp(q_min - min / scale), where min / 0 is infinite and 0 / 0 gives 0. A zero scale becomes
-// the eps of its dtype.
+// the eps of its dtype. Subnormals count.
 const SCALE_DTYPE: u32 = 0u;
 const SCALE_E4M3: u32 = 1u;
 const SCALE_E8M0: u32 = 2u;
@@ -40,22 +40,26 @@ fn mx_scale(amax: f32, rule: QparamsRule) -> f32 {
   return bitcast<f32>((exponent - element_exponent) << 23u);
 }
 
+fn larger_magnitude(a: f32, b: f32) -> f32 {
+  return bitcast<f32>(max(bitcast<u32>(a) & ~F32_SIGN, bitcast<u32>(b) & ~F32_SIGN));
+}
+
 fn symmetric_scale(amax: f32, rule: QparamsRule) -> f32 {
   if (rule.scale_kind == SCALE_E8M0) { return mx_scale(amax, rule); }
   let scale = round_to_dtype(divide(amax, (rule.q_max - rule.q_min) / 2.0), rule.dtype);
   if (rule.scale_kind == SCALE_DTYPE) { return scale; }
-  return from_e4m3(to_e4m3(min(rule.global_scale * scale, 448.0)));
+  return from_e4m3(to_e4m3(min(multiply(scale, rule.global_scale), 448.0)));
 }
 
 fn cell_qparams(smallest: f32, largest: f32, rule: QparamsRule) -> CellQparams {
   var result = CellQparams(0.0, 0.0);
   if (rule.symmetric == 1u) {
-    result.scale = symmetric_scale(max(abs(smallest), abs(largest)), rule);
+    result.scale = symmetric_scale(larger_magnitude(smallest, largest), rule);
   } else {
-    let span = round_to_dtype(largest - smallest, rule.dtype);
+    let span = round_to_dtype(span_between(largest, smallest), rule.dtype);
     result.scale = round_to_dtype(divide(span, rule.q_max - rule.q_min), rule.dtype);
     if (bitcast<u32>(result.scale) == 0u) {
-      result.zero_point = select(0.0, rule.q_max, smallest < 0.0);
+      result.zero_point = select(0.0, rule.q_max, bitcast<u32>(smallest) > F32_SIGN);
     } else {
       let shift = round_to_dtype(divide(smallest, result.scale), rule.dtype);
       let shifted = round_to_dtype(rule.q_min - shift, rule.dtype);

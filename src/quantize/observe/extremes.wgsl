@@ -17,10 +17,10 @@ fn main(
 ) {
   let first = ((group.y * groups.x + group.x) * WORKGROUP + lane) * CELLS_EACH;
   if (first >= params.cells) { return; }
-  var extreme = vec2(0.0, 0.0);
+  var extreme = vec2(0u, 0u);
   for (var cell = first; cell < min(first + CELLS_EACH, params.cells); cell++) {
-    extreme = max(extreme, abs(ranges[cell]));
+    extreme = max(extreme, bitcast<vec2<u32>>(ranges[cell]) & vec2(0x7fffffffu));
   }
-  atomicMax(&statistics[2], bitcast<u32>(extreme.x));
-  atomicMax(&statistics[3], bitcast<u32>(extreme.y));
+  atomicMax(&statistics[2], extreme.x);
+  atomicMax(&statistics[3], extreme.y);
 }

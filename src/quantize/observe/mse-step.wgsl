@@ -100,8 +100,10 @@ fn error_of(weight: f32, meaning: f32, column: u32) -> f32 {
 fn shrunk_range(cell: u32) -> vec2<f32> {
   var range = vec2(params.low, params.high);
   if (params.range_given == 0u) { range = ranges[cell]; }
-  let shrunk = range * params.shrink;
-  return vec2(round_to_dtype(shrunk.x, dtype()), round_to_dtype(shrunk.y, dtype()));
+  return vec2(
+    round_to_dtype(multiply(range.x, params.shrink), dtype()),
+    round_to_dtype(multiply(range.y, params.shrink), dtype()),
+  );
 }
 
 @compute @workgroup_size(WORKGROUP)

@@ -1,5 +1,6 @@
 // Smallest and largest weight of each cell: the rectangle that shares one scale. `lanes` invocations, a power of two, share a
-// cell.
+// cell. Ranges reach to 0 on both sides, so that both ends are magnitudes. These are compared as bits: where it computes with floats,
+// a GPU may take subnormals for 0.
 // weights is (rows, columns) row-major in its own dtype; ranges is (cells of a column, cells_per_row).
 override WORKGROUP: u32 = 64;
 
@@ -23,12 +24,17 @@ struct Nonfinite { count: atomic<u32>, first: atomic<u32> }
 // How many NaN or Inf were met, and 2^32 - 1 minus the index of the first one (0: none).
 @group(0) @binding(3) var<storage, read_write> nonfinite: Nonfinite;
 
-var<workgroup> low: array<f32, WORKGROUP>;
-var<workgroup> high: array<f32, WORKGROUP>;
+// Bits of the magnitudes of the smallest weight and of the largest.
+var<workgroup> reached: array<vec2<u32>, WORKGROUP>;
 
 fn weight_at(index: u32) -> f32 {
   if (params.dtype == DTYPE_F32) { return bitcast<f32>(weights[index]); }
   return widen_bits((weights[index >> 1u] >> ((index & 1u) * 16u)) & 0xffffu, params.dtype);
+}
+
+fn range_of(ends: vec2<u32>) -> vec2<f32> {
+  let sign = select(0u, F32_SIGN, ends.x != 0u);
+  return vec2(bitcast<f32>(sign | ends.x), bitcast<f32>(ends.y));
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -44,8 +50,7 @@ fn main(
   let first_column = cell % params.cells_per_row * params.cell_columns;
   let cell_rows = min(params.cell_rows, params.rows - min(first_row, params.rows));
   let cell_columns = min(params.cell_columns, params.columns - first_column);
-  var smallest = 0.0;
-  var largest = 0.0;
+  var ends = vec2(0u, 0u);
   if (cell < params.end_cell) {
     for (var i = own_lane; i < cell_rows * cell_columns; i += params.lanes) {
       let index = (first_row + i / cell_columns) * params.columns + first_column + i % cell_columns;
@@ -54,18 +59,15 @@ fn main(
         atomicAdd(&nonfinite.count, 1u);
         atomicMax(&nonfinite.first, 0xffffffffu - index);
       }
-      smallest = min(smallest, weight);
-      largest = max(largest, weight);
+      let bits = bitcast<u32>(weight);
+      let magnitude = bits & ~F32_SIGN;
+      ends = max(ends, select(vec2(magnitude, 0u), vec2(0u, magnitude), bits == magnitude));
     }
   }
-  low[lane] = smallest;
-  high[lane] = largest;
+  reached[lane] = ends;
   for (var stride = params.lanes / 2u; stride > 0u; stride /= 2u) {
     workgroupBarrier();
-    if (own_lane < stride) {
-      low[lane] = min(low[lane], low[lane + stride]);
-      high[lane] = max(high[lane], high[lane + stride]);
-    }
+    if (own_lane < stride) { reached[lane] = max(reached[lane], reached[lane + stride]); }
   }
-  if (own_lane == 0u && cell < params.end_cell) { ranges[cell] = vec2(low[lane], high[lane]); }
+  if (own_lane == 0u && cell < params.end_cell) { ranges[cell] = range_of(reached[lane]); }
 }

@@ -19,5 +19,8 @@ fn main(
   var factor = params.factor;
   if (params.use_best == 1u) { factor = best[cell].y; }
   let range = ranges[cell];
-  ranges[cell] = vec2(round_to_dtype(range.x * factor, params.dtype), round_to_dtype(range.y * factor, params.dtype));
+  ranges[cell] = vec2(
+    round_to_dtype(multiply(range.x, factor), params.dtype),
+    round_to_dtype(multiply(range.y, factor), params.dtype),
+  );
 }

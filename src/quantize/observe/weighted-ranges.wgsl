@@ -58,8 +58,12 @@ fn main(
     let first_column = cell % params.cells_per_row * params.cell_columns;
     let end_column = min(first_column + params.cell_columns, params.columns);
     let first_weight = cell / params.cells_per_row * params.columns;
-    let share = ranges[cell] * (params.first_share - f32(step) * params.share_step);
-    part = vec2(round_to_dtype(share.x, params.dtype), round_to_dtype(share.y, params.dtype));
+    let share = params.first_share - f32(step) * params.share_step;
+    let range = ranges[cell];
+    part = vec2(
+      round_to_dtype(multiply(range.x, share), params.dtype),
+      round_to_dtype(multiply(range.y, share), params.dtype),
+    );
     var qparams = cell_qparams(part.x, part.y, QparamsRule(
       params.dtype, params.symmetric, params.scale_kind, params.q_min, params.q_max, params.epsilon, params.global_scale,
     ));

@@ -222,20 +222,55 @@ async function run(task: RtnTask, values: Float32Array, statistics: TensorStatis
   return steps === null ? result : await runTile(test, task, values, { ...context, steps });
 }
 
+/** Rows around the least normal number and scales around it, plain rows of that magnitude between them. */
+function subnormalWeights(dtype: FloatDtype, plain: number): Float32Array {
+  const values = randomNormal(ROWS * COLUMNS, seededRandom(9));
+  const scaled = values.map((value, index) => {
+    const row = Math.floor(index / COLUMNS);
+    return row % 4 === 3 ? value * plain : value * 2 ** -(115 + 2 * row);
+  });
+  return widenToFloat32(dtype, narrowFromFloat32(dtype, scaled));
+}
+
+/** What the kernels make of a weight, and what the reference does. */
+async function bitsOf(chosen: Case, dtype: FloatDtype, values: Float32Array) {
+  const task = taskOf(chosen, dtype);
+  const grid = cellGrid(task.weights, task.rows, task.columns);
+  const known = statisticsOf(task, values, grid);
+  const qparams = qparamsOfRanges(observedRanges(task, values, grid), task.weights, dtype, known);
+  const codes = referenceCodes(weightOf(task, values), task.weights, grid, qparams, known.globalScale ?? 0);
+  const { parts, statistics } = await run(task, values, known);
+  return {
+    made: {
+      scales: parts.get("m.weight_scale"),
+      codes: parts.get("m.weight_packed") ?? parts.get("m.weight"),
+      zeroPoints: parts.get("m.weight_zero_point"),
+      nonfinite: statistics[0],
+    },
+    expected: {
+      scales: storedScales(task, qparams.scales),
+      codes: packedRows(task, codes),
+      zeroPoints: storedZeroPoints(task, grid, qparams.zeroPoints),
+      nonfinite: 0,
+    },
+  };
+}
+
 describe.each(CASES)("$label round to nearest", (chosen) => {
   it.each(DTYPES)("gives the reference's bits for %s weights", async (dtype) => {
-    const task = taskOf(chosen, dtype);
-    const values = hardWeights(dtype);
-    const grid = cellGrid(task.weights, task.rows, task.columns);
-    const known = statisticsOf(task, values, grid);
-    const qparams = qparamsOfRanges(observedRanges(task, values, grid), task.weights, dtype, known);
-    const codes = referenceCodes(weightOf(task, values), task.weights, grid, qparams, known.globalScale ?? 0);
-    const { parts, statistics } = await run(task, values, known);
-    expect(parts.get("m.weight_scale")).toEqual(storedScales(task, qparams.scales));
-    expect(parts.get("m.weight_packed") ?? parts.get("m.weight")).toEqual(packedRows(task, codes));
-    expect(parts.get("m.weight_zero_point")).toEqual(storedZeroPoints(task, grid, qparams.zeroPoints));
-    expect(statistics[0]).toBe(0);
+    const { made, expected } = await bitsOf(chosen, dtype, hardWeights(dtype));
+    expect(made).toEqual(expected);
   });
+
+  it.each(["BF16", "F32"] as const)(
+    "counts subnormals of %s weights, whatever a GPU does to them",
+    async (dtype) => {
+      for (const plain of [0, 0.02]) {
+        const { made, expected } = await bitsOf(chosen, dtype, subnormalWeights(dtype, plain));
+        expect(made).toEqual(expected);
+      }
+    },
+  );
 });
 
 describe("round to nearest", () => {

@@ -9,6 +9,7 @@ import numberFormats from "../elements/number-formats.wgsl?raw";
 import { struct } from "../struct.ts";
 import directCode from "./matmul-direct.wgsl?raw";
 import largeCode from "./matmul-large.wgsl?raw";
+import operandsCode from "./matmul-operands.wgsl?raw";
 import code from "./matmul.wgsl?raw";
 
 /** What every product kernel is told; each adds its own. */
@@ -35,7 +36,7 @@ const CONSTANTS = ["A_TRANSPOSED", "B_TRANSPOSED", "B_DTYPE", "ACCUMULATE", "LOW
 /** 64 x 64 results a workgroup: fits the smallest limits, wastes little on small shapes. */
 export const matmulKernel = kernel({
   name: "gpu.matmul",
-  code: [numberFormats, code],
+  code: [numberFormats, operandsCode, code],
   params: struct(FIELDS),
   bindings: BINDINGS,
   constants: CONSTANTS,
@@ -44,7 +45,7 @@ export const matmulKernel = kernel({
 /** The same tile without workgroup memory: for adapters that are a processor. The same sums, so the same bits. */
 export const directMatmulKernel = kernel({
   name: "gpu.matmul-direct",
-  code: [numberFormats, directCode],
+  code: [numberFormats, operandsCode, directCode],
   params: struct(FIELDS),
   bindings: BINDINGS,
   constants: CONSTANTS,

@@ -1,6 +1,7 @@
 import { kernel } from "../../../../gpu/kernel.ts";
 import { struct } from "../../../../gpu/struct.ts";
 import directCode from "./attention-direct.wgsl?raw";
+import headsCode from "./attention-heads.wgsl?raw";
 import code from "./attention.wgsl?raw";
 
 const FIELDS = {
@@ -31,7 +32,7 @@ const FORM_CONSTANTS = ["HEAD_DIM", "VALUE_DIM", "OWN_DIM", "SINKS"] as const;
 /** Query rows, keys and values go through workgroup memory in tiles. */
 export const attentionKernel = kernel({
   name: "forward.attention",
-  code: [code],
+  code: [headsCode, code],
   params: struct(FIELDS),
   bindings: BINDINGS,
   constants: [...FORM_CONSTANTS, "ROW_GROUPS", "COLUMN_GROUPS", "DIMS", "KEYS", "OUT_VECS", "ARENA"],
@@ -40,7 +41,7 @@ export const attentionKernel = kernel({
 /** A row an invocation, without workgroup memory: for adapters that are a processor. The same but for the order of sums. */
 export const directAttentionKernel = kernel({
   name: "forward.attention-direct",
-  code: [directCode],
+  code: [headsCode, directCode],
   params: struct(FIELDS),
   bindings: BINDINGS,
   constants: [...FORM_CONSTANTS, "PART_VECS"],

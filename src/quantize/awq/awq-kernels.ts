@@ -4,6 +4,7 @@ import { DTYPE_CODE } from "../../gpu/elements/dtype-code.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../gpu/kernel.ts";
 import numberFormats from "../../gpu/elements/number-formats.wgsl?raw";
+import { sharingLanes } from "../../gpu/sharing-lanes.ts";
 import { struct } from "../../gpu/struct.ts";
 import { CODE_CONSTANTS, codeConstants } from "../encode/code-values.ts";
 import codeValues from "../encode/code-values.wgsl?raw";
@@ -16,11 +17,8 @@ import lossesCode from "./row-losses.wgsl?raw";
 
 /** Columns of a workgroup in column-shares.wgsl. */
 const STRIP = 32;
-/**
- * Invocations that share a cell in candidate-errors.wgsl. A processor runs four side by side, and more of them one four after the other
- * from barrier to barrier: SwiftShader takes 5.7 times as long for cells of 128 with 64.
- */
-const CELL_LANES = { software: 4, hardware: 64 } as const;
+/** Invocations that share a cell in candidate-errors.wgsl on a GPU. */
+const CELL_LANES = 64;
 
 export const candidateErrorsKernel = kernel({
   name: "awq.candidate-errors",
@@ -88,9 +86,8 @@ export const rowLossesKernel = kernel({
 });
 
 /** What candidate-errors.wgsl is compiled with for weights that are rounded so. */
-export function candidateErrorsConstants({ adapter }: Pick<Gpu, "adapter">, args: QuantizationArgs) {
-  const { software, hardware } = CELL_LANES;
-  return { ...codeConstants(args), WORKGROUP: adapter.software ? software : hardware };
+export function candidateErrorsConstants(gpu: Pick<Gpu, "adapter">, args: QuantizationArgs) {
+  return { ...codeConstants(args), WORKGROUP: sharingLanes(gpu, CELL_LANES) };
 }
 
 /** Which of the candidates are at work: `count` of them from `first` on. */

@@ -1,5 +1,6 @@
 import type { Gpu } from "../../../gpu/gpu.ts";
 import { type BufferPart, kernel, spreadWorkgroups } from "../../../gpu/kernel.ts";
+import { sharingLanes } from "../../../gpu/sharing-lanes.ts";
 import { struct } from "../../../gpu/struct.ts";
 import type { Matrix } from "../../../gpu/matmul/matmul.ts";
 import code from "./norm.wgsl?raw";
@@ -8,7 +9,6 @@ import type { Norm } from "../../../model/weight-description.ts";
 /** Heads are short: a wider workgroup would idle. */
 const NARROW = { workgroup: 64, upTo: 256 } as const;
 const WIDE_WORKGROUP = 256;
-const SOFTWARE_WORKGROUP = 4;
 
 export const normKernel = kernel({
   name: "forward.norm",
@@ -46,12 +46,6 @@ export interface NormalizeOptions {
   readonly accumulate?: { readonly scale: number };
 }
 
-/** Invocations that share a group of so many values; a processor waits longer at barriers than others help. */
-function workgroupOf({ adapter }: Pick<Gpu, "adapter">, size: number): number {
-  if (adapter.software) return SOFTWARE_WORKGROUP;
-  return size <= NARROW.upTo ? NARROW.workgroup : WIDE_WORKGROUP;
-}
-
 /** y = norm(x), or y += scale · norm(x). */
 export async function normalize(gpu: Gpu, options: NormalizeOptions): Promise<void> {
   const { norm, weight, bias, rows, columns, x, y, accumulate } = options;
@@ -76,7 +70,7 @@ export async function normalize(gpu: Gpu, options: NormalizeOptions): Promise<vo
       // A binding that is not read still needs a buffer; the weight is read-only like it.
       buffers: { x: x?.buffer ?? weight, weight, bias: bias ?? weight, y: y.buffer },
       constants: {
-        WORKGROUP: workgroupOf(gpu, norm.size),
+        WORKGROUP: sharingLanes(gpu, norm.size <= NARROW.upTo ? NARROW.workgroup : WIDE_WORKGROUP),
         CENTERED: Number(norm.kind === "layer"),
         BIASED: Number(bias !== null),
         WEIGHTED: Number(norm.weight !== null),

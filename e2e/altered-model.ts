@@ -29,12 +29,16 @@ export async function withNaN(model: ServedModel, tensor: string): Promise<Serve
 /** Headers are read by shorter requests than these. */
 const HEADER_BYTES = 256 * 1024;
 
-/** The same model without the weights of a file: a job that gets so far waits for as long as it is let. */
-export function withoutWeights(model: ServedModel, path: string): ServedModel {
+/** The same model, of which the weights of a file come once they may, or never: a job that gets so far waits. */
+export function withoutWeights(
+  model: ServedModel,
+  path: string,
+  until: Promise<void> = new Promise(() => undefined),
+): ServedModel {
   const file = model.get(path);
   if (!file) throw new Error(`The model has no ${path}`);
   const read = async function* (start: number, end: number) {
-    if (end - start > HEADER_BYTES) await new Promise(() => undefined);
+    if (end - start > HEADER_BYTES) await until;
     yield* file.read(start, end);
   };
   return new Map([...model, [path, { ...file, read }]]);

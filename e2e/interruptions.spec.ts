@@ -14,15 +14,20 @@ const IDS = tokenIds(4, 16, SIZES.vocab);
 /** Less than a result of 2 MiB, and the model of twice as much that it is made from, take. */
 const ROOM_BYTES = 1.5 * 1024 ** 2;
 
+/** The second file begins in the second of three layers. */
+const SECOND_FILE = "model-00002-of-00002.safetensors";
+
 let server: ModelServer;
+let releaseSecondFile: () => void;
 test.beforeAll(async () => {
-  const files = syntheticModel({ ...SIZES, layers: 3 });
+  const files = syntheticModel({ ...SIZES, layers: 3, shards: 2 });
+  const released = new Promise<void>((resolve) => (releaseSecondFile = resolve));
   // The same model at two places: two jobs.
   server = await startModelServer({
     models: {
       "made/three": { files },
-      "made/disturbed": { files },
-      "made/waiting": { files: withoutWeights(files, "model.safetensors") },
+      "made/disturbed": { files: withoutWeights(files, SECOND_FILE, released) },
+      "made/waiting": { files: withoutWeights(files, SECOND_FILE) },
     },
   });
 });
@@ -64,7 +69,7 @@ async function compressLooking(page: Page, name: string): Promise<{ steps: strin
   }, gptq(name));
 }
 
-// The device that is at work at the worker's 60th submit dies.
+// The device that is at work at the worker's 20th submit dies: a layer takes more, however few are sent at once.
 const LOSE_GPU = `
   const { requestDevice } = GPUAdapter.prototype;
   let submits = 0;
@@ -73,7 +78,7 @@ const LOSE_GPU = `
     const submit = device.queue.submit.bind(device.queue);
     device.queue.submit = (commands) => {
       submit(commands);
-      if (++submits === 60) device.destroy();
+      if (++submits === 20) device.destroy();
     };
     return device;
   };`;
@@ -94,6 +99,7 @@ test("neither a reload in the second of three layers nor a GPU that is lost afte
     await route.fulfill({ response, body: `${LOSE_GPU}\n${await response.text()}` });
   });
   await page.reload();
+  releaseSecondFile();
   const { steps, notices } = await compressLooking(page, "disturbed");
   expect(steps).not.toContain("model.layers.0");
   expect(notices.join("\n")).toMatch(/The GPU was lost.*Going on from .* with a new device\./);

@@ -100,7 +100,14 @@ export async function createGpu(
     adapter,
     memory,
     queue,
-    tuning: { largeProducts: false, largeFrom: 1, matrices: null, strassen: null, lentStrassen: null },
+    tuning: {
+      largeProducts: false,
+      largeFrom: 1,
+      pairs: false,
+      matrices: null,
+      strassen: null,
+      lentStrassen: null,
+    },
     [Symbol.dispose]: () => queue[Symbol.dispose](),
   };
 }

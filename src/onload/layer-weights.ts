@@ -23,6 +23,8 @@ export interface RowTile {
 
 export interface OnloadedLayer extends Disposable {
   rowTiles(module: string): AsyncIterable<RowTile>;
+  /** A resident Linear that is one tile; null for any other. */
+  whole(module: string): RowTile | null;
   vector(tensor: string): Promise<LedgerBuffer>;
   /** Copies rows of a resident Linear, one after the other as they lie in the source, to a buffer. */
   copyRows(module: string, firstRow: number, rows: number, to: LedgerBuffer): Promise<void>;
@@ -102,6 +104,10 @@ export function onloaded(
       const tiles = resident.get(module);
       if (tiles) return yield* tiles;
       yield* streamed(module);
+    },
+    whole(module) {
+      const [tile, ...others] = resident.get(module) ?? [];
+      return tile && others.length === 0 ? tile : null;
     },
     async vector(tensor) {
       const vector = vectors.get(tensor);

@@ -4,12 +4,12 @@
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { BufferPart } from "../../gpu/kernel.ts";
-import { forwardProduct, productInParts } from "../../gpu/matmul/forward-product.ts";
+import { forwardProduct, forwardProducts, productInParts } from "../../gpu/matmul/forward-product.ts";
 import type { Matrix } from "../../gpu/matmul/matmul.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import type { ExpertCalibration } from "../../model/layer-linears.ts";
 import { addBias } from "./add-bias/add-bias.ts";
-import type { Activations, ForwardHooks, LayerWeights } from "./layer-weights.ts";
+import type { Activations, ForwardHooks, GpuLinear, LayerWeights } from "./layer-weights.ts";
 import { normalize } from "./norm/normalize.ts";
 import type { TokenBatch } from "./token-batch.ts";
 import type { Workspace } from "./workspace.ts";
@@ -113,25 +113,56 @@ export async function applyLinear(
   as: LinearUse = { scale: 1, replaces: true },
 ): Promise<void> {
   const x = weights.input ? await weights.input(linear.module, given) : given;
-  const alpha = as.scale;
-  const offset = y.offset ?? 0;
   for await (const tile of weights.rowTiles(linear.module)) {
-    const product = {
-      m: x.rows,
-      n: tile.rows,
-      k: linear.columns,
-      a: x,
-      b: { buffer: tile.weight, stride: tile.stride },
-      bDtype: tile.dtype,
-      c: { ...y, offset: offset + tile.firstRow },
-      alpha,
-      accumulate: !as.replaces,
-    };
+    const product = { ...productOf(linear, tile, x, y), alpha: as.scale, accumulate: !as.replaces };
     await (as.inParts ? productInParts : forwardProduct)(gpu, product);
   }
-  if (linear.bias === null) return;
-  const target = { ...y, rows: x.rows, columns: linear.rows };
-  await addBias(gpu, target, await weights.vector(linear.bias), alpha, linear.biasPlace);
+  await addLinearBias({ gpu, weights }, linear, { ...y, rows: x.rows }, as.scale);
+}
+
+/** x Wᵀ for some rows of W, in their columns of y. */
+function productOf({ columns: k }: Linear, tile: GpuLinear, x: Activations, y: Matrix) {
+  return {
+    m: x.rows,
+    n: tile.rows,
+    k,
+    a: x,
+    b: { buffer: tile.weight, stride: tile.stride },
+    bDtype: tile.dtype,
+    c: { ...y, offset: (y.offset ?? 0) + tile.firstRow },
+  };
+}
+
+async function addLinearBias(
+  { gpu, weights }: Pick<ForwardPass, "gpu" | "weights">,
+  { bias, biasPlace, rows: columns }: Linear,
+  y: Omit<Activations, "columns">,
+  scale: number,
+): Promise<void> {
+  if (bias !== null) await addBias(gpu, { ...y, columns }, await weights.vector(bias), scale, biasPlace);
+}
+
+/** A Linear, and where its outputs go. */
+type PlacedLinear = readonly [Linear, Matrix];
+
+/** y = x Wᵀ + b of two Linears that see the same input: at once where both lie on the GPU whole and are alike. */
+export async function applyBoth(
+  pass: Pick<ForwardPass, "gpu" | "weights">,
+  both: readonly [PlacedLinear, PlacedLinear],
+  x: Activations,
+): Promise<void> {
+  const { gpu, weights } = pass;
+  const [[first, toFirst], [second, toSecond]] = both;
+  // What they see may lie in one buffer, one after the other.
+  const isSeenAlike = !weights.input;
+  const one = isSeenAlike && weights.whole?.(first.module);
+  const other = isSeenAlike && weights.whole?.(second.module);
+  if (!one || !other) {
+    for (const [linear, y] of both) await applyLinear(pass, linear, x, y);
+    return;
+  }
+  await forwardProducts(gpu, [productOf(first, one, x, toFirst), productOf(second, other, x, toSecond)]);
+  for (const [linear, y] of both) await addLinearBias(pass, linear, { ...y, rows: x.rows }, 1);
 }
 
 /** Rows of a Linear that go to a run of columns of their own. */

@@ -32,6 +32,11 @@ export function weightStride(columns: number, dtype: FloatDtype): number {
 export interface LayerWeights {
   /** Row tiles of a Linear's weight, one after the other; a resident weight is one tile. Each is valid until the next is asked for. */
   rowTiles(module: string): AsyncIterable<GpuLinear>;
+  /**
+   * A Linear's weight that lies on the GPU in one tile until the pass is over. Null where it comes in tiles; without this function all
+   * do, or may.
+   */
+  whole?(module: string): GpuLinear | null;
   /** A norm's weight or a bias by its tensor name, as float32; valid until the layer is done. */
   vector(tensor: string): Promise<BufferPart>;
   /**

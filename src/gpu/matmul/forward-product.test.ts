@@ -1,16 +1,18 @@
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { Gpu } from "../gpu.ts";
 import type { Kernel } from "../kernel.ts";
 import type { LedgerBuffer } from "../memory.ts";
-import { forwardProduct, productInParts } from "./forward-product.ts";
+import { forwardProduct, forwardProducts, productInParts } from "./forward-product.ts";
+import type { LinearProduct } from "./matmul.ts";
 import type { ProductSize, StrassenScratch } from "./strassen-size.ts";
 
 const LARGE: ProductSize = { m: 8192, n: 4096, k: 4096 };
 
-/** The kernels that a product is made of on a GPU whose scratch was made for products of a size. */
-async function kernelsOf(product: typeof forwardProduct, size: ProductSize, largest: ProductSize) {
+const buffer = { bytes: 2 ** 30 } as LedgerBuffer;
+
+/** A GPU whose scratch was made for products of a size, and the kernels that it runs. */
+function gpuThatTells(largest: ProductSize, largeFrom = 1) {
   const kernels: string[] = [];
-  const buffer = { bytes: 2 ** 30 } as LedgerBuffer;
   const strassen: StrassenScratch = {
     largest,
     chunk: LARGE,
@@ -27,11 +29,21 @@ async function kernelsOf(product: typeof forwardProduct, size: ProductSize, larg
       yield { first: 0, end: count };
     },
   };
-  const tuning = { largeProducts: true, largeFrom: 1, matrices: null, strassen };
-  const gpu = { queue, tuning, device: { limits: {} } } as unknown as Gpu;
+  const tuning = { largeProducts: true, largeFrom, pairs: true, matrices: null, strassen };
+  const adapter = { software: false };
+  return { kernels, gpu: { queue, tuning, adapter, device: { limits: {} } } as unknown as Gpu };
+}
+
+function productOf(size: ProductSize) {
   const { n, k } = size;
   const sides = { a: { buffer, stride: k }, b: { buffer, stride: k }, c: { buffer, stride: n } };
-  await product(gpu, { ...size, ...sides, bDtype: "BF16" });
+  return { ...size, ...sides, bDtype: "BF16" } as const;
+}
+
+/** The kernels that a product is made of. */
+async function kernelsOf(product: typeof forwardProduct, size: ProductSize, largest: ProductSize) {
+  const { kernels, gpu } = gpuThatTells(largest);
+  await product(gpu, productOf(size));
   return [...new Set(kernels)];
 }
 
@@ -45,4 +57,36 @@ it("takes Strassen's products for large ones that the scratch holds, and never i
   expect(await kernelsOf(forwardProduct, { ...LARGE, m: 256 }, LARGE)).toEqual(plain);
   expect(await kernelsOf(forwardProduct, LARGE, { ...LARGE, m: 2048 })).toEqual(plain);
   expect(await kernelsOf(productInParts, { ...LARGE, k: 16_384 }, { ...LARGE, k: 16_384 })).toEqual(plain);
+});
+
+describe("forwardProducts", () => {
+  const elsewhere = { bytes: 2 ** 30 } as LedgerBuffer;
+  const KEYS = { m: 2048, n: 1024, k: 8192 };
+  const bothOf = (size: ProductSize, other: Partial<LinearProduct> = {}) => {
+    const first = productOf(size);
+    const row = { buffer, stride: 4 * size.n };
+    return [
+      { ...first, c: row },
+      { ...first, c: { ...row, offset: size.n }, ...other },
+    ] as Parameters<typeof forwardProducts>[1];
+  };
+  const kernelsOfBoth = async (...both: Parameters<typeof bothOf>) => {
+    const { kernels, gpu } = gpuThatTells(LARGE, 96);
+    await forwardProducts(gpu, bothOf(...both));
+    return kernels;
+  };
+
+  it("takes both at once where they are alike, and fill large tiles together at least", async () => {
+    expect(await kernelsOfBoth(KEYS)).toEqual(["gpu.matmul-large-pair"]);
+    expect(await kernelsOfBoth({ ...KEYS, m: 1024 })).toEqual(["gpu.matmul-large-pair"]);
+    expect(await kernelsOfBoth({ ...KEYS, m: 512 })).toEqual(["gpu.matmul", "gpu.matmul"]);
+  });
+
+  it("takes one after the other what is not alike, and what Strassen's products take", async () => {
+    const two = ["gpu.matmul-large", "gpu.matmul-large"];
+    expect(await kernelsOfBoth(KEYS, { n: 2048 })).toEqual(two);
+    expect(await kernelsOfBoth(KEYS, { b: { buffer, stride: 8200 } })).toEqual(two);
+    expect(await kernelsOfBoth(KEYS, { c: { buffer: elsewhere, stride: 4096, offset: 1024 } })).toEqual(two);
+    expect(await kernelsOfBoth(LARGE)).not.toContain("gpu.matmul-large-pair");
+  });
 });

@@ -2,7 +2,8 @@
 
 import type { FloatDtype } from "../../formats/numbers/dtype.ts";
 import type { Gpu } from "../gpu.ts";
-import { type LinearProduct, matmul, prepareMatmul } from "./matmul.ts";
+import { chooseTile, type LinearProduct, matmul, type Matrix, prepareMatmul } from "./matmul.ts";
+import { matmulPair, prepareMatmulPair } from "./matmul-batches.ts";
 import { isForHalves, matmulHalves, prepareHalves } from "./matmul-halves.ts";
 import { matmulStrassen, prepareStrassen } from "./strassen.ts";
 import { holds, isForStrassen } from "./strassen-size.ts";
@@ -15,9 +16,12 @@ type ForwardOptions = LinearProduct & { readonly bDtype: FloatDtype };
  */
 export async function forwardProduct(gpu: Gpu, options: ForwardOptions): Promise<void> {
   const { strassen } = gpu.tuning;
-  if (strassen && isForStrassen(options) && holds(strassen, options))
-    await matmulStrassen(gpu, strassen, options);
+  if (strassen && isByStrassen(gpu, options)) await matmulStrassen(gpu, strassen, options);
   else await plainProduct(gpu, options);
+}
+
+function isByStrassen({ tuning: { strassen } }: Gpu, options: ForwardOptions): boolean {
+  return strassen !== null && isForStrassen(options) && holds(strassen, options);
 }
 
 async function plainProduct(gpu: Gpu, options: ForwardOptions): Promise<void> {
@@ -26,6 +30,37 @@ async function plainProduct(gpu: Gpu, options: ForwardOptions): Promise<void> {
   if (matrices && bDtype !== "F32" && isForHalves(matrices, options))
     await matmulHalves(gpu, matrices, { ...options, bDtype });
   else await matmul(gpu, options);
+}
+
+/**
+ * Two products of the same activations, to the same bits as one after the other: at once where neither fills the GPU and both have the
+ * same shape and place, as a layer's keys and values do.
+ */
+export async function forwardProducts(gpu: Gpu, products: [ForwardOptions, ForwardOptions]): Promise<void> {
+  const [one, other] = products;
+  if (arePaired(gpu, one, other)) await matmulPair(gpu, { ...one, b: [one.b, other.b], c: [one.c, other.c] });
+  else for (const product of products) await forwardProduct(gpu, product);
+}
+
+function arePaired(gpu: Gpu, one: ForwardOptions, other: ForwardOptions): boolean {
+  const { pairs, matrices } = gpu.tuning;
+  if (!pairs || isByStrassen(gpu, one)) return false;
+  if (matrices && one.bDtype !== "F32" && isForHalves(matrices, one)) return false;
+  const isAlike =
+    one.m === other.m &&
+    one.n === other.n &&
+    one.k === other.k &&
+    one.bDtype === other.bDtype &&
+    one.b.stride === other.b.stride &&
+    isOneMatrix(one.c, other.c);
+  // Both fill large tiles, together at least.
+  return isAlike && chooseTile(gpu, one.m, 2 * one.n) === "large";
+}
+
+/** Whether the second results lie behind the first ones in the same rows. */
+function isOneMatrix(first: Matrix, second: Matrix): boolean {
+  const [start, behind] = [first.offset ?? 0, second.offset ?? 0];
+  return first.buffer === second.buffer && first.stride === second.stride && start < behind;
 }
 
 /** Parts of a sum, and the least that one has: what the kernels take at once. */
@@ -56,8 +91,9 @@ export function prepareForwardProduct(
   form: { readonly bDtype: FloatDtype; readonly accumulate: boolean },
 ): void {
   const { bDtype, accumulate } = form;
-  const { matrices, strassen, lentStrassen } = gpu.tuning;
+  const { matrices, strassen, lentStrassen, pairs } = gpu.tuning;
   if (strassen ?? lentStrassen) prepareStrassen(gpu, bDtype);
-  if (!matrices || bDtype === "F32") prepareMatmul(gpu, form);
-  else prepareHalves(gpu, matrices, { bDtype, accumulate });
+  if (matrices && bDtype !== "F32") return prepareHalves(gpu, matrices, { bDtype, accumulate });
+  prepareMatmul(gpu, form);
+  if (pairs && !accumulate) prepareMatmulPair(gpu, form);
 }

@@ -48,8 +48,11 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> b: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;
+
+// Which product of a batch is computed. `right_words` reads its B: the wrapper joins the code that has them all in one buffer, or that
+// of two buffers.
+var<private> product: u32;
 
 var<workgroup> a_tile: array<vec4<f32>, TILE_K * ROW>;
 var<workgroup> b_tile: array<vec4<f32>, TILE_K * ROW>;
@@ -78,8 +81,8 @@ fn a_load(index: u32) -> vec4<f32> {
 
 // Four values, or the eight of 16 bits that they are among.
 fn b_load(index: u32) -> vec4<u32> {
-  if (!B_TRANSPOSED || B_DTYPE == DTYPE_F32) { return b[index / 4u]; }
-  return b[index / 8u];
+  if (!B_TRANSPOSED || B_DTYPE == DTYPE_F32) { return right_words(index / 4u); }
+  return right_words(index / 8u);
 }
 
 // Four values at a place; rows begin at multiples of eight.
@@ -139,6 +142,7 @@ fn main(
   if (place >= params.end_tile) { return; }
   var batch = 0u;
   if (BATCHED) { batch = place / params.batch_tiles; }
+  product = batch;
   let tile = place - batch * params.batch_tiles;
   let a_origin = params.a_offset + batch * params.a_batch;
   let b_origin = params.b_offset + batch * params.b_batch;

@@ -10,6 +10,8 @@ import { struct } from "../struct.ts";
 import directCode from "./matmul-direct.wgsl?raw";
 import largeCode from "./matmul-large.wgsl?raw";
 import operandsCode from "./matmul-operands.wgsl?raw";
+import rightCode from "./matmul-right.wgsl?raw";
+import twoRightsCode from "./matmul-two-rights.wgsl?raw";
 import code from "./matmul.wgsl?raw";
 
 /** What every product kernel is told; each adds its own. */
@@ -54,9 +56,18 @@ export const directMatmulKernel = kernel({
 /** 128 x 128 results a workgroup: for GPUs with many registers. The same sums, so the same bits. */
 export const largeMatmulKernel = kernel({
   name: "gpu.matmul-large",
-  code: [numberFormats, largeCode],
+  code: [numberFormats, rightCode, largeCode],
   params: struct({ ...FIELDS, ...BATCH_FIELDS }),
   bindings: BINDINGS,
+  constants: [...CONSTANTS, "PADDING", "BATCHED"],
+});
+
+/** The same of two products, whose weights lie in buffers of their own. */
+export const largePairKernel = kernel({
+  name: "gpu.matmul-large-pair",
+  code: [numberFormats, twoRightsCode, largeCode],
+  params: struct({ ...FIELDS, ...BATCH_FIELDS }),
+  bindings: { ...BINDINGS, second_b: "read" },
   constants: [...CONSTANTS, "PADDING", "BATCHED"],
 });
 
@@ -100,7 +111,7 @@ export type MatmulForm = Pick<
 
 export type MatmulTile = "direct" | "small" | "large";
 
-const TILE_SIZE: Readonly<Record<MatmulTile, number>> = { direct: 64, small: 64, large: 128 };
+export const TILE_SIZE: Readonly<Record<MatmulTile, number>> = { direct: 64, small: 64, large: 128 };
 /** Workgroup memory of the large tiles of a and b, with a vec4 of padding in each of their 2 x 16 rows. */
 const PADDED_TILES_BYTES = 2 * 16 * (128 / 4 + 1) * 16;
 
@@ -170,58 +181,6 @@ export async function matmul(
   }
 }
 
-/** Products of one shape in float32, whose operands, (k, m) and (k, n), and results lie one behind the other. */
-export interface BatchedProducts extends Omit<LinearProduct, "bDtype" | "accumulate"> {
-  readonly count: number;
-  /** Elements from one to the next: multiples of 4. */
-  readonly batchStrides: { readonly a: number; readonly b: number; readonly c: number };
-}
-
-/** What is compiled into a batch of products. */
-const BATCH_FORM = { aTransposed: true, bTransposed: false, bDtype: "F32" } as const;
-
-/** Compiles `matmulBatched` before it is wanted. */
-export function prepareMatmulBatched(gpu: Gpu): void {
-  gpu.queue.prepare(largeMatmulKernel, {
-    ...constantsOf(BATCH_FORM),
-    PADDING: paddingOf(gpu),
-    BATCHED: 1,
-  });
-}
-
-/**
- * c = alpha · aᵀ · b for each of several products, with large tiles: one dispatch, if the queue does not cut it. Operands that lie k-major are
- * what these are fastest with: 48.5 TFLOP/s on an H200, where others take 45.3.
- */
-export async function matmulBatched(gpu: Gpu, products: BatchedProducts): Promise<void> {
-  const { m, n, k, a, b, c, count, batchStrides } = products;
-  checkAlignment(products);
-  const size = TILE_SIZE.large;
-  const tilesN = Math.ceil(n / size);
-  const tiles = Math.ceil(m / size) * tilesN;
-  const work = 2 * size * size * k;
-  for (const { first, end } of gpu.queue.split(largeMatmulKernel, count * tiles, work)) {
-    await gpu.queue.run(largeMatmulKernel, {
-      params: {
-        ...productParams(products),
-        tiles_n: tilesN,
-        first_tile: first,
-        end_tile: end,
-        row_origin: 0,
-        column_origin: 0,
-        batch_tiles: tiles,
-        a_batch: batchStrides.a,
-        b_batch: batchStrides.b,
-        c_batch: batchStrides.c,
-      },
-      buffers: { a: a.buffer, b: b.buffer, c: c.buffer },
-      constants: { ...constantsOf(BATCH_FORM), PADDING: paddingOf(gpu), BATCHED: 1 },
-      workgroups: spreadWorkgroups(end - first),
-      work: (end - first) * work,
-    });
-  }
-}
-
 /** Those of the first `count` tiles that are not left alone: what the queue learns of the GPU's speed comes from these. */
 export function lowerTiles(
   { n, lowerAt }: Pick<MatmulOptions, "n" | "lowerAt">,
@@ -254,7 +213,8 @@ export function productParams({ m, n, k, a, b, c, alpha = 1 }: LinearProduct) {
   };
 }
 
-function constantsOf({ aTransposed, bTransposed, bDtype, accumulate, lowerAt }: MatmulForm) {
+/** What a product's kernel is compiled with, whichever tile it has. */
+export function constantsOf({ aTransposed, bTransposed, bDtype, accumulate, lowerAt }: MatmulForm) {
   return {
     A_TRANSPOSED: Number(aTransposed ?? false),
     B_TRANSPOSED: Number(bTransposed ?? true),
@@ -264,7 +224,8 @@ function constantsOf({ aTransposed, bTransposed, bDtype, accumulate, lowerAt }: 
   };
 }
 
-function paddingOf({ device }: Gpu): number {
+/** 1 where workgroup memory has room for the padding of large tiles. */
+export function paddingOf({ device }: Gpu): number {
   return Number(device.limits.maxComputeWorkgroupStorageSize >= PADDED_TILES_BYTES);
 }
 

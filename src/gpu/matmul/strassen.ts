@@ -13,13 +13,8 @@ import { invariant } from "../../errors.ts";
 import type { Gpu } from "../gpu.ts";
 import { kernel, spreadWorkgroups } from "../kernel.ts";
 import { struct } from "../struct.ts";
-import {
-  checkAlignment,
-  type LinearProduct,
-  type Matrix,
-  matmulBatched,
-  prepareMatmulBatched,
-} from "./matmul.ts";
+import { checkAlignment, type LinearProduct, type Matrix } from "./matmul.ts";
+import { matmulBatched, prepareMatmulBatched } from "./matmul-batches.ts";
 import resultCode from "./strassen-result.wgsl?raw";
 import scalesCode from "./strassen-scales.wgsl?raw";
 import { findColumns, makeOperand, planeStride, prepareOperands, rowPlaces } from "./strassen-operands.ts";

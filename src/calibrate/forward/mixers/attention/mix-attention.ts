@@ -1,6 +1,7 @@
 import { invariant } from "../../../../errors.ts";
 import { copyColumns } from "../../copy-columns/copy-columns.ts";
 import {
+  applyBoth,
   applyLinear,
   applyNorm,
   applyPieces,
@@ -92,8 +93,11 @@ async function project(pass: ForwardPass, attention: Attention, input: Activatio
     } else {
       await applyLinear(pass, inputs.query, input, queries);
     }
-    await applyLinear(pass, inputs.key, input, keys);
-    await applyLinear(pass, inputs.value, input, values);
+    const both = [
+      [inputs.key, keys],
+      [inputs.value, values],
+    ] as const;
+    await applyBoth(pass, both, input);
   } else if (inputs.kind === "query") {
     await applyLinear(pass, inputs.query, input, queries);
   } else if (inputs.groups === 1) {

@@ -174,8 +174,9 @@ export interface Progress {
   readonly gpuBytes: number;
   readonly gpuPeakBytes: number;
   readonly gpuBudgetBytes: number;
+  /** Of work: seconds of a pause are in neither. */
   readonly secondsElapsed: number;
-  readonly secondsLeft: number | null;
+  readonly secondsLeft: number;
   readonly paused: boolean;
   /** What just happened, for people: "The GPU was lost; going on from model.layers.3." */
   readonly notice: string | null;
@@ -226,7 +227,7 @@ export interface ResultSummary {
   readonly longestSubmits: readonly LongSubmit[];
   /** Seconds that submits held the GPU, by its own clock where it has one. */
   readonly gpuBusySeconds: number;
-  /** Seconds by phase; "total" is the whole job. */
+  /** Seconds by phase, without pauses; "total" is the whole job. */
   readonly seconds: Readonly<Record<string, number>>;
   readonly recipeYaml: string;
   readonly modules: readonly ModuleReport[];

@@ -158,8 +158,8 @@ function createRunner(connected: () => RemoteSource) {
       });
       const { steps, sourceBytes: bytes } = plan;
       const totals = { time, steps: steps.length, bytes, budgetBytes: options.gpuBudgetBytes };
-      const progress = startProgress(totals, async () => await source.progress(), onProgress);
       const control = createJobControl();
+      const progress = startProgress(totals, control, async () => await source.progress(), onProgress);
       running = { control, progress };
       try {
         const job = { model, plan, options, source, control, progress, time };
@@ -176,12 +176,10 @@ function createRunner(connected: () => RemoteSource) {
     reports: () => running?.progress.reports ?? [],
     pause() {
       running?.control.pause();
-      running?.progress.tell({ paused: true });
       void connected().pause();
     },
     resume() {
       running?.control.resume();
-      running?.progress.tell({ paused: false });
       void connected().resume();
     },
     cancel() {

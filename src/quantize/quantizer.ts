@@ -94,6 +94,8 @@ export interface QuantizerRun<Task extends QuantizerTask = QuantizerTask> {
   write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
   /** Waits while paused; throws once cancelled. */
   checkpoint(): Promise<void>;
+  /** Milliseconds of a clock that stands still while paused. */
+  readonly now: () => number;
   /** Tells which module is at work. */
   begins(module: string): void;
   /** Tells what became of a module whose codes are written and whose weights are stored, while others are at work. */

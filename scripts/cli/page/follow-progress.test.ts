@@ -16,7 +16,7 @@ const progress = (more: Partial<Progress> = {}): Progress => ({
   gpuPeakBytes: 1024 ** 2,
   gpuBudgetBytes: 0,
   secondsElapsed: 0,
-  secondsLeft: null,
+  secondsLeft: 0,
   paused: false,
   notice: null,
   ...more,

@@ -3,6 +3,8 @@
 export interface JobControl {
   readonly signal: AbortSignal;
   readonly paused: boolean;
+  /** Milliseconds of a steady clock that stands still while paused: what the job's work is timed by. */
+  readonly now: () => number;
   /** Waits while paused; throws an AbortError once cancelled. */
   checkpoint(): Promise<void>;
   pause(): void;
@@ -10,11 +12,15 @@ export interface JobControl {
   cancel(): void;
 }
 
-export function createJobControl(): JobControl {
+/** @param clock milliseconds of a steady clock */
+export function createJobControl(clock = () => performance.now()): JobControl {
   const controller = new AbortController();
-  let gate: PromiseWithResolvers<void> | null = null;
+  let gate: (PromiseWithResolvers<void> & { readonly since: number }) | null = null;
+  let pausedFor = 0;
   const open = () => {
-    gate?.resolve();
+    if (!gate) return;
+    pausedFor += clock() - gate.since;
+    gate.resolve();
     gate = null;
   };
   return {
@@ -22,12 +28,13 @@ export function createJobControl(): JobControl {
     get paused() {
       return gate !== null;
     },
+    now: () => (gate?.since ?? clock()) - pausedFor,
     async checkpoint() {
       await gate?.promise;
       controller.signal.throwIfAborted();
     },
     pause() {
-      gate ??= Promise.withResolvers<void>();
+      gate ??= { ...Promise.withResolvers<void>(), since: clock() };
     },
     resume: open,
     cancel() {

@@ -4,6 +4,7 @@ import type { GpuMemory } from "../../gpu/memory.ts";
 import type { ModuleReport, Phase, Progress } from "../../api/compressor-api.ts";
 import type { LayerWork } from "../calibration/costs/calibration-work.ts";
 import type { PlannedTime } from "../planning/plan-time.ts";
+import type { JobControl } from "./job-control.ts";
 import { createTimeLeft } from "./time-left.ts";
 import type { SourceProgress } from "../../api/source-api.ts";
 
@@ -11,7 +12,7 @@ import type { SourceProgress } from "../../api/source-api.ts";
 const REPORT_MS = 200;
 
 /** What the conductor says of itself; everything else in a report is measured. */
-type Told = Pick<Progress, "phase" | "step" | "stepName" | "detail" | "paused" | "notice">;
+type Told = Pick<Progress, "phase" | "step" | "stepName" | "detail" | "notice">;
 
 export interface ProgressLog {
   tell(change: Partial<Told>): void;
@@ -38,15 +39,16 @@ export interface ProgressTotals {
   readonly time: PlannedTime;
 }
 
-/** Starts reporting; `readSource` is asked before each report. */
+/** Starts reporting; `readSource` is asked before each report. What is timed is work: a pause counts nowhere. */
 export function startProgress(
   totals: ProgressTotals,
+  control: Pick<JobControl, "paused" | "now">,
   readSource: () => Promise<SourceProgress>,
   report: (progress: Progress) => void,
 ): ProgressLog {
-  const clock = createPhaseClock();
-  const work = createWorkLog(totals.time);
-  let told: Told = { phase: "starting", step: 0, stepName: "", detail: null, paused: false, notice: null };
+  const clock = createPhaseClock(control.now);
+  const work = createWorkLog(totals.time, control.now);
+  let told: Told = { phase: "starting", step: 0, stepName: "", detail: null, notice: null };
   let memory: GpuMemory | null = null;
   const reports: ModuleReport[] = [];
   const send = async () => {
@@ -62,6 +64,7 @@ export function startProgress(
       gpuBudgetBytes: totals.budgetBytes,
       secondsElapsed: clock.elapsed(),
       secondsLeft: work.secondsLeft(),
+      paused: control.paused,
     });
   };
   // A report that fails is no reason to end the job: the source worker's own failure will.
@@ -69,7 +72,6 @@ export function startProgress(
   return {
     tell(change) {
       if (change.phase) clock.enter(change.phase);
-      if (change.paused !== undefined) work.pause(change.paused);
       told = { ...told, ...change };
     },
     ...work.log,
@@ -84,8 +86,8 @@ export function startProgress(
 }
 
 /** What is done, in bytes and in time. */
-function createWorkLog(planned: PlannedTime) {
-  const time = createTimeLeft(planned);
+function createWorkLog(planned: PlannedTime, now: () => number) {
+  const time = createTimeLeft(planned, now);
   let bytesDone = 0;
   const log: Pick<ProgressLog, "finished" | "began" | "worked" | "skipped"> = {
     finished(bytes) {
@@ -106,7 +108,6 @@ function createWorkLog(planned: PlannedTime) {
     log,
     bytes: () => bytesDone,
     secondsLeft: () => time.seconds(),
-    pause: (paused: boolean) => (paused ? time.pause() : time.resume()),
   };
 }
 
@@ -117,17 +118,17 @@ function unknownIn(reports: readonly ModuleReport[], added: readonly ModuleRepor
 }
 
 /** Adds up the seconds spent in each phase. */
-function createPhaseClock() {
-  const started = performance.now();
+function createPhaseClock(now: () => number) {
+  const started = now();
   const spent = new Map<string, number>();
   let phase: Phase = "starting";
   let since = started;
   const close = () => {
-    const now = performance.now();
-    spent.set(phase, (spent.get(phase) ?? 0) + (now - since) / 1000);
-    since = now;
+    const ended = now();
+    spent.set(phase, (spent.get(phase) ?? 0) + (ended - since) / 1000);
+    since = ended;
   };
-  const elapsed = () => (performance.now() - started) / 1000;
+  const elapsed = () => (now() - started) / 1000;
   return {
     elapsed,
     enter(next: Phase) {

@@ -22,14 +22,11 @@ export interface TimeLeft {
   begin(step: number): void;
   /** An earlier run finished this step. */
   skip(step: number, bytes: number): void;
-  /** Time that passes does not count until `resume`. */
-  pause(): void;
-  resume(): void;
   seconds(): number;
 }
 
-/** @param now milliseconds of a steady clock */
-export function createTimeLeft(planned: PlannedTime, now = () => performance.now()): TimeLeft {
+/** @param now milliseconds of a clock that stands still while the job is paused */
+export function createTimeLeft(planned: PlannedTime, now: () => number): TimeLeft {
   const todo = new Map(planned.layers);
   let streaming = planned.streaming;
   const clock = createLaps(now);
@@ -58,8 +55,6 @@ export function createTimeLeft(planned: PlannedTime, now = () => performance.now
       if (todo.delete(step)) return;
       streaming = Math.max(streaming - bytes * planned.secondsPerByte, 0);
     },
-    pause: () => clock.pause(),
-    resume: () => clock.resume(),
     // Between two reports time passes; a report that is late must not bring it to nothing.
     seconds() {
       const left = remaining();
@@ -120,25 +115,16 @@ function factorOf({ prior, planned, measured }: Rate, assumed: number): number {
   return assumed ** (1 - weight) * (measured / planned) ** weight;
 }
 
-/** Seconds between calls, without those of a pause. */
+/** Seconds between calls. */
 function createLaps(now: () => number) {
   let last = now();
-  let paused: number | null = null;
-  const sinceLap = () => ((paused ?? now()) - last) / 1000;
+  const sinceLap = () => (now() - last) / 1000;
   return {
     sinceLap,
     lap(): number {
       const seconds = sinceLap();
-      last = paused ?? now();
+      last = now();
       return seconds;
-    },
-    pause() {
-      paused ??= now();
-    },
-    resume() {
-      if (paused === null) return;
-      last += now() - paused;
-      paused = null;
     },
   };
 }

@@ -83,10 +83,15 @@ export async function openServices(
     experts: expertCalibration(calibration.options),
     minExpertTokens: calibration.options.moe_min_tokens_per_expert,
     share: await openShare(job, output, traffic, lifetime),
-    checkpoint: async () => await traffic.checkpoint(),
+    ...pausing(job, traffic),
     ...statesKeeper(job, calibration, output, stored),
   };
   return { services, flush };
+}
+
+/** Where layers wait while the job is paused, and the clock that stands still meanwhile. */
+function pausing({ control }: Job, traffic: SourceTraffic): Pick<SequentialServices, "checkpoint" | "now"> {
+  return { checkpoint: async () => await traffic.checkpoint(), now: control.now };
 }
 
 /** A batch of the original model is at work beside one of the quantized model. */

@@ -95,12 +95,13 @@ async function runLayers(walk: Walk, { hosts }: BegunReading, gpu: Gpu, traffic:
   using lifetime = createLifetime();
   const { services, flush } = await openServices(job, calibration, output, { gpu, traffic }, lifetime);
   await using ahead = createWeightsAhead(services, hosts, steps);
-  const clock = createSnapshotClock({
+  const snapshots = {
     bytes: calibration.plan.hidden.streams * calibration.plan.hiddenBytes,
     place: calibration.plan.hidden.place,
     generation: nextLayer(walk),
-    isWanted: (layer) => services.keepsStates(layer),
-  });
+    isWanted: (layer: number) => services.keepsStates(layer),
+  };
+  const clock = createSnapshotClock(snapshots, job.control.now);
   const lasting = { services, hosts, ahead, clock };
   await runTurns(walk, lasting, traffic, createRecorder(walk, lasting, flush));
   await gpu.queue.idle();
@@ -284,16 +285,17 @@ async function takeTurn(
   const { job, compressLayer } = walk;
   const { calibrated } = step;
   invariant(calibrated, `${step.name} is a layer of the plan`);
-  const began = performance.now();
+  const { now } = job.control;
+  const began = now();
   const host = await lasting.hosts.take(step);
   // Waiting for the layer's bytes says nothing of the GPU.
-  const worked = performance.now();
+  const worked = now();
   const progress = layerProgress(job, step);
   const services = { ...lasting.services, report: progress.report };
   const made = outputsOf(walk, calibrated, step);
   const outputs = made.map(({ output }) => output);
   const done = await compressLayer({ ...lasting, ...calibrated, outputs, host, step, services });
   progress.end();
-  const now = performance.now();
-  return { ...done, made, worked, ended: now, seconds: (now - began) / 1000 };
+  const ended = now();
+  return { ...done, made, worked, ended, seconds: (ended - began) / 1000 };
 }

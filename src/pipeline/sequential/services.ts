@@ -74,6 +74,8 @@ export interface SequentialServices {
   /** Writes the states that a recordable layer has saved, those in front of `layer`, into their file of the result. */
   keepStates(layer: number): Promise<void>;
   checkpoint(): Promise<void>;
+  /** Milliseconds of a clock that stands still while the job is paused. */
+  readonly now: () => number;
   /** Tells what goes on, and which part of the layer's work is done. */
   report(phase: "calibrating" | "quantizing" | "propagating", detail: string, share: number): void;
 }

@@ -38,7 +38,7 @@ type Observed = Tiled & { readonly context: ModuleContext };
 
 /** Quantizes the modules of a pass; resolves when their codes are written. */
 export async function quantizeCaptures(run: QuantizerRun): Promise<ModuleReport[]> {
-  const secondsSince = createLaps();
+  const secondsSince = createLaps(run.now);
   const [first] = run.order;
   const statistics = await readStatistics(run);
   // Not before: what is read would wait for what comes, and the GPU for the first factorisation.
@@ -91,12 +91,12 @@ function tiledTasks({ tasks, phase }: QuantizerRun, { modules }: Capture): Tiled
 }
 
 /** Seconds since the call before. */
-function createLaps(): () => number {
-  let last = performance.now();
+function createLaps(now: () => number): () => number {
+  let last = now();
   return () => {
-    const now = performance.now();
-    const seconds = (now - last) / 1000;
-    last = now;
+    const ended = now();
+    const seconds = (ended - last) / 1000;
+    last = ended;
     return seconds;
   };
 }

@@ -57,13 +57,14 @@ async function compressFolder(folder: string, yaml: string, out: string) {
   const flops = { flopsPerSecond: 1e9, measured: false };
   const time = planTime(plan, { downloadBytes: 0, network: { bytesPerSecond: 0 }, gpu: flops });
   const totals = { time, steps: plan.steps.length, bytes: plan.sourceBytes, budgetBytes: 0 };
+  const control = createJobControl();
   const progress = startProgress(
     totals,
+    control,
     async () => await source.progress(),
     () => undefined,
   );
   try {
-    const control = createJobControl();
     const [result] = await compress({ model, options, plan, source, control, progress, time });
     write(disk.files(), out);
     return { quantized: plan.quantizedModules, notes: result?.notes, serverNotes: plan.serverNotes };

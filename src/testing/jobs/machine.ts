@@ -98,13 +98,13 @@ async function runJob<Made>(
   results: RunPlan["results"],
   work: (job: Job, jobs: readonly Job[]) => Promise<Made>,
 ): Promise<Made> {
-  const { plan, options, source } = job;
+  const { plan, options, source, control } = job;
   const gpu = { flopsPerSecond: 1e9, measured: false };
   const time = planTime(plan, { downloadBytes: 0, network: { bytesPerSecond: 0 }, gpu });
   const { gpuBudgetBytes: budgetBytes } = options;
   const totals = { time, steps: plan.steps.length, bytes: plan.sourceBytes, budgetBytes };
   const read = async () => await source.progress();
-  const progress = startProgress(totals, read, () => undefined);
+  const progress = startProgress(totals, control, read, () => undefined);
   try {
     const whole = { ...job, progress, time };
     return await work(

@@ -84,6 +84,8 @@ const SILENT = {
   report: () => undefined,
 };
 
+const NEVER_PAUSED = { checkpoint: async () => await Promise.resolve(), now: () => performance.now() };
+
 /** What these layers have no use for. */
 const NOTHING_MORE = { tiles: null, original: null, tokenTables: null };
 
@@ -120,7 +122,7 @@ export async function openRun(
     chunkAt: job.chunkAt,
     experts: expertCalibration(job.options),
     minExpertTokens: job.options.moe_min_tokens_per_expert,
-    checkpoint: async () => await Promise.resolve(),
+    ...NEVER_PAUSED,
     ...SILENT,
   };
   return {

@@ -7,7 +7,6 @@ const running = { ...idle, screen: "run", modelName: "tiny" } as const;
 
 it("says how far a job is and how long it will take", () => {
   expect(titleText({ ...running, progress: PROGRESS })).toBe("37 % · 4 min · Layerpress");
-  expect(titleText({ ...running, progress: { ...PROGRESS, secondsLeft: null } })).toBe("37 % · Layerpress");
   expect(titleText({ ...running, progress: { ...PROGRESS, paused: true } })).toBe(
     "Paused · 37 % · Layerpress",
   );

@@ -31,5 +31,5 @@ function titleParts({ screen, modelName, progress, failed }: TitleFacts): string
 function runParts(progress: Progress): string[] {
   const share = formatPercent(doneShare(progress));
   if (progress.paused) return ["Paused", share];
-  return progress.secondsLeft === null ? [share] : [share, formatDuration(progress.secondsLeft)];
+  return [share, formatDuration(progress.secondsLeft)];
 }

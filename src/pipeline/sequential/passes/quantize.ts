@@ -132,6 +132,7 @@ function runOf(
       record?.write(tensor, offset, bytes);
     },
     checkpoint: async () => await services.checkpoint(),
+    now: services.now,
     ends: (report) => record?.give(report),
   };
 }

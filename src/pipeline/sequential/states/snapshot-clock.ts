@@ -29,10 +29,10 @@ export interface Snapshots {
   readonly isWanted: (generation: number) => boolean;
 }
 
-/** @param now milliseconds */
+/** @param now milliseconds of a clock that stands still while the job is paused */
 export function createSnapshotClock(
   { bytes, place, generation: first, isWanted }: Snapshots,
-  now: () => number = () => performance.now(),
+  now: () => number,
 ): SnapshotClock {
   const interval = (WORK_PER_WRITE * 1000 * bytes) / snapshotPace.bytesPerSecond;
   let since = now();

@@ -22,6 +22,7 @@ test("axe finds nothing in the four states", async ({ page }) => {
   await page.getByRole("button", { name: "Start" }).click();
   await page.getByRole("button", { name: "Pause" }).click();
   await expect(page.getByRole("heading", { name: /^Paused/ })).toBeVisible();
+  await expect(page.getByRole("region", { name: "Progress" })).toContainText("left once you resume");
   await expectNoViolations(page);
   await page.getByRole("button", { name: "Resume" }).click();
 

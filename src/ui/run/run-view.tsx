@@ -11,6 +11,7 @@ import { Gauge } from "../parts/gauge.tsx";
 import { LayerStrip } from "./layer-strip.tsx";
 import { ModuleErrors } from "./module-errors.tsx";
 import { PHASE_WORDS } from "../words/phase-words.ts";
+import { timeLeftText } from "../words/time-left-text.ts";
 import { doneShare } from "../state/title-text.ts";
 
 export function RunView() {
@@ -42,7 +43,7 @@ function Spoken() {
 function stepSentence({ state }: App): string {
   const progress = state.progress.value;
   if (!progress) return "Starting.";
-  if (progress.paused) return "Paused.";
+  if (progress.paused) return `Paused, ${timeLeftText(progress)}.`;
   const { phase, step, steps, stepName } = progress;
   const { name, wholeJob } = PHASE_WORDS[phase];
   return wholeJob ? `${name}.` : `Step ${step} of ${steps}, ${stepName}.`;
@@ -71,7 +72,7 @@ function RunButtons({ progress }: { progress: Progress | null }) {
 
 function RunningFigures({ progress }: { progress: Progress }) {
   const share = doneShare(progress);
-  const { source, secondsLeft } = progress;
+  const { source } = progress;
   const notices = [progress.notice, source.waiting && `${capitalize(source.waiting)}.`].filter(
     (text) => text,
   );
@@ -81,9 +82,7 @@ function RunningFigures({ progress }: { progress: Progress }) {
         <section class="panel overall-panel" aria-label="Progress">
           <p class="big-line">
             <span class="big">{formatPercent(share)}</span>
-            <span class="left">
-              {secondsLeft === null ? "Measuring the time left…" : `${formatDuration(secondsLeft)} left`}
-            </span>
+            <span class="left">{timeLeftText(progress)}</span>
           </p>
           <progress class="overall" aria-label="Job" max={1} value={share} />
           <LayerStrip step={progress.step} steps={progress.steps} finished={share === 1} />

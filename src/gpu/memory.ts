@@ -44,6 +44,7 @@ export class GpuMemory {
   readonly budgetBytes: number;
   readonly #device: GPUDevice;
   readonly #live = new Set<LedgerBuffer>();
+  readonly #told = new Set<(buffer: LedgerBuffer) => void>();
   #bytes = 0;
   #peakBytes = 0;
 
@@ -74,6 +75,12 @@ export class GpuMemory {
     return [...this.#live]
       .map(({ label, bytes }) => ({ label, bytes }))
       .toSorted((a, b) => b.bytes - a.bytes);
+  }
+
+  /** Tells of each buffer that is about to be destroyed, while commands that use it may still be submitted. */
+  beforeDestroying(tell: (buffer: LedgerBuffer) => void): Disposable {
+    this.#told.add(tell);
+    return { [Symbol.dispose]: () => void this.#told.delete(tell) };
   }
 
   async allocate(request: BufferRequest): Promise<LedgerBuffer> {
@@ -152,6 +159,7 @@ export class GpuMemory {
 
   #track(raw: GPUBuffer): LedgerBuffer {
     const buffer = new LedgerBuffer(raw, (released) => {
+      for (const tell of this.#told) tell(released);
       this.#live.delete(released);
       this.#bytes -= released.bytes;
     });

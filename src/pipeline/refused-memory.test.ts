@@ -1,28 +1,55 @@
 // A GPU may have less memory than it says: whatever is refused, a job ends with that sentence, and what it had taken is given back
-// before the GPU is, since jobs that go on, and evaluations, come after it.
+// before the GPU is, since jobs that go on, and evaluations, come after it. Nothing is submitted that uses what is gone by then.
 
 import { expect, it } from "vitest";
 import { DeviceLimitError } from "../errors.ts";
 import { planFixture } from "../testing/jobs/plan-fixture.ts";
 
 const METHOD = { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" } as const;
-const AWQ =
-  "s_stage: {q_modifiers: {AWQModifier: {n_grid: 3}, QuantizationModifier: {scheme: W8A8, ignore: [lm_head]}}}";
+const KIB = 1024;
 
-it.each([
+type Changes = NonNullable<Parameters<typeof planFixture>[3]>;
+
+interface Refused {
+  readonly what: string;
+  /** A model of the fixtures; default smollm3. */
+  readonly model?: string;
+  /** Modifiers in YAML, where they are not GPTQ alone. */
+  readonly modifiers?: string;
+  readonly scheme?: string;
+  readonly changes?: Changes;
+}
+
+const JOBS: readonly Refused[] = [
   { what: "GPTQ", scheme: "W4A16", changes: { groupSize: 32 } },
   {
     what: "GPTQ of two results",
     scheme: "W8A8",
     changes: { beside: [{ scheme: "W4A16", groupSize: 32, method: METHOD }] },
   },
-  // Its weights settle, and some come early.
-  { what: "GPTQ in little memory", scheme: "W8A8", changes: { gpuBudgetBytes: 1100 * 1024 } },
-  { what: "AWQ", scheme: "", changes: { yaml: AWQ } },
-])("$what gives all back where any buffer is refused", async ({ scheme, changes }) => {
-  const job = await planFixture("smollm3", scheme, METHOD, changes);
+  { what: "GPTQ of a hybrid model", model: "qwen3-next", scheme: "W8A8" },
+  // Weights settle, and some come early.
+  { what: "GPTQ in little memory", scheme: "W8A8", changes: { gpuBudgetBytes: 1100 * KIB } },
+  {
+    what: "GPTQ in several passes",
+    model: "qwen3-moe",
+    scheme: "W8A8",
+    changes: { gpuBudgetBytes: 1016 * KIB },
+  },
+  { what: "AWQ", modifiers: "AWQModifier: {n_grid: 3}, QuantizationModifier: {scheme: W8A8" },
+  {
+    what: "GPTQ that answers for drift behind AWQ",
+    modifiers: "AWQModifier: {n_grid: 3}, GPTQModifier: {scheme: W8A8, drift: 0.5",
+  },
+];
+
+it.each(JOBS)("$what gives all back where any buffer is refused", async (refused) => {
+  const { model = "smollm3", scheme = "", modifiers, changes = {} } = refused;
+  const yaml = modifiers && `s_stage: {q_modifiers: {${modifiers}, ignore: [lm_head]}}}`;
+  const job = await planFixture(model, scheme, METHOD, { ...changes, ...(yaml && { yaml }) });
   const whole = job.machine();
   await whole.run();
+  expect(whole.gpu.usedBehind).toEqual([]);
   const { labels } = whole.gpu;
   // Layers are alike: the first buffer of each kind.
   const kinds = new Map(labels.map((label, at) => [label.replaceAll(/\d+/g, "0"), at] as const).toReversed());
@@ -32,11 +59,12 @@ it.each([
     const machine = job.machine();
     const { gpu } = machine;
     gpu.refuseAt(at);
-    const refused = await machine.run().then(
+    const told = await machine.run().then(
       () => "nothing",
       (error: unknown) => error instanceof DeviceLimitError || error,
     );
-    ends.set(kind, { refused, left: [...gpu.leftBytes, gpu.liveBytes] });
+    ends.set(kind, { told, left: [...gpu.leftBytes, gpu.liveBytes], usedBehind: gpu.usedBehind });
   }
-  expect(ends).toEqual(new Map([...kinds.keys()].map((kind) => [kind, { refused: true, left: [0, 0] }])));
+  const clean = { told: true, left: [0, 0], usedBehind: [] };
+  expect(ends).toEqual(new Map([...kinds.keys()].map((kind) => [kind, clean])));
 });

@@ -78,6 +78,22 @@ describe("PacedQueue", () => {
     expect(seen).toEqual(expected.fill(0x04030201, 64, 65).fill(5, 65, 66));
   });
 
+  it("submits what uses a buffer before that is given back, though nobody waited for it", async () => {
+    using test = await openTestGpu();
+    const { queue } = test.gpu;
+    using copy = await test.empty("copy", 512);
+    const values = await test.upload("values", new Uint32Array(64).fill(1));
+    await queue.idle();
+    const before = queue.submits;
+    await queue.copy({ of: values, offset: 0 }, { of: copy, offset: 256 }, 256);
+    using unused = await test.empty("unused", 256);
+    unused[Symbol.dispose]();
+    expect(queue.submits).toBe(before);
+    values[Symbol.dispose]();
+    expect(queue.submits).toBe(before + 1);
+    expect((await test.readWords(copy, 128)).subarray(64)).toEqual(new Uint32Array(64).fill(1));
+  });
+
   it("cuts work into submits of bounded time as it learns the adapter's speed", async () => {
     using test = await openTestGpu();
     const { queue } = test.gpu;

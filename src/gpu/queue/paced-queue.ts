@@ -54,11 +54,16 @@ export class PacedQueue implements Disposable {
   #submits = 0;
   #writtenBytes = 0;
   #busyMs = 0;
+  readonly #watching: Disposable;
   readonly #onError = ({ error }: GPUUncapturedErrorEvent): void => {
     this.#failure ??= new Error(`Defect: ${error.message}`);
   };
 
-  private constructor(device: GPUDevice, timer: SubmitTimer, params: SubmitBytes, updates: SubmitBytes) {
+  private constructor(
+    device: GPUDevice,
+    memory: GpuMemory,
+    { timer, params, updates }: { timer: SubmitTimer; params: SubmitBytes; updates: SubmitBytes },
+  ) {
     this.#device = device;
     this.#pipelines = new PipelineCache(device);
     this.#timer = timer;
@@ -70,6 +75,11 @@ export class PacedQueue implements Disposable {
       );
     });
     device.addEventListener("uncapturederror", this.#onError);
+    // Whoever gives a buffer back need not know what is recorded, least of all where something has failed. A queue that has failed
+    // submits nothing any more.
+    this.#watching = memory.beforeDestroying((buffer) => {
+      if (!this.#failure && this.#recording?.uses.has(buffer)) this.submit();
+    });
   }
 
   static async create(device: GPUDevice, memory: GpuMemory): Promise<PacedQueue> {
@@ -78,12 +88,11 @@ export class PacedQueue implements Disposable {
       const { UNIFORM, COPY_SRC } = GPUBufferUsage;
       const params = { label: "kernel params", bytes: PARAMS_BYTES, usage: UNIFORM };
       const updates = { label: "updates", bytes: UPDATE_BYTES, usage: COPY_SRC };
-      return new PacedQueue(
-        device,
+      return new PacedQueue(device, memory, {
         timer,
-        parts.use(await SubmitBytes.create(device, memory, params)),
-        await SubmitBytes.create(device, memory, updates),
-      );
+        params: parts.use(await SubmitBytes.create(device, memory, params)),
+        updates: await SubmitBytes.create(device, memory, updates),
+      });
     });
   }
 
@@ -162,7 +171,7 @@ export class PacedQueue implements Disposable {
     for (let done = 0; done < bytes; done += COPY_BYTES) {
       const piece = Math.min(COPY_BYTES, bytes - done);
       while (this.#lacksRoomToCopy(piece)) await this.flush();
-      const encoder = this.#encoderFor(piece);
+      const encoder = this.#encoderFor(piece, [from.of, to.of]);
       encoder.copyBufferToBuffer(from.of.buffer, from.offset + done, to.of.buffer, to.offset + done, piece);
     }
   }
@@ -175,7 +184,7 @@ export class PacedQueue implements Disposable {
     const length = Math.ceil(bytes.byteLength / 4) * 4;
     invariant(length <= UPDATE_BYTES, `${length} bytes are more than an update`);
     while (!this.#updates.hasRoomFor(length) || this.#lacksRoomToCopy(length)) await this.flush();
-    const encoder = this.#encoderFor(length);
+    const encoder = this.#encoderFor(length, [to]);
     const at = this.#updates.put(bytes);
     encoder.copyBufferToBuffer(this.#updates.buffer.buffer, at, to.buffer, offset, length);
     await this.#holdUp(length);
@@ -204,7 +213,7 @@ export class PacedQueue implements Disposable {
     for (let done = 0; done < bytes; done += COPY_BYTES) {
       const piece = Math.min(COPY_BYTES, bytes - done);
       while (this.#lacksRoomToCopy(piece)) await this.flush();
-      this.#encoderFor(piece).clearBuffer(of.buffer, offset + done, piece);
+      this.#encoderFor(piece, [of]).clearBuffer(of.buffer, offset + done, piece);
     }
   }
 
@@ -214,10 +223,11 @@ export class PacedQueue implements Disposable {
     return pending.passes >= MAX_TIMED_PASSES || pending.predictedMs + bytes / COPY_BYTES_PER_MS > TARGET_MS;
   }
 
-  /** Where a command of so many bytes is recorded that is no dispatch. */
-  #encoderFor(bytes: number): GPUCommandEncoder {
+  /** Where a command of so many bytes is recorded that is no dispatch, and uses these. */
+  #encoderFor(bytes: number, used: readonly LedgerBuffer[]): GPUCommandEncoder {
     const recording = this.#record();
     endPass(recording);
+    for (const buffer of used) recording.uses.add(buffer);
     recording.predictedMs += bytes / COPY_BYTES_PER_MS;
     return recording.encoder;
   }
@@ -278,6 +288,7 @@ export class PacedQueue implements Disposable {
 
   [Symbol.dispose](): void {
     this.#device.removeEventListener("uncapturederror", this.#onError);
+    this.#watching[Symbol.dispose]();
     this.#recording = null;
     this.#timer[Symbol.dispose]();
     this.#params[Symbol.dispose]();

@@ -21,6 +21,8 @@ export interface Recording {
   readonly encoder: GPUCommandEncoder;
   readonly timed: TimedSubmit;
   readonly dispatches: DispatchedWork[];
+  /** Buffers that its commands use, which must be there when they are submitted. */
+  readonly uses: Set<LedgerBuffer>;
   pass: GPUComputePassEncoder | null;
   passes: number;
   predictedMs: number;
@@ -31,7 +33,7 @@ export function beginRecording(device: GPUDevice, timer: SubmitTimer): Recording
   const encoder = device.createCommandEncoder();
   const timed = timer.begin();
   timed.start(encoder);
-  return { encoder, timed, dispatches: [], pass: null, passes: 0, predictedMs: 0 };
+  return { encoder, timed, dispatches: [], uses: new Set(), pass: null, passes: 0, predictedMs: 0 };
 }
 
 /** Records a dispatch in the open pass, or in a new one; there must be room among the params. */
@@ -57,7 +59,7 @@ export function recordDispatch<K extends Kernel>(
     { binding: 0, resource: { buffer: params.buffer.buffer, size: PARAMS_SLOT_BYTES } },
     ...Object.keys(kernel.bindings).map((name, index) => ({
       binding: index + 1,
-      resource: bindingOf(kernel.name, name, dispatch.buffers[name]),
+      resource: bindingOf(recording, kernel.name, name, dispatch.buffers[name]),
     })),
   ];
   const group = device.createBindGroup({ label: kernel.name, layout: compiled.layout, entries });
@@ -72,8 +74,14 @@ export function endPass(recording: Recording): void {
   recording.pass = null;
 }
 
-function bindingOf(kernel: string, name: string, part: BufferPart | undefined): GPUBufferBinding {
+function bindingOf(
+  recording: Recording,
+  kernel: string,
+  name: string,
+  part: BufferPart | undefined,
+): GPUBufferBinding {
   invariant(part, `${kernel} lacks its buffer "${name}"`);
+  recording.uses.add(part instanceof LedgerBuffer ? part : part.of);
   if (part instanceof LedgerBuffer) return { buffer: part.buffer };
   return { buffer: part.of.buffer, offset: part.offset, size: Math.ceil(part.bytes / 4) * 4 };
 }

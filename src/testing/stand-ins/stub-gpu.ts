@@ -21,7 +21,7 @@ export interface StubGpu {
   readonly liveBytes: number;
   /** The same when devices were destroyed, which takes with it what is left: one figure a device. */
   readonly leftBytes: readonly number[];
-  /** What buffers were called that something used behind their destruction. */
+  /** What buffers were called that something used behind their destruction, or the GPU while they were mapped. */
   readonly usedBehind: readonly string[];
   /** The device of this submit is lost; the next one works again. */
   loseAt(submit: number): void;
@@ -122,9 +122,17 @@ class StubBuffer {
     return this.#bytes;
   }
 
+  /** What a command that is submitted works with. */
+  get submitted(): Uint8Array<ArrayBuffer> {
+    if (this.mapState !== "unmapped") this.#state.usedBehind.push(`${this.label} while mapped`);
+    return this.bytes;
+  }
+
   async mapAsync(): Promise<void> {
+    if (!this.#isLive) this.#state.usedBehind.push(this.label);
+    this.mapState = "pending";
     await Promise.resolve();
-    if (this.#isLost()) throw new DOMException("The device is lost.", "AbortError");
+    if (this.#isLost() || !this.#isLive) throw new DOMException("The buffer is gone.", "AbortError");
     this.mapState = "mapped";
   }
 
@@ -206,12 +214,12 @@ function createEncoder(rules: Readonly<Record<string, Rule>>) {
     beginComputePass: () => createPass(commands, rules),
     copyBufferToBuffer(from: GPUBuffer, fromOffset: number, to: GPUBuffer, toOffset: number, bytes: number) {
       commands.push(() => {
-        const part = stubOf(from).bytes.subarray(fromOffset, fromOffset + bytes);
-        stubOf(to).bytes.set(part, toOffset);
+        const part = stubOf(from).submitted.subarray(fromOffset, fromOffset + bytes);
+        stubOf(to).submitted.set(part, toOffset);
       });
     },
     clearBuffer(buffer: GPUBuffer, offset: number, bytes: number) {
-      commands.push(() => stubOf(buffer).bytes.fill(0, offset, offset + bytes));
+      commands.push(() => stubOf(buffer).submitted.fill(0, offset, offset + bytes));
     },
     finish: () => commands,
   };
@@ -231,18 +239,20 @@ function createPass(commands: (() => void)[], rules: Readonly<Record<string, Rul
       if (!group) return;
       const [uniform, ...rest] = group.entries.map(({ resource }) => resource as GPUBufferBinding);
       const writable = group.layout.entries.slice(1).map(({ buffer }) => buffer?.type === "storage");
-      const bound = rest.map(({ buffer, offset = 0, size }, index): BoundBuffer => {
-        const { bytes } = stubOf(buffer);
-        return {
-          bytes: bytes.subarray(offset, offset + (size ?? bytes.byteLength - offset)),
-          writable: writable[index] ?? false,
-        };
-      });
-      const params = uniform ? stubOf(uniform.buffer).bytes : new Uint8Array(256);
       const { label, constants } = pipeline;
       const run = rules[label] ?? followFrom(label);
       const at = slot;
-      commands.push(() => run(bound, new DataView(params.buffer, at, 256), constants));
+      commands.push(() => {
+        const bound = rest.map(({ buffer, offset = 0, size }, index): BoundBuffer => {
+          const bytes = stubOf(buffer).submitted;
+          return {
+            bytes: bytes.subarray(offset, offset + (size ?? bytes.byteLength - offset)),
+            writable: writable[index] ?? false,
+          };
+        });
+        const params = uniform ? stubOf(uniform.buffer).submitted : new Uint8Array(256);
+        run(bound, new DataView(params.buffer, at, 256), constants);
+      });
     },
     end: () => undefined,
   };

@@ -11,7 +11,10 @@ export interface AttentionTile {
   readonly sequenceStart: number;
 }
 
-/** Tiles of sequences laid end to end, in order. */
+/**
+ * Tiles of sequences laid end to end, those that see most keys first: begun last, they would keep a few workgroups busy while the rest of
+ * the GPU has nothing to do.
+ */
 export function attentionTiles(lengths: readonly number[]): AttentionTile[] {
   const tiles: AttentionTile[] = [];
   let sequenceStart = 0;
@@ -22,5 +25,6 @@ export function attentionTiles(lengths: readonly number[]): AttentionTile[] {
     }
     sequenceStart = end;
   }
-  return tiles;
+  const seen = ({ endRow, sequenceStart: start }: AttentionTile) => endRow - start;
+  return tiles.toSorted((a, b) => seen(b) - seen(a));
 }

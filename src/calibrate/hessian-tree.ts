@@ -37,7 +37,7 @@ export interface HessianTree extends Hessians {
    */
   join(capture: Capture, root: PlacedSum, piece: TrianglePiece, among: SumExchange): Promise<void>;
   /** Once all pieces of a capture are joined: what is left is its Hessian, in the job where it has its place. */
-  joined(capture: Capture, root: PlacedSum, place: number): Promise<void>;
+  joined(capture: Capture, root: PlacedSum, place: number): void;
   /** Counts tokens that a capture's modules saw in other jobs. */
   addTokens(capture: Capture, tokens: number): void;
 }
@@ -84,7 +84,7 @@ export function openHessianTree(gpu: Gpu, captures: readonly Capture[], options:
     finish: async () => await chunks.finish(),
     join: async (capture, root, piece, among) =>
       await joinPiece(gpu, inputOf(capture), root, { piece, among }),
-    joined: async (capture, root, place) => await keepRoot(gpu, inputOf(capture), root, place),
+    joined: (capture, root, place) => keepRoot(inputOf(capture), root, place),
     addTokens: (capture, tokens) => void (inputOf(capture).tokens += tokens),
     hessian(capture) {
       const [sum, ...more] = inputOf(capture).nodes;
@@ -168,12 +168,10 @@ async function addHeld(
   await addHeldPiece(gpu, piece, values, sums);
 }
 
-async function keepRoot(gpu: Gpu, input: Input, root: PlacedSum, place: number): Promise<void> {
+function keepRoot(input: Input, root: PlacedSum, place: number): void {
   let held = root;
   while (held.halves) [held] = ownFirst(held.halves, place);
   const { matrix } = leafOf(input, held);
-  // A buffer must not be given back before the commands that use it are submitted.
-  await gpu.queue.flush();
   const done = [...input.nodes.map((sum) => sum.matrix), ...input.free.splice(0)];
   input.nodes = [{ first: root.first, end: root.end, matrix }];
   for (const each of done) if (each !== matrix) each[Symbol.dispose]();

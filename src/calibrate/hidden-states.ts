@@ -211,8 +211,6 @@ function rowTable(
       await uploads.write(new Uint8Array(places.buffer, places.byteOffset, places.byteLength), at);
       const shape = { count: batch.tokens, columns: hiddenSize };
       await widenRows(gpu, { table: scratch, places: at }, bufferOf(batch), shape, multiplier);
-      // A buffer must not be given back before the commands that use it are submitted.
-      await gpu.queue.flush();
     },
   };
 }

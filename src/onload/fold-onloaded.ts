@@ -76,8 +76,6 @@ export async function foldOnloaded(
     await uploads.write(new Uint8Array(factorsOf(linear, own).buffer), factors);
     for await (const tile of weights.rowTiles(linear.module)) await foldTile(gpu, linear, tile, factors);
   }
-  // A buffer must not be given back before the commands that use it are submitted.
-  await gpu.queue.flush();
 }
 
 /** A factor for each column, then a divisor for each row. */

@@ -79,8 +79,6 @@ export async function searchPass(of: GroupSearch, searches: Map<Mapping, Search>
     return search ? [{ member, linears, search }] : [];
   });
   await addErrors(of, services, atWork);
-  // A buffer must not be given back before the commands that use it are submitted.
-  await run.gpu.queue.flush();
 }
 
 /** Scales are made when they are asked for: the GPU works on the mappings before meanwhile. */

@@ -99,8 +99,6 @@ export async function openDequantizer(
         await dequantizePiece({ gpu, uploads }, tables, { firstRow, rows: own }, buffers);
         await use(firstRow, own, buffers.meaning);
       }
-      // A buffer must not be given back before the commands that use it are submitted.
-      await gpu.queue.flush();
     },
     [Symbol.dispose]() {
       for (const buffer of made) buffer[Symbol.dispose]();

@@ -74,8 +74,6 @@ async function quantizeInOrder(
         };
         reports.push(joint.watch(timed()));
       }
-      // A buffer must not be given back before the commands that use it are submitted.
-      await gpu.queue.flush();
       run.statistics.release(capture);
       const next = order[order.indexOf(capture) + 1];
       if (next) run.reaches(next);

@@ -65,7 +65,7 @@ async function joinAlone(
   for (const capture of captures) {
     for (const piece of piecesOf(work, capture))
       await tree.join(capture, root, piece, { place: 0, add: nobody, give: () => undefined });
-    await tree.joined(capture, root, 0);
+    tree.joined(capture, root, 0);
   }
 }
 
@@ -99,11 +99,8 @@ async function joinWithOthers(sums: SumsAtWork, pass: Pass, tree: HessianTree): 
     };
     await allEnded([inLanes(staying, AT_ONCE.besideGiven, join), afterwards()]);
   };
-  const given = async () => await pieces.given();
-  // A buffer must not be given back before the commands that use it are submitted.
-  const submit = async () => await endedBy(given, async () => await gpu.queue.flush());
-  await endedBy(joinAll, submit);
-  for (const { capture, root } of placed) if (root.place === place) await tree.joined(capture, root, place);
+  await endedBy(joinAll, async () => await pieces.given());
+  for (const { capture, root } of placed) if (root.place === place) tree.joined(capture, root, place);
 }
 
 /** The captures of a pass whose modules this job quantizes. */

@@ -31,10 +31,6 @@ export async function openSettling(
     },
     async [Symbol.asyncDispose]() {
       await to.quiet();
-      // A buffer must not be given back before the commands that use it are submitted.
-      await services.gpu.queue.flush().catch(() => {
-        // What went wrong before tells why; else whoever uses the queue next is told.
-      });
     },
   };
 }

@@ -59,8 +59,6 @@ async function fold(work: LayerAtWork, folds: readonly Fold[], last: boolean): P
     await foldOnGpu(work, folds);
     return;
   }
-  // A buffer must not be given back before the commands that use it are submitted.
-  await work.services.gpu.queue.flush();
   leaveGpu(work);
   await work.folded.add(folds, last);
 }

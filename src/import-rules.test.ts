@@ -32,7 +32,6 @@ const FOUNDATIONS = [
   "all-ended.ts",
   "joint-work.ts",
   "ended-by.ts",
-  "watch-failures.ts",
   "yield-to-messages.ts",
   "storage-answer.ts",
 ];

@@ -72,6 +72,24 @@ it("waits for parts that go on behind what began them, if that fails", async () 
   expect(ends).toEqual(["part", "told"]);
 });
 
+it("waits for all parts of what was begun before it, too", async () => {
+  const joint = createJointWork();
+  const gate = later<void>();
+  const ends: string[] = [];
+  const work = async () => {
+    await gate.promise;
+    ends.push("part");
+  };
+  const part = joint.part(work);
+  const failing = beginJointly(fails, joint).finally(() => ends.push("told"));
+  await nextTurn();
+  expect(() => joint.check()).toThrow("The cause.");
+  gate.resolve();
+  await part;
+  await expect(failing).rejects.toThrow("The cause.");
+  expect(ends).toEqual(["part", "told"]);
+});
+
 it("leaves parts to go on where what began them has ended well", async () => {
   const gate = later<number>();
   const { part } = await beginJointly(async (joint) => {

@@ -76,10 +76,13 @@ export function createJointWork(): JointWork {
 /**
  * What comes of `begin`, which may begin parts that go on behind it. Where it or one of them fails before it has ended, all have ended
  * before that is told: what they work with may be given back then.
+ * @param joint what they are parts of; it is no part of another one that waits for it
  * @throws what failed first
  */
-export async function beginJointly<Result>(begin: (joint: JointWork) => Promise<Result>): Promise<Result> {
-  const joint = createJointWork();
+export async function beginJointly<Result>(
+  begin: (joint: JointWork) => Promise<Result>,
+  joint = createJointWork(),
+): Promise<Result> {
   try {
     return await joint.part(async () => await begin(joint));
   } catch (error) {

@@ -12,6 +12,7 @@ import { createStepTraffic, type StepTraffic } from "../job/step-traffic.ts";
 import { TilePipeline } from "./tile-pipeline.ts";
 import { type Job, type RunOutput, stepOf } from "../job/job.ts";
 import type { TileTraffic } from "../job/traffic.ts";
+import { beginJointly } from "../../joint-work.ts";
 import { waitLater } from "../../wait-later.ts";
 
 /** Runs those of the steps that the journal does not know. */
@@ -25,25 +26,32 @@ export async function runDataFree(job: Job, steps: readonly PlannedStep[], outpu
   job.progress.tell({ phase: "quantizing" });
   using tiles = gpu && (await TilePipeline.create(gpu, job.plan.tiling));
   const traffic = createStepTraffic(job, output);
-  const { joint } = traffic;
-  let finishing = Promise.resolve();
   try {
-    for (const step of steps) {
-      if (isDone(output, job.plan.steps, step)) continue;
-      await traffic.checkpoint();
-      job.progress.tell({ step: step.index + 1, stepName: step.name });
-      await traffic.begin(step);
-      const written = waitLater(joint.part(async () => await runStep(step, output, tiles, traffic)));
-      await finishing; // of the step before: at most two are under way
-      finishing = waitLater(joint.part(async () => await finishStep(step, written, output, traffic)));
-    }
-    await finishing;
+    // Buffers are not given back before all that is at work has ended.
+    await beginJointly(async () => await runSteps(job, steps, output, { tiles, traffic }), traffic.joint);
   } finally {
-    // What is at work ends if something has failed, and buffers are not given back before.
-    traffic.abort();
-    await joint.ended();
     if (gpu) output.figures.add(gpu);
   }
+}
+
+async function runSteps(
+  job: Job,
+  steps: readonly PlannedStep[],
+  output: RunOutput,
+  { tiles, traffic }: { readonly tiles: TilePipeline | null; readonly traffic: StepTraffic },
+): Promise<void> {
+  const { joint } = traffic;
+  let finishing = Promise.resolve();
+  for (const step of steps) {
+    if (isDone(output, job.plan.steps, step)) continue;
+    await traffic.checkpoint();
+    job.progress.tell({ step: step.index + 1, stepName: step.name });
+    await traffic.begin(step);
+    const written = waitLater(joint.part(async () => await runStep(step, output, tiles, traffic)));
+    await finishing; // of the step before: at most two are under way
+    finishing = waitLater(joint.part(async () => await finishStep(step, written, output, traffic)));
+  }
+  await finishing;
 }
 
 /** Onloads, quantizes and offloads one step for each result that lacks it; resolves when all of its bytes are written. */

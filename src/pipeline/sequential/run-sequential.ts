@@ -26,8 +26,8 @@ import { prepareKernels } from "./prepare-kernels.ts";
 import type { SequentialServices } from "./services.ts";
 import { createSnapshotClock, type SnapshotClock } from "./states/snapshot-clock.ts";
 import { createWeightsAhead, type WeightsAhead } from "./onload/weights-ahead.ts";
+import { beginJointly } from "../../joint-work.ts";
 import { waitLater } from "../../wait-later.ts";
-import { watchFailures } from "../../watch-failures.ts";
 
 /** What is known of a layer that is done. */
 export interface CompressedLayer {
@@ -103,7 +103,9 @@ async function runLayers(walk: Walk, { hosts }: BegunReading, gpu: Gpu, traffic:
   };
   const clock = createSnapshotClock(snapshots, job.control.now);
   const lasting = { services, hosts, ahead, clock };
-  await runTurns(walk, lasting, traffic, createRecorder(walk, lasting, flush));
+  const record = createRecorder(walk, lasting, flush);
+  // Buffers are not given back before all that is at work has ended.
+  await beginJointly(async () => await runTurns(walk, lasting, traffic, record), traffic.joint);
   await gpu.queue.idle();
   lifetime[Symbol.dispose]();
   await removeHiddenFiles(output.folder);
@@ -126,45 +128,37 @@ async function runTurns(
 ): Promise<void> {
   const { job, calibration, steps, output } = walk;
   const { services } = lasting;
-  const turns: Promise<void>[] = [];
+  const { joint } = traffic;
+  let before = Promise.resolve();
   const told: Promise<void>[] = [];
-  const failures = watchFailures();
-  try {
-    for (const step of steps) {
-      if (isDone(output, job.plan.steps, step)) continue;
-      await job.control.checkpoint();
-      job.progress.tell({ step: step.index + 1, stepName: step.name });
-      // The network thread may be busy; what it is told it is told in order.
-      told.push(waitLater(traffic.begin(step)));
-      job.progress.began(step.index);
-      const before = turns.at(-1);
-      const left = Promise.withResolvers<void>();
-      const gone = async () => {
-        if (!calibration.plan.sideBySide) return;
-        // Two layers at most are at work.
-        await before;
-        left.resolve();
-      };
-      const turn = takeTurn(walk, step, { ...lasting, gone }).then(async (made) => {
-        await before;
-        await record(step, made);
-        told.push(waitLater(traffic.end(step)));
-      });
-      turns.push(failures.watch(turn));
-      await Promise.race([turn, left.promise]);
-      services.states.turn();
-      services.original?.states.turn();
-    }
-    await turns.at(-1);
-    await Promise.all(told);
-  } catch (error) {
-    failures.check();
-    throw error;
-  } finally {
-    // What still waits for others ends if something has failed, and buffers are not given back before.
-    traffic.abort();
-    await Promise.allSettled(turns);
+  for (const step of steps) {
+    if (isDone(output, job.plan.steps, step)) continue;
+    await traffic.checkpoint();
+    job.progress.tell({ step: step.index + 1, stepName: step.name });
+    // The network thread may be busy; what it is told it is told in order.
+    told.push(joint.watch(traffic.begin(step)));
+    job.progress.began(step.index);
+    const last = before;
+    const left = Promise.withResolvers<void>();
+    const gone = async () => {
+      if (!calibration.plan.sideBySide) return;
+      // Two layers at most are at work.
+      await last;
+      left.resolve();
+    };
+    const take = async () => {
+      const made = await takeTurn(walk, step, { ...lasting, gone });
+      await last;
+      await record(step, made);
+      told.push(joint.watch(traffic.end(step)));
+    };
+    before = waitLater(joint.part(take));
+    await Promise.race([before, left.promise]);
+    services.states.turn();
+    services.original?.states.turn();
   }
+  await before;
+  await Promise.all(told);
 }
 
 /**

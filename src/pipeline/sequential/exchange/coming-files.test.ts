@@ -1,5 +1,8 @@
-import { expect, it } from "vitest";
+import { beforeAll, expect, it } from "vitest";
+import { provideBrowserGlobals } from "../../../testing/stand-ins/browser-globals.ts";
 import { openComing } from "./coming-files.ts";
+
+beforeAll(provideBrowserGlobals);
 
 it("tells who waits for a file that there will be none, once it stops", async () => {
   const never = Promise.withResolvers<Uint8Array<ArrayBuffer>>();

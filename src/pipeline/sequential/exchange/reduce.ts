@@ -8,11 +8,11 @@ import { endedBy } from "../../../ended-by.ts";
 import { ExchangeError } from "../../../errors.ts";
 import { sentBytes, type TrianglePiece, trianglePieces } from "../../../gpu/triangular/triangle-pieces.ts";
 import { layOutTriangle } from "../../../gpu/triangular/triangular-matrix.ts";
+import { beginJointly, type JointWork } from "../../../joint-work.ts";
 import type { Capture } from "../../../model/layer-linears.ts";
 import type { LayerAtWork, Pass } from "../layer-at-work.ts";
 import type { ShareAtWork } from "../services.ts";
 import { ownersOf, type ShareNames, shareNames } from "./share-names.ts";
-import { waitLater } from "../../../wait-later.ts";
 import { createSumPieces, type SumsAtWork } from "./sum-pieces.ts";
 
 /**
@@ -42,9 +42,11 @@ export async function reduce(
     return await joinAlone(work, pass, tree, new Set(chunkAt?.values()).size);
   const own = ownCaptures(work, pass);
   const sums = { work, share, names: shareNames(share.plan, work.index) };
-  const counted = waitLater(giveCounts(pass, sums, tree));
-  await joinWithOthers(sums, pass, tree);
-  await counted;
+  await beginJointly(async (joint) => {
+    const counted = joint.watch(giveCounts(pass, sums, tree));
+    await joinWithOthers(sums, pass, tree, joint);
+    await counted;
+  });
   const counts = await takeCounts(work, pass, share, sums.names);
   for (const capture of own) {
     const place = pass.captures.indexOf(capture);
@@ -70,7 +72,12 @@ async function joinAlone(
 }
 
 /** Adds the sums up piece by piece: a job in the middle of the tree has each go on when it is there. */
-async function joinWithOthers(sums: SumsAtWork, pass: Pass, tree: HessianTree): Promise<void> {
+async function joinWithOthers(
+  sums: SumsAtWork,
+  pass: Pass,
+  tree: HessianTree,
+  joint: JointWork,
+): Promise<void> {
   const { work, share } = sums;
   const { gpu } = work.services;
   const place = share.plan.index;
@@ -82,14 +89,14 @@ async function joinWithOthers(sums: SumsAtWork, pass: Pass, tree: HessianTree): 
   // The plan has room for one sum more than half of the chunks make.
   const bytes = Math.max(...items.map(({ piece }) => sentBytes(piece)));
   using rows = await gpu.memory.allocate({ label: "piece of a sum on its way", bytes });
-  const pieces = createSumPieces(sums, rows);
+  const pieces = createSumPieces(sums, rows, joint);
   const among = (capture: Capture): SumExchange => ({
     place,
     add: async (sum, piece, to) => await pieces.add(capture, sum, piece, to),
     give: (sum, piece) => pieces.give(capture, sum, piece),
   });
   const join = async ({ capture, root, piece }: (typeof items)[number]) =>
-    await tree.join(capture, root, piece, among(capture));
+    await joint.part(async () => await tree.join(capture, root, piece, among(capture)));
   const staying = items.filter(({ root }) => root.place === place).values();
   const joinAll = async () => {
     await inLanes(items.filter(({ root }) => root.place !== place).values(), AT_ONCE.going, join);
@@ -99,6 +106,7 @@ async function joinWithOthers(sums: SumsAtWork, pass: Pass, tree: HessianTree): 
     };
     await allEnded([inLanes(staying, AT_ONCE.besideGiven, join), afterwards()]);
   };
+  // The buffer is not given back while a piece is at work.
   await endedBy(joinAll, async () => await pieces.given());
   for (const { capture, root } of placed) if (root.place === place) tree.joined(capture, root, place);
 }

@@ -2,6 +2,7 @@
 // memory to where the other end finds them, and back. The GPU cuts and adds.
 
 import pLimit from "p-limit";
+import { allEnded } from "../../../all-ended.ts";
 import type { PlacedSum } from "../../../calibrate/chunk-tree.ts";
 import type { HessianSum } from "../../../calibrate/hessian-tree.ts";
 import { invariant } from "../../../errors.ts";
@@ -14,11 +15,12 @@ import {
   trimPiece,
 } from "../../../gpu/triangular/triangle-pieces.ts";
 import type { TriangularMatrix } from "../../../gpu/triangular/triangular-matrix.ts";
+import type { JointWork } from "../../../joint-work.ts";
 import type { Capture } from "../../../model/layer-linears.ts";
 import type { LayerAtWork } from "../layer-at-work.ts";
 import type { ShareAtWork } from "../services.ts";
 import type { ShareNames } from "./share-names.ts";
-import { watchFailures } from "../../../watch-failures.ts";
+import { waitLater } from "../../../wait-later.ts";
 
 /**
  * Pieces that go at a time: some are read back or written while others are on their way. A browser has six connections to a server, where
@@ -37,17 +39,19 @@ export interface SumPieces {
   give(capture: Capture, sum: HessianSum, piece: TrianglePiece): void;
   /** Adds a piece of a sum that another job gives. */
   add(capture: Capture, sum: PlacedSum, piece: TrianglePiece, to: TriangularMatrix): Promise<void>;
-  /** Resolves when all is given. */
+  /** Resolves when all is given. @throws what failed first, once no piece is at work */
   given(): Promise<void>;
 }
 
-/** @param rows a buffer for a piece of any of the sums, which one of them has at a time */
-export function createSumPieces(sums: SumsAtWork, rows: LedgerBuffer): SumPieces {
+/**
+ * @param rows a buffer for a piece of any of the sums, which one of them has at a time
+ * @param joint what giving a piece is a part of
+ */
+export function createSumPieces(sums: SumsAtWork, rows: LedgerBuffer, joint: JointWork): SumPieces {
   const { work, share, names } = sums;
   const limit = pLimit(GIVEN_AT_ONCE);
   const free = new Pool([rows]);
   const giving: Promise<void>[] = [];
-  const failures = watchFailures();
   const nameOf = (capture: Capture, sum: HessianSum | PlacedSum, { index }: TrianglePiece) =>
     names.piece(work.layer.captures.indexOf(capture), { first: sum.first, end: sum.end }, index);
   return {
@@ -58,12 +62,12 @@ export function createSumPieces(sums: SumsAtWork, rows: LedgerBuffer): SumPieces
           file,
           async (write) => await readPiece(sums, free, [sum.matrix, piece], write),
         );
-      giving.push(failures.watch(limit(give)));
+      giving.push(waitLater(limit(async () => await joint.part(give))));
     },
     async add(capture, sum, piece, to) {
       const file = { name: nameOf(capture, sum, piece), bytes: sentBytes(piece) };
       // Others lack for what is waited for what could not be given.
-      const check = () => failures.check();
+      const check = () => joint.check();
       const wanted = { from: sum.place, what: `its Hessians of ${work.step.name}`, check };
       await share.exchange.takeShort(
         file,
@@ -71,11 +75,7 @@ export function createSumPieces(sums: SumsAtWork, rows: LedgerBuffer): SumPieces
         async (read) => await fillPiece(sums, free, [to, piece], read),
       );
     },
-    async given() {
-      // Buffers are not given back while one of them is at work.
-      await Promise.allSettled(giving);
-      failures.check();
-    },
+    given: async () => void (await allEnded(giving)),
   };
 }
 

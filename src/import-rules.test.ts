@@ -54,7 +54,6 @@ const FLOORS = {
     "checkpoint",
     "fuse-modules.ts",
     "nothing-error.ts",
-    "decoder-layers.ts",
     "plan-steps.ts",
     "plan-output.ts",
     "notes",

@@ -162,7 +162,7 @@ function reportLines(report: QualityReport, generation: Generation | null): stri
     `${report.tokens} tokens of ${report.text} in ${report.windows} windows. ${report.windowing}`,
     ...[model, ...(original ? [original] : [])].map(
       ({ label, perplexity, weightBytes, bitsPerWeight }) =>
-        `${label}: perplexity ${perplexity.toFixed(4)}, ${formatBytes(weightBytes)}, ${bitsPerWeight.toFixed(2)} bits per weight`,
+        `${label}: perplexity ${perplexity.toFixed(4)}, ${formatBytes(weightBytes)}, ${bitsPerWeight.toFixed(2)} bits per weight in the layers`,
     ),
     ...(kl && greedyAgreement !== null
       ? [

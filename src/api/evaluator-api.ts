@@ -29,7 +29,7 @@ export interface EvaluatedModel {
   /** "W4A16"-like words of config.json's schemes are not there; this is the format: "pack-quantized", or "original". */
   readonly format: string;
   readonly weightBytes: number;
-  /** Stored bits for each weight of the layers' Linears, scales and zero points included. */
+  /** Of the matrices in the layers, scales and zero points included (src/plan/checkpoint/bits-per-weight.ts). */
   readonly bitsPerWeight: number;
   readonly hasTokenizer: boolean;
   readonly hasChatTemplate: boolean;

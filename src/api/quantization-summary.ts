@@ -20,7 +20,7 @@ export interface QuantizationSummary {
   readonly schemes: readonly string[];
   readonly modules: readonly TensorGroup[];
   readonly kept: readonly TensorGroup[];
-  /** Of quantized modules, their scales included. */
+  /** Of the matrices in the layers (src/plan/checkpoint/bits-per-weight.ts). */
   readonly bitsPerWeight: number;
   /** Of all tensors. */
   readonly totalBitsPerWeight: number;

@@ -107,7 +107,7 @@ ${facts.recipeYaml.trimEnd()}
 function moduleRows({ isPlain, quantizedModules, ignored, bitsPerWeight }: CardFacts): string {
   if (isPlain) return "";
   const rows = [`| quantized modules | ${quantizedModules} |`];
-  if (quantizedModules > 0) rows.push(`| bits per quantized weight | ${bitsPerWeight.toFixed(2)} |`);
+  if (quantizedModules > 0) rows.push(`| bits per weight in the layers | ${bitsPerWeight.toFixed(2)} |`);
   const more = ignored.length > 10 ? ` and ${ignored.length - 10} more` : "";
   if (ignored.length > 0)
     rows.push(`| not quantized | ${ignored.slice(0, 10).map(code).join(", ")}${more} |`);

@@ -121,7 +121,7 @@ function qualitySection(quality: MeasuredQuality): string {
 | | quantized |${original ? " original |" : ""}
 | --- | --- |${original ? " --- |" : ""}
 ${row("perplexity", ({ perplexity }) => perplexity.toFixed(4))}
-${row("bits per weight", ({ bitsPerWeight }) => bitsPerWeight.toFixed(2))}
+${row("bits per weight in the layers", ({ bitsPerWeight }) => bitsPerWeight.toFixed(2))}
 ${row("weights", ({ weightBytes }) => formatBytes(weightBytes))}
 
 ${sentences.join("\n")}

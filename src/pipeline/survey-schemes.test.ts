@@ -9,12 +9,12 @@ it("measures every set of modules in every scheme, whether or not the GPU is los
   const beside = [{ scheme: "W4A16", groupSize: 32, method: GPTQ }];
   const job = await planFixture("llama", "W8A16", GPTQ, { groupSize: 32, beside, propagateError: false });
   const machine = job.machine();
-  const { units, weights } = await machine.survey();
+  const { units, counted } = await machine.survey();
   const quantized = job.plan.steps.flatMap(({ quantize }) => quantize);
   expect(units.flatMap(({ modules }) => modules).toSorted()).toEqual(
     quantized.map(({ module }) => module).toSorted(),
   );
-  expect(weights).toBe(quantized.reduce((sum, { rows, columns }) => sum + rows * columns, 0));
+  expect(counted.weights).toBe(quantized.reduce((sum, { rows, columns }) => sum + rows * columns, 0));
   for (const { choices } of units) {
     expect(choices).toHaveLength(3);
     for (const { bytes, loss } of choices) expect(bytes > 0 && Number.isFinite(loss)).toBe(true);

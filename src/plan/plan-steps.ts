@@ -23,6 +23,7 @@ import type { TensorSpec } from "../formats/safetensors/safetensors.ts";
 import { activationTensors, storedTensors } from "../formats/weights/stored-tensors.ts";
 import { type LinearClasses, NAMES_ALONE } from "../model/linear-classes.ts";
 import { checkTargets } from "./targets/check-targets.ts";
+import { AFTER_LAYERS, BEFORE_LAYERS, unitOf } from "./checkpoint/decoder-layers.ts";
 import { isInTower, isRouter, type PlainWeight, weightOf } from "./checkpoint/find-linears.ts";
 import { nothingError } from "./nothing-error.ts";
 import { fusedSets } from "./fuse-modules.ts";
@@ -83,9 +84,6 @@ interface Gathered {
   readonly linears: string[];
   readonly others: string[];
 }
-
-const BEFORE = "before the layers";
-const AFTER = "after the layers";
 
 /**
  * Sorts tensors into steps and decides for each Linear what it becomes.
@@ -276,15 +274,8 @@ function gcd(a: number, b: number): number {
   return b === 0 ? a : gcd(b, a % b);
 }
 
-/** "model.layers.3" for "model.layers.3.mlp.up_proj.weight": the name up to its first number. */
-function unitOf(name: string): string {
-  const match = /^(?:[^.]+\.)*?\d+(?=\.|$)/.exec(name);
-  if (match) return match[0];
-  return /embed|wte|wpe/i.test(name) ? BEFORE : AFTER;
-}
-
 function compareUnits(a: string, b: string): number {
-  const rank = (unit: string) => (unit === BEFORE ? 0 : unit === AFTER ? 2 : 1);
+  const rank = (unit: string) => (unit === BEFORE_LAYERS ? 0 : unit === AFTER_LAYERS ? 2 : 1);
   return rank(a) - rank(b) || a.localeCompare(b, "en", { numeric: true });
 }
 

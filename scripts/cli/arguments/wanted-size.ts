@@ -35,7 +35,7 @@ export function readWantedSize(values: SizeValues): WantedSize | null {
   return { kind: "bits", bits: wanted };
 }
 
-/** The plan's bits are those of all modules; measured are some sets of them, which may have slightly fewer. */
+/** Who asks for 4.125 bits means groups of 128: what is stored of shapes, some bytes a module, is left to the measurement to refuse. */
 const LEAST_SHARE = 0.99;
 
 /**

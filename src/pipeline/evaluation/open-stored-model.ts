@@ -5,7 +5,7 @@ import { checkMixers } from "../../evaluate/graph/mixers/nodes-of.ts";
 import { originalNames, type StoredModel } from "../../evaluate/weights/stored-model.ts";
 import { checkShapes } from "../../model/check-tensors.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
-import { layerLinears } from "../../model/layer-linears.ts";
+import { linearClasses } from "../../model/linear-classes.ts";
 import { modelReader } from "./model-reader.ts";
 import { createModelTraffic } from "./model-traffic.ts";
 import { readerOnce } from "./reader-once.ts";
@@ -16,6 +16,7 @@ import { openTokenizer } from "../inspect/open-tokenizer.ts";
 import type { OpenTokenizer } from "../inspect/tokenizer-worker.ts";
 import { findOutputFolder, openOutputFile } from "../../offload/job-folder.ts";
 import { quantizationField } from "../../formats/schemes/quantization-field.ts";
+import { bitsPerWeight, checkpointStorage } from "../../plan/checkpoint/bits-per-weight.ts";
 import { type DequantizedTensors, dequantizedTensors } from "../../plan/checkpoint/dequantized-tensors.ts";
 import { MAX_CONFIG_BYTES, readConfig, tiesHead } from "../../plan/checkpoint/read-config.ts";
 import { readHeaders, type SourceTensor } from "../../plan/checkpoint/read-headers.ts";
@@ -47,13 +48,13 @@ export async function openStoredModel(
   try {
     const config = await readConfigFile(source, opened);
     const ending = waitLater(readEndIds(source, opened, config));
-    const { stored, files, counted } = await openWeights(source, opened, config);
+    const { stored, files, bits } = await openWeights(source, opened, config);
     const tokenizer = await tokenizing;
     const summary = {
       source: opened,
       format: formatOf(config),
       weightBytes: files.reduce((sum, { start, end }) => sum + end - start, 0),
-      bitsPerWeight: bitsPerWeight(stored, counted),
+      bitsPerWeight: bits,
       hasTokenizer: tokenizer !== null,
       hasChatTemplate: tokenizer?.hasChatTemplate ?? false,
       maxPositions: stored.description.maxPositions,
@@ -66,7 +67,7 @@ export async function openStoredModel(
   }
 }
 
-/** The model as its files hold it, and the tensors that count as its weights' bytes. */
+/** The model as its files hold it, their tensors, and the bits that a weight takes. */
 async function openWeights(source: SourceApi, opened: OpenedSource, config: RawConfig) {
   const reader = {
     files: opened.files,
@@ -74,7 +75,9 @@ async function openWeights(source: SourceApi, opened: OpenedSource, config: RawC
     readFile: async (path: string, maxBytes: number) => await source.readFile(path, maxBytes),
   };
   const { tensors: files } = await readHeaders(reader, tiesHead(config));
-  const plain = await plainWeights(source, opened.label, config, files);
+  const seen = await plainWeights(source, opened.label, config, files);
+  // Codes of compressed-tensors are dequantized where rows of them are read.
+  const plain = methodOf(config) === COMPRESSED_TENSORS ? null : seen;
   const { tensors, transposed: split } = splitExperts(plain?.tensors ?? files);
   const transposed = new Map([...(plain?.transposed ?? []), ...split]);
   const readTransposed = transposedReader(transposed);
@@ -87,10 +90,11 @@ async function openWeights(source: SourceApi, opened: OpenedSource, config: RawC
   const partsOf = (range: FileRange): readonly FileRange[] =>
     partsIn(plain?.modules ?? new Map(), transposed, range);
   const stored = storedModel({ source, read, config, tensors, files, partsOf });
-  return { stored, files, counted: plain ? files : tensors };
+  const bits = bitsPerWeight(checkpointStorage(files, seen, linearClasses(config)));
+  return { stored, files, bits };
 }
 
-/** Plain weights of a model that another method than compressed-tensors quantized: what its codes mean is what is measured. */
+/** The plain weights that the codes of a quantized model mean; null for one that is not quantized. */
 async function plainWeights(
   source: SourceApi,
   label: string,
@@ -98,7 +102,7 @@ async function plainWeights(
   tensors: readonly SourceTensor[],
 ): Promise<DequantizedTensors | null> {
   const method = methodOf(config);
-  if (method === null || method === COMPRESSED_TENSORS) return null;
+  if (method === null) return null;
   const read = async ({ file: path, start, end }: SourceTensor) => await source.read({ path, start, end });
   return await dequantizedTensors({ label, tensors, config, method, read });
 }
@@ -167,21 +171,6 @@ function storedModel(stored: StoredFiles): StoredModel {
   const among = { description, byName, schemeOf, announce: traffic.announce };
   const again = modelReader(among, async (_tensor, range) => await stored.read(range));
   return { ...again, once: () => readerOnce(among, { ...stored, traffic, again }) };
-}
-
-function bitsPerWeight({ description }: StoredModel, tensors: readonly SourceTensor[]): number {
-  const linears = description.layers.flatMap(layerLinears);
-  const weights = linears.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
-  const owners = new Set(linears.map(({ module }) => module));
-  const sources = new Set(linears.map(({ source }) => source.tensor));
-  const bytes = tensors
-    .filter(
-      ({ name }) =>
-        sources.has(name.replace(/_(blocks|scales)$/, "")) ||
-        owners.has(name.replace(/\.weight_[a-z_]+$/, "")),
-    )
-    .reduce((sum, { start, end }) => sum + end - start, 0);
-  return (bytes * 8) / weights;
 }
 
 function formatOf(config: RawConfig): string {

@@ -1,6 +1,6 @@
 // A model as far as kilobytes tell: its files, config.json, safetensors headers and licence.
 
-import { linearClasses } from "../../model/linear-classes.ts";
+import { type LinearClasses, linearClasses } from "../../model/linear-classes.ts";
 import { licenseOf, MAX_CARD_BYTES } from "../../package/model-card.ts";
 import { isCarried, leftOutNote } from "../../package/small-files.ts";
 import { type DequantizedTensors, dequantizedTensors } from "../../plan/checkpoint/dequantized-tensors.ts";
@@ -11,11 +11,11 @@ import {
   readConfig,
   tiesHead,
 } from "../../plan/checkpoint/read-config.ts";
-import { isStacked, keepsFused, keptFusedNote } from "../../plan/notes/expert-notes.ts";
+import { keepsFused, keptFusedNote } from "../../plan/notes/expert-notes.ts";
 import { plainWeightNotes } from "../../plan/notes/plain-weight-notes.ts";
 import { readHeaders, type SourceTensor } from "../../plan/checkpoint/read-headers.ts";
 import type { RotatedTensors } from "../../plan/rotation/rotated-tensors.ts";
-import { splitExperts, type TransposedWeight } from "../../plan/checkpoint/split-experts.ts";
+import { isStacked, splitExperts, type TransposedWeight } from "../../plan/checkpoint/split-experts.ts";
 import { readQuantization } from "../../plan/checkpoint/read-quantization.ts";
 import { summarizeQuantization } from "../../plan/checkpoint/summarize-quantization.ts";
 import { summarizeTensors } from "../../plan/checkpoint/summarize-model.ts";
@@ -87,7 +87,7 @@ export async function openModel(
   const { tensors, notes: droppedNotes } = withoutUnread(config, all);
   const transposed = new Map([...(quantized?.transposed ?? []), ...split]);
   const card = await readCard(remote, source);
-  const quantization = quantized && summarizeQuantized(config, stored, quantized);
+  const quantization = quantized && summarizeQuantized(config, stored, quantized, classes);
   const quantizedAlready =
     quantized && quantization ? quantizedNotes(quantization, quantized.disagreements) : [];
   const notes = [...fileNotes, ...quantizedAlready, ...droppedNotes];
@@ -166,9 +166,10 @@ function summarizeQuantized(
   { raw, quantMethod }: ModelConfig,
   stored: readonly SourceTensor[],
   quantized: DequantizedTensors,
+  classes: LinearClasses,
 ): QuantizationSummary {
   const kvCache = quantMethod === "compressed-tensors" ? (readQuantization(raw)?.kvCache ?? null) : null;
-  return summarizeQuantization(quantMethod ?? "", stored, quantized, kvCache);
+  return summarizeQuantization({ method: quantMethod ?? "", stored, seen: quantized, kvCache, classes });
 }
 
 /** Disagreements that are told one by one; of more only the number is. */

@@ -2,6 +2,7 @@
 
 import { invariant } from "../../errors.ts";
 import { formatBytes } from "../../formats/text/format-bytes.ts";
+import { bitsPerWeight } from "../../plan/checkpoint/bits-per-weight.ts";
 import { freeStorageBytes } from "../../offload/free-space.ts";
 import type {
   CalibrationSummary,
@@ -94,7 +95,7 @@ function resultFit({ lead }: RunPlan, { plan }: PlannedResult): ResultFit {
     scheme: plan.schemes.join(" + "),
     recipeYaml: plan.recipeYaml,
     resultBytes: plan.output.shards.reduce((sum, shard) => sum + shard.fileBytes, 0),
-    bitsPerWeight: plan.bitsPerWeight,
+    bitsPerWeight: bitsPerWeight(plan.counted),
     quantizedModules: plan.quantizedModules,
     copiedTensors: plan.steps.reduce((sum, step) => sum + step.copy.length, 0),
     leads: plan.jobId === lead.jobId,

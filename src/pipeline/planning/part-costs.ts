@@ -2,7 +2,7 @@
 // what cuts go by is how the phases compare, and how they compare with the bytes that move.
 
 import type { LayerCost, PartCosts } from "../../api/compressor-api.ts";
-import { decoderLayers } from "../../plan/decoder-layers.ts";
+import { decoderLayers } from "../../plan/checkpoint/decoder-layers.ts";
 import type { LayerWork } from "../calibration/costs/calibration-work.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 import type { PlannedStep } from "./planned-step.ts";

@@ -14,7 +14,9 @@ import { schemeName } from "../../formats/schemes/scheme-name.ts";
 import { type LinearClasses, linearClasses } from "../../model/linear-classes.ts";
 import { recipeYaml } from "../../package/recipe-yaml.ts";
 import { recipeFromControls } from "../../plan/recipe/choose-recipe.ts";
-import { expertNotes, isExpert, isStacked } from "../../plan/notes/expert-notes.ts";
+import { expertNotes, isExpert } from "../../plan/notes/expert-notes.ts";
+import { isStacked } from "../../plan/checkpoint/split-experts.ts";
+import { countedStorage, type Storage } from "../../plan/checkpoint/bits-per-weight.ts";
 import { bfloat16Notes } from "../../plan/notes/bfloat16-note.ts";
 import { packedNotes } from "../../plan/notes/packed-note.ts";
 import { completeRecipe } from "../../plan/recipe/complete-recipe.ts";
@@ -30,9 +32,6 @@ import type { ServerNote } from "../../api/compressor-api.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import { planTiling, type Tiling } from "../../quantize/rtn/plan-tiling.ts";
 import type { JobOptions, RecipeChoice } from "../../api/job-options.ts";
-
-/** Bits per weight of a result in which nothing is quantized. */
-const BF16_BITS = 16;
 
 /** More heads than any model has; keeps a number from outside from becoming an allocation. */
 const MAX_HEADS = 4096;
@@ -54,7 +53,8 @@ export interface JobPlan {
   readonly output: OutputPlan;
   readonly tiling: Tiling;
   readonly sourceBytes: number;
-  readonly bitsPerWeight: number;
+  /** What bits per weight count of the result. */
+  readonly counted: Storage;
   readonly quantizedModules: number;
   /** What servers would refuse of the result, and the recipe that avoids it, if there is one. */
   readonly serverNotes: readonly ServerNote[];
@@ -78,7 +78,6 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
   const used = new Set(tasks.map((task) => task.group));
   const groups = groupsOf(recipe).filter((group) => used.has(group));
   const output = planOutput({ steps });
-  const stored = tasks.flatMap((task) => task.outputs).reduce((sum, spec) => sum + tensorBytes(spec), 0);
   const notes = [
     ...serverNotes(tasks, ignored),
     ...expertNotes({ classes, groups, quantized: tasks, ignored }),
@@ -95,7 +94,6 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
     stacked: steps.some(({ copy }) => copy.some(isStacked)),
   };
   const complete = completeRecipe(facts);
-  const weights = tasks.reduce((sum, task) => sum + elements(task.tensor), 0);
   return {
     jobId: await digest([model.source.key, recipe, output.shards.map((shard) => shard.fileBytes)]),
     recipe,
@@ -108,7 +106,7 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
     output,
     tiling: planTiling(tasks, options.gpuBudgetBytes),
     sourceBytes: model.tensors.reduce((sum, { start, end }) => sum + end - start, 0),
-    bitsPerWeight: weights === 0 ? BF16_BITS : (stored * 8) / weights,
+    counted: storageOf(steps, classes),
     quantizedModules: tasks.length,
     serverNotes: notes,
     servableRecipe: servable && recipeYaml(completeRecipe({ ...facts, recipe: servable }).recipe),
@@ -126,6 +124,18 @@ function planModel(model: OpenModel, recipe: Recipe, classes: LinearClasses): St
   const someQuantized = plan.steps.some(({ quantize }) => quantize.some(({ module }) => isExpert(module)));
   if (!isSplit || someQuantized || !classes.experts || needsCalibration(recipe)) return plan;
   return planSteps(model.unsplit, recipe, facts);
+}
+
+/** What bits per weight count of the result of these steps. */
+function storageOf(steps: StepPlan["steps"], classes: LinearClasses): Storage {
+  const quantized = steps.flatMap(({ quantize }) => quantize);
+  const modules = quantized.map(({ module, tensor, outputs }) => ({
+    module,
+    bytes: outputs.reduce((sum, spec) => sum + tensorBytes(spec), 0),
+    weights: elements(tensor),
+  }));
+  const copied = steps.flatMap(({ copy }) => copy);
+  return countedStorage(modules, copied, classes);
 }
 
 function namesOf({ summary }: OpenModel, groups: readonly ConfigGroup[], recipe: Recipe): string[] {

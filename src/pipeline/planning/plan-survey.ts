@@ -11,7 +11,7 @@ import { schemeName } from "../../formats/schemes/scheme-name.ts";
 import { recipeYaml } from "../../package/recipe-yaml.ts";
 import { mixedRecipe, onlyModifier } from "../../plan/recipe/mixed-recipe.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
-import { elements } from "../../plan/checkpoint/summarize-model.ts";
+import { bitsPerWeight, type Storage } from "../../plan/checkpoint/bits-per-weight.ts";
 import type { ModuleReport } from "../../api/compressor-api.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 
@@ -22,7 +22,8 @@ export interface MeasuredSchemes {
   readonly units: readonly SchemeUnit[];
   /** Bytes of the result's weights beside the units. */
   readonly otherBytes: number;
-  readonly weights: number;
+  /** What bits per weight count beside the bytes of the units. */
+  readonly counted: Storage;
 }
 
 /** The modifier of each candidate. @throws RecipeError if one of them is no scheme to choose among others */
@@ -69,28 +70,28 @@ export function measuredSchemes(
     const plain = sum(modules.map((module) => plainBytes(tasks[0]?.get(module))));
     return { modules, choices: [...choices, { bytes: plain, loss: 0 }] };
   });
-  const named = tried.flatMap(({ modules }) => modules);
   const [first] = plans;
   const whole = first ? resultBytes(first) : 0;
-  const weights = sum(named.map((module) => elements(tasks[0]?.get(module)?.tensor ?? { shape: [0] })));
+  const unitBytes = sum(units.map(({ choices }) => choices[0]?.bytes ?? 0));
+  const { bytes = 0, weights = 0 } = first?.counted ?? {};
   return {
     candidates: plans.flatMap((plan, index) => {
       const modifier = modifiers[index];
       return modifier ? [{ plan, modifier }] : [];
     }),
     units,
-    otherBytes: whole - sum(units.map(({ choices }) => choices[0]?.bytes ?? 0)),
-    weights,
+    otherBytes: whole - unitBytes,
+    counted: { bytes: bytes - unitBytes, weights },
   };
 }
 
 /** What can be told of them. */
-export function surveyOf({ candidates, units, otherBytes, weights }: MeasuredSchemes): SchemeSurvey {
+export function surveyOf({ candidates, units, otherBytes, counted }: MeasuredSchemes): SchemeSurvey {
   return {
     schemes: [...candidates.map(({ modifier }) => nameOf(modifier)), "as it is"],
     curve: sizeCurve(units).map(({ bytes, loss }) => ({
       resultBytes: otherBytes + bytes,
-      bitsPerWeight: (bytes * 8) / weights,
+      bitsPerWeight: bitsPerWeight({ ...counted, bytes: counted.bytes + bytes }),
       loss,
     })),
   };

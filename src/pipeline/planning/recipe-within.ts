@@ -4,6 +4,7 @@ import type { JobOptions } from "../../api/job-options.ts";
 import type { MixedRecipe } from "../../api/scheme-survey.ts";
 import { CalibrationError, RecipeError } from "../../errors.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
+import { bitsPerWeight } from "../../plan/checkpoint/bits-per-weight.ts";
 import { planJob } from "./plan-job.ts";
 import { type MeasuredSchemes, recipeOfSize, resultBytes } from "./plan-survey.ts";
 
@@ -36,10 +37,8 @@ export async function recipeWithin(
     const { yaml, loss, counts } = recipeOfSize(measured, bytes, slack);
     const plan = await planJob(model, { ...options, recipe: { kind: "yaml", text: yaml } });
     const planned = resultBytes(plan);
-    if (planned <= bytes) {
-      const bitsPerWeight = ((planned - measured.otherBytes) * 8) / measured.weights;
-      return { yaml, loss, counts, resultBytes: planned, bitsPerWeight };
-    }
+    if (planned <= bytes)
+      return { yaml, loss, counts, resultBytes: planned, bitsPerWeight: bitsPerWeight(plan.counted) };
     slack += planned - bytes;
   }
 }

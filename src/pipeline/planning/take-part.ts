@@ -4,7 +4,7 @@
 import type { JobOptions, JobPart } from "../../api/job-options.ts";
 import { RecipeError } from "../../errors.ts";
 import { choosesByText, rewritingModifiers } from "../../formats/recipe/recipe.ts";
-import { decoderLayers } from "../../plan/decoder-layers.ts";
+import { decoderLayers } from "../../plan/checkpoint/decoder-layers.ts";
 import { planOutput } from "../../plan/plan-output.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 import { digest } from "./plan-job.ts";

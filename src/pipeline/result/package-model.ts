@@ -15,6 +15,7 @@ import {
 import { quantizationConfig, resultConfig } from "../../package/quantization-config.ts";
 import type { ReportedCalibration } from "../../package/quantization-report.ts";
 import { isCarried, leftOutNote, MAX_SMALL_FILE_BYTES } from "../../package/small-files.ts";
+import { bitsPerWeight } from "../../plan/checkpoint/bits-per-weight.ts";
 import { stepSpecs } from "../../plan/plan-output.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
 import type { OutputFile, ResultSummary } from "../../api/compressor-api.ts";
@@ -68,7 +69,7 @@ function summary(job: Job, figures: GpuFigures, written: readonly OutputFile[]):
     sourceBytes: model.summary.weightBytes,
     resultBytes,
     dequantized: quantizesNothing(plan.recipe),
-    bitsPerWeight: plan.bitsPerWeight,
+    bitsPerWeight: bitsPerWeight(plan.counted),
     peakGpuBytes: figures.peakGpuBytes,
     plannedGpuBytes: plan.peakGpuBytes,
     worstSubmitMs: figures.longestSubmits[0]?.milliseconds ?? 0,
@@ -168,7 +169,7 @@ function resultFacts(job: Job, facts: JobFacts): ResultFacts {
       name: resultName(job),
       schemes: plan.schemes,
       sourceBytes: model.summary.weightBytes,
-      bitsPerWeight: plan.bitsPerWeight,
+      bitsPerWeight: bitsPerWeight(plan.counted),
       quantizedModules: plan.quantizedModules,
       isPlain: quantizesNothing(plan.recipe),
       ignored: plan.ignored,

@@ -4,8 +4,11 @@
 
 import { MalformedModelError } from "../../errors.ts";
 import { isFloatDtype } from "../../formats/numbers/dtype.ts";
+import type { TensorSpec } from "../../formats/safetensors/safetensors.ts";
 import type { SourceTensor } from "./read-headers.ts";
 
+/** Tensors of all experts of a layer: those of most families, and Granite's. */
+const STACKED = /(\.experts\.(gate_up_proj|down_proj)|moe\.(input|output)_linear\.weight)$/;
 const FUSED = /^(.*\.experts)\.(gate_up_proj|down_proj)$/;
 /** Files of tensors that no file holds as they are: "transposed:model.layers.0.mlp.experts.0.up_proj". */
 const PREFIX = "transposed:";
@@ -34,6 +37,11 @@ export interface SplitTensors {
   readonly tensors: readonly SourceTensor[];
   /** What each virtual file is made of: matrices turned over, one after the other. */
   readonly transposed: ReadonlyMap<string, readonly TransposedWeight[]>;
+}
+
+/** True for a tensor that holds all experts of a layer. */
+export function isStacked({ name, shape }: Pick<TensorSpec, "name" | "shape">): boolean {
+  return shape.length === 3 && STACKED.test(name);
 }
 
 /**

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { tensorBytes, type TensorSpec } from "../../formats/safetensors/safetensors.ts";
+import { NAMES_ALONE } from "../../model/linear-classes.ts";
 import { dequantizedTensors } from "./dequantized-tensors.ts";
 import { readQuantization } from "./read-quantization.ts";
 import type { SourceTensor } from "./read-headers.ts";
@@ -57,12 +58,9 @@ async function summary() {
   const tensors = model();
   const read = async () => await Promise.resolve(new Uint8Array());
   const seen = await dequantizedTensors({ label: "m", tensors, config, method: "compressed-tensors", read });
-  return summarizeQuantization(
-    "compressed-tensors",
-    tensors,
-    seen,
-    readQuantization(config)?.kvCache ?? null,
-  );
+  const method = "compressed-tensors";
+  const kvCache = readQuantization(config)?.kvCache ?? null;
+  return summarizeQuantization({ method, stored: tensors, seen, kvCache, classes: NAMES_ALONE });
 }
 
 describe("what inspection says of a quantized model", () => {

@@ -4,35 +4,41 @@ import { DTYPE_BITS } from "../../formats/numbers/dtype.ts";
 import type { QuantizationArgs } from "../../formats/schemes/quantization-args.ts";
 import { schemeName } from "../../formats/schemes/scheme-name.ts";
 import type { DequantizedTensors } from "./dequantized-tensors.ts";
+import type { LinearClasses } from "../../model/linear-classes.ts";
+import { bitsPerWeight, checkpointStorage, keptTensors, moduleStorage } from "./bits-per-weight.ts";
 import type { QuantizationSummary, TensorGroup } from "../../api/quantization-summary.ts";
 import type { SourceTensor } from "./read-headers.ts";
 import { elements } from "./summarize-model.ts";
 import type { DequantizedModule } from "./dequantized-module.ts";
 
+export interface QuantizedCheckpoint {
+  /** `quant_method` of config.json. */
+  readonly method: string;
+  readonly stored: readonly SourceTensor[];
+  /** The plain weights that they mean. */
+  readonly seen: Pick<DequantizedTensors, "modules" | "tensors" | "dtype">;
+  readonly kvCache: QuantizationArgs | null;
+  readonly classes: LinearClasses;
+}
+
 /** Sums up a quantized model from its headers. */
-export function summarizeQuantization(
-  method: string,
-  stored: readonly SourceTensor[],
-  { modules, tensors, dtype }: Pick<DequantizedTensors, "modules" | "tensors" | "dtype">,
-  kvCache: QuantizationArgs | null,
-): QuantizationSummary {
-  const quantized = groupByName([...modules.values()].map(moduleOf));
-  const files = new Set(stored.map(({ file }) => file));
-  const kept = groupByName(tensors.filter(({ file }) => files.has(file)).map(keptOf));
+export function summarizeQuantization(checkpoint: QuantizedCheckpoint): QuantizationSummary {
+  const { method, stored, seen, kvCache, classes } = checkpoint;
+  const { dtype } = seen;
+  const quantized = groupByName([...seen.modules.values()].map(moduleOf));
+  const kept = groupByName(keptTensors(stored, seen).map(keptOf));
   const sum = (groups: readonly TensorGroup[], of: "bytes" | "weights") =>
     groups.reduce((total, group) => total + group[of], 0);
-  const bits = (bytes: number, weights: number) => (weights === 0 ? 0 : (bytes * 8) / weights);
-  const weights = sum(quantized, "weights") + sum(kept, "weights");
   return {
     method,
     schemes: bySize(quantized),
     modules: quantized,
     kept,
-    bitsPerWeight: bits(sum(quantized, "bytes"), sum(quantized, "weights")),
-    totalBitsPerWeight: bits(
-      stored.reduce((total, { start, end }) => total + end - start, 0),
-      weights,
-    ),
+    bitsPerWeight: bitsPerWeight(checkpointStorage(stored, seen, classes)),
+    totalBitsPerWeight: bitsPerWeight({
+      bytes: stored.reduce((total, { start, end }) => total + end - start, 0),
+      weights: sum(quantized, "weights") + sum(kept, "weights"),
+    }),
     kvCache: kvCache && cacheText(kvCache),
     dequantizedBytes: sum(kept, "bytes") + (sum(quantized, "weights") * DTYPE_BITS[dtype]) / 8,
     dequantizedDtype: dtype,
@@ -41,18 +47,15 @@ export function summarizeQuantization(
 
 type Member = Omit<TensorGroup, "count">;
 
-function moduleOf({ found, weight }: DequantizedModule): Member {
+function moduleOf(module: DequantizedModule): Member {
+  const { found, weight } = module;
   const parts = [strategyText(weight.args), found.format];
   if (found.parts.has("weight_g_idx")) parts.splice(1, 0, "columns by activation");
   return {
     name: found.module,
     scheme: schemeName(found.scheme),
     detail: parts.join(", "),
-    weights: weight.rows * weight.columns,
-    bytes: [...found.parts].reduce(
-      (sum, [part, { start, end }]) => sum + (part === "bias" ? 0 : end - start),
-      0,
-    ),
+    ...moduleStorage(module),
   };
 }
 

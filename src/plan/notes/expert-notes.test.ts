@@ -3,7 +3,8 @@ import { groupsOf, type Recipe } from "../../formats/recipe/recipe.ts";
 import { tensorBytes } from "../../formats/safetensors/safetensors.ts";
 import { linearClasses } from "../../model/linear-classes.ts";
 import { defaultControls, recipeFromControls } from "../recipe/choose-recipe.ts";
-import { expertNotes, isStacked, keepsFused } from "./expert-notes.ts";
+import { isStacked } from "../checkpoint/split-experts.ts";
+import { expertNotes, keepsFused } from "./expert-notes.ts";
 import { parseRecipe } from "../recipe/parse-recipe.ts";
 import { planSteps } from "../plan-steps.ts";
 

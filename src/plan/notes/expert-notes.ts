@@ -8,7 +8,6 @@ import { compressionFormat } from "../../formats/schemes/compression-format.ts";
 import type { QuantizationArgs, QuantizationScheme } from "../../formats/schemes/quantization-args.ts";
 import type { ConfigGroup } from "../../formats/recipe/recipe.ts";
 import { schemeName } from "../../formats/schemes/scheme-name.ts";
-import type { TensorSpec } from "../../formats/safetensors/safetensors.ts";
 import { type LinearClasses, TRANSFORMERS } from "../../model/linear-classes.ts";
 
 const EXPERT = /\.experts\.\d+\./;
@@ -20,15 +19,8 @@ const SHOWN = 3;
  */
 const SERVED_SINGLY = new Set(["qwen3_vl_moe", "qwen3_vl_moe_text", "gemma4", "gemma4_text", "hy_v4"]);
 
-/** Tensors of all experts of a layer: those of most families, and Granite's. */
-const STACKED = /(\.experts\.(gate_up_proj|down_proj)|moe\.(input|output)_linear\.weight)$/;
 /** The experts of any layer, as servers that look for single ones name them. */
 export const EVERY_EXPERT = "re:.*\\.experts\\.\\d+\\..*";
-
-/** True for a tensor that holds all experts of a layer. */
-export function isStacked({ name, shape }: Pick<TensorSpec, "name" | "shape">): boolean {
-  return shape.length === 3 && STACKED.test(name);
-}
 
 /** True for a Linear of one expert. */
 export function isExpert(module: string): boolean {

@@ -1,6 +1,7 @@
 import { formatBytes } from "../../formats/text/format-bytes.ts";
 import type { ResultSummary } from "../../api/compressor-api.ts";
 import { useApp } from "../parts/app-context.ts";
+import { BITS_SENTENCE, bitsText } from "../words/bits-text.ts";
 import { formatPercent } from "../words/format-count.ts";
 import { formatDuration } from "../words/format-duration.ts";
 import { chooseAnother } from "../actions/inspect-model.ts";
@@ -55,12 +56,13 @@ function BeforeAfter({ result }: { result: ResultSummary }) {
       <p class="big-line">
         <span class="big">{formatPercent(share)}</span>
         <span class="left">of the original size</span>
-        <span class="left right">{result.bitsPerWeight.toFixed(2)} bits per weight</span>
+        <span class="left right">{bitsText(result.bitsPerWeight)}</span>
       </p>
       <dl class="bars">
         <Bar name="Before" bytes={result.sourceBytes} share={1 / Math.max(1, share)} />
         <Bar name="After" bytes={result.resultBytes} share={share / Math.max(1, share)} />
       </dl>
+      <p class="hint">{BITS_SENTENCE}</p>
     </section>
   );
 }

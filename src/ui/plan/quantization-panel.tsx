@@ -1,5 +1,7 @@
 import { type ComponentChildren, Fragment } from "preact";
 import { formatBytes } from "../../formats/text/format-bytes.ts";
+import { BITS_NAME } from "../words/bits-text.ts";
+import { capitalize } from "../words/capitalize.ts";
 import type { QuantizationSummary, TensorGroup } from "../../api/compressor-api.ts";
 
 /** How a model is quantized that the user pointed at: its modules by scheme, what they cost, and what was kept. */
@@ -7,7 +9,7 @@ export function QuantizationPanel({ quantization }: { quantization: Quantization
   const { modules, kept, bitsPerWeight, totalBitsPerWeight, kvCache, schemes, method } = quantization;
   const facts = [
     ["Schemes", schemes.length > 0 ? schemes.join(", ") : "none"],
-    ["Bits per quantized weight", modules.length > 0 ? bitsPerWeight.toFixed(2) : "–"],
+    [capitalize(BITS_NAME), bitsPerWeight.toFixed(2)],
     ["Bits per weight in all", totalBitsPerWeight.toFixed(2)],
     ["Key-value cache", kvCache ?? "not quantized"],
     [`As ${quantization.dequantizedDtype}`, formatBytes(quantization.dequantizedBytes)],

@@ -5,6 +5,7 @@ import { measureSchemes } from "../actions/measure-schemes.ts";
 import { takeSize } from "../actions/take-size.ts";
 import { useApp } from "../parts/app-context.ts";
 import { mixableRecipes } from "../state/recipe/also-recipes.ts";
+import { bitsText } from "../words/bits-text.ts";
 import { methodOf, recipeChoice } from "../state/recipe/recipe-fields.ts";
 
 const LEAST_LOSS = 1e-12;
@@ -93,7 +94,7 @@ function Curve({ survey: { curve, schemes } }: { survey: SchemeSurvey }) {
 }
 
 function pointText({ resultBytes, bitsPerWeight, loss }: SurveyPoint): string {
-  return `${formatBytes(resultBytes)}, ${bitsPerWeight.toFixed(2)} bits per weight, changes ${(100 * loss).toPrecision(2)} %`;
+  return `${formatBytes(resultBytes)}, ${bitsText(bitsPerWeight)}, changes ${(100 * loss).toPrecision(2)} %`;
 }
 
 /** Size to the right, loss upwards on a logarithmic scale; it draws what the slider says. */

@@ -5,6 +5,7 @@ import { formatBytes } from "../../formats/text/format-bytes.ts";
 import type { Progress } from "../../api/compressor-api.ts";
 import { useApp } from "../parts/app-context.ts";
 import type { App } from "../state/app-state.ts";
+import { capitalize } from "../words/capitalize.ts";
 import { formatPercent } from "../words/format-count.ts";
 import { formatDuration } from "../words/format-duration.ts";
 import { Gauge } from "../parts/gauge.tsx";
@@ -161,8 +162,4 @@ function Figure({ name, children }: { name: string; children: ComponentChildren 
       <td>{children}</td>
     </tr>
   );
-}
-
-function capitalize(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

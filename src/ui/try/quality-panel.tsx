@@ -3,6 +3,8 @@ import { formatBytes } from "../../formats/text/format-bytes.ts";
 import type { ModelQuality, QualityReport } from "../../api/evaluator-api.ts";
 import { useApp } from "../parts/app-context.ts";
 import { comparableWith, perplexityLoss, recommend } from "../state/measurements/compare-recipes.ts";
+import { BITS_NAME } from "../words/bits-text.ts";
+import { capitalize } from "../words/capitalize.ts";
 import { formatPercent } from "../words/format-count.ts";
 import { formatDuration } from "../words/format-duration.ts";
 import { formatError } from "../words/format-error.ts";
@@ -63,7 +65,7 @@ function Report({ report }: { report: QualityReport }) {
         <tbody>
           <Figure name="Perplexity" report={report} of={({ perplexity }) => perplexity.toFixed(4)} />
           <Figure
-            name="Bits per weight"
+            name={capitalize(BITS_NAME)}
             report={report}
             of={({ bitsPerWeight }) => bitsPerWeight.toFixed(2)}
           />

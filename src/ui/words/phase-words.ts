@@ -1,4 +1,5 @@
 import type { Phase } from "../../api/compressor-api.ts";
+import { capitalize } from "./capitalize.ts";
 
 export interface PhaseWords {
   readonly name: string;
@@ -56,5 +57,5 @@ export function inOrder(seconds: Readonly<Record<string, number>>): [phase: stri
 /** What a phase is called, also where an earlier version of the page named it. */
 export function phaseName(phase: string): string {
   const known = Object.entries(PHASE_WORDS).find(([name]) => name === phase);
-  return known?.[1].name ?? phase.charAt(0).toUpperCase() + phase.slice(1);
+  return known?.[1].name ?? capitalize(phase);
 }

@@ -35,15 +35,22 @@ test("a chosen folder is read where it is, and what is said of the GPU moves not
   await expect(page.getByRole("row", { name: "To download" })).toContainText("0 bytes");
 });
 
-test("what presets weigh moves nothing once it is known", async ({ page }) => {
+test("what presets weigh and the plan comes to moves nothing once it is known", async ({ page }) => {
   await page.addInitScript(() => {
-    const seen = { sizes: [""], tops: [0] };
+    const seen = { sizes: [""], tops: [""] };
     Object.assign(globalThis, { seen });
     const look = () => {
       const methods = document.querySelector(".methods");
       if (!methods) return;
       seen.sizes.push(document.querySelector(".card-size")?.textContent ?? "");
-      seen.tops.push(Math.round(methods.getBoundingClientRect().top + scrollY));
+      const places = [
+        methods,
+        document.querySelector(".start button"),
+        document.querySelector(".start .hint"),
+      ];
+      seen.tops.push(
+        places.map((place) => Math.round((place?.getBoundingClientRect().top ?? 0) + scrollY)).join(),
+      );
     };
     new MutationObserver(look).observe(document, { childList: true, characterData: true, subtree: true });
   });
@@ -53,7 +60,7 @@ test("what presets weigh moves nothing once it is known", async ({ page }) => {
     await page.getByRole("button", { name: "Try the sample model" }).click();
     await expect(page.getByRole("radio", { name: /^Small W4A16 2.55 MiB/ })).toBeVisible();
     const { sizes, tops } = await page.evaluate(
-      () => (globalThis as unknown as { seen: { sizes: string[]; tops: number[] } }).seen,
+      () => (globalThis as unknown as { seen: { sizes: string[]; tops: string[] } }).seen,
     );
     expect(sizes[1]).toBe("…");
     expect(sizes.at(-1)).toMatch(/^2\.55 MiB/);

@@ -1,9 +1,10 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { type ModelServer, startModelServer } from "../../scripts/model-server/model-server.ts";
 import { memoryModel } from "../../scripts/model-server/served-model.ts";
 import { AccessError } from "../errors.ts";
 import { FAST_RETRY } from "../testing/sources/fast-retry.ts";
 import { memoryChunkStore } from "../testing/stand-ins/memory-chunk-store.ts";
+import { ChunkLoader } from "./chunks/chunk-loader.ts";
 import { createSource } from "./create-source.ts";
 import type { SourceReference } from "../api/source-api.ts";
 
@@ -21,9 +22,9 @@ afterEach(() => {
   server.faults.length = 0;
 });
 
-function makeSource() {
+function makeSource(store = memoryChunkStore()) {
   const base = `${server.filesUrl}/my/page/`;
-  return createSource({ base, hubUrl: server.hubUrl, timing: FAST_RETRY, store: memoryChunkStore() });
+  return createSource({ base, hubUrl: server.hubUrl, timing: FAST_RETRY, store });
 }
 const at = (address: string): SourceReference => ({ kind: "address", address });
 const middle = { path: "model.safetensors", start: 1000, end: 1005 };
@@ -50,6 +51,30 @@ describe("createSource", () => {
     const second = source.open(at("my/model"), "hf_test");
     await expect(first).rejects.toMatchObject({ name: "AbortError" });
     expect((await second).repository).toBe("my/model");
+  });
+
+  it("gives back what it has opened where another opening came first", async () => {
+    const store = memoryChunkStore();
+    let ask = () => {};
+    const asked = new Promise<void>((resolve) => (ask = resolve));
+    let answer = () => {};
+    const answered = new Promise<void>((resolve) => (answer = resolve));
+    vi.spyOn(store, "list").mockImplementation(async () => {
+      ask();
+      await answered;
+      return [];
+    });
+    const closed = vi.spyOn(ChunkLoader.prototype, Symbol.dispose);
+    const source = makeSource(store);
+    const first = source.open(at("../model/"), null);
+    await asked;
+    const second = source.open(at("my/model"), "hf_test");
+    answer();
+    await expect(first).rejects.toMatchObject({ name: "AbortError" });
+    await second;
+    expect(closed).toHaveBeenCalledTimes(1);
+    expect(await source.read(middle)).toEqual(weights.slice(1000, 1005));
+    closed.mockRestore();
   });
 
   it("keeps the open model when another cannot be opened, and ends its reads when another is", async () => {

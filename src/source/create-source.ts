@@ -1,5 +1,6 @@
 // The network thread's side of the contract in api/source-api.ts: one open model, its downloads, and what is stored.
 
+import { madeOf } from "../disposal.ts";
 import { AccessError, invariant, MalformedModelError } from "../errors.ts";
 import { formatBytes } from "../formats/text/format-bytes.ts";
 import { standInSentence } from "../formats/files/stand-in.ts";
@@ -60,31 +61,30 @@ export function createSource(options: SourceOptions): SourceApi {
       const { signal } = opening;
       const folder = await find(options, transport, { reference, token: checkToken(token) }, signal);
       const { limits, stream } = options;
-      const loader =
-        folder.kind === "remote" ? await ChunkLoader.open(transport, store, folder, limits, stream) : null;
-      signal.throwIfAborted();
-      session?.end.abort();
-      session?.loader?.[Symbol.dispose]();
-      session = { folder, loader, end: new AbortController() };
-      return folder.opened;
+      return await madeOf(async (parts) => {
+        const loader =
+          folder.kind === "remote"
+            ? parts.use(await ChunkLoader.open(transport, store, folder, limits, stream))
+            : null;
+        signal.throwIfAborted();
+        session?.end.abort();
+        session?.loader?.[Symbol.dispose]();
+        session = { folder, loader, end: new AbortController() };
+        return folder.opened;
+      });
     },
     readFile: async (path, maxBytes) => await readFile(transport, current(), path, maxBytes),
     readRange: async (range) => await readDirectly(transport, current(), range),
     ...reading(transport, current),
-    prefetch: (ranges) => session?.loader?.prefetch(ranges),
-    release: () => session?.loader?.release(),
-    use: (range) => session?.loader?.use(range),
-    evict: async (ranges) => await session?.loader?.evict(ranges),
     datasetRows: async (request) =>
       await datasetRows(transport, options.rowsUrl ?? ROWS_URL, request, opening.signal),
-    missingBytes: async (ranges) => session?.loader?.missingBytes(ranges) ?? 0,
     progress: () => ({
       downloadedBytes: transport.traffic.downloadedBytes,
       bytesPerSecond: transport.traffic.bytesPerSecond(),
       storedBytes: session?.loader?.storedBytes ?? 0,
       waiting: transport.traffic.wait,
     }),
-    ...pausing(() => session?.loader ?? null),
+    ...loading(() => session?.loader ?? null),
     stored: async () => await store.sources(),
     async deleteStored(key) {
       const opened = session?.folder.opened.key;
@@ -109,8 +109,19 @@ function reading(transport: Transport, current: () => Session): Pick<SourceApi, 
   };
 }
 
-function pausing(loader: () => ChunkLoader | null): Pick<SourceApi, "pause" | "resume"> {
-  return { pause: () => loader()?.pause(), resume: () => loader()?.resume() };
+/** Nothing of this has a meaning where nothing is downloaded. */
+function loading(
+  loader: () => ChunkLoader | null,
+): Pick<SourceApi, "prefetch" | "release" | "use" | "evict" | "missingBytes" | "pause" | "resume"> {
+  return {
+    prefetch: (ranges) => loader()?.prefetch(ranges),
+    release: () => loader()?.release(),
+    use: (range) => loader()?.use(range),
+    evict: async (ranges) => await loader()?.evict(ranges),
+    missingBytes: async (ranges) => loader()?.missingBytes(ranges) ?? 0,
+    pause: () => loader()?.pause(),
+    resume: () => loader()?.resume(),
+  };
 }
 
 interface Wanted {

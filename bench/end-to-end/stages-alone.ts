@@ -17,6 +17,7 @@ import { randomNormal, seededRandom } from "../../src/testing/random.ts";
 import type { FileRange } from "../../src/formats/files/file-ranges.ts";
 import type { SourceFile } from "../../src/api/source-api.ts";
 import type { TileTraffic } from "../../src/pipeline/job/traffic.ts";
+import { endedBy } from "../../src/ended-by.ts";
 
 const SCRATCH_JOB = "benchmark";
 const WRITE_BYTES = 4 * 1024 ** 2;
@@ -109,7 +110,7 @@ function noiseOf(bytes: number, dtype: "BF16" | "F16" | "F32"): Uint8Array<Array
 export async function opfsAlone(plan: JobPlan): Promise<number> {
   const folder = await openJobFolder(SCRATCH_JOB);
   const bytes = new Uint8Array(WRITE_BYTES).fill(0x5a);
-  try {
+  const write = async () => {
     using store = await OutputStore.open(folder, plan.output.shards);
     return await secondsOf(async () => {
       for (const { name, start, end } of plan.output.shards.flatMap(({ entries }) => entries)) {
@@ -120,9 +121,8 @@ export async function opfsAlone(plan: JobPlan): Promise<number> {
       store.flush();
       await Promise.resolve();
     });
-  } finally {
-    await deleteJobFolder(SCRATCH_JOB);
-  }
+  };
+  return await endedBy(write, async () => await deleteJobFolder(SCRATCH_JOB));
 }
 
 /** Forgets what earlier runs left: a stored chunk is not downloaded, a finished job is not run. */

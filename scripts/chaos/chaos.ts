@@ -16,6 +16,7 @@ import { BROWSER, takeTemporary } from "./left-behind.ts";
 import { endOf, HEAD, isForeign, isGood, lineOf, type Row, sentenceOf, summary } from "./row.ts";
 import { different, digests } from "./same-bytes.ts";
 import { FAULT_NAMES, faultOf, type ServerFault } from "./server-faults.ts";
+import { endedBy } from "../../src/ended-by.ts";
 
 const USAGE = `npm run chaos -- [--rounds N] [--seed N] [--kinds kill,disk,server] [--recipe RECIPE] [--limit SECONDS] [--rows FILE] [--faults NAMES]
 
@@ -91,13 +92,12 @@ async function runChaos(args: readonly string[]): Promise<number> {
   const keep = (row: Row) => {
     if (values.rows !== undefined) appendFileSync(values.rows, `${JSON.stringify(row)}\n`);
   };
-  try {
-    return await rounds(chaos, kinds, count, keep);
-  } finally {
-    disk?.[Symbol.dispose]();
-    await server.close();
-    rmSync(folder, { recursive: true, force: true });
-  }
+  return await endedBy(
+    async () => await rounds(chaos, kinds, count, keep),
+    () => disk?.[Symbol.dispose](),
+    server.close,
+    () => rmSync(folder, { recursive: true, force: true }),
+  );
 }
 
 /** @throws UsageError for a name that is none */

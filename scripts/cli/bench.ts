@@ -19,6 +19,7 @@ import { chromiumFlags, findChromium } from "../chromium.mjs";
 import { BENCH_USAGE, type BenchArguments, readBenchArguments } from "./arguments/bench-arguments.ts";
 import { endInWords } from "./end-in-words.ts";
 import { watchHostMemory } from "./host-memory.ts";
+import { endedBy } from "../../src/ended-by.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const RESULTS = join(ROOT, "bench/results");
@@ -82,7 +83,7 @@ async function measureInPage({ only, jobs, repeats, gpuBudgetBytes, small }: Mea
     preview: { host: "127.0.0.1", port: 0, strictPort: true, open: false },
   });
   const profile = await mkdtemp(join(tmpdir(), "layerpress-bench-"));
-  try {
+  const run = async () => {
     const { port } = site.httpServer.address() as AddressInfo;
     return await runInBrowser(profile, `http://127.0.0.1:${port}/bench/`, {
       only,
@@ -91,10 +92,13 @@ async function measureInPage({ only, jobs, repeats, gpuBudgetBytes, small }: Mea
       ...(gpuBudgetBytes === null ? {} : { gpuBudgetBytes }),
       endToEnd: chosen.map(({ job }, index) => ({ ...job, address: models.address(index) })),
     });
-  } finally {
-    await Promise.all([site.close(), models.close()]);
-    await rm(profile, { recursive: true, force: true });
-  }
+  };
+  return await endedBy(
+    run,
+    async () => await site.close(),
+    models.close,
+    async () => await rm(profile, { recursive: true, force: true }),
+  );
 }
 
 async function serveModels(jobs: readonly SyntheticJob[]) {
@@ -114,7 +118,7 @@ async function runInBrowser(
     ...(executablePath ? { executablePath } : {}),
     args: chromiumFlags(),
   });
-  try {
+  const measure = async () => {
     const page = context.pages()[0] ?? (await context.newPage());
     page.on("console", (message) => console.log(message.text()));
     await page.goto(url);
@@ -132,9 +136,8 @@ async function runInBrowser(
     }
     const driver = await describeDriver(context);
     return { ...result, head: { ...result.head, driver }, endToEnd };
-  } finally {
-    await context.close();
-  }
+  };
+  return await endedBy(measure, async () => await context.close());
 }
 
 /** Device and driver as the browser names them to whoever started it; null where it does not. */

@@ -35,6 +35,7 @@ import { type SampleOfPage, takeStored } from "./page/take-stored.ts";
 import { openWorkFolder } from "./work-folder.ts";
 import { RECEIPT } from "../../src/formats/files/result-documents.ts";
 import { systemFailure } from "./system-failure.ts";
+import { endedBy, undoneBy } from "../../src/ended-by.ts";
 
 const USAGE_STATUS = 2;
 const FAILURE_STATUS = 1;
@@ -100,9 +101,15 @@ async function compress(args: CompressArguments): Promise<number> {
 /** Prints how the job is divided. */
 async function printParts(args: PlanArguments): Promise<number> {
   const work = await mkdtemp(join(tmpdir(), "layerpress-plan-"));
-  try {
+  const run = async () => {
     await using page = await openPage(work);
-    const plan = await page.during(planInPage(page.page, args));
+    return await page.during(planInPage(page.page, args));
+  };
+  try {
+    const plan = await endedBy(
+      run,
+      async () => await rm(work, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }),
+    );
     const division = divideJob(plan.partCosts, args.parts);
     for (const line of divisionLines(division)) console.log(line);
     if (args.json) console.log(JSON.stringify({ ok: true, ...division }));
@@ -112,8 +119,6 @@ async function printParts(args: PlanArguments): Promise<number> {
     console.error(error.message);
     if (args.json) console.log(JSON.stringify(failed(error)));
     return error instanceof InterruptedError ? error.status : FAILURE_STATUS;
-  } finally {
-    await rm(work, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   }
 }
 
@@ -141,11 +146,11 @@ async function compressInFolder(args: CompressArguments, job: JobInPage): Promis
   await checkPlaces(args.out, args.folders);
   await using work = await openWorkFolder(args.out);
   let keeps = work.continued;
-  try {
+  const run = async () => {
     await using exchange = args.share && (await openFileExchange(args.share, profileIn(work.path)));
     await using page = await openPage(work.path, args.out, exchange ? [exchange.plugin] : []);
     const progress = followProgress(page.page, (line) => console.log(line));
-    try {
+    const make = async () => {
       const { results, chosen } = await page.during(compressInPage(page.page, args));
       job.chosen = chosen;
       const written: Written[] = [];
@@ -156,16 +161,19 @@ async function compressInFolder(args: CompressArguments, job: JobInPage): Promis
       }
       job.results = written;
       keeps = false;
-    } catch (error) {
+    };
+    const look = async () => {
       keeps = keeps || (await isKept(page.page, progress.progress));
-      throw error;
-    } finally {
-      progress[Symbol.dispose]();
-    }
-  } finally {
+    };
+    await endedBy(
+      async () => await undoneBy(make, look),
+      () => progress[Symbol.dispose](),
+    );
+  };
+  await endedBy(run, async () => {
     if (keeps) job.left = `What was finished is kept in ${work.path}; the same command goes on from there.`;
     else await work.forget();
-  }
+  });
 }
 
 /** Saves one of the results into its folder, with its receipt, and publishes it where that is asked for. */

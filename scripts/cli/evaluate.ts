@@ -22,6 +22,7 @@ import { InterruptedError } from "./page/interruption.ts";
 import { openPage } from "./page/open-page.ts";
 import { pageError } from "./page/page-error.ts";
 import { systemFailure } from "./system-failure.ts";
+import { endedBy } from "../../src/ended-by.ts";
 
 const USAGE_STATUS = 2;
 const FAILURE_STATUS = 1;
@@ -60,13 +61,15 @@ type Outcome =
 async function evaluate(args: EvaluateArguments): Promise<Evaluation> {
   const server = await serveFolders(args);
   const work = await mkdtemp(join(tmpdir(), "layerpress-evaluate-"));
-  try {
+  const run = async () => {
     await using page = await openPage(work);
     return withOwnLabels(args, await page.during(runInPage(page.page, args, server)));
-  } finally {
-    await rm(work, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-    await server.close();
-  }
+  };
+  return await endedBy(
+    run,
+    async () => await rm(work, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }),
+    server.close,
+  );
 }
 
 /** Local folders are read over HTTP from this machine, as the page reads every other folder. */

@@ -9,6 +9,7 @@ import { serveFolder } from "../serve-folder.ts";
 import { makeFolders } from "./make-folders.ts";
 import { readHub, UsageError } from "./arguments/argument-readers.ts";
 import { parseOptions } from "./arguments/parse-words.ts";
+import { endedBy } from "../../src/ended-by.ts";
 
 const USAGE = `npm run release -- [options]
 
@@ -118,7 +119,7 @@ async function checkRelease(folder: string): Promise<void> {
     ...(executablePath ? { executablePath } : {}),
     args: chromiumFlags(),
   });
-  try {
+  const check = async () => {
     const page = await browser.newPage();
     await page.goto(`${served.url}?shown=no`);
     await page.waitForFunction(() => "layerpress" in globalThis);
@@ -128,7 +129,6 @@ async function checkRelease(folder: string): Promise<void> {
     const outside = served.asked.filter((path) => !path.startsWith("/below/a/path/"));
     if (model !== "sample" || outside.length > 0)
       throw new Error(`The page asks for what lies outside of its folder: ${outside.join(", ")}.`);
-  } finally {
-    await browser.close();
-  }
+  };
+  await endedBy(check, async () => await browser.close());
 }

@@ -6,6 +6,7 @@ import { link, readdir, readFile, rename, rm, writeFile } from "node:fs/promises
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { makeFolders, removeEmptyFolders } from "./make-folders.ts";
+import { endedBy } from "../../src/ended-by.ts";
 
 const LOCK = "lock";
 /** How often a lock is looked at whose owner has ended, or that another command takes at the same moment. */
@@ -69,15 +70,16 @@ async function takeLock(lock: string, out: string): Promise<void> {
 async function create(lock: string, text: string): Promise<boolean> {
   const draft = `${lock}.${randomUUID()}`;
   await writeFile(draft, text);
-  try {
-    await link(draft, lock);
-    return true;
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
-    throw error;
-  } finally {
-    await rm(draft, { force: true });
-  }
+  const give = async () => {
+    try {
+      await link(draft, lock);
+      return true;
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
+      throw error;
+    }
+  };
+  return await endedBy(give, async () => await rm(draft, { force: true }));
 }
 
 /** Takes a dead owner's lock away. Where another command was faster and it is that one's lock by now, it is put back. */

@@ -11,6 +11,7 @@ import { folderModel } from "../model-server/served-model.ts";
 import { seededRandom } from "../../src/testing/random.ts";
 import type { Fixture } from "./fixture.ts";
 import type { Tell } from "./resume.ts";
+import { endedBy } from "../../src/ended-by.ts";
 
 const [SEQUENCES, TOKENS, IDS] = [8, 48, 128];
 /** Columns of a group: the second where the first does not divide a Linear's inputs. */
@@ -55,7 +56,7 @@ export async function compressAll(
     ),
   );
   const server = await startModelServer({ models });
-  try {
+  const compress = async () => {
     await using opened = await openPage(join(out, ".work"), out);
     for (const [index, { name }] of fixtures.entries()) {
       let made: Compressed | string = "";
@@ -74,9 +75,8 @@ export async function compressAll(
       console.log(`  ${name}: ${typeof made === "string" ? made : made.ratio.toFixed(3)}`);
       tell(name, made);
     }
-  } finally {
-    await server.close();
-  }
+  };
+  await endedBy(compress, server.close);
 }
 
 function requestFor(source: string, groupSize: string) {

@@ -7,6 +7,7 @@ import { createServer, type Plugin } from "vite";
 import { chromiumFlags, findChromium } from "../chromium.mjs";
 import type { Fixture } from "./fixture.ts";
 import type { Tell } from "./resume.ts";
+import { endedBy } from "../../src/ended-by.ts";
 
 const BLANK = "/blank.html";
 const FILES = "/checkpoints/";
@@ -28,7 +29,7 @@ export async function measureForward(
     args: chromiumFlags({ software: true }),
     ...(executablePath ? { executablePath } : {}),
   });
-  try {
+  const measure = async () => {
     const page = await browser.newPage();
     const origin = server.resolvedUrls?.local[0] ?? "";
     await page.goto(new URL(BLANK, origin).href);
@@ -42,10 +43,12 @@ export async function measureForward(
       console.log(`  ${name}: ${typeof value === "string" ? value : Math.max(...value).toExponential(1)}`);
       tell(name, value);
     }
-  } finally {
-    await browser.close();
-    await server.close();
-  }
+  };
+  await endedBy(
+    measure,
+    async () => await browser.close(),
+    async () => await server.close(),
+  );
 }
 
 /** An empty page, and the files of the checkpoints by their number. */

@@ -19,6 +19,7 @@ import { startModelServer } from "../model-server/model-server.ts";
 import { folderModel } from "../model-server/served-model.ts";
 import { nagaTakesAll } from "./check-wgsl.ts";
 import { findFirefox, openFirefox } from "./open-firefox.ts";
+import { endedBy } from "../../src/ended-by.ts";
 
 const USAGE = `npm run check:firefox -- [--presets A,B] [--source FOLDER]
 
@@ -79,14 +80,12 @@ async function comparePresets(
   const models = { "golden/source": { files: await folderModel(from) } };
   const server = await startModelServer({ models });
   const source = `${server.filesUrl}/golden/source/`;
-  try {
+  const compare = async () => {
     await inFirefox(executable, join(folder, "firefox"), async (call) => await runAll(call, source, presets));
     await inChromium(folder, async (call) => await runAll(call, source, presets));
     return report(folder, presets);
-  } finally {
-    await server.close();
-    rmSync(folder, { recursive: true, force: true });
-  }
+  };
+  return await endedBy(compare, server.close, () => rmSync(folder, { recursive: true, force: true }));
 }
 
 async function inFirefox(
@@ -100,15 +99,14 @@ async function inFirefox(
     plugins: [receiveFiles(out, new Map())],
     preview: { host: "127.0.0.1", port: 0, strictPort: true, open: false },
   });
-  try {
+  const run = async () => {
     await using firefox = await openFirefox(executable);
     console.log(`Firefox ${firefox.version}`);
     const { port } = page.httpServer.address() as AddressInfo;
     await firefox.goto(`http://localhost:${port}/?shown=no`);
     await work(async (...asked) => await firefox.call(...asked));
-  } finally {
-    await page.close();
-  }
+  };
+  await endedBy(run, async () => await page.close());
 }
 
 async function inChromium(folder: string, work: (call: Call) => Promise<void>): Promise<void> {

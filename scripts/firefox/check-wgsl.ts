@@ -8,6 +8,7 @@ import { createServer } from "vite";
 import { UsageError } from "../cli/arguments/argument-readers.ts";
 import { parseOptions } from "../cli/arguments/parse-words.ts";
 import { endInWords } from "../cli/end-in-words.ts";
+import { endedBy } from "../../src/ended-by.ts";
 
 const USAGE = `npm run check:wgsl
 
@@ -81,12 +82,11 @@ async function loadKernels(): Promise<readonly Joined[]> {
     optimizeDeps: { noDiscovery: true },
     oxc: { target: "es2022" },
   });
-  try {
+  const load = async () => {
     const loaded = await server.ssrLoadModule("/src/testing/test-gpu/every-kernel.ts");
     return await (loaded as { everyKernel(): Promise<readonly Joined[]> }).everyKernel();
-  } finally {
-    await server.close();
-  }
+  };
+  return await endedBy(load, async () => await server.close());
 }
 
 function takes(naga: string, { name, code }: Joined, folder: string): boolean {

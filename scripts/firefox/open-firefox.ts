@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { undoneBy } from "../../src/ended-by.ts";
 
 const NAMES = ["firefox-esr", "firefox"];
 const STARTING_MS = 60_000;
@@ -47,7 +48,7 @@ export async function openFirefox(executable: string): Promise<OpenFirefox> {
     if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
     rmSync(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   };
-  try {
+  const start = async (): Promise<OpenFirefox> => {
     const session = await connect(await addressOf(child));
     const created = await session.send("session.new", { capabilities: {} });
     const version = textAt(created, "capabilities", "browserVersion");
@@ -68,10 +69,8 @@ export async function openFirefox(executable: string): Promise<OpenFirefox> {
         ),
       [Symbol.asyncDispose]: close,
     };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  };
+  return await undoneBy(start, close);
 }
 
 /** Firefox says where it listens on its error output. */

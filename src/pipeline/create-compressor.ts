@@ -31,6 +31,7 @@ import { makeReceipt } from "./result/make-receipt.ts";
 import { withPresentSizes } from "./result/record-quality.ts";
 import { connectSource, type RemoteSource } from "./inspect/remote-source.ts";
 import type { JobOptions } from "../api/job-options.ts";
+import { endedBy } from "../ended-by.ts";
 
 export function createCompressor(): CompressorApi {
   let source: RemoteSource | null = null;
@@ -161,17 +162,17 @@ function createRunner(connected: () => RemoteSource) {
       const control = createJobControl();
       const progress = startProgress(totals, control, async () => await source.progress(), onProgress);
       running = { control, progress };
-      try {
-        const job = { model, plan, options, source, control, progress, time };
-        const jobs = results.map((result) => ({ ...job, ...result }));
-        return await work(job, jobs);
-      } catch (error) {
-        throw toldOfMemory(error);
-      } finally {
+      const job = { model, plan, options, source, control, progress, time };
+      const jobs = results.map((result) => ({ ...job, ...result }));
+      const run = async () =>
+        await work(job, jobs).catch((error: unknown) => {
+          throw toldOfMemory(error);
+        });
+      return await endedBy(run, async () => {
         progress.stop();
         running = null;
         await source.release();
-      }
+      });
     },
     reports: () => running?.progress.reports ?? [],
     pause() {

@@ -21,6 +21,7 @@ import { quantize } from "./sequential/passes/quantize.ts";
 import { reduce } from "./sequential/exchange/reduce.ts";
 import { type CompressedLayer, runSequential } from "./sequential/run-sequential.ts";
 import { openTrials, type Trials } from "./sequential/trials.ts";
+import { endedBy } from "../ended-by.ts";
 
 /** Holds hidden states while it lasts; no job has such a name. */
 const FOLDER = "survey";
@@ -66,7 +67,7 @@ export async function surveySchemes(job: Job, candidates: readonly Job[]): Promi
   const planned = planTrials(job.plan);
   const shares = new Map(job.plan.steps.map((step) => [step.index, shareOf(step, planned)]));
   const trials = openTrials(planned, shares);
-  try {
+  const run = async () => {
     const results = candidates.map((each) => ({ job: each, store: NOWHERE, journal: memoryJournal() }));
     const output: RunOutput = {
       folder,
@@ -85,9 +86,8 @@ export async function surveySchemes(job: Job, candidates: readonly Job[]): Promi
       reports,
       trials.results(),
     );
-  } finally {
-    await deleteJobFolder(FOLDER);
-  }
+  };
+  return await endedBy(run, async () => await deleteJobFolder(FOLDER));
 }
 
 const NOWHERE = { write: () => undefined, flush: () => undefined };

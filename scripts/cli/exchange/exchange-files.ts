@@ -20,6 +20,7 @@ import { makeFolders, removeEmptyFolders } from "../make-folders.ts";
 import { findWindow, type WindowFile } from "./exchange-window.ts";
 import type { AskedShare } from "../arguments/share-arguments.ts";
 import { openSpareFiles, type SpareFiles } from "./spare-files.ts";
+import { undoneBy } from "../../../src/ended-by.ts";
 
 export const EXCHANGE_PATH = "/exchange/";
 /** What a file is read and written in: its bytes are on their way from page to page, and pieces of a few KiB hold them up. */
@@ -150,14 +151,12 @@ function draftOf({ share }: Exchange, path: string): string {
 async function putPart(exchange: Exchange, path: string, part: SlotPart): Promise<void> {
   const { at, bytes, of } = part;
   const draft = draftOf(exchange, path);
-  try {
+  const take = async () => {
     if (at === 0) await mkdir(dirname(path), { recursive: true });
     await using file = at === 0 ? await exchange.spare.open(draft, of) : await open(draft, "r+");
     await openedWindow(exchange).give(part, file);
-  } catch (error) {
-    await rm(draft, { force: true });
-    throw error;
-  }
+  };
+  await undoneBy(take, async () => await rm(draft, { force: true }));
   if (at + bytes < of) return;
   exchange.moved.given += of;
   await rename(draft, path);
@@ -167,14 +166,12 @@ async function putPart(exchange: Exchange, path: string, part: SlotPart): Promis
 async function put(exchange: Exchange, path: string, request: IncomingMessage): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   const draft = draftOf(exchange, path);
-  try {
+  const take = async () => {
     await pipeline(request, createWriteStream(draft, { highWaterMark: CHUNK_BYTES }));
     exchange.moved.given += (await stat(draft)).size;
     await rename(draft, path);
-  } catch (error) {
-    await rm(draft, { force: true });
-    throw error;
-  }
+  };
+  await undoneBy(take, async () => await rm(draft, { force: true }));
 }
 
 async function give(

@@ -4,6 +4,7 @@
 import { randomUUID } from "node:crypto";
 import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { undoneBy } from "../../../src/ended-by.ts";
 
 /** Smaller ones are not worth keeping. */
 const LEAST_BYTES = 64 * 1024;
@@ -50,12 +51,10 @@ export async function openSpareFiles(folder: string, own: string): Promise<Spare
         ));
       if (!isThere) return await open(path, "w");
       const file = await open(path, "r+");
-      try {
-        await file.truncate(bytes);
-      } catch (error) {
-        await file.close();
-        throw error;
-      }
+      await undoneBy(
+        async () => await file.truncate(bytes),
+        async () => await file.close(),
+      );
       return file;
     },
     async [Symbol.asyncDispose]() {

@@ -6,6 +6,8 @@ import { Worker } from "node:worker_threads";
 import pLimit from "p-limit";
 import { MalformedModelError } from "../../../src/errors.ts";
 import type { FileRange } from "../../../src/formats/files/file-ranges.ts";
+import { allEnded } from "../../../src/all-ended.ts";
+import { endedBy } from "../../../src/ended-by.ts";
 
 export interface RangesCopy {
   /** What is hashed, and written, in front of the ranges. */
@@ -47,17 +49,13 @@ export async function copyRanges<Copy extends RangesCopy>(
         }
       }),
   );
-  try {
-    await Promise.all(copying);
-  } finally {
-    // No thread writes any more when drafts are removed.
-    await Promise.allSettled(copying);
-  }
+  // No thread writes any more when drafts are removed.
+  await allEnded(copying);
 }
 
 async function copyInThread({ header, ranges, target }: RangesCopy, failed: AbortSignal): Promise<Copied> {
   const thread = new Worker(THREAD, { workerData: { header, ranges: joined(ranges), target } });
-  try {
+  const copy = async () => {
     const [answer] = (await once(thread, "message", { signal: failed })) as [
       Copied | { readonly ended: string },
     ];
@@ -66,9 +64,8 @@ async function copyInThread({ header, ranges, target }: RangesCopy, failed: Abor
         `${answer.ended} ended in the middle of a tensor: it was changed meanwhile.`,
       );
     return answer;
-  } finally {
-    await thread.terminate();
-  }
+  };
+  return await endedBy(copy, async () => void (await thread.terminate()));
 }
 
 /** Ranges that follow each other in a file are one: norms and scales are small. */

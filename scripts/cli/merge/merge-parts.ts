@@ -32,6 +32,7 @@ import { checkHash, type HashCheck, hashChecks, MAX_RECEIPT_BYTES } from "./chec
 import { copyRanges, type RangesCopy } from "./copy-ranges.ts";
 import { openPartFile, readPartFile, readPartFileIfAny } from "./read-part-file.ts";
 import { readReceipt } from "../read-receipt.ts";
+import { undoneBy } from "../../../src/ended-by.ts";
 
 const CONFIG = "config.json";
 const MAX_CONFIG_BYTES = 16 * 1024 ** 2;
@@ -216,14 +217,14 @@ function createFiles(out: string) {
   const draftOf = (path: string) => `${targetOf(path)}.unfinished`;
   /** Fills drafts of files in, then gives all of them their names. */
   const drafted = async (paths: readonly string[], fill: () => Promise<void>) => {
-    try {
+    const give = async () => {
       for (const path of paths) await makeFolders(dirname(targetOf(path)));
       await fill();
       for (const path of paths) await rename(draftOf(path), targetOf(path));
-    } catch (error) {
-      for (const path of paths) await rm(draftOf(path), { force: true });
-      throw error;
-    }
+    };
+    await undoneBy(give, async () => {
+      await Promise.allSettled(paths.map(async (path) => await rm(draftOf(path), { force: true })));
+    });
   };
   return {
     /** Sorted by path. */

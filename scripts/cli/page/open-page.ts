@@ -11,6 +11,7 @@ import { chromiumFlags, findChromium } from "../../chromium.mjs";
 import { watchInterruption } from "./interruption.ts";
 import { receiveFiles, type ReceivedFiles } from "./receive-files.ts";
 import { BrowserError, type BrowserWatch, isClosed, unanswered, watchBrowser } from "./watch-browser.ts";
+import { undoneBy } from "../../../src/ended-by.ts";
 
 /** A name instead of a port: the server takes a free port every time, the origin stays. */
 const HOST = "layerpress.localhost";
@@ -62,7 +63,7 @@ export async function openPage(
     await within(CLOSING_MS, server.close());
     interruption[Symbol.dispose]();
   };
-  try {
+  const start = async () => {
     const context = await Promise.race([launching, interruption.interrupted]);
     const page = context.pages()[0] ?? (await inOpeningTime(context.newPage(), "its page"));
     watch = watchBrowser(context, page);
@@ -83,10 +84,8 @@ export async function openPage(
       ),
     );
     return { page, received, during, [Symbol.asyncDispose]: close };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  };
+  return await undoneBy(start, close);
 }
 
 /** Opens the page and waits for its door. */

@@ -8,6 +8,7 @@ import type { OutputFile } from "../../../src/api/compressor-api.ts";
 import { type SampledPlaces, samplePlaces } from "../../../src/formats/files/sampled-places.ts";
 import { mapLimited } from "../../../src/map-limited.ts";
 import { copyRanges, type RangesCopy } from "../merge/copy-ranges.ts";
+import { endedBy } from "../../../src/ended-by.ts";
 
 /** SHA-256 of a result's file at these places, as the page has it; null where it cannot read it, which it says when it is asked for it. */
 export type SampleOfPage = (path: string, places: SampledPlaces) => Promise<string | null>;
@@ -84,14 +85,13 @@ async function isSame({ file: { path, bytes }, stored }: StoredFile, sample: Sam
   const places = samplePlaces(bytes);
   const hash = createHash("sha256");
   const file = await open(stored);
-  try {
+  const read = async () => {
     for (const start of places.starts) {
       const { buffer, bytesRead } = await file.read({ length: places.pieceBytes, position: start });
       hash.update(buffer.subarray(0, bytesRead));
     }
-  } finally {
-    await file.close();
-  }
+  };
+  await endedBy(read, async () => await file.close());
   return (await sample(path, places)) === hash.digest("hex");
 }
 

@@ -1,7 +1,7 @@
 // onnxruntime-web as the rest of evaluation uses it: sessions by graph, weights in buffers of ours, one run at a time.
 
 import type { InferenceSession, Tensor } from "onnxruntime-web";
-import { endedBy } from "../../ended-by.ts";
+import { endedBy, undoneBy } from "../../ended-by.ts";
 import { DeviceLimitError, invariant } from "../../errors.ts";
 import type { BuiltGraph } from "../graph/decoder-graph.ts";
 import type { WeightInput } from "../graph/weight-input.ts";
@@ -70,9 +70,10 @@ export interface EngineOptions {
  */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
   const engine = await openEngine(options);
-  await engine.ready().catch(async (error: unknown) => {
-    await closing(engine, async () => await Promise.reject(error));
-  });
+  await undoneBy(
+    async () => await engine.ready(),
+    async () => await engine[Symbol.asyncDispose](),
+  );
   return engine;
 }
 

@@ -10,6 +10,7 @@ import { measureModels } from "./measure-models.ts";
 import { type OpenStoredModel, openStoredModel } from "./open-stored-model.ts";
 import { recordQuality } from "../result/record-quality.ts";
 import type { SourceApi } from "../../api/source-api.ts";
+import { endedBy } from "../../ended-by.ts";
 
 type Role = "model" | "original";
 
@@ -72,13 +73,11 @@ export function createEvaluator(createSource: () => SourceApi): EvaluatorApi {
  * @throws what failed first: of an error nothing but its name and its sentence reaches the page
  */
 async function tidied<Result>(opened: Iterable<Opened>, run: () => Promise<Result>): Promise<Result> {
-  try {
-    return await run();
-  } catch (error) {
-    throw firstCause(error);
-  } finally {
-    await tidy(opened);
-  }
+  const told = async () =>
+    await run().catch((error: unknown) => {
+      throw firstCause(error);
+    });
+  return await endedBy(told, async () => await tidy(opened));
 }
 
 /** What was downloaded for a call is not left behind, unless the browser keeps it: no reason to lose what was found out. */

@@ -10,6 +10,7 @@ import type { CalibrationJob } from "../../calibration/plan-calibrated-layers.ts
 import type { PlannedStep } from "../../planning/planned-step.ts";
 import { createHostLayers, type HostLayers } from "./host-layers.ts";
 import { waitLater } from "../../../wait-later.ts";
+import { undoneBy } from "../../../ended-by.ts";
 
 /** The layers that a run goes through, and what they are read for. */
 interface ReadLayers {
@@ -37,11 +38,8 @@ export async function beginReading(
   const close = async () => await file?.[Symbol.asyncDispose]();
   const first = steps.find((step) => !isDone(output, job.plan.steps, step));
   if (first) {
-    await traffic.begin(first).catch(async (error: unknown) => {
-      // Nobody else could open it.
-      await close();
-      throw error;
-    });
+    // Nobody else could open the file.
+    await undoneBy(async () => await traffic.begin(first), close);
     hosts.readAhead(first);
   }
   return { hosts, [Symbol.asyncDispose]: close };

@@ -15,27 +15,30 @@ export const columnExtentsKernel = kernel({
     stride: "u32",
     offset: "u32",
     first_strip: "u32",
+    first_lane: "u32",
     fresh: "u32",
+    ends: "u32",
   }),
-  bindings: { values: "read", extents: "read_write" },
+  bindings: { values: "read", extents: "read_write", lane_sums: "read_write" },
 });
 
 /**
  * Widens `extents`, (3, columns) float32, by the rows of `values`: smallest, largest, Σ|x|.
- * @param seen rows that `extents` knows already; with 0, what it holds does not count
+ * @param laneSums (LANE_SUMS, columns) float32: what the sums go on from
+ * @param seen rows that `extents` knows already; with 0, what both hold does not count
  */
 export async function widenColumnExtents(
   gpu: Gpu,
   values: Activations,
   extents: BufferPart,
+  laneSums: BufferPart,
   seen: number,
 ): Promise<void> {
   const { buffer, columns, stride, offset = 0 } = values;
-  for (const { place, ...size } of columnStrips(gpu, columnExtentsKernel, values)) {
-    const fresh = Number(seen + place.first_row === 0);
+  for (const { place, ...size } of columnStrips(gpu, columnExtentsKernel, values, seen)) {
     await gpu.queue.run(columnExtentsKernel, {
-      params: { ...place, columns, stride, offset, fresh },
-      buffers: { values: buffer, extents },
+      params: { ...place, columns, stride, offset },
+      buffers: { values: buffer, extents, lane_sums: laneSums },
       ...size,
     });
   }

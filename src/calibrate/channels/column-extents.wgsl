@@ -1,5 +1,6 @@
 // Smallest, largest and Σ|x| of each column over some rows: three runs of `columns` values in `extents`. A workgroup has a strip
-// of columns; its lanes go through the rows side by side and are joined in a fixed order.
+// of columns; its lanes go through the rows side by side and are joined in a fixed order. Sums of lanes go on where the rows before
+// have left them, until their block ends: where rows are cut into dispatches changes nothing.
 const STRIP: u32 = 32u;
 const ROW_LANES: u32 = 8u;
 
@@ -10,13 +11,19 @@ struct Params {
   stride: u32,
   offset: u32,
   first_strip: u32,
-  // 1 before anything was seen: what `extents` holds does not count.
+  // The lane of the first row.
+  first_lane: u32,
+  // 1 before anything was seen: what the buffers hold does not count.
   fresh: u32,
+  // 1 if the last row ends a block.
+  ends: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> values: array<f32>;
 @group(0) @binding(2) var<storage, read_write> extents: array<f32>;
+// Runs of `columns` values: what each lane has of the block under way, and the sum of all blocks before.
+@group(0) @binding(3) var<storage, read_write> lane_sums: array<f32>;
 
 var<workgroup> low: array<f32, STRIP * ROW_LANES>;
 var<workgroup> high: array<f32, STRIP * ROW_LANES>;
@@ -49,13 +56,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   // Lanes without a row of their own repeat the first, which moves neither end.
   var smallest = 0.0;
   var largest = 0.0;
+  let own = local.y * params.columns + column;
+  let blocks = ROW_LANES * params.columns + column;
   var sum = 0.0;
   if (known) {
+    if (params.fresh == 0u) { sum = lane_sums[own]; }
     let first = values[params.offset + params.first_row * params.stride + column];
     smallest = first;
     largest = first;
     // Eight rows are asked for before they are added, one after the other: alone each would be waited for.
-    for (var row = params.first_row + local.y; row < params.end_row; row += 8u * ROW_LANES) {
+    let begin = params.first_row + (local.y + ROW_LANES - params.first_lane) % ROW_LANES;
+    for (var row = begin; row < params.end_row; row += 8u * ROW_LANES) {
       let rows = four_rows(row);
       let next_rows = four_rows(row + 4u * ROW_LANES);
       let four = four_at(rows, column);
@@ -64,11 +75,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
       let most = max(four, next_four);
       smallest = min(smallest, min(min(least.x, least.y), min(least.z, least.w)));
       largest = max(largest, max(max(most.x, most.y), max(most.z, most.w)));
-      let own = magnitudes(rows, four);
-      sum += own.x; sum += own.y; sum += own.z; sum += own.w;
+      let added = magnitudes(rows, four);
+      sum += added.x; sum += added.y; sum += added.z; sum += added.w;
       let next = magnitudes(next_rows, next_four);
       sum += next.x; sum += next.y; sum += next.z; sum += next.w;
     }
+    lane_sums[own] = select(sum, 0.0, params.ends == 1u);
   }
   low[lane] = smallest;
   high[lane] = largest;
@@ -85,13 +97,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   if (local.y != 0u || !known) { return; }
   let highest = params.columns + column;
   let total = 2u * params.columns + column;
+  var before = 0.0;
   if (params.fresh == 1u) {
     extents[column] = low[lane];
     extents[highest] = high[lane];
-    extents[total] = sums[lane];
   } else {
     extents[column] = min(extents[column], low[lane]);
     extents[highest] = max(extents[highest], high[lane]);
-    extents[total] += sums[lane];
+    before = lane_sums[blocks];
   }
+  let all = before + sums[lane];
+  extents[total] = all;
+  lane_sums[blocks] = select(before, all, params.ends == 1u);
 }

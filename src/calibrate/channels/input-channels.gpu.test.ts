@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import { inCuts, MANY_ROWS } from "../../testing/row-cuts.ts";
 import { ReadbackRing } from "../../gpu/staging/readback-ring.ts";
 import { openTestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { randomNormal, seededRandom } from "../../testing/random.ts";
@@ -35,4 +36,21 @@ it("finds what each channel reaches over all rows that come, of the inputs that 
     const sum = own.reduce((total, value) => total + Math.abs(value), 0);
     expect((found.magnitude[column] ?? 0) / sum).toBeCloseTo(1, 5);
   }
+});
+
+it("adds up the same bits however rows are cut into inputs, in blocks of many rows too", async () => {
+  using test = await openTestGpu();
+  using readbacks = await ReadbackRing.create(test.gpu, { pieceBytes: 4096, pieces: 1 });
+  const columns = 36;
+  using buffer = await test.upload("activations", randomNormal(MANY_ROWS * columns, seededRandom(8), 3));
+  const found = await inCuts(async (cuts) => {
+    const capture = { modules: ["q"], columns };
+    using channels = await openInputChannels(test.gpu, [capture]);
+    for (const { first, rows } of cuts)
+      await channels.onInput?.(["q"], { buffer, rows, columns, stride: columns, offset: first * columns });
+    return await channels.read(readbacks, capture);
+  });
+  const [whole, ...others] = found;
+  expect(whole?.tokens).toBe(MANY_ROWS);
+  for (const other of others) expect(other).toEqual(whole);
 });

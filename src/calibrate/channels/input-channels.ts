@@ -7,6 +7,7 @@ import { bufferBytes } from "../../gpu/memory.ts";
 import type { ReadbackRing } from "../../gpu/staging/readback-ring.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { Collector } from "../collector.ts";
+import { LANE_SUMS } from "../column-strips.ts";
 import { widenColumnExtents } from "./column-extents.ts";
 
 /** One number a channel. */
@@ -26,20 +27,32 @@ export interface InputChannels extends Collector, Disposable {
 /** Parts of a buffer are bound at multiples of this. */
 const PART_BYTES = 256;
 
-function partBytes({ columns }: Capture): number {
-  return Math.ceil((columns * 12) / PART_BYTES) * PART_BYTES;
+/** Numbers a column: the least, the largest, Σ|x|. */
+const EXTENTS = 3;
+
+/** Where each capture's part of a buffer is that holds so many numbers a column. */
+function layOut(captures: readonly Capture[], numbers: number) {
+  let bytes = 0;
+  const offsets = captures.map(({ columns }) => {
+    const offset = bytes;
+    bytes += Math.ceil((columns * numbers * 4) / PART_BYTES) * PART_BYTES;
+    return offset;
+  });
+  return { offsets, bytes };
 }
 
-/** GPU bytes of the extents of these captures. */
+/** GPU bytes of the extents of these captures, and of what their sums go on from. */
 export function inputChannelsBytes(captures: readonly Capture[]): number {
-  return bufferBytes(captures.reduce((sum, capture) => sum + partBytes(capture), 0));
+  return bufferBytes(layOut(captures, EXTENTS).bytes) + bufferBytes(layOut(captures, LANE_SUMS).bytes);
 }
 
 export async function openInputChannels(gpu: Gpu, captures: readonly Capture[]): Promise<InputChannels> {
-  const request = { label: "channels of inputs", bytes: inputChannelsBytes(captures) };
-  const buffer = await gpu.memory.allocate(request);
-  let end = 0;
-  const offsets = captures.map((capture) => (end += partBytes(capture)) - partBytes(capture));
+  const { offsets, bytes } = layOut(captures, EXTENTS);
+  const lanes = layOut(captures, LANE_SUMS);
+  const [buffer, sums] = await gpu.memory.allocateAll([
+    { label: "channels of inputs", bytes },
+    { label: "sums of channels by lane", bytes: lanes.bytes },
+  ]);
   const seen = captures.map(() => 0);
   const indexOf = new Map(
     captures.flatMap(({ modules }, index) => modules.map((module) => [module, index] as const)),
@@ -48,13 +61,14 @@ export async function openInputChannels(gpu: Gpu, captures: readonly Capture[]):
   return {
     async onInput(modules, input) {
       const index = indexOf.get(modules[0] ?? "") ?? -1;
-      const offset = offsets[index];
-      if (offset === undefined || input.rows === 0) return;
+      const [offset, sumsOffset] = [offsets[index], lanes.offsets[index]];
+      if (offset === undefined || sumsOffset === undefined || input.rows === 0) return;
       known = null;
       const before = seen[index] ?? 0;
       seen[index] = before + input.rows;
-      const extents = { of: buffer, offset, bytes: input.columns * 12 };
-      await widenColumnExtents(gpu, input, extents, before);
+      const extents = { of: buffer, offset, bytes: input.columns * EXTENTS * 4 };
+      const laneSums = { of: sums, offset: sumsOffset, bytes: input.columns * LANE_SUMS * 4 };
+      await widenColumnExtents(gpu, input, extents, laneSums, before);
     },
     async read(readbacks, capture) {
       const index = captures.indexOf(capture);
@@ -78,6 +92,7 @@ export async function openInputChannels(gpu: Gpu, captures: readonly Capture[]):
     },
     [Symbol.dispose]() {
       buffer[Symbol.dispose]();
+      sums[Symbol.dispose]();
     },
   };
 }

@@ -15,17 +15,30 @@ export const columnSquaresKernel = kernel({
     stride: "u32",
     offset: "u32",
     first_strip: "u32",
+    first_lane: "u32",
+    fresh: "u32",
+    ends: "u32",
   }),
-  bindings: { values: "read", sums: "read_write" },
+  bindings: { values: "read", sums: "read_write", lane_sums: "read_write" },
 });
 
-/** sums[column] += Σx² over the rows of `values`, (rows, columns) float32. */
-export async function addColumnSquares(gpu: Gpu, values: Activations, sums: BufferPart): Promise<void> {
+/**
+ * sums[column] += Σx² over the rows of `values`, (rows, columns) float32.
+ * @param laneSums (LANE_SUMS, columns) float32: what the sums go on from
+ * @param seen rows that are in the sums already; with 0, what both hold does not count
+ */
+export async function addColumnSquares(
+  gpu: Gpu,
+  values: Activations,
+  sums: BufferPart,
+  laneSums: BufferPart,
+  seen: number,
+): Promise<void> {
   const { buffer, columns, stride, offset = 0 } = values;
-  for (const { place, ...size } of columnStrips(gpu, columnSquaresKernel, values)) {
+  for (const { place, ...size } of columnStrips(gpu, columnSquaresKernel, values, seen)) {
     await gpu.queue.run(columnSquaresKernel, {
       params: { ...place, columns, stride, offset },
-      buffers: { values: buffer, sums },
+      buffers: { values: buffer, sums, lane_sums: laneSums },
       ...size,
     });
   }

@@ -9,6 +9,7 @@ import { allocateZeros } from "../../gpu/zeros.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { Collector } from "../collector.ts";
 import type { Activations } from "../forward/layer-weights.ts";
+import { LANE_SUMS } from "../column-strips.ts";
 import { addColumnSquares } from "./column-squares.ts";
 
 export interface InputSquares extends Collector, Disposable {
@@ -18,9 +19,12 @@ export interface InputSquares extends Collector, Disposable {
   read(readbacks: ReadbackRing): Promise<ReadonlyMap<string, Float32Array>>;
 }
 
-/** GPU bytes of the squares of these captures. */
+/** GPU bytes of the squares of these captures, and of what their sums go on from. */
 export function inputSquaresBytes(captures: readonly Capture[]): number {
-  return captures.reduce((sum, { columns }) => sum + bufferBytes(columns * 4), 0);
+  return captures.reduce(
+    (sum, { columns }) => sum + bufferBytes(columns * 4) + bufferBytes(columns * LANE_SUMS * 4),
+    0,
+  );
 }
 
 /** Allocates zero sums for the inputs of these captures. */
@@ -29,14 +33,23 @@ export async function openInputSquares(gpu: Gpu, captures: readonly Capture[]): 
     label: `squares of ${modules[0]}'s input`,
     bytes: columns * 4,
   }));
-  const allocated = await allocateZeros(gpu, requests);
+  const lanes = captures.map(({ modules, columns }) => ({
+    label: `squares of ${modules[0]}'s input by lane`,
+    bytes: columns * LANE_SUMS * 4,
+  }));
+  const allocated = await allocateZeros(gpu, [...requests, ...lanes]);
+  const seen = captures.map(() => 0);
   const indexOf = new Map(
     captures.flatMap(({ modules }, index) => modules.map((module) => [module, index] as const)),
   );
   return {
     async onInput(modules, input) {
-      const sums = allocated[indexOf.get(modules[0] ?? "") ?? -1];
-      if (sums && input.rows > 0) await addColumnSquares(gpu, input, sums);
+      const index = indexOf.get(modules[0] ?? "") ?? -1;
+      const [sums, laneSums] = [allocated[index], allocated[captures.length + index]];
+      if (index < 0 || !sums || !laneSums || input.rows === 0) return;
+      const before = seen[index] ?? 0;
+      seen[index] = before + input.rows;
+      await addColumnSquares(gpu, input, sums, laneSums, before);
     },
     async read(readbacks) {
       const squares = new Map<string, Float32Array>();

@@ -51,9 +51,15 @@ function rowsOf({ kind }: Pick<VariedBlock, "kind">, { tokens, mlpTokens }: Bloc
   return kind === "mixer" ? tokens : Math.min(tokens, mlpTokens);
 }
 
-/** Sums by row, of the original's outputs and of each variant's errors. */
-function sumsOf(block: Pick<VariedBlock, "kind" | "variants">, size: BlockSize): number {
-  return (block.variants + 1) * rowsOf(block, size);
+/**
+ * Tokens' squares are added up in so many float32 sums, one token after the other: the sum of a token is told by how many came
+ * before it, so that sums do not depend on how tokens are cut into inputs.
+ */
+const SUMS = 1024;
+
+/** Sums of the original's outputs and of each variant's errors. */
+function sumsOf({ variants }: Pick<VariedBlock, "variants">): number {
+  return (variants + 1) * SUMS;
 }
 
 type Sizes = readonly Pick<VariedBlock, "kind" | "variants" | "together">[];
@@ -62,8 +68,8 @@ function outputBytes(blocks: Sizes, size: BlockSize): number {
   return Math.max(...blocks.map((block) => rowsOf(block, size))) * size.hiddenSize * 4;
 }
 
-function sumBytes(blocks: Sizes, size: BlockSize): number {
-  return blocks.reduce((sum, block) => sum + sumsOf(block, size) * 4, 0);
+function sumBytes(blocks: Sizes): number {
+  return blocks.reduce((sum, block) => sum + sumsOf(block) * 4, 0);
 }
 
 /** Errors that are there at once. */
@@ -74,7 +80,7 @@ function errorsOf(blocks: Sizes): number {
 /** GPU bytes that running these blocks takes; the planner's figure. */
 export function blockLossBytes(blocks: Sizes, size: BlockSize): number {
   const outputs = 1 + errorsOf(blocks);
-  return outputs * bufferBytes(outputBytes(blocks, size)) + bufferBytes(sumBytes(blocks, size));
+  return outputs * bufferBytes(outputBytes(blocks, size)) + bufferBytes(sumBytes(blocks));
 }
 
 interface OpenBlocks {
@@ -88,9 +94,11 @@ interface OpenBlocks {
 
 interface PlacedBlock {
   readonly block: VariedBlock;
-  /** Of its sums by row: the original's, then each variant's. */
+  /** Of its sums: the original's, then each variant's. */
   readonly first: number;
   readonly end: BlockEnd;
+  /** Tokens that came so far. */
+  seen: number;
 }
 
 export async function openBlockLosses(
@@ -104,8 +112,8 @@ export async function openBlockLosses(
   let next = 0;
   const placed = blocks.map((block): PlacedBlock => {
     const first = next;
-    next += sumsOf(block, size);
-    return { block, first, end: endOf(layer, block) };
+    next += sumsOf(block);
+    return { block, first, end: endOf(layer, block), seen: 0 };
   });
   return {
     hooksIn(pass) {
@@ -114,14 +122,16 @@ export async function openBlockLosses(
         async onInput(modules, input) {
           for (const own of placed) {
             const reads = own.block.readers.some((reader) => modules.includes(reader));
-            if (reads) await runVariants(open, own, quiet, input);
+            if (!reads) continue;
+            await runVariants(open, own, quiet, input);
+            own.seen += input.rows;
           }
         },
       };
     },
     async read(readbacks) {
       const all = new Float32Array((await readbacks.readBytes(buffers.sums)).buffer);
-      return placed.map(({ block, first }) => sharesOf(all, first, rowsOf(block, size), block.variants));
+      return placed.map(({ block, first }) => sharesOf(all, first, block.variants));
     },
     [Symbol.dispose]: () => buffers[Symbol.dispose](),
   };
@@ -137,7 +147,7 @@ async function allocateLosses(
   const error = { label: "error of a block's output", bytes: outputBytes(blocks, size) };
   const allocated = await gpu.memory.allocateAll([
     { label: "a block's output", bytes: outputBytes(blocks, size) },
-    { label: "squared errors of blocks", bytes: sumBytes(blocks, size) },
+    { label: "squared errors of blocks", bytes: sumBytes(blocks) },
     ...Array.from({ length: errorsOf(blocks) }, () => error),
   ]);
   const [original, sums, ...errors] = parts.useEach(allocated);
@@ -148,7 +158,7 @@ async function allocateLosses(
 /** Runs a block with its own weights and with those of each variant, and adds up what it gives out and what differs. */
 async function runVariants(
   { gpu, size, original, errors, sums }: OpenBlocks,
-  { block, first, end }: PlacedBlock,
+  { block, first, end, seen }: PlacedBlock,
   pass: ForwardPass,
   input: Activations,
 ): Promise<void> {
@@ -158,7 +168,9 @@ async function runVariants(
   const output = { rows: input.rows, columns: stride, stride };
   const give = end(input);
   await give([{ pass, y: { ...output, buffer: original } }], { scale: -1, replaces: true });
-  await rowSquares(gpu, original, output, sums, { first, adds: true });
+  const add = async (buffer: LedgerBuffer, of: number) =>
+    await addSquares(gpu, { ...output, buffer }, sums, { first: first + of * SUMS, seen });
+  await add(original, 0);
   for (const variants of block.together ??
     Array.from({ length: block.variants }, (_, variant) => [variant])) {
     const ends = variants.map((variant, index) => {
@@ -170,8 +182,25 @@ async function runVariants(
     for (const { y } of ends)
       await gpu.queue.copy({ of: original, offset: 0 }, { of: y.buffer, offset: 0 }, input.rows * stride * 4);
     await give(ends, { scale: 1 });
-    for (const { variant, y } of ends)
-      await rowSquares(gpu, y.buffer, output, sums, { first: first + (variant + 1) * rows, adds: true });
+    for (const { variant, y } of ends) await add(y.buffer, variant + 1);
+  }
+}
+
+/** Adds each token's squares to its sum, of those that begin at `first`; `seen` tokens came before. */
+async function addSquares(
+  gpu: Gpu,
+  { buffer, ...shape }: Output,
+  sums: LedgerBuffer,
+  { first, seen }: { readonly first: number; readonly seen: number },
+): Promise<void> {
+  for (let row = 0; row < shape.rows;) {
+    const place = (seen + row) % SUMS;
+    const rows = Math.min(SUMS - place, shape.rows - row);
+    await rowSquares(gpu, buffer, { ...shape, firstRow: row, rows }, sums, {
+      first: first + place,
+      adds: true,
+    });
+    row += rows;
   }
 }
 
@@ -222,16 +251,16 @@ function firstOf([first, ...rest]: readonly VariedEnd[]): [VariedEnd, ...VariedE
   return [first, ...rest];
 }
 
-/** Sums in float64 of what rows have lost, over that of the outputs. */
-function sharesOf(all: Float32Array, first: number, rows: number, variants: number): Float64Array {
+/** Sums in float64 of what tokens have lost, over that of the outputs. */
+function sharesOf(all: Float32Array, first: number, variants: number): Float64Array {
   const sum = (start: number) => {
     let total = 0;
-    for (let at = start; at < start + rows; at++) total += all[at] ?? 0;
+    for (let at = start; at < start + SUMS; at++) total += all[at] ?? 0;
     return total;
   };
   const output = sum(first);
   return Float64Array.from({ length: variants }, (_, variant) => {
-    const error = sum(first + (variant + 1) * rows);
+    const error = sum(first + (variant + 1) * SUMS);
     return error === 0 ? 0 : error / output;
   });
 }

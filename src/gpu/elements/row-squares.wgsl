@@ -2,7 +2,7 @@
 override WORKGROUP: u32 = 64;
 override ADDS: bool = false;
 
-struct Params { columns: u32, stride: u32, first_row: u32, end_row: u32, first_sum: u32 }
+struct Params { columns: u32, stride: u32, offset: u32, first_row: u32, end_row: u32, first_sum: u32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> values: array<f32>;
@@ -20,7 +20,7 @@ fn main(
   let columns = select(0u, params.columns, row < params.end_row);
   var sum = 0.0;
   for (var column = lane; column < columns; column += WORKGROUP) {
-    let value = values[row * params.stride + column];
+    let value = values[params.offset + row * params.stride + column];
     sum += value * value;
   }
   partial[lane] = sum;

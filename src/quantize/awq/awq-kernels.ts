@@ -15,8 +15,9 @@ import extremesCode from "./candidate-extremes.wgsl?raw";
 import sharesCode from "./column-shares.wgsl?raw";
 import lossesCode from "./row-losses.wgsl?raw";
 
-/** Columns of a workgroup in column-shares.wgsl. */
+/** Columns of a workgroup in column-shares.wgsl, and lanes that have a sum of each. */
 const STRIP = 32;
+export const SHARE_LANES = 8;
 /** Invocations that share a cell in candidate-errors.wgsl on a GPU. */
 const CELL_LANES = 64;
 
@@ -73,6 +74,7 @@ export const columnSharesKernel = kernel({
     cell_columns: "u32",
     cells_per_row: "u32",
     first_strip: "u32",
+    first_lane: "u32",
     fresh: "u32",
   }),
   bindings: { weights: "read", ranges: "read", sums: "read_write" },
@@ -169,15 +171,16 @@ export async function candidateExtremes(
 }
 
 /**
- * sums[column] = Σ |w| / (max |w| of its cell + 1e-6) over these rows, or += that; `ranges` as `observeRange` gives them.
- * @param isFirst true if `sums` holds nothing yet
+ * sums[lane, column] = Σ |w| / (max |w| of its cell + 1e-6) over every eighth of these rows, or += that; `ranges` as `observeRange`
+ * gives them.
+ * @param firstRow place of the first row in the weight; with 0, what `sums` holds does not count
  */
 export async function columnShares(
   gpu: Gpu,
   { weights, dtype, rows, columns }: GpuWeight,
   grid: CellGrid,
   buffers: { readonly ranges: BufferPart; readonly sums: BufferPart },
-  isFirst: boolean,
+  firstRow: number,
 ): Promise<void> {
   const strips = Math.ceil(columns / STRIP);
   for (const { first, end } of gpu.queue.split(columnSharesKernel, strips, rows * STRIP)) {
@@ -190,7 +193,8 @@ export async function columnShares(
         cell_columns: grid.cellColumns,
         cells_per_row: grid.cellsPerRow,
         first_strip: first,
-        fresh: Number(isFirst),
+        first_lane: firstRow % SHARE_LANES,
+        fresh: Number(firstRow === 0),
       },
       buffers: { weights, ...buffers },
       workgroups: [end - first],

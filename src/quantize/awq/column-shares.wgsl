@@ -1,6 +1,6 @@
 // For each column Σ |w| / (max |w| of its cell + 1e-6) over the rows, every operation rounded to the weight's dtype (LLM
-// Compressor `_compute_layer_means`), summed in float32. A workgroup has a strip of columns; its lanes go through the rows
-// side by side and are joined in a fixed order.
+// Compressor `_compute_layer_means`), summed in float32: a run of `columns` sums for each of eight lanes, every eighth row of the
+// weight, which goes on where the rows before have left it. So where a weight is cut into tiles changes nothing.
 const STRIP: u32 = 32u;
 const ROW_LANES: u32 = 8u;
 
@@ -12,6 +12,9 @@ struct Params {
   cell_columns: u32,
   cells_per_row: u32,
   first_strip: u32,
+  // The lane of the first row.
+  first_lane: u32,
+  // 1 before any row was seen: what `sums` holds does not count.
   fresh: u32,
 }
 
@@ -19,8 +22,6 @@ struct Params {
 @group(0) @binding(1) var<storage, read> weights: array<u32>;
 @group(0) @binding(2) var<storage, read> ranges: array<vec2<f32>>;
 @group(0) @binding(3) var<storage, read_write> sums: array<f32>;
-
-var<workgroup> partial: array<f32, STRIP * ROW_LANES>;
 
 fn weight_at(index: u32) -> f32 {
   if (params.dtype == DTYPE_F32) { return bitcast<f32>(weights[index]); }
@@ -30,21 +31,15 @@ fn weight_at(index: u32) -> f32 {
 @compute @workgroup_size(STRIP, ROW_LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
   let column = (params.first_strip + group.x) * STRIP + local.x;
-  let lane = local.y * STRIP + local.x;
-  let known = column < params.columns;
-  var sum = 0.0;
-  if (known) {
-    for (var row = local.y; row < params.rows; row += ROW_LANES) {
-      let cell = row / params.cell_rows * params.cells_per_row + column / params.cell_columns;
-      let range = ranges[cell];
-      let most = round_to_dtype(max(-range.x, range.y) + 1e-6, params.dtype);
-      sum += round_to_dtype(divide(abs(weight_at(row * params.columns + column)), most), params.dtype);
-    }
+  if (column >= params.columns) { return; }
+  let own = local.y * params.columns + column;
+  var sum = select(sums[own], 0.0, params.fresh == 1u);
+  let begin = (local.y + ROW_LANES - params.first_lane) % ROW_LANES;
+  for (var row = begin; row < params.rows; row += ROW_LANES) {
+    let cell = row / params.cell_rows * params.cells_per_row + column / params.cell_columns;
+    let range = ranges[cell];
+    let most = round_to_dtype(max(-range.x, range.y) + 1e-6, params.dtype);
+    sum += round_to_dtype(divide(abs(weight_at(row * params.columns + column)), most), params.dtype);
   }
-  partial[lane] = sum;
-  for (var half = ROW_LANES / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (local.y < half) { partial[lane] += partial[lane + half * STRIP]; }
-  }
-  if (local.y == 0u && known) { sums[column] = partial[lane] + select(sums[column], 0.0, params.fresh == 1u); }
+  sums[own] = sum;
 }

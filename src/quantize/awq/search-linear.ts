@@ -13,6 +13,7 @@ import type { Range } from "../observe/scan-weight.ts";
 import {
   candidateErrors,
   candidateExtremes,
+  SHARE_LANES,
   type CandidateRange,
   columnShares,
   type LossRows,
@@ -45,7 +46,7 @@ export interface SearchedLinear<Task extends SearchedTask = SearchedTask> {
 /** What all Linears of a group have left behind, in host memory. */
 export type Found = Float32Array;
 
-/** Σ |w| / (max |w| of its group) of each column, over all rows. */
+/** Σ |w| / (max |w| of its group) of each column, over all rows, by lane. */
 export async function sumColumnShares(services: SearchServices, linear: SearchedLinear): Promise<void> {
   const { gpu, memory } = services;
   const { ranges, counts } = memory.tiles;
@@ -54,13 +55,18 @@ export async function sumColumnShares(services: SearchServices, linear: Searched
     const grid = searchGrid(linear.task, rows);
     await gpu.queue.clear(counts);
     await observeRange(gpu, weight, grid, ranges, counts);
-    await columnShares(gpu, weight, grid, { ranges, sums: memory.of(linear.task).shares }, firstRow === 0);
+    await columnShares(gpu, weight, grid, { ranges, sums: memory.of(linear.task).shares }, firstRow);
   });
 }
 
-/** Those sums. */
+/** Those sums, of all lanes together. */
 export function readColumnShares(found: Found, { task }: SearchedLinear, memory: SearchMemory): Float32Array {
-  return partOf(found, memory.of(task).shares, task.columns);
+  const { columns } = task;
+  const sums = partOf(found, memory.of(task).shares, SHARE_LANES * columns).slice();
+  for (let half = SHARE_LANES / 2; half >= 1; half /= 2) {
+    for (let at = 0; at < half * columns; at++) sums[at] = (sums[at] ?? 0) + (sums[at + half * columns] ?? 0);
+  }
+  return sums.subarray(0, columns);
 }
 
 /** Range of the whole scaled weight under each candidate, whose factors are uploaded. */
@@ -181,19 +187,19 @@ export function readErrors(
     const rows = Math.min(shape.rows, all - firstRow);
     for (let candidate = 0; candidate < total; candidate++) {
       const first = all + firstRow * total + candidate * rows;
-      errors[candidate] = (errors[candidate] ?? 0) + sum(lost, first, rows) / output;
+      errors[candidate] = sum(lost, first, rows, errors[candidate]);
     }
   }
-  return errors;
+  return errors.map((error) => error / output);
 }
 
 function partOf(found: Found, { offset }: LinearMemory["results"], count: number): Float32Array {
   return found.subarray(offset / 4, offset / 4 + count);
 }
 
-/** In float64. */
-function sum(values: Float32Array, first: number, count: number): number {
-  let total = 0;
+/** In float64, one after the other. */
+function sum(values: Float32Array, first: number, count: number, before = 0): number {
+  let total = before;
   for (let at = first; at < first + count; at++) total += values[at] ?? 0;
   return total;
 }

@@ -8,6 +8,7 @@ import type { BufferPart } from "../../gpu/kernel.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import { invariant } from "../../errors.ts";
 import type { QuantizerTask } from "../quantizer.ts";
+import { SHARE_LANES } from "./awq-kernels.ts";
 import { tileRowMultiple } from "../rtn/tile-buffers.ts";
 
 /** What is searched: a Linear and what it becomes. */
@@ -76,14 +77,11 @@ const GIVEN = {
   known: (total: number) => total * 16,
 };
 
-/** What a Linear leaves behind: sums of its columns; by candidate, ranges at first, then what each row loses. */
-function foundSizes(
-  task: SearchedTask,
-  total: number,
-): { readonly shares: number; readonly results: number } {
+/** What a Linear leaves behind: sums of its columns by lane; by candidate, ranges at first, then what each row loses. */
+function foundSizes(task: SearchedTask, total: number) {
   const losses = (total + 1) * task.rows * 4;
   const ranges = sharesScale(task) ? total * task.rows * 8 : 0;
-  return { shares: task.columns * 4, results: Math.max(losses, ranges) };
+  return { shares: SHARE_LANES * task.columns * 4, results: Math.max(losses, ranges) };
 }
 
 /** Bytes of what the host gives, and of what Linears leave behind. */

@@ -80,11 +80,11 @@ export interface BlockDemand {
   readonly bytes: number;
 }
 
-/** A block that is run with each variant of its weights while samples run: on the first tokens that come to it. */
+/** A block that is run with each variant of its weights while samples run: on what the first tokens brought to it. */
 export interface Glance {
   readonly mapping: Mapping;
   readonly count: number;
-  /** Called when those tokens are there: `channels` then tells of the batch that they belong to. */
+  /** Called when the last tokens are there: `channels` then tells of all of them. */
   begin(): Promise<GlancedWeights>;
 }
 

@@ -25,7 +25,7 @@ export function glanceDemand(member: GroupMember, count: number, maxBufferBytes:
   return { mapping: member.mapping, count, bytes: search + candidateWeightsBytes([member], count) };
 }
 
-/** Begins the member's search with the means of the tokens at hand. */
+/** Begins the member's search with the means of all tokens. */
 export function glanceAt(
   run: RewriterRun,
   member: GroupMember,

@@ -1,6 +1,5 @@
 // What calibrating, quantizing and propagating a decoder layer costs in floating-point operations.
 
-import { makeBatches } from "../../../calibrate/batches.ts";
 import { ofModules } from "../../../model/by-module.ts";
 import {
   type Capture,
@@ -15,7 +14,7 @@ import type { LayerDescription } from "../../../model/decoder-description.ts";
 import { byQuantizer } from "../../../quantize/quantizers.ts";
 import { rewriterFor } from "../../../quantize/rewriters.ts";
 import { type CalibratedLayer, demandOf, sharesOf } from "../layers/calibrated-layer.ts";
-import { glancedLengths, glanceTokens } from "./glance-bytes.ts";
+import { glancedLengths } from "./glance-bytes.ts";
 import type { Linear } from "../../../model/weight-description.ts";
 
 /** One figure for each phase of a calibrated layer, in operations or in seconds. */
@@ -80,8 +79,7 @@ export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork
 /** Operations of the blocks that are run again and again for modifiers. */
 function blockWork(layer: CalibratedLayer, lengths: readonly number[]): number {
   const { description } = layer;
-  const [all] = makeBatches(lengths, Infinity);
-  const glanced = all ? glancedLengths(all, glanceTokens(all.tokens)) : [];
+  const glanced = glancedLengths(lengths);
   const each = layer.rewritings.map((rewriting) => {
     const demand = demandOf(layer, rewriting);
     const rewriter = rewriterFor(rewriting.modifier);

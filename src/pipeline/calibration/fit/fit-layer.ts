@@ -23,7 +23,7 @@ import {
   statisticsBytes,
 } from "../costs/calibration-memory.ts";
 import { fitRewritings } from "./fit-rewritings.ts";
-import { glanceTokens } from "../costs/glance-bytes.ts";
+import { glancedLengths } from "../costs/glance-bytes.ts";
 import type { LayerSchedule } from "./layer-schedule.ts";
 import { type LayerRun, layerSeconds } from "../costs/layer-seconds.ts";
 import { isPacked, packCaptures, type Packing } from "./pack-captures.ts";
@@ -91,8 +91,8 @@ function fitPacked(
 ): FittedLayer | null {
   const passes = packPasses(layer, shape, free);
   const tokens = Math.max(...batches.map((batch) => batch.tokens));
-  const glanced = glanceTokens(batches.reduce((sum, batch) => sum + batch.tokens, 0));
-  const rewriting = fitRewritings(layer, { ...shape, tokens, glanceTokens: glanced }, free);
+  const glanced = glancedLengths(lengths);
+  const rewriting = fitRewritings(layer, { ...shape, tokens, glanced }, free);
   if (!rewriting) return null;
   const { runs, leaves } = sampleRuns(layer, passes, shape, free);
   const quantizing = quantizePhases(layer, passes, free);

@@ -7,7 +7,7 @@ import type { Linear } from "../../../model/weight-description.ts";
 import { foldBytes } from "../../../onload/fold-onloaded.ts";
 import type { Residency } from "../../../onload/residency.ts";
 import type { BlockDemand } from "../../../quantize/rewriter.ts";
-import { glanceBytes } from "../costs/glance-bytes.ts";
+import { glanceBytes, type GlanceShape } from "../costs/glance-bytes.ts";
 import { rewriterFor } from "../../../quantize/rewriters.ts";
 import {
   type CalibratedLayer,
@@ -50,12 +50,9 @@ export interface FittedRewritings {
 }
 
 /** What of a job's shape tells the memory of its passes. */
-export interface RewriteShape {
-  /** Tokens of the largest batch, and those whose MLP is computed at once. */
-  readonly tokens: number;
+export interface RewriteShape extends GlanceShape {
+  /** Tokens whose MLP is computed at once. */
   readonly mlpTokens: number;
-  /** Tokens that a block is glanced at with, where they lie in one batch. */
-  readonly glanceTokens: number;
   readonly tileBytes: number;
   readonly packing: Packing;
 }
@@ -114,8 +111,7 @@ function collectingPasses(
   { leaves, ...shape }: RewriteShape & { readonly leaves: boolean },
   free: GpuLimits,
 ): Collecting | null {
-  const glanced = Math.min(shape.glanceTokens, shape.tokens);
-  const glance = glanceBytes(layer, rewriting, glanced, free.maxBufferBytes);
+  const glance = glanceBytes(layer, rewriting, shape, free.maxBufferBytes);
   const grouped = packed(layer, rewriting, { ...shape, glance }, free);
   const runs: LayerRun[] = [];
   const passes: RewritePass[] = [];

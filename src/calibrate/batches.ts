@@ -8,6 +8,8 @@ export interface SequenceBatch {
   readonly tokens: number;
   /** Tokens of all batches before this one. */
   readonly firstToken: number;
+  /** Rows at which the units end that sums over samples are made of (`sample-batches.ts`); none if absent. */
+  readonly units?: readonly number[];
 }
 
 /** Fills batches in order, each with at most `maxTokens` tokens but at least one sequence. */

@@ -4,13 +4,13 @@ import { invariant } from "../errors.ts";
 import { add } from "../gpu/elements/add.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { allocatePanels, panelBytes } from "../gpu/panels.ts";
-import { symmetricRankKUpdate } from "../gpu/triangular/symmetric-rank-k-update.ts";
 import { addHeldPiece, type TrianglePiece } from "../gpu/triangular/triangle-pieces.ts";
 import { layOutTriangle, type TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../model/layer-linears.ts";
 import type { SequenceBatch } from "./batches.ts";
 import { appendNode, type ChunkRange, givenSums, ownFirst, type PlacedSum } from "./chunk-tree.ts";
-import type { Hessians } from "./hessians.ts";
+import { addUnits, type Hessians } from "./hessians.ts";
+import { createUnitCutter } from "./unit-rows.ts";
 
 export interface HessianSum extends ChunkRange {
   readonly matrix: TriangularMatrix;
@@ -27,8 +27,6 @@ export interface SumExchange {
 }
 
 export interface HessianTree extends Hessians {
-  /** From now on, rows are those of this batch. */
-  begin(batch: SequenceBatch): void;
   /** Ends the last chunk, once the last batch has run. */
   finish(): Promise<void>;
   /**
@@ -72,14 +70,19 @@ export function openHessianTree(gpu: Gpu, captures: readonly Capture[], options:
     inputs.flatMap((input) => input.capture.modules.map((module) => [module, input] as const)),
   );
   const chunks = createChunks(gpu, inputs, options);
+  const cutter = createUnitCutter();
   return {
-    begin: (batch) => chunks.begin(options.chunkOf(batch)),
+    begin(batch) {
+      chunks.begin(options.chunkOf(batch));
+      cutter.begin(batch);
+    },
     async onInput(modules, input) {
       await chunks.catchUp();
       const own = byModule.get(modules[0] ?? "");
       if (!own?.leaf || input.rows === 0) return;
       own.tokens += input.rows;
-      await symmetricRankKUpdate(gpu, own.leaf.matrix, input, input.rows, 2 / options.samples);
+      const units = cutter.cut(own.capture, input);
+      await addUnits(gpu, own.leaf.matrix, input, { units, alpha: 2 / options.samples });
     },
     finish: async () => await chunks.finish(),
     join: async (capture, root, piece, among) =>

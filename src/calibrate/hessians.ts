@@ -9,10 +9,14 @@ import { allocatePanels } from "../gpu/panels.ts";
 import { symmetricRankKUpdate } from "../gpu/triangular/symmetric-rank-k-update.ts";
 import { layOutTriangle, type TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../model/layer-linears.ts";
+import type { SequenceBatch } from "./batches.ts";
+import { createUnitCutter, type CutInput, rowsFrom, type UnitRows } from "./unit-rows.ts";
 
 export interface Hessians extends Disposable {
-  /** Adds 2 / samples · XᵀX to the Hessian of the modules' input, if it belongs to this pass. */
-  onInput(modules: readonly string[], input: Matrix & { readonly rows: number }): Promise<void>;
+  /** From now on, rows are those of this batch. */
+  begin(batch: SequenceBatch): void;
+  /** Adds 2 / samples · XᵀX to the Hessian of the modules' input, unit by unit, if it belongs to this pass. */
+  onInput(modules: readonly string[], input: Matrix & CutInput): Promise<void>;
   hessian(capture: Capture): TriangularMatrix;
   /** Tokens that each capture's modules saw. */
   tokens(capture: Capture): number;
@@ -27,7 +31,7 @@ export async function copyHessians(
   gpu: Gpu,
   inputs: Pick<Hessians, "hessian" | "tokens">,
   captures: readonly Capture[],
-): Promise<Omit<Hessians, "onInput">> {
+): Promise<Omit<Hessians, "begin" | "onInput">> {
   const matrices = new Map<Capture, TriangularMatrix>();
   return await madeOf(async (made) => {
     const copies = made.use(heldHessians(gpu, matrices));
@@ -79,17 +83,30 @@ export async function openHessians(
     await allEnded(captures.map(allocate));
     return hessians;
   });
+  const cutter = createUnitCutter();
   return {
+    begin: (batch) => cutter.begin(batch),
     async onInput(modules, input) {
       const capture = captureOf.get(modules[0] ?? "");
       const matrix = capture && matrices.get(capture);
       if (!capture || !matrix || input.rows === 0) return;
       seen.set(capture, (seen.get(capture) ?? 0) + input.rows);
-      await symmetricRankKUpdate(gpu, matrix, input, input.rows, 2 / samples);
+      await addUnits(gpu, matrix, input, { units: cutter.cut(capture, input), alpha: 2 / samples });
     },
     tokens: (capture) => seen.get(capture) ?? 0,
     ...held,
   };
+}
+
+/** hessian += alpha · XᵀX of each of the units that an input is cut into. */
+export async function addUnits(
+  gpu: Gpu,
+  hessian: TriangularMatrix,
+  input: Matrix,
+  { units, alpha }: { readonly units: readonly UnitRows[]; readonly alpha: number },
+): Promise<void> {
+  for (const { first, rows } of units)
+    await symmetricRankKUpdate(gpu, hessian, rowsFrom(input, first), rows, alpha);
 }
 
 function heldHessians(

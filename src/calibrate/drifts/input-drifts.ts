@@ -6,18 +6,20 @@ import { type Lifetime, madeOf } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
+import type { Matrix } from "../../gpu/matmul/matmul.ts";
 import { allocatePanels } from "../../gpu/panels.ts";
 import { addOuterProduct, layOutSquare, type SquareMatrix } from "../../gpu/square-matrix.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { Collector } from "../collector.ts";
 import { copyColumns } from "../forward/copy-columns/copy-columns.ts";
 import type { Activations } from "../forward/layer-weights.ts";
+import { createUnitCutter, rowsFrom, type UnitRows } from "../unit-rows.ts";
 import { subtractRows } from "./subtract-rows.ts";
 
 export interface InputDrifts extends Disposable {
   /** For the original model's run of a batch: keeps its inputs. */
   readonly keep: Collector;
-  /** For the same batch behind it: adds 2 / samples · (X̃ − X)ᵀX. */
+  /** For the same batch behind it: adds 2 / samples · (X̃ − X)ᵀX, unit by unit. */
   readonly compare: Collector;
   /** Null for captures whose drift nobody wants. */
   drift(capture: Capture): SquareMatrix | null;
@@ -82,6 +84,7 @@ export async function openInputDrifts(
     inputs.get(capture)?.matrix[Symbol.dispose]();
     inputs.delete(capture);
   };
+  const cutter = createUnitCutter();
   const finish = () => inputs.forEach(({ kept }) => kept[Symbol.dispose]());
   return {
     keep: {
@@ -92,10 +95,14 @@ export async function openInputDrifts(
       },
     },
     compare: {
-      begin: () => inputs.forEach(({ rows }) => void (rows.compared = 0)),
+      begin(batch) {
+        cutter.begin(batch);
+        for (const { rows } of inputs.values()) rows.compared = 0;
+      },
       async onInput([module = ""], input) {
         const own = byModule.get(module);
-        if (own) await addDrift(gpu, own, input, options);
+        if (own)
+          await addDrift(gpu, own, input, { units: cutter.cut(own, input), alpha: 2 / options.samples });
       },
     },
     drift: (capture) => inputs.get(capture)?.matrix ?? null,
@@ -123,11 +130,19 @@ async function openInput(
 }
 
 /** Takes rows from those of the original model, whose place they have from then on. */
-async function addDrift(gpu: Gpu, own: Input, input: Activations, { samples }: DriftOptions): Promise<void> {
+async function addDrift(
+  gpu: Gpu,
+  own: Input,
+  input: Activations,
+  { units, alpha }: { readonly units: readonly UnitRows[]; readonly alpha: number },
+): Promise<void> {
   const difference = place(own, input, "compared");
   invariant(own.rows.compared <= own.rows.kept, "the original model has seen the same tokens");
   await subtractRows(gpu, input, difference);
-  await addOuterProduct(gpu, own.matrix, { a: difference, b: input, rows: input.rows }, 2 / samples);
+  for (const { first, rows } of units) {
+    const unit = { a: rowsFrom(difference, first), b: rowsFrom(input, first), rows };
+    await addOuterProduct(gpu, own.matrix, unit, alpha);
+  }
 }
 
 /** Where the next rows of a batch lie among those that are kept. */
@@ -135,7 +150,7 @@ function place(
   { capture, kept, rows }: Input,
   input: Activations,
   what: keyof Input["rows"],
-): Required<Activations> {
+): Activations & Required<Matrix> {
   const stride = strideOf(capture.columns);
   const offset = rows[what] * stride;
   rows[what] += input.rows;

@@ -169,7 +169,7 @@ async function routedTokens(context: Context, { starts }: ExpertOrder): Promise<
     const tokens: ExpertTokens = { order: buffers.order, firstEntry, tokens: count, topK: block.topK };
     const { columns } = input;
     await gatherRows(pass.gpu, tokens, input, buffers.input, block.weighsInputs ? routes : null);
-    const gathered = { buffer: buffers.input, rows: count, columns, stride: columns };
+    const gathered = { buffer: buffers.input, rows: count, columns, stride: columns, routed: true };
     await pass.hooks?.onInput?.(mlpInputModules(mlp), gathered);
     const weights = block.weighsInputs ? { kind: "unweighed" as const } : { kind: "routed" as const, routes };
     await addExpert(context, mlp, gathered, { ...weights, tokens });

@@ -30,6 +30,8 @@ export interface ForwardPass {
   readonly wanted?: ReadonlySet<string>;
   /** What experts compute: all tokens, so that hooks see them, or (default) only those that are routed to them. */
   readonly experts?: ExpertCalibration;
+  /** Rows of the batch at which units of samples end (`SequenceBatch.units`): an MLP is not cut within one where it has room for it. */
+  readonly units?: readonly number[];
   /** Rows of what a layer with a token block is given for the batch's tokens (`TokenBatch.tokenRows`). */
   readonly tokenTable?: BufferPart;
 }

@@ -50,6 +50,8 @@ export interface LayerWeights {
 export interface Activations extends Matrix {
   readonly rows: number;
   readonly columns: number;
+  /** True where they are of some of the tokens at hand alone: of those that are routed to an expert. */
+  readonly routed?: boolean;
 }
 
 export interface ForwardHooks {

@@ -40,12 +40,19 @@ export function mlpColumns({ inputs, intermediateSize }: Mlp): number {
   return inputs.kind === "plain" ? intermediateSize : 2 * intermediateSize;
 }
 
-/** Runs of rows that the workspace's scratch buffer holds the inner values of. */
-export function* tokenRuns({ workspace }: ForwardPass, states: HiddenRows): Generator<HiddenRows> {
+/** Runs of rows that the workspace's scratch buffer holds the inner values of, cut between units where it holds one. */
+export function* tokenRuns(
+  { workspace, units = [] }: ForwardPass,
+  states: HiddenRows,
+): Generator<HiddenRows> {
   const { mlpTokens } = workspace.plan;
   const end = states.firstRow + states.rows;
-  for (let firstRow = states.firstRow; firstRow < end; firstRow += mlpTokens) {
-    yield { ...states, firstRow, rows: Math.min(mlpTokens, end - firstRow) };
+  for (let firstRow = states.firstRow; firstRow < end;) {
+    const most = Math.min(firstRow + mlpTokens, end);
+    const whole = units.findLast((unit) => unit > firstRow && unit <= most);
+    const next = most === end ? end : (whole ?? most);
+    yield { ...states, firstRow, rows: next - firstRow };
+    firstRow = next;
   }
 }
 
@@ -61,6 +68,7 @@ export async function innerValues(pass: ForwardPass, mlp: Mlp, input: Activation
     rows: input.rows,
     columns: intermediateSize,
     stride: mlpColumns(mlp),
+    ...(input.routed && { routed: true }),
   };
   const up = inputs.kind === "plain" ? null : intermediateSize;
   if (inputs.kind === "gated") {

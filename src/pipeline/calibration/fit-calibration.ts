@@ -2,7 +2,7 @@
 // or in several passes, hidden states on the GPU, in host memory or in a file. The peak is known before the job begins; of
 // the ways that fit, the one with the least work is taken.
 
-import { makeBatches, type SequenceBatch } from "../../calibrate/batches.ts";
+import type { SequenceBatch } from "../../calibrate/batches.ts";
 import { hessianBytes } from "../../calibrate/hessians.ts";
 import { hiddenBytesPerToken } from "../../calibrate/hidden-states.ts";
 import { DeviceLimitError } from "../../errors.ts";
@@ -27,7 +27,8 @@ import { oneByOne } from "./memory/rest-of-room.ts";
 import { waitingSeconds } from "./fit/waiting-seconds.ts";
 import { propagatingBytes, useRoom } from "./memory/use-room.ts";
 import type { CalibrationPlan, LayerPlace } from "./fit/calibration-plan.ts";
-import { shapesToTry } from "./fit/shapes-to-try.ts";
+import { lastShapes, shapesToTry } from "./fit/shapes-to-try.ts";
+import { batchesOf } from "./samples/sample-chunks.ts";
 
 /** What is given what nothing else has a use for, once a plan is found. */
 const NOT_YET = { strassen: null, sideBySide: false, bringsAhead: false, earlyBytes: 0 } as const;
@@ -51,7 +52,8 @@ export function planCalibration(asked: CalibrationDemand, limits: GpuLimits): Ca
   const demand = { ...asked, alike: firstAlike(asked.layers) };
   const best =
     (demand.like && leastWork(demand, shapesToTry(demand, limits, demand.like), limits)) ??
-    leastWork(demand, shapesToTry(demand, limits), limits);
+    leastWork(demand, shapesToTry(demand, limits), limits) ??
+    leastWork(demand, lastShapes(demand, limits), limits);
   if (best) return { ...best, layers: renamedAll(demand, best.layers) };
   const longest = Math.max(...demand.lengths);
   const largest = Math.max(
@@ -116,7 +118,7 @@ function withDeepRings(
 
 function fit(demand: AlikeDemand, shape: CalibrationShape, limits: GpuLimits): Candidate | null {
   const { alike, lengths, hidden } = demand;
-  const batches = makeBatches(lengths, shape.maxTokens);
+  const batches = batchesOf(lengths, { maxTokens: shape.maxTokens, byChunk: demand.maxTokens !== null });
   const job = tryJobBytes(demand, batches, shape, limits);
   if (!job) return null;
   const free = limits.budgetBytes - job.bytes;

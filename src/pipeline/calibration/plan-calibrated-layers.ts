@@ -17,7 +17,7 @@ import type { OpenModel } from "../inspect/open-model.ts";
 import type { CalibrationPlan } from "./fit/calibration-plan.ts";
 import { planCalibration } from "./fit-calibration.ts";
 import type { Tiling } from "../../quantize/rtn/plan-tiling.ts";
-import { CHUNK_SUMS, chunksByBatch, chunkTokens } from "./samples/sample-chunks.ts";
+import { CHUNK_SUMS, chunksBySequence, chunkTokens } from "./samples/sample-chunks.ts";
 import { checkMeasurable } from "./layers/static-scales.ts";
 import { useRest } from "./memory/rest-of-room.ts";
 import { earlyBytes } from "./memory/early-room.ts";
@@ -37,10 +37,10 @@ export interface CalibrationJob {
   /** Tiles of those weights of the layers that go in tiles; null if there are none. */
   readonly tiling: Tiling | null;
   /**
-   * The chunk of samples that a batch belongs to, by the batch's first sequence, where Hessians are summed along the tree of chunks:
-   * the same bytes however many jobs share the samples. Null where each Hessian is one sum, and only one job can make it.
+   * The chunk of samples that each sequence belongs to, where Hessians are summed along the tree of chunks: the same bytes however
+   * many jobs share the samples. Null where each Hessian is one sum, and only one job can make it.
    */
-  readonly chunkAt: ReadonlyMap<number, number> | null;
+  readonly chunkAt: readonly number[] | null;
   /** The most GPU memory that the layers take. */
   readonly peakBytes: number;
 }
@@ -125,7 +125,7 @@ function fitJob({ streams, like, ...job }: DescribedJob, limits: GpuLimits): Cal
   const demand = { layers, lengths, hidden, maxTokens, like };
   const own = { ...limits, ...(sums !== null && { sums }) };
   const plan = planBeside(demand, { ...aside, bytes }, options.forward_products, own);
-  const chunkAt = sums === null ? null : chunksByBatch(plan.batches);
+  const chunkAt = sums === null ? null : chunksBySequence(lengths);
   return { ...job, plan, tiling, chunkAt, peakBytes: plan.peakBytes + bytes };
 }
 

@@ -2,12 +2,14 @@
 // samples, are cut where the samples say, not where the shares do, so that any number of shares ends with the same bytes.
 
 import type { JobPart, JobShare } from "../../api/job-options.ts";
-import { CalibrationError, RecipeError } from "../../errors.ts";
+import type { SequenceBatch } from "../../calibrate/batches.ts";
+import { CalibrationError, invariant, RecipeError } from "../../errors.ts";
 import { rewritingModifiers } from "../../formats/recipe/recipe.ts";
 import type { OutputPlan } from "../../formats/safetensors/shards.ts";
 import { buildFacts } from "../../package/build-facts.ts";
 import { quantizerFor } from "../../quantize/quantizers.ts";
-import { chunksOf } from "../calibration/samples/sample-chunks.ts";
+import { chunkCount } from "../calibration/samples/sample-chunks.ts";
+import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 import { digest } from "./plan-job.ts";
 import type { PlannedStep } from "./planned-step.ts";
@@ -35,7 +37,7 @@ export async function takeShare(
       "The recipe needs no calibration: there are no samples to share. Divide it with --layers.",
     );
   checkShareable(plan);
-  const chunks = chunksOf(calibration.plan.batches);
+  const chunks = batchesByChunk(calibration);
   const { index, of } = share;
   if (of > chunks.length)
     throw new CalibrationError(
@@ -64,6 +66,14 @@ export async function takeShare(
   };
 }
 
+/** The batches of each chunk, in order. */
+function batchesByChunk({ plan, chunkAt }: CalibrationJob): SequenceBatch[][] {
+  invariant(chunkAt, "jobs that share samples sum by chunks");
+  const chunks: SequenceBatch[][] = [];
+  for (const batch of plan.batches) (chunks[chunkAt[batch.first] ?? 0] ??= []).push(batch);
+  return chunks;
+}
+
 function inShare({ calibrated }: PlannedStep, portion: number, of: number): PlannedStep["calibrated"] {
   if (!calibrated) return null;
   const { calibrating, quantizing, propagating } = calibrated.work;
@@ -78,7 +88,9 @@ function inShare({ calibrated }: PlannedStep, portion: number, of: number): Plan
 /** Shares that the samples of a planned job can be cut into at most; 0 of one that does not share them. */
 export function mostShares(plan: CompressionPlan): number {
   const { calibration } = plan;
-  return calibration && unshared(plan) === null ? chunksOf(calibration.plan.batches).length : 0;
+  return calibration && unshared(plan) === null
+    ? chunkCount(calibration.set.sequences.map(({ length }) => length))
+    : 0;
 }
 
 /** What a recipe does that keeps jobs from sharing its samples, in words; null if nothing does. */

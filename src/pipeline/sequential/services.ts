@@ -57,8 +57,8 @@ export interface SequentialServices {
   readonly tokenTables: TokenTables | null;
   /** Of the whole job, whatever this one's share. */
   readonly samples: number;
-  /** The chunk of each batch, by its first sequence; null where Hessians are not summed along the tree of chunks. */
-  readonly chunkAt: ReadonlyMap<number, number> | null;
+  /** The chunk of each sequence; null where Hessians are not summed along the tree of chunks. */
+  readonly chunkAt: readonly number[] | null;
   /** Null of a job that has all samples. */
   readonly share: ShareAtWork | null;
   readonly experts: ExpertCalibration;

@@ -1,6 +1,5 @@
 // A small layer under the conductor's verbs, on a test's GPU, without a source or a disk.
 
-import { makeBatches } from "../../calibrate/batches.ts";
 import { createBatch } from "../../calibrate/forward/token-batch.ts";
 import { createWorkspace } from "../../calibrate/forward/workspace.ts";
 import { createLifetime, type Lifetime } from "../../disposal.ts";
@@ -11,6 +10,7 @@ import { createJointWork } from "../../joint-work.ts";
 import type { HostLayer } from "../../onload/host-layer.ts";
 import type { LayerSchedule } from "../../pipeline/calibration/fit/layer-schedule.ts";
 import { type CalibrationJob, expertCalibration } from "../../pipeline/calibration/plan-calibrated-layers.ts";
+import { batchesOf } from "../../pipeline/calibration/samples/sample-chunks.ts";
 import { streamedStep } from "../../pipeline/planning/planned-step.ts";
 import { createFolders } from "../../pipeline/sequential/rewriting/folder-threads.ts";
 import type { LayerOutput, LayerTurn } from "../../pipeline/sequential/layer-at-work.ts";
@@ -65,11 +65,11 @@ export function statesIn(
 
 async function openBatches(
   { gpu, uploads }: Pick<SequentialServices, "gpu" | "uploads">,
-  maxTokens: number,
+  { maxTokens, byChunk }: Parameters<typeof batchesOf>[1],
   lifetime: Lifetime,
 ): Promise<SequentialServices["batches"]> {
   const batches = [];
-  for (const rows of makeBatches(LENGTHS, maxTokens)) {
+  for (const rows of batchesOf(LENGTHS, { maxTokens, byChunk })) {
     const lengths = LENGTHS.slice(rows.first, rows.first + rows.starts.length - 1);
     batches.push({ rows, tokens: lifetime.use(await createBatch(gpu, uploads, lengths)) });
   }
@@ -115,7 +115,7 @@ export async function openRun(
     traffic: NO_TRAFFIC,
     fold: createFolders(),
     workspace: lifetime.use(await createWorkspace(gpu, uploads, plan.workspace)),
-    batches: await openBatches(rings, maxTokens, lifetime),
+    batches: await openBatches(rings, { maxTokens, byChunk: job.chunkAt !== null }, lifetime),
     hidden,
     states: statesIn(rings, outputs),
     samples: LENGTHS.length,

@@ -3,7 +3,7 @@
 import type { CalibrationOptions } from "../../api/job-options.ts";
 import { type FloatDtype, narrowFromFloat32 } from "../../formats/numbers/dtype.ts";
 import type { QuantizerName } from "../../formats/modifiers/quantizers.ts";
-import { rewritingModifiers } from "../../formats/recipe/recipe.ts";
+import { kvCacheScheme, rewritingModifiers } from "../../formats/recipe/recipe.ts";
 import { type TensorSpec, tensorBytes } from "../../formats/safetensors/safetensors.ts";
 import { describedTensors } from "../../model/check-tensors.ts";
 import { describeDecoder } from "../../model/describe-decoder.ts";
@@ -118,7 +118,11 @@ export function planFor(
   const set = { sequences: LENGTHS.map((length) => new Uint32Array(length)), tokens: TOKENS, notes: [] };
   return planCalibrationJob(
     model,
-    { steps: planSteps(tensors, recipe).steps, cache: null, rewriting: rewritingModifiers(recipe) },
+    {
+      steps: planSteps(tensors, recipe).steps,
+      cache: kvCacheScheme(recipe),
+      rewriting: rewritingModifiers(recipe),
+    },
     set,
     {
       ...CALIBRATION_OPTIONS,

@@ -1,6 +1,7 @@
-// How samples that several jobs share are cut: into chunks, whose number depends on the samples alone.
+// How samples are cut: into batches, and where several jobs share them into chunks, whose number depends on the samples alone.
 
 import type { SequenceBatch } from "../../../calibrate/batches.ts";
+import { sampleBatches, sampleCells } from "../../../calibrate/sample-batches.ts";
 
 /** As many jobs at most share samples. A power of two: then each of 1, 2, 4 or 8 shares sends one sum for each Hessian. */
 const MAX_CHUNKS = 8;
@@ -12,14 +13,31 @@ export function chunkTokens(lengths: readonly number[]): number {
   return Math.ceil(lengths.reduce((sum, length) => sum + length, 0) / MAX_CHUNKS);
 }
 
-/** The batches of each chunk, in order. */
-export function chunksOf(batches: readonly SequenceBatch[]): SequenceBatch[][] {
-  const count = Math.min(MAX_CHUNKS, batches.length);
-  const startOf = (chunk: number) => Math.floor((chunk * batches.length) / count);
-  return Array.from({ length: count }, (_, chunk) => batches.slice(startOf(chunk), startOf(chunk + 1)));
+/** The cells of each chunk, in order. */
+function cellsByChunk(lengths: readonly number[]): SequenceBatch[][] {
+  const cells = sampleCells(lengths);
+  const count = Math.min(MAX_CHUNKS, cells.length);
+  const startOf = (chunk: number) => Math.floor((chunk * cells.length) / count);
+  return Array.from({ length: count }, (_, chunk) => cells.slice(startOf(chunk), startOf(chunk + 1)));
 }
 
-/** The chunk of each batch, by the batch's first sequence. */
-export function chunksByBatch(batches: readonly SequenceBatch[]): ReadonlyMap<number, number> {
-  return new Map(chunksOf(batches).flatMap((own, chunk) => own.map(({ first }) => [first, chunk] as const)));
+/** As many chunks as there are. */
+export function chunkCount(lengths: readonly number[]): number {
+  return cellsByChunk(lengths).length;
+}
+
+/** The chunk of each sequence. */
+export function chunksBySequence(lengths: readonly number[]): number[] {
+  return cellsByChunk(lengths).flatMap((cells, chunk) =>
+    cells.flatMap(({ starts }) => starts.slice(1).map(() => chunk)),
+  );
+}
+
+/** Batches of at most so many tokens, but of at least one cell; where sums are made by chunk, no batch is in two of them. */
+export function batchesOf(
+  lengths: readonly number[],
+  { maxTokens, byChunk }: { readonly maxTokens: number; readonly byChunk: boolean },
+): SequenceBatch[] {
+  const parts = byChunk ? cellsByChunk(lengths) : [sampleCells(lengths)];
+  return parts.flatMap((cells) => sampleBatches(cells, maxTokens));
 }

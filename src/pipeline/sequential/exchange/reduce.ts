@@ -38,8 +38,7 @@ export async function reduce(
   const { share, chunkAt } = work.services;
   if (!tree) return;
   await tree.finish();
-  if (!share || share.plan.of === 1)
-    return await joinAlone(work, pass, tree, new Set(chunkAt?.values()).size);
+  if (!share || share.plan.of === 1) return await joinAlone(work, pass, tree, new Set(chunkAt).size);
   const own = ownCaptures(work, pass);
   const sums = { work, share, names: shareNames(share.plan, work.index) };
   await beginJointly(async (joint) => {

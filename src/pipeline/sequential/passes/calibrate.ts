@@ -76,9 +76,9 @@ async function openStatistics(
   return { inputs, tree, drifts, ranges, squares };
 }
 
-function chunks(chunkAt: ReadonlyMap<number, number>) {
+function chunks(chunkAt: readonly number[]) {
   return ({ first }: SequenceBatch): number => {
-    const chunk = chunkAt.get(first);
+    const chunk = chunkAt[first];
     invariant(chunk !== undefined, "each batch belongs to a chunk");
     return chunk;
   };

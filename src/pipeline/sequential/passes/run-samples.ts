@@ -39,7 +39,15 @@ export async function runSamples(work: LayerAtWork, run: SampleRun): Promise<voi
   await eachBatch({ batches, hidden, states }, async ({ rows, tokens }, index, batch) => {
     run.report(`batch ${index + 1} of ${batches.length}`, 1 / batches.length);
     run.begin?.(rows);
-    const bare: ForwardPass = { gpu, weights, workspace, batch: tokens, ...given };
+    const { units } = rows;
+    const bare: ForwardPass = {
+      gpu,
+      weights,
+      workspace,
+      batch: tokens,
+      ...(units && { units }),
+      ...given,
+    };
     await run.before?.(rows, bare);
     const plain: ForwardPass = { ...bare, ...run.collect };
     const pass = run.hooksIn ? { ...plain, hooks: run.hooksIn(plain) } : plain;

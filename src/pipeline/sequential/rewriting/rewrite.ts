@@ -146,6 +146,7 @@ async function collect(
   await runSamples(work, {
     ...seenByRewriters(work),
     needed: { linears: propagates ? layer.linears : linearsBeforeOutput(layer.description), residency },
+    begin: (batch) => collectors.forEach((collector) => collector.begin?.(batch)),
     each: save ?? (async () => await services.checkpoint()),
     collect: {
       hooks: collectorHooks(collectors),

@@ -4,6 +4,14 @@ import { ChoiceField } from "../parts/choice-field.tsx";
 import { NumberField } from "../parts/number-field.tsx";
 import { DAMPENING_RANGE, methodOf } from "../state/recipe/recipe-fields.ts";
 
+/** What is said of each choice while it is the one. */
+const ORDER_SENTENCES = {
+  static: "Columns with the largest inputs first.",
+  group:
+    "Columns with the largest inputs first, which also share a scale: that can be closer. It stores weight_g_idx and runs slower, and compressed-tensors from 0.19 on refuses it, so transformers does, too.",
+  none: "From left to right.",
+};
+
 /** What GPTQ can be told beyond its preset. */
 export function GptqFields() {
   const { state } = useApp();
@@ -28,9 +36,7 @@ export function GptqFields() {
         onChoose={(chosen) => (actorder.value = chosen === "none" ? null : chosen)}
         choices={{ static: "static", group: "group", none: "none" }}
       >
-        static: columns with the largest inputs first. group: these also share a scale, which can be closer;
-        it stores weight_g_idx and runs slower, and compressed-tensors from 0.19 on refuses it, so
-        transformers does, too. none: from left to right.
+        {ORDER_SENTENCES[actorder.value ?? "none"]}
       </ChoiceField>
     </>
   );
@@ -41,6 +47,15 @@ const CHOICES: Readonly<Record<WeightObserver, string>> = {
   memoryless_mse: "memoryless_mse",
   imatrix_mse: "imatrix_mse",
   hessian_mse: "hessian_mse",
+};
+
+const OBSERVER_SENTENCES: Readonly<Record<WeightObserver, string>> = {
+  memoryless_minmax: "From the smallest weight to the largest.",
+  memoryless_mse: "Cuts off a few large weights where that serves the others better. Takes longer.",
+  imatrix_mse:
+    "Cuts off a few large weights where that serves the others better, weighted by what a text puts into each column.",
+  hessian_mse:
+    "Tries 20 shares of the range, and takes the one that costs the layer least on a text. Only here, not in LLM Compressor.",
 };
 
 /** How the range of a group's weights is found, whichever method then chooses the codes. */
@@ -56,10 +71,7 @@ export function Observer() {
       onChoose={(name) => (observer.value = name)}
       choices={CHOICES}
     >
-      memoryless_minmax: from the smallest weight to the largest. memoryless_mse: cuts off a few large weights
-      where that serves the others better; takes longer. imatrix_mse: the same, weighted by what a text puts
-      into each column. hessian_mse: tries 20 shares of the range and takes the one that costs the layer least
-      on that text; only here, not in LLM Compressor.
+      {OBSERVER_SENTENCES[observer.value]}
     </ChoiceField>
   );
 }

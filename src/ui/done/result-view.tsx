@@ -125,7 +125,7 @@ function Figures({ result }: { result: ResultSummary }) {
             <td>{formatBytes(result.peakGpuBytes)}</td>
           </tr>
           <tr>
-            <th scope="row">Longest GPU submit</th>
+            <th scope="row">Longest hold of the GPU</th>
             <td>{Math.round(result.worstSubmitMs)} ms</td>
           </tr>
         </tbody>

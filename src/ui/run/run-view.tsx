@@ -28,8 +28,18 @@ export function RunView() {
         <RunButtons progress={progress} />
       </div>
       <Spoken />
-      {progress ? <RunningFigures progress={progress} /> : <progress class="overall" aria-label="Job" />}
+      {progress ? <RunningFigures progress={progress} /> : <Beginning />}
       <ModuleErrors reports={state.modules.value} layers={state.model.value?.layers ?? 0} />
+    </div>
+  );
+}
+
+/** Until the job's first report. */
+function Beginning() {
+  return (
+    <div class="panel overall-panel">
+      <progress class="overall" aria-label="Job" />
+      <p class="hint">{PHASE_WORDS.starting.sentence}</p>
     </div>
   );
 }
@@ -114,7 +124,7 @@ function Now({ progress }: { progress: Progress }) {
           step {step} of {steps}
         </span>
       </p>
-      <p class="hint">{sentence}</p>
+      <p class="hint phase-hint">{sentence}</p>
     </div>
   );
 }

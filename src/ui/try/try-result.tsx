@@ -102,13 +102,21 @@ function Choice({ label, value }: { label: string; value: Trial["chat"] }) {
 function Answers() {
   const { model, original } = useApp().state.trial.answers.value;
   if (!model) return null;
-  const { a, b } = diffWords(model.text, original?.text ?? model.text);
+  // The space in front continues the prompt.
+  const [own, other] = [model.text.trimStart(), (original ?? model).text.trimStart()];
+  const { a, b } = diffWords(own, other);
   return (
     <div class="answers">
+      <output class="unseen">{[model, original].map(spoken).join(" ")}</output>
       <Answer name="Quantized" answer={model} runs={a} />
       {original && <Answer name="Original" answer={original} runs={b} />}
     </div>
   );
+}
+
+/** An answer for screen readers, once it is whole. */
+function spoken(answer: GenerationUpdate | Generation | undefined): string {
+  return answer && "stop" in answer ? answer.text.trim() : "";
 }
 
 interface AnswerProps {

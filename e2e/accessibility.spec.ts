@@ -1,3 +1,4 @@
+import { brokenWords } from "./broken-words.ts";
 import { expectNoViolations } from "./expect-no-violations.ts";
 import { expect, test } from "./fixtures.ts";
 import { startModelServer } from "../scripts/model-server/model-server.ts";
@@ -105,7 +106,11 @@ test("nothing is cut off on a narrow screen, nor at twice the text size", async 
   await page.getByText("All presets").click();
   await page.getByRole("radio", { name: /^GPTQ/ }).check();
   expect(await widthLeft()).toBeGreaterThanOrEqual(0);
-  await page.setViewportSize({ width: 1280, height: 860 });
+  expect(await brokenWords(page)).toEqual([]);
   await page.evaluate(() => (document.documentElement.style.fontSize = "200%"));
-  expect(await widthLeft()).toBeGreaterThanOrEqual(0);
+  for (const width of [1280, 640]) {
+    await page.setViewportSize({ width, height: 860 });
+    expect(await widthLeft()).toBeGreaterThanOrEqual(0);
+    expect(await brokenWords(page)).toEqual([]);
+  }
 });

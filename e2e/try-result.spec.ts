@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import type { Page } from "@playwright/test";
+import { brokenWords } from "./broken-words.ts";
 import { expect, test } from "./fixtures.ts";
 import { startModelServer } from "../scripts/model-server/model-server.ts";
 import { folderModel, memoryModel } from "../scripts/model-server/served-model.ts";
@@ -126,6 +127,9 @@ test("what was measured is in the result's own files and is compared in a later 
   const rows = page.getByRole("table", { name: "Recipes that were measured" }).getByRole("row");
   await expect(rows).toHaveCount(3);
   await expect(page.getByText(/^(Take|Each of them)/)).toBeVisible();
+  await page.setViewportSize({ width: 390, height: 844 });
+  expect(await brokenWords(page)).toEqual([]);
+  await page.setViewportSize({ width: 1280, height: 860 });
 
   await page.getByRole("button", { name: /^Storage/ }).click();
   await page.getByRole("button", { name: /Delete measurements of/ }).click();

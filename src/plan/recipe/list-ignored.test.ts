@@ -53,6 +53,7 @@ describe("the list of what a loader must not expect quantized", () => {
       "embed_out",
       "lm_head",
     ]);
+    expect(list("gpt_neox", [], ["embed_out"])).toEqual([]);
   });
 
   it("has the Linears that loading makes of an attention's in_proj_weight", () => {

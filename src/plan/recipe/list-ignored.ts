@@ -40,11 +40,11 @@ export function listIgnored({ classes, recipe, ignored, quantized, stored, stack
   return [...names, ...patterns].toSorted();
 }
 
-/** Output heads that the files leave out; "lm_head" is what most loaders call one. */
+/** Output heads that the files leave out; "lm_head" is what most loaders call one, whatever it is called in the files. */
 export function tiedHeads(classes: LinearClasses, stored: ReadonlySet<string>): string[] {
   const loaded = new Set([...stored, ...[...stored].flatMap((module) => classes.loadedAs(module))]);
   const heads = classes.heads.filter((head) => !loaded.has(head));
-  return stored.has("lm_head") ? heads : [...new Set([...heads, "lm_head"])];
+  return loaded.has("lm_head") ? heads : [...new Set([...heads, "lm_head"])];
 }
 
 /**

@@ -21,8 +21,7 @@ import { keepRows } from "./job/embedding-rows.ts";
 import { createFigures, type GpuFigures, type Job } from "./job/job.ts";
 import { type OpenedResult, openResult, openRunFolder, type RunFolder } from "./job/open-run.ts";
 import { skipFinished, survivingLoss } from "./job/survive-loss.ts";
-import type { PlannedStep } from "./planning/planned-step.ts";
-import type { CompressionPlan } from "./planning/compression-plan.ts";
+import { runsOf } from "./planning/runs-of.ts";
 import { finishResult } from "./result/finish-result.ts";
 import { withPresentSizes } from "./result/record-quality.ts";
 import { calibrate } from "./sequential/passes/calibrate.ts";
@@ -110,16 +109,4 @@ async function openStores(opened: readonly OpenedResult[], lifetime: Lifetime) {
     results.push({ job, store, journal });
   }
   return results;
-}
-
-/** Neighbouring steps of one kind: decoder layers that are calibrated, and everything else. */
-function runsOf(plan: CompressionPlan): { calibrated: boolean; steps: PlannedStep[] }[] {
-  const runs: { calibrated: boolean; steps: PlannedStep[] }[] = [];
-  for (const step of plan.steps) {
-    const calibrated = step.calibrated !== null;
-    const last = runs.at(-1);
-    if (last && last.calibrated === calibrated) last.steps.push(step);
-    else runs.push({ calibrated, steps: [step] });
-  }
-  return runs;
 }

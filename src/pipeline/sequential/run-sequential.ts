@@ -7,11 +7,11 @@ import { type Fold, type StoredFold, storeFolds } from "../../formats/weights/fo
 import { type Gpu, openGpu } from "../../gpu/gpu.ts";
 import { tuneMatmul } from "../../gpu/matmul/tune-matmul.ts";
 import { removeHiddenFiles, removeLayerFile } from "../../offload/job-file.ts";
-import type { PlannedLayer, PlannedStep } from "../planning/planned-step.ts";
+import type { PlannedStep } from "../planning/planned-step.ts";
 import type { MappingReport } from "../../quantize/rewriter.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import { isDone } from "../job/done-steps.ts";
-import { type Job, type ResultAtWork, type RunOutput, stepOf, writesResult } from "../job/job.ts";
+import type { Job, RunOutput } from "../job/job.ts";
 import { finishedGenerations, isFinished, recordStep } from "../job/job-journal.ts";
 import { createStepTraffic, type StepTraffic } from "../job/step-traffic.ts";
 import { keepGpuSpeed } from "../planning/gpu-speed.ts";
@@ -19,7 +19,8 @@ import { sumOfPhases } from "../planning/plan-time.ts";
 import { forwardRecords, openForwardProducts, takeForwardProducts } from "./forward-products.ts";
 import { beginReading, type BegunReading } from "./onload/begin-reading.ts";
 import type { HostLayers } from "./onload/host-layers.ts";
-import type { LayerOutput, LayerTurn } from "./layer-at-work.ts";
+import type { LayerTurn } from "./layer-at-work.ts";
+import { type MadeLayer, outputsOf } from "./layer-outputs.ts";
 import { layerProgress } from "./layer-progress.ts";
 import { openServices } from "./open-services.ts";
 import { prepareKernels } from "./prepare-kernels.ts";
@@ -174,7 +175,8 @@ async function keepSpeed(
   const { calibrated } = step;
   // Shares wait for each other, and beside the end of the last layer no samples run.
   const tells = !calibration.plan.sideBySide || (!share && step !== steps.at(-1));
-  if (calibrated && tells) await keepGpuSpeed(gpu.adapter, sumOfPhases(calibrated.work), milliseconds / 1000);
+  if (!calibrated || !tells) return;
+  await keepGpuSpeed(gpu.adapter, sumOfPhases(calibrated.work), milliseconds / 1000);
 }
 
 /** Tells the journal of layers that are done, in order, once a crash could go on behind them; and what their speed teaches. */
@@ -203,12 +205,6 @@ function createRecorder(walk: Walk, { services, clock }: Lasting, flush: () => v
 /** The layer whose states the journal's last snapshot holds; the first one where there is none. */
 function nextLayer({ job, steps, output }: Walk): number {
   return (steps[0]?.calibrated?.index ?? 0) + finishedGenerations(output.journal, job.plan.steps);
-}
-
-/** What a layer became for one of the results; null for what samples run through and that is written nowhere. */
-interface MadeLayer {
-  readonly result: ResultAtWork | null;
-  readonly output: LayerOutput;
 }
 
 /** Milliseconds: when a layer's bytes were there, and when it was done. */
@@ -240,34 +236,6 @@ function recordLayer({ journal, results }: RunOutput, { step, made, ...facts }: 
     recordStep(result.journal, step, { modules, ...facts, ...(isShared && { apart: true }) });
   }
   if (!isFinished(journal, step)) recordStep(journal, step, {});
-}
-
-/** Those results of a layer that are not written yet; the leading one comes last, written or not where its error is to be seen. */
-function outputsOf(
-  { job, output: { results } }: Walk,
-  { layer }: PlannedLayer,
-  step: PlannedStep,
-): MadeLayer[] {
-  const { calibration, others } = job.plan;
-  const shares = new Map(layer.beside.map((share, index) => [others[index], share]));
-  const made = results
-    .filter(({ journal }) => !isFinished(journal, step))
-    .map((result): MadeLayer => {
-      const { store, job: own } = result;
-      const share = shares.get(own.plan.jobId) ?? layer;
-      const writes = writesResult(own);
-      const write: LayerOutput["write"] = (tensor, offset, bytes) =>
-        writes ? store.write(tensor, offset, bytes) : undefined;
-      return {
-        result,
-        output: { step: stepOf(own, step), share, write, reports: [], propagates: false },
-      };
-    });
-  const lead = made.find(({ output }) => output.share === layer);
-  const rest = made.filter((each) => each !== lead);
-  if (!calibration?.options.propagate_error) return lead ? [...rest, lead] : rest;
-  const led = lead?.output ?? { step, share: layer, write: () => undefined, reports: [] };
-  return [...rest, { result: lead?.result ?? null, output: { ...led, propagates: true } }];
 }
 
 /** One layer, its progress, and what its speed teaches. */

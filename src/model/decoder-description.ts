@@ -130,6 +130,8 @@ export interface LayerDescription {
   readonly carriedSize: number;
   /** Tensors that files may hold and no loader reads: keys and values of layers that share another's. */
   readonly unread: readonly string[];
+  /** The model's head, in what follows the decoder's layers (`head-layer.ts`): it reads the feed-forward's norm. Absent in all of those. */
+  readonly head?: Linear;
 }
 
 /** hidden += norm(projection(activation(gate hidden) · input)), with an input of the layer's own for each token (Gemma 4). */

@@ -21,7 +21,7 @@ export function feedForwardLinears(block: FeedForward | null): readonly Linear[]
   return [block.router, ...mlpsOf(block).flatMap(mlpLinears), ...(gate ? [gate] : [])];
 }
 
-/** Every Linear of the layer. */
+/** Every Linear of the layer that samples run through: a head gives out nothing that is read. */
 export function layerLinears(layer: LayerDescription): readonly Linear[] {
   return [...mixerGroups(layer).flat(), ...feedForwardLinears(layer.feedForward), ...tokenLinears(layer)];
 }
@@ -97,7 +97,8 @@ export function captures(layer: LayerDescription, calibration: ExpertCalibration
   const { feedForward } = layer;
   const mixer = mixerGroups(layer);
   const fed = feedForward === null ? [] : feedForwardGroups(feedForward, calibration);
-  const after = [...fed, ...tokenLinears(layer).map((linear) => [linear])];
+  const last = layer.head ? [[layer.head]] : [];
+  const after = [...fed, ...tokenLinears(layer).map((linear) => [linear]), ...last];
   if (!sharesInput(layer)) return [...mixer, ...after].map(capture);
   const [mixerInput = [], ...mixerRest] = mixer;
   const [input = [], ...rest] = after;

@@ -4,6 +4,7 @@ import { invariant } from "../../errors.ts";
 import type { BufferPart } from "../../gpu/kernel.ts";
 import type { LayerDescription } from "../../model/decoder-description.ts";
 import { expertsBlock } from "./experts-block.ts";
+import { headInput } from "./head/head-input.ts";
 import { type ForwardPass, hiddenMatrix, type HiddenRows, isWanted } from "./forward-pass.ts";
 import { mixerBlock } from "./mixer-block.ts";
 import { mlpBlock } from "./mlp-block.ts";
@@ -33,6 +34,7 @@ export async function forwardLayer(
   if (feedForward?.kind === "mlp") await mlpBlock(before, layer, feedForward, states);
   if (feedForward?.kind === "experts") await expertsBlock(before, layer, feedForward, states);
   if (after) await tokenBlock(pass, layer, after, states);
+  if (layer.head) await headInput(pass, layer, layer.head, states);
   if (outputScale === null || pass.stopAtLastInput) return;
   await scale(pass.gpu, hiddenMatrix(states), await pass.weights.vector(outputScale));
 }

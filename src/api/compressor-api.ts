@@ -76,9 +76,9 @@ export interface FitReport extends ResultFit {
 
 /** What the pieces of a job cost that can be done apart. */
 export interface PartCosts {
-  /** The decoder's layers in order; none for a model whose tensors are not numbered. */
+  /** The decoder's layers in order, the last one with a head that is calibrated behind it; none for a model whose tensors are not numbered. */
   readonly layers: readonly LayerCost[];
-  /** Bytes of the source that belong to no layer. */
+  /** Bytes of the source that belong to none of these. */
   readonly restBytes: number;
   /** Batches of samples, between which shares are cut; 0 where nothing is calibrated. */
   readonly batches: number;

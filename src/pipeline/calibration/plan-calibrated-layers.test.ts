@@ -6,6 +6,7 @@ import { type ModelConfig, readConfig } from "../../plan/checkpoint/read-config.
 import type { SourceTensor } from "../../plan/checkpoint/read-headers.ts";
 import { splitExperts } from "../../plan/checkpoint/split-experts.ts";
 import { type Checkpoint, loadCheckpoint as load } from "../../testing/fixtures/load-checkpoint.ts";
+import { linearClasses } from "../../model/linear-classes.ts";
 import { planCalibrationJob } from "./plan-calibrated-layers.ts";
 import { calibrationNote } from "../inspect/describe-model.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
@@ -91,13 +92,13 @@ function planMixed(queries: { weights: string; more?: string }, others: { weight
 }
 
 describe("the observer imatrix_mse", () => {
-  const planWeighed = (modifier: string, ignore: string) => {
-    const { config, tensors } = load("mistral-sliding");
+  const planWeighed = (modifier: string, ignore: string, name = "mistral-sliding") => {
+    const { config, tensors } = load(name);
     const weights = "{num_bits: 4, type: int, strategy: group, group_size: 32, observer: imatrix_mse}";
     const recipe = parseRecipe(
       `s_stage: {q_modifiers: {${modifier}: {config_groups: {g: {targets: [Linear], weights: ${weights}}}, ignore: [${ignore}]}}}`,
     );
-    const { steps } = planSteps(tensors, recipe);
+    const { steps } = planSteps(tensors, recipe, { classes: linearClasses(config) });
     const model = { config: configOf(config), tensors };
     const set = { sequences: [0, 1].map(() => new Uint32Array(64)), tokens: 128, notes: [] };
     const limits = { budgetBytes: 64 * MIB, maxBufferBytes: 128 * MIB };
@@ -114,9 +115,14 @@ describe("the observer imatrix_mse", () => {
   });
 
   it("is refused for a Linear that no calibration comes by", () => {
-    expect(() => planWeighed("QuantizationModifier", "")).toThrow(
-      /lm_head is to have its ranges by imatrix_mse, but only inputs of Linears inside of decoder layers/,
+    expect(() => planWeighed("QuantizationModifier", "", "gpt-neox")).toThrow(
+      /embed_out is to have its ranges by imatrix_mse, but only inputs of Linears inside of decoder layers/,
     );
+  });
+
+  it("weighs a head by its input, too", () => {
+    const { layers } = planWeighed("QuantizationModifier", "");
+    expect(layers.at(-1)).toMatchObject({ linears: [], weighed: [{ modules: ["lm_head"], columns: 64 }] });
   });
 });
 

@@ -26,6 +26,7 @@ import { streamsOf } from "./samples/streams-of.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
 import type { CalibratedLayer } from "./layers/calibrated-layer.ts";
 import { type Aside, besideBytes, tokenInputBytes } from "./costs/beside-bytes.ts";
+import { headOf } from "./layers/head-of.ts";
 import { checkWeighable, layerOf, layerRewritings, wantedOf } from "./layers/layer-of.ts";
 
 export interface CalibrationJob {
@@ -83,7 +84,9 @@ export function planCalibrationJob(
   const experts = expertCalibration(options);
   const choosers = rewriting.map((modifier) => ({ modifier, chooser: createMappingChooser(modifier) }));
   const { comparesOriginal, ...seen } = streamsOf({ steps, rewriting }, description, options);
-  const layers = description.layers.map((layer): CalibratedLayer => {
+  const head = headOf(description, [steps, ...beside.map((other) => other.steps)]);
+  const described = head ? [...description.layers, head] : description.layers;
+  const layers = described.map((layer): CalibratedLayer => {
     const step = steps.find(({ name }) => name === layer.name);
     if (!step) {
       throw new UnsupportedModelError(
@@ -99,10 +102,11 @@ export function planCalibrationJob(
     });
     const { drifting, ...wanted } = wantedOf([own, ...others], captures(layer, experts));
     const original = { ...seen, drifting: comparesOriginal ? drifting : null };
-    return { ...own, ...wanted, ...original, beside: others, rewritings };
+    const isBeforeHead = head !== null && layer === description.layers.at(-1);
+    return { ...own, ...wanted, ...original, isBeforeHead, beside: others, rewritings };
   });
   for (const { chooser } of choosers) chooser.checkUsed();
-  checkOutside(description, steps);
+  checkOutside(layers, steps);
   const streams = comparesOriginal || seen.rewritesOriginal ? 2 : 1;
   return fitJob({ description, set, options, layers, streams, like }, limits);
 }
@@ -154,9 +158,9 @@ function planBeside(
   return { ...used, earlyBytes: earlyBytes({ ...used, peakBytes: roomy.peakBytes }) };
 }
 
-/** @throws RecipeError if something outside of the decoder's layers is to be measured */
-function checkOutside({ layers }: DecoderDescription, steps: readonly PlanStep[]): void {
-  const names = new Set(layers.map(({ name }) => name));
+/** @throws RecipeError if something is to be measured where no samples come by */
+function checkOutside(layers: readonly CalibratedLayer[], steps: readonly PlanStep[]): void {
+  const names = new Set(layers.map(({ description }) => description.name));
   for (const step of steps) {
     if (names.has(step.name)) continue;
     checkMeasurable(step);

@@ -10,8 +10,12 @@ import type { PlannedStep } from "./planned-step.ts";
 const CALIBRATION = {} as unknown as CalibrationJob;
 const LAYER = {} as unknown as NonNullable<PlannedStep["calibrated"]>;
 
-/** What is said of a model with a head of its own. */
-async function notes(modifier: string, calibration: CalibrationJob | null = CALIBRATION) {
+/** What is said of a model with a head of its own, whose samples come to the steps of these names. */
+async function notes(
+  modifier: string,
+  calibration: CalibrationJob | null = CALIBRATION,
+  comesTo = /layers\.\d+$/,
+) {
   const { config, tensors } = loadCheckpoint("mixtral");
   const known = {
     config: readConfig(new TextEncoder().encode(JSON.stringify(config))),
@@ -31,13 +35,11 @@ async function notes(modifier: string, calibration: CalibrationJob | null = CALI
     keepSource: false,
     calibration: null,
   });
-  const calibrated = steps.map((step) =>
-    /layers\.\d+$/.test(step.name) ? { ...step, calibrated: LAYER } : step,
-  );
+  const calibrated = steps.map((step) => (comesTo.test(step.name) ? { ...step, calibrated: LAYER } : step));
   return outsideNotes({ steps: calibrated, calibration });
 }
 
-it("a head that GPTQ is asked for is said to be rounded to nearest", async () => {
+it("what GPTQ is asked for, and no samples come to, is said to be rounded to nearest", async () => {
   expect(await notes("GPTQModifier: {scheme: W8A8}")).toEqual([
     expect.stringMatching(/^lm_head is rounded to nearest: .* Add it to ignore/),
   ]);
@@ -50,6 +52,10 @@ it.each([
   "GPTQModifier: {scheme: W8A8, ignore: [lm_head]}, QuantizationModifier: {scheme: W8A8, targets: [lm_head]}",
 ])("nothing is said where the recipe asks for no more: %s", async (modifier) => {
   expect(await notes(modifier)).toEqual([]);
+});
+
+it("nothing is said of a head that samples come to", async () => {
+  expect(await notes("GPTQModifier: {scheme: W8A8}", CALIBRATION, /layers/)).toEqual([]);
 });
 
 it("nothing is said of a job without a text", async () => {

@@ -1,11 +1,11 @@
-// What a recipe that chooses codes by a text does to Linears outside of the decoder's layers.
+// What a recipe that chooses codes by a text does to Linears that no samples come to.
 
 import { choosesByText } from "../../formats/recipe/recipe.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 
 const SHOWN = 4;
 
-/** That such Linears (an output head that is not ignored) are rounded to nearest, where the plan has some. */
+/** That such Linears, outside of the decoder's layers and of the head behind them, are rounded to nearest, where the plan has some. */
 export function outsideNotes({
   steps,
   calibration,
@@ -17,6 +17,6 @@ export function outsideNotes({
   if (modules.length === 0) return [];
   const more = modules.length > SHOWN ? ` and ${modules.length - SHOWN} more` : "";
   return [
-    `${modules.slice(0, SHOWN).join(", ")}${more} ${modules.length === 1 ? "is" : "are"} rounded to nearest: codes are chosen by the text in the decoder's layers alone. Add ${modules.length === 1 ? "it" : "them"} to ignore, if that costs too much.`,
+    `${modules.slice(0, SHOWN).join(", ")}${more} ${modules.length === 1 ? "is" : "are"} rounded to nearest: samples come to the decoder's layers, and to a head that stands alone behind them. Add ${modules.length === 1 ? "it" : "them"} to ignore, if that costs too much.`,
   ];
 }

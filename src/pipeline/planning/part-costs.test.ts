@@ -7,8 +7,12 @@ import { partCosts } from "./part-costs.ts";
 const GPTQ = { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" } as const;
 
 /** A calibrated fixture whose layers come in no time, with forward products on what there is, or on none but float32. */
-async function planned(products: NonNullable<JobOptions["calibration"]>["forward_products"]) {
-  const { plan } = await planFixture("llama", "W8A8", GPTQ, { propagateError: false });
+async function planned(
+  products: NonNullable<JobOptions["calibration"]>["forward_products"],
+  model = "llama",
+  ignore = ["lm_head"],
+) {
+  const { plan } = await planFixture(model, "W8A8", GPTQ, { propagateError: false, ignore });
   const { calibration, steps } = plan;
   invariant(calibration, "GPTQ calibrates");
   const options = { ...calibration.options, forward_products: products };
@@ -37,6 +41,21 @@ describe("partCosts", () => {
     expect(last.seconds).toBe(last.lastSeconds);
     expect(last.passedSeconds).toBe(first.passedSeconds);
     expect(costs).toMatchObject({ batches: 2, independent: true, shares: 2, statesBytes: 2 * 24 * 64 * 4 });
+  });
+
+  it("counts a head that is calibrated with the last layer, and no bytes of it elsewhere", async () => {
+    const [ignored, asked] = [
+      await planned("F32", "mistral-sliding", ["lm_head"]),
+      await planned("F32", "mistral-sliding", []),
+    ];
+    const [without, costs] = [ignored, asked].map((plan) => partCosts(plan, false));
+    const [first, last] = costs?.layers ?? [];
+    const head = asked.steps.at(-1)?.calibrated;
+    invariant(first && last && head, "the model has a head of its own");
+    const seconds = head.work.calibrating / 41e12 + head.work.quantizing / 6e12;
+    expect(last.lastSeconds).toBeCloseTo(first.seconds + seconds, 15);
+    expect(last.operations).toBe(first.operations + head.work.calibrating + head.work.quantizing);
+    expect(first).toEqual(without?.layers[0]);
   });
 
   it("counts matrix units where forward products may run on them", async () => {

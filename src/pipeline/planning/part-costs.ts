@@ -29,14 +29,28 @@ export function partCosts(plan: CompressionPlan, hasMatrixUnits: boolean): PartC
   const names = new Set(decoderLayers(steps));
   const takesUnits = hasMatrixUnits && calibration?.options.forward_products === "AUTO";
   const rates = takesUnits ? MATRIX_UNIT_RATES : FLOAT32_RATES;
-  const rest = steps.filter(({ name }) => !names.has(name));
+  const outside = steps.filter(({ name }) => !names.has(name));
+  const heads = outside.filter(({ calibrated }) => calibrated !== null).map((step) => layerCost(step, rates));
+  const rest = outside.filter(({ calibrated }) => calibrated === null);
+  const layers = steps.filter(({ name }) => names.has(name)).map((step) => layerCost(step, rates));
   return {
-    layers: steps.filter(({ name }) => names.has(name)).map((step) => layerCost(step, rates)),
+    layers: layers.map((cost, index) => (index === layers.length - 1 ? heads.reduce(withHead, cost) : cost)),
     restBytes: rest.reduce((sum, { bytes }) => sum + bytes, 0),
     batches: calibration?.plan.batches.length ?? 0,
     statesBytes: calibration?.plan.hiddenBytes ?? 0,
     independent: dependence(plan) === null,
     shares: mostShares(plan),
+  };
+}
+
+/** The last layer with the head that samples come to behind it: whoever does the one does the other. */
+function withHead(layer: LayerCost, head: LayerCost): LayerCost {
+  return {
+    ...layer,
+    bytes: layer.bytes + head.bytes,
+    operations: layer.operations + head.operations,
+    seconds: layer.seconds + head.seconds,
+    lastSeconds: layer.seconds + head.lastSeconds,
   };
 }
 

@@ -80,6 +80,8 @@ async function calibratedId(jobId: string, { layers, options, set }: Calibration
   const ids = set.sequences.map((sequence) => [...sequence]);
   // Journals of jobs that had one stream of samples have no states for a second one.
   const streams = layers.some(({ rewritesOriginal }) => rewritesOriginal) ? [2] : [];
+  // Those of jobs that rounded the head have no states behind the last layer.
+  const head = layers.some(({ description }) => description.head) ? ["head"] : [];
   return await digest([
     jobId,
     hidden_states_dtype,
@@ -88,6 +90,7 @@ async function calibratedId(jobId: string, { layers, options, set }: Calibration
     experts,
     ids,
     ...streams,
+    ...head,
   ]);
 }
 

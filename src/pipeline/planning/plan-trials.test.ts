@@ -23,3 +23,12 @@ it("counts a layer's trials, and those of earlier layers that go on through it",
   const [once = 0] = layers.map(({ calibrated }) => calibrated?.passingWork);
   expect(added).toEqual([(5 * once) / 2, (9 * once) / 2]);
 });
+
+it("leaves a head as it is: samples end behind the last layer", async () => {
+  const original = { propagateError: false, ignore: [] };
+  const { plan, results } = await planFixture("mistral-sliding", "W8A8", GPTQ, original);
+  expect(plan.steps.at(-1)?.calibrated?.layer.captures).toMatchObject([{ modules: ["lm_head"] }]);
+  const { steps } = withTrials({ lead: plan, results, notes: [] }).lead;
+  expect(steps.map(({ calibrated }) => calibrated?.isLast)).toEqual([undefined, false, true, undefined]);
+  expect([...planTrials({ ...plan, steps }).sets.keys()]).toEqual([1, 2]);
+});

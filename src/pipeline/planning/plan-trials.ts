@@ -8,7 +8,7 @@ import { layerWork } from "../calibration/costs/calibration-work.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 import type { RunPlan } from "./plan-run.ts";
-import type { PlannedLayer, PlannedStep } from "./planned-step.ts";
+import { type PlannedLayer, type PlannedStep, withoutHead } from "./planned-step.ts";
 
 /** Tokens of which hidden states are followed to the end: changes are compared token by token, so that few tell much. */
 const MAX_TOKENS = 2048;
@@ -40,10 +40,11 @@ export function planTrials({
   return { lengths, sets, work: workOf(layers, sets, lengths) };
 }
 
-/** The run with what its trials take: a survey propagates samples and trials. */
+/** The run with what its trials take: a survey propagates samples and trials, and leaves the head as it is. */
 export function withTrials(run: RunPlan): RunPlan {
-  const { work: trials } = planTrials(run.lead);
-  const steps = run.lead.steps.map((step): PlannedStep => {
+  const layers = withoutHead(run.lead.steps);
+  const { work: trials } = planTrials({ ...run.lead, steps: layers });
+  const steps = layers.map((step): PlannedStep => {
     const { calibrated } = step;
     if (!calibrated) return step;
     const { work } = calibrated;

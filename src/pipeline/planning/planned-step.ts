@@ -9,9 +9,9 @@ import { layerWork, type LayerWork, type WorkDemand } from "../calibration/costs
 import type { LayerSchedule } from "../calibration/fit/layer-schedule.ts";
 import { type CalibrationJob, expertCalibration } from "../calibration/plan-calibrated-layers.ts";
 
-/** A decoder layer that samples run through. */
+/** A decoder layer that samples run through, or the head behind them. */
 export interface PlannedLayer {
-  /** Its place among the decoder's layers. */
+  /** Its place among the decoder's layers; the head's is behind them. */
   readonly index: number;
   /** Nothing reads what comes out of the last layer. */
   readonly isLast: boolean;
@@ -88,6 +88,22 @@ export function passedStep(step: PlannedStep, share = 1): PlannedStep {
   const work = { calibrating: 0, quantizing: 0, propagating: calibrated.passingWork * share };
   const passed = tensorsOf(step);
   return { ...step, copy: [], quantize: [], measured: [], calibrated: { ...calibrated, work, passed } };
+}
+
+/** The step of a layer where nothing reads what comes out of it. */
+export function lastStep(step: PlannedStep): PlannedStep {
+  const { calibrated } = step;
+  if (!calibrated) return step;
+  return { ...step, calibrated: { ...calibrated, isLast: true, work: calibrated.lastWork } };
+}
+
+/** The steps of a job whose samples end behind the decoder's last layer, whatever its recipe wants of the head. */
+export function withoutHead(steps: readonly PlannedStep[]): readonly PlannedStep[] {
+  const isHead = ({ calibrated }: PlannedStep) => calibrated?.layer.description.head !== undefined;
+  if (!steps.some(isHead)) return steps;
+  const streamed = steps.map((step) => (isHead(step) ? { ...step, calibrated: null } : step));
+  const last = streamed.findLast(({ calibrated }) => calibrated !== null);
+  return streamed.map((step) => (step === last ? lastStep(step) : step));
 }
 
 /** All tensors of the source that a step reads. */

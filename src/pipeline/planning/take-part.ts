@@ -8,7 +8,7 @@ import { decoderLayers } from "../../plan/checkpoint/decoder-layers.ts";
 import { planOutput } from "../../plan/plan-output.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 import { digest } from "./plan-job.ts";
-import { passedStep, type PlannedStep } from "./planned-step.ts";
+import { lastStep, passedStep, type PlannedStep } from "./planned-step.ts";
 import { shareSamples } from "./share-samples.ts";
 import { NO_OUTPUT, takeShare } from "./take-share.ts";
 
@@ -51,7 +51,10 @@ export async function takePart(
   };
 }
 
-/** The steps that a part does: samples pass the layers in front of a range that begins without states. */
+/**
+ * The steps that a part does: samples pass the layers in front of a range that begins without states, and come to the head behind the last
+ * layer.
+ */
 function partSteps(
   { steps, calibration }: CompressionPlan,
   { part, hasStates }: { readonly part: JobPart; readonly hasStates: boolean },
@@ -62,25 +65,17 @@ function partSteps(
     const names = new Set(layers.slice(first, end));
     return steps.filter(({ name }) => names.has(name));
   };
-  if (part.kind === "rest") return steps.filter(({ name }) => !layers.includes(name));
+  const behind = steps.filter(({ name, calibrated }) => calibrated && !layers.includes(name));
+  if (part.kind === "rest")
+    return steps.filter((step) => !layers.includes(step.name) && !behind.includes(step));
   if (part.kind === "states") return among(0, Math.max(...part.at)).map((step) => passedStep(step, portion));
   const before = calibration && !hasStates ? among(0, part.first) : [];
-  const own = among(part.first, part.last + 1);
+  const own = [...among(part.first, part.last + 1), ...(part.last === layers.length - 1 ? behind : [])];
   const last = own.findLast(({ calibrated }) => calibrated);
   return [
     ...before.map((step) => passedStep(step)),
     ...own.map((step) => (step === last ? lastStep(step) : step)),
   ];
-}
-
-/** Nothing reads what comes out of a range's last layer. */
-function lastStep(step: PlannedStep): PlannedStep {
-  const { calibrated } = step;
-  if (!calibrated) return step;
-  return {
-    ...step,
-    calibrated: { ...calibrated, isLast: true, work: calibrated.lastWork },
-  };
 }
 
 function checkPart(

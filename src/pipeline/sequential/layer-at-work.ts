@@ -192,7 +192,8 @@ export function passesOf({
 }: Pick<LayerTurn, "layer" | "schedule" | "isLast">): Pass[] {
   const { passes, residency, atWork } = schedule;
   const groups = passes.length === 0 ? [[]] : passes;
-  const ends = (index: number) => schedule.leaves && index === groups.length - 1;
+  const mayEnd = schedule.leaves || layer.description.head !== undefined;
+  const ends = (index: number) => mayEnd && index === groups.length - 1;
   return groups.map((captures, index) => ({
     index,
     captures,

@@ -1,5 +1,6 @@
 // What the results of a run take of a layer, and whose codes samples run through.
 
+import { staysOriginal } from "../calibration/layers/calibrated-layer.ts";
 import { isFinished } from "../job/job-journal.ts";
 import { type Job, type ResultAtWork, type RunOutput, stepOf, writesResult } from "../job/job.ts";
 import type { PlannedLayer, PlannedStep } from "../planning/planned-step.ts";
@@ -34,7 +35,7 @@ export function outputsOf(
     });
   const lead = made.find(({ output }) => output.share === layer);
   const rest = made.filter((each) => each !== lead);
-  if (!calibration?.options.propagate_error) return lead ? [...rest, lead] : rest;
+  if (!calibration?.options.propagate_error || staysOriginal(layer)) return lead ? [...rest, lead] : rest;
   const led = lead?.output ?? { step, share: layer, write: () => undefined, reports: [] };
   return [...rest, { result: lead?.result ?? null, output: { ...led, propagates: true } }];
 }

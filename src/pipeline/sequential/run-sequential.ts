@@ -175,7 +175,8 @@ async function keepSpeed(
   const { calibrated } = step;
   // Shares wait for each other, and beside the end of the last layer no samples run.
   const tells = !calibration.plan.sideBySide || (!share && step !== steps.at(-1));
-  if (!calibrated || !tells) return;
+  // A head is hardly more than a choice of codes.
+  if (!calibrated || calibrated.layer.description.head || !tells) return;
   await keepGpuSpeed(gpu.adapter, sumOfPhases(calibrated.work), milliseconds / 1000);
 }
 

@@ -91,6 +91,8 @@ interface LayerPlan {
   /** What quantizes; default GPTQ. */
   readonly quantizer?: QuantizerName;
   readonly dtype?: FloatDtype;
+  /** True if the head is quantized, too. */
+  readonly head?: boolean;
 }
 
 export function planFor(
@@ -101,6 +103,7 @@ export function planFor(
     before = "",
     quantizer = "GPTQModifier",
     dtype = "BF16",
+    head = false,
   }: LayerPlan,
   ignore: string,
   options: Partial<CalibrationOptions> = {},
@@ -112,7 +115,7 @@ export function planFor(
     return { ...spec, file: "model.safetensors", start, end };
   });
   const recipe = parseRecipe(
-    `s_stage: {q_modifiers: {${before}${quantizer}: {${scheme}, ignore: [lm_head, ${ignore}]}}}`,
+    `s_stage: {q_modifiers: {${before}${quantizer}: {${scheme}, ignore: [${head ? "" : "lm_head, "}${ignore}]}}}`,
   );
   const model = { config: readConfig(new TextEncoder().encode(JSON.stringify(configOf(experts)))), tensors };
   const set = { sequences: LENGTHS.map((length) => new Uint32Array(length)), tokens: TOKENS, notes: [] };

@@ -36,12 +36,15 @@ export interface WorkDemand {
   readonly propagates: boolean;
 }
 
+/** Operations of a norm for each value. */
+const NORM_WORK = 4;
+
 /** Floating-point operations of a layer by phase: products, mixers, Hessians, the choice of codes. */
 export function layerWork(layer: CalibratedLayer, demand: WorkDemand): LayerWork {
   const { lengths, experts, passes, leaving, propagates } = demand;
   const { description, captures } = layer;
   const tokens = sum(lengths);
-  const mixers = mixerWork(description, lengths);
+  const mixers = mixerWork(description, lengths) + headWork(description, tokens);
   const routed = routedShare(description);
   const forward = (linears: readonly Linear[], expertShare: number) =>
     mixers + 2 * tokens * parameters(description, linears, expertShare);
@@ -114,6 +117,11 @@ function choiceWork({ modules, columns }: Capture, tasks: CalibratedLayer["tasks
 /** Operations of the layer's mixers, their Linears left out. */
 function mixerWork({ mixers }: LayerDescription, lengths: readonly number[]): number {
   return sum(mixers.map(factsOf).flatMap((facts) => lengths.map((length) => facts.work(length))));
+}
+
+/** Operations on the way to a head's input: those of its norm. Of other layers products are nearly all. */
+function headWork({ head }: LayerDescription, tokens: number): number {
+  return head ? NORM_WORK * tokens * head.columns : 0;
 }
 
 function parameters(layer: LayerDescription, linears: readonly Linear[], expertShare: number): number {

@@ -46,6 +46,8 @@ export interface FittedLayer {
   readonly held: HeldBytes;
   /** True if no weight is streamed while they are propagated. */
   readonly propagatesWhole: boolean;
+  /** True of a head, which samples come to and do not run through. */
+  readonly isHead: boolean;
   readonly seconds: number;
 }
 
@@ -123,6 +125,7 @@ function fitPacked(
     settled: propagatesWhole ? settledOf(layer, { passes, tileRows, peak }, free) : null,
     held,
     propagatesWhole,
+    isHead: layer.description.head !== undefined,
     seconds: layerSeconds(layer, all, { lengths, batches, shape, maxBufferBytes: free.maxBufferBytes }),
   };
 }
@@ -189,6 +192,8 @@ function besideOf(
   rewriting: readonly LayerRun[],
   { leaves, peak, overlapPeak }: Pick<FittedLayer, "peak" | "overlapPeak"> & { readonly leaves: boolean },
 ): Pick<FittedLayer, "besidePeak" | "aheadBytes"> {
+  // Nothing leaves a head, and it is the last to be at work.
+  if (layer.description.head) return { besidePeak: peak, aheadBytes: null };
   if (leaves) return { besidePeak: overlapPeak ?? Infinity, aheadBytes: null };
   if (!goesAhead(layer)) return { besidePeak: Infinity, aheadBytes: null };
   return { besidePeak: peak, aheadBytes: bytesOfOnly(rewriting) };
@@ -210,7 +215,8 @@ function isPlain({ linears, dtypeOf }: CalibratedLayer): boolean {
 
 /**
  * Weights stay where they are all resident, no later pass needs the original ones, and rows can be copied as they lie. What is
- * folded into them is folded in host memory, so then they come from there each time.
+ * folded into them is folded in host memory, so then they come from there each time, and so does a head, in tiles: it may be larger than all
+ * else of the job, and no samples run through it.
  * @returns what is held beside the weights at most, and what of it is free while they are quantized
  */
 function overlapBesideWeights(
@@ -220,7 +226,8 @@ function overlapBesideWeights(
 ): { readonly bytes: number; readonly spare: number } | null {
   const [pass] = passes;
   const folded = layer.rewritings.some(({ mappings }) => mappings.length > 0);
-  if (!pass || passes.length > 1 || !resident || !isPlain(layer) || folded) return null;
+  if (!pass || passes.length > 1 || !resident || !isPlain(layer) || folded || layer.description.head)
+    return null;
   const hessians = hessianBytes(pass, limits.maxBufferBytes) * (limits.sums ?? 1);
   const collecting = hessians + (collectedDriftBytes(layer, pass, limits) ?? 0);
   const quantizing = statisticsBytes(layer, pass, limits) + overlapBytes(layer, pass, { tileRows });

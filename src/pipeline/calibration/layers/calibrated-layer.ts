@@ -73,10 +73,11 @@ export function goesAhead(layer: CalibratedLayer): boolean {
 
 /**
  * True if the last run of the samples that collects something for quantizers or scales may go on to the layer's output, so that no
- * other is needed: what is chosen behind it changes nothing that later layers see.
+ * other is needed: what is chosen behind it changes nothing that later layers see. Behind a head there are none.
  */
 export function leavesWhileCollecting(layer: CalibratedLayer): boolean {
   const { description, leavesErrors } = layer;
+  if (description.head) return false;
   return !leavesErrors && wantsSamples(layer) && description.feedForward?.kind !== "experts";
 }
 
@@ -96,14 +97,38 @@ export interface CalibratedLayer extends LayerShare {
   readonly rewritesOriginal: boolean;
   /** True if later layers see what becomes of this one; else samples go on through its original weights. */
   readonly leavesErrors: boolean;
+  /**
+   * True of the layer in front of a head: samples come there through its original weights, as in LLM Compressor, which calibrates the two
+   * together.
+   */
+  readonly isBeforeHead: boolean;
   /** In the recipe's order; each sees what the one before it made of the layer. */
   readonly rewritings: readonly LayerRewriting[];
+  /** Those that samples run through. */
   readonly linears: readonly Linear[];
   /** Names and elements of norms and biases. */
   readonly vectors: readonly { readonly name: string; readonly elements: number }[];
+  /** Bytes of tensors that come to the host with the layer, for the result alone. */
+  readonly carriedBytes: number;
   /** What other results take of it that are made in the same run. */
   readonly beside: readonly LayerShare[];
   readonly dtypeOf: (tensor: string) => FloatDtype;
+}
+
+/** Linears whose weights lie on the host with the layer: a head is quantized there, though nothing runs through it. */
+export function hostedLinears({
+  linears,
+  description: { head },
+}: Pick<CalibratedLayer, "linears" | "description">): readonly Linear[] {
+  return head ? [...linears, head] : linears;
+}
+
+/** True if no samples run through what becomes of the layer, even where later layers are to see the error of earlier ones. */
+export function staysOriginal({
+  isBeforeHead,
+  description,
+}: Pick<CalibratedLayer, "isBeforeHead" | "description">): boolean {
+  return isBeforeHead || description.head !== undefined;
 }
 
 /** Those of a pass's inputs whose drift is collected. */

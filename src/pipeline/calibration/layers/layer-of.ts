@@ -18,8 +18,11 @@ import type { SourceTensor } from "../../../plan/checkpoint/read-headers.ts";
 import type { StatisticKind } from "../../../quantize/quantizer.ts";
 import { quantizerFor } from "../../../quantize/quantizers.ts";
 import { rewriterFor } from "../../../quantize/rewriters.ts";
+import { elements } from "../../../plan/checkpoint/summarize-model.ts";
+import type { Linear } from "../../../model/weight-description.ts";
+import { headVectors } from "../../../model/head-layer.ts";
 import { staticScales } from "./static-scales.ts";
-import type { CalibratedLayer, LayerRewriting } from "./calibrated-layer.ts";
+import { type CalibratedLayer, hostedLinears, type LayerRewriting } from "./calibrated-layer.ts";
 
 /** Inputs by what is wanted of them. */
 interface WantedInputs extends Pick<CalibratedLayer, "captures" | "weighed"> {
@@ -64,7 +67,10 @@ export function layerOf(
   step: PlanStep,
   tensors: ReadonlyMap<string, SourceTensor>,
   { cache, experts }: { readonly cache: QuantizationArgs | null; readonly experts: ExpertCalibration },
-): Omit<CalibratedLayer, "rewritings" | "beside" | "drifting" | "rewritesOriginal" | "leavesErrors"> &
+): Omit<
+  CalibratedLayer,
+  "rewritings" | "beside" | "isBeforeHead" | "drifting" | "rewritesOriginal" | "leavesErrors"
+> &
   WantedInputs {
   const tasks = step.quantize;
   const wanting = (kind: StatisticKind) =>
@@ -79,18 +85,13 @@ export function layerOf(
   for (const { modules } of shared) checkActorder(ofModules(hessians, modules));
   const met = new Set(shared.flatMap(({ modules }) => modules));
   checkWeighable(tasks.filter(({ module }) => !met.has(module)));
-  const sources = new Set(linears.map(({ source }) => source.tensor));
-  const own = [...step.copy, ...step.quantize.map(({ tensor }) => tensor)];
-  const vectors = own
-    .filter(({ name, dtype }) => !sources.has(name) && isFloatDtype(dtype))
-    .map(({ name, shape }) => ({ name, elements: shape.reduce((product, size) => product * size, 1) }));
   return {
     description,
     captures: capturesOf("hessian"),
     weighed: capturesOf("squares"),
     drifting: capturesOf("drift"),
     linears,
-    vectors,
+    ...besideWeights(hostedLinears({ description, linears }), description, step),
     tasks,
     scales: staticScales(description, step, cache, experts),
     dtypeOf(name) {
@@ -101,12 +102,30 @@ export function layerOf(
   };
 }
 
+/** Tensors of a layer's step beside weights of Linears. What stands beside a head is not all read by it. */
+function besideWeights(
+  linears: readonly Linear[],
+  description: LayerDescription,
+  { copy, quantize }: PlanStep,
+): Pick<CalibratedLayer, "vectors" | "carriedBytes"> {
+  const weights = new Set(linears.map(({ source }) => source.tensor));
+  const read = description.head ? headVectors(description) : null;
+  const own = [...copy, ...quantize.map(({ tensor }) => tensor)].filter(({ name }) => !weights.has(name));
+  const isRead = ({ name, dtype }: SourceTensor) => isFloatDtype(dtype) && (!read || read.has(name));
+  return {
+    vectors: own.filter(isRead).map((tensor) => ({ name: tensor.name, elements: elements(tensor) })),
+    carriedBytes: own
+      .filter((tensor) => !isRead(tensor))
+      .reduce((sum, tensor) => sum + tensor.end - tensor.start, 0),
+  };
+}
+
 /** @throws RecipeError if one of these modules, whose inputs no calibration comes by, weighs columns by them. */
 export function checkWeighable(tasks: readonly QuantizeTask[]): void {
   const unseen = tasks.find(({ weights }) => usesImportance(weights));
   if (!unseen) return;
   throw new RecipeError(
-    `${unseen.module} is to have its ranges by ${unseen.weights.observer}, but only inputs of Linears inside of decoder layers are measured. Add it to ignore, or take memoryless_mse for it.`,
+    `${unseen.module} is to have its ranges by ${unseen.weights.observer}, but only inputs of Linears inside of decoder layers, and of a head behind them, are measured. Add it to ignore, or take memoryless_mse for it.`,
   );
 }
 

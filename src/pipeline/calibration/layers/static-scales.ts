@@ -58,7 +58,7 @@ export function staticScales(
   return cache ? [...scales, ...cacheScales(layer, step, cache)] : scales;
 }
 
-/** @throws RecipeError if a module outside of the decoder's layers has measured scales. */
+/** @throws RecipeError if a module of a step that no samples come to has measured scales. */
 export function checkMeasurable(step: PlanStep): void {
   const unmeasured = step.quantize.find(({ scheme }) => isStaticActivation(scheme.input_activations));
   if (unmeasured) throw notMeasured(unmeasured.module);
@@ -72,7 +72,7 @@ function notForAll(module: string): RecipeError {
 
 function notMeasured(module: string): RecipeError {
   return new RecipeError(
-    `${module} is to have a measured input scale, but only inputs of Linears inside of decoder layers are measured. Add it to ignore, or choose a scheme whose activations are dynamic.`,
+    `${module} is to have a measured input scale, but only inputs of Linears inside of decoder layers, and of a head behind them, are measured. Add it to ignore, or choose a scheme whose activations are dynamic.`,
   );
 }
 

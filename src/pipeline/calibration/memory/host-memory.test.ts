@@ -15,7 +15,7 @@ function layerOf(experts: number, index = 0) {
     const module = `${name}.mlp.experts.${Math.floor(at / 3)}.${["gate_proj", "up_proj", "down_proj"][at % 3]}`;
     return { module, rows: 2048, columns: 7168, source: { tensor: `${module}.weight` } };
   });
-  const held = { linears, vectors: [], rewritings: [], dtypeOf: () => "BF16" };
+  const held = { linears, vectors: [], carriedBytes: 0, rewritings: [], dtypeOf: () => "BF16" };
   const layer = { ...held, description: { name }, weighed: [], scales: [], drifting: null, beside: [] };
   return { layer: layer as unknown as CalibratedLayer, schedule: { passes: [[]] } };
 }
@@ -32,6 +32,14 @@ describe("a layer outside the GPU", () => {
     expect(layerFileNotes(apart)).toEqual([
       "A layer takes up to 21 GiB while it is calibrated, and 11.4 GiB of the page's memory are for layers: what does not fit, up to 9.65 GiB, lies in a file in the browser's storage meanwhile.",
     ]);
+  });
+
+  it("takes a head's weight, which no samples run through, and what stands beside it", () => {
+    const { layer } = layerOf(1);
+    const [head] = layer.linears;
+    const description = { ...layer.description, ...(head && { head }) };
+    const alone = { ...layer, linears: [], description, carriedBytes: 100 };
+    expect(hostLayerBytes({ layer: alone, schedule: { passes: [[]] } })).toBe(EXPERT_LINEAR_BYTES + 100);
   });
 
   it("is held once more where several modifiers fold factors into it, and what codes mean beside what later passes compute with", () => {

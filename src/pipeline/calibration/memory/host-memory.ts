@@ -6,7 +6,12 @@ import type { HiddenPlace } from "../../../calibrate/hidden-states.ts";
 import { DTYPE_BITS } from "../../../formats/numbers/dtype.ts";
 import { formatBytes } from "../../../formats/text/format-bytes.ts";
 import { PAGE_BYTES } from "../../../page-memory.ts";
-import { type CalibratedLayer, foldingIn, waitingModules } from "../layers/calibrated-layer.ts";
+import {
+  type CalibratedLayer,
+  foldingIn,
+  hostedLinears,
+  waitingModules,
+} from "../layers/calibrated-layer.ts";
 import type { GpuLimits } from "../costs/calibration-memory.ts";
 import type { LayerPlace } from "../fit/calibration-plan.ts";
 import type { LayerSchedule } from "../fit/layer-schedule.ts";
@@ -89,17 +94,22 @@ export function layerFileNotes({ layerBytes, memoryBytes, fileBytes }: LayerPlac
 function largestTensor(layer: CalibratedLayer): number {
   const { weights, others } = tensorSizes(layer);
   const tensors = new Map<string, number>();
-  for (const { module, source } of layer.linears)
+  for (const { module, source } of hostedLinears(layer))
     tensors.set(source.tensor, (tensors.get(source.tensor) ?? 0) + (weights.get(module) ?? 0));
   return Math.max(...tensors.values(), ...others);
 }
 
-function tensorSizes({ linears, vectors, dtypeOf }: CalibratedLayer) {
+function tensorSizes(layer: CalibratedLayer) {
+  const { vectors, carriedBytes, dtypeOf } = layer;
   const bytesOf = (tensor: string, elements: number) => (elements * DTYPE_BITS[dtypeOf(tensor)]) / 8;
   const weights = new Map(
-    linears.map(({ module, source, rows, columns }) => [module, bytesOf(source.tensor, rows * columns)]),
+    hostedLinears(layer).map(({ module, source, rows, columns }) => [
+      module,
+      bytesOf(source.tensor, rows * columns),
+    ]),
   );
-  return { weights, others: vectors.map(({ name, elements }) => bytesOf(name, elements)) };
+  const others = vectors.map(({ name, elements }) => bytesOf(name, elements));
+  return { weights, others: [...others, carriedBytes] };
 }
 
 function sum(values: readonly number[]): number {

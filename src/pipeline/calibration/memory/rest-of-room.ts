@@ -26,7 +26,9 @@ export function growthOf(
     beside: grown(peakSideBySide(fitted)),
     staying: stays(staying),
     both: stays(peakSideBySide(fitted, staying)),
-    ahead: layers.every(({ overlap }) => overlap) ? Math.max(...weights) : Infinity,
+    ahead: layers.every(({ overlap }, index) => overlap || fitted[index]?.isHead)
+      ? Math.max(...weights)
+      : Infinity,
   };
 }
 

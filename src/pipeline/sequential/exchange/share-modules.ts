@@ -6,6 +6,7 @@ import { type TensorSpec, tensorBytes } from "../../../formats/safetensors/safet
 import { ExchangeError, invariant } from "../../../errors.ts";
 import { linearWeight } from "../../../onload/host-layer.ts";
 import type { QuantizeTask } from "../../../plan/plan-steps.ts";
+import { staysOriginal } from "../../calibration/layers/calibrated-layer.ts";
 import { hostLayerBytes } from "../../calibration/memory/host-memory.ts";
 import { isShape } from "../../job/copy-tensors.ts";
 import {
@@ -138,8 +139,8 @@ export function awaitModules(work: LayerAtWork): ComingModules {
   const { layer, services } = work;
   const { share } = services;
   const [output] = work.outputs;
-  // Nothing reads what comes out of the last layer, or of any where no error goes on, and only one job writes.
-  const isRead = layer.leavesErrors && !work.isLast;
+  // Nothing reads what becomes of the last layers, or of any where no error goes on, and only one job writes.
+  const isRead = layer.leavesErrors && !work.isLast && !staysOriginal(layer);
   if (!output || !share || share.plan.of === 1 || (!isRead && !share.writes)) return nothingComes(work);
   const owners = moduleOwners(work, share);
   const resumed = work.passes.length === 0;

@@ -2,6 +2,7 @@
 // what the codes mean; of those that are rounded to nearest it keeps the original weights, as LLM Compressor does.
 
 import { copyHessians } from "../../../calibrate/hessians.ts";
+import { hostedLinears } from "../../calibration/layers/calibrated-layer.ts";
 import { invariant } from "../../../errors.ts";
 import { type Capture, mlpLinears } from "../../../model/layer-linears.ts";
 import { linearRows, linearWeight } from "../../../onload/host-layer.ts";
@@ -195,7 +196,7 @@ function hostWeights(
 ): ModuleWeights {
   const { layer, host, services, waiting, dequantized } = work;
   const { uploads, readbacks } = services;
-  const linear = layer.linears.find((candidate) => candidate.module === module);
+  const linear = hostedLinears(layer).find((candidate) => candidate.module === module);
   invariant(linear, `${module} is a Linear of its layer`);
   const weight = linearWeight(host, linear);
   const apart = meanings ?? (waiting.has(module) ? dequantized : null);

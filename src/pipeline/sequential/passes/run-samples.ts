@@ -32,7 +32,8 @@ export async function runSamples(work: LayerAtWork, run: SampleRun): Promise<voi
   const { gpu, workspace, batches, tokenTables } = work.services;
   using onloaded = await weightsFor(work, run.needed);
   const { weights } = onloaded;
-  const given = tokenTables ? { tokenTable: await tokenTables.of(work.index) } : {};
+  const isGiven = tokenTables && work.layer.description.tokenBlock;
+  const given = isGiven ? { tokenTable: await tokenTables.of(work.index) } : {};
   const { states = work.services.states } = run;
   using second = await secondBatch(work, run);
   const hidden = [...work.services.hidden, ...(second ? [second] : [])];

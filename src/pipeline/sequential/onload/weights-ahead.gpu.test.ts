@@ -163,6 +163,22 @@ it("tells that weights do not come where samples fail behind that, and gives all
   expect(test.gpu.memory.bytes).toBe(before);
 });
 
+it("tells that samples fail though they end behind weights that do not come", async () => {
+  using test = await openTestGpu();
+  const read = Promise.withResolvers<void>();
+  const reading = Promise.withResolvers<HostLayer>();
+  await using opened = await aheadOf(test, { earlyBytes: 800 * ROW_BYTES }, reading.promise);
+  const bringing = opened.ahead.bringDuring(opened.first, async (joint) => {
+    const lost = joint.part(async () => await Promise.reject(new Error("The samples are lost.")));
+    await expect(lost).rejects.toThrow("The samples are lost.");
+    reading.resolve(damaged(read.resolve));
+    await read.promise;
+    await test.gpu.queue.idle();
+    await lost;
+  });
+  await expect(bringing).rejects.toThrow("The samples are lost.");
+});
+
 it("tells that samples fail where weights do not come behind that, and gives all back", async () => {
   using test = await openTestGpu();
   const onRead = vi.fn<() => void>();

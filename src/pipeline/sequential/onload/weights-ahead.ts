@@ -4,6 +4,7 @@
 import { allEnded } from "../../../all-ended.ts";
 import { UploadRing } from "../../../gpu/staging/upload-ring.ts";
 import type { HostLayer } from "../../../onload/host-layer.ts";
+import { createJointWork, type JointWork } from "../../../joint-work.ts";
 import { onloadEarly, type OnloadedLayer, type RowTile } from "../../../onload/layer-weights.ts";
 import { waitLater } from "../../../wait-later.ts";
 import { earlyLinears, earlyRing } from "../../calibration/memory/early-room.ts";
@@ -24,12 +25,16 @@ export interface WeightsAhead extends AsyncDisposable {
   /**
    * Brings what the samples of the layer after `step` run through first, as much as the plan has room for while samples are propagated,
    * which `run` does. Ends with it, behind the weight that is under way; those that came stay.
+   * @param run is given what both are parts of: it may know of a failure long before it ends
    * @throws what failed first
    */
-  bringDuring(step: PlannedStep, run: () => Promise<void>): Promise<void>;
+  bringDuring(step: PlannedStep, run: WorkBeside): Promise<void>;
   /** A layer's weights, with those that have come of it: whoever gets them disposes of them. */
   onload(wanted: WantedLayer, needed: NeededWeights): Promise<OnloadedLayer>;
 }
+
+/** What weights are brought beside. */
+type WorkBeside = (joint: JointWork) => Promise<void>;
 
 /** What has come of a layer, or is on its way. */
 interface Brought {
@@ -65,7 +70,7 @@ export function createWeightsAhead(
     async bringDuring(step, run) {
       const next = nextOf(step);
       const bring = next && earlyBringing(services, next);
-      if (!bring) return await run();
+      if (!bring) return await run(createJointWork());
       const resident: Brought["resident"] = new Map();
       ahead.set(next.step, { whole: null, resident });
       await bring(resident, run);
@@ -95,7 +100,7 @@ async function bringWhole(
 function earlyBringing(
   { gpu, plan }: Pick<SequentialServices, "gpu" | "plan">,
   { planned, reading }: NextLayer,
-): ((resident: Brought["resident"], run: () => Promise<void>) => Promise<void>) | null {
+): ((resident: Brought["resident"], run: WorkBeside) => Promise<void>) | null {
   const { maxStorageBufferBindingSize, maxBufferSize } = gpu.device.limits;
   const limit = Math.min(maxStorageBufferBindingSize, maxBufferSize);
   const linears = earlyLinears(planned, plan, limit);
@@ -110,7 +115,8 @@ function earlyBringing(
         await onloadEarly(gpu, ring, host, { linear, limit, resident });
       }
     };
-    await allEnded([bring(), run().finally(() => ending.abort())]);
+    const joint = createJointWork();
+    await allEnded([joint.watch(bring()), joint.watch(run(joint).finally(() => ending.abort()))]);
   };
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { LedgerBuffer } from "../../../gpu/memory.ts";
+import { createJointWork } from "../../../joint-work.ts";
 import { eachBatch } from "./each-batch.ts";
 
 const BATCHES = [0, 1, 2, 3].map((first) => ({
@@ -57,6 +58,30 @@ describe("eachBatch", () => {
       expect(at(`compute ${index + 2} begins`)).toBeGreaterThan(at(`save ${index} ends`));
     }
     expect(said.at(-1)).toBe("save 3 ends");
+  });
+
+  it("tells what it is a part of at once that something fails, and others what failed first", async () => {
+    const joint = createJointWork();
+    let load = () => {};
+    const loaded = new Promise<void>((resolve) => (load = resolve));
+    const states = {
+      async load({ first }: { first: number }) {
+        if (first === 0) return;
+        await loaded;
+        throw new Error("The disk is gone.");
+      },
+    };
+    const hidden = [{ label: "0" }, { label: "1" }] as LedgerBuffer[];
+    const fails = async () => await Promise.reject(new Error("The GPU is gone."));
+    let isTold = false;
+    const running = eachBatch({ batches: BATCHES, hidden, states }, fails, joint).finally(() => {
+      isTold = true;
+    });
+    await joint.unlessFailed(loaded).catch(() => undefined);
+    expect(isTold).toBe(false);
+    expect(() => joint.check()).toThrow("The GPU is gone.");
+    load();
+    await expect(running).rejects.toThrow("The GPU is gone.");
   });
 
   it("lets what is under way end before it fails", async () => {

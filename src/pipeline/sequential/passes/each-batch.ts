@@ -4,6 +4,7 @@ import type { SequenceBatch } from "../../../calibrate/batches.ts";
 import type { HiddenStates } from "../../../calibrate/hidden-states.ts";
 import { invariant } from "../../../errors.ts";
 import type { LedgerBuffer } from "../../../gpu/memory.ts";
+import { createJointWork } from "../../../joint-work.ts";
 import { waitLater } from "../../../wait-later.ts";
 
 export interface BatchServices<Batch> {
@@ -20,10 +21,13 @@ export type TakeAway = (free: () => void) => Promise<void>;
  * Brings the hidden states of each batch to `compute`, which returns what takes them away again. Where there are two
  * buffers, a batch comes while the one before it is computed, and goes while the next one is. No batch is computed before the last one
  * in its buffer has gone.
+ * @param joint what transfers and computing are parts of: it knows of a failure before those under way have ended
+ * @throws what failed first, once none is under way
  */
 export async function eachBatch<Batch extends { readonly rows: SequenceBatch }>(
   { batches, hidden, states }: BatchServices<Batch>,
   compute: (batch: Batch, index: number, hidden: LedgerBuffer) => Promise<TakeAway>,
+  joint = createJointWork(),
 ): Promise<void> {
   const taken: Promise<void>[] = hidden.map(async () => await Promise.resolve());
   const free = [...taken];
@@ -33,22 +37,22 @@ export async function eachBatch<Batch extends { readonly rows: SequenceBatch }>(
     const [batch, buffer] = [batches[index], hidden[slot]];
     if (batch && buffer) await states.load(batch.rows, buffer);
   };
-  let loading = waitLater(load(0));
+  let loading = joint.watch(load(0));
   try {
     for (const [index, batch] of batches.entries()) {
       const slot = index % hidden.length;
       const buffer = hidden[slot];
       invariant(buffer, "there is a buffer for the batch at work");
       await Promise.all([loading, taken[slot]]);
-      if (hidden.length > 1) loading = waitLater(load(index + 1));
-      const takeAway = await compute(batch, index, buffer);
+      if (hidden.length > 1) loading = joint.watch(load(index + 1));
+      const takeAway = await joint.part(async () => await compute(batch, index, buffer));
       const freed = new Promise<void>((resolve, reject) => {
-        const gone = waitLater(takeAway(resolve));
+        const gone = joint.watch(takeAway(resolve));
         taken[slot] = gone;
         gone.then(resolve, reject);
       });
       free[slot] = waitLater(freed);
-      if (hidden.length === 1) loading = waitLater(load(index + 1));
+      if (hidden.length === 1) loading = joint.watch(load(index + 1));
     }
     await Promise.all(taken);
   } finally {

@@ -28,7 +28,7 @@ async function goOn(work: LayerAtWork): Promise<boolean> {
     each: behind.save,
     report: (detail, done) => services.report("propagating", detail, done),
   };
-  await ahead.bringDuring(step, async () => await runSamples(roomy, run));
+  await ahead.bringDuring(step, async (joint) => await runSamples(roomy, { ...run, joint }));
   return behind.recordable();
 }
 

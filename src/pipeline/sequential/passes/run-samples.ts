@@ -6,6 +6,7 @@ import type { ForwardPass } from "../../../calibrate/forward/forward-pass.ts";
 import type { ForwardHooks } from "../../../calibrate/forward/layer-weights.ts";
 import type { HiddenStates } from "../../../calibrate/hidden-states.ts";
 import type { LedgerBuffer } from "../../../gpu/memory.ts";
+import type { JointWork } from "../../../joint-work.ts";
 import { eachBatch } from "./each-batch.ts";
 import type { BatchesAtWork } from "../../calibration/fit/layer-schedule.ts";
 import { type LayerAtWork, type TakeStates, weightsFor } from "../layer-at-work.ts";
@@ -24,6 +25,8 @@ export interface SampleRun {
   readonly collect?: Pick<ForwardPass, "hooks" | "wanted" | "experts" | "stopAtLastInput">;
   /** More hooks, which run on what the pass itself runs on. */
   readonly hooksIn?: (pass: ForwardPass) => ForwardHooks;
+  /** What the samples are a part of, where something else is at work beside them. */
+  readonly joint?: JointWork;
   /** Tells which batch is at work, and its share of the samples. */
   readonly report: (detail: string, done: number) => void;
 }
@@ -37,24 +40,28 @@ export async function runSamples(work: LayerAtWork, run: SampleRun): Promise<voi
   const { states = work.services.states } = run;
   using second = await secondBatch(work, run);
   const hidden = [...work.services.hidden, ...(second ? [second] : [])];
-  await eachBatch({ batches, hidden, states }, async ({ rows, tokens }, index, batch) => {
-    run.report(`batch ${index + 1} of ${batches.length}`, 1 / batches.length);
-    run.begin?.(rows);
-    const { units } = rows;
-    const bare: ForwardPass = {
-      gpu,
-      weights,
-      workspace,
-      batch: tokens,
-      ...(units && { units }),
-      ...given,
-    };
-    await run.before?.(rows, bare);
-    const plain: ForwardPass = { ...bare, ...run.collect };
-    const pass = run.hooksIn ? { ...plain, hooks: run.hooksIn(plain) } : plain;
-    await forwardLayer(pass, work.layer.description, batch);
-    return async (free) => await run.each(rows, batch, free);
-  });
+  await eachBatch(
+    { batches, hidden, states },
+    async ({ rows, tokens }, index, batch) => {
+      run.report(`batch ${index + 1} of ${batches.length}`, 1 / batches.length);
+      run.begin?.(rows);
+      const { units } = rows;
+      const bare: ForwardPass = {
+        gpu,
+        weights,
+        workspace,
+        batch: tokens,
+        ...(units && { units }),
+        ...given,
+      };
+      await run.before?.(rows, bare);
+      const plain: ForwardPass = { ...bare, ...run.collect };
+      const pass = run.hooksIn ? { ...plain, hooks: run.hooksIn(plain) } : plain;
+      await forwardLayer(pass, work.layer.description, batch);
+      return async (free) => await run.each(rows, batch, free);
+    },
+    run.joint,
+  );
   // Memory that goes back is not counted as free while the GPU still works with it; where none does, the GPU need not run out of work.
   if (second || onloaded.isOwn) await gpu.queue.idle();
   else await gpu.queue.flush();

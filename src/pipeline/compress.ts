@@ -14,6 +14,7 @@
 
 import type { ResultSummary } from "../api/compressor-api.ts";
 import { createLifetime, type Lifetime } from "../disposal.ts";
+import { endedBy } from "../ended-by.ts";
 import { openOutputFolder } from "../offload/job-folder.ts";
 import { OutputStore } from "../offload/output-store.ts";
 import { runDataFree } from "./data-free/run-data-free.ts";
@@ -25,7 +26,7 @@ import { runsOf } from "./planning/runs-of.ts";
 import { finishResult } from "./result/finish-result.ts";
 import { withPresentSizes } from "./result/record-quality.ts";
 import { calibrate } from "./sequential/passes/calibrate.ts";
-import { type LayerTurn, onload } from "./sequential/layer-at-work.ts";
+import { type LayerAtWork, type LayerTurn, onload } from "./sequential/layer-at-work.ts";
 import { offload } from "./sequential/passes/offload.ts";
 import { passLayer } from "./sequential/pass-layer.ts";
 import { propagate } from "./sequential/passes/propagate.ts";
@@ -39,6 +40,14 @@ import { awaitModules } from "./sequential/exchange/share-modules.ts";
 async function compressLayer(turn: LayerTurn): Promise<CompressedLayer> {
   if (turn.passed) return await passLayer(turn);
   using layer = await onload(turn);
+  return await endedBy(
+    async () => await workOn(layer),
+    // What is being rounded is made of weights that go with the layer.
+    async () => void (await Promise.allSettled(layer.rounding)),
+  );
+}
+
+async function workOn(layer: LayerAtWork): Promise<CompressedLayer> {
   await rewrite(layer);
   // Carried tensors are those of the source, before what samples run through is put in their place.
   for (const output of layer.outputs) await offload(layer, output);

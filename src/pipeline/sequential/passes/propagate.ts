@@ -7,15 +7,6 @@ import { runSamples, type SampleRun } from "./run-samples.ts";
 
 /** True if a crash after this layer could go on behind it. */
 export async function propagate(work: LayerAtWork): Promise<boolean> {
-  try {
-    return await goOn(work);
-  } finally {
-    // They are made of weights that go with the layer.
-    await Promise.allSettled(work.rounding);
-  }
-}
-
-async function goOn(work: LayerAtWork): Promise<boolean> {
   const { layer, schedule, services, isLast, ahead, step } = work;
   const left = work.left.behind;
   const behind = left ?? leave(work);

@@ -167,6 +167,7 @@ export function turnOf(
       coming: () => null,
       readAhead: () => undefined,
       readAfter: () => undefined,
+      quiet: async () => await Promise.resolve(),
     },
     ahead: createWeightsAhead(services, { coming: () => null }, [step]),
     clock: { due: () => false, restart: () => undefined },

@@ -35,7 +35,11 @@ export async function beginReading(
   const { embedding, journal } = output;
   if (embedding.areClose && finishedGenerations(journal, job.plan.steps) === 0)
     void waitLater(embedding.bring(async (range) => await job.source.read(range)));
-  const close = async () => await file?.[Symbol.asyncDispose]();
+  const close = async () => {
+    // Whoever disposes of it has ended what it waits for.
+    await hosts.quiet();
+    await file?.[Symbol.asyncDispose]();
+  };
   const first = steps.find((step) => !isDone(output, job.plan.steps, step));
   if (first) {
     // Nobody else could open the file.

@@ -1,5 +1,6 @@
 // Layers from the source onto the host, one ahead: the next one is read while this one is at work, if memory holds both.
 
+import { allEnded } from "../../../all-ended.ts";
 import { invariant } from "../../../errors.ts";
 import { memoryBytes, type HostBytes } from "../../../onload/host-bytes.ts";
 import { type LayerFile, type LayerRoom, openLayerRoom } from "../../../onload/layer-room.ts";
@@ -25,6 +26,8 @@ export interface HostLayers {
   readAhead(step: PlannedStep): void;
   /** Begins to read the layer after `step`, unless that was begun. */
   readAfter(step: PlannedStep): void;
+  /** Resolves when no layer is being read, however that ends. */
+  quiet(): Promise<void>;
 }
 
 /** Where layers lie: in memory, of which two may take so much together, and what one alone has no room for there in the file. */
@@ -41,7 +44,16 @@ export function createHostLayers(
   { memoryBytes: most, file }: HostRoom,
 ): HostLayers {
   const ahead = new Map<PlannedStep, Promise<HostLayer>>();
-  const read = async (step: PlannedStep) => await readHostLayer(step, traffic, openLayerRoom(most, file));
+  const underWay = new Set<Promise<unknown>>();
+  const read = async (step: PlannedStep) => {
+    const reading = readHostLayer(step, traffic, openLayerRoom(most, file));
+    underWay.add(reading);
+    try {
+      return await reading;
+    } finally {
+      underWay.delete(reading);
+    }
+  };
   const readAhead = (step: PlannedStep) => {
     const reading = read(step);
     // If what comes before it fails, nobody asks for it, and why it failed too is of no interest.
@@ -50,6 +62,7 @@ export function createHostLayers(
   };
   return {
     coming: (step) => ahead.get(step) ?? null,
+    quiet: async () => void (await Promise.allSettled(underWay)),
     readAhead,
     async take(step) {
       const reading = ahead.get(step) ?? read(step);
@@ -86,16 +99,21 @@ async function readHostLayer(step: PlannedStep, traffic: StepTraffic, room: Laye
   };
   if (placed.every(({ place }) => place === null)) await Promise.all(placed.map(take));
   else {
-    const inOrder = placed.toSorted(byPlace).values();
+    const inOrder = eachOnce(placed.toSorted(byPlace));
     const lane = async () => {
       for (const each of inOrder) {
         await traffic.checkpoint();
         await take(each);
       }
     };
-    await Promise.all(Array.from({ length: LANES }, lane));
+    await allEnded(Array.from({ length: LANES }, lane));
   }
   return { tensors, replaced: new Map(), allocate: room.allocate };
+}
+
+/** Items for several lanes: one that fails ends the generator, and so the others. */
+function* eachOnce<Item>(items: readonly Item[]): Generator<Item, undefined> {
+  yield* items;
 }
 
 /** As they lie in the source, which is the order in which they are fetched. */

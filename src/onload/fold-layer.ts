@@ -1,6 +1,7 @@
 // A layer on the host whose tensors take factors. Until the last ones come the original bytes stay beside what they became, so that
 // folds of several modifiers are multiplied first and rounded once.
 
+import { allEnded } from "../all-ended.ts";
 import { CalibrationError, invariant } from "../errors.ts";
 import { DTYPE_BITS, isFloatDtype } from "../formats/numbers/dtype.ts";
 import { type Fold, foldPiece, foldsOfRows, type PieceOfTensor } from "../formats/weights/fold.ts";
@@ -19,7 +20,7 @@ export interface FoldedLayer {
    * Replaces what the tensors hold on the host by the original with all of its folds.
    * @param last true if no more come: then nothing keeps the originals
    * @param isHere false for tensors that take their factors elsewhere, and stay on the host as they are; all are folded here if absent
-   * @throws CalibrationError if a float16 does not reach as far as a factor takes it
+   * @throws CalibrationError if a float16 does not reach as far as a factor takes it; nothing is written any more then
    */
   add(folds: readonly Fold[], last: boolean, isHere?: (tensor: string) => boolean): Promise<void>;
 }
@@ -60,7 +61,7 @@ export function foldLayer(host: HostLayer, services: FoldingServices = HERE): Fo
       const changed = new Set(more.map(({ tensor }) => tensor).filter(isHere));
       // A lane that fails ends the generator, and so the others.
       const pieces = piecesOf(host, changed, folds, originalOf);
-      await Promise.all(Array.from({ length: LANES }, async () => await foldLane(pieces, services)));
+      await allEnded(Array.from({ length: LANES }, async () => await foldLane(pieces, services)));
     },
   };
 }

@@ -1,6 +1,7 @@
 // Searches a group of mappings among the Hessians of a pass. What all of their Linears say is read back at once: waiting for the GPU
 // after each of them took longer than the search.
 
+import { allEnded } from "../../all-ended.ts";
 import { CalibrationError, invariant } from "../../errors.ts";
 import type { LedgerBuffer } from "../../gpu/memory.ts";
 import { zeroAboveDiagonal } from "../../gpu/triangular/zero-above-diagonal.ts";
@@ -215,9 +216,9 @@ async function meansOf(
   const looked = duo ? members.flatMap(({ linears }) => linears) : [];
   for (const linear of looked) await sumColumnShares(services, linear);
   // Asked for one after the other, the GPU would be waited for twice.
-  const [found, seen] = await Promise.all([
-    looked.length > 0 ? readFound(run, memory) : null,
-    Promise.all(members.map(async (each) => ({ ...each, ...(await run.channels(each.member.mapping)) }))),
+  const [found, seen] = await allEnded([
+    looked.length > 0 ? readFound(run, memory) : Promise.resolve(null),
+    allEnded(members.map(async (each) => ({ ...each, ...(await run.channels(each.member.mapping)) }))),
   ]);
   const means: (MappingMeans | null)[] = [];
   for (const { member, linears, magnitude, tokens } of seen) {

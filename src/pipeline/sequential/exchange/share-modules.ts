@@ -1,6 +1,7 @@
 // Quantized modules on their way between jobs that share samples: what each output tensor holds, and the report; what the codes mean
 // each job makes of them. All lengths follow from the plan, the report's from the file's.
 
+import { allEnded } from "../../../all-ended.ts";
 import { DTYPE_BITS } from "../../../formats/numbers/dtype.ts";
 import { type TensorSpec, tensorBytes } from "../../../formats/safetensors/safetensors.ts";
 import { ExchangeError, invariant } from "../../../errors.ts";
@@ -104,7 +105,7 @@ function openGiving(work: LayerAtWork, share: ShareAtWork) {
     /** Resolves when memory holds another one. */
     room: async () => await waiting.room(),
     has: (module: string) => puts.has(module),
-    given: async () => void (await Promise.all(puts.values())),
+    given: async () => void (await allEnded([...puts.values()])),
   };
 }
 
@@ -171,7 +172,7 @@ export function awaitModules(work: LayerAtWork): ComingModules {
       sortReports(output.reports, layer.tasks);
       await dropSums(work);
     },
-    written: async () => void (await Promise.all([writes.written(), ...work.giving])),
+    written: async () => void (await allEnded([writes.written(), ...work.giving])),
     async [Symbol.asyncDispose]() {
       coming.stop();
       writes[Symbol.dispose]();
@@ -219,7 +220,7 @@ function nothingComes(work: LayerAtWork): ComingModules {
   return {
     begin: nothing,
     take: async () => await dropSums(work),
-    written: async () => void (await Promise.all(work.giving)),
+    written: async () => void (await allEnded(work.giving)),
     [Symbol.asyncDispose]: async () => await Promise.resolve(),
   };
 }

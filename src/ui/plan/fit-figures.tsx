@@ -9,21 +9,11 @@ import { UNQUANTIZED } from "../state/recipe/read-scheme.ts";
 
 /** What the job takes and makes, in numbers; those that not every recipe has come last. */
 export function Figures({ fit }: { fit: FitReport }) {
-  const { state } = useApp();
-  const sourceBytes = state.model.value?.weightBytes ?? 0;
   const needed = fit.indexedDbBytes + fit.opfsBytes + fit.layerFileBytes;
   return (
     <table class="figures">
       <tbody>
-        {fit.results.length > 1 && <Several results={fit.results} />}
-        <Row name={fit.results.length > 1 ? "The first" : "Result"}>
-          {sourceBytes > 0 && <Quiet>{formatPercent(fit.resultBytes / sourceBytes)}</Quiet>}
-          {formatBytes(fit.resultBytes)}
-        </Row>
-        <Row name="Bits per weight">
-          <Quiet>in the layers</Quiet>
-          {fit.bitsPerWeight.toFixed(2)}
-        </Row>
+        {fit.results.length > 1 ? <Several fit={fit} /> : <Result fit={fit} />}
         <Row name="To download">{formatBytes(fit.downloadBytes)}</Row>
         <Row name="Peak GPU memory">
           {formatBytes(fit.peakGpuBytes)} <span class="quiet">of {formatBytes(fit.gpuBudgetBytes)}</span>
@@ -50,17 +40,34 @@ export function Figures({ fit }: { fit: FitReport }) {
   );
 }
 
-/** Each result of a run that makes several. */
-function Several({ results }: { results: FitReport["results"] }) {
+function Result({ fit }: { fit: FitReport }) {
+  const sourceBytes = useApp().state.model.value?.weightBytes ?? 0;
   return (
     <>
-      {results.map(({ scheme, recipeYaml, resultBytes, bitsPerWeight, leads }) => (
+      <Row name="Result">
+        {sourceBytes > 0 && <Quiet>{formatPercent(fit.resultBytes / sourceBytes)}</Quiet>}
+        {formatBytes(fit.resultBytes)}
+      </Row>
+      <Row name="Bits per weight">
+        <Quiet>in the layers</Quiet>
+        {fit.bitsPerWeight.toFixed(2)}
+      </Row>
+    </>
+  );
+}
+
+/** Each result of a run that makes several, and whose error is calibrated against where there is a text. */
+function Several({ fit: { results, calibration } }: { fit: FitReport }) {
+  const leading = calibration ? results.find(({ leads }) => leads) : undefined;
+  return (
+    <>
+      {results.map(({ scheme, recipeYaml, resultBytes, bitsPerWeight }) => (
         <Row key={recipeYaml} name={scheme}>
-          {leads && <Quiet>leads,</Quiet>}
           <Quiet>{bitsPerWeight.toFixed(2)} bits</Quiet>
           {formatBytes(resultBytes)}
         </Row>
       ))}
+      {leading && <Row name="Later layers see">the error of {leading.scheme}</Row>}
     </>
   );
 }

@@ -107,7 +107,7 @@ function Plot({ curve, at }: { curve: readonly SurveyPoint[]; at: number }) {
       {chosen && (
         <line x1={chosen.x} x2={chosen.x} y1={chosen.y} y2="40" vector-effect="non-scaling-stroke" />
       )}
-      {chosen && <circle cx={chosen.x} cy={chosen.y} r="1.6" />}
+      {chosen && <path d={`M${chosen.x} ${chosen.y}h0`} vector-effect="non-scaling-stroke" />}
     </svg>
   );
 }

@@ -6,6 +6,7 @@ import { invariant } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { Matrix } from "../gpu/matmul/matmul.ts";
 import { allocatePanels } from "../gpu/panels.ts";
+import { rowsOnUnits } from "../gpu/triangular/rank-k-halves.ts";
 import { symmetricRankKUpdate } from "../gpu/triangular/symmetric-rank-k-update.ts";
 import { layOutTriangle, type TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../model/layer-linears.ts";
@@ -98,14 +99,19 @@ export async function openHessians(
   };
 }
 
-/** hessian += alpha · XᵀX of each of the units that an input is cut into. */
+/**
+ * hessian += alpha · XᵀX of each of the units that an input is cut into; of all at once on matrix units, which scale what they are given
+ * by its largest value, so that batches have a part in their results anyway.
+ */
 export async function addUnits(
   gpu: Gpu,
   hessian: TriangularMatrix,
-  input: Matrix,
+  input: Matrix & { readonly rows: number },
   { units, alpha }: { readonly units: readonly UnitRows[]; readonly alpha: number },
 ): Promise<void> {
-  for (const { first, rows } of units)
+  const { matrices } = gpu.tuning;
+  const isOnUnits = matrices !== null && rowsOnUnits(matrices, hessian.layout.n, input.rows) > 0;
+  for (const { first, rows } of isOnUnits ? [{ first: 0, rows: input.rows }] : units)
     await symmetricRankKUpdate(gpu, hessian, rowsFrom(input, first), rows, alpha);
 }
 

@@ -27,7 +27,7 @@ import { oneByOne } from "./memory/rest-of-room.ts";
 import { waitingSeconds } from "./fit/waiting-seconds.ts";
 import { propagatingBytes, useRoom } from "./memory/use-room.ts";
 import type { CalibrationPlan, LayerPlace } from "./fit/calibration-plan.ts";
-import { lastShapes, shapesToTry } from "./fit/shapes-to-try.ts";
+import { shapesToTry } from "./fit/shapes-to-try.ts";
 import { batchesOf } from "./samples/sample-chunks.ts";
 
 /** What is given what nothing else has a use for, once a plan is found. */
@@ -52,8 +52,7 @@ export function planCalibration(asked: CalibrationDemand, limits: GpuLimits): Ca
   const demand = { ...asked, alike: firstAlike(asked.layers) };
   const best =
     (demand.like && leastWork(demand, shapesToTry(demand, limits, demand.like), limits)) ??
-    leastWork(demand, shapesToTry(demand, limits), limits) ??
-    leastWork(demand, lastShapes(demand, limits), limits);
+    leastWork(demand, shapesToTry(demand, limits), limits);
   if (best) return { ...best, layers: renamedAll(demand, best.layers) };
   const longest = Math.max(...demand.lengths);
   const largest = Math.max(

@@ -10,33 +10,18 @@ import type {
 } from "../costs/calibration-memory.ts";
 
 const MIB = 1024 ** 2;
-const TOKEN_STEPS = [32_768, 16_384, 8192, 4096, 2048, 1024, UNIT_TOKENS, 256, 128] as const;
-const MLP_STEPS = [16_384, 4096, 2048, 1024, UNIT_TOKENS] as const;
-/** Too few for whole units: where units end sums then, too, is told by the GPU's memory. */
-const LAST_MLP_STEPS = [256, 128, 64] as const;
+const TOKEN_STEPS = [32_768, 16_384, 8192, 4096, 2048, 1024, 512, 256, 128] as const;
+const MLP_STEPS = [16_384, 4096, 2048, 1024, 512, 256, 128, 64] as const;
 const STREAM_STEPS = [256 * MIB, 64 * MIB, 16 * MIB, 4 * MIB, MIB] as const;
 const RING_PIECES = 2;
 const MAX_PIECE_BYTES = 16 * MIB;
 const MIN_PIECE_BYTES = 64 * 1024;
 
-/** Ways to try that have room for whole units of samples, of those with the batching that is asked for; some two hundred. */
+/** All ways worth trying, of those with the batching that is asked for; there are a few hundred. */
 export function* shapesToTry(
   demand: CalibrationDemand,
   limits: GpuLimits,
   like: Batching | null = null,
-): Generator<CalibrationShape> {
-  yield* shapesOf(demand, limits, like ? { mlp: [like.mlpTokens], like } : { mlp: MLP_STEPS, like });
-}
-
-/** Ways to try where none of those fits. */
-export function* lastShapes(demand: CalibrationDemand, limits: GpuLimits): Generator<CalibrationShape> {
-  yield* shapesOf(demand, limits, { mlp: LAST_MLP_STEPS, like: null });
-}
-
-function* shapesOf(
-  demand: CalibrationDemand,
-  limits: GpuLimits,
-  { mlp, like }: { readonly mlp: readonly number[]; readonly like: Batching | null },
 ): Generator<CalibrationShape> {
   const longest = Math.max(...demand.lengths);
   const total = demand.lengths.reduce((sum, length) => sum + length, 0);
@@ -46,7 +31,8 @@ function* shapesOf(
   for (const maxTokens of tokenSteps) {
     // A batch has a unit at least.
     const most = Math.max(maxTokens, UNIT_TOKENS);
-    for (const mlpTokens of new Set(mlp.map((step) => Math.min(step, most)))) {
+    const mlpSteps = like ? [like.mlpTokens] : MLP_STEPS.map((step) => Math.min(step, most));
+    for (const mlpTokens of new Set(mlpSteps)) {
       for (const tileBytes of STREAM_STEPS) {
         const ring = ringFor(tileBytes, limits);
         yield { maxTokens, mlpTokens, tileBytes, ring, readbackRing: ring };

@@ -1,6 +1,7 @@
 import { brokenWords } from "./broken-words.ts";
 import { expectNoViolations } from "./expect-no-violations.ts";
 import { expect, test } from "./fixtures.ts";
+import { holdFile, LAST_FILE } from "./hold-file.ts";
 import { startModelServer } from "../scripts/model-server/model-server.ts";
 import { folderModel } from "../scripts/model-server/served-model.ts";
 
@@ -20,11 +21,13 @@ test("axe finds nothing in the four states", async ({ page }) => {
   // Attention alone: steps and figures are as many.
   await page.getByLabel("Ignore", { exact: true }).fill("lm_head, re:.*mlp.*");
 
+  const release = await holdFile(page, LAST_FILE);
   await page.getByRole("button", { name: "Start" }).click();
   await page.getByRole("button", { name: "Pause" }).click();
   await expect(page.getByRole("heading", { name: /^Paused/ })).toBeVisible();
   await expect(page.getByRole("region", { name: "Progress" })).toContainText("left once you resume");
   await expectNoViolations(page);
+  release();
   await page.getByRole("button", { name: "Resume" }).click();
 
   await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible();

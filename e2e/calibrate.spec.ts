@@ -1,6 +1,7 @@
 import type { Locator, Page } from "@playwright/test";
 import { expectNoViolations } from "./expect-no-violations.ts";
 import { expect, test } from "./fixtures.ts";
+import { holdFile, LAST_FILE } from "./hold-file.ts";
 import { compress, request } from "./jobs.ts";
 
 /** Little enough for a software GPU. */
@@ -43,6 +44,7 @@ test("GPTQ runs on the sample model with its own text, and tells of every module
   const fit = page.getByRole("region", { name: "Fit report" });
   await expect(fit).toHaveAttribute("aria-busy", "false");
   expect(await fit.evaluate(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)).toBe(0);
+  const release = await holdFile(page, LAST_FILE);
   await page.getByRole("button", { name: "Start" }).click();
 
   // Live: the first layer's modules are there before the job is done.
@@ -51,6 +53,7 @@ test("GPTQ runs on the sample model with its own text, and tells of every module
   await page.getByRole("button", { name: "Pause" }).click();
   await expect(page.getByRole("heading", { name: /^Paused/ })).toBeVisible();
   await expectNoViolations(page);
+  release();
   await page.getByRole("button", { name: "Resume" }).click();
 
   await expect(page.getByRole("heading", { name: /^Compressed/ })).toBeVisible();

@@ -103,7 +103,6 @@ export async function createGpu(
     tuning: {
       largeProducts: false,
       largeFrom: 1,
-      pairs: false,
       matrices: null,
       strassen: null,
       lentStrassen: null,

@@ -9,7 +9,7 @@ import type { GpuLinear, LayerWeights } from "./layer-weights.ts";
 let test: TestGpu;
 beforeAll(async () => {
   test = await openTestGpu();
-  Object.assign(test.gpu.tuning, { largeProducts: true, pairs: true });
+  test.gpu.tuning.largeProducts = true;
 });
 afterAll(() => test[Symbol.dispose]());
 

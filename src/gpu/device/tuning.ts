@@ -20,8 +20,6 @@ export interface Tuning {
   largeProducts: boolean;
   /** Shapes of fewer large tiles are faster with small ones: a GPU of many processors would be idle for the most part. */
   largeFrom: number;
-  /** Two products that fill few large tiles each are faster in one dispatch. */
-  pairs: boolean;
   /** Matrix units that forward products run on; null for float32 arithmetic throughout. */
   matrices: MatrixUnits | null;
   /** Scratch of Strassen's products, which large forward products are made of where matrix units take none; null for plain ones. */

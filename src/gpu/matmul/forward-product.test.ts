@@ -29,7 +29,7 @@ function gpuThatTells(largest: ProductSize, largeFrom = 1) {
       yield { first: 0, end: count };
     },
   };
-  const tuning = { largeProducts: true, largeFrom, pairs: true, matrices: null, strassen };
+  const tuning = { largeProducts: true, largeFrom, matrices: null, strassen };
   const adapter = { software: false };
   return { kernels, gpu: { queue, tuning, adapter, device: { limits: {} } } as unknown as Gpu };
 }
@@ -80,6 +80,7 @@ describe("forwardProducts", () => {
     expect(await kernelsOfBoth(KEYS)).toEqual(["gpu.matmul-large-pair"]);
     expect(await kernelsOfBoth({ ...KEYS, m: 1024 })).toEqual(["gpu.matmul-large-pair"]);
     expect(await kernelsOfBoth({ ...KEYS, m: 512 })).toEqual(["gpu.matmul", "gpu.matmul"]);
+    expect(await kernelsOfBoth({ ...KEYS, m: 4096 })).toEqual(["gpu.matmul-large", "gpu.matmul-large"]);
   });
 
   it("takes one after the other what is not alike, and what Strassen's products take", async () => {

@@ -2,11 +2,11 @@
 
 import type { FloatDtype } from "../../formats/numbers/dtype.ts";
 import type { Gpu } from "../gpu.ts";
-import { chooseTile, type LinearProduct, matmul, type Matrix, prepareMatmul } from "./matmul.ts";
+import { chooseTile, type LinearProduct, matmul, type Matrix, prepareMatmul, TILE_SIZE } from "./matmul.ts";
 import { matmulPair, prepareMatmulPair } from "./matmul-batches.ts";
 import { isForHalves, matmulHalves, prepareHalves } from "./matmul-halves.ts";
 import { matmulStrassen, prepareStrassen } from "./strassen.ts";
-import { holds, isForStrassen } from "./strassen-size.ts";
+import { holds, isForStrassen, type ProductSize } from "./strassen-size.ts";
 
 type ForwardOptions = LinearProduct & { readonly bDtype: FloatDtype };
 
@@ -42,9 +42,17 @@ export async function forwardProducts(gpu: Gpu, products: [ForwardOptions, Forwa
   else for (const product of products) await forwardProduct(gpu, product);
 }
 
+/** Two products are made at once where each has so many large tiles at most: half of what the largest GPUs have at work. */
+const PAIR_TILES = 132;
+
+/** Whether a product leaves half of a large GPU idle, which another one like it fills. By shape alone: the bits are the same. */
+export function isForPair({ m, n }: Pick<ProductSize, "m" | "n">): boolean {
+  return Math.ceil(m / TILE_SIZE.large) * Math.ceil(n / TILE_SIZE.large) <= PAIR_TILES;
+}
+
 function arePaired(gpu: Gpu, one: ForwardOptions, other: ForwardOptions): boolean {
-  const { pairs, matrices } = gpu.tuning;
-  if (!pairs || isByStrassen(gpu, one)) return false;
+  const { matrices } = gpu.tuning;
+  if (!isForPair(one) || isByStrassen(gpu, one)) return false;
   if (matrices && one.bDtype !== "F32" && isForHalves(matrices, one)) return false;
   const isAlike =
     one.m === other.m &&
@@ -85,15 +93,16 @@ export async function productInParts(gpu: Gpu, options: ForwardOptions): Promise
   }
 }
 
-/** Begins to compile what `forwardProduct` takes for large shapes. */
+/** Begins to compile what `forwardProduct` takes for large shapes, and if there are some `forwardProducts` for pairs. */
 export function prepareForwardProduct(
   gpu: Gpu,
   form: { readonly bDtype: FloatDtype; readonly accumulate: boolean },
+  pairs = false,
 ): void {
   const { bDtype, accumulate } = form;
-  const { matrices, strassen, lentStrassen, pairs } = gpu.tuning;
+  const { matrices, strassen, lentStrassen, largeProducts } = gpu.tuning;
   if (strassen ?? lentStrassen) prepareStrassen(gpu, bDtype);
   if (matrices && bDtype !== "F32") return prepareHalves(gpu, matrices, { bDtype, accumulate });
   prepareMatmul(gpu, form);
-  if (pairs && !accumulate) prepareMatmulPair(gpu, form);
+  if (pairs && largeProducts) prepareMatmulPair(gpu, form);
 }

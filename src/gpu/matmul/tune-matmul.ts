@@ -6,7 +6,6 @@ import type { Gpu } from "../gpu.ts";
 import type { LedgerBuffer } from "../memory.ts";
 import { keepTuning, readTuning } from "../device/tuning-store.ts";
 import { leastTile, matmul, type MatmulTile } from "./matmul.ts";
-import { matmulPair } from "./matmul-batches.ts";
 import { matmulHalves } from "./matmul-halves.ts";
 import { matmulStrassen } from "./strassen.ts";
 import { createStrassenScratch, leastStrassen, type ProductSize, strassenRequests } from "./strassen-size.ts";
@@ -22,15 +21,11 @@ const RUNS = 3;
 /** What an expert makes of its tokens: 48 large tiles, on which a data centre's GPU spends some 50 µs. */
 const FEW = { m: 1024, n: 768 } as const;
 const FEW_RUNS = 40;
-/** Keys, or values, of a model of 70 billion parameters for one sequence: 128 large tiles. */
-const PAIR = { m: 2048, n: 1024 } as const;
-const PAIR_RUNS = 20;
 /** Where small tiles are faster with those, they are taken for fewer large ones than this. */
 const FEW_TILES = 96;
 /** To be raised with every change to a product kernel: what was measured of another one counts no more. */
 const KERNELS_VERSION = 3;
 const FEW_VERSION = "few tiles 3";
-const PAIR_VERSION = "pairs 1";
 const HALVES_VERSION = "halves 2";
 const STRASSEN_VERSION = "strassen 5";
 /** Of the measurement of Strassen's products: what a layer of 7 or 8 billion parameters has for two sequences. */
@@ -40,30 +35,27 @@ const STRASSEN_SHARE = 0.95;
 /** Taken in turns, and the best of them counts: a GPU's clock rises for a while after a pause. */
 const STRASSEN_TURNS = 4;
 
-/** Whether products are faster with large tiles, and two of them at once. */
+/** Whether products are faster with large tiles. */
 interface TileMeasures {
   readonly many: (gpu: Gpu) => Promise<boolean>;
   readonly few: (gpu: Gpu) => Promise<boolean>;
-  readonly pairs: (gpu: Gpu) => Promise<boolean>;
 }
 
 const MEASURES: TileMeasures = {
   many: async (gpu) => await isLargeFaster(gpu, { m: SIZE, n: SIZE }, RUNS),
   few: async (gpu) => await isLargeFaster(gpu, FEW, FEW_RUNS),
-  pairs: isPairFaster,
 };
 
 /**
- * Sets `gpu.tuning.largeProducts`, `largeFrom` and `pairs`. All kernels give the same bits, so a resumed job may choose another one.
- * @param measure tells it of shapes of many large tiles, and of few, and of two products at once
+ * Sets `gpu.tuning.largeProducts` and `largeFrom`. Either kernel gives the same bits, so a resumed job may choose the other one.
+ * @param measure tells it of shapes of many large tiles, and of few
  */
-export async function tuneMatmul(gpu: Gpu, { many, few, pairs } = MEASURES): Promise<void> {
+export async function tuneMatmul(gpu: Gpu, { many, few } = MEASURES): Promise<void> {
   if (gpu.adapter.software || gpu.memory.freeBytes < BYTES) return;
   const { tuning } = gpu;
   tuning.largeProducts = await measureOnce(gpu, KERNELS_VERSION, async () => await many(gpu));
   if (!tuning.largeProducts) return;
   tuning.largeFrom = (await measureOnce(gpu, FEW_VERSION, async () => await few(gpu))) ? 1 : FEW_TILES;
-  tuning.pairs = await measureOnce(gpu, PAIR_VERSION, async () => await pairs(gpu));
 }
 
 /**
@@ -114,18 +106,6 @@ async function isLargeFaster(gpu: Gpu, size: Pick<ProductSize, "m" | "n">, runs:
     const small = async () => await matmul(gpu, shape, "small");
     const large = async () => await matmul(gpu, shape, "large");
     return await isFaster(gpu, large, small, runs);
-  });
-}
-
-async function isPairFaster(gpu: Gpu): Promise<boolean> {
-  return await withOperands(gpu, async ({ a, b, c, k }) => {
-    const shape = { ...PAIR, k, a, bDtype: "BF16" } as const;
-    const behind = { ...c, offset: PAIR.n };
-    const pair = async () => await matmulPair(gpu, { ...shape, b: [b, b], c: [c, behind] });
-    const single = async () => {
-      for (const result of [c, behind]) await matmul(gpu, { ...shape, b, c: result }, "large");
-    };
-    return await isFaster(gpu, pair, single, PAIR_RUNS);
   });
 }
 

@@ -4,19 +4,22 @@
 import { forwardOf } from "../../calibrate/forward/mixers/forward-of.ts";
 import type { FloatDtype } from "../../formats/numbers/dtype.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
-import { prepareForwardProduct } from "../../gpu/matmul/forward-product.ts";
+import { isForPair, prepareForwardProduct } from "../../gpu/matmul/forward-product.ts";
+import type { Mixer } from "../../model/mixer-description.ts";
 import { byQuantizer } from "../../quantize/quantizers.ts";
 import { rewriterFor } from "../../quantize/rewriters.ts";
 import { type CalibratedLayer, sharesOf } from "../calibration/layers/calibrated-layer.ts";
 
-/** Begins to compile the slowest kernels of these layers; returns at once. */
-export function prepareKernels(gpu: Gpu, layers: readonly CalibratedLayer[]): void {
+/** Begins to compile the slowest kernels of these layers, in batches of at most so many tokens; returns at once. */
+export function prepareKernels(gpu: Gpu, layers: readonly CalibratedLayer[], tokens: number): void {
+  const hasPairs = ({ description: { mixers } }: CalibratedLayer) =>
+    mixers.some((mixer) => isPaired(mixer, tokens));
   const weightDtypes = new Set<FloatDtype>();
   for (const { linears, dtypeOf } of layers) {
     for (const { source } of linears) weightDtypes.add(dtypeOf(source.tensor));
   }
   for (const bDtype of weightDtypes) {
-    prepareForwardProduct(gpu, { bDtype, accumulate: false });
+    prepareForwardProduct(gpu, { bDtype, accumulate: false }, layers.some(hasPairs));
     prepareForwardProduct(gpu, { bDtype, accumulate: true });
   }
   for (const { description } of layers) {
@@ -26,4 +29,13 @@ export function prepareKernels(gpu: Gpu, layers: readonly CalibratedLayer[]): vo
   for (const [quantizer, own] of byQuantizer(tasks)) quantizer.prepare(gpu, own);
   const modifiers = new Set(layers.flatMap(({ rewritings }) => rewritings.map(({ modifier }) => modifier)));
   for (const modifier of modifiers) rewriterFor(modifier).prepare(gpu, { tasks });
+}
+
+/** Whether keys and values are made at once. */
+function isPaired(mixer: Mixer, tokens: number): boolean {
+  return (
+    mixer.kind === "attention" &&
+    mixer.inputs.kind === "separate" &&
+    isForPair({ m: tokens, n: mixer.inputs.key.rows })
+  );
 }

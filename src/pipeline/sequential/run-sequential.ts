@@ -83,7 +83,7 @@ async function runOnGpu(walk: Walk, reading: BegunReading, traffic: StepTraffic)
   );
   try {
     checkProducts(gpu);
-    prepareKernels(gpu, calibration.layers);
+    prepareKernels(gpu, calibration.layers, calibration.plan.workspace.size.tokens);
     await runLayers(walk, reading, gpu, traffic);
   } finally {
     units[Symbol.dispose]();

@@ -1,10 +1,11 @@
 // A product of activations by a Linear's weight, on what the GPU is fastest with that is exact enough for a forward pass.
 
 import type { FloatDtype } from "../../formats/numbers/dtype.ts";
+import type { MatrixUnits } from "../device/tuning.ts";
 import type { Gpu } from "../gpu.ts";
 import { chooseTile, type LinearProduct, matmul, type Matrix, prepareMatmul, TILE_SIZE } from "./matmul.ts";
 import { matmulPair, prepareMatmulPair } from "./matmul-batches.ts";
-import { isForHalves, matmulHalves, prepareHalves } from "./matmul-halves.ts";
+import { type HalvesOptions, isForHalves, matmulHalves, prepareHalves } from "./matmul-halves.ts";
 import { matmulStrassen, prepareStrassen } from "./strassen.ts";
 import { holds, isForStrassen, type ProductSize } from "./strassen-size.ts";
 
@@ -25,11 +26,13 @@ function isByStrassen({ tuning: { strassen } }: Gpu, options: ForwardOptions): b
 }
 
 async function plainProduct(gpu: Gpu, options: ForwardOptions): Promise<void> {
-  const { bDtype } = options;
   const { matrices } = gpu.tuning;
-  if (matrices && bDtype !== "F32" && isForHalves(matrices, options))
-    await matmulHalves(gpu, matrices, { ...options, bDtype });
+  if (matrices && isByHalves(matrices, options)) await matmulHalves(gpu, matrices, options);
   else await matmul(gpu, options);
+}
+
+function isByHalves(units: MatrixUnits, options: ForwardOptions): options is HalvesOptions {
+  return options.bDtype !== "F32" && isForHalves(units, options);
 }
 
 /**
@@ -53,7 +56,7 @@ export function isForPair({ m, n }: Pick<ProductSize, "m" | "n">): boolean {
 function arePaired(gpu: Gpu, one: ForwardOptions, other: ForwardOptions): boolean {
   const { matrices } = gpu.tuning;
   if (!isForPair(one) || isByStrassen(gpu, one)) return false;
-  if (matrices && one.bDtype !== "F32" && isForHalves(matrices, one)) return false;
+  if (matrices && isByHalves(matrices, one)) return false;
   const isAlike =
     one.m === other.m &&
     one.n === other.n &&

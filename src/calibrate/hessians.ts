@@ -4,14 +4,14 @@ import { allEnded } from "../all-ended.ts";
 import { madeOf } from "../disposal.ts";
 import { invariant } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import type { Matrix } from "../gpu/matmul/matmul.ts";
+import { type Matrix, matrixFrom } from "../gpu/matmul/matmul.ts";
 import { allocatePanels } from "../gpu/panels.ts";
 import { rowsOnUnits } from "../gpu/triangular/rank-k-halves.ts";
 import { symmetricRankKUpdate } from "../gpu/triangular/symmetric-rank-k-update.ts";
 import { layOutTriangle, type TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../model/layer-linears.ts";
 import type { SequenceBatch } from "./batches.ts";
-import { createUnitCutter, type CutInput, rowsFrom, type UnitRows } from "./unit-rows.ts";
+import { createUnitCutter, type CutInput, type UnitRows } from "./unit-rows.ts";
 
 export interface Hessians extends Disposable {
   /** From now on, rows are those of this batch. */
@@ -112,7 +112,7 @@ export async function addUnits(
   const { matrices } = gpu.tuning;
   const isOnUnits = matrices !== null && rowsOnUnits(matrices, hessian.layout.n, input.rows) > 0;
   for (const { first, rows } of isOnUnits ? [{ first: 0, rows: input.rows }] : units)
-    await symmetricRankKUpdate(gpu, hessian, rowsFrom(input, first), rows, alpha);
+    await symmetricRankKUpdate(gpu, hessian, matrixFrom(input, first), rows, alpha);
 }
 
 function heldHessians(

@@ -1,7 +1,6 @@
 // Rows of inputs, cut where the units of samples end: see `sample-batches.ts`.
 
 import type { SequenceBatch } from "./batches.ts";
-import type { Matrix } from "../gpu/matmul/matmul.ts";
 import type { Activations } from "./forward/layer-weights.ts";
 
 /** What of an input tells where it is cut. */
@@ -11,11 +10,6 @@ export type CutInput = Pick<Activations, "rows" | "routed">;
 export interface UnitRows {
   readonly first: number;
   readonly rows: number;
-}
-
-/** A matrix from a row on. */
-export function rowsFrom(matrix: Matrix, row: number): Matrix {
-  return { ...matrix, offset: (matrix.offset ?? 0) + row * matrix.stride };
 }
 
 export interface UnitCutter {

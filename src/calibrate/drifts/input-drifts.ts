@@ -6,14 +6,14 @@ import { type Lifetime, madeOf } from "../../disposal.ts";
 import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
-import type { Matrix } from "../../gpu/matmul/matmul.ts";
+import { type Matrix, matrixFrom } from "../../gpu/matmul/matmul.ts";
 import { allocatePanels } from "../../gpu/panels.ts";
 import { addOuterProduct, layOutSquare, type SquareMatrix } from "../../gpu/square-matrix.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { Collector } from "../collector.ts";
 import { copyColumns } from "../forward/copy-columns/copy-columns.ts";
 import type { Activations } from "../forward/layer-weights.ts";
-import { createUnitCutter, rowsFrom, type UnitRows } from "../unit-rows.ts";
+import { createUnitCutter, type UnitRows } from "../unit-rows.ts";
 import { subtractRows } from "./subtract-rows.ts";
 
 export interface InputDrifts extends Disposable {
@@ -140,7 +140,7 @@ async function addDrift(
   invariant(own.rows.compared <= own.rows.kept, "the original model has seen the same tokens");
   await subtractRows(gpu, input, difference);
   for (const { first, rows } of units) {
-    const unit = { a: rowsFrom(difference, first), b: rowsFrom(input, first), rows };
+    const unit = { a: matrixFrom(difference, first), b: matrixFrom(input, first), rows };
     await addOuterProduct(gpu, own.matrix, unit, alpha);
   }
 }

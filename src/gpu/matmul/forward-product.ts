@@ -3,7 +3,15 @@
 import type { FloatDtype } from "../../formats/numbers/dtype.ts";
 import type { MatrixUnits } from "../device/tuning.ts";
 import type { Gpu } from "../gpu.ts";
-import { chooseTile, type LinearProduct, matmul, type Matrix, prepareMatmul, TILE_SIZE } from "./matmul.ts";
+import {
+  chooseTile,
+  type LinearProduct,
+  matmul,
+  type Matrix,
+  matrixFrom,
+  prepareMatmul,
+  TILE_SIZE,
+} from "./matmul.ts";
 import { matmulPair, prepareMatmulPair } from "./matmul-batches.ts";
 import { type HalvesOptions, isForHalves, matmulHalves, prepareHalves } from "./matmul-halves.ts";
 import { matmulStrassen, prepareStrassen } from "./strassen.ts";
@@ -89,8 +97,8 @@ export async function productInParts(gpu: Gpu, options: ForwardOptions): Promise
     await plainProduct(gpu, {
       ...options,
       k: Math.min(part, k - first),
-      a: { ...a, offset: (a.offset ?? 0) + first },
-      b: { ...b, offset: (b.offset ?? 0) + first },
+      a: matrixFrom(a, 0, first),
+      b: matrixFrom(b, 0, first),
       accumulate: accumulate || first > 0,
     });
   }

@@ -78,6 +78,11 @@ export interface Matrix {
   readonly offset?: number;
 }
 
+/** A matrix from a row and a column on. */
+export function matrixFrom(matrix: Matrix, row: number, column = 0): Required<Matrix> {
+  return { ...matrix, offset: (matrix.offset ?? 0) + row * matrix.stride + column };
+}
+
 export interface MatmulOptions {
   readonly m: number;
   readonly n: number;

@@ -13,7 +13,7 @@ import { invariant } from "../../errors.ts";
 import type { Gpu } from "../gpu.ts";
 import { kernel, spreadWorkgroups } from "../kernel.ts";
 import { struct } from "../struct.ts";
-import { checkAlignment, type LinearProduct, type Matrix } from "./matmul.ts";
+import { checkAlignment, type LinearProduct, type Matrix, matrixFrom } from "./matmul.ts";
 import { matmulBatched, prepareMatmulBatched } from "./matmul-batches.ts";
 import resultCode from "./strassen-result.wgsl?raw";
 import scalesCode from "./strassen-scales.wgsl?raw";
@@ -63,17 +63,17 @@ async function multiplyInChunks(gpu: Gpu, scratch: StrassenScratch, options: Str
   const { m, n, k, bDtype, alpha = 1 } = options;
   for (const rows of chunks(scratch, "m", m)) {
     for (const inputs of chunks(scratch, "k", k)) {
-      const a = partOf(options.a, rows.first, inputs.first);
-      const b = partOf(options.b, 0, inputs.first);
+      const a = matrixFrom(options.a, rows.first, inputs.first);
+      const b = matrixFrom(options.b, 0, inputs.first);
       const size = { m: rows.size, n, k: inputs.size };
       await findColumns(gpu, scratch, { ...b, dtype: bDtype }, size);
       await makeOperand(gpu, scratch, "left", { ...a, dtype: "F32" }, size);
       for (const outputs of chunks(scratch, "n", n)) {
         const own = { ...size, n: outputs.size };
-        const weight = { ...partOf(b, outputs.first, 0), dtype: bDtype };
+        const weight = { ...matrixFrom(b, outputs.first, 0), dtype: bDtype };
         await makeOperand(gpu, scratch, "right", weight, own);
         await multiply(gpu, scratch, own);
-        const c = partOf(options.c, rows.first, outputs.first);
+        const c = matrixFrom(options.c, rows.first, outputs.first);
         const accumulate = (options.accumulate ?? false) || inputs.first > 0;
         await makeResult(gpu, scratch, { c, alpha, accumulate }, own);
       }
@@ -87,10 +87,6 @@ export function prepareStrassen(gpu: Gpu, bDtype: FloatDtype): void {
   prepareMatmulBatched(gpu);
   prepareOperands(gpu, bDtype);
   for (const ACCUMULATE of [0, 1]) queue.prepare(strassenResultKernel, { ACCUMULATE });
-}
-
-function partOf(matrix: Matrix, row: number, column: number): Matrix {
-  return { ...matrix, offset: (matrix.offset ?? 0) + row * matrix.stride + column };
 }
 
 async function multiply(

@@ -1,5 +1,5 @@
 import type { Gpu } from "../gpu.ts";
-import { matmul, type Matrix } from "../matmul/matmul.ts";
+import { matmul, type Matrix, matrixFrom } from "../matmul/matmul.ts";
 import { type HeldPanel, heldPanels } from "../panels.ts";
 import { findLargest, rankKHalves, rowsOnUnits } from "./rank-k-halves.ts";
 import type { TriangularMatrix } from "./triangular-matrix.ts";
@@ -23,8 +23,7 @@ export async function symmetricRankKUpdate(
   alpha: number,
 ): Promise<void> {
   for (let row = 0; row < rows; row += DEPTH) {
-    const part = { ...x, offset: (x.offset ?? 0) + row * x.stride };
-    await addRows(gpu, hessian, { x: part, rows: Math.min(DEPTH, rows - row), alpha });
+    await addRows(gpu, hessian, { x: matrixFrom(x, row), rows: Math.min(DEPTH, rows - row), alpha });
   }
 }
 
@@ -46,8 +45,8 @@ async function addRows(gpu: Gpu, hessian: TriangularMatrix, update: Update): Pro
   if (onUnits === update.rows) return;
   const { x } = update;
   const rest = { ...update, rows: update.rows - onUnits };
-  const after = { ...x, offset: x.offset + onUnits * x.stride };
-  for (const held of heldPanels(hessian)) await updatePanel(gpu, held, { ...rest, x: after });
+  for (const held of heldPanels(hessian))
+    await updatePanel(gpu, held, { ...rest, x: matrixFrom(x, onUnits) });
 }
 
 async function updatePanel(
@@ -59,7 +58,7 @@ async function updatePanel(
     m: panel.rows,
     n: panel.firstRow + panel.rows,
     k: rows,
-    a: { ...x, offset: x.offset + panel.firstRow },
+    a: matrixFrom(x, 0, panel.firstRow),
     aTransposed: true,
     b: x,
     bTransposed: false,

@@ -2,6 +2,19 @@ import type { Gpu } from "../gpu/gpu.ts";
 import type { Kernel } from "../gpu/kernel.ts";
 import type { Activations } from "./forward/layer-weights.ts";
 
+/** What kernels are told that go through columns as column-strips.wgsl has it. */
+export const STRIP_FIELDS = {
+  first_row: "u32",
+  end_row: "u32",
+  columns: "u32",
+  stride: "u32",
+  offset: "u32",
+  first_strip: "u32",
+  first_lane: "u32",
+  fresh: "u32",
+  ends: "u32",
+} as const;
+
 /** Columns of a workgroup. */
 const STRIP = 32;
 /** Each of these adds up every eighth row of a column, as in the kernels. */

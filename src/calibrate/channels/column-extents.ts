@@ -1,24 +1,15 @@
 import type { Gpu } from "../../gpu/gpu.ts";
 import { type BufferPart, kernel } from "../../gpu/kernel.ts";
 import { struct } from "../../gpu/struct.ts";
-import { columnStrips } from "../column-strips.ts";
+import { columnStrips, STRIP_FIELDS } from "../column-strips.ts";
+import stripsCode from "../column-strips.wgsl?raw";
 import type { Activations } from "../forward/layer-weights.ts";
 import code from "./column-extents.wgsl?raw";
 
 export const columnExtentsKernel = kernel({
   name: "channels.column-extents",
-  code: [code],
-  params: struct({
-    first_row: "u32",
-    end_row: "u32",
-    columns: "u32",
-    stride: "u32",
-    offset: "u32",
-    first_strip: "u32",
-    first_lane: "u32",
-    fresh: "u32",
-    ends: "u32",
-  }),
+  code: [stripsCode, code],
+  params: struct(STRIP_FIELDS),
   bindings: { values: "read", extents: "read_write", lane_sums: "read_write" },
 });
 

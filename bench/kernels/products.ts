@@ -6,8 +6,12 @@ import type { FloatDtype } from "../../src/formats/numbers/dtype.ts";
 import { matmul, type LinearProduct } from "../../src/gpu/matmul/matmul.ts";
 import { matmulHalves } from "../../src/gpu/matmul/matmul-halves.ts";
 import { openMatrixUnits } from "../../src/gpu/matmul/open-matrix-units.ts";
-import { matmulStrassen } from "../../src/gpu/matmul/strassen.ts";
-import { createStrassenScratch, leastStrassen, strassenSizes } from "../../src/gpu/matmul/strassen-size.ts";
+import { matmulStrassen } from "../../src/gpu/matmul/strassen/strassen.ts";
+import {
+  createStrassenScratch,
+  leastStrassen,
+  strassenSizes,
+} from "../../src/gpu/matmul/strassen/strassen-size.ts";
 import type { BenchGpu, Benchmark } from "../benchmark.ts";
 import { layerLinears, type ModelShape, shapeText, type Sizes } from "../model-shapes.ts";
 

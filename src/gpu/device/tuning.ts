@@ -2,7 +2,7 @@
 
 import type { LedgerBuffer } from "../memory.ts";
 import type { MatrixShape } from "../matmul/matrix-shape.ts";
-import type { StrassenScratch, StrassenSize } from "../matmul/strassen-size.ts";
+import type { StrassenScratch, StrassenSize } from "../matmul/strassen/strassen-size.ts";
 
 /** Matrix units that a job's forward products run on, and its Hessians. */
 export interface MatrixUnits {

@@ -4,7 +4,7 @@ import type { Kernel } from "../kernel.ts";
 import type { LedgerBuffer } from "../memory.ts";
 import { forwardProduct, forwardProducts, productInParts } from "./forward-product.ts";
 import type { LinearProduct } from "./matmul.ts";
-import type { ProductSize, StrassenScratch } from "./strassen-size.ts";
+import type { ProductSize, StrassenScratch } from "./strassen/strassen-size.ts";
 
 const LARGE: ProductSize = { m: 8192, n: 4096, k: 4096 };
 

@@ -14,8 +14,8 @@ import {
 } from "./matmul.ts";
 import { matmulPair, prepareMatmulPair } from "./matmul-batches.ts";
 import { type HalvesOptions, isForHalves, matmulHalves, prepareHalves } from "./matmul-halves.ts";
-import { matmulStrassen, prepareStrassen } from "./strassen.ts";
-import { holds, isForStrassen, type ProductSize } from "./strassen-size.ts";
+import { matmulStrassen, prepareStrassen } from "./strassen/strassen.ts";
+import { holds, isForStrassen, type ProductSize } from "./strassen/strassen-size.ts";
 
 type ForwardOptions = LinearProduct & { readonly bDtype: FloatDtype };
 

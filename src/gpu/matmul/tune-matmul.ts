@@ -7,8 +7,13 @@ import type { LedgerBuffer } from "../memory.ts";
 import { keepTuning, readTuning } from "../device/tuning-store.ts";
 import { leastTile, matmul, type MatmulTile } from "./matmul.ts";
 import { matmulHalves } from "./matmul-halves.ts";
-import { matmulStrassen } from "./strassen.ts";
-import { createStrassenScratch, leastStrassen, type ProductSize, strassenRequests } from "./strassen-size.ts";
+import { matmulStrassen } from "./strassen/strassen.ts";
+import {
+  createStrassenScratch,
+  leastStrassen,
+  type ProductSize,
+  strassenRequests,
+} from "./strassen/strassen-size.ts";
 import type { MatrixUnits } from "../device/tuning.ts";
 
 /** Large enough to fill a data centre's GPU (256 large tiles), small enough for a phone: 2 · 2048 · 2048 · 512 flops. */

@@ -8,7 +8,7 @@ import { parseRecipe } from "../../plan/recipe/parse-recipe.ts";
 import { planSteps } from "../../plan/plan-steps.ts";
 import { readConfig } from "../../plan/checkpoint/read-config.ts";
 import { waitingModules } from "./layers/calibrated-layer.ts";
-import { leastStrassen, strassenRequests, strassenSizes } from "../../gpu/matmul/strassen-size.ts";
+import { leastStrassen, strassenRequests, strassenSizes } from "../../gpu/matmul/strassen/strassen-size.ts";
 import { CHUNK_SUMS } from "./samples/sample-chunks.ts";
 import { weightsWithin } from "../../quantize/gptq/dequantize-stored.ts";
 import { earlyLinears, earlyRing } from "./memory/early-room.ts";

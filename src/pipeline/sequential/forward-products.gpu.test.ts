@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Gpu } from "../../gpu/gpu.ts";
-import { leastStrassen } from "../../gpu/matmul/strassen-size.ts";
-import { openStrassen, type StrassenPlace } from "../../gpu/matmul/open-strassen.ts";
+import { leastStrassen } from "../../gpu/matmul/strassen/strassen-size.ts";
+import { openStrassen, type StrassenPlace } from "../../gpu/matmul/strassen/open-strassen.ts";
 import { createMatrixUnits } from "../../gpu/matmul/matmul-halves.ts";
 import type { JournalRecord } from "../../offload/journal.ts";
 import { openTestGpu } from "../../testing/test-gpu/open-test-gpu.ts";

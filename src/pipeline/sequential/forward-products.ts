@@ -4,7 +4,7 @@
 import { openTogether } from "../../disposal.ts";
 import { DeviceLimitError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
-import { openStrassen, type StrassenPlace } from "../../gpu/matmul/open-strassen.ts";
+import { openStrassen, type StrassenPlace } from "../../gpu/matmul/strassen/open-strassen.ts";
 import { matrixShapeName } from "../../gpu/matmul/matrix-shape.ts";
 import type { Tuning } from "../../gpu/device/tuning.ts";
 import { openMatrixUnits } from "../../gpu/matmul/open-matrix-units.ts";

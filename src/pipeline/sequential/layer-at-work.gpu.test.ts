@@ -2,8 +2,8 @@
 
 import { describe, expect, it } from "vitest";
 import { tensorBytes } from "../../formats/safetensors/safetensors.ts";
-import { openStrassen } from "../../gpu/matmul/open-strassen.ts";
-import { leastStrassen, strassenRequests } from "../../gpu/matmul/strassen-size.ts";
+import { openStrassen } from "../../gpu/matmul/strassen/open-strassen.ts";
+import { leastStrassen, strassenRequests } from "../../gpu/matmul/strassen/strassen-size.ts";
 import { countUploads } from "../../testing/test-gpu/count-uploads.ts";
 import { layerInFile } from "../../testing/layers/layer-in-file.ts";
 import { checkpoint, hostLayer, LENGTHS, MIB, only, planFor } from "../../testing/layers/small-layer.ts";

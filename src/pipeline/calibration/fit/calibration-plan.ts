@@ -3,7 +3,7 @@
 import type { SequenceBatch } from "../../../calibrate/batches.ts";
 import type { WorkspacePlan } from "../../../calibrate/forward/workspace.ts";
 import type { HiddenDtype, HiddenPlace } from "../../../calibrate/hidden-states.ts";
-import type { StrassenPlace } from "../../../gpu/matmul/open-strassen.ts";
+import type { StrassenPlace } from "../../../gpu/matmul/strassen/open-strassen.ts";
 import type { CalibrationShape } from "../costs/calibration-memory.ts";
 import type { BatchesAtWork, LayerSchedule } from "./layer-schedule.ts";
 

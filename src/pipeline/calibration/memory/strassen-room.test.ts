@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { ForwardProducts } from "../../../formats/recipe/forward-products.ts";
-import { leastStrassen, strassenRequests } from "../../../gpu/matmul/strassen-size.ts";
+import { leastStrassen, strassenRequests } from "../../../gpu/matmul/strassen/strassen-size.ts";
 import type { Linear } from "../../../model/weight-description.ts";
 import type { GpuLimits } from "../costs/calibration-memory.ts";
 import type { LayerSchedule } from "../fit/layer-schedule.ts";

@@ -12,7 +12,7 @@ import {
   strassenRequests,
   type StrassenSize,
   strassenSizes,
-} from "../../../gpu/matmul/strassen-size.ts";
+} from "../../../gpu/matmul/strassen/strassen-size.ts";
 import { strassenTuningBytes } from "../../../gpu/matmul/tune-matmul.ts";
 import { bufferBytes } from "../../../gpu/memory.ts";
 import type { CalibratedLayer } from "../layers/calibrated-layer.ts";

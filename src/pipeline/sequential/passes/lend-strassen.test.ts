@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
 import { DeviceLimitError } from "../../../errors.ts";
 import { GpuMemory } from "../../../gpu/memory.ts";
-import type { StrassenPlace } from "../../../gpu/matmul/open-strassen.ts";
-import { strassenRequests } from "../../../gpu/matmul/strassen-size.ts";
+import type { StrassenPlace } from "../../../gpu/matmul/strassen/open-strassen.ts";
+import { strassenRequests } from "../../../gpu/matmul/strassen/strassen-size.ts";
 import { provideBrowserGlobals } from "../../../testing/stand-ins/browser-globals.ts";
 import { createStubGpu } from "../../../testing/stand-ins/stub-gpu.ts";
 import { lendToPropagate } from "./lend-strassen.ts";

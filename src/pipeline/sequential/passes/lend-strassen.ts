@@ -2,7 +2,7 @@
 
 import { invariant } from "../../../errors.ts";
 import { openTogether } from "../../../disposal.ts";
-import { lendStrassen } from "../../../gpu/matmul/open-strassen.ts";
+import { lendStrassen } from "../../../gpu/matmul/strassen/open-strassen.ts";
 import type { SequentialServices } from "../services.ts";
 
 /** Opens them; the workspace is one whose MLPs take as many tokens at once as the plan says. Disposing gives all of it back. */

@@ -1,8 +1,8 @@
 // Strassen's products for a job's forward passes: where its plan has room for them, and they are faster.
 
-import type { Gpu } from "../gpu.ts";
+import type { Gpu } from "../../gpu.ts";
 import { createStrassenScratch, type StrassenScratch, type StrassenSize } from "./strassen-size.ts";
-import { isStrassenFaster } from "./tune-matmul.ts";
+import { isStrassenFaster } from "../tune-matmul.ts";
 
 /** What a plan has room for. */
 export interface StrassenPlace extends StrassenSize {

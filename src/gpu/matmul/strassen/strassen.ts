@@ -8,13 +8,13 @@
 // outside scaling: Ballard, Benson, Druinsky, Lipshitz, Schwartz, arXiv 1507.00687). Scales are powers of two. Without them what a
 // channel of large activations or a token of them is off would be found again in results that are small.
 
-import type { FloatDtype } from "../../formats/numbers/dtype.ts";
-import { invariant } from "../../errors.ts";
-import type { Gpu } from "../gpu.ts";
-import { kernel, spreadWorkgroups } from "../kernel.ts";
-import { struct } from "../struct.ts";
-import { checkAlignment, type LinearProduct, type Matrix, matrixFrom } from "./matmul.ts";
-import { matmulBatched, prepareMatmulBatched } from "./matmul-batches.ts";
+import type { FloatDtype } from "../../../formats/numbers/dtype.ts";
+import { invariant } from "../../../errors.ts";
+import type { Gpu } from "../../gpu.ts";
+import { kernel, spreadWorkgroups } from "../../kernel.ts";
+import { struct } from "../../struct.ts";
+import { checkAlignment, type LinearProduct, type Matrix, matrixFrom } from "../matmul.ts";
+import { matmulBatched, prepareMatmulBatched } from "../matmul-batches.ts";
 import resultCode from "./strassen-result.wgsl?raw";
 import scalesCode from "./strassen-scales.wgsl?raw";
 import { findColumns, makeOperand, planeStride, prepareOperands, rowPlaces } from "./strassen-operands.ts";

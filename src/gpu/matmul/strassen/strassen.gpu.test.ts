@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../formats/numbers/dtype.ts";
-import { openTestGpu, type TestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
-import { randomNormal, seededRandom } from "../../testing/random.ts";
+import { type FloatDtype, narrowFromFloat32, widenToFloat32 } from "../../../formats/numbers/dtype.ts";
+import { openTestGpu, type TestGpu } from "../../../testing/test-gpu/open-test-gpu.ts";
+import { randomNormal, seededRandom } from "../../../testing/random.ts";
 import { matmulStrassen } from "./strassen.ts";
 import { createStrassenScratch, isForStrassen, type ProductSize, strassenSizes } from "./strassen-size.ts";
 import { strassenReference } from "./strassen-reference.ts";

@@ -1,7 +1,7 @@
 // Which products Strassen's algorithm takes, in what chunks, and the scratch that it needs.
 
 import pLimit from "p-limit";
-import type { BufferRequest, GpuMemory, LedgerBuffer } from "../memory.ts";
+import type { BufferRequest, GpuMemory, LedgerBuffer } from "../../memory.ts";
 
 /** Rows of activations, rows of a weight and columns of both. */
 export interface ProductSize {

@@ -1,13 +1,13 @@
 // What Strassen's products are made of: sums of a matrix's quadrants, scaled so that none is much larger than what it is added to.
 
-import type { FloatDtype } from "../../formats/numbers/dtype.ts";
-import { invariant } from "../../errors.ts";
-import { DTYPE_CODE } from "../elements/dtype-code.ts";
-import numberFormats from "../elements/number-formats.wgsl?raw";
-import type { Gpu } from "../gpu.ts";
-import { kernel, spreadWorkgroups } from "../kernel.ts";
-import { struct } from "../struct.ts";
-import type { Matrix } from "./matmul.ts";
+import type { FloatDtype } from "../../../formats/numbers/dtype.ts";
+import { invariant } from "../../../errors.ts";
+import { DTYPE_CODE } from "../../elements/dtype-code.ts";
+import numberFormats from "../../elements/number-formats.wgsl?raw";
+import type { Gpu } from "../../gpu.ts";
+import { kernel, spreadWorkgroups } from "../../kernel.ts";
+import { struct } from "../../struct.ts";
+import type { Matrix } from "../matmul.ts";
 import columnsCode from "./strassen-columns.wgsl?raw";
 import loadCode from "./strassen-load.wgsl?raw";
 import operandCode from "./strassen-operand.wgsl?raw";

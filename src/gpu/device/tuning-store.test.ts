@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { createMemoryIndexedDb } from "../../testing/stand-ins/memory-indexed-db.ts";
-import { forgetTuning, keepTuning, readTuning } from "./tuning-store.ts";
+import { forgetTuning, keepTuning, measureOnce, readTuning } from "./tuning-store.ts";
 
 const adapter = { vendor: "v", architecture: "a", description: "d" };
 
@@ -21,6 +21,20 @@ describe("what was measured of an adapter", () => {
     expect(await readTuning(adapter, "other")).toBeUndefined();
     await forgetTuning();
     expect(await readTuning(adapter, "n")).toBeUndefined();
+  });
+
+  it("is measured once, of each adapter, also where it was found to be false", async () => {
+    provide();
+    const measured: string[] = [];
+    const find = async (of: typeof adapter, isFaster: boolean) =>
+      await measureOnce(of, "n", async () => {
+        measured.push(of.vendor);
+        return await Promise.resolve(isFaster);
+      });
+    const other = { ...adapter, vendor: "w" };
+    expect([await find(adapter, false), await find(other, true)]).toEqual([false, true]);
+    expect([await find(adapter, true), await find(other, false)]).toEqual([false, true]);
+    expect(measured).toEqual(["v", "w"]);
   });
 
   it.each(["crash", "quota", "broken"] as const)(

@@ -29,6 +29,19 @@ export async function keepTuning(
   }
 }
 
+/** What was found under this name of this adapter before, or what `measure` finds now. */
+export async function measureOnce(
+  adapter: MeasuredAdapter,
+  name: string | number,
+  measure: () => Promise<boolean>,
+): Promise<boolean> {
+  const before = await readTuning<boolean>(adapter, name);
+  if (before !== undefined) return before;
+  const found = await measure();
+  await keepTuning(adapter, name, found);
+  return found;
+}
+
 /** Forgets what was measured of all adapters; what a browser does not let go of is right still. */
 export async function forgetTuning(): Promise<void> {
   await answered(clear(openStore())).catch(() => undefined);

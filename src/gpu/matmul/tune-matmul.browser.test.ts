@@ -3,7 +3,7 @@ import { openTestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { forgetTuning } from "../device/tuning-store.ts";
 import { createMatrixUnits } from "./matmul-halves.ts";
 import { chooseTile } from "./matmul.ts";
-import { areMatricesFaster, isStrassenFaster, tuneMatmul } from "./tune-matmul.ts";
+import { areMatricesFaster, tuneMatmul } from "./tune-matmul.ts";
 
 afterEach(forgetTuning);
 
@@ -52,23 +52,4 @@ it("measures matrix units once an adapter, apart from tiles", async () => {
   expect(await visitWithMatrices("one", true)).toEqual([false, 0]);
   expect(await visitWithMatrices("another", true)).toEqual([true, 1]);
   expect(await visit("one")).toEqual(["large", "small", 0]);
-});
-
-/** The same for Strassen's products, in a budget. */
-async function visitWithStrassen(vendor: string, faster: boolean, budgetBytes = 1024 ** 3) {
-  using test = await openTestGpu(budgetBytes);
-  const gpu = { ...test.gpu, adapter: { ...test.gpu.adapter, vendor, software: false } };
-  gpu.tuning.largeProducts = true;
-  let measured = 0;
-  const found = await isStrassenFaster(gpu, async () => {
-    measured++;
-    return await Promise.resolve(faster);
-  });
-  return [found, measured];
-}
-
-it("measures Strassen's products once an adapter, where there is room", async () => {
-  expect(await visitWithStrassen("one", true, 256 * 1024 ** 2)).toEqual([false, 0]);
-  expect(await visitWithStrassen("one", true)).toEqual([true, 1]);
-  expect(await visitWithStrassen("one", false)).toEqual([true, 0]);
 });

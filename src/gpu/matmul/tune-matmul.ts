@@ -1,19 +1,12 @@
 // Which product kernels a GPU likes: measured the first time that an adapter is seen, before the first large job, and kept in
 // IndexedDB until the last job is deleted.
 
-import { createLifetime } from "../../disposal.ts";
 import type { Gpu } from "../gpu.ts";
 import type { LedgerBuffer } from "../memory.ts";
-import { keepTuning, readTuning } from "../device/tuning-store.ts";
-import { leastTile, matmul, type MatmulTile } from "./matmul.ts";
+import { measureOnce } from "../device/tuning-store.ts";
+import { leastTile, type LinearProduct, matmul, type MatmulTile } from "./matmul.ts";
 import { matmulHalves } from "./matmul-halves.ts";
-import { matmulStrassen } from "./strassen/strassen.ts";
-import {
-  createStrassenScratch,
-  leastStrassen,
-  type ProductSize,
-  strassenRequests,
-} from "./strassen/strassen-size.ts";
+import { productTime } from "./product-time.ts";
 import type { MatrixUnits } from "../device/tuning.ts";
 
 /** Large enough to fill a data centre's GPU (256 large tiles), small enough for a phone: 2 · 2048 · 2048 · 512 flops. */
@@ -32,13 +25,6 @@ const FEW_TILES = 96;
 const KERNELS_VERSION = 3;
 const FEW_VERSION = "few tiles 3";
 const HALVES_VERSION = "halves 2";
-const STRASSEN_VERSION = "strassen 5";
-/** Of the measurement of Strassen's products: what a layer of 7 or 8 billion parameters has for two sequences. */
-const STRASSEN_SIZE: ProductSize = { m: 4096, n: 4096, k: 4096 };
-/** They round otherwise than plain ones, so that what is nearly a draw must not decide. */
-const STRASSEN_SHARE = 0.95;
-/** Taken in turns, and the best of them counts: a GPU's clock rises for a while after a pause. */
-const STRASSEN_TURNS = 4;
 
 /** Whether products are faster with large tiles. */
 interface TileMeasures {
@@ -57,10 +43,10 @@ const MEASURES: TileMeasures = {
  */
 export async function tuneMatmul(gpu: Gpu, { many, few } = MEASURES): Promise<void> {
   if (gpu.adapter.software || gpu.memory.freeBytes < BYTES) return;
-  const { tuning } = gpu;
-  tuning.largeProducts = await measureOnce(gpu, KERNELS_VERSION, async () => await many(gpu));
+  const { adapter, tuning } = gpu;
+  tuning.largeProducts = await measureOnce(adapter, KERNELS_VERSION, async () => await many(gpu));
   if (!tuning.largeProducts) return;
-  tuning.largeFrom = (await measureOnce(gpu, FEW_VERSION, async () => await few(gpu))) ? 1 : FEW_TILES;
+  tuning.largeFrom = (await measureOnce(adapter, FEW_VERSION, async () => await few(gpu))) ? 1 : FEW_TILES;
 }
 
 /**
@@ -73,39 +59,10 @@ export async function areMatricesFaster(
   measure = isHalvesFaster,
 ): Promise<boolean> {
   if (gpu.memory.freeBytes < BYTES) return false;
-  return await measureOnce(gpu, HALVES_VERSION, async () => await measure(gpu, units));
+  return await measureOnce(gpu.adapter, HALVES_VERSION, async () => await measure(gpu, units));
 }
 
-/** GPU bytes that the measurement of Strassen's products takes for its while. */
-export function strassenTuningBytes(): number {
-  const requests = [...strassenRequests(leastStrassen(STRASSEN_SIZE)), ...strassenOperands()];
-  return requests.reduce((sum, { bytes }) => sum + bytes, 0);
-}
-
-/**
- * Whether Strassen's products are faster than plain ones with a weight of 16 bits, by a clear margin.
- * @param measure tells it where nothing is known of the adapter
- */
-export async function isStrassenFaster(gpu: Gpu, measure = isStrassenFasterNow): Promise<boolean> {
-  const isLarge = gpu.tuning.largeProducts && !gpu.adapter.software;
-  if (!isLarge || gpu.memory.freeBytes < strassenTuningBytes()) return false;
-  return await measureOnce(gpu, STRASSEN_VERSION, async () => await measure(gpu));
-}
-
-/** What was found of this adapter before, or what `measure` finds now. */
-async function measureOnce(
-  { adapter }: Gpu,
-  name: string | number,
-  measure: () => Promise<boolean>,
-): Promise<boolean> {
-  const before = await readTuning<boolean>(adapter, name);
-  if (before !== undefined) return before;
-  const found = await measure();
-  await keepTuning(adapter, name, found);
-  return found;
-}
-
-async function isLargeFaster(gpu: Gpu, size: Pick<ProductSize, "m" | "n">, runs: number): Promise<boolean> {
+async function isLargeFaster(gpu: Gpu, size: Pick<LinearProduct, "m" | "n">, runs: number): Promise<boolean> {
   return await withOperands(gpu, async (operands) => {
     const shape = { ...operands, ...size };
     const small = async () => await matmul(gpu, shape, "small");
@@ -149,42 +106,6 @@ async function isFaster(
   other: () => Promise<void>,
   runs = RUNS,
 ): Promise<boolean> {
-  for (const product of [other, one]) await time(gpu, product, runs);
-  return (await time(gpu, one, runs)) < (await time(gpu, other, runs));
-}
-
-/** Milliseconds of several at once: browsers round the GPU's clock to a tenth of a millisecond. */
-async function time({ queue }: Gpu, product: () => Promise<void>, runs = RUNS): Promise<number> {
-  await queue.idle();
-  const busy = queue.busyMs;
-  for (let run = 0; run < runs; run++) await product();
-  await queue.idle();
-  return queue.busyMs - busy;
-}
-
-function strassenOperands() {
-  const { m, n, k } = STRASSEN_SIZE;
-  return [
-    { label: "tuning activations", bytes: m * k * 4 },
-    { label: "tuning weight", bytes: n * k * 2 },
-    { label: "tuning result", bytes: m * n * 4 },
-  ] as const;
-}
-
-async function isStrassenFasterNow(gpu: Gpu): Promise<boolean> {
-  const { n, k } = STRASSEN_SIZE;
-  using lifetime = createLifetime();
-  const scratch = lifetime.use(await createStrassenScratch(gpu.memory, leastStrassen(STRASSEN_SIZE)));
-  const [a, b, c] = await gpu.memory.allocateAll(strassenOperands());
-  for (const buffer of [a, b, c]) lifetime.use(buffer);
-  const sides = { a: { buffer: a, stride: k }, b: { buffer: b, stride: k }, c: { buffer: c, stride: n } };
-  const product = { ...STRASSEN_SIZE, ...sides, bDtype: "BF16" } as const;
-  let [strassen, plain] = [Infinity, Infinity];
-  // The first turn compiles.
-  for (let turn = 0; turn <= STRASSEN_TURNS; turn++) {
-    const own = await time(gpu, async () => await matmulStrassen(gpu, scratch, product));
-    const other = await time(gpu, async () => await matmul(gpu, product, "large"));
-    if (turn > 0) [strassen, plain] = [Math.min(strassen, own), Math.min(plain, other)];
-  }
-  return strassen <= STRASSEN_SHARE * plain;
+  for (const product of [other, one]) await productTime(gpu, product, runs);
+  return (await productTime(gpu, one, runs)) < (await productTime(gpu, other, runs));
 }

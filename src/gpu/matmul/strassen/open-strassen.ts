@@ -2,7 +2,7 @@
 
 import type { Gpu } from "../../gpu.ts";
 import { createStrassenScratch, type StrassenScratch, type StrassenSize } from "./strassen-size.ts";
-import { isStrassenFaster } from "../tune-matmul.ts";
+import { isStrassenFaster } from "./tune-strassen.ts";
 
 /** What a plan has room for. */
 export interface StrassenPlace extends StrassenSize {

@@ -13,7 +13,7 @@ import {
   type StrassenSize,
   strassenSizes,
 } from "../../../gpu/matmul/strassen/strassen-size.ts";
-import { strassenTuningBytes } from "../../../gpu/matmul/tune-matmul.ts";
+import { strassenTuningBytes } from "../../../gpu/matmul/strassen/tune-strassen.ts";
 import { bufferBytes } from "../../../gpu/memory.ts";
 import type { CalibratedLayer } from "../layers/calibrated-layer.ts";
 import type { GpuLimits } from "../costs/calibration-memory.ts";

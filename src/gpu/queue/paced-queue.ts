@@ -20,6 +20,7 @@ import { MAX_TIMED_PASSES, SubmitTimer, timerBytes } from "./submit-timer.ts";
 import { SubmitBytes } from "./submit-bytes.ts";
 import { createSubmitsInFlight } from "./submits-in-flight.ts";
 import { createWorkRates, type DispatchedWork, TARGET_MS } from "./work-rates.ts";
+import { type DeviceFailure, watchDevice } from "./watch-device.ts";
 
 /** Two of the length that is aimed at, or more that are shorter: what is read back waits for all of it. */
 const IN_FLIGHT = { milliseconds: 2 * TARGET_MS, submits: 12 } as const;
@@ -49,15 +50,12 @@ export class PacedQueue implements Disposable {
   readonly #rates = createWorkRates();
   readonly #inFlight = createSubmitsInFlight(IN_FLIGHT);
   #recording: Recording | null = null;
-  #failure: Error | null = null;
   #longest: LongSubmit[] = [];
   #submits = 0;
   #writtenBytes = 0;
   #busyMs = 0;
+  readonly #failure: DeviceFailure;
   readonly #watching: Disposable;
-  readonly #onError = ({ error }: GPUUncapturedErrorEvent): void => {
-    this.#failure ??= new Error(`Defect: ${error.message}`);
-  };
 
   private constructor(
     device: GPUDevice,
@@ -69,16 +67,11 @@ export class PacedQueue implements Disposable {
     this.#timer = timer;
     this.#params = params;
     this.#updates = updates;
-    void device.lost.then((info) => {
-      this.#failure ??= new DeviceLostError(
-        `The GPU was lost${info.message ? ` (${info.message})` : ""}: another program, the driver or the system took it away.`,
-      );
-    });
-    device.addEventListener("uncapturederror", this.#onError);
+    this.#failure = watchDevice(device);
     // Whoever gives a buffer back need not know what is recorded, least of all where something has failed. A queue that has failed
     // submits nothing any more.
     this.#watching = memory.beforeDestroying((buffer) => {
-      if (!this.#failure && this.#recording?.uses.has(buffer)) this.submit();
+      if (!this.#failure.isThere && this.#recording?.uses.has(buffer)) this.submit();
     });
   }
 
@@ -237,7 +230,7 @@ export class PacedQueue implements Disposable {
    * that whoever copies much in pieces bounds how many are on their way.
    */
   copyAhead(from: BufferPlace, to: BufferPlace, bytes: number): void {
-    this.#throwIfFailed();
+    this.#failure.throwIfThere();
     const encoder = this.#device.createCommandEncoder();
     encoder.copyBufferToBuffer(from.of.buffer, from.offset, to.of.buffer, to.offset, bytes);
     this.#device.queue.submit([encoder.finish()]);
@@ -250,7 +243,7 @@ export class PacedQueue implements Disposable {
   async flush(): Promise<void> {
     const isShort = this.submit();
     if (!isShort) await this.#inFlight.room();
-    this.#throwIfFailed();
+    this.#failure.throwIfThere();
   }
 
   /**
@@ -258,7 +251,7 @@ export class PacedQueue implements Disposable {
    * @returns true if nothing was recorded, or a short copy alone
    */
   submit(): boolean {
-    this.#throwIfFailed();
+    this.#failure.throwIfThere();
     const recording = this.#recording;
     if (!recording) return true;
     this.#recording = null;
@@ -278,16 +271,11 @@ export class PacedQueue implements Disposable {
   async idle(): Promise<void> {
     await this.flush();
     await this.#inFlight.idle();
-    this.#throwIfFailed();
-  }
-
-  /** Throws what the device reported since the last call, or that it was lost. */
-  #throwIfFailed(): void {
-    if (this.#failure) throw this.#failure;
+    this.#failure.throwIfThere();
   }
 
   [Symbol.dispose](): void {
-    this.#device.removeEventListener("uncapturederror", this.#onError);
+    this.#failure[Symbol.dispose]();
     this.#watching[Symbol.dispose]();
     this.#recording = null;
     this.#timer[Symbol.dispose]();
@@ -308,7 +296,7 @@ export class PacedQueue implements Disposable {
       this.#busyMs += milliseconds;
       this.#rates.learn(recording.dispatches, milliseconds);
     } catch (cause) {
-      this.#failure ??= new DeviceLostError("The GPU was lost while it was computing.", { cause });
+      this.#failure.keep(new DeviceLostError("The GPU was lost while it was computing.", { cause }));
     }
   }
 }

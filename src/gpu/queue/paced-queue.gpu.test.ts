@@ -116,13 +116,6 @@ describe("PacedQueue", () => {
     expect(queue.longestSubmits[0]?.kernels).toEqual([expect.stringMatching(/^test\.spin × \d+$/)]);
   });
 
-  it("gives every item to one run of a split, at least one at a time", async () => {
-    using test = await openTestGpu();
-    const runs = Array.from(test.gpu.queue.split(spinKernel, 1000, 1e12, 8));
-    expect(runs[0]).toEqual({ first: 0, end: 8 });
-    expect(runs.reduce((next, run) => (run.first === next ? run.end : Number.NaN), 0)).toBe(1000);
-  });
-
   it("says so when the GPU is lost, then and afterwards", async () => {
     using test = await openDeviceAlone();
     const { gpu } = test;

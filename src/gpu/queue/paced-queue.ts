@@ -4,6 +4,7 @@
 
 import { madeOf } from "../../disposal.ts";
 import { DeviceLostError, invariant } from "../../errors.ts";
+import { cutWork } from "./cut-work.ts";
 import { countKernels, type LongSubmit, longestOf } from "./long-submit.ts";
 import { type Dispatch, type Kernel, PipelineCache } from "../kernel.ts";
 import type { GpuMemory, LedgerBuffer } from "../memory.ts";
@@ -112,19 +113,13 @@ export class PacedQueue implements Disposable {
    * Cuts `count` items of `workEach` units into runs that each fit one submit; `multiple` keeps the cuts aligned. The
    * limit is read anew for each run, since it is learned on the way.
    */
-  *split(
+  split(
     kernel: Kernel,
     count: number,
     workEach: number,
     multiple = 1,
   ): Generator<{ first: number; end: number }> {
-    let first = 0;
-    while (first < count) {
-      const items = Math.floor(this.workLimit(kernel) / workEach / multiple) * multiple;
-      const end = Math.min(first + Math.max(items, multiple), count);
-      yield { first, end };
-      first = end;
-    }
+    return cutWork(() => this.workLimit(kernel), { count, workEach, multiple });
   }
 
   /** Compiles a kernel that will be wanted with these constants. */

@@ -44,7 +44,8 @@ function rankKUpdate(name: string, n: number, rows: number): Benchmark {
       const triangle = await makeTriangle(bench, n, lifetime);
       const x = lifetime.use(await bench.allocateNoise({ label: "x", bytes: rows * n * 4 }, "F32"));
       return {
-        run: async () => await symmetricRankKUpdate(bench.gpu, triangle, { buffer: x, stride: n }, rows, 1),
+        run: async () =>
+          await symmetricRankKUpdate(bench.gpu, triangle, { buffer: x, stride: n, rows }, { alpha: 1 }),
       };
     },
   };
@@ -115,7 +116,7 @@ async function makeHessian(bench: BenchGpu, n: number, lifetime: Lifetime) {
     const added = Float32Array.from({ length: n }, (_, row) => 1 + (row % 97) / 97);
     await uploads.write(new Uint8Array(added.buffer), diagonal);
     for (const buffer of matrix.buffers) await gpu.queue.clear(buffer);
-    await symmetricRankKUpdate(gpu, matrix, { buffer: x, stride: n }, HESSIAN_ROWS, 1);
+    await symmetricRankKUpdate(gpu, matrix, { buffer: x, stride: n, rows: HESSIAN_ROWS }, { alpha: 1 });
     await addToDiagonal(gpu, matrix, diagonal);
     await gpu.queue.idle();
   };

@@ -4,12 +4,13 @@ import { invariant } from "../errors.ts";
 import { add } from "../gpu/elements/add.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { allocatePanels, panelBytes } from "../gpu/panels.ts";
+import { symmetricRankKUpdate } from "../gpu/triangular/symmetric-rank-k-update.ts";
 import { addHeldPiece, type TrianglePiece } from "../gpu/triangular/triangle-pieces.ts";
 import { layOutTriangle, type TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../model/layer-linears.ts";
 import type { SequenceBatch } from "./batches.ts";
 import { appendNode, type ChunkRange, givenSums, ownFirst, type PlacedSum } from "./chunk-tree.ts";
-import { addUnits, type Hessians } from "./hessians.ts";
+import type { Hessians } from "./hessians.ts";
 import { createUnitCutter } from "./unit-rows.ts";
 
 export interface HessianSum extends ChunkRange {
@@ -81,8 +82,8 @@ export function openHessianTree(gpu: Gpu, captures: readonly Capture[], options:
       const own = byModule.get(modules[0] ?? "");
       if (!own?.leaf || input.rows === 0) return;
       own.tokens += input.rows;
-      const units = cutter.cut(own.capture, input);
-      await addUnits(gpu, own.leaf.matrix, input, { units, alpha: 2 / options.samples });
+      const runs = cutter.cut(own.capture, input);
+      await symmetricRankKUpdate(gpu, own.leaf.matrix, input, { alpha: 2 / options.samples, runs });
     },
     finish: async () => await chunks.finish(),
     join: async (capture, root, piece, among) =>

@@ -4,14 +4,13 @@ import { allEnded } from "../all-ended.ts";
 import { madeOf } from "../disposal.ts";
 import { invariant } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import { type Matrix, matrixFrom } from "../gpu/matmul/matmul.ts";
+import type { Matrix } from "../gpu/matmul/matmul.ts";
 import { allocatePanels } from "../gpu/panels.ts";
-import { rowsOnUnits } from "../gpu/triangular/rank-k-halves.ts";
 import { symmetricRankKUpdate } from "../gpu/triangular/symmetric-rank-k-update.ts";
 import { layOutTriangle, type TriangularMatrix } from "../gpu/triangular/triangular-matrix.ts";
 import type { Capture } from "../model/layer-linears.ts";
 import type { SequenceBatch } from "./batches.ts";
-import { createUnitCutter, type CutInput, type UnitRows } from "./unit-rows.ts";
+import { createUnitCutter, type CutInput } from "./unit-rows.ts";
 
 export interface Hessians extends Disposable {
   /** From now on, rows are those of this batch. */
@@ -92,27 +91,12 @@ export async function openHessians(
       const matrix = capture && matrices.get(capture);
       if (!capture || !matrix || input.rows === 0) return;
       seen.set(capture, (seen.get(capture) ?? 0) + input.rows);
-      await addUnits(gpu, matrix, input, { units: cutter.cut(capture, input), alpha: 2 / samples });
+      const runs = cutter.cut(capture, input);
+      await symmetricRankKUpdate(gpu, matrix, input, { alpha: 2 / samples, runs });
     },
     tokens: (capture) => seen.get(capture) ?? 0,
     ...held,
   };
-}
-
-/**
- * hessian += alpha · XᵀX of each of the units that an input is cut into; of all at once on matrix units, which scale what they are given
- * by its largest value, so that batches have a part in their results anyway.
- */
-export async function addUnits(
-  gpu: Gpu,
-  hessian: TriangularMatrix,
-  input: Matrix & { readonly rows: number },
-  { units, alpha }: { readonly units: readonly UnitRows[]; readonly alpha: number },
-): Promise<void> {
-  const { matrices } = gpu.tuning;
-  const isOnUnits = matrices !== null && rowsOnUnits(matrices, hessian.layout.n, input.rows) > 0;
-  for (const { first, rows } of isOnUnits ? [{ first: 0, rows: input.rows }] : units)
-    await symmetricRankKUpdate(gpu, hessian, matrixFrom(input, first), rows, alpha);
 }
 
 function heldHessians(

@@ -1,3 +1,4 @@
+import type { MatrixUnits } from "../device/tuning.ts";
 import type { Gpu } from "../gpu.ts";
 import { matmul, type Matrix, matrixFrom } from "../matmul/matmul.ts";
 import { type HeldPanel, heldPanels } from "../panels.ts";
@@ -6,9 +7,24 @@ import type { TriangularMatrix } from "./triangular-matrix.ts";
 
 /**
  * Rows of X that one product takes: with more, a product takes longer than a submit should and is cut where tiles are
- * still at work, and the last tiles of each keep a GPU waiting for longer.
+ * still at work, and the last tiles of each keep a GPU waiting for longer. Whole tiles of matrix units, which are powers of two.
  */
 const DEPTH = 4096;
+
+/** Rows of X that are added up for themselves. */
+export interface RowRun {
+  readonly first: number;
+  readonly rows: number;
+}
+
+interface RankKOptions {
+  readonly alpha: number;
+  /**
+   * All rows of X, cut where sums in float32 are to end; else one run. Matrix units take all at once: they scale what they are given
+   * by its largest value, so that batches have a part in their results anyway.
+   */
+  readonly runs?: readonly RowRun[];
+}
 
 /**
  * H += alpha · Xᵀ X, lower triangle only (BLAS syrk). X is (rows, n) float32: one token a row. This is how GPTQ's Hessian
@@ -18,35 +34,51 @@ const DEPTH = 4096;
 export async function symmetricRankKUpdate(
   gpu: Gpu,
   hessian: TriangularMatrix,
-  x: Matrix,
-  rows: number,
-  alpha: number,
+  x: Matrix & { readonly rows: number },
+  { alpha, runs = [{ first: 0, rows: x.rows }] }: RankKOptions,
 ): Promise<void> {
-  for (let row = 0; row < rows; row += DEPTH) {
-    await addRows(gpu, hessian, { x: matrixFrom(x, row), rows: Math.min(DEPTH, rows - row), alpha });
-  }
+  const { matrices } = gpu.tuning;
+  const onUnits = matrices ? rowsOnUnits(matrices, hessian.layout.n, x.rows) : 0;
+  if (!matrices || onUnits === 0) return await addInFloat32(gpu, hessian, x, { alpha, runs });
+  for (const part of partsOf(x, { first: 0, rows: onUnits }))
+    await addOnUnits(gpu, matrices, hessian, { ...part, alpha });
+  const rest = { first: onUnits, rows: x.rows - onUnits };
+  await addInFloat32(gpu, hessian, x, { alpha, runs: [rest] });
 }
 
-interface Update {
+interface Rows {
   readonly x: Required<Matrix>;
   readonly rows: number;
-  readonly alpha: number;
 }
 
-async function addRows(gpu: Gpu, hessian: TriangularMatrix, update: Update): Promise<void> {
-  const { matrices } = gpu.tuning;
-  const { n } = hessian.layout;
-  const onUnits = matrices ? rowsOnUnits(matrices, n, update.rows) : 0;
-  if (matrices && onUnits > 0) {
-    const part = { ...update, rows: onUnits };
-    const slot = await findLargest(gpu, matrices, { ...part, columns: n });
-    for (const held of heldPanels(hessian)) await rankKHalves(gpu, matrices, { ...part, ...held, slot });
-  }
-  if (onUnits === update.rows) return;
-  const { x } = update;
-  const rest = { ...update, rows: update.rows - onUnits };
-  for (const held of heldPanels(hessian))
-    await updatePanel(gpu, held, { ...rest, x: matrixFrom(x, onUnits) });
+type Update = Rows & Pick<RankKOptions, "alpha">;
+
+/** The rows of a run as products take them. */
+function partsOf(x: Matrix, { first, rows }: RowRun): Rows[] {
+  return Array.from({ length: Math.ceil(rows / DEPTH) }, (_, index) => {
+    const done = index * DEPTH;
+    return { x: matrixFrom(x, first + done), rows: Math.min(DEPTH, rows - done) };
+  });
+}
+
+async function addOnUnits(
+  gpu: Gpu,
+  units: MatrixUnits,
+  hessian: TriangularMatrix,
+  update: Update,
+): Promise<void> {
+  const slot = await findLargest(gpu, units, { ...update, columns: hessian.layout.n });
+  for (const held of heldPanels(hessian)) await rankKHalves(gpu, units, { ...update, ...held, slot });
+}
+
+async function addInFloat32(
+  gpu: Gpu,
+  hessian: TriangularMatrix,
+  x: Matrix,
+  { alpha, runs }: Required<RankKOptions>,
+): Promise<void> {
+  for (const part of runs.flatMap((run) => partsOf(x, run)))
+    for (const held of heldPanels(hessian)) await updatePanel(gpu, held, { ...part, alpha });
 }
 
 async function updatePanel(

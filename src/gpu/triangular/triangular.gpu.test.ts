@@ -80,7 +80,7 @@ describe("symmetricRankKUpdate", () => {
     using xBuffer = await test.upload("x", x);
     using matrix = await allocatePanels(test.gpu.memory, "H", layOutTriangle(n, 200_000));
     for (let pass = 0; pass < 2; pass++) {
-      await symmetricRankKUpdate(test.gpu, matrix, { buffer: xBuffer, stride }, rows, 0.5);
+      await symmetricRankKUpdate(test.gpu, matrix, { buffer: xBuffer, stride, rows }, { alpha: 0.5 });
     }
     expect(relativeError(await readTriangle(test, matrix), lower(gram(dense, rows, n), n))).toBeLessThan(
       1e-6,
@@ -195,7 +195,7 @@ describe("cholesky", () => {
     using xBuffer = await test.upload("x", x);
     using matrix = await allocatePanels(test.gpu.memory, "H", layOutTriangle(n, 512 * n * 4));
     expect(matrix.layout.panels).toHaveLength(3);
-    await symmetricRankKUpdate(test.gpu, matrix, { buffer: xBuffer, stride: n }, rows, 1);
+    await symmetricRankKUpdate(test.gpu, matrix, { buffer: xBuffer, stride: n, rows }, { alpha: 1 });
     using damping = await test.upload("damping", new Float32Array(n).fill(2));
     await addToDiagonal(test.gpu, matrix, damping);
     expect(await factor(matrix)).toBeNull();

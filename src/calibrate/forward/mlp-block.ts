@@ -12,6 +12,7 @@ import {
   normedMatrix,
 } from "./forward-pass.ts";
 import type { Activations } from "./layer-weights.ts";
+import { rowRuns } from "./row-runs.ts";
 
 /** hidden += mlp(norm(hidden)), in runs of as many tokens as the workspace has room for. */
 export async function mlpBlock(
@@ -41,19 +42,8 @@ export function mlpColumns({ inputs, intermediateSize }: Mlp): number {
 }
 
 /** Runs of rows that the workspace's scratch buffer holds the inner values of, cut between units where it holds one. */
-export function* tokenRuns(
-  { workspace, units = [] }: ForwardPass,
-  states: HiddenRows,
-): Generator<HiddenRows> {
-  const { mlpTokens } = workspace.plan;
-  const end = states.firstRow + states.rows;
-  for (let firstRow = states.firstRow; firstRow < end;) {
-    const most = Math.min(firstRow + mlpTokens, end);
-    const whole = units.findLast((unit) => unit > firstRow && unit <= most);
-    const next = most === end ? end : (whole ?? most);
-    yield { ...states, firstRow, rows: next - firstRow };
-    firstRow = next;
-  }
+export function* tokenRuns({ workspace, units }: ForwardPass, states: HiddenRows): Generator<HiddenRows> {
+  for (const run of rowRuns(states, workspace.plan.mlpTokens, units)) yield { ...states, ...run };
 }
 
 export function mlpInputModules(mlp: Mlp): string[] {

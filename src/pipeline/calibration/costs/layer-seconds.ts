@@ -1,6 +1,7 @@
 // What weighs the ways in which a layer fits the GPU against each other.
 
 import type { SequenceBatch } from "../../../calibrate/batches.ts";
+import { rowRuns } from "../../../calibrate/forward/row-runs.ts";
 import { feedForwardLinears, tokenLinears } from "../../../model/layer-linears.ts";
 import type { Linear } from "../../../model/weight-description.ts";
 import { residentBytes } from "../../../onload/residency.ts";
@@ -34,12 +35,17 @@ export interface RunDemand {
 
 /** Seconds that a layer takes in a way of fitting it, by its runs of the samples; of use for comparisons alone. */
 export function layerSeconds(layer: CalibratedLayer, runs: readonly LayerRun[], demand: RunDemand): number {
-  return runs.reduce((sum, run) => sum + runSeconds(layer, run, demand), 0);
+  const counted = { ...demand, mlpRuns: mlpRuns(demand) };
+  return runs.reduce((sum, run) => sum + runSeconds(layer, run, counted), 0);
 }
 
-function runSeconds(layer: CalibratedLayer, run: LayerRun, demand: RunDemand): number {
+interface CountedDemand extends RunDemand {
+  readonly mlpRuns: number;
+}
+
+function runSeconds(layer: CalibratedLayer, run: LayerRun, demand: CountedDemand): number {
   const { onload, linears, times } = run;
-  const { lengths, batches, shape } = demand;
+  const { lengths, shape } = demand;
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
   const parameters = linears.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
   const states = tokens * layer.description.hiddenSize * 4;
@@ -47,7 +53,7 @@ function runSeconds(layer: CalibratedLayer, run: LayerRun, demand: RunDemand): n
   return (
     (times * 2 * tokens * parameters) / FLOPS_PER_SECOND +
     (onload.resident + states + streamed.bytes) / uploadRate(shape.ring.pieceBytes) +
-    (batches.length * mlpRuns(shape) + streamed.tiles) * SUBMIT_SECONDS
+    (demand.mlpRuns + streamed.tiles) * SUBMIT_SECONDS
   );
 }
 
@@ -55,14 +61,14 @@ function runSeconds(layer: CalibratedLayer, run: LayerRun, demand: RunDemand): n
 function streamedIn(
   { description, dtypeOf }: CalibratedLayer,
   { onload, linears, times }: LayerRun,
-  { batches, shape, maxBufferBytes }: RunDemand,
+  { batches, mlpRuns: runs, shape, maxBufferBytes }: CountedDemand,
 ): { readonly bytes: number; readonly tiles: number } {
   const inner = new Set([...feedForwardLinears(description.feedForward), ...tokenLinears(description)]);
   const computed = new Set(linears);
   let [bytes, tiles] = [0, 0];
   for (const linear of onload.streamed) {
     if (!computed.has(linear)) continue;
-    const uses = batches.length * times * (inner.has(linear) ? mlpRuns(shape) : 1);
+    const uses = times * (inner.has(linear) ? runs : batches.length);
     const own = residentBytes([linear], dtypeOf, maxBufferBytes);
     bytes += uses * own;
     tiles += uses * Math.ceil(own / shape.tileBytes);
@@ -70,8 +76,12 @@ function streamedIn(
   return { bytes, tiles };
 }
 
-function mlpRuns({ maxTokens, mlpTokens }: CalibrationShape): number {
-  return Math.ceil(maxTokens / mlpTokens);
+/** Parts of all batches whose MLP is computed at once, as the forward pass cuts them: a batch may be larger or smaller than was asked for. */
+function mlpRuns({ batches, shape }: RunDemand): number {
+  const own = batches.map(({ tokens: rows, units }) => [
+    ...rowRuns({ firstRow: 0, rows }, shape.mlpTokens, units),
+  ]);
+  return own.reduce((sum, { length }) => sum + length, 0);
 }
 
 /** Bytes a second that come through pieces of this size. */

@@ -18,6 +18,7 @@ import { hostLimit } from "../calibration/memory/host-memory.ts";
 import { planCalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { OpenModel } from "../inspect/open-model.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
+import { batchNotes } from "./batch-notes.ts";
 import { planCompression, type PlanServices } from "./plan-compression.ts";
 import { digest, readRecipe } from "./plan-job.ts";
 import { calibratedStep } from "./planned-step.ts";
@@ -162,6 +163,7 @@ function joined(
   const lead = { ...alone, tiling, others: others.map(({ jobId }) => jobId), peakGpuBytes: tiling.peakBytes };
   if (!alone.calibration) return { lead, results, notes: [] };
   const { set, options: calibrationOptions, plan } = alone.calibration;
+  const hasMatrixUnits = adapter.matrices !== null;
   const calibration = planCalibrationJob(
     model,
     {
@@ -175,10 +177,11 @@ function joined(
     {
       budgetBytes,
       maxBufferBytes: adapter.maxBindingBytes,
-      hasMatrixUnits: adapter.matrices !== null,
+      hasMatrixUnits,
       ...hostLimit(options),
     },
   );
+  const own = plans.map((each) => each.calibration);
   return {
     lead: {
       ...lead,
@@ -187,7 +190,7 @@ function joined(
       peakGpuBytes: Math.max(tiling.peakBytes, calibration.peakBytes),
     },
     results,
-    notes: [...batchNotes(calibration.plan.shape, plans), ...strassenNotes(calibration.plan, plans)],
+    notes: [...batchNotes(calibration, own, hasMatrixUnits), ...strassenNotes(calibration.plan, plans)],
   };
 }
 
@@ -217,20 +220,5 @@ function strassenNotes(
   if (!differs) return [];
   return [
     "Within this GPU budget there is less room for Strassen's products, which one of the recipes would have alone: its result may differ from that in the last bits. A larger budget gives the same bytes.",
-  ];
-}
-
-/** Sums over batches of other sizes differ in their last bits. */
-function batchNotes(
-  shape: { readonly maxTokens: number; readonly mlpTokens: number },
-  plans: readonly CompressionPlan[],
-): string[] {
-  const differs = plans.some(({ calibration }) => {
-    const own = calibration?.plan.shape;
-    return own && (own.maxTokens !== shape.maxTokens || own.mlpTokens !== shape.mlpTokens);
-  });
-  if (!differs) return [];
-  return [
-    "Within this GPU budget samples run in smaller batches than one of the recipes would have alone: its result may differ from that in the last bits. A larger budget gives the same bytes.",
   ];
 }

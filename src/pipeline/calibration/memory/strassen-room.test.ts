@@ -14,7 +14,8 @@ const PEAK = 5 * GIB;
 function jobOf(sizes: readonly (readonly [number, number])[], tokens = 8192, resident = true) {
   const linears = sizes.map(([rows, columns]) => ({ rows, columns }) as Linear);
   const batch = { first: 0, starts: [0, tokens], tokens, firstToken: 0 };
-  const shape = { maxTokens: tokens, mlpTokens: tokens, tileBytes: 1, ring, readbackRing: ring };
+  // A batch has a unit of samples, whatever was asked for.
+  const shape = { maxTokens: 1, mlpTokens: tokens, tileBytes: 1, ring, readbackRing: ring };
   // Samples leave it while they collect, so that none are propagated alone.
   const layers = [{ resident, leaves: true } as LayerSchedule];
   const plan = {

@@ -3,6 +3,7 @@ import type { ModuleReport } from "../../api/compressor-api.ts";
 import { planFixture } from "../../testing/jobs/plan-fixture.ts";
 import { measuredSchemes, recipeOfSize, surveyOf } from "./plan-survey.ts";
 import { planTrials } from "./plan-trials.ts";
+import { withoutHead } from "./planned-step.ts";
 
 const GPTQ = { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" } as const;
 
@@ -43,4 +44,27 @@ it("takes what a set does to the end with the smallest scheme, and of others as 
   expect(chosen.loss).toBeLessThan(least?.loss ?? 0);
   const untried = measuredSchemes(plans, reports, trials.slice(1));
   expect(untried.units.flatMap(({ modules }) => modules)).not.toContain(sets[0]?.[0]);
+});
+
+it("counts a head as it is, which no scheme is chosen for, whether the recipes ignore it or not", async () => {
+  const curveOf = async (ignore: readonly string[]) => {
+    const beside = [{ scheme: "W4A16", groupSize: 32, method: GPTQ }];
+    const changes = { groupSize: 32, beside, ignore, propagateError: false };
+    const run = await planFixture("mistral-sliding", "W8A16", GPTQ, changes);
+    const plans = run.results.map(({ plan }) => plan);
+    const sets = [...planTrials({ ...run.plan, steps: withoutHead(run.plan.steps) }).sets.values()].flat();
+    const reports = [0.01, 1].map((loss) => sets.flat().map((module) => reportOf(module, loss)));
+    const trials = sets.map((modules) => ({ modules, moved: 1 }));
+    expect(sets.flat()).not.toContain("lm_head");
+    return surveyOf(measuredSchemes(plans, reports, trials)).curve;
+  };
+  const [ignoring, quantizing] = [await curveOf(["lm_head"]), await curveOf([])];
+  const bits = (curve: typeof ignoring) => curve.map(({ bitsPerWeight }) => bitsPerWeight);
+  expect(bits(quantizing)).toEqual(bits(ignoring));
+  for (const [at, { resultBytes }] of ignoring.entries()) {
+    // A head that is quantized has more tensors, which the files' headers name.
+    const headers = (quantizing[at]?.resultBytes ?? 0) - resultBytes;
+    expect(headers).toBeGreaterThanOrEqual(0);
+    expect(headers).toBeLessThan(400);
+  }
 });

@@ -12,6 +12,8 @@ import { recipeYaml } from "../../package/recipe-yaml.ts";
 import { mixedRecipe, onlyModifier } from "../../plan/recipe/mixed-recipe.ts";
 import type { QuantizeTask } from "../../plan/plan-steps.ts";
 import { bitsPerWeight, type Storage } from "../../plan/checkpoint/bits-per-weight.ts";
+import { decoderLayers } from "../../plan/checkpoint/decoder-layers.ts";
+import { elements } from "../../plan/checkpoint/summarize-model.ts";
 import type { ModuleReport } from "../../api/compressor-api.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 
@@ -71,18 +73,36 @@ export function measuredSchemes(
     return { modules, choices: [...choices, { bytes: plain, loss: 0 }] };
   });
   const [first] = plans;
-  const whole = first ? resultBytes(first) : 0;
-  const unitBytes = sum(units.map(({ choices }) => choices[0]?.bytes ?? 0));
-  const { bytes = 0, weights = 0 } = first?.counted ?? {};
   return {
     candidates: plans.flatMap((plan, index) => {
       const modifier = modifiers[index];
       return modifier ? [{ plan, modifier }] : [];
     }),
     units,
-    otherBytes: whole - unitBytes,
-    counted: { bytes: bytes - unitBytes, weights },
+    ...(first ? besideUnits(first, units) : { otherBytes: 0, counted: { bytes: 0, weights: 0 } }),
   };
+}
+
+/** What the result has beside the units: modules that are in none, such as a head, stay as they are whatever is chosen. */
+function besideUnits(
+  plan: CompressionPlan,
+  units: readonly SchemeUnit[],
+): Pick<MeasuredSchemes, "otherBytes" | "counted"> {
+  const chosenFor = new Set(units.flatMap(({ modules }) => modules));
+  const layers = new Set(decoderLayers(plan.steps));
+  let otherBytes = resultBytes(plan);
+  let { bytes, weights } = plan.counted;
+  for (const { name, quantize } of plan.steps) {
+    for (const task of quantize) {
+      const isChosenFor = chosenFor.has(task.module);
+      const kept = isChosenFor ? 0 : plainBytes(task);
+      const isCounted = isChosenFor || layers.size === 0 || layers.has(name);
+      otherBytes += kept - storedBytes(task);
+      bytes += (isCounted ? kept : 0) - storedBytes(task);
+      weights -= isCounted ? 0 : elements(task.tensor);
+    }
+  }
+  return { otherBytes, counted: { bytes, weights } };
 }
 
 /** What can be told of them. */

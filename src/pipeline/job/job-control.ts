@@ -3,6 +3,8 @@
 export interface JobControl {
   readonly signal: AbortSignal;
   readonly paused: boolean;
+  /** How often it was paused so far. */
+  readonly pauses: number;
   /** Milliseconds of a steady clock that stands still while paused: what the job's work is timed by. */
   readonly now: () => number;
   /** Waits while paused; throws an AbortError once cancelled. */
@@ -17,6 +19,7 @@ export function createJobControl(clock = () => performance.now()): JobControl {
   const controller = new AbortController();
   let gate: (PromiseWithResolvers<void> & { readonly since: number }) | null = null;
   let pausedFor = 0;
+  let pauses = 0;
   const open = () => {
     if (!gate) return;
     pausedFor += clock() - gate.since;
@@ -28,13 +31,18 @@ export function createJobControl(clock = () => performance.now()): JobControl {
     get paused() {
       return gate !== null;
     },
+    get pauses() {
+      return pauses;
+    },
     now: () => (gate?.since ?? clock()) - pausedFor,
     async checkpoint() {
       await gate?.promise;
       controller.signal.throwIfAborted();
     },
     pause() {
-      gate ??= { ...Promise.withResolvers<void>(), since: clock() };
+      if (gate) return;
+      gate = { ...Promise.withResolvers<void>(), since: clock() };
+      pauses++;
     },
     resume: open,
     cancel() {

@@ -188,9 +188,10 @@ function createRecorder(walk: Walk, { services, clock }: Lasting, flush: () => v
   const unrecorded: FinishedLayer[] = [];
   return async (
     step: PlannedStep,
-    { folds, recordable, worked, ended, ...done }: MadeTurn & TurnTimes,
+    { folds, recordable, worked, ended, paused, ...done }: MadeTurn & TurnTimes,
   ): Promise<void> => {
-    await keepSpeed(walk, step, services, ended - Math.max(worked, before));
+    // What was under way when it was asked for went on while the clock stood still.
+    if (!paused) await keepSpeed(walk, step, services, ended - Math.max(worked, before));
     before = ended;
     unrecorded.push({ step, ...done, folds: storeFolds(folds) });
     if (recordable) {
@@ -208,10 +209,11 @@ function nextLayer({ job, steps, output }: Walk): number {
   return (steps[0]?.calibrated?.index ?? 0) + finishedGenerations(output.journal, job.plan.steps);
 }
 
-/** Milliseconds: when a layer's bytes were there, and when it was done. */
+/** Milliseconds: when a layer's bytes were there, and when it was done; and whether the job was paused on the way. */
 interface TurnTimes {
   readonly worked: number;
   readonly ended: number;
+  readonly paused: boolean;
 }
 
 /** A layer that is done. */
@@ -248,7 +250,8 @@ async function takeTurn(
   const { job, compressLayer } = walk;
   const { calibrated } = step;
   invariant(calibrated, `${step.name} is a layer of the plan`);
-  const { now } = job.control;
+  const { control } = job;
+  const { now, pauses, paused: beganPaused } = control;
   const began = now();
   const host = await lasting.hosts.take(step);
   // Waiting for the layer's bytes says nothing of the GPU.
@@ -260,5 +263,6 @@ async function takeTurn(
   const done = await compressLayer({ ...lasting, ...calibrated, outputs, host, step, services });
   progress.end();
   const ended = now();
-  return { ...done, made, worked, ended, seconds: (ended - began) / 1000 };
+  const paused = beganPaused || control.pauses > pauses;
+  return { ...done, made, worked, ended, paused, seconds: (ended - began) / 1000 };
 }

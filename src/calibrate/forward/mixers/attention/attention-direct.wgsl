@@ -11,20 +11,6 @@ const LANES = 64u;
 // Invocations that a processor takes together: their loops end together.
 const TOGETHER = 4u;
 
-// Scores of four neighbouring keys, from their dot products with the row's query; NEVER for those that the row does not see.
-fn scored(dots: vec4<f32>, key0: u32, row: u32, sequence: u32) -> vec4<f32> {
-  let key_of = vec4(key0) + vec4(0u, 1u, 2u, 3u);
-  var score = dots * params.scale;
-  if (params.temperature_slope != 0.0) {
-    let times = (row - sequence + params.temperature_offset) / params.temperature_every;
-    score *= 1.0 + params.temperature_slope * log(1.0 + f32(times));
-  }
-  if (params.soft_cap > 0.0) { score = params.soft_cap * tanh_of(score / params.soft_cap); }
-  var seen = (key_of <= vec4(row)) & (vec4(params.window == 0u) | (key_of + params.window > vec4(row)));
-  if (params.chunk > 0u) { seen = seen & (key_of >= vec4(row - (row - sequence) % params.chunk)); }
-  return select(vec4(NEVER), score, seen);
-}
-
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -72,8 +58,9 @@ fn main(
       low += vec4(dot(q, qkv[at0 + place]), dot(q, qkv[at1 + place]), dot(q, qkv[at2 + place]), dot(q, qkv[at3 + place]));
       high += vec4(dot(q, qkv[at4 + place]), dot(q, qkv[at5 + place]), dot(q, qkv[at6 + place]), dot(q, qkv[at7 + place]));
     }
-    low = scored(low, key0, row, tile.z);
-    high = scored(high, key0 + 4u, row, tile.z);
+    let key_of = vec4(key0) + vec4(0u, 1u, 2u, 3u);
+    low = scored(low, key_of, row, tile.z);
+    high = scored(high, key_of + 4u, row, tile.z);
 
     let before = maximum;
     maximum = max(maximum, max(largest(low), largest(high)));

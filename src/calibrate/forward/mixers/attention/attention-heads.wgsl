@@ -61,3 +61,16 @@ fn tanh_of(x: vec4<f32>) -> vec4<f32> {
 }
 
 fn largest(x: vec4<f32>) -> f32 { return max(max(x.x, x.y), max(x.z, x.w)); }
+
+// Scores of four keys, from their dot products with a row's query; NEVER for those that the row does not see.
+fn scored(dots: vec4<f32>, key_of: vec4<u32>, row: u32, sequence: u32) -> vec4<f32> {
+  var score = dots * params.scale;
+  if (params.temperature_slope != 0.0) {
+    let times = (row - sequence + params.temperature_offset) / params.temperature_every;
+    score *= 1.0 + params.temperature_slope * log(1.0 + f32(times));
+  }
+  if (params.soft_cap > 0.0) { score = params.soft_cap * tanh_of(score / params.soft_cap); }
+  var seen = (key_of <= vec4(row)) & (vec4(params.window == 0u) | (key_of + params.window > vec4(row)));
+  if (params.chunk > 0u) { seen = seen & (key_of >= vec4(row - (row - sequence) % params.chunk)); }
+  return select(vec4(NEVER), score, seen);
+}

@@ -1,6 +1,6 @@
 // Words of a command line, read into values or refused with a sentence.
 
-import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { AccessError, inOneLine } from "../../../src/errors.ts";
 import { formatBytes, parseBytes } from "../../../src/formats/text/format-bytes.ts";
@@ -33,8 +33,13 @@ const PAGE = "http://layerpress.localhost/";
  */
 export function readSource(text: string): Source {
   if (existsSync(text)) {
-    if (statSync(text).isDirectory()) return { kind: "folder", text: resolve(text) };
-    throw new UsageError(`SOURCE ${text} is a file. Name the folder that it lies in.`);
+    if (!statSync(text).isDirectory())
+      throw new UsageError(`SOURCE ${text} is a file. Name the folder that it lies in.`);
+    if (!holdsFile(text))
+      throw new UsageError(
+        `SOURCE ${text} is a folder without a file that this user may read. Name the folder that holds config.json and the .safetensors files.`,
+      );
+    return { kind: "folder", text: resolve(text) };
   }
   try {
     const address = parseSource(text, { base: PAGE, hubUrl: "https://huggingface.co" });
@@ -46,6 +51,28 @@ export function readSource(text: string): Source {
   throw new UsageError(
     `SOURCE ${text} is no folder of this machine, and no address: there is nothing at ${resolve(text)}. Name a folder that exists, owner/name of the Hugging Face Hub, or a URL.`,
   );
+}
+
+/** True if a file lies in the folder or below it, links followed. Of a folder without one, a browser tells its page nothing. */
+function holdsFile(folder: string, seen = new Set<string>()): boolean {
+  const place = realpathSync(folder);
+  if (seen.has(place)) return false;
+  seen.add(place);
+  const paths = orNone(() => readdirSync(folder))?.map((name) => join(folder, name)) ?? [];
+  const found = paths.map((path) => ({ path, kind: orNone(() => statSync(path)) }));
+  return (
+    found.some(({ kind }) => kind?.isFile()) ||
+    found.some(({ path, kind }) => kind?.isDirectory() && holdsFile(path, seen))
+  );
+}
+
+/** Null of what this user may not look at, and of links that lead nowhere or in a circle. */
+function orNone<T>(look: () => T): T | null {
+  try {
+    return look();
+  } catch {
+    return null;
+  }
 }
 
 function isUrl(text: string): boolean {

@@ -13,6 +13,7 @@ beforeAll(async () => {
   await mkdir(join(folder, "source/inner"), { recursive: true });
   await symlink(join(folder, "source"), join(folder, "link"));
   await writeFile(join(folder, "file"), "");
+  await writeFile(join(folder, "source/config.json"), "{}");
 });
 
 const refusal = (...args: string[]): string => {
@@ -63,6 +64,16 @@ describe("SOURCE", () => {
     expect(reading("ftp://models.example/tiny")).toMatch(/not an address that can be fetched/);
     for (const source of ["", " "])
       expect(reading(source)).toBe("SOURCE is empty. Name an id, a URL or a folder.");
+  });
+
+  it("that is a folder without a file is refused, of which a browser would say nothing", async () => {
+    await mkdir(join(folder, "empty/inner/deeper"), { recursive: true });
+    await symlink("..", join(folder, "empty/inner/circle"));
+    for (const link of ["nowhere", "self"]) await symlink(link, join(folder, `empty/inner/to-${link}`));
+    await symlink("self", join(folder, "empty/inner/self"));
+    expect(reading(join(folder, "empty"))).toMatch(/is a folder without a file .* config\.json/);
+    await writeFile(join(folder, "empty/inner/deeper/config.json"), "{}");
+    expect(reading(join(folder, "empty"))).toBe("taken");
   });
 
   it("may be an id or a URL", () => {

@@ -109,6 +109,18 @@ it("an option that nothing would be done for is refused", () => {
   }
 });
 
+it("what cannot be published is told before the job", () => {
+  const pushing = (...args: string[]) =>
+    refusal("owner/name", "--out", join(folder, "out"), "--push", ...args);
+  for (const name of ["tiny", "ada/", "/tiny", "ada/tiny/more", "a b/tiny", "ada/ti..ny"])
+    expect(pushing(name, "--token", "hf_x")).toMatch(/names no repository/);
+  for (const token of ["x", "hf_", "hf_ä", "hf_x y"])
+    expect(pushing("ada/tiny", "--token", token)).toMatch(/a token of the Hub, which begins with “hf_”/);
+  const share = (of: string) => pushing("ada/tiny", "--token", "hf_x", "--share", of, "--exchange", "x");
+  expect(share("2/2")).toMatch(/--push publishes what share 1 writes/);
+  expect(share("1/2")).toBe("taken");
+});
+
 it("--ignore is a list whose patterns may have commas in braces", () => {
   const read = readCompressArguments([
     "owner/name",

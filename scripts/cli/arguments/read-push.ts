@@ -13,16 +13,22 @@ interface PushValues {
   readonly plan: boolean;
   readonly layers?: string | undefined;
   readonly "states-at"?: string | undefined;
+  readonly share?: string | undefined;
 }
+
+/** Of the Hub, as it is known before a job that may take hours. */
+const TOKEN = /^hf_[\x21-\x7e]{1,1000}$/;
 
 /**
  * Where a result is published, or null.
- * @throws UsageError if it names no repository, or nothing would be published
+ * @throws UsageError if it names no repository, nothing would be published, or the token is none of the Hub
  */
 export function readPush(values: PushValues): Push | null {
   const { push, public: isPublic, "push-existing": existing } = values;
   if (push !== undefined && (values.plan || values.layers !== undefined || values["states-at"] !== undefined))
     throw new UsageError("--push publishes a whole model: a part is none, and --plan makes nothing.");
+  if (push !== undefined && values.share !== undefined && !/^0*1\//.test(values.share))
+    throw new UsageError("--push publishes what share 1 writes; the others write nothing. Give it there.");
   if (push === undefined) {
     if (isPublic || existing)
       throw new UsageError(
@@ -31,10 +37,14 @@ export function readPush(values: PushValues): Push | null {
     return null;
   }
   const [owner = "", name = "", ...more] = push.split("/");
-  const problem = more.length > 0 || owner === "" ? "It is OWNER/NAME." : nameProblem(name);
+  const problem = more.length > 0 || nameProblem(owner) !== null ? "It is OWNER/NAME." : nameProblem(name);
   if (problem !== null) throw new UsageError(`--push ${push} names no repository. ${problem}`);
   const token = values.token ?? process.env["HF_TOKEN"];
   if (!token) throw new UsageError("--push needs a token with write permission: --token or HF_TOKEN.");
+  if (!TOKEN.test(token))
+    throw new UsageError(
+      "--push needs a token of the Hub, which begins with “hf_”. Copy it again from the Hub’s settings, and give it by --token or HF_TOKEN.",
+    );
   return {
     hubUrl: readHub(process.env["HF_ENDPOINT"]),
     token,

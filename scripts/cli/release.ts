@@ -1,13 +1,13 @@
 // Makes the folder and opens it below a path in a browser, as a host serves it, before it says that it is done.
 
-import { cp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { chromium } from "playwright";
 import { chromiumFlags, findChromium } from "../chromium.mjs";
 import { serveFolder } from "../serve-folder.ts";
 import { makeFolders } from "./make-folders.ts";
-import { readHub, UsageError } from "./arguments/argument-readers.ts";
+import { readFolder, readHub, UsageError } from "./arguments/argument-readers.ts";
 import { parseOptions } from "./arguments/parse-words.ts";
 import { endedBy } from "../../src/ended-by.ts";
 
@@ -66,7 +66,7 @@ export async function releaseFromCommandLine(args: readonly string[]): Promise<n
       hub: { type: "string" },
     } as const;
     const values = parseOptions(args, options);
-    const out = resolve(values.out ?? join(ROOT, "release"));
+    const out = values.out === undefined ? join(ROOT, "release") : readFolder(values.out, "out");
     await writeRelease(out, { hub: readHub(values.hub), client: values["oauth-client"] ?? "" });
     await checkRelease(out);
     console.log(`The page lies in ${out}. It was opened below a path and read the sample model.`);
@@ -83,7 +83,7 @@ async function writeRelease(
   out: string,
   named: { readonly hub: string; readonly client: string },
 ): Promise<void> {
-  if (existsSync(out) && !existsSync(join(out, MARK)) && (await stat(out)).isDirectory())
+  if (existsSync(out) && !existsSync(join(out, MARK)))
     throw new UsageError(
       `--out ${out} is there and is no earlier release. Name a folder that does not exist.`,
     );

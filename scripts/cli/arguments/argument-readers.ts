@@ -79,23 +79,39 @@ function isUrl(text: string): boolean {
   return /^[a-z][a-z0-9+.-]*:/i.test(text);
 }
 
+/** A folder by its whole path; none is not the folder that the command is given in. @throws UsageError */
+export function readFolder(text: string | undefined, option: string): string {
+  if (text?.trim()) return resolve(text);
+  throw new UsageError(`--${option} names no folder. Write --${option} FOLDER.`);
+}
+
 /**
  * The folder to write to, which must have nothing to do with the one that is read: result and source have files of the same names.
  * @throws UsageError
  */
 export function readOut(text: string, source: Source): string {
-  const out = resolve(text);
+  const out = readFolder(text, "out");
   if (existsSync(out) && !statSync(out).isDirectory())
     throw new UsageError(`--out ${text} is a file. Name a folder; it need not exist.`);
-  if (source.kind !== "folder") return out;
-  const [from, to] = [realpathSync(source.text), realPath(out)];
-  const meets = (inner: string, outer: string) => !/^\.\.([/\\]|$)/.test(relative(outer, inner));
-  const how = from === to ? "is SOURCE itself" : meets(to, from) ? "lies in SOURCE" : "holds SOURCE";
-  if (meets(to, from) || meets(from, to))
+  const how = beside(out, source);
+  if (how !== null)
     throw new UsageError(
       `--out ${text} ${how}: the result would be written among the files that it is made from. Name a folder beside it.`,
     );
   return out;
+}
+
+/** How a folder lies to the source's, or null if neither is in the other. */
+export function beside(
+  folder: string,
+  source: Source,
+): "is SOURCE itself" | "lies in SOURCE" | "holds SOURCE" | null {
+  if (source.kind !== "folder") return null;
+  const [from, to] = [realpathSync(source.text), realPath(folder)];
+  const meets = (inner: string, outer: string) => !/^\.\.([/\\]|$)/.test(relative(outer, inner));
+  if (from === to) return "is SOURCE itself";
+  if (meets(to, from)) return "lies in SOURCE";
+  return meets(from, to) ? "holds SOURCE" : null;
 }
 
 /** Where a path leads, links followed as far as it exists. */

@@ -39,6 +39,12 @@ describe("--out", () => {
     expect(existsSync(join(folder, "source/out"))).toBe(false);
   });
 
+  it("is refused where it is empty, which a shell makes of a variable that is not set", () => {
+    for (const out of ["", " "])
+      expect(refusal("owner/name", "--out", out)).toBe("--out names no folder. Write --out FOLDER.");
+    expect(refusal("owner/name")).toMatch(/--out is missing/);
+  });
+
   it("is taken beside SOURCE, also where it does not exist, or is called much the same", () => {
     for (const out of ["out", "source-W4A16", "..out", "some/where"]) expect(writing(out)).toBe("taken");
   });
@@ -198,6 +204,12 @@ describe("a part", () => {
     expect(asking("--exchange", "x")).toMatch(/it needs --share I\/N/);
     expect(asking("--share", "0/3", "--exchange", "x")).toMatch(/is no share such as 2\/3/);
     expect(asking("--share", "1/3", "--exchange", "x", "--patience", "soon")).toMatch(/no number of seconds/);
+    expect(asking("--share", "1/3", "--exchange", "")).toMatch(/--exchange names no folder/);
+    const exchanging = (place: string) =>
+      refusal(join(folder, "source"), "--out", join(folder, "out"), "--share", "1/3", "--exchange", place);
+    expect(exchanging(join(folder, "link"))).toMatch(/is SOURCE itself/);
+    expect(exchanging(join(folder, "source/x"))).toMatch(/lies in SOURCE: what shares exchange/);
+    expect(exchanging(folder)).toBe("taken");
   });
 
   it("is planned with nothing that would be written", () => {

@@ -4,6 +4,7 @@ import type { Receipt } from "../../../src/api/receipt.ts";
 import type { CalibrationRequest } from "../../../src/api/script-api.ts";
 import { FORWARD_PRODUCTS } from "../../../src/formats/recipe/forward-products.ts";
 import {
+  beside,
   oneOf,
   readBudget,
   readOut,
@@ -150,7 +151,7 @@ type Values = ReturnType<typeof parse>["values"];
 export function readCompressArguments(args: readonly string[]): CompressArguments | PlanArguments | null {
   const { values, positionals } = parse(args);
   if (values.help) return null;
-  if (!values.plan && !values.out)
+  if (!values.plan && values.out === undefined)
     throw new UsageError("--out is missing: the folder to write the model to.");
   const { source, ...asked } =
     values.replay === undefined ? readJob(values, positionals) : replayed(values, positionals);
@@ -173,7 +174,17 @@ export function readCompressArguments(args: readonly string[]): CompressArgument
   const part = job.receipt
     ? replayedPart(job.receipt, values)
     : { ...readPart(values), share: readShare(values) };
+  if (part.share) checkExchange(part.share.folder, source);
   return { ...job, out: readOut(values.out ?? "", source), ...part };
+}
+
+/** Shares tell the same source by its files, of which those that they exchange would be some. */
+function checkExchange(folder: string, source: Source): void {
+  const how = beside(folder, source);
+  if (how !== null && how !== "holds SOURCE")
+    throw new UsageError(
+      `--exchange ${folder} ${how}: what shares exchange would be taken for files of the model. Name a folder beside it.`,
+    );
 }
 
 type Asked = Omit<

@@ -138,6 +138,35 @@ it("--ignore is a list whose patterns may have commas in braces", () => {
   expect(read?.recipe.ignore).toEqual(["lm_head", "re:.*(q|k){1,2}_proj"]);
 });
 
+describe("several recipes", () => {
+  const asking = (...args: string[]) => refusal("owner/name", "--out", join(folder, "out"), ...args);
+  const both = ["--recipe", "gptq-W4A16", "--recipe", "W8A8"];
+
+  it("are written into folders that every disk tells apart", () => {
+    expect(asking(...both)).toBe("taken");
+    expect(asking("--recipe", "W4A16", "--recipe", "w4a16")).toMatch(/into the folder w4a16/);
+  });
+
+  it("lend each other the error of one of them", () => {
+    expect(asking(...both, "--propagate", "GPTQ-w4a16")).toBe("taken");
+    expect(asking(...both, "--propagate", "gptq-W8A8")).toMatch(/gptq-W8A8 names none of several results/);
+    expect(asking("--recipe", "gptq-W4A16", "--propagate", "gptq-W4A16")).toMatch(/two at least/);
+    expect(asking("--propagate", "W4A16")).toMatch(/two at least/);
+  });
+
+  it("are divided in jobs of their own, and a wanted size not at all", () => {
+    const share = ["--share", "1/2", "--exchange", join(folder, "x")];
+    for (const part of [["--layers", "0..1"], ["--states-at", "1"], share]) {
+      expect(asking(...both, ...part)).toMatch(/divides the job of one recipe/);
+      expect(asking("--target-bits", "5", ...part)).toMatch(/a wanted size is measured on the whole model/);
+    }
+    const planning = (...args: string[]) => refusal("owner/name", "--plan", "--parts", "2", ...args);
+    expect(planning(...both)).toMatch(/--plan divides the job of one recipe/);
+    expect(planning("--target-size", "5GB")).toMatch(/Leave --plan out, or name the recipe\.yaml/);
+    expect(planning("--recipe", "W8A8")).toBe("taken");
+  });
+});
+
 describe("a part", () => {
   const asking = (...args: string[]) => refusal("owner/name", "--out", join(folder, "out"), ...args);
 

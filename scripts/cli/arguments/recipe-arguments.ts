@@ -20,6 +20,9 @@ export interface AskedRecipes {
   readonly along: RecipeRequest | null;
 }
 
+/** Options that ask for less than the whole job of one command. */
+const DIVIDING = ["layers", "states-at", "share", "plan"] as const;
+
 type RecipeOption =
   | "propagate"
   | "target-size"
@@ -30,10 +33,12 @@ type RecipeOption =
   | "dampening-frac"
   | "actorder"
   | "awq-loss"
-  | "push";
+  | "push"
+  | Exclude<(typeof DIVIDING)[number], "plan">;
 
 type RecipeValues = { readonly [Name in RecipeOption]?: string | undefined } & {
   readonly recipe?: string[] | undefined;
+  readonly plan: boolean;
 };
 
 /** What one server runs, fused, whatever the mixture; closer to each other than 4 and 8 bits, which lose to 5 for all. */
@@ -44,27 +49,65 @@ export function readRecipes(values: RecipeValues): AskedRecipes {
   const wanted = readWantedSize(values);
   const { recipe: names = wanted ? USUAL_SCHEMES : [], propagate } = values;
   const [first = "W4A16", ...more] = names;
-  if (wanted && (more.length === 0 || propagate !== undefined))
-    throw new UsageError(
-      more.length === 0
-        ? "--target-size chooses among recipes: name two at least, or none for 3, 4, 5, 6 and 8 bits by GPTQ."
-        : "--propagate names one of several results; --target-size makes one.",
-    );
-  const folders = more.length > 0 && !wanted ? names.map(folderName) : [];
-  const twice = folders.find((name, index) => folders.indexOf(name) !== index);
-  if (twice !== undefined)
-    throw new UsageError(`Two recipes would be written into the folder ${twice}. Give files other names.`);
-  if (folders.length > 0 && values.push !== undefined)
-    throw new UsageError(
-      "--push publishes one result. Ask for one recipe, or publish the folders afterwards.",
-    );
+  if (wanted) checkWanted(names, values);
+  else checkTogether(names, values);
   return {
     recipe: readRecipe(values, first),
     beside: more.map((name) => readRecipe(values, name)),
-    folders,
+    folders: more.length > 0 && !wanted ? readFolders(names) : [],
     wanted,
     along: propagate === undefined ? null : readRecipe(values, propagate),
   };
+}
+
+/** @throws UsageError if the candidates make no choice, or something is asked of more results than one */
+function checkWanted(candidates: readonly string[], values: RecipeValues): void {
+  if (candidates.length < 2)
+    throw new UsageError(
+      "A size is chosen among recipes: name two at least, or none for 3, 4, 5, 6 and 8 bits by GPTQ.",
+    );
+  if (values.propagate !== undefined)
+    throw new UsageError("--propagate names one of several results; of a wanted size, one is made.");
+  const dividing = DIVIDING.find((option) => values[option]);
+  if (dividing !== undefined)
+    throw new UsageError(
+      `--${dividing} divides a job whose recipe is known, and a wanted size is measured on the whole model. Leave --${dividing} out, or name the recipe.yaml of a result of that size by --recipe.`,
+    );
+}
+
+/** @throws UsageError if something is asked of several results that one alone can have, or the other way round */
+function checkTogether(names: readonly string[], values: RecipeValues): void {
+  const { propagate, push } = values;
+  if (
+    propagate !== undefined &&
+    (names.length < 2 || !inSmallLetters(names).includes(propagate.toLowerCase()))
+  )
+    throw new UsageError(
+      `--propagate ${propagate} names none of several results. Name one of the recipes that are given by --recipe, two at least.`,
+    );
+  if (names.length < 2) return;
+  const dividing = DIVIDING.find((option) => values[option]);
+  if (dividing !== undefined)
+    throw new UsageError(
+      `--${dividing} divides the job of one recipe. Ask for each recipe in a job of its own.`,
+    );
+  if (push !== undefined)
+    throw new UsageError(
+      "--push publishes one result. Ask for one recipe, or publish the folders afterwards.",
+    );
+}
+
+/** @throws UsageError if two are the same, also to disks that do not tell W4A16 from w4a16 */
+function readFolders(recipes: readonly string[]): string[] {
+  const folders = recipes.map(folderName);
+  const places = inSmallLetters(folders);
+  const twice = folders.find((_, index) => places.indexOf(places[index] ?? "") !== index);
+  if (twice === undefined) return folders;
+  throw new UsageError(`Two recipes would be written into the folder ${twice}. Give files other names.`);
+}
+
+function inSmallLetters(names: readonly string[]): string[] {
+  return names.map((name) => name.toLowerCase());
 }
 
 /** "gptq-W4A16"; of a file, its name without the ending. */

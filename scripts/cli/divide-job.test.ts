@@ -27,7 +27,7 @@ function calibrated(count: number, seconds: number, passedSeconds: number, comin
 }
 
 function costs(layers: readonly LayerCost[], changes: Partial<PartCosts> = {}): PartCosts {
-  return { layers, restBytes: 9, batches: 0, statesBytes: 0, independent: true, shares: 0, ...changes };
+  return { layers, restBytes: 9, batches: 0, statesBytes: 0, dependence: null, shares: 0, ...changes };
 }
 
 const ranges = (layers: readonly LayerCost[], parts: number, changes: Partial<PartCosts> = {}) =>
@@ -85,7 +85,7 @@ describe("divideJob", () => {
     expect(divisionLines(quick)[0]).toMatch(/^--states-at 10,20,30,40,50,60,70 first/);
     expect(divideJob(costs(layers, { batches: 64, statesBytes: 1e12 }), 8).statesAt).toEqual([]);
     expect(divideJob(costs(layers, { batches: 64, statesBytes: 1e9 }), 1).statesAt).toEqual([]);
-    expect(divideJob(costs(layers, { batches: 64, independent: false }), 8).statesAt).toEqual([]);
+    expect(divideJob(costs(layers, { batches: 64, dependence: "…" }), 8).statesAt).toEqual([]);
   });
 
   it("lets a pass of all workers take as long as the weights of its layers come", () => {
@@ -106,6 +106,14 @@ describe("divideJob", () => {
   it("is told in a line for each part", () => {
     const lines = divisionLines(divideJob(costs(streamed([1024 ** 3, 1024 ** 3])), 2));
     expect(lines[0]).toMatch(/^--layers 0\.\.0 +1 GiB of weights, 50\.0 % of the work$/);
+  });
+
+  it("is told with why ranges cannot be made, unless one is all there is", () => {
+    const divided = (parts: number) =>
+      divideJob(costs(streamed([1, 1]), { dependence: "Add --no-propagate-error." }), parts);
+    expect(divided(2)).toMatchObject({ independent: false, dependence: "Add --no-propagate-error." });
+    expect(divisionLines(divided(2))[0]).toBe("Add --no-propagate-error.");
+    expect(divisionLines(divided(1))[0]).toMatch(/^--layers 0\.\.1 /);
   });
 });
 

@@ -24,6 +24,8 @@ export interface Division {
   readonly batches: number;
   /** False where ranges cannot be done apart, and samples have to be shared. */
   readonly independent: boolean;
+  /** Why they cannot, as a sentence; null where they can. */
+  readonly dependence: string | null;
   /** Shares that the samples can be cut into at most; 0 where the recipe does not share them. */
   readonly shares: number;
   /**
@@ -46,7 +48,7 @@ const STATES_BYTES_PER_SECOND = 350e6;
  * @param parts ranges that are asked for, each on a GPU of its own
  */
 export function divideJob(costs: PartCosts, parts: number): Division {
-  const { layers, restBytes, batches, independent, shares } = costs;
+  const { layers, restBytes, batches, dependence, shares } = costs;
   const by = layers.some(({ operations }) => operations > 0) ? "operations" : "bytes";
   const { ranges, costOf, statesAt } = chooseWay(costs, parts);
   const divided = ranges.map((range): DividedPart => {
@@ -60,7 +62,9 @@ export function divideJob(costs: PartCosts, parts: number): Division {
     };
   });
   const rest = { layers: "rest", bytes: restBytes, operations: 0, seconds: 0 };
-  return { layers: layers.length, by, batches, independent, shares, statesAt, parts: [...divided, rest] };
+  const independent = dependence === null;
+  const facts = { layers: layers.length, by, batches, independent, dependence, shares } as const;
+  return { ...facts, statesAt, parts: [...divided, rest] };
 }
 
 interface Way {
@@ -70,10 +74,10 @@ interface Way {
 }
 
 /** Ranges that bring their samples to their first layer, or that begin with states of a pass that all workers share. */
-function chooseWay({ layers, batches, statesBytes, independent }: PartCosts, parts: number): Way {
+function chooseWay({ layers, batches, statesBytes, dependence }: PartCosts, parts: number): Way {
   const passing = rangeSeconds(layers, true);
   const own = { ranges: cutLayers(layers.length, parts, passing), costOf: passing, statesAt: [] };
-  if (!independent || batches === 0 || parts === 1) return own;
+  if (dependence !== null || batches === 0 || parts === 1) return own;
   const begun = rangeSeconds(layers, false);
   const ranges = cutLayers(layers.length, parts, begun);
   const statesAt = ranges.slice(1).map(({ first }) => first);
@@ -93,13 +97,15 @@ function sum(layers: readonly LayerCost[], what: "bytes" | "operations"): number
   return layers.reduce((total, layer) => total + layer[what], 0);
 }
 
-/** A line for each part, behind one for the pass that they need. */
-export function divisionLines({ parts, statesAt }: Division): string[] {
+/** A line for each part, behind one for the pass that they need, or one that says why they cannot be made. */
+export function divisionLines({ dependence, parts, statesAt }: Division): string[] {
   const total = parts.reduce((all, { seconds }) => all + seconds, 0);
   const lines = parts.map(({ layers, bytes, seconds }) => {
     const share = total > 0 ? (100 * seconds) / total : 0;
     return `--layers ${layers.padEnd(10)} ${formatBytes(bytes).padStart(10)} of weights, ${share.toFixed(1)} % of the work`;
   });
+  const ranges = parts.filter(({ layers }) => layers !== "rest");
+  if (dependence !== null && ranges.length > 1) return [dependence, ...lines];
   if (statesAt.length === 0) return lines;
   return [
     `--states-at ${statesAt.join(",")} first, for --from-states of the ranges behind the first one`,

@@ -84,8 +84,8 @@ export interface PartCosts {
   readonly batches: number;
   /** Bytes of all samples' hidden states in front of a layer; 0 where nothing is calibrated. */
   readonly statesBytes: number;
-  /** False where layers depend on what becomes of those before them: then samples can be shared, ranges of layers cannot. */
-  readonly independent: boolean;
+  /** Why ranges of layers cannot be done apart, as a sentence: they depend on what becomes of those before them. Null where they can. */
+  readonly dependence: string | null;
   /** Shares that the samples can be cut into at most; 0 where the recipe does not share them. */
   readonly shares: number;
 }

@@ -40,7 +40,7 @@ describe("partCosts", () => {
     );
     expect(last.seconds).toBe(last.lastSeconds);
     expect(last.passedSeconds).toBe(first.passedSeconds);
-    expect(costs).toMatchObject({ batches: 2, independent: true, shares: 2, statesBytes: 2 * 24 * 64 * 4 });
+    expect(costs).toMatchObject({ batches: 2, dependence: null, shares: 2, statesBytes: 2 * 24 * 64 * 4 });
   });
 
   it("counts a head that is calibrated with the last layer, and no bytes of it elsewhere", async () => {

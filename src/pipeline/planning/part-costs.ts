@@ -38,7 +38,7 @@ export function partCosts(plan: CompressionPlan, hasMatrixUnits: boolean): PartC
     restBytes: rest.reduce((sum, { bytes }) => sum + bytes, 0),
     batches: calibration?.plan.batches.length ?? 0,
     statesBytes: calibration?.plan.hiddenBytes ?? 0,
-    independent: dependence(plan) === null,
+    dependence: dependence(plan),
     shares: mostShares(plan),
   };
 }

@@ -118,7 +118,7 @@ export const FIT: FitReport = {
   calibration: null,
   verdict: "fits",
   sentences: ["It fits.", "The GPU holds at most 512 MiB of its budget of 4 GiB at a time."],
-  partCosts: { layers: [], restBytes: 0, batches: 0, statesBytes: 0, independent: true, shares: 0 },
+  partCosts: { layers: [], restBytes: 0, batches: 0, statesBytes: 0, dependence: null, shares: 0 },
 };
 
 export const PROGRESS: Progress = {

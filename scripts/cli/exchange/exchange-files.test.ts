@@ -5,7 +5,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import {
   type ExchangeWindow,
   SLOT_BYTES,
@@ -180,6 +180,18 @@ describe("files between shares", () => {
     await first[Symbol.asyncDispose]();
     await second[Symbol.asyncDispose]();
     expect(await readdir(place)).toEqual(["of another share"]);
+  });
+
+  it("give no signs of life once what an earlier run left cannot be removed, which is told", async () => {
+    const place = join(folder, "refused");
+    await mkdir(join(place, "spare-1-kept/by another"), { recursive: true });
+    const shared = { index: 0, of: 2, folder: place, patienceSeconds: 600 };
+    using begun = vi.spyOn(globalThis, "setInterval");
+    using ended = vi.spyOn(globalThis, "clearInterval");
+    await expect(openFileExchange(shared, folder)).rejects.toThrow(/spare-1-kept/);
+    expect(ended.mock.calls).toEqual(begun.mock.results.map(({ value }) => [value]));
+    expect(begun).toHaveBeenCalledOnce();
+    expect(await readdir(place)).toEqual(["spare-1-kept"]);
   });
 
   it("have names inside the folder", async () => {

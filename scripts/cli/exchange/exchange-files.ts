@@ -20,7 +20,7 @@ import { makeFolders, removeEmptyFolders } from "../make-folders.ts";
 import { findWindow, type WindowFile } from "./exchange-window.ts";
 import type { AskedShare } from "../arguments/share-arguments.ts";
 import { openSpareFiles, type SpareFiles } from "./spare-files.ts";
-import { undoneBy } from "../../../src/ended-by.ts";
+import { endedBy, undoneBy } from "../../../src/ended-by.ts";
 
 export const EXCHANGE_PATH = "/exchange/";
 /** What a file is read and written in: its bytes are on their way from page to page, and pieces of a few KiB hold them up. */
@@ -55,8 +55,18 @@ export async function openFileExchange(share: AskedShare, profile: string): Prom
   const moved: MovedBytes = { given: 0, taken: 0, window: false };
   const made = await makeFolders(share.folder);
   const life = giveSignsOfLife(share);
+  const leave = async () => {
+    await life();
+    if (moved.given > 0) return;
+    await rm(signOf(share, share.index), { force: true });
+    if (made !== undefined) await removeEmptyFolders(share.folder, made);
+  };
   const watch = watchOthers(share);
-  const spare = await openSpareFiles(share.folder, `spare-${share.index + 1}-`);
+  // Nobody else could end the signs of life, and take away what was made for them.
+  const spare = await undoneBy(
+    async () => await openSpareFiles(share.folder, `spare-${share.index + 1}-`),
+    leave,
+  );
   const exchange: Exchange = { share, profile, moved, watch, spare, window: null };
   return {
     moved,
@@ -72,12 +82,11 @@ export async function openFileExchange(share: AskedShare, profile: string): Prom
       },
     },
     async [Symbol.asyncDispose]() {
-      await life();
-      await spare[Symbol.asyncDispose]();
-      await exchange.window?.[Symbol.asyncDispose]();
-      if (moved.given > 0) return;
-      await rm(signOf(share, share.index), { force: true });
-      if (made !== undefined) await removeEmptyFolders(share.folder, made);
+      await endedBy(
+        async () => await spare[Symbol.asyncDispose](),
+        async () => await exchange.window?.[Symbol.asyncDispose](),
+        leave,
+      );
     },
   };
 }

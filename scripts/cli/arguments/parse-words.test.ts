@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, it } from "vitest";
 import { UsageError } from "./argument-readers.ts";
 import { parseOptions, parseWords } from "./parse-words.ts";
@@ -51,4 +53,12 @@ it("refuses an option that is given twice where one value counts, and does not r
     "--out is given twice, and only one value can count. Leave the other out.",
   );
   expect(refusal("--recipe", "x", "--recipe", "x")).toBe("taken");
+});
+
+it("is what every command reads its words by", () => {
+  const scripts = join(import.meta.dirname, "../..");
+  const files = readdirSync(scripts, { recursive: true, encoding: "utf8" });
+  const reading = files.filter((file) => /\.(mjs|ts)$/.test(file) && !file.endsWith(".test.ts"));
+  const others = reading.filter((file) => /\bparseArgs\b/.test(readFileSync(join(scripts, file), "utf8")));
+  expect(others).toEqual(["cli/arguments/parse-words.ts"]);
 });

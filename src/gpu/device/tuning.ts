@@ -9,6 +9,8 @@ export interface MatrixUnits {
   readonly shape: MatrixShape;
   /** True if Hessians are summed on them, too. */
   hessians: boolean;
+  /** True if large products are faster in wide tiles. Either way gives the same bits. */
+  wide: boolean;
   /** Two words for each slot. */
   readonly largest: LedgerBuffer;
   /** The slot for the next product: batches record side by side. */

@@ -8,6 +8,8 @@ import { openTestGpu, type TestGpu } from "../../testing/test-gpu/open-test-gpu.
 import { randomNormal, seededRandom } from "../../testing/random.ts";
 import { forwardProduct } from "./forward-product.ts";
 import { matmul, type MatmulOptions } from "./matmul.ts";
+import { matmulHalves } from "./matmul-halves.ts";
+import { halvesWorkgroup, hasRoomFor } from "./matrix-shape.ts";
 import { openMatrixUnits } from "./open-matrix-units.ts";
 
 let test: TestGpu;
@@ -35,6 +37,7 @@ interface Case {
 const CASES: readonly Case[] = [
   { m: 128, n: 128, k: 64, bDtype: "BF16" },
   { m: 65, n: 70, k: 33, bDtype: "BF16" },
+  { m: 190, n: 300, k: 160, bDtype: "F16" },
   { m: 150, n: 261, k: 136, bDtype: "F16", accumulate: true, alpha: 0.5 },
   { m: 130, n: 96, k: 200, bDtype: "BF16", sizes: [3e5, 1e-4] },
   { m: 96, n: 130, k: 72, bDtype: "BF16", sizes: [1e-9, 200] },
@@ -89,6 +92,17 @@ async function relativeError(
   return worst;
 }
 
+/** A product in wide tiles, whatever its size, if the adapter and k allow it. */
+async function wideProduct(options: MatmulOptions & { bDtype: FloatDtype }): Promise<void> {
+  const { gpu } = test;
+  const { matrices } = gpu.tuning;
+  const { bDtype, k } = options;
+  const fits = matrices && hasRoomFor(matrices.shape, gpu.device.limits, true);
+  if (!fits || bDtype === "F32" || k % halvesWorkgroup(matrices.shape, true).depth > 0)
+    return await forwardProduct(gpu, options);
+  await matmulHalves(gpu, matrices, { ...options, bDtype }, true);
+}
+
 describe("forward products", () => {
   it("run on matrix units exactly where the adapter has some", () => {
     expect(test.gpu.tuning.matrices?.shape ?? null).toEqual(test.gpu.adapter.matrices);
@@ -101,6 +115,13 @@ describe("forward products", () => {
     );
     expect(await relativeError(c, async (options) => await matmul(test.gpu, options))).toBeLessThan(1e-6);
   });
+
+  it.each(CASES)(
+    "agree with float64 in wide tiles where they fit, for $m x $n x $k in $bDtype",
+    async (c) => {
+      expect(await relativeError(c, async (options) => await wideProduct(options))).toBeLessThan(1e-6);
+    },
+  );
 
   it("are computed in float32 where a browser lists matrices and does not compile the product", async () => {
     using other = await openTestGpu();

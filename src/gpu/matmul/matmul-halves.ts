@@ -23,7 +23,7 @@ export const MATRIX_UNITS_BYTES = SLOTS * 8;
 
 export function createMatrixUnits(shape: MatrixShape, largest: LedgerBuffer): MatrixUnits {
   let taken = 0;
-  return { shape, hessians: false, largest, takeSlot: () => taken++ % SLOTS };
+  return { shape, hessians: false, wide: false, largest, takeSlot: () => taken++ % SLOTS };
 }
 
 export type HalvesOptions = LinearProduct & { readonly bDtype: Exclude<FloatDtype, "F32"> };
@@ -44,13 +44,28 @@ export const halvesKernel = kernelsByShape(
 type HalvesForm = Pick<HalvesOptions, "bDtype" | "accumulate">;
 
 /** Compiles the product before it is wanted. */
-export async function compileHalves(gpu: Gpu, { shape }: MatrixUnits, form: HalvesForm): Promise<void> {
-  await gpu.queue.compile(halvesKernel(shape), constantsOf(form));
+export async function compileHalves(
+  gpu: Gpu,
+  { shape }: MatrixUnits,
+  form: HalvesForm,
+  wide = false,
+): Promise<void> {
+  await gpu.queue.compile(halvesKernel(shape, wide), constantsOf(form));
 }
 
-/** Begins to compile the product; whoever runs it is told of a failure. */
-export function prepareHalves(gpu: Gpu, { shape }: MatrixUnits, form: HalvesForm): void {
-  gpu.queue.prepare(halvesKernel(shape), constantsOf(form));
+/** Begins to compile the product, in wide tiles too where they may be chosen; whoever runs it is told of a failure. */
+export function prepareHalves(gpu: Gpu, { shape, wide }: MatrixUnits, form: HalvesForm): void {
+  for (const own of wide ? [true, false] : [false])
+    gpu.queue.prepare(halvesKernel(shape, own), constantsOf(form));
+}
+
+/** Products of fewer wide tiles leave too much of a large GPU idle. */
+const WIDE_TILES = 96;
+
+/** Whether a product is made in wide tiles: k must end with one, and a large GPU wants many of them. */
+function isForWide({ shape, wide }: MatrixUnits, { m, n, k }: Pick<HalvesOptions, "m" | "n" | "k">): boolean {
+  const { rows, columns, depth } = halvesWorkgroup(shape, true);
+  return wide && k % depth === 0 && Math.ceil(m / rows) * Math.ceil(n / columns) >= WIDE_TILES;
 }
 
 /** Whether `matmulHalves` takes a product: k must end with a tile, and half of a tile's results would be a waste. */
@@ -58,28 +73,33 @@ export function isForHalves(
   { shape }: MatrixUnits,
   { m, n, k }: Pick<HalvesOptions, "m" | "n" | "k">,
 ): boolean {
-  const { tile, depth } = halvesWorkgroup(shape);
-  return k % depth === 0 && m > tile / 2 && n > tile / 2;
+  const { rows, columns, depth } = halvesWorkgroup(shape);
+  return k % depth === 0 && m > rows / 2 && n > columns / 2;
 }
 
 /**
  * c = alpha · a · bᵀ, or c += that, in dispatches of bounded work; for what `isForHalves`. Rows and columns past m and n are
- * not written.
+ * not written. Wide tiles and others give the same bits.
  */
-export async function matmulHalves(gpu: Gpu, units: MatrixUnits, options: HalvesOptions): Promise<void> {
+export async function matmulHalves(
+  gpu: Gpu,
+  units: MatrixUnits,
+  options: HalvesOptions,
+  wide = isForWide(units, options),
+): Promise<void> {
   const { m, n, k, a, b, c, bDtype, accumulate } = options;
   checkAlignment(options);
   const { shape, largest } = units;
-  const { tile, depth } = halvesWorkgroup(shape);
+  const { rows, columns, depth } = halvesWorkgroup(shape, wide);
   invariant(k % depth === 0, "k does not end with a tile");
   const slot = units.takeSlot();
   await gpu.queue.clear(largest, slot * 8, 8);
   await findLargestMagnitude(gpu, { ...a, rows: m, columns: k, dtype: "F32" }, largest, slot * 2);
   await findLargestMagnitude(gpu, { ...b, rows: n, columns: k, dtype: bDtype }, largest, slot * 2 + 1);
-  const tilesN = Math.ceil(n / tile);
-  const work = 2 * tile * tile * k;
-  const chosen = halvesKernel(shape);
-  for (const { first, end } of gpu.queue.split(chosen, Math.ceil(m / tile) * tilesN, work)) {
+  const tilesN = Math.ceil(n / columns);
+  const work = 2 * rows * columns * k;
+  const chosen = halvesKernel(shape, wide);
+  for (const { first, end } of gpu.queue.split(chosen, Math.ceil(m / rows) * tilesN, work)) {
     await gpu.queue.run(chosen, {
       params: { ...productParams(options), tiles_n: tilesN, first_tile: first, end_tile: end, slot },
       buffers: { a: a.buffer, b: b.buffer, largest, c: c.buffer },

@@ -2,8 +2,10 @@
 // becomes the sum of two halves, which hold 22 of its 24 bits; a bfloat16 or float16 of B is one half. Operands are scaled by
 // powers of two so that the largest magnitude is below 2^14: halves end at 65,504, and lose bits below 2^-14.
 //
-// The wrapper adds what is known of the GPU at hand: MATRIX_M, MATRIX_N, MATRIX_K and SUBGROUP. Four subgroups share a tile of
-// results; each holds four by four matrices of it, spelled out: compilers put arrays of matrices into slow memory.
+// The wrapper adds what is known of the GPU at hand: MATRIX_M, MATRIX_N, MATRIX_K and SUBGROUP, and whether tiles are WIDE. Four
+// subgroups share a tile of results, or eight a wide one, and twice as much of k at a time; each holds four by four matrices of it.
+// Those are spelled out, since compilers put arrays of matrices into slow memory, and so are steps along k: the wrapper repeats the
+// block of one. Operands lie in vectors of 16 bytes, which GPUs bring to their matrix units at once.
 enable f16;
 enable chromium_experimental_subgroup_matrix;
 // Which results are a subgroup's own follows from its invocations' indices; the analysis of uniformity cannot see that.
@@ -12,17 +14,20 @@ diagnostic(off, chromium.subgroup_matrix_uniformity);
 override B_DTYPE: u32 = 0;
 override ACCUMULATE: bool = false;
 
-const LANES = 4u * SUBGROUP;
-// Matrices are square, and so are tiles.
-const TILE = 8u * MATRIX_M;
-// So deep that an invocation brings four vectors of A and two of B.
-const TILE_K = 8u * SUBGROUP / MATRIX_M;
-// Four halves each; two of them a row keep rows off each other's banks.
-const ROW = TILE_K / 4u + 2u;
-// Invocations that bring a row of A's tile, and of B's.
-const A_ACROSS = TILE_K / 4u;
-const B_ACROSS = TILE_K / 8u;
-const MATRIX_PAIRS = MATRIX_M * MATRIX_N / 2u;
+const SUBGROUPS = select(4u, 8u, WIDE);
+const ACROSS_SUBGROUPS = SUBGROUPS / 2u;
+const LANES = SUBGROUPS * SUBGROUP;
+// Matrices are square.
+const TILE_M = 8u * MATRIX_M;
+const TILE_N = ACROSS_SUBGROUPS * 4u * MATRIX_N;
+// So deep that an invocation brings two runs of eight values of A, and two of B or four.
+const TILE_K = 2u * SUBGROUPS * SUBGROUP / MATRIX_M;
+// Invocations that bring a row of a tile, and rows that all bring at once.
+const ACROSS = TILE_K / 8u;
+const ROWS = 4u * MATRIX_M;
+// Eight halves each; one of them a row keeps rows off each other's banks.
+const ROW = ACROSS + 1u;
+const MATRIX_FOURS = MATRIX_M * MATRIX_N / 4u;
 
 alias Left = subgroup_matrix_left<f16, MATRIX_K, MATRIX_M>;
 alias Right = subgroup_matrix_right<f16, MATRIX_N, MATRIX_K>;
@@ -51,9 +56,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read> largest: array<u32>;
 @group(0) @binding(4) var<storage, read_write> c: array<vec4<f32>>;
 
-var<workgroup> a_high: array<vec2<u32>, TILE * ROW>;
-var<workgroup> a_low: array<vec2<u32>, TILE * ROW>;
-var<workgroup> b_tile: array<vec2<u32>, TILE * ROW>;
+var<workgroup> a_high: array<vec4<u32>, TILE_M * ROW>;
+var<workgroup> a_low: array<vec4<u32>, TILE_M * ROW>;
+var<workgroup> b_tile: array<vec4<u32>, TILE_N * ROW>;
 
 // Binary exponent that brings a largest magnitude into [2^13, 2^14). Not finite, or nothing but zeros: none.
 fn exponent_for(bits: u32) -> i32 {
@@ -67,22 +72,35 @@ fn power_of_two(exponent: i32) -> f32 {
 
 // Rows past m and n read the last one: what comes of it is never stored.
 fn a_start(lane: u32, i: u32, row0: u32) -> u32 {
-  let row = min(row0 + i * TILE / 4u + lane / A_ACROSS, params.m - 1u);
-  return (params.a_offset + row * params.a_stride) / 4u + lane % A_ACROSS;
+  let row = min(row0 + i * ROWS + lane / ACROSS, params.m - 1u);
+  return (params.a_offset + row * params.a_stride) / 4u + lane % ACROSS * 2u;
 }
 
 fn b_start(lane: u32, i: u32, column0: u32) -> u32 {
-  let column = min(column0 + i * TILE / 2u + lane / B_ACROSS, params.n - 1u);
-  return (params.b_offset + column * params.b_stride) / 8u + lane % B_ACROSS;
+  let column = min(column0 + i * ROWS + lane / ACROSS, params.n - 1u);
+  return (params.b_offset + column * params.b_stride) / 8u + lane % ACROSS;
 }
 
-fn a_store(lane: u32, i: u32, values: vec4<f32>) {
-  // The first 11 bits by a mask: compilers take "rounded to half and back" for the number itself.
-  let high = bitcast<vec4<f32>>(bitcast<vec4<u32>>(values) & vec4(0xffffe000u));
-  let rest = values - high;
-  let place = (i * TILE / 4u + lane / A_ACROSS) * ROW + lane % A_ACROSS;
-  a_high[place] = vec2(pack2x16float(high.xy), pack2x16float(high.zw));
-  a_low[place] = vec2(pack2x16float(rest.xy), pack2x16float(rest.zw));
+// Where an invocation puts what it brings i-th.
+fn place_of(lane: u32, i: u32) -> u32 {
+  return (i * ROWS + lane / ACROSS) * ROW + lane % ACROSS;
+}
+
+// The first 11 bits by a mask: compilers take "rounded to half and back" for the number itself.
+fn high_of(values: vec4<f32>) -> vec4<f32> {
+  return bitcast<vec4<f32>>(bitcast<vec4<u32>>(values) & vec4(0xffffe000u));
+}
+
+fn pack(values: vec4<f32>) -> vec2<u32> {
+  return vec2(pack2x16float(values.xy), pack2x16float(values.zw));
+}
+
+fn a_store(lane: u32, i: u32, first: vec4<f32>, second: vec4<f32>) {
+  let first_high = high_of(first);
+  let second_high = high_of(second);
+  let place = place_of(lane, i);
+  a_high[place] = vec4(pack(first_high), pack(second_high));
+  a_low[place] = vec4(pack(first - first_high), pack(second - second_high));
 }
 
 // Two values of B as halves.
@@ -93,9 +111,12 @@ fn two_halves(word: u32, scale: f32) -> u32 {
 }
 
 fn b_store(lane: u32, i: u32, words: vec4<u32>, scale: f32) {
-  let place = (i * TILE / 2u + lane / B_ACROSS) * ROW + lane % B_ACROSS * 2u;
-  b_tile[place] = vec2(two_halves(words.x, scale), two_halves(words.y, scale));
-  b_tile[place + 1u] = vec2(two_halves(words.z, scale), two_halves(words.w, scale));
+  b_tile[place_of(lane, i)] = vec4(
+    two_halves(words.x, scale),
+    two_halves(words.y, scale),
+    two_halves(words.z, scale),
+    two_halves(words.w, scale),
+  );
 }
 
 fn put(row: u32, column: u32, values: vec4<f32>) {
@@ -108,9 +129,8 @@ fn put(row: u32, column: u32, values: vec4<f32>) {
 // one matrix there, whose first result is (row0, column0).
 fn leave(own: u32, within: u32, row0: u32, column0: u32, back: vec2<f32>) {
   workgroupBarrier();
-  for (var four = within; four < MATRIX_PAIRS / 2u; four += SUBGROUP) {
-    let place = own * MATRIX_PAIRS + four * 2u;
-    let values = bitcast<vec4<f32>>(vec4(a_high[place], a_high[place + 1u]));
+  for (var four = within; four < MATRIX_FOURS; four += SUBGROUP) {
+    let values = bitcast<vec4<f32>>(a_high[own * MATRIX_FOURS + four]);
     put(row0 + four * 4u / MATRIX_N, column0 + four * 4u % MATRIX_N, params.alpha * (values * back.x * back.y));
   }
   workgroupBarrier();
@@ -124,11 +144,11 @@ fn main(
 ) {
   let tile = params.first_tile + group.y * groups.x + group.x;
   if (tile >= params.end_tile) { return; }
-  let row0 = tile / params.tiles_n * TILE;
-  let column0 = tile % params.tiles_n * TILE;
+  let row0 = tile / params.tiles_n * TILE_M;
+  let column0 = tile % params.tiles_n * TILE_N;
   let own = lane / SUBGROUP;
-  let own_row = own / 2u * 4u * MATRIX_M;
-  let own_column = own % 2u * 4u * MATRIX_N;
+  let own_row = own / ACROSS_SUBGROUPS * 4u * MATRIX_M;
+  let own_column = own % ACROSS_SUBGROUPS * 4u * MATRIX_N;
   let a_exponent = exponent_for(largest[params.slot * 2u]);
   let b_exponent = exponent_for(largest[params.slot * 2u + 1u]);
   let a_scale = power_of_two(a_exponent);
@@ -138,22 +158,31 @@ fn main(
   var s10: Sum; var s11: Sum; var s12: Sum; var s13: Sum;
   var s20: Sum; var s21: Sum; var s22: Sum; var s23: Sum;
   var s30: Sum; var s31: Sum; var s32: Sum; var s33: Sum;
-  var a_at0 = a_start(lane, 0u, row0); var a_at1 = a_start(lane, 1u, row0);
-  var a_at2 = a_start(lane, 2u, row0); var a_at3 = a_start(lane, 3u, row0);
-  var b_at0 = b_start(lane, 0u, column0); var b_at1 = b_start(lane, 1u, column0);
-  var a_next0 = a[a_at0]; var a_next1 = a[a_at1]; var a_next2 = a[a_at2]; var a_next3 = a[a_at3];
+  var a_at0 = a_start(lane, 0u, row0);
+  var a_at1 = a_start(lane, 1u, row0);
+  var b_at0 = b_start(lane, 0u, column0);
+  var b_at1 = b_start(lane, 1u, column0);
+  var b_at2 = b_start(lane, 2u, column0);
+  var b_at3 = b_start(lane, 3u, column0);
+  var a_next0 = a[a_at0]; var a_next1 = a[a_at0 + 1u];
+  var a_next2 = a[a_at1]; var a_next3 = a[a_at1 + 1u];
   var b_next0 = b[b_at0]; var b_next1 = b[b_at1];
+  var b_next2: vec4<u32>; var b_next3: vec4<u32>;
+  if (WIDE) { b_next2 = b[b_at2]; b_next3 = b[b_at3]; }
   for (var k = 0u; k < params.k; k += TILE_K) {
-    a_store(lane, 0u, a_next0 * a_scale); a_store(lane, 1u, a_next1 * a_scale);
-    a_store(lane, 2u, a_next2 * a_scale); a_store(lane, 3u, a_next3 * a_scale);
+    a_store(lane, 0u, a_next0 * a_scale, a_next1 * a_scale);
+    a_store(lane, 1u, a_next2 * a_scale, a_next3 * a_scale);
     b_store(lane, 0u, b_next0, b_scale); b_store(lane, 1u, b_next1, b_scale);
+    if (WIDE) { b_store(lane, 2u, b_next2, b_scale); b_store(lane, 3u, b_next3, b_scale); }
     workgroupBarrier();
-    a_at0 += TILE_K / 4u; a_at1 += TILE_K / 4u; a_at2 += TILE_K / 4u; a_at3 += TILE_K / 4u;
-    b_at0 += TILE_K / 8u; b_at1 += TILE_K / 8u;
-    a_next0 = a[a_at0]; a_next1 = a[a_at1]; a_next2 = a[a_at2]; a_next3 = a[a_at3];
+    a_at0 += TILE_K / 4u; a_at1 += TILE_K / 4u;
+    b_at0 += ACROSS; b_at1 += ACROSS; b_at2 += ACROSS; b_at3 += ACROSS;
+    a_next0 = a[a_at0]; a_next1 = a[a_at0 + 1u];
+    a_next2 = a[a_at1]; a_next3 = a[a_at1 + 1u];
     b_next0 = b[b_at0]; b_next1 = b[b_at1];
-    for (var step = 0u; step < TILE_K / 4u; step += MATRIX_K / 4u) {
-      let left = own_row * ROW + step;
+    if (WIDE) { b_next2 = b[b_at2]; b_next3 = b[b_at3]; }
+    { const step = 0u;
+      let left = own_row * ROW + step * MATRIX_K / 8u;
       let h0 = subgroupMatrixLoad<Left, row_major>(&a_high, left + 0u * MATRIX_M * ROW, ROW);
       let h1 = subgroupMatrixLoad<Left, row_major>(&a_high, left + 1u * MATRIX_M * ROW, ROW);
       let h2 = subgroupMatrixLoad<Left, row_major>(&a_high, left + 2u * MATRIX_M * ROW, ROW);
@@ -162,7 +191,7 @@ fn main(
       let l1 = subgroupMatrixLoad<Left, row_major>(&a_low, left + 1u * MATRIX_M * ROW, ROW);
       let l2 = subgroupMatrixLoad<Left, row_major>(&a_low, left + 2u * MATRIX_M * ROW, ROW);
       let l3 = subgroupMatrixLoad<Left, row_major>(&a_low, left + 3u * MATRIX_M * ROW, ROW);
-      let right = own_column * ROW + step;
+      let right = own_column * ROW + step * MATRIX_K / 8u;
       let r0 = subgroupMatrixLoad<Right, col_major>(&b_tile, right + 0u * MATRIX_N * ROW, ROW);
       s00 = subgroupMatrixMultiplyAccumulate(h0, r0, s00);
       s10 = subgroupMatrixMultiplyAccumulate(h1, r0, s10);
@@ -199,45 +228,45 @@ fn main(
       s13 = subgroupMatrixMultiplyAccumulate(l1, r3, s13);
       s23 = subgroupMatrixMultiplyAccumulate(l2, r3, s23);
       s33 = subgroupMatrixMultiplyAccumulate(l3, r3, s33);
-    }
+    } // step
     workgroupBarrier();
   }
 
   let back = vec2(power_of_two(-a_exponent), power_of_two(-b_exponent));
   let within = lane % SUBGROUP;
-  let out = own * MATRIX_PAIRS;
+  let out = own * MATRIX_FOURS;
   let row = row0 + own_row;
   let column = column0 + own_column;
-  subgroupMatrixStore<row_major>(&a_high, out, s00, MATRIX_N / 2u);
+  subgroupMatrixStore<row_major>(&a_high, out, s00, MATRIX_N / 4u);
   leave(own, within, row + 0u * MATRIX_M, column + 0u * MATRIX_N, back);
-  subgroupMatrixStore<row_major>(&a_high, out, s01, MATRIX_N / 2u);
+  subgroupMatrixStore<row_major>(&a_high, out, s01, MATRIX_N / 4u);
   leave(own, within, row + 0u * MATRIX_M, column + 1u * MATRIX_N, back);
-  subgroupMatrixStore<row_major>(&a_high, out, s02, MATRIX_N / 2u);
+  subgroupMatrixStore<row_major>(&a_high, out, s02, MATRIX_N / 4u);
   leave(own, within, row + 0u * MATRIX_M, column + 2u * MATRIX_N, back);
-  subgroupMatrixStore<row_major>(&a_high, out, s03, MATRIX_N / 2u);
+  subgroupMatrixStore<row_major>(&a_high, out, s03, MATRIX_N / 4u);
   leave(own, within, row + 0u * MATRIX_M, column + 3u * MATRIX_N, back);
-  subgroupMatrixStore<row_major>(&a_high, out, s10, MATRIX_N / 2u);
+  subgroupMatrixStore<row_major>(&a_high, out, s10, MATRIX_N / 4u);
   leave(own, within, row + 1u * MATRIX_M, column + 0u * MATRIX_N, back);
-  subgroupMatrixStore<row_major>(&a_high, out, s11, MATRIX_N / 2u);
+  subgroupMatrixStore<row_major>(&a_high, out, s11, MATRIX_N / 4u);
   leave(own, within, row + 1u * MATRIX_M, column + 1u * MATRIX_N, back);
-  subgroupMatrixStore<row_major>(&a_high, out, s12, MATRIX_N / 2u);
+  subgroupMatrixStore<row_major>(&a_high, out, s12, MATRIX_N / 4u);
   leave(own, within, row + 1u * MATRIX_M, column + 2u * MATRIX_N, back);
-  subgroupMatrixStore<row_major>(&a_high, out, s13, MATRIX_N / 2u);
+  subgroupMatrixStore<row_major>(&a_high, out, s13, MATRIX_N / 4u);
   leave(own, within, row + 1u * MATRIX_M, column + 3u * MATRIX_N, back);
-  subgroupMatrixStore<row_major>(&a_high, out, s20, MATRIX_N / 2u);
+  subgroupMatrixStore<row_major>(&a_high, out, s20, MATRIX_N / 4u);
   leave(own, within, row + 2u * MATRIX_M, column + 0u * MATRIX_N, back);
-  subgroupMatrixStore<row_major>(&a_high, out, s21, MATRIX_N / 2u);
+  subgroupMatrixStore<row_major>(&a_high, out, s21, MATRIX_N / 4u);
   leave(own, within, row + 2u * MATRIX_M, column + 1u * MATRIX_N, back);
-  subgroupMatrixStore<row_major>(&a_high, out, s22, MATRIX_N / 2u);
+  subgroupMatrixStore<row_major>(&a_high, out, s22, MATRIX_N / 4u);
   leave(own, within, row + 2u * MATRIX_M, column + 2u * MATRIX_N, back);
-  subgroupMatrixStore<row_major>(&a_high, out, s23, MATRIX_N / 2u);
+  subgroupMatrixStore<row_major>(&a_high, out, s23, MATRIX_N / 4u);
   leave(own, within, row + 2u * MATRIX_M, column + 3u * MATRIX_N, back);
-  subgroupMatrixStore<row_major>(&a_high, out, s30, MATRIX_N / 2u);
+  subgroupMatrixStore<row_major>(&a_high, out, s30, MATRIX_N / 4u);
   leave(own, within, row + 3u * MATRIX_M, column + 0u * MATRIX_N, back);
-  subgroupMatrixStore<row_major>(&a_high, out, s31, MATRIX_N / 2u);
+  subgroupMatrixStore<row_major>(&a_high, out, s31, MATRIX_N / 4u);
   leave(own, within, row + 3u * MATRIX_M, column + 1u * MATRIX_N, back);
-  subgroupMatrixStore<row_major>(&a_high, out, s32, MATRIX_N / 2u);
+  subgroupMatrixStore<row_major>(&a_high, out, s32, MATRIX_N / 4u);
   leave(own, within, row + 3u * MATRIX_M, column + 2u * MATRIX_N, back);
-  subgroupMatrixStore<row_major>(&a_high, out, s33, MATRIX_N / 2u);
+  subgroupMatrixStore<row_major>(&a_high, out, s33, MATRIX_N / 4u);
   leave(own, within, row + 3u * MATRIX_M, column + 3u * MATRIX_N, back);
 }

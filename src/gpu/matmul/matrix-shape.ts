@@ -29,12 +29,29 @@ type WorkgroupLimits = Pick<
   "maxComputeWorkgroupStorageSize" | "maxComputeInvocationsPerWorkgroup"
 >;
 
-/** The workgroup of matmul-halves.wgsl: `tile` rows and columns of results, and `depth` of k at a time. */
-export function halvesWorkgroup({ m, subgroup }: MatrixShape) {
-  const tile = 8 * m;
-  const depth = (8 * subgroup) / m;
-  const operandBytes = tile * (depth / 4 + 2) * 8;
-  return { lanes: 4 * subgroup, tile, depth, operandBytes };
+/** The workgroup of a product of halves: `rows` and `columns` of results, and `depth` of k at a time. */
+export interface HalvesWorkgroup {
+  readonly lanes: number;
+  readonly rows: number;
+  readonly columns: number;
+  readonly depth: number;
+  /** Of workgroup memory in matmul-halves.wgsl: high halves, low halves and weights, with padding. */
+  readonly bytes: number;
+}
+
+/** As matmul-halves.wgsl and, but for `bytes`, rank-k-halves.wgsl have it; only the former has wide ones, of twice as many columns. */
+export function halvesWorkgroup({ m, subgroup }: MatrixShape, wide = false): HalvesWorkgroup {
+  const subgroups = wide ? 8 : 4;
+  const rows = 8 * m;
+  const columns = (rows * subgroups) / 4;
+  const depth = (2 * subgroups * subgroup) / m;
+  return {
+    lanes: subgroups * subgroup,
+    rows,
+    columns,
+    depth,
+    bytes: (2 * rows + columns) * (depth + 8) * 2,
+  };
 }
 
 /** The largest matrices, if any, that the product of halves can be made of on this adapter. */
@@ -61,12 +78,14 @@ export function findMatrixShape(adapter: {
 /** True if the product is written for such matrices, and the adapter's workgroups are large enough for it. */
 function fits(shape: MatrixShape, limits: WorkgroupLimits): boolean {
   const { m, n, k } = shape;
-  const { lanes, depth, operandBytes } = halvesWorkgroup(shape);
-  // High halves, low halves and weights.
-  const hasRoom =
-    limits.maxComputeWorkgroupStorageSize >= 3 * operandBytes &&
-    limits.maxComputeInvocationsPerWorkgroup >= lanes;
-  return m === n && [depth / 8, depth / k, k / 4].every(Number.isInteger) && hasRoom;
+  const { depth } = halvesWorkgroup(shape);
+  return m === n && [m / 8, k / 8, depth / k].every(Number.isInteger) && hasRoomFor(shape, limits);
+}
+
+/** Whether a GPU's workgroups are large enough for those of the product of halves. */
+export function hasRoomFor(shape: MatrixShape, limits: WorkgroupLimits, wide = false): boolean {
+  const { lanes, bytes } = halvesWorkgroup(shape, wide);
+  return limits.maxComputeWorkgroupStorageSize >= bytes && limits.maxComputeInvocationsPerWorkgroup >= lanes;
 }
 
 /** "16x16x16" */

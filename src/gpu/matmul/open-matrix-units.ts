@@ -9,7 +9,8 @@ import { UploadRing } from "../staging/upload-ring.ts";
 import { matmul } from "./matmul.ts";
 import { compileHalves, createMatrixUnits, MATRIX_UNITS_BYTES, matmulHalves } from "./matmul-halves.ts";
 import { compileRankKHalves, findLargest, rankKHalves } from "../triangular/rank-k-halves.ts";
-import { areMatricesFaster } from "./tune-matmul.ts";
+import { hasRoomFor } from "./matrix-shape.ts";
+import { areMatricesFaster, isWideFaster } from "./tune-matmul.ts";
 import type { MatrixUnits } from "../device/tuning.ts";
 
 /** Of the check: 128 x 128 results of 512 products each. */
@@ -30,13 +31,20 @@ export async function openMatrixUnits(gpu: Gpu, anyway = false): Promise<Disposa
     const request = { label: "largest magnitudes", bytes: MATRIX_UNITS_BYTES };
     const units = createMatrixUnits(shape, parts.use(await gpu.memory.allocate(request)));
     parts.use({ [Symbol.dispose]: () => void (gpu.tuning.matrices = null) });
-    const compilesProduct = async () => await compileHalves(gpu, units, { bDtype: "BF16" });
-    const works = (await compiles(gpu, compilesProduct)) && (await areSumsRight(gpu, units));
+    const works = await areForProducts(gpu, units, false);
     if (works && (anyway || (await areMatricesFaster(gpu, units)))) gpu.tuning.matrices = units;
+    if (!gpu.tuning.matrices) return {};
+    const hasWide = hasRoomFor(shape, gpu.device.limits, true) && (await areForProducts(gpu, units, true));
+    units.wide = hasWide && (await isWideFaster(gpu, units));
     // Whether they are faster is not measured again: results must not depend on a race that is nearly a draw.
-    if (gpu.tuning.matrices) units.hessians = await areForHessians(gpu, units);
+    units.hessians = await areForHessians(gpu, units);
     return {};
   });
+}
+
+async function areForProducts(gpu: Gpu, units: MatrixUnits, wide: boolean): Promise<boolean> {
+  const compile = async () => await compileHalves(gpu, units, { bDtype: "BF16" }, wide);
+  return (await compiles(gpu, compile)) && (await areSumsRight(gpu, units, wide));
 }
 
 async function areForHessians(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
@@ -56,7 +64,7 @@ async function compiles(gpu: Gpu, compile: () => Promise<void>): Promise<boolean
 }
 
 /** Compares a product on matrix units with the one in float32: the feature is experimental, and so are its drivers. */
-async function areSumsRight(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
+async function areSumsRight(gpu: Gpu, units: MatrixUnits, wide: boolean): Promise<boolean> {
   using uploads = await UploadRing.create(gpu, RING);
   using readbacks = await ReadbackRing.create(gpu, RING);
   using a = await gpu.memory.allocate({ label: "check of products: a", bytes: SIZE * DEPTH * 4 });
@@ -68,7 +76,7 @@ async function areSumsRight(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
   const read = async () => new Float32Array((await readbacks.readBytes(c, 0, SIZE * SIZE * 4)).buffer);
   await matmul(gpu, shape, "small");
   const wanted = await read();
-  await matmulHalves(gpu, units, shape);
+  await matmulHalves(gpu, units, shape, wide);
   return areAlike(await read(), wanted);
 }
 

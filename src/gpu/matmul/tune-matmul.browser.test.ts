@@ -3,7 +3,7 @@ import { openTestGpu } from "../../testing/test-gpu/open-test-gpu.ts";
 import { forgetTuning } from "../device/tuning-store.ts";
 import { createMatrixUnits } from "./matmul-halves.ts";
 import { chooseTile } from "./matmul.ts";
-import { areMatricesFaster, tuneMatmul } from "./tune-matmul.ts";
+import { areMatricesFaster, isWideFaster, tuneMatmul } from "./tune-matmul.ts";
 
 afterEach(forgetTuning);
 
@@ -39,17 +39,18 @@ async function visitWithMatrices(vendor: string, faster: boolean) {
   const gpu = { ...test.gpu, adapter: { ...test.gpu.adapter, vendor } };
   const units = createMatrixUnits({ m: 16, n: 16, k: 16, subgroup: 32 }, largest);
   let measured = 0;
-  const found = await areMatricesFaster(gpu, units, async () => {
+  const measure = async () => {
     measured++;
     return await Promise.resolve(faster);
-  });
-  return [found, measured];
+  };
+  const found = [await areMatricesFaster(gpu, units, measure), await isWideFaster(gpu, units, measure)];
+  return [...found, measured];
 }
 
-it("measures matrix units once an adapter, apart from tiles", async () => {
+it("measures matrix units and their wide tiles once an adapter, apart from other tiles", async () => {
   await visit("one");
-  expect(await visitWithMatrices("one", false)).toEqual([false, 1]);
-  expect(await visitWithMatrices("one", true)).toEqual([false, 0]);
-  expect(await visitWithMatrices("another", true)).toEqual([true, 1]);
+  expect(await visitWithMatrices("one", false)).toEqual([false, false, 2]);
+  expect(await visitWithMatrices("one", true)).toEqual([false, false, 0]);
+  expect(await visitWithMatrices("another", true)).toEqual([true, true, 2]);
   expect(await visit("one")).toEqual(["large", "small", 0]);
 });

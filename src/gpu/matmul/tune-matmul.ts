@@ -24,7 +24,8 @@ const FEW_TILES = 96;
 /** To be raised with every change to a product kernel: what was measured of another one counts no more. */
 const KERNELS_VERSION = 3;
 const FEW_VERSION = "few tiles 3";
-const HALVES_VERSION = "halves 2";
+const HALVES_VERSION = "halves 3";
+const WIDE_VERSION = "wide halves 1";
 
 /** Whether products are faster with large tiles. */
 interface TileMeasures {
@@ -62,6 +63,19 @@ export async function areMatricesFaster(
   return await measureOnce(gpu.adapter, HALVES_VERSION, async () => await measure(gpu, units));
 }
 
+/**
+ * Whether large products are faster in wide tiles on the GPU's matrix units.
+ * @param measure tells it where nothing is known of the adapter
+ */
+export async function isWideFaster(
+  gpu: Gpu,
+  units: MatrixUnits,
+  measure = isWideFasterNow,
+): Promise<boolean> {
+  if (gpu.memory.freeBytes < BYTES) return false;
+  return await measureOnce(gpu.adapter, WIDE_VERSION, async () => await measure(gpu, units));
+}
+
 async function isLargeFaster(gpu: Gpu, size: Pick<LinearProduct, "m" | "n">, runs: number): Promise<boolean> {
   return await withOperands(gpu, async (operands) => {
     const shape = { ...operands, ...size };
@@ -77,6 +91,18 @@ async function isHalvesFaster(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
     const weights = { ...shape, b, bDtype: "BF16" } as const;
     const halves = async () => await matmulHalves(gpu, units, weights);
     return await isFaster(gpu, halves, async () => await matmul(gpu, weights, tile));
+  });
+}
+
+async function isWideFasterNow(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
+  return await withOperands(gpu, async (operands) => {
+    const product = async (wide: boolean) =>
+      await matmulHalves(gpu, units, { ...operands, bDtype: "BF16" }, wide);
+    return await isFaster(
+      gpu,
+      async () => await product(true),
+      async () => await product(false),
+    );
   });
 }
 

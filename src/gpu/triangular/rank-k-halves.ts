@@ -90,7 +90,7 @@ export async function rankKHalves(
   { shape, largest }: MatrixUnits,
   { panel, buffer, x, rows, alpha, slot }: PanelUpdate,
 ): Promise<void> {
-  const { tile, depth } = halvesWorkgroup(shape);
+  const { rows: tile, depth } = halvesWorkgroup(shape);
   invariant(rows % depth === 0, "the rows of X do not end with a tile");
   const [m, n] = [panel.rows, panel.firstRow + panel.rows];
   const tilesN = Math.ceil(n / tile);

@@ -4,7 +4,8 @@
 // below 2^-14.
 //
 // The wrapper adds what is known of the GPU at hand: MATRIX_M, MATRIX_N, MATRIX_K and SUBGROUP. Four subgroups share a tile of
-// results; each holds four by four matrices of it, spelled out: compilers put arrays of matrices into slow memory.
+// results; each holds four by four matrices of it. Those are spelled out, since compilers put arrays of matrices into slow memory,
+// and so are steps along the rows of X: the wrapper repeats the block of one.
 enable f16;
 enable chromium_experimental_subgroup_matrix;
 // Which results are a subgroup's own follows from its invocations' indices; the analysis of uniformity cannot see that.
@@ -152,8 +153,8 @@ fn main(
     a_next2 = x[a_at + 2u * across]; a_next3 = x[a_at + 3u * across];
     b_next0 = x[b_at]; b_next1 = x[b_at + across];
     b_next2 = x[b_at + 2u * across]; b_next3 = x[b_at + 3u * across];
-    for (var step = 0u; step < TILE_K; step += MATRIX_K) {
-      let left = step * ROW + own_row / 4u;
+    { const step = 0u;
+      let left = step * MATRIX_K * ROW + own_row / 4u;
       let h0 = subgroupMatrixLoad<Left, col_major>(&a_high, left + 0u * MATRIX_M / 4u, ROW);
       let h1 = subgroupMatrixLoad<Left, col_major>(&a_high, left + 1u * MATRIX_M / 4u, ROW);
       let h2 = subgroupMatrixLoad<Left, col_major>(&a_high, left + 2u * MATRIX_M / 4u, ROW);
@@ -162,7 +163,7 @@ fn main(
       let l1 = subgroupMatrixLoad<Left, col_major>(&a_low, left + 1u * MATRIX_M / 4u, ROW);
       let l2 = subgroupMatrixLoad<Left, col_major>(&a_low, left + 2u * MATRIX_M / 4u, ROW);
       let l3 = subgroupMatrixLoad<Left, col_major>(&a_low, left + 3u * MATRIX_M / 4u, ROW);
-      let right = step * ROW + own_column / 4u;
+      let right = step * MATRIX_K * ROW + own_column / 4u;
       let r0 = subgroupMatrixLoad<Right, row_major>(&b_high, right + 0u * MATRIX_N / 4u, ROW);
       s00 = subgroupMatrixMultiplyAccumulate(h0, r0, s00);
       s10 = subgroupMatrixMultiplyAccumulate(h1, r0, s10);
@@ -219,7 +220,7 @@ fn main(
       s13 = subgroupMatrixMultiplyAccumulate(h1, q3, s13);
       s23 = subgroupMatrixMultiplyAccumulate(h2, q3, s23);
       s33 = subgroupMatrixMultiplyAccumulate(h3, q3, s33);
-    }
+    } // step
     workgroupBarrier();
   }
 

@@ -17,5 +17,7 @@ export async function everyKernel(): Promise<readonly Kernel[]> {
   const loaded = await Promise.all(Object.values(modules).map(async (load) => await load()));
   const exported = loaded.flatMap((module) => Object.values(module)).filter(isKernel);
   const shape = { m: 16, n: 16, k: 16, subgroup: 32 };
-  return [...new Set([...exported, halvesKernel(shape), rankKHalvesKernel(shape)])];
+  return [
+    ...new Set([...exported, halvesKernel(shape), halvesKernel(shape, true), rankKHalvesKernel(shape)]),
+  ];
 }

@@ -1,12 +1,17 @@
 import "./disposal.ts";
 import { expect, it } from "vitest";
-import { firstCause, isAbort, MalformedModelError, printable } from "./errors.ts";
+import { firstCause, isAbort, joinedLines, MalformedModelError, printable } from "./errors.ts";
 
 it("say on one line what strangers name, and without what a terminal obeys", () => {
   const name = "model.\u001b[2J\u001b]0;done\u0007.weight\u009b31m\u202egpj\r";
   expect(new MalformedModelError(`${name} is\nnot\t\u2028there.`).message).toBe(
     String.raw`model.\u001b[2J\u001b]0;done\u0007.weight\u009b31m\u202egpj\r is\nnot\t\u2028there.`,
   );
+});
+
+it("join the lines that a browser says something in", () => {
+  const dawn = "Buffer size is too large.\n - While calling [Device].CreateBuffer.\n";
+  expect(joinedLines(dawn)).toBe("Buffer size is too large. - While calling [Device].CreateBuffer.");
 });
 
 it("leave a text its lines", () => {

@@ -24,6 +24,11 @@ export function inOneLine(sentence: string): string {
   return sentence.replace(UNSEEN, escaped);
 }
 
+/** What a browser or a library said in several lines, as a part of one: of these no stranger wrote any. */
+export function joinedLines(text: string): string {
+  return text.trim().replaceAll(/\s+/g, " ");
+}
+
 /** "\n" for the end of a line; JSON.stringify leaves alone what is not a control of ASCII. */
 function escaped(unseen: string): string {
   const json = JSON.stringify(unseen).slice(1, -1);

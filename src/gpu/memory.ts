@@ -1,7 +1,7 @@
 // The ledger: every GPUBuffer of ours is created here, with a label and a size. `createBuffer` never throws, so each
 // batch of allocations sits in error scopes that are awaited before the buffers are used.
 
-import { DeviceLimitError, DeviceLostError } from "../errors.ts";
+import { DeviceLimitError, DeviceLostError, joinedLines } from "../errors.ts";
 import { formatBytes } from "../formats/text/format-bytes.ts";
 
 /** Buffer sizes, copies and writes are multiples of 4 bytes in WebGPU. */
@@ -113,7 +113,7 @@ export class GpuMemory {
     if (error) {
       for (const buffer of buffers) buffer[Symbol.dispose]();
       throw new DeviceLimitError(
-        `The GPU refused ${formatBytes(total)} for ${describe(requests)} with ${formatBytes(this.#bytes)} in use: ${error.message} Choose a smaller GPU budget than ${formatBytes(this.budgetBytes)}, or close other programs that use the GPU.`,
+        `The GPU refused ${formatBytes(total)} for ${describe(requests)} with ${formatBytes(this.#bytes)} in use: ${joinedLines(error.message)} Choose a smaller GPU budget than ${formatBytes(this.budgetBytes)}, or close other programs that use the GPU.`,
       );
     }
     return buffers as { -readonly [Index in keyof Requests]: LedgerBuffer };

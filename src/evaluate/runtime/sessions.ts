@@ -1,7 +1,7 @@
 // onnxruntime-web's sessions: one for each graph, byte for byte.
 
 import type { InferenceSession, Tensor } from "onnxruntime-web";
-import { UnsupportedModelError } from "../../errors.ts";
+import { joinedLines, UnsupportedModelError } from "../../errors.ts";
 import type { OnnxGraph } from "../graph/onnx-graph.ts";
 import type { Runtime } from "./load-runtime.ts";
 import type { MeasuredDevice } from "./measured-device.ts";
@@ -28,7 +28,7 @@ async function createSession(
     });
   } catch (cause) {
     throw new UnsupportedModelError(
-      `onnxruntime-web cannot run this model: ${cause instanceof Error ? cause.message : String(cause)}`,
+      `onnxruntime-web cannot run this model: ${joinedLines(cause instanceof Error ? cause.message : String(cause))}`,
       { cause },
     );
   }

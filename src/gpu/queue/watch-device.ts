@@ -1,6 +1,6 @@
 // What goes wrong on a GPU is heard of behind the calls that are to blame. What came first is kept: the rest follows from it.
 
-import { DeviceLostError } from "../../errors.ts";
+import { DeviceLostError, joinedLines } from "../../errors.ts";
 
 export interface DeviceFailure extends Disposable {
   /** True once something has failed. */
@@ -22,7 +22,7 @@ export function watchDevice(
   void device.lost.then(({ message }) =>
     keep(
       new DeviceLostError(
-        `The GPU was lost${message ? ` (${message})` : ""}: another program, the driver or the system took it away.`,
+        `The GPU was lost${message ? ` (${joinedLines(message)})` : ""}: another program, the driver or the system took it away.`,
       ),
     ),
   );

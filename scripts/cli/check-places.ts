@@ -1,4 +1,4 @@
-// What lies where a result's files are to be written, told before the job begins and not when its result is saved.
+// What lies where a result's files are written: what is in their way is told before the job begins, what lies beside them with the result.
 
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -26,4 +26,24 @@ export async function checkPlaces(out: string, folders: readonly string[] = []):
         `${join(place, inTheWay.name)} is a folder with the name of a result’s file, which could not be written there. Move it away, or choose another folder.`,
       );
   }
+}
+
+/** More names are not read in a sentence. */
+const NAMED = 5;
+
+/**
+ * Of files beside a result's, those that loaders of models would take for files of it: left by another result, or by another model.
+ * @param written paths of the result's files in the folder
+ * @returns a sentence, or none
+ */
+export async function strangersNote(folder: string, written: readonly string[]): Promise<readonly string[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  const names = entries.filter((entry) => !entry.isDirectory() && RESULT_FILE.test(entry.name));
+  const strangers = names.map(({ name }) => name).filter((name) => !written.includes(name));
+  if (strangers.length === 0) return [];
+  const more = strangers.length > NAMED ? ` and ${strangers.length - NAMED} more` : "";
+  const named = `${strangers.toSorted().slice(0, NAMED).join(", ")}${more}`;
+  return [
+    `${folder} holds files that are not of this result: ${named}. Loaders may take them for files of it: move them away.`,
+  ];
 }

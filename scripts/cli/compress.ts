@@ -20,7 +20,7 @@ import {
   type PlanArguments,
   readCompressArguments,
 } from "./arguments/compress-arguments.ts";
-import { checkPlaces } from "./check-places.ts";
+import { checkPlaces, strangersNote } from "./check-places.ts";
 import { type Comparison, compareReceipts } from "./compare-receipts.ts";
 import { divideJob, divisionLines } from "./divide-job.ts";
 import { type MovedBytes, openFileExchange } from "./exchange/exchange-files.ts";
@@ -205,8 +205,15 @@ async function save(
   const files = isResult ? await addReceipt(page, known) : result.files;
   const added = files.filter(({ path }) => result.files.every((file) => file.path !== path));
   await saveFiles(page, added, args.out, inside);
+  const folder = join(args.out, inside);
+  const beside = isResult
+    ? await strangersNote(
+        folder,
+        files.map(({ path }) => path),
+      )
+    : [];
   const published = args.push && (await pushResult(page, args.push));
-  return { ...result, files, folder: join(args.out, inside), published };
+  return { ...result, files, notes: [...result.notes, ...beside], folder, published };
 }
 
 /** Whether the page has something to go on with: it is asked, or, where it is gone, what it said last. */

@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 import { formatBytes } from "../../src/formats/text/format-bytes.ts";
 import { readFolder, realPath, UsageError } from "./arguments/argument-readers.ts";
 import { parseWords } from "./arguments/parse-words.ts";
-import { checkPlaces } from "./check-places.ts";
+import { checkPlaces, strangersNote } from "./check-places.ts";
 import { mergeParts } from "./merge/merge-parts.ts";
 import { systemFailure } from "./system-failure.ts";
 
@@ -31,6 +31,8 @@ export async function mergeFromCommandLine(args: readonly string[]): Promise<num
     const files = await mergeParts(parsed.parts, parsed.out);
     const resultBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
     console.log(`Wrote ${files.length} files (${formatBytes(resultBytes)}) to ${parsed.out}.`);
+    const paths = files.map(({ path }) => path);
+    for (const note of await strangersNote(parsed.out, paths)) console.log(`Note: ${note}`);
     if (parsed.json) console.log(JSON.stringify({ ok: true, files, resultBytes }));
     return 0;
   } catch (error) {

@@ -34,7 +34,7 @@ it("spells out what is best at few bits", () => {
 });
 
 it.each([
-  ["best-W4A61", /nearest one is best-w4a16\./],
+  ["best-W4A61", /nearest one is best-W4A16\./],
   ["W4A61", /“W4A61” does not exist. The nearest one is W4A16\./],
   ["gptq-w4a1", /nearest one is gptq-W4A16\./],
   ["gtpq-w8a8", /nearest one is gptq-W8A8\./],

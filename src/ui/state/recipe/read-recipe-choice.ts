@@ -19,8 +19,8 @@ export const METHOD_DEFAULTS: { readonly [Name in QuantizerName]: Extract<Method
       actorder: GPTQ_ACTORDER,
     },
   };
-/** Presets by the word that asks for the best of each, in small letters. */
-const BEST_NAMES = new Map(BEST_SCHEMES.map((scheme) => [`${BEST_PREFIX}${scheme}`.toLowerCase(), scheme]));
+/** Words that ask for the best of a preset. */
+const BEST_NAMES = BEST_SCHEMES.map((scheme) => BEST_PREFIX + scheme);
 
 /** Every quantized weight as a plain one. */
 export const DEQUANTIZE: RecipeControls = {
@@ -65,7 +65,8 @@ export function readRecipeChoice(text: string): RecipeChoice {
 
 /** The preset whose best recipe a name asks for, or null. */
 export function bestNamed(name: string): string | null {
-  return BEST_NAMES.get(name.trim().toLowerCase()) ?? null;
+  const place = BEST_NAMES.findIndex((word) => word.toLowerCase() === name.trim().toLowerCase());
+  return BEST_SCHEMES[place] ?? null;
 }
 
 /** Why a quantizer cannot choose codes of a preset's weights; null if it can. */
@@ -90,7 +91,7 @@ function unknownRecipe(name: string, quantizer: Quantizer, rewriter: Rewriter | 
   const prefix = rewriter?.prefix ?? "";
   const own = quantizer.prefix === "" ? QUANTIZERS.flatMap(namesWith) : namesWith(quantizer);
   const words = [
-    ...(prefix + quantizer.prefix === "" ? [UNQUANTIZED, ...BEST_NAMES.keys()] : []),
+    ...(prefix + quantizer.prefix === "" ? [UNQUANTIZED, ...BEST_NAMES] : []),
     ...own.map((word) => prefix + word),
   ];
   const near = nearestWord(name, words);

@@ -58,7 +58,8 @@ export async function compressFromCommandLine(args: readonly string[]): Promise<
     return "out" in parsed ? await compress(parsed) : await printParts(parsed);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    console.error(`${error.message}\n\n${COMPRESS_USAGE}`);
+    // Not the options themselves, which would scroll the sentence out of sight.
+    console.error(`${error.message} “npm run compress -- --help” lists all options.`);
     if (args.includes("--json")) console.log(JSON.stringify(failed(error)));
     return USAGE_STATUS;
   }

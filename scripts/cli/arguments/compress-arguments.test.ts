@@ -104,7 +104,8 @@ it("a GPU budget is an amount, and not too little for anything", () => {
 it("an option that nothing would be done for is refused", () => {
   const options = (source: string, ...more: string[]) =>
     refusal(source, "--out", join(folder, "out"), ...more);
-  expect(options("owner/name", "--split", "test")).toMatch(/needs --dataset/);
+  for (const part of ["--split", "--config"])
+    expect(options("owner/name", part, "test")).toMatch(/needs --dataset/);
   expect(options("owner/name", "--column", "text")).toMatch(/neither is given/);
   expect(options("owner/name", "--split", "test", "--column", "text", "--dataset", "a/b")).toBe("taken");
   for (const option of [["--keep-source"], ["--token", "hf_x"]]) {
@@ -125,6 +126,19 @@ it("what cannot be published is told before the job", () => {
   const share = (of: string) => pushing("ada/tiny", "--token", "hf_x", "--share", of, "--exchange", "x");
   expect(share("2/2")).toMatch(/--push publishes what share 1 writes/);
   expect(share("1/2")).toBe("taken");
+});
+
+it("a data set is one of its configurations and splits", () => {
+  const read = (...args: string[]) =>
+    readCompressArguments(["owner/name", "--out", join(folder, "out"), "--dataset", "a/b", ...args])
+      ?.calibration.dataset;
+  expect(read()).toEqual({ name: "a/b", config: null, split: "train", column: null });
+  expect(read("--config", "en", "--split", "test", "--column", "text")).toEqual({
+    name: "a/b",
+    config: "en",
+    split: "test",
+    column: "text",
+  });
 });
 
 it("--ignore is a list whose patterns may have commas in braces", () => {

@@ -41,7 +41,7 @@ SOURCE is a Hub id (owner/name), a URL, or a local folder.
   --gpu-budget SIZE        GPU memory to stay within: 2GiB, 256MiB
   --calibration FILE       plain text, or JSONL, JSON or Parquet with text, messages, conversations, instructions and
                            outputs, or token ids; gzip-compressed or not
-  --dataset NAME           calibrate with a Hub data set instead; --split SPLIT
+  --dataset NAME           calibrate with a Hub data set instead; --config CONFIG and --split SPLIT say what of it
   --column COLUMN          the column of the file or data set to use, where it is none of these
   --samples N              num_calibration_samples
   --max-seq-length N       max_seq_length, in tokens
@@ -113,6 +113,7 @@ const OPTIONS = {
   "gpu-budget": { type: "string" },
   calibration: { type: "string" },
   dataset: { type: "string" },
+  config: { type: "string" },
   split: { type: "string" },
   column: { type: "string" },
   samples: { type: "string" },
@@ -257,13 +258,19 @@ function readCalibration(values: Values): CompressArguments["calibration"] {
     throw new UsageError("--calibration and --dataset exclude each other.");
   if (values.column !== undefined && calibration === undefined && dataset === undefined)
     throw new UsageError("--column names a column of --calibration or --dataset, and neither is given.");
-  if (values.split !== undefined && dataset === undefined)
-    throw new UsageError("--split says which part of a data set is taken: it needs --dataset.");
+  for (const option of ["config", "split"] as const)
+    if (values[option] !== undefined && dataset === undefined)
+      throw new UsageError(`--${option} says which part of a data set is taken: it needs --dataset.`);
   return {
     dataset:
       dataset === undefined
         ? null
-        : { name: dataset, split: values.split ?? "train", column: values.column ?? null },
+        : {
+            name: dataset,
+            config: values.config ?? null,
+            split: values.split ?? "train",
+            column: values.column ?? null,
+          },
     samples: wholeNumber(values, "samples"),
     maxSeqLength: wholeNumber(values, "max-seq-length"),
     seed: wholeNumber(values, "seed"),

@@ -87,6 +87,8 @@ it.each([
   ["recipe=gptq-W4A16&no-shuffle=no", /no-shuffle=no is not no-shuffle=yes/],
   ["recipe=gptq-W4A16&split=test", /split says what of a data set is taken, and the link names no dataset/],
   ["recipe=W4A16&layers=0..3", /layers is an option of the command line/],
+  ["target-size=5GB", /target-size is an option of the command line/],
+  ["recipe=W4A16&recipe=W8A8", /The link names recipe twice/],
   ["calibration=/home/a.txt", /calibration is an option of the command line/],
   ["group-size=x", /group-size=x is not a whole number/],
   [`ignore=${"a".repeat(5000)}`, /longer than a link can say/],

@@ -59,7 +59,18 @@ const CALIBRATION_OPTIONS = [
 ] as const;
 const OPTIONS: readonly string[] = [...RECIPE_OPTIONS, ...CALIBRATION_OPTIONS];
 /** Options of the command line that change the result, too, and that no link carries out. */
-const ELSEWHERE = ["layers", "states-at", "from-states", "calibration", "replay"] as const;
+const ELSEWHERE = [
+  "calibration",
+  "replay",
+  "target-size",
+  "target-bits",
+  "propagate",
+  "layers",
+  "states-at",
+  "samples-of",
+  "from-states",
+  "share",
+] as const;
 
 /**
  * The options of a link, or null if it has none.
@@ -70,8 +81,11 @@ export function readLinkedJob(search: string): LinkedJob | null {
   const elsewhere = ELSEWHERE.find((name) => parameters.has(name));
   if (elsewhere !== undefined)
     throw new RecipeError(
-      `${elsewhere} is an option of the command line that no link can have: the page makes whole models, and texts of a disk are chosen by hand.`,
+      `${elsewhere} is an option of the command line that no link can have: a link asks for one whole model by one recipe, and texts of a disk are chosen by hand.`,
     );
+  const twice = OPTIONS.find((name) => parameters.getAll(name).length > 1);
+  if (twice !== undefined)
+    throw new RecipeError(`The link names ${twice} twice, and one can count. Leave the other out.`);
   if (!OPTIONS.some((name) => parameters.get(name)?.trim())) return null;
   const text = (name: string): string | null => {
     const value = parameters.get(name)?.trim() || null;

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { checkShapes, describedTensors } from "./check-tensors.ts";
 import { describeDecoder } from "./describe-decoder.ts";
+import { FAMILIES } from "./families.ts";
 import { captures, layerLinears } from "./layer-linears.ts";
 
 const FOLDER = "e2e/fixtures/families";
@@ -63,3 +64,17 @@ describe("values that are not known", () => {
     expect(() => describeDecoder(changed, Object.keys(tensors))).toThrow(`config.json: "${field}"`);
   });
 });
+
+it.each(["README.md", "docs/adding-a-family.md"])(
+  "%s names every type that calibration knows, and no other",
+  (document) => {
+    const cells = readFileSync(document, "utf8").matchAll(/^\| ([^|]*) \|/gm);
+    const named = [...cells].flatMap(([, cell = ""]) =>
+      cell.split(",").map((name) => name.replaceAll("`", "").trim()),
+    );
+    const known = Object.keys(FAMILIES).filter((type) => !/^qwen2(_5)?_vl_text$/.test(type));
+    expect(known.filter((type) => !named.includes(type))).toEqual([]);
+    const isType = (name: string) => /^[a-z0-9_]+$/.test(name) && name !== "model_type";
+    expect(named.filter(isType).filter((name) => !known.includes(name))).toEqual([]);
+  },
+);

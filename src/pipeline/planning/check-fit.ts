@@ -80,7 +80,7 @@ export async function checkFit(
       ...sentences,
       ...rotationCost(model),
       ...run.notes,
-      ...defaultsNotes(run),
+      ...ignoreNotes(run),
       ...(plan.calibration ? layerFileNotes(plan.calibration.plan.layerPlace) : []),
       ...(plan.calibration?.set.notes ?? []),
       ...mappingNotes(plan.calibration?.layers ?? []),
@@ -104,9 +104,10 @@ function resultFit({ lead }: RunPlan, { plan }: PlannedResult): ResultFit {
   };
 }
 
-/** What the results leave as it is although targets mean it, each once. */
-function defaultsNotes({ results }: RunPlan): string[] {
-  return [...new Set(results.flatMap(({ plan }) => plan.defaultsNote ?? []))];
+/** What the results leave as it is although targets mean it, or do not although it is to be ignored, each once. */
+function ignoreNotes({ results }: RunPlan): string[] {
+  const notes = results.flatMap(({ plan }) => [plan.defaultsNote, plan.ignoreNote]);
+  return [...new Set(notes.filter((note) => note !== null))];
 }
 
 /** What a rotation takes of the result, told with the way around it. */

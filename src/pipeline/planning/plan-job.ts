@@ -17,6 +17,8 @@ import { recipeFromControls } from "../../plan/recipe/choose-recipe.ts";
 import { expertNotes, isExpert } from "../../plan/notes/expert-notes.ts";
 import { isStacked } from "../../plan/checkpoint/split-experts.ts";
 import { countedStorage, type Storage } from "../../plan/checkpoint/bits-per-weight.ts";
+import { DEFAULT_IGNORE } from "../../formats/modifiers/default-ignore.ts";
+import { idleIgnoreNote } from "../../plan/notes/idle-ignore-note.ts";
 import { bfloat16Notes } from "../../plan/notes/bfloat16-note.ts";
 import { packedNotes } from "../../plan/notes/packed-note.ts";
 import { completeRecipe } from "../../plan/recipe/complete-recipe.ts";
@@ -46,6 +48,8 @@ export interface JobPlan {
   readonly recipeYaml: string;
   /** What that adds to the recipe that was given, in a sentence; null if nothing. */
   readonly defaultsNote: string | null;
+  /** What of the `ignore` of a recipe of controls means nothing in this model, in a sentence; null if nothing. */
+  readonly ignoreNote: string | null;
   /** Of the groups that quantize something: "W4A16", "W4A16-G64"; "KV-FP8" of the cache alone; the dtype of plain weights. */
   readonly schemes: readonly string[];
   readonly steps: readonly PlannedStep[];
@@ -100,6 +104,7 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
     groups,
     recipeYaml: recipeYaml(complete.recipe),
     defaultsNote: complete.note,
+    ignoreNote: ignoreNote(model, options.recipe, classes),
     schemes: namesOf(model, groups, recipe),
     steps: steps.map(streamedStep),
     ignored: listIgnored(facts),
@@ -124,6 +129,18 @@ function planModel(model: OpenModel, recipe: Recipe, classes: LinearClasses): St
   const someQuantized = plan.steps.some(({ quantize }) => quantize.some(({ module }) => isExpert(module)));
   if (!isSplit || someQuantized || !classes.experts || needsCalibration(recipe)) return plan;
   return planSteps(model.unsplit, recipe, facts);
+}
+
+/** A recipe in YAML is made for many models, and names what some of them have. */
+function ignoreNote(
+  { unsplit, tensors }: OpenModel,
+  recipe: RecipeChoice,
+  classes: LinearClasses,
+): string | null {
+  if (recipe.kind !== "controls" || recipe.ignore.every((name) => DEFAULT_IGNORE.includes(name))) return null;
+  const stored = [...unsplit, ...tensors].map(({ name }) => name.replace(/\.(weight|bias)$/, ""));
+  const modules = stored.flatMap((module) => [module, ...classes.loadedAs(module)]);
+  return idleIgnoreNote(recipe.ignore, [...new Set([...modules, ...classes.heads, ...DEFAULT_IGNORE])]);
 }
 
 /** What bits per weight count of the result of these steps. */

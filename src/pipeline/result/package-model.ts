@@ -80,6 +80,7 @@ function summary(job: Job, figures: GpuFigures, written: readonly OutputFile[]):
     modules: job.progress.reports,
     notes: [
       plan.defaultsNote,
+      plan.ignoreNote,
       ...plan.serverNotes.map(({ sentence }) => sentence),
       lackingNote(model),
       leftOutNote(model.source.files),

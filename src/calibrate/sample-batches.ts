@@ -12,6 +12,8 @@ import { makeBatches, type SequenceBatch } from "./batches.ts";
 export const UNIT_TOKENS = 1024;
 /** Of few tokens units are smaller, so that jobs can share them. */
 const LEAST_CELLS = 8;
+/** Samples of less tokens in all have smaller units. */
+export const WHOLE_UNITS_TOKENS = UNIT_TOKENS * LEAST_CELLS;
 
 /** What lies in one batch in any case: neighbouring sequences that are a unit, or a sequence that is several. */
 export function sampleCells(lengths: readonly number[]): SequenceBatch[] {

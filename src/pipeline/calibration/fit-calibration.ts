@@ -5,6 +5,7 @@
 import type { SequenceBatch } from "../../calibrate/batches.ts";
 import { hessianBytes } from "../../calibrate/hessians.ts";
 import { hiddenBytesPerToken } from "../../calibrate/hidden-states.ts";
+import { sampleCells, WHOLE_UNITS_TOKENS } from "../../calibrate/sample-batches.ts";
 import { DeviceLimitError } from "../../errors.ts";
 import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
@@ -54,13 +55,24 @@ export function planCalibration(asked: CalibrationDemand, limits: GpuLimits): Ca
     (demand.like && leastWork(demand, shapesToTry(demand, limits, demand.like), limits)) ??
     leastWork(demand, shapesToTry(demand, limits), limits);
   if (best) return { ...best, layers: renamedAll(demand, best.layers) };
-  const longest = Math.max(...demand.lengths);
-  const largest = Math.max(
-    ...demand.layers.flatMap(({ captures }) => captures.map(({ columns }) => columns)),
-  );
+  throw tooSmall(demand, limits);
+}
+
+/** What takes the most of a budget that nothing fits into, and what would help. */
+function tooSmall({ layers, lengths }: CalibrationDemand, limits: GpuLimits): DeviceLimitError {
+  const longest = Math.max(...lengths);
+  const atWork = Math.max(...sampleCells(lengths).map(({ tokens }) => tokens));
+  const inputs = layers.flatMap(({ captures }) => captures.map(({ columns }) => columns));
+  const largest = Math.max(0, ...inputs);
   const hessian = hessianBytes([{ modules: [], columns: largest }], limits.maxBufferBytes);
-  throw new DeviceLimitError(
-    `The GPU budget of ${formatBytes(limits.budgetBytes)} is too small to calibrate this model: the largest Hessian alone (${largest} inputs) takes ${formatBytes(hessian)}, and the samples are up to ${longest} tokens long. Choose a larger budget, a smaller max_seq_length, or a data-free recipe.`,
+  const taking =
+    largest > 0 ? `the largest Hessian alone (${largest} inputs) takes ${formatBytes(hessian)}, and ` : "";
+  const helping =
+    longest < atWork
+      ? `fewer samples (less than ${WHOLE_UNITS_TOKENS} tokens in all)`
+      : "a smaller max_seq_length";
+  return new DeviceLimitError(
+    `The GPU budget leaves ${formatBytes(limits.budgetBytes)} to the layers, which is too small to calibrate this model: ${taking}at least ${atWork} tokens are at work at a time. Choose a larger budget, ${helping}, or a data-free recipe.`,
   );
 }
 

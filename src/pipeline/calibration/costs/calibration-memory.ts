@@ -40,13 +40,13 @@ export interface CalibrationDemand {
   /** Tokens of each sequence. */
   readonly lengths: readonly number[];
   readonly hidden: HiddenDemand;
-  /** The largest batch may have so many tokens, or one sequence; null for as many as are best. */
+  /** The largest batch may have so many tokens, or one cell of the samples (`sampleCells`); null for as many as are best. */
   readonly maxTokens: number | null;
   /** Batches to keep to where they fit, so that sums are added in the same order; null for those that cost least. */
   readonly like: Batching | null;
 }
 
-/** How many tokens are computed at once: what a Hessian's last bits depend on. */
+/** How many tokens are to be computed at once; a batch has a cell of the samples at least. */
 export interface Batching {
   readonly maxTokens: number;
   readonly mlpTokens: number;

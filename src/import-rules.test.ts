@@ -32,6 +32,7 @@ const FOUNDATIONS = [
   "all-ended.ts",
   "joint-work.ts",
   "ended-by.ts",
+  "greatest-of.ts",
   "yield-to-messages.ts",
   "storage-answer.ts",
 ];

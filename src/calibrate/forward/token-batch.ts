@@ -3,6 +3,7 @@
 
 import { type Lifetime, openTogether } from "../../disposal.ts";
 import { CalibrationError } from "../../errors.ts";
+import { greatestOf } from "../../greatest-of.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import type { UploadRing } from "../../gpu/staging/upload-ring.ts";
@@ -64,7 +65,7 @@ export async function createBatch(
     await uploads.write(new Uint8Array(tileBytes.buffer), tileBuffer);
     await uploads.write(new Uint8Array(sequenceBytes.buffer), sequences);
     const given = tokenRows && (await uploadRows(gpu, uploads, tokenRows, parts));
-    const longest = Math.max(...lengths);
+    const longest = greatestOf(lengths);
     const tables = { positions, attentionTiles: tileBuffer, sequences, tokenRows: given };
     return { lengths, tokens: rows.length, longest, tiles, ...tables };
   });

@@ -2,6 +2,7 @@
 // time, so that neither model has to fit, hidden states in memory. Where there is a GPU, the forward pass of calibration does this.
 
 import { invariant } from "../../errors.ts";
+import { greatestOf } from "../../greatest-of.ts";
 import { spreadRows } from "../../formats/weights/spread-rows.ts";
 import { rowSize } from "../../model/decoder-description.ts";
 import { layerGraph } from "../graph/decoder-graph.ts";
@@ -76,7 +77,7 @@ async function advance(
   invariant(layer, "both models have the same layers");
   const width = rowSize(description);
   const built = layerGraph(description, layer, planLinears(model, engine.maxInputBytes));
-  const longest = Math.max(...sequences.map(({ length }) => length));
+  const longest = greatestOf(sequences.map(({ length }) => length));
   using onloaded = await clock.time("weights", async () => await engine.onload(model, built, longest));
   const positionsOf = rememberPositions(engine, model);
   for (const [at, ids] of sequences.entries()) {

@@ -7,6 +7,7 @@ import { hessianBytes } from "../../calibrate/hessians.ts";
 import { hiddenBytesPerToken } from "../../calibrate/hidden-states.ts";
 import { sampleCells, WHOLE_UNITS_TOKENS } from "../../calibrate/sample-batches.ts";
 import { DeviceLimitError } from "../../errors.ts";
+import { greatestOf } from "../../greatest-of.ts";
 import { formatBytes } from "../../formats/text/format-bytes.ts";
 import { bufferBytes } from "../../gpu/memory.ts";
 import {
@@ -60,13 +61,13 @@ export function planCalibration(asked: CalibrationDemand, limits: GpuLimits): Ca
 
 /** What takes the most of a budget that nothing fits into, and what would help. */
 function tooSmall({ layers, lengths }: CalibrationDemand, limits: GpuLimits): DeviceLimitError {
-  const longest = Math.max(...lengths);
-  const atWork = Math.max(...sampleCells(lengths).map(({ tokens }) => tokens));
-  const inputs = layers.flatMap(({ captures }) => captures.map(({ columns }) => columns));
-  const largest = Math.max(0, ...inputs);
-  const hessian = hessianBytes([{ modules: [], columns: largest }], limits.maxBufferBytes);
+  const longest = greatestOf(lengths);
+  const atWork = greatestOf(sampleCells(lengths).map(({ tokens }) => tokens));
+  const inputs = layers.flatMap(({ captures }) => captures.map((capture) => capture.columns));
+  const columns = greatestOf(inputs, 0);
+  const hessian = hessianBytes([{ modules: [], columns }], limits.maxBufferBytes);
   const taking =
-    largest > 0 ? `the largest Hessian alone (${largest} inputs) takes ${formatBytes(hessian)}, and ` : "";
+    columns > 0 ? `the largest Hessian alone (${columns} inputs) takes ${formatBytes(hessian)}, and ` : "";
   const helping =
     longest < atWork
       ? `fewer samples (less than ${WHOLE_UNITS_TOKENS} tokens in all)`
@@ -133,7 +134,7 @@ function fit(demand: AlikeDemand, shape: CalibrationShape, limits: GpuLimits): C
   const job = tryJobBytes(demand, batches, shape, limits);
   if (!job) return null;
   const free = limits.budgetBytes - job.bytes;
-  const batchTokens = Math.max(...batches.map((batch) => batch.tokens));
+  const batchTokens = greatestOf(batches.map((batch) => batch.tokens));
   let layerPeak = 0;
   let seconds = 0;
   const known = new Map<CalibratedLayer, FittedLayer>();

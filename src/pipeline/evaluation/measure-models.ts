@@ -1,6 +1,7 @@
 // Perplexity of a model, and how far it is from the original, as a report.
 
 import { UnsupportedModelError } from "../../errors.ts";
+import { greatestOf } from "../../greatest-of.ts";
 import { measureQuality, type Quality } from "../../evaluate/quality/measure-quality.ts";
 import { mixersOf } from "../../evaluate/graph/mixers/nodes-of.ts";
 import { closing, createEngine } from "../../evaluate/runtime/engine.ts";
@@ -93,7 +94,7 @@ async function measureOnGpu(measurement: Measurement, gpu: Gpu): Promise<Measure
   );
   const { watched, ...quality } = forward;
   const started = performance.now();
-  const length = Math.max(...loaded.windows.map((ids) => ids.length));
+  const length = greatestOf(loaded.windows.map((ids) => ids.length));
   const { check, ...checked } = await checkForward(await opening, { watched, length, signal });
   return {
     quality,

@@ -25,6 +25,7 @@ import { byQuantizer, wantsHessian } from "../../../quantize/quantizers.ts";
 import { type CalibratedLayer, driftingIn, sharesOf } from "../layers/calibrated-layer.ts";
 import { planWorkspace } from "../../../calibrate/forward/plan-workspace.ts";
 import type { Linear } from "../../../model/weight-description.ts";
+import { greatestOf } from "../../../greatest-of.ts";
 
 /** The hidden states of a job. */
 export interface HiddenDemand {
@@ -79,7 +80,7 @@ export interface GpuLimits {
 
 /** Bytes of the hidden states of the largest batch, (tokens, hidden) float32. */
 export function batchHiddenBytes(batches: readonly SequenceBatch[], hiddenSize: number): number {
-  return Math.max(...batches.map(({ tokens }) => tokens)) * hiddenSize * 4;
+  return greatestOf(batches.map(({ tokens }) => tokens)) * hiddenSize * 4;
 }
 
 /** Bytes that live through the whole job: queue, rings, workspace, the batch at work, all batches' positions. */
@@ -89,12 +90,12 @@ export function jobBytes(
   shape: CalibrationShape,
   limits: GpuLimits,
 ): { bytes: number; workspace: WorkspacePlan } {
-  const tokens = Math.max(...batches.map((batch) => batch.tokens));
+  const tokens = greatestOf(batches.map((batch) => batch.tokens));
   const workspace = planWorkspace(
     layers.map(({ description }) => description),
     {
       tokens,
-      longest: Math.max(...lengths),
+      longest: greatestOf(lengths),
       maxBufferBytes: limits.maxBufferBytes,
       mlpTokens: shape.mlpTokens,
     },

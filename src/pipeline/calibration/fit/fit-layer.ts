@@ -28,6 +28,7 @@ import type { LayerSchedule } from "./layer-schedule.ts";
 import { type LayerRun, layerSeconds } from "../costs/layer-seconds.ts";
 import { isPacked, packCaptures, type Packing } from "./pack-captures.ts";
 import { planSettling, type Settled, type UnsettledPass } from "./plan-settling.ts";
+import { greatestOf } from "../../../greatest-of.ts";
 
 export interface FittedLayer {
   readonly passes: LayerSchedule;
@@ -92,7 +93,7 @@ function fitPacked(
   free: GpuLimits,
 ): FittedLayer | null {
   const passes = packPasses(layer, shape, free);
-  const tokens = Math.max(...batches.map((batch) => batch.tokens));
+  const tokens = greatestOf(batches.map((batch) => batch.tokens));
   const glanced = glancedLengths(lengths);
   const rewriting = fitRewritings(layer, { ...shape, tokens, glanced }, free);
   if (!rewriting) return null;

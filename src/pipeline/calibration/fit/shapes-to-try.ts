@@ -8,6 +8,7 @@ import type {
   CalibrationShape,
   GpuLimits,
 } from "../costs/calibration-memory.ts";
+import { greatestOf } from "../../../greatest-of.ts";
 
 const MIB = 1024 ** 2;
 const TOKEN_STEPS = [32_768, 16_384, 8192, 4096, 2048, 1024, 512, 256, 128] as const;
@@ -23,7 +24,7 @@ export function* shapesToTry(
   limits: GpuLimits,
   like: Batching | null = null,
 ): Generator<CalibrationShape> {
-  const longest = Math.max(...demand.lengths);
+  const longest = greatestOf(demand.lengths);
   const total = demand.lengths.reduce((sum, length) => sum + length, 0);
   const bounded = TOKEN_STEPS.map((tokens) => Math.min(Math.max(tokens, longest), Math.max(total, longest)));
   const bound = demand.maxTokens ?? Infinity;

@@ -3,6 +3,7 @@
 // pass, and only what nothing else has a use for is given.
 
 import { DeviceLimitError } from "../../../errors.ts";
+import { greatestOf } from "../../../greatest-of.ts";
 import { formatBytes } from "../../../formats/text/format-bytes.ts";
 import type { ForwardProducts } from "../../../formats/recipe/forward-products.ts";
 import {
@@ -141,7 +142,7 @@ type Layers = readonly Pick<CalibratedLayer, "linears">[];
 
 /** Tokens of the largest batch, which may be more or fewer than was asked for. */
 function batchTokens({ batches }: Pick<CalibrationPlan, "batches">): number {
-  return Math.max(...batches.map(({ tokens }) => tokens));
+  return greatestOf(batches.map(({ tokens }) => tokens));
 }
 
 /** What holds all products that gain; null if none does. */

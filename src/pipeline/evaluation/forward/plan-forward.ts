@@ -7,6 +7,7 @@ import { batchBytes } from "../../../calibrate/forward/token-batch.ts";
 import { tokenTablesBytes } from "../../../calibrate/forward/token-inputs/token-inputs.ts";
 import type { WorkspacePlan } from "../../../calibrate/forward/workspace.ts";
 import { DeviceLimitError } from "../../../errors.ts";
+import { greatestOf } from "../../../greatest-of.ts";
 import type { StoredModel } from "../../../evaluate/weights/stored-model.ts";
 import { formatBytes } from "../../../formats/text/format-bytes.ts";
 import { bufferBytes } from "../../../gpu/memory.ts";
@@ -77,7 +78,7 @@ export function planForward(demand: ForwardDemand, limits: GpuLimits): ForwardPl
   }
   if (streamed) return streamed;
   throw new DeviceLimitError(
-    `The GPU budget of ${formatBytes(limits.budgetBytes)} is too small to run this model's layers over sequences of ${Math.max(...demand.lengths)} tokens. Choose a larger budget, or shorter sequences.`,
+    `The GPU budget of ${formatBytes(limits.budgetBytes)} is too small to run this model's layers over sequences of ${greatestOf(demand.lengths)} tokens. Choose a larger budget, or shorter sequences.`,
   );
 }
 
@@ -105,7 +106,7 @@ interface BatchSizes {
 }
 
 function* batchSizes(lengths: readonly number[]): Generator<BatchSizes> {
-  const longest = Math.max(...lengths);
+  const longest = greatestOf(lengths);
   const total = lengths.reduce((sum, length) => sum + length, 0);
   for (const maxTokens of new Set(TOKEN_STEPS.map((step) => Math.min(Math.max(step, longest), total)))) {
     for (const mlpTokens of new Set([maxTokens, ...MLP_STEPS.map((step) => Math.min(step, maxTokens))])) {
@@ -127,10 +128,10 @@ function tryFit(demand: ForwardDemand, sizes: BatchSizes, limits: GpuLimits) {
 function fit(demand: ForwardDemand, { maxTokens, mlpTokens }: BatchSizes, limits: GpuLimits) {
   const { models, lengths } = demand;
   const batches = makeBatches(lengths, maxTokens);
-  const tokens = Math.max(...batches.map((batch) => batch.tokens));
+  const tokens = greatestOf(batches.map((batch) => batch.tokens));
   const layers = models.flatMap(({ description }) => description.layers);
   const { maxBufferBytes } = limits;
-  const longest = Math.max(...lengths);
+  const longest = greatestOf(lengths);
   const workspace = planWorkspace(layers, { tokens, longest, maxBufferBytes, mlpTokens });
   const roundedBytes = inputBytes(models, tokens);
   if (roundedBytes > maxBufferBytes) return null;

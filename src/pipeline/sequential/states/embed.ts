@@ -10,6 +10,7 @@ import {
 } from "../../../calibrate/forward/embed-tokens.ts";
 import type { HiddenStates, RowTable } from "../../../calibrate/hidden-states.ts";
 import { invariant } from "../../../errors.ts";
+import { greatestOf } from "../../../greatest-of.ts";
 import { isFloatDtype } from "../../../formats/numbers/dtype.ts";
 import { spreadRows } from "../../../formats/weights/spread-rows.ts";
 import type { CalibrationJob } from "../../calibration/plan-calibrated-layers.ts";
@@ -53,7 +54,7 @@ export async function embed(
   const width = plan.hidden.size;
   const isGapless = width === table.columns;
   // Rows that do not go to the GPU at once are read for each batch: of a source, a chunk for each row, again and again.
-  const most = Math.max(...plan.batches.map((batch) => batch.tokens));
+  const most = greatestOf(plan.batches.map((batch) => batch.tokens));
   const areMany = used.size > (states.table?.capacity ?? most);
   if (areMany || kept.areClose) await kept.bring(async (range) => await job.source.read(range));
   if (states.table && dtype === "BF16" && isGapless && table.columns % 2 === 0)
@@ -78,7 +79,7 @@ async function putOnHost(
   const { rows, width, columns } = from;
   const lengths = batches.map(({ ids }) => ids.length * columns);
   const keeps = states.keepsArrays && width === columns;
-  const shared = keeps ? undefined : new Float32Array(Math.max(...lengths));
+  const shared = keeps ? undefined : new Float32Array(greatestOf(lengths));
   using own = touchArrays(keeps ? lengths : []);
   for (const { batch, ids } of batches) {
     await checkpoint();

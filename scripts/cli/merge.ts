@@ -3,7 +3,7 @@
 
 import { resolve } from "node:path";
 import { formatBytes } from "../../src/formats/text/format-bytes.ts";
-import { readFolder, realPath, UsageError } from "./arguments/argument-readers.ts";
+import { realPath, UsageError } from "./arguments/argument-readers.ts";
 import { parseWords } from "./arguments/parse-words.ts";
 import { checkPlaces, strangersNote } from "./check-places.ts";
 import { mergeParts } from "./merge/merge-parts.ts";
@@ -62,7 +62,7 @@ function readArguments(args: readonly string[]): MergeArguments | null {
   if (values.help) return null;
   if (positionals.length === 0) throw new UsageError("No PART is given: name the folders of all parts.");
   if (values.out === undefined) throw new UsageError("--out is missing: the folder to write the model to.");
-  const out = realPath(readFolder(values.out, "out"));
+  const out = realPath(resolve(values.out));
   const parts = positionals.map((part) => realPath(resolve(part)));
   const twice = parts.find((part, index) => parts.indexOf(part) !== index);
   if (twice !== undefined) throw new UsageError(`${twice} is named twice.`);

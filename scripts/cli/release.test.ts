@@ -14,7 +14,7 @@ it("a release replaces an earlier release alone, and no file", async () => {
   expect(said.mock.calls.flat().filter((line) => !line.startsWith("\n"))).toEqual([
     `--out ${file} is there and is no earlier release. Name a folder that does not exist.`,
     `--out ${folder} is there and is no earlier release. Name a folder that does not exist.`,
-    "--out names no folder. Write --out FOLDER.",
+    "--out is given an empty value. Say what it is, or leave it out.",
   ]);
   expect(await readdir(folder)).toEqual(["notes.txt"]);
   expect(await readFile(file, "utf8")).toBe("kept");

@@ -2,12 +2,12 @@
 
 import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { chromium } from "playwright";
 import { chromiumFlags, findChromium } from "../chromium.mjs";
 import { serveFolder } from "../serve-folder.ts";
 import { makeFolders } from "./make-folders.ts";
-import { readFolder, readHub, UsageError } from "./arguments/argument-readers.ts";
+import { readHub, UsageError } from "./arguments/argument-readers.ts";
 import { parseOptions } from "./arguments/parse-words.ts";
 import { endedBy } from "../../src/ended-by.ts";
 
@@ -66,7 +66,7 @@ export async function releaseFromCommandLine(args: readonly string[]): Promise<n
       hub: { type: "string" },
     } as const;
     const values = parseOptions(args, options);
-    const out = values.out === undefined ? join(ROOT, "release") : readFolder(values.out, "out");
+    const out = resolve(values.out ?? join(ROOT, "release"));
     await writeRelease(out, { hub: readHub(values.hub), client: values["oauth-client"] ?? "" });
     await checkRelease(out);
     console.log(`The page lies in ${out}. It was opened below a path and read the sample model.`);

@@ -79,18 +79,12 @@ function isUrl(text: string): boolean {
   return /^[a-z][a-z0-9+.-]*:/i.test(text);
 }
 
-/** A folder by its whole path; none is not the folder that the command is given in. @throws UsageError */
-export function readFolder(text: string | undefined, option: string): string {
-  if (text?.trim()) return resolve(text);
-  throw new UsageError(`--${option} names no folder. Write --${option} FOLDER.`);
-}
-
 /**
  * The folder to write to, which must have nothing to do with the one that is read: result and source have files of the same names.
  * @throws UsageError
  */
 export function readOut(text: string, source: Source): string {
-  const out = readFolder(text, "out");
+  const out = resolve(text);
   if (existsSync(out) && !statSync(out).isDirectory())
     throw new UsageError(`--out ${text} is a file. Name a folder; it need not exist.`);
   const how = beside(out, source);
@@ -185,7 +179,7 @@ export function wholeNumber<Option extends string>(
 /** GPTQ's damping, or null. @throws UsageError */
 export function fraction(text: string | undefined): number | null {
   if (text === undefined) return null;
-  const value = text.trim() === "" ? NaN : Number(text);
+  const value = Number(text);
   if (!(value >= 0 && value <= 1)) throw new UsageError(`--dampening-frac ${text} is not between 0 and 1.`);
   return value;
 }

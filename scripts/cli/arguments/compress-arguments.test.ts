@@ -41,7 +41,9 @@ describe("--out", () => {
 
   it("is refused where it is empty, which a shell makes of a variable that is not set", () => {
     for (const out of ["", " "])
-      expect(refusal("owner/name", "--out", out)).toBe("--out names no folder. Write --out FOLDER.");
+      expect(refusal("owner/name", "--out", out)).toBe(
+        "--out is given an empty value. Say what it is, or leave it out.",
+      );
     expect(refusal("owner/name")).toMatch(/--out is missing/);
   });
 
@@ -56,7 +58,7 @@ it("a file that is a folder or a device, and a fraction that is none, are told a
   expect(asking("--calibration", folder)).toMatch(/ is a folder\. Name a file\.$/);
   expect(asking("--calibration", "/dev/null")).toMatch(/ is a device or a pipe\. Name a file\.$/);
   const damping = (text: string) => asking("--recipe", "gptq-W4A16", "--dampening-frac", text);
-  for (const text of ["", " ", "x", "2"]) expect(damping(text)).toMatch(/is not between 0 and 1/);
+  for (const text of ["x", "2", "0x1g"]) expect(damping(text)).toMatch(/is not between 0 and 1/);
   expect(damping("0.5")).toBe("taken");
 });
 
@@ -150,6 +152,8 @@ it("--ignore is a list whose patterns may have commas in braces", () => {
     "lm_head, re:.*(q|k){1,2}_proj",
   ]);
   expect(read?.recipe.ignore).toEqual(["lm_head", "re:.*(q|k){1,2}_proj"]);
+  const none = readCompressArguments(["owner/name", "--out", join(folder, "out"), "--ignore", ""]);
+  expect(none?.recipe.ignore).toEqual([]);
 });
 
 describe("several recipes", () => {
@@ -247,7 +251,7 @@ describe("a part", () => {
     expect(asking("--exchange", "x")).toMatch(/it needs --share I\/N/);
     expect(asking("--share", "0/3", "--exchange", "x")).toMatch(/is no share such as 2\/3/);
     expect(asking("--share", "1/3", "--exchange", "x", "--patience", "soon")).toMatch(/no number of seconds/);
-    expect(asking("--share", "1/3", "--exchange", "")).toMatch(/--exchange names no folder/);
+    expect(asking("--share", "1/3", "--exchange", "")).toMatch(/--exchange is given an empty value/);
     const exchanging = (place: string) =>
       refusal(join(folder, "source"), "--out", join(folder, "out"), "--share", "1/3", "--exchange", place);
     expect(exchanging(join(folder, "link"))).toMatch(/is SOURCE itself/);

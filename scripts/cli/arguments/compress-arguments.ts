@@ -140,7 +140,7 @@ const OPTIONS = {
 } as const;
 
 function parse(args: readonly string[]) {
-  return parseWords(args, OPTIONS);
+  return parseWords(args, OPTIONS, ["ignore"]);
 }
 
 type Values = ReturnType<typeof parse>["values"];

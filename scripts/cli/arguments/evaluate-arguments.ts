@@ -56,7 +56,7 @@ const OPTIONS = {
 } as const;
 
 function parse(args: readonly string[]) {
-  return parseWords(args, OPTIONS);
+  return parseWords(args, OPTIONS, ["prompt"]);
 }
 
 type Values = ReturnType<typeof parse>["values"];

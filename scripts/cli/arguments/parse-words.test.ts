@@ -48,6 +48,12 @@ it("says in one sentence what is wrong with an option", () => {
   );
 });
 
+it("refuses an empty value, unless it means something", () => {
+  for (const words of [["--out", ""], ["--out= "], ["--recipe", "x", "--recipe", ""]])
+    expect(refusal(...words)).toMatch(/^--\w+ is given an empty value\. Say what it is, or leave it out\.$/);
+  expect(parseWords(["--out", ""], OPTIONS, ["out"]).values.out).toBe("");
+});
+
 it("refuses an option that is given twice where one value counts, and does not repeat what it was given", () => {
   expect(refusal("--out", "secret", "--json", "--out", "hidden")).toBe(
     "--out is given twice, and only one value can count. Leave the other out.",

@@ -17,17 +17,22 @@ interface GivenOption {
 
 /**
  * The words of a command line by its options.
+ * @param emptied options for which a value of no letters means something; of others, a shell made it of a variable that is not set
  * @throws UsageError if one is none of them, lacks its value or has one too many, or is given twice although one value counts
  */
 export function parseWords<const Known extends Options>(
   args: readonly string[],
   options: Known,
+  emptied: readonly (keyof Known)[] = [],
 ): ReturnType<typeof parseArgs<{ options: Known; allowPositionals: true }>> {
   const words = { args: [...args], options, allowPositionals: true } as const;
   const seen = new Set<string>();
   for (const token of parseArgs({ ...words, strict: false, tokens: true }).tokens) {
     if (token.kind !== "option") continue;
-    const problem = optionProblem(token, options) ?? (seen.has(token.name) ? twice(token, options) : null);
+    const problem =
+      optionProblem(token, options) ??
+      (seen.has(token.name) ? twice(token, options) : null) ??
+      (emptied.includes(token.name) ? null : emptiness(token));
     if (problem !== null) throw new UsageError(problem);
     seen.add(token.name);
   }
@@ -60,6 +65,11 @@ function optionProblem({ name, rawName, value, inlineValue }: GivenOption, optio
   if (value === undefined) return `${rawName} needs a value behind it.`;
   if (inlineValue || !/^-./.test(value)) return null;
   return `${rawName} needs a value, and ${value} looks like the next option. If it is the value, write ${rawName}=${value}.`;
+}
+
+function emptiness({ rawName, value }: GivenOption): string | null {
+  if (value === undefined || value.trim() !== "") return null;
+  return `${rawName} is given an empty value. Say what it is, or leave it out.`;
 }
 
 /** The last of several values would count, and the others would be given in vain. */

@@ -1,7 +1,8 @@
 // Options of `npm run compress` that ask for a share of a job.
 
+import { resolve } from "node:path";
 import type { SampleShare } from "../../../src/api/job-options.ts";
-import { readFolder, UsageError } from "./argument-readers.ts";
+import { UsageError } from "./argument-readers.ts";
 
 export const SHARE_OPTIONS = {
   share: { type: "string" },
@@ -42,7 +43,7 @@ export function readShare({ share, exchange, patience }: ShareValues): AskedShar
   const patienceSeconds = patience === undefined ? PATIENCE_SECONDS : Number(patience);
   if (!Number.isSafeInteger(patienceSeconds) || patienceSeconds < 1)
     throw new UsageError(`--patience ${patience} is no number of seconds.`);
-  return { ...readFraction("share", share), folder: readFolder(exchange, "exchange"), patienceSeconds };
+  return { ...readFraction("share", share), folder: resolve(exchange), patienceSeconds };
 }
 
 /** "2/3": the second of three. */

@@ -103,6 +103,9 @@ async function serve(plugins: Plugin[]): Promise<PreviewServer> {
   const own = process.listeners("SIGTERM");
   const server = await preview({
     root: join(import.meta.dirname, "../../.."),
+    // What is built is served as it is: reading the configuration writes beside it, where this user may not write.
+    configFile: false,
+    appType: "mpa",
     logLevel: "error",
     plugins,
     preview: { host: "127.0.0.1", port: 0, strictPort: true, open: false },

@@ -41,6 +41,8 @@ export function readSource(text: string): Source {
       );
     return { kind: "folder", text: resolve(text) };
   }
+  if (/^file:/i.test(text))
+    throw new UsageError(`SOURCE ${text} is an address of this machine. Name the folder by its path alone.`);
   try {
     const address = parseSource(text, { base: PAGE, hubUrl: "https://huggingface.co" });
     if (address.kind === "hub" || !address.url.startsWith(PAGE)) return { kind: "address", text };

@@ -70,6 +70,7 @@ describe("SOURCE", () => {
       expect(reading(source)).toMatch(/is no folder of this machine, and no address/);
     expect(reading(join(folder, "file"))).toMatch(/is a file\. Name the folder/);
     expect(reading("ftp://models.example/tiny")).toMatch(/not an address that can be fetched/);
+    expect(reading("file:///models/tiny")).toMatch(/Name the folder by its path alone/);
     for (const source of ["", " "])
       expect(reading(source)).toBe("SOURCE is empty. Name an id, a URL or a folder.");
   });

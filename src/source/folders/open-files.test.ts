@@ -50,7 +50,7 @@ describe("openFiles", () => {
       throw new DOMException("gone", "NotReadableError");
     };
     await expect(readDropped("config.json", gone, { start: 0, end: 1 })).rejects.toThrow(
-      /Drop the folder again/,
+      /moved or removed .* or you may not read it\. .* drop the folder again/,
     );
   });
 });

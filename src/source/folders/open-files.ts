@@ -63,7 +63,7 @@ export async function readDropped(
     return new Uint8Array(await file.slice(span.start, span.end).arrayBuffer());
   } catch (cause) {
     throw new AccessError(
-      `${path} can no longer be read: it was changed, moved or removed since it was dropped. Drop the folder again.`,
+      `${path} cannot be read: it was changed, moved or removed since it was dropped, or you may not read it. Look at its permissions, and drop the folder again.`,
       { cause },
     );
   }

@@ -75,7 +75,7 @@ async function readChosen(file: File): Promise<Uint8Array<ArrayBuffer>> {
     return new Uint8Array(await file.arrayBuffer());
   } catch (cause) {
     throw new CalibrationError(
-      `${file.name} can no longer be read: it was changed, moved or removed since it was chosen. Choose it again.`,
+      `${file.name} cannot be read: it was changed, moved or removed since it was chosen, or you may not read it. Look at its permissions, and choose it again.`,
       { cause },
     );
   }

@@ -35,10 +35,6 @@ export function readSource(text: string): Source {
   if (existsSync(text)) {
     if (!statSync(text).isDirectory())
       throw new UsageError(`SOURCE ${text} is a file. Name the folder that it lies in.`);
-    if (!holdsFile(text))
-      throw new UsageError(
-        `SOURCE ${text} is a folder without a file that this user may read. Name the folder that holds config.json and the .safetensors files.`,
-      );
     return { kind: "folder", text: resolve(text) };
   }
   if (/^file:/i.test(text))
@@ -55,7 +51,18 @@ export function readSource(text: string): Source {
   );
 }
 
-/** True if a file lies in the folder or below it, links followed. Of a folder without one, a browser tells its page nothing. */
+/**
+ * Of a folder without a file, a browser tells its page nothing.
+ * @throws UsageError for such a folder
+ */
+export function checkFiles({ kind, text }: Source): void {
+  if (kind === "folder" && !holdsFile(text))
+    throw new UsageError(
+      `SOURCE ${text} is a folder without a file that this user may read. Name the folder that holds config.json and the .safetensors files.`,
+    );
+}
+
+/** True if a file lies in the folder or below it, links followed. */
 function holdsFile(folder: string, seen = new Set<string>()): boolean {
   const place = realpathSync(folder);
   if (seen.has(place)) return false;

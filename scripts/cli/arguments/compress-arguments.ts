@@ -5,6 +5,7 @@ import type { CalibrationRequest } from "../../../src/api/script-api.ts";
 import { FORWARD_PRODUCTS } from "../../../src/formats/recipe/forward-products.ts";
 import {
   beside,
+  checkFiles,
   oneOf,
   readBudget,
   readOut,
@@ -156,6 +157,7 @@ export function readCompressArguments(args: readonly string[]): CompressArgument
     throw new UsageError("--out is missing: the folder to write the model to.");
   const { source, ...asked } =
     values.replay === undefined ? readJob(values, positionals) : replayed(values, positionals);
+  checkFiles(source);
   for (const option of ["keep-source", "token"] as const)
     if (source.kind === "folder" && values[option] && !(option === "token" && values.push))
       throw new UsageError(

@@ -66,7 +66,7 @@ it.each(JOBS)("$what gives all back where any buffer is refused", async (refused
     ends.set(kind, { told, left: [...gpu.leftBytes, gpu.liveBytes], usedBehind: gpu.usedBehind });
   }
   const told = expect.stringMatching(
-    /^The GPU refused .* No memory is left\. - While .*\)\. Choose a smaller [^\\]*$/,
+    /^The GPU refused .* No memory is left\. - While .*\. Choose a smaller [^\\]*$/,
   );
   const clean = { told, left: [0, 0], usedBehind: [] };
   expect(ends).toEqual(new Map([...kinds.keys()].map((kind) => [kind, clean])));

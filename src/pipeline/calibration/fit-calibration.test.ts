@@ -32,5 +32,7 @@ it("says what takes the most of a budget that is too small, and what would help"
 });
 
 it("takes more samples than a call has arguments", () => {
-  expect(refusal(Array.from({ length: 200_000 }, () => 1))).toMatch(/at least 1024 tokens are at work at a time/);
+  expect(refusal(Array.from({ length: 200_000 }, () => 1))).toMatch(
+    /at least 1024 tokens are at work at a time/,
+  );
 });

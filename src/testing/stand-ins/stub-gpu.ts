@@ -3,9 +3,6 @@
 // with numbers that follow from the first words of what it reads, so that a step that starts from something else ends in
 // other bytes. It can be lost at any submit, and refuse any buffer.
 
-/** As Chromium says it, in several lines. */
-const REFUSAL = "No memory is left.\n - While calling [Device].CreateBuffer([BufferDescriptor]).\n";
-
 /** What is compiled into a kernel, by name. */
 export type Constants = Readonly<Record<string, number>>;
 
@@ -184,7 +181,8 @@ function createDevice(state: StubState, rules: Readonly<Record<string, Rule>>): 
     createBuffer(descriptor: GPUBufferDescriptor) {
       const at = state.labels.push(descriptor.label ?? "") - 1;
       const scope = scopes.findLast(({ filter }) => filter === "out-of-memory");
-      if (at === state.refuseAt && scope) scope.error = { message: REFUSAL };
+      if (at === state.refuseAt && scope)
+        scope.error = { message: "No memory is left.\n - While it is made.\n" };
       return new StubBuffer(descriptor, state, () => isLost);
     },
     createShaderModule: () => ({}),

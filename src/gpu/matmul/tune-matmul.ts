@@ -9,11 +9,17 @@ import { matmulHalves } from "./matmul-halves.ts";
 import { productTime } from "./product-time.ts";
 import type { MatrixUnits } from "../device/tuning.ts";
 
+/** What a measurement multiplies: `size` rows and columns of results, `depth` products each. */
+interface Square {
+  readonly size: number;
+  readonly depth: number;
+}
+
 /** Large enough to fill a data centre's GPU (256 large tiles), small enough for a phone: 2 · 2048 · 2048 · 512 flops. */
-const SIZE = 2048;
-const DEPTH = 512;
-/** GPU bytes that the measurement takes for its while. */
-const BYTES = SIZE * DEPTH * 4 + SIZE * SIZE * 4;
+const LEAST: Square = { size: 2048, depth: 512 };
+/** Four rounds of wide tiles on the largest GPUs, which take a third of a millisecond for them: a sixth less must show. */
+const MANY_WIDE: Square = { size: 4096, depth: 1024 };
+const WIDE_RUNS = 8;
 /** The second run is the one that counts: the first compiles and wakes the GPU. */
 const RUNS = 3;
 /** What an expert makes of its tokens: 48 large tiles, on which a data centre's GPU spends some 50 µs. */
@@ -25,7 +31,7 @@ const FEW_TILES = 96;
 const KERNELS_VERSION = 3;
 const FEW_VERSION = "few tiles 3";
 const HALVES_VERSION = "halves 3";
-const WIDE_VERSION = "wide halves 1";
+const WIDE_VERSION = "wide halves 2";
 
 /** Whether products are faster with large tiles. */
 interface TileMeasures {
@@ -34,7 +40,7 @@ interface TileMeasures {
 }
 
 const MEASURES: TileMeasures = {
-  many: async (gpu) => await isLargeFaster(gpu, { m: SIZE, n: SIZE }, RUNS),
+  many: async (gpu) => await isLargeFaster(gpu, { m: LEAST.size, n: LEAST.size }, RUNS),
   few: async (gpu) => await isLargeFaster(gpu, FEW, FEW_RUNS),
 };
 
@@ -43,7 +49,7 @@ const MEASURES: TileMeasures = {
  * @param measure tells it of shapes of many large tiles, and of few
  */
 export async function tuneMatmul(gpu: Gpu, { many, few } = MEASURES): Promise<void> {
-  if (gpu.adapter.software || gpu.memory.freeBytes < BYTES) return;
+  if (gpu.adapter.software || gpu.memory.freeBytes < bytesOf(LEAST)) return;
   const { adapter, tuning } = gpu;
   tuning.largeProducts = await measureOnce(adapter, KERNELS_VERSION, async () => await many(gpu));
   if (!tuning.largeProducts) return;
@@ -59,7 +65,7 @@ export async function areMatricesFaster(
   units: MatrixUnits,
   measure = isHalvesFaster,
 ): Promise<boolean> {
-  if (gpu.memory.freeBytes < BYTES) return false;
+  if (gpu.memory.freeBytes < bytesOf(LEAST)) return false;
   return await measureOnce(gpu.adapter, HALVES_VERSION, async () => await measure(gpu, units));
 }
 
@@ -72,12 +78,12 @@ export async function isWideFaster(
   units: MatrixUnits,
   measure = isWideFasterNow,
 ): Promise<boolean> {
-  if (gpu.memory.freeBytes < BYTES) return false;
+  if (gpu.memory.freeBytes < bytesOf(MANY_WIDE)) return false;
   return await measureOnce(gpu.adapter, WIDE_VERSION, async () => await measure(gpu, units));
 }
 
 async function isLargeFaster(gpu: Gpu, size: Pick<LinearProduct, "m" | "n">, runs: number): Promise<boolean> {
-  return await withOperands(gpu, async (operands) => {
+  return await withOperands(gpu, LEAST, async (operands) => {
     const shape = { ...operands, ...size };
     const small = async () => await matmul(gpu, shape, "small");
     const large = async () => await matmul(gpu, shape, "large");
@@ -87,7 +93,7 @@ async function isLargeFaster(gpu: Gpu, size: Pick<LinearProduct, "m" | "n">, run
 
 async function isHalvesFaster(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
   const tile: MatmulTile = gpu.tuning.largeProducts ? "large" : leastTile(gpu);
-  return await withOperands(gpu, async ({ b, ...shape }) => {
+  return await withOperands(gpu, LEAST, async ({ b, ...shape }) => {
     const weights = { ...shape, b, bDtype: "BF16" } as const;
     const halves = async () => await matmulHalves(gpu, units, weights);
     return await isFaster(gpu, halves, async () => await matmul(gpu, weights, tile));
@@ -95,31 +101,42 @@ async function isHalvesFaster(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
 }
 
 async function isWideFasterNow(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
-  return await withOperands(gpu, async (operands) => {
+  return await withOperands(gpu, MANY_WIDE, async (operands) => {
     const product = async (wide: boolean) =>
       await matmulHalves(gpu, units, { ...operands, bDtype: "BF16" }, wide);
     return await isFaster(
       gpu,
       async () => await product(true),
       async () => await product(false),
+      WIDE_RUNS,
     );
   });
 }
 
 type Operands = ReturnType<typeof operandsIn>;
 
-function operandsIn(operand: LedgerBuffer, result: LedgerBuffer) {
-  const side = { buffer: operand, stride: DEPTH };
-  return { m: SIZE, n: SIZE, k: DEPTH, a: side, b: side, c: { buffer: result, stride: SIZE } };
+function operandsIn({ size, depth }: Square, operand: LedgerBuffer, result: LedgerBuffer) {
+  const side = { buffer: operand, stride: depth };
+  return { m: size, n: size, k: depth, a: side, b: side, c: { buffer: result, stride: size } };
 }
 
-async function withOperands<T>(gpu: Gpu, use: (operands: Operands) => Promise<T>): Promise<T> {
+/** GPU bytes that a measurement takes for its while: both operands are the same ones. */
+function bytesOf({ size, depth }: Square): number {
+  return size * depth * 4 + size * size * 4;
+}
+
+async function withOperands<T>(
+  gpu: Gpu,
+  square: Square,
+  use: (operands: Operands) => Promise<T>,
+): Promise<T> {
+  const { size, depth } = square;
   const [operand, result] = await gpu.memory.allocateAll([
-    { label: "tuning operands", bytes: SIZE * DEPTH * 4 },
-    { label: "tuning result", bytes: SIZE * SIZE * 4 },
+    { label: "tuning operands", bytes: size * depth * 4 },
+    { label: "tuning result", bytes: size * size * 4 },
   ]);
   try {
-    return await use(operandsIn(operand, result));
+    return await use(operandsIn(square, operand, result));
   } finally {
     operand[Symbol.dispose]();
     result[Symbol.dispose]();

@@ -17,21 +17,21 @@ interface Square {
 
 /** Large enough to fill a data centre's GPU (256 large tiles), small enough for a phone: 2 · 2048 · 2048 · 512 flops. */
 const LEAST: Square = { size: 2048, depth: 512 };
-/** Four rounds of wide tiles on the largest GPUs, which take a third of a millisecond for them: a sixth less must show. */
+/** Four rounds of wide tiles on the largest GPUs. */
 const MANY_WIDE: Square = { size: 4096, depth: 1024 };
-const WIDE_RUNS = 8;
-/** The second run is the one that counts: the first compiles and wakes the GPU. */
-const RUNS = 3;
 /** What an expert makes of its tokens: 48 large tiles, on which a data centre's GPU spends some 50 µs. */
 const FEW = { m: 1024, n: 768 } as const;
-const FEW_RUNS = 40;
+/** Browsers round the GPU's clock to a tenth of a millisecond; what is compared takes twenty times as long, by as many runs as it needs. */
+const LEAST_MS = 2;
+const LEAST_RUNS = 3;
+const MOST_RUNS = 200;
 /** Where small tiles are faster with those, they are taken for fewer large ones than this. */
 const FEW_TILES = 96;
 /** To be raised with every change to a product kernel: what was measured of another one counts no more. */
-const KERNELS_VERSION = 3;
-const FEW_VERSION = "few tiles 3";
-const HALVES_VERSION = "halves 3";
-const WIDE_VERSION = "wide halves 2";
+const KERNELS_VERSION = 4;
+const FEW_VERSION = "few tiles 4";
+const HALVES_VERSION = "halves 4";
+const WIDE_VERSION = "wide halves 3";
 
 /** Whether products are faster with large tiles. */
 interface TileMeasures {
@@ -40,8 +40,8 @@ interface TileMeasures {
 }
 
 const MEASURES: TileMeasures = {
-  many: async (gpu) => await isLargeFaster(gpu, { m: LEAST.size, n: LEAST.size }, RUNS),
-  few: async (gpu) => await isLargeFaster(gpu, FEW, FEW_RUNS),
+  many: async (gpu) => await isLargeFaster(gpu, { m: LEAST.size, n: LEAST.size }),
+  few: async (gpu) => await isLargeFaster(gpu, FEW),
 };
 
 /**
@@ -82,12 +82,12 @@ export async function isWideFaster(
   return await measureOnce(gpu.adapter, WIDE_VERSION, async () => await measure(gpu, units));
 }
 
-async function isLargeFaster(gpu: Gpu, size: Pick<LinearProduct, "m" | "n">, runs: number): Promise<boolean> {
+async function isLargeFaster(gpu: Gpu, size: Pick<LinearProduct, "m" | "n">): Promise<boolean> {
   return await withOperands(gpu, LEAST, async (operands) => {
     const shape = { ...operands, ...size };
     const small = async () => await matmul(gpu, shape, "small");
     const large = async () => await matmul(gpu, shape, "large");
-    return await isFaster(gpu, large, small, runs);
+    return await isFaster(gpu, large, small);
   });
 }
 
@@ -108,7 +108,6 @@ async function isWideFasterNow(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
       gpu,
       async () => await product(true),
       async () => await product(false),
-      WIDE_RUNS,
     );
   });
 }
@@ -143,12 +142,10 @@ async function withOperands<T>(
   }
 }
 
-async function isFaster(
-  gpu: Gpu,
-  one: () => Promise<void>,
-  other: () => Promise<void>,
-  runs = RUNS,
-): Promise<boolean> {
-  for (const product of [other, one]) await productTime(gpu, product, runs);
+async function isFaster(gpu: Gpu, one: () => Promise<void>, other: () => Promise<void>): Promise<boolean> {
+  // What runs first compiles and wakes the GPU.
+  for (const product of [other, one]) await productTime(gpu, product, LEAST_RUNS);
+  let runs = LEAST_RUNS;
+  while (runs < MOST_RUNS && (await productTime(gpu, other, runs)) < LEAST_MS) runs *= 2;
   return (await productTime(gpu, one, runs)) < (await productTime(gpu, other, runs));
 }

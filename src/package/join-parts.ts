@@ -58,10 +58,20 @@ function checkSameJob(a: FoundPart, b: FoundPart): void {
   ] as const;
   const differing = compared.find(([, left, right]) => left !== right);
   if (!differing) return;
-  const [what, left, right] = differing;
+  const [what, its, theirs] = differing;
+  const [left, right] = whereTheyDiffer(its, theirs);
   throw new PartsError(
     `${a.folder} and ${b.folder} are no parts of one job: ${what} differs (${showValue(left)} and ${showValue(right)}). Make one of them again as the other was made.`,
   );
+}
+
+/** Of two texts the line, or the field, in which they begin to differ: what comes before it is the same and long. */
+function whereTheyDiffer(one: string, other: string): readonly [string, string] {
+  let at = 0;
+  while (at < one.length && one[at] === other[at]) at++;
+  const begin = one.slice(0, at).search(/[^\n,{]*$/);
+  const piece = (text: string) => (/^[^\n,}]*/.exec(text.slice(begin))?.[0] ?? "").trim();
+  return [piece(one), piece(other)];
 }
 
 function settings({ calibration }: PartDocument): string {

@@ -8,7 +8,7 @@ import { rewritingModifiers } from "../../formats/recipe/recipe.ts";
 import type { OutputPlan } from "../../formats/safetensors/shards.ts";
 import { buildFacts } from "../../package/build-facts.ts";
 import { quantizerFor } from "../../quantize/quantizers.ts";
-import { chunkCount } from "../calibration/samples/sample-chunks.ts";
+import { chunkCount, MAX_CHUNKS } from "../calibration/samples/sample-chunks.ts";
 import type { CalibrationJob } from "../calibration/plan-calibrated-layers.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
 import { digest } from "./plan-job.ts";
@@ -41,7 +41,9 @@ export async function takeShare(
   const { index, of } = share;
   if (of > chunks.length)
     throw new CalibrationError(
-      `The samples can be cut into ${chunks.length} shares at most, not ${of}: ask for fewer shares, or calibrate with more samples.`,
+      chunks.length === MAX_CHUNKS
+        ? `Samples are cut into ${MAX_CHUNKS} shares at most, not ${of}: ask for fewer shares.`
+        : `The samples are too few for ${of} shares, and make ${chunks.length} at most: ask for fewer shares, or calibrate with more samples.`,
     );
   const placeOf = (at: number) => Math.floor((at * chunks.length) / of);
   const own = chunks.slice(placeOf(index), placeOf(index + 1)).flat();
@@ -93,24 +95,32 @@ export function mostShares(plan: CompressionPlan): number {
     : 0;
 }
 
-/** What a recipe does that keeps jobs from sharing its samples, in words; null if nothing does. */
-function unshared({ calibration, recipe }: CompressionPlan): string | null {
+interface Unshared {
+  /** What the recipe does, in words. */
+  readonly problem: string;
+  /** True if its layers can be done apart. */
+  readonly byLayers: boolean;
+}
+
+/** What a recipe does that keeps jobs from sharing its samples; null if nothing does. */
+function unshared({ calibration, recipe }: CompressionPlan): Unshared | null {
   const layers = calibration?.layers ?? [];
-  return rewritingModifiers(recipe).length > 0
-    ? "moves factors between the tensors of a layer (SmoothQuant, AWQ)"
-    : layers.some(({ drifting }) => drifting !== null)
-      ? "makes up for the drift of inputs"
-      : layers.some(({ scales }) => scales.length > 0)
-        ? "measures ranges of activations"
-        : layers.some(({ tasks }) => tasks.some((task) => quantizerFor(task).tiled))
-          ? "rounds some of the layers' weights to nearest"
-          : null;
+  if (rewritingModifiers(recipe).length > 0)
+    return { problem: "moves factors between the tensors of a layer (SmoothQuant, AWQ)", byLayers: false };
+  if (layers.some(({ drifting }) => drifting !== null))
+    return { problem: "makes up for the drift of inputs", byLayers: false };
+  if (layers.some(({ scales }) => scales.length > 0))
+    return { problem: "measures ranges of activations", byLayers: true };
+  return layers.some(({ tasks }) => tasks.some((task) => quantizerFor(task).tiled))
+    ? { problem: "rounds some of the layers' weights to nearest", byLayers: true }
+    : null;
 }
 
 function checkShareable(plan: CompressionPlan): void {
-  const problem = unshared(plan);
-  if (problem === null) return;
+  const found = unshared(plan);
+  if (!found) return;
+  const { problem, byLayers } = found;
   throw new RecipeError(
-    `This recipe ${problem}, which jobs that share samples do not do yet: they do GPTQ alone. Compress the model in one job, or divide it with --layers.`,
+    `This recipe ${problem}, which jobs that share samples do not do yet: they do GPTQ alone. Compress the model in one job${byLayers ? ", or divide it with --layers" : ""}.`,
   );
 }

@@ -4,7 +4,7 @@ import type { SequenceBatch } from "../../../calibrate/batches.ts";
 import { sampleBatches, sampleCells } from "../../../calibrate/sample-batches.ts";
 
 /** As many jobs at most share samples. A power of two: then each of 1, 2, 4 or 8 shares sends one sum for each Hessian. */
-const MAX_CHUNKS = 8;
+export const MAX_CHUNKS = 8;
 /** Hessians of one input that are held at once, at most: a sum for each level of the tree of chunks. */
 export const CHUNK_SUMS = 1 + Math.log2(MAX_CHUNKS);
 

@@ -27,7 +27,7 @@ export async function runBenchmarks(
   const head = await describeMachine(small);
   if (head.adapter.software && !small) {
     throw new DeviceLimitError(
-      "This is a software adapter, a thousand times slower than a GPU: published shapes would take hours. Tiny shapes show that all works.",
+      "This is a software adapter, a thousand times slower than a GPU: published shapes would take hours. Tiny shapes (--small) show that all works.",
     );
   }
   const kernelOptions = { only, small, repeats, onRow: (row: MeasuredRow) => say(formatKernelRow(row)) };

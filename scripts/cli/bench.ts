@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { type BrowserContext, chromium } from "playwright";
+import { type BrowserContext, chromium, type Page } from "playwright";
 import { preview } from "vite";
 import { syntheticJobs, type SyntheticJob } from "../../bench/end-to-end/jobs.ts";
 import type { BenchmarkOptions } from "../../bench/options.ts";
@@ -17,6 +17,8 @@ import { startModelServer } from "../model-server/model-server.ts";
 import { syntheticModel } from "../model-server/synthetic-model.ts";
 import { chromiumFlags, findChromium } from "../chromium.mjs";
 import { BENCH_USAGE, type BenchArguments, readBenchArguments } from "./arguments/bench-arguments.ts";
+import { pageError } from "./page/page-error.ts";
+import { systemFailure } from "./system-failure.ts";
 import { endInWords } from "./end-in-words.ts";
 import { watchHostMemory } from "./host-memory.ts";
 import { endedBy } from "../../src/ended-by.ts";
@@ -56,7 +58,7 @@ async function bench(args: BenchArguments, prepare: () => Promise<void>): Promis
     console.log(`\n${formatResult(result)}\n\nWritten to ${out}`);
     return 0;
   } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error));
+    console.error(systemFailure(error).message);
     return FAILURE_STATUS;
   }
 }
@@ -122,8 +124,7 @@ async function runInBrowser(
     const page = context.pages()[0] ?? (await context.newPage());
     page.on("console", (message) => console.log(message.text()));
     await page.goto(url);
-    const run = async (asked: BenchmarkOptions) =>
-      await page.evaluate(async (given) => await globalThis.layerpressBench(given), asked);
+    const run = async (asked: BenchmarkOptions) => await benchmarked(page, asked);
     const { endToEnd: jobs = [], ...kernels } = options;
     const result = await run(kernels);
     const memory = watchHostMemory(profile);
@@ -138,6 +139,20 @@ async function runInBrowser(
     return { ...result, head: { ...result.head, driver }, endToEnd };
   };
   return await endedBy(measure, async () => await context.close());
+}
+
+/** Has the page measure; its own sentence crosses as a value. */
+async function benchmarked(page: Page, asked: BenchmarkOptions): Promise<BenchmarkResult> {
+  const outcome = await page.evaluate(async (given) => {
+    try {
+      return { result: await globalThis.layerpressBench(given) };
+    } catch (error) {
+      const { name, message } = error instanceof Error ? error : new Error(String(error));
+      return { failure: { name, message } };
+    }
+  }, asked);
+  if (outcome.result) return outcome.result;
+  throw pageError(outcome.failure);
 }
 
 /** Device and driver as the browser names them to whoever started it; null where it does not. */

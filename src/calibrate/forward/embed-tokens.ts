@@ -123,7 +123,7 @@ function checkIds({ rows }: EmbeddingTable, ids: ReadonlySet<number>): void {
   for (const id of ids) {
     if (Number.isInteger(id) && id >= 0 && id < rows) continue;
     throw new CalibrationError(
-      `Token id ${id} is outside the model's vocabulary of ${rows}. The calibration data was tokenized with another model's tokenizer.`,
+      `Token id ${id} is outside the model's vocabulary of ${rows}. The text was made into tokens by another model's tokenizer.`,
     );
   }
 }

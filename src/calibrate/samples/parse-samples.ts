@@ -46,7 +46,7 @@ function promises(name: string, ending: RegExp): boolean {
 }
 
 function parseText(name: string, text: string, column: string | null): SampleSet {
-  if (text === "") throw new CalibrationError(`${name} is empty: there is nothing to calibrate with.`);
+  if (text === "") throw new CalibrationError(`${name} is empty. Choose a file that holds text.`);
   const isPromised = promises(name, /\.(json|jsonl|ndjson)$/i);
   if (isPromised || /^[[{]/.test(text)) {
     const json = tryJson(text);

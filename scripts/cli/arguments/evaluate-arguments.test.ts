@@ -28,3 +28,9 @@ it("a GPU budget is an amount, and not too little for anything", () => {
   expect(refusal("owner/name", "--gpu-budget", "1MiB")).toMatch(/32 MiB is the least/);
   expect(readEvaluateArguments(["owner/name"])?.gpuBudgetBytes).toBe(4 * 1024 ** 3);
 });
+
+it("windows are of two tokens at least", () => {
+  expect(refusal("owner/name", "--max-seq-length", "1")).toMatch(/leaves nothing to predict/);
+  expect(refusal("owner/name", "--max-seq-length", "0")).toMatch(/is not a whole number above 0/);
+  expect(refusal("owner/name", "--max-seq-length", "2")).toBe("taken");
+});

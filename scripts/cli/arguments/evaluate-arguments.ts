@@ -82,7 +82,7 @@ export function readEvaluateArguments(args: readonly string[]): EvaluateArgument
   return {
     ...sources,
     text: readEvaluationText(values),
-    maxSeqLength: count("max-seq-length", values["max-seq-length"]),
+    maxSeqLength: windowLength(values["max-seq-length"]),
     windows: values.windows === undefined ? null : count("windows", values.windows),
     provider,
     gpuBudgetBytes: readBudget(values["gpu-budget"]) ?? DEFAULT_BUDGET_BYTES,
@@ -111,6 +111,13 @@ function readEvaluationText({ text, ids }: Values): EvaluateArguments["text"] {
   const path = text ?? ids;
   if (path === undefined) return null;
   return readPath(path, text === undefined ? "--ids" : "--text");
+}
+
+/** The first token of each window is not predicted. */
+function windowLength(text: string): number {
+  const length = count("max-seq-length", text);
+  if (length > 1) return length;
+  throw new UsageError("--max-seq-length 1 leaves nothing to predict. Two tokens are the least.");
 }
 
 function count(option: string, text: string): number {

@@ -7,6 +7,7 @@ import type { Page } from "playwright";
 import { type ModelServer, startModelServer } from "../model-server/model-server.ts";
 import { folderModel } from "../model-server/served-model.ts";
 import { printable } from "../../src/errors.ts";
+import { AccessError } from "../../src/errors.ts";
 import { formatBytes } from "../../src/formats/text/format-bytes.ts";
 import type { ForwardCheck, Generation, QualityReport } from "../../src/api/evaluator-api.ts";
 import type { Evaluator } from "../../src/api/across-threads.ts";
@@ -20,6 +21,7 @@ import {
 import { giveFile } from "./page/give-file.ts";
 import { InterruptedError } from "./page/interruption.ts";
 import { openPage } from "./page/open-page.ts";
+import { inOwnNames, type ServedFolders } from "./page/own-names.ts";
 import { pageError } from "./page/page-error.ts";
 import { systemFailure } from "./system-failure.ts";
 import { endedBy } from "../../src/ended-by.ts";
@@ -77,7 +79,12 @@ async function serveFolders({ model, against }: EvaluateArguments): Promise<Mode
   const folders = Object.entries({ model, against }).filter(([, source]) => source?.kind === "folder");
   const models = await Promise.all(
     folders.map(async ([role, source]) => {
-      const files = await folderModel(source?.text ?? "");
+      const folder = source?.text ?? "";
+      const files = await folderModel(folder);
+      if (!files.has("config.json"))
+        throw new AccessError(
+          `There is no config.json in ${folder}. Name the folder that holds it beside the .safetensors files.`,
+        );
       return [`folder/${role}`, { files }] as const;
     }),
   );
@@ -135,7 +142,15 @@ async function runInPage(page: Page, args: EvaluateArguments, server: ModelServe
     [request, chosen] as const,
   );
   if ("evaluation" in outcome) return outcome.evaluation;
-  throw pageError(outcome.failure);
+  const { name, message } = outcome.failure;
+  throw pageError({ name, message: inOwnNames(message, servedFolders(args, server)) });
+}
+
+function servedFolders({ model, against }: EvaluateArguments, { filesUrl }: ModelServer): ServedFolders {
+  const named = Object.entries({ model, against }).flatMap(([role, source]) =>
+    source?.kind === "folder" ? [[`folder/${role}`, source.text] as const] : [],
+  );
+  return { host: new URL(filesUrl).host, folders: new Map(named) };
 }
 
 /** Folders are called what they were called, not by the address that they were served from. */

@@ -24,10 +24,12 @@ export async function folderModel(folder: string): Promise<ServedModel> {
   const paths = entries
     .filter((entry) => entry.isFile() || entry.isSymbolicLink())
     .map((entry) => join(entry.parentPath, entry.name));
-  // The Hub's cache is a folder of links.
-  const found = await Promise.all(paths.map(async (path) => [path, await stat(path)] as const));
+  // The Hub's cache is a folder of links; one that leads nowhere is no file.
+  const found = await Promise.all(
+    paths.map(async (path) => [path, await stat(path).catch(() => null)] as const),
+  );
   const files = found
-    .filter(([, stats]) => stats.isFile())
+    .flatMap(([path, stats]) => (stats?.isFile() ? [[path, stats] as const] : []))
     .map(([path, { size, mtimeMs }]): [string, ServedFile] => {
       const file: ServedFile = {
         bytes: size,

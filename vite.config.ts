@@ -60,6 +60,8 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     // The benchmark is a page of its own, which shares no script with the application.
     rolldownOptions: {
+      // Where the build's seconds went is nothing that whoever starts the page has to read.
+      checks: { bundlerTimings: false },
       input: {
         index: "index.html",
         bench: "bench/index.html",

@@ -64,8 +64,13 @@ export async function releaseFromCommandLine(args: readonly string[]): Promise<n
       out: { type: "string" },
       "oauth-client": { type: "string" },
       hub: { type: "string" },
+      help: { type: "boolean", default: false },
     } as const;
     const values = parseOptions(args, options);
+    if (values.help) {
+      console.log(USAGE);
+      return 0;
+    }
     const out = resolve(values.out ?? join(ROOT, "release"));
     await writeRelease(out, { hub: readHub(values.hub), client: values["oauth-client"] ?? "" });
     await checkRelease(out);

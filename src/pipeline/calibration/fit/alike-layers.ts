@@ -51,11 +51,10 @@ export function renamed(schedule: LayerSchedule, from: CalibratedLayer, to: Cali
     captures.map((capture) => captureAt.get(capture) ?? capture);
   const modulesOf = (layer: CalibratedLayer) =>
     sharesOf(layer).flatMap(({ tasks }) => tasks.map(({ module }) => module));
-  const others = modulesOf(to);
-  const moduleAt = new Map(modulesOf(from).map((module, index) => [module, others[index] ?? module]));
-  const nameOf = (module: string) => moduleAt.get(module) ?? module;
+  const taskAt = namesOf(modulesOf(from), modulesOf(to));
+  const linearAt = namesOf(linearsOf(from), linearsOf(to));
   const renamedRows = (rows: ReadonlyMap<string, number>) =>
-    new Map(Array.from(rows, ([module, own]) => [nameOf(module), own]));
+    new Map(Array.from(rows, ([module, own]) => [taskAt(module), own]));
   return {
     ...rest,
     passes: passes.map(renamedAll),
@@ -66,8 +65,19 @@ export function renamed(schedule: LayerSchedule, from: CalibratedLayer, to: Cali
       turns: settling.turns.map((turn) => ({
         ...turn,
         capture: captureAt.get(turn.capture) ?? turn.capture,
-        brings: turn.brings.map(nameOf),
+        // Those that are not quantized come, too.
+        brings: turn.brings.map(linearAt),
       })),
     },
   };
+}
+
+function linearsOf({ linears }: CalibratedLayer): readonly string[] {
+  return linears.map(({ module }) => module);
+}
+
+/** What is called otherwise in another layer, by place. */
+function namesOf(own: readonly string[], other: readonly string[]): (name: string) => string {
+  const names = new Map(own.map((name, index) => [name, other[index] ?? name]));
+  return (name) => names.get(name) ?? name;
 }

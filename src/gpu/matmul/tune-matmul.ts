@@ -78,7 +78,7 @@ export async function isWideFaster(
   units: MatrixUnits,
   measure = isWideFasterNow,
 ): Promise<boolean> {
-  if (gpu.memory.freeBytes < bytesOf(MANY_WIDE)) return false;
+  if (gpu.adapter.software || gpu.memory.freeBytes < bytesOf(MANY_WIDE)) return false;
   return await measureOnce(gpu.adapter, WIDE_VERSION, async () => await measure(gpu, units));
 }
 

@@ -10,6 +10,7 @@ import type { LedgerBuffer } from "../memory.ts";
 import numberFormats from "../elements/number-formats.wgsl?raw";
 import { struct } from "../struct.ts";
 import { findLargestMagnitude } from "./largest-magnitude.ts";
+import halves from "./halves.wgsl?raw";
 import code from "./matmul-halves.wgsl?raw";
 import { checkAlignment, type LinearProduct, PRODUCT_FIELDS, productParams } from "./matmul.ts";
 import { kernelsByShape } from "./matrix-kernels.ts";
@@ -30,7 +31,7 @@ export type HalvesOptions = LinearProduct & { readonly bDtype: Exclude<FloatDtyp
 
 /** The kernel for a GPU's matrices. */
 export const halvesKernel = kernelsByShape(
-  { name: "gpu.matmul-halves", code: [code, numberFormats] },
+  { name: "gpu.matmul-halves", code: [code, halves, numberFormats] },
   (made) =>
     kernel({
       ...made,

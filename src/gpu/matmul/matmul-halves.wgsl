@@ -60,16 +60,6 @@ var<workgroup> a_high: array<vec4<u32>, TILE_M * ROW>;
 var<workgroup> a_low: array<vec4<u32>, TILE_M * ROW>;
 var<workgroup> b_tile: array<vec4<u32>, TILE_N * ROW>;
 
-// Binary exponent that brings a largest magnitude into [2^13, 2^14). Not finite, or nothing but zeros: none.
-fn exponent_for(bits: u32) -> i32 {
-  if (bits == 0u || bits >= 0x7f800000u) { return 0; }
-  return clamp(140 - i32(bits >> 23u), -100, 100);
-}
-
-fn power_of_two(exponent: i32) -> f32 {
-  return bitcast<f32>(u32(exponent + 127) << 23u);
-}
-
 // Rows past m and n read the last one: what comes of it is never stored.
 fn a_start(lane: u32, i: u32, row0: u32) -> u32 {
   let row = min(row0 + i * ROWS + lane / ACROSS, params.m - 1u);
@@ -84,15 +74,6 @@ fn b_start(lane: u32, i: u32, column0: u32) -> u32 {
 // Where an invocation puts what it brings i-th.
 fn place_of(lane: u32, i: u32) -> u32 {
   return (i * ROWS + lane / ACROSS) * ROW + lane % ACROSS;
-}
-
-// The first 11 bits by a mask: compilers take "rounded to half and back" for the number itself.
-fn high_of(values: vec4<f32>) -> vec4<f32> {
-  return bitcast<vec4<f32>>(bitcast<vec4<u32>>(values) & vec4(0xffffe000u));
-}
-
-fn pack(values: vec4<f32>) -> vec2<u32> {
-  return vec2(pack2x16float(values.xy), pack2x16float(values.zw));
 }
 
 fn a_store(lane: u32, i: u32, first: vec4<f32>, second: vec4<f32>) {
@@ -149,8 +130,8 @@ fn main(
   let own = lane / SUBGROUP;
   let own_row = own / ACROSS_SUBGROUPS * 4u * MATRIX_M;
   let own_column = own % ACROSS_SUBGROUPS * 4u * MATRIX_N;
-  let a_exponent = exponent_for(largest[params.slot * 2u]);
-  let b_exponent = exponent_for(largest[params.slot * 2u + 1u]);
+  let a_exponent = exponent_for(largest[params.slot * 2u], 100);
+  let b_exponent = exponent_for(largest[params.slot * 2u + 1u], 100);
   let a_scale = power_of_two(a_exponent);
   let b_scale = power_of_two(b_exponent);
 

@@ -12,6 +12,7 @@ import { findLargestMagnitude } from "../matmul/largest-magnitude.ts";
 import { lowerTiles, type Matrix } from "../matmul/matmul.ts";
 import { kernelsByShape } from "../matmul/matrix-kernels.ts";
 import { halvesWorkgroup } from "../matmul/matrix-shape.ts";
+import halves from "../matmul/halves.wgsl?raw";
 import code from "./rank-k-halves.wgsl?raw";
 
 /**
@@ -21,7 +22,7 @@ import code from "./rank-k-halves.wgsl?raw";
 export const HESSIAN_COLUMNS = 4096;
 
 /** The kernel for a GPU's matrices. */
-export const rankKHalvesKernel = kernelsByShape({ name: "gpu.rank-k-halves", code: [code] }, (made) =>
+export const rankKHalvesKernel = kernelsByShape({ name: "gpu.rank-k-halves", code: [code, halves] }, (made) =>
   kernel({
     ...made,
     params: struct({

@@ -56,30 +56,11 @@ var<workgroup> a_low: array<vec2<u32>, TILE_K * ROW>;
 var<workgroup> b_high: array<vec2<u32>, TILE_K * ROW>;
 var<workgroup> b_low: array<vec2<u32>, TILE_K * ROW>;
 
-// Binary exponent that brings a largest magnitude into [2^13, 2^14). Not finite, or nothing but zeros: none.
-fn exponent_for(bits: u32) -> i32 {
-  if (bits == 0u || bits >= 0x7f800000u) { return 0; }
-  return clamp(140 - i32(bits >> 23u), -60, 60);
-}
-
-fn power_of_two(exponent: i32) -> f32 {
-  return bitcast<f32>(u32(exponent + 127) << 23u);
-}
-
 // Where an invocation reads X for the tile whose first column is given. Columns past the last one read that: what comes of it
 // is never stored.
 fn start(lane: u32, first_column: u32, columns: u32) -> u32 {
   let vector = min(first_column / 4u + lane % ACROSS, (columns - 1u) / 4u);
   return (params.x_offset + lane / ACROSS * params.x_stride) / 4u + vector;
-}
-
-// The first 11 bits by a mask: compilers take "rounded to half and back" for the number itself.
-fn high_of(values: vec4<f32>) -> vec4<f32> {
-  return bitcast<vec4<f32>>(bitcast<vec4<u32>>(values) & vec4(0xffffe000u));
-}
-
-fn pack(values: vec4<f32>) -> vec2<u32> {
-  return vec2(pack2x16float(values.xy), pack2x16float(values.zw));
 }
 
 fn a_store(lane: u32, i: u32, values: vec4<f32>) {
@@ -127,7 +108,7 @@ fn main(
   let own = lane / SUBGROUP;
   let own_row = own / 2u * 4u * MATRIX_M;
   let own_column = own % 2u * 4u * MATRIX_N;
-  let exponent = exponent_for(largest[params.slot * 2u]);
+  let exponent = exponent_for(largest[params.slot * 2u], 60);
   let scale = power_of_two(exponent);
 
   var s00: Sum; var s01: Sum; var s02: Sum; var s03: Sum;

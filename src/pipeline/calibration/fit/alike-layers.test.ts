@@ -1,5 +1,9 @@
 import { expect, it } from "vitest";
+import { invariant } from "../../../errors.ts";
 import { planFixture } from "../../../testing/jobs/plan-fixture.ts";
+import { MIB, planFor } from "../../../testing/layers/small-layer.ts";
+import type { CalibratedLayer } from "../layers/calibrated-layer.ts";
+import { firstAlike } from "./alike-layers.ts";
 
 const GPTQ = { name: "GPTQModifier", dampening_frac: 0.01, actorder: "static" } as const;
 const CHANNELS =
@@ -28,4 +32,14 @@ it.each([
   }
   const { peakGpuBytes } = await job.machine().run();
   expect(peakGpuBytes).toBeLessThanOrEqual(job.plan.peakGpuBytes);
+});
+
+it("layers whose tensors are of other dtypes, or that have other vectors, are fitted for themselves", () => {
+  const [layer] = planFor({ experts: 0, budgetBytes: 64 * MIB }, "").layers;
+  invariant(layer, "the model has a layer");
+  const alike = (other: Partial<CalibratedLayer>) => firstAlike([layer, { ...layer, ...other }])[1] === layer;
+  expect(alike({})).toBe(true);
+  expect(alike({ dtypeOf: () => "F32" })).toBe(false);
+  expect(alike({ vectors: layer.vectors.slice(1) })).toBe(false);
+  expect(alike({ tasks: layer.tasks.map((task) => ({ ...task, dtype: "F32" })) })).toBe(false);
 });

@@ -15,20 +15,24 @@ export function firstAlike(layers: readonly CalibratedLayer[]): CalibratedLayer[
   });
 }
 
-/** Layers of equal shape fit in the same way. */
+/** Layers of equal shape fit in the same way: what of a layer tells how much it takes, and of what there is where. */
 function layerKey(layer: CalibratedLayer): string {
-  const { captures, linears, rewritings } = layer;
+  const { captures, linears, vectors, rewritings, drifting, dtypeOf } = layer;
+  const shapesOf = (own: readonly Capture[]) => own.map(({ modules, columns }) => [modules.length, columns]);
   return JSON.stringify([
     rewritings.map(({ mappings, hessians }) => [
-      mappings.map(({ balance, columns }) => [balance.length, columns]),
-      hessians.map(({ modules, columns }) => [modules.length, columns]),
+      mappings.map(({ balance, columns, block }) => [balance.length, columns, block]),
+      shapesOf(hessians),
     ]),
-    captures.map(({ modules, columns }) => [modules.length, columns]),
-    linears.map(({ rows, columns }) => [rows, columns]),
+    shapesOf(captures),
+    drifting && shapesOf(drifting),
+    linears.map(({ rows, columns, source }) => [rows, columns, dtypeOf(source.tensor)]),
+    vectors.map(({ elements }) => elements),
     sharesOf(layer).map(({ tasks }) =>
-      tasks.map(({ rows, columns, weights, modifier }) => [
+      tasks.map(({ rows, columns, dtype, weights, modifier }) => [
         rows,
         columns,
+        dtype,
         weights,
         modifier.name,
         modifier.settings ?? null,

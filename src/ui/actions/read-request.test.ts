@@ -133,7 +133,7 @@ const REFUSED: Readonly<Record<keyof typeof RECIPES, RegExp>> = {
   SmoothQuant: /group-size|dampening|actorder|propagate|shuffle --seed|^--min-expert/,
   AWQ: /dampening|actorder|propagate|shuffle --seed|^--min-expert/,
   "AWQ and GPTQ": /shuffle --seed|^--min-expert/,
-  "GPTQ, a channel": /group-size|shuffle --seed|^--min-expert/,
+  "GPTQ, a channel": /group-size|actorder$|shuffle --seed|^--min-expert/,
   "what is best": /observer|dampening|actorder|shuffle --seed|^--min-expert/,
   dequantizing: /^--(?!gpu-budget|keep-source|layers)/,
   "YAML that rounds": /^--(?!gpu-budget|keep-source|layers)/,

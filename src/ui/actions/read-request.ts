@@ -127,6 +127,10 @@ function recipeOf({ text, ...asked }: RecipeRequest): RecipeChoice {
         ? `${scheme} has no groups of columns; it takes no group size.`
         : `${scheme} is a format with groups of ${facts.groupSize}; they cannot be changed.`,
     );
+  if (asked.actorder === "group" && facts?.groupSize === null)
+    throw new RecipeError(
+      `${scheme} has no groups of columns, of which the actorder group would choose the order. Take static, or none.`,
+    );
   if (method.name !== "GPTQModifier" && (asked.dampeningFrac !== null || asked.actorder !== null))
     throw new RecipeError(`dampening_frac and actorder are options of GPTQ. Ask for gptq-${scheme}.`);
   const { awqLoss = null } = asked;

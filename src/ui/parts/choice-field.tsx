@@ -8,8 +8,8 @@ export interface ChoiceFieldProps<Choice extends string> {
   readonly option: string;
   readonly value: Choice;
   readonly onChoose: (choice: Choice) => void;
-  /** Each with what is said of it. */
-  readonly choices: Readonly<Record<Choice, string>>;
+  /** Those that can be had, each with what is said of it. */
+  readonly choices: Readonly<Partial<Record<Choice, string>>>;
   readonly children: ComponentChildren;
 }
 

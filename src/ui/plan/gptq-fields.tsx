@@ -2,7 +2,7 @@ import type { WeightObserver } from "../../formats/schemes/quantization-args.ts"
 import { useApp } from "../parts/app-context.ts";
 import { ChoiceField } from "../parts/choice-field.tsx";
 import { NumberField } from "../parts/number-field.tsx";
-import { DAMPENING_RANGE, methodOf } from "../state/recipe/recipe-fields.ts";
+import { DAMPENING_RANGE, methodOf, orderOf, ordersGroups } from "../state/recipe/recipe-fields.ts";
 
 /** What is said of each choice while it is the one. */
 const ORDER_SENTENCES = {
@@ -12,11 +12,15 @@ const ORDER_SENTENCES = {
   none: "From left to right.",
 };
 
+const UNGROUPED_ORDERS = { static: "static", none: "none" } as const;
+const ORDERS = { static: "static", group: "group", none: "none" } as const;
+
 /** What GPTQ can be told beyond its preset. */
 export function GptqFields() {
   const { state } = useApp();
   const { dampening, actorder } = state.recipe;
   if (methodOf(state.recipe) !== "GPTQModifier") return null;
+  const order = orderOf(state.recipe) ?? "none";
   return (
     <>
       <NumberField
@@ -32,11 +36,11 @@ export function GptqFields() {
         id="actorder"
         label="Order of columns"
         option="actorder"
-        value={actorder.value ?? "none"}
+        value={order}
         onChoose={(chosen) => (actorder.value = chosen === "none" ? null : chosen)}
-        choices={{ static: "static", group: "group", none: "none" }}
+        choices={ordersGroups(state.recipe) ? ORDERS : UNGROUPED_ORDERS}
       >
-        {ORDER_SENTENCES[actorder.value ?? "none"]}
+        {ORDER_SENTENCES[order]}
       </ChoiceField>
     </>
   );

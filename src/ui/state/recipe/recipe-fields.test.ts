@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { createRecipeFields, recipeChoice, restoreRecipe } from "./recipe-fields.ts";
+import { createRecipeFields, orderOf, recipeChoice, restoreRecipe } from "./recipe-fields.ts";
 import type { RecipeChoice } from "../../../api/job-options.ts";
 
 it("begins with the default preset as it is", () => {
@@ -59,4 +59,17 @@ it.each<RecipeChoice>([
   const fields = createRecipeFields();
   restoreRecipe(fields, choice);
   expect(recipeChoice(fields)).toEqual(choice);
+});
+
+it("an order of groups is chosen only where groups can be formed in it", () => {
+  const fields = createRecipeFields();
+  fields.method.value = "GPTQModifier";
+  fields.actorder.value = "group";
+  const orders = ["W4A16", "W8A8", "NVFP4A16", "FP8_BLOCK"].map((scheme) => {
+    fields.scheme.value = scheme;
+    return orderOf(fields);
+  });
+  expect(orders).toEqual(["group", "static", "static", "static"]);
+  fields.scheme.value = "W8A8";
+  expect(recipeChoice(fields)).toMatchObject({ method: { actorder: "static" } });
 });

@@ -114,7 +114,19 @@ function methodControls(fields: RecipeFields): MethodControls | null {
   const name = methodOf(fields);
   if (name === "QuantizationModifier") return { name };
   const dampening_frac = readNumber(fields.dampening.value, DAMPENING_RANGE);
-  return dampening_frac === null ? null : { name, dampening_frac, actorder: fields.actorder.value };
+  return dampening_frac === null ? null : { name, dampening_frac, actorder: orderOf(fields) };
+}
+
+/** True if groups of columns can be formed in the order of quantization: where there are some, and the format does not fix them. */
+export function ordersGroups({ scheme }: Pick<RecipeFields, "scheme">): boolean {
+  const facts = readScheme(scheme.value);
+  return facts !== null && facts.groupSize !== null && !facts.fixedGroups;
+}
+
+/** The order that was chosen; of one that the scheme cannot have, the usual one. */
+export function orderOf(fields: Pick<RecipeFields, "scheme" | "actorder">): GptqControls["actorder"] {
+  const { value } = fields.actorder;
+  return value === "group" && !ordersGroups(fields) ? METHOD_DEFAULTS.GPTQModifier.actorder : value;
 }
 
 /** Names and patterns between commas and white space; the comma of a pattern's `{1,2}` separates nothing. */

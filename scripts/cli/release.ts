@@ -72,7 +72,7 @@ export async function releaseFromCommandLine(args: readonly string[]): Promise<n
       return 0;
     }
     const out = resolve(values.out ?? join(ROOT, "release"));
-    await writeRelease(out, { hub: readHub(values.hub), client: values["oauth-client"] ?? "" });
+    await writeRelease(out, { hub: readHub(values.hub, "--hub"), client: values["oauth-client"] ?? "" });
     await checkRelease(out);
     console.log(`The page lies in ${out}. It was opened below a path and read the sample model.`);
     return 0;

@@ -141,12 +141,13 @@ export function readBudget(text: string | undefined): number | null {
 
 /**
  * Origin of the Hub that is published to: huggingface.co, or another one that HF_ENDPOINT names, as the Hub's own tools have it.
+ * @param named what says so, for the sentence
  * @throws UsageError
  */
-export function readHub(endpoint: string | undefined): string {
+export function readHub(endpoint: string | undefined, named = "HF_ENDPOINT"): string {
   if (!endpoint) return "https://huggingface.co";
   if (/^https?:/.test(endpoint) && URL.canParse(endpoint)) return new URL(endpoint).origin;
-  throw new UsageError(`HF_ENDPOINT ${endpoint} is no address.`);
+  throw new UsageError(`${named} ${endpoint} is no address such as https://huggingface.co.`);
 }
 
 /**

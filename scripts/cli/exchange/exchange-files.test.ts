@@ -163,9 +163,28 @@ describe("files between shares", () => {
     await expect(waiting.take("job/never", { from: 1, what: "its Hessians of layer 3" })).rejects.toThrow(
       /^Share 2 of 2 has given no sign of life for \d+ s in .*, and share 1 waits for its Hessians of layer 3\. Start share 2 again/,
     );
-    expect(await readFile(join(folder, "alive-1"), "utf8")).toMatch(/^\d+$/);
+    expect(await readFile(join(folder, "alive-1"), "utf8")).toMatch(/^\d+ (job)?$/);
     alone.closeAllConnections();
     alone.close();
+  });
+
+  it("of a share that is at work on another job are missed, too, although it lives", async () => {
+    const place = await mkdtemp(join(tmpdir(), "exchange-"));
+    const shared = { of: 2, folder: place, patienceSeconds: 1.5 };
+    await using first = await openFileExchange({ ...shared, index: 0 }, place);
+    await using second = await openFileExchange({ ...shared, index: 1 }, place);
+    const [one, two] = [await serve(first), await serve(second)];
+    const open = async ({ address }: { readonly address: string }) =>
+      await openExchange({ exchange: address }, async () => await Promise.resolve(), null);
+    await (await open(two)).put("other/layer-0/sum", [Uint8Array.of(1)]);
+    const waiting = (await open(one)).take("job/layer-0/sum", { from: 1, what: "its sums" });
+    await expect(waiting).rejects.toThrow(
+      /^Share 2 of 2 is at work on another job in .*, and share 1 waits for its sums\. .* one command, but for --share and --out\.$/,
+    );
+    for (const { server: each } of [one, two]) {
+      each.closeAllConnections();
+      each.close();
+    }
   });
 
   it("of a share that gives none leave no folder, unless another share has something there", async () => {

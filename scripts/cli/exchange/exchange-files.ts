@@ -2,7 +2,7 @@
 // of life there, so that others can say who is missing instead of waiting for ever.
 
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -19,6 +19,7 @@ import { isSafePath } from "../../../src/formats/files/safe-path.ts";
 import { makeFolders, removeEmptyFolders } from "../make-folders.ts";
 import { findWindow, type WindowFile } from "./exchange-window.ts";
 import type { AskedShare } from "../arguments/share-arguments.ts";
+import { giveSignsOfLife, signOf, type Silence, watchOthers } from "./signs-of-life.ts";
 import { openSpareFiles, type SpareFiles } from "./spare-files.ts";
 import { endedBy, undoneBy } from "../../../src/ended-by.ts";
 
@@ -31,7 +32,6 @@ const LOOK_MS = 4;
 const FIRST_LOOKS = { count: 8, milliseconds: 1 } as const;
 /** A question is answered after so long at most, that the page may be asked to stop. */
 const ANSWER_MS = 100;
-const LIFE_MS = 1000;
 
 export interface FileExchange extends AsyncDisposable {
   readonly plugin: Plugin;
@@ -54,20 +54,24 @@ export interface MovedBytes {
 export async function openFileExchange(share: AskedShare, profile: string): Promise<FileExchange> {
   const moved: MovedBytes = { given: 0, taken: 0, window: false };
   const made = await makeFolders(share.folder);
-  const life = giveSignsOfLife(share);
+  let job = "";
+  const life = giveSignsOfLife(share, () => job);
   const leave = async () => {
     await life();
     if (moved.given > 0) return;
     await rm(signOf(share, share.index), { force: true });
     if (made !== undefined) await removeEmptyFolders(share.folder, made);
   };
-  const watch = watchOthers(share);
+  const watch = watchOthers(share, () => job);
   // Nobody else could end the signs of life, and take away what was made for them.
   const spare = await undoneBy(
     async () => await openSpareFiles(share.folder, `spare-${share.index + 1}-`),
     leave,
   );
-  const exchange: Exchange = { share, profile, moved, watch, spare, window: null };
+  const named = (path: string) => {
+    job = path.split("/", 1)[0] ?? "";
+  };
+  const exchange: Exchange = { share, profile, moved, watch, spare, named, window: null };
   return {
     moved,
     plugin: {
@@ -97,8 +101,10 @@ interface Exchange {
   /** Null until the page tells of one that is found. */
   window: WindowFile | null;
   readonly moved: MovedBytes;
-  readonly watch: (from: number) => Promise<number>;
+  readonly watch: (from: number) => Promise<Silence>;
   readonly spare: SpareFiles;
+  /** Takes the name of a file for that of the job: its files lie in a folder of their own. */
+  readonly named: (path: string) => void;
 }
 
 async function answer(exchange: Exchange, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -119,6 +125,7 @@ async function answer(exchange: Exchange, request: IncomingMessage, response: Se
     response.writeHead(400).end(`${name} is not the name of a file of an exchange.`);
     return;
   }
+  exchange.named(name);
   const path = join(exchange.share.folder, name);
   if (request.method === "GET") {
     const wanted = { from: Number(searchParams.get("from")), what: searchParams.get("what") };
@@ -216,16 +223,21 @@ async function give(
     }
     await delay(looks++ < FIRST_LOOKS.count ? FIRST_LOOKS.milliseconds : LOOK_MS);
   } while (performance.now() < end);
-  const silent = await watch(wanted.from);
-  if (silent < share.patienceSeconds) {
-    response.writeHead(202).end();
-    return;
-  }
-  response
-    .writeHead(504)
-    .end(
-      `Share ${wanted.from + 1} of ${share.of} has given no sign of life for ${Math.round(silent)} s in ${share.folder}, and share ${share.index + 1} waits for ${wanted.what ?? "it"}. Start share ${wanted.from + 1} again with its command, then this one: both go on from what they have finished.`,
-    );
+  const silence = await watch(wanted.from);
+  if (silence.seconds < share.patienceSeconds) response.writeHead(202).end();
+  else response.writeHead(504).end(missing(share, wanted, silence));
+}
+
+/** Why what is waited for does not come, as a sentence. */
+function missing(
+  { index, of, folder }: AskedShare,
+  { from, what }: { readonly from: number; readonly what: string | null },
+  { seconds, elsewhere }: Silence,
+): string {
+  const waits = `share ${index + 1} waits for ${what ?? "it"}`;
+  return elsewhere
+    ? `Share ${from + 1} of ${of} is at work on another job in ${folder}, and ${waits}. The source, the recipe, the text, another option or the build of Layerpress is not the same: end both, and give all shares one command, but for --share and --out.`
+    : `Share ${from + 1} of ${of} has given no sign of life for ${Math.round(seconds)} s in ${folder}, and ${waits}. Start share ${from + 1} again with its command, then this one: both go on from what they have finished.`;
 }
 
 async function givePart(exchange: Exchange, path: string, part: SlotPart): Promise<void> {
@@ -238,43 +250,4 @@ async function bytesOf(path: string): Promise<number | null> {
     ({ size }) => size,
     () => null,
   );
-}
-
-function signOf({ folder }: AskedShare, index: number): string {
-  return join(folder, `alive-${index + 1}`);
-}
-
-/** Writes another number every second; the result ends that. */
-function giveSignsOfLife(share: AskedShare): () => Promise<void> {
-  const path = signOf(share, share.index);
-  let writing: Promise<void> | null = null;
-  const write = () => {
-    // A folder that cannot be written to is told of by what is written for the others.
-    // A share that made it, and was refused, may have taken it away.
-    writing ??= makeFolders(share.folder)
-      .then(async () => await writeFile(`${path}.draft`, String(Date.now())))
-      .then(async () => await rename(`${path}.draft`, path))
-      .catch(() => undefined)
-      .finally(() => {
-        writing = null;
-      });
-  };
-  write();
-  const timer = setInterval(write, LIFE_MS);
-  return async () => {
-    clearInterval(timer);
-    await writing;
-  };
-}
-
-/** Tells for how many seconds a share has been silent, by this machine's clock: those of two machines may differ. */
-function watchOthers(share: AskedShare): (from: number) => Promise<number> {
-  const seen = new Map<number, { sign: string | null; since: number }>();
-  return async (from) => {
-    const sign = await readFile(signOf(share, from), "utf8").catch(() => null);
-    const now = performance.now();
-    const before = seen.get(from);
-    if (!before || before.sign !== sign) seen.set(from, { sign, since: now });
-    return before && before.sign === sign ? (now - before.since) / 1000 : 0;
-  };
 }

@@ -56,7 +56,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read> largest: array<u32>;
 @group(0) @binding(4) var<storage, read_write> c: array<vec4<f32>>;
 
-var<workgroup> a_high: array<vec4<u32>, TILE_M * ROW>;
+// Results leave through it, a matrix of each subgroup at a time.
+var<workgroup> a_high: array<vec4<u32>, max(TILE_M * ROW, SUBGROUPS * MATRIX_FOURS)>;
 var<workgroup> a_low: array<vec4<u32>, TILE_M * ROW>;
 var<workgroup> b_tile: array<vec4<u32>, TILE_N * ROW>;
 

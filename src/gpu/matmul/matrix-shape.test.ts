@@ -1,5 +1,11 @@
 import { expect, it } from "vitest";
-import { findMatrixShape, MATRIX_FEATURE, matrixShapeName } from "./matrix-shape.ts";
+import {
+  findMatrixShape,
+  halvesWorkgroup,
+  hasRoomFor,
+  MATRIX_FEATURE,
+  matrixShapeName,
+} from "./matrix-shape.ts";
 
 const config = (M: number, N: number, K: number, componentType = "f16", resultComponentType = "f32") => ({
   M,
@@ -49,4 +55,21 @@ it.each([
   ],
 ])("finds none %s", (_case, adapter) => {
   expect(findMatrixShape(adapter)).toBeNull();
+});
+
+it("has wide tiles where workgroups are large enough for them", () => {
+  const shape = { m: 16, n: 16, k: 16, subgroup: 32 };
+  expect(halvesWorkgroup(shape, true)).toEqual({
+    lanes: 256,
+    rows: 128,
+    columns: 256,
+    depth: 32,
+    bytes: 40_960,
+  });
+  const { limits } = NVIDIA;
+  expect(hasRoomFor(shape, limits, true)).toBe(true);
+  expect(hasRoomFor(shape, { ...limits, maxComputeWorkgroupStorageSize: 32_768 }, true)).toBe(false);
+  expect(hasRoomFor(shape, { ...limits, maxComputeInvocationsPerWorkgroup: 128 }, true)).toBe(false);
+  // Eight matrices of results take more than the halves in whose place they leave.
+  expect(halvesWorkgroup({ ...shape, k: 8, subgroup: 16 }, true).bytes).toBe(8192 + 384 * 48);
 });

@@ -35,7 +35,7 @@ export interface HalvesWorkgroup {
   readonly rows: number;
   readonly columns: number;
   readonly depth: number;
-  /** Of workgroup memory in matmul-halves.wgsl: high halves, low halves and weights, with padding. */
+  /** Of workgroup memory in matmul-halves.wgsl: high halves, in whose place results leave, low halves and weights, with padding. */
   readonly bytes: number;
 }
 
@@ -45,12 +45,13 @@ export function halvesWorkgroup({ m, subgroup }: MatrixShape, wide = false): Hal
   const rows = 8 * m;
   const columns = (rows * subgroups) / 4;
   const depth = (2 * subgroups * subgroup) / m;
+  const row = (depth + 8) * 2;
   return {
     lanes: subgroups * subgroup,
     rows,
     columns,
     depth,
-    bytes: (2 * rows + columns) * (depth + 8) * 2,
+    bytes: Math.max(rows * row, subgroups * m * m * 4) + (rows + columns) * row,
   };
 }
 

@@ -56,10 +56,14 @@ export async function compressFromCommandLine(args: readonly string[]): Promise<
       return 0;
     }
     return "out" in parsed ? await compress(parsed) : await printParts(parsed);
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
+  } catch (thrown) {
+    const isUsage = thrown instanceof UsageError;
+    const error = systemFailure(thrown);
+    if (error === thrown && !isUsage) throw thrown;
     // Not the options themselves, which would scroll the sentence out of sight.
-    console.error(`${error.message} “npm run compress -- --help” lists all options.`);
+    console.error(
+      isUsage ? `${error.message} “npm run compress -- --help” lists all options.` : error.message,
+    );
     if (args.includes("--json")) console.log(JSON.stringify(failed(error)));
     return USAGE_STATUS;
   }

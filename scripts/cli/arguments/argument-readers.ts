@@ -1,6 +1,14 @@
 // Words of a command line, read into values or refused with a sentence.
 
-import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+} from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { AccessError, inOneLine } from "../../../src/errors.ts";
 import { formatBytes, parseBytes } from "../../../src/formats/text/format-bytes.ts";
@@ -152,7 +160,7 @@ export function readHub(endpoint: string | undefined, named = "HF_ENDPOINT"): st
 
 /**
  * Path of a file with text.
- * @throws UsageError if there is none, or it is larger than 256 MiB.
+ * @throws UsageError if there is none, this user may not read it, or it is larger than 256 MiB.
  */
 export function readPath(path: string, option: string): string {
   const found = statSync(path, { throwIfNoEntry: false });
@@ -162,10 +170,21 @@ export function readPath(path: string, option: string): string {
     throw new UsageError(
       `${option} ${path} is ${found.isDirectory() ? "a folder" : "a device or a pipe"}. Name a file.`,
     );
+  if (!mayRead(path))
+    throw new UsageError(`${option} ${path} cannot be read by this user. Change its permissions.`);
   const { size } = found;
   if (size > MAX_TEXT_BYTES)
     throw new UsageError(`${option} ${path} is ${size} bytes long; 256 MiB is the most.`);
   return resolve(path);
+}
+
+function mayRead(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The text of a small file. @throws UsageError as `readPath` does */

@@ -76,7 +76,7 @@ function refusal(name: string, problem: string): CalibrationError {
 
 function notWhole({ name }: File, due: number, firstToken: number): CalibrationError {
   return new CalibrationError(
-    `The hidden states in ${name} begin at token ${firstToken} where token ${due} is due: a share of the samples is missing, or given twice. Name the folders of all shares, each once, with --from-states.`,
+    `The hidden states in ${name} begin at token ${firstToken} where token ${due} is due: a share of the samples is missing, given twice, or cut with another GPU budget than the others. Name the folders of all shares, made with one budget, each once with --from-states.`,
   );
 }
 

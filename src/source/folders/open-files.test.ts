@@ -44,6 +44,17 @@ describe("openFiles", () => {
     await expect(openFiles([dropped("my: holiday.jpg")])).rejects.toThrow(/None of the dropped files/);
   });
 
+  it("refuses more files than a model has, rather than leave some out", async () => {
+    const config = dropped("home/config.json", "{}");
+    const many = Array.from({ length: 20_000 }, (_, index) => ({ ...config, path: `home/${index}.txt` }));
+    await expect(openFiles([...many, config])).rejects.toThrow(
+      "What was chosen holds 20001 files, and at most 20000 are taken. Choose the folder of one model, the one with its config.json.",
+    );
+    const taken = await openFiles([...many.slice(1), config]);
+    expect(taken.files.size).toBe(20_000);
+    expect(taken.files.has("config.json")).toBe(true);
+  });
+
   it("says so when a dropped file has gone", async () => {
     const gone = new File(["x"], "config.json");
     gone.slice = () => {

@@ -8,13 +8,17 @@ import type { DroppedFile } from "../../api/source-api.ts";
 /**
  * Takes dropped files for a model folder; a folder that they all lie in is taken off their paths. Names that cannot be
  * files of a model ("a:b" cannot) are left out.
- * @throws AccessError if nothing is left
+ * @throws AccessError if nothing is left, or if there are more than MAX_FILES
  */
 export async function openFiles(dropped: readonly DroppedFile[]): Promise<ModelFolder> {
+  if (dropped.length > MAX_FILES) {
+    throw new AccessError(
+      `What was chosen holds ${dropped.length} files, and at most ${MAX_FILES} are taken. Choose the folder of one model, the one with its config.json.`,
+    );
+  }
   const top = commonFolder(dropped.map(({ path }) => path));
   const files = new Map(
     dropped
-      .slice(0, MAX_FILES)
       .map(({ path, file }): [string, File] => [path.slice(top.length), file])
       .filter(([path]) => isSourcePath(path)),
   );

@@ -57,7 +57,7 @@ export async function openHub(
     files.set(path, { path, url, host, bytes, validator: null });
     const version = entry.lfs?.oid ?? entry.oid;
     listed.push({ path, bytes, ...(version ? { version } : {}) });
-    if (files.size > MAX_FILES) throw new AccessError(`${repository} has more than ${MAX_FILES} files.`);
+    if (files.size > MAX_FILES) throw tooMany(repository, folder);
   }
   return {
     kind: "remote",
@@ -73,6 +73,12 @@ export async function openHub(
       ...(gated ? { gated: true } : {}),
     },
   };
+}
+
+function tooMany(repository: string, folder: string): AccessError {
+  return new AccessError(
+    `${folder ? `The folder ${folder} of ${repository}` : repository} has more than ${MAX_FILES} files. Name the folder of one model inside it, the one with its config.json, by its address.`,
+  );
 }
 
 /**

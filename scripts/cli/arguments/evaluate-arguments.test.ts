@@ -21,6 +21,11 @@ it("an option that nothing would be done for is refused", () => {
     /--token changes nothing for folders/,
   );
   expect(refusal(folder, "--against", "owner/name", "--token", "hf_x")).toBe("taken");
+  expect(refusal(folder, "--provider", "wasm", "--gpu-budget", "2GiB")).toMatch(
+    /--gpu-budget changes nothing with --provider wasm/,
+  );
+  expect(refusal(folder, "--provider", "wasm")).toBe("taken");
+  expect(refusal(folder, "--provider", "auto", "--gpu-budget", "2GiB")).toBe("taken");
 });
 
 it("a GPU budget is an amount, and not too little for anything", () => {

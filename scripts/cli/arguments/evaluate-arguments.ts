@@ -105,6 +105,10 @@ function checkIdle(values: Values, sources: readonly (Source | null)[]): void {
       throw new UsageError(`--${option} is about what is generated: it needs --prompt.`);
   if (values.token !== undefined && sources.every((source) => source === null || source.kind === "folder"))
     throw new UsageError("--token changes nothing for folders of this machine: nothing is downloaded.");
+  if (values["gpu-budget"] !== undefined && values.provider === "wasm")
+    throw new UsageError(
+      "--gpu-budget changes nothing with --provider wasm, which computes on the processor. Leave one of them out.",
+    );
 }
 
 function readEvaluationText({ text, ids }: Values): EvaluateArguments["text"] {

@@ -9,6 +9,7 @@ import { type Plugin, preview, type PreviewServer } from "vite";
 import { inTime } from "../../../src/in-time.ts";
 import { chromiumFlags, findChromium } from "../../chromium.mjs";
 import { watchInterruption } from "./interruption.ts";
+import { removeSocket } from "./remove-socket.ts";
 import { receiveFiles, type ReceivedFiles } from "./receive-files.ts";
 import { BrowserError, type BrowserWatch, isClosed, unanswered, watchBrowser } from "./watch-browser.ts";
 import { undoneBy } from "../../../src/ended-by.ts";
@@ -61,6 +62,7 @@ export async function openPage(
       launching.then((context) => context.close()).catch(() => undefined),
     );
     await within(CLOSING_MS, server.close());
+    await removeSocket(profileIn(work));
     interruption[Symbol.dispose]();
   };
   const start = async () => {

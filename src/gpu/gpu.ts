@@ -2,7 +2,7 @@
 
 import type { AdapterSummary } from "./device/adapter-summary.ts";
 import { openTogether } from "../disposal.ts";
-import { DeviceLimitError } from "../errors.ts";
+import { DeviceLimitError, DeviceLostError } from "../errors.ts";
 import { findMatrixShape, MATRIX_FEATURE } from "./matmul/matrix-shape.ts";
 import { GpuMemory } from "./memory.ts";
 import { PacedQueue } from "./queue/paced-queue.ts";
@@ -37,7 +37,7 @@ export interface Gpu extends Disposable {
 
 /**
  * Asks the browser for its fastest adapter.
- * @throws DeviceLimitError if the browser has no WebGPU, or the machine no adapter for it.
+ * @throws DeviceLimitError if the browser has no WebGPU, or the machine no adapter for it; DeviceLostError
  */
 export async function requestAdapter(): Promise<GPUAdapter> {
   // TypeScript's library takes WebGPU for granted; browsers do not.
@@ -47,7 +47,7 @@ export async function requestAdapter(): Promise<GPUAdapter> {
       "This browser has no WebGPU. Use Chrome or Edge 121 or newer, Firefox 141 or newer on Windows or Apple silicon, or Safari 26; the page must come from https or localhost.",
     );
   }
-  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+  const adapter = await opened(gpu.requestAdapter({ powerPreference: "high-performance" }));
   if (!adapter) {
     throw new DeviceLimitError(
       "The browser has WebGPU but offers no graphics adapter: the GPU may be blocklisted, its driver too old, or hardware acceleration switched off in the browser's settings.",
@@ -80,11 +80,18 @@ export async function openGpu(budgetBytes: number): Promise<Gpu> {
   });
 }
 
-/** A device with the adapter's limits and the features that kernels may use. */
+/** A device with the adapter's limits and the features that kernels may use. @throws DeviceLostError */
 export async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
   const requiredLimits = Object.fromEntries(WANTED_LIMITS.map((name) => [name, adapter.limits[name]]));
   const requiredFeatures = WANTED_FEATURES.filter((name) => adapter.features.has(name));
-  return await adapter.requestDevice({ label: "layerpress", requiredLimits, requiredFeatures });
+  return await opened(adapter.requestDevice({ label: "layerpress", requiredLimits, requiredFeatures }));
+}
+
+/** What browsers answer in words of their own where their process for the GPU ends meanwhile. */
+async function opened<T>(answer: Promise<T>): Promise<T> {
+  return await answer.catch((cause: unknown) => {
+    throw new DeviceLostError("The GPU was lost while it was being opened.", { cause });
+  });
 }
 
 /** A ledger of `budgetBytes` and a queue on a device; disposing of them leaves the device to whoever opened it. */

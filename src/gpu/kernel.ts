@@ -1,7 +1,7 @@
 // A kernel is a .wgsl file, the description of its params struct, its bindings and its override constants. Group 0
 // holds the params as a uniform at binding 0 and the storage buffers at bindings 1, 2, …, in declared order.
 
-import { DeviceLimitError } from "../errors.ts";
+import { DeviceLimitError, DeviceLostError, joinedLines } from "../errors.ts";
 import type { LedgerBuffer } from "./memory.ts";
 import type { Scalar, Struct, StructValue } from "./struct.ts";
 
@@ -95,17 +95,30 @@ export class PipelineCache {
         }),
       ],
     });
-    const pipeline = await this.#device.createComputePipelineAsync({
-      label: wanted.name,
-      layout: this.#device.createPipelineLayout({ label: wanted.name, bindGroupLayouts: [layout] }),
-      compute: {
-        module: this.#device.createShaderModule({ label: wanted.name, code: wanted.code.join("\n") }),
-        entryPoint: wanted.entryPoint,
-        constants,
-      },
-    });
+    const pipeline = await this.#device
+      .createComputePipelineAsync({
+        label: wanted.name,
+        layout: this.#device.createPipelineLayout({ label: wanted.name, bindGroupLayouts: [layout] }),
+        compute: {
+          module: this.#device.createShaderModule({ label: wanted.name, code: wanted.code.join("\n") }),
+          entryPoint: wanted.entryPoint,
+          constants,
+        },
+      })
+      .catch((cause: unknown) => {
+        throw compilationError(wanted, cause);
+      });
     return { pipeline, layout };
   }
+}
+
+/** Code that is not valid is a defect. What else goes wrong is the driver's, above all that the GPU is gone. */
+function compilationError({ name }: Kernel, cause: unknown): unknown {
+  if (!(cause instanceof Error) || (cause as Partial<GPUPipelineError>).reason === "validation") return cause;
+  return new DeviceLostError(
+    `The GPU was lost, or its driver failed, while ${name} was being compiled: ${joinedLines(cause.message)}`,
+    { cause },
+  );
 }
 
 /** The most workgroups that one dimension of a dispatch may have (the default limit, and what every adapter gives). */

@@ -4,12 +4,14 @@
 import type { RecipeError } from "../../errors.ts";
 import { nearestWord } from "../../formats/text/nearest-word.ts";
 import { findScheme } from "../../formats/schemes/presets.ts";
+import { showValue } from "../../formats/text/show-value.ts";
 import type { QuantizationArgs, QuantizationScheme } from "../../formats/schemes/quantization-args.ts";
 import { type QuantizerName, QUANTIZERS } from "../../formats/modifiers/quantizers.ts";
 import { SPIN_QUANT } from "../../formats/modifiers/spinquant.ts";
 import type { ConfigGroup, Modifier, QuantizingModifier, Recipe } from "../../formats/recipe/recipe.ts";
 import { type Checked, checkActivations, checkWeights } from "./check-args.ts";
-import { checkOrder, checkPatterns, parseRewriter, quantizesToo, REWRITER_NAMES } from "./parse-rewriter.ts";
+import { checkTargets } from "./check-targets.ts";
+import { checkOrder, parseRewriter, quantizesToo, REWRITER_NAMES } from "./parse-rewriter.ts";
 import { gptqSettings, orderedGroup, refinement } from "./parse-gptq.ts";
 import { parseRotation } from "./parse-rotation.ts";
 import { checkObservers, withObservers } from "./recipe-observers.ts";
@@ -87,13 +89,23 @@ function modifierPaths(document: RecipeDocument): Path[] {
   if (!stages)
     throw document.errorAt([], `The recipe is not a mapping. Write ${example("QuantizationModifier")}`);
   return stages.flatMap((stage) => {
-    if (stage === "args") return [];
+    if (stage === "args") return noVariables(document);
     if (!stage.endsWith("_stage")) throw misplaced(document, [stage], "_stage");
     return keysOf(document, [stage]).flatMap((group) => {
       if (!group.endsWith("_modifiers")) throw misplaced(document, [stage, group], "_modifiers");
       return keysOf(document, [stage, group]).map((modifier) => [stage, group, modifier]);
     });
   });
+}
+
+/** LLM Compressor writes an empty `args` of itself, and fills in nothing from one that has names. */
+function noVariables(document: RecipeDocument): never[] {
+  const [name] = document.keysAt(["args"]) ?? [];
+  if (name === undefined) return [];
+  throw document.errorAt(
+    ["args", name],
+    `Nothing is filled in from args: write ${showValue(name)} where it belongs, and leave args out`,
+  );
 }
 
 function keysOf(document: RecipeDocument, path: Path): string[] {
@@ -170,24 +182,6 @@ function unknownModifier(document: RecipeDocument, path: Path, name: string): Re
     path,
     `There is no modifier "${name}". ${near ? `Did you mean ${near}?` : `Supported are ${supported}.`}`,
   );
-}
-
-function checkTargets(document: RecipeDocument, path: Path, parsed: ParsedModifier): void {
-  const places: [Path, readonly string[]][] = [
-    [[...path, "ignore"], parsed.ignore],
-    [[...path, "targets"], parsed.targets],
-    ...Object.entries(parsed.config_groups ?? {}).map(([name, { targets }]): [Path, readonly string[]] => [
-      [...path, "config_groups", name, "targets"],
-      targets,
-    ]),
-    ...(typeof parsed.scheme === "object" && parsed.scheme
-      ? Object.entries(parsed.scheme).map(([name, targets]): [Path, readonly string[]] => [
-          [...path, "scheme", name],
-          targets,
-        ])
-      : []),
-  ];
-  for (const [place, targets] of places) checkPatterns(document, place, targets);
 }
 
 /** A group without targets is how recipes for the key-value cache alone say that no weight is meant. */

@@ -16,12 +16,14 @@ export function checkObservers(
   document: RecipeDocument,
   path: Path,
   groups: readonly ConfigGroup[],
-  { observer, weight_observer, input_observer, actorder }: ParsedModifier,
+  parsed: ParsedModifier,
 ): void {
+  const { observer, weight_observer, input_observer, actorder } = parsed;
   const twice =
     (observer?.weights && weight_observer && "weight_observer") ||
     (observer?.input && input_observer && "input_observer");
   if (twice) throw document.errorAt([...path, twice], `observer names one too: give only one of them`);
+  checkOwnObservers(document, path, parsed);
   const schemes = groups.map(({ scheme }) => scheme);
   if ((observer?.weights ?? weight_observer) && schemes.every(({ weights }) => !weights)) {
     const place = observer?.weights ? ["observer", "weights"] : ["weight_observer"];
@@ -46,6 +48,24 @@ export function checkObservers(
       path,
       `${ordered.name} has the actorder ${ordered.scheme.weights?.actorder}, but rounding to nearest has no order: leave it out, or take GPTQModifier`,
     );
+  }
+}
+
+/** The modifier's observers take the place of the groups' (`_apply_observer_overrides`): another one there would do nothing. */
+function checkOwnObservers(document: RecipeDocument, path: Path, parsed: ParsedModifier): void {
+  const given = {
+    weights: parsed.observer?.weights ?? parsed.weight_observer,
+    input_activations: parsed.observer?.input ?? parsed.input_observer,
+  };
+  for (const [name, group] of Object.entries(parsed.config_groups ?? {})) {
+    for (const field of ["weights", "input_activations"] as const) {
+      const own = group[field]?.observer;
+      if (!own || !given[field] || own === given[field]) continue;
+      throw document.errorAt(
+        [...path, "config_groups", name, field, "observer"],
+        `The modifier names the observer ${given[field]} for all of its groups, and ${name} the observer ${own}: give only one of them`,
+      );
+    }
   }
 }
 

@@ -78,6 +78,30 @@ describe("a recipe that is wrong", () => {
       modifierRecipe("scheme: W4A16\nconfig_groups: {g: {targets: [Linear]}}"),
       "Recipe, line 4, column 7: Give either scheme or config_groups, not both.",
     ],
+    [
+      modifierRecipe("targets: ['re:.*q_proj']\nconfig_groups: {g: {targets: [Linear], weights: {}}}"),
+      "Recipe, line 4, column 7: config_groups have targets of their own, so that these would change nothing: leave them out.",
+    ],
+    [
+      modifierRecipe("targets: ['re:.*q_proj']\nscheme: {W8A16: [Linear]}"),
+      "Recipe, line 4, column 7: The presets of scheme have targets of their own",
+    ],
+    [
+      modifierRecipe(
+        "weight_observer: memoryless_minmax\nconfig_groups: {g: {targets: [Linear], weights: {observer: mse}}}",
+      ),
+      "The modifier names the observer memoryless_minmax for all of its groups, and g the observer mse: give only one of them.",
+    ],
+    [
+      modifierRecipe(
+        "observer: {input: minmax}\nconfig_groups: {g: {targets: [Linear], weights: {}, input_activations: {observer: static_minmax}}}",
+      ),
+      "The modifier names the observer minmax for all of its groups, and g the observer static_minmax",
+    ],
+    [
+      `args: {bits: 4}\n${modifierRecipe("scheme: W4A16")}`,
+      'Recipe, line 1, column 8: Nothing is filled in from args: write "bits" where it belongs, and leave args out.',
+    ],
     [modifierRecipe("targets: [Linear]"), "QuantizationModifier says nothing to quantize to"],
     [
       modifierRecipe("scheme: W4A16\ntargets: ['re:.*(']"),

@@ -20,6 +20,7 @@ import { countedStorage, type Storage } from "../../plan/checkpoint/bits-per-wei
 import { DEFAULT_IGNORE } from "../../formats/modifiers/default-ignore.ts";
 import { idleIgnoreNote } from "../../plan/notes/idle-ignore-note.ts";
 import { bfloat16Notes } from "../../plan/notes/bfloat16-note.ts";
+import { orderedNotes } from "../../plan/notes/ordered-note.ts";
 import { packedNotes } from "../../plan/notes/packed-note.ts";
 import { completeRecipe } from "../../plan/recipe/complete-recipe.ts";
 import { parseRecipe } from "../../plan/recipe/parse-recipe.ts";
@@ -86,6 +87,7 @@ export async function planJob(model: OpenModel, options: JobOptions): Promise<Jo
     ...serverNotes(tasks, ignored),
     ...expertNotes({ classes, groups, quantized: tasks, ignored }),
     ...packedNotes(model.config.raw, classes, tasks),
+    ...orderedNotes(tasks),
     ...bfloat16Notes(tasks),
   ];
   const servable = servableRecipe(recipe, notes, tasks);

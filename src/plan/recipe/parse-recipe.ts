@@ -119,6 +119,9 @@ function misplaced(document: RecipeDocument, path: Path, ending: "_stage" | "_mo
   if ([...SUPPORTED, ...ELSEWHERE].includes(name)) {
     return document.errorAt(path, `${name} stands outside of a stage. Write ${example(name)}`);
   }
+  if (["string", "number", "boolean"].includes(typeof document.valueAt(path))) {
+    return document.errorAt(path, `Nothing would be done for ${showValue(name)} here: leave it out`);
+  }
   return document.errorAt(
     path,
     `"${name}" should end in "${ending}". Write ${example("QuantizationModifier")}`,

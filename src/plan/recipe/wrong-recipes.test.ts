@@ -99,6 +99,14 @@ describe("a recipe that is wrong", () => {
       "The modifier names the observer minmax for all of its groups, and g the observer static_minmax",
     ],
     [
+      "q_stage:\n  run_type: oneshot\n  q_modifiers:\n    QuantizationModifier: {scheme: W4A16}",
+      'Recipe, line 2, column 3: Nothing would be done for "run_type" here: leave it out.',
+    ],
+    [
+      `version: 1.0\n${modifierRecipe("scheme: W4A16")}`,
+      'Recipe, line 1, column 1: Nothing would be done for "version" here: leave it out.',
+    ],
+    [
       `args: {bits: 4}\n${modifierRecipe("scheme: W4A16")}`,
       'Recipe, line 1, column 8: Nothing is filled in from args: write "bits" where it belongs, and leave args out.',
     ],

@@ -1,16 +1,11 @@
 // Rows of inputs, cut where the units of samples end: see `sample-batches.ts`.
 
+import type { RowRun } from "../gpu/triangular/symmetric-rank-k-update.ts";
 import type { SequenceBatch } from "./batches.ts";
 import type { Activations } from "./forward/layer-weights.ts";
 
 /** What of an input tells where it is cut. */
 export type CutInput = Pick<Activations, "rows" | "routed">;
-
-/** Rows of an input that are added up for themselves. */
-export interface UnitRows {
-  readonly first: number;
-  readonly rows: number;
-}
 
 export interface UnitCutter {
   /** From now on, rows are those of this batch. */
@@ -19,7 +14,7 @@ export interface UnitCutter {
    * Cuts the next rows of one of the inputs. Of an expert that sees its own tokens alone they are one piece: its part of a unit is so
    * small that a GPU would wait for its memory.
    */
-  cut(of: object, input: CutInput): UnitRows[];
+  cut(of: object, input: CutInput): RowRun[];
 }
 
 export function createUnitCutter(): UnitCutter {

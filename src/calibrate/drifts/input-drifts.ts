@@ -7,13 +7,14 @@ import { invariant } from "../../errors.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { bufferBytes, type LedgerBuffer } from "../../gpu/memory.ts";
 import { type Matrix, matrixFrom } from "../../gpu/matmul/matmul.ts";
+import type { RowRun } from "../../gpu/triangular/symmetric-rank-k-update.ts";
 import { allocatePanels } from "../../gpu/panels.ts";
 import { addOuterProduct, layOutSquare, type SquareMatrix } from "../../gpu/square-matrix.ts";
 import type { Capture } from "../../model/layer-linears.ts";
 import type { Collector } from "../collector.ts";
 import { copyColumns } from "../forward/copy-columns/copy-columns.ts";
 import type { Activations } from "../forward/layer-weights.ts";
-import { createUnitCutter, type UnitRows } from "../unit-rows.ts";
+import { createUnitCutter } from "../unit-rows.ts";
 import { subtractRows } from "./subtract-rows.ts";
 
 export interface InputDrifts extends Disposable {
@@ -134,7 +135,7 @@ async function addDrift(
   gpu: Gpu,
   own: Input,
   input: Activations,
-  { units, alpha }: { readonly units: readonly UnitRows[]; readonly alpha: number },
+  { units, alpha }: { readonly units: readonly RowRun[]; readonly alpha: number },
 ): Promise<void> {
   const difference = place(own, input, "compared");
   invariant(own.rows.compared <= own.rows.kept, "the original model has seen the same tokens");

@@ -1,18 +1,17 @@
+import type { HiddenRows } from "./forward-pass.ts";
+
 /** Some rows of a batch. */
-export interface RowRun {
-  readonly firstRow: number;
-  readonly rows: number;
-}
+type BatchRows = Pick<HiddenRows, "firstRow" | "rows">;
 
 /**
  * Rows in runs of at most so many, cut between units where a run has room for one.
  * @param units rows at which units end (`SequenceBatch.units`)
  */
 export function* rowRuns(
-  { firstRow: begin, rows }: RowRun,
+  { firstRow: begin, rows }: BatchRows,
   most: number,
   units: readonly number[] = [],
-): Generator<RowRun> {
+): Generator<BatchRows> {
   const end = begin + rows;
   for (let firstRow = begin; firstRow < end;) {
     const farthest = Math.min(firstRow + most, end);

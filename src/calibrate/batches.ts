@@ -1,5 +1,7 @@
 // Sequences laid end to end into batches: one dispatch serves several short sequences, and none is padded.
 
+import { greatestOf } from "../greatest-of.ts";
+
 export interface SequenceBatch {
   /** Index of the first sequence. */
   readonly first: number;
@@ -10,6 +12,11 @@ export interface SequenceBatch {
   readonly firstToken: number;
   /** Rows at which the units end that sums over samples are made of (`sample-batches.ts`); none if absent. */
   readonly units?: readonly number[];
+}
+
+/** Tokens of the largest batch, which may be more or fewer than were asked for. */
+export function mostTokens(batches: readonly Pick<SequenceBatch, "tokens">[]): number {
+  return greatestOf(batches.map(({ tokens }) => tokens));
 }
 
 /** Fills batches in order, each with at most `maxTokens` tokens but at least one sequence. */

@@ -2,7 +2,7 @@
 // or in several passes, hidden states on the GPU, in host memory or in a file. The peak is known before the job begins; of
 // the ways that fit, the one with the least work is taken.
 
-import type { SequenceBatch } from "../../calibrate/batches.ts";
+import { mostTokens, type SequenceBatch } from "../../calibrate/batches.ts";
 import { hessianBytes } from "../../calibrate/hessians.ts";
 import { hiddenBytesPerToken } from "../../calibrate/hidden-states.ts";
 import { sampleCells, WHOLE_UNITS_TOKENS } from "../../calibrate/sample-batches.ts";
@@ -62,7 +62,7 @@ export function planCalibration(asked: CalibrationDemand, limits: GpuLimits): Ca
 /** What takes the most of a budget that nothing fits into, and what would help. */
 function tooSmall({ layers, lengths }: CalibrationDemand, limits: GpuLimits): DeviceLimitError {
   const longest = greatestOf(lengths);
-  const atWork = greatestOf(sampleCells(lengths).map(({ tokens }) => tokens));
+  const atWork = mostTokens(sampleCells(lengths));
   const inputs = layers.flatMap(({ captures }) => captures.map((capture) => capture.columns));
   const columns = greatestOf(inputs, 0);
   const hessian = hessianBytes([{ modules: [], columns }], limits.maxBufferBytes);
@@ -134,7 +134,7 @@ function fit(demand: AlikeDemand, shape: CalibrationShape, limits: GpuLimits): C
   const job = tryJobBytes(demand, batches, shape, limits);
   if (!job) return null;
   const free = limits.budgetBytes - job.bytes;
-  const batchTokens = greatestOf(batches.map((batch) => batch.tokens));
+  const batchTokens = mostTokens(batches);
   let layerPeak = 0;
   let seconds = 0;
   const known = new Map<CalibratedLayer, FittedLayer>();

@@ -5,7 +5,7 @@ import { hessianBytes } from "../../../calibrate/hessians.ts";
 import { hiddenBytesPerToken, type HiddenDtype } from "../../../calibrate/hidden-states.ts";
 import { batchBytes } from "../../../calibrate/forward/token-batch.ts";
 import { type WorkspacePlan } from "../../../calibrate/forward/workspace.ts";
-import type { SequenceBatch } from "../../../calibrate/batches.ts";
+import { mostTokens, type SequenceBatch } from "../../../calibrate/batches.ts";
 import { bufferBytes } from "../../../gpu/memory.ts";
 import { QUEUE_BYTES } from "../../../gpu/queue/paced-queue.ts";
 import { readbackRingBytes } from "../../../gpu/staging/readback-ring.ts";
@@ -80,7 +80,7 @@ export interface GpuLimits {
 
 /** Bytes of the hidden states of the largest batch, (tokens, hidden) float32. */
 export function batchHiddenBytes(batches: readonly SequenceBatch[], hiddenSize: number): number {
-  return greatestOf(batches.map(({ tokens }) => tokens)) * hiddenSize * 4;
+  return mostTokens(batches) * hiddenSize * 4;
 }
 
 /** Bytes that live through the whole job: queue, rings, workspace, the batch at work, all batches' positions. */
@@ -90,7 +90,7 @@ export function jobBytes(
   shape: CalibrationShape,
   limits: GpuLimits,
 ): { bytes: number; workspace: WorkspacePlan } {
-  const tokens = greatestOf(batches.map((batch) => batch.tokens));
+  const tokens = mostTokens(batches);
   const workspace = planWorkspace(
     layers.map(({ description }) => description),
     {

@@ -1,6 +1,6 @@
 // What a glance at a block takes: it is run on a few tokens, with variants of its weights, in the first run of the samples.
 
-import { makeBatches } from "../../../calibrate/batches.ts";
+import { makeBatches, mostTokens } from "../../../calibrate/batches.ts";
 import { blockLossBytes } from "../../../calibrate/blocks/block-losses.ts";
 import { batchBytes } from "../../../calibrate/forward/token-batch.ts";
 import { bufferBytes } from "../../../gpu/memory.ts";
@@ -75,7 +75,7 @@ export function glanceBytes(
   const { hiddenSize } = layer.description;
   const pieces = glancePieces(glanced, tokens);
   const batches = pieces.map(({ lengths }) => batchBytes(lengths));
-  const most = Math.max(...pieces.map((piece) => piece.tokens));
+  const most = mostTokens(pieces);
   const losses = blockLossBytes([{ kind, variants: demand.count }], {
     tokens: most,
     mlpTokens: most,

@@ -1,6 +1,6 @@
 // How one decoder layer fits into what a budget leaves it: its passes, which of its weights are resident in each, and what is held.
 
-import type { SequenceBatch } from "../../../calibrate/batches.ts";
+import { mostTokens, type SequenceBatch } from "../../../calibrate/batches.ts";
 import { hessianBytes } from "../../../calibrate/hessians.ts";
 import { type Capture, linearsBeforeOutput } from "../../../model/layer-linears.ts";
 import { hasPlainRows } from "../../../onload/layer-weights.ts";
@@ -28,7 +28,6 @@ import type { LayerSchedule } from "./layer-schedule.ts";
 import { type LayerRun, layerSeconds } from "../costs/layer-seconds.ts";
 import { isPacked, packCaptures, type Packing } from "./pack-captures.ts";
 import { planSettling, type Settled, type UnsettledPass } from "./plan-settling.ts";
-import { greatestOf } from "../../../greatest-of.ts";
 
 export interface FittedLayer {
   readonly passes: LayerSchedule;
@@ -93,7 +92,7 @@ function fitPacked(
   free: GpuLimits,
 ): FittedLayer | null {
   const passes = packPasses(layer, shape, free);
-  const tokens = greatestOf(batches.map((batch) => batch.tokens));
+  const tokens = mostTokens(batches);
   const glanced = glancedLengths(lengths);
   const rewriting = fitRewritings(layer, { ...shape, tokens, glanced }, free);
   if (!rewriting) return null;

@@ -3,7 +3,7 @@
 // pass, and only what nothing else has a use for is given.
 
 import { DeviceLimitError } from "../../../errors.ts";
-import { greatestOf } from "../../../greatest-of.ts";
+import { mostTokens } from "../../../calibrate/batches.ts";
 import { formatBytes } from "../../../formats/text/format-bytes.ts";
 import type { ForwardProducts } from "../../../formats/recipe/forward-products.ts";
 import {
@@ -125,7 +125,7 @@ function roomOf({ plan, layers, asideBytes }: PlainJob, limits: GpuLimits): Stra
   const { budgetBytes, maxBufferBytes } = limits;
   const largest = largestProduct(plan, layers);
   if (!largest)
-    return `no product of this model is so large, in batches of ${batchTokens(plan)} tokens, that it would gain by them. Choose F32.`;
+    return `no product of this model is so large, in batches of ${mostTokens(plan.batches)} tokens, that it would gain by them. Choose F32.`;
   const least = bytesOf(leastStrassen(largest));
   if (least.widest > maxBufferBytes)
     return `they need buffers of ${formatBytes(least.widest)}, and this GPU binds ${formatBytes(maxBufferBytes)} at once. Choose F32.`;
@@ -140,14 +140,9 @@ function roomOf({ plan, layers, asideBytes }: PlainJob, limits: GpuLimits): Stra
 
 type Layers = readonly Pick<CalibratedLayer, "linears">[];
 
-/** Tokens of the largest batch, which may be more or fewer than was asked for. */
-function batchTokens({ batches }: Pick<CalibrationPlan, "batches">): number {
-  return greatestOf(batches.map(({ tokens }) => tokens));
-}
-
 /** What holds all products that gain; null if none does. */
 function largestProduct(plan: Pick<CalibrationPlan, "batches">, layers: Layers): ProductSize | null {
-  const m = batchTokens(plan);
+  const m = mostTokens(plan.batches);
   const sizes = gaining(layers, m);
   if (sizes.length === 0) return null;
   return { m, n: Math.max(...sizes.map(({ n }) => n)), k: Math.max(...sizes.map(({ k }) => k)) };

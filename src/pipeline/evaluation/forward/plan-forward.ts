@@ -1,7 +1,7 @@
 // How the forward passes of an evaluation fit their GPU budget: tokens a batch, weights resident or streamed, hidden states on the
 // GPU or in host memory, and which part of the head's logits is there at once.
 
-import { makeBatches, type SequenceBatch } from "../../../calibrate/batches.ts";
+import { makeBatches, mostTokens, type SequenceBatch } from "../../../calibrate/batches.ts";
 import { planWorkspace } from "../../../calibrate/forward/plan-workspace.ts";
 import { batchBytes } from "../../../calibrate/forward/token-batch.ts";
 import { tokenTablesBytes } from "../../../calibrate/forward/token-inputs/token-inputs.ts";
@@ -128,7 +128,7 @@ function tryFit(demand: ForwardDemand, sizes: BatchSizes, limits: GpuLimits) {
 function fit(demand: ForwardDemand, { maxTokens, mlpTokens }: BatchSizes, limits: GpuLimits) {
   const { models, lengths } = demand;
   const batches = makeBatches(lengths, maxTokens);
-  const tokens = greatestOf(batches.map((batch) => batch.tokens));
+  const tokens = mostTokens(batches);
   const layers = models.flatMap(({ description }) => description.layers);
   const { maxBufferBytes } = limits;
   const longest = greatestOf(lengths);

@@ -6,7 +6,7 @@ import { collectorHooks } from "../../../calibrate/collector.ts";
 import { forwardLayer } from "../../../calibrate/forward/forward-layer.ts";
 import { type InputDrifts, openInputDrifts } from "../../../calibrate/drifts/input-drifts.ts";
 import { invariant } from "../../../errors.ts";
-import { greatestOf } from "../../../greatest-of.ts";
+import { mostTokens } from "../../../calibrate/batches.ts";
 import { driftingIn } from "../../calibration/layers/calibrated-layer.ts";
 import type { LayerAtWork, LeftLayer, Pass, TakeStates } from "../layer-at-work.ts";
 import { leave } from "./propagate.ts";
@@ -20,7 +20,7 @@ export async function openDrifts({ layer, services }: LayerAtWork, pass: Pass): 
   const { gpu, samples, batches } = services;
   return await openInputDrifts(gpu, drifting, {
     samples,
-    tokens: greatestOf(batches.map(({ rows }) => rows.tokens)),
+    tokens: mostTokens(batches.map(({ rows }) => rows)),
     maxPanelBytes: gpu.device.limits.maxStorageBufferBindingSize,
   });
 }

@@ -2,6 +2,7 @@
 // come by, and the modifier knows what channels reach over all of them, the block is run on what was kept with each variant of its
 // weights. That tells variants apart nearly as well as all tokens would, costs next to nothing, and takes no run of its own.
 
+import { mostTokens } from "../../../calibrate/batches.ts";
 import { openBlockLosses } from "../../../calibrate/blocks/block-losses.ts";
 import { copyColumns } from "../../../calibrate/forward/copy-columns/copy-columns.ts";
 import type { ForwardPass } from "../../../calibrate/forward/forward-pass.ts";
@@ -38,7 +39,7 @@ export async function openGlance({ layer, services }: LayerAtWork, glance: Glanc
     );
     const kept = { buffer, rows: bytes / hiddenSize / 4, columns: hiddenSize, stride: hiddenSize };
     const pieces = await openPieces(services, glancePieces(glanced, workspace.plan.size.tokens), parts);
-    const tokens = Math.max(...pieces.map((piece) => piece.tokens));
+    const tokens = mostTokens(pieces);
     let given: GlancedWeights | null = null;
     const replace: BlockVariants["replace"] = (...asked) => given?.replace(...asked) ?? null;
     const block = variedBlock({ mapping, count, replace }, false);

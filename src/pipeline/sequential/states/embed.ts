@@ -1,6 +1,6 @@
 // The hidden states that the first layer of a calibrated job begins with: rows of the embedding table.
 
-import type { SequenceBatch } from "../../../calibrate/batches.ts";
+import { mostTokens, type SequenceBatch } from "../../../calibrate/batches.ts";
 import {
   eachRow,
   type Embedding,
@@ -54,7 +54,7 @@ export async function embed(
   const width = plan.hidden.size;
   const isGapless = width === table.columns;
   // Rows that do not go to the GPU at once are read for each batch: of a source, a chunk for each row, again and again.
-  const most = greatestOf(plan.batches.map((batch) => batch.tokens));
+  const most = mostTokens(plan.batches);
   const areMany = used.size > (states.table?.capacity ?? most);
   if (areMany || kept.areClose) await kept.bring(async (range) => await job.source.read(range));
   if (states.table && dtype === "BF16" && isGapless && table.columns % 2 === 0)

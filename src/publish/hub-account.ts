@@ -4,6 +4,7 @@ import { oauthHandleRedirect, oauthLoginUrl, whoAmI } from "@huggingface/hub";
 import { AccessError } from "../errors.ts";
 import type { HubAccount, PendingLogin, PublisherApi } from "../api/publisher-api.ts";
 import { hubFetch, PUBLISH_TIMING } from "./hub-fetch.ts";
+import { isHubToken, TOKEN_SENTENCE } from "../formats/files/hub-token.ts";
 import { publishFailure } from "./publish-failure.ts";
 
 /** Repositories that this page makes can be made and written to; no others are seen. */
@@ -14,8 +15,7 @@ const SCOPES = "openid profile contribute-repos";
  * @throws AccessError if the Hub refuses it; NetworkError
  */
 export async function signIn(hubUrl: string, token: string): Promise<HubAccount> {
-  if (!/^hf_[\x21-\x7e]{1,1000}$/.test(token))
-    throw new AccessError("A token of the Hub begins with “hf_”. Copy it again from the Hub’s settings.");
+  if (!isHubToken(token)) throw new AccessError(TOKEN_SENTENCE);
   const { signal } = new AbortController();
   try {
     const fetch = hubFetch({ hubUrl, token, timing: PUBLISH_TIMING, signal });

@@ -14,6 +14,7 @@ import { AccessError, NetworkError } from "../errors.ts";
 import type { Published, PublishProgress, Visibility } from "../api/publisher-api.ts";
 import { hubFetch, PUBLISH_TIMING, type PublishTiming } from "./hub-fetch.ts";
 import { holdsFiles, ownFiles, type UploadedFile } from "./holds-files.ts";
+import { TOKEN_SENTENCE } from "../formats/files/hub-token.ts";
 import { publishFailure } from "./publish-failure.ts";
 import { uploadProgress } from "./upload-progress.ts";
 
@@ -39,8 +40,7 @@ const WEIGHTS = /^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/;
  */
 export async function publishFiles(upload: Upload): Promise<Published> {
   const { hubUrl, token, repository, signal, timing = PUBLISH_TIMING } = upload;
-  if (!token.startsWith("hf_"))
-    throw new AccessError("A token of the Hub begins with “hf_”. Copy it again from the Hub’s settings.");
+  if (!token.startsWith("hf_")) throw new AccessError(TOKEN_SENTENCE);
   const hub: Hub = {
     hubUrl,
     accessToken: token,

@@ -1,5 +1,6 @@
 import type { PublishRequest } from "../../../src/api/publisher-api.ts";
 import { nameProblem } from "../../../src/formats/files/repository-name.ts";
+import { isHubToken } from "../../../src/formats/files/hub-token.ts";
 import { readHub, UsageError } from "./argument-readers.ts";
 
 export type Push = Omit<PublishRequest, "jobId">;
@@ -15,9 +16,6 @@ interface PushValues {
   readonly "states-at"?: string | undefined;
   readonly share?: string | undefined;
 }
-
-/** Of the Hub, as it is known before a job that may take hours. */
-const TOKEN = /^hf_[\x21-\x7e]{1,1000}$/;
 
 /**
  * Where a result is published, or null.
@@ -41,7 +39,8 @@ export function readPush(values: PushValues): Push | null {
   if (problem !== null) throw new UsageError(`--push ${push} names no repository. ${problem}`);
   const token = values.token ?? process.env["HF_TOKEN"];
   if (!token) throw new UsageError("--push needs a token with write permission: --token or HF_TOKEN.");
-  if (!TOKEN.test(token))
+  // Told before a job that may take hours.
+  if (!isHubToken(token))
     throw new UsageError(
       "--push needs a token of the Hub, which begins with “hf_”. Copy it again from the Hub’s settings, and give it by --token or HF_TOKEN.",
     );

@@ -170,21 +170,12 @@ export function readPath(path: string, option: string): string {
     throw new UsageError(
       `${option} ${path} is ${found.isDirectory() ? "a folder" : "a device or a pipe"}. Name a file.`,
     );
-  if (!mayRead(path))
+  if (orNone(() => accessSync(path, constants.R_OK)) === null)
     throw new UsageError(`${option} ${path} cannot be read by this user. Change its permissions.`);
   const { size } = found;
   if (size > MAX_TEXT_BYTES)
     throw new UsageError(`${option} ${path} is ${size} bytes long; 256 MiB is the most.`);
   return resolve(path);
-}
-
-function mayRead(path: string): boolean {
-  try {
-    accessSync(path, constants.R_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** The text of a small file. @throws UsageError as `readPath` does */

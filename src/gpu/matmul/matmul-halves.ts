@@ -49,7 +49,7 @@ export async function compileHalves(
   gpu: Gpu,
   { shape }: MatrixUnits,
   form: HalvesForm,
-  wide = false,
+  wide: boolean,
 ): Promise<void> {
   await gpu.queue.compile(halvesKernel(shape, wide), constantsOf(form));
 }

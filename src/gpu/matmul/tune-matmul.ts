@@ -93,8 +93,8 @@ async function isLargeFaster(gpu: Gpu, size: Pick<LinearProduct, "m" | "n">): Pr
 
 async function isHalvesFaster(gpu: Gpu, units: MatrixUnits): Promise<boolean> {
   const tile: MatmulTile = gpu.tuning.largeProducts ? "large" : leastTile(gpu);
-  return await withOperands(gpu, LEAST, async ({ b, ...shape }) => {
-    const weights = { ...shape, b, bDtype: "BF16" } as const;
+  return await withOperands(gpu, LEAST, async (operands) => {
+    const weights = { ...operands, bDtype: "BF16" } as const;
     const halves = async () => await matmulHalves(gpu, units, weights);
     return await isFaster(gpu, halves, async () => await matmul(gpu, weights, tile));
   });

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { DeviceLimitError } from "../errors.ts";
 import { openGpu } from "./gpu.ts";
 import { QUEUE_BYTES } from "./queue/paced-queue.ts";
@@ -56,4 +56,57 @@ describe("GpuMemory", () => {
     await expect(gpu.memory.allocate({ label: "too much", bytes })).rejects.toThrow(/The GPU refused/);
     expect(gpu.memory.bytes).toBe(before);
   });
+
+  it("gives a place again when what was destroyed there is gone, and promises it meanwhile", async () => {
+    using gpu = await openGpu(64 * MIB);
+    const first = await gpu.memory.allocate({ label: "first", bytes: 40 * MIB });
+    await gpu.queue.clear(first);
+    await gpu.queue.idle();
+    const calls = watchCalls(gpu.device);
+    first[Symbol.dispose]();
+    const allocating = gpu.memory.allocate({ label: "second", bytes: 40 * MIB });
+    await expect(gpu.memory.allocate({ label: "third", bytes: 40 * MIB })).rejects.toThrow(DeviceLimitError);
+    using second = await allocating;
+    expect(second.bytes).toBe(40 * MIB);
+    expect(calls).toEqual(["submit", "done", "create"]);
+  });
+
+  it("waits for nothing where there is room beside it, or where it has gone with later work", async () => {
+    using gpu = await openGpu(64 * MIB);
+    const first = await gpu.memory.allocate({ label: "first", bytes: 40 * MIB });
+    first[Symbol.dispose]();
+    const calls = watchCalls(gpu.device);
+    using second = await gpu.memory.allocate({ label: "second", bytes: 16 * MIB });
+    expect(calls.splice(0)).toEqual(["create"]);
+    await gpu.queue.clear(second);
+    await gpu.queue.idle();
+    calls.length = 0;
+    using third = await gpu.memory.allocate({ label: "third", bytes: 40 * MIB });
+    expect(third.bytes).toBe(40 * MIB);
+    expect(calls).toEqual(["create"]);
+  });
 });
+
+/** What a device is asked for from now on: submits and new buffers, and when what it was to do is done. */
+function watchCalls(device: GPUDevice): string[] {
+  const calls: string[] = [];
+  const { queue } = device;
+  const [submit, done, create] = [
+    queue.submit.bind(queue),
+    queue.onSubmittedWorkDone.bind(queue),
+    device.createBuffer.bind(device),
+  ];
+  vi.spyOn(queue, "submit").mockImplementation((commands) => {
+    calls.push("submit");
+    submit(commands);
+  });
+  vi.spyOn(queue, "onSubmittedWorkDone").mockImplementation(async () => {
+    await done();
+    calls.push("done");
+  });
+  vi.spyOn(device, "createBuffer").mockImplementation((descriptor) => {
+    calls.push("create");
+    return create(descriptor);
+  });
+  return calls;
+}

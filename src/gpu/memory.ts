@@ -16,7 +16,7 @@ export interface BufferRequest {
   readonly usage?: GPUBufferUsageFlags;
 }
 
-/** A buffer that the ledger knows. Disposing it destroys the GPU memory at once; garbage collection would be too late. */
+/** A buffer that the ledger knows. Disposing it destroys the buffer at once; garbage collection would be too late. */
 export class LedgerBuffer implements Disposable {
   readonly label: string;
   readonly bytes: number;
@@ -39,7 +39,10 @@ export class LedgerBuffer implements Disposable {
   }
 }
 
-/** Counts live GPU bytes against a budget, and remembers the peak. */
+/**
+ * Counts live GPU bytes against a budget, and remembers the peak. What was destroyed keeps its memory until the GPU is done with work that
+ * was submitted afterwards (so Dawn's deleters have it): nothing new takes its place before.
+ */
 export class GpuMemory {
   readonly budgetBytes: number;
   readonly #device: GPUDevice;
@@ -47,6 +50,11 @@ export class GpuMemory {
   readonly #told = new Set<(buffer: LedgerBuffer) => void>();
   #bytes = 0;
   #peakBytes = 0;
+  /** Of buffers that wait until others are gone. */
+  #promisedBytes = 0;
+  /** Of all buffers that were ever destroyed, and of those whose memory is known to be free again. */
+  #destroyedBytes = 0;
+  #goneBytes = 0;
 
   constructor(device: GPUDevice, budgetBytes: number) {
     this.#device = device;
@@ -54,7 +62,7 @@ export class GpuMemory {
   }
 
   get bytes(): number {
-    return this.#bytes;
+    return this.#bytes + this.#promisedBytes;
   }
 
   get peakBytes(): number {
@@ -62,7 +70,7 @@ export class GpuMemory {
   }
 
   get freeBytes(): number {
-    return this.budgetBytes - this.#bytes;
+    return this.budgetBytes - this.bytes;
   }
 
   /** Starts a new peak from what is live now: one figure per job on a device that serves many. */
@@ -83,6 +91,14 @@ export class GpuMemory {
     return { [Symbol.dispose]: () => void this.#told.delete(tell) };
   }
 
+  /** Tells of a submit: what was destroyed before is gone when it is done. */
+  submitted(done: Promise<unknown>): void {
+    const destroyed = this.#destroyedBytes;
+    const isGone = () => void (this.#goneBytes = Math.max(this.#goneBytes, destroyed));
+    // A GPU that is lost has kept nothing, and whoever uses it is told by what they do.
+    done.then(isGone, isGone);
+  }
+
   async allocate(request: BufferRequest): Promise<LedgerBuffer> {
     const [buffer] = await this.allocateAll([request]);
     if (!buffer) throw new Error("Defect: one request gives one buffer");
@@ -99,6 +115,9 @@ export class GpuMemory {
     const total = requests.reduce((sum, request) => sum + bufferBytes(request.bytes), 0);
     this.#checkBudget(requests, total);
     for (const request of requests) this.#checkLimit(request);
+    this.#promisedBytes += total;
+    if (this.#mustWait()) await this.#untilGone();
+    this.#promisedBytes -= total;
     this.#device.pushErrorScope("out-of-memory");
     this.#device.pushErrorScope("validation");
     const buffers = requests.map((request) => this.#create(request));
@@ -113,10 +132,26 @@ export class GpuMemory {
     if (error) {
       for (const buffer of buffers) buffer[Symbol.dispose]();
       throw new DeviceLimitError(
-        `The GPU refused ${formatBytes(total)} for ${describe(requests)} with ${formatBytes(this.#bytes)} in use: ${joinedLines(error.message)} Choose a smaller GPU budget than ${formatBytes(this.budgetBytes)}, or close other programs that use the GPU.`,
+        `The GPU refused ${formatBytes(total)} for ${describe(requests)} with ${formatBytes(this.bytes)} in use: ${joinedLines(error.message)} Choose a smaller GPU budget than ${formatBytes(this.budgetBytes)}, or close other programs that use the GPU.`,
       );
     }
     return buffers as { -readonly [Index in keyof Requests]: LedgerBuffer };
+  }
+
+  /** True if what is live and promised has no room beside what is destroyed and not gone yet. */
+  #mustWait(): boolean {
+    const leaving = this.#destroyedBytes - this.#goneBytes;
+    return leaving > 0 && this.bytes + leaving > this.budgetBytes;
+  }
+
+  async #untilGone(): Promise<void> {
+    while (this.#mustWait()) {
+      // What was destroyed since the last submit leaves with the next one, be it empty; waiting alone would not do.
+      this.#device.queue.submit([this.#device.createCommandEncoder().finish()]);
+      const done = this.#device.queue.onSubmittedWorkDone();
+      this.submitted(done);
+      await done.catch(() => undefined);
+    }
   }
 
   /**
@@ -135,9 +170,9 @@ export class GpuMemory {
   }
 
   #checkBudget(requests: readonly BufferRequest[], total: number): void {
-    if (this.#bytes + total <= this.budgetBytes) return;
+    if (total <= this.freeBytes) return;
     throw new DeviceLimitError(
-      `${describe(requests)} needs ${formatBytes(total)} of GPU memory; ${formatBytes(this.#bytes)} of the budget of ${formatBytes(this.budgetBytes)} is in use. A budget of ${formatBytes(this.#bytes + total)} would do.`,
+      `${describe(requests)} needs ${formatBytes(total)} of GPU memory; ${formatBytes(this.bytes)} of the budget of ${formatBytes(this.budgetBytes)} is in use. A budget of ${formatBytes(this.bytes + total)} would do.`,
     );
   }
 
@@ -162,6 +197,7 @@ export class GpuMemory {
       for (const tell of this.#told) tell(released);
       this.#live.delete(released);
       this.#bytes -= released.bytes;
+      this.#destroyedBytes += released.bytes;
     });
     this.#live.add(buffer);
     this.#bytes += buffer.bytes;

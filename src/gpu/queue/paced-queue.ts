@@ -44,6 +44,7 @@ export const QUEUE_BYTES = PARAMS_BYTES + UPDATE_BYTES + timerBytes(TIMED_SUBMIT
 
 export class PacedQueue implements Disposable {
   readonly #device: GPUDevice;
+  readonly #memory: GpuMemory;
   readonly #pipelines: PipelineCache;
   readonly #timer: SubmitTimer;
   readonly #params: SubmitBytes;
@@ -64,6 +65,7 @@ export class PacedQueue implements Disposable {
     { timer, params, updates }: { timer: SubmitTimer; params: SubmitBytes; updates: SubmitBytes },
   ) {
     this.#device = device;
+    this.#memory = memory;
     this.#pipelines = new PipelineCache(device);
     this.#timer = timer;
     this.#params = params;
@@ -257,6 +259,7 @@ export class PacedQueue implements Disposable {
     this.#device.queue.submit([recording.encoder.finish()]);
     this.#submits++;
     const done = this.#measure(recording);
+    this.#memory.submitted(done);
     const isShort = recording.dispatches.length === 0 && recording.predictedMs < SHORT_COPY_MS;
     this.#inFlight.add(done, recording.predictedMs, isShort);
     return isShort;

@@ -27,6 +27,7 @@ import { endedBy } from "../../src/ended-by.ts";
 
 const USAGE_STATUS = 2;
 const FAILURE_STATUS = 1;
+const DEFAULT_BUDGET_BYTES = 4 * 1024 ** 3;
 
 /** Runs `npm run evaluate`; resolves to the exit status: 0, 1 (it failed), 2 (the command line is wrong), 128 + N (signal N). */
 export async function evaluateFromCommandLine(args: readonly string[]): Promise<number> {
@@ -64,7 +65,8 @@ async function evaluate(args: EvaluateArguments): Promise<Evaluation> {
   const work = await mkdtemp(join(tmpdir(), "layerpress-evaluate-"));
   const run = async () => {
     await using page = await openPage(work);
-    return withOwnLabels(args, await page.during(runInPage(page.page, args, server)));
+    const { report, generation } = await page.during(runInPage(page.page, args, server));
+    return { report: withIdleBudget(args, withOwnLabels(args, report)), generation };
   };
   return await endedBy(
     run,
@@ -95,7 +97,8 @@ function addressOf(server: ModelServer, role: "model" | "against", source: Evalu
 }
 
 async function runInPage(page: Page, args: EvaluateArguments, server: ModelServer): Promise<Evaluation> {
-  const { text, maxSeqLength, windows, provider, gpuBudgetBytes, prompt, tokens, chat, token } = args;
+  const { text, maxSeqLength, windows, provider, prompt, tokens, chat, token } = args;
+  const gpuBudgetBytes = args.gpuBudgetBytes ?? DEFAULT_BUDGET_BYTES;
   const request = {
     model: addressOf(server, "model", args.model),
     against: args.against && addressOf(server, "against", args.against),
@@ -153,18 +156,25 @@ function servedFolders({ model, against }: EvaluateArguments, { filesUrl }: Mode
 }
 
 /** Folders are called what they were called, not by the address that they were served from. */
-function withOwnLabels(args: EvaluateArguments, { report, generation }: Evaluation): Evaluation {
+function withOwnLabels(args: EvaluateArguments, report: QualityReport): QualityReport {
   const { model, original } = report;
   const label = (own: EvaluatedSource | null, known: string) =>
     own?.kind === "folder" ? basename(resolve(own.text)) : known;
   return {
-    report: {
-      ...report,
-      model: { ...model, label: label(args.model, model.label) },
-      original: original && { ...original, label: label(args.against, original.label) },
-    },
-    generation,
+    ...report,
+    model: { ...model, label: label(args.model, model.label) },
+    original: original && { ...original, label: label(args.against, original.label) },
   };
+}
+
+/** Says of a GPU budget that nothing was done for it: what computes is known only when it has been tried. */
+export function withIdleBudget(
+  { gpuBudgetBytes }: Pick<EvaluateArguments, "gpuBudgetBytes">,
+  report: QualityReport,
+): QualityReport {
+  if (gpuBudgetBytes === null || report.provider === "webgpu") return report;
+  const note = `--gpu-budget ${formatBytes(gpuBudgetBytes)} changed nothing: the browser offers no GPU here, and the processor computed.`;
+  return { ...report, notes: [...report.notes, note] };
 }
 
 function phaseWords(phases: Readonly<Record<string, number>>): string {

@@ -31,7 +31,8 @@ it("an option that nothing would be done for is refused", () => {
 it("a GPU budget is an amount, and not too little for anything", () => {
   expect(refusal("owner/name", "--gpu-budget", "much")).toMatch(/not an amount such as 2GiB/);
   expect(refusal("owner/name", "--gpu-budget", "1MiB")).toMatch(/32 MiB is the least/);
-  expect(readEvaluateArguments(["owner/name"])?.gpuBudgetBytes).toBe(4 * 1024 ** 3);
+  expect(readEvaluateArguments(["owner/name"])?.gpuBudgetBytes).toBeNull();
+  expect(readEvaluateArguments(["owner/name", "--gpu-budget", "2GiB"])?.gpuBudgetBytes).toBe(2 * 1024 ** 3);
 });
 
 it("windows are of two tokens at least", () => {

@@ -3,7 +3,6 @@
 import { readBudget, readPath, readSource, type Source, UsageError } from "./argument-readers.ts";
 import { parseWords } from "./parse-words.ts";
 
-const DEFAULT_BUDGET_BYTES = 4 * 1024 ** 3;
 
 export const EVALUATE_USAGE = `npm run evaluate -- FOLDER_OR_URL [options]
 
@@ -31,7 +30,8 @@ export interface EvaluateArguments {
   readonly maxSeqLength: number;
   readonly windows: number | null;
   readonly provider: "auto" | "webgpu" | "wasm";
-  readonly gpuBudgetBytes: number;
+  /** Null if it was not asked for. */
+  readonly gpuBudgetBytes: number | null;
   readonly prompt: string | null;
   readonly tokens: number;
   readonly chat: boolean;
@@ -85,7 +85,7 @@ export function readEvaluateArguments(args: readonly string[]): EvaluateArgument
     maxSeqLength: windowLength(values["max-seq-length"]),
     windows: values.windows === undefined ? null : count("windows", values.windows),
     provider,
-    gpuBudgetBytes: readBudget(values["gpu-budget"]) ?? DEFAULT_BUDGET_BYTES,
+    gpuBudgetBytes: readBudget(values["gpu-budget"]),
     prompt: values.prompt ?? null,
     tokens: count("tokens", values.tokens ?? "80"),
     chat: values.chat,

@@ -1,3 +1,4 @@
+import { MalformedModelError } from "../../errors.ts";
 import type { SourceApi, SourceFile } from "../../api/source-api.ts";
 import { MAX_TOKENIZER_BYTES } from "../../model/tokenizer/tokenizer.ts";
 import { type OpenTokenizer, startTokenizer } from "./tokenizer-worker.ts";
@@ -7,7 +8,10 @@ const OTHER_TEMPLATES = /^additional_chat_templates\/([^/]+)\.jinja$/;
 /** A model has a few; bounds what a listing can make us read. */
 const MAX_TEMPLATES = 32;
 
-/** A model's tokenizer with its chat templates, in a worker of its own, or null if it has no tokenizer.json. */
+/**
+ * A model's tokenizer with its chat templates, in a worker of its own, or null if it has no tokenizer.json.
+ * @throws MalformedModelError if there are too many templates
+ */
 export async function openTokenizer(
   source: Pick<SourceApi, "readFile">,
   files: readonly SourceFile[],
@@ -44,5 +48,10 @@ function templatePaths(paths: ReadonlySet<string>): [string, string][] {
     const name = OTHER_TEMPLATES.exec(path)?.[1];
     return name === undefined ? [] : [[name, path]];
   });
-  return [["default", "chat_template.jinja"], ...others.slice(0, MAX_TEMPLATES)];
+  if (others.length > MAX_TEMPLATES) {
+    throw new MalformedModelError(
+      `additional_chat_templates holds ${others.length} templates, and ${MAX_TEMPLATES} at most are read. Remove those that nobody uses, or give token ids instead of text.`,
+    );
+  }
+  return [["default", "chat_template.jinja"], ...others];
 }

@@ -28,3 +28,12 @@ it("finds the folders of sentence-transformers' modules", () => {
     "1_Pooling/model.safetensors",
   ]);
 });
+
+it("refuses a file that names more files than are asked for", () => {
+  const names = (count: number) =>
+    Object.fromEntries(Array.from({ length: count }, (_, index) => [`Auto${index}`, `m${index}.X`]));
+  expect(codeFiles("config.json", bytes({ auto_map: names(32) }))).toHaveLength(32);
+  expect(() => codeFiles("config.json", bytes({ auto_map: names(33) }))).toThrow(
+    "config.json names 33 other files, and 32 at most are asked for.",
+  );
+});

@@ -178,6 +178,16 @@ config_groups:
     );
   });
 
+  it("keep options of groups for the observer that is named for all of them", () => {
+    const group =
+      "config_groups: {g: {targets: [Linear], weights: {group_size: 128, observer_kwargs: {grid: 7}}}}";
+    const [named] = quantizersIn(modifierRecipe(`${group}\nweight_observer: memoryless_mse`));
+    expect(named?.groups[0]?.scheme.weights).toMatchObject({
+      observer: "memoryless_mse",
+      observer_kwargs: { grid: 7 },
+    });
+  });
+
   it("may be JSON", () => {
     const recipe = parseRecipe(
       '{"a_stage": {"b_modifiers": {"QuantizationModifier": {"scheme": "FP8_BLOCK"}}}}',

@@ -14,7 +14,7 @@ import { checkTargets } from "./check-targets.ts";
 import { checkOrder, parseRewriter, quantizesToo, REWRITER_NAMES } from "./parse-rewriter.ts";
 import { gptqSettings, orderedGroup, refinement } from "./parse-gptq.ts";
 import { parseRotation } from "./parse-rotation.ts";
-import { checkObservers, withObservers } from "./recipe-observers.ts";
+import { checkObservers, withNamedObservers, withObservers } from "./recipe-observers.ts";
 import { type RecipeDocument, readRecipeDocument } from "./recipe-document.ts";
 import {
   gptqModifierSchema,
@@ -207,7 +207,7 @@ function namedGroups(document: RecipeDocument, path: Path, parsed: ParsedModifie
     return groups.map(([name, group]) => ({
       name,
       preset: null,
-      scheme: resolveScheme(document, [...path, "config_groups", name], group),
+      scheme: resolveScheme(document, [...path, "config_groups", name], withNamedObservers(group, parsed)),
       targets: group.targets,
     }));
   }

@@ -200,6 +200,10 @@ describe("what would change nothing", () => {
       /takes no options here; leave "grid" out/,
     ],
     [
+      "weight_observer: minmax, config_groups: {a: {targets: [Linear], weights: {strategy: channel, observer_kwargs: {grid: 7}}}}",
+      /takes no options here; leave "grid" out/,
+    ],
+    [
       "config_groups: {a: {targets: [Linear], weights: {strategy: channel}, input_activations: {strategy: token, dynamic: true, observer: minmax}}}",
       /Dynamic activations are not observed/,
     ],

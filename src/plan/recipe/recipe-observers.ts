@@ -4,9 +4,18 @@ import { isStaticActivation, type QuantizationArgs } from "../../formats/schemes
 import type { ConfigGroup } from "../../formats/recipe/recipe.ts";
 import { observerProblem } from "./check-args.ts";
 import type { RecipeDocument } from "./recipe-document.ts";
-import type { ParsedModifier } from "./recipe-schema.ts";
+import type { ParsedGroup, ParsedModifier } from "./recipe-schema.ts";
 
 type Path = readonly string[];
+
+const OBSERVED = ["weights", "input_activations"] as const;
+
+function namedObservers({ observer, weight_observer, input_observer }: ParsedModifier) {
+  return {
+    weights: observer?.weights ?? weight_observer ?? null,
+    input_activations: observer?.input ?? input_observer ?? null,
+  };
+}
 
 /**
  * An observer has to have something to observe, be named once, and order columns only where codes are chosen in an order.
@@ -53,12 +62,9 @@ export function checkObservers(
 
 /** The modifier's observers take the place of the groups' (`_apply_observer_overrides`): another one there would do nothing. */
 function checkOwnObservers(document: RecipeDocument, path: Path, parsed: ParsedModifier): void {
-  const given = {
-    weights: parsed.observer?.weights ?? parsed.weight_observer,
-    input_activations: parsed.observer?.input ?? parsed.input_observer,
-  };
+  const given = namedObservers(parsed);
   for (const [name, group] of Object.entries(parsed.config_groups ?? {})) {
-    for (const field of ["weights", "input_activations"] as const) {
+    for (const field of OBSERVED) {
       const own = group[field]?.observer;
       if (!own || !given[field] || own === given[field]) continue;
       throw document.errorAt(
@@ -69,6 +75,18 @@ function checkOwnObservers(document: RecipeDocument, path: Path, parsed: ParsedM
   }
 }
 
+/** A group whose options of observers are those of the ones that the modifier names. */
+export function withNamedObservers(group: ParsedGroup, parsed: ParsedModifier): ParsedGroup {
+  const given = namedObservers(parsed);
+  const named = (field: (typeof OBSERVED)[number]) => {
+    const args = group[field];
+    return args?.observer_kwargs && !args.observer && given[field]
+      ? { ...args, observer: given[field] }
+      : args;
+  };
+  return { ...group, weights: named("weights"), input_activations: named("input_activations") };
+}
+
 /** Observers that the modifier names for all of its groups. The preset is then no longer itself. */
 export function withObservers(
   document: RecipeDocument,
@@ -76,8 +94,7 @@ export function withObservers(
   group: ConfigGroup,
   parsed: ParsedModifier,
 ): ConfigGroup {
-  const weights = parsed.observer?.weights ?? parsed.weight_observer ?? null;
-  const inputs = parsed.observer?.input ?? parsed.input_observer ?? null;
+  const { weights, input_activations: inputs } = namedObservers(parsed);
   if (!weights && !inputs) return group;
   const { scheme } = group;
   const problem = weights && scheme.weights && observerProblem({ ...scheme.weights, observer: weights });

@@ -96,10 +96,11 @@ function addressOf(server: ModelServer, role: "model" | "against", source: Evalu
   return source.kind === "folder" ? `${server.filesUrl}/folder/${role}/` : source.text;
 }
 
-async function runInPage(page: Page, args: EvaluateArguments, server: ModelServer): Promise<Evaluation> {
-  const { text, maxSeqLength, windows, provider, prompt, tokens, chat, token } = args;
+/** What the page is asked for. */
+function pageRequest(args: EvaluateArguments, server: ModelServer) {
+  const { maxSeqLength, windows, provider, prompt, tokens, chat, token } = args;
   const gpuBudgetBytes = args.gpuBudgetBytes ?? DEFAULT_BUDGET_BYTES;
-  const request = {
+  return {
     model: addressOf(server, "model", args.model),
     against: args.against && addressOf(server, "against", args.against),
     token,
@@ -115,6 +116,11 @@ async function runInPage(page: Page, args: EvaluateArguments, server: ModelServe
       gpuBudgetBytes,
     },
   };
+}
+
+async function runInPage(page: Page, args: EvaluateArguments, server: ModelServer): Promise<Evaluation> {
+  const { text } = args;
+  const request = pageRequest(args, server);
   const chosen = text === null ? null : await giveFile(page, text);
   const outcome = await page.evaluate(
     async ([asked, file]): Promise<Outcome> => {

@@ -94,6 +94,11 @@ export class DeviceLostError extends LayerpressError {
   static override readonly errorName = "DeviceLostError";
 }
 
+/** A loss that something failed of, which browsers tell in words of their own: "The GPU was lost while it was computing." */
+export function lostWhile(doing: string, cause: unknown): DeviceLostError {
+  return new DeviceLostError(`The GPU was lost while ${doing}.`, { cause });
+}
+
 /** The disk or the browser's quota is full. */
 export class StorageError extends LayerpressError {
   static override readonly errorName = "StorageError";

@@ -2,7 +2,7 @@
 
 import type { AdapterSummary } from "./device/adapter-summary.ts";
 import { openTogether } from "../disposal.ts";
-import { DeviceLimitError, DeviceLostError } from "../errors.ts";
+import { DeviceLimitError, lostWhile } from "../errors.ts";
 import { findMatrixShape, MATRIX_FEATURE } from "./matmul/matrix-shape.ts";
 import { GpuMemory } from "./memory.ts";
 import { PacedQueue } from "./queue/paced-queue.ts";
@@ -88,9 +88,9 @@ export async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
 }
 
 /** What browsers answer in words of their own where their process for the GPU ends meanwhile. */
-async function opened<T>(answer: Promise<T>): Promise<T> {
+export async function opened<T>(answer: Promise<T>): Promise<T> {
   return await answer.catch((cause: unknown) => {
-    throw new DeviceLostError("The GPU was lost while it was being opened.", { cause });
+    throw lostWhile("it was being opened", cause);
   });
 }
 

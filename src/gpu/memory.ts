@@ -1,7 +1,7 @@
 // The ledger: every GPUBuffer of ours is created here, with a label and a size. `createBuffer` never throws, so each
 // batch of allocations sits in error scopes that are awaited before the buffers are used.
 
-import { DeviceLimitError, DeviceLostError, joinedLines } from "../errors.ts";
+import { DeviceLimitError, joinedLines, lostWhile } from "../errors.ts";
 import { formatBytes } from "../formats/text/format-bytes.ts";
 
 /** Buffer sizes, copies and writes are multiples of 4 bytes in WebGPU. */
@@ -126,7 +126,7 @@ export class GpuMemory {
       this.#device.popErrorScope(),
     ]).catch((cause: unknown) => {
       for (const buffer of buffers) buffer[Symbol.dispose]();
-      throw new DeviceLostError("The GPU was lost while memory was being allocated.", { cause });
+      throw lostWhile("memory was being allocated", cause);
     });
     const error = validation ?? outOfMemory;
     if (error) {

@@ -56,6 +56,8 @@ export interface Engine extends TensorFactory, AsyncDisposable {
   /** Makes the session of a graph that will be onloaded. */
   prepare(built: BuiltGraph): Promise<void>;
   readonly gpu: MeasuredDevice | null;
+  /** What a failure is told as: a loss of the GPU, where that is what the runtime failed of, in words of its own. */
+  reason(failure: unknown): Promise<unknown>;
 }
 
 export interface EngineOptions {
@@ -79,10 +81,14 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
 
 /**
  * What comes of something that is done with an engine, which is closed then.
- * @throws what failed first
+ * @throws what failed first, as the engine tells it
  */
 export async function closing<Result>(engine: Engine, run: () => Promise<Result>): Promise<Result> {
-  return await endedBy(run, async () => await engine[Symbol.asyncDispose]());
+  const told = async () =>
+    await run().catch(async (failure: unknown) => {
+      throw await engine.reason(failure);
+    });
+  return await endedBy(told, async () => await engine[Symbol.asyncDispose]());
 }
 
 /**
@@ -104,6 +110,7 @@ export async function openEngine(options: EngineOptions, clock = startPhaseClock
     },
     ready: async () => void (await lazy.loading),
     gpu,
+    reason: async (failure) => (await gpu?.loss()) ?? failure,
     maxInputBytes: Math.min(gpu?.maxBindingBytes ?? MAX_INPUT_BYTES, MAX_INPUT_BYTES),
     async prepare({ graph }) {
       await clock.time("sessions", async () => await sessions.open(graph, "plain"));

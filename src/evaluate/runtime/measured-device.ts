@@ -1,7 +1,9 @@
 // A GPU device for onnxruntime that counts what is allocated on it, by us and by the runtime: its caches are in no ledger.
 
-import { requestAdapter, summarizeAdapter } from "../../gpu/gpu.ts";
+import type { DeviceLostError } from "../../errors.ts";
+import { opened, requestAdapter, summarizeAdapter } from "../../gpu/gpu.ts";
 import { GpuMemory } from "../../gpu/memory.ts";
+import { deviceLoss } from "../../gpu/queue/watch-device.ts";
 
 export interface MeasuredDevice extends Disposable {
   readonly device: GPUDevice;
@@ -11,6 +13,8 @@ export interface MeasuredDevice extends Disposable {
   /** All buffers on the device, the runtime's too. */
   liveBytes(): number;
   peakBytes(): number;
+  /** Resolves to the loss of the device if it is lost by now. */
+  loss(): Promise<DeviceLostError | null>;
 }
 
 /**
@@ -26,7 +30,7 @@ export async function openMeasuredDevice(
   const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
   const { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup } = adapter.limits;
   const { maxComputeWorkgroupSizeX, maxStorageBuffersPerShaderStage } = adapter.limits;
-  const device = await adapter.requestDevice({
+  const asked = {
     label: "layerpress evaluation",
     requiredLimits: {
       maxBufferSize,
@@ -36,7 +40,10 @@ export async function openMeasuredDevice(
       maxComputeWorkgroupSizeX,
       maxStorageBuffersPerShaderStage,
     },
-  });
+  };
+  const device = await opened(adapter.requestDevice(asked));
+  let loss: DeviceLostError | null = null;
+  void device.lost.then((info) => (loss = deviceLoss(info)));
   const count = countBuffers(device);
   return {
     device,
@@ -44,6 +51,11 @@ export async function openMeasuredDevice(
     maxBindingBytes: maxStorageBufferBindingSize,
     liveBytes: () => count.live,
     peakBytes: () => count.peak,
+    async loss() {
+      // It is told behind the calls that fail of it: by then it has been.
+      await device.queue.onSubmittedWorkDone().catch(() => undefined);
+      return loss;
+    },
     [Symbol.dispose]: () => device.destroy(),
   };
 }

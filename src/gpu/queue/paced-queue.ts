@@ -3,7 +3,7 @@
 // learned from the submits themselves.
 
 import { madeOf } from "../../disposal.ts";
-import { DeviceLostError, invariant } from "../../errors.ts";
+import { invariant, lostWhile } from "../../errors.ts";
 import { cutWork } from "./cut-work.ts";
 import { countKernels, type LongSubmit, longestOf } from "./long-submit.ts";
 import { type Dispatch, type Kernel, PipelineCache } from "../kernel.ts";
@@ -194,7 +194,7 @@ export class PacedQueue implements Disposable {
     this.#writtenBytes = 0;
     await this.flush();
     await this.#device.queue.onSubmittedWorkDone().catch((cause: unknown) => {
-      throw new DeviceLostError("The GPU was lost while it was written to.", { cause });
+      throw lostWhile("it was written to", cause);
     });
   }
 
@@ -294,7 +294,7 @@ export class PacedQueue implements Disposable {
       this.#busyMs += milliseconds;
       this.#rates.learn(recording.dispatches, milliseconds);
     } catch (cause) {
-      this.#failure.keep(new DeviceLostError("The GPU was lost while it was computing.", { cause }));
+      this.#failure.keep(lostWhile("it was computing", cause));
     }
   }
 }

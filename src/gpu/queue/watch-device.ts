@@ -11,6 +11,14 @@ export interface DeviceFailure extends Disposable {
   throwIfThere(): void;
 }
 
+/** A device's loss, with what the browser says of it. */
+export function deviceLoss({ message }: GPUDeviceLostInfo): DeviceLostError {
+  const said = message ? ` (${joinedLines(message)})` : "";
+  return new DeviceLostError(
+    `The GPU was lost${said}: another program, the driver or the system took it away.`,
+  );
+}
+
 /** Hears of a device's loss and of errors that no scope catches, which are defects: of these until the result is disposed of. */
 export function watchDevice(
   device: Pick<GPUDevice, "lost" | "addEventListener" | "removeEventListener">,
@@ -19,13 +27,7 @@ export function watchDevice(
   const keep = (failure: Error) => {
     first ??= failure;
   };
-  void device.lost.then(({ message }) =>
-    keep(
-      new DeviceLostError(
-        `The GPU was lost${message ? ` (${joinedLines(message)})` : ""}: another program, the driver or the system took it away.`,
-      ),
-    ),
-  );
+  void device.lost.then((info) => keep(deviceLoss(info)));
   const onError = ({ error }: GPUUncapturedErrorEvent) => keep(new Error(`Defect: ${error.message}`));
   device.addEventListener("uncapturederror", onError);
   return {

@@ -1,7 +1,7 @@
 // Reused mapped buffers between the host and the GPU. The first use of a buffer costs several times a later one (shared
 // memory is made and touched), so a job makes its rings once.
 
-import { DeviceLostError } from "../../errors.ts";
+import { lostWhile } from "../../errors.ts";
 import type { Gpu } from "../gpu.ts";
 import type { BufferRequest, LedgerBuffer } from "../memory.ts";
 
@@ -33,7 +33,7 @@ export async function mapPiece(
   try {
     await piece.buffer.mapAsync(mode, 0, bytes);
   } catch (cause) {
-    throw new DeviceLostError(`The GPU was lost while ${piece.label} was being mapped.`, { cause });
+    throw lostWhile(`${piece.label} was being mapped`, cause);
   }
 }
 

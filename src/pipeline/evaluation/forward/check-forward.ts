@@ -110,7 +110,7 @@ async function runCheck(engine: Engine, request: CheckRequest) {
     const check = await runSample(engine, request);
     return { check, notes: check.agrees ? [] : [disagreement(check)] };
   } catch (thrown) {
-    const error = firstCause(thrown);
+    const error = firstCause(await engine.reason(thrown));
     if (!(error instanceof LayerpressError)) throw error;
     return { check: null, notes: [`These figures were not checked by onnxruntime-web: ${error.message}`] };
   }

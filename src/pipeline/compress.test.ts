@@ -8,6 +8,7 @@ import { storagePatience } from "../storage-answer.ts";
 import type { Receipt } from "../api/receipt.ts";
 import { makeReceipt } from "./result/make-receipt.ts";
 import { createJobControl } from "./job/job-control.ts";
+import type { Told } from "./job/progress.ts";
 
 const METHODS = {
   rounded: { name: "QuantizationModifier" },
@@ -87,6 +88,19 @@ describe.each(["rounded", "calibrated"] as const)("a job that is %s", (method) =
   it("ends with a folder", () => {
     expect([...whole.output.keys()]).toEqual(expect.arrayContaining(["config.json", "model.safetensors"]));
     expect(whole.operations).toBeGreaterThan(50);
+  });
+
+  it("tells of each layer what is done with it alone, from its first phase on", async () => {
+    const machine = whole.job.machine();
+    await machine.run();
+    let now: Partial<Told> = {};
+    const states = machine.told.map((change) => (now = { ...now, ...change }));
+    const layers = ["model.layers.0", "model.layers.1"];
+    const begun = layers.map((layer) => states.find(({ stepName }) => stepName === layer));
+    const phase = method === "rounded" ? "quantizing" : "calibrating";
+    expect(begun).toMatchObject([{ phase }, { phase }]);
+    const modules = states.filter(({ detail }) => detail?.startsWith("model.layers."));
+    expect(modules.filter(({ stepName, detail }) => !detail?.startsWith(`${stepName}.`))).toEqual([]);
   });
 
   it("can be told of by a receipt, the same from run to run, with the hashes of what was written", async () => {

@@ -45,7 +45,7 @@ async function runSteps(
   for (const step of steps) {
     if (isDone(output, job.plan.steps, step)) continue;
     await traffic.checkpoint();
-    job.progress.tell({ step: step.index + 1, stepName: step.name });
+    job.progress.tell({ step: step.index + 1, stepName: step.name, detail: null });
     await traffic.begin(step);
     const written = waitLater(joint.part(async () => await runStep(step, output, tiles, traffic)));
     await finishing; // of the step before: at most two are under way

@@ -12,7 +12,7 @@ import type { SourceProgress } from "../../api/source-api.ts";
 const REPORT_MS = 200;
 
 /** What the conductor says of itself; everything else in a report is measured. */
-type Told = Pick<Progress, "phase" | "step" | "stepName" | "detail" | "notice">;
+export type Told = Pick<Progress, "phase" | "step" | "stepName" | "detail" | "notice">;
 
 export interface ProgressLog {
   tell(change: Partial<Told>): void;

@@ -135,7 +135,8 @@ async function runTurns(
   for (const step of steps) {
     if (isDone(output, job.plan.steps, step)) continue;
     await traffic.checkpoint();
-    job.progress.tell({ step: step.index + 1, stepName: step.name });
+    // It waits for its bytes: what was told of the layer before is over.
+    job.progress.tell({ step: step.index + 1, stepName: step.name, phase: "calibrating", detail: null });
     // The network thread may be busy; what it is told it is told in order.
     told.push(joint.watch(traffic.begin(step)));
     job.progress.began(step.index);

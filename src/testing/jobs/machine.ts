@@ -7,7 +7,7 @@ import { compress } from "../../pipeline/compress.ts";
 import type { RemoteSource } from "../../pipeline/inspect/remote-source.ts";
 import type { Job } from "../../pipeline/job/job.ts";
 import { createJobControl, type JobControl } from "../../pipeline/job/job-control.ts";
-import { startProgress } from "../../pipeline/job/progress.ts";
+import { startProgress, type Told } from "../../pipeline/job/progress.ts";
 import type { RunPlan } from "../../pipeline/planning/plan-run.ts";
 import type { MeasuredSchemes } from "../../pipeline/planning/plan-survey.ts";
 import { planTime } from "../../pipeline/planning/plan-time.ts";
@@ -28,6 +28,8 @@ export interface Machine {
   /** Where a model that is downloaded is kept. */
   readonly database: MemoryIndexedDb;
   readonly gpu: StubGpu;
+  /** What jobs told of themselves, in order. */
+  readonly told: readonly Partial<Told>[];
   /** Runs the job, or goes on with it. */
   run(control?: JobControl): Promise<ResultSummary>;
   /** Measures the schemes of all results instead. */
@@ -52,6 +54,7 @@ export function provideDatabase({ factory }: MemoryIndexedDb): void {
 export function createMachine({ open, results, ...job }: Opening, disk: MemoryDisk): Machine {
   const database = createMemoryIndexedDb();
   const gpu = createStubGpu(ROUNDING_RULES);
+  const told: Partial<Told>[] = [];
   Object.defineProperty(globalThis, "navigator", {
     configurable: true,
     value: {
@@ -69,13 +72,14 @@ export function createMachine({ open, results, ...job }: Opening, disk: MemoryDi
     disk,
     database,
     gpu,
+    told,
     recover() {
       disk.recover();
       database.recover();
     },
     async run(control = createJobControl()) {
       provideDatabase(database);
-      const [first] = await runJob({ ...job, source: await open(), control }, results, compress);
+      const [first] = await runJob({ ...job, source: await open(), control }, results, compress, told);
       invariant(first, "a job has a result");
       return first;
     },
@@ -87,8 +91,10 @@ export function createMachine({ open, results, ...job }: Opening, disk: MemoryDi
     },
     files,
     output() {
-      const told = [...files()].filter(([name]) => !name.endsWith("quantization-report.json"));
-      return new Map(told.map(([name, bytes]) => [name, createHash("sha256").update(bytes).digest("hex")]));
+      const lasting = [...files()].filter(([name]) => !name.endsWith("quantization-report.json"));
+      return new Map(
+        lasting.map(([name, bytes]) => [name, createHash("sha256").update(bytes).digest("hex")]),
+      );
     },
   };
 }
@@ -97,6 +103,7 @@ async function runJob<Made>(
   job: Omit<Job, "progress" | "time">,
   results: RunPlan["results"],
   work: (job: Job, jobs: readonly Job[]) => Promise<Made>,
+  told: Partial<Told>[] = [],
 ): Promise<Made> {
   const { plan, options, source, control } = job;
   const gpu = { flopsPerSecond: 1e9, measured: false };
@@ -106,7 +113,11 @@ async function runJob<Made>(
   const read = async () => await source.progress();
   const progress = startProgress(totals, control, read, () => undefined);
   try {
-    const whole = { ...job, progress, time };
+    const tell = (change: Partial<Told>) => {
+      told.push(change);
+      progress.tell(change);
+    };
+    const whole = { ...job, progress: { ...progress, tell }, time };
     return await work(
       whole,
       results.map((result) => ({ ...whole, ...result })),

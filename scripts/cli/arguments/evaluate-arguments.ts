@@ -3,7 +3,6 @@
 import { readBudget, readPath, readSource, type Source, UsageError } from "./argument-readers.ts";
 import { parseWords } from "./parse-words.ts";
 
-
 export const EVALUATE_USAGE = `npm run evaluate -- FOLDER_OR_URL [options]
 
 Measures the perplexity of a model, quantized by compressed-tensors or not, one layer at a time.

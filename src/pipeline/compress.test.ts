@@ -213,8 +213,10 @@ describe("a job that follows the original model, too", () => {
     for (const kibibytes of [1516, 1206, 1106]) {
       const gpuBudgetBytes = kibibytes * 1024;
       const job = await planned("llama", recipeOf(", drift: 0.5"), { gpuBudgetBytes });
-      const { peakGpuBytes } = await job.machine().run();
+      const machine = job.machine();
+      const { peakGpuBytes } = await machine.run();
       expect(peakGpuBytes).toBeLessThanOrEqual(job.plan.peakGpuBytes);
+      expect(machine.gpu.mostHeldBytes).toBeLessThanOrEqual(gpuBudgetBytes);
       const { hidden, layers = [] } = job.plan.calibration?.plan ?? {};
       for (const { passes } of layers) ways.add(`${passes.length} passes, states on ${hidden?.place}`);
     }

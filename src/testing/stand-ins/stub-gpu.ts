@@ -21,6 +21,8 @@ export interface StubGpu {
   readonly liveBytes: number;
   /** The same when devices were destroyed, which takes with it what is left: one figure a device. */
   readonly leftBytes: readonly number[];
+  /** The most that was taken at any time: what is destroyed keeps its memory until a later submit, as in browsers. */
+  readonly mostHeldBytes: number;
   /** What buffers were called that something used behind their destruction, or the GPU while they were mapped. */
   readonly usedBehind: readonly string[];
   /** The device of this submit is lost; the next one works again. */
@@ -34,6 +36,8 @@ interface StubState {
   submits: number;
   readonly labels: string[];
   liveBytes: number;
+  leavingBytes: number;
+  mostHeldBytes: number;
   readonly leftBytes: number[];
   readonly usedBehind: string[];
   loseAt: number;
@@ -73,7 +77,8 @@ export const GPU_GLOBALS = {
 
 export function createStubGpu(rules: Readonly<Record<string, Rule>>): StubGpu {
   const never = { loseAt: Number.POSITIVE_INFINITY, refuseAt: Number.POSITIVE_INFINITY };
-  const state: StubState = { submits: 0, labels: [], liveBytes: 0, leftBytes: [], usedBehind: [], ...never };
+  const memory = { liveBytes: 0, leavingBytes: 0, mostHeldBytes: 0, leftBytes: [] };
+  const state: StubState = { submits: 0, labels: [], usedBehind: [], ...memory, ...never };
   return {
     get submits() {
       return state.submits;
@@ -81,6 +86,9 @@ export function createStubGpu(rules: Readonly<Record<string, Rule>>): StubGpu {
     labels: state.labels,
     get liveBytes() {
       return state.liveBytes;
+    },
+    get mostHeldBytes() {
+      return state.mostHeldBytes;
     },
     leftBytes: state.leftBytes,
     usedBehind: state.usedBehind,
@@ -112,6 +120,7 @@ class StubBuffer {
     this.#isLost = isLost;
     this.#state = state;
     state.liveBytes += size;
+    state.mostHeldBytes = Math.max(state.mostHeldBytes, state.liveBytes + state.leavingBytes);
     this.label = label;
     this.size = size;
     this.#bytes = new Uint8Array(size);
@@ -152,8 +161,10 @@ class StubBuffer {
 
   destroy(): void {
     this.mapState = "unmapped";
-    if (this.#isLive) this.#state.liveBytes -= this.size;
+    if (!this.#isLive) return;
     this.#isLive = false;
+    this.#state.liveBytes -= this.size;
+    this.#state.leavingBytes += this.size;
   }
 }
 
@@ -197,6 +208,7 @@ function createDevice(state: StubState, rules: Readonly<Record<string, Rule>>): 
         stubOf(buffer).bytes.set(data, offset),
       submit(commands: readonly (readonly (() => void)[])[]) {
         state.submits++;
+        state.leavingBytes = 0;
         if (state.submits === state.loseAt) {
           isLost = true;
           lost.resolve({ reason: "unknown", message: "stub" } as GPUDeviceLostInfo);

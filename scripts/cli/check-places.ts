@@ -3,6 +3,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { StorageError } from "../../src/errors.ts";
+import { listSome } from "../../src/formats/text/list-some.ts";
 
 /** Names that files of results have, and folders elsewhere have not: of "LICENSE" or "x.model" nobody can say. */
 const RESULT_FILE = /^README\.md$|\.(safetensors|json|yaml|jinja)$/;
@@ -41,9 +42,7 @@ export async function strangersNote(folder: string, written: readonly string[]):
   const names = entries.filter((entry) => !entry.isDirectory() && RESULT_FILE.test(entry.name));
   const strangers = names.map(({ name }) => name).filter((name) => !written.includes(name));
   if (strangers.length === 0) return [];
-  const more = strangers.length > NAMED ? ` and ${strangers.length - NAMED} more` : "";
-  const named = `${strangers.toSorted().slice(0, NAMED).join(", ")}${more}`;
   return [
-    `${folder} holds files that are not of this result: ${named}. Loaders may take them for files of it: move them away.`,
+    `${folder} holds files that are not of this result: ${listSome(strangers.toSorted(), NAMED)}. Loaders may take them for files of it: move them away.`,
   ];
 }

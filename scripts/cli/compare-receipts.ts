@@ -1,5 +1,6 @@
 import { inOneLine } from "../../src/errors.ts";
 import type { Receipt } from "../../src/api/receipt.ts";
+import { listSome } from "../../src/formats/text/list-some.ts";
 
 export interface Comparison {
   readonly equal: boolean;
@@ -26,10 +27,8 @@ export function compareReceipts(before: Receipt, now: Receipt): Comparison {
 function sentenceOf(files: number, differing: readonly string[], causes: readonly string[]): string {
   const unlike = causes.length > 0 ? ` Not as in the receipt: ${causes.join("; ")}.` : "";
   if (differing.length === 0) return `All ${files} files have the hashes of the receipt.${unlike}`;
-  const more = differing.length > SHOWN ? ` and ${differing.length - SHOWN} more` : "";
-  const named = `${differing.slice(0, SHOWN).join(", ")}${more}`;
   const why = unlike || " Source, text, version and GPU are those of the receipt.";
-  return `${differing.length} of ${files} files differ from the receipt: ${named}.${why}`;
+  return `${differing.length} of ${files} files differ from the receipt: ${listSome(differing, SHOWN)}.${why}`;
 }
 
 function causesOf(before: Receipt, now: Receipt): string[] {

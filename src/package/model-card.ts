@@ -5,6 +5,7 @@ import { stringify } from "yaml";
 import { readYamlFields } from "../formats/text/bounded-yaml.ts";
 import { formatBytes } from "../formats/text/format-bytes.ts";
 import type { LossTotals, ReportedCalibration } from "./quantization-report.ts";
+import { listSome } from "../formats/text/list-some.ts";
 
 /** Model cards are short; what is longer is not read for front matter. */
 export const MAX_CARD_BYTES = 1_000_000;
@@ -108,9 +109,7 @@ function moduleRows({ isPlain, quantizedModules, ignored, bitsPerWeight }: CardF
   if (isPlain) return "";
   const rows = [`| quantized modules | ${quantizedModules} |`];
   if (quantizedModules > 0) rows.push(`| bits per weight in the layers | ${bitsPerWeight.toFixed(2)} |`);
-  const more = ignored.length > 10 ? ` and ${ignored.length - 10} more` : "";
-  if (ignored.length > 0)
-    rows.push(`| not quantized | ${ignored.slice(0, 10).map(code).join(", ")}${more} |`);
+  if (ignored.length > 0) rows.push(`| not quantized | ${listSome(ignored.map(code), 10)} |`);
   return rows.map((row) => `${row}\n`).join("");
 }
 

@@ -4,6 +4,7 @@
 
 import { formatBytes } from "../formats/text/format-bytes.ts";
 import { isSafePath } from "../formats/files/safe-path.ts";
+import { listSome } from "../formats/text/list-some.ts";
 
 /** Largest tokenizer.json in the wild is about 35 MB. */
 export const MAX_SMALL_FILE_BYTES = 100_000_000;
@@ -60,7 +61,6 @@ export function leftOutNote(
 /** "2 files stay behind: a, b". */
 function stay(names: readonly string[]): string {
   const sorted = names.toSorted((a, b) => (a < b ? -1 : 1));
-  const more = sorted.length > SHOWN ? ` and ${sorted.length - SHOWN} more` : "";
   const are = sorted.length === 1 ? "A file stays" : `${sorted.length} files stay`;
-  return `${are} behind: ${sorted.slice(0, SHOWN).join(", ")}${more}`;
+  return `${are} behind: ${listSome(sorted, SHOWN)}`;
 }

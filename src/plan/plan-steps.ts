@@ -29,6 +29,7 @@ import { nothingError } from "./nothing-error.ts";
 import { fusedSets } from "./fuse-modules.ts";
 import { type GroupMatch, isNamed, isTargeted, matchGroup } from "./targets/match-targets.ts";
 import type { SourceTensor } from "./checkpoint/read-headers.ts";
+import { listSome } from "../formats/text/list-some.ts";
 
 export interface QuantizeTask {
   readonly module: string;
@@ -262,11 +263,10 @@ function groupIndex(module: string, weights: QuantizationArgs, columns: number):
 function indivisibleError(tasks: readonly QuantizeTask[]): RecipeError {
   const [first] = tasks;
   const size = first?.weights.group_size ?? 0;
-  const shown = tasks.slice(0, 8).map(({ module, columns }) => `${module} (${columns})`);
-  const more = tasks.length > shown.length ? ` and ${tasks.length - shown.length} more` : "";
+  const modules = tasks.map(({ module, columns }) => `${module} (${columns})`);
   const common = tasks.reduce((divisor, { columns }) => gcd(divisor, columns), 0);
   return new RecipeError(
-    `The group size ${size} does not divide the input columns of ${tasks.length} modules: ${shown.join(", ")}${more}. ${groupSizeAdvice(common)}; or add them to ignore, or choose a scheme with one scale per channel (W8A8, FP8_DYNAMIC).`,
+    `The group size ${size} does not divide the input columns of ${tasks.length} modules: ${listSome(modules, 8)}. ${groupSizeAdvice(common)}; or add them to ignore, or choose a scheme with one scale per channel (W8A8, FP8_DYNAMIC).`,
   );
 }
 

@@ -2,6 +2,7 @@
 
 import { choosesByText } from "../../formats/recipe/recipe.ts";
 import type { CompressionPlan } from "./compression-plan.ts";
+import { listSome } from "../../formats/text/list-some.ts";
 
 const SHOWN = 4;
 
@@ -15,8 +16,7 @@ export function outsideNotes({
     calibrated ? [] : quantize.filter(({ modifier }) => choosesByText(modifier)).map(({ module }) => module),
   );
   if (modules.length === 0) return [];
-  const more = modules.length > SHOWN ? ` and ${modules.length - SHOWN} more` : "";
   return [
-    `${modules.slice(0, SHOWN).join(", ")}${more} ${modules.length === 1 ? "is" : "are"} rounded to nearest: samples come to the decoder's layers, and to a head that stands alone behind them. Add ${modules.length === 1 ? "it" : "them"} to ignore, if that costs too much.`,
+    `${listSome(modules, SHOWN)} ${modules.length === 1 ? "is" : "are"} rounded to nearest: samples come to the decoder's layers, and to a head that stands alone behind them. Add ${modules.length === 1 ? "it" : "them"} to ignore, if that costs too much.`,
   ];
 }

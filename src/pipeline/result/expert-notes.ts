@@ -2,6 +2,7 @@
 
 import type { ModuleReport } from "../../api/compressor-api.ts";
 import type { CalibrationOptions } from "../../api/job-options.ts";
+import { listSome } from "../../formats/text/list-some.ts";
 
 const MODULES_NAMED = 8;
 
@@ -27,10 +28,8 @@ export function expertNotes(
 
 function note(experts: readonly string[], why: string): string[] {
   if (experts.length === 0) return [];
-  const named = experts.slice(0, MODULES_NAMED).join(", ");
-  const more = experts.length > MODULES_NAMED ? ` and ${experts.length - MODULES_NAMED} more` : "";
   const what = experts.length === 1 ? "expert was" : "experts were";
   return [
-    `${experts.length} ${what} rounded to nearest, because ${why} them: ${named}${more}. Use more calibration text, or calibrate all experts.`,
+    `${experts.length} ${what} rounded to nearest, because ${why} them: ${listSome(experts, MODULES_NAMED)}. Use more calibration text, or calibrate all experts.`,
   ];
 }

@@ -9,6 +9,7 @@ import type { QuantizationArgs, QuantizationScheme } from "../../formats/schemes
 import type { ConfigGroup } from "../../formats/recipe/recipe.ts";
 import { schemeName } from "../../formats/schemes/scheme-name.ts";
 import { type LinearClasses, TRANSFORMERS } from "../../model/linear-classes.ts";
+import { listSome } from "../../formats/text/list-some.ts";
 
 const EXPERT = /\.experts\.\d+\./;
 const SHOWN = 3;
@@ -65,7 +66,7 @@ function transformersNote(
     return note(
       "transformers",
       modules,
-      `transformers ${TRANSFORMERS} will not find the experts of this result (${listed(modules)}) and leaves them uninitialised with no more than a warning: it holds those of ${classes.experts.modelType} in one tensor. They are written as a Linear each, as LLM Compressor writes them and vLLM reads them. For transformers add re:.*experts.* to ignore.`,
+      `transformers ${TRANSFORMERS} will not find the experts of this result (${listSome(modules, SHOWN)}) and leaves them uninitialised with no more than a warning: it holds those of ${classes.experts.modelType} in one tensor. They are written as a Linear each, as LLM Compressor writes them and vLLM reads them. For transformers add re:.*experts.* to ignore.`,
     );
   }
   const taken = groupOfExperts(groups);
@@ -79,14 +80,14 @@ function transformersNote(
       ? note(
           "transformers",
           modules,
-          `transformers ${TRANSFORMERS} will open this result with wrong experts (${listed(modules)}): it makes one tensor of them without their global scales. vLLM reads them right. ${WAYS}`,
+          `transformers ${TRANSFORMERS} will open this result with wrong experts (${listSome(modules, SHOWN)}): it makes one tensor of them without their global scales. vLLM reads them right. ${WAYS}`,
         )
       : note("transformers", modules, refusal(modules, name));
   }
   return note(
     "transformers",
     plain,
-    `transformers ${TRANSFORMERS} will not find the experts that stay as they are (${listed(plain)}) and leaves them uninitialised with no more than a warning: beside ${schemeName(taken.scheme)} it looks for quantized ones alone. vLLM reads them. For transformers quantize them too, or take FP8_DYNAMIC for the rest.`,
+    `transformers ${TRANSFORMERS} will not find the experts that stay as they are (${listSome(plain, SHOWN)}) and leaves them uninitialised with no more than a warning: beside ${schemeName(taken.scheme)} it looks for quantized ones alone. vLLM reads them. For transformers quantize them too, or take FP8_DYNAMIC for the rest.`,
   );
 }
 
@@ -103,7 +104,7 @@ function float8Note(experts: readonly QuantizedExpert[]): ServerNote | null {
 const WAYS = "For transformers take FP8_DYNAMIC, W4A16 or W8A16.";
 
 function refusal(modules: readonly string[], scheme: string): string {
-  return `transformers ${TRANSFORMERS} will refuse this result: it makes one tensor of a layer's experts, which it cannot of ${scheme} (${listed(modules)}). vLLM holds them as they are written. ${WAYS}`;
+  return `transformers ${TRANSFORMERS} will refuse this result: it makes one tensor of a layer's experts, which it cannot of ${scheme} (${listSome(modules, SHOWN)}). vLLM holds them as they are written. ${WAYS}`;
 }
 
 /** The group that transformers takes the experts' scheme from (`get_experts_scheme`). */
@@ -142,7 +143,7 @@ function vllmNote(experts: readonly QuantizedExpert[]): ServerNote | null {
   return note(
     "vLLM",
     modules,
-    `vLLM will refuse this result: it has no method for experts of ${schemeName(first.group.scheme)} (${listed(modules)}). W4A16, W8A16, W8A8, FP8_DYNAMIC, FP8_BLOCK and the formats of NVFP4 and MX have one.`,
+    `vLLM will refuse this result: it has no method for experts of ${schemeName(first.group.scheme)} (${listSome(modules, SHOWN)}). W4A16, W8A16, W8A8, FP8_DYNAMIC, FP8_BLOCK and the formats of NVFP4 and MX have one.`,
   );
 }
 
@@ -164,9 +165,4 @@ function isServed(scheme: QuantizationScheme): boolean {
 
 function note(server: ServerNote["server"], modules: readonly string[], sentence: string): ServerNote | null {
   return modules.length === 0 ? null : { server, modules, ignore: [], sentence };
-}
-
-function listed(modules: readonly string[]): string {
-  const shown = modules.slice(0, SHOWN).join(", ");
-  return modules.length > SHOWN ? `${shown} and ${modules.length - SHOWN} more` : shown;
 }

@@ -3,6 +3,7 @@
 import type { Meter } from "../pattern/create-automaton.ts";
 import { LINEAR_CLASSES } from "../targets/target-list.ts";
 import { compilePattern, MAX_MATCHING_WORK, moduleName } from "../targets/target-pattern.ts";
+import { listSome } from "../../formats/text/list-some.ts";
 
 const SHOWN = 5;
 
@@ -22,6 +23,5 @@ export function idleIgnoreNote(ignore: readonly string[], modules: readonly stri
   };
   const idle = ignore.filter((entry) => !meansSome(entry));
   if (idle.length === 0) return null;
-  const more = idle.length > SHOWN ? ` and ${idle.length - SHOWN} more` : "";
-  return `No weight of this model is called ${idle.slice(0, SHOWN).join(", ")}${more}, as ignore has it. Correct the name if a module is to stay as it is.`;
+  return `No weight of this model is called ${listSome(idle, SHOWN)}, as ignore has it. Correct the name if a module is to stay as it is.`;
 }

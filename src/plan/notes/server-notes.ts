@@ -6,6 +6,7 @@ import type { ServerNote } from "../../api/compressor-api.ts";
 import { type ConfigGroup, isRewriting, type Recipe } from "../../formats/recipe/recipe.ts";
 import { isInTower } from "../checkpoint/find-linears.ts";
 import { FUSED_NAMES, setLedBy } from "../fuse-modules.ts";
+import { listSome } from "../../formats/text/list-some.ts";
 
 /** A Linear that is quantized. */
 export interface ServedModule {
@@ -41,7 +42,7 @@ export function serverNotes(quantized: readonly ServedModule[], ignored: readonl
       server: "vLLM",
       modules: torn,
       ignore: unevenRows.flat(),
-      sentence: `vLLM will refuse this result: it fuses ${listed(torn)} with their neighbours, and their rows are no multiple of the block of 128 ("output_partition_size … is not divisible by weight quantization block_n"). Ignore those sets, or take FP8_DYNAMIC, which has a scale for each row.`,
+      sentence: `vLLM will refuse this result: it fuses ${listSome(torn, SHOWN)} with their neighbours, and their rows are no multiple of the block of 128 ("output_partition_size … is not divisible by weight quantization block_n"). Ignore those sets, or take FP8_DYNAMIC, which has a scale for each row.`,
     });
   }
   if (unevenColumns.length > 0) {
@@ -49,7 +50,7 @@ export function serverNotes(quantized: readonly ServedModule[], ignored: readonl
       server: "vLLM",
       modules: unevenColumns,
       ignore: wholeSets(unevenColumns, sets),
-      sentence: `vLLM will refuse this result: it quantizes the inputs of ${listed(unevenColumns)} in groups that do not divide their number. Ignore these modules, or take a scheme with one scale a token (FP8_DYNAMIC).`,
+      sentence: `vLLM will refuse this result: it quantizes the inputs of ${listSome(unevenColumns, SHOWN)} in groups that do not divide their number. Ignore these modules, or take a scheme with one scale a token (FP8_DYNAMIC).`,
     });
   }
   return notes;
@@ -107,12 +108,14 @@ function wholeSets(modules: readonly string[], sets: readonly (readonly string[]
 function splitNote(modules: readonly string[], known: ReadonlyMap<string, ServedModule>): ServerNote {
   const plain = modules.filter((name) => !known.has(name));
   const how =
-    plain.length > 0 ? `but ${listed(plain)} would not be quantized` : "but they would have several schemes";
+    plain.length > 0
+      ? `but ${listSome(plain, SHOWN)} would not be quantized`
+      : "but they would have several schemes";
   return {
     server: "vLLM",
     modules,
     ignore: modules,
-    sentence: `vLLM will refuse this result: it fuses modules that share an input (q, k and v; gate and up; all experts of a layer) and takes one scheme for each set, ${how} in sets of ${listed(modules)}. Target each set as a whole, or ignore it as a whole.`,
+    sentence: `vLLM will refuse this result: it fuses modules that share an input (q, k and v; gate and up; all experts of a layer) and takes one scheme for each set, ${how} in sets of ${listSome(modules, SHOWN)}. Target each set as a whole, or ignore it as a whole.`,
   };
 }
 
@@ -126,9 +129,4 @@ function hasTornColumns({ columns, group }: ServedModule): boolean {
   const { weights, input_activations } = group.scheme;
   if (weights?.strategy !== "block" || input_activations?.strategy !== "group") return false;
   return columns % (input_activations.group_size ?? columns) !== 0;
-}
-
-function listed(modules: readonly string[]): string {
-  const shown = modules.slice(0, SHOWN).join(", ");
-  return modules.length > SHOWN ? `${shown} and ${modules.length - SHOWN} more` : shown;
 }

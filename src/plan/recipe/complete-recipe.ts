@@ -7,6 +7,7 @@ import { EVERY_EXPERT, isExpert } from "../notes/expert-notes.ts";
 import { isRouter, towerOf } from "../checkpoint/find-linears.ts";
 import { type IgnoreFacts, patternOf, tiedHeads, wholeTowers } from "./list-ignored.ts";
 import { isListed, isNamed, isTargeted } from "../targets/match-targets.ts";
+import { listSome } from "../../formats/text/list-some.ts";
 
 const KINDS = ["router", "tower", "experts", "head", "other"] as const;
 type Kind = (typeof KINDS)[number];
@@ -119,13 +120,8 @@ function noteOf(found: readonly LeftOut[]): string | null {
     const entries = [
       ...new Set(found.flatMap((left) => (left.kind === kind ? left.entries : []))),
     ].toSorted();
-    return entries.length === 0 ? [] : [`${REASONS[kind]} (${listed(entries)})`];
+    return entries.length === 0 ? [] : [`${REASONS[kind]} (${listSome(entries, SHOWN)})`];
   });
   if (parts.length === 0) return null;
   return `Some of what the targets mean stays as it is: ${parts.join("; ")}. The result's recipe names it in ignore.`;
-}
-
-function listed(entries: readonly string[]): string {
-  const shown = entries.slice(0, SHOWN).join(", ");
-  return entries.length > SHOWN ? `${shown} and ${entries.length - SHOWN} more` : shown;
 }

@@ -10,6 +10,7 @@ import { digestKey, MAX_FILES, type ModelFolder, plainName } from "./model-folde
 import { codeFiles, moduleFiles } from "./named-files.ts";
 import { probeFile } from "../http/probe-file.ts";
 import type { Transport } from "../http/retry.ts";
+import { listSome } from "../../formats/text/list-some.ts";
 
 const CONFIG_FILE = "config.json";
 const WHOLE_FILE = "model.safetensors";
@@ -178,10 +179,8 @@ async function probeShards(probes: Probes, files: ReadonlyMap<string, RemoteFile
   const missing = names.filter((_, position) => shards[position] instanceof AccessError);
   // Loaders take a whole model.safetensors before an index, which may be left from an earlier upload.
   if (missing.length > 0 && !files.has(WHOLE_FILE)) {
-    const shown = missing.slice(0, 3).join(", ");
-    const more = missing.length > 3 ? ` and ${missing.length - 3} more` : "";
     throw new MalformedModelError(
-      `${INDEX_FILE} names files that ${probes.host.name} does not have, or does not give: ${shown}${more}. The upload is not complete.`,
+      `${INDEX_FILE} names files that ${probes.host.name} does not have, or does not give: ${listSome(missing, 3)}. The upload is not complete.`,
     );
   }
   return shards.filter(isFile);

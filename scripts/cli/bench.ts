@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { type BrowserContext, chromium, type Page } from "playwright";
+import { type BrowserContext, chromium } from "playwright";
 import { preview } from "vite";
 import { syntheticJobs, type SyntheticJob } from "../../bench/end-to-end/jobs.ts";
 import type { BenchmarkOptions } from "../../bench/options.ts";
@@ -17,7 +17,7 @@ import { startModelServer } from "../model-server/model-server.ts";
 import { syntheticModel } from "../model-server/synthetic-model.ts";
 import { chromiumFlags, findChromium } from "../chromium.mjs";
 import { BENCH_USAGE, type BenchArguments, readBenchArguments } from "./arguments/bench-arguments.ts";
-import { pageError } from "./page/page-error.ts";
+import { letTell, answerOf } from "./page/told.ts";
 import { systemFailure } from "./system-failure.ts";
 import { endInWords } from "./end-in-words.ts";
 import { watchHostMemory } from "./host-memory.ts";
@@ -123,8 +123,16 @@ async function runInBrowser(
   const measure = async () => {
     const page = context.pages()[0] ?? (await context.newPage());
     page.on("console", (message) => console.log(message.text()));
+    await letTell(page);
     await page.goto(url);
-    const run = async (asked: BenchmarkOptions) => await benchmarked(page, asked);
+    const run = async (asked: BenchmarkOptions) =>
+      answerOf(
+        await page.evaluate(
+          async (given) =>
+            await globalThis.layerpressTold(async () => await globalThis.layerpressBench(given)),
+          asked,
+        ),
+      );
     const { endToEnd: jobs = [], ...kernels } = options;
     const result = await run(kernels);
     const memory = watchHostMemory(profile);
@@ -139,20 +147,6 @@ async function runInBrowser(
     return { ...result, head: { ...result.head, driver }, endToEnd };
   };
   return await endedBy(measure, async () => await context.close());
-}
-
-/** Has the page measure; its own sentence crosses as a value. */
-async function benchmarked(page: Page, asked: BenchmarkOptions): Promise<BenchmarkResult> {
-  const outcome = await page.evaluate(async (given) => {
-    try {
-      return { result: await globalThis.layerpressBench(given) };
-    } catch (error) {
-      const { name, message } = error instanceof Error ? error : new Error(String(error));
-      return { failure: { name, message } };
-    }
-  }, asked);
-  if (outcome.result) return outcome.result;
-  throw pageError(outcome.failure);
 }
 
 /** Device and driver as the browser names them to whoever started it; null where it does not. */

@@ -27,7 +27,7 @@ import { type MovedBytes, openFileExchange } from "./exchange/exchange-files.ts"
 import { followProgress } from "./page/follow-progress.ts";
 import { InterruptedError } from "./page/interruption.ts";
 import { type OpenPage, openPage, profileIn } from "./page/open-page.ts";
-import { pageError } from "./page/page-error.ts";
+import { answerOf } from "./page/told.ts";
 import { pushResult } from "./page/push-result.ts";
 import { readReceipt } from "./read-receipt.ts";
 import { saveFiles } from "./page/save-files.ts";
@@ -230,21 +230,18 @@ async function isKept(page: Page, last: Progress | null): Promise<boolean> {
   return await Promise.race([asked.catch(() => told), delay(ANSWER_MS, told, { ref: false })]);
 }
 
-/** Has the page make the result's receipt; the page's own sentence crosses as a value. */
+/** Has the page make the result's receipt. */
 async function addReceipt(
   page: Page,
   known: Readonly<Record<string, string>>,
 ): Promise<readonly OutputFile[]> {
-  const made = await page.evaluate(async (hashes) => {
-    try {
-      return { files: await globalThis.layerpress.receipt(hashes) };
-    } catch (error) {
-      const { name, message } = error instanceof Error ? error : new Error(String(error));
-      return { failure: { name, message } };
-    }
-  }, known);
-  if (made.files) return made.files;
-  throw pageError(made.failure);
+  return answerOf(
+    await page.evaluate(
+      async (hashes) =>
+        await globalThis.layerpressTold(async () => await globalThis.layerpress.receipt(hashes)),
+      known,
+    ),
+  );
 }
 
 async function compareWith(receipt: Receipt, out: string): Promise<Comparison> {

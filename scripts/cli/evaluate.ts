@@ -22,6 +22,7 @@ import { InterruptedError } from "./page/interruption.ts";
 import { openPage } from "./page/open-page.ts";
 import { inOwnNames, type ServedFolders } from "./page/own-names.ts";
 import { pageError } from "./page/page-error.ts";
+import { answerOf } from "./page/told.ts";
 import { systemFailure } from "./system-failure.ts";
 import { endedBy } from "../../src/ended-by.ts";
 
@@ -55,10 +56,6 @@ interface Evaluation {
   readonly report: QualityReport;
   readonly generation: Generation | null;
 }
-
-type Outcome =
-  | { readonly evaluation: Evaluation }
-  | { readonly failure: { readonly name: string; readonly message: string } };
 
 async function evaluate(args: EvaluateArguments): Promise<Evaluation> {
   const server = await serveFolders(args);
@@ -123,9 +120,9 @@ async function runInPage(page: Page, args: EvaluateArguments, server: ModelServe
   const request = pageRequest(args, server);
   const chosen = text === null ? null : await giveFile(page, text);
   const outcome = await page.evaluate(
-    async ([asked, file]): Promise<Outcome> => {
-      const evaluator: Evaluator = globalThis.layerpressEvaluator;
-      try {
+    async ([asked, file]) =>
+      await globalThis.layerpressTold(async (): Promise<Evaluation> => {
+        const evaluator: Evaluator = globalThis.layerpressEvaluator;
         if (asked.prompt !== null) await evaluator.prepare(asked.generation);
         await evaluator.open("model", { kind: "address", address: asked.model }, asked.token);
         if (asked.against) {
@@ -141,17 +138,13 @@ async function runInPage(page: Page, args: EvaluateArguments, server: ModelServe
                 { prompt: asked.prompt, ...asked.generation },
                 () => undefined,
               );
-        return { evaluation: { report, generation } };
-      } catch (error) {
-        const { name, message } = error instanceof Error ? error : new Error(String(error));
-        return { failure: { name, message } };
-      }
-    },
+        return { report, generation };
+      }),
     [request, chosen] as const,
   );
-  if ("evaluation" in outcome) return outcome.evaluation;
-  const { name, message } = outcome.failure;
-  throw pageError({ name, message: inOwnNames(message, servedFolders(args, server)) });
+  const { failure } = outcome;
+  if (!failure) return answerOf(outcome);
+  throw pageError({ ...failure, message: inOwnNames(failure.message, servedFolders(args, server)) });
 }
 
 function servedFolders({ model, against }: EvaluateArguments, { filesUrl }: ModelServer): ServedFolders {

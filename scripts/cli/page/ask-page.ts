@@ -9,7 +9,7 @@ import type { CompressArguments, PlanArguments } from "../arguments/compress-arg
 import { giveFile } from "./give-file.ts";
 import { EXCHANGE_PATH } from "../exchange/exchange-files.ts";
 import { PAGE_ORIGIN } from "./open-page.ts";
-import { pageError, type PageFailure } from "./page-error.ts";
+import { answerOf } from "./told.ts";
 import type { AskedPart } from "../arguments/part-arguments.ts";
 import type { AskedShare } from "../arguments/share-arguments.ts";
 import { checkReachable, curveLines, type WantedSize, wantedBytes } from "../arguments/wanted-size.ts";
@@ -32,17 +32,13 @@ export async function compressInPage(
   const request = { ...whole, ...recipes, share: args.share && jobShare(args.share) };
   const states = [];
   for (const path of args.statesFiles) states.push(await giveFile(page, path));
-  const made = taken(
+  const made = answerOf(
     await page.evaluate(
-      async ([asked, chosen, begun]) => {
-        try {
+      async ([asked, chosen, begun]) =>
+        await globalThis.layerpressTold(async () => {
           const { results, fit } = await globalThis.layerpress.compress(asked, chosen ?? undefined, begun);
-          return { answer: results.map((result, index) => ({ ...result, fit: fit.results[index] })) };
-        } catch (error) {
-          const { name, message } = error instanceof Error ? error : new Error(String(error));
-          return { failure: { name, message } };
-        }
-      },
+          return results.map((result, index) => ({ ...result, fit: fit.results[index] }));
+        }),
       [request, file, states] as const,
     ),
   );
@@ -76,29 +72,19 @@ async function chooseSchemes(
   wanted: WantedSize,
 ): Promise<ChosenSize> {
   checkReachable((await planned(page, request, file)).results, wanted);
-  const survey = taken(
+  const survey = answerOf(
     await page.evaluate(
-      async ([asked, given]) => {
-        try {
-          return { answer: await globalThis.layerpress.survey(asked, given ?? undefined) };
-        } catch (error) {
-          const { name, message } = error instanceof Error ? error : new Error(String(error));
-          return { failure: { name, message } };
-        }
-      },
+      async ([asked, given]) =>
+        await globalThis.layerpressTold(
+          async () => await globalThis.layerpress.survey(asked, given ?? undefined),
+        ),
       [request, file] as const,
     ),
   );
-  const chosen = taken(
+  const chosen = answerOf(
     await page.evaluate(
-      async (bytes) => {
-        try {
-          return { answer: await globalThis.layerpress.mixedRecipe(bytes) };
-        } catch (error) {
-          const { name, message } = error instanceof Error ? error : new Error(String(error));
-          return { failure: { name, message } };
-        }
-      },
+      async (bytes) =>
+        await globalThis.layerpressTold(async () => await globalThis.layerpress.mixedRecipe(bytes)),
       wantedBytes(survey, wanted),
     ),
   );
@@ -121,30 +107,15 @@ async function planned(
   request: CompressRequest,
   file: JSHandle<File> | null,
 ): Promise<FitReport> {
-  return taken(
+  return answerOf(
     await page.evaluate(
-      async ([asked, chosen]) => {
-        try {
-          return { answer: await globalThis.layerpress.plan(asked, chosen ?? undefined) };
-        } catch (error) {
-          const { name, message } = error instanceof Error ? error : new Error(String(error));
-          return { failure: { name, message } };
-        }
-      },
+      async ([asked, chosen]) =>
+        await globalThis.layerpressTold(
+          async () => await globalThis.layerpress.plan(asked, chosen ?? undefined),
+        ),
       [request, file] as const,
     ),
   );
-}
-
-/** Playwright rewrites errors that cross from the page; the page's own sentence crosses as a value. */
-function taken<Answer extends object>({ answer, failure }: Told<Answer>): Answer {
-  if (answer) return answer;
-  throw pageError(failure ?? { name: "Error", message: "The page gave no answer." });
-}
-
-interface Told<Answer> {
-  readonly answer?: Answer;
-  readonly failure?: PageFailure;
 }
 
 /** The request, and the files of this machine that it needs, which the page is given. */

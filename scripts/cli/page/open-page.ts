@@ -10,6 +10,7 @@ import { inTime } from "../../../src/in-time.ts";
 import { chromiumFlags, findChromium } from "../../chromium.mjs";
 import { watchInterruption } from "./interruption.ts";
 import { removeSocket } from "./remove-socket.ts";
+import { letTell } from "./told.ts";
 import { receiveFiles, type ReceivedFiles } from "./receive-files.ts";
 import { BrowserError, type BrowserWatch, isClosed, unanswered, watchBrowser } from "./watch-browser.ts";
 import { undoneBy } from "../../../src/ended-by.ts";
@@ -92,6 +93,7 @@ export async function openPage(
 
 /** Opens the page and waits for its door. */
 async function open(page: Page): Promise<void> {
+  await letTell(page);
   // Playwright's own limits end in its own words.
   await page.goto(`${PAGE_ORIGIN}/?shown=no`, { timeout: 0 });
   await page.waitForFunction(() => "layerpress" in globalThis, null, { timeout: 0 });

@@ -1,7 +1,7 @@
 import type { Page } from "playwright";
 import type { Published, PublishProgress, PublishRequest } from "../../../src/api/publisher-api.ts";
 import { formatBytes } from "../../../src/formats/text/format-bytes.ts";
-import { pageError } from "./page-error.ts";
+import { answerOf } from "./told.ts";
 
 const INTERVAL_MS = 500;
 /** Within a phase nothing more is told than a line in this time. */
@@ -21,16 +21,13 @@ export async function pushResult(page: Page, request: Omit<PublishRequest, "jobI
       .catch(() => undefined);
   }, INTERVAL_MS);
   try {
-    const outcome = await page.evaluate(async (asked) => {
-      try {
-        return { published: await globalThis.layerpress.publish(asked) };
-      } catch (error) {
-        const { name, message } = error instanceof Error ? error : new Error(String(error));
-        return { failure: { name, message } };
-      }
-    }, request);
-    if (outcome.published) return outcome.published;
-    throw pageError(outcome.failure);
+    return answerOf(
+      await page.evaluate(
+        async (asked) =>
+          await globalThis.layerpressTold(async () => await globalThis.layerpress.publish(asked)),
+        request,
+      ),
+    );
   } finally {
     clearInterval(timer);
   }

@@ -30,19 +30,12 @@ async function saveFile(
   inside: string,
 ): Promise<void> {
   const address = `${RECEIVING_PATH}${encodeURIComponent(join(inside, path))}`;
-  const failure = await page.evaluate(
-    async ([name, to]) => {
-      try {
-        await globalThis.layerpress.send(name, to);
-        return null;
-      } catch (error) {
-        const { name: kind, message } = error instanceof Error ? error : new Error(String(error));
-        return { name: kind, message };
-      }
-    },
+  const { failure } = await page.evaluate(
+    async ([name, to]) =>
+      await globalThis.layerpressTold(async () => await globalThis.layerpress.send(name, to)),
     [path, address] as const,
   );
-  if (failure !== null) throw pageError(failure);
+  if (failure) throw pageError(failure);
   const { size } = await stat(join(folder, inside, path));
   if (size !== bytes)
     throw new StorageError(
